@@ -1,0 +1,44 @@
+# One word a job; each does its own set-up. PYTHON chooses the interpreter, as in `make test PYTHON=python3.13`.
+
+PYTHON ?= $(shell for name in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test check bench clean
+
+# With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as
+# interrupted.
+run: $(VENV)/installed
+	@bash -c 'if [ -t 0 ]; then set -m; fi; $(BIN)/scalekit run sample_app/scalekit.toml; exit $$?'
+
+test: $(VENV)/developing
+	@tests/install_servers.sh
+	@$(BIN)/python -m pytest
+	@tests/newest_python.sh
+
+check: $(VENV)/developing
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+bench: $(VENV)/developing
+	@$(BIN)/python -m tests.bench
+
+clean:
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed; name one with PYTHON=/path/to/python' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo 'cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/developing: pyproject.toml | $(BIN)/python
+	@$(PIP) install --editable '.[test,check]'
+	@touch $@ $(VENV)/installed

@@ -1,0 +1,1 @@
+"""A small real service under ScaleKit."""

@@ -1,0 +1,40 @@
+"""Put any ASGI application under one TOML file and its plugins."""
+
+from starlette.middleware import Middleware
+
+from scalekit.app import create_app
+from scalekit.config import Duration, Network, Networks, Port, Rate, Secret, Size, Table, Url
+from scalekit.context import Context, Key
+from scalekit.errors import ConfigError, PluginError, ResourceError, ScalekitError, StartError
+from scalekit.health.check import Check
+from scalekit.hookspecs import hookimpl
+from scalekit.layers import Layer, Layered
+from scalekit.lifespan import Lifespan
+from scalekit.routes import ManagementRoute
+
+__all__ = [
+    "Check",
+    "ConfigError",
+    "Context",
+    "Duration",
+    "Key",
+    "Layer",
+    "Layered",
+    "Lifespan",
+    "ManagementRoute",
+    "Middleware",
+    "Network",
+    "Networks",
+    "PluginError",
+    "Port",
+    "Rate",
+    "ResourceError",
+    "ScalekitError",
+    "Secret",
+    "Size",
+    "StartError",
+    "Table",
+    "Url",
+    "create_app",
+    "hookimpl",
+]

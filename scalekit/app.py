@@ -1,0 +1,186 @@
+"""Build the application that a file describes. Read from top to bottom, this is what ScaleKit does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from scalekit.app_lifespan import app_lifespan
+from scalekit.body import BodyLimits
+from scalekit.client_ip import TrustedProxies
+from scalekit.config.document import Source
+from scalekit.config.tables import Network, split_address
+from scalekit.context import STATE, Context
+from scalekit.errors import PluginError
+from scalekit.health.check import Check
+from scalekit.health.external import external_check
+from scalekit.health.monitor import Monitor
+from scalekit.health.pages import HealthPages
+from scalekit.host import Host, Part
+from scalekit.hosts import AllowedHosts
+from scalekit.layers import Layer, Layered
+from scalekit.lifecycle import Lifecycle, Step
+from scalekit.lifespan import Lifespan, start_order, unmet
+from scalekit.operators import Operators
+from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
+from scalekit.settings import Settings, load
+from scalekit.target import load_target
+
+logger = logging.getLogger("scalekit")
+
+
+def create_app(source: Source = "scalekit.toml", *, app: ASGIApp | None = None, overrides: Sequence[str] = ()) -> Host:
+    """Return the application that *source*, a file or a mapping, describes; *app* stands in for ``[app] target``.
+
+    *overrides* are ``key=value`` as after ``--set``. Raises ConfigError with every mistake of the file, and
+    PluginError when a plugin misbehaves while it is asked.
+    """
+    settings = load(source, overrides)
+    target = app or _target(settings)
+    settings.refuse_mistakes()
+    assert target is not None
+    return build(settings, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The plugins of one application, asked what they run and put in order, but not started."""
+
+    context: Context
+    steps: list[Step]
+    order: list[str]
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Ask the plugins of *settings* for their lifespans.
+
+    Raises ConfigError naming every plugin that requires what no other provides.
+    """
+    context = settings.context()
+    lifespans = settings.plugins.lifespans(context)
+    for name, message in unmet(lifespans).items():
+        settings.document.report(("plugins", name), message, name)
+    settings.refuse_mistakes()
+    order = start_order(lifespans)
+    steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
+    context.started = Lifecycle(steps, context).running
+    return Prepared(context, steps, order)
+
+
+def build(settings: Settings, target: ASGIApp) -> Host:
+    """Return *target* with the plugins of *settings* around it."""
+    plugins = settings.plugins
+    prepared = prepare(settings)
+    context = prepared.context
+    routes = plugins.routes(context)
+    health = settings.health.path
+    refuse_conflicts(routes, dict.fromkeys((health, f"{health}/live", f"{health}/ready"), "the host"))
+    monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.interval, context.redact)
+    state: dict[str, Any] = {STATE: context}
+    server = settings.server
+    steps = [
+        *prepared.steps,
+        Step("health", Lifespan(monitor.run), None, server.stop_timeout),
+        Step("the application", Lifespan(partial(app_lifespan, target, state)), None, server.graceful_timeout),
+    ]
+    lifecycle = Lifecycle(steps, context)
+    parts = [
+        *_entrance(settings, lifecycle, monitor, routes),
+        *_layers(settings, plugins.middleware(context)),
+        *_plugin_routes(settings, routes),
+    ]
+    return Host(settings, context, lifecycle, monitor, parts, routes, prepared.order, target, state)
+
+
+def _target(settings: Settings) -> ASGIApp | None:
+    path = ("app", "target")
+    if settings.app.target is None:
+        if not any(problem.key.startswith("app") for problem in settings.document.problems):
+            settings.document.report(path, 'is required; write [app] target = "module.path:name"')
+        return None
+    try:
+        return load_target(settings.app.target)
+    except ValueError as error:
+        settings.document.report(path, str(error))
+        return None
+
+
+def _checks(settings: Settings, by_plugin: Mapping[str, Sequence[Check]]) -> dict[str, Check]:
+    checks: dict[str, Check] = {}
+    for plugin, items in by_plugin.items():
+        for check in items:
+            name = check.name if check.name == plugin else f"{plugin}.{check.name}"
+            if name in checks:
+                raise PluginError(f"plugin {plugin!r} has two health checks named {check.name!r}")
+            checks[name] = check
+    for name, service in settings.health.external.items():
+        checks[f"external.{name}"] = external_check(name, service)
+    return checks
+
+
+def _plugin_step(settings: Settings, name: str, lifespan: Lifespan) -> Step:
+    origin = settings.document.origin(("plugins", name))
+    server = settings.server
+    return Step(f"plugin {name!r} ([plugins.{name}], {origin})", lifespan, server.start_timeout, server.stop_timeout)
+
+
+def _entrance(
+    settings: Settings, lifecycle: Lifecycle, monitor: Monitor, routes: Mapping[str, Sequence[BaseRoute]]
+) -> list[Part]:
+    """Return what stands before every layer: who is asking, and the pages of operators."""
+    server = settings.server
+    parts: list[Part] = []
+    if server.trusted_proxies:
+        _warn_of_open_proxies(server.trusted_proxies)
+        parts.append(Part("proxies", "host", Middleware(TrustedProxies, server.trusted_proxies, server.forwarded)))
+    health = partial(HealthPages, path=settings.health.path, lifecycle=lifecycle, monitor=monitor)
+    if server.management is None:
+        admits = Operators(server.trusted, server.token).admits
+        parts.append(Part("health", "host", Middleware(health, admits=admits)))
+    else:
+        pages = small_application([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
+        _, port = split_address(server.management)
+        listener = Middleware(ManagementListener, health(pages, admits=lambda scope: True), port)
+        parts.append(Part("management", "host", listener))
+    return parts
+
+
+def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[Layered]]) -> list[Part]:
+    server = settings.server
+    guards = [Layered(Layer.GUARD, Middleware(BodyLimits, server.max_body, server.body_timeout))]
+    if server.hosts:
+        guards.insert(0, Layered(Layer.GUARD, Middleware(AllowedHosts, server.hosts)))
+    owned = [(item, plugin) for plugin, items in {"host": guards, **by_plugin}.items() for item in items]
+    owned.sort(key=lambda each: (each[0].layer, each[1]))
+    for item, plugin in owned:
+        _refuse_impure(item, plugin)
+    return [Part(item.layer.name, plugin, item.middleware) for item, plugin in owned]
+
+
+def _refuse_impure(item: Layered, plugin: str) -> None:
+    bases = getattr(item.middleware.cls, "__mro__", ())
+    if any(base.__module__ == "starlette.middleware.base" for base in bases):
+        name = getattr(item.middleware.cls, "__name__", "")
+        raise PluginError(f"plugin {plugin!r}: {name} is a BaseHTTPMiddleware; write a pure ASGI class")
+
+
+def _plugin_routes(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[Part]:
+    apart = ManagementRoute if settings.server.management else ()
+    routes = [route for items in by_plugin.values() for route in items if not isinstance(route, apart)]
+    return [Part("routes", "plugins", Middleware(PluginRoutes, routes))] if routes else []
+
+
+def _warn_of_open_proxies(networks: Sequence[Network]) -> None:
+    everything = [str(network) for network in networks if network.prefixlen == 0]
+    if everything:
+        logger.warning(
+            "server.trusted_proxies has %s: ANY client can forge its address, scheme and host; name your proxies",
+            " and ".join(everything),
+        )

@@ -1,0 +1,76 @@
+"""Drive the application's own lifespan over the ASGI protocol, as a server would."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+from scalekit.errors import StartError
+
+logger = logging.getLogger("scalekit")
+
+
+@asynccontextmanager
+async def app_lifespan(app: ASGIApp, state: dict[str, Any]) -> AsyncGenerator[None, None]:
+    """Start *app*, whose lifespan may add to *state*, and stop it on leaving.
+
+    An application that does not know lifespan scopes, which it says by raising before it answers, is served without.
+    Raises StartError with the application's own words when its start fails.
+    """
+    protocol = _Protocol(app, state)
+    task = asyncio.create_task(protocol.run(), name="scalekit: the application's lifespan")
+    task.add_done_callback(_error)
+    try:
+        await protocol.startup(task)
+        yield
+        await protocol.shutdown(task)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+class _Protocol:
+    def __init__(self, app: ASGIApp, state: dict[str, Any]) -> None:
+        self.app = app
+        self.state = state
+        self.to_app: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
+        self.answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=4)
+        self.supported = True
+
+    async def run(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
+        await self.app(scope, self.to_app.get, self.answers.put)
+
+    async def startup(self, task: asyncio.Task[None]) -> None:
+        answer = await self._ask(task, "lifespan.startup")
+        if answer is None or not answer["type"].startswith("lifespan.startup."):
+            self.supported = False
+            logger.debug("the application has no lifespan: %r", _error(task))
+        elif answer["type"] == "lifespan.startup.failed":
+            raise StartError(answer.get("message", "").strip() or "lifespan.startup.failed")
+
+    async def shutdown(self, task: asyncio.Task[None]) -> None:
+        if not self.supported:
+            return
+        answer = await self._ask(task, "lifespan.shutdown")
+        if answer is not None and answer["type"] == "lifespan.shutdown.failed":
+            logger.error("the application failed to stop: %s", answer.get("message", ""))
+
+    async def _ask(self, task: asyncio.Task[None], event: str) -> Message | None:
+        """Send *event* and return the answer, or None when the application ends without one."""
+        await self.to_app.put({"type": event})
+        answer = asyncio.ensure_future(self.answers.get())
+        await asyncio.wait({answer, task}, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        return self.answers.get_nowait() if not self.answers.empty() else None
+
+
+def _error(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()

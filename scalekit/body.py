@@ -1,0 +1,112 @@
+"""Bound the request body: its size, and the time that a client may take over it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scalekit.config.types import Size
+from scalekit.problem import refuse
+
+MINIMUM_RATE = 1024
+"""Bytes that buy a client one more second: a large upload over a slow line goes through, a trickle does not."""
+
+LONGEST_LENGTH = 18
+"""Digits of a Content-Length that are worth reading."""
+
+
+class BodyLimits:
+    """Refuse bodies above *max_body* bytes with 413, and those that keep the application waiting with 408.
+
+    A body is never buffered here. What is refused in the middle looks to the application like a client that left.
+    """
+
+    def __init__(self, app: ASGIApp, max_body: Size, timeout: float) -> None:
+        self.app = app
+        self.max_body = max_body
+        self.timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what has no body; watch the body of what has one."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = None
+        chunked = scope.get("http_version", "1.1")[0] != "1"
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                declared = value
+            elif name == b"transfer-encoding":
+                chunked = True
+        if declared is None and not chunked:
+            await self.app(scope, receive, send)
+        elif declared is not None and not declared.isdigit():
+            await refuse(scope, send, 400, "Content-Length is not a number")
+        elif declared is not None and (len(declared) > LONGEST_LENGTH or int(declared) > self.max_body):
+            await refuse(scope, send, 413, f"the body is larger than {self.max_body}")
+        else:
+            await _WatchedBody(self, scope, receive, send).serve()
+
+
+class _WatchedBody:
+    """One request: what has been read of its body, and whether it has been answered."""
+
+    def __init__(self, limits: BodyLimits, scope: Scope, receive: Receive, send: Send) -> None:
+        self.limits = limits
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.waited = 0.0
+        self.read = 0
+        self.complete = False
+        self.started = False
+        self.refused = False
+
+    async def serve(self) -> None:
+        try:
+            await self.limits.app(self.scope, self.receive, self.send)
+        except Exception:
+            if not self.refused:
+                raise
+
+    async def receive(self) -> Message:
+        if self.complete or self.refused:
+            return await self._after_the_body()
+        message = await self._next()
+        if message is None:
+            return await self._refuse(408, "the body did not arrive in time")
+        if message["type"] == "http.request":
+            self.read += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        if self.read > self.limits.max_body:
+            return await self._refuse(413, f"the body is larger than {self.limits.max_body}")
+        return message
+
+    async def _next(self) -> Message | None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        allowance = self.limits.timeout + self.read / MINIMUM_RATE - self.waited
+        try:
+            async with asyncio.timeout(allowance):
+                return await self._receive()
+        except TimeoutError:
+            return None
+        finally:
+            self.waited += loop.time() - begun
+
+    async def _after_the_body(self) -> Message:
+        if self.refused:
+            return {"type": "http.disconnect"}
+        return await self._receive()
+
+    async def _refuse(self, status: int, detail: str) -> Message:
+        self.refused = True
+        if not self.started:
+            await refuse(self.scope, self._send, status, detail)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if not self.refused:
+            self.started = self.started or message["type"] == "http.response.start"
+            await self._send(message)

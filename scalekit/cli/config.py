@@ -1,0 +1,69 @@
+"""``scalekit config show``: what is in effect, and where each value came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import orjson
+from pydantic import BaseModel
+
+from scalekit.cli.source import FileSource, config_options, file_argument
+from scalekit.config.document import Document, dotted
+from scalekit.config.positions import Path
+from scalekit.config.types import MASK, Secret
+from scalekit.config.validation import is_secret_name, value_at
+
+
+@click.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command()
+@file_argument
+@config_options
+def show(source: FileSource) -> None:
+    """Print every key in effect with its value and where that came from; secrets are masked."""
+    settings = source.settings()
+    tables: dict[Path, BaseModel] = {("app",): settings.app, ("server",): settings.server, ("health",): settings.health}
+    tables |= {("plugins", name): table for name, table in settings.tables.items()}
+    for path, model in tables.items():
+        for key, value in _leaves(model, path):
+            origin = click.style(f"# {_origin(settings.document, key)}", dim=True)
+            click.echo(f"{dotted(key)} = {_shown(key, value)}  {origin}")
+
+
+def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _leaves(getattr(value, name), (*path, name))
+    elif isinstance(value, dict) and value:
+        for name, each in value.items():
+            yield from _leaves(each, (*path, name))
+    elif isinstance(value, list | tuple) and any(isinstance(each, BaseModel) for each in value):
+        for index, each in enumerate(value):
+            yield from _leaves(each, (*path, index))
+    else:
+        yield path, value
+
+
+def _shown(path: Path, value: Any) -> str:
+    if value is None:
+        return "(unset)"
+    if isinstance(value, Secret) or (isinstance(value, str) and value and is_secret_name(path[-1])):
+        return f'"{MASK}"'
+    return (
+        orjson.dumps(value, default=str).decode()
+        if type(value) in (int, bool, str, tuple, list, dict)
+        else f'"{value}"'
+    )
+
+
+def _origin(document: Document, path: Path) -> str:
+    """Return the origin of *path*, or of the shorter spelling that stands for the table around it."""
+    if path in document.origins:
+        return str(document.origins[path])
+    outer = value_at(document.data, path[:-1])
+    return "default" if outer is None or isinstance(outer, dict) else str(document.origin(path[:-1]))

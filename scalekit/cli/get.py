@@ -1,0 +1,119 @@
+"""``scalekit get``: one request, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import click
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit.cli.output import table
+from scalekit.cli.source import FileSource, config_options
+from scalekit.host import Host, Part, fold
+from scalekit.testing.inprocess import Answer, request, running
+
+
+@click.command()
+@click.argument("path")
+@config_options
+@click.option("-X", "--method", default="GET", help="The method; by default GET.")
+@click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header, any number of times.")
+@click.option("-d", "--data", default="", help="The body.")
+@click.option("-i", "--include", is_flag=True, help="Print status and headers too.")
+@click.option("--explain", is_flag=True, help="Print the time spent in each layer.")
+@click.pass_context
+def get(
+    ctx: click.Context,
+    source: FileSource,
+    path: str,
+    method: str,
+    headers: Sequence[str],
+    data: str,
+    include: bool,
+    explain: bool,
+) -> None:
+    """Start the application, send one request for PATH and print the answer; status 1 from 400 up."""
+    if not path.startswith("/"):
+        raise click.BadParameter(f"a path begins with /, got {path!r}", param_hint="PATH")
+    host = source.host()
+    timeline = _watch(host) if explain else None
+    answer = asyncio.run(_ask(host, path, method.upper(), _fields(headers), data.encode()))
+    if include:
+        _print_head(answer)
+    click.echo(answer.body, nl=not answer.body.endswith(b"\n"))
+    if timeline:
+        _explain(timeline, answer)
+    ctx.exit(1 if answer.status >= 400 else 0)
+
+
+def _fields(headers: Sequence[str]) -> dict[str, str]:
+    fields = {}
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise click.BadParameter(f"expected NAME:VALUE, got {header!r}", param_hint="--header")
+        fields[name.strip()] = value.strip()
+    return fields
+
+
+async def _ask(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> Answer:
+    async with running(host) as state:
+        return await request(host, path, method=method, headers=headers, body=body, state=state)
+
+
+def _print_head(answer: Answer) -> None:
+    click.echo(f"HTTP {answer.status}")
+    for name, value in answer.headers:
+        click.echo(f"{name.decode('latin-1')}: {value.decode('latin-1')}")
+    click.echo()
+
+
+@dataclass(slots=True)
+class Lap:
+    """A link of the chain and the seconds that a request spent in it and in all that it encloses."""
+
+    place: str
+    owner: str
+    seconds: float = field(default=0.0)
+
+
+class Timed:
+    """Measure how long *app* takes."""
+
+    def __init__(self, app: ASGIApp, lap: Lap) -> None:
+        self.app = app
+        self.lap = lap
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, and note the time."""
+        begun = time.perf_counter()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.lap.seconds = time.perf_counter() - begun
+
+
+def _watch(host: Host) -> list[Lap]:
+    """Rebuild the chain of *host* with a stopwatch around every link; return the laps, outermost first."""
+    laps = [Lap(part.place, part.owner) for part in host.parts]
+    inner = Lap("application", "application")
+    parts: list[Part] = []
+    for part, lap in zip(host.parts, laps, strict=True):
+        parts += [Part(part.place, part.owner, Middleware(Timed, lap)), part]
+    host.chain = fold(parts, Timed(host.target, inner))
+    return [*laps, inner]
+
+
+def _explain(laps: Sequence[Lap], answer: Answer) -> None:
+    """Print each link's own time: what it took less what the next one in took."""
+    inner = [lap.seconds for lap in laps[1:]] + [0.0]
+    reached = [(lap, lap.seconds - below) for lap, below in zip(laps, inner, strict=True) if lap.seconds]
+    click.echo()
+    table(["layer", "plugin", "own time"], [(lap.place, lap.owner, f"{own * 1e6:.0f} µs") for lap, own in reached])
+    click.echo(
+        f"{answer.status} in {laps[0].seconds * 1e6:.0f} µs, {len(answer.body)} bytes; first request of a new process"
+    )

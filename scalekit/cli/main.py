@@ -1,0 +1,88 @@
+"""The group of all commands: the host's own, and those of the plugins that the file turns on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from scalekit.cli.source import FileSource, config_options, source_of
+from scalekit.errors import ConfigError, ScalekitError
+
+COMMANDS = {
+    "check": "scalekit.cli.check:check",
+    "config": "scalekit.cli.config:config",
+    "get": "scalekit.cli.get:get",
+    "new": "scalekit.cli.new:new",
+    "plugins": "scalekit.cli.plugins:plugins",
+    "routes": "scalekit.cli.routes:routes",
+    "run": "scalekit.cli.run:run",
+    "schema": "scalekit.cli.schema:schema",
+}
+
+
+class Commands(click.Group):
+    """Find a command among the host's, then among the plugins'."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands; a file that cannot be loaded just adds none."""
+        try:
+            return [*sorted(COMMANDS), *_plugin_groups(ctx)]
+        except ScalekitError:
+            return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command *cmd_name*."""
+        if cmd_name in COMMANDS:
+            module, _, attribute = COMMANDS[cmd_name].partition(":")
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        return _plugin_groups(ctx).get(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what ScaleKit raises on purpose becomes a message and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(f"{click.style('error', fg='red')}: {problem}", err=True)
+            count = len(error.problems)
+            click.echo(f"{count} mistake{'s' * (count != 1)} in the configuration; nothing was started", err=True)
+            ctx.exit(error.exit_status)
+        except ScalekitError as error:
+            click.echo(f"{click.style('error', fg='red')}: {error}", err=True)
+            ctx.exit(error.exit_status)
+
+
+def _plugin_groups(ctx: click.Context) -> dict[str, click.Group]:
+    source = source_of(ctx)
+    if not source.exists():
+        return {}
+    by_plugin = source.prepared_commands()
+    return {
+        name: click.Group(
+            name, {str(command.name): command for command in commands}, help=f"Commands of plugin {name}."
+        )
+        for name, commands in by_plugin.items()
+    }
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="scalekit-asgi", prog_name="scalekit")
+@config_options
+def group(source: FileSource) -> None:
+    """Put any ASGI application under one TOML file and its plugins.
+
+    \b
+    Exit status: 0 well, 1 a check or start failed, 2 wrong usage, 78 mistakes in the file.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    group()

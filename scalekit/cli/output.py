@@ -1,0 +1,20 @@
+"""Tables for a terminal and for a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print *rows* in columns under *headings*; colours go away by themselves when no terminal reads."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
+    click.secho(_line(headings, widths), bold=True)
+    for row in texts:
+        click.echo(_line(row, widths))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -1,0 +1,44 @@
+"""``scalekit plugins``: what is installed and what the file makes of it."""
+
+from __future__ import annotations
+
+import click
+
+from scalekit.cli.output import table
+from scalekit.cli.source import FileSource, config_options, file_argument
+
+
+@click.command()
+@file_argument
+@config_options
+def plugins(source: FileSource) -> None:
+    """List the installed plugins; of those that FILE turns on also hooks, layers and start order."""
+    from scalekit.plugins import installed
+
+    details = _enabled(source) if source.exists() else {}
+    rows = []
+    for name, candidates in installed().items():
+        for each in candidates:
+            hooks, layers, position = details.get(name, ("", "", ""))
+            package = f"{each.distribution} {each.version}"
+            rows.append([name, "yes" if name in details else "no", package, position, layers, hooks])
+    if rows:
+        table(["plugin", "enabled", "package", "starts", "layers", "hooks"], rows)
+    else:
+        click.echo("no plugins are installed; make one with `scalekit new plugin NAME`")
+
+
+def _enabled(source: FileSource) -> dict[str, tuple[str, str, str]]:
+    """Return hooks, layers and place in the start order of each enabled plugin."""
+    from scalekit.app import prepare
+
+    settings = source.settings()
+    prepared = prepare(settings)
+    middleware = settings.plugins.middleware(prepared.context)
+    details = {}
+    for name in settings.plugins.names:
+        hooks = ", ".join(hook.removeprefix("scalekit_") for hook in settings.plugins.hooks(name))
+        layers = ", ".join(item.layer.name for item in middleware.get(name, ()))
+        position = str(prepared.order.index(name) + 1) if name in prepared.order else ""
+        details[name] = (hooks, layers, position)
+    return details

@@ -1,0 +1,44 @@
+"""``scalekit routes``: every path that is answered, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from scalekit.cli.output import table
+from scalekit.cli.source import FileSource, config_options, file_argument
+
+
+@click.command()
+@file_argument
+@config_options
+def routes(source: FileSource) -> None:
+    """List the paths of host, plugins and application in the order in which they are tried."""
+    from scalekit.routes import ManagementRoute
+
+    host = source.host()
+    management = host.settings.server.management
+    health = host.settings.health.path
+    rows = [[path, "GET", "host", management or "public"] for path in (health, f"{health}/live", f"{health}/ready")]
+    for plugin, items in host.routes.items():
+        for route in items:
+            apart = management if isinstance(route, ManagementRoute) else None
+            rows += [[path, methods, plugin, apart or "public"] for path, methods in _walk([route])]
+    own = list(_walk(getattr(host.target, "routes", ())))
+    rows += [[path, methods, "application", "public"] for path, methods in own]
+    table(["path", "methods", "owner", "listener"], rows)
+    if not own:
+        click.echo("the application has no list of routes to show; what is not above goes to it")
+
+
+def _walk(routes: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for route in routes:
+        path = prefix + getattr(route, "path", "")
+        inner = getattr(route, "routes", None)
+        if inner:
+            yield from _walk(inner, path)
+        else:
+            kind = "WEBSOCKET" if "WebSocket" in type(route).__name__ else "*"
+            yield path, ", ".join(sorted(getattr(route, "methods", None) or ())) or kind

@@ -1,0 +1,167 @@
+"""Work out, once, who the client is, and which scheme and host it asked for.
+
+A header can be forged by anyone, so only what a trusted proxy wrote is believed. Proxies append: the rightmost entry
+was written by the nearest one. The walk starts there and goes left for as long as the address that it meets is a
+trusted proxy's too; the first that is not is the client. What stands further left is the client's own invention. An
+entry that is no address ends the walk at the proxy that passed it on. Scheme and host are taken from the place in
+their lists that belongs to the same hop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from itertools import islice
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit.config.tables import Network
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+FORWARDED = b"forwarded"
+X_FORWARDED_FOR = b"x-forwarded-for"
+X_FORWARDED_PROTO = b"x-forwarded-proto"
+X_FORWARDED_HOST = b"x-forwarded-host"
+
+RESOLVED_PORT = 0
+"""The port of a client whose address came from a header: the header does not tell it."""
+
+SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
+
+_REMEMBERED = 4096
+_HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
+_PAIR = re.compile(rb'\s*([A-Za-z-]+)=(?:"((?:\\.|[^"\\])*)"|([^\s;,"]*))\s*(?:;|$)')
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What the proxies say of the client: its address, and perhaps whether it came over TLS and to which host."""
+
+    address: str
+    secure: bool | None = None
+    host: bytes | None = None
+
+
+class TrustedProxies:
+    """Replace client, scheme and Host of a scope by what the trusted proxies in front say."""
+
+    def __init__(self, app: ASGIApp, networks: Sequence[Network], forwarded: str) -> None:
+        self.app = app
+        self.networks = networks
+        self.forwarded = forwarded
+        self._known: dict[str, bool] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Resolve the client of a request or websocket, then go on."""
+        if scope["type"] != "lifespan":
+            client = scope.get("client")
+            peer = client[0] if client else ""
+            if not client or self.trusts(peer):
+                self._resolve(scope, peer)
+        await self.app(scope, receive, send)
+
+    def trusts(self, address: str) -> bool:
+        """Tell whether *address* is a trusted proxy's."""
+        known = self._known.get(address)
+        if known is None:
+            parsed = parse_address(address.encode())
+            found = parsed is not None and any(ip_address(parsed) in network for network in self.networks)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[address] = found
+        return known
+
+    def _resolve(self, scope: Scope, peer: str) -> None:
+        hop = self._hop(scope["headers"], peer)
+        if hop is None:
+            return
+        if hop.address:
+            scope["client"] = (hop.address, RESOLVED_PORT)
+        if hop.secure is not None:
+            scope["scheme"] = SCHEMES[scope["type"]][hop.secure]
+        if hop.host:
+            others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            scope["headers"] = [*others, (b"host", hop.host)]
+
+    def _hop(self, headers: Headers, peer: str) -> Hop | None:
+        if self.forwarded != "forwarded" and (entries := _joined(headers, X_FORWARDED_FOR)):
+            return self._x_forwarded(headers, entries, peer)
+        if self.forwarded != "x-forwarded" and (entries := _joined(headers, FORWARDED)):
+            return self._rfc7239(entries, peer)
+        return None
+
+    def _x_forwarded(self, headers: Headers, entries: bytes, peer: str) -> Hop:
+        address, distance = self._walk(_from_right(entries), peer)
+        scheme = _at_distance(_joined(headers, X_FORWARDED_PROTO), distance)
+        host = _at_distance(_joined(headers, X_FORWARDED_HOST), distance)
+        return Hop(address, _secure(scheme), _valid_host(host))
+
+    def _rfc7239(self, entries: bytes, peer: str) -> Hop:
+        address, distance = self._walk((_pairs(entry).get(b"for", b"") for entry in _from_right(entries)), peer)
+        pairs = _pairs(_at_distance(entries, distance))
+        return Hop(address, _secure(pairs.get(b"proto", b"")), _valid_host(pairs.get(b"host", b"")))
+
+    def _walk(self, entries: Iterator[bytes], peer: str) -> tuple[str, int]:
+        """Return the client's address and how many entries from the right it was found."""
+        client, distance = peer, 0
+        for number, entry in enumerate(entries):
+            address = parse_address(entry)
+            if address is None:
+                break
+            client, distance = address, number
+            if not self.trusts(address):
+                break
+        return client, distance
+
+
+def parse_address(text: bytes) -> str | None:
+    """Return the address in *text*, without port, brackets, zone or IPv4 mapping; None when it is not one."""
+    bare = text.strip().decode("latin-1")
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        address = ip_address(bare.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
+def has_forwarding(headers: Headers) -> bool:
+    """Tell whether a proxy, trusted or not, says that it passed the request on."""
+    return any(name in (X_FORWARDED_FOR, FORWARDED) for name, _ in headers)
+
+
+def _joined(headers: Headers, wanted: bytes) -> bytes:
+    return b",".join([value for name, value in headers if name == wanted])
+
+
+def _from_right(entries: bytes) -> Iterator[bytes]:
+    rest, comma = entries, b","
+    while comma:
+        rest, comma, last = rest.rpartition(b",")
+        yield last
+
+
+def _at_distance(entries: bytes, distance: int) -> bytes:
+    """Return the entry *distance* places from the right, or the leftmost when there are fewer."""
+    nearest_first = list(islice(_from_right(entries), distance + 1))
+    return nearest_first[-1].strip()
+
+
+def _pairs(element: bytes) -> dict[bytes, bytes]:
+    found = _PAIR.findall(element)
+    return {name.lower(): (quoted or token).replace(b"\\", b"") for name, quoted, token in found}
+
+
+def _secure(text: bytes) -> bool | None:
+    return {b"https": True, b"wss": True, b"http": False, b"ws": False}.get(text.strip().lower())
+
+
+def _valid_host(text: bytes) -> bytes | None:
+    return text if _HOST.fullmatch(text) else None

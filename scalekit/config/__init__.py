@@ -1,0 +1,6 @@
+"""The one TOML file: reading it, checking it, showing it."""
+
+from scalekit.config.tables import Network, Networks, Port, Table
+from scalekit.config.types import Duration, Rate, Secret, Size, Url
+
+__all__ = ["Duration", "Network", "Networks", "Port", "Rate", "Secret", "Size", "Table", "Url"]

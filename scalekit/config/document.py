@@ -1,0 +1,216 @@
+"""Read the file, what it extends and what overrides it into one tree that knows where each value came from."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from scalekit.config.environment import substitute
+from scalekit.config.positions import Path, positions
+from scalekit.errors import ConfigError, Problem
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from: a line of a file, ``--set``, code, and the variables that were put into it."""
+
+    file: str = ""
+    line: int = 0
+    variables: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the origin as ``scalekit config show`` prints it."""
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ", ".join([place, *(f"environment {name}" for name in self.variables)])
+
+
+@dataclass(slots=True)
+class Document:
+    """The merged tree of values.
+
+    *literals* holds, for values that came as text from the environment or the command line, what the same text means
+    as TOML: ``5`` is a string to a key that wants a string, and a number to one that wants a number.
+    """
+
+    name: str
+    data: dict[str, Any] = field(default_factory=dict)
+    origins: dict[Path, Origin] = field(default_factory=dict)
+    literals: dict[Path, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def origin(self, path: Path) -> Origin:
+        """Return the origin of the value at *path*, or of the nearest table around it."""
+        for size in range(len(path), 0, -1):
+            if path[:size] in self.origins:
+                return self.origins[path[:size]]
+        return Origin(self.name)
+
+    def table(self, name: str) -> dict[str, Any]:
+        """Return the top-level table *name*, empty when there is none."""
+        found = self.data.get(name, {})
+        return found if isinstance(found, dict) else {}
+
+    def report(self, path: Path, message: str, plugin: str = "") -> None:
+        """Add a problem with the value at *path*."""
+        self.problems.append(self.problem(path, message, plugin))
+
+    def refusal(self, path: Path, message: str) -> ConfigError:
+        """Return the error for a mistake that leaves nothing to go on with."""
+        return ConfigError([*self.problems, self.problem(path, message)])
+
+    def problem(self, path: Path, message: str, plugin: str = "") -> Problem:
+        """Return a problem with the value at *path*."""
+        origin = self.origin(path)
+        return Problem(message, dotted(path), origin.file, origin.line, plugin)
+
+
+def dotted(path: Path) -> str:
+    """Return *path* as it is written in a message: ``plugins.pool.urls[1]``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def read(source: Source, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Document:
+    """Read *source*, a file or a mapping, apply *overrides* (``key=value``) and put the environment's values in.
+
+    Raises ConfigError when a file cannot be read at all; every other mistake is left in the document's problems.
+    """
+    if isinstance(source, Mapping):
+        document = _extended(Document("configuration", deepcopy(dict(source))), FilePath.cwd(), ())
+    else:
+        file = FilePath(source)
+        document = _extended(_parse(file), file.parent, (file.resolve(),))
+    for override in overrides:
+        _override(document, override)
+    _fill(document, os.environ if environment is None else environment)
+    return document
+
+
+def _extended(document: Document, folder: FilePath, seen: tuple[FilePath, ...]) -> Document:
+    base = document.data.pop("extends", None)
+    if base is None:
+        return document
+    if not isinstance(base, str):
+        document.report(("extends",), f"expected the name of one file, got {base!r}")
+        return document
+    file = folder / base
+    if file.resolve() in seen:
+        raise document.refusal(("extends",), f"{base!r} extends this file in turn; break the circle")
+    if not file.is_file():
+        raise document.refusal(("extends",), f"there is no file {base!r} in {folder}")
+    below = _extended(_parse(file), file.parent, (*seen, file.resolve()))
+    _merge(below, document, ())
+    below.name = document.name
+    below.problems += document.problems
+    return below
+
+
+def _parse(file: FilePath) -> Document:
+    name, text = str(file), ""
+    try:
+        text = file.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except FileNotFoundError:
+        hint = "no such file; name one that exists, or make one with `scalekit new app NAME`"
+        raise ConfigError([Problem(hint, file=name)]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem(f"cannot be read: {error}", file=name)]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax(name, text, error)]) from None
+    origins = {path: Origin(name, line) for path, line in positions(text).items()}
+    return Document(name, data, origins)
+
+
+def _syntax(name: str, text: str, error: tomllib.TOMLDecodeError) -> Problem:
+    message, _, place = str(error).removesuffix(")").partition(" (at ")
+    digits = [word.rstrip(",") for word in place.split() if word.rstrip(",").isdigit()]
+    line = int(digits[0]) if digits else text.count("\n") + 1
+    return Problem(f"not valid TOML: {message[:1].lower()}{message[1:]}", file=name, line=line)
+
+
+def _merge(below: Document, above: Document, path: Path) -> None:
+    """Lay the tables of *above* over those of *below*; anything but a table replaces what was there."""
+    for key, value in _node(above.data, path).items():
+        here = (*path, key)
+        target = _node(below.data, path)
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            below.origins[here] = above.origin(here)
+            _merge(below, above, here)
+        else:
+            _forget(below, here)
+            target[key] = value
+            below.origins |= {at: origin for at, origin in above.origins.items() if at[: len(here)] == here}
+
+
+def _node(data: Any, path: Path) -> Any:
+    for key in path:
+        data = data[key]
+    return data
+
+
+def _forget(document: Document, path: Path) -> None:
+    for at in [at for at in document.origins if at[: len(path)] == path]:
+        del document.origins[at]
+
+
+def _override(document: Document, override: str) -> None:
+    name, equals, text = override.partition("=")
+    keys = [key.strip() for key in name.split(".")]
+    if not equals or not all(keys):
+        message = f"expected key=value, such as server.port=9000, got {override!r}"
+        document.problems.append(Problem(message, file="--set"))
+        return
+    node = document.data
+    for size, key in enumerate(keys[:-1], 1):
+        if key not in node:
+            document.origins[tuple(keys[:size])] = Origin("--set")
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            document.problems.append(Problem(f"{key!r} is not a table", name, "--set"))
+            return
+    path = tuple(keys)
+    _forget(document, path)
+    literal = _literal(text)
+    node[keys[-1]] = literal if isinstance(literal, str) else text
+    document.literals[path] = literal
+    document.origins[path] = Origin("--set")
+
+
+def _literal(text: str) -> Any:
+    """Return what *text* means as a TOML value, or None when it is not one."""
+    try:
+        return tomllib.loads(f"value = {text}").get("value")
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _fill(document: Document, environment: Mapping[str, str]) -> None:
+    """Replace every ``${NAME}`` in the document's strings; what is missing becomes a problem."""
+
+    def filled(value: Any, path: Path) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(each, (*path, key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [filled(each, (*path, index)) for index, each in enumerate(value)]
+        if not isinstance(value, str) or "$" not in value:
+            return value
+        result = substitute(value, environment)
+        for mistake in result.mistakes:
+            document.report(path, mistake)
+        if result.names:
+            origin = document.origin(path)
+            document.origins[path] = replace(origin, variables=result.names)
+        if result.whole:
+            document.literals[path] = _literal(result.text)
+        return result.text
+
+    document.data = filled(document.data, ())

@@ -1,0 +1,117 @@
+"""Find the line of every key of a TOML document.
+
+``tomllib`` gives values without places, and a message that names no line costs its reader a search. The text has been
+read by ``tomllib`` before it comes here, so it is known to be valid: the scan only has to tell keys from values and
+needs no error handling of its own. Grammar: https://toml.io/en/v1.0.0.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+Path = tuple[str | int, ...]
+
+_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)+")
+_KEY = re.compile(r"""[ \t]*("(?:\\.|[^"\\])*"|'[^']*'|[A-Za-z0-9_-]+)[ \t]*""")
+_STRING = re.compile(r'\"\"\"(?:\\.|[^\\])*?\"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\])*"|\'[^\']*\'', re.DOTALL)
+_BARE = re.compile(r"[^,\]}#\r\n]+")
+
+
+def positions(text: str) -> dict[Path, int]:
+    """Return the line, counted from 1, of every table, key and array element of *text*.
+
+    Where one key is written in several places, as a table with sub-tables may be, the first place counts.
+    """
+    return _Scan(text).run()
+
+
+class _Scan:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.line = 1
+        self.counted = 0
+        self.lines: dict[Path, int] = {}
+        self.lengths: dict[Path, int] = {}
+
+    def run(self) -> dict[Path, int]:
+        table: Path = ()
+        self.skip(_BLANK)
+        while self.at < len(self.text):
+            if self.text[self.at] == "[":
+                table = self.header()
+            else:
+                self.pair(table)
+            self.skip(_BLANK)
+        return self.lines
+
+    def skip(self, pattern: re.Pattern[str]) -> str:
+        found = pattern.match(self.text, self.at)
+        if found:
+            self.at = found.end()
+        return found.group() if found else ""
+
+    def mark(self, path: Path) -> None:
+        self.line += self.text.count("\n", self.counted, self.at)
+        self.counted = self.at
+        for size in range(1, len(path) + 1):
+            self.lines.setdefault(path[:size], self.line)
+
+    def key(self) -> Path:
+        names: list[str] = []
+        while not names or self.text[self.at] == ".":
+            self.at += bool(names)
+            word = self.skip(_KEY).strip()
+            names.append(next(iter(tomllib.loads(f"{word} = 0"))))
+        return tuple(names)
+
+    def header(self) -> Path:
+        array = self.text.startswith("[[", self.at)
+        self.at += 1 + array
+        names = self.key()
+        path: Path = ()
+        for name in names[:-1]:
+            path = self.newest((*path, name))
+        path = (*path, names[-1])
+        if array:
+            self.lengths[path] = self.lengths.get(path, 0) + 1
+        path = self.newest(path)
+        self.mark(path)
+        self.at += 1 + array
+        return path
+
+    def newest(self, path: Path) -> Path:
+        return (*path, self.lengths[path] - 1) if path in self.lengths else path
+
+    def pair(self, table: Path) -> None:
+        path = (*table, *self.key())
+        self.mark(path)
+        self.at += 1
+        self.skip(_BLANK)
+        self.value(path)
+
+    def value(self, path: Path) -> None:
+        opening = self.text[self.at]
+        if opening == "[":
+            self.members(path, "]")
+        elif opening == "{":
+            self.members(path, "}")
+        elif not self.skip(_STRING):
+            self.skip(_BARE)
+
+    def members(self, path: Path, closing: str) -> None:
+        self.at += 1
+        self.skip(_BLANK)
+        index = 0
+        while self.text[self.at] != closing:
+            if closing == "}":
+                self.pair(path)
+            else:
+                self.mark((*path, index))
+                self.value((*path, index))
+            index += 1
+            self.skip(_BLANK)
+            self.at += self.text[self.at] == ","
+            self.skip(_BLANK)
+        self.at += 1

@@ -1,0 +1,54 @@
+"""The JSON Schema of the whole file, made for the linters that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from scalekit.config.tables import App, Health, Server, Table
+
+REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^{}]*)?\}"
+"""What may stand in place of a number or a boolean."""
+
+Schema = dict[str, Any]
+
+
+def file_schema(plugins: Mapping[str, type[Table] | None]) -> Schema:
+    """Return the schema of a file in which the tables of *plugins* may appear."""
+    host: dict[str, type[Table]] = {"app": App, "server": Server, "health": Health}
+    models = [*host.values(), *(model for model in plugins.values() if model is not None)]
+    references, shared = models_json_schema([(model, "validation") for model in models], title=None)
+    tables = {name: references[model, "validation"] for name, model in host.items()}
+    empty: Schema = {"type": "object", "additionalProperties": False}
+    tables["plugins"] = _table(
+        {name: references[model, "validation"] if model else empty for name, model in plugins.items()}
+    )
+    tables["extends"] = {"type": "string", "description": "A file whose tables lie below this one's."}
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", **_table(tables), "$defs": shared["$defs"]}
+    cleaned: Schema = _for_linters(schema)
+    return cleaned
+
+
+def _table(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _for_linters(node: Any) -> Any:
+    """Drop what TOML cannot write, null, since linters then report every branch instead of the mistake."""
+    if isinstance(node, list):
+        return [_for_linters(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _for_linters(value) for key, value in node.items() if not (key == "default" and value is None)}
+    branches = [each for each in node.get("anyOf", ()) if each != {"type": "null"}]
+    if len(branches) == 1:
+        del node["anyOf"]
+        node = {**branches[0], **node}
+    if node.get("type") in ("integer", "number", "boolean"):
+        node["type"] = [node["type"], "string"]
+        node["pattern"] = f"^{REFERENCE}$"
+    elif "pattern" in node:
+        node["pattern"] = f"{node['pattern']}|{REFERENCE}"
+    return node

@@ -1,0 +1,150 @@
+"""The tables of the file that belong to the host, and the base class of every table."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
+
+from scalekit.config.types import Duration, Secret, Size, Url
+
+
+def _network(text: object) -> IPv4Network | IPv6Network:
+    if text == "*":
+        raise ValueError('"*" is not a network; write "0.0.0.0/0" and "::/0" if every client may be believed')
+    try:
+        return ip_network(str(text))
+    except ValueError:
+        raise ValueError(f'expected a network such as "10.0.0.0/8" or "::1", got {text!r}') from None
+
+
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(_network, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str),
+]
+Networks = tuple[Network, ...]
+HostName = Annotated[str, Field(pattern=r"^[^\s/*@]+$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, and closed to keys that it does not declare.
+
+    Field descriptions become the help of the JSON Schema, so every field has one.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class App(Table):
+    """What is served."""
+
+    target: str | None = None
+    """The ASGI application or a factory of one, as ``module.path:name``."""
+
+    @field_validator("target")
+    @classmethod
+    def _names_an_attribute(cls, target: str | None) -> str | None:
+        if target is not None and not all(part.strip() for part in target.partition(":")):
+            raise ValueError(f"expected module.path:name, such as shop.app:app, got {target!r}")
+        return target
+
+
+class Server(Table):
+    """Where and how it is served."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; ``0.0.0.0`` or ``::`` for every interface."""
+    port: Port = 8000
+    """Port to listen on; 0 takes a free one."""
+    management: str | None = None
+    """A second address, ``host:port``, for health and operators' pages, which then leave the public one."""
+    root_path: str = ""
+    """Path prefix that a proxy in front has taken off, such as ``/shop``."""
+    trusted_proxies: Networks = ()
+    """Networks whose forwarded headers are believed."""
+    forwarded: Literal["auto", "x-forwarded", "forwarded"] = "auto"
+    """Which headers those proxies write; ``auto`` prefers ``X-Forwarded-*`` where both arrive."""
+    hosts: tuple[HostName, ...] = ()
+    """Exact names, with or without a port, that the Host header may have; empty allows all."""
+    trusted: Networks = ()
+    """Networks that may see details of health and operators' pages."""
+    token: Secret | None = None
+    """A bearer token that opens the same details from anywhere."""
+    max_body: Size = Size("16MiB")
+    """Largest request body, streamed or not."""
+    max_header: Size = Size("64KiB")
+    """Largest request line with all headers."""
+    header_timeout: Duration = Duration("10s")
+    """Time for a client to send a complete request head."""
+    body_timeout: Duration = Duration("30s")
+    """Time that a request may spend waiting for its body; every KiB that arrives adds a second."""
+    write_timeout: Duration = Duration("30s")
+    """Time for a client to take what has been written to it."""
+    keep_alive: Duration = Duration("65s")
+    """How long an idle connection is kept; longer than the proxy in front keeps it."""
+    backlog: Annotated[int, Field(ge=1)] = 2048
+    """Connections that may wait to be accepted."""
+    start_timeout: Duration = Duration("30s")
+    """Time for each plugin to start."""
+    drain: Duration = Duration("5s")
+    """After SIGTERM, how long new connections are still served while balancers look away."""
+    graceful_timeout: Duration = Duration("30s")
+    """Time for requests in flight to finish before they are cut."""
+    stop_timeout: Duration = Duration("10s")
+    """Time for each plugin to stop before it is cut."""
+
+    @field_validator("management")
+    @classmethod
+    def _has_host_and_port(cls, address: str | None) -> str | None:
+        if address is not None:
+            split_address(address)
+        return address
+
+
+class External(Table):
+    """A service that the application needs, watched by its status line."""
+
+    url: Url
+    """Address that answers 2xx or 3xx while the service is well; http or https."""
+    critical: bool = False
+    """Whether this instance is not ready without it."""
+    timeout: Duration = Duration("2s")
+    """Time for it to answer."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: Url) -> Url:
+        if url.scheme not in ("http", "https"):
+            raise ValueError(f"expected an http or https address, got one with the scheme {url.scheme!r}")
+        return url
+
+
+class Health(Table):
+    """How health is checked and shown."""
+
+    path: Annotated[str, Field(pattern=r"^/[^?#]*[^/?#]$")] = "/health"
+    """Where the health pages are: this path, and ``/live`` and ``/ready`` under it."""
+    interval: Duration = Duration("5s")
+    """Time between two rounds of each check."""
+    external: dict[str, External] = {}
+    """Services outside, by name: a table with ``url``, or just the address."""
+
+    @field_validator("external", mode="before")
+    @classmethod
+    def _address_alone(cls, external: object) -> object:
+        if not isinstance(external, dict):
+            return external
+        return {name: {"url": each} if isinstance(each, str) else each for name, each in external.items()}
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split ``host:port`` or ``[::1]:port``; raises ValueError when it is neither."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f'expected host:port, such as "127.0.0.1:9100", got {address!r}')
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,154 @@
+"""The value types of the file: durations, sizes, rates, secrets, and addresses with a password in them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+Secret = SecretStr
+
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+MASK = "***"
+
+_DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d))+"
+_SIZE = r"\d+(?:\.\d+)?(?:B|kB|MB|GB|KiB|MiB|GiB)"
+_RATE = rf"\d+/(?:us|ms|s|m|h|d|{_DURATION})"
+_PASSWORD = re.compile(r"(://[^\s:/?#@]*):[^\s/]*@")
+_SECRET_QUERY = re.compile(r"([?&][^=&\s]*(?:passw|secret|token|key)[^=&\s]*=)[^&\s\"']+", re.IGNORECASE)
+
+
+def mask_passwords(text: str) -> str:
+    """Return *text* with the passwords of every address in it replaced by ``***``."""
+    return _SECRET_QUERY.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1:{MASK}@", text))
+
+
+class Spelled:
+    """A value whose constructor reads the spelling of the file and whose ``str`` gives it back."""
+
+    JSON_SCHEMA: ClassVar[JsonSchemaValue]
+
+    @classmethod
+    def _read(cls, value: Any) -> Self:
+        return value if isinstance(value, cls) else cls(value)  # type: ignore[call-arg]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Tell pydantic to read the spelling of the file."""
+        show = core_schema.plain_serializer_function_ser_schema(str)
+        return core_schema.no_info_plain_validator_function(cls._read, serialization=show)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON Schema of the spelling."""
+        return dict(cls.JSON_SCHEMA)
+
+
+class Duration(Spelled, float):
+    """A span of time in seconds, written ``"250ms"``, ``"30s"``, ``"1h30m"`` or ``"7d"``."""
+
+    JSON_SCHEMA = {"type": "string", "pattern": f"^{_DURATION}$"}
+
+    def __new__(cls, text: str) -> Self:
+        """Read *text*; raises ValueError when it is not a duration."""
+        if not isinstance(text, str) or not re.fullmatch(_DURATION, text):
+            raise ValueError(f'expected a duration such as "250ms", "30s", "15m" or "7d", got {text!r}')
+        parts = re.findall(r"([\d.]+)([a-z]+)", text)
+        return super().__new__(cls, sum(float(number) * SECONDS[unit] for number, unit in parts))
+
+    def __str__(self) -> str:
+        """Return the largest unit that divides the value, else the one that reads best."""
+        whole = next((unit for unit in ("d", "h", "m", "s") if self and self % SECONDS[unit] == 0), None)
+        unit = whole or ("s" if not self or self >= 1 else "ms" if self >= 1e-3 else "us")
+        return f"{self / SECONDS[unit]:.9g}{unit}"
+
+
+class Size(Spelled, int):
+    """A number of bytes, written ``"1MiB"``, ``"64KiB"``, ``"10MB"`` or as a plain integer."""
+
+    JSON_SCHEMA = {"type": ["string", "integer"], "pattern": f"^{_SIZE}$", "minimum": 0}
+
+    def __new__(cls, text: str | int) -> Self:
+        """Read *text*; raises ValueError when it is not a size."""
+        if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+            return super().__new__(cls, text)
+        if not isinstance(text, str) or not re.fullmatch(_SIZE, text):
+            raise ValueError(f'expected a size such as "64KiB", "1MiB" or "10MB", got {text!r}')
+        number, unit = re.findall(r"([\d.]+)([A-Za-z]+)", text)[0]
+        return super().__new__(cls, round(float(number) * BYTES[unit]))
+
+    def __str__(self) -> str:
+        """Return the largest unit that divides the value."""
+        units = ("GiB", "MiB", "KiB", "GB", "MB", "kB")
+        unit = next((unit for unit in units if self and self % BYTES[unit] == 0), "B")
+        return f"{int(self) // BYTES[unit]}{unit}"
+
+
+class Rate(Spelled):
+    """At most *limit* events in *period* seconds, written ``"100/15m"`` or ``"10/s"``."""
+
+    JSON_SCHEMA = {"type": "string", "pattern": f"^{_RATE}$"}
+    __slots__ = ("limit", "period")
+
+    def __init__(self, text: str) -> None:
+        """Read *text*; raises ValueError when it is not a rate of at least one event."""
+        if not isinstance(text, str) or not re.fullmatch(_RATE, text) or text.startswith("0"):
+            raise ValueError(f'expected a rate such as "10/s", "100/15m" or "5000/1h", got {text!r}')
+        limit, _, period = text.partition("/")
+        self.limit = int(limit)
+        self.period = Duration(period if period[0].isdigit() else f"1{period}")
+
+    def __str__(self) -> str:
+        """Return the spelling of the file."""
+        return f"{self.limit}/{self.period}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rate) and (self.limit, self.period) == (other.limit, other.period)
+
+    def __hash__(self) -> int:
+        return hash((self.limit, self.period))
+
+
+class Url(Spelled):
+    """An address that may hold a password; ``str`` masks it, :meth:`reveal` gives it whole."""
+
+    JSON_SCHEMA = {"type": "string"}
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        """Read *text*; raises ValueError when it has no scheme."""
+        if not isinstance(text, str) or not re.match(r"[a-z][a-z0-9+.-]*:", text):
+            raise ValueError("expected an address with a scheme, such as redis://127.0.0.1:6379")
+        self._text = text
+
+    @property
+    def scheme(self) -> str:
+        """The part before the first colon, such as ``redis``."""
+        return self._text.partition(":")[0]
+
+    @property
+    def password(self) -> str:
+        """The password in the address, empty when there is none."""
+        return urlsplit(self._text).password or ""
+
+    def reveal(self) -> str:
+        """Return the address with its password, for the client library only."""
+        return self._text
+
+    def __str__(self) -> str:
+        """Return the address with its password masked."""
+        return mask_passwords(self._text)
+
+    def __repr__(self) -> str:
+        return f"Url({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Url) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)

@@ -1,0 +1,125 @@
+"""Turn a table into its model, and pydantic's complaints into problems that name the line and the remedy."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from scalekit.config.document import Document, dotted
+from scalekit.config.positions import Path
+from scalekit.config.types import MASK
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_SECRET_NAME = re.compile(r"passw|secret|token|credential|(^|_)key", re.IGNORECASE)
+
+
+def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -> Model | None:
+    """Return the table at *path* as a *kind*, or None after adding every mistake in it to the document's problems."""
+    table = value_at(document.data, path)
+    if table is None:
+        table = {}
+    try:
+        return kind.model_validate_json(_json(table))
+    except ValidationError as error:
+        first = error
+    table, replaced = _with_literals(table, document, path, first)
+    try:
+        if not replaced:
+            raise first
+        return kind.model_validate_json(_json(table))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            here = (*path, *_written(table, detail["loc"]))
+            document.report(here, _message(kind, detail, document, here, path), plugin)
+        return None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about the unknown *name*: what was meant, or else what there is."""
+    names = sorted(known)
+    close = get_close_matches(name.lower(), names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(names)}" if names else "there are none"
+
+
+def is_secret_name(name: str | int) -> bool:
+    """Tell whether a key of this name is expected to hold a secret."""
+    return isinstance(name, str) and bool(_SECRET_NAME.search(name))
+
+
+def _json(table: Any) -> bytes:
+    return orjson.dumps(table, default=str)
+
+
+def value_at(data: Any, path: Path) -> Any:
+    """Return what stands at *path* below *data*, or None when nothing does."""
+    for part in path:
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
+
+
+def _with_literals(table: Any, document: Document, path: Path, error: ValidationError) -> tuple[Any, bool]:
+    """Retry with what the text of the environment means as TOML, for the keys that did not want the text."""
+    copy = orjson.loads(_json(table))
+    replaced = False
+    for detail in error.errors(include_url=False):
+        where = _written(table, detail["loc"])
+        for size in range(len(where), 0, -1):
+            literal = document.literals.get((*path, *where[:size]))
+            if literal is not None:
+                value_at(copy, where[: size - 1])[where[size - 1]] = literal
+                replaced = True
+    return copy, replaced
+
+
+def _written(table: Any, location: tuple[str | int, ...]) -> Path:
+    """Leave out what pydantic adds to a location, such as the member of a union that it tried."""
+    path: list[str | int] = []
+    for part in location:
+        inside = value_at(table, tuple(path))
+        if isinstance(inside, dict) or (isinstance(inside, list) and isinstance(part, int)):
+            path.append(part)
+    return tuple(path)
+
+
+def _message(kind: type[BaseModel], detail: Any, document: Document, here: Path, path: Path) -> str:
+    name = here[-1] if here else ""
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key; {nearest(str(name), _fields(kind, here[len(path) : -1]))}"
+    if detail["type"] == "missing":
+        return f"is required; add it to [{dotted(here[:-1])}]"
+    message: str = detail["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    value = value_at(document.data, here)
+    if "got" not in message and isinstance(value, bool | int | float | str):
+        message += f", got {value!r}"
+    if document.origin(here).variables or is_secret_name(name):
+        message = message.replace(repr(value), MASK)
+    return message[:1].lower() + message[1:]
+
+
+def _fields(kind: type[BaseModel], path: Path) -> set[str]:
+    """Return the keys that the table at *path* below a *kind* may have."""
+    for part in path:
+        field = kind.model_fields.get(str(part))
+        inner = _model_in(field.annotation) if field else None
+        kind = inner or kind
+    return set(kind.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in typing.get_args(annotation) if (found := _model_in(each))), None)

@@ -1,0 +1,93 @@
+"""What one application's plugins share: parsed configuration and live resources, by type and by key.
+
+This module evaluates its annotations: FastAPI reads those of ``Key.__call__``, so that ``Depends(KEY)`` works.
+"""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Generic, TypeVar, cast
+
+from starlette.requests import HTTPConnection
+
+from scalekit.config.tables import Server
+from scalekit.errors import PluginError, ResourceError
+
+T = TypeVar("T")
+
+STATE = "scalekit"
+
+
+class Key(Generic[T]):
+    """A typed name for a resource that one plugin provides and others use.
+
+    Called with a request or websocket it returns the resource of the application that serves it, so a key is also a
+    FastAPI dependency: ``Depends(KEY)``. Identity counts, not the name; *plugin* is who usually provides it.
+    """
+
+    __slots__ = ("name", "plugin")
+
+    def __init__(self, name: str, plugin: str = "") -> None:
+        self.name = name
+        self.plugin = plugin
+
+    def __repr__(self) -> str:
+        return f"Key({self.name!r})"
+
+    def __call__(self, request: HTTPConnection) -> T:
+        """Return the resource for *request*; raises ResourceError when nothing provides it."""
+        return context_of(request.scope).get(self)
+
+
+class Context:
+    """One application's configuration and resources, given to every hook.
+
+    ``redact(text)`` takes secrets out of a text. ``async with context.started():`` runs the plugins, without server
+    and application, around the body: for commands.
+    """
+
+    __slots__ = ("_configs", "_resources", "redact", "server", "started")
+
+    def __init__(self, server: Server, configs: Mapping[type[Any], Any], redact: Callable[[str], str] = str) -> None:
+        self.server = server
+        self.redact = redact
+        self.started: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        self._configs = dict(configs)
+        self._resources: dict[Key[Any], Any] = {}
+
+    def config(self, kind: type[T]) -> T:
+        """Return the parsed table of type *kind*; raises PluginError when no enabled plugin declared it."""
+        try:
+            return cast(T, self._configs[kind])
+        except KeyError:
+            raise PluginError(f"no enabled plugin has a table of type {kind.__name__}") from None
+
+    def provide(self, key: Key[T], value: T) -> None:
+        """Make *value* available under *key* until the plugin that calls this stops."""
+        if key in self._resources:
+            raise ResourceError(f"resource {key.name!r} is provided twice")
+        self._resources[key] = value
+
+    def withdraw(self, key: Key[Any]) -> None:
+        """Take back what was provided under *key*, if anything was."""
+        self._resources.pop(key, None)
+
+    def has(self, key: Key[Any]) -> bool:
+        """Tell whether something is provided under *key* now."""
+        return key in self._resources
+
+    def get(self, key: Key[T]) -> T:
+        """Return the resource under *key*; raises ResourceError when nothing provides it."""
+        try:
+            return cast(T, self._resources[key])
+        except KeyError:
+            remedy = f": turn on [plugins.{key.plugin}], or wait until it has started" if key.plugin else ""
+            raise ResourceError(f"nothing provides {key.name!r}{remedy}") from None
+
+
+def context_of(scope: MutableMapping[str, Any]) -> Context:
+    """Return the context of the application that serves *scope*; raises ResourceError when none does."""
+    try:
+        return cast(Context, scope["state"][STATE])
+    except KeyError:
+        message = "this request is not served by a started ScaleKit application: did its lifespan run?"
+        raise ResourceError(message) from None

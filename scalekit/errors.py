@@ -1,0 +1,58 @@
+"""The host's errors, and what each one does to the exit status.
+
+* ScalekitError           1
+  * ConfigError          78  (EX_CONFIG of sysexits.h)
+  * PluginError           1
+  * StartError            1
+  * ResourceError         1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ScalekitError(Exception):
+    """Anything that ScaleKit raises on purpose."""
+
+    exit_status = 1
+
+
+class PluginError(ScalekitError):
+    """A plugin could not be found, imported, asked or ordered."""
+
+
+class StartError(ScalekitError):
+    """A plugin or the application did not start."""
+
+
+class ResourceError(ScalekitError):
+    """A resource was asked for that no started plugin provides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in the configuration, and where it stands."""
+
+    message: str
+    key: str = ""
+    file: str = ""
+    line: int = 0
+    plugin: str = ""
+
+    def __str__(self) -> str:
+        """Return the problem as one line: file, line, key, message, plugin."""
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        owner = f" (plugin {self.plugin})" if self.plugin else ""
+        return ": ".join(part for part in (place, self.key, self.message) if part) + owner
+
+
+class ConfigError(ScalekitError):
+    """The configuration has mistakes; all of them are in *problems*."""
+
+    exit_status = 78
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)

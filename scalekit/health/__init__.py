@@ -1,0 +1,1 @@
+"""Health: checks in the background, pages that only read memory."""

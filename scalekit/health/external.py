@@ -1,0 +1,51 @@
+"""Ask a service outside whether it is well, by the status line of its answer and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from functools import partial
+from urllib.parse import SplitResult, urlsplit
+
+from scalekit.config.tables import External
+from scalekit.health.check import Check
+
+LONGEST_LINE = 1024
+
+
+def external_check(name: str, service: External) -> Check:
+    """Return the check of the external *service*."""
+    return Check(name, partial(probe, service.url.reveal()), service.critical, service.timeout)
+
+
+async def probe(url: str) -> None:
+    """Send one GET to *url*; raises ConnectionError unless the answer begins with 2xx or 3xx."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    reader, writer = await asyncio.open_connection(
+        parts.hostname,
+        parts.port or (443 if secure else 80),
+        ssl=ssl.create_default_context() if secure else None,
+        limit=LONGEST_LINE,
+    )
+    try:
+        writer.write(_request(parts))
+        status = _status(await reader.readline())
+    finally:
+        writer.transport.abort()
+    if not 200 <= status < 400:
+        raise ConnectionError(f"answered {status}")
+
+
+def _request(parts: SplitResult) -> bytes:
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    host = parts.netloc.rpartition("@")[2]
+    headers = f"Host: {host}\r\nUser-Agent: scalekit-health\r\nAccept: */*\r\nConnection: close"
+    return f"GET {target} HTTP/1.1\r\n{headers}\r\n\r\n".encode()
+
+
+def _status(line: bytes) -> int:
+    words = line.split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        raise ConnectionError("the answer is not HTTP")
+    return int(words[1])

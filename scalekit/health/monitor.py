@@ -1,0 +1,116 @@
+"""Run every check again and again in the background, so that a probe only reads memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scalekit.health.check import Check
+
+STALE_ROUNDS = 3
+"""A check that has said nothing for so many rounds counts as failed: its probe hangs and cannot be cut."""
+
+
+class Status(StrEnum):
+    """What is said of a check, and of everything together."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class Result:
+    """The last answer of one check. *latency* and *at* are in seconds, *at* on the loop's clock."""
+
+    check: Check
+    status: Status = Status.UNKNOWN
+    latency: float = 0.0
+    at: float = 0.0
+    last_error: str = ""
+
+
+class Monitor:
+    """The checks of one application and their last answers."""
+
+    def __init__(self, checks: Mapping[str, Check], interval: float, redact: Callable[[str], str]) -> None:
+        self.results = {name: Result(check) for name, check in checks.items()}
+        self._interval = interval
+        self._redact = redact
+
+    @asynccontextmanager
+    async def run(self) -> AsyncGenerator[None, None]:
+        """Run every check in a loop of its own until left."""
+        now = asyncio.get_running_loop().time()
+        for result in self.results.values():
+            result.status, result.at = Status.UNKNOWN, now
+        tasks = [asyncio.create_task(self._watch(result)) for result in self.results.values()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=1.0)
+
+    async def check_once(self) -> None:
+        """Run every check once, all at the same time."""
+        await asyncio.gather(*(self._check(result) for result in self.results.values()))
+
+    def status(self, name: str) -> Status:
+        """Return the status of the check *name* now; one that has been silent for too long is unhealthy."""
+        result = self.results[name]
+        silent = asyncio.get_running_loop().time() - result.at
+        if result.status is not Status.UNHEALTHY and silent > STALE_ROUNDS * (self._interval + result.check.timeout):
+            result.last_error = f"no result for {silent:.0f}s: the probe hangs"
+            result.status = Status.UNHEALTHY
+        return result.status
+
+    def failing(self, *, critical: bool) -> list[str]:
+        """Return the names of the checks, critical or not, that are not healthy now."""
+        return [
+            name
+            for name, result in self.results.items()
+            if result.check.critical is critical and self.status(name) is not Status.HEALTHY
+        ]
+
+    def overall(self) -> Status:
+        """Return unhealthy when a critical check fails, degraded when another does, else healthy."""
+        if self.failing(critical=True):
+            return Status.UNHEALTHY
+        return Status.DEGRADED if self.failing(critical=False) else Status.HEALTHY
+
+    async def _watch(self, result: Result) -> None:
+        while True:
+            await self._check(result)
+            await asyncio.sleep(self._interval)
+
+    async def _check(self, result: Result) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        error = await _error_of(result.check)
+        result.at = loop.time()
+        result.latency = result.at - begun
+        result.status = Status.UNHEALTHY if error else Status.HEALTHY
+        if error:
+            result.last_error = self._redact(error)
+
+
+async def _error_of(check: Check) -> str:
+    deadline = asyncio.timeout(check.timeout)
+    try:
+        async with deadline:
+            await check.probe()
+    except TimeoutError as error:
+        return f"no answer within {check.timeout:g}s" if deadline.expired() else _described(error)
+    except Exception as error:
+        return _described(error)
+    return ""
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]

@@ -1,0 +1,54 @@
+"""Every hook that a plugin may implement.
+
+Hooks are plain functions, called once, while the application is built. They describe: asynchronous work is returned,
+as a lifespan, a middleware or a probe, and never awaited here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+import pluggy
+from starlette.routing import BaseRoute
+
+from scalekit.config.tables import Table
+from scalekit.context import Context
+from scalekit.health.check import Check
+from scalekit.layers import Layered
+from scalekit.lifespan import Lifespan
+
+GROUP = "scalekit"
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def scalekit_config() -> type[Table]:  # type: ignore[empty-body]
+    """Return the model of this plugin's table in the file."""
+
+
+@hookspec
+def scalekit_lifespan(context: Context) -> Lifespan:  # type: ignore[empty-body]
+    """Return what to run around the application's life."""
+
+
+@hookspec
+def scalekit_middleware(context: Context) -> Sequence[Layered]:  # type: ignore[empty-body]
+    """Return the middleware to put around every request, each with its layer."""
+
+
+@hookspec
+def scalekit_routes(context: Context) -> Sequence[BaseRoute]:  # type: ignore[empty-body]
+    """Return the routes to match before the application's own."""
+
+
+@hookspec
+def scalekit_health(context: Context) -> Sequence[Check]:  # type: ignore[empty-body]
+    """Return the checks that say whether this plugin can serve."""
+
+
+@hookspec
+def scalekit_commands(context: Context) -> Sequence[click.Command]:  # type: ignore[empty-body]
+    """Return the commands to show as ``scalekit <plugin> <command>``."""

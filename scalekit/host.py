@@ -1,0 +1,115 @@
+"""The ASGI callable that stands between the server and everything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scalekit.context import Context
+from scalekit.health.monitor import Monitor
+from scalekit.lifecycle import Lifecycle, Phase
+from scalekit.problem import ProblemResponse, refuse
+from scalekit.request_id import request_id
+from scalekit.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One link of the chain: its layer or place, whose it is, and the middleware."""
+
+    place: str
+    owner: str
+    middleware: Middleware
+
+
+def fold(parts: Sequence[Part], app: ASGIApp) -> ASGIApp:
+    """Return *app* inside the middleware of *parts*, the first outermost."""
+    for part in reversed(parts):
+        factory, args, kwargs = part.middleware
+        app = factory(app, *args, **kwargs)
+    return app
+
+
+class Host:
+    """An application with its plugins around it, as one ASGI application.
+
+    The chain of *parts* is folded around *target* once; a request meets no plugin manager, no registry and no
+    configuration.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        context: Context,
+        lifecycle: Lifecycle,
+        monitor: Monitor,
+        parts: Sequence[Part],
+        routes: Mapping[str, Sequence[BaseRoute]],
+        start_order: Sequence[str],
+        target: ASGIApp,
+        state: dict[str, Any],
+    ) -> None:
+        self.settings = settings
+        self.context = context
+        self.lifecycle = lifecycle
+        self.monitor = monitor
+        self.parts = parts
+        self.routes = routes
+        self.start_order = start_order
+        self.target = target
+        self.state = state
+        self.chain = fold(parts, target)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, websocket or lifespan."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        if "state" not in scope:  # a server without lifespan state
+            scope["state"] = dict(self.state)
+        if scope["type"] != "http":
+            await self.chain(scope, receive, send)
+            return
+        started = False
+
+        def watched(message: Message) -> Any:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+            return send(message)
+
+        try:
+            await self.chain(scope, receive, watched)
+        except asyncio.CancelledError:
+            if self.lifecycle.phase is not Phase.DRAINING:
+                raise
+            if not started:  # cut, because it did not finish while the process drained
+                await refuse(scope, send, 503, "the server is restarting", headers={"retry-after": "1"})
+        except Exception as error:
+            identity = request_id(scope)
+            error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
+            if not started:
+                await ProblemResponse(500, request_id=identity)(scope, receive, send)
+            raise
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.lifecycle.start()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        scope.setdefault("state", {}).update(self.state)
+        await send({"type": "lifespan.startup.complete"})
+        try:
+            await receive()
+        finally:
+            await self.lifecycle.drain()
+            await self.lifecycle.stop()
+        await send({"type": "lifespan.shutdown.complete"})

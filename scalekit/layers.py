@@ -1,0 +1,41 @@
+"""Where middleware sits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, auto
+
+from starlette.middleware import Middleware
+
+
+class Layer(IntEnum):
+    """The order of the chain, outermost first.
+
+    This list is the whole policy. A layer feels every layer below it and must not care who fills the layers above. A
+    plugin names a layer, never another plugin; within one layer plugins are sorted by name.
+    """
+
+    LOG = auto()
+    """Request id and access line: they exist for everything, refusals included."""
+    MEASURE = auto()
+    """Metrics: they count refusals too."""
+    GUARD = auto()
+    """The host's own limits: which hosts, how large a body, how slow a client."""
+    ADMIT = auto()
+    """Limits by address: before any costly work, checking a signature included."""
+    IDENTIFY = auto()
+    """Tokens: who is asking."""
+    ADMIT_WHO = auto()
+    """Limits by subject: they need to know who is asking."""
+    CACHE = auto()
+    """Stored answers: inside IDENTIFY, so that a private answer never reaches a stranger."""
+    DATA = auto()
+    """Resources of one request, such as its choice of a replica: nearest to the handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """A pure ASGI middleware and the layer it belongs to."""
+
+    layer: Layer
+    middleware: Middleware

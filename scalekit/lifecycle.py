@@ -1,0 +1,197 @@
+"""The life of one application, from start to stop, as one state machine.
+
+``starting -> ready -> draining -> stopped``. What has a life (each plugin, health, the application itself) is a step.
+Steps start one after the other and stop in reverse. Each runs in a task of its own, because a context manager must be
+left by the task that entered it, and because only a task can be cut when it hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+
+from scalekit.context import Context
+from scalekit.errors import ResourceError, StartError
+from scalekit.lifespan import Callback, Lifespan
+
+logger = logging.getLogger("scalekit")
+
+CUT_GRACE = 1.0
+"""Seconds that a step which was cut gets to unwind before it is left behind."""
+
+
+class Phase(Enum):
+    """Where an application is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that starts and stops with the application; a timeout of None waits for as long as it takes."""
+
+    name: str
+    lifespan: Lifespan
+    start_timeout: float | None
+    stop_timeout: float
+
+
+class Lifecycle:
+    """Start, drain and stop the steps of one application."""
+
+    def __init__(self, steps: Sequence[Step], context: Context) -> None:
+        self.phase = Phase.STOPPED
+        self.died: dict[str, str] = {}
+        self._drained = False
+        self._steps = steps
+        self._context = context
+        self._running: list[_Running] = []
+
+    async def start(self) -> None:
+        """Start every step; when one fails, stop those before it in reverse and raise StartError naming it."""
+        self.phase = Phase.STARTING
+        self.died = {}
+        self._drained = False
+        try:
+            for step in self._steps:
+                await self._start(step)
+            await self._call_all("ready", lambda lifespan: lifespan.ready)
+        except BaseException:
+            await self.stop()
+            raise
+        self.phase = Phase.READY
+
+    def begin_drain(self) -> None:
+        """Turn readiness off at once; safe in a signal handler."""
+        if self.phase in (Phase.STARTING, Phase.READY):
+            self.phase = Phase.DRAINING
+
+    async def drain(self) -> None:
+        """Tell every step, once, that the process is about to end; all at the same time."""
+        self.begin_drain()
+        if self._drained:
+            return
+        self._drained = True
+        await self._call_all("drain", lambda lifespan: lifespan.drain)
+
+    async def stop(self) -> list[str]:
+        """Stop what is running, in reverse; return the names of the steps that had to be cut."""
+        cut: list[str] = []
+        while self._running:
+            running = self._running.pop()
+            if not await running.stop():
+                cut.append(running.step.name)
+            for key in running.step.lifespan.provides:
+                self._context.withdraw(key)
+        self.phase = Phase.STOPPED
+        return cut
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Start every step, and stop them on leaving."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    async def _start(self, step: Step) -> None:
+        running = _Running(step, self._on_death)
+        self._running.append(running)
+        await running.start()
+        for key in step.lifespan.provides:
+            if not self._context.has(key):
+                raise StartError(f"{step.name} says that it provides {key.name!r}, and started without providing it")
+
+    def _on_death(self, name: str, reason: str) -> None:
+        self.died[name] = reason
+        logger.error("%s stopped by itself: %s", name, reason)
+
+    async def _call_all(self, what: str, choose: Callable[[Lifespan], Callback | None]) -> None:
+        calls = [(running.step, choose(running.step.lifespan)) for running in self._running]
+        await asyncio.gather(*(_call(step, what, callback) for step, callback in calls if callback))
+
+
+async def _call(step: Step, what: str, callback: Callback) -> None:
+    try:
+        async with asyncio.timeout(step.stop_timeout):
+            await callback()
+    except TimeoutError:
+        logger.error("%s: %s did not finish within %gs and was cut", step.name, what, step.stop_timeout)
+    except Exception:
+        logger.exception("%s: %s failed", step.name, what)
+
+
+class _Running:
+    """One step, entered and left in a task of its own."""
+
+    def __init__(self, step: Step, on_death: Callable[[str, str], None]) -> None:
+        self.step = step
+        self._on_death = on_death
+        self._started = asyncio.Event()
+        self._leave = asyncio.Event()
+        self._task = asyncio.create_task(self._live(), name=f"scalekit: {step.name}")
+
+    async def _live(self) -> None:
+        async with self.step.lifespan.run():
+            self._started.set()
+            await self._leave.wait()
+
+    async def start(self) -> None:
+        """Wait until the step has started; raises StartError when it fails or takes too long."""
+        started = asyncio.ensure_future(self._started.wait())
+        try:
+            timeout = self.step.start_timeout
+            await asyncio.wait({self._task, started}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            started.cancel()
+        if self._task.done():
+            raise _start_error(self.step.name, self._task)
+        if not self._started.is_set():
+            raise StartError(f"{self.step.name} did not start within {timeout:g}s and was cut")
+        self._task.add_done_callback(self._note_death)
+
+    async def stop(self) -> bool:
+        """Leave the step; return False when it did not end in time and was cut."""
+        self._leave.set()
+        if not self._started.is_set():
+            self._task.cancel()
+        done, _ = await asyncio.wait({self._task}, timeout=self.step.stop_timeout)
+        if not done:
+            logger.error("%s did not stop within %gs and was cut", self.step.name, self.step.stop_timeout)
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=CUT_GRACE)
+            return False
+        self._log_failure()
+        return True
+
+    def _log_failure(self) -> None:
+        error = None if self._task.cancelled() else self._task.exception()
+        if error is not None and self._started.is_set():
+            logger.error("%s failed to stop", self.step.name, exc_info=error)
+
+    def _note_death(self, task: asyncio.Task[None]) -> None:
+        if not self._leave.is_set():
+            reason = "cancelled" if task.cancelled() else repr(task.exception())
+            self._on_death(self.step.name, reason)
+
+
+def _start_error(name: str, task: asyncio.Task[None]) -> StartError:
+    error = None if task.cancelled() else task.exception()
+    failure = StartError(f"{name} did not start: {_described(error)}")
+    failure.__cause__ = error
+    return failure
+
+
+def _described(error: BaseException | None) -> str:
+    if error is None:
+        return "it ended at once"
+    known = isinstance(error, StartError | ResourceError)
+    return str(error) if known else f"{type(error).__name__}: {error}"

@@ -1,0 +1,72 @@
+"""What a plugin runs around the application's life, and the order in which plugins start."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from scalekit.context import Key
+from scalekit.errors import PluginError
+
+Run = Callable[[], AbstractAsyncContextManager[None]]
+Callback = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lifespan:
+    """A plugin's start and stop, what it gives and what it needs.
+
+    *run* is entered to start and left to stop. *provides* names the keys it provides while it runs. A plugin starts
+    after whoever provides a key of its *requires*, which must exist, or of its *after*, which need not. *ready* is
+    awaited once everything has started; *drain* as soon as the process has been asked to end, while it still serves.
+    """
+
+    run: Run
+    provides: tuple[Key[Any], ...] = ()
+    requires: tuple[Key[Any], ...] = ()
+    after: tuple[Key[Any], ...] = ()
+    ready: Callback | None = None
+    drain: Callback | None = None
+
+
+def unmet(lifespans: Mapping[str, Lifespan]) -> dict[str, str]:
+    """Return, for each plugin that requires what no enabled plugin provides, the message that says so."""
+    given = {key for item in lifespans.values() for key in item.provides}
+    return {
+        name: f"requires {key.name!r}, which no enabled plugin provides{_remedy(key)}"
+        for name, item in lifespans.items()
+        for key in item.requires
+        if key not in given
+    }
+
+
+def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
+    """Return the plugins' names such that each comes after those whose resources it uses.
+
+    Raises PluginError when a key is provided twice or plugins wait for each other.
+    """
+    givers = _givers(lifespans)
+    graph = {
+        name: {givers[key] for key in (*item.requires, *item.after) if key in givers}
+        for name, item in sorted(lifespans.items())
+    }
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise PluginError(f"plugins wait for each other: {' -> '.join(error.args[1])}") from None
+
+
+def _givers(lifespans: Mapping[str, Lifespan]) -> dict[Key[Any], str]:
+    givers: dict[Key[Any], str] = {}
+    for name, item in lifespans.items():
+        for key in item.provides:
+            if givers.setdefault(key, name) != name:
+                raise PluginError(f"{key.name!r} is provided by both {givers[key]!r} and {name!r}; turn one off")
+    return givers
+
+
+def _remedy(key: Key[Any]) -> str:
+    return f"; turn on [plugins.{key.plugin}]" if key.plugin else ""

@@ -1,0 +1,168 @@
+"""Find, load and ask plugins: pluggy with the names and the types put back. Nothing else uses its manager.
+
+pluggy answers without names, last registered first, and one failure loses every answer; so plugins are asked one at a
+time. Each application has a manager of its own. Only enabled plugins are imported.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, metadata
+from types import ModuleType
+from typing import Any, TypeVar
+
+import click
+import pluggy
+from starlette.routing import BaseRoute
+
+from scalekit import hookspecs
+from scalekit.config.tables import Table
+from scalekit.context import Context
+from scalekit.errors import PluginError
+from scalekit.health.check import Check
+from scalekit.layers import Layered
+from scalekit.lifespan import Lifespan
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A plugin that some installed distribution declares."""
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    point: EntryPoint
+
+
+def installed() -> dict[str, list[Installed]]:
+    """Return every installed plugin by name; more than one under a name is a conflict that only matters when used."""
+    found: dict[str, list[Installed]] = {}
+    for point in entry_points(group=hookspecs.GROUP):
+        origin = point.dist
+        entry = Installed(
+            point.name, point.value, origin.name if origin else "", origin.version if origin else "", point
+        )
+        same = found.setdefault(point.name, [])
+        if all(entry.module != other.module for other in same):
+            same.append(entry)
+    return dict(sorted(found.items()))
+
+
+class Plugins:
+    """The enabled plugins of one application that loaded, in alphabetical order."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._loaded: dict[str, ModuleType] = {}
+
+    def load(self, candidates: Sequence[Installed]) -> None:
+        """Import and register the one plugin of *candidates*.
+
+        Raises PluginError, without the plugin's name, when there are several or it does not load or is malformed.
+        """
+        if len(candidates) > 1:
+            places = " and ".join(f"{each.module} of {each.distribution}" for each in candidates)
+            raise PluginError(f"is installed twice: {places}; uninstall one")
+        (plugin,) = candidates
+        module = _import(plugin)
+        _reject_malformed(module)
+        self._manager.register(module, name=plugin.name)
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(module)
+            raise PluginError(f"implements an unknown hook: {error}") from None
+        self._loaded[plugin.name] = module
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the loaded plugins."""
+        return list(self._loaded)
+
+    def hooks(self, name: str) -> list[str]:
+        """Return the names of the hooks that the plugin *name* implements."""
+        return sorted(caller.name for caller in self._manager.get_hookcallers(self._loaded[name]) or ())
+
+    def models(self) -> dict[str, type[Table]]:
+        """Ask every plugin for the model of its table."""
+        answers: dict[str, type[Table]] = {}
+        for name in self._loaded:
+            for model in self._ask(name, "scalekit_config"):
+                if not (isinstance(model, type) and issubclass(model, Table)):
+                    raise PluginError(f"plugin {name!r}: scalekit_config must return a subclass of scalekit.Table")
+                answers[name] = model
+        return answers
+
+    def lifespans(self, context: Context) -> dict[str, Lifespan]:
+        """Ask every plugin what to run around the application's life."""
+        return {name: items[0] for name, items in self._each("scalekit_lifespan", Lifespan, context).items()}
+
+    def middleware(self, context: Context) -> dict[str, list[Layered]]:
+        """Ask every plugin for its middleware."""
+        return self._each("scalekit_middleware", Layered, context)
+
+    def routes(self, context: Context) -> dict[str, list[BaseRoute]]:
+        """Ask every plugin for its routes."""
+        return self._each("scalekit_routes", BaseRoute, context)
+
+    def checks(self, context: Context) -> dict[str, list[Check]]:
+        """Ask every plugin for its health checks."""
+        return self._each("scalekit_health", Check, context)
+
+    def commands(self, context: Context) -> dict[str, list[click.Command]]:
+        """Ask every plugin for its commands."""
+        return self._each("scalekit_commands", click.Command, context)
+
+    def _each(self, hook: str, kind: type[T], context: Context) -> dict[str, list[T]]:
+        answers: dict[str, list[T]] = {}
+        for name in self._loaded:
+            for answer in self._ask(name, hook, context=context):
+                items = [answer] if isinstance(answer, kind) else answer
+                if not isinstance(items, Sequence) or not all(isinstance(item, kind) for item in items):
+                    raise PluginError(f"plugin {name!r}: {hook} must return {kind.__name__}, got {answer!r}")
+                if items:
+                    answers[name] = list(items)
+        return answers
+
+    def _ask(self, name: str, hook: str, **arguments: object) -> Iterable[Any]:
+        others = [module for other, module in self._loaded.items() if other != name]
+        try:
+            return list(self._manager.subset_hook_caller(hook, others)(**arguments))
+        except Exception as error:
+            raise PluginError(f"plugin {name!r} failed in {hook}: {type(error).__name__}: {error}") from error
+
+
+def _import(plugin: Installed) -> ModuleType:
+    try:
+        module = plugin.point.load()
+    except ModuleNotFoundError as error:
+        raise PluginError(_missing_package(plugin, error)) from error
+    except Exception as error:
+        raise PluginError(f"{plugin.module} did not load: {type(error).__name__}: {error}") from error
+    if not isinstance(module, ModuleType):
+        raise PluginError(f"{plugin.module} must be a module of hooks, not {type(module).__name__}")
+    return module
+
+
+def _missing_package(plugin: Installed, error: ModuleNotFoundError) -> str:
+    try:
+        extras = metadata(plugin.distribution).get_all("Provides-Extra") or ()
+    except PackageNotFoundError:
+        extras = ()
+    wanted = f"{plugin.distribution}[{plugin.name}]" if plugin.name in extras else str(error.name)
+    return f"{plugin.module} did not load: {error}; pip install '{wanted}'"
+
+
+def _reject_malformed(module: ModuleType) -> None:
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        marked = hasattr(function, f"{hookspecs.GROUP}_impl")
+        if marked and inspect.iscoroutinefunction(function):
+            raise PluginError(f"hook {name} must not be async: return what is to be awaited")
+        if not marked and hasattr(hookspecs, name) and name.startswith(hookspecs.GROUP):
+            raise PluginError(f"hook {name} is not marked with @hookimpl")

@@ -1,0 +1,63 @@
+"""Errors as ``application/problem+json`` (RFC 9457), for the host and for plugins."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope, Send
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemResponse(Response):
+    """An error answer: *status*, a *detail* for a person, and *members* that extend it for a program."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self,
+        status: int,
+        detail: str = "",
+        *,
+        type: str = "about:blank",
+        title: str = "",
+        headers: dict[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        content = {"type": type, "title": title or phrase(status), "status": status}
+        if detail:
+            content["detail"] = detail
+        body = orjson.dumps(content | members, default=str)
+        super().__init__(body, status, {"cache-control": "no-store", **(headers or {})})
+
+
+def phrase(status: int) -> str:
+    """Return the standard phrase of *status*."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+async def refuse(scope: Scope, send: Send, status: int, detail: str, **members: Any) -> None:
+    """Answer *scope* with a problem; a websocket is closed before it opens, with the same answer where it can be."""
+    response = ProblemResponse(status, detail, **members)
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": detail})
+    else:
+        await response(scope, _receive_nothing, send)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer Starlette's HTTPException as a problem: the exception handler of the plugins' routes."""
+    assert isinstance(error, HTTPException)
+    return ProblemResponse(error.status_code, error.detail, headers=dict(error.headers or {}))
+
+
+async def _receive_nothing() -> dict[str, Any]:
+    return {"type": "http.disconnect"}

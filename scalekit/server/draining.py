@@ -1,0 +1,124 @@
+"""uvicorn's server with an end that drops nothing.
+
+On SIGTERM readiness turns at once, so that balancers look away; for the drain time connections are still taken, and
+every answer asks its client to connect anew next time, so that few idle ones are left to close. Then the listeners
+close, requests in flight finish within their time, and what is left is cut and named. SIGINT, which a person sends,
+does not wait for balancers. A second signal waits for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from scalekit.host import Host
+
+logger = logging.getLogger("scalekit")
+
+CUT_GRACE = 1.0
+"""Seconds that requests which were cut get to unwind."""
+NAMED = 5
+"""How many of the requests that were cut the log names."""
+
+
+class DrainingServer(uvicorn.Server):
+    """One server process."""
+
+    def __init__(self, config: uvicorn.Config, host: Host, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.host = host
+        self.announce = announce
+        self.drain_time = float(host.settings.server.drain)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then take connections and say where."""
+        await super().startup(sockets)
+        self.announce()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle signals while serving; unlike uvicorn's, the process then ends with its own status."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; at the second signal stop at once."""
+        self.force_exit = self.should_exit
+        if sig == signal.SIGINT:
+            self.drain_time = 0.0
+        self.should_exit = True
+        self.host.lifecycle.begin_drain()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, finish, cut what is left, stop the application."""
+        logger.info("draining: %d requests in flight", len(self.server_state.tasks))
+        await self.host.lifecycle.drain()
+        await self._linger()
+        for server in self.servers:
+            server.close()
+        for each in sockets or ():
+            each.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        cut = await self._finish()
+        await self.lifespan.shutdown()
+        if cut:
+            logger.warning("stopped; %s", _summary(cut))
+        else:
+            logger.info("stopped; every request was answered")
+
+    async def _linger(self) -> None:
+        self.config.encoded_headers = [*self.config.encoded_headers, (b"connection", b"close")]
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.drain_time
+        while loop.time() < end and not self.force_exit:
+            await self.on_tick(0)
+            await asyncio.sleep(min(0.1, max(0.0, end - loop.time())))
+
+    async def _finish(self) -> list[str]:
+        """Wait for what is in flight, then cut the rest and return what it was."""
+        state = self.server_state
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.host.settings.server.graceful_timeout
+        # uvicorn keeps both as plain sets: there is no event to wait for.
+        while (state.connections or state.tasks) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        cut = [name for connection in state.connections if (name := _open_request(connection))]
+        tasks = set(state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CUT_GRACE)
+        for connection in list(state.connections):
+            connection.transport.abort()
+        return cut or [f"a task of {task.get_name()}" for task in tasks]
+
+
+def _open_request(connection: Any) -> str:
+    """Return what *connection* is serving, or nothing when it is idle."""
+    cycle = getattr(connection, "cycle", None)
+    if cycle is not None and not cycle.response_complete:
+        return f"{cycle.scope['method']} {cycle.scope['path']!r}"
+    scope = getattr(connection, "scope", None)
+    return f"websocket {scope['path']!r}" if scope and scope["type"] == "websocket" else ""
+
+
+def _summary(cut: list[str]) -> str:
+    more = f" and {len(cut) - NAMED} more" if len(cut) > NAMED else ""
+    return f"cut {len(cut)} requests in flight: {', '.join(cut[:NAMED])}{more}"

@@ -1,0 +1,167 @@
+"""uvicorn's HTTP/1.1 connection with the deadlines and bounds that it lacks.
+
+uvicorn alone keeps a connection for as long as its client likes: a head that never ends, a trickle of blank lines, an
+answer that nobody reads. Here a connection that is not inside a request has a deadline, which data does not prolong;
+a head has a size; and what was written must be taken within a time. Bodies are bounded in ``scalekit.body``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from scalekit.config.types import Size
+from scalekit.problem import MEDIA_TYPE, phrase
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds for a request head and for what was written to be taken, and the size of a head."""
+
+    header_timeout: float
+    write_timeout: float
+    max_header: Size
+
+
+class HeadTooLarge(Exception):
+    """Stops the parser; the client gets 431."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.limits = limits
+        self._in_head = False
+        self._head_size = 0
+        self._too_large = False
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock for the first request."""
+        super().connection_made(transport)
+        self._start_head_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop every clock."""
+        self._stop_head_clock()
+        self._stop_write_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse *data*; afterwards either a request is being served or the clock for the next one runs."""
+        self._head_size += len(data)
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._head_deadline is not None and not self._in_head:
+                self._stop_head_clock()
+        elif self._head_deadline is None and not self.transport.is_closing():
+            self._start_head_clock()
+        if self._in_head and self._head_size > self.limits.max_header and not self.transport.is_closing():
+            self._refuse(431, f"the request head is larger than {self.limits.max_header}")
+
+    def on_message_begin(self) -> None:
+        """Begin to count a head."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Serve the request unless its head is too large."""
+        self._in_head = False
+        suspect, self._head_size = self._head_size > self.limits.max_header, 0
+        if suspect and self._exact_head_size() > self.limits.max_header:
+            self._too_large = True
+            raise HeadTooLarge
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Give the client the write timeout to take what is left of the answer."""
+        if self._write_deadline is None and self.transport.get_write_buffer_size():
+            self._start_write_clock()
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; its deadlines are the websocket protocol's from here on."""
+        self._in_head = False
+        self._stop_head_clock()
+        super().handle_websocket_upgrade()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End an idle connection, also when its client has not read the last answer."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def pause_writing(self) -> None:
+        """Start the clock for a client that does not read."""
+        super().pause_writing()
+        self._start_write_clock()
+
+    def resume_writing(self) -> None:
+        """Stop it: the client reads."""
+        self._stop_write_clock()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser refused."""
+        if self._too_large:
+            self._refuse(431, f"the request head is larger than {self.limits.max_header}")
+        else:
+            self._refuse(400, "the request is not valid HTTP/1.1")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        body = orjson.dumps({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail})
+        fields = [
+            *self.server_state.default_headers,
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
+        self.transport.close()
+
+    def _exact_head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _on_slow_head(self) -> None:
+        self._head_deadline = None
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            self._refuse(408, f"the request head did not arrive within {self.limits.header_timeout:g}s")
+        else:
+            self.transport.close()
+
+    def _start_head_clock(self) -> None:
+        self._head_deadline = self.loop.call_later(self.limits.header_timeout, self._on_slow_head)
+
+    def _stop_head_clock(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+
+    def _start_write_clock(self) -> None:
+        self._stop_write_clock()
+        self._write_deadline = self.loop.call_later(self.limits.write_timeout, self.transport.abort)
+
+    def _stop_write_clock(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None

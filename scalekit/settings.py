@@ -1,0 +1,88 @@
+"""Everything the file says, checked: the host's tables, the plugins it turns on and their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scalekit.config.document import Document, Source, read
+from scalekit.config.secrets import redactor
+from scalekit.config.tables import App, Health, Server, Table
+from scalekit.config.validation import nearest, parse
+from scalekit.context import Context
+from scalekit.errors import ConfigError, PluginError
+from scalekit.plugins import Plugins, installed
+
+TOP_LEVEL = ("app", "server", "health", "plugins")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The tables of one application and its plugins, loaded; mistakes are in ``document.problems``."""
+
+    document: Document
+    app: App
+    server: Server
+    health: Health
+    tables: dict[str, Table]
+    plugins: Plugins
+
+    def refuse_mistakes(self) -> None:
+        """Raise ConfigError with every mistake, in the order of the file, if there is any."""
+        if self.document.problems:
+            raise ConfigError(sorted(self.document.problems, key=lambda problem: (problem.file, problem.line)))
+
+    def context(self) -> Context:
+        """Return a new context that holds these tables and no resources."""
+        configs = {type(table): table for table in self.tables.values()}
+        tables = [self.app, self.server, self.health, *self.tables.values()]
+        return Context(self.server, configs, redactor(tables))
+
+
+def load(source: Source, overrides: Sequence[str] = ()) -> Settings:
+    """Read *source* with *overrides*, load the plugins that it turns on and check every table.
+
+    Raises ConfigError when a file cannot be read; other mistakes are collected, so that one run shows all of them.
+    """
+    document = read(source, overrides)
+    for name in document.data:
+        if name not in TOP_LEVEL:
+            document.report((name,), f"unknown table; {nearest(name, TOP_LEVEL)}")
+    plugins = _load_plugins(document)
+    return Settings(
+        document,
+        parse(App, document, ("app",)) or App(),
+        parse(Server, document, ("server",)) or Server(),
+        parse(Health, document, ("health",)) or Health(),
+        _parse_tables(document, plugins),
+        plugins,
+    )
+
+
+def _load_plugins(document: Document) -> Plugins:
+    plugins = Plugins()
+    available = installed()
+    for name, table in sorted(document.table("plugins").items()):
+        if name not in available:
+            document.report(("plugins", name), f"no such plugin is installed; {nearest(name, available)}", name)
+        elif not isinstance(table, dict):
+            document.report(("plugins", name), f"expected a table, got {table!r}; write [plugins.{name}]", name)
+        else:
+            try:
+                plugins.load(available[name])
+            except PluginError as error:
+                document.report(("plugins", name), str(error), name)
+    return plugins
+
+
+def _parse_tables(document: Document, plugins: Plugins) -> dict[str, Table]:
+    models = plugins.models()
+    parsed: dict[str, Table] = {}
+    for name in plugins.names:
+        path = ("plugins", name)
+        if name in models:
+            table = parse(models[name], document, path, plugin=name)
+            parsed |= {name: table} if table else {}
+        elif document.data["plugins"][name]:
+            document.report(path, "this plugin takes no configuration; leave its table empty", name)
+    return parsed

@@ -1,0 +1,69 @@
+"""Import the application that the file names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import traceback
+from typing import Any, cast
+
+from starlette.types import ASGIApp
+
+
+def load_target(target: str) -> ASGIApp:
+    """Import ``module.path:name`` and return the ASGI application that it is, or that it makes when called.
+
+    Raises ValueError saying what is wrong with the module, the name or the object.
+    """
+    module_name, _, attribute = target.partition(":")
+    found: Any = _import(module_name)
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ValueError(f"module {module_name!r} has no {part!r}") from None
+    return application(found, target)
+
+
+def application(found: Any, name: str) -> ASGIApp:
+    """Return *found* when it is an ASGI application, or what it returns when it is a factory of one.
+
+    An application takes scope, receive and send; a factory takes nothing. Raises ValueError when it is neither.
+    """
+    if _accepts(found, 3):
+        return cast(ASGIApp, found)
+    if not _accepts(found, 0):
+        raise ValueError(f"{name} is neither an ASGI application nor a factory of one: {type(found).__name__}")
+    try:
+        made = found()
+    except Exception as error:
+        raise ValueError(f"the factory {name} failed: {_place(error)}") from error
+    if not _accepts(made, 3):
+        raise ValueError(f"the factory {name} returned {type(made).__name__}, which is not an ASGI application")
+    return cast(ASGIApp, made)
+
+
+def _accepts(found: Any, count: int) -> bool:
+    if not callable(found):
+        return False
+    try:
+        inspect.signature(found).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise ValueError(f"there is no module {name!r} on the import path; start from its folder") from None
+        raise ValueError(f"module {name!r} did not load: {_place(error)}") from error
+    except Exception as error:
+        raise ValueError(f"module {name!r} did not load: {_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"

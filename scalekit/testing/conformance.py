@@ -1,0 +1,181 @@
+"""What the host may rely on, checked of any plugin: its tests subclass :class:`PluginConformance`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scalekit import hookspecs
+from scalekit.app import create_app
+from scalekit.config.document import read
+from scalekit.host import Host, fold
+from scalekit.plugins import installed
+from scalekit.testing.inprocess import running
+
+SECTIONS = ["Name", "Description", "Configuration", "Metrics", "Health", "Commands", "Failure", "Examples"]
+TABLE_CELL = re.compile(r"^\| `(?P<key>[a-z_.]+)` \| (?P<default>[^|]+) \|", re.MULTILINE)
+
+
+async def bare_application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer every request with 200 and the path: the application around which plugins are tried."""
+    if scope["type"] != "http":
+        raise ValueError(f"no {scope['type']} here")
+    body = scope["path"].encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+class PluginConformance:
+    """Tests of the plugin *name*, turned on with *table*; pytest collects them from a subclass called ``Test...``."""
+
+    name: ClassVar[str]
+    table: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def module(self) -> ModuleType:
+        """The module that the plugin's entry point names."""
+        (plugin,) = installed()[self.name]
+        return importlib.import_module(plugin.module)
+
+    @property
+    def readme(self) -> str:
+        """The README that lies in the plugin's folder."""
+        return Path(str(self.module.__file__)).with_name("README.md").read_text(encoding="utf-8")
+
+    def host(self, app: ASGIApp = bare_application) -> Host:
+        """Return a new application with this plugin, and no other, around *app*."""
+        return create_app({"plugins": {self.name: dict(self.table)}}, app=app)
+
+    def test_hooks_have_the_signature_that_the_host_declares(self) -> None:
+        hooks = {name: function for name, function in vars(self.module).items() if hasattr(function, "scalekit_impl")}
+        assert hooks, f"{self.module.__name__} implements no hook"
+        for name, function in hooks.items():
+            declared = inspect.signature(getattr(hookspecs, name)).parameters
+            for parameter, mine in inspect.signature(function).parameters.items():
+                assert mine.annotation == declared[parameter].annotation, f"{name}: {parameter}"
+
+    def test_every_key_is_described_in_the_model_and_in_the_readme_with_its_default(self) -> None:
+        model = _model(self.host())
+        if model is None:
+            return
+        documented = dict(TABLE_CELL.findall(_section(self.readme, "Configuration")))
+        for name, field in model.model_fields.items():
+            assert field.description, f"{self.name}.{name} has no description"
+            assert name in documented, f"the README's Configuration table lacks `{name}`"
+            default = "required" if field.is_required() else str(field.default)
+            assert default.lower() in documented[name].lower(), f"the README gives another default for `{name}`"
+
+    def test_the_readme_has_its_sections_in_order(self) -> None:
+        found = re.findall(r"^## (.+)$", self.readme, re.MULTILINE)
+        assert [section for section in found if section in SECTIONS] == SECTIONS
+
+    def test_every_example_of_the_readme_starts_and_stops(self, tmp_path: Path) -> None:
+        examples = toml_blocks(self.readme)
+        assert examples, "the README has no example"
+        for number, example in enumerate(examples):
+            file = tmp_path / f"example{number}.toml"
+            file.write_text(example, encoding="utf-8")
+            assert self.name in read(file).table("plugins"), f"example {number} does not turn {self.name} on"
+            asyncio.run(_start_and_stop(create_app(file, app=bare_application)))
+
+    def test_it_starts_and_stops_again_and_again_and_leaves_no_task(self) -> None:
+        async def twice() -> None:
+            host = self.host()
+            before = asyncio.all_tasks()
+            await _start_and_stop(host)
+            await _start_and_stop(host)
+            assert asyncio.all_tasks() == before
+
+        asyncio.run(twice())
+
+    def test_two_applications_run_side_by_side(self) -> None:
+        async def both() -> None:
+            async with running(self.host()) as first, running(self.host()) as second:
+                assert first["scalekit"] is not second["scalekit"]
+
+        asyncio.run(both())
+
+    def test_middleware_passes_on_every_kind_of_scope_untouched(self) -> None:
+        for kind in ("lifespan", "websocket", "of-the-future"):
+            reached: list[Scope] = []
+
+            async def inner(scope: Scope, receive: Receive, send: Send, reached: list[Scope] = reached) -> None:
+                reached.append(scope)
+
+            scope: Scope = {"type": kind, "path": "/", "headers": [], "client": ("127.0.0.1", 1), "state": {}}
+            asyncio.run(self._through_middleware(inner, scope))
+            assert [each["type"] for each in reached] == [kind], f"a {kind} scope did not get through"
+
+    def test_middleware_passes_on_messages_as_they_come_and_unknown_ones_too(self) -> None:
+        sent: list[Message] = [
+            {"type": "http.response.start", "status": 200, "headers": [], "trailers": True},
+            {"type": "http.response.body", "body": b"first", "more_body": True},
+            {"type": "http.response.of-the-future", "anything": 1},
+            {"type": "http.response.body", "body": b"last", "more_body": False},
+            {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")], "more_trailers": False},
+        ]
+        seen: list[str] = []
+
+        async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+            for number, message in enumerate(sent, 1):
+                await send(dict(message))
+                assert len(seen) == number, f"{message['type']} was held back"
+
+        asyncio.run(self._through_middleware(stream, _http_scope(), seen))
+        assert seen == [message["type"] for message in sent]
+
+    async def _through_middleware(self, app: ASGIApp, scope: Scope, seen: list[str] | None = None) -> None:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            assert seen is not None, f"{self.name} answered a {scope['type']} scope by itself"
+            seen.append(message["type"])
+
+        host = self.host()
+        async with running(host) as state:
+            scope["state"] = {**state}
+            own = [part for part in host.parts if part.owner == self.name]
+            await fold(own, app)(scope, receive, send)
+
+
+def toml_blocks(text: str) -> list[str]:
+    """Return the TOML examples of a Markdown *text*."""
+    return re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def _model(host: Host) -> Any:
+    return next((type(table) for table in host.settings.tables.values()), None)
+
+
+def _section(text: str, name: str) -> str:
+    return text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+
+
+def _http_scope() -> Scope:
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/stream",
+        "raw_path": b"/stream",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 50000),
+        "server": ("localhost", 80),
+    }
+
+
+async def _start_and_stop(host: Host) -> None:
+    async with running(host):
+        pass

@@ -1,0 +1,1 @@
+"""Count the visits of each client: the plugin on which the host's own tests try every hook."""

@@ -1,0 +1,26 @@
+"""What other plugins and applications get from this one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from scalekit import Key
+
+
+class Visits(Protocol):
+    """The visits of each client."""
+
+    def add(self, name: str) -> int:
+        """Count *name* once more and return its number."""
+        ...
+
+    def top(self, count: int) -> list[tuple[str, int]]:
+        """Return the *count* names seen most often, with their numbers."""
+        ...
+
+    def check(self) -> None:
+        """Raise RuntimeError when numbers are too low."""
+        ...
+
+
+VISITS: Key[Visits] = Key("visits", plugin="visits")

@@ -1,0 +1,74 @@
+"""How visits joins the host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import click
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from scalekit import Check, Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Table, hookimpl
+from scalekit_visits.config import VisitsConfig
+from scalekit_visits.counter import Counter
+from scalekit_visits.keys import VISITS
+from scalekit_visits.middleware import VisitsMiddleware
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    return VisitsConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        context.provide(VISITS, Counter(context.config(VisitsConfig).limit))
+        yield
+
+    return Lifespan(run, provides=(VISITS,))
+
+
+@hookimpl
+def scalekit_middleware(context: Context) -> Sequence[Layered]:
+    header = context.config(VisitsConfig).header
+    return [Layered(Layer.DATA, Middleware(VisitsMiddleware, context, header))]
+
+
+@hookimpl
+def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
+    async def top(request: Request) -> Response:
+        return JSONResponse(VISITS(request).top(10))
+
+    async def of_one(request: Request) -> Response:
+        return JSONResponse(dict(VISITS(request).top(10)).get(request.path_params["name"], 0))
+
+    return [ManagementRoute("/-/visits", top), Route("/visits/{name}", of_one)]
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    async def probe() -> None:
+        context.get(VISITS).check()
+
+    return [Check("table", probe, critical=False, timeout=1.0)]
+
+
+@hookimpl
+def scalekit_commands(context: Context) -> Sequence[click.Command]:
+    @click.command()
+    @click.argument("name")
+    def count(name: str) -> None:
+        """Count NAME once, in a table of this process."""
+        click.echo(asyncio.run(_count(context, name)))
+
+    return [count]
+
+
+async def _count(context: Context, name: str) -> int:
+    async with context.started():
+        return context.get(VISITS).add(name)
