@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.app_lifespan import app_lifespan
 from scalekit.body import BodyLimits
@@ -45,7 +45,6 @@ def create_app(source: Source = "scalekit.toml", *, app: ASGIApp | None = None, 
     settings = load(source, overrides)
     target = app or _target(settings)
     settings.refuse_mistakes()
-    assert target is not None
     return build(settings, target)
 
 
@@ -99,17 +98,21 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     return Host(settings, context, lifecycle, monitor, parts, routes, prepared.order, target, state)
 
 
-def _target(settings: Settings) -> ASGIApp | None:
+def _target(settings: Settings) -> ASGIApp:
+    """Return the application that the file names; a mistake goes to the document's problems."""
     path = ("app", "target")
-    if settings.app.target is None:
-        if not any(problem.key.startswith("app") for problem in settings.document.problems):
-            settings.document.report(path, 'is required; write [app] target = "module.path:name"')
-        return None
-    try:
-        return load_target(settings.app.target)
-    except ValueError as error:
-        settings.document.report(path, str(error))
-        return None
+    if settings.app.target is not None:
+        try:
+            return load_target(settings.app.target)
+        except ValueError as error:
+            settings.document.report(path, str(error))
+    elif not any(problem.key.startswith("app") for problem in settings.document.problems):
+        settings.document.report(path, 'is required; write [app] target = "module.path:name"')
+    return _nothing
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stand where an application would, until the mistakes are refused."""
 
 
 def _checks(settings: Settings, by_plugin: Mapping[str, Sequence[Check]]) -> dict[str, Check]:

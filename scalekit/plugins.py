@@ -72,12 +72,13 @@ class Plugins:
         (plugin,) = candidates
         module = _import(plugin)
         _reject_malformed(module)
-        self._manager.register(module, name=plugin.name)
         try:
+            self._manager.register(module, name=plugin.name)
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self._manager.unregister(module)
-            raise PluginError(f"implements an unknown hook: {error}") from None
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
+            raise PluginError(f"has a hook that is none of the host's: {' '.join(str(error).split())}") from None
         self._loaded[plugin.name] = module
 
     @property

@@ -55,7 +55,8 @@ async def refuse(scope: Scope, send: Send, status: int, detail: str, **members: 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answer Starlette's HTTPException as a problem: the exception handler of the plugins' routes."""
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):
+        raise error
     return ProblemResponse(error.status_code, error.detail, headers=dict(error.headers or {}))
 
 

@@ -28,7 +28,8 @@ def load_target(target: str) -> ASGIApp:
 def application(found: Any, name: str) -> ASGIApp:
     """Return *found* when it is an ASGI application, or what it returns when it is a factory of one.
 
-    An application takes scope, receive and send; a factory takes nothing. Raises ValueError when it is neither.
+    An application takes scope, receive and send; a factory, which a class is too, takes nothing. Raises ValueError
+    when it is neither.
     """
     if _accepts(found, 3):
         return cast(ASGIApp, found)
@@ -44,7 +45,7 @@ def application(found: Any, name: str) -> ASGIApp:
 
 
 def _accepts(found: Any, count: int) -> bool:
-    if not callable(found):
+    if not callable(found) or (isinstance(found, type) and count):
         return False
     try:
         inspect.signature(found).bind(*range(count))

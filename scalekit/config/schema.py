@@ -21,7 +21,7 @@ def file_schema(plugins: Mapping[str, type[Table] | None]) -> Schema:
     models = [*host.values(), *(model for model in plugins.values() if model is not None)]
     references, shared = models_json_schema([(model, "validation") for model in models], title=None)
     tables = {name: references[model, "validation"] for name, model in host.items()}
-    empty: Schema = {"type": "object", "additionalProperties": False}
+    empty = _table({})
     tables["plugins"] = _table(
         {name: references[model, "validation"] if model else empty for name, model in plugins.items()}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
 from scalekit.config.types import Duration, Secret, Size, Url
 
@@ -107,7 +107,9 @@ class Server(Table):
 
 
 class External(Table):
-    """A service that the application needs, watched by its status line."""
+    """A service that the application needs, watched by its status line; its address alone stands for the table."""
+
+    model_config = ConfigDict(json_schema_extra={"type": ["object", "string"]})
 
     url: Url
     """Address that answers 2xx or 3xx while the service is well; http or https."""
@@ -115,6 +117,11 @@ class External(Table):
     """Whether this instance is not ready without it."""
     timeout: Duration = Duration("2s")
     """Time for it to answer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _address_alone(cls, value: object) -> object:
+        return {"url": value} if isinstance(value, str) else value
 
     @field_validator("url")
     @classmethod
@@ -132,14 +139,7 @@ class Health(Table):
     interval: Duration = Duration("5s")
     """Time between two rounds of each check."""
     external: dict[str, External] = {}
-    """Services outside, by name: a table with ``url``, or just the address."""
-
-    @field_validator("external", mode="before")
-    @classmethod
-    def _address_alone(cls, external: object) -> object:
-        if not isinstance(external, dict):
-            return external
-        return {name: {"url": each} if isinstance(each, str) else each for name, each in external.items()}
+    """Services outside, by name."""
 
 
 def split_address(address: str) -> tuple[str, int]:

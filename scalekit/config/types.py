@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -65,7 +66,8 @@ class Duration(Spelled, float):
         """Return the largest unit that divides the value, else the one that reads best."""
         whole = next((unit for unit in ("d", "h", "m", "s") if self and self % SECONDS[unit] == 0), None)
         unit = whole or ("s" if not self or self >= 1 else "ms" if self >= 1e-3 else "us")
-        return f"{self / SECONDS[unit]:.9g}{unit}"
+        number = f"{self / SECONDS[unit]:.6f}"
+        return f"{number.rstrip('0').rstrip('.')}{unit}"
 
 
 class Size(Spelled, int):
@@ -80,7 +82,7 @@ class Size(Spelled, int):
         if not isinstance(text, str) or not re.fullmatch(_SIZE, text):
             raise ValueError(f'expected a size such as "64KiB", "1MiB" or "10MB", got {text!r}')
         number, unit = re.findall(r"([\d.]+)([A-Za-z]+)", text)[0]
-        return super().__new__(cls, round(float(number) * BYTES[unit]))
+        return super().__new__(cls, round(Decimal(number) * BYTES[unit]))
 
     def __str__(self) -> str:
         """Return the largest unit that divides the value."""

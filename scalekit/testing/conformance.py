@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -126,7 +127,9 @@ class PluginConformance:
 
         async def stream(scope: Scope, receive: Receive, send: Send) -> None:
             for number, message in enumerate(sent, 1):
-                await send(dict(message))
+                before = deepcopy(message)
+                await send(message)
+                assert message == before, f"{message['type']} was changed: copy it instead"
                 assert len(seen) == number, f"{message['type']} was held back"
 
         asyncio.run(self._through_middleware(stream, _http_scope(), seen))

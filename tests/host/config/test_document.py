@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scalekit.config.document import dotted, read
+from scalekit.errors import ConfigError
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, text: str) -> Path:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    return write
+
+
+def test_a_file_lies_over_what_it_extends(write: Write) -> None:
+    write("base.toml", '[server]\nhost = "h"\nport = 1\nhosts = ["a", "b"]\n[plugins.pool]\nurl = "x"\n')
+    file = write("top.toml", 'extends = "base.toml"\n[server]\nport = 2\nhosts = ["c"]\n[plugins.cache]\n')
+    document = read(file, environment={})
+    assert document.data == {
+        "server": {"host": "h", "port": 2, "hosts": ["c"]},
+        "plugins": {"pool": {"url": "x"}, "cache": {}},
+    }
+
+
+def test_every_value_knows_the_file_and_line_it_came_from(write: Write) -> None:
+    base = write("base.toml", '[server]\nhost = "h"\nport = 1\n')
+    file = write("top.toml", 'extends = "base.toml"\n[server]\nport = 2\n')
+    document = read(file, ["server.backlog=5"], {})
+    assert str(document.origin(("server", "host"))) == f"{base}:2"
+    assert str(document.origin(("server", "port"))) == f"{file}:3"
+    assert str(document.origin(("server", "backlog"))) == "--set"
+    assert str(document.origin(("server", "hosts", 3))) == f"{file}:2"
+
+
+def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> None:
+    write("base.toml", '[server]\nhosts = [\n "a",\n "b"]\n')
+    document = read(write("top.toml", 'extends = "base.toml"\n[server]\nhosts = ["c"]\n'), environment={})
+    assert ("server", "hosts", 1) not in document.origins
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("[a]\nb = \n", 2, "not valid TOML: invalid value"),
+        ("a = 1\na = 2\n", 2, "not valid TOML: cannot overwrite a value"),
+        ("[a]\n[a]\n", 2, "not valid TOML: cannot declare"),
+        ("a = 'x\n", 2, "not valid TOML"),
+        ("a = [1,\n2", 2, "not valid TOML"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_refused_with_its_line(write: Write, text: str, line: int, message: str) -> None:
+    file = write("bad.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        read(file)
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line) == (str(file), line)
+    assert problem.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("absent", "", "no such file"),
+        ("a.toml", 'extends = "a.toml"', "break the circle"),
+        ("a.toml", 'extends = "b.toml"', "there is no file 'b.toml'"),
+    ],
+)
+def test_files_that_cannot_be_put_together_are_refused(write: Write, name: str, text: str, message: str) -> None:
+    file = write(name, text)
+    if name == "absent":
+        file.unlink()
+    with pytest.raises(ConfigError, match=message):
+        read(file)
+
+
+def test_a_circle_over_three_files_is_refused(write: Write) -> None:
+    for name, base in (("a", "b"), ("b", "c"), ("c", "a")):
+        write(f"{name}.toml", f'extends = "{base}.toml"\n')
+    with pytest.raises(ConfigError, match="break the circle"):
+        read(write("d.toml", 'extends = "a.toml"'))
+
+
+def test_a_file_that_may_not_be_read_is_refused(write: Write) -> None:
+    file = write("latin.toml", "")
+    file.write_bytes(b"a = '\xe9'")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read(file)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read(file.parent)
+
+
+@pytest.mark.parametrize("override", ["server", "=1", "a..b=1", "server.host.x=1"])
+def test_an_override_that_means_nothing_is_a_problem(override: str) -> None:
+    document = read({"server": {"host": "h"}}, [override])
+    assert [problem.file for problem in document.problems] == ["--set"]
+
+
+def test_an_override_reads_toml_and_falls_back_to_text() -> None:
+    document = read({}, ["a.number=5", "a.text=hello", "a.quoted='5'", "a.url=redis://x?y=z"])
+    assert document.data == {"a": {"number": "5", "text": "hello", "quoted": "5", "url": "redis://x?y=z"}}
+    assert document.literals["a", "number"] == 5
+
+
+def test_a_missing_variable_is_a_problem_that_names_key_and_variable(write: Write) -> None:
+    file = write("a.toml", '[plugins.pool]\n\nurl = "${NO_SUCH_VARIABLE}"\n')
+    (problem,) = read(file, environment={}).problems
+    assert str(problem) == (
+        f"{file}:3: plugins.pool.url: environment variable NO_SUCH_VARIABLE is not set;"
+        " set it, or write ${NO_SUCH_VARIABLE:-default}"
+    )
+
+
+def test_a_variable_that_an_override_made_unneeded_is_not_missed(write: Write) -> None:
+    file = write("a.toml", '[server]\nhost = "${NO_SUCH_VARIABLE}"\n')
+    assert read(file, ["server.host=here"], {}).problems == []
+
+
+def test_the_process_environment_is_used_and_named_as_origin(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "THE_HOST", "example")
+    file = write("a.toml", '[server]\nhost = "${THE_HOST}"\n')
+    document = read(file)
+    assert document.data["server"]["host"] == "example"
+    assert str(document.origin(("server", "host"))) == f"{file}:2, environment THE_HOST"
+
+
+def test_a_mapping_is_read_like_a_file_and_left_alone() -> None:
+    given = {"server": {"host": "${X:-h}", "hosts": ["${X:-a}"]}}
+    document = read(given, ["server.port=1"], {})
+    assert document.data["server"] == {"host": "h", "hosts": ["a"], "port": "1"}
+    assert given == {"server": {"host": "${X:-h}", "hosts": ["${X:-a}"]}}
+
+
+def test_keys_are_shown_as_they_are_written() -> None:
+    assert dotted(("plugins", "ratelimit", "policies", 2, "limit")) == "plugins.ratelimit.policies[2].limit"

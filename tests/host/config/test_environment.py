@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from scalekit.config.environment import substitute
+
+ENVIRONMENT = {"NAME": "world", "EMPTY": "", "NUMBER": "5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("plain", "plain"),
+        ("hello ${NAME}!", "hello world!"),
+        ("${NAME}${NUMBER}", "world5"),
+        ("${UNSET:-there}", "there"),
+        ("${EMPTY:-there}", "there"),
+        ("${EMPTY}", ""),
+        ("${UNSET:-}", ""),
+        ("${NAME:-unused}", "world"),
+        ("$NAME and $$ stay", "$NAME and $$ stay"),
+        ("$${NAME}", "${NAME}"),
+        ("${UNSET:-sqlite:///a b?c=d}", "sqlite:///a b?c=d"),
+    ],
+)
+def test_references_are_replaced(text: str, filled: str) -> None:
+    result = substitute(text, ENVIRONMENT)
+    assert (result.text, result.mistakes) == (filled, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("${UNSET}", "environment variable UNSET is not set; set it, or write ${UNSET:-default}"),
+        ("${1X}", "'${1X}' is not a reference"),
+        ("${NAME", "'${NAME' is not a reference"),
+        ("${}", "'${}' is not a reference"),
+        ("${A:-${B}}", "is not a reference"),
+    ],
+)
+def test_what_is_wrong_with_a_reference_is_said(text: str, mistake: str) -> None:
+    assert mistake in " ".join(substitute(text, ENVIRONMENT).mistakes)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [("${NUMBER}", True), ("${UNSET:-5}", True), (" ${NUMBER}", False), ("5", False), ("$${X}", False)],
+)
+def test_one_reference_alone_may_stand_for_more_than_a_string(text: str, whole: bool) -> None:
+    assert substitute(text, ENVIRONMENT).whole is whole
+
+
+def test_only_variables_that_were_used_are_named() -> None:
+    assert substitute("${NAME} ${UNSET:-x} ${EMPTY:-y}", ENVIRONMENT).names == ("NAME",)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from scalekit.config.types import BYTES, SECONDS, Duration, Rate, Size, Url, mask_passwords
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "shown"),
+    [
+        ("250ms", 0.25, "250ms"),
+        ("30s", 30, "30s"),
+        ("15m", 900, "15m"),
+        ("1h30m", 5400, "90m"),
+        ("7d", 604800, "7d"),
+        ("0s", 0, "0s"),
+        ("1.5s", 1.5, "1.5s"),
+        ("20us", 20e-6, "20us"),
+    ],
+)
+def test_a_duration_is_a_number_of_seconds_with_a_spelling(text: str, seconds: float, shown: str) -> None:
+    assert Duration(text) == pytest.approx(seconds)
+    assert str(Duration(text)) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "shown"),
+    [
+        ("1MiB", 2**20, "1MiB"),
+        ("64KiB", 65536, "64KiB"),
+        ("10MB", 10**7, "10MB"),
+        ("7B", 7, "7B"),
+        (5, 5, "5B"),
+        (0, 0, "0B"),
+    ],
+)
+def test_a_size_is_a_number_of_bytes_with_a_spelling(text: str | int, count: int, shown: str) -> None:
+    assert Size(text) == count
+    assert str(Size(text)) == shown
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(sorted(SECONDS))), min_size=1, max_size=4))
+def test_the_shown_spelling_of_a_duration_reads_back_as_the_same(parts: list[tuple[int, str]]) -> None:
+    duration = Duration("".join(f"{number}{unit}" for number, unit in parts))
+    assert Duration(str(duration)) == pytest.approx(duration, rel=1e-8)
+
+
+@given(st.integers(0, 2**50), st.sampled_from(sorted(BYTES)))
+def test_the_shown_spelling_of_a_size_reads_back_as_the_same(number: int, unit: str) -> None:
+    size = Size(f"{number}{unit}")
+    assert size == Size(str(size)) == number * BYTES[unit]
+
+
+def test_a_rate_has_a_limit_and_a_period() -> None:
+    rate = Rate("100/15m")
+    assert (rate.limit, float(rate.period), str(rate)) == (100, 900.0, "100/15m")
+    assert Rate("10/s") == Rate("10/1s")
+
+
+@pytest.mark.parametrize("kind", [Duration, Size, Rate, Url])
+@pytest.mark.parametrize(
+    "text", ["", " 5s", "5", "-5s", "s", "5 MiB", "1x", "0/s", "5/", "10/s/s", None, 1.5, True, [], "5\u017f"]
+)
+def test_what_is_not_a_spelling_is_refused(kind: Callable[[Any], object], text: object) -> None:
+    with pytest.raises(ValueError, match=r"expected an? "):
+        kind(text)
+
+
+def test_an_address_shows_no_password() -> None:
+    url = Url("postgresql://app:s3cret@db/shop?sslpassword=hidden&x=1")
+    assert str(url) == "postgresql://app:***@db/shop?sslpassword=***&x=1"
+    assert "s3cret" not in repr(url)
+    assert url.password == "s3cret"
+    assert url.reveal() == "postgresql://app:s3cret@db/shop?sslpassword=hidden&x=1"
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters="@/ \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"), min_size=12))
+def test_passwords_are_masked_in_the_middle_of_any_text(password: str) -> None:
+    assert password not in mask_passwords(f"cannot reach redis://user:{password}@host:6379/0 at all")
+
+
+def test_models_show_the_spelling_of_the_file() -> None:
+    class Model(BaseModel):
+        wait: Duration
+        size: Size
+        rate: Rate
+
+    model = Model.model_validate_json('{"wait": "90s", "size": "2KiB", "rate": "5/m"}')
+    assert model.model_dump() == {"wait": "90s", "size": "2KiB", "rate": "5/1m"}

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit import StartError
+from scalekit.app_lifespan import app_lifespan
+
+pytestmark = pytest.mark.anyio
+
+
+async def raises(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ValueError("only http here")
+
+
+async def returns(scope: Scope, receive: Receive, send: Send) -> None:
+    return
+
+
+async def reads_and_raises(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    raise ValueError("what was that?")
+
+
+async def answers_http(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@pytest.mark.parametrize("app", [raises, returns, reads_and_raises, answers_http])
+async def test_an_application_without_lifespan_is_served_without(app: ASGIApp) -> None:
+    async with app_lifespan(app, {}):
+        pass
+
+
+async def test_the_application_gets_its_messages_in_order_and_adds_to_the_state() -> None:
+    received: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        received.append((await receive())["type"])
+        scope["state"]["x"] = 1
+        await send({"type": "lifespan.startup.complete"})
+        received.append((await receive())["type"])
+        await send({"type": "lifespan.shutdown.complete"})
+
+    state: dict[str, Any] = {}
+    async with app_lifespan(app, state):
+        assert state == {"x": 1}
+        assert received == ["lifespan.startup"]
+    assert received == ["lifespan.startup", "lifespan.shutdown"]
+
+
+async def test_a_failed_start_is_told_in_the_applications_words() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no licence"})
+
+    with pytest.raises(StartError, match="no licence"):
+        async with app_lifespan(app, {}):
+            pytest.fail("it did not start")
+
+
+async def test_a_starlette_application_that_fails_to_start_is_told_with_its_traceback() -> None:
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> Any:
+        raise OSError("disk full")
+        yield
+
+    with pytest.raises(StartError, match="OSError: disk full"):
+        async with app_lifespan(Starlette(lifespan=lifespan), {}):
+            pytest.fail("it did not start")
+
+
+async def test_a_failed_stop_is_logged_and_ends_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.failed", "message": "still busy"})
+
+    async with app_lifespan(app, {}):
+        pass
+    assert "the application failed to stop: still busy" in caplog.text
+
+
+async def test_a_lifespan_that_dies_while_the_application_runs_does_not_hang_the_stop() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        raise ValueError("gone")
+
+    async with asyncio.timeout(2), app_lifespan(app, {}):
+        pass

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from scalekit import Context, Key, Lifespan, StartError
+from scalekit.config.tables import Server
+from scalekit.lifecycle import Lifecycle, Phase, Step
+
+pytestmark = pytest.mark.anyio
+
+GOLD: Key[str] = Key("gold")
+
+
+async def nothing() -> None:
+    pass
+
+
+class Story:
+    """Steps that write down what happens to them."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.context = Context(Server(), {})
+
+    def step(
+        self,
+        name: str,
+        *,
+        starting: Callable[[], Awaitable[None]] = nothing,
+        stopping: Callable[[], Awaitable[None]] = nothing,
+        **arguments: Any,
+    ) -> Step:
+        @asynccontextmanager
+        async def run() -> AsyncGenerator[None, None]:
+            await starting()
+            self.events.append(f"{name}+")
+            yield
+            await stopping()  # not in a finally: the host must come back here all the same
+            self.events.append(f"{name}-")
+
+        return Step(name, Lifespan(run, **arguments), start_timeout=0.2, stop_timeout=0.2)
+
+    def lifecycle(self, *steps: Step) -> Lifecycle:
+        return Lifecycle(steps, self.context)
+
+
+def phase_of(lifecycle: Lifecycle) -> Phase:
+    return lifecycle.phase
+
+
+async def fail() -> None:
+    raise OSError("no such host")
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+async def hang_for_good() -> None:
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if _released.is_set():
+                raise
+
+
+_released = asyncio.Event()
+
+
+async def test_steps_start_in_order_and_stop_in_reverse() -> None:
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"), story.step("b"))
+    await lifecycle.start()
+    assert phase_of(lifecycle) is Phase.READY
+    assert await lifecycle.stop() == []
+    assert phase_of(lifecycle) is Phase.STOPPED
+    assert story.events == ["a+", "b+", "b-", "a-"]
+
+
+async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_unwound_in_reverse() -> None:
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"), story.step("b"), story.step("c", starting=fail), story.step("d"))
+    with pytest.raises(StartError, match="c did not start: OSError: no such host"):
+        await lifecycle.start()
+    assert story.events == ["a+", "b+", "b-", "a-"]
+    assert phase_of(lifecycle) is Phase.STOPPED
+
+
+async def test_a_step_that_hangs_in_start_is_cut_and_named() -> None:
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"), story.step("b", starting=hang))
+    with pytest.raises(StartError, match=r"b did not start within 0\.2s and was cut"):
+        await lifecycle.start()
+    assert story.events == ["a+", "a-"]
+
+
+@pytest.mark.parametrize("stopping", [hang, hang_for_good])
+async def test_a_step_that_hangs_in_stop_is_cut_and_named(
+    stopping: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalekit.lifecycle.CUT_GRACE", 0.05)
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"), story.step("b", stopping=stopping), story.step("c"))
+    await lifecycle.start()
+    assert await lifecycle.stop() == ["b"]
+    assert story.events == ["a+", "b+", "c+", "c-", "a-"]
+    assert "b did not stop within 0.2s and was cut" in caplog.text
+    await _release_the_hanging()
+
+
+async def _release_the_hanging() -> None:
+    _released.set()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    hanging = [task for task in left if task is not None and task.get_name().startswith("scalekit:")]
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    _released.clear()
+
+
+async def test_a_step_that_fails_to_stop_keeps_none_of_the_others_from_stopping(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"), story.step("b", stopping=fail))
+    await lifecycle.start()
+    assert await lifecycle.stop() == []
+    assert story.events == ["a+", "b+", "a-"]
+    assert "b failed to stop" in caplog.text
+
+
+async def test_a_step_that_ends_by_itself_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+    crash = asyncio.Event()
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        async def work() -> None:
+            await crash.wait()
+            raise OSError("it broke")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())
+            yield
+
+    story = Story()
+    lifecycle = story.lifecycle(Step("a", Lifespan(run), 1.0, 1.0))
+    await lifecycle.start()
+    crash.set()
+    while not lifecycle.died:
+        await asyncio.sleep(0)
+    assert "OSError" in lifecycle.died["a"]
+    assert "a stopped by itself" in caplog.text
+    await lifecycle.stop()
+
+
+async def test_what_a_step_promises_it_must_provide() -> None:
+    story = Story()
+    with pytest.raises(StartError, match="a says that it provides 'gold', and started without providing it"):
+        await story.lifecycle(story.step("a", provides=(GOLD,))).start()
+
+
+async def test_what_a_step_provided_is_gone_when_it_has_stopped() -> None:
+    story = Story()
+
+    async def provide() -> None:
+        story.context.provide(GOLD, "shiny")
+
+    lifecycle = story.lifecycle(story.step("a", starting=provide, provides=(GOLD,)))
+    await lifecycle.start()
+    assert story.context.get(GOLD) == "shiny"
+    await lifecycle.stop()
+    assert not story.context.has(GOLD)
+    await lifecycle.start()
+    assert story.context.has(GOLD), "it can start again"
+    await lifecycle.stop()
+
+
+async def test_ready_and_drain_are_called_once_and_in_their_phase() -> None:
+    story = Story()
+    phases: list[tuple[str, Phase]] = []
+
+    async def ready() -> None:
+        phases.append(("ready", lifecycle.phase))
+
+    async def drain() -> None:
+        phases.append(("drain", lifecycle.phase))
+
+    lifecycle = story.lifecycle(story.step("a", ready=ready, drain=drain))
+    await lifecycle.start()
+    await lifecycle.drain()
+    await lifecycle.drain()
+    assert phases == [("ready", Phase.STARTING), ("drain", Phase.DRAINING)]
+    await lifecycle.stop()
+
+
+@pytest.mark.parametrize("callback", [fail, hang])
+async def test_a_drain_that_fails_or_hangs_holds_nothing_up(
+    callback: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    drained: list[str] = []
+
+    async def drain() -> None:
+        drained.append("b")
+
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a", drain=callback), story.step("b", drain=drain))
+    await lifecycle.start()
+    await lifecycle.drain()
+    assert drained == ["b"]
+    assert "a: drain" in caplog.text
+    await lifecycle.stop()
+
+
+async def test_readiness_can_be_turned_off_from_a_signal_handler() -> None:
+    story = Story()
+    lifecycle = story.lifecycle()
+    await lifecycle.start()
+    lifecycle.begin_drain()
+    assert phase_of(lifecycle) is Phase.DRAINING
+    await lifecycle.stop()
+    lifecycle.begin_drain()
+    assert phase_of(lifecycle) is Phase.STOPPED, "what has stopped does not drain"
+
+
+async def test_a_start_that_is_cancelled_unwinds() -> None:
+    story = Story()
+    lifecycle = story.lifecycle(
+        story.step("a"), Step("b", Lifespan(story.step("b", starting=hang).lifespan.run), None, 1)
+    )
+    task = asyncio.create_task(lifecycle.start())
+    while "a+" not in story.events:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert story.events == ["a+", "a-"]

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from scalekit import ConfigError, Key, Lifespan, PluginError, create_app
+from scalekit.lifespan import start_order, unmet
+from scalekit.testing.conformance import bare_application
+from tests.host.conftest import Install
+
+POOL: Key[object] = Key("pool", plugin="pool")
+QUEUE: Key[object] = Key("queue")
+
+
+def lifespan(**arguments: Any) -> Lifespan:
+    return Lifespan(nullcontext, **arguments)
+
+
+def test_who_provides_starts_before_who_requires() -> None:
+    order = start_order(
+        {
+            "a": lifespan(requires=(QUEUE,)),
+            "b": lifespan(provides=(POOL,)),
+            "c": lifespan(requires=(POOL,), provides=(QUEUE,)),
+        }
+    )
+    assert order == ["b", "c", "a"]
+
+
+def test_after_orders_only_when_the_other_is_there() -> None:
+    after = lifespan(after=(POOL,))
+    assert start_order({"a": after, "b": lifespan(provides=(POOL,))}) == ["b", "a"]
+    assert start_order({"a": after, "b": lifespan()}) == ["a", "b"]
+    assert unmet({"a": after}) == {}
+
+
+def test_the_order_does_not_depend_on_the_order_of_tables() -> None:
+    items = {name: lifespan() for name in ("c", "a", "b")}
+    assert start_order(items) == start_order(dict(reversed(items.items()))) == ["a", "b", "c"]
+
+
+def test_a_requirement_that_nobody_meets_is_told_with_its_remedy() -> None:
+    assert unmet({"a": lifespan(requires=(POOL,)), "b": lifespan(requires=(QUEUE,))}) == {
+        "a": "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]",
+        "b": "requires 'queue', which no enabled plugin provides",
+    }
+
+
+def test_two_providers_are_refused() -> None:
+    with pytest.raises(PluginError, match="'pool' is provided by both 'a' and 'b'; turn one off"):
+        start_order({"a": lifespan(provides=(POOL,)), "b": lifespan(provides=(POOL,))})
+
+
+def test_a_circle_is_refused_with_its_names() -> None:
+    with pytest.raises(PluginError, match=r"plugins wait for each other: (a -> b -> a|b -> a -> b)"):
+        start_order(
+            {
+                "a": lifespan(provides=(POOL,), requires=(QUEUE,)),
+                "b": lifespan(provides=(QUEUE,), requires=(POOL,)),
+            }
+        )
+
+
+def test_the_file_is_blamed_for_what_is_not_turned_on(install: Install) -> None:
+    source = (
+        "from contextlib import nullcontext\n"
+        "from scalekit import Key, Lifespan, hookimpl\n"
+        "@hookimpl\n"
+        "def scalekit_lifespan(context): return Lifespan(nullcontext, requires=(Key('gold', plugin='mine'),))\n"
+    )
+    install("greedy", source)
+    install("needy", source)
+    with pytest.raises(ConfigError) as caught:
+        create_app({"plugins": {"greedy": {}, "needy": {}}}, app=bare_application)
+    assert [problem.plugin for problem in caught.value.problems] == ["greedy", "needy"]
+    assert "turn on [plugins.mine]" in str(caught.value)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+
+from scalekit import ConfigError, PluginError, create_app
+from scalekit.plugins import installed
+from scalekit.testing import Answer, request, running
+from scalekit.testing.conformance import bare_application
+from tests.host.conftest import Install
+
+NOTHING = "from scalekit import hookimpl\n"
+
+
+def build(*names: str, **tables: Any) -> Any:
+    return create_app({"plugins": {name: {} for name in names} | tables}, app=bare_application)
+
+
+def refusal(*names: str) -> str:
+    with pytest.raises((ConfigError, PluginError)) as caught:
+        build(*names)
+    return str(caught.value)
+
+
+def test_an_async_hook_is_refused(install: Install) -> None:
+    install("asy", NOTHING + "@hookimpl\nasync def scalekit_routes(context): return []")
+    assert "plugins.asy: hook scalekit_routes must not be async: return what is to be awaited" in refusal("asy")
+
+
+def test_a_plugin_that_does_not_import_is_named_and_the_others_are_still_checked(install: Install) -> None:
+    module = install("broken", "import nothing_here")
+    install("worse", "1 / 0")
+    message = refusal("broken", "worse", "visits")
+    assert f"plugins.broken: {module} did not load: No module named 'nothing_here'" in message
+    assert "did not load: ZeroDivisionError: division by zero (plugin worse)" in message
+    assert "visits" not in message
+
+
+def test_a_missing_extra_says_which_pip_install_mends_it(install: Install) -> None:
+    install("needy", "import nothing_here", distribution="acme-plugins", extras=("needy",))
+    assert "pip install 'acme-plugins[needy]'" in refusal("needy")
+
+
+def test_a_broken_plugin_that_is_not_enabled_stops_nothing(install: Install) -> None:
+    install("broken", "import nothing_here")
+    assert build("visits")
+
+
+def test_only_enabled_plugins_are_imported(install: Install) -> None:
+    on, off = install("lit", NOTHING), install("dark", NOTHING)
+    build("lit")
+    assert on in sys.modules
+    assert off not in sys.modules
+
+
+def test_two_plugins_of_one_name_are_refused(install: Install) -> None:
+    first = install("twin", NOTHING, distribution="dist-one")
+    second = install("twin", NOTHING, distribution="dist-two")
+    message = refusal("twin")
+    assert "is installed twice" in message
+    assert first in message
+    assert second in message
+    assert build("visits"), "as long as nobody turns it on, it does no harm"
+
+
+def test_an_unknown_plugin_is_refused_with_the_nearest_name() -> None:
+    assert "plugins.visit: no such plugin is installed; did you mean 'visits'?" in refusal("visit")
+
+
+def test_a_misspelt_hook_is_refused(install: Install) -> None:
+    install("typo", NOTHING + "@hookimpl\ndef scalekit_rutes(context): return []")
+    message = refusal("typo", "visits")
+    assert "scalekit_rutes" in message
+    assert "plugins.visits" not in message
+
+
+def test_a_hook_without_its_mark_is_refused(install: Install) -> None:
+    install("bare", "def scalekit_routes(context): return []")
+    assert "hook scalekit_routes is not marked with @hookimpl" in refusal("bare")
+
+
+def test_a_wrong_argument_name_is_refused(install: Install) -> None:
+    install("args", NOTHING + "@hookimpl\ndef scalekit_routes(ctx): return []")
+    assert "Argument(s) {'ctx'} are declared in the hookimpl but can not be found" in refusal("args")
+
+
+def test_a_hook_may_take_fewer_arguments(install: Install) -> None:
+    install("few", NOTHING + "@hookimpl\ndef scalekit_routes(): return []")
+    assert build("few").routes == {}
+
+
+def test_an_entry_point_must_name_a_module(install: Install) -> None:
+    module = install("instance", "class Plugin: pass\nplugin = Plugin()")
+    sys.modules[module] = object()  # type: ignore[assignment]
+    assert "must be a module of hooks" in refusal("instance")
+
+
+def test_a_failing_hook_names_plugin_and_hook(install: Install) -> None:
+    install("boom", NOTHING + "@hookimpl\ndef scalekit_routes(context): raise KeyError('no routes today')")
+    assert refusal("boom") == "plugin 'boom' failed in scalekit_routes: KeyError: 'no routes today'"
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer", "message"),
+    [
+        ("scalekit_config()", "dict", "scalekit_config must return a subclass of scalekit.Table"),
+        ("scalekit_lifespan(context)", "3", "scalekit_lifespan must return Lifespan, got 3"),
+        ("scalekit_middleware(context)", "[object]", "scalekit_middleware must return Layered, got"),
+        ("scalekit_routes(context)", "'x'", "scalekit_routes must return BaseRoute, got 'x'"),
+        ("scalekit_health(context)", "{}", "scalekit_health must return Check, got {}"),
+    ],
+)
+def test_an_answer_of_the_wrong_type_is_refused(hook: str, answer: str, message: str, install: Install) -> None:
+    install("odd", NOTHING + f"@hookimpl\ndef {hook}: return {answer}")
+    assert f"plugin 'odd': {message}" in refusal("odd")
+
+
+def test_answers_keep_the_names_of_their_plugins_also_when_some_give_none(install: Install) -> None:
+    source = NOTHING + "from scalekit import Check\n@hookimpl\ndef scalekit_health(context): return {}"
+    install("first", source.format("[Check('a', print)]"))
+    install("second", source.format("None"))
+    install("third", source.format("[Check('third', print)]"))
+    assert list(build("first", "second", "third").monitor.results) == ["first.a", "third"]
+
+
+def test_a_plugin_without_a_model_takes_an_empty_table_only(install: Install) -> None:
+    install("plain", NOTHING)
+    assert build("plain")
+    with pytest.raises(ConfigError, match="takes no configuration"):
+        build(plain={"x": 1})
+
+
+def test_a_plugin_that_is_switched_on_with_a_value_is_told_to_write_a_table() -> None:
+    with pytest.raises(ConfigError, match=r"expected a table, got True; write \[plugins.visits\]"):
+        build(visits=True)
+
+
+def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install: Install) -> None:
+    source = NOTHING + (
+        "from scalekit import Layer, Layered, Middleware\n"
+        "from tests.host.tracing import Trace\n"
+        "@hookimpl\n"
+        "def scalekit_middleware(context):\n"
+        "    return [Layered(Layer[name], Middleware(Trace, name + '-{0}')) for name in {1}]\n"
+    )
+    install("zeta", source.format("zeta", ["LOG", "DATA"]))
+    install("alpha", source.format("alpha", ["CACHE", "LOG", "ADMIT_WHO"]))
+    install("mid", source.format("mid", ["IDENTIFY", "MEASURE", "ADMIT"]))
+    answer = asyncio.run(once(build("zeta", "mid", "alpha")))
+    assert answer.header("trace") == (
+        "LOG-alpha LOG-zeta MEASURE-mid ADMIT-mid IDENTIFY-mid ADMIT_WHO-alpha CACHE-alpha DATA-zeta"
+    )
+
+
+def test_a_base_http_middleware_is_refused(install: Install) -> None:
+    source = NOTHING + (
+        "from starlette.middleware.base import BaseHTTPMiddleware\n"
+        "from scalekit import Layer, Layered, Middleware\n"
+        "class Slow(BaseHTTPMiddleware): pass\n"
+        "@hookimpl\n"
+        "def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Slow))]\n"
+    )
+    install("slow", source)
+    assert refusal("slow") == "plugin 'slow': Slow is a BaseHTTPMiddleware; write a pure ASGI class"
+
+
+def test_two_applications_have_nothing_in_common() -> None:
+    async def two() -> list[str | None]:
+        first, second = build(visits={"limit": 1}), build("visits")
+        async with running(first) as one, running(second) as other:
+            for app, state in ((first, one), (first, one), (second, other)):
+                answer = await request(app, "/", state=state)
+                seen.append(answer.header("x-visits"))
+        return seen
+
+    seen: list[str | None] = []
+    assert asyncio.run(two()) == ["1", "2", "1"]
+
+
+def test_the_installed_plugins_are_listed_with_their_distribution() -> None:
+    (visits,) = installed()["visits"]
+    assert (visits.module, visits.distribution, visits.version) == ("scalekit_visits.plugin", "scalekit-visits", "1.0")
+
+
+async def once(app: Any) -> Answer:
+    async with running(app) as state:
+        return await request(app, "/", state=state)
