@@ -8,6 +8,8 @@ a head has a size; and what was written must be taken within a time. Bodies are 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,9 @@ class Limits:
     header_timeout: float
     write_timeout: float
     max_header: Size
+
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class HeadTooLarge(Exception):
@@ -104,7 +109,7 @@ class HttpProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """End an idle connection, also when its client has not read the last answer."""
         if self.transport.get_write_buffer_size():
-            self.transport.abort()
+            self._reset()
         else:
             super().timeout_keep_alive_handler()
 
@@ -149,6 +154,13 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _reset(self) -> None:
+        """Give up what the client does not take, in the kernel's buffer too, which would keep it for minutes."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self.transport.abort()
+
     def _start_head_clock(self) -> None:
         self._head_deadline = self.loop.call_later(self.limits.header_timeout, self._on_slow_head)
 
@@ -159,7 +171,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_write_clock(self) -> None:
         self._stop_write_clock()
-        self._write_deadline = self.loop.call_later(self.limits.write_timeout, self.transport.abort)
+        self._write_deadline = self.loop.call_later(self.limits.write_timeout, self._reset)
 
     def _stop_write_clock(self) -> None:
         if self._write_deadline is not None:

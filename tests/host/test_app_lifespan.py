@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -65,11 +67,10 @@ async def test_a_failed_start_is_told_in_the_applications_words() -> None:
 
 
 async def test_a_starlette_application_that_fails_to_start_is_told_with_its_traceback() -> None:
-    from contextlib import asynccontextmanager
-
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> Any:
-        raise OSError("disk full")
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        if app is not None:
+            raise OSError("disk full")
         yield
 
     with pytest.raises(StartError, match="OSError: disk full"):

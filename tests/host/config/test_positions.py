@@ -101,7 +101,10 @@ def _write(document: dict[str, Any], style: int) -> str:
     scalars = {key: value for key, value in document.items() if not _is_tables(value)}
     lines = [f"{_string(key, 0)} = {_value(value, style)}" for key, value in scalars.items()]
     for key, value in document.items():
-        for table in value if isinstance(value, list) and _is_tables(value) else [value] * isinstance(value, dict):
+        tables: list[Any] = (
+            value if isinstance(value, list) and _is_tables(value) else [value] * isinstance(value, dict)
+        )
+        for table in tables:
             brackets = ("[[", "]]") if isinstance(value, list) else ("[", "]")
             lines.append(f"{brackets[0]} {_string(key, 0)} {brackets[1]} # = [x]")
             lines += [f"  {_string(name, 0)}={_value(each, style)}" for name, each in table.items()]

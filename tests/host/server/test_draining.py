@@ -1,0 +1,169 @@
+"""The end of a process: nothing is dropped that can finish, and what cannot is cut and named."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection, HTTPResponse
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.processes import HOST, free_ports, wait_for
+from tests.service import Service
+
+SOCKETS = """
+async def app(scope, receive, send):
+    assert scope["type"] == "websocket"
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+"""
+HANGING_PLUGIN = """
+import asyncio
+from contextlib import asynccontextmanager
+from scalekit import Lifespan, hookimpl
+
+@asynccontextmanager
+async def run():
+    yield
+    await asyncio.Event().wait()
+
+@hookimpl
+def scalekit_lifespan(context):
+    return Lifespan(run)
+"""
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as executor:
+        yield executor
+
+
+def open_request(port: int, path: str) -> HTTPConnection:
+    connection = HTTPConnection(HOST, port, timeout=20)
+    connection.request("GET", path)
+    return connection
+
+
+def answer(connection: HTTPConnection) -> tuple[int, str, str | None]:
+    response: HTTPResponse = connection.getresponse()
+    return response.status, response.read().decode(), response.getheader("connection")
+
+
+def fetch(port: int, path: str) -> tuple[int, str, str | None]:
+    with closing(open_request(port, path)) as connection:
+        return answer(connection)
+
+
+def in_flight(service: Service, path: str, pool: ThreadPoolExecutor) -> Future[tuple[int, str, str | None]]:
+    """Return the answer to come of a request that the service has begun to serve."""
+    connection = open_request(service.port, path)
+    service.get("/served/after/it")  # one process, one loop: the other has been read before this is answered
+
+    def finish() -> tuple[int, str, str | None]:
+        with closing(connection):
+            return answer(connection)
+
+    return pool.submit(finish)
+
+
+def test_on_sigterm_readiness_turns_while_connections_are_still_taken(pool: ThreadPoolExecutor) -> None:
+    with Service('[server]\ndrain = "20s"') as service:
+        slow = in_flight(service, "/sleep/1", pool)
+        service.signal(signal.SIGTERM)
+        wait_for("not ready", lambda: fetch(service.port, "/health/ready")[0] == 503)
+        assert fetch(service.port, "/new")[:2] == (200, "/new 0")
+        assert fetch(service.port, "/health/live")[0] == 200
+        assert slow.result(20)[:2] == (200, "/sleep/1 0")
+
+
+def test_every_answer_while_draining_asks_its_client_to_connect_anew() -> None:
+    with Service('[server]\ndrain = "20s"') as service, ExitStack() as stack:
+        kept = stack.enter_context(closing(open_request(service.port, "/before")))
+        assert answer(kept)[2] is None
+        service.signal(signal.SIGTERM)
+        service.wait_for_log("draining")
+        wait_for("the wish", lambda: fetch(service.port, "/during")[2] == "close")
+        kept.request("GET", "/kept")
+        assert answer(kept) == (200, "/kept 0", "close")
+
+
+def test_requests_in_flight_finish_after_the_listeners_have_closed(pool: ThreadPoolExecutor) -> None:
+    with Service('[server]\ndrain = "0s"') as service:
+        slow = in_flight(service, "/sleep/1", pool)
+        service.signal(signal.SIGTERM)
+        assert slow.result(20)[:2] == (200, "/sleep/1 0")
+        assert service.wait() == 0
+        assert "stopped; every request was answered" in service.log()
+
+
+def test_a_person_who_presses_ctrl_c_does_not_wait_for_balancers(pool: ThreadPoolExecutor) -> None:
+    with Service('[server]\ndrain = "10m"') as service:
+        slow = in_flight(service, "/sleep/0.5", pool)
+        service.signal(signal.SIGINT)
+        assert slow.result(20)[:2] == (200, "/sleep/0.5 0")
+        assert service.wait() == 0
+
+
+def test_a_second_signal_waits_for_nothing(pool: ThreadPoolExecutor) -> None:
+    with Service('[server]\ndrain = "10m"\ngraceful_timeout = "10m"') as service:
+        slow = in_flight(service, "/sleep/600", pool)
+        service.signal(signal.SIGTERM)
+        service.wait_for_log("draining")
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+        assert slow.result(20)[0] == 503
+
+
+def test_what_does_not_finish_in_time_is_cut_answered_and_named(pool: ThreadPoolExecutor) -> None:
+    with Service('[server]\ndrain = "0s"\ngraceful_timeout = "300ms"') as service:
+        slow = in_flight(service, "/sleep/600", pool)
+        service.signal(signal.SIGTERM)
+        status, body, _ = slow.result(20)
+        assert status == 503
+        assert "the server is restarting" in body
+        assert service.wait() == 0
+        assert "stopped; cut 1 requests in flight: GET '/sleep/600'" in service.log()
+
+
+def test_websockets_are_told_that_the_server_restarts() -> None:
+    with Service('[server]\ndrain = "0s"', {"service": SOCKETS}) as service:
+        with connect(f"ws://{HOST}:{service.port}/") as socket:
+            service.signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=20)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        assert service.wait() == 0
+
+
+def test_a_plugin_that_hangs_in_stop_is_cut_after_its_time_and_named() -> None:
+    toml = '[server]\ndrain = "0s"\nstop_timeout = "200ms"\n[plugins.clingy]\n'
+    with Service(toml, plugins={"clingy": HANGING_PLUGIN}) as service:
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+        assert (
+            "plugin 'clingy' ([plugins.clingy], scalekit.toml:4) did not stop within 0.2s and was cut" in service.log()
+        )
+
+
+def test_the_management_address_answers_while_the_process_drains() -> None:
+    (port,) = free_ports(1)
+    toml = f'[server]\ndrain = "20s"\nmanagement = "127.0.0.1:{port}"\n'
+
+    class Managed(Service):
+        def answers(self) -> bool:
+            return fetch(port, "/health/ready")[0] == 200
+
+    with Managed(toml) as service:
+        assert service.get("/health/ready") == "/health/ready 0", "on the public address it is the application's"
+        assert fetch(port, "/elsewhere")[0] == 404
+        service.signal(signal.SIGTERM)
+        wait_for("not ready", lambda: fetch(port, "/health/ready")[0] == 503)
+        assert '"phase":"draining"' in fetch(port, "/health")[1]

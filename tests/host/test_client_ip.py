@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+
+from scalekit.client_ip import TrustedProxies, parse_address
+
+PROXIES = tuple(ip_network(each) for each in ("10.0.0.0/8", "fd00::/8", "127.0.0.1/32"))
+Fields = list[tuple[str, str]]
+
+
+def resolved(
+    fields: Fields, peer: str | None = "10.0.0.1", forwarded: str = "auto", kind: str = "http"
+) -> tuple[str | None, str, str]:
+    """Return client, scheme and host as the application sees them."""
+    seen: dict[str, Any] = {}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.update(scope)
+
+    scope = {
+        "type": kind,
+        "scheme": "http" if kind == "http" else "ws",
+        "client": (peer, 4711) if peer else None,
+        "headers": [(b"host", b"here"), *((name.encode(), value.encode("latin-1")) for name, value in fields)],
+    }
+    asyncio.run(TrustedProxies(app, PROXIES, forwarded)(scope, None, None))  # type: ignore[arg-type]
+    client = seen["client"]
+    host = next(value.decode() for name, value in seen["headers"] if name == b"host")
+    return client[0] if client else None, seen["scheme"], host
+
+
+def client(fields: Fields, **arguments: Any) -> str | None:
+    return resolved(fields, **arguments)[0]
+
+
+@pytest.mark.parametrize(
+    ("chain", "expected"),
+    [
+        ("1.2.3.4", "1.2.3.4"),
+        ("6.6.6.6, 1.2.3.4", "1.2.3.4"),
+        ("6.6.6.6, 1.2.3.4, 10.9.9.9", "1.2.3.4"),
+        ("1.2.3.4, 10.1.1.1, 10.9.9.9", "1.2.3.4"),
+        ("10.3.3.3, 10.1.1.1", "10.3.3.3"),
+        (" 1.2.3.4 ", "1.2.3.4"),
+        ("1.2.3.4:5678", "1.2.3.4"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("1.2.3.4, ::ffff:10.0.0.7", "1.2.3.4"),
+    ],
+)
+def test_the_first_address_from_the_right_that_is_no_proxys_is_the_client(chain: str, expected: str) -> None:
+    assert client([("x-forwarded-for", chain)]) == expected
+
+
+def test_several_headers_are_one_list() -> None:
+    assert (
+        client([("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "10.0.0.9")])
+        == "1.2.3.4"
+    )
+
+
+@pytest.mark.parametrize("peer", ["9.9.9.9", "2001:db8::9", "testclient", ""])
+def test_a_peer_that_is_not_trusted_says_nothing(peer: str) -> None:
+    fields = [("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4;proto=https"), ("x-forwarded-proto", "https")]
+    fields.append(("x-forwarded-host", "evil"))
+    assert resolved(fields, peer=peer or "9.9.9.9") == (peer or "9.9.9.9", "http", "here")
+
+
+def test_a_local_socket_is_a_proxys() -> None:
+    assert client([("x-forwarded-for", "1.2.3.4")], peer=None) == "1.2.3.4"
+    assert client([], peer=None) is None
+
+
+@pytest.mark.parametrize(
+    ("chain", "expected"),
+    [
+        ("garbage", "10.0.0.1"),
+        ("1.2.3.4, garbage", "10.0.0.1"),
+        ("1.2.3.4, garbage, 10.2.2.2", "10.2.2.2"),
+        ("1.2.3.4,,10.2.2.2", "10.2.2.2"),
+        ("unknown", "10.0.0.1"),
+        ("1.2.3.4.5", "10.0.0.1"),
+        ("999.1.1.1", "10.0.0.1"),
+        ("0x7f.1", "10.0.0.1"),
+        ("1.2.3.4\x00", "10.0.0.1"),
+        (",", "10.0.0.1"),
+        ("<script>", "10.0.0.1"),
+    ],
+)
+def test_what_is_no_address_ends_the_walk_at_the_proxy_that_passed_it_on(chain: str, expected: str) -> None:
+    assert client([("x-forwarded-for", chain)]) == expected
+
+
+def test_very_long_headers_are_walked_no_further_than_needed() -> None:
+    assert client([("x-forwarded-for", "6.6.6.6, " * 100_000 + "1.2.3.4")]) == "1.2.3.4"
+    assert client([("forwarded", 'for="[::1' * 50_000 + ", for=1.2.3.4")]) == "1.2.3.4"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("for=1.2.3.4", ("1.2.3.4", "http", "here")),
+        ("for=1.2.3.4;proto=https;host=shop.example", ("1.2.3.4", "https", "shop.example")),
+        ('For="[2001:db8:cafe::17]:4711";Proto=HTTPS', ("2001:db8:cafe::17", "https", "here")),
+        ("for=6.6.6.6, for=1.2.3.4;proto=https, for=10.0.0.5;proto=http", ("1.2.3.4", "https", "here")),
+        ('for="1.2.3.4:80" ; by=10.0.0.1', ("1.2.3.4", "http", "here")),
+        ('for="_hidden", for=10.0.0.5', ("10.0.0.5", "http", "here")),
+        ("for=unknown", ("10.0.0.1", "http", "here")),
+        ("proto=https", ("10.0.0.1", "https", "here")),
+        ('for="1.2.3.4', ("10.0.0.1", "http", "here")),
+        ('for="evil, for=1.2.3.4', ("1.2.3.4", "http", "here")),
+        ("nonsense;;;==", ("10.0.0.1", "http", "here")),
+    ],
+)
+def test_the_forwarded_header_is_walked_the_same_way(header: str, expected: tuple[str, str, str]) -> None:
+    assert resolved([("forwarded", header)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "expected"), [("auto", "1.1.1.1"), ("x-forwarded", "1.1.1.1"), ("forwarded", "2.2.2.2")]
+)
+def test_where_both_families_arrive_the_file_says_which_is_the_proxys(forwarded: str, expected: str) -> None:
+    assert client([("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=2.2.2.2")], forwarded=forwarded) == expected
+
+
+@pytest.mark.parametrize(("forwarded", "name"), [("forwarded", "x-forwarded-for"), ("x-forwarded", "forwarded")])
+def test_the_other_family_is_never_looked_at(forwarded: str, name: str) -> None:
+    assert client([(name, "for=6.6.6.6" if name == "forwarded" else "6.6.6.6")], forwarded=forwarded) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("proto", "scheme"),
+    [
+        ("https", "https"),
+        ("http", "http"),
+        ("http, https", "https"),
+        ("HTTPS", "https"),
+        ("gopher", "http"),
+        ("wss", "https"),
+    ],
+)
+def test_the_scheme_is_the_one_of_the_clients_hop(proto: str, scheme: str) -> None:
+    assert resolved([("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", proto)])[1] == scheme
+
+
+def test_of_two_proxies_each_says_its_own_scheme() -> None:
+    fields = [("x-forwarded-for", "1.2.3.4, 10.0.0.7"), ("x-forwarded-proto", "https, http")]
+    assert resolved(fields)[1] == "https"
+
+
+def test_a_websocket_gets_a_websocket_scheme() -> None:
+    fields = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")]
+    assert resolved(fields, kind="websocket")[1] == "wss"
+
+
+@pytest.mark.parametrize("host", ["shop.example", "shop.example:8443", "[2001:db8::1]:80", "localhost"])
+def test_the_host_is_the_one_that_the_client_asked_for(host: str) -> None:
+    assert resolved([("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", host)])[2] == host
+
+
+@pytest.mark.parametrize("host", ["a b", "shop.example/x", "a@b", "<x>", "", "x" * 300, "a\r\nb"])
+def test_a_host_that_is_none_is_left_out(host: str) -> None:
+    assert resolved([("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", host)])[2] == "here"
+
+
+HOSTILE = st.one_of(
+    st.text(st.characters(codec="latin-1"), max_size=60),
+    st.lists(
+        st.sampled_from(["1.2.3.4", "10.0.0.9", "::1", "x", "", "for=1.1.1.1", '"', ";", "[", "%"]), max_size=12
+    ).map(",".join),
+)
+
+
+@given(HOSTILE, HOSTILE, HOSTILE)
+def test_whatever_arrives_the_client_is_an_address(chain: str, forwarded: str, proto: str) -> None:
+    fields = [("x-forwarded-for", chain), ("forwarded", forwarded), ("x-forwarded-proto", proto)]
+    found, scheme, _ = resolved(fields)
+    assert found is not None
+    assert str(ip_address(found)) == found
+    assert scheme in ("http", "https")
+
+
+@given(HOSTILE)
+def test_nothing_a_client_writes_changes_what_the_trusted_proxy_appended(forged: str) -> None:
+    assert client([("x-forwarded-for", f"{forged}, 1.2.3.4")]) == "1.2.3.4"
+    assert client([("forwarded", f"{forged}, for=1.2.3.4")]) == "1.2.3.4"
+
+
+def test_the_memory_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scalekit.client_ip._REMEMBERED", 10)
+    proxies = TrustedProxies(None, PROXIES, "auto")  # type: ignore[arg-type]
+    for number in range(100):
+        proxies.trusts(f"1.2.3.{number}")
+    assert len(proxies._known) <= 10
+    assert proxies.trusts("10.1.2.3")
+
+
+def test_an_address_is_told_in_one_spelling() -> None:
+    assert parse_address(b"[2001:DB8::0:1]:80") == parse_address(b"2001:db8::1") == "2001:db8::1"

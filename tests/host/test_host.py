@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit import StartError, create_app
+from scalekit.host import Host
+from scalekit.testing import request, running
+from scalekit_visits.keys import VISITS
+from tests.host.asgi import Conversation, http_scope, respond
+from tests.host.conftest import Install
+
+pytestmark = pytest.mark.anyio
+
+
+def host(app: ASGIApp, **tables: Any) -> Host:
+    return create_app(tables, app=app)
+
+
+async def serve(app: Host, scope: Scope) -> tuple[Conversation, Exception | None]:
+    """Serve one request as a server would, and return what was sent and what was raised."""
+    client = Conversation()
+    client.chunk(b"")
+    async with running(app) as state:
+        try:
+            await client.run(app, {**scope, "state": dict(state)})
+        except Exception as error:
+            return client, error
+    return client, None
+
+
+async def test_an_exception_before_the_answer_becomes_one_500_with_the_request_id_and_goes_on_to_the_server() -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise KeyError("hunter2")
+
+    client, error = await serve(host(broken), http_scope("/x\r\ny", headers=[(b"x-request-id", b"abc-1")]))
+    assert [message["type"] for message in client.sent] == ["http.response.start", "http.response.body"]
+    assert orjson.loads(client.body) == {
+        "type": "about:blank",
+        "title": "Internal Server Error",
+        "status": 500,
+        "request_id": "abc-1",
+    }
+    assert isinstance(error, KeyError)
+    assert error.__notes__ == [r"while serving GET '/x\r\ny', request id abc-1"]
+
+
+async def test_an_exception_after_the_answer_began_adds_nothing_to_it() -> None:
+    async def half(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise KeyError("later")
+
+    client, error = await serve(host(half), http_scope())
+    assert client.body == b"half"
+    assert client.status == 200
+    assert isinstance(error, KeyError)
+
+
+@pytest.mark.parametrize("early", ["http.response.debug", "http.response.early_hint"])
+async def test_what_comes_before_the_answer_is_not_taken_for_it(early: str) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": early})
+        raise KeyError
+
+    client, _ = await serve(host(broken), http_scope())
+    assert client.status == 500
+
+
+async def test_an_application_that_answers_its_own_errors_is_left_to_it() -> None:
+    async def broken(request: Request) -> Response:
+        raise KeyError
+
+    async def handler(request: Request, error: Exception) -> Response:
+        return JSONResponse("mine", 500)
+
+    app = Starlette(routes=[Route("/", broken)], exception_handlers={Exception: handler})
+    client, error = await serve(host(app), http_scope())
+    assert client.body == b'"mine"'
+    assert isinstance(error, KeyError), "as without ScaleKit, the server hears of it"
+
+
+async def test_a_malformed_request_id_is_replaced() -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise KeyError
+
+    client, _ = await serve(host(broken), http_scope(headers=[(b"x-request-id", b"a\r\nb")]))
+    assert len(orjson.loads(client.body)["request_id"]) == 32
+
+
+async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) -> None:
+    install(
+        "watch",
+        """
+        from scalekit import Layer, Layered, Middleware, hookimpl
+        seen = []
+        class Watch:
+            def __init__(self, app): self.app = app
+            async def __call__(self, scope, receive, send):
+                try:
+                    await self.app(scope, receive, send)
+                except BaseException as error:
+                    seen.append(error)
+                    raise
+        @hookimpl
+        def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Watch))]
+        """,
+    )
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise KeyError("mine")
+
+    app = host(broken, plugins={"watch": {}})
+    client, error = await serve(app, http_scope())
+    assert client.status == 500
+    factory: Any = app.parts[1].middleware.cls
+    assert __import__(factory.__module__).seen == [error]
+
+
+async def test_plugins_start_before_the_application_and_stop_after_it(install: Install) -> None:
+    install(
+        "story",
+        """
+        from contextlib import asynccontextmanager
+        from scalekit import Lifespan, hookimpl
+        events = []
+        @asynccontextmanager
+        async def run():
+            events.append("plugin up")
+            yield
+            events.append("plugin down")
+        @hookimpl
+        def scalekit_lifespan(context): return Lifespan(run)
+        """,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, int]]:
+        events.append("application up")
+        yield {"mine": 1}
+        events.append("application down")
+
+    app = host(Starlette(lifespan=lifespan), plugins={"story": {}})
+    (loaded,) = app.settings.plugins._loaded.values()
+    events: list[str] = loaded.events
+    async with running(app):
+        assert events == ["plugin up", "application up"]
+    assert events == ["plugin up", "application up", "application down", "plugin down"]
+
+
+async def test_the_state_of_application_and_plugins_are_both_on_the_request() -> None:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, int]]:
+        yield {"mine": 7}
+
+    async def show(request: Request) -> Response:
+        return JSONResponse([request.state.mine, VISITS(request).add("x")])
+
+    app = host(Starlette(routes=[Route("/", show)], lifespan=lifespan), plugins={"visits": {}})
+    async with running(app) as state:
+        assert (await request(app, "/", state=state)).body == b"[7,1]"
+
+
+async def test_a_server_without_lifespan_state_does_not_matter() -> None:
+    async def show(request: Request) -> Response:
+        return JSONResponse(VISITS(request).add("x"))
+
+    app = host(Starlette(routes=[Route("/", show)]), plugins={"visits": {}})
+    to_app: asyncio.Queue[Any] = asyncio.Queue()
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    living = asyncio.create_task(app({"type": "lifespan"}, to_app.get, answers.put))
+    to_app.put_nowait({"type": "lifespan.startup"})
+    assert (await answers.get())["type"] == "lifespan.startup.complete"
+    client = Conversation()
+    scope = http_scope()
+    del scope["state"]
+    await client.run(app, scope)
+    assert client.body == b"1"
+    to_app.put_nowait({"type": "lifespan.shutdown"})
+    assert (await answers.get())["type"] == "lifespan.shutdown.complete"
+    await living
+
+
+@pytest.mark.parametrize("position", ["before", "after"])
+async def test_a_plugin_that_fails_to_start_is_told_with_its_table_and_the_others_are_unwound(
+    position: str, install: Install
+) -> None:
+    source = """
+        from contextlib import asynccontextmanager
+        from scalekit import Lifespan, hookimpl
+        events = []
+        @asynccontextmanager
+        async def run():
+            {0}
+            events.append("up")
+            yield
+            events.append("down")
+        @hookimpl
+        def scalekit_lifespan(context): return Lifespan(run)
+        """
+    install("mm", source.format("pass"))
+    bad = "aa" if position == "before" else "zz"
+    install(bad, source.format("raise OSError('no route to host')"))
+    app = host(Starlette(), plugins={"mm": {}, bad: {}})
+    with pytest.raises(
+        StartError, match=rf"plugin '{bad}' \(\[plugins.{bad}\], configuration\) did not start: OSError"
+    ):
+        async with running(app):
+            pytest.fail("it did not start")
+    events = app.settings.plugins._loaded["mm"].events
+    assert events == ([] if position == "before" else ["up", "down"])
+
+
+async def test_an_application_that_fails_to_start_is_told_in_its_words() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.startup.failed", "message": "no licence"})
+
+    with pytest.raises(StartError, match="the application did not start: no licence"):
+        async with running(host(app)):
+            pytest.fail("it did not start")
+
+
+async def test_middleware_never_stands_between_the_server_and_the_lifespan(install: Install) -> None:
+    install(
+        "wall",
+        """
+        from scalekit import Layer, Layered, Middleware, hookimpl
+        class Wall:
+            def __init__(self, app): pass
+            async def __call__(self, scope, receive, send): raise RuntimeError("nothing gets through")
+        @hookimpl
+        def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Wall))]
+        """,
+    )
+    async with running(host(Starlette(), plugins={"wall": {}})) as state:
+        assert "scalekit" in state
+
+
+async def test_what_was_cut_while_the_process_drains_gets_a_503() -> None:
+    entered = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        entered.set()
+        await asyncio.Event().wait()
+
+    app = host(slow)
+    client = Conversation()
+    async with running(app) as state:
+        serving = asyncio.create_task(client.run(app, http_scope(state=dict(state))))
+        await entered.wait()
+        app.lifecycle.begin_drain()
+        serving.cancel()
+        await serving
+    assert client.status == 503
+    assert (b"retry-after", b"1") in client.sent[0]["headers"]
+
+
+async def test_a_cancelled_request_is_cancelled_as_long_as_nothing_drains() -> None:
+    entered = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        entered.set()
+        await asyncio.Event().wait()
+
+    app = host(slow)
+    client = Conversation()
+    async with running(app) as state:
+        serving = asyncio.create_task(client.run(app, http_scope(state=dict(state))))
+        await entered.wait()
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+    assert client.sent == []
+
+
+async def test_trusting_everyone_is_warned_of_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    host(Starlette(), server={"trusted_proxies": ["0.0.0.0/0"]})
+    assert "server.trusted_proxies has 0.0.0.0/0: ANY client can forge its address" in caplog.text
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        raise ValueError
+    await respond(send, scope["client"][0].encode())
+
+
+@pytest.mark.parametrize(
+    ("tables", "scope", "status"),
+    [
+        ({"server": {"hosts": ["shop"]}}, http_scope(), 421),
+        ({"server": {"hosts": ["testserver"]}}, http_scope(), 200),
+        ({"server": {"hosts": ["shop"]}}, http_scope("/health/live"), 200),
+        ({"server": {"max_body": 5}}, http_scope(headers=[(b"content-length", b"6")]), 413),
+        ({"server": {"management": "127.0.0.1:9100"}}, http_scope("/health/live"), 200),
+        ({"server": {"management": "127.0.0.1:9100"}}, http_scope("/-/visits", server=("127.0.0.1", 9100)), 404),
+        ({"health": {"path": "/up"}}, http_scope("/up/live"), 200),
+    ],
+)
+async def test_the_tables_of_the_host_shape_the_chain(tables: Any, scope: Scope, status: int) -> None:
+    client, _ = await serve(host(hello, **tables), scope)
+    assert client.status == status
+
+
+async def test_the_management_address_takes_operators_pages_off_the_public_one() -> None:
+    app = host(hello, server={"management": "127.0.0.1:9100"}, plugins={"visits": {}})
+    expected = {
+        ("/-/visits", 9100): b"[",
+        ("/health/live", 9100): b'{"status":"alive"}',
+        ("/visits/x", 9100): b'{"type":"about:blank","title":"Not Found"',
+        ("/-/visits", 80): b"127.0.0.1",
+        ("/health/live", 80): b"127.0.0.1",
+        ("/visits/x", 80): b"0",
+    }
+    for (path, port), beginning in expected.items():
+        client, _ = await serve(app, http_scope(path, server=("127.0.0.1", port)))
+        assert client.body.startswith(beginning), (path, port, client.body)
+
+
+async def test_plugin_routes_come_before_a_catch_all_of_the_application() -> None:
+    async def everything(request: Request) -> Response:
+        return JSONResponse("everything")
+
+    app = host(Starlette(routes=[Route("/{path:path}", everything)]), plugins={"visits": {}})
+    client, _ = await serve(app, http_scope("/visits/x"))
+    assert client.body == b"0"
+
+
+async def test_a_key_is_used_without_a_request_too() -> None:
+    app = host(hello, plugins={"visits": {}})
+    async with app.context.started():
+        assert app.context.get(VISITS).add("x") == 1
+    assert not app.context.has(VISITS)

@@ -1,0 +1,46 @@
+"""A Django application in one file, over its ASGI handler, which knows no lifespan."""
+
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path, reverse
+
+
+async def show(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"path": request.path, "by name": reverse("item", args=[7]), "host": request.get_host()})
+
+
+def item(request: HttpRequest, number: int) -> HttpResponse:
+    return JsonResponse({"number": number})
+
+
+def body(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"%d" % len(request.body))
+
+
+def fail(request: HttpRequest) -> HttpResponse:
+    raise ValueError("it broke")
+
+
+def refuse(request: HttpRequest) -> HttpResponse:
+    raise PermissionDenied
+
+
+urlpatterns = [
+    path("", show),
+    path("inner/<int:number>", item, name="item"),
+    path("items", body),
+    path("fail", fail),
+    path("refuse", refuse),
+]
+
+
+def make() -> Any:
+    if not settings.configured:
+        settings.configure(SECRET_KEY="for tests", ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None)
+        django.setup()
+    return get_asgi_application()

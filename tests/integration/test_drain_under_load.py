@@ -1,0 +1,59 @@
+"""A deploy under load: one instance after the other ends and comes back, and no client notices."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.processes import wait_for
+from tests.servers import Nginx, WrkResult, wrk
+from tests.service import Service
+
+TOML = '[server]\ndrain = "1s"\n'
+
+
+def failures(result: WrkResult) -> dict[str, int]:
+    counted = {
+        "not 2xx or 3xx": result.not_2xx_or_3xx,
+        "connect": result.connect_errors,
+        "read": result.read_errors,
+        "write": result.write_errors,
+        "timeout": result.timeouts,
+    }
+    return {name: count for name, count in counted.items() if count}
+
+
+def served(nginx: Nginx) -> int:
+    return (nginx.box.directory / "access.log").stat().st_size
+
+
+def wait_for_load(nginx: Nginx) -> None:
+    before = served(nginx)
+    wait_for("load", lambda: served(nginx) > before + 200_000)
+
+
+def restart(service: Service) -> None:
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+    assert service.log().rstrip().endswith("stopped; every request was answered")
+    service.start()
+
+
+@pytest.mark.needs("nginx", "wrk")
+def test_two_instances_restart_one_after_the_other_and_no_request_fails() -> None:
+    with (
+        Service(TOML) as first,
+        Service(TOML) as second,
+        Nginx(first.port, second.port) as nginx,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        load = pool.submit(wrk, nginx.url, connections=64, seconds=10)
+        for service in (first, second):
+            wait_for_load(nginx)
+            restart(service)
+        wait_for_load(nginx)
+        result = load.result()
+    assert result.requests > 1000
+    assert failures(result) == {}

@@ -1,0 +1,164 @@
+"""Websockets, streams, server-sent events, background tasks, disconnects and uploads, through real servers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from tests.processes import HOST, wait_for
+from tests.servers import Server, ask
+from tests.service import ROOT, Service
+
+FLOWS = (Path(__file__).parent / "applications/flows.py").read_text()
+TOML = """
+[server]
+max_body = "100MB"
+body_timeout = "500ms"
+[plugins.visits]
+"""
+
+
+class Foreign(Server):
+    """The same application under a server that imports ``scalekit.asgi:app``."""
+
+    def __init__(self, name: str) -> None:
+        self.server = name
+
+    name = "foreign"
+
+    def prepare(self) -> None:
+        self.box.write("service.py", FLOWS)
+        self.box.write("scalekit.toml", '[app]\ntarget = "service:app"\n' + TOML)
+        python_path = f"{ROOT}/tests/example:{self.box.directory}"
+        self.box.environment |= {"PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1"}
+
+    def command(self) -> list[object]:
+        port = str(self.port)
+        options = {
+            "uvicorn": ["--host", HOST, "--port", port, "--no-proxy-headers", "--no-access-log"],
+            "granian": ["--interface", "asgi", "--host", HOST, "--port", port, "--no-access-log"],
+            "hypercorn": ["--bind", f"{HOST}:{port}"],
+        }[self.server]
+        return [sys.executable, "-m", self.server, *options, "scalekit.asgi:app"]
+
+    def answers(self) -> bool:
+        return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
+
+
+@pytest.fixture(scope="module", params=["scalekit", "uvicorn", "granian", "hypercorn"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    chosen = Service(TOML, {"service": FLOWS}) if request.param == "scalekit" else Foreign(request.param)
+    with chosen as running:
+        yield running
+
+
+def happened(server: Server, name: str) -> bool:
+    return ask(server.port, "GET", f"/happened/{name}".replace(" ", "%20")) == "true"
+
+
+def open_get(server: Server, path: str) -> tuple[HTTPConnection, HTTPResponse]:
+    connection = HTTPConnection(HOST, server.port, timeout=20)
+    connection.request("GET", path)
+    return connection, connection.getresponse()
+
+
+def test_plugins_are_there(server: Server) -> None:
+    connection, response = open_get(server, "/happened/nothing")
+    with closing(connection):
+        assert response.read() == b"false"
+        assert int(response.getheader("x-visits", "0")) >= 1
+
+
+def test_the_first_byte_of_a_slow_stream_arrives_at_once(server: Server) -> None:
+    connection, response = open_get(server, "/stream")
+    with closing(connection):
+        assert response.read1(100) == b"first "
+        ask(server.port, "GET", "/release/stream")  # until now the rest did not even exist
+        assert response.read() == b"last"
+
+
+def test_an_event_stream_flows_and_its_end_is_noticed(server: Server) -> None:
+    connection, response = open_get(server, "/sse")
+    with closing(connection):
+        assert response.read1(100) == b"data: hello\n\n"
+        assert response.getheader("content-type") == "text/event-stream; charset=utf-8"
+    wait_for("the end of the stream", lambda: happened(server, "sse ended"))
+
+
+def test_a_background_task_runs_after_the_answer(server: Server) -> None:
+    assert ask(server.port, "GET", "/background") == "answered"
+    ask(server.port, "GET", "/release/background")
+    wait_for("the task's end", lambda: happened(server, "background done"))
+
+
+def test_a_client_that_leaves_is_noticed(server: Server) -> None:
+    with socket.create_connection((HOST, server.port)) as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for("the request", lambda: happened(server, "waiting"))
+        assert not happened(server, "disconnected")
+    wait_for("the disconnect", lambda: happened(server, "disconnected"))
+
+
+@pytest.mark.parametrize("framing", ["content-length", "chunked"])
+def test_a_large_upload_is_passed_on_as_it_comes(server: Server, framing: str) -> None:
+    size, part = 50_000_000, os.urandom(1_000_000)
+
+    def parts() -> Iterator[bytes]:
+        yield part
+        wait_for("the first part", lambda: happened(server, framing))
+        for _ in range(size // len(part) - 1):
+            yield part
+
+    with closing(HTTPConnection(HOST, server.port, timeout=60)) as connection:
+        headers = {"content-length": str(size)} if framing == "content-length" else {}
+        connection.request("POST", f"/upload/{framing}", parts(), headers, encode_chunked=framing == "chunked")
+        assert connection.getresponse().read() == str(size).encode()
+
+
+@pytest.mark.parametrize("message", ["text", "ünï ✓", b"\x00binary\xff", "x" * 200_000])
+def test_websocket_messages_come_back_as_they_were(server: Server, message: str | bytes) -> None:
+    with connect(f"ws://{HOST}:{server.port}/echo") as client:
+        client.send(message)
+        assert client.recv(timeout=20) == message
+
+
+def test_a_websocket_keeps_its_subprotocol(server: Server) -> None:
+    with connect(f"ws://{HOST}:{server.port}/echo", subprotocols=["v1", "v2"]) as client:  # type: ignore[list-item]
+        assert client.subprotocol == "v2"
+
+
+def test_a_websocket_that_the_application_closes_tells_code_and_reason(server: Server) -> None:
+    with connect(f"ws://{HOST}:{server.port}/echo") as client:
+        client.send("close")
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=20)
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "as you wish")
+
+
+def test_a_websocket_that_the_client_closes_tells_the_application(server: Server) -> None:
+    with connect(f"ws://{HOST}:{server.port}/echo") as client:
+        client.send("hello")
+        client.recv(timeout=20)
+        client.close(1001)
+    wait_for("the close", lambda: happened(server, "closed by the client"))
+
+
+def test_a_websocket_that_is_refused_gets_the_applications_answer(server: Server) -> None:
+    with pytest.raises(InvalidStatus) as refused, connect(f"ws://{HOST}:{server.port}/refuse"):
+        pytest.fail("it was let in")
+    assert refused.value.response.status_code == 401
+
+
+def test_a_path_that_nobody_has_is_the_applications_404(server: Server) -> None:
+    with pytest.raises(OSError, match="404 Not Found"):
+        ask(server.port, "GET", "/nowhere")
