@@ -32,6 +32,15 @@ async def app(scope, receive, send):
 """
 
 
+def install_plugin(folder: Path, plugin: str, source: str) -> None:
+    """Make *folder*, where it is on the import path, hold a plugin of one module."""
+    information = folder / f"{plugin}-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {plugin}\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(f"[scalekit]\n{plugin} = module_{plugin}\n")
+    (folder / f"module_{plugin}.py").write_text(source)
+
+
 class Service(Server):
     """``scalekit run`` with *toml*, modules of the given *sources*, and plugins of one module each.
 
@@ -60,20 +69,13 @@ class Service(Server):
         for module, source in self.sources.items():
             self.box.write(f"{module}.py", source)
         for plugin, source in self.plugins.items():
-            self._install(plugin, source)
+            install_plugin(self.box.directory, plugin, source)
         self.box.write("scalekit.toml", self.toml)
         self.box.environment |= {"PYTHONPATH": f"{ROOT}/tests/example", "PYTHONUNBUFFERED": "1"}
 
     def command(self) -> list[object]:
         options = ["--set", f"server.port={self.port}", "--set", "app.target=service:app"]
         return [sys.executable, "-m", "scalekit", "run", "scalekit.toml", *options]
-
-    def _install(self, plugin: str, source: str) -> None:
-        information = self.box.directory / f"{plugin}-1.0.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {plugin}\nVersion: 1.0\n")
-        (information / "entry_points.txt").write_text(f"[scalekit]\n{plugin} = module_{plugin}\n")
-        self.box.write(f"module_{plugin}.py", source)
 
     def answers(self) -> bool:
         return self.get("/health/ready") == '{"status":"ready"}'

@@ -59,6 +59,6 @@ async def _connect(host: Host) -> list[dict[str, Any]]:
 
 def _print_checks(checks: list[dict[str, Any]]) -> bool:
     for each in checks:
-        mark = click.style("failed", fg="red") if each["error"] else click.style("ok", fg="green")
-        click.echo(f"{mark:8} {each['name']} ({each['latency_ms']:g} ms) {each['error']}".rstrip())
+        mark = click.style("failed", fg="red") if each["error"] else click.style("ok    ", fg="green")
+        click.echo(f"{mark} {each['name']} ({each['latency_ms']:g} ms) {each['error']}".rstrip())
     return not any(each["error"] for each in checks)

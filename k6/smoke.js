@@ -1,0 +1,29 @@
+// One user touches every endpoint of the sample application once a turn. Every check must hold.
+import http from 'k6/http';
+import { get, post } from './lib/service.js';
+
+export const options = {
+  vus: 1,
+  iterations: Number(__ENV.ITERATIONS || 10),
+  thresholds: { checks: ['rate==1.0'], http_req_failed: ['rate==0.0'] },
+};
+
+// A 422 is what a bad item should get, so it does not count as a failed request.
+http.setResponseCallback(http.expectedStatuses(200, 201, 422));
+
+export default function () {
+  get('/', 200, { 'the page links to the data': (answer) => answer.body.includes('href="/api/data"') });
+  const name = `item ${__ITER}`;
+  const made = post('/api/data', { name, value: __ITER }, 201, {
+    'the new item has an id': (answer) => answer.json('id') > 0,
+  });
+  get('/api/data', 200, {
+    'the newest item comes first': (answer) => answer.json('items.0.id') === made.json('id'),
+  });
+  post('/api/data', { nme: name }, 422, {
+    'a bad item is a problem': (answer) => answer.headers['Content-Type'] === 'application/problem+json',
+  });
+  get('/health/live', 200);
+  get('/health/ready', 200, { 'it is ready': (answer) => answer.json('status') === 'ready' });
+  get('/health', 200, { 'it is healthy': (answer) => answer.json('status') === 'healthy' });
+}

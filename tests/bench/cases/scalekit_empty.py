@@ -1,0 +1,15 @@
+"""The same Starlette application under a host with no plugins."""
+
+from scalekit import create_app
+from scalekit.host import Host
+from tests.bench.cases import starlette_bare
+
+PATH = starlette_bare.PATH
+BODY = starlette_bare.BODY
+
+
+def make() -> Host:
+    return create_app({}, app=starlette_bare.make())
+
+
+app = make()

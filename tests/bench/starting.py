@@ -1,0 +1,47 @@
+"""What it costs to import, start and stop: CPU time of a whole process that serves nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+CASES = Path(__file__).parent / "cases"
+BARE = """
+import uvicorn
+from starlette_bare import app
+class Once(uvicorn.Server):
+    async def main_loop(self): pass
+Once(uvicorn.Config(app, port=0, log_level="error", access_log=False)).run()
+"""
+HOST = """
+import sys, logging
+from scalekit.server.draining import DrainingServer
+async def main_loop(self): self.drain_time = 0.0
+DrainingServer.main_loop = main_loop
+sys.argv = ["scalekit", "run", "--set", "app.target=starlette_bare:app", "--set", "server.port=0", "empty.toml"]
+from scalekit.cli import main
+main()
+"""
+
+
+def measure(rounds: int) -> dict[str, float]:
+    """Return the median CPU milliseconds of each process."""
+    taken: dict[str, list[float]] = {"Starlette and uvicorn": [], "ScaleKit, no plugins": []}
+    for _ in range(rounds):
+        for name, source in zip(taken, (BARE, HOST), strict=True):
+            taken[name].append(_cpu_of(source))
+    return {name: median(times) * 1e3 for name, times in taken.items()}
+
+
+def _cpu_of(source: str) -> float:
+    environment = {**os.environ, "PYTHONPATH": str(CASES)}
+    command = [sys.executable, "-c", source]
+    with subprocess.Popen(command, cwd=CASES, env=environment, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"the process ended with {process.returncode}: run it to see why\n{source}")
+    return usage.ru_utime + usage.ru_stime

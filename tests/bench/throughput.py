@@ -1,0 +1,50 @@
+"""Requests per second that wrk gets from one process, by interleaved rounds."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+from tests.bench.inprocess import Case
+from tests.bench.peers import python_of
+from tests.servers import Server, ask, wrk
+
+CASES = Path(__file__).parent / "cases"
+
+
+class Served(Server):
+    """A case under uvicorn as its users run it, or under ``scalekit run``."""
+
+    name = "bench"
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    def prepare(self) -> None:
+        self.box.environment["PYTHONPATH"] = str(CASES)
+
+    def command(self) -> list[object]:
+        if self.case.module == "scalekit_empty":
+            overrides = ["--set", "app.target=starlette_bare:app", "--set", f"server.port={self.port}"]
+            return [sys.executable, "-m", "scalekit", "run", CASES / "empty.toml", *overrides]
+        python = python_of(self.case.peer) if self.case.peer else sys.executable
+        quiet = ["--no-access-log", "--log-level", "warning"]
+        return [python, "-m", "uvicorn", f"{self.case.module}:app", "--port", self.port, *quiet]
+
+    def answers(self) -> bool:
+        return bool(ask(self.port, "GET", "/api/data"))
+
+
+def measure(cases: list[Case], rounds: int, seconds: int) -> dict[str, float]:
+    """Return the median requests per second of each case, with 64 connections."""
+    found: dict[str, list[float]] = {case.title: [] for case in cases}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Served(case)) for case in cases]
+        for _ in range(rounds):
+            for server in servers:
+                url = f"http://127.0.0.1:{server.port}/api/data"
+                result = wrk(url, connections=64, seconds=seconds)
+                found[server.case.title].append(result.requests_per_second)
+    return {title: median(rates) for title, rates in found.items()}

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.host.cli.conftest import Run
+from tests.service import install_plugin
+
+APP = '[app]\ntarget = "service:app"\n'
+VISITS = APP + "[plugins.visits]\nlimit = 5\n"
+
+
+def test_help_lists_the_commands_of_the_host_and_of_the_plugins_that_are_on(run: Run) -> None:
+    words = run("--help", toml=VISITS).stdout.split()
+    for command in ("run", "check", "plugins", "routes", "config", "schema", "get", "new", "visits"):
+        assert command in words
+    assert "visits" not in run("--help", toml=APP).stdout.split()
+    assert "run" in run("--help", toml="[broken").stdout.split(), "a broken file does not hide the host's commands"
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version").stdout.startswith("scalekit, version ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["bogus"], ["run", "--bogus"], ["get"], ["get", "nowhere"], ["get", "/", "-H", "x"]]
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], run: Run) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert "Error" in result.stderr
+
+
+def test_check_says_that_a_file_is_well_formed(run: Run) -> None:
+    result = run("check", toml=VISITS)
+    assert (result.returncode, result.stdout) == (0, "scalekit.toml: well formed; 1 plugins\n")
+
+
+MISTAKES = """\
+[app]
+target = "service:ap"
+[server]
+port = "eight thousand"
+drian = "5s"
+token = "${NO_TOKEN}"
+[plugins.visits]
+limit = 0
+[plugins.visit]
+[sever]
+"""
+
+
+def test_check_reports_every_mistake_in_one_run_in_the_order_of_the_file(run: Run) -> None:
+    result = run("check", toml=MISTAKES)
+    assert result.returncode == 78
+    assert result.stderr.splitlines() == [
+        "error: scalekit.toml:2: app.target: module 'service' has no 'ap'",
+        "error: scalekit.toml:4: server.port: should be a valid integer, got 'eight thousand'",
+        "error: scalekit.toml:5: server.drian: unknown key; did you mean 'drain'?",
+        "error: scalekit.toml:6: server.token: environment variable NO_TOKEN is not set;"
+        " set it, or write ${NO_TOKEN:-default}",
+        "error: scalekit.toml:8: plugins.visits.limit: should be greater than or equal to 1, got 0 (plugin visits)",
+        "error: scalekit.toml:9: plugins.visit: no such plugin is installed; did you mean 'visits'? (plugin visit)",
+        "error: scalekit.toml:10: sever: unknown table; did you mean 'server'?",
+        "7 mistakes in the configuration; nothing was started",
+    ]
+
+
+def test_check_tells_a_program_the_same_as_json(run: Run) -> None:
+    result = run("check", "--json", toml=MISTAKES)
+    report = json.loads(result.stdout)
+    assert result.returncode == 78
+    assert (report["version"], report["status"], len(report["problems"])) == (1, "invalid", 7)
+    assert report["problems"][4] == {
+        "message": "should be greater than or equal to 1, got 0",
+        "key": "plugins.visits.limit",
+        "file": "scalekit.toml",
+        "line": 8,
+        "plugin": "visits",
+    }
+
+
+EXTERNAL = VISITS + '[health.external]\nshop = "http://user:hunter2@127.0.0.1:1/"\n'
+
+
+def test_check_connect_reaches_every_server(run: Run) -> None:
+    result = run("check", "--connect", toml=EXTERNAL)
+    assert result.returncode == 1
+    assert "ok     visits.table" in result.stdout
+    assert "failed external.shop" in result.stdout
+    assert "hunter2" not in result.stdout + result.stderr
+    assert run("check", "--connect", toml=VISITS).returncode == 0
+
+
+def test_check_connect_as_json(run: Run) -> None:
+    result = run("check", "--connect", "--json", toml=EXTERNAL)
+    report = json.loads(result.stdout)
+    assert (result.returncode, report["status"]) == (1, "failed")
+    assert [(each["name"], bool(each["error"])) for each in report["checks"]] == [
+        ("visits.table", False),
+        ("external.shop", True),
+    ]
+
+
+FAILING = """
+from contextlib import asynccontextmanager
+from scalekit import Lifespan, hookimpl
+
+@asynccontextmanager
+async def run():
+    raise OSError("no route to host")
+    yield
+
+@hookimpl
+def scalekit_lifespan(context):
+    return Lifespan(run)
+"""
+
+
+def test_check_connect_tells_of_a_plugin_that_does_not_start(run: Run, tmp_path: Path) -> None:
+    install_plugin(tmp_path, "failing", FAILING)
+    toml = APP + "[plugins.failing]\n"
+    message = "plugin 'failing' ([plugins.failing], scalekit.toml:3) did not start: OSError: no route to host"
+    result = run("check", "--connect", toml=toml)
+    assert (result.returncode, result.stderr) == (1, f"error: {message}\n")
+    report = json.loads(run("check", "--connect", "--json", toml=toml).stdout)
+    assert (report["status"], report["problems"]) == ("failed", [{"message": message}])
+    assert run("check", toml=toml).returncode == 0, "without --connect nothing is started"
+
+
+def test_plugins_are_listed_with_what_the_file_makes_of_them(run: Run) -> None:
+    rows = [line.split() for line in run("plugins", toml=VISITS).stdout.splitlines()]
+    assert rows[0] == ["plugin", "enabled", "package", "starts", "layers", "hooks"]
+    (row,) = [row for row in rows if row[0] == "visits"]
+    assert row[1:6] == ["yes", "scalekit-visits", "1.0", "1", "DATA"]
+    assert {"config,", "health,", "lifespan,", "middleware,", "routes", "commands,"} == set(row[6:])
+    (row,) = [row for row in map(str.split, run("plugins", toml=APP).stdout.splitlines()) if row[0] == "visits"]
+    assert row == ["visits", "no", "scalekit-visits", "1.0"]
+
+
+ROUTED = """
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route, WebSocketRoute
+inner = Mount("/api", routes=[Route("/data", print, methods=["POST"])])
+app = Starlette(routes=[inner, WebSocketRoute("/ws", print)])
+"""
+
+
+def test_routes_are_listed_with_their_owners(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(ROUTED)
+    result = run("routes", toml=VISITS + '[server]\nmanagement = "127.0.0.1:9100"\n')
+    rows = [line.split("  ") for line in result.stdout.splitlines()]
+    assert [[cell.strip() for cell in row if cell] for row in rows] == [
+        ["path", "methods", "owner", "listener"],
+        ["/health", "GET", "host", "127.0.0.1:9100"],
+        ["/health/live", "GET", "host", "127.0.0.1:9100"],
+        ["/health/ready", "GET", "host", "127.0.0.1:9100"],
+        ["/-/visits", "GET, HEAD", "visits", "127.0.0.1:9100"],
+        ["/visits/{name}", "GET, HEAD", "visits", "public"],
+        ["/api/data", "POST", "application", "public"],
+        ["/ws", "WEBSOCKET", "application", "public"],
+    ]
+
+
+def test_an_application_without_a_list_of_routes_is_told_so(run: Run) -> None:
+    assert "the application has no list of routes to show" in run("routes").stdout
+
+
+def test_config_shows_every_value_with_its_origin_and_no_secret(run: Run) -> None:
+    toml = VISITS + 'salt = "hunter2"\n[server]\nhost = "${THE_HOST}"\n[health.external]\na = "http://u:hunter2@h/"\n'
+    result = run("config", "show", "--set", "server.port=9000", toml=toml, THE_HOST="::1")
+    lines = result.stdout.splitlines()
+    assert 'app.target = "service:app"  # scalekit.toml:2' in lines
+    assert 'server.host = "::1"  # scalekit.toml:7, environment THE_HOST' in lines
+    assert "server.port = 9000  # --set" in lines
+    assert 'server.drain = "5s"  # default' in lines
+    assert "plugins.visits.limit = 5  # scalekit.toml:4" in lines
+    assert 'plugins.visits.salt = "***"  # scalekit.toml:5' in lines
+    assert 'health.external.a.url = "http://u:***@h/"  # scalekit.toml:9' in lines
+    assert "hunter2" not in result.stdout
+
+
+def test_the_schema_knows_the_installed_plugins(run: Run) -> None:
+    schema = json.loads(run("schema").stdout)
+    assert "visits" in schema["properties"]["plugins"]["properties"]
+    assert schema["$defs"]["VisitsConfig"]["properties"]["limit"]["description"] == "How many clients are remembered."
+
+
+def test_get_sends_one_request(run: Run) -> None:
+    result = run("get", "/hello?x=1", toml=VISITS)
+    assert (result.returncode, result.stdout) == (0, "/hello 0\n")
+
+
+def test_get_prints_status_and_headers_when_asked(run: Run) -> None:
+    result = run("get", "/hello", "-i", "-X", "post", "-d", "12345", "-H", "x-a: b", toml=VISITS)
+    head, _, body = result.stdout.partition("\n\n")
+    assert head.splitlines()[0] == "HTTP 200"
+    assert "x-visits: 1" in head.splitlines()
+    assert body == "/hello 5\n"
+
+
+def test_get_ends_with_1_when_the_answer_is_an_error(run: Run) -> None:
+    assert run("get", "/health/ready", toml=APP).returncode == 0
+    assert run("get", "/health", "-X", "DELETE", toml=APP).returncode == 1
+
+
+def test_get_explains_the_time_spent_in_each_layer(run: Run) -> None:
+    result = run("get", "/hello", "--explain", toml=VISITS)
+    rows = [line.split() for line in result.stdout.splitlines()]
+    layers = [row[:2] for row in rows if row and row[-1] == "µs"]
+    assert layers == [
+        ["health", "host"],
+        ["GUARD", "host"],
+        ["DATA", "visits"],
+        ["routes", "plugins"],
+        ["application", "application"],
+    ]
+    assert "200 in" in result.stdout
+
+
+def test_a_layer_that_was_not_reached_is_not_in_the_explanation(run: Run) -> None:
+    result = run("get", "/health/live", "--explain", toml=VISITS)
+    assert "visits" not in result.stdout
+
+
+def test_the_file_and_overrides_may_be_named_before_or_after_the_command(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(VISITS)
+    for arguments in (
+        ("-c", "other.toml", "--set", "plugins.visits.limit=7", "config", "show"),
+        ("config", "show", "other.toml", "--set", "plugins.visits.limit=7"),
+        ("config", "show", "-c", "other.toml", "--set", "plugins.visits.limit=7"),
+        ("--set", "plugins.visits.limit=1", "config", "show", "other.toml", "--set", "plugins.visits.limit=7"),
+    ):
+        assert "plugins.visits.limit = 7  # --set" in run(*arguments).stdout
+    assert "plugins.visits.limit = 5" in run("config", "show", SCALEKIT_CONFIG="other.toml").stdout
+
+
+def test_a_plugin_has_commands_of_its_own(run: Run) -> None:
+    assert run("visits", "count", "bob", toml=VISITS).stdout == "1\n"
+    assert "Count NAME once" in run("visits", "--help", toml=VISITS).stdout
+    assert run("visits", "count", "bob", toml=APP).returncode == 2
+
+
+def test_a_command_of_a_plugin_tells_of_a_bad_file(run: Run) -> None:
+    result = run("visits", "count", "bob", toml=VISITS + "limti = 1\n")
+    assert result.returncode == 78
+    assert "did you mean 'limit'?" in result.stderr
+
+
+def test_output_is_coloured_on_a_terminal_and_plain_in_a_pipe(run: Run, tmp_path: Path) -> None:
+    assert "\x1b[" not in run("plugins", toml=VISITS).stdout
+    assert "\x1b[" in _on_a_terminal(tmp_path, "plugins")
+
+
+def _on_a_terminal(folder: Path, *arguments: str) -> str:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "scalekit", *arguments]
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        text = b""
+        try:
+            while part := os.read(ours, 4096):
+                text += part
+        except OSError:  # the terminal's other end was closed
+            pass
+        process.wait(60)
+    os.close(ours)
+    return text.decode()

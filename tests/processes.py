@@ -1,0 +1,247 @@
+"""Real processes for the tests: free ports, waiting on conditions, boxes that clean up after themselves."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http.client import HTTPException
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+HOST = "127.0.0.1"
+# Below the kernel's ephemeral range (32768-60999): no outgoing connection takes one between check and start.
+PORTS = range(20000, 32000)
+# The kernel ends a process when the *thread* that started it ends. This one lives as long as the tests do.
+SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+NOT_YET = (OSError, HTTPException, subprocess.SubprocessError)
+
+Process = subprocess.Popen[bytes]
+Value = TypeVar("Value")
+
+
+class ExitedError(Exception):
+    """A process ended before it did what was waited for."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing on the loopback address uses now, neither for TCP nor for UDP."""
+    # Not the shared generator: test tools seed it, and two runs would pick the same ports.
+    shuffled = random.SystemRandom().sample(PORTS, len(PORTS))
+    ports = list(islice(filter(_is_free, shuffled), count))
+    if len(ports) < count:
+        raise OSError(f"only {len(ports)} of {count} wanted ports are free in {PORTS}: end what holds them")
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        try:
+            tcp.bind((HOST, port))
+            udp.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def wait_for(what: str, condition: Callable[[], Value], process: Process | None = None, limit: float = 30.0) -> Value:
+    """Ask until the answer is true and return it; a connection or command that fails means not yet."""
+    deadline = time.monotonic() + limit
+    while True:
+        problem: Exception | None = None
+        try:
+            if value := condition():
+                return value
+        except NOT_YET as error:
+            problem = error
+        if process is not None and process.poll() is not None:
+            raise ExitedError(f"{what}: the process ended with {process.returncode}") from problem
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {limit:g} s") from problem
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether the process is there, and not only a zombie that nobody has waited for yet."""
+    return _state_and_parent(pid)[0] not in "XZ"
+
+
+def family(pid: int) -> list[int]:
+    """Return the process and all its descendants, elders first."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        _, parent = _state_and_parent(int(entry.name))
+        children.setdefault(parent, []).append(int(entry.name))
+    members = [pid]
+    for member in members:  # grows while it is read
+        members += children.get(member, [])
+    return members
+
+
+def _state_and_parent(pid: int) -> tuple[str, int]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", 0
+    # The second field is the program's name, which may hold blanks and brackets.
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return state, int(parent)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+class Box:
+    """A short directory in /tmp and the processes started in it; closing it ends and removes them all."""
+
+    def __init__(self, name: str, user: str | None = None) -> None:
+        # Not pytest's tmp_path: no other user can pass through that, and unix sockets allow 107 bytes.
+        self.directory = Path(tempfile.mkdtemp(prefix=f"scalekit-{name}-", dir="/tmp"))
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "TMPDIR": str(self.directory),
+            "LANG": "C.UTF-8",
+        }
+        self._cleanup = ExitStack()
+        self._cleanup.callback(shutil.rmtree, self.directory)
+        # Only root can, and must, run a server that refuses root as somebody else.
+        self.user = user if os.geteuid() == 0 else None
+        self._group = pwd.getpwnam(self.user).pw_gid if self.user else None
+        self._give_away(self.directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            error.add_note(self.logs())
+        self.close()
+
+    def spawn(
+        self, *command: object, log: str = "server.log", death_signal: signal.Signals = signal.SIGKILL
+    ) -> Process:
+        """Start a process that gets the signal when the box is closed or this process ends, however it ends."""
+        process = SPAWNER.submit(self._spawn, _tied_to_this_process(command, death_signal), log).result()
+        self._cleanup.callback(self.stop, process, death_signal)
+        return process
+
+    def run(
+        self, *command: object, text: str = "", check: bool = True, limit: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with `text` as its input."""
+        try:
+            return subprocess.run(
+                _tied_to_this_process(command, signal.SIGKILL),
+                cwd=self.directory,
+                env=self.environment,
+                input=text,
+                capture_output=True,
+                text=True,
+                check=check,
+                timeout=limit,
+                user=self.user,
+                group=self._group,
+                extra_groups=[] if self.user else None,
+            )
+        except subprocess.CalledProcessError as error:
+            error.add_note(f"{error.stdout}{error.stderr}")
+            raise
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file for the server to read."""
+        path = self.directory / name
+        path.write_text(text)
+        self._give_away(path)
+        return path
+
+    def stop(self, process: Process, number: signal.Signals = signal.SIGTERM, limit: float = 15.0) -> None:
+        """Ask the process to end, and kill it when it does not."""
+        process.send_signal(number)
+        self.resume(process)  # a paused process hears nothing else
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.kill(process)
+
+    def kill(self, process: Process) -> None:
+        """End the process and its descendants without a warning (kill -9) and wait until they are gone."""
+        pids = self.pause(process)
+        for pid in pids:
+            _send(pid, signal.SIGKILL)
+        process.wait()
+        wait_for(f"the end of {pids}", lambda: not any(map(alive, pids)))
+
+    def pause(self, process: Process) -> list[int]:
+        """Stop the process and its descendants where they stand: connections stay open, nobody answers."""
+        if process.poll() is not None:
+            return []
+        # The parent first, which must not start another child meanwhile.
+        process.send_signal(signal.SIGSTOP)
+        pids = family(process.pid)
+        for pid in pids:
+            _send(pid, signal.SIGSTOP)
+        return pids
+
+    def resume(self, process: Process) -> None:
+        """Let a paused process and its descendants go on."""
+        if process.poll() is None:
+            for pid in family(process.pid):
+                _send(pid, signal.SIGCONT)
+
+    def logs(self) -> str:
+        """Return the end of every log in the directory."""
+        return "\n".join(f"--- {path}\n{_tail(path)}" for path in sorted(self.directory.rglob("*.log")))
+
+    def close(self) -> None:
+        """End the processes, the latest first, and remove the directory."""
+        self._cleanup.close()
+
+    def _spawn(self, command: list[str], log: str) -> Process:
+        with (self.directory / log).open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A group of its own keeps Ctrl-C away. Not a session: the kernel wakes stopped processes
+                # whose parent dies, so that they get the signal, only within a session.
+                process_group=0,
+                user=self.user,
+                group=self._group,
+                extra_groups=[] if self.user else None,
+            )
+
+    def _give_away(self, path: Path) -> None:
+        if self.user is not None:
+            shutil.chown(path, self.user, self._group)
+
+
+def _tied_to_this_process(command: tuple[object, ...], death_signal: signal.Signals) -> list[str]:
+    # setpriv becomes the command: the process id stays.
+    return ["setpriv", f"--pdeathsig={death_signal.name.removeprefix('SIG')}", *map(str, command)]
+
+
+def _tail(path: Path, size: int = 2000) -> str:
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - size))
+        return log.read().decode(errors="replace")

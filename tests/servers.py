@@ -1,0 +1,751 @@
+"""The real servers and tools that the tests run against, each for itself and gone without a trace.
+
+    with Redis() as redis, RabbitMQ() as rabbit:
+        ...
+        redis.kill()
+        redis.start()
+
+A server's ports are known inside the block. `start` comes back when the server answers, and starts it again on
+the same ports and data after `kill` (kill -9) or `stop` (as an operator would). `pause` leaves its connections open
+and unanswered until `resume`. All of them block: an async test calls the slow ones in a thread.
+`install_servers.sh` installs what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from socket import create_connection
+from types import TracebackType
+from typing import Any, ClassVar, Self
+from urllib.parse import urlencode
+
+from tests.processes import HOST, Box, ExitedError, Process, family, free_ports, wait_for
+
+# What a test may ask for with `@pytest.mark.needs(...)`, and the program that shows that it is there.
+CATALOGUE = {
+    "chromium": "chromium",
+    "consul": "consul",
+    "haproxy": "haproxy",
+    "k6": "k6",
+    "nginx": "nginx",
+    "pgbouncer": "pgbouncer",
+    "postgres": "postgres",
+    "prometheus": "prometheus",
+    "promtool": "promtool",
+    "rabbitmq": "rabbitmq-server",
+    "redis": "redis-server",
+    "slowhttptest": "slowhttptest",
+    "valkey": "valkey-server",
+    "wrk": "wrk",
+}
+PORT_TAKEN = re.compile("address already in use|eaddrinuse|port already in use", re.IGNORECASE)
+
+
+class PortTakenError(ExitedError):
+    """Somebody took the port between the check and the start."""
+
+
+def find(program: str) -> str:
+    """Return where a program is, or say how to get it."""
+    path = shutil.which(program, path=_search_path())
+    if path is None:
+        raise FileNotFoundError(f"{program} is not installed: run tests/install_servers.sh")
+    return path
+
+
+def missing(*names: str) -> list[str]:
+    """Return those of the named servers and tools that are not installed."""
+    if unknown := sorted(set(names) - set(CATALOGUE)):
+        raise ValueError(f"no server is named {', '.join(unknown)}: the catalogue has {', '.join(CATALOGUE)}")
+    programs = {name: CATALOGUE[name] for name in names} | {"setpriv": "setpriv"}
+    path = _search_path()
+    return [name for name, program in programs.items() if shutil.which(program, path=path) is None]
+
+
+def _search_path() -> str:
+    cache = os.environ.get("SCALEKIT_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "scalekit"
+    )
+    newest_first = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
+    # RabbitMQ's own folder before the PATH: the script in sbin changes the user and writes to /var.
+    folders = [Path(cache, "bin"), *newest_first, "/usr/lib/rabbitmq/bin", os.environ["PATH"], "/usr/sbin"]
+    return os.pathsep.join(map(str, folders))
+
+
+def _version(folder: Path) -> int:
+    return int(folder.parent.name) if folder.parent.name.isdigit() else 0
+
+
+def ask(port: int, method: str, path: str, body: str = "") -> str:
+    """Send one HTTP request to this machine, past the proxies that the environment may name."""
+    connection = HTTPConnection(HOST, port, timeout=10)
+    try:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        text = response.read().decode()
+    finally:
+        connection.close()
+    if response.status >= 400:
+        raise OSError(f"{method} {path}: {response.status} {text}")
+    return text
+
+
+def listens(port: int) -> bool:
+    """Tell whether somebody takes connections on the port."""
+    create_connection((HOST, port), timeout=5).close()
+    return True
+
+
+class Server:
+    """What all servers share. A subclass says what to run, and when it answers."""
+
+    name: ClassVar[str]
+    user: ClassVar[str | None] = None
+    port_count: ClassVar[int] = 1
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    death_signal: ClassVar[signal.Signals] = signal.SIGKILL
+    start_limit: ClassVar[float] = 30.0
+    box: Box
+    process: Process
+    ports: list[int]
+
+    def command(self) -> list[object]:
+        """Return the command that runs the server in the foreground."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Tell whether the server does its work; an error means not yet."""
+        return listens(self.port)
+
+    def prepare(self) -> None:
+        """Write what the server needs before its first start."""
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers."""
+        self.process = self.box.spawn(*self.command(), death_signal=self.death_signal)
+        try:
+            wait_for(f"an answer of {self.name}", self.answers, self.process, self.start_limit)
+        except ExitedError as error:
+            if PORT_TAKEN.search(self.box.logs()):
+                raise PortTakenError(f"{self.name}: a port of {self.ports} is taken") from error
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop the server as an operator would."""
+        self.box.stop(self.process, self.stop_signal)
+
+    def kill(self) -> None:
+        """End the server without a warning (kill -9)."""
+        self.box.kill(self.process)
+
+    def pause(self) -> None:
+        """Leave connections open and unanswered."""
+        self.box.pause(self.process)
+
+    def resume(self) -> None:
+        """Answer again."""
+        self.box.resume(self.process)
+
+    def __enter__(self) -> Self:
+        for _ in range(2):
+            try:
+                return self._enter_box()
+            except PortTakenError:
+                pass
+        return self._enter_box()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.box.__exit__(kind, error, traceback)
+
+    def _enter_box(self) -> Self:
+        with ExitStack() as stack:
+            self.box = stack.enter_context(Box(self.name, self.user))
+            self.ports = free_ports(self.port_count)
+            self.prepare()
+            self.start()
+            stack.pop_all()
+        return self
+
+
+class Redis(Server):
+    """A Redis that keeps nothing on disk, or a Valkey with `binary="valkey-server"`; arguments add settings."""
+
+    name = "redis"
+
+    def __init__(self, *arguments: str, binary: str = "redis-server") -> None:
+        self.arguments = arguments
+        self.binary = binary
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+    def command(self) -> list[object]:
+        where = ["--port", self.port, "--bind", HOST, "--dir", self.box.directory]
+        memory_only = ["--save", "", "--appendonly", "no", "--maxmemory", "64mb"]
+        return [find(self.binary), *where, *memory_only, *self.arguments]
+
+    def answers(self) -> bool:
+        return self.cli("PING") == "PONG"
+
+    def cli(self, *words: object) -> str:
+        """Return what the command line client prints; errors of the server are text too."""
+        client = find(self.binary.replace("-server", "-cli"))
+        return self.box.run(client, "-h", HOST, "-p", self.port, *words, limit=10).stdout.strip()
+
+
+class ClusterNode(Redis):
+    """One node of a Redis Cluster."""
+
+    name = "redis-node"
+    port_count = 2
+
+    def command(self) -> list[object]:
+        # The bus port by name: the default, port + 10000, may be taken.
+        cluster = ["--cluster-enabled", "yes", "--cluster-port", self.ports[1], "--cluster-node-timeout", 1000]
+        haste = ["--cluster-replica-validity-factor", 0, "--repl-diskless-sync-delay", 0]
+        return [*super().command(), *cluster, *haste, "--repl-ping-replica-period", 1]
+
+    def running(self) -> bool:
+        """Tell whether the process is there."""
+        return self.process.poll() is None
+
+    def view(self) -> list[list[str]]:
+        """Return the node's view: a line a node of id, address, flags, master's id, ..., slots."""
+        return [line.split() for line in self.cli("CLUSTER", "NODES").splitlines()]
+
+    def agrees(self) -> bool:
+        """Tell whether the node sees three masters, three replicas and no trouble."""
+        flags = [line[2].split(",") for line in self.view()]
+        roles = [flag for line in flags for flag in line if flag not in {"myself", "nofailover"}]
+        replication = self.cli("INFO", "replication")
+        return (
+            "cluster_state:ok" in self.cli("CLUSTER", "INFO")
+            and sorted(roles) == ["master"] * 3 + ["slave"] * 3
+            # A master's word counts too: it may still keep back writes from a replica that says it is up.
+            and ("state=online" in replication or "master_link_status:up" in replication)
+        )
+
+
+class RedisCluster:
+    """Three masters and three replicas, each a server in `nodes`; `node.kill()` ends one."""
+
+    def __init__(self, binary: str = "redis-server") -> None:
+        self.nodes = [ClusterNode(binary=binary) for _ in range(6)]
+        self._exit = ExitStack()
+
+    @property
+    def urls(self) -> list[str]:
+        return [node.url for node in self.nodes]
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for node in self.nodes:
+                stack.enter_context(node)
+            self._create()
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
+
+    def start(self) -> Self:
+        """Start the nodes that do not run."""
+        for node in self.nodes:
+            if not node.running():
+                node.start()
+        self.wait_until_agreed()
+        return self
+
+    def stop(self) -> None:
+        """Stop every node."""
+        for node in self.nodes:
+            node.stop()
+
+    def kill(self) -> None:
+        """End every node without a warning (kill -9)."""
+        for node in self.nodes:
+            node.kill()
+
+    def pause(self) -> None:
+        """Pause every node."""
+        for node in self.nodes:
+            node.pause()
+
+    def resume(self) -> None:
+        """Resume every node."""
+        for node in self.nodes:
+            node.resume()
+
+    def owner(self, key: str) -> ClusterNode:
+        """Return the master that has the key, as a running node sees it."""
+        witness = next(node for node in self.nodes if node.running())
+        slot = int(witness.cli("CLUSTER", "KEYSLOT", key))
+        for line in witness.view():
+            if "master" in line[2] and any(_holds(slots, slot) for slots in line[8:]):
+                return self._node_at(line[1])
+        raise LookupError(f"no master has slot {slot}: wait until the cluster agrees")
+
+    def replica(self, key: str) -> ClusterNode:
+        """Return the replica of the master that has the key."""
+        owner = self.owner(key)
+        identity = owner.cli("CLUSTER", "MYID")
+        return next(self._node_at(line[1]) for line in owner.view() if line[3] == identity)
+
+    def hand_over(self, key: str) -> None:
+        """Let the key's master and its replica change places: the topology changes and no node is lost."""
+        replica = self.replica(key)
+        replica.cli("CLUSTER", "FAILOVER")
+        wait_for("the handing over", lambda: self.owner(key) is replica)
+        self.wait_until_agreed()
+
+    def wait_until_agreed(self) -> None:
+        """Wait until every node is up and sees the same."""
+        wait_for("the nodes' agreement", lambda: all(node.agrees() for node in self.nodes))
+
+    def _create(self) -> None:
+        addresses = [f"{HOST}:{node.port}" for node in self.nodes]
+        self.nodes[0].cli("--cluster", "create", *addresses, "--cluster-replicas", 1, "--cluster-yes")
+        # The command comes back before the nodes know who is whose replica.
+        self.wait_until_agreed()
+
+    def _node_at(self, address: str) -> ClusterNode:
+        port = int(address.partition("@")[0].rpartition(":")[2])
+        return next(node for node in self.nodes if node.port == port)
+
+
+def _holds(slots: str, slot: int) -> bool:
+    first, _, last = slots.partition("-")
+    return not slots.startswith("[") and int(first) <= slot <= int(last or first)
+
+
+class Postgres(Server):
+    """A PostgreSQL of its own; settings like `max_connections=20` are added to those for tests."""
+
+    name = "postgres"
+    user = "postgres"
+    stop_signal = signal.SIGINT  # fast; SIGTERM waits for the clients
+    death_signal = signal.SIGQUIT  # at once; it takes its children and its shared memory along
+    settings_for_tests = (
+        f"listen_addresses={HOST}",
+        "unix_socket_directories=",
+        "dynamic_shared_memory_type=mmap",  # else a killed server leaves files in /dev/shm
+        "fsync=off",
+        "full_page_writes=off",
+        "shared_buffers=16MB",
+        "wal_keep_size=64MB",
+        "wal_receiver_status_interval=1s",
+        "wal_retrieve_retry_interval=200ms",
+        "autovacuum=off",
+        "jit=off",
+    )
+
+    def __init__(self, *settings: str) -> None:
+        self.settings = settings
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@{HOST}:{self.port}/postgres"
+
+    @property
+    def data(self) -> Path:
+        return self.box.directory / "data"
+
+    def prepare(self) -> None:
+        trust = ["-U", "postgres", "-A", "trust"]
+        locale = ["-E", "UTF8", "--locale=C"]
+        self.box.run(find("initdb"), "-D", self.data, *trust, *locale, "--no-sync", "--no-instructions")
+
+    def command(self) -> list[object]:
+        options = [part for setting in (*self.settings_for_tests, *self.settings) for part in ("-c", setting)]
+        return [find("postgres"), "-D", self.data, "-p", self.port, *options]
+
+    def answers(self) -> bool:
+        return self.sql("select 1") == "1"
+
+    def sql(self, query: str) -> str:
+        """Return the rows as psql prints them: one a line, columns between bars."""
+        return _psql(self.box, self.port, query)
+
+    def replica(self, name: str) -> Replica:
+        """Return a streaming replica that is yet to be entered."""
+        return Replica(self, name)
+
+    def kill(self) -> None:
+        pid_file = (self.data / "postmaster.pid").read_text().splitlines()
+        super().kill()
+        # The killed server's System V segment: nobody else would ever drop it.
+        self.box.run("ipcrm", "-m", pid_file[6].split()[1])
+
+    def crash(self) -> None:
+        """End all sessions at once with a farewell, leaving recovery to the next start (immediate shutdown)."""
+        self.box.stop(self.process, signal.SIGQUIT)
+
+
+class Replica(Postgres):
+    """A streaming replica; `sql("select pg_promote()")` makes it a primary."""
+
+    name = "replica"
+
+    def __init__(self, primary: Postgres, name: str) -> None:
+        super().__init__(*primary.settings, f"cluster_name={name}")
+        self.primary = primary
+
+    def prepare(self) -> None:
+        source = ["-h", HOST, "-p", self.primary.port, "-U", "postgres"]
+        how = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
+        self.box.run(find("pg_basebackup"), *source, "-D", self.data, *how)
+
+
+def _psql(box: Box, port: int, query: str) -> str:
+    where = ["-h", HOST, "-p", port, "-U", "postgres", "-d", "postgres"]
+    plain = ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]
+    return box.run(find("psql"), *where, *plain, "-c", query).stdout.strip()
+
+
+class PgBouncer(Server):
+    """A PgBouncer in front of a PostgreSQL."""
+
+    name = "pgbouncer"
+    user = "postgres"
+
+    def __init__(self, database: Postgres, pool_mode: str = "transaction", pool_size: int = 5) -> None:
+        self.database = database
+        self.pool_mode = pool_mode
+        self.pool_size = pool_size
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@{HOST}:{self.port}/postgres"
+
+    def prepare(self) -> None:
+        users = self.box.write("users.txt", '"postgres" ""\n')
+        self.box.write(
+            "pgbouncer.ini",
+            f"""
+[databases]
+* = host={HOST} port={self.database.port}
+[pgbouncer]
+listen_addr = {HOST}
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {users}
+pool_mode = {self.pool_mode}
+default_pool_size = {self.pool_size}
+""",
+        )
+
+    def command(self) -> list[object]:
+        return [find("pgbouncer"), self.box.directory / "pgbouncer.ini"]
+
+    def sql(self, query: str) -> str:
+        """Like the database's, but through the pool."""
+        return _psql(self.box, self.port, query)
+
+
+class RabbitMQ(Server):
+    """A RabbitMQ; use a queue name or a virtual host a test, for it takes seconds to start."""
+
+    name = "rabbitmq"
+    port_count = 3
+    start_limit = 90.0
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@{HOST}:{self.port}/"
+
+    def prepare(self) -> None:
+        self.box.write("enabled_plugins", "[].\n")
+        self.box.write(
+            "rabbitmq.conf",
+            f"listeners.tcp.1 = {HOST}:{self.port}\n"
+            "disk_free_limit.absolute = 50MB\n"
+            "vm_memory_high_watermark.absolute = 512MB\n",
+        )
+        self.box.environment |= self._environment(*self.ports)
+        # Our own port mapper: else the first Erlang node leaves one behind on its standard port for ever.
+        self.box.spawn(find("epmd"), "-port", self.ports[2], "-address", HOST, log="epmd.log")
+
+    def _environment(self, port: int, distribution: int, mapper: int) -> dict[str, str]:
+        folder = self.box.directory
+        return {
+            "RABBITMQ_NODENAME": f"test{port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": HOST,
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_LOG_BASE": f"{folder}/logs",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_CONF_ENV_FILE": f"{folder}/none",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
+            # The script becomes the broker, so that the process id is the broker's.
+            "RABBITMQ_ALLOW_INPUT": "1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
+            "ERL_EPMD_PORT": str(mapper),
+            "ERL_EPMD_ADDRESS": HOST,
+            "ERL_CRASH_DUMP_SECONDS": "0",
+        }
+
+    def command(self) -> list[object]:
+        return [find("rabbitmq-server")]
+
+    def answers(self) -> bool:
+        with create_connection((HOST, self.port), timeout=2) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"
+
+    def ctl(self, *words: object) -> str:
+        """Return what rabbitmqctl prints, such as `list_queues`."""
+        return self.box.run(find("rabbitmqctl"), "--quiet", *words).stdout.strip()
+
+    def flush(self) -> None:
+        """Have new queues written to disk, which takes RabbitMQ up to 2 s: one killed earlier forgets them."""
+        self.ctl("eval", "disk_log:sync(latest_log).")
+
+
+class Consul(Server):
+    """A Consul server of one; what it is told survives `kill`."""
+
+    name = "consul"
+    port_count = 4
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def command(self) -> list[object]:
+        http, dns, serf, rpc = self.ports
+        ports = [f"-http-port={http}", f"-dns-port={dns}", f"-serf-lan-port={serf}", f"-server-port={rpc}"]
+        closed = ["-serf-wan-port=-1", "-grpc-port=-1"]
+        server = ["-server", "-bootstrap-expect=1", f"-node=node{http}", f"-data-dir={self.box.directory}/data"]
+        settings = [
+            "disable_update_check = true",
+            "leave_on_terminate = false",  # leaving takes 8 s
+            "skip_leave_on_interrupt = true",
+            "performance { raft_multiplier = 1 }",
+        ]
+        hcl = [part for setting in settings for part in ("-hcl", setting)]
+        return [find("consul"), "agent", *server, f"-bind={HOST}", f"-client={HOST}", *ports, *closed, *hcl]
+
+    def answers(self) -> bool:
+        # A write: the status endpoint names a leader before the agent can serve.
+        return ask(self.port, "PUT", "/v1/kv/ready", "1").strip() == "true"
+
+
+class Nginx(Server):
+    """An nginx in front of upstream ports, or with `http` as the content of its `http` block.
+
+    That text writes `listen 127.0.0.1:@port@;` where the port belongs. Paths are relative to the box.
+    """
+
+    name = "nginx"
+    death_signal = signal.SIGTERM  # a killed master would leave its workers
+
+    def __init__(self, *upstreams: int, http: str | None = None) -> None:
+        self.http = _balanced(upstreams) if http is None else http
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def prepare(self) -> None:
+        kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        folders = "\n".join(f"{kind}_temp_path {kind};" for kind in kinds)
+        user = "user root;" if os.geteuid() == 0 else ""
+        http = self.http.replace("@port@", str(self.port))
+        self.box.write(
+            "nginx.conf",
+            f"daemon off; worker_processes 1; pid nginx.pid; error_log error.log warn; {user}\n"
+            f"events {{ worker_connections 1024; }}\n"
+            f"http {{\naccess_log access.log;\n{folders}\n{http}\n}}\n",
+        )
+
+    def command(self) -> list[object]:
+        folder = self.box.directory
+        # -e: what happens before the configuration is read goes to the distribution's log otherwise.
+        return [find("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+
+    def answers(self) -> bool:
+        # The master listens before it has the worker that answers.
+        return len(family(self.process.pid)) > 1 and super().answers()
+
+
+def _balanced(upstreams: tuple[int, ...]) -> str:
+    servers = "\n".join(f"server {HOST}:{port} max_fails=1 fail_timeout=1s;" for port in upstreams)
+    return f"""
+upstream app {{
+    least_conn;
+    zone app 64k;
+    {servers}
+    keepalive 32;
+}}
+server {{
+    listen {HOST}:@port@;
+    location / {{
+        proxy_pass http://app;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_connect_timeout 1s;
+        proxy_read_timeout 5s;
+        proxy_next_upstream error timeout http_502 http_503;
+        proxy_next_upstream_tries 3;
+        proxy_next_upstream_timeout 3s;
+        add_header X-Upstream $upstream_addr always;
+    }}
+}}"""
+
+
+class Prometheus(Server):
+    """A Prometheus that scrapes `/metrics` of ports twice a second; the first time 5 s after its start."""
+
+    name = "prometheus"
+
+    def __init__(self, *targets: int, rules: str = "groups: []") -> None:
+        self.targets = targets
+        self.rules = rules
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def prepare(self) -> None:
+        rules = self.box.write("rules.yml", self.rules)
+        often = {"scrape_interval": "500ms", "scrape_timeout": "400ms", "evaluation_interval": "500ms"}
+        targets = [f"{HOST}:{port}" for port in self.targets]
+        configuration = {
+            "global": often,
+            "rule_files": [str(rules)],
+            "scrape_configs": [{"job_name": "app", "static_configs": [{"targets": targets}]}],
+        }
+        self.box.write("prometheus.yml", json.dumps(configuration))  # JSON is YAML
+
+    def command(self) -> list[object]:
+        folder = self.box.directory
+        where = [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={HOST}:{self.port}"]
+        return [find("prometheus"), f"--config.file={folder}/prometheus.yml", *where, "--log.level=warn"]
+
+    def answers(self) -> bool:
+        return bool(ask(self.port, "GET", "/-/ready"))
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the series that the expression selects now, each with `metric` and `value`."""
+        answer = json.loads(ask(self.port, "GET", f"/api/v1/query?{urlencode({'query': expression})}"))
+        series: list[dict[str, Any]] = answer["data"]["result"]
+        return series
+
+
+@dataclass(frozen=True)
+class WrkResult:
+    """What wrk saw; latencies in seconds."""
+
+    requests: int
+    requests_per_second: float
+    not_2xx_or_3xx: int
+    connect_errors: int
+    read_errors: int
+    write_errors: int
+    timeouts: int
+    p50: float
+    p99: float
+    report: str
+
+
+def wrk(url: str, *options: str, connections: int = 16, seconds: int = 3, threads: int = 1) -> WrkResult:
+    """Load the URL; options are wrk's own, such as `"-H", "name: value"` or `"-s", script`."""
+    how = ["--latency", f"-t{threads}", f"-c{connections}", f"-d{seconds}s"]
+    with Box("wrk") as box:
+        return read_wrk(box.run(find("wrk"), *how, *options, url, limit=seconds + 30).stdout)
+
+
+def read_wrk(report: str) -> WrkResult:
+    """Read wrk's report, which has lines about errors only when there were some."""
+    errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", report)
+    connect, read, write, timeouts = map(int, errors.groups()) if errors else (0, 0, 0, 0)
+    return WrkResult(
+        requests=int(_found(r"(\d+) requests in", report)),
+        requests_per_second=float(_found(r"Requests/sec:\s+([\d.]+)", report)),
+        not_2xx_or_3xx=int(_found(r"Non-2xx or 3xx responses: (\d+)", report, "0")),
+        connect_errors=connect,
+        read_errors=read,
+        write_errors=write,
+        timeouts=timeouts,
+        p50=_seconds(_found(r"50%\s+(\S+)", report)),
+        p99=_seconds(_found(r"99%\s+(\S+)", report)),
+        report=report,
+    )
+
+
+def _found(pattern: str, text: str, default: str | None = None) -> str:
+    match = re.search(pattern, text)
+    if match is None and default is None:
+        raise ValueError(f"nothing in this report matches {pattern!r}:\n{text}")
+    return match[1] if match else str(default)
+
+
+def _seconds(duration: str) -> float:
+    number, unit = duration.rstrip("hmnsu"), duration.lstrip("0123456789.")
+    return float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+@dataclass(frozen=True)
+class K6Result:
+    """How a k6 script ended: passed means no error and every threshold kept."""
+
+    passed: bool
+    status: int
+    metrics: dict[str, dict[str, Any]]
+    report: str
+
+
+def k6(script: Path, *options: str, limit: float = 120.0, **environment: object) -> K6Result:
+    """Run a script, whose `__ENV` has the keywords; the metrics are as `--summary-export` writes them."""
+    quiet = ["--quiet", "--no-color", "--no-usage-report", "--address="]  # no port of its own
+    variables = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
+    with Box("k6") as box:
+        box.environment["K6_AUTO_EXTENSION_RESOLUTION"] = "false"  # else it may fetch another k6
+        summary = box.write("summary.json", '{"metrics": {}}')
+        export = f"--summary-export={summary}"
+        command = [find("k6"), "run", *quiet, export, *variables, *options, script.absolute()]
+        result = box.run(*command, check=False, limit=limit)
+        metrics = json.loads(summary.read_text())["metrics"]
+    return K6Result(result.returncode == 0, result.returncode, metrics, result.stdout + result.stderr)
+
+
+def promtool(*arguments: object, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run promtool, such as `"check", "metrics"` with the metrics as text; status 0 means nothing to complain of."""
+    with Box("promtool") as box:
+        return box.run(find("promtool"), *arguments, text=text, check=False)
+
+
+def slowhttptest(url: str, *options: object, seconds: int = 5) -> str:
+    """Attack the URL with slow requests for some seconds and return the report; options are its own."""
+    with Box("slowhttptest") as box:
+        return box.run(find("slowhttptest"), "-u", url, "-l", seconds, *options, limit=seconds + 30).stdout
+
+
+def chromium_path() -> str:
+    """Return where the browser is."""
+    return find("chromium")

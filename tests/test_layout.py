@@ -1,0 +1,122 @@
+"""The repository keeps its own promises."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scalekit
+import scalekit_visits.plugin
+from scalekit import Table, hookspecs
+from scalekit.config.tables import App, Health, Server
+from scalekit.testing.conformance import TABLE_CELL
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PLUGINS = sorted(path for path in (ROOT / "plugins").glob("scalekit_*") if path.is_dir())
+CODE = sorted(path for folder in ("scalekit", "plugins", "sample_app") for path in (ROOT / folder).rglob("*.py"))
+HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("scalekit_"))
+
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 50
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_every_plugin_folder_is_an_entry_point_and_back() -> None:
+    declared: dict[str, str] = PROJECT["project"].get("entry-points", {}).get("scalekit", {})
+    assert {f"scalekit_{name.replace('-', '_')}.plugin" for name in declared} == set(declared.values())
+    assert {value.removesuffix(".plugin") for value in declared.values()} == {folder.name for folder in PLUGINS}
+    ours = {point.name: point.value for point in entry_points(group="scalekit") if point.name in declared}
+    assert ours == declared, "an entry point is new: pip install -e . again"
+
+
+def test_the_host_imports_no_plugin_and_plugins_import_no_other() -> None:
+    names = {folder.name for folder in PLUGINS} | {"plugins"}
+    for path in CODE:
+        own = path.relative_to(ROOT / "plugins").parts[0] if path.is_relative_to(ROOT / "plugins") else ""
+        foreign = {name.partition(".")[0] for name in imports(path)} & (names - {own})
+        assert not foreign or path.is_relative_to(ROOT / "sample_app"), f"{path} imports {foreign}"
+
+
+def test_only_one_module_uses_the_plugin_manager() -> None:
+    users = [path.name for path in CODE if "PluginManager" in path.read_text()]
+    assert users == ["plugins.py"]
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short_and_check_users_without_assert(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno <= LONGEST_FUNCTION, node.name
+        if isinstance(node, ast.Assert):
+            assert path.name == "conformance.py", f"line {node.lineno}: assert vanishes under -O; raise instead"
+
+
+def test_the_public_names_are_those_that_are_there() -> None:
+    visible = {name for name, value in vars(scalekit).items() if not name.startswith("_") and hasattr(value, "__doc__")}
+    modules = {name for name in visible if type(getattr(scalekit, name)).__name__ == "module"}
+    assert set(scalekit.__all__) == visible - modules
+    assert scalekit.__all__ == sorted(scalekit.__all__)
+
+
+def test_the_plugin_of_the_tests_uses_every_hook() -> None:
+    assert [name for name in HOOKS if hasattr(scalekit_visits.plugin, name)] == HOOKS
+
+
+def test_every_hook_is_in_the_handbook_with_its_arguments() -> None:
+    handbook = (ROOT / "plugins/README.md").read_text()
+    for name in HOOKS:
+        arguments = ", ".join(getattr(hookspecs, name).__annotations__.keys() - {"return"})
+        assert f"| `{name}({arguments})` |" in handbook
+
+
+@pytest.mark.parametrize(("table", "model"), [("app", App), ("server", Server), ("health", Health)])
+def test_the_readme_documents_every_key_of_the_host_with_its_default(table: str, model: type[Table]) -> None:
+    section = (ROOT / "README.md").read_text().partition(f"### `[{table}]`\n")[2].partition("\n#")[0]
+    documented = {key: default.strip() for key, default in TABLE_CELL.findall(section)}
+    assert list(documented) == list(model.model_fields)
+    for name, field in model.model_fields.items():
+        assert field.description
+        expected = str(field.default) if field.default not in (None, (), {}, "") else None
+        assert documented[name] == (expected or documented[name])
+        assert expected or documented[name] in ("none", "all", "empty")
+
+
+def test_the_changelog_is_kept_and_the_version_is_in_it_or_to_come() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert len(headings) == 1 or headings[1] == PROJECT["project"]["version"]
+    kinds = set(re.findall(r"^### (.+)$", changelog, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in ROOT.glob("**/*.md"):
+        if ".venv" in document.parts:
+            continue
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document}: {target}"
+
+
+def test_nothing_names_a_place_of_one_machine() -> None:
+    for path in [*CODE, *ROOT.glob("*.*"), *ROOT.glob("k6/**/*.js"), ROOT / "Makefile", ROOT / ".ci/run"]:
+        if path.is_file():
+            assert not re.search(r"/(root|home|work)/", path.read_text()), path

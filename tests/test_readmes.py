@@ -1,0 +1,38 @@
+"""Every TOML example of every README starts."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from scalekit import create_app
+from scalekit.testing import request, running
+from scalekit.testing.conformance import bare_application, toml_blocks
+
+ROOT = Path(__file__).parent.parent
+READMES = [path for path in sorted(ROOT.glob("**/*.md")) if not {".venv", "node_modules"} & set(path.parts)]
+EXAMPLES = [
+    pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
+    for path in READMES
+    for number, block in enumerate(toml_blocks(path.read_text()), 1)
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_starts_and_stops(example: str, tmp_path: Path) -> None:
+    file = tmp_path / "scalekit.toml"
+    file.write_text(example)
+    app = create_app(file, app=None if "target" in example else bare_application)
+
+    async def once() -> int:
+        async with running(app) as state:
+            return (await request(app, "/health/live", state=state)).status
+
+    assert asyncio.run(once()) == 200
+
+
+def test_the_readme_has_an_example_of_ten_lines() -> None:
+    (example,) = toml_blocks((ROOT / "README.md").read_text())
+    assert len([line for line in example.splitlines() if line]) <= 10
