@@ -14,7 +14,7 @@ run: $(VENV)/installed
 	@bash -c 'if [ -t 0 ]; then set -m; fi; $(BIN)/scalekit run sample_app/scalekit.toml; exit $$?'
 
 test: $(VENV)/developing
-	@tests/install_servers.sh
+	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@$(BIN)/python -m pytest
 	@tests/newest_python.sh
 

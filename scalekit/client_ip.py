@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
 
@@ -32,6 +33,7 @@ RESOLVED_PORT = 0
 SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
 
 _REMEMBERED = 4096
+_LONGEST_ADDRESS = 128
 _HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 _PAIR = re.compile(rb'\s*([A-Za-z-]+)=(?:"((?:\\.|[^"\\])*)"|([^\s;,"]*))\s*(?:;|$)')
 
@@ -119,6 +121,11 @@ class TrustedProxies:
 
 def parse_address(text: bytes) -> str | None:
     """Return the address in *text*, without port, brackets, zone or IPv4 mapping; None when it is not one."""
+    return _parse_address(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(_REMEMBERED)
+def _parse_address(text: bytes) -> str | None:
     bare = text.strip().decode("latin-1")
     if bare.startswith("["):
         bare = bare[1:].partition("]")[0]

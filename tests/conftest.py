@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import missing
 
@@ -14,6 +15,11 @@ UNMET = pytest.StashKey[dict[str, list[str]]]()
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+# A busy machine is slow, which is no failure; and CI tries the same examples every time.
+settings.register_profile("scalekit", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("scalekit")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -25,12 +25,12 @@ GOAL_START = 150.0
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.4, help="of each round, in process")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=0.1, help="of each round, in process")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures: dict[str, Any] = {"µs of CPU per request": _requests(options.rounds, options.seconds)}
-    figures["ms of CPU to start and stop"] = _starting(options.rounds)
+    figures["ms of CPU to start and stop"] = _starting(options.rounds // 2)
     if missing("wrk"):
         print("\nwrk is not installed: no requests per second")
     else:
@@ -41,13 +41,13 @@ def main() -> None:
 
 def _requests(rounds: int, seconds: float) -> dict[str, float]:
     measured = inprocess.measure(CASES, rounds, seconds)
-    bare = measured[0].microseconds
+    bare = measured[0]
     print("| in process, 32 at once | µs of CPU per request | over Starlette | ratio | goal |")
     print("|---|---|---|---|---|")
     for each in measured:
         goal = f"at most {GOAL_REQUEST:g} more" if each.case.module == "scalekit_empty" else ""
-        taken = each.microseconds
-        print(f"| {each.case.title} | {taken:.1f} | {taken - bare:+.1f} | {taken / bare:.2f} | {goal} |")
+        more, ratio = each.more_than(bare), each.ratio_to(bare)
+        print(f"| {each.case.title} | {each.microseconds:.1f} | {more:+.1f} | {ratio:.2f} | {goal} |")
     return {each.case.title: each.microseconds for each in measured}
 
 

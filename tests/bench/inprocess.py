@@ -37,6 +37,14 @@ class Measured:
         """The median, in µs."""
         return median(self.rounds) * 1e6
 
+    def more_than(self, other: Measured) -> float:
+        """Return the median of the differences to *other*, round by round, in µs."""
+        return median(mine - theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True)) * 1e6
+
+    def ratio_to(self, other: Measured) -> float:
+        """Return the median of the ratios to *other*, round by round."""
+        return median(mine / theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True))
+
 
 def measure(cases: list[Case], rounds: int, seconds: float) -> list[Measured]:
     """Serve rounds of about *seconds* in turn, so that what disturbs the machine disturbs every case."""

@@ -9,7 +9,8 @@ from statistics import median
 
 from tests.bench.inprocess import Case
 from tests.bench.peers import python_of
-from tests.servers import Server, ask, wrk
+from tests.servers import Server, ask
+from tests.tools import wrk
 
 CASES = Path(__file__).parent / "cases"
 

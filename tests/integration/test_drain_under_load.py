@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.host.server.test_protocol import connections
 from tests.processes import wait_for
-from tests.servers import Nginx, WrkResult, wrk
+from tests.servers import HAProxy, Nginx
 from tests.service import Service
+from tests.tools import WrkResult, wrk
 
 TOML = '[server]\ndrain = "1s"\n'
 
@@ -39,6 +41,24 @@ def restart(service: Service) -> None:
     assert service.wait() == 0
     assert service.log().rstrip().endswith("stopped; every request was answered")
     service.start()
+
+
+@pytest.mark.needs("haproxy", "wrk")
+def test_behind_a_plain_tcp_balancer_nobody_retries_and_still_no_request_fails() -> None:
+    with (
+        Service(TOML) as staying,
+        Service(TOML) as leaving,
+        HAProxy(staying.port, leaving.port) as balancer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        load = pool.submit(wrk, balancer.url, connections=64, seconds=5)
+        wait_for("load on both", lambda: min(map(connections, (staying.port, leaving.port))) > 20)
+        leaving.signal(signal.SIGTERM)
+        assert leaving.wait() == 0
+        assert leaving.log().rstrip().endswith("stopped; every request was answered")
+        result = load.result()
+    assert result.requests > 1000
+    assert failures(result) == {}
 
 
 @pytest.mark.needs("nginx", "wrk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class Foreign(Server):
         self.server = name
 
     name = "foreign"
+    death_signal = signal.SIGTERM  # killed, some would leave their workers
 
     def prepare(self) -> None:
         self.box.write("service.py", FLOWS)

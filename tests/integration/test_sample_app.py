@@ -15,7 +15,8 @@ import pytest
 from scalekit import create_app
 from scalekit.testing import Answer, request, running
 from tests.processes import HOST, free_ports, wait_for
-from tests.servers import Server, ask, k6
+from tests.servers import Server, ask
+from tests.tools import k6
 
 ROOT = Path(__file__).parent.parent.parent
 FILE = ROOT / "sample_app/scalekit.toml"
