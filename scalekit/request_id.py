@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 
 from starlette.types import Scope
 
@@ -18,7 +18,7 @@ def request_id(scope: Scope) -> str:
     state = scope.setdefault("state", {})
     found = state.get(STATE)
     if not isinstance(found, str):
-        found = state[STATE] = _accepted(scope) or uuid.uuid4().hex
+        found = state[STATE] = _accepted(scope) or os.urandom(16).hex()
     return found
 
 

@@ -61,8 +61,9 @@ def load(source: Source, overrides: Sequence[str] = ()) -> Settings:
 
 def _load_plugins(document: Document) -> Plugins:
     plugins = Plugins()
-    available = installed()
-    for name, table in sorted(document.table("plugins").items()):
+    wanted = document.table("plugins")
+    available = installed() if wanted else {}  # looking through all that is installed takes its time
+    for name, table in sorted(wanted.items()):
         if name not in available:
             document.report(("plugins", name), f"no such plugin is installed; {nearest(name, available)}", name)
         elif not isinstance(table, dict):

@@ -5,8 +5,20 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from scalekit.config.descriptions import descriptions
 from scalekit.config.types import Duration, Secret, Size, Url
 
 
@@ -32,12 +44,19 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class Table(BaseModel):
     """A table of the file: frozen, and closed to keys that it does not declare.
 
-    Field descriptions become the help of the JSON Schema, so every field has one.
+    The string below a field becomes the help of the JSON Schema, so every field has one.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON Schema with the description of every key."""
+        result = handler(schema)
+        described = descriptions(cls)
+        for name, field in handler.resolve_ref_schema(result).get("properties", {}).items():
+            field.setdefault("description", described.get(name, ""))
+        return result
 
 
 class App(Table):

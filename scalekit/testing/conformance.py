@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import hookspecs
 from scalekit.app import create_app
+from scalekit.config.descriptions import descriptions
 from scalekit.config.document import read
 from scalekit.host import Host, fold
 from scalekit.plugins import installed
@@ -68,8 +69,9 @@ class PluginConformance:
         if model is None:
             return
         documented = dict(TABLE_CELL.findall(_section(self.readme, "Configuration")))
+        described = descriptions(model)
         for name, field in model.model_fields.items():
-            assert field.description, f"{self.name}.{name} has no description"
+            assert name in described, f"{self.name}.{name} has no description"
             assert name in documented, f"the README's Configuration table lacks `{name}`"
             default = "required" if field.is_required() else str(field.default)
             assert default.lower() in documented[name].lower(), f"the README gives another default for `{name}`"
