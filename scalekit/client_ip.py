@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,10 +26,12 @@ FORWARDED = b"forwarded"
 X_FORWARDED_FOR = b"x-forwarded-for"
 X_FORWARDED_PROTO = b"x-forwarded-proto"
 X_FORWARDED_HOST = b"x-forwarded-host"
+WRITTEN_BY_PROXIES = frozenset((FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST))
 
 RESOLVED_PORT = 0
 """The port of a client whose address came from a header: the header does not tell it."""
 
+SECURE = {b"https": True, b"wss": True, b"http": False, b"ws": False}
 SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
 
 _REMEMBERED = 4096
@@ -38,8 +40,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\]
 _PAIR = re.compile(rb'\s*([A-Za-z-]+)=(?:"((?:\\.|[^"\\])*)"|([^\s;,"]*))\s*(?:;|$)')
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """What the proxies say of the client: its address, and perhaps whether it came over TLS and to which host."""
 
     address: str
@@ -89,16 +90,17 @@ class TrustedProxies:
             scope["headers"] = [*others, (b"host", hop.host)]
 
     def _hop(self, headers: Headers, peer: str) -> Hop | None:
-        if self.forwarded != "forwarded" and (entries := _joined(headers, X_FORWARDED_FOR)):
-            return self._x_forwarded(headers, entries, peer)
-        if self.forwarded != "x-forwarded" and (entries := _joined(headers, FORWARDED)):
-            return self._rfc7239(entries, peer)
+        said = _said(headers)
+        if self.forwarded != "forwarded" and X_FORWARDED_FOR in said:
+            return self._x_forwarded(said, peer)
+        if self.forwarded != "x-forwarded" and FORWARDED in said:
+            return self._rfc7239(said[FORWARDED], peer)
         return None
 
-    def _x_forwarded(self, headers: Headers, entries: bytes, peer: str) -> Hop:
-        address, distance = self._walk(_from_right(entries), peer)
-        scheme = _at_distance(_joined(headers, X_FORWARDED_PROTO), distance)
-        host = _at_distance(_joined(headers, X_FORWARDED_HOST), distance)
+    def _x_forwarded(self, said: dict[bytes, bytes], peer: str) -> Hop:
+        address, distance = self._walk(_from_right(said[X_FORWARDED_FOR]), peer)
+        scheme = _at_distance(said.get(X_FORWARDED_PROTO, b""), distance)
+        host = _at_distance(said.get(X_FORWARDED_HOST, b""), distance)
         return Hop(address, _secure(scheme), _valid_host(host))
 
     def _rfc7239(self, entries: bytes, peer: str) -> Hop:
@@ -144,8 +146,13 @@ def has_forwarding(headers: Headers) -> bool:
     return any(name in (X_FORWARDED_FOR, FORWARDED) for name, _ in headers)
 
 
-def _joined(headers: Headers, wanted: bytes) -> bytes:
-    return b",".join([value for name, value in headers if name == wanted])
+def _said(headers: Headers) -> dict[bytes, bytes]:
+    """Return what stands in the headers that proxies write; one that comes several times is one list."""
+    said: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in WRITTEN_BY_PROXIES:
+            said[name] = said[name] + b"," + value if name in said else value
+    return said
 
 
 def _from_right(entries: bytes) -> Iterator[bytes]:
@@ -157,6 +164,8 @@ def _from_right(entries: bytes) -> Iterator[bytes]:
 
 def _at_distance(entries: bytes, distance: int) -> bytes:
     """Return the entry *distance* places from the right, or the leftmost when there are fewer."""
+    if b"," not in entries:
+        return entries.strip()
     nearest_first = list(islice(_from_right(entries), distance + 1))
     return nearest_first[-1].strip()
 
@@ -166,9 +175,9 @@ def _pairs(element: bytes) -> dict[bytes, bytes]:
     return {name.lower(): (quoted or token).replace(b"\\", b"") for name, quoted, token in found}
 
 
-def _secure(text: bytes) -> bool | None:
-    return {b"https": True, b"wss": True, b"http": False, b"ws": False}.get(text.strip().lower())
+def _secure(scheme: bytes) -> bool | None:
+    return SECURE.get(scheme.strip().lower())
 
 
 def _valid_host(text: bytes) -> bytes | None:
-    return text if _HOST.fullmatch(text) else None
+    return text if text and _HOST.fullmatch(text) else None

@@ -84,6 +84,13 @@ def test_every_answer_is_what_it_is_without(name: str, root_path: str) -> None:
             assert (status, headers, body) == before, request
 
 
+def test_a_key_is_a_dependency_of_fastapi_for_requests_and_websockets() -> None:
+    with TestClient(create_app({"plugins": {"visits": {}}}, app=on_fastapi.make())) as client:
+        assert client.get("/visits").json() == [1, 2]
+        with client.websocket_connect("/visits") as socket:
+            assert socket.receive_json() == 1
+
+
 @pytest.mark.parametrize("name", ["starlette", "fastapi"])
 def test_a_test_client_still_sees_the_exceptions_of_the_application(name: str) -> None:
     with TestClient(create_app({}, app=APPLICATIONS[name]())) as client, pytest.raises(ValueError, match="it broke"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.host.server.test_protocol import connections, resident_bytes
 from tests.processes import Box, wait_for
 from tests.servers import find
 from tests.service import Service
+from tests.tools import wrk
 
 TOML = """
 [server]
@@ -49,3 +51,23 @@ def test_a_thousand_slow_clients_are_cut_and_others_served(attack: str) -> None:
         wait_for("the end of every slow connection", lambda: attacking.done() and connections(service.port) == 0)
         assert resident_bytes(service.pid) - before < 50_000_000
         assert service.get("/still/here") == "x" * 10
+
+
+RANDOM_PATHS = """
+request = function()
+    return wrk.format("GET", string.format("/%x/%x?%x", math.random(2^30), math.random(2^30), math.random(2^30)))
+end
+"""
+
+
+@pytest.mark.needs("wrk")
+def test_a_hundred_thousand_paths_that_nobody_has_leave_nothing_behind(tmp_path: Path) -> None:
+    script = tmp_path / "random.lua"
+    script.write_text(RANDOM_PATHS)
+    with Service("[plugins.visits]\n") as service:
+        wrk(service.url, "-s", str(script), connections=32, seconds=1)
+        before = resident_bytes(service.pid)
+        sent = 0
+        while sent < 100_000:
+            sent += wrk(service.url, "-s", str(script), connections=32, seconds=3).requests
+        assert resident_bytes(service.pid) - before < 10_000_000

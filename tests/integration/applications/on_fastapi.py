@@ -4,8 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
 from pydantic import BaseModel
+
+from scalekit_visits.keys import VISITS, Visits
 
 
 class Item(BaseModel):
@@ -29,6 +31,16 @@ def make() -> FastAPI:
     @app.get("/")
     async def show(request: Request, state: Annotated[str, Depends(made)]) -> dict[str, str]:
         return {"state": state, "by name": str(request.url_for("item", number=7)), "app": type(request.app).__name__}
+
+    @app.get("/visits")
+    async def visits(visits: Annotated[Visits, Depends(VISITS)]) -> list[int]:
+        return [visits.add("a"), visits.add("a")]
+
+    @app.websocket("/visits")
+    async def visits_by_socket(socket: WebSocket, visits: Annotated[Visits, Depends(VISITS)]) -> None:
+        await socket.accept()
+        await socket.send_json(visits.add("b"))
+        await socket.close()
 
     @app.get("/inner/{number}")
     async def item(number: int) -> dict[str, int]:
