@@ -36,7 +36,7 @@ $(BIN)/python:
 		echo 'cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	@$(PIP) install --editable .
+	@$(PIP) install --editable '.[all]'
 	@touch $@
 
 $(VENV)/developing: pyproject.toml | $(BIN)/python

@@ -27,11 +27,12 @@ from scalekit.host import Host, Part
 from scalekit.hosts import AllowedHosts
 from scalekit.layers import Layer, Layered
 from scalekit.lifecycle import Lifecycle, Step
-from scalekit.lifespan import Lifespan, start_order, unmet
+from scalekit.lifespan import Lifespan, series_budget, start_order, unmet
 from scalekit.operators import Operators
 from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
 from scalekit.settings import Settings, load
 from scalekit.target import load_target
+from scalekit.telemetry import TELEMETRY, Silence, Telemetry
 
 logger = logging.getLogger("scalekit")
 
@@ -43,7 +44,7 @@ def create_app(source: Source = "scalekit.toml", *, app: ASGIApp | None = None, 
     PluginError when a plugin misbehaves while it is asked.
     """
     settings = load(source, overrides)
-    target = app or _target(settings)
+    target = _target(settings) if app is None else app
     settings.refuse_mistakes()
     return build(settings, target)
 
@@ -69,6 +70,8 @@ def prepare(settings: Settings) -> Prepared:
     settings.refuse_mistakes()
     order = start_order(lifespans)
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
+    budget = series_budget(lifespans)
+    context.provide(TELEMETRY, Silence() if budget is None else Telemetry(budget))
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
 

@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.context import Context
 from scalekit.health.monitor import Monitor
+from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
 from scalekit.problem import ProblemResponse, refuse
-from scalekit.request_id import request_id
 from scalekit.settings import Settings
 
 

@@ -22,6 +22,8 @@ class Lifespan:
     *run* is entered to start and left to stop. *provides* names the keys it provides while it runs. A plugin starts
     after whoever provides a key of its *requires*, which must exist, or of its *after*, which need not. *ready* is
     awaited once everything has started; *drain* as soon as the process has been asked to end, while it still serves.
+    A plugin that exports what is recorded in TELEMETRY says in *series_budget* how many series each metric may have;
+    while no plugin does, nothing is recorded.
     """
 
     run: Run
@@ -30,6 +32,12 @@ class Lifespan:
     after: tuple[Key[Any], ...] = ()
     ready: Callback | None = None
     drain: Callback | None = None
+    series_budget: int | None = None
+
+
+def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
+    """Return how many series each metric may have, or None when no plugin exports any."""
+    return max((item.series_budget for item in lifespans.values() if item.series_budget is not None), default=None)
 
 
 def unmet(lifespans: Mapping[str, Lifespan]) -> dict[str, str]:

@@ -1,0 +1,98 @@
+"""Who a request is: its own id, and the trace that it belongs to.
+
+The id is the client's ``X-Request-ID`` when that is well formed, else a new one. The trace is that of the client's
+``traceparent`` when that is valid, else one that begins here. Both are worked out once, by whoever asks first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from contextvars import ContextVar
+
+from starlette.types import Scope
+
+REQUEST_ID = b"x-request-id"
+TRACEPARENT = b"traceparent"
+TRACESTATE = b"tracestate"
+STATE = "scalekit.identity"
+
+SAMPLED = "01"
+UNSAMPLED = "00"
+
+_LONGEST_TRACESTATE = 512
+_WELL_FORMED = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
+# W3C Trace Context, section 3.2.2: version 00 ends after the flags, a later one may go on after a dash.
+_VALID_TRACE = re.compile(
+    rb"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))"
+    rb"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+
+
+class Identity:
+    """The ids of one request; *parent_id* is the caller's span and empty where the trace begins here."""
+
+    __slots__ = ("flags", "parent_id", "request_id", "trace_id", "tracestate")
+
+    def __init__(self, request_id: str, trace_id: str, parent_id: str, flags: str, tracestate: str) -> None:
+        self.request_id = request_id
+        self.trace_id = trace_id
+        self.parent_id = parent_id
+        self.flags = flags
+        self.tracestate = tracestate
+
+    def headers(self) -> dict[str, str]:
+        """Return what to send along when another service is called on behalf of this request."""
+        span = os.urandom(8).hex()
+        headers = {"x-request-id": self.request_id, "traceparent": f"00-{self.trace_id}-{span}-{self.flags}"}
+        return {**headers, "tracestate": self.tracestate} if self.tracestate else headers
+
+
+CURRENT: ContextVar[Identity | None] = ContextVar("scalekit.identity", default=None)
+"""The identity of what is being served here and now, for log lines."""
+
+
+def identity_of(scope: Scope) -> Identity:
+    """Return the identity of the request of *scope*; the first call decides it and keeps it in the request's state."""
+    state = scope.setdefault("state", {})
+    found = state.get(STATE)
+    if not isinstance(found, Identity):
+        found = state[STATE] = identify(scope["headers"])
+    return found
+
+
+def request_id(scope: Scope) -> str:
+    """Return the id of the request of *scope*."""
+    return identity_of(scope).request_id
+
+
+def identify(headers: Iterable[tuple[bytes, bytes]]) -> Identity:
+    """Return the identity that *headers* name; what is missing, malformed or there twice is made anew."""
+    given = trace = state = None
+    for name, value in headers:
+        if name == REQUEST_ID:
+            given = value if given is None else b""
+        elif name == TRACEPARENT:
+            trace = value if trace is None else b""
+        elif name == TRACESTATE:
+            state = value if state is None else state + b"," + value
+    new = os.urandom(16).hex()
+    identifier = given.decode("ascii") if given and _WELL_FORMED.fullmatch(given) else new
+    match = _VALID_TRACE.fullmatch(trace) if trace else None
+    if match is None:
+        return Identity(identifier, new, "", UNSAMPLED, "")
+    trace_id, parent_id, flags = match.groups()
+    return Identity(identifier, trace_id.decode(), parent_id.decode(), _flags(flags), _tracestate(state))
+
+
+def _flags(flags: bytes) -> str:
+    """Return the flags to pass on: of those known to version 00, only whether the caller samples."""
+    return SAMPLED if int(flags, 16) & 1 else UNSAMPLED
+
+
+def _tracestate(state: bytes | None) -> str:
+    if state is None or len(state) > _LONGEST_TRACESTATE:
+        return ""
+    text = state.decode("latin-1")
+    return text if text.isascii() and text.isprintable() else ""

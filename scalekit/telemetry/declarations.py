@@ -1,0 +1,122 @@
+"""What a metric is called and means. Declarations hold no numbers, so a module may hold them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+
+from starlette.requests import HTTPConnection
+
+from scalekit.context import Key
+from scalekit.telemetry.series import (
+    CounterSeries,
+    GaugeSeries,
+    HistogramSeries,
+    NoCounter,
+    NoGauge,
+    NoHistogram,
+)
+
+if TYPE_CHECKING:
+    from scalekit.telemetry.recording import Telemetry
+
+S = TypeVar("S", CounterSeries, GaugeSeries, HistogramSeries)
+
+TELEMETRY: Key[Telemetry] = Key("telemetry")
+"""What an application records in; the host provides it once every plugin has said what it runs."""
+
+DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Prometheus's own, in seconds."""
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_SUFFIXES = ("_total", "_created", "_bucket", "_count", "_sum", "_info")
+_RESERVED_LABELS = ("le", "quantile", "worker")
+
+
+@dataclass(frozen=True)
+class Declaration(Generic[S]):
+    """A metric's name, its help and the names of its labels; called with a request it gives a series."""
+
+    kind: ClassVar[str]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"metric {self.name!r}: a name has letters, digits and underscores only")
+        if self.name.endswith(_SUFFIXES):
+            raise ValueError(f"metric {self.name!r}: leave the suffix out, it is added where it belongs")
+        for label in self.labels:
+            if label in _RESERVED_LABELS or not _LABEL.fullmatch(label):
+                raise ValueError(f"metric {self.name!r}: {label!r} cannot be a label; choose another name")
+
+    def __call__(self, request: HTTPConnection, *values: str) -> S:
+        """Return the series under the label *values*, one for each label, in the application that serves *request*."""
+        return TELEMETRY(request).series(self, *values)
+
+    def new(self) -> S:
+        """Return a new series."""
+        raise TypeError("declare a Counter, a Gauge or a Histogram")
+
+    def silent(self) -> S:
+        """Return a series that records nothing."""
+        raise TypeError("declare a Counter, a Gauge or a Histogram")
+
+
+@dataclass(frozen=True)
+class Counter(Declaration[CounterSeries]):
+    """Something that is counted; exported with ``_total`` after its name."""
+
+    kind = "counter"
+
+    def new(self) -> CounterSeries:
+        """Return a counter at zero."""
+        return CounterSeries()
+
+    def silent(self) -> CounterSeries:
+        """Return a counter that stays at zero."""
+        return NoCounter()
+
+
+@dataclass(frozen=True)
+class Gauge(Declaration[GaugeSeries]):
+    """Something that goes up and down.
+
+    *over_workers* tells what several worker processes make together: their sum, their greatest or their least, or each
+    its own, under a label ``worker``.
+    """
+
+    kind = "gauge"
+    over_workers: Literal["sum", "max", "min", "each"] = "sum"
+
+    def new(self) -> GaugeSeries:
+        """Return a gauge at zero."""
+        return GaugeSeries()
+
+    def silent(self) -> GaugeSeries:
+        """Return a gauge that stays at zero."""
+        return NoGauge()
+
+
+@dataclass(frozen=True)
+class Histogram(Declaration[HistogramSeries]):
+    """Something that is measured; *buckets* are the upper bounds, inclusive and rising."""
+
+    kind = "histogram"
+    buckets: tuple[float, ...] = DEFAULT_BUCKETS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
+            raise ValueError(f"metric {self.name!r}: buckets must be there, and rise")
+
+    def new(self) -> HistogramSeries:
+        """Return a histogram without observations."""
+        return HistogramSeries(self.buckets)
+
+    def silent(self) -> HistogramSeries:
+        """Return a histogram that stays without observations."""
+        return NoHistogram(self.buckets)

@@ -1,0 +1,131 @@
+"""The metrics of one application in one process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+from scalekit.errors import PluginError
+from scalekit.telemetry.declarations import Declaration, Gauge, Histogram, S
+from scalekit.telemetry.snapshot import Families, Family, Snapshot
+from scalekit.telemetry.totals import OTHER, Totals
+
+logger = logging.getLogger("scalekit")
+
+Sample = Callable[[], None]
+Source = Callable[[], Families]
+Gather = Callable[[], Awaitable[Snapshot]]
+
+
+class Telemetry:
+    """Series by declaration and label values, at most *budget* for each declaration."""
+
+    recording = True
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.gather: Gather = self._of_this_process
+        self._series: dict[str, dict[tuple[str, ...], Any]] = {}
+        self._declared: dict[str, Declaration[Any]] = {}
+        self._samples: list[Sample] = []
+        self._sources: list[Source] = []
+
+    def series(self, declaration: Declaration[S], *values: str) -> S:
+        """Return the series of *declaration* under *values*, one for each of its labels.
+
+        Beyond the budget it is the series ``other``. Raises PluginError when the name is declared otherwise too, and
+        ValueError when the values do not match the labels.
+        """
+        known = self._series.get(declaration.name)
+        if known is None or self._declared[declaration.name] is not declaration:
+            known = self._declare(declaration)
+        found: S | None = known.get(values)
+        return self._add(declaration, known, values) if found is None else found
+
+    @contextmanager
+    def sampling(self, callback: Sample) -> Generator[None, None, None]:
+        """Call *callback* before each snapshot, to set gauges, until left."""
+        self._samples.append(callback)
+        try:
+            yield
+        finally:
+            self._samples.remove(callback)
+
+    @contextmanager
+    def including(self, source: Source) -> Generator[None, None, None]:
+        """Add the families that *source* returns to each snapshot until left."""
+        self._sources.append(source)
+        try:
+            yield
+        finally:
+            self._sources.remove(source)
+
+    def snapshot(self) -> Snapshot:
+        """Return the numbers of this process."""
+        for callback in self._samples:
+            callback()
+        families = {name: self._family(name) for name in self._declared}
+        for source in self._sources:
+            families |= source()
+        return Snapshot(self.budget, families)
+
+    async def total(self) -> Snapshot:
+        """Return the numbers of all worker processes, those that have ended included."""
+        return await self.gather()
+
+    async def _of_this_process(self) -> Snapshot:
+        totals = Totals()
+        totals.update("1", self.snapshot())
+        return totals.total()
+
+    def _declare(self, declaration: Declaration[Any]) -> dict[tuple[str, ...], Any]:
+        declared = self._declared.setdefault(declaration.name, declaration)
+        if declared != declaration:
+            raise PluginError(f"metric {declaration.name!r} is declared in two ways; rename one")
+        return self._series.setdefault(declaration.name, {})
+
+    def _add(self, declaration: Declaration[S], known: dict[tuple[str, ...], Any], values: tuple[str, ...]) -> S:
+        if len(values) != len(declaration.labels):
+            raise ValueError(f"metric {declaration.name!r} has the labels {declaration.labels}, got {values}")
+        rest = (OTHER,) * len(values)
+        if values and len(known) >= self.budget and values != rest:
+            if rest not in known:
+                _warn(declaration, known, self.budget)
+            values = rest
+        series: S = known.setdefault(values, declaration.new())
+        return series
+
+    def _family(self, name: str) -> Family:
+        declared = self._declared[name]
+        data = {values: series.data() for values, series in list(self._series[name].items())}
+        over_workers = declared.over_workers if isinstance(declared, Gauge) else "sum"
+        bounds = declared.buckets if isinstance(declared, Histogram) else ()
+        return Family(declared.kind, declared.help, declared.labels, over_workers, bounds, data)
+
+
+class Silence(Telemetry):
+    """Telemetry that nothing exports: it records nothing and keeps nothing."""
+
+    recording = False
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def series(self, declaration: Declaration[S], *values: str) -> S:
+        """Return a series that does nothing."""
+        return declaration.silent()
+
+
+def _warn(declaration: Declaration[Any], known: dict[tuple[str, ...], Any], budget: int) -> None:
+    distinct = [len({values[place] for values in known}) for place in range(len(declaration.labels))]
+    widest = declaration.labels[distinct.index(max(distinct))]
+    logger.warning(
+        "metric %s has %d series, all it may have: what is new counts as %r; its label %r has %d values",
+        declaration.name,
+        budget,
+        OTHER,
+        widest,
+        max(distinct),
+    )

@@ -1,0 +1,59 @@
+"""Numbers at one moment, in a form that travels between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+Values = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Family:
+    """All series of one metric; *data* is what the series' ``data()`` returned, by label values."""
+
+    kind: str
+    help: str
+    labels: Values
+    over_workers: str = "sum"
+    bounds: tuple[float, ...] = ()
+    data: dict[Values, Any] = field(default_factory=dict)
+
+    def alike(self, other: Family) -> bool:
+        """Tell whether the numbers of *other* can be added to these."""
+        mine = (self.kind, self.labels, self.over_workers, self.bounds)
+        return mine == (other.kind, other.labels, other.over_workers, other.bounds)
+
+
+Families = dict[str, Family]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The metrics of one process by name, and how many series each may have."""
+
+    budget: int
+    families: Families
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """Return *snapshot* as JSON."""
+    families = {
+        name: [each.kind, each.help, each.labels, each.over_workers, each.bounds, list(each.data.items())]
+        for name, each in snapshot.families.items()
+    }
+    return orjson.dumps([snapshot.budget, families])
+
+
+def decode(text: bytes) -> Snapshot:
+    """Return the snapshot that :func:`encode` wrote."""
+    budget, families = orjson.loads(text)
+    return Snapshot(budget, {name: _family(*parts) for name, parts in families.items()})
+
+
+def _family(kind: str, text: str, labels: list[str], over_workers: str, bounds: list[float], data: list[Any]) -> Family:
+    series: Mapping[Values, Any] = {tuple(values): numbers for values, numbers in data}
+    return Family(kind, text, tuple(labels), over_workers, tuple(bounds), dict(series))

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit.identity import identify, identity_of, request_id
+from tests.host.asgi import http_scope
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+PASSED_ON = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]")
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        (b"abc-1", True),
+        (b"a" * 128, True),
+        (b"a" * 129, False),
+        (b"", False),
+        (b"two words", False),
+        (b"line\r\nfeed", False),
+        (b"end\n", False),
+        (b"\xff", False),
+        (b'"quoted"', False),
+    ],
+)
+def test_a_request_id_is_taken_when_it_is_well_formed(value: bytes, accepted: bool) -> None:
+    found = identify([(b"x-request-id", value)]).request_id
+    assert (found == value.decode("latin-1")) is accepted
+    assert accepted or re.fullmatch("[0-9a-f]{32}", found)
+
+
+def test_two_request_ids_are_none() -> None:
+    assert identify([(b"x-request-id", b"a"), (b"x-request-id", b"b")]).request_id not in ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"),
+    [
+        (f"00-{TRACE}-{PARENT}-01", True),
+        (f"00-{TRACE}-{PARENT}-00", True),
+        (f"cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like", True),
+        (f"cc-{TRACE}-{PARENT}-01.what", False),
+        (f"00-{TRACE}-{PARENT}-01-more", False),
+        (f"ff-{TRACE}-{PARENT}-01", False),
+        (f"00-{'0' * 32}-{PARENT}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"00-{TRACE.upper()}-{PARENT}-01", False),
+        (f"00-{TRACE}-{PARENT}", False),
+        (f"00-{TRACE}-{PARENT}-1", False),
+        (f"00-{TRACE}-{PARENT}-01\n", False),
+        (f"0-{TRACE}-{PARENT}-01", False),
+    ],
+)
+def test_a_trace_is_joined_when_its_parent_is_valid(value: str, valid: bool) -> None:
+    identity = identify([(b"traceparent", value.encode()), (b"tracestate", b"vendor=1")])
+    assert (identity.trace_id == TRACE) is valid
+    assert identity.parent_id == (PARENT if valid else "")
+    assert identity.tracestate == ("vendor=1" if valid else "")
+
+
+def test_what_is_sent_along_belongs_to_the_same_trace_under_a_new_span() -> None:
+    identity = identify([(b"x-request-id", b"abc"), (b"traceparent", f"00-{TRACE}-{PARENT}-03".encode())])
+    one, other = identity.headers(), identity.headers()
+    assert one["x-request-id"] == "abc"
+    assert one["traceparent"].startswith(f"00-{TRACE}-")
+    assert one["traceparent"].endswith("-01")
+    assert len({PARENT, one["traceparent"], other["traceparent"]}) == 3
+    assert "tracestate" not in one
+
+
+def test_tracestate_of_several_headers_is_one_list_and_is_sent_along() -> None:
+    headers = [
+        (b"traceparent", f"00-{TRACE}-{PARENT}-01".encode()),
+        (b"tracestate", b"a=1"),
+        (b"tracestate", b"b=2"),
+    ]
+    assert identify(headers).headers()["tracestate"] == "a=1,b=2"
+
+
+def test_a_request_keeps_its_identity() -> None:
+    scope = http_scope()
+    assert request_id(scope) == request_id(scope) == identity_of(scope).request_id
+    assert request_id(http_scope()) != request_id(scope)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"x-request-id", b"traceparent", b"tracestate"]), st.binary(max_size=80))))
+def test_whatever_comes_in_well_formed_ids_go_out(headers: list[tuple[bytes, bytes]]) -> None:
+    out = identify(headers).headers()
+    assert PASSED_ON.fullmatch(out["traceparent"])
+    assert all(value.isascii() and value.isprintable() for value in out.values())
