@@ -1,0 +1,166 @@
+"""Name the route that served a request by its template, such as ``/shops/{shop}/orders/{id}``.
+
+A path holds ids and so has no bound; its template has one for each route. Starlette and FastAPI leave in the scope
+which endpoint was chosen, but only the innermost piece of its path. So the tree of routes is walked, once, from the
+outermost router in the scope, and the whole template of each endpoint is kept. An endpoint that is reached by several
+templates is told apart by the path. Litestar leaves its template itself; an application that leaves nothing, such as
+Django, has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from starlette.routing import BaseRoute, Host, Match, Mount
+from starlette.types import ASGIApp, Scope
+
+from scalekit.routes import PluginRoutes, route_path
+
+MOST_WALKS = 100
+"""How often the tree is walked, at most: each time an endpoint comes that is not known yet."""
+MOST_PLACES = 10_000
+DEEPEST = 32
+
+_GROUP = re.compile(r"\(\?P<\w+>")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one endpoint is; *inner* tells for a mount whether routes are known below it, None for a route."""
+
+    template: str
+    pattern: str
+    inner: bool | None = None
+
+    @cached_property
+    def expression(self) -> re.Pattern[str]:
+        # Levels may repeat a parameter's name, which a regular expression may not.
+        nameless = _GROUP.sub("(?:", self.pattern)
+        return re.compile(nameless if self.inner is None else f"{nameless}(?:/.*)?")
+
+    def of(self, scope: Scope) -> str:
+        """Return the template of *scope*, which came to this place."""
+        if self.inner is None:
+            return self.template
+        below = scope.get("path_template")
+        if below:
+            return f"{self.template}{below}"
+        return "" if self.inner else f"{self.template}/{{path}}"
+
+
+class RouteTemplates:
+    """The templates of the application, and of the plugins' routes, that *app* leads to: what a middleware wraps."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._plugins = _plugin_routes(app)
+        self._templates: dict[int, str] = {}
+        self._places: dict[int, dict[str, _Place]] = {}
+        self._kept: list[object] = []  # an id is an object's own only as long as that is there
+        self._walks = 0
+
+    def of(self, scope: Scope) -> str:
+        """Return the template of the route that served *scope*, once it has been served; empty when none did."""
+        endpoint = scope.get("endpoint")
+        if endpoint is None:
+            return self._without_endpoint(scope)
+        found = self._templates.get(id(endpoint))
+        return self._resolve(scope, endpoint) if found is None else found
+
+    def _without_endpoint(self, scope: Scope) -> str:
+        template: str | None = scope.get("path_template")
+        if template is not None:
+            return template
+        return "" if self._plugins is None else _of_plugins(self._plugins, scope)
+
+    def _resolve(self, scope: Scope, endpoint: object) -> str:
+        places = self._places.get(id(endpoint))
+        if places is None:
+            self._walk(scope, endpoint)
+            places = self._places.get(id(endpoint), {})
+        if len(places) < 2:
+            return next((place.of(scope) for place in places.values()), "")
+        path = _path(scope)
+        return next((place.of(scope) for place in places.values() if place.expression.fullmatch(path)), "")
+
+    def _walk(self, scope: Scope, endpoint: object) -> None:
+        """Learn the places of every endpoint that the router of *scope* leads to."""
+        if self._walks >= MOST_WALKS:
+            return
+        self._walks += 1
+        tree = _walk(getattr(scope.get("router"), "routes", ()), "", "", DEEPEST)
+        for found, place in islice(tree, MOST_PLACES):  # a tree that contains itself has no end
+            self._learn(found, place)
+        if id(endpoint) not in self._places:  # not in the tree: look no more
+            self._kept.append(endpoint)
+            self._templates[id(endpoint)] = ""
+
+    def _learn(self, endpoint: object, place: _Place) -> None:
+        places = self._places.setdefault(id(endpoint), {})
+        if place.template not in places:
+            self._kept.append(endpoint)
+            places[place.template] = place
+        if len(places) == 1 and place.inner is None:
+            self._templates[id(endpoint)] = place.template
+        else:
+            self._templates.pop(id(endpoint), None)
+
+
+def _walk(routes: Iterable[Any], prefix: str, pattern: str, depth: int) -> Iterator[tuple[object, _Place]]:
+    """Yield each endpoint below *routes* with its place, which *prefix* and *pattern* lead to."""
+    for route in routes if depth else ():
+        if hasattr(route, "effective_route_contexts"):  # what FastAPI's include_router leaves in place of the routes
+            included = [each.starlette_route or each for each in route.effective_route_contexts()]
+            yield from _walk(included, prefix, pattern, depth - 1)
+        elif isinstance(route, Mount | Host):
+            yield from _walk_below(route, prefix, pattern, depth)
+        elif getattr(route, "endpoint", None) is not None and hasattr(route, "path_regex"):
+            whole = pattern + route.path_regex.pattern.removeprefix("^").removesuffix("$")
+            yield route.endpoint, _Place(prefix + route.path_format, whole)
+
+
+def _walk_below(route: Mount | Host, prefix: str, pattern: str, depth: int) -> Iterator[tuple[object, _Place]]:
+    if isinstance(route, Mount):
+        prefix += route.path_format.removesuffix("/{path}")
+        pattern += route.path_regex.pattern.removeprefix("^").removesuffix("/(?P<path>.*)$")
+    inner = _routes_of(route.app)
+    yield route.app, _Place(prefix, pattern, bool(inner))
+    yield from _walk(inner, prefix, pattern, depth - 1)
+
+
+def _routes_of(app: Any) -> list[BaseRoute]:
+    """Return the routes of *app*, which may be inside middleware; none when it is no application of Starlette's."""
+    for _ in range(DEEPEST):
+        routes = getattr(app, "routes", None)
+        if isinstance(routes, list):
+            return routes if all(isinstance(route, BaseRoute) for route in routes) else []
+        app = getattr(app, "app", None)
+    return []
+
+
+def _path(scope: Scope) -> str:
+    """Return the path of *scope* below what a proxy has taken off; mounts have made root_path longer since."""
+    return route_path({"path": scope["path"], "root_path": scope.get("app_root_path", scope.get("root_path", ""))})
+
+
+def _plugin_routes(app: Any) -> PluginRoutes | None:
+    """Return what serves the plugins' routes, which is somewhere below *app* when there are any."""
+    for _ in range(DEEPEST):
+        if isinstance(app, PluginRoutes):
+            return app
+        app = getattr(app, "app", None)
+    return None
+
+
+def _of_plugins(plugins: PluginRoutes, scope: Scope) -> str:
+    path = route_path(scope)
+    if path in plugins.exact:
+        return path
+    if path.partition("/")[2].partition("/")[0] not in plugins.segments:
+        return ""
+    matching = (route for route in plugins.open if route.matches(scope)[0] is not Match.NONE)
+    return next((getattr(route, "path_format", "") for route in matching), "")
