@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,6 +29,9 @@ from scalekit.hosts import AllowedHosts
 from scalekit.layers import Layer, Layered
 from scalekit.lifecycle import Lifecycle, Step
 from scalekit.lifespan import Lifespan, series_budget, start_order, unmet
+from scalekit.memory.figures import figures
+from scalekit.memory.growth import tracing
+from scalekit.memory.page import memory_route
 from scalekit.operators import Operators
 from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
 from scalekit.settings import Settings, load
@@ -81,13 +85,14 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     plugins = settings.plugins
     prepared = prepare(settings)
     context = prepared.context
-    routes = plugins.routes(context)
+    routes = {**plugins.routes(context), **_pages(settings)}
     health = settings.health.path
     refuse_conflicts(routes, dict.fromkeys((health, f"{health}/live", f"{health}/ready"), "the host"))
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.interval, context.redact)
     state: dict[str, Any] = {STATE: context}
     server = settings.server
     steps = [
+        Step("memory", Lifespan(partial(_memory, settings, context)), None, server.stop_timeout),
         *prepared.steps,
         Step("health", Lifespan(monitor.run), None, server.stop_timeout),
         Step("the application", Lifespan(partial(app_lifespan, target, state)), None, server.graceful_timeout),
@@ -135,6 +140,23 @@ def _plugin_step(settings: Settings, name: str, lifespan: Lifespan) -> Step:
     origin = settings.document.origin(("plugins", name))
     server = settings.server
     return Step(f"plugin {name!r} ([plugins.{name}], {origin})", lifespan, server.start_timeout, server.stop_timeout)
+
+
+def _pages(settings: Settings) -> dict[str, list[BaseRoute]]:
+    """Return the host's own pages for operators, where it is said who they are."""
+    server = settings.server
+    if server.management is not None:
+        return {"host": [memory_route(lambda scope: True)]}
+    if server.trusted or server.token:
+        return {"host": [memory_route(Operators(server.trusted, server.token).admits)]}
+    return {}
+
+
+@asynccontextmanager
+async def _memory(settings: Settings, context: Context) -> AsyncGenerator[None, None]:
+    with tracing(settings.server.memory.tracemalloc):
+        async with figures(context.get(TELEMETRY)):
+            yield
 
 
 def _entrance(

@@ -74,8 +74,12 @@ class Lifecycle:
             self.phase = Phase.DRAINING
 
     async def drain(self) -> None:
-        """Tell every step, once, that the process is about to end; all at the same time."""
+        """Turn readiness off and tell every step, once, that the process is about to end; all at the same time."""
         self.begin_drain()
+        await self.retire()
+
+    async def retire(self) -> None:
+        """Tell every step, once, that the process is about to end, which others of its kind outlive."""
         if self._drained:
             return
         self._drained = True

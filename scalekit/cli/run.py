@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from scalekit.cli.source import FileSource, config_options, file_argument
 
-FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+if TYPE_CHECKING:
+    from scalekit.settings import Settings
+
+FORMAT = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
 
 
 @click.command()
 @file_argument
+@click.option("--worker", "place", hidden=True, help="How a supervisor starts its workers.")
 @config_options
 @click.pass_context
-def run(ctx: click.Context, source: FileSource) -> None:
-    """Serve the application that FILE describes until SIGTERM or Ctrl-C."""
-    from scalekit.server import serve
-
+def run(ctx: click.Context, source: FileSource, place: str | None) -> None:
+    """Serve the application that FILE describes until SIGTERM or Ctrl-C; SIGHUP replaces every worker."""
     logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    ctx.exit(serve(source.host()))
+    ctx.exit(_run(source) if place is None else _work(source, place))
+
+
+def _run(source: FileSource) -> int:
+    settings = source.settings()
+    if settings.server.workers is not None:
+        return _supervise(source, settings)
+    from scalekit.server.serve import serve
+
+    return serve(source.host())
+
+
+def _supervise(source: FileSource, settings: Settings) -> int:
+    from scalekit.server.sockets import announce, announcement, listen
+    from scalekit.workers.supervisor import supervise
+
+    listeners = listen(settings.server)
+    overrides = [part for override in source.overrides for part in ("--set", override)]
+    command = ["-m", "scalekit", "run", source.file, *overrides, "--worker"]
+    return supervise(settings.server, command, listeners, partial(announce, announcement(settings, listeners)))
+
+
+def _work(source: FileSource, place: str) -> int:
+    from scalekit.workers.worker import work
+
+    faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and shows where
+    return work(source.host(), place)

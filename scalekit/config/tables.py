@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from scalekit.config.descriptions import descriptions
-from scalekit.config.types import Duration, Secret, Size, Url
+from scalekit.config.types import Duration, Secret, Size, SizeOrShare, Url
 
 
 def _network(text: object) -> IPv4Network | IPv6Network:
@@ -38,6 +38,7 @@ Network = Annotated[
 ]
 Networks = tuple[Network, ...]
 HostName = Annotated[str, Field(pattern=r"^[^\s/*@]+$")]
+Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -71,6 +72,22 @@ class App(Table):
         if target is not None and not all(part.strip() for part in target.partition(":")):
             raise ValueError(f"expected module.path:name, such as shop.app:app, got {target!r}")
         return target
+
+
+class Memory(Table):
+    """How a process keeps its memory in hand."""
+
+    limit: SizeOrShare | None = None
+    """What one worker may use before a new one takes its place: a size, or a share of the memory that the cgroup or
+    machine has."""
+    interval: Duration = Duration("5s")
+    """Time between two looks at what each worker uses."""
+    freeze: bool = True
+    """Whether what start has made is left out of garbage collections from then on."""
+    thresholds: tuple[Count, Count, Count] | None = None
+    """Python's thresholds of garbage collection, as ``gc.set_threshold`` takes them."""
+    tracemalloc: Annotated[int, Field(ge=0, le=50)] = 0
+    """Frames to remember of every allocation, for ``/-/memory``; 0 remembers none, any other number costs much."""
 
 
 class Server(Table):
@@ -116,6 +133,18 @@ class Server(Table):
     """Time for requests in flight to finish before they are cut."""
     stop_timeout: Duration = Duration("10s")
     """Time for each plugin to stop before it is cut."""
+    workers: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Processes that serve, under a supervisor that replaces those which crash or hang; unset serves in one process."""
+    hang: Duration = Duration("30s")
+    """How long a worker's event loop may be blocked before the worker is replaced."""
+    memory: Memory = Memory()
+    """How a process keeps its memory in hand."""
+
+    @model_validator(mode="after")
+    def _has_workers_to_replace(self) -> Server:
+        if self.memory.limit is not None and self.workers is None:
+            raise ValueError("memory.limit replaces workers, and there are none; add workers = 1 or more")
+        return self
 
     @field_validator("management")
     @classmethod

@@ -19,6 +19,7 @@ MASK = "***"
 
 _DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d))+"
 _SIZE = r"\d+(?:\.\d+)?(?:B|kB|MB|GB|KiB|MiB|GiB)"
+_SHARE = r"(?:100|\d{1,2}(?:\.\d+)?)%"
 _RATE = rf"\d+/(?:us|ms|s|m|h|d|{_DURATION})"
 _PASSWORD = re.compile(r"(://[^\s:/?#@]*):[^\s/]*@")
 _SECRET_QUERY = re.compile(r"([?&][^=&\s]*(?:passw|secret|token|key)[^=&\s]*=)[^&\s\"']+", re.IGNORECASE)
@@ -89,6 +90,29 @@ class Size(Spelled, int):
         units = ("GiB", "MiB", "KiB", "GB", "MB", "kB")
         unit = next((unit for unit in units if self and self % BYTES[unit] == 0), "B")
         return f"{int(self) // BYTES[unit]}{unit}"
+
+
+class SizeOrShare(Spelled):
+    """A number of bytes, or a share of all there are, written ``"512MiB"`` or ``"20%"``."""
+
+    JSON_SCHEMA = {"type": ["string", "integer"], "pattern": f"^({_SIZE}|{_SHARE})$", "minimum": 1}
+    __slots__ = ("_share", "_size")
+
+    def __init__(self, text: str | int) -> None:
+        """Read *text*; raises ValueError when it is neither, or nothing."""
+        is_share = isinstance(text, str) and bool(re.fullmatch(_SHARE, text))
+        self._share = float(str(text)[:-1]) / 100 if is_share else None
+        self._size = Size(0 if is_share else text)
+        if not self._share and not self._size:
+            raise ValueError(f'expected a size such as "512MiB" or a share such as "20%", got {text!r}')
+
+    def of(self, everything: int) -> int:
+        """Return the number of bytes, where a share is one of *everything*."""
+        return int(self._size) if self._share is None else int(self._share * everything)
+
+    def __str__(self) -> str:
+        """Return the spelling of the file."""
+        return str(self._size) if self._share is None else f"{self._share * 100:g}%"
 
 
 class Rate(Spelled):

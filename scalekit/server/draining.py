@@ -4,6 +4,9 @@ On SIGTERM readiness turns at once, so that balancers look away; for the drain t
 every answer asks its client to connect anew next time, so that few idle ones are left to close. Then the listeners
 close, requests in flight finish within their time, and what is left is cut and named. SIGINT, which a person sends,
 does not wait for balancers. A second signal waits for nothing.
+
+A worker that retires, because another takes its place, is not missed by any balancer: its listeners close at once, and
+it stays ready for the connections that it has until they are gone, or the drain time is over.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 import uvicorn
 
 from scalekit.host import Host
+from scalekit.memory.collections import settle
 
 logger = logging.getLogger("scalekit")
 
@@ -38,10 +42,12 @@ class DrainingServer(uvicorn.Server):
         self.host = host
         self.announce = announce
         self.drain_time = float(host.settings.server.drain)
+        self.retiring = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then take connections and say where."""
         await super().startup(sockets)
+        settle(self.host.settings.server.memory)
         self.announce()
 
     @contextmanager
@@ -65,15 +71,21 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
         self.host.lifecycle.begin_drain()
 
+    def retire(self) -> None:
+        """Begin to end while others go on serving the same address."""
+        self.retiring = self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, finish, cut what is left, stop the application."""
         logger.info("draining: %d requests in flight", len(self.server_state.tasks))
-        await self.host.lifecycle.drain()
+        if self.retiring:
+            self._close_listeners(sockets)
+            await self.host.lifecycle.retire()
+        else:
+            await self.host.lifecycle.drain()
         await self._linger()
-        for server in self.servers:
-            server.close()
-        for each in sockets or ():
-            each.close()
+        self._close_listeners(sockets)
+        self.host.lifecycle.begin_drain()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         cut = await self._finish()
@@ -83,11 +95,20 @@ class DrainingServer(uvicorn.Server):
         else:
             logger.info("stopped; every request was answered")
 
+    def _close_listeners(self, sockets: list[socket.socket] | None) -> None:
+        for server in self.servers:
+            server.close()
+        for each in sockets or ():
+            each.close()
+
     async def _linger(self) -> None:
+        """Serve on for the drain time; a worker that retires, only while anybody is connected."""
         self.config.encoded_headers = [*self.config.encoded_headers, (b"connection", b"close")]
         loop = asyncio.get_running_loop()
         end = loop.time() + self.drain_time
         while loop.time() < end and not self.force_exit:
+            if self.retiring and not self.server_state.connections:
+                return
             await self.on_tick(0)
             await asyncio.sleep(min(0.1, max(0.0, end - loop.time())))
 

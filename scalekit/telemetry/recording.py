@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from scalekit.errors import PluginError
 from scalekit.telemetry.declarations import Declaration, Gauge, Histogram, S
@@ -13,6 +13,8 @@ from scalekit.telemetry.snapshot import Families, Family, Snapshot
 from scalekit.telemetry.totals import OTHER, Totals
 
 logger = logging.getLogger("scalekit")
+
+T = TypeVar("T")
 
 Sample = Callable[[], None]
 Source = Callable[[], Families]
@@ -31,6 +33,8 @@ class Telemetry:
         self._declared: dict[str, Declaration[Any]] = {}
         self._samples: list[Sample] = []
         self._sources: list[Source] = []
+        self._last: Families = {}
+        self._failing: list[Callable[[], Any]] = []
 
     def series(self, declaration: Declaration[S], *values: str) -> S:
         """Return the series of *declaration* under *values*, one for each of its labels.
@@ -55,21 +59,22 @@ class Telemetry:
 
     @contextmanager
     def including(self, source: Source) -> Generator[None, None, None]:
-        """Add the families that *source* returns to each snapshot until left."""
+        """Add the families that *source* returns to each snapshot; when left, the last that it returns stay."""
         self._sources.append(source)
         try:
             yield
         finally:
+            self._last |= self._call(source) or {}
             self._sources.remove(source)
 
     def snapshot(self) -> Snapshot:
         """Return the numbers of this process."""
-        for callback in self._samples:
-            callback()
-        families = {name: self._family(name) for name in self._declared}
-        for source in self._sources:
-            families |= source()
-        return Snapshot(self.budget, families)
+        for callback in list(self._samples):
+            self._call(callback)
+        families = dict(self._last)
+        for source in list(self._sources):
+            families |= self._call(source) or {}
+        return Snapshot(self.budget, families | {name: self._family(name) for name in self._declared})
 
     async def total(self) -> Snapshot:
         """Return the numbers of all worker processes, those that have ended included."""
@@ -79,6 +84,19 @@ class Telemetry:
         totals = Totals()
         totals.update("1", self.snapshot())
         return totals.total()
+
+    def _call(self, callback: Callable[[], T]) -> T | None:
+        """Call what a plugin gave; what fails is told of once, and left out while it goes on failing."""
+        try:
+            result = callback()
+        except Exception:
+            if callback not in self._failing:
+                logger.exception("metrics of %r are left out: it failed", callback)
+                self._failing.append(callback)
+            return None
+        if callback in self._failing:
+            self._failing.remove(callback)
+        return result
 
     def _declare(self, declaration: Declaration[Any]) -> dict[tuple[str, ...], Any]:
         declared = self._declared.setdefault(declaration.name, declaration)

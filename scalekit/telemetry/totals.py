@@ -19,19 +19,20 @@ class Totals:
     """The latest numbers of each worker, and the sum of those that have ended."""
 
     def __init__(self) -> None:
-        self._latest: dict[str, Families] = {}
+        self._latest: dict[tuple[str, int], Families] = {}
         self._ended: Families = {}
         self._admitted: dict[str, set[Values]] = {}
         self._budget = 0
 
-    def update(self, worker: str, snapshot: Snapshot) -> None:
-        """Replace the numbers of *worker*."""
+    def update(self, worker: str, snapshot: Snapshot, generation: int = 0) -> None:
+        """Replace the numbers of *worker*, of which there may be an old and a new *generation* for a while."""
         self._budget = snapshot.budget
-        self._latest[worker] = {name: self._within_budget(name, each) for name, each in snapshot.families.items()}
+        families = {name: self._within_budget(name, each) for name, each in snapshot.families.items()}
+        self._latest[worker, generation] = families
 
-    def end(self, worker: str) -> None:
+    def end(self, worker: str, generation: int = 0) -> None:
         """Keep what *worker* counted; what its gauges showed has gone with it."""
-        for name, family in self._latest.pop(worker, {}).items():
+        for name, family in self._latest.pop((worker, generation), {}).items():
             if family.kind != "gauge":
                 _add(self._ended, name, family)
 
@@ -40,7 +41,7 @@ class Totals:
         families: Families = {}
         for name, family in self._ended.items():
             _add(families, name, family)
-        for worker, latest in self._latest.items():
+        for (worker, _), latest in self._latest.items():
             for name, family in latest.items():
                 each = family.over_workers == "each"
                 _add(families, name, _labelled(family, worker) if each else family)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scalekit import StartError
-from scalekit.server.serve import address_of, bind
+from scalekit.server.sockets import address_of, bind
 from tests.processes import HOST
 from tests.service import APPLICATION, Service
 

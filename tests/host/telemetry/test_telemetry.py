@@ -110,8 +110,22 @@ def test_gauges_are_sampled_and_sources_included_while_they_are_entered() -> Non
         assert families["waiting"].data == {(): 5}
         assert families["foreign"].data == {(): 7}
     series.set(1)
+    foreign = {}
     assert telemetry.snapshot().families["waiting"].data == {(): 1}
-    assert "foreign" not in telemetry.snapshot().families
+    assert telemetry.snapshot().families["foreign"].data == {(): 7}, "what was counted stays counted"
+
+
+def test_a_source_that_fails_is_told_of_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry = recorded()
+
+    def failing() -> None:
+        raise OSError("no such sensor")
+
+    with telemetry.sampling(failing):
+        for _ in range(3):
+            assert telemetry.snapshot().families["greeted"].data == {("hello",): 1}
+    assert len(caplog.records) == 1
+    assert "failing" in caplog.text
 
 
 def test_threads_lose_nothing() -> None:

@@ -1,0 +1,59 @@
+"""The addresses that are served: bound once, and told."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+
+from scalekit.config.tables import Server, split_address
+from scalekit.errors import StartError
+from scalekit.settings import Settings
+
+logger = logging.getLogger("scalekit")
+
+
+def listen(table: Server) -> list[socket.socket]:
+    """Return listening sockets for the address of *table* and, where there is one, its management address.
+
+    Raises StartError when an address cannot be bound.
+    """
+    sockets = [bind(table.host, table.port, table.backlog)]
+    if table.management is not None:
+        sockets.append(bind(*split_address(table.management), table.backlog))
+    return sockets
+
+
+def bind(host: str, port: int, backlog: int) -> socket.socket:
+    """Return a listening socket; raises StartError saying why not and what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=backlog)
+    except (OSError, OverflowError) as error:
+        remedy = "stop what listens there, or choose another with --set server.port=PORT"
+        raise StartError(f"cannot listen on {address_of(host, port)}: {error}; {remedy}") from None
+
+
+def address_of(host: str, port: int) -> str:
+    """Return *host* and *port* as they stand in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def announcement(settings: Settings, sockets: Sequence[socket.socket]) -> list[str]:
+    """Return the lines that say what is served, by what and where, and what to try."""
+    table = settings.server
+    with_plugins = f" with {', '.join(settings.plugins.names) or 'no plugins'}"
+    by_workers = "" if table.workers is None else f" by {table.workers} workers"
+    address = f"http://{address_of(*sockets[0].getsockname()[:2])}{table.root_path}"
+    lines = [f"serving {settings.app.target or 'the application'}{with_plugins}{by_workers} on {address}"]
+    apart = table.management
+    if apart is not None:
+        lines.append(f"health and operators' pages are on http://{apart}")
+    pages = f"http://{apart}" if apart else address
+    return [*lines, f"try: curl -i {address}/", f"try: curl {pages}{settings.health.path}"]
+
+
+def announce(lines: Sequence[str]) -> None:
+    """Log *lines*."""
+    for line in lines:
+        logger.info("%s", line)

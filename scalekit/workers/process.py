@@ -1,0 +1,129 @@
+"""One worker process, as its supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable, Sequence
+
+from scalekit.errors import ScalekitError
+from scalekit.workers.channel import Channel, Kind, Sent
+from scalekit.workers.control import Place
+
+ABORT_GRACE = 2.0
+"""Seconds that a process gets to write its stacks after SIGABRT before it is killed."""
+
+OnMessage = Callable[["Worker", Sent], None]
+
+
+class WorkerFailed(ScalekitError):
+    """A worker ended before it served; its own log says why."""
+
+    def __init__(self, name: str, status: int) -> None:
+        super().__init__(f"{name} did not start: {described(status)}")
+        self.exit_status = status if 0 < status < 128 else 1
+
+
+class Worker:
+    """A process in its *slot*, of which it is the *generation*-th."""
+
+    def __init__(self, slot: str, generation: int, process: Process, channel: Channel, on_message: OnMessage) -> None:
+        self.slot = slot
+        self.generation = generation
+        self.pid = process.pid
+        loop = asyncio.get_running_loop()
+        self.started = self.heard = loop.time()
+        self.retiring = False
+        self.aborted = False
+        self._process = process
+        self._channel = channel
+        self._on_message = on_message
+        self._ready = asyncio.Event()
+        self._listening = asyncio.create_task(self._listen())
+        self.ended = asyncio.create_task(self._end())
+
+    def __str__(self) -> str:
+        return f"worker {self.slot} (pid {self.pid})"
+
+    async def wait_until_ready(self) -> None:
+        """Wait until it serves; raises WorkerFailed when it ends first."""
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({ready, self.ended}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if not self._ready.is_set():
+            raise WorkerFailed(str(self), self.ended.result())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has served."""
+        return self._ready.is_set()
+
+    def ask_for_numbers(self) -> None:
+        """Ask what it has counted."""
+        self._channel.send(Kind.WANT_NUMBERS)
+
+    def answer(self, total: bytes) -> None:
+        """Answer its question for the numbers of all."""
+        self._channel.send(Kind.TOTAL, total)
+
+    def retire(self) -> None:
+        """Let it finish what it serves, and end."""
+        self.retiring = True
+        self._channel.send(Kind.RETIRE)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing when it has ended."""
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def abort(self) -> None:
+        """End it at once; it shows its stacks if it can."""
+        self.aborted = True
+        self.signal(signal.SIGABRT)
+        await asyncio.wait({self.ended}, timeout=ABORT_GRACE)
+        self.signal(signal.SIGKILL)
+
+    async def _listen(self) -> None:
+        async for message in self._channel.messages():
+            self.heard = asyncio.get_running_loop().time()
+            if message.kind is Kind.READY:
+                self._ready.set()
+            else:
+                self._on_message(self, message)
+
+    async def _end(self) -> int:
+        status = await self._process.wait()
+        await asyncio.wait({self._listening}, timeout=1.0)  # its last numbers may still be on the way
+        self._listening.cancel()
+        await self._channel.close()
+        return status
+
+
+async def spawn(
+    slot: str, generation: int, command: Sequence[str], listeners: Sequence[socket.socket], on_message: OnMessage
+) -> Worker:
+    """Start a worker by *command*, which gets its place appended, with *listeners* handed down.
+
+    It is in a process group of its own, so that Ctrl-C reaches the supervisor alone.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        inherited = [theirs.fileno(), *(each.fileno() for each in listeners)]
+        place = Place(slot, inherited[0], tuple(inherited[1:]))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, str(place), pass_fds=inherited, process_group=0
+        )
+    return Worker(slot, generation, process, await Channel.open(ours), on_message)
+
+
+def described(status: int) -> str:
+    """Return how a process ended, for a person."""
+    if status >= 0:
+        return f"it ended with status {status}"
+    try:
+        return f"it was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"it was ended by signal {-status}"

@@ -1,0 +1,170 @@
+"""Start the workers, keep them, replace them, end them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+
+from scalekit.config.tables import Server
+from scalekit.memory.usage import available, in_use
+from scalekit.workers.channel import Kind, Sent
+from scalekit.workers.numbers import Numbers
+from scalekit.workers.process import Worker, WorkerFailed, spawn
+from scalekit.workers.slot import Slot
+
+logger = logging.getLogger("scalekit")
+
+TICK = 0.5
+"""Seconds between two looks for workers that hang."""
+OVERSLEPT = 1.0
+"""A tick that is later than this means that the supervisor itself stood still, and the workers were not heard."""
+SETTLED = 3
+"""Looks at its memory that a worker survives before the limit counts: a limit that is too low must not spin."""
+
+
+def supervise(
+    table: Server, command: Sequence[str], listeners: Sequence[socket.socket], on_serving: Callable[[], None]
+) -> int:
+    """Serve *listeners* with as many workers as *table* says until a signal ends them; return the exit status.
+
+    *command* is what a worker is started by, after the interpreter; *on_serving* is called when all serve.
+    """
+    return asyncio.run(Supervisor(table, command, listeners).run(on_serving))
+
+
+class Supervisor:
+    """The workers of one service."""
+
+    def __init__(self, table: Server, command: Sequence[str], listeners: Sequence[socket.socket]) -> None:
+        self._table = table
+        self._command = command
+        self._listeners = listeners
+        self._numbers = Numbers(self._workers)
+        self._slots = [
+            Slot(str(number), self._spawn, self._numbers.end, self._on_failure)
+            for number in range(1, (table.workers or 1) + 1)
+        ]
+        self._ending = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._failure: WorkerFailed | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, on_serving: Callable[[], None]) -> int:
+        """Serve until a signal, or until no worker can be started; return the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        self._begin(self._watch_for_hangs())
+        self._begin(self._start(on_serving))
+        await self._ending.wait()
+        for slot in self._slots:
+            slot.stand_down()
+        await asyncio.gather(*(slot.wait_until_empty() for slot in self._slots))
+        for task in self._tasks:
+            task.cancel()
+        return self._failure.exit_status if self._failure else 0
+
+    async def _start(self, on_serving: Callable[[], None]) -> None:
+        """Start one worker alone, so that what is wrong for all is said once, then the others."""
+        first, *others = self._slots
+        try:
+            await first.fill()
+            await asyncio.gather(*(slot.fill() for slot in others))
+        except WorkerFailed as error:
+            self._give_up(error)
+            return
+        on_serving()
+        self._begin(self._watch_memory())
+        self._begin(self._reload_when_asked())
+
+    async def _spawn(self, slot: str, generation: int) -> Worker:
+        return await spawn(slot, generation, self._command, self._listeners, self._on_message)
+
+    def _workers(self) -> Iterator[Worker]:
+        for slot in self._slots:
+            yield from slot.workers
+
+    def _end(self, number: signal.Signals) -> None:
+        """Hand a signal down and start no more workers."""
+        self._ending.set()
+        for slot in self._slots:
+            slot.stand_down()
+        for worker in self._workers():
+            worker.signal(number)
+
+    def _on_failure(self, error: WorkerFailed) -> None:
+        if not any(slot.serving for slot in self._slots):
+            self._give_up(error)
+
+    def _give_up(self, error: WorkerFailed) -> None:
+        if not self._ending.is_set():
+            logger.error("%s; no service without it", error)
+            self._failure = error
+            self._end(signal.SIGTERM)
+
+    def _on_message(self, worker: Worker, message: Sent) -> None:
+        if message.kind is Kind.NUMBERS:
+            self._numbers.receive(worker, message.content)
+        elif message.kind is Kind.WANT_TOTAL:
+            self._begin(self._answer(worker, message.content))
+
+    async def _answer(self, worker: Worker, question: bytes) -> None:
+        worker.answer(question + await self._numbers.total())
+
+    async def _watch_for_hangs(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(TICK)
+            now = loop.time()
+            for worker in self._workers():
+                if now - before > TICK + OVERSLEPT:
+                    worker.heard = now
+                elif now - worker.heard > self._table.hang and not worker.aborted:
+                    logger.error("%s has been silent for %s: its event loop is blocked", worker, self._table.hang)
+                    self._begin(worker.abort())
+
+    async def _watch_memory(self) -> None:
+        memory = self._table.memory
+        if memory.limit is None:
+            return
+        limit = memory.limit.of(available())
+        while True:
+            await asyncio.sleep(memory.interval)
+            for slot in self._slots:
+                for worker in list(slot.workers):
+                    if self._is_settled(worker) and (used := in_use(worker.pid, limit)) > limit:
+                        logger.warning("%s uses %dMiB, server.memory.limit is %dMiB", worker, used >> 20, limit >> 20)
+                        await self._renew(slot)
+
+    def _is_settled(self, worker: Worker) -> bool:
+        age = asyncio.get_running_loop().time() - worker.started
+        return worker.is_ready and not worker.retiring and age > SETTLED * self._table.memory.interval
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            logger.info("replacing every worker")
+            for slot in self._slots:
+                if not await self._renew(slot):
+                    break
+            else:
+                logger.info("every worker is new")
+
+    async def _renew(self, slot: Slot) -> bool:
+        try:
+            await slot.renew()
+        except WorkerFailed as error:
+            logger.error("%s; the old worker stays", error)
+            return False
+        return True
+
+    def _begin(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

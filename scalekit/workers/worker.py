@@ -1,0 +1,37 @@
+"""Serve as one of several workers."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import uvicorn
+
+from scalekit.host import Host
+from scalekit.server.draining import DrainingServer
+from scalekit.server.serve import run, server_config
+from scalekit.telemetry import TELEMETRY
+from scalekit.workers.control import Control, Place
+
+
+def work(host: Host, text: str) -> int:
+    """Serve *host* in the place that *text* tells, until the supervisor or a signal ends it; return the exit status."""
+    place = Place.read(text)
+    control = Control(socket.socket(fileno=place.control), host.context.get(TELEMETRY))
+    return run(WorkerServer(server_config(host), host, control), [socket.socket(fileno=fd) for fd in place.listeners])
+
+
+class WorkerServer(DrainingServer):
+    """A server that its supervisor hears from, and that ends when the supervisor has gone."""
+
+    def __init__(self, config: uvicorn.Config, host: Host, control: Control) -> None:
+        super().__init__(config, host, control.ready)
+        self.control = control
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve *sockets* to the end, and keep the supervisor informed from the first moment to the last."""
+        async with self.control.connected(self.retire, self._on_orphaned):
+            await super().serve(sockets)
+
+    def _on_orphaned(self) -> None:
+        self.handle_exit(signal.SIGTERM, None)
