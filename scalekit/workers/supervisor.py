@@ -104,7 +104,7 @@ class Supervisor:
         if not self._ending.is_set():
             logger.error("%s; no service without it", error)
             self._failure = error
-            self._end(signal.SIGTERM)
+            self._end(signal.SIGINT)
 
     def _on_message(self, worker: Worker, message: Sent) -> None:
         if message.kind is Kind.NUMBERS:

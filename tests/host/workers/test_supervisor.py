@@ -1,0 +1,213 @@
+"""Workers come, crash, hang, are replaced, and go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from http.client import RemoteDisconnected
+from pathlib import Path
+
+import pytest
+
+from tests.processes import alive, wait_for
+from tests.service import APPLICATION, Service
+from tests.workers import TELLS_ITS_PID, Starting, serving_pids, stop, supervised, wait_for_new_workers, workers_of
+
+STARTED = """
+import os, pathlib, sys, time
+starts = pathlib.Path("starts")
+number = len(starts.read_text().split()) if starts.exists() else 0
+with starts.open("a") as file:
+    file.write(f"{os.getpid()}\\n")
+"""
+ALLOCATES = """
+kept = []
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        if scope["path"] == "/allocate":
+            kept.append(bytearray(b"x" * 100_000_000))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+"""
+BLOCKS = """
+import time
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        if scope["path"] == "/block":
+            time.sleep(600)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+"""
+
+
+def starts(service: Service) -> int:
+    return len((service.box.directory / "starts").read_text().split())
+
+
+def test_the_supervisor_starts_as_many_as_the_file_says_and_all_of_them_serve() -> None:
+    with supervised(3) as service:
+        assert len(workers_of(service)) == 3
+        assert serving_pids(service, 3) == set(workers_of(service))
+        assert f"serving service:app with no plugins by 3 workers on {service.url}" in service.log()
+        assert stop(service) == 0
+        assert service.log().count("stopped; every request was answered") == 3
+
+
+def test_the_supervisor_imports_no_application() -> None:
+    with supervised(1, source=STARTED + APPLICATION) as service:
+        assert (service.box.directory / "starts").read_text().split() == list(map(str, workers_of(service)))
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> None:
+    with supervised(2) as service:
+        killed, other = workers_of(service)
+        os.kill(killed, signal.SIGKILL)
+        service.wait_for_log(f"(pid {killed}): it was ended by SIGKILL; a new worker starts now")
+        wait_for("a replacement", lambda: len(workers_of(service)) == 2)
+        assert other in workers_of(service)
+        assert len(serving_pids(service, 2) - {killed}) == 2
+
+
+def test_a_worker_that_crashes_again_and_again_is_replaced_more_and_more_slowly() -> None:
+    with supervised(1) as service:
+        for _ in range(3):
+            (worker,) = wait_for("a worker", lambda: workers_of(service))
+            wait_for("an answer", lambda worker=worker: int(service.get("/")) == worker)
+            os.kill(worker, signal.SIGKILL)
+            wait_for("its end", lambda worker=worker: not alive(worker))
+        service.wait_for_log("a new worker starts in 0.5s")
+        service.wait_for_log("a new worker starts in 1s")
+        wait_for("an answer", lambda: service.get("/"))
+
+
+def test_a_worker_whose_event_loop_is_blocked_is_replaced_and_shows_where() -> None:
+    with supervised(1, 'hang = "2s"', BLOCKS) as service:
+        (blocked,) = workers_of(service)
+        with pytest.raises(RemoteDisconnected):
+            service.get("/block")
+        assert wait_for_new_workers(service, [blocked], 1)
+        assert "has been silent for 2s: its event loop is blocked" in service.log()
+        assert "service.py" in service.log()
+        wait_for("an answer", lambda: service.get("/") == "done")
+
+
+def test_a_worker_that_is_frozen_is_replaced() -> None:
+    with supervised(2, 'hang = "2s"') as service:
+        frozen, _ = workers_of(service)
+        os.kill(frozen, signal.SIGSTOP)
+        wait_for("its end", lambda: not alive(frozen))
+        wait_for("a replacement", lambda: len(workers_of(service)) == 2)
+
+
+def test_workers_are_left_alone_when_the_supervisor_itself_stood_still() -> None:
+    with supervised(1, 'hang = "2s"') as service:
+        before = workers_of(service)
+        service.signal(signal.SIGSTOP)
+        started = Path(f"/proc/{service.pid}/stat")
+        wait_for("the stop", lambda: started.read_text().rpartition(")")[2].split()[0] == "T")
+        end = time.monotonic() + 3.5
+        wait_for("more than the time to hang", lambda: int(service.get("/")) == before[0] and time.monotonic() > end)
+        service.signal(signal.SIGCONT)
+        wait_for("the supervisor to look again", lambda: time.monotonic() > end + 2)
+        assert workers_of(service) == before
+        assert stop(service) == 0
+        assert "silent" not in service.log()
+
+
+def test_a_start_that_fails_is_told_once_and_ends_everything() -> None:
+    with Starting("[server]\nworkers = 4\n", {"service": STARTED + 'raise RuntimeError("no licence")\n'}) as service:
+        assert service.wait() == 78
+        assert starts(service) == 1
+        assert service.log().count("no licence") == 1
+        assert service.log().count("did not start") == 1
+
+
+def test_a_start_that_fails_in_one_worker_only_ends_them_all() -> None:
+    source = STARTED + APPLICATION + "\nif number == 2:\n    sys.exit(5)\n"
+    with Starting("[server]\nworkers = 3\n", {"service": source}) as service:
+        assert service.wait() == 5
+        assert service.log().count("did not start: it ended with status 5") == 1
+
+
+def test_sighup_replaces_every_worker_by_one_that_is_ready() -> None:
+    with supervised(2) as service:
+        old = workers_of(service)
+        service.signal(signal.SIGHUP)
+        new = wait_for_new_workers(service, old, 2)
+        service.wait_for_log("every worker is new")
+        assert serving_pids(service, 2) == set(new)
+
+
+def test_new_workers_read_the_file_anew() -> None:
+    with supervised(1) as service:
+        file = service.box.directory / "scalekit.toml"
+        file.write_text(file.read_text() + '[health]\npath = "/well"\n')
+        service.signal(signal.SIGHUP)
+        service.wait_for_log("every worker is new")
+        assert service.get("/well/live") == '{"status":"alive"}'
+
+
+def test_when_the_new_file_is_wrong_the_old_workers_stay() -> None:
+    with supervised(2) as service:
+        old = workers_of(service)
+        (service.box.directory / "scalekit.toml").write_text("[server]\nworkerz = 2\n")
+        service.signal(signal.SIGHUP)
+        service.wait_for_log("server.workerz: unknown key; did you mean 'workers'?")
+        service.wait_for_log("did not start: it ended with status 78; the old worker stays")
+        assert workers_of(service) == old
+        assert serving_pids(service, 2) == set(old)
+
+
+def test_when_no_worker_is_left_and_none_can_start_the_service_ends() -> None:
+    source = STARTED + APPLICATION + "\nif number > 0:\n    sys.exit(5)\n"
+    with supervised(1, source=source) as service:
+        os.kill(workers_of(service)[0], signal.SIGKILL)
+        assert service.wait() == 5
+        assert "no service without it" in service.log()
+
+
+def test_a_replacement_that_does_not_start_is_tried_again_while_others_serve() -> None:
+    source = STARTED + TELLS_ITS_PID + "\nif number == 2:\n    sys.exit(5)\n"
+    with supervised(2, source=source) as service:
+        os.kill(workers_of(service)[0], signal.SIGKILL)
+        wait_for("the third start and a fourth", lambda: starts(service) == 4)
+        wait_for("two workers", lambda: len(workers_of(service)) == 2)
+        assert len(serving_pids(service, 2)) == 2
+        assert "did not start: it ended with status 5; a new worker starts" in service.log()
+
+
+def test_workers_drain_and_end_when_their_supervisor_is_killed() -> None:
+    with supervised(2) as service:
+        workers = workers_of(service)
+        service.signal(signal.SIGKILL)
+        wait_for("the end of the workers", lambda: not any(map(alive, workers)))
+        assert service.log().count("stopped; every request was answered") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_start_ends_all(number: signal.Signals) -> None:
+    waiting = STARTED + "while not pathlib.Path('go').exists(): time.sleep(0.05)\n" + APPLICATION
+    with Starting("[server]\nworkers = 2\n", {"service": waiting}) as service:
+        wait_for("the first start", lambda: starts(service) == 1)
+        assert stop(service, number) == 0
+
+
+def test_a_worker_over_its_memory_is_replaced_before_it_is_drained() -> None:
+    limit = '[server.memory]\nlimit = "150MiB"\ninterval = "100ms"\n'
+    with supervised(1, limit, ALLOCATES) as service:
+        (large,) = workers_of(service)
+        assert service.get("/allocate") == "done"
+        assert service.get("/allocate") == "done"
+        (new,) = wait_for_new_workers(service, [large], 1)
+        assert service.get("/") == "done"
+        log = service.log()
+        assert f"(pid {large}) uses" in log
+        assert "server.memory.limit is 150MiB" in log
+        assert new in workers_of(service)
+
+
+def test_a_memory_limit_needs_workers_to_replace() -> None:
+    with Starting('[server.memory]\nlimit = "1GiB"\n') as service:
+        assert service.wait() == 78
+        assert "add workers = 1 or more" in service.log()

@@ -1,0 +1,82 @@
+"""Services with several workers, and a look at which processes they are."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from tests.processes import alive, family, wait_for
+from tests.service import APPLICATION, Service
+
+IN_A_SECOND = 'drain = "500ms"'
+TELLS_ITS_PID = APPLICATION.replace('b"%s %d" % (scope["path"].encode(), length)', 'b"%d" % __import__("os").getpid()')
+
+
+class Starting(Service):
+    """A service that is not waited for."""
+
+    def answers(self) -> bool:
+        return True
+
+
+class Supervised(Service):
+    """A service that is there when every worker is."""
+
+    def answers(self) -> bool:
+        return " workers on http" in self.log() and super().answers()
+
+
+def supervised(workers: int, more: str = "", source: str = TELLS_ITS_PID, **plugins: str) -> Supervised:
+    """Return a service of so many workers, whose application answers with the worker's process id."""
+    tables = f"[server]\nworkers = {workers}\n{IN_A_SECOND}\n{more}\n"
+    return Supervised(tables, {"service": source}, plugins)
+
+
+def workers_of(service: Service) -> list[int]:
+    """Return the process ids of the workers that are there now."""
+    return [pid for pid in family(service.pid)[1:] if alive(pid) and _is_worker(pid)]
+
+
+def wait_for_new_workers(service: Service, old: list[int], number: int) -> list[int]:
+    """Wait until there are *number* workers, none of them in *old*, and the last of those has gone."""
+
+    def renewed() -> list[int]:
+        now = workers_of(service)
+        return now if len(now) == number and not set(now) & set(old) else []
+
+    return wait_for("new workers", renewed)
+
+
+def serving_pids(service: Service, number: int) -> set[int]:
+    """Ask until so many processes have answered, and return their ids."""
+    seen: set[int] = set()
+
+    def enough() -> bool:
+        seen.add(int(service.get("/")))
+        return len(seen) >= number
+
+    wait_for(f"answers of {number} workers", enough)
+    return seen
+
+
+def stop(service: Service, number: signal.Signals = signal.SIGTERM) -> int:
+    """End the service by a signal to its supervisor; return the exit status when nothing of it is left."""
+    pids = family(service.pid)
+    service.signal(number)
+    status = service.wait()
+    wait_for("the end of the workers", lambda: not any(map(alive, pids)))
+    return status
+
+
+def sockets_of(pid: int) -> int:
+    """Return how many connections and other sockets the process has open."""
+    names = [fd.readlink().name for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    return len([name for name in names if re.match(r"socket:", name)])
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"--worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
