@@ -56,14 +56,14 @@ class Channel:
             self._writer.write(HEAD.pack(kind.value, len(content)) + content)
 
     async def messages(self) -> AsyncGenerator[Sent, None]:
-        """Give what the other side sends until it has gone."""
+        """Give what the other side sends until it has gone, or sends what is no message."""
         while True:
             try:
                 kind, length = HEAD.unpack(await self._reader.readexactly(HEAD.size))
                 if length > LARGEST:
                     return
                 yield Sent(Kind(kind), await self._reader.readexactly(length))
-            except (asyncio.IncompleteReadError, OSError):
+            except (asyncio.IncompleteReadError, OSError, ValueError):
                 return
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from http.client import RemoteDisconnected
 from pathlib import Path
 
@@ -41,6 +42,10 @@ async def app(scope, receive, send):
 """
 
 
+def workers_are_not(service: Service, pids: list[int]) -> bool:
+    return workers_of(service) != pids
+
+
 def starts(service: Service) -> int:
     return len((service.box.directory / "starts").read_text().split())
 
@@ -72,10 +77,9 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> None:
 def test_a_worker_that_crashes_again_and_again_is_replaced_more_and_more_slowly() -> None:
     with supervised(1) as service:
         for _ in range(3):
-            (worker,) = wait_for("a worker", lambda: workers_of(service))
-            wait_for("an answer", lambda worker=worker: int(service.get("/")) == worker)
+            (worker,) = serving_pids(service, 1)
             os.kill(worker, signal.SIGKILL)
-            wait_for("its end", lambda worker=worker: not alive(worker))
+            wait_for("its end", partial(workers_are_not, service, [worker]))
         service.wait_for_log("a new worker starts in 0.5s")
         service.wait_for_log("a new worker starts in 1s")
         wait_for("an answer", lambda: service.get("/"))
