@@ -1,0 +1,67 @@
+"""The line of one request, shaped by hand: it is written for every request and nothing in it is of unknown type."""
+
+from __future__ import annotations
+
+import orjson
+
+from scalekit.identity import Identity
+from scalekit_logging.levels import ERROR, INFO, name_of
+from scalekit_logging.lines import Lines
+from scalekit_logging.values import Plainer
+
+LOGGER = "scalekit.access"
+EVENT = "request"
+
+_REMEMBERED = 2048
+_LONGEST_REMEMBERED = 256
+_LONGEST = 2048
+
+
+class Texts(dict[str | bytes, str]):
+    """Texts as they stand in JSON, without secrets; what was asked for lately is remembered."""
+
+    def __init__(self, plainer: Plainer) -> None:
+        super().__init__()
+        self._plainer = plainer
+
+    def __missing__(self, text: str | bytes) -> str:
+        """Shape *text*."""
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        decoded = text.decode("latin-1") if isinstance(text, bytes) else text
+        shaped = orjson.dumps(self._plainer.text(decoded)).decode()
+        if len(text) <= _LONGEST_REMEMBERED:
+            self[text] = shaped
+        return shaped
+
+
+class AccessLines:
+    """Makes access lines such as *lines* would make them."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._texts = Texts(Plainer(lines.redaction, _LONGEST, 0))
+        self._stamp = lines.stamp
+        static = orjson.dumps({"event": EVENT, "logger": LOGGER, **lines.fields}).decode()[1:-1]
+        self._good = f'","level":"{name_of(INFO)}",{static},"request_id":"'
+        self._bad = f'","level":"{name_of(ERROR)}",{static},"request_id":"'
+
+    def line(
+        self,
+        identity: Identity,
+        method: str,
+        path: str,
+        route: str,
+        status: int,
+        seconds: float,
+        size: int,
+        client: str,
+        user_agent: bytes,
+    ) -> bytes:
+        """Return the line of a request that was answered with *status* and *size* bytes in *seconds*."""
+        texts = self._texts
+        return (
+            f'{{"timestamp":"{self._stamp()}{self._good if status < 500 else self._bad}{identity.request_id}'
+            f'","trace_id":"{identity.trace_id}","method":{texts[method]},"path":{texts[path]},"route":{texts[route]}'
+            f',"status":{status},"duration_ms":{seconds * 1000:.3f},"bytes":{size},"client":{texts[client]}'
+            f',"user_agent":{texts[user_agent]}}}\n'
+        ).encode()

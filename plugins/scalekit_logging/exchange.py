@@ -1,0 +1,90 @@
+"""What can be seen of one request or websocket while its messages pass."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Awaitable
+from time import perf_counter
+
+from starlette.types import Message, Receive, Scope, Send
+
+from scalekit.identity import REQUEST_ID, Identity
+
+CLIENT_LEFT = 499
+"""The status, nginx's, of a request whose client did not wait for the answer."""
+SWITCHED = 101
+REJECTED = 403
+"""What servers answer when a websocket is closed before it was accepted."""
+
+
+class Exchange:
+    """Passes messages on, and looks at them; every answer gets the id of its request."""
+
+    __slots__ = ("_receive", "_send", "began", "code", "ended", "identity", "left", "path", "scope", "size", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
+        self.scope = scope
+        self.path: str = scope["path"]  # the application may write another one into the scope
+        self.identity = identity
+        self.began = perf_counter()
+        self.ended = 0.0
+        self.status = 0
+        self.size = 0
+        self.code = 0
+        self.left = False
+        self._receive = receive
+        self._send = send
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass on what goes to the client of a request."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            self.size += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self.ended = perf_counter()
+        elif kind == "http.response.start":
+            self.status = CLIENT_LEFT if self.left else message["status"]
+            message = self._named(message)
+        return self._send(message)
+
+    def send_socket(self, message: Message) -> Awaitable[None]:
+        """Pass on what goes through a websocket."""
+        kind = message["type"]
+        if kind == "websocket.send":
+            self.size += len(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
+        elif kind == "websocket.accept":
+            self.status = SWITCHED
+            message = self._named(message)
+        elif kind == "websocket.http.response.start":
+            self.status = message["status"]
+            message = self._named(message)
+        elif kind == "websocket.close":
+            self.status = self.status or REJECTED
+            self.code = message.get("code", 1000)
+        return self._send(message)
+
+    async def receive(self) -> Message:
+        """Pass on what comes from the client."""
+        message = await self._receive()
+        kind = message["type"]
+        if kind == "http.disconnect":
+            self.left = True
+        elif kind == "websocket.disconnect":
+            self.left = True
+            self.code = self.code or message.get("code", 1005)
+        return message
+
+    def seconds(self) -> float:
+        """Return how long it took until the answer was complete, without what the application did afterwards."""
+        return (self.ended or perf_counter()) - self.began
+
+    def fails(self, error: BaseException | None) -> bool:
+        """Tell whether *error* is a mistake, and not only the news that the client left or the request was cut."""
+        if error is None or isinstance(error, CancelledError):
+            return False
+        return not (self.left and (isinstance(error, OSError) or "Disconnect" in type(error).__name__))
+
+    def _named(self, message: Message) -> Message:
+        headers = [field for field in message.get("headers", ()) if field[0].lower() != REQUEST_ID]
+        headers.append((REQUEST_ID, self.identity.request_id.encode()))
+        return {**message, "headers": headers}

@@ -1,0 +1,69 @@
+"""How logging joins the host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.telemetry import TELEMETRY
+from scalekit_logging.config import LoggingConfig
+from scalekit_logging.installation import install, remove
+from scalekit_logging.journal import Journal
+from scalekit_logging.metrics import Metrics
+from scalekit_logging.middleware import LoggingMiddleware
+
+JOURNAL: Key[Journal] = Key("journal", plugin="logging")
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.logging]``."""
+    return LoggingConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Write, and be where this process logs, while the application runs."""
+    journal = _journal(context)
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        journal.start(Metrics(context.get(TELEMETRY)))
+        install(journal)
+        try:
+            yield
+        finally:
+            remove(journal)
+            await asyncio.to_thread(journal.stop)
+
+    async def drain() -> None:
+        journal.draining = True
+
+    return Lifespan(run, drain=drain)
+
+
+@hookimpl
+def scalekit_middleware(context: Context) -> Sequence[Layered]:
+    """Stand outermost: refusals are logged too."""
+    return [Layered(Layer.LOG, Middleware(LoggingMiddleware, _journal(context)))]
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Tell whether lines are being lost."""
+    journal = _journal(context)
+
+    async def probe() -> None:
+        if trouble := journal.trouble():
+            raise RuntimeError(f"log lines are being lost: {trouble}")
+
+    return [Check("logging", probe, critical=False, timeout=1.0)]
+
+
+def _journal(context: Context) -> Journal:
+    """Return the journal of this application, one for all hooks; it does nothing before it is started."""
+    if not context.has(JOURNAL):
+        context.provide(JOURNAL, Journal(context.config(LoggingConfig), context.redact))
+    return context.get(JOURNAL)
