@@ -1,15 +1,37 @@
 // One user touches every endpoint of the sample application once a turn. Every check must hold.
 import http from 'k6/http';
+import { check } from 'k6';
+import { scrape, total } from './lib/metrics.js';
 import { get, post } from './lib/service.js';
+
+const ITERATIONS = Number(__ENV.ITERATIONS || 10);
+const REQUESTS = 'http_request_duration_seconds_count';
+const ADDED = { method: 'POST', route: '/api/data', status: '201' };
+const REFUSED = { method: 'POST', route: '/api/data', status: '422' };
 
 export const options = {
   vus: 1,
-  iterations: Number(__ENV.ITERATIONS || 10),
+  iterations: ITERATIONS,
   thresholds: { checks: ['rate==1.0'], http_req_failed: ['rate==0.0'] },
 };
 
 // A 422 is what a bad item should get, so it does not count as a failed request.
 http.setResponseCallback(http.expectedStatuses(200, 201, 422));
+
+export function setup() {
+  return scrape();
+}
+
+// Over however many workers: what this run has sent is counted when it ends.
+export function teardown(before) {
+  const after = scrape();
+  const counted = (name, labels) => total(after, name, labels) - total(before, name, labels);
+  check(after, {
+    'every item added is a request counted': () => counted(REQUESTS, ADDED) >= ITERATIONS,
+    'every item refused is a request counted': () => counted(REQUESTS, REFUSED) >= ITERATIONS,
+    'the service counts its items': () => counted('sample_items_added_total', { outcome: 'kept' }) >= ITERATIONS,
+  });
+}
 
 export default function () {
   get('/', 200, { 'the page links to the data': (answer) => answer.body.includes('href="/api/data"') });

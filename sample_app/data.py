@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import deque
 from itertools import count
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, ITEMS_KEPT
 from scalekit.problem import ProblemResponse
+
+logger = structlog.get_logger("sample_app")
 
 
 class NewItem(BaseModel):
@@ -40,6 +44,9 @@ class Items:
         self._items.append(item)
         return item
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def newest(self, number: int) -> list[Item]:
         """Return the newest *number* items, newest first."""
         return [item for item, _ in zip(reversed(self._items), range(number), strict=False)]
@@ -57,5 +64,13 @@ async def add_item(request: Request) -> Response:
         new = NewItem.model_validate_json(await request.body())
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
+        ITEMS_ADDED(request, "refused").inc()
+        logger.warning("item refused", mistakes=len(problems))
         return ProblemResponse(422, "the body is not an item", errors=problems)
-    return JSONResponse(request.state.items.add(new).model_dump(), 201)
+    items: Items = request.state.items
+    item = items.add(new)
+    ITEMS_ADDED(request, "kept").inc()
+    ITEMS_KEPT(request).set(len(items))
+    ITEM_VALUES(request).observe(item.value)
+    logger.info("item added", id=item.id, name=item.name)
+    return JSONResponse(item.model_dump(), 201)

@@ -23,6 +23,7 @@ PAGE = """<!doctype html>
   <li><a href="{root}/health">{root}/health</a> how it is, in detail from this machine</li>
   <li><a href="{root}/health/live">{root}/health/live</a> and
       <a href="{root}/health/ready">{root}/health/ready</a> for balancers and orchestrators</li>
+  <li><a href="{root}/metrics">{root}/metrics</a> what it counts, for Prometheus</li>
 </ul>
 <p>Add an item:</p>
 <pre>curl -X POST {base}{data} -d '{{"name": "first", "value": 1}}'</pre>

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench import inprocess, starting, throughput
-from tests.bench.inprocess import Case
+from tests.bench import inprocess, scrape, starting, throughput
+from tests.bench.inprocess import Case, Measured
 from tests.servers import missing
 
 CASES = [
     Case("starlette_bare", "Starlette"),
-    Case("scalekit_empty", "ScaleKit, no plugins, over Starlette"),
-    Case("scalekit_guarded", "ScaleKit, hosts and trusted proxies, over Starlette"),
-    Case("scalekit_health", "ScaleKit, /health/ready while a dependency hangs"),
+    Case("scalekit_empty", "ScaleKit, no plugins", goal="at most 2 more"),
+    Case("scalekit_guarded", "ScaleKit, hosts and trusted proxies"),
+    Case("scalekit_health", "ScaleKit, /health/ready while a dependency hangs", goal="under 1000"),
+    Case("scalekit_metrics", "ScaleKit, metrics", over="scalekit_empty", goal="at most 2 more"),
+    Case("scalekit_logging", "ScaleKit, access log to a file", over="scalekit_empty", goal="at most 4 more"),
+    Case("scalekit_observed", "ScaleKit, metrics and access log", over="scalekit_empty"),
     Case("fastapi_bare", "FastAPI", peer="fastapi"),
+    Case("fastapi_observed", "FastAPI, metrics, request id and access log", peer="fastapi", over="fastapi_bare"),
     Case("litestar_bare", "Litestar", peer="litestar"),
+    Case("litestar_observed", "Litestar, metrics, request id and access log", peer="litestar", over="litestar_bare"),
 ]
-GOALS = {"scalekit_empty": "at most 2 more", "scalekit_health": "under 1000"}
+OBSERVED = "scalekit_observed"
+"""What the observed peers are held against: each may cost so many times as much."""
 GOAL_START = 150.0
+UNDER_WRK = ("starlette_bare", "scalekit_empty", "scalekit_observed", "fastapi_bare", "fastapi_observed")
+UNDER_WRK += ("litestar_bare", "litestar_observed")
 
 
 def main() -> None:
@@ -36,20 +45,31 @@ def main() -> None:
         print("\nwrk is not installed: no requests per second")
     else:
         figures["requests per second"] = _throughput()
+    figures["ms to read the metrics of four workers"] = _scrape(options.rounds)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 
 
 def _requests(rounds: int, seconds: float) -> dict[str, float]:
-    measured = inprocess.measure(CASES, rounds, seconds)
-    bare = measured[0]
-    print("| in process, 32 at once | µs of CPU per request | over Starlette | ratio | goal |")
-    print("|---|---|---|---|---|")
-    for each in measured:
-        goal = GOALS.get(each.case.module, "")
-        more, ratio = each.more_than(bare), each.ratio_to(bare)
-        print(f"| {each.case.title} | {each.microseconds:.1f} | {more:+.1f} | {ratio:.2f} | {goal} |")
-    return {each.case.title: each.microseconds for each in measured}
+    measured = {each.case.module: each for each in inprocess.measure(CASES, rounds, seconds)}
+    print("| in process, 32 at once | µs of CPU per request | over | more | ratio | goal |")
+    print("|---|---|---|---|---|---|")
+    for each in measured.values():
+        base = measured[each.case.over]
+        more, ratio = each.more_than(base), each.ratio_to(base)
+        goal = each.case.goal or _times_ours(each, base, measured)
+        over = base.case.title
+        print(f"| {each.case.title} | {each.microseconds:.1f} | {over} | {more:+.1f} | {ratio:.2f} | {goal} |")
+    return {each.case.title: each.microseconds for each in measured.values()}
+
+
+def _times_ours(each: Measured, base: Measured, measured: Mapping[str, Measured]) -> str:
+    """Return how many times the overhead of ScaleKit that of an observed peer is."""
+    if not each.case.module.endswith("_observed") or each.case.module == OBSERVED:
+        return ""
+    ours = measured[OBSERVED]
+    times = each.more_than(base) / ours.more_than(measured[ours.case.over])
+    return f"{times:.1f} times ScaleKit's; at least 10"
 
 
 def _starting(rounds: int) -> dict[str, float]:
@@ -64,7 +84,7 @@ def _starting(rounds: int) -> dict[str, float]:
 
 
 def _throughput() -> dict[str, float]:
-    cases = [case for case in CASES if case.module in ("starlette_bare", "scalekit_empty") or case.peer]
+    cases = [case for case in CASES if case.module in UNDER_WRK]
     rates = throughput.measure(cases, rounds=3, seconds=3)
     bare = next(iter(rates.values()))
     print("\n| wrk, 64 connections, 1 process | requests per second | ratio |")
@@ -72,6 +92,15 @@ def _throughput() -> dict[str, float]:
     for title, rate in rates.items():
         print(f"| {title} | {rate:.0f} | {rate / bare:.2f} |")
     return rates
+
+
+def _scrape(rounds: int) -> dict[str, float]:
+    taken = scrape.measure(rounds)
+    print(f"\n| {scrape.WORKERS} workers, {scrape.SERIES} histograms each | ms | goal |")
+    print("|---|---|---|")
+    for title, milliseconds in taken.items():
+        print(f"| {title} | {milliseconds:.1f} | {'under 20' if 'read' in title else ''} |")
+    return taken
 
 
 if __name__ == "__main__":

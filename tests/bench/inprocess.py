@@ -18,11 +18,16 @@ WARM_UP = 2000
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A module of ``cases/``, how it is called in the table, and whose environment it runs in."""
+    """A module of ``cases/``, how it is called in the table, whose environment it runs in, and what it is held to.
+
+    *over* is the module that it is compared with.
+    """
 
     module: str
     title: str
     peer: str = ""
+    goal: str = ""
+    over: str = "starlette_bare"
 
 
 @dataclass(slots=True)

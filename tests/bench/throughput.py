@@ -13,6 +13,8 @@ from tests.servers import Server, ask
 from tests.tools import wrk
 
 CASES = Path(__file__).parent / "cases"
+FILES = {"scalekit_empty": CASES / "empty.toml", "scalekit_observed": CASES / "observed.toml"}
+"""What ``scalekit run`` serves for a case."""
 
 
 class Served(Server):
@@ -27,9 +29,9 @@ class Served(Server):
         self.box.environment["PYTHONPATH"] = str(CASES)
 
     def command(self) -> list[object]:
-        if self.case.module == "scalekit_empty":
+        if self.case.module in FILES:
             overrides = ["--set", "app.target=starlette_bare:app", "--set", f"server.port={self.port}"]
-            return [sys.executable, "-m", "scalekit", "run", CASES / "empty.toml", *overrides]
+            return [sys.executable, "-m", "scalekit", "run", FILES[self.case.module], *overrides]
         python = python_of(self.case.peer) if self.case.peer else sys.executable
         quiet = ["--no-access-log", "--log-level", "warning"]
         return [python, "-m", "uvicorn", f"{self.case.module}:app", "--port", self.port, *quiet]

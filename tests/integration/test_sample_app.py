@@ -25,13 +25,13 @@ pytestmark = pytest.mark.anyio
 
 
 class SampleApp(Server):
-    """``scalekit run sample_app/scalekit.toml``."""
+    """``scalekit run sample_app/scalekit.toml``, with four workers."""
 
     name = "sample"
 
     def command(self) -> list[object]:
         self.box.environment["PORT"] = str(self.port)
-        return [sys.executable, "-m", "scalekit", "run", FILE]
+        return [sys.executable, "-m", "scalekit", "run", FILE, "--set", "server.workers=4"]
 
     def answers(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
@@ -86,7 +86,31 @@ async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped
 def test_the_smoke_scenario_holds(sample: SampleApp) -> None:
     result = k6(ROOT / "k6/smoke.js", BASE_URL=f"http://{HOST}:{sample.port}")
     assert result.passed, result.report
-    assert result.metrics["checks"]["passes"] == 10 * 13
+    assert result.metrics["checks"]["passes"] == 10 * 13 + 2 + 3
+    page = ask(sample.port, "GET", "/metrics")
+    for labels in ('method="POST",route="/api/data",status="201"', 'method="POST",route="/api/data",status="422"'):
+        assert f"http_request_duration_seconds_count{{{labels}}} 10\n" in page
+
+
+async def test_one_event_of_each_kind_is_counted_and_logged(tmp_path: Path) -> None:
+    overrides = [f'plugins.logging.directory="{tmp_path}"', 'plugins.logging.console="off"']
+    app = create_app(FILE, overrides=overrides)
+    async with running(app) as state:
+        await post(app, state, b'{"name": "good", "value": 5}')
+        await post(app, state, b'{"name": "bad"}')
+        page = (await request(app, "/metrics", state=state)).body.decode()
+    for sample in (
+        'sample_items_added_total{outcome="kept"} 1',
+        'sample_items_added_total{outcome="refused"} 1',
+        "sample_items_kept 1",
+        'sample_item_values_bucket{le="10.0"} 1',
+    ):
+        assert f"{sample}\n" in page
+    lines = [orjson.loads(line) for line in (tmp_path / "combined.log").read_bytes().splitlines()]
+    events = {line["event"]: line for line in lines}
+    assert events["item added"]["name"] == "good"
+    assert events["item refused"]["level"] == "warning"
+    assert {line["service"] for line in lines} == {"sample"}
 
 
 @pytest.mark.needs("k6")

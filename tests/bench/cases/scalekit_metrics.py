@@ -1,0 +1,16 @@
+"""The same with metrics."""
+
+from scalekit import create_app
+from scalekit.host import Host
+from tests.bench.cases import starlette_bare
+
+PATH = starlette_bare.PATH
+BODY = starlette_bare.BODY
+TABLES = {"plugins": {"metrics": {}}}
+
+
+def make() -> Host:
+    return create_app(TABLES, app=starlette_bare.make())
+
+
+app = make()

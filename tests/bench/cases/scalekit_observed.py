@@ -1,0 +1,19 @@
+"""The same with metrics and JSON lines to files."""
+
+import tempfile
+
+from scalekit import create_app
+from scalekit.host import Host
+from tests.bench.cases import starlette_bare
+
+PATH = starlette_bare.PATH
+BODY = starlette_bare.BODY
+FOLDER = tempfile.TemporaryDirectory()
+TABLES = {"plugins": {"metrics": {}, "logging": {"directory": FOLDER.name, "console": "off"}}}
+
+
+def make() -> Host:
+    return create_app(TABLES, app=starlette_bare.make())
+
+
+app = make()

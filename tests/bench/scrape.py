@@ -1,0 +1,58 @@
+"""What it takes to read ``/metrics`` of four workers, and how long another request waits meanwhile."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+
+from tests.servers import ask
+from tests.workers import supervised
+
+WORKERS = 4
+SERIES = 500
+APPLICATION = f"""
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from scalekit.telemetry import Histogram
+
+SECONDS = Histogram("seconds", "Seconds.", ("kind",))
+
+async def fill(request):
+    for number in range({SERIES}):
+        SECONDS(request, str(number)).observe(number / 100)
+    return PlainTextResponse(str(__import__("os").getpid()))
+
+async def ping(request):
+    return PlainTextResponse("pong")
+
+app = Starlette(routes=[Route("/fill", fill), Route("/ping", ping)])
+"""
+
+
+def measure(rounds: int) -> dict[str, float]:
+    """Return milliseconds: the median time of a scrape, and the 99th percentile of pings alone and during scrapes."""
+    with supervised(WORKERS, "[plugins.metrics]", APPLICATION) as service:
+        filled: set[str] = set()
+        while len(filled) < WORKERS:
+            filled.add(service.get("/fill"))
+        page = service.get("/metrics")
+        if page.count('seconds_count{kind="') != SERIES or f'seconds_count{{kind="0"}} {WORKERS}' not in page:
+            raise RuntimeError("not every worker's series are on the page")
+        alone = _pings(service.port, rounds * 10)
+        with ThreadPoolExecutor(1) as pool:
+            pinging = pool.submit(_pings, service.port, rounds * 10)
+            scrapes = [_milliseconds(service.port, "/metrics") for _ in range(rounds)]
+            during = pinging.result()
+    return {"read /metrics": median(scrapes), "99th of 100 pings, alone": alone, "99th of 100 pings, meanwhile": during}
+
+
+def _pings(port: int, number: int) -> float:
+    return sorted(_milliseconds(port, "/ping") for _ in range(number))[int(number * 0.99)]
+
+
+def _milliseconds(port: int, path: str) -> float:
+    started = time.perf_counter()
+    ask(port, "GET", path)
+    return (time.perf_counter() - started) * 1e3

@@ -1,0 +1,156 @@
+"""Under load, while workers are killed and replaced, everything that a client got is counted and logged."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime
+from string import Template
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.processes import Box, wait_for
+from tests.servers import Prometheus, find
+from tests.workers import Supervised, stop, supervised, wait_for_new_workers, workers_of
+
+pytestmark = pytest.mark.needs("wrk", "prometheus")
+
+REQUESTS = 100_000
+TOML = """
+[plugins.metrics]
+
+[plugins.logging]
+directory = "logs"
+console = "off"
+max_size = "5MiB"
+keep = 50
+"""
+CLIENT = Template("""
+local file = io.open("$ids", "w")
+local sent = 0
+
+-- Each request has an id of its own. When all are sent none is cut off: what is open is waited for.
+function request()
+  sent = sent + 1
+  return wrk.format("GET", "/", {["X-Request-ID"] = "request-" .. sent})
+end
+
+function delay()
+  if sent < $number then return 0 end
+  return 1000000
+end
+
+function response(status, headers, body)
+  file:write(status, " ", headers["x-request-id"] or headers["X-Request-ID"] or "none", "\\n")
+  file:flush()
+end
+""")
+
+
+class Client(Box):
+    """wrk with 64 connections, which sends so many requests and keeps the id of every answer."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("wrk")
+        self.ids = self.write("ids", "")
+        self.script = self.write("client.lua", CLIENT.substitute(ids=self.ids, number=number))
+
+    def load(self, url: str) -> None:
+        """Begin to send them; afterwards wrk does nothing until the box is closed."""
+        self.spawn(find("wrk"), "-t1", "-c64", "-d600s", "-s", self.script, url, death_signal=signal.SIGINT)
+
+    def answers(self) -> list[str]:
+        """Return the ids of the answers so far, all of which were 200."""
+        lines = [line.split() for line in self.ids.read_text().splitlines()]
+        assert {status for status, _ in lines} <= {"200"}
+        return [identity for _, identity in lines]
+
+    def wait_for_answers(self, number: int) -> None:
+        """Wait until so many answers have come."""
+        wait_for(f"{number} answers", lambda: len(self.ids.read_bytes().splitlines()) >= number, limit=180)
+
+
+def access_lines(service: Supervised) -> list[dict[str, Any]]:
+    """Return every line of every log file, all of which must be JSON, that tells of a request."""
+    files = sorted((service.box.directory / "logs").glob("combined.log*"))
+    lines = [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
+    return [line for line in lines if line["event"] == "request" and line["path"] == "/"]
+
+
+def counted(service: Supervised) -> int:
+    """Return how many requests the metrics say that the application answered."""
+    page = service.get("/metrics").splitlines()
+    name = "http_request_duration_seconds_count{"
+    return sum(int(float(line.split()[-1])) for line in page if line.startswith(name) and "unmatched" in line)
+
+
+def wait_for_quiet(client: Client, service: Supervised) -> None:
+    """Wait until no request is open but the one that asks, and no more answers come while it asks again and again."""
+    seen = [0]
+
+    def quiet() -> bool:
+        alone = "http_requests_in_flight 1\n" in service.get("/metrics")
+        seen.append(len(client.ids.read_bytes()))
+        return alone and len(set(seen[-5:])) == 1
+
+    wait_for("the last answer", quiet)
+
+
+def seconds(line: dict[str, Any]) -> float:
+    return datetime.fromisoformat(line["timestamp"]).timestamp()
+
+
+def test_without_a_kill_the_counters_and_the_log_hold_every_answer_to_the_last() -> None:
+    with supervised(4, TOML) as service, Client(20_000) as client:
+        client.load(service.url)
+        client.wait_for_answers(5_000)
+        old = workers_of(service)
+        service.signal(signal.SIGHUP)
+        wait_for_new_workers(service, old, 4)
+        client.wait_for_answers(20_000)
+        answers = client.answers()
+        assert counted(service) == len(answers) == len(set(answers))
+        stop(service)
+        assert sorted(line["request_id"] for line in access_lines(service)) == sorted(answers)
+
+
+def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> None:
+    kills: list[float] = []
+    with supervised(4, TOML) as service, Prometheus(service.port) as prometheus, Client(REQUESTS) as client:
+        client.load(service.url)
+        for share in (0.2, 0.4):
+            client.wait_for_answers(int(REQUESTS * share))
+            killed = workers_of(service)[0]
+            os.kill(killed, signal.SIGKILL)
+            kills.append(datetime.now(UTC).timestamp())
+            wait_for("a replacement", lambda killed=killed: len(set(workers_of(service)) - {killed}) == 4)
+        client.wait_for_answers(int(REQUESTS * 0.6))
+        old = workers_of(service)
+        service.signal(signal.SIGHUP)
+        wait_for_new_workers(service, old, 4)
+        client.wait_for_answers(REQUESTS - 2 * 64)  # all but those that were open in what was killed
+        wait_for_quiet(client, service)
+        answers, number = client.answers(), counted(service)
+        wait_for("Prometheus to have seen it", lambda: _graphed(prometheus) == number)
+        assert _resets(prometheus) == 0
+        stop(service)
+        lines = access_lines(service)
+    logged = [line["request_id"] for line in lines]
+    assert len(logged) == len(set(logged))
+    lost = len([line for line in lines if any(kill - 1.5 < seconds(line) < kill + 0.5 for kill in kills)])
+    assert 0 <= len(answers) - number <= lost
+    assert len(set(answers) - set(logged)) <= lost
+    # What the killed workers had answered, and the client did not get, is logged all the same.
+    assert len(set(logged) - set(answers)) <= 2 * 64
+
+
+def _graphed(prometheus: Prometheus) -> int:
+    series = prometheus.query('sum(http_request_duration_seconds_count{route="unmatched"})')
+    return int(float(series[0]["value"][1])) if series else 0
+
+
+def _resets(prometheus: Prometheus) -> int:
+    (series,) = prometheus.query('sum(resets(http_request_duration_seconds_count{route="unmatched"}[5m]))')
+    return int(float(series["value"][1]))
