@@ -54,11 +54,14 @@ class _Place:
 
 
 class RouteTemplates:
-    """The templates of the application, and of the plugins' routes, that *app* leads to: what a middleware wraps."""
+    """The templates of the application, and of the plugins' routes, that *app* leads to: what a middleware wraps.
+
+    ``known`` has the template of each endpoint that has only one, by the endpoint's id: for those who are in a hurry.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._plugins = _plugin_routes(app)
-        self._templates: dict[int, str] = {}
+        self.known: dict[int, str] = {}
         self._places: dict[int, dict[str, _Place]] = {}
         self._kept: list[object] = []  # an id is an object's own only as long as that is there
         self._walks = 0
@@ -68,7 +71,7 @@ class RouteTemplates:
         endpoint = scope.get("endpoint")
         if endpoint is None:
             return self._without_endpoint(scope)
-        found = self._templates.get(id(endpoint))
+        found = self.known.get(id(endpoint))
         return self._resolve(scope, endpoint) if found is None else found
 
     def _without_endpoint(self, scope: Scope) -> str:
@@ -97,7 +100,7 @@ class RouteTemplates:
             self._learn(found, place)
         if id(endpoint) not in self._places:  # not in the tree: look no more
             self._kept.append(endpoint)
-            self._templates[id(endpoint)] = ""
+            self.known[id(endpoint)] = ""
 
     def _learn(self, endpoint: object, place: _Place) -> None:
         places = self._places.setdefault(id(endpoint), {})
@@ -105,9 +108,9 @@ class RouteTemplates:
             self._kept.append(endpoint)
             places[place.template] = place
         if len(places) == 1 and place.inner is None:
-            self._templates[id(endpoint)] = place.template
+            self.known[id(endpoint)] = place.template
         else:
-            self._templates.pop(id(endpoint), None)
+            self.known.pop(id(endpoint), None)
 
 
 def _walk(routes: Iterable[Any], prefix: str, pattern: str, depth: int) -> Iterator[tuple[object, _Place]]:

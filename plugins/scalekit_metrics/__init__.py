@@ -1,0 +1,1 @@
+"""Count and time requests, and show what every part of the service counts to Prometheus."""

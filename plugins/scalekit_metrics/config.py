@@ -1,0 +1,30 @@
+"""The table ``[plugins.metrics]``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from scalekit import Table
+from scalekit.telemetry.declarations import DEFAULT_BUCKETS
+
+
+class MetricsConfig(Table):
+    """What is measured, and where it is shown."""
+
+    path: Annotated[str, Field(pattern=r"^/[^?#{}\s]*[^/?#{}\s]$")] = "/metrics"
+    """Path of the page that Prometheus scrapes."""
+    buckets: tuple[Annotated[float, Field(gt=0)], ...] = DEFAULT_BUCKETS
+    """Upper bounds, in seconds, of the buckets of ``http_request_duration_seconds``."""
+    max_series: Annotated[int, Field(ge=1)] = 2000
+    """Series that each metric may have; what comes beyond them is counted as ``other``."""
+    exemplars: bool = True
+    """Whether buckets show the trace id of a request that fell into them, to who asks for OpenMetrics."""
+
+    @field_validator("buckets")
+    @classmethod
+    def _rise(cls, buckets: tuple[float, ...]) -> tuple[float, ...]:
+        if not buckets or list(buckets) != sorted(set(buckets)):
+            raise ValueError(f"expected bounds that rise, such as [0.01, 0.1, 1.0], got {list(buckets)}")
+        return buckets

@@ -1,0 +1,121 @@
+"""Write metrics in the two text formats that Prometheus reads.
+
+prometheus_client writes them too, from objects that it makes for each sample: tens of milliseconds for a page, which
+every request waits for. Here a page is written piece by piece, so that whoever asks can let others in between.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/ and
+https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+
+from scalekit.telemetry.snapshot import Families, Family, Values
+
+SUMMARY_PARTS = ("sum", "count")
+"""The values of a last label that the families of summaries have here, since their numbers add up one by one."""
+
+_NUMBERS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
+_LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+
+
+class TextFormat:
+    """Prometheus's own format, version 0.0.4."""
+
+    content_type = CONTENT_TYPE_PLAIN_0_0_4
+    end = ""
+
+    def heading(self, name: str, family: Family) -> str:
+        """Return the lines above the samples of *family*."""
+        name += "_total" if family.kind == "counter" else ""
+        return f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n"
+
+    def example(self, example: Sequence[Any]) -> str:
+        """Return what follows the count of a bucket: here nothing, since this format has no exemplars."""
+        return ""
+
+
+class OpenMetrics(TextFormat):
+    """OpenMetrics 1.0, which has exemplars."""
+
+    content_type = CONTENT_TYPE_LATEST
+    end = "# EOF\n"
+
+    def heading(self, name: str, family: Family) -> str:
+        """Return the lines above the samples of *family*."""
+        return f"# HELP {name} {family.help.translate(_LABEL_ESCAPES)}\n# TYPE {name} {family.kind}\n"
+
+    def example(self, example: Sequence[Any]) -> str:
+        """Return the exemplar of a bucket: trace id, value and time."""
+        trace_id, value, moment = example
+        return f' # {{trace_id="{trace_id.translate(_LABEL_ESCAPES)}"}} {number(value)} {moment:.3f}'
+
+
+def write(families: Families, form: TextFormat) -> Iterator[str]:
+    """Yield the page of *families* piece by piece, each of whole lines."""
+    for name, family in families.items():
+        if family.data:
+            yield form.heading(name, family)
+            yield from _SAMPLES[family.kind](name, family, form)
+    yield form.end
+
+
+def number(value: float) -> str:
+    """Return *value* as Go's ParseFloat reads it."""
+    if type(value) is int:
+        return str(value)
+    text = repr(float(value))
+    return _NUMBERS.get(text, text)
+
+
+def _counter(name: str, family: Family, form: TextFormat) -> Iterator[str]:
+    return _gauge(f"{name}_total", family, form)
+
+
+def _gauge(name: str, family: Family, form: TextFormat) -> Iterator[str]:
+    for values, value in family.data.items():
+        yield f"{name}{_braces(_labels(family.labels, values))} {number(value)}\n"
+
+
+def _histogram(name: str, family: Family, form: TextFormat) -> Iterator[str]:
+    ends = [f'le="{number(float(bound))}"}} ' for bound in (*family.bounds, math.inf)]
+    for values, (total, counts, examples) in family.data.items():
+        labels = _labels(family.labels, values)
+        start = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
+        lines = [f"{start}{end}{count}" for end, count in zip(ends, accumulate(counts), strict=True)]
+        for bucket, example in examples.items():
+            lines[int(bucket)] += form.example(example)
+        braces = _braces(labels)
+        lines += (f"{name}_sum{braces} {number(total)}", f"{name}_count{braces} {sum(counts)}\n")
+        yield "\n".join(lines)
+
+
+def _summary(name: str, family: Family, form: TextFormat) -> Iterator[str]:
+    for (*values, part), value in family.data.items():
+        yield f"{name}_{part}{_braces(_labels(family.labels[:-1], values))} {number(value)}\n"
+
+
+def _labels(names: Values, values: Sequence[str]) -> str:
+    """Return the pairs of labels; one without a value is as good as none."""
+    pairs = zip(names, values, strict=True)
+    return ",".join([f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in pairs if value])
+
+
+def _braces(labels: str) -> str:
+    return f"{{{labels}}}" if labels else ""
+
+
+_SAMPLES: dict[str, Callable[[str, Family, TextFormat], Iterator[str]]] = {
+    "counter": _counter,
+    "gauge": _gauge,
+    "histogram": _histogram,
+    "summary": _summary,
+}

@@ -1,0 +1,70 @@
+"""The page that Prometheus scrapes: what all workers have counted, in the format and coding that were asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from time import perf_counter
+
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+from starlette.responses import Response
+
+from scalekit.telemetry import Telemetry
+from scalekit.telemetry.snapshot import Families
+from scalekit_metrics.exposition import OpenMetrics, TextFormat, write
+
+SLICE = 0.0005
+"""Seconds to write in one go, while requests wait."""
+GZIP_LEVEL = 1
+"""A page repeats itself so much that the fastest level makes a tenth of it."""
+GZIP_WINDOW = 31
+"""Tells zlib to write gzip."""
+
+
+class MetricsPage:
+    """Answer with the metrics of the whole service."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.telemetry = telemetry
+
+    async def answer(self, request: Request) -> Response:
+        """Gather, write and perhaps compress."""
+        form = form_for(request.headers.get("accept", ""))
+        snapshot = await self.telemetry.total()
+        body = await written(snapshot.families, form)
+        headers = {"content-type": form.content_type, "vary": "accept, accept-encoding", "cache-control": "no-store"}
+        if takes_gzip(request.headers.get("accept-encoding", "")):
+            body = await asyncio.to_thread(zlib.compress, body, GZIP_LEVEL, GZIP_WINDOW)
+            headers["content-encoding"] = "gzip"
+        return Response(body, headers=headers)
+
+
+async def written(families: Families, form: TextFormat) -> bytes:
+    """Return the page of *families* in *form*; others are let in while it is written."""
+    pieces: list[bytes] = []
+    pause = perf_counter() + SLICE
+    for piece in write(families, form):
+        pieces.append(piece.encode("utf-8", "replace"))
+        if perf_counter() > pause:
+            await asyncio.sleep(0)
+            pause = perf_counter() + SLICE
+    return b"".join(pieces)
+
+
+def form_for(accept: str) -> TextFormat:
+    """Return the format that a header *accept* asks for, by the rules of Prometheus's own client."""
+    try:
+        _, content_type = choose_encoder(accept)
+    except ValueError:  # a version that is no version
+        return TextFormat()
+    return OpenMetrics() if content_type.startswith("application/openmetrics-text") else TextFormat()
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Tell whether *accept_encoding* names gzip, and not with a weight of nothing."""
+    for coding in accept_encoding.split(","):
+        name, _, weight = coding.partition(";")
+        if name.strip().lower() == "gzip":
+            return weight.replace(" ", "").rstrip("0.") != "q="
+    return False

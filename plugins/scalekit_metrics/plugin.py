@@ -1,0 +1,51 @@
+"""How metrics join the host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from prometheus_client import REGISTRY
+from starlette.routing import BaseRoute
+
+from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Table, hookimpl
+from scalekit.telemetry import TELEMETRY
+from scalekit_metrics.config import MetricsConfig
+from scalekit_metrics.metrics import NAMES
+from scalekit_metrics.middleware import MetricsMiddleware
+from scalekit_metrics.page import MetricsPage
+from scalekit_metrics.recorder import Recorder
+from scalekit_metrics.registry import Registry
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.metrics]``."""
+    return MetricsConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return what brings along the registry of prometheus_client while it runs."""
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        with context.get(TELEMETRY).including(Registry(REGISTRY, NAMES).families):
+            yield
+
+    return Lifespan(run, series_budget=context.config(MetricsConfig).max_series)
+
+
+@hookimpl
+def scalekit_middleware(context: Context) -> Sequence[Layered]:
+    """Return what measures requests, refused ones too."""
+    config = context.config(MetricsConfig)
+    recorder = Recorder(context.get(TELEMETRY), config.buckets)
+    return [Layered(Layer.MEASURE, Middleware(MetricsMiddleware, recorder, config.exemplars))]
+
+
+@hookimpl
+def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
+    """Return the page that Prometheus scrapes."""
+    page = MetricsPage(context.get(TELEMETRY))
+    return [ManagementRoute(context.config(MetricsConfig).path, page.answer)]

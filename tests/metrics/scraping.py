@@ -1,0 +1,65 @@
+"""An application with metrics, and the numbers that its page shows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import ASGIApp
+
+from scalekit import create_app
+from scalekit.host import Host
+from scalekit.testing import Answer, request, running
+from tests.host.asgi import Conversation, http_scope
+
+Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class Measured:
+    """A started application, asked without a server."""
+
+    def __init__(self, host: Host, state: dict[str, Any]) -> None:
+        self.host = host
+        self.state = state
+
+    async def ask(self, path: str, **how: Any) -> Answer:
+        return await request(self.host, path, state=self.state, **how)
+
+    async def numbers(self) -> Numbers:
+        answer = await self.ask("/metrics")
+        assert answer.status == 200
+        return numbers_in(answer.body.decode())
+
+    async def number(self, name: str, **labels: str) -> float | None:
+        return (await self.numbers()).get((name, frozenset(labels.items())))
+
+    async def count(self, method: str, route: str, status: str) -> float | None:
+        name = "http_request_duration_seconds_count"
+        return await self.number(name, method=method, route=route, status=status)
+
+    def scope(self, path: str = "/", method: str = "GET", **more: Any) -> Any:
+        return http_scope(path, method, **{"state": dict(self.state), **more})
+
+    async def converse(self, client: Conversation, path: str = "/", method: str = "GET", **more: Any) -> None:
+        await client.run(self.host, self.scope(path, method, **more))
+
+
+def numbers_in(text: str) -> Numbers:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@asynccontextmanager
+async def measured(app: ASGIApp, **table: Any) -> AsyncGenerator[Measured, None]:
+    host = create_app({"plugins": {"metrics": table}}, app=app)
+    async with running(host) as state:
+        yield Measured(host, state)
+
+
+def of(numbers: Mapping[Any, float], name: str) -> dict[frozenset[tuple[str, str]], float]:
+    return {labels: value for (each, labels), value in numbers.items() if each == name}

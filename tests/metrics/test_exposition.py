@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from scalekit.telemetry.snapshot import Families, Family
+from scalekit_metrics.exposition import OpenMetrics, TextFormat, number, write
+from scalekit_metrics.page import SLICE, written
+from tests.tools import promtool
+
+FORMATS = [pytest.param(TextFormat(), id="text"), pytest.param(OpenMetrics(), id="openmetrics")]
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+HELP = st.text(st.characters(codec="ascii", exclude_characters="\r\0"), max_size=12).map(str.strip)
+NAMES = st.from_regex(r"[a-z]{1,4}_[a-z]{2}", fullmatch=True).filter(lambda name: not name.endswith(("_is", "_gc")))
+FLOATS = st.floats(allow_nan=False)
+COUNTS = st.integers(0, 2**53)
+TRACES = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
+
+
+@st.composite
+def a_family(draw: Any) -> Family:
+    kind = draw(st.sampled_from(["counter", "gauge", "histogram", "summary"]))
+    labels = tuple(draw(st.lists(st.sampled_from(["a", "b", "_c", "route"]), unique=True)))
+    values = st.tuples(*[TEXT.filter(bool)] * len(labels))
+    family = Family(kind, draw(HELP), labels)
+    if kind == "histogram":
+        bounds = draw(st.lists(st.floats(0, 1e9, exclude_min=True), min_size=1, max_size=4, unique=True))
+        family.bounds = tuple(sorted(bounds))
+        counts = st.lists(st.integers(0, 10**6), min_size=len(bounds) + 1, max_size=len(bounds) + 1)
+        example = st.tuples(TRACES, st.floats(0, 1e9), st.integers(0, 2**31)).map(list)
+        examples = st.dictionaries(st.integers(0, len(bounds)).map(str), example)
+        data = st.tuples(st.floats(0, 1e300), counts, examples).map(list)
+        family.data = draw(st.dictionaries(values, data, min_size=1, max_size=3))
+    elif kind == "summary":
+        family.labels = (*labels, "part")
+        for each in draw(st.lists(values, min_size=1, max_size=3, unique=True)):
+            family.data |= {(*each, "sum"): draw(st.floats(0, 1e300)), (*each, "count"): draw(COUNTS)}
+    else:
+        amounts = st.one_of(st.floats(0, 1e300), COUNTS) if kind == "counter" else st.one_of(FLOATS, COUNTS)
+        family.data = draw(st.dictionaries(values, amounts, min_size=1, max_size=3))
+    return family
+
+
+def expected(families: Families) -> set[tuple[str, frozenset[tuple[str, str]], float]]:
+    found: set[tuple[str, frozenset[tuple[str, str]], float]] = set()
+    for name, family in families.items():
+        for values, data in family.data.items():
+            labels = dict(zip(family.labels, values, strict=True))
+            if family.kind == "histogram":
+                found |= {(f"{name}_sum", _key(labels), data[0]), (f"{name}_count", _key(labels), sum(data[1]))}
+                for place, bound in enumerate((*family.bounds, math.inf)):
+                    at_most = _key({**labels, "le": number(float(bound))})
+                    found.add((f"{name}_bucket", at_most, sum(data[1][: place + 1])))
+            elif family.kind == "summary":
+                part = labels.pop("part")
+                found.add((f"{name}_{part}", _key(labels), data))
+            else:
+                found.add((f"{name}_total" if family.kind == "counter" else name, _key(labels), data))
+    return found
+
+
+def _key(labels: dict[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(labels.items())
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@settings(max_examples=60)
+@given(families=st.dictionaries(NAMES, a_family(), max_size=4))
+def test_what_is_written_is_read_back(form: TextFormat, families: Families) -> None:
+    text = "".join(write(families, form))
+    parsed = list((parse_openmetrics if isinstance(form, OpenMetrics) else parse_text)(text))
+    assert {
+        (sample.name, frozenset(sample.labels.items()), sample.value) for each in parsed for sample in each.samples
+    } == expected(families)
+    assert {each.name: each.type for each in parsed} == {name: each.kind for name, each in families.items()}
+    if isinstance(form, OpenMetrics):
+        assert {each.name: each.documentation for each in parsed} == {name: f.help for name, f in families.items()}
+
+
+@settings(max_examples=60)
+@given(families=st.dictionaries(NAMES, a_family(), min_size=1, max_size=4))
+def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(families: Families) -> None:
+    assert " # {" not in "".join(line for line in write(families, TextFormat()) if not line.startswith("#")) or any(
+        " # {" in value for family in families.values() for values in family.data for value in values
+    )
+    found = {
+        (name, sample.labels["le"], sample.exemplar.labels["trace_id"], sample.exemplar.value, sample.exemplar.timestamp)
+        for name, family in ((each.name, each) for each in parse_openmetrics("".join(write(families, OpenMetrics()))))
+        for sample in family.samples
+        if sample.exemplar
+    }
+    assert found == {
+        (name, number(float((*family.bounds, math.inf)[int(bucket)])), trace_id, value, float(moment))
+        for name, family in families.items()
+        if family.kind == "histogram"
+        for _, _, examples in family.data.values()
+        for bucket, (trace_id, value, moment) in examples.items()
+    }
+
+
+def test_the_formats_to_the_letter() -> None:
+    families = {
+        "shop_orders": Family("counter", 'Orders\n"all" \\ of them.', ("by",), data={('a"\\\n',): 3}),
+        "shop_took": Family(
+            "histogram", "Took.", (), bounds=(0.5, 1), data={(): [4.5, [1, 0, 2], {"2": ["abc", 2.5, 1700000000.1234]}]}
+        ),
+        "shop_none": Family("gauge", "None."),
+    }
+    assert "".join(write(families, TextFormat())) == (
+        '# HELP shop_orders_total Orders\\n"all" \\\\ of them.\n'
+        "# TYPE shop_orders_total counter\n"
+        'shop_orders_total{by="a\\"\\\\\\n"} 3\n'
+        "# HELP shop_took Took.\n"
+        "# TYPE shop_took histogram\n"
+        'shop_took_bucket{le="0.5"} 1\n'
+        'shop_took_bucket{le="1.0"} 1\n'
+        'shop_took_bucket{le="+Inf"} 3\n'
+        "shop_took_sum 4.5\n"
+        "shop_took_count 3\n"
+    )
+    assert "".join(write(families, OpenMetrics())) == (
+        '# HELP shop_orders Orders\\n\\"all\\" \\\\ of them.\n'
+        "# TYPE shop_orders counter\n"
+        'shop_orders_total{by="a\\"\\\\\\n"} 3\n'
+        "# HELP shop_took Took.\n"
+        "# TYPE shop_took histogram\n"
+        'shop_took_bucket{le="0.5"} 1\n'
+        'shop_took_bucket{le="1.0"} 1\n'
+        'shop_took_bucket{le="+Inf"} 3 # {trace_id="abc"} 2.5 1700000000.123\n'
+        "shop_took_sum 4.5\n"
+        "shop_took_count 3\n"
+        "# EOF\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (True, "1.0"), (0.1, "0.1"), (1e300, "1e+300"), (math.inf, "+Inf"), (-math.inf, "-Inf"), (math.nan, "NaN")],
+)
+def test_numbers_are_as_go_reads_them(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+@pytest.mark.anyio
+async def test_others_are_let_in_while_a_long_page_is_written() -> None:
+    rounds = 0
+
+    async def count_rounds() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    data: dict[tuple[str, ...], Any] = {(str(value),): [1.0, [1] * 15, {}] for value in range(5000)}
+    family = Family("histogram", "Long.", ("value",), bounds=tuple(float(bound) for bound in range(1, 15)), data=data)
+    others = asyncio.create_task(count_rounds())
+    page = await written({"long": family}, TextFormat())
+    others.cancel()
+    assert page.count(b"\n") == 5000 * 17 + 2
+    assert SLICE <= 0.001
+    assert rounds > 10
+
+
+@pytest.mark.anyio
+async def test_half_of_a_character_does_not_spoil_the_page() -> None:
+    family = Family("gauge", "Half.", ("value",), data={("\ud800",): 1})
+    assert b'half{value="?"} 1\n' in await written({"half": family}, TextFormat())
+
+
+@pytest.mark.needs("promtool")
+def test_promtool_reads_what_is_escaped() -> None:
+    families = {"shop_orders": Family("counter", "Orders.", ("by",), data={('a"\\\n',): 3, ("",): 1})}
+    result = promtool("check", "metrics", text="".join(write(families, TextFormat())))
+    assert (result.returncode, result.stderr) == (0, "")
