@@ -52,8 +52,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.limits = limits
         self._in_head = False
+        self._in_body = False
         self._head_size = 0
+        self._segment = 0
         self._too_large = False
+        self._takes_requests = True
         self._head_deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
 
@@ -70,9 +73,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*; afterwards either a request is being served or the clock for the next one runs."""
+        if not self._takes_requests:
+            return
+        self._segment = len(data)
         self._head_size += len(data)
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._takes_requests:
+            return
+        if self._is_serving():
             if self._head_deadline is not None and not self._in_head:
                 self._stop_head_clock()
         elif self._head_deadline is None and not self.transport.is_closing():
@@ -88,21 +96,30 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Serve the request unless its head is too large."""
         self._in_head = False
-        suspect, self._head_size = self._head_size > self.limits.max_header, 0
+        # Where a head follows another message in one segment, its part there is not in _head_size.
+        suspect = max(self._head_size, self._segment) > self.limits.max_header
         if suspect and self._exact_head_size() > self.limits.max_header:
             self._too_large = True
             raise HeadTooLarge
+        if not self._is_serving() and not self.flow.write_paused:
+            self._stop_write_clock()  # it ran for the answer before, and the next one gets its own
+        self._in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Begin to count anew: what has come until here, a body too, is not part of the next head."""
+        self._in_body = False
+        self._head_size = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Give the client the write timeout to take what is left of the answer."""
-        if self._write_deadline is None and self.transport.get_write_buffer_size():
-            self._start_write_clock()
         super().on_response_complete()
+        self._watch_rest()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over; its deadlines are the websocket protocol's from here on."""
-        self._in_head = False
+        self._takes_requests = self._in_head = False
         self._stop_head_clock()
         super().handle_websocket_upgrade()
 
@@ -119,9 +136,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._start_write_clock()
 
     def resume_writing(self) -> None:
-        """Stop it: the client reads."""
+        """Stop it: the client reads; of an answer that is complete it must still take the rest."""
         self._stop_write_clock()
         super().resume_writing()
+        self._watch_rest()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser refused."""
@@ -131,6 +149,20 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(400, "the request is not valid HTTP/1.1")
 
     def _refuse(self, status: int, detail: str) -> None:
+        """Refuse what the client sent; a request that came whole before it is answered, and then the connection ends.
+
+        Nothing is written into an answer that has begun.
+        """
+        if self._is_serving() and not self._in_body:
+            self._takes_requests = self.cycle.keep_alive = False
+            self._stop_head_clock()
+            return
+        if not self._in_body or not (self.cycle.response_started or self.pipeline):
+            self.transport.write(self._refusal(status, detail))
+        self.transport.close()
+        self._watch_rest()
+
+    def _refusal(self, status: int, detail: str) -> bytes:
         body = orjson.dumps({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail})
         fields = [
             *self.server_state.default_headers,
@@ -139,8 +171,10 @@ class HttpProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + body)
-        self.transport.close()
+        return STATUS_LINE[status] + head + b"\r\n" + body
+
+    def _is_serving(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _exact_head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -153,6 +187,16 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(408, f"the request head did not arrive within {self.limits.header_timeout:g}s")
         else:
             self.transport.close()
+
+    def _watch_rest(self) -> None:
+        """Start the clock for what is left of an answer that is complete."""
+        if self._write_deadline is None and not self._is_serving() and self.transport.get_write_buffer_size():
+            self._start_write_clock()
+
+    def _on_slow_reader(self) -> None:
+        self._write_deadline = None
+        if self.transport.get_write_buffer_size():
+            self._reset()
 
     def _reset(self) -> None:
         """Give up what the client does not take, in the kernel's buffer too, which would keep it for minutes."""
@@ -171,7 +215,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_write_clock(self) -> None:
         self._stop_write_clock()
-        self._write_deadline = self.loop.call_later(self.limits.write_timeout, self._reset)
+        self._write_deadline = self.loop.call_later(self.limits.write_timeout, self._on_slow_reader)
 
     def _stop_write_clock(self) -> None:
         if self._write_deadline is not None:
