@@ -36,14 +36,20 @@ SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
 
 _REMEMBERED = 4096
 _LONGEST_ADDRESS = 128
+_LONGEST_ELEMENT = 512
 _HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
-_PAIR = re.compile(rb'\s*([A-Za-z-]+)=(?:"((?:\\.|[^"\\])*)"|([^\s;,"]*))\s*(?:;|$)')
+# Possessive throughout: what does not match is given up after one look at each byte.
+_PAIR = re.compile(rb'[\s;]*+([^\s;,="]++)=(?:"((?:\\.|[^"\\])*+)"|([^\s;,"]*+))\s*+(?:;|$)')
 
 
 class Hop(NamedTuple):
-    """What the proxies say of the client: its address, and perhaps whether it came over TLS and to which host."""
+    """What the proxies say of the client: its address, and perhaps whether it came over TLS and to which host.
+
+    Where an entry was no address, it is not the client that was found but the proxy that passed the entry on.
+    """
 
     address: str
+    is_client: bool
     secure: bool | None = None
     host: bytes | None = None
 
@@ -81,8 +87,10 @@ class TrustedProxies:
         hop = self._hop(scope["headers"], peer)
         if hop is None:
             return
-        if hop.address:
+        if hop.is_client:
             scope["client"] = (hop.address, RESOLVED_PORT)
+        elif client := scope.get("client"):
+            scope["client"] = (hop.address, client[1])
         if hop.secure is not None:
             scope["scheme"] = SCHEMES[scope["type"]][hop.secure]
         if hop.host:
@@ -98,27 +106,28 @@ class TrustedProxies:
         return None
 
     def _x_forwarded(self, said: dict[bytes, bytes], peer: str) -> Hop:
-        address, distance = self._walk(_from_right(said[X_FORWARDED_FOR]), peer)
+        address, is_client, distance = self._walk(_from_right(said[X_FORWARDED_FOR]), peer)
         scheme = _at_distance(said.get(X_FORWARDED_PROTO, b""), distance)
         host = _at_distance(said.get(X_FORWARDED_HOST, b""), distance)
-        return Hop(address, _secure(scheme), _valid_host(host))
+        return Hop(address, is_client, _secure(scheme), _valid_host(host))
 
     def _rfc7239(self, entries: bytes, peer: str) -> Hop:
-        address, distance = self._walk((_pairs(entry).get(b"for", b"") for entry in _from_right(entries)), peer)
+        said_for = (_pairs(entry).get(b"for", b"") for entry in _from_right(entries))
+        address, is_client, distance = self._walk(said_for, peer)
         pairs = _pairs(_at_distance(entries, distance))
-        return Hop(address, _secure(pairs.get(b"proto", b"")), _valid_host(pairs.get(b"host", b"")))
+        return Hop(address, is_client, _secure(pairs.get(b"proto", b"")), _valid_host(pairs.get(b"host", b"")))
 
-    def _walk(self, entries: Iterator[bytes], peer: str) -> tuple[str, int]:
-        """Return the client's address and how many entries from the right it was found."""
-        client, distance = peer, 0
+    def _walk(self, entries: Iterator[bytes], peer: str) -> tuple[str, bool, int]:
+        """Return the address that was reached, whether it is the client's, and how many entries from the right."""
+        reached, distance = peer, 0
         for number, entry in enumerate(entries):
             address = parse_address(entry)
             if address is None:
-                break
-            client, distance = address, number
+                return reached, False, distance
+            reached, distance = address, number
             if not self.trusts(address):
                 break
-        return client, distance
+        return reached, True, distance
 
 
 def parse_address(text: bytes) -> str | None:
@@ -171,8 +180,14 @@ def _at_distance(entries: bytes, distance: int) -> bytes:
 
 
 def _pairs(element: bytes) -> dict[bytes, bytes]:
-    found = _PAIR.findall(element)
-    return {name.lower(): (quoted or token).replace(b"\\", b"") for name, quoted, token in found}
+    """Return the pairs of *element*, up to the first that is none; an element that is too long has none."""
+    pairs: dict[bytes, bytes] = {}
+    at = 0
+    while len(element) <= _LONGEST_ELEMENT and (found := _PAIR.match(element, at)):
+        name, quoted, token = found.groups(b"")
+        pairs[name.lower()] = (quoted or token).replace(b"\\", b"")
+        at = found.end()
+    return pairs
 
 
 def _secure(scheme: bytes) -> bool | None:

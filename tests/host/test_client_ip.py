@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from scalekit.client_ip import TrustedProxies, parse_address
+from scalekit.operators import Operators
 
 PROXIES = tuple(ip_network(each) for each in ("10.0.0.0/8", "fd00::/8", "127.0.0.1/32"))
 Fields = list[tuple[str, str]]
@@ -19,6 +20,13 @@ def resolved(
     fields: Fields, peer: str | None = "10.0.0.1", forwarded: str = "auto", kind: str = "http"
 ) -> tuple[str | None, str, str]:
     """Return client, scheme and host as the application sees them."""
+    seen = scope_of(fields, peer, forwarded, kind)
+    client = seen["client"]
+    host = next(value.decode() for name, value in seen["headers"] if name == b"host")
+    return client[0] if client else None, seen["scheme"], host
+
+
+def scope_of(fields: Fields, peer: str | None = "10.0.0.1", forwarded: str = "auto", kind: str = "http") -> Scope:
     seen: dict[str, Any] = {}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,9 +39,7 @@ def resolved(
         "headers": [(b"host", b"here"), *((name.encode(), value.encode("latin-1")) for name, value in fields)],
     }
     asyncio.run(TrustedProxies(app, PROXIES, forwarded)(scope, None, None))  # type: ignore[arg-type]
-    client = seen["client"]
-    host = next(value.decode() for name, value in seen["headers"] if name == b"host")
-    return client[0] if client else None, seen["scheme"], host
+    return seen
 
 
 def client(fields: Fields, **arguments: Any) -> str | None:
@@ -78,6 +84,29 @@ def test_a_peer_that_is_not_trusted_says_nothing(peer: str) -> None:
 def test_a_local_socket_is_a_proxys() -> None:
     assert client([("x-forwarded-for", "1.2.3.4")], peer=None) == "1.2.3.4"
     assert client([], peer=None) is None
+    assert client([("x-forwarded-for", "unknown")], peer=None) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "admitted"),
+    [
+        ("x-forwarded-for", "10.3.3.3", True),
+        ("x-forwarded-for", "10.3.3.3, 10.1.1.1", True),
+        ("x-forwarded-for", "1.2.3.4", False),
+        ("x-forwarded-for", "", False),
+        ("x-forwarded-for", "unknown", False),
+        ("x-forwarded-for", "unknown, 10.1.1.1", False),
+        ("forwarded", "for=10.3.3.3", True),
+        ("forwarded", "for=unknown", False),
+        ("forwarded", 'for="_hidden"', False),
+        ("forwarded", "proto=https", False),
+    ],
+)
+def test_a_proxy_that_does_not_name_its_client_makes_nobody_an_operator(
+    header: str, value: str, admitted: bool
+) -> None:
+    operators = Operators([ip_network("10.0.0.0/8")], None)
+    assert operators.admits(scope_of([(header, value)])) is admitted
 
 
 @pytest.mark.parametrize(
@@ -105,6 +134,12 @@ def test_very_long_headers_are_walked_no_further_than_needed() -> None:
     assert client([("forwarded", 'for="[::1' * 50_000 + ", for=1.2.3.4")]) == "1.2.3.4"
 
 
+@pytest.mark.parametrize("size", [600, 64_000])
+def test_an_element_that_is_too_long_is_no_element(size: int) -> None:
+    assert client([("forwarded", "for=1.2.3.4;x=" + "a" * 400)]) == "1.2.3.4"
+    assert client([("forwarded", "for=1.2.3.4;x=" + "a" * size)]) == "10.0.0.1"
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
@@ -119,6 +154,10 @@ def test_very_long_headers_are_walked_no_further_than_needed() -> None:
         ('for="1.2.3.4', ("10.0.0.1", "http", "here")),
         ('for="evil, for=1.2.3.4', ("1.2.3.4", "http", "here")),
         ("nonsense;;;==", ("10.0.0.1", "http", "here")),
+        (";;for=1.2.3.4;;proto=https;", ("1.2.3.4", "https", "here")),
+        ("by_x1=y;for=1.2.3.4", ("1.2.3.4", "http", "here")),
+        ('host="x;for=6.6.6.6;y";for=1.2.3.4', ("1.2.3.4", "http", "here")),
+        ('for=1.2.3.4;host="x;for=6.6.6.6;y"', ("1.2.3.4", "http", "here")),
     ],
 )
 def test_the_forwarded_header_is_walked_the_same_way(header: str, expected: tuple[str, str, str]) -> None:
