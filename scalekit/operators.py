@@ -18,7 +18,7 @@ class Operators:
 
     def __init__(self, networks: Sequence[Network], token: Secret | None) -> None:
         self.networks = networks
-        self.token = f"Bearer {token.get_secret_value()}".encode() if token else None
+        self.token = token.get_secret_value().encode() if token else None
 
     def admits(self, scope: Scope) -> bool:
         """Tell whether the client of *scope* is an operator."""
@@ -28,7 +28,10 @@ class Operators:
         if self.token is None:
             return False
         values = [value for name, value in scope["headers"] if name == b"authorization"]
-        return len(values) == 1 and hmac.compare_digest(values[0], self.token)
+        if len(values) != 1:
+            return False
+        scheme, _, token = values[0].partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token, self.token)
 
     def _by_address(self, scope: Scope) -> bool:
         client = scope.get("client")
