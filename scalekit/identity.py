@@ -21,13 +21,20 @@ STATE = "scalekit.identity"
 SAMPLED = "01"
 UNSAMPLED = "00"
 
+_READ = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
 _LONGEST_TRACESTATE = 512
+_IDS_AT_ONCE = 128
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 # W3C Trace Context, section 3.2.2: version 00 ends after the flags, a later one may go on after a dash.
 _VALID_TRACE = re.compile(
     rb"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))"
     rb"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 )
+
+
+# Asking the kernel for each costs more than all the rest. A process that is forked must not give the same ones out.
+_ids: list[str] = []
+os.register_at_fork(after_in_child=_ids.clear)
 
 
 class Identity:
@@ -71,19 +78,31 @@ def identify(headers: Iterable[tuple[bytes, bytes]]) -> Identity:
     """Return the identity that *headers* name; what is missing, malformed or there twice is made anew."""
     given = trace = state = None
     for name, value in headers:
+        if name not in _READ:
+            continue
         if name == REQUEST_ID:
             given = value if given is None else b""
         elif name == TRACEPARENT:
             trace = value if trace is None else b""
-        elif name == TRACESTATE:
+        else:
             state = value if state is None else state + b"," + value
-    new = os.urandom(16).hex()
+    new = new_id()
     identifier = given.decode("ascii") if given and _WELL_FORMED.fullmatch(given) else new
     match = _VALID_TRACE.fullmatch(trace) if trace else None
     if match is None:
         return Identity(identifier, new, "", UNSAMPLED, "")
     trace_id, parent_id, flags = match.groups()
     return Identity(identifier, trace_id.decode(), parent_id.decode(), _flags(flags), _tracestate(state))
+
+
+def new_id() -> str:
+    """Return 32 random hexadecimal digits."""
+    try:
+        return _ids.pop()
+    except IndexError:
+        digits = os.urandom(16 * _IDS_AT_ONCE).hex()
+        _ids.extend(digits[place : place + 32] for place in range(32, len(digits), 32))
+        return digits[:32]
 
 
 def _flags(flags: bytes) -> str:

@@ -1,12 +1,15 @@
-"""The line of one request, shaped by hand: it is written for every request and nothing in it is of unknown type."""
+"""The line of one request, shaped by hand: it is written for every request and nothing in it is of unknown type.
+
+The request's path only puts down what is to be said. The shaping is done by the writer's thread, many at a time, which
+takes half as long as doing it between two requests.
+"""
 
 from __future__ import annotations
 
 import orjson
 
-from scalekit.identity import Identity
 from scalekit_logging.levels import ERROR, INFO, name_of
-from scalekit_logging.lines import Lines
+from scalekit_logging.lines import Clock, Lines
 from scalekit_logging.values import Plainer
 
 LOGGER = "scalekit.access"
@@ -15,6 +18,10 @@ EVENT = "request"
 _REMEMBERED = 2048
 _LONGEST_REMEMBERED = 256
 _LONGEST = 2048
+
+
+Ending = tuple[float, str, str, str, str, str, int, float, int, str, bytes]
+"""What is said of a request: when, both ids, method, path, route, status, seconds, bytes, client and user agent."""
 
 
 class Texts(dict[str | bytes, str]):
@@ -39,29 +46,19 @@ class AccessLines:
     """Makes access lines such as *lines* would make them."""
 
     def __init__(self, lines: Lines) -> None:
-        self._texts = Texts(Plainer(lines.redaction, _LONGEST, 0))
-        self._stamp = lines.stamp
+        self.texts = Texts(Plainer(lines.redaction, _LONGEST, 0))
+        self._stamp = Clock().stamp
         static = orjson.dumps({"event": EVENT, "logger": LOGGER, **lines.fields}).decode()[1:-1]
         self._good = f'","level":"{name_of(INFO)}",{static},"request_id":"'
         self._bad = f'","level":"{name_of(ERROR)}",{static},"request_id":"'
 
-    def line(
-        self,
-        identity: Identity,
-        method: str,
-        path: str,
-        route: str,
-        status: int,
-        seconds: float,
-        size: int,
-        client: str,
-        user_agent: bytes,
-    ) -> bytes:
-        """Return the line of a request that was answered with *status* and *size* bytes in *seconds*."""
-        texts = self._texts
+    def line(self, ending: Ending) -> bytes:
+        """Return the line of a request that ended so."""
+        now, request_id, trace_id, method, path, route, status, seconds, size, client, user_agent = ending
+        texts = self.texts
         return (
-            f'{{"timestamp":"{self._stamp()}{self._good if status < 500 else self._bad}{identity.request_id}'
-            f'","trace_id":"{identity.trace_id}","method":{texts[method]},"path":{texts[path]},"route":{texts[route]}'
+            f'{{"timestamp":"{self._stamp(now)}{self._good if status < 500 else self._bad}{request_id}'
+            f'","trace_id":"{trace_id}","method":{texts[method]},"path":{texts[path]},"route":{texts[route]}'
             f',"status":{status},"duration_ms":{seconds * 1000:.3f},"bytes":{size},"client":{texts[client]}'
             f',"user_agent":{texts[user_agent]}}}\n'
         ).encode()

@@ -85,6 +85,10 @@ class Exchange:
         return not (self.left and (isinstance(error, OSError) or "Disconnect" in type(error).__name__))
 
     def _named(self, message: Message) -> Message:
-        headers = [field for field in message.get("headers", ()) if field[0].lower() != REQUEST_ID]
-        headers.append((REQUEST_ID, self.identity.request_id.encode()))
+        """Return a copy of *message* whose headers name the request exactly once."""
+        headers = [*message.get("headers", ()), (REQUEST_ID, self.identity.request_id.encode())]
+        for name, _ in headers:
+            if len(name) == len(REQUEST_ID) and name is not REQUEST_ID and name.lower() == REQUEST_ID:
+                headers = [field for field in headers if field[0].lower() != REQUEST_ID] + headers[-1:]
+                break
         return {**message, "headers": headers}

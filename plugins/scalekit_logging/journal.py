@@ -9,7 +9,7 @@ from typing import Any
 from scalekit import StartError
 from scalekit.identity import CURRENT, Identity
 from scalekit_logging import tail
-from scalekit_logging.access import LOGGER, AccessLines
+from scalekit_logging.access import LOGGER, AccessLines, Ending
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.files import RotatingFile
 from scalekit_logging.levels import DEBUG, ERROR, INFO, Thresholds
@@ -35,18 +35,18 @@ class Journal:
         fields = {"service": config.service} if config.service else {}
         self.config = config
         self.lines = Lines({**fields, **config.fields}, Redaction(config.redact, redact))
-        self.access = AccessLines(self.lines)
         self.thresholds = Thresholds(config.level, config.levels, config.tail is not None)
         self.least_status = self._least_status()
         self.tails = Tails(config.tail.lines, config.tail.memory, float(config.tail.slow)) if config.tail else None
         self.draining = False
         self.write: Callable[[bytes], None] = _nowhere
+        self.write_ending: Callable[[Ending], None] = _nowhere
         self._writer: Writer | None = None
 
     def start(self, tally: Tally) -> None:
         """Open the files and begin to write; raises StartError naming the key when that cannot be."""
         self.draining = False
-        writer = Writer(self._outlets(), self.config.buffer, tally)
+        writer = Writer(self._outlets(), self.config.buffer, AccessLines(self.lines).line, tally)
         try:
             writer.start()
         except OSError as error:
@@ -56,11 +56,11 @@ class Journal:
                 f"logging.directory: cannot write to {self.config.directory!r}: {error}; {remedy}"
             ) from None
         self._writer = writer
-        self.write = writer.add
+        self.write, self.write_ending = writer.add, writer.add_ending
 
     def stop(self) -> None:
         """Write what waits, as far as there is time."""
-        self.write = _nowhere
+        self.write = self.write_ending = _nowhere
         if self._writer is not None:
             self._writer.stop(STOP_LIMIT)
             self._writer = None
@@ -126,5 +126,5 @@ def _shape(console: str) -> Shape:
     return coloured if terminal and not os.environ.get("NO_COLOR") else pretty
 
 
-def _nowhere(line: bytes) -> None:
+def _nowhere(line: object) -> None:
     """Let go of a line that comes before the start or after the stop."""

@@ -32,9 +32,8 @@ class Clock:
         self._second = ""
         self._known = -1
 
-    def stamp(self) -> str:
-        """Return the time in UTC, to the microsecond."""
-        now = time.time()
+    def stamp(self, now: float) -> str:
+        """Return *now*, seconds since 1970, in UTC and to the microsecond."""
         second = int(now)
         if second != self._known:
             # In this order: another thread that sees the new number must see the new text.
@@ -51,13 +50,13 @@ class Lines:
         self.redaction = redaction
         self._own = frozenset((*OWN_NAMES, *fields))
         self._clock = Clock()
-        self.stamp = self._clock.stamp
 
     def line(
         self, number: int, logger: str, event: object, fields: Mapping[Any, Any], identity: Identity | None
     ) -> bytes:
         """Return a whole line of level *number* with its line feed."""
-        line = {"timestamp": self.stamp(), "level": name_of(number), "event": event, "logger": logger, **self.fields}
+        stamp = self._clock.stamp(time.time())
+        line = {"timestamp": stamp, "level": name_of(number), "event": event, "logger": logger, **self.fields}
         if identity is not None:
             line["request_id"] = identity.request_id
             line["trace_id"] = identity.trace_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
+from time import perf_counter, time
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,6 +12,7 @@ from structlog.contextvars import clear_contextvars
 from scalekit.identity import CURRENT, Identity, identity_of
 from scalekit.route import RouteTemplates
 from scalekit_logging import tail
+from scalekit_logging.access import Ending
 from scalekit_logging.exchange import CLIENT_LEFT, Exchange
 from scalekit_logging.journal import Journal
 from scalekit_logging.records import exception_text, mark_shown
@@ -52,37 +54,45 @@ class LoggingMiddleware:
     def _end(self, exchange: Exchange, error: BaseException | None) -> None:
         """Write the line of *exchange*, and what was kept of it if anybody will want to know."""
         journal = self.journal
-        seconds = exchange.seconds()
+        status = exchange.status
+        if error is not None or not status or journal.tails is not None or exchange.scope["type"] != "http":
+            self._end_carefully(exchange, error)
+        elif status >= journal.least_status:
+            journal.write_ending(self._ending(exchange, status))
+
+    def _end_carefully(self, exchange: Exchange, error: BaseException | None) -> None:
+        journal = self.journal
         status = exchange.status or self._status_without_answer(exchange, error)
         failed = exchange.fails(error)
-        revealed = journal.tails is not None and self._close_tail(exchange, failed or status >= 500, seconds)
+        revealed = journal.tails is not None and self._close_tail(exchange, failed or status >= 500)
         if error is not None:
             mark_shown(error)
         if failed:
-            journal.failure(_event(exchange), self._fields(exchange, status, seconds, error), exchange.identity)
+            journal.failure(_event(exchange), self._fields(exchange, status, error), exchange.identity)
         elif status >= journal.least_status or (revealed and journal.config.access):
             if exchange.scope["type"] == "http":
-                journal.write(self._line(exchange, status, seconds))
+                journal.write_ending(self._ending(exchange, status))
             else:
-                fields = self._fields(exchange, status, seconds, None)
-                journal.ending(_event(exchange), fields, exchange.identity, status)
+                journal.ending(_event(exchange), self._fields(exchange, status), exchange.identity, status)
 
-    def _line(self, exchange: Exchange, status: int, seconds: float) -> bytes:
+    def _ending(self, exchange: Exchange, status: int) -> Ending:
         scope = exchange.scope
         client = scope.get("client")
-        return self.journal.access.line(
-            exchange.identity,
+        return (
+            time(),
+            exchange.identity.request_id,
+            exchange.identity.trace_id,
             scope["method"],
             exchange.path,
             self.templates.of(scope),
             status,
-            seconds,
+            (exchange.ended or perf_counter()) - exchange.began,
             exchange.size,
             client[0] if client else "",
             _user_agent(scope),
         )
 
-    def _fields(self, exchange: Exchange, status: int, seconds: float, error: BaseException | None) -> dict[str, Any]:
+    def _fields(self, exchange: Exchange, status: int, error: BaseException | None = None) -> dict[str, Any]:
         scope = exchange.scope
         client = scope.get("client")
         fields = {
@@ -90,7 +100,7 @@ class LoggingMiddleware:
             "path": exchange.path,
             "route": self.templates.of(scope),
             "status": status,
-            "duration_ms": round(seconds * 1000, 3),
+            "duration_ms": round(exchange.seconds() * 1000, 3),
             "bytes": exchange.size,
             "client": client[0] if client else "",
             "user_agent": _user_agent(scope).decode("latin-1"),
@@ -99,13 +109,13 @@ class LoggingMiddleware:
             fields["code"] = exchange.code
         return fields if error is None else {**fields, "exception": exception_text(error)}
 
-    def _close_tail(self, exchange: Exchange, failed: bool, seconds: float) -> bool:
+    def _close_tail(self, exchange: Exchange, failed: bool) -> bool:
         """Write what was kept of a request that failed or was slow, and tell whether it did."""
         kept, tails = tail.CURRENT.get(), self.journal.tails
         tail.CURRENT.set(None)
         if kept is None or tails is None:
             return False
-        slow = exchange.scope["type"] == "http" and seconds > tails.slow
+        slow = exchange.scope["type"] == "http" and exchange.seconds() > tails.slow
         if failed or slow:
             self.journal.reveal(kept, exchange.identity)
         else:

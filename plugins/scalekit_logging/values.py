@@ -82,7 +82,6 @@ class Plainer:
             plain.append(self.value(each, depth + 1))
         return plain
 
-
     def _names_a_secret(self, value: Any) -> bool:
         """Tell whether *value* is the name of a header, or of another pair of name and value, that is secret."""
         return isinstance(value, str | bytes) and self._redaction.is_secret(_bounded_text(value))

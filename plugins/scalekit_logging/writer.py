@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import Protocol
 
+from scalekit_logging.access import Ending
 from scalekit_logging.levels import NAMES
 from scalekit_logging.lines import LEVEL_AT
 from scalekit_logging.outlets import BUFFER, Loss, Outlet
@@ -16,6 +17,8 @@ EVERY = 0.05
 """Seconds between two batches."""
 RETRY = 1.0
 """Seconds until an outlet that failed is tried again when nothing is logged meanwhile."""
+ABOUT_A_LINE = 512
+"""Bytes that the line of a request is taken for before it is shaped."""
 FULL = "the buffer is full"
 STOPPED = "the process ended"
 
@@ -35,14 +38,15 @@ class Tally(Protocol):
 
 
 class Writer:
-    """A buffer of at most *limit* bytes and the thread that empties it into *outlets*."""
+    """A buffer of about *limit* bytes and the thread that empties it into *outlets*; *shape* makes lines of endings."""
 
-    def __init__(self, outlets: Sequence[Outlet], limit: int, tally: Tally) -> None:
+    def __init__(self, outlets: Sequence[Outlet], limit: int, shape: Callable[[Ending], bytes], tally: Tally) -> None:
         self._outlets = outlets
         self._limit = limit
         self._tally = tally
-        self._lines: deque[bytes] = deque()
-        # Each number has one side that changes it: what waits is the difference.
+        self._shape = shape
+        self._entries: deque[bytes | Ending] = deque()
+        # What waits is the difference; those who log change the first, the thread the second.
         self._added = 0
         self._taken = 0
         self._refused = 0
@@ -65,7 +69,18 @@ class Writer:
             self._refused += 1
             return
         self._added += len(line)
-        self._lines.append(line)
+        self._entries.append(line)
+        if not self._asked:
+            self._asked = True
+            self._filled.set()
+
+    def add_ending(self, ending: Ending) -> None:
+        """Take what a request's line says, to be shaped and written soon."""
+        if self._added - self._taken > self._limit:
+            self._refused += 1
+            return
+        self._added += ABOUT_A_LINE
+        self._entries.append(ending)
         if not self._asked:
             self._asked = True
             self._filled.set()
@@ -122,7 +137,8 @@ class Writer:
             self._tally.written(_LEVELS[level], number)
 
     def _take(self) -> list[bytes]:
-        count = len(self._lines)
-        lines = [self._lines.popleft() for _ in range(count)]
-        self._taken += sum(map(len, lines))
-        return lines
+        taken = self._added
+        entries = [self._entries.popleft() for _ in range(len(self._entries))]
+        self._taken = taken  # what came in since is counted as waiting until the next time
+        shape = self._shape
+        return [entry if isinstance(entry, bytes) else shape(entry) for entry in entries]

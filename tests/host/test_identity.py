@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import re
+import warnings
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.identity import identify, identity_of, request_id
+from scalekit.identity import identify, identity_of, new_id, request_id
 from tests.host.asgi import http_scope
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -71,6 +73,24 @@ def test_what_is_sent_along_belongs_to_the_same_trace_under_a_new_span() -> None
     assert one["traceparent"].endswith("-01")
     assert len({PARENT, one["traceparent"], other["traceparent"]}) == 3
     assert "tracestate" not in one
+
+
+def test_ids_are_new_each_time_also_in_a_process_that_was_forked() -> None:
+    ids = {new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pytest may have threads
+        child = os.fork()
+    if child == 0:
+        os.write(write, "".join(new_id() for _ in range(200)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    text = os.read(read, 200 * 32).decode()
+    os.close(read)
+    os.close(write)
+    assert {text[place : place + 32] for place in range(0, len(text), 32)}.isdisjoint(new_id() for _ in range(200))
 
 
 def test_tracestate_of_several_headers_is_one_list_and_is_sent_along() -> None:
