@@ -56,7 +56,7 @@ def form_for(accept: str) -> TextFormat:
     """Return the format that a header *accept* asks for, by the rules of Prometheus's own client."""
     try:
         _, content_type = choose_encoder(accept)
-    except ValueError:  # a version that is no version
+    except (TypeError, ValueError):  # a version that is no version
         return TextFormat()
     return OpenMetrics() if content_type.startswith("application/openmetrics-text") else TextFormat()
 

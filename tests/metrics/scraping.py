@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 from starlette.types import ASGIApp
 
 from scalekit import create_app
@@ -49,9 +51,13 @@ class Measured:
 def numbers_in(text: str) -> Numbers:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in parse_text(text)
         for sample in family.samples
     }
+
+
+def parse_openmetrics(text: str) -> list[Metric]:
+    return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
 
 
 @asynccontextmanager
