@@ -26,7 +26,7 @@ class Totals:
 
     def update(self, worker: str, snapshot: Snapshot, generation: int = 0) -> None:
         """Replace the numbers of *worker*, of which there may be an old and a new *generation* for a while."""
-        self._budget = snapshot.budget
+        self._budget = max(self._budget, snapshot.budget)
         families = {name: self._within_budget(name, each) for name, each in snapshot.families.items()}
         self._latest[worker, generation] = families
 

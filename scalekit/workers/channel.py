@@ -23,6 +23,7 @@ class Kind(Enum):
     WANT_TOTAL = b"w"
     WANT_NUMBERS = b"q"
     TOTAL = b"t"
+    REPORT = b"l"
     RETIRE = b"e"
 
 

@@ -7,37 +7,18 @@ import socket
 import struct
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import count
 
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import Snapshot, decode, encode
 from scalekit.workers.channel import Channel, Kind
+from scalekit.workers.reporting import write
 
 HEARTBEAT = 1.0
 """Seconds between two signs of life, which carry the numbers: what a killed worker may take with it."""
 TOTAL_TIMEOUT = 2.0
 QUESTION = struct.Struct("!Q")
 """The number of a question, which its answer begins with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Which worker this process is, and the sockets that it was given."""
-
-    slot: str
-    control: int
-    listeners: tuple[int, ...]
-
-    @classmethod
-    def read(cls, text: str) -> Place:
-        """Return the place that :meth:`__str__` wrote."""
-        slot, control, listeners = text.split(":")
-        return cls(slot, int(control), tuple(map(int, listeners.split(","))))
-
-    def __str__(self) -> str:
-        """Return the form for a command line."""
-        return f"{self.slot}:{self.control}:{','.join(map(str, self.listeners))}"
 
 
 class Control:
@@ -103,6 +84,8 @@ class Control:
                 self._send_numbers(channel)
             elif message.kind is Kind.TOTAL:
                 self._hand_out(message.content)
+            elif message.kind is Kind.REPORT:
+                write(message.content)
         orphaned()
 
     def _hand_out(self, content: bytes) -> None:

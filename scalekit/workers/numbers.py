@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from scalekit.telemetry import Counter, Gauge, Telemetry
 from scalekit.telemetry.snapshot import decode, encode
 from scalekit.telemetry.totals import Totals
 from scalekit.workers.process import Worker
+
+SERVING = Gauge("scalekit_workers", "Worker processes that serve.")
+ENDED = Counter("scalekit_workers_ended", "Worker processes that have ended, and why.", ("why",))
+REASONS = ("crashed", "hung", "retired")
 
 PATIENCE = 0.25
 """Seconds to wait for the numbers of each worker; one that is silent counts with those that it sent last."""
@@ -19,6 +24,9 @@ class Numbers:
     def __init__(self, serving: Callable[[], Iterable[Worker]]) -> None:
         self._serving = serving
         self._totals = Totals()
+        self._own = Telemetry(budget=len(REASONS))
+        for why in REASONS:
+            self._own.series(ENDED, why)
         self._latest: dict[Worker, bytes] = {}
         self._awaited: dict[Worker, asyncio.Event] = {}
         self._gathering = asyncio.Lock()
@@ -32,6 +40,7 @@ class Numbers:
 
     def end(self, worker: Worker) -> None:
         """Keep what *worker* has counted, now that it has ended."""
+        self._own.series(ENDED, worker.why_ended).inc()
         self._take(worker)
         self._totals.end(worker.slot, worker.generation)
         if worker in self._awaited:
@@ -58,6 +67,8 @@ class Numbers:
                 task.cancel()
             for worker in list(self._latest):
                 self._take(worker)
+            self._own.series(SERVING).set(len([worker for worker in self._serving() if worker.serves]))
+            self._totals.update("supervisor", self._own.snapshot())
             return encode(self._totals.total())
 
     def _take(self, worker: Worker) -> None:

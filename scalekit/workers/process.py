@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from scalekit.errors import ScalekitError
 from scalekit.workers.channel import Channel, Kind, Sent
-from scalekit.workers.control import Place
+from scalekit.workers.place import Place
 
 ABORT_GRACE = 2.0
 """Seconds that a process gets to write its stacks after SIGABRT before it is killed."""
@@ -61,6 +61,16 @@ class Worker:
         """Whether it has served."""
         return self._ready.is_set()
 
+    @property
+    def serves(self) -> bool:
+        """Whether it serves and is to go on."""
+        return self._ready.is_set() and not self.retiring and not self.ended.done()
+
+    @property
+    def why_ended(self) -> str:
+        """How it came to its end."""
+        return "hung" if self.aborted else "retired" if self.retiring else "crashed"
+
     def ask_for_numbers(self) -> None:
         """Ask what it has counted."""
         self._channel.send(Kind.WANT_NUMBERS)
@@ -68,6 +78,10 @@ class Worker:
     def answer(self, total: bytes) -> None:
         """Answer its question for the numbers of all."""
         self._channel.send(Kind.TOTAL, total)
+
+    def report(self, line: bytes) -> None:
+        """Let it write a log line."""
+        self._channel.send(Kind.REPORT, line)
 
     def retire(self) -> None:
         """Let it finish what it serves, and end."""

@@ -47,7 +47,7 @@ class Slot:
     @property
     def serving(self) -> bool:
         """Whether a worker is ready here."""
-        return any(worker.is_ready and not worker.retiring for worker in self.workers)
+        return any(worker.serves for worker in self.workers)
 
     async def fill(self) -> None:
         """Start the worker and wait until it serves; raises WorkerFailed when it does not."""

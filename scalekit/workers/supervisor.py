@@ -13,6 +13,7 @@ from scalekit.memory.usage import available, in_use
 from scalekit.workers.channel import Kind, Sent
 from scalekit.workers.numbers import Numbers
 from scalekit.workers.process import Worker, WorkerFailed, spawn
+from scalekit.workers.reporting import ThroughWorker
 from scalekit.workers.slot import Slot
 
 logger = logging.getLogger("scalekit")
@@ -21,6 +22,8 @@ TICK = 0.5
 """Seconds between two looks for workers that hang."""
 OVERSLEPT = 1.0
 """A tick that is later than this means that the supervisor itself stood still, and the workers were not heard."""
+LATELY = 1.8
+"""Seconds since a worker was heard in which it may be trusted with a log line: less than two heartbeats."""
 SETTLED = 3
 """Looks at its memory that a worker survives before the limit counts: a limit that is too low must not spin."""
 
@@ -32,7 +35,11 @@ def supervise(
 
     *command* is what a worker is started by, after the interpreter; *on_serving* is called when all serve.
     """
-    return asyncio.run(Supervisor(table, command, listeners).run(on_serving))
+    supervisor = Supervisor(table, command, listeners)
+    alone = logging.getLogger().handlers[:]
+    logger.addHandler(ThroughWorker(supervisor.any_worker, alone))
+    logger.propagate = False
+    return asyncio.run(supervisor.run(on_serving))
 
 
 class Supervisor:
@@ -83,6 +90,12 @@ class Supervisor:
 
     async def _spawn(self, slot: str, generation: int) -> Worker:
         return await spawn(slot, generation, self._command, self._listeners, self._on_message)
+
+    def any_worker(self) -> Worker | None:
+        """Return the worker that was heard last, and lately, of those that serve."""
+        lately = asyncio.get_running_loop().time() - LATELY
+        serving = [worker for worker in self._workers() if worker.serves and worker.heard > lately]
+        return max(serving, key=lambda worker: worker.heard, default=None)
 
     def _workers(self) -> Iterator[Worker]:
         for slot in self._slots:
@@ -143,7 +156,7 @@ class Supervisor:
 
     def _is_settled(self, worker: Worker) -> bool:
         age = asyncio.get_running_loop().time() - worker.started
-        return worker.is_ready and not worker.retiring and age > SETTLED * self._table.memory.interval
+        return worker.serves and age > SETTLED * self._table.memory.interval
 
     async def _reload_when_asked(self) -> None:
         while True:
@@ -160,11 +173,17 @@ class Supervisor:
         try:
             await slot.renew()
         except WorkerFailed as error:
-            logger.error("%s; the old worker stays", error)
+            if not self._ending.is_set():
+                logger.error("%s; the old worker stays", error)
             return False
         return True
 
     def _begin(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("the supervisor failed in %s", task.get_coro(), exc_info=error)

@@ -11,7 +11,8 @@ from scalekit.host import Host
 from scalekit.server.draining import DrainingServer
 from scalekit.server.serve import run, server_config
 from scalekit.telemetry import TELEMETRY
-from scalekit.workers.control import Control, Place
+from scalekit.workers.control import Control
+from scalekit.workers.place import Place
 
 
 def work(host: Host, text: str) -> int:

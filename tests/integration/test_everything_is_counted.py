@@ -72,10 +72,13 @@ class Client(Box):
         wait_for(f"{number} answers", lambda: len(self.ids.read_bytes().splitlines()) >= number, limit=180)
 
 
-def access_lines(service: Supervised) -> list[dict[str, Any]]:
-    """Return every line of every log file, all of which must be JSON, that tells of a request."""
+def logged_lines(service: Supervised) -> list[dict[str, Any]]:
+    """Return every line of every log file, all of which must be JSON."""
     files = sorted((service.box.directory / "logs").glob("combined.log*"))
-    lines = [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
+    return [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+
+def access_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == "request" and line["path"] == "/"]
 
 
@@ -113,7 +116,7 @@ def test_without_a_kill_the_counters_and_the_log_hold_every_answer_to_the_last()
         answers = client.answers()
         assert counted(service) == len(answers) == len(set(answers))
         stop(service)
-        assert sorted(line["request_id"] for line in access_lines(service)) == sorted(answers)
+        assert sorted(line["request_id"] for line in access_lines(logged_lines(service))) == sorted(answers)
 
 
 def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> None:
@@ -135,8 +138,14 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
         answers, number = client.answers(), counted(service)
         wait_for("Prometheus to have seen it", lambda: _graphed(prometheus) == number)
         assert _resets(prometheus) == 0
+        page = service.get("/metrics")
         stop(service)
-        lines = access_lines(service)
+        everything = logged_lines(service)
+    assert 'scalekit_workers_ended_total{why="crashed"} 2\n' in page
+    assert 'scalekit_workers_ended_total{why="retired"} 4\n' in page
+    assert "scalekit_workers 4\n" in page
+    assert len([line for line in everything if "it was ended by SIGKILL" in line["event"]]) == 2
+    lines = access_lines(everything)
     logged = [line["request_id"] for line in lines]
     assert len(logged) == len(set(logged))
     lost = len([line for line in lines if any(kill - 1.5 < seconds(line) < kill + 0.5 for kill in kills)])

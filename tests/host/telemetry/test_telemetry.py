@@ -250,7 +250,7 @@ async def test_an_application_records_in_its_own_telemetry(install: Install) -> 
         GREETED(Request(http_scope(state=state)), "hello").inc(2)
         families = (await one.context.get(TELEMETRY).total()).families
         assert families["greeted"].data == {("hello",): 2}
-        assert (await other.context.get(TELEMETRY).total()).families == {}
+        assert "greeted" not in (await other.context.get(TELEMETRY).total()).families
 
 
 def test_telemetry_is_there_only_after_every_plugin_has_described_itself(install: Install) -> None:

@@ -1,0 +1,24 @@
+"""What a worker is told on its command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which worker this process is, and the sockets that it was given."""
+
+    slot: str
+    control: int
+    listeners: tuple[int, ...]
+
+    @classmethod
+    def read(cls, text: str) -> Place:
+        """Return the place that :meth:`__str__` wrote."""
+        slot, control, listeners = text.split(":")
+        return cls(slot, int(control), tuple(map(int, listeners.split(","))))
+
+    def __str__(self) -> str:
+        """Return the form for a command line."""
+        return f"{self.slot}:{self.control}:{','.join(map(str, self.listeners))}"
