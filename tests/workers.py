@@ -24,7 +24,8 @@ class Supervised(Service):
     """A service that is there when every worker is."""
 
     def answers(self) -> bool:
-        return " workers on http" in self.log() and super().answers()
+        logs = self.box.directory.rglob("*.log")
+        return any(" workers on http" in path.read_text() for path in logs) and super().answers()
 
 
 def supervised(workers: int, more: str = "", source: str = TELLS_ITS_PID, **plugins: str) -> Supervised:
