@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from scalekit.errors import StartError
 from scalekit.settings import Settings
 
 logger = logging.getLogger("scalekit")
+
+NOT_THIS_MACHINES = (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
 
 
 def listen(table: Server) -> list[socket.socket]:
@@ -29,8 +32,10 @@ def bind(host: str, port: int, backlog: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=backlog)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         remedy = "stop what listens there, or choose another with --set server.port=PORT"
+        if error.errno in NOT_THIS_MACHINES:
+            remedy = "name an address of this machine with --set server.host=ADDRESS"
         raise StartError(f"cannot listen on {address_of(host, port)}: {error}; {remedy}") from None
 
 

@@ -60,7 +60,7 @@ def test_a_bad_file_ends_with_the_status_of_a_bad_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["256.1.1.1", "no.such.host.invalid", "10.255.255.1"])
 def test_an_address_that_is_not_this_machines_is_told(host: str) -> None:
-    with pytest.raises(StartError, match=f"cannot listen on {host}:0"):
+    with pytest.raises(StartError, match=f"cannot listen on {host}:0: .*; name an address of this machine with --set"):
         bind(host, 0, 5)
 
 
