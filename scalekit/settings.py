@@ -62,12 +62,16 @@ def load(source: Source, overrides: Sequence[str] = ()) -> Settings:
 def _load_plugins(document: Document) -> Plugins:
     plugins = Plugins()
     wanted = document.table("plugins")
+    if not isinstance(document.data.get("plugins", wanted), dict):
+        document.report(("plugins",), "expected tables; write [plugins.NAME] for each plugin")
     available = installed() if wanted else {}  # looking through all that is installed takes its time
     for name, table in sorted(wanted.items()):
         if name not in available:
             document.report(("plugins", name), f"no such plugin is installed; {nearest(name, available)}", name)
         elif not isinstance(table, dict):
-            document.report(("plugins", name), f"expected a table, got {table!r}; write [plugins.{name}]", name)
+            document.report(
+                ("plugins", name), f"expected a table, got {type(table).__name__}; write [plugins.{name}]", name
+            )
         else:
             try:
                 plugins.load(available[name])

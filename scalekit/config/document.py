@@ -10,11 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from scalekit.config.environment import substitute
+from scalekit.config.environment import is_utf8, substitute
 from scalekit.config.positions import Path, positions
+from scalekit.config.types import mask_passwords
 from scalekit.errors import ConfigError, Problem
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
+
+DEEPEST = 64
+"""How many keys and indexes lead to a value at most: what reads and checks values calls itself for each."""
+TOO_DEEP = f"tables or arrays are nested deeper than {DEEPEST} levels; write them flatter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +105,13 @@ def _extended(document: Document, folder: FilePath, seen: tuple[FilePath, ...]) 
     if base is None:
         return document
     if not isinstance(base, str):
-        document.report(("extends",), f"expected the name of one file, got {base!r}")
+        document.report(("extends",), f"expected the name of one file, got {type(base).__name__}")
         return document
-    file = folder / base
+    file, shown = folder / base, mask_passwords(repr(base))
+    if not os.path.isfile(file):  # pathlib's own raises for names that no file can have
+        raise document.refusal(("extends",), f"there is no file {shown} in {folder}")
     if file.resolve() in seen:
-        raise document.refusal(("extends",), f"{base!r} extends this file in turn; break the circle")
-    if not file.is_file():
-        raise document.refusal(("extends",), f"there is no file {base!r} in {folder}")
+        raise document.refusal(("extends",), f"{shown} extends this file in turn; break the circle")
     below = _extended(_parse(file), file.parent, (*seen, file.resolve()))
     _merge(below, document, ())
     below.name = document.name
@@ -117,8 +122,9 @@ def _extended(document: Document, folder: FilePath, seen: tuple[FilePath, ...]) 
 def _parse(file: FilePath) -> Document:
     name, text = str(file), ""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # some editors begin every file with a mark
         data = tomllib.loads(text)
+        lines = positions(text)
     except FileNotFoundError:
         hint = "no such file; name one that exists, or make one with `scalekit new app NAME`"
         raise ConfigError([Problem(hint, file=name)]) from None
@@ -126,8 +132,12 @@ def _parse(file: FilePath) -> Document:
         raise ConfigError([Problem(f"cannot be read: {error}", file=name)]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax(name, text, error)]) from None
-    origins = {path: Origin(name, line) for path, line in positions(text).items()}
-    return Document(name, data, origins)
+    except RecursionError:
+        raise ConfigError([Problem(TOO_DEEP, file=name)]) from None
+    for path, line in lines.items():
+        if len(path) > DEEPEST:
+            raise ConfigError([Problem(TOO_DEEP, str(path[0]), name, line)])
+    return Document(name, data, {path: Origin(name, line) for path, line in lines.items()})
 
 
 def _syntax(name: str, text: str, error: tomllib.TOMLDecodeError) -> Problem:
@@ -165,9 +175,9 @@ def _forget(document: Document, path: Path) -> None:
 def _override(document: Document, override: str) -> None:
     name, equals, text = override.partition("=")
     keys = [key.strip() for key in name.split(".")]
-    if not equals or not all(keys):
-        message = f"expected key=value, such as server.port=9000, got {override!r}"
-        document.problems.append(Problem(message, file="--set"))
+    if not equals or not all(keys) or len(keys) > DEEPEST or not is_utf8(override):
+        # What was written is not shown: it may hold a secret that belongs behind the missing sign.
+        document.problems.append(Problem("expected key=value in UTF-8, such as server.port=9000", file="--set"))
         return
     node = document.data
     for size, key in enumerate(keys[:-1], 1):
@@ -189,7 +199,7 @@ def _literal(text: str) -> Any:
     """Return what *text* means as a TOML value, or None when it is not one."""
     try:
         return tomllib.loads(f"value = {text}").get("value")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return None
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 # $${ is a literal ${, for the rare value that needs one.
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{[^}]*\}?")
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 
 @dataclass(frozen=True, slots=True)
 class Substituted:
@@ -36,6 +38,9 @@ def substitute(text: str, environment: Mapping[str, str]) -> Substituted:
         if name is None:
             mistakes.append(f"{found.group()!r} is not a reference; write ${{NAME}} or ${{NAME:-default}}")
             return ""
+        if not is_utf8(environment.get(name, "")):
+            mistakes.append(f"environment variable {name} is not UTF-8; set it to text")
+            return ""
         if environment.get(name) or (name in environment and default is None):
             names.append(name)
             return environment[name]
@@ -47,3 +52,8 @@ def substitute(text: str, environment: Mapping[str, str]) -> Substituted:
     first = _REFERENCE.match(text)
     whole = bool(first and first.end() == len(text) and first.group() != "$${")
     return Substituted(filled, tuple(names), tuple(mistakes), whole)
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether *text* from outside was UTF-8; Python keeps other bytes as lone surrogates."""
+    return not _SURROGATE.search(text)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -37,7 +39,39 @@ Network = Annotated[
     PlainSerializer(str, return_type=str),
 ]
 Networks = tuple[Network, ...]
-HostName = Annotated[str, Field(pattern=r"^[^\s/*@]+$")]
+
+
+def _name_or_address(text: str) -> str:
+    try:
+        encoded = text.encode("ascii" if text.isascii() else "idna")
+    except UnicodeError as error:
+        raise ValueError(f"expected a host name, got {text!r}: {error}") from None
+    if not encoded or not encoded.decode().isprintable():
+        raise ValueError(f"expected a host name or address, such as 127.0.0.1, got {text!r}")
+    return text
+
+
+Number = TypeVar("Number", bound=float)
+
+
+def _more_than_none(value: Number) -> Number:
+    if not value:
+        raise ValueError(f"expected more than none, got '{value}'")
+    return value
+
+
+def _prefix(path: str) -> str:
+    if path and not re.fullmatch(ROOT_PATH, path):
+        raise ValueError(f'expected a path such as "/shop", in ASCII and without a slash at its end, got {path!r}')
+    return path
+
+
+ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
+Address = Annotated[str, AfterValidator(_name_or_address)]
+HostName = Annotated[str, Field(pattern=r"^[^\s/*@]+$"), AfterValidator(_name_or_address)]
+Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
+SomeTime = Annotated[Duration, AfterValidator(_more_than_none)]
+SomeSize = Annotated[Size, AfterValidator(_more_than_none)]
 Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -93,13 +127,14 @@ class Memory(Table):
 class Server(Table):
     """Where and how it is served."""
 
-    host: str = "127.0.0.1"
+    host: Address = "127.0.0.1"
     """Address to listen on; ``0.0.0.0`` or ``::`` for every interface."""
     port: Port = 8000
     """Port to listen on; 0 takes a free one."""
     management: str | None = None
-    """A second address, ``host:port``, for health and operators' pages, which then leave the public one."""
-    root_path: str = ""
+    """A second address, ``host:port`` with a port of its own, for health and operators' pages, which then leave the
+    public one."""
+    root_path: Prefix = ""
     """Path prefix that a proxy in front has taken off, such as ``/shop``."""
     trusted_proxies: Networks = ()
     """Networks whose forwarded headers are believed."""
@@ -113,19 +148,19 @@ class Server(Table):
     """A bearer token that opens the same details from anywhere."""
     max_body: Size = Size("16MiB")
     """Largest request body, streamed or not."""
-    max_header: Size = Size("64KiB")
+    max_header: SomeSize = Size("64KiB")
     """Largest request line with all headers."""
-    header_timeout: Duration = Duration("10s")
+    header_timeout: SomeTime = Duration("10s")
     """Time for a client to send a complete request head."""
-    body_timeout: Duration = Duration("30s")
+    body_timeout: SomeTime = Duration("30s")
     """Time that a request may spend waiting for its body; every KiB that arrives adds a second."""
-    write_timeout: Duration = Duration("30s")
+    write_timeout: SomeTime = Duration("30s")
     """Time for a client to take what has been written to it."""
-    keep_alive: Duration = Duration("65s")
+    keep_alive: SomeTime = Duration("65s")
     """How long an idle connection is kept; longer than the proxy in front keeps it."""
     backlog: Annotated[int, Field(ge=1)] = 2048
     """Connections that may wait to be accepted."""
-    start_timeout: Duration = Duration("30s")
+    start_timeout: SomeTime = Duration("30s")
     """Time for each plugin to start."""
     drain: Duration = Duration("5s")
     """After SIGTERM, how long new connections are still served while balancers look away."""
@@ -146,11 +181,21 @@ class Server(Table):
             raise ValueError("memory.limit replaces workers, and there are none; add workers = 1 or more")
         return self
 
+    @model_validator(mode="after")
+    def _has_two_ports(self) -> Server:
+        # Which of the two a connection came in on is told by its port.
+        if self.management is not None and split_address(self.management)[1] == self.port:
+            raise ValueError(f"management has the port of the public address, {self.port}; give it another")
+        return self
+
     @field_validator("management")
     @classmethod
     def _has_host_and_port(cls, address: str | None) -> str | None:
         if address is not None:
-            split_address(address)
+            host, port = split_address(address)
+            _name_or_address(host)
+            if not port:
+                raise ValueError(f"a free port would be known to nobody; name one, such as {host}:9100")
         return address
 
 
@@ -163,7 +208,7 @@ class External(Table):
     """Address that answers 2xx or 3xx while the service is well; http or https."""
     critical: bool = False
     """Whether this instance is not ready without it."""
-    timeout: Duration = Duration("2s")
+    timeout: SomeTime = Duration("2s")
     """Time for it to answer."""
 
     @model_validator(mode="before")
@@ -184,7 +229,7 @@ class Health(Table):
 
     path: Annotated[str, Field(pattern=r"^/[^?#]*[^/?#]$")] = "/health"
     """Where the health pages are: this path, and ``/live`` and ``/ready`` under it."""
-    interval: Duration = Duration("5s")
+    interval: SomeTime = Duration("5s")
     """Time between two rounds of each check."""
     external: dict[str, External] = {}
     """Services outside, by name."""
@@ -193,6 +238,6 @@ class Health(Table):
 def split_address(address: str) -> tuple[str, int]:
     """Split ``host:port`` or ``[::1]:port``; raises ValueError when it is neither."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError(f'expected host:port, such as "127.0.0.1:9100", got {address!r}')
     return host.removeprefix("[").removesuffix("]"), int(port)

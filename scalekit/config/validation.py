@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing
 from collections.abc import Iterable
+from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -13,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from scalekit.config.document import Document, dotted
 from scalekit.config.positions import Path
-from scalekit.config.types import MASK
+from scalekit.config.types import MASK, mask_passwords
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -35,9 +37,11 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
             raise first
         return kind.model_validate_json(_json(table))
     except ValidationError as error:
+        known = {problem.key for problem in document.problems}  # one mistake, such as a missing variable, is told once
         for detail in error.errors(include_url=False):
             here = (*path, *_written(table, detail["loc"]))
-            document.report(here, _message(kind, detail, document, here, path), plugin)
+            if dotted(here) not in known:
+                document.report(here, _message(kind, detail, document, here, path), plugin)
         return None
 
 
@@ -56,7 +60,10 @@ def is_secret_name(name: str | int) -> bool:
 
 
 def _json(table: Any) -> bytes:
-    return orjson.dumps(table, default=str)
+    try:
+        return orjson.dumps(table, default=str)
+    except TypeError:  # a number of more than 64 bits
+        return json.dumps(table, default=str).encode()
 
 
 def value_at(data: Any, path: Path) -> Any:
@@ -73,7 +80,7 @@ def value_at(data: Any, path: Path) -> Any:
 
 def _with_literals(table: Any, document: Document, path: Path, error: ValidationError) -> tuple[Any, bool]:
     """Retry with what the text of the environment means as TOML, for the keys that did not want the text."""
-    copy = orjson.loads(_json(table))
+    copy = deepcopy(table)
     replaced = False
     for detail in error.errors(include_url=False):
         where = _written(table, detail["loc"])
@@ -107,7 +114,7 @@ def _message(kind: type[BaseModel], detail: Any, document: Document, here: Path,
         message += f", got {value!r}"
     if document.origin(here).variables or is_secret_name(name):
         message = message.replace(repr(value), MASK)
-    return message[:1].lower() + message[1:]
+    return mask_passwords(message[:1].lower() + message[1:])
 
 
 def _fields(kind: type[BaseModel], path: Path) -> set[str]:

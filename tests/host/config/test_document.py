@@ -72,6 +72,11 @@ def test_a_file_that_is_not_toml_is_refused_with_its_line(write: Write, text: st
         ("absent", "", "no such file"),
         ("a.toml", 'extends = "a.toml"', "break the circle"),
         ("a.toml", 'extends = "b.toml"', "there is no file 'b.toml'"),
+        ("a.toml", 'extends = "b\\u0000c"', r"there is no file 'b\\x00c'"),
+        pytest.param("a.toml", f'extends = "{"b" * 5000}"', "there is no file 'bbb", id="long name"),
+        pytest.param("a.toml", f"a = {'[' * 400}{']' * 400}", "nested deeper than 64 levels", id="deep"),
+        pytest.param("a.toml", f"a = {'[' * 3000}{']' * 3000}", "nested deeper than 64 levels", id="very deep"),
+        pytest.param("a.toml", f"[{'a.' * 3000}a]", "nested deeper than 64 levels", id="deep tables"),
     ],
 )
 def test_files_that_cannot_be_put_together_are_refused(write: Write, name: str, text: str, message: str) -> None:
@@ -98,7 +103,31 @@ def test_a_file_that_may_not_be_read_is_refused(write: Write) -> None:
         read(file.parent)
 
 
-@pytest.mark.parametrize("override", ["server", "=1", "a..b=1", "server.host.x=1"])
+def test_a_mark_at_the_beginning_of_a_file_is_passed_over(write: Write) -> None:
+    file = write("marked.toml", "\ufeff[server]\nport = 1\n")
+    document = read(file)
+    assert document.data == {"server": {"port": 1}}
+    assert document.origin(("server", "port")).line == 2
+
+
+@pytest.mark.parametrize("base", ['"postgres://u:hunter2@h/d"', '["postgres://u:hunter2@h/d"]'])
+def test_no_password_is_shown_that_stands_where_a_file_should(write: Write, base: str) -> None:
+    try:
+        problems = read(write("a.toml", f"extends = {base}\n")).problems
+    except ConfigError as error:
+        problems = list(error.problems)
+    assert [problem.key for problem in problems] == ["extends"]
+    assert "hunter2" not in str(problems)
+
+
+def test_an_override_without_a_sign_is_not_shown() -> None:
+    (problem,) = read({}, ["server.token:hunter2"]).problems
+    assert problem.message == "expected key=value in UTF-8, such as server.port=9000"
+
+
+@pytest.mark.parametrize(
+    "override", ["server", "=1", "a..b=1", "server.host.x=1", "server.host=\udcff", f"{'a.' * 64}a=1"]
+)
 def test_an_override_that_means_nothing_is_a_problem(override: str) -> None:
     document = read({"server": {"host": "h"}}, [override])
     assert [problem.file for problem in document.problems] == ["--set"]

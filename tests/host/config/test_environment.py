@@ -4,7 +4,7 @@ import pytest
 
 from scalekit.config.environment import substitute
 
-ENVIRONMENT = {"NAME": "world", "EMPTY": "", "NUMBER": "5"}
+ENVIRONMENT = {"NAME": "world", "EMPTY": "", "NUMBER": "5", "BYTES": "\udcff\udcfe"}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ def test_references_are_replaced(text: str, filled: str) -> None:
     ("text", "mistake"),
     [
         ("${UNSET}", "environment variable UNSET is not set; set it, or write ${UNSET:-default}"),
+        ("${BYTES:-there}", "environment variable BYTES is not UTF-8; set it to text"),
         ("${1X}", "'${1X}' is not a reference"),
         ("${NAME", "'${NAME' is not a reference"),
         ("${}", "'${}' is not a reference"),

@@ -111,6 +111,30 @@ def test_text_from_outside_that_is_of_no_type_is_a_problem_without_the_text(tmp_
     assert "expected a duration" in found
 
 
+def test_a_mistake_in_a_reference_is_the_only_one_told_of_its_key(tmp_path: Path) -> None:
+    (found,) = problems('count = "${UNSET}"', tmp_path)
+    assert "environment variable UNSET is not set" in found
+    (found,) = problems('count = "${VALUE}"', tmp_path, VALUE="\udcff")
+    assert "environment variable VALUE is not UTF-8" in found
+
+
+@pytest.mark.parametrize("number", [2**63, 10**20, -(10**30)])
+def test_a_number_of_any_size_is_explained(number: int, tmp_path: Path) -> None:
+    (found,) = problems(f"text = {number}", tmp_path)
+    assert found == f"2: sample.text: should be a valid string, got {number} (plugin p)"
+    assert problems(f'wait = "${{VALUE}}"\nweight = {number}', tmp_path, VALUE="1s")[0].startswith("3: sample.weight")
+
+
+def test_text_that_means_something_too_deep_is_only_text(tmp_path: Path) -> None:
+    for depth in (400, 3000):
+        assert len(problems("", tmp_path, f"sample.count={'[' * depth}{']' * depth}")) == 1
+
+
+def test_the_password_of_an_address_in_a_wrong_place_is_masked(tmp_path: Path) -> None:
+    (found,) = problems('count = "postgres://u:hunter2@h/d"', tmp_path)
+    assert found == "2: sample.count: should be a valid integer, got 'postgres://u:***@h/d' (plugin p)"
+
+
 def test_values_of_keys_that_sound_secret_are_masked(tmp_path: Path) -> None:
     (found,) = problems('api_key = "hunter2"', tmp_path)
     assert found == "2: sample.api_key: should be a valid integer, got *** (plugin p)"

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scalekit import ConfigError, create_app
+from scalekit.testing.conformance import bare_application
+
+
+def refusal(table: str, key: str, value: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        create_app({table: {key: value}}, app=bare_application)
+    (problem,) = caught.value.problems
+    assert problem.key.startswith(f"{table}.{key}")
+    return problem.message
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("server", "header_timeout"),
+        ("server", "body_timeout"),
+        ("server", "write_timeout"),
+        ("server", "keep_alive"),
+        ("server", "start_timeout"),
+        ("health", "interval"),
+    ],
+)
+def test_what_needs_some_time_gets_some(table: str, key: str) -> None:
+    assert refusal(table, key, "0ms") == "expected more than none, got '0s'"
+
+
+def test_a_head_needs_some_bytes() -> None:
+    assert refusal("server", "max_header", 0) == "expected more than none, got '0B'"
+
+
+@pytest.mark.parametrize("path", ["shop", "shop/", "/shop/", "/", "//", "/a//b", "/shöp", "/a b", "/a?b"])
+def test_a_prefix_has_the_shape_of_one(path: str) -> None:
+    assert refusal("server", "root_path", path).startswith('expected a path such as "/shop"')
+
+
+@pytest.mark.parametrize("path", ["", "/shop", "/shop/v1.2", "/~shop/a%20b"])
+def test_a_prefix_is_taken(path: str) -> None:
+    assert create_app({"server": {"root_path": path}}, app=bare_application).settings.server.root_path == path
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "é" * 100, "a..é"])
+@pytest.mark.parametrize("key", ["host", "hosts"])
+def test_a_name_that_no_host_can_have_is_refused(key: str, name: str) -> None:
+    assert refusal("server", key, name if key == "host" else [name])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::", "localhost", "bücher.example"])
+def test_an_address_to_listen_on_is_taken(address: str) -> None:
+    assert create_app({"server": {"host": address}}, app=bare_application).settings.server.host == address
+
+
+@pytest.mark.parametrize("address", ["9100", "h:", ":9100", "h:65536", "h:x", "h:²", "h:0", "a\0b:9100"])
+def test_the_management_address_has_a_host_and_a_port_that_can_be_known(address: str) -> None:
+    assert refusal("server", "management", address)
+
+
+def test_the_management_address_has_a_port_of_its_own() -> None:
+    with pytest.raises(ConfigError, match="management has the port of the public address, 8132; give it another"):
+        create_app({"server": {"port": 8132, "management": "127.0.0.2:8132"}}, app=bare_application)
