@@ -36,7 +36,7 @@ _LONGEST_NAME = 256
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 _BEARER = re.compile(r"\b(bearer)[ \t]+[^\s\"'\\,;)}\]]+", re.IGNORECASE)
-_BASIC = re.compile(r"\b(basic)[ \t]+(?=[a-z+/]*[A-Z0-9])[A-Za-z0-9+/]{6,}={0,2}", re.IGNORECASE)
+_BASIC = re.compile(r"\b((?i:basic))[ \t]+(?=[a-z+/]*[A-Z0-9])[A-Za-z0-9+/]{6,}={0,2}")
 _JSON_WEB_TOKEN = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
 _QUOTED = r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?P<quote>\\+["']).*?(?P=quote)|["'\\][^\r\n]*"""
 

@@ -87,7 +87,7 @@ def test_whatever_is_logged_gives_one_valid_line_of_bounded_length(
     assert data.count(b"\n") == 1
     assert len(data) <= LONGEST_LINE + 1
     (line,) = parse(data)
-    assert list(line)[:8] == "timestamp level event logger service region request_id trace_id".split()
+    assert list(line)[:8] == ["timestamp", "level", "event", "logger", "service", "region", "request_id", "trace_id"]
     assert (line["level"], line["service"], line["request_id"], line["trace_id"]) == ("error", "shop", "abc", TRACE)
     assert data[LEVEL_AT:].startswith(b'error"')
 

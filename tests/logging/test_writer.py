@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from scalekit_logging import writer as writer_module
+from scalekit_logging.access import AccessLines
+from scalekit_logging.files import RotatingFile
+from scalekit_logging.levels import INFO
+from scalekit_logging.lines import Lines
+from scalekit_logging.outlets import Loss, Outlet, Sink
+from scalekit_logging.pretty import as_they_are
+from scalekit_logging.redaction import Redaction
+from scalekit_logging.stream import BLOCKED, Stream
+from scalekit_logging.writer import FULL, STOPPED, Writer
+from tests.logging import shouting
+from tests.logging.gathering import Line, Tally, parse, read
+from tests.processes import SPAWNER, wait_for
+
+SHOUTING = Path(shouting.__file__)
+LINES = Lines({}, Redaction())
+PIPE = 65_536
+
+
+def line(number: int, level: int = INFO, length: int = 0) -> bytes:
+    return LINES.line(level, "test", "said", {"number": number, "more": "x" * length}, None)
+
+
+@contextmanager
+def writing(*sinks: Sink, limit: int = 1 << 20, errors_only: bool = False) -> Iterator[tuple[Writer, Tally]]:
+    tally = Tally()
+    outlets = [Outlet(sink, LINES, errors_only) for sink in sinks]
+    writer = Writer(outlets, limit, AccessLines(LINES).line, tally)
+    writer.start()
+    try:
+        yield writer, tally
+    finally:
+        writer.stop(1.0)
+
+
+def numbers(lines: list[Line]) -> list[int]:
+    return [each["number"] for each in lines if each["event"] == "said"]
+
+
+def losses(lines: list[Line]) -> list[tuple[int, str]]:
+    return [(each["lost_lines"], each["reason"]) for each in lines if "lost_lines" in each]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> RotatingFile:
+    return RotatingFile(str(tmp_path), "combined.log", 1 << 30, 2)
+
+
+class Pipe:
+    """A pipe, of which the test is the reader."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.read = b""
+
+    def stream(self, limit: int = 1 << 20) -> Stream:
+        return Stream("console", self.writer, as_they_are, limit)
+
+    def take(self) -> bytes:
+        try:
+            while piece := os.read(self.reader, 1 << 20):
+                self.read += piece
+        except BlockingIOError:
+            pass
+        return self.read
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    for descriptor in (pipe.reader, pipe.writer):
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass  # the test closed it
+
+
+def test_lines_of_many_threads_are_all_written_each_thread_s_in_order(file: RotatingFile, tmp_path: Path) -> None:
+    with writing(file) as (writer, tally):
+
+        def log(thread: int) -> None:
+            for number in range(500):
+                writer.add(line(thread * 1000 + number))
+
+        threads = [threading.Thread(target=log, args=[each]) for each in range(8)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    found = numbers(read(tmp_path / "combined.log"))
+    for thread in range(8):
+        assert [each for each in found if each // 1000 == thread] == list(range(thread * 1000, thread * 1000 + 500))
+    assert len(found) == 4000
+    assert tally.lines == {"info": 4000}
+    assert tally.losses == {}
+
+
+def test_a_line_is_written_soon_and_not_only_at_the_end(file: RotatingFile, tmp_path: Path) -> None:
+    with writing(file) as (writer, _):
+        for number in range(3):
+            writer.add(line(number))
+            wait_for("the line", lambda number=number: number in numbers(read(tmp_path / "combined.log")))  # type: ignore[misc]
+
+
+def test_an_outlet_for_errors_gets_nothing_else(file: RotatingFile, tmp_path: Path) -> None:
+    with writing(file, errors_only=True) as (writer, tally):
+        for number, level in enumerate((10, 20, 30, 40, 50)):
+            writer.add(line(number, level))
+    assert numbers(read(tmp_path / "combined.log")) == [3, 4]
+    assert tally.lines == {"debug": 1, "info": 1, "warning": 1, "error": 1, "critical": 1}
+
+
+class Hanging:
+    """A sink whose writes take as long as the test likes."""
+
+    name = "hanging"
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.written: list[bytes] = []
+
+    def open(self) -> None:
+        pass
+
+    def write(self, lines: list[bytes]) -> Loss | None:
+        self.go_on.wait()
+        self.written += lines
+        return None
+
+    def waiting(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_full_buffer_loses_lines_and_says_so_when_there_is_room_again() -> None:
+    sink = Hanging()
+    with writing(sink, limit=PIPE) as (writer, tally):
+        for number in range(2000):
+            writer.add(line(number))
+        assert not writer.trouble()
+        sink.go_on.set()
+        wait_for("the loss", lambda: tally.losses)
+        wait_for("recovery", lambda: not writer.trouble() and losses(parse(b"".join(sink.written))))
+    written = parse(b"".join(sink.written))
+    ((count, reason),) = losses(written)
+    assert reason == FULL
+    assert tally.losses == {("buffer", FULL): count}
+    assert count + len(numbers(written)) == 2000
+    assert numbers(written) == list(range(2000 - count))
+
+
+def test_a_writer_that_hangs_does_not_keep_the_process() -> None:
+    sink = Hanging()
+    with writing(sink) as (writer, _):
+        writer.add(line(1))
+        writer.stop(0.1)  # returns, although the write does not
+        assert not sink.written
+        sink.go_on.set()
+
+
+class Raising(Hanging):
+    def write(self, lines: list[bytes]) -> Loss | None:
+        if self.go_on.is_set():
+            return super().write(lines)
+        raise LookupError("a mistake")
+
+
+def test_a_mistake_in_a_sink_costs_its_lines_and_not_the_thread(file: RotatingFile, tmp_path: Path) -> None:
+    sink = Raising()
+    with writing(sink, file) as (writer, tally):
+        writer.add(line(1))
+        wait_for("the loss", lambda: tally.losses == {("hanging", "LookupError"): 1})
+        assert writer.trouble() == "hanging: LookupError"
+        sink.go_on.set()
+        writer.add(line(2))
+        wait_for("recovery", lambda: not writer.trouble())
+    assert numbers(parse(b"".join(sink.written))) == [2]
+    assert numbers(read(tmp_path / "combined.log")) == [1, 2]
+
+
+def test_a_pipe_that_nobody_reads_loses_lines_but_holds_up_no_file(
+    pipe: Pipe, file: RotatingFile, tmp_path: Path
+) -> None:
+    with writing(pipe.stream(limit=PIPE), file) as (writer, tally):
+        for number in range(3000):
+            writer.add(line(number))
+        wait_for("the file", lambda: len(numbers(read(tmp_path / "combined.log"))) == 3000)
+        wait_for("the loss", lambda: tally.losses)
+        assert writer.trouble() == f"console: {BLOCKED}"
+        wait_for("recovery", lambda: pipe.take() and not writer.trouble())
+        writer.add(line(3000))
+        wait_for("the rest", lambda: 3000 in numbers(parse(pipe.take())))
+    found = parse(pipe.take())
+    ((count, reason),) = losses(found)
+    assert reason == BLOCKED
+    assert tally.losses == {("console", BLOCKED): count}
+    assert numbers(found) == [*range(3000 - count), 3000]
+
+
+def test_what_waits_for_a_reader_at_the_end_is_counted_as_lost(pipe: Pipe) -> None:
+    with writing(pipe.stream()) as (writer, tally):
+        for number in range(3000):
+            writer.add(line(number))
+        began = time.monotonic()
+        writer.stop(0.2)
+        assert time.monotonic() - began < 10
+    found = len(pipe.take().split(b"\n")) - 1
+    assert 0 < found < 3000
+    assert tally.losses == {("console", STOPPED): 3000 - found}
+
+
+def test_a_closed_pipe_loses_lines_and_goes_on(pipe: Pipe, file: RotatingFile, tmp_path: Path) -> None:
+    os.close(pipe.reader)
+    with writing(pipe.stream(), file) as (writer, tally):
+        for number in range(10):
+            writer.add(line(number))
+        wait_for("the loss", lambda: tally.losses == {("console", "broken pipe"): 10})
+        assert writer.trouble() == "console: broken pipe"
+    assert len(numbers(read(tmp_path / "combined.log"))) == 10
+
+
+def test_a_stream_that_is_full_or_not_even_open_loses_lines() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with writing(Stream("console", full, as_they_are, PIPE), Stream("gone", 9999, as_they_are, PIPE)) as (
+        writer,
+        tally,
+    ):
+        writer.add(line(1))
+        writer.add(line(2))
+        wait_for("the losses", lambda: len(tally.losses) == 2)
+    os.close(full)
+    assert tally.losses == {("console", "no space left on device"): 2, ("gone", "bad file descriptor"): 2}
+
+
+def test_an_outlet_is_tried_again_though_nothing_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "RETRY", 0.01)
+    sink = Raising()
+    with writing(sink) as (writer, tally):
+        writer.add(line(1))
+        wait_for("the loss", lambda: tally.losses)
+        sink.go_on.set()
+        wait_for("recovery", lambda: not writer.trouble())
+    assert losses(parse(b"".join(sink.written))) == [(1, "LookupError")]
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_processes_share_a_pipe_and_no_line_is_torn_or_lost(pipe: Pipe, blocking: bool) -> None:
+    os.set_blocking(pipe.writer, blocking)
+    environment = {**os.environ, "PYTHONPATH": str(SHOUTING.parent.parent.parent)}
+    processes = [
+        SPAWNER.submit(
+            subprocess.Popen, [sys.executable, str(SHOUTING), name, "500"], stderr=pipe.writer, env=environment
+        ).result()
+        for name in "abcd"
+    ]
+    wait_for("the writers", lambda: (pipe.take() or True) and all(each.poll() is not None for each in processes))
+    lines = parse(pipe.take())
+    assert [each.returncode for each in processes] == [0] * 4
+    assert sorted((each["writer"], each["number"]) for each in lines) == [
+        (name, number) for name in "abcd" for number in range(500)
+    ]
