@@ -10,7 +10,7 @@ https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -22,9 +22,8 @@ from scalekit.telemetry.snapshot import Families, Family, Values
 SUMMARY_PARTS = ("sum", "count")
 """The values of a last label that the families of summaries have here, since their numbers add up one by one."""
 
+_HERE = "\0"
 _NUMBERS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
-_LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
 class TextFormat:
@@ -36,7 +35,7 @@ class TextFormat:
     def heading(self, name: str, family: Family) -> str:
         """Return the lines above the samples of *family*."""
         name += "_total" if family.kind == "counter" else ""
-        return f"# HELP {name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {name} {family.kind}\n"
+        return f"# HELP {name} {_on_one_line(family.help)}\n# TYPE {name} {family.kind}\n"
 
     def example(self, example: Sequence[Any]) -> str:
         """Return what follows the count of a bucket: here nothing, since this format has no exemplars."""
@@ -51,12 +50,12 @@ class OpenMetrics(TextFormat):
 
     def heading(self, name: str, family: Family) -> str:
         """Return the lines above the samples of *family*."""
-        return f"# HELP {name} {family.help.translate(_LABEL_ESCAPES)}\n# TYPE {name} {family.kind}\n"
+        return f"# HELP {name} {_quoted(family.help)}\n# TYPE {name} {family.kind}\n"
 
     def example(self, example: Sequence[Any]) -> str:
         """Return the exemplar of a bucket: trace id, value and time."""
         trace_id, value, moment = example
-        return f' # {{trace_id="{trace_id.translate(_LABEL_ESCAPES)}"}} {number(value)} {moment:.3f}'
+        return f' # {{trace_id="{_quoted(trace_id)}"}} {number(value)} {moment:.3f}'
 
 
 def write(families: Families, form: TextFormat) -> Iterator[str]:
@@ -86,16 +85,23 @@ def _gauge(name: str, family: Family, form: TextFormat) -> Iterator[str]:
 
 
 def _histogram(name: str, family: Family, form: TextFormat) -> Iterator[str]:
-    ends = [f'le="{number(float(bound))}"}} ' for bound in (*family.bounds, math.inf)]
+    bounds = [number(float(bound)) for bound in (*family.bounds, math.inf)]
+    # One series differs from the next in its labels and counts only, so the rest is written once.
+    buckets = "".join([f'{name}_bucket{{{_HERE}le="{bound}"}} %d\n' for bound in bounds])
     for values, (total, counts, examples) in family.data.items():
         labels = _labels(family.labels, values)
-        start = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
-        lines = [f"{start}{end}{count}" for end, count in zip(ends, accumulate(counts), strict=True)]
-        for bucket, example in examples.items():
-            lines[int(bucket)] += form.example(example)
+        lines = (buckets % tuple(accumulate(counts))).replace(_HERE, f"{labels}," if labels else "")
+        if examples:
+            lines = _with_examples(lines, examples, form)
         braces = _braces(labels)
-        lines += (f"{name}_sum{braces} {number(total)}", f"{name}_count{braces} {sum(counts)}\n")
-        yield "\n".join(lines)
+        yield f"{lines}{name}_sum{braces} {number(total)}\n{name}_count{braces} {sum(counts)}\n"
+
+
+def _with_examples(lines: str, examples: Mapping[str, Sequence[Any]], form: TextFormat) -> str:
+    each = lines.split("\n")
+    for bucket, example in examples.items():
+        each[int(bucket)] += form.example(example)
+    return "\n".join(each)
 
 
 def _summary(name: str, family: Family, form: TextFormat) -> Iterator[str]:
@@ -106,7 +112,15 @@ def _summary(name: str, family: Family, form: TextFormat) -> Iterator[str]:
 def _labels(names: Values, values: Sequence[str]) -> str:
     """Return the pairs of labels; one without a value is as good as none."""
     pairs = zip(names, values, strict=True)
-    return ",".join([f'{name}="{value.translate(_LABEL_ESCAPES)}"' for name, value in pairs if value])
+    return ",".join([f'{name}="{_quoted(value)}"' for name, value in pairs if value])
+
+
+def _on_one_line(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def _quoted(text: str) -> str:
+    return _on_one_line(text).replace('"', r"\"")
 
 
 def _braces(labels: str) -> str:

@@ -42,14 +42,21 @@ class MetricsPage:
 
 async def written(families: Families, form: TextFormat) -> bytes:
     """Return the page of *families* in *form*; others are let in while it is written."""
-    pieces: list[bytes] = []
+    slices: list[bytes] = []
+    pieces: list[str] = []
     pause = perf_counter() + SLICE
     for piece in write(families, form):
-        pieces.append(piece.encode("utf-8", "replace"))
+        pieces.append(piece)
         if perf_counter() > pause:
+            slices.append(_encoded(pieces))
+            pieces.clear()
             await asyncio.sleep(0)
             pause = perf_counter() + SLICE
-    return b"".join(pieces)
+    return b"".join([*slices, _encoded(pieces)])
+
+
+def _encoded(pieces: list[str]) -> bytes:
+    return "".join(pieces).encode("utf-8", "replace")
 
 
 def form_for(accept: str) -> TextFormat:
