@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from scalekit.context import Context
 from scalekit.errors import ResourceError, StartError
@@ -50,23 +51,37 @@ class Lifecycle:
         self.phase = Phase.STOPPED
         self.died: dict[str, str] = {}
         self._drained = False
+        self._unwanted = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._steps = steps
         self._context = context
         self._running: list[_Running] = []
 
     async def start(self) -> None:
-        """Start every step; when one fails, stop those before it in reverse and raise StartError naming it."""
+        """Start every step; when one fails, stop those before it in reverse and raise StartError naming it.
+
+        The same happens when :meth:`end_start` says that none is wanted any more.
+        """
         self.phase = Phase.STARTING
         self.died = {}
         self._drained = False
         try:
-            for step in self._steps:
-                await self._start(step)
-            await self._call_all("ready", lambda lifespan: lifespan.ready)
+            if not await _unless(self._unwanted, self._start_all()):
+                raise StartError("the start was ended before it was complete")
         except BaseException:
             await self.stop()
             raise
-        self.phase = Phase.READY
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.READY
+
+    def end_start(self) -> None:
+        """End a start that is not complete, or the next one; nothing when all has started."""
+        self._unwanted.set()
+
+    def hurry(self) -> None:
+        """Wait no longer for what drains or stops: it is cut, here and in what is still to stop."""
+        self._unwanted.set()
+        self._hurried.set()
 
     def begin_drain(self) -> None:
         """Turn readiness off at once; safe in a signal handler."""
@@ -83,18 +98,20 @@ class Lifecycle:
         if self._drained:
             return
         self._drained = True
-        await self._call_all("drain", lambda lifespan: lifespan.drain)
+        await _unless(self._hurried, self._call_all("drain", lambda lifespan: lifespan.drain))
 
     async def stop(self) -> list[str]:
         """Stop what is running, in reverse; return the names of the steps that had to be cut."""
         cut: list[str] = []
         while self._running:
             running = self._running.pop()
-            if not await running.stop():
+            if not await running.stop(self._hurried):
                 cut.append(running.step.name)
             for key in running.step.lifespan.provides:
                 self._context.withdraw(key)
         self.phase = Phase.STOPPED
+        self._unwanted.clear()
+        self._hurried.clear()
         return cut
 
     @asynccontextmanager
@@ -105,6 +122,11 @@ class Lifecycle:
             yield
         finally:
             await self.stop()
+
+    async def _start_all(self) -> None:
+        for step in self._steps:
+            await self._start(step)
+        await self._call_all("ready", lambda lifespan: lifespan.ready)
 
     async def _start(self, step: Step) -> None:
         running = _Running(step, self._on_death)
@@ -162,14 +184,15 @@ class _Running:
             raise StartError(f"{self.step.name} did not start within {timeout:g}s and was cut")
         self._task.add_done_callback(self._note_death)
 
-    async def stop(self) -> bool:
-        """Leave the step; return False when it did not end in time and was cut."""
+    async def stop(self, hurried: asyncio.Event) -> bool:
+        """Leave the step; return False when it did not end in time, or before *hurried*, and was cut."""
         self._leave.set()
         if not self._started.is_set():
             self._task.cancel()
-        done, _ = await asyncio.wait({self._task}, timeout=self.step.stop_timeout)
-        if not done:
-            logger.error("%s did not stop within %gs and was cut", self.step.name, self.step.stop_timeout)
+        await _unless(hurried, asyncio.wait({self._task}, timeout=self.step.stop_timeout))
+        if not self._task.done():
+            when = "at once" if hurried.is_set() else f"within {self.step.stop_timeout:g}s"
+            logger.error("%s did not stop %s and was cut", self.step.name, when)
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=CUT_GRACE)
             return False
@@ -185,6 +208,21 @@ class _Running:
         if not self._leave.is_set():
             reason = "cancelled" if task.cancelled() else repr(task.exception())
             self._on_death(self.step.name, reason)
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+    """Do *work*, or cut it when *event* comes first; tell whether it was done."""
+    task, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+            return True
+        return False
+    finally:
+        waiting.cancel()
+        task.cancel()
+        await asyncio.wait({task, waiting}, timeout=CUT_GRACE)
 
 
 def _start_error(name: str, task: asyncio.Task[None]) -> StartError:

@@ -3,7 +3,10 @@
 On SIGTERM readiness turns at once, so that balancers look away; for the drain time connections are still taken, and
 every answer asks its client to connect anew next time, so that few idle ones are left to close. Then the listeners
 close, requests in flight finish within their time, and what is left is cut and named. SIGINT, which a person sends,
-does not wait for balancers. A second signal waits for nothing.
+does not wait for balancers. A second signal waits for nothing: what drains or stops is cut.
+
+A signal before the application has started ends the start: what has started stops again in reverse, and the status is
+0, since the process did what it was told.
 
 A worker that retires, because another takes its place, is not missed by any balancer: its listeners close at once, and
 it stays ready for the connections that it has until they are gone, or the drain time is over.
@@ -43,6 +46,7 @@ class DrainingServer(uvicorn.Server):
         self.announce = announce
         self.drain_time = float(host.settings.server.drain)
         self.retiring = False
+        self._signalled = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then take connections and say where."""
@@ -53,6 +57,7 @@ class DrainingServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Handle signals while serving; unlike uvicorn's, the process then ends with its own status."""
+        self._loop = asyncio.get_running_loop()
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -64,16 +69,20 @@ class DrainingServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; at the second signal stop at once."""
-        self.force_exit = self.should_exit
+        """Begin to drain, or end a start that is not complete; at the second signal stop at once."""
+        self.force_exit = self._signalled
+        self._signalled = self.should_exit = True
         if sig == signal.SIGINT:
             self.drain_time = 0.0
-        self.should_exit = True
-        self.host.lifecycle.begin_drain()
+        lifecycle = self.host.lifecycle
+        lifecycle.begin_drain()
+        # A signal comes between any two instructions, and the loop may be asleep.
+        self._loop.call_soon_threadsafe(lifecycle.hurry if self.force_exit else lifecycle.end_start)
 
     def retire(self) -> None:
         """Begin to end while others go on serving the same address."""
         self.retiring = self.should_exit = True
+        self.host.lifecycle.end_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, finish, cut what is left, stop the application."""

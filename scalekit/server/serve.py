@@ -26,12 +26,12 @@ def serve(host: Host) -> int:
 
 
 def run(server: DrainingServer, sockets: list[socket.socket]) -> int:
-    """Run *server* to its end and return the exit status."""
+    """Run *server* to its end and return the exit status; a start that a signal ended has not failed."""
     try:
         server.run(sockets)
     except SystemExit:
-        return 1
-    return 0 if server.started else 1
+        return 0 if server.should_exit else 1
+    return 0 if server.started or server.should_exit else 1
 
 
 def server_config(host: Host) -> uvicorn.Config:

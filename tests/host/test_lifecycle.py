@@ -74,7 +74,7 @@ async def hang_for_good() -> None:
 _released = asyncio.Event()
 
 
-async def test_steps_start_in_order_and_stop_in_reverse() -> None:
+async def test_steps_start_in_order_and_stop_in_reverse(caplog: pytest.LogCaptureFixture) -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"), story.step("b"))
     await lifecycle.start()
@@ -82,23 +82,28 @@ async def test_steps_start_in_order_and_stop_in_reverse() -> None:
     assert await lifecycle.stop() == []
     assert phase_of(lifecycle) is Phase.STOPPED
     assert story.events == ["a+", "b+", "b-", "a-"]
+    assert (lifecycle.died, caplog.text) == ({}, ""), "what was stopped has not died"
 
 
-async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_unwound_in_reverse() -> None:
+async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_unwound_in_reverse(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"), story.step("b"), story.step("c", starting=fail), story.step("d"))
     with pytest.raises(StartError, match="c did not start: OSError: no such host"):
         await lifecycle.start()
     assert story.events == ["a+", "b+", "b-", "a-"]
+    assert caplog.text == "", "who started it tells"
     assert phase_of(lifecycle) is Phase.STOPPED
 
 
-async def test_a_step_that_hangs_in_start_is_cut_and_named() -> None:
+async def test_a_step_that_hangs_in_start_is_cut_and_named(caplog: pytest.LogCaptureFixture) -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"), story.step("b", starting=hang))
     with pytest.raises(StartError, match=r"b did not start within 0\.2s and was cut"):
         await lifecycle.start()
     assert story.events == ["a+", "a-"]
+    assert caplog.text == "", "it is not left to hang in its stop too"
 
 
 @pytest.mark.parametrize("stopping", [hang, hang_for_good])
@@ -157,6 +162,10 @@ async def test_a_step_that_ends_by_itself_is_noticed(caplog: pytest.LogCaptureFi
         await asyncio.sleep(0)
     assert "OSError" in lifecycle.died["a"]
     assert "a stopped by itself" in caplog.text
+    await lifecycle.stop()
+    crash.clear()
+    await lifecycle.start()
+    assert lifecycle.died == {}, "it lives again"
     await lifecycle.stop()
 
 
@@ -230,6 +239,16 @@ async def test_readiness_can_be_turned_off_from_a_signal_handler() -> None:
     assert phase_of(lifecycle) is Phase.STOPPED, "what has stopped does not drain"
 
 
+async def test_readiness_that_was_turned_off_while_starting_stays_off() -> None:
+    async def ready() -> None:
+        lifecycle.begin_drain()
+
+    lifecycle = (story := Story()).lifecycle(story.step("a", ready=ready))
+    await lifecycle.start()
+    assert phase_of(lifecycle) is Phase.DRAINING
+    await lifecycle.stop()
+
+
 async def test_a_start_that_is_cancelled_unwinds() -> None:
     story = Story()
     lifecycle = story.lifecycle(
@@ -242,3 +261,58 @@ async def test_a_start_that_is_cancelled_unwinds() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert story.events == ["a+", "a-"]
+
+
+def unhurried(step: Step) -> Step:
+    return Step(step.name, step.lifespan, None, 600)
+
+
+async def test_a_start_that_is_not_wanted_any_more_unwinds() -> None:
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"), unhurried(story.step("b", starting=hang)))
+    task = asyncio.create_task(lifecycle.start())
+    while "a+" not in story.events:
+        await asyncio.sleep(0)
+    lifecycle.end_start()
+    with pytest.raises(StartError, match="the start was ended before it was complete"):
+        await asyncio.wait_for(task, 5)
+    assert story.events == ["a+", "a-"]
+    assert phase_of(lifecycle) is Phase.STOPPED
+
+
+async def test_the_end_of_a_start_ends_nothing_that_has_started() -> None:
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"))
+    await lifecycle.start()
+    lifecycle.end_start()
+    await lifecycle.stop()
+    await lifecycle.start()
+    assert story.events == ["a+", "a-", "a+"]
+    await lifecycle.stop()
+
+
+async def test_in_a_hurry_what_drains_and_what_stops_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    story = Story()
+    lifecycle = story.lifecycle(unhurried(story.step("a", drain=hang)), unhurried(story.step("b", stopping=hang)))
+    await lifecycle.start()
+    draining = asyncio.create_task(lifecycle.drain())
+    await asyncio.sleep(0)
+    lifecycle.hurry()
+    await asyncio.wait_for(draining, 5)
+    assert "b" in await asyncio.wait_for(lifecycle.stop(), 5)
+    assert "b did not stop at once and was cut" in caplog.text
+
+
+async def test_a_stop_that_has_begun_can_be_hurried() -> None:
+    stopping = asyncio.Event()
+
+    async def stop() -> None:
+        stopping.set()
+        await hang()
+
+    lifecycle = (story := Story()).lifecycle(unhurried(story.step("a", stopping=stop)))
+    await lifecycle.start()
+    task = asyncio.create_task(lifecycle.stop())
+    await stopping.wait()
+    lifecycle.hurry()
+    assert await asyncio.wait_for(task, 5) == ["a"]

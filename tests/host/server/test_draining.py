@@ -38,6 +38,55 @@ def scalekit_lifespan(context):
     return Lifespan(run)
 """
 
+STARTING = """
+import asyncio
+
+
+async def app(scope, receive, send):
+    print("the application starts")
+    await asyncio.sleep(600)
+"""
+STOPPING = """
+import asyncio
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        print("the application stops")
+        await asyncio.sleep(600)
+"""
+LINGERING = """
+import asyncio
+
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"served"})
+    if scope["path"] == "/linger":
+        await asyncio.sleep(600)
+"""
+TELLING_PLUGIN = """
+import asyncio
+from contextlib import asynccontextmanager
+from scalekit import Lifespan, hookimpl
+
+@asynccontextmanager
+async def run():
+    yield
+    print("the plugin stopped")
+
+async def drain():
+    print("the plugin drains")
+    await asyncio.sleep(600)
+
+@hookimpl
+def scalekit_lifespan(context):
+    return Lifespan(run, drain=drain)
+"""
+
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
@@ -119,6 +168,41 @@ def test_a_second_signal_waits_for_nothing(pool: ThreadPoolExecutor) -> None:
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
         assert slow.result(20)[0] == 503
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_start_that_is_not_complete(number: signal.Signals) -> None:
+    class Starting(Service):
+        def answers(self) -> bool:
+            return "the application starts" in self.log()
+
+    with Starting("[plugins.telling]", {"service": STARTING}, {"telling": TELLING_PLUGIN}) as service:
+        service.signal(number)
+        assert service.wait() == 0
+        assert "the plugin stopped" in service.log()
+        assert "Traceback" not in service.log()
+
+
+def test_a_second_signal_waits_for_no_plugin_and_no_application() -> None:
+    toml = '[server]\ndrain = "0s"\nstop_timeout = "10m"\ngraceful_timeout = "10m"\n[plugins.telling]'
+    with Service(toml, {"service": STOPPING}, {"telling": TELLING_PLUGIN}) as service:
+        service.signal(signal.SIGTERM)
+        service.wait_for_log("the plugin drains")
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+    with Service(toml.partition("[plugins")[0], {"service": STOPPING}) as service:
+        service.signal(signal.SIGTERM)
+        service.wait_for_log("the application stops")
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+
+
+def test_what_goes_on_behind_an_answer_is_named_when_it_is_cut() -> None:
+    with Service('[server]\ndrain = "0s"\ngraceful_timeout = "300ms"', {"service": LINGERING}) as service:
+        assert service.get("/linger") == "served"
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+        assert "stopped; cut 1 requests in flight: a task of Task-" in service.log()
 
 
 def test_what_does_not_finish_in_time_is_cut_answered_and_named(pool: ThreadPoolExecutor) -> None:
