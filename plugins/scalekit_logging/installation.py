@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
+from logging.handlers import QueueHandler
 from threading import Lock
 from typing import Any
 
@@ -19,8 +20,6 @@ import structlog
 from scalekit_logging.journal import Journal
 from scalekit_logging.levels import CRITICAL, NUMBERS
 from scalekit_logging.records import JournalHandler, log_event, text_of
-
-UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 _journals: list[Journal] = []
 _undo = ExitStack()
@@ -68,7 +67,7 @@ def _apply() -> None:
     if _journals:
         journal = _journals[-1]
         _take_over_root(journal)
-        _take_over_uvicorn(journal)
+        _take_over_others(journal)
         for name, number in journal.thresholds.named.items():
             _set_level(logging.getLogger(name), number)
         _configure_structlog(journal)
@@ -83,26 +82,39 @@ def _take_over_root(journal: Journal) -> None:
     _set_level(root, journal.thresholds.rest.kept)
 
 
-def _take_over_uvicorn(journal: Journal) -> None:
-    for name in UVICORN:
-        logger = logging.getLogger(name)
-        _set_aside_printers(logger)
-        _undo.callback(setattr, logger, "propagate", logger.propagate)
-        logger.propagate = True
+def _take_over_others(journal: Journal) -> None:
+    """Let loggers that print by themselves, such as uvicorn's and Litestar's, pass their records on instead."""
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger) and _set_aside_printers(logger):
+            _undo.callback(setattr, logger, "propagate", logger.propagate)
+            logger.propagate = True
     if journal.config.access:
         _set_level(logging.getLogger("uvicorn.access"), CRITICAL + 1)
 
 
-def _set_aside_printers(logger: logging.Logger) -> None:
+def _set_aside_printers(logger: logging.Logger) -> bool:
+    """Take away the handlers that print; tell whether there were any."""
     printers = [handler for handler in logger.handlers if _prints(handler)]
     for handler in printers:
         logger.removeHandler(handler)
         _undo.callback(logger.addHandler, handler)
+    return bool(printers)
 
 
 def _prints(handler: logging.Handler) -> bool:
-    streams = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    return type(handler) is logging.StreamHandler and handler.stream in streams
+    if isinstance(handler, QueueHandler):
+        listener = getattr(handler, "listener", None)
+        return listener is not None and all(map(_prints, listener.handlers))
+    return type(handler) is logging.StreamHandler and _is_standard(handler.stream)
+
+
+def _is_standard(stream: Any) -> bool:
+    if stream in (sys.stdout, sys.stderr):
+        return True
+    try:
+        return stream.fileno() in (1, 2)  # as it was before somebody replaced it
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _set_level(logger: logging.Logger, number: int) -> None:
