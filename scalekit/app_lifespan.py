@@ -20,11 +20,12 @@ async def app_lifespan(app: ASGIApp, state: dict[str, Any]) -> AsyncGenerator[No
     """Start *app*, whose lifespan may add to *state*, and stop it on leaving.
 
     An application that does not know lifespan scopes, which it says by raising before it answers, is served without.
-    Raises StartError with the application's own words when its start fails.
+    One that fails later, before it has answered that it stopped, is logged and served on, as by other servers. Raises
+    StartError with the application's own words when its start fails.
     """
     protocol = _Protocol(app, state)
     task = asyncio.create_task(protocol.run(), name="scalekit: the application's lifespan")
-    task.add_done_callback(_error)
+    task.add_done_callback(protocol.note_end)
     try:
         await protocol.startup(task)
         yield
@@ -41,10 +42,20 @@ class _Protocol:
         self.to_app: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
         self.answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=4)
         self.supported = True
+        self.started = False
 
     async def run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
-        await self.app(scope, self.to_app.get, self.answers.put)
+        await self.app(scope, self.to_app.get, self.send)
+
+    async def send(self, message: Message) -> None:
+        self.started = message["type"] == "lifespan.startup.complete"  # and not any more when it has answered the stop
+        await self.answers.put(message)
+
+    def note_end(self, task: asyncio.Task[None]) -> None:
+        error = _error(task)
+        if error is not None and self.started:
+            logger.error("the application's lifespan failed", exc_info=error)
 
     async def startup(self, task: asyncio.Task[None]) -> None:
         answer = await self._ask(task, "lifespan.startup")

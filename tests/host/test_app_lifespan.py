@@ -90,11 +90,39 @@ async def test_a_failed_stop_is_logged_and_ends_all_the_same(caplog: pytest.LogC
     assert "the application failed to stop: still busy" in caplog.text
 
 
-async def test_a_lifespan_that_dies_while_the_application_runs_does_not_hang_the_stop() -> None:
+@pytest.mark.parametrize("messages", [1, 2])
+async def test_a_lifespan_that_dies_does_not_hang_the_stop_and_is_told(
+    messages: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
+        for _ in range(messages - 1):
+            await receive()
         raise ValueError("gone")
 
     async with asyncio.timeout(2), app_lifespan(app, {}):
         pass
+    assert "the application's lifespan failed" in caplog.text
+    assert "ValueError: gone" in caplog.text
+
+
+async def test_a_lifespan_that_just_ends_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+
+    async with asyncio.timeout(2), app_lifespan(app, {}):
+        await asyncio.sleep(0)
+    assert caplog.text == ""
+
+
+async def test_a_starlette_application_that_fails_to_stop_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        yield
+        raise OSError("disk full")
+
+    async with app_lifespan(Starlette(lifespan=lifespan), {}):
+        pass
+    assert len(caplog.records) == 1
