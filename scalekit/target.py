@@ -37,8 +37,11 @@ def application(found: Any, name: str) -> ASGIApp:
         raise ValueError(f"{name} is neither an ASGI application nor a factory of one: {type(found).__name__}")
     try:
         made = found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"the factory {name} failed: {_place(error)}") from error
+    if inspect.iscoroutine(made):
+        made.close()
+        raise ValueError(f"the factory {name} is asynchronous; make it with def, and await in a lifespan")
     if not _accepts(made, 3):
         raise ValueError(f"the factory {name} returned {type(made).__name__}, which is not an ASGI application")
     return cast(ASGIApp, made)
@@ -58,13 +61,15 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
+        if error.name and f"{name}.".startswith(f"{error.name}."):
             raise ValueError(f"there is no module {name!r} on the import path; start from its folder") from None
         raise ValueError(f"module {name!r} did not load: {_place(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"module {name!r} did not load: {_place(error)}") from error
 
 
 def _place(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"

@@ -53,7 +53,11 @@ def test_a_factory_is_called() -> None:
         ("x = 1", "app", "module 'target_module' has no 'app'"),
         ("1 / 0", "app", r"did not load: ZeroDivisionError: division by zero \(.*target_module.py:1\)"),
         ("import nothing_like_it", "app", "did not load: ModuleNotFoundError: No module named 'nothing_like_it'"),
-        ("def f(:", "app", "did not load: SyntaxError"),
+        ("import target", "app", "did not load: ModuleNotFoundError: No module named 'target'"),
+        ("x = 1\ndef f(:", "app", r"did not load: SyntaxError: invalid syntax \(.*target_module.py:2\)"),
+        ("import sys\nsys.exit(3)", "app", r"did not load: SystemExit: 3 \(.*target_module.py:2\)"),
+        ("def make(): raise SystemExit('no')", "make", r"failed: SystemExit: no \(.*target_module.py:1\)"),
+        ("async def make(): pass", "make", "the factory target_module:make is asynchronous; make it with def"),
     ],
 )
 def test_what_is_wrong_with_a_target_is_said(source: str, name: str, message: str, module: Module) -> None:
