@@ -27,7 +27,8 @@ def check(ctx: click.Context, source: FileSource, connect: bool, as_json: bool) 
     """Read FILE, load what it names and report every mistake; with --connect reach every server too."""
     if not as_json:
         host = source.host()
-        click.echo(f"{source.file}: well formed; {len(host.settings.plugins.names)} plugins")
+        count = len(host.settings.plugins.names)
+        click.echo(f"{source.file}: well formed; {count} plugin{'s' * (count != 1)}")
         failed = connect and not _print_checks(asyncio.run(_connect(host)))
         ctx.exit(1 if failed else 0)
     report, status = _report(source, connect)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.cli.output import table
 from scalekit.cli.source import FileSource, config_options
+from scalekit.config.environment import is_utf8
 from scalekit.host import Host, Part, fold
 from scalekit.testing.inprocess import Answer, request, running
 
@@ -37,11 +39,11 @@ def get(
     explain: bool,
 ) -> None:
     """Start the application, send one request for PATH and print the answer; status 1 from 400 up."""
-    if not path.startswith("/"):
-        raise click.BadParameter(f"a path begins with /, got {path!r}", param_hint="PATH")
+    if not path.startswith("/") or not is_utf8(path):
+        raise click.BadParameter(f"a path begins with / and is UTF-8, got {path!r}", param_hint="PATH")
     host = source.host()
     timeline = _watch(host) if explain else None
-    answer = asyncio.run(_ask(host, path, method.upper(), _fields(headers), data.encode()))
+    answer = asyncio.run(_ask(host, path, method.upper(), _fields(headers), os.fsencode(data)))
     if include:
         _print_head(answer)
     click.echo(answer.body, nl=not answer.body.endswith(b"\n"))
@@ -54,10 +56,15 @@ def _fields(headers: Sequence[str]) -> dict[str, str]:
     fields = {}
     for header in headers:
         name, colon, value = header.partition(":")
-        if not colon or not name.strip():
-            raise click.BadParameter(f"expected NAME:VALUE, got {header!r}", param_hint="--header")
+        if not colon or not name.strip() or not name.isascii() or not _is_latin(value):
+            message = f"expected NAME:VALUE, in ASCII and Latin-1, got {header!r}"
+            raise click.BadParameter(message, param_hint="--header")
         fields[name.strip()] = value.strip()
     return fields
+
+
+def _is_latin(value: str) -> bool:
+    return all(ord(character) < 256 for character in value)
 
 
 async def _ask(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> Answer:

@@ -29,7 +29,15 @@ def test_the_version_is_told(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["bogus"], ["run", "--bogus"], ["get"], ["get", "nowhere"], ["get", "/", "-H", "x"]]
+    "arguments",
+    [
+        ["bogus"],
+        ["run", "--bogus"],
+        ["get"],
+        ["get", "nowhere"],
+        ["get", "/\udcff"],
+        *(["get", "/", "-H", header] for header in ("x", ": x", "x: €", "ü: x", "x: \udcff")),
+    ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], run: Run) -> None:
     result = run(*arguments)
@@ -39,7 +47,8 @@ def test_wrong_usage_ends_with_2(arguments: list[str], run: Run) -> None:
 
 def test_check_says_that_a_file_is_well_formed(run: Run) -> None:
     result = run("check", toml=VISITS)
-    assert (result.returncode, result.stdout) == (0, "scalekit.toml: well formed; 1 plugins\n")
+    assert (result.returncode, result.stdout) == (0, "scalekit.toml: well formed; 1 plugin\n")
+    assert run("check", toml=APP).stdout == "scalekit.toml: well formed; 0 plugins\n"
 
 
 MISTAKES = """\
@@ -163,6 +172,7 @@ def test_routes_are_listed_with_their_owners(run: Run, tmp_path: Path) -> None:
         ["/health/ready", "GET", "host", "127.0.0.1:9100"],
         ["/-/visits", "GET, HEAD", "visits", "127.0.0.1:9100"],
         ["/visits/{name}", "GET, HEAD", "visits", "public"],
+        ["/-/memory", "GET, HEAD", "host", "127.0.0.1:9100"],
         ["/api/data", "POST", "application", "public"],
         ["/ws", "WEBSOCKET", "application", "public"],
     ]
@@ -203,6 +213,11 @@ def test_get_prints_status_and_headers_when_asked(run: Run) -> None:
     assert head.splitlines()[0] == "HTTP 200"
     assert "x-visits: 1" in head.splitlines()
     assert body == "/hello 5\n"
+
+
+def test_get_sends_the_bytes_that_were_written(run: Run) -> None:
+    result = run("get", "/hellö", "-d", "\udcff\udcfe", "-H", "x-a: ü", toml=VISITS)
+    assert (result.returncode, result.stdout) == (0, "/hellö 2\n")
 
 
 def test_get_ends_with_1_when_the_answer_is_an_error(run: Run) -> None:
