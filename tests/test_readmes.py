@@ -21,7 +21,8 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_starts_and_stops(example: str, tmp_path: Path) -> None:
+def test_every_example_starts_and_stops(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where those that write leave what they write
     file = tmp_path / "scalekit.toml"
     file.write_text(example)
     app = create_app(file, app=None if "target" in example else bare_application)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import re
@@ -83,11 +84,12 @@ class PluginConformance:
     def test_every_example_of_the_readme_starts_and_stops(self, tmp_path: Path) -> None:
         examples = toml_blocks(self.readme)
         assert examples, "the README has no example"
-        for number, example in enumerate(examples):
-            file = tmp_path / f"example{number}.toml"
-            file.write_text(example, encoding="utf-8")
-            assert self.name in read(file).table("plugins"), f"example {number} does not turn {self.name} on"
-            asyncio.run(_start_and_stop(create_app(file, app=bare_application)))
+        with contextlib.chdir(tmp_path):  # where those that write leave what they write
+            for number, example in enumerate(examples):
+                file = tmp_path / f"example{number}.toml"
+                file.write_text(example, encoding="utf-8")
+                assert self.name in read(file).table("plugins"), f"example {number} does not turn {self.name} on"
+                asyncio.run(_start_and_stop(create_app(file, app=bare_application)))
 
     def test_it_starts_and_stops_again_and_again_and_leaves_no_task(self) -> None:
         async def twice() -> None:
