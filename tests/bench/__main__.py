@@ -28,8 +28,8 @@ CASES = [
 OBSERVED = "scalekit_observed"
 """What the observed peers are held against: each may cost so many times as much."""
 GOAL_START = 150.0
-UNDER_WRK = ("starlette_bare", "scalekit_empty", "scalekit_observed", "fastapi_bare", "fastapi_observed")
-UNDER_WRK += ("litestar_bare", "litestar_observed")
+UNDER_WRK = {"starlette_bare", "scalekit_empty", "scalekit_observed"}
+UNDER_WRK |= {"fastapi_bare", "fastapi_observed", "litestar_bare", "litestar_observed"}
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
 """The same with metrics."""
 
+from typing import Any
+
 from scalekit import create_app
 from scalekit.host import Host
 from tests.bench.cases import starlette_bare
 
 PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
-TABLES = {"plugins": {"metrics": {}}}
+TABLES: dict[str, Any] = {"plugins": {"metrics": {}}}
 
 
 def make() -> Host:

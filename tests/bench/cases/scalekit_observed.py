@@ -1,6 +1,7 @@
 """The same with metrics and JSON lines to files."""
 
 import tempfile
+from typing import Any
 
 from scalekit import create_app
 from scalekit.host import Host
@@ -9,7 +10,7 @@ from tests.bench.cases import starlette_bare
 PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
 FOLDER = tempfile.TemporaryDirectory()
-TABLES = {"plugins": {"metrics": {}, "logging": {"directory": FOLDER.name, "console": "off"}}}
+TABLES: dict[str, Any] = {"plugins": {"metrics": {}, "logging": {"directory": FOLDER.name, "console": "off"}}}
 
 
 def make() -> Host:
