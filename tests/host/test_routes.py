@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from scalekit import ManagementRoute, PluginError
-from scalekit.routes import ManagementListener, PluginRoutes, refuse_conflicts, route_path
+from scalekit.routes import ManagementListener, PluginRoutes, refuse_conflicts, route_path, small_application
 from tests.host.asgi import Conversation, http_scope, respond
 
 pytestmark = pytest.mark.anyio
@@ -104,6 +104,13 @@ async def test_the_port_of_the_connection_decides_whether_operators_pages_are_se
         headers = [(b"host", b"x:9100"), (b"x-forwarded-port", b"9100")]
         await client.run(listener, http_scope("/metrics", headers=headers, server=("127.0.0.1", port)))
         assert client.body == expected
+
+
+@pytest.mark.parametrize(("path", "status"), [("/metrics", 200), ("/metrics/", 404)])
+async def test_operators_pages_are_at_their_exact_path(path: str, status: int) -> None:
+    client = Conversation()
+    await client.run(small_application([ManagementRoute("/metrics", page)]), http_scope(path))
+    assert client.status == status
 
 
 async def socket_page(socket: WebSocket) -> None:

@@ -88,6 +88,14 @@ async def test_a_probe_that_cannot_be_cut_counts_as_failed_when_it_has_been_sile
         release.set()
 
 
+async def test_a_check_that_failed_and_then_fell_silent_keeps_the_error_that_tells_why() -> None:
+    watched = monitor(a=Check("a", ill))
+    await watched.check_once()
+    watched.results["a"].at -= 1000
+    assert watched.status("a") is Status.UNHEALTHY
+    assert watched.results["a"].last_error == "OSError: cannot reach redis://:***@h"
+
+
 async def test_checks_go_on_and_recover_and_keep_the_last_error() -> None:
     answers = [ill, ill, well]
 
