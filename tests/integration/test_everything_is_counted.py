@@ -125,10 +125,7 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
         client.load(service.url)
         for share in (0.2, 0.4):
             client.wait_for_answers(int(REQUESTS * share))
-            killed = workers_of(service)[0]
-            os.kill(killed, signal.SIGKILL)
-            kills.append(datetime.now(UTC).timestamp())
-            wait_for("a replacement", lambda killed=killed: len(set(workers_of(service)) - {killed}) == 4)
+            kills.append(kill_a_worker(service))
         client.wait_for_answers(int(REQUESTS * 0.6))
         old = workers_of(service)
         service.signal(signal.SIGHUP)
@@ -153,6 +150,15 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
     assert len(set(answers) - set(logged)) <= lost
     # What the killed workers had answered, and the client did not get, is logged all the same.
     assert len(set(logged) - set(answers)) <= 2 * 64
+
+
+def kill_a_worker(service: Supervised) -> float:
+    """Kill one, wait until another is in its place, and return when that was."""
+    killed = workers_of(service)[0]
+    os.kill(killed, signal.SIGKILL)
+    moment = datetime.now(UTC).timestamp()
+    wait_for("a replacement", lambda: len(set(workers_of(service)) - {killed}) == 4)
+    return moment
 
 
 def _graphed(prometheus: Prometheus) -> int:
