@@ -9,6 +9,7 @@ import uvicorn
 
 from scalekit.host import Host
 from scalekit.server.draining import DrainingServer
+from scalekit.server.handshake import WebSocketProtocol
 from scalekit.server.protocol import HttpProtocol, Limits
 from scalekit.server.sockets import announce, announcement, listen
 
@@ -41,6 +42,7 @@ def server_config(host: Host) -> uvicorn.Config:
     return uvicorn.Config(
         host,
         http=partial(HttpProtocol, limits),  # type: ignore[arg-type]
+        ws=WebSocketProtocol,
         lifespan="on",
         interface="asgi3",
         root_path=table.root_path,
