@@ -134,7 +134,7 @@ def test_a_plugin_without_a_model_takes_an_empty_table_only(install: Install) ->
 
 
 def test_a_plugin_that_is_switched_on_with_a_value_is_told_to_write_a_table() -> None:
-    with pytest.raises(ConfigError, match=r"expected a table, got True; write \[plugins.visits\]"):
+    with pytest.raises(ConfigError, match=r"expected a table, got bool; write \[plugins.visits\]"):
         build(visits=True)
 
 
