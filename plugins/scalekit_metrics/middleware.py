@@ -42,8 +42,7 @@ class MetricsMiddleware:
                 status = message["status"]
             elif kind == "http.response.body":
                 sent += len(message.get("body", b""))
-                if not message.get("more_body"):
-                    ended = perf_counter()
+                ended = perf_counter()
             return send(message)
 
         recorder = self.recorder

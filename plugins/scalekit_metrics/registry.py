@@ -97,10 +97,9 @@ def _histogram(metric: Metric) -> Iterator[tuple[str, Family]]:
 def _each_sample(metric: Metric) -> Iterator[tuple[str, Family]]:
     """Yield a gauge for each name of a sample: what other kinds are in the older of the formats."""
     for name in dict.fromkeys(sample.name for sample in metric.samples):
-        if not name.endswith("_created"):
-            family = _family("gauge", metric, [sample for sample in metric.samples if sample.name == name])
-            family.over_workers = OVER_WORKERS.get(name, "max" if metric.type in ("info", "stateset") else "sum")
-            yield _name(name), family
+        family = _family("gauge", metric, [sample for sample in metric.samples if sample.name == name])
+        family.over_workers = "max" if metric.type in ("info", "stateset") else "sum"
+        yield _name(name), family
 
 
 _CONVERTED: dict[str, Callable[[Metric], Iterator[tuple[str, Family]]]] = {

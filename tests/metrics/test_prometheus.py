@@ -50,8 +50,9 @@ class Managed(Service):
 
 
 @pytest.mark.needs("prometheus", "promtool")
-def test_a_prometheus_answers_with_the_exact_numbers() -> None:
-    with Service(TOML, {"service": SOURCE}) as service, Prometheus(service.port) as prometheus:
+@pytest.mark.parametrize("server", ["", "[server]\nworkers = 2\n"], ids=["one process", "two workers"])
+def test_a_prometheus_answers_with_the_exact_numbers(server: str) -> None:
+    with Service(server + TOML, {"service": SOURCE}) as service, Prometheus(service.port) as prometheus:
         for number in range(40):
             service.get(f"/shops/{number}/orders/{number}")
         for query, expected in {
