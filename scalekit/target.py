@@ -64,7 +64,7 @@ def _import(name: str) -> Any:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             raise ValueError(f"there is no module {name!r} on the import path; start from its folder") from None
         raise ValueError(f"module {name!r} did not load: {_place(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"module {name!r} did not load: {_place(error)}") from error
 
 

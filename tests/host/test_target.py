@@ -55,6 +55,7 @@ def test_a_factory_is_called() -> None:
         ("import nothing_like_it", "app", "did not load: ModuleNotFoundError: No module named 'nothing_like_it'"),
         ("import target", "app", "did not load: ModuleNotFoundError: No module named 'target'"),
         ("x = 1\ndef f(:", "app", r"did not load: SyntaxError: invalid syntax \(.*target_module.py:2\)"),
+        ("import sys\nsys.exit(3)", "app", r"did not load: SystemExit: 3 \(.*target_module.py:2\)"),
         ("def make(): raise SystemExit('no')", "make", r"failed: SystemExit: no \(.*target_module.py:1\)"),
         ("async def make(): pass", "make", "the factory target_module:make is asynchronous; make it with def"),
     ],

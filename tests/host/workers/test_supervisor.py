@@ -16,7 +16,7 @@ from tests.service import APPLICATION, Service
 from tests.workers import TELLS_ITS_PID, Starting, serving_pids, stop, supervised, wait_for_new_workers, workers_of
 
 STARTED = """
-import os, pathlib, sys, time
+import os, pathlib, time
 starts = pathlib.Path("starts")
 number = len(starts.read_text().split()) if starts.exists() else 0
 with starts.open("a") as file:
@@ -128,7 +128,7 @@ def test_a_start_that_fails_is_told_once_and_ends_everything() -> None:
 
 
 def test_a_start_that_fails_in_one_worker_only_ends_them_all() -> None:
-    source = STARTED + APPLICATION + "\nif number == 2:\n    sys.exit(5)\n"
+    source = STARTED + APPLICATION + "\nif number == 2:\n    os._exit(5)\n"
     with Starting("[server]\nworkers = 3\n", {"service": source}) as service:
         assert service.wait() == 5
         assert service.log().count("did not start: it ended with status 5") == 1
@@ -164,7 +164,7 @@ def test_when_the_new_file_is_wrong_the_old_workers_stay() -> None:
 
 
 def test_when_no_worker_is_left_and_none_can_start_the_service_ends() -> None:
-    source = STARTED + APPLICATION + "\nif number > 0:\n    sys.exit(5)\n"
+    source = STARTED + APPLICATION + "\nif number > 0:\n    os._exit(5)\n"
     with supervised(1, source=source) as service:
         os.kill(workers_of(service)[0], signal.SIGKILL)
         assert service.wait() == 5
@@ -172,7 +172,7 @@ def test_when_no_worker_is_left_and_none_can_start_the_service_ends() -> None:
 
 
 def test_a_replacement_that_does_not_start_is_tried_again_while_others_serve() -> None:
-    source = STARTED + TELLS_ITS_PID + "\nif number == 2:\n    sys.exit(5)\n"
+    source = STARTED + TELLS_ITS_PID + "\nif number == 2:\n    os._exit(5)\n"
     with supervised(2, source=source) as service:
         os.kill(workers_of(service)[0], signal.SIGKILL)
         wait_for("the third start and a fourth", lambda: starts(service) == 4)
