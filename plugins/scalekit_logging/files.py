@@ -1,8 +1,9 @@
 """A file of lines that begins anew when it is full, shared by any number of processes.
 
-Every batch is written while the lock file beside it is held: only then a size that was read is still true, a half
-batch can be taken back, and one process at a time moves full files on. Whoever comes next finds by the inode that the
-name stands for another file now, whoever moved it, and takes away the half line of a process that was killed in it.
+Every batch is written while the file is locked: only then a size that was read is still true, a half batch can be taken
+back, and one process at a time moves full files on. Whoever gets the lock finds by the inode whether the name stands
+for another file by now, whoever moved this one, and takes away the half line of a process that was killed in it. Each
+call here lets other threads run and may then wait for its turn again, so there are few of them.
 """
 
 from __future__ import annotations
@@ -28,27 +29,25 @@ class RotatingFile:
 
     def __init__(self, directory: str, name: str, max_size: int, keep: int) -> None:
         self.name = name
-        self._directory = Path(directory)
-        self._path = self._directory / name
-        self._lock = self._directory / f".{name}.lock"
+        self._path = Path(directory) / name
         self._max_size = max_size
         self._keep = keep
         self._descriptor = -1
+        self._inode = (0, 0)
         self._size = 0
 
     def open(self) -> None:
         """Make the directory and the file; raises OSError when that cannot be."""
-        self._directory.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            self._current()
+            pass
 
     def write(self, lines: list[bytes]) -> Loss | None:
         """Append *lines*, each of them whole or not at all."""
         written = 0
         try:
-            with self._locked():
-                while written < len(lines):
-                    written += self._append(lines[written:] if written else lines)
+            while written < len(lines):
+                with self._locked() as size:
+                    written += self._append(lines[written:] if written else lines, size)
         except OSError as error:
             return Loss(len(lines) - written, reason_of(error))
         return None
@@ -64,18 +63,37 @@ class RotatingFile:
             self._descriptor = -1
 
     @contextmanager
-    def _locked(self) -> Generator[None, None, None]:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    def _locked(self) -> Generator[int, None, None]:
+        """Lock the file that has the name, and give its size."""
+        while True:
+            if self._descriptor < 0:
+                self._reopen()
+            _wait_for(self._descriptor)
+            named = self._named()
+            if named is not None and (named.st_ino, named.st_dev) == self._inode:
+                break
+            self.close()
         try:
-            _wait_for(descriptor)
-            yield
+            yield self._mended(named.st_size)
         finally:
-            os.close(descriptor)  # unlocks
+            if self._descriptor >= 0:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
-    def _append(self, lines: list[bytes]) -> int:
+    def _reopen(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        mine = os.fstat(self._descriptor)
+        self._inode = (mine.st_ino, mine.st_dev)
+        self._size = 0
+
+    def _named(self) -> os.stat_result | None:
+        try:
+            return os.stat(self._path)
+        except FileNotFoundError:
+            return None
+
+    def _append(self, lines: list[bytes], size: int) -> int:
         """Append as many of *lines* as fit, and return how many that were."""
-        size = self._current()
         data = b"".join(lines)
         if size + len(data) > self._max_size:
             fitting = _fitting(lines, self._max_size - size)
@@ -97,20 +115,6 @@ class RotatingFile:
             raise
         self._size = size + len(data)
 
-    def _current(self) -> int:
-        """Make sure that the file of this name is the open one, and return its size."""
-        if self._descriptor >= 0:
-            mine = os.fstat(self._descriptor)
-            try:
-                named = os.stat(self._path)
-            except FileNotFoundError:
-                named = None
-            if named is not None and (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev):
-                return self._mended(mine.st_size)
-            self.close()
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
-        return self._mended(os.fstat(self._descriptor).st_size)
-
     def _mended(self, size: int) -> int:
         """Take a half line off the end of the file, and return the file's size."""
         if size in (0, self._size):
@@ -123,7 +127,7 @@ class RotatingFile:
         return start + whole
 
     def _rotate(self) -> None:
-        """Move every full file on by one; the oldest falls out."""
+        """Move every full file on by one; the oldest falls out. The one in use goes last: it holds the lock."""
         for number in range(self._keep - 1, 0, -1):
             _move(self._numbered(number), self._numbered(number + 1))
         if self._keep:
@@ -133,7 +137,7 @@ class RotatingFile:
         self.close()
 
     def _numbered(self, number: int) -> Path:
-        return self._directory / f"{self.name}.{number}"
+        return self._path.with_name(f"{self.name}.{number}")
 
 
 def _wait_for(descriptor: int) -> None:

@@ -43,6 +43,7 @@ class Writer:
     def __init__(self, outlets: Sequence[Outlet], limit: int, shape: Callable[[Ending], bytes], tally: Tally) -> None:
         self._outlets = outlets
         self._limit = limit
+        self._much = limit // 2
         self._tally = tally
         self._shape = shape
         self._entries: deque[bytes | Ending] = deque()
@@ -53,7 +54,8 @@ class Writer:
         self._refused_before = 0
         self._asked = False
         self._filled = Event()
-        self._stopping = Event()
+        self._pressed = Event()
+        self._stopping = False
         self._deadline = 0.0
         self._thread = Thread(target=self._run, name="scalekit: log writer", daemon=True)
 
@@ -65,8 +67,7 @@ class Writer:
 
     def add(self, line: bytes) -> None:
         """Take *line*, a whole one, to be written soon; when there is no room it is lost."""
-        if self._added - self._taken > self._limit:
-            self._refused += 1
+        if self._added - self._taken > self._much and self._is_full():
             return
         self._added += len(line)
         self._entries.append(line)
@@ -76,14 +77,20 @@ class Writer:
 
     def add_ending(self, ending: Ending) -> None:
         """Take what a request's line says, to be shaped and written soon."""
-        if self._added - self._taken > self._limit:
-            self._refused += 1
+        if self._added - self._taken > self._much and self._is_full():
             return
         self._added += ABOUT_A_LINE
         self._entries.append(ending)
         if not self._asked:
             self._asked = True
             self._filled.set()
+
+    def _is_full(self) -> bool:
+        """Press the thread to write now; tell whether that comes too late."""
+        self._pressed.set()
+        full = self._added - self._taken > self._limit
+        self._refused += full
+        return full
 
     def trouble(self) -> str:
         """Return why lines are being lost now; empty when none are."""
@@ -92,7 +99,8 @@ class Writer:
     def stop(self, limit: float) -> None:
         """Write what waits, for *limit* seconds at most, and end."""
         self._deadline = time.monotonic() + limit
-        self._stopping.set()
+        self._stopping = True
+        self._pressed.set()
         self._filled.set()
         self._thread.join(limit + 2 * EVERY)
         if not self._thread.is_alive():  # else it hangs in a write, and its descriptor must stay its own
@@ -104,9 +112,9 @@ class Writer:
             outlet.sink.close()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             self._filled.wait(EVERY if self._waiting() else RETRY if self.trouble() else None)
-            self._stopping.wait(EVERY)  # more lines come in the meantime, which makes larger batches
+            self._pressed.wait(EVERY)  # more lines come in the meantime, which makes larger batches
             self._write_batch()
         self._write_batch()
         while self._waiting() and time.monotonic() < self._deadline:
@@ -122,6 +130,7 @@ class Writer:
     def _write_batch(self) -> None:
         # In this order: a line that comes after the last step asks anew.
         self._filled.clear()
+        self._pressed.clear()
         self._asked = False
         lines = self._take()
         refused = self._refused - self._refused_before

@@ -131,7 +131,7 @@ def test_a_lock_that_nobody_gives_back_costs_lines_only(
     file: RotatingFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "LOCK_TIME", 0.05)
-    with (tmp_path / "logs" / ".combined.log.lock").open() as held:
+    with (tmp_path / "logs" / "combined.log").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert file.write([line(1), line(2)]) == Loss(2, "resource temporarily unavailable")
     assert file.write([line(3)]) is None
