@@ -13,7 +13,7 @@ from tests.servers import Server, ask
 from tests.tools import wrk
 
 CASES = Path(__file__).parent / "cases"
-FILES = {"scalekit_empty": CASES / "empty.toml", "scalekit_observed": CASES / "observed.toml"}
+FILES = {"scalekit_empty": CASES / "empty.toml", "both_on": CASES / "both.toml"}
 """What ``scalekit run`` serves for a case."""
 
 
