@@ -103,6 +103,23 @@ async def test_what_a_framework_would_print_is_logged_instead(
 
 
 @pytest.mark.anyio
+async def test_structlog_is_configured_afterwards_as_it_was_before(tmp_path: Path) -> None:
+    structlog.reset_defaults()
+    async with logging_app(bare_application, tmp_path):
+        assert structlog.is_configured()
+    assert not structlog.is_configured()
+    with structlog.testing.capture_logs() as captured:
+        structlog.configure(cache_logger_on_first_use=False)
+        before = structlog.get_config()
+        async with logging_app(bare_application, tmp_path):
+            assert structlog.get_config() != before
+        assert structlog.get_config() == before
+        structlog.get_logger().info("captured again")
+    assert [each["event"] for each in captured] == ["captured again"]
+    structlog.reset_defaults()
+
+
+@pytest.mark.anyio
 async def test_without_access_lines_uvicorn_s_own_are_logged(tmp_path: Path) -> None:
     async with logging_app(bare_application, tmp_path, access=False):
         logging.getLogger("uvicorn.access").info("asked")

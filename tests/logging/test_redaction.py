@@ -155,6 +155,7 @@ def test_secrets_of_the_configuration_are_masked_wherever_they_stand() -> None:
     assert "igured" not in str(line)
     assert line["event"] == "using ***"
     assert line["n"] == "**********"
+    assert shape(f"only {CONFIGURED}", {})["event"] == "only ***"
     assert shape("x", {"url": Url("redis://:pw@db/")})["url"] == "redis://:***@db/"
     access = AccessLines(LINES)
     data = access.line((0.0, "a", "b", "GET", f"/{CONFIGURED}", "", 200, 0.1, 1, CONFIGURED, b"token=abc"))

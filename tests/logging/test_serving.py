@@ -302,6 +302,20 @@ async def test_a_client_that_leaves_before_the_answer_is_499(tmp_path: Path) -> 
 
 
 @pytest.mark.anyio
+async def test_an_answer_for_a_client_that_left_before_is_499(tmp_path: Path) -> None:
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await receive()
+            await PlainTextResponse("the body did not come", 400)(scope, receive, send)
+
+    talk = Conversation()
+    talk.leave()
+    async with logging_app(answers, tmp_path) as (host, state):
+        await talk.run(host, http_scope(state=state))
+    assert access(read(tmp_path / "combined.log"))["status"] == 499
+
+
+@pytest.mark.anyio
 async def test_a_request_that_is_cut_is_raised_on_and_has_a_line(tmp_path: Path) -> None:
     async def hang(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -258,6 +259,27 @@ def test_an_outlet_is_tried_again_though_nothing_is_logged(monkeypatch: pytest.M
         sink.go_on.set()
         wait_for("recovery", lambda: not writer.trouble())
     assert losses(parse(b"".join(sink.written))) == [(1, "LookupError")]
+
+
+def test_a_line_that_is_written_in_part_keeps_the_others_away_until_it_is_whole(pipe: Pipe) -> None:
+    ask = "import fcntl, sys; fcntl.lockf(2, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+    def others_may_write() -> bool:
+        command = [sys.executable, "-c", ask]
+        process = SPAWNER.submit(subprocess.run, command, stderr=pipe.writer, stdout=subprocess.DEVNULL).result()
+        return process.returncode == 0
+
+    fcntl.fcntl(pipe.writer, fcntl.F_SETPIPE_SZ, 4096)
+    stream = pipe.stream()
+    stream.open()
+    stream.write([b"x" * 6000 + b"\n"])
+    pipe.take()  # room for what another process says; this one's turn is not over
+    assert not others_may_write()
+    pipe.take()
+    stream.write([])
+    assert stream.waiting() == 0
+    pipe.take()
+    assert others_may_write()
 
 
 @pytest.mark.parametrize("blocking", [True, False])

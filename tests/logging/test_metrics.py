@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from scalekit.telemetry import Telemetry
+from scalekit_logging.metrics import Metrics
+
+
+def test_lines_are_counted_by_level_and_lost_ones_by_where_and_why() -> None:
+    telemetry = Telemetry(100)
+    metrics = Metrics(telemetry)
+    metrics.written("info", 3)
+    metrics.written("error", 1)
+    metrics.lost("console", "broken pipe", 2)
+    metrics.lost("console", "broken pipe", 2)
+    families = telemetry.snapshot().families
+    assert families["scalekit_logging_lines"].data == {
+        ("debug",): 0,
+        ("info",): 3,
+        ("warning",): 0,
+        ("error",): 1,
+        ("critical",): 0,
+    }
+    assert families["scalekit_logging_lost_lines"].data == {("console", "broken pipe"): 4}
