@@ -18,61 +18,20 @@ REJECTED = 403
 
 
 class Exchange:
-    """Passes messages on, and looks at them; every answer gets the id of its request."""
+    """What was seen of a request: how it was answered, how large, how long, and whether the client waited for it."""
 
-    __slots__ = ("_receive", "_send", "began", "code", "ended", "identity", "left", "path", "scope", "size", "status")
+    __slots__ = ("began", "code", "ended", "identity", "left", "path", "scope", "size", "status")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
+    def __init__(self, scope: Scope, path: str, identity: Identity, began: float) -> None:
         self.scope = scope
-        self.path: str = scope["path"]  # the application may write another one into the scope
+        self.path = path
         self.identity = identity
-        self.began = perf_counter()
+        self.began = began
         self.ended = 0.0
         self.status = 0
         self.size = 0
         self.code = 0
         self.left = False
-        self._receive = receive
-        self._send = send
-
-    def send(self, message: Message) -> Awaitable[None]:
-        """Pass on what goes to the client of a request."""
-        kind = message["type"]
-        if kind == "http.response.body":
-            self.size += len(message.get("body", b""))
-            if not message.get("more_body"):
-                self.ended = perf_counter()
-        elif kind == "http.response.start":
-            self.status = CLIENT_LEFT if self.left else message["status"]
-            message = self._named(message)
-        return self._send(message)
-
-    def send_socket(self, message: Message) -> Awaitable[None]:
-        """Pass on what goes through a websocket."""
-        kind = message["type"]
-        if kind == "websocket.send":
-            self.size += len(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
-        elif kind == "websocket.accept":
-            self.status = SWITCHED
-            message = self._named(message)
-        elif kind == "websocket.http.response.start":
-            self.status = message["status"]
-            message = self._named(message)
-        elif kind == "websocket.close":
-            self.status = self.status or REJECTED
-            self.code = message.get("code", 1000)
-        return self._send(message)
-
-    async def receive(self) -> Message:
-        """Pass on what comes from the client."""
-        message = await self._receive()
-        kind = message["type"]
-        if kind == "http.disconnect":
-            self.left = True
-        elif kind == "websocket.disconnect":
-            self.left = True
-            self.code = self.code or message.get("code", 1005)
-        return message
 
     def seconds(self) -> float:
         """Return how long it took until the answer was complete, without what the application did afterwards."""
@@ -84,11 +43,47 @@ class Exchange:
             return False
         return not (self.left and (isinstance(error, OSError) or "Disconnect" in type(error).__name__))
 
-    def _named(self, message: Message) -> Message:
-        """Return a copy of *message* whose headers name the request exactly once."""
-        headers = [*message.get("headers", ()), (REQUEST_ID, self.identity.request_id.encode())]
-        for name, _ in headers:
-            if len(name) == len(REQUEST_ID) and name is not REQUEST_ID and name.lower() == REQUEST_ID:
-                headers = [field for field in headers if field[0].lower() != REQUEST_ID] + headers[-1:]
-                break
-        return {**message, "headers": headers}
+
+class Socket(Exchange):
+    """Passes on the messages of a websocket, and looks at them."""
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, identity: Identity) -> None:
+        super().__init__(scope, scope["path"], identity, perf_counter())
+        self._receive = receive
+        self._send = send
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass on what goes to the client."""
+        kind = message["type"]
+        if kind == "websocket.send":
+            self.size += len(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
+        elif kind == "websocket.accept":
+            self.status = SWITCHED
+            message = named(message, self.identity)
+        elif kind == "websocket.http.response.start":
+            self.status = message["status"]
+            message = named(message, self.identity)
+        elif kind == "websocket.close":
+            self.status = self.status or REJECTED
+            self.code = message.get("code", 1000)
+        return self._send(message)
+
+    async def receive(self) -> Message:
+        """Pass on what comes from the client."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self.left = True
+            self.code = self.code or message.get("code", 1005)
+        return message
+
+
+def named(message: Message, identity: Identity) -> Message:
+    """Return a copy of *message* whose headers name the request exactly once."""
+    headers = [*message.get("headers", ()), (REQUEST_ID, identity.request_id.encode())]
+    for name, _ in headers:
+        if len(name) == len(REQUEST_ID) and name is not REQUEST_ID and name.lower() == REQUEST_ID:
+            headers = [field for field in headers if field[0].lower() != REQUEST_ID] + headers[-1:]
+            break
+    return {**message, "headers": headers}

@@ -46,7 +46,7 @@ class Journal:
     def start(self, tally: Tally) -> None:
         """Open the files and begin to write; raises StartError naming the key when that cannot be."""
         self.draining = False
-        writer = Writer(self._outlets(), self.config.buffer, AccessLines(self.lines).line, tally)
+        writer = Writer(self._outlets(), self.config.buffer, AccessLines(self.lines).shaped, tally)
         try:
             writer.start()
         except OSError as error:

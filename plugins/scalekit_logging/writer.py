@@ -38,9 +38,11 @@ class Tally(Protocol):
 
 
 class Writer:
-    """A buffer of about *limit* bytes and the thread that empties it into *outlets*; *shape* makes lines of endings."""
+    """A buffer of about *limit* bytes and the thread that empties it into *outlets*; *shape* makes lines of all."""
 
-    def __init__(self, outlets: Sequence[Outlet], limit: int, shape: Callable[[Ending], bytes], tally: Tally) -> None:
+    def __init__(
+        self, outlets: Sequence[Outlet], limit: int, shape: Callable[[list[bytes | Ending]], list[bytes]], tally: Tally
+    ) -> None:
         self._outlets = outlets
         self._limit = limit
         self._much = limit // 2
@@ -149,5 +151,4 @@ class Writer:
         taken = self._added
         entries = [self._entries.popleft() for _ in range(len(self._entries))]
         self._taken = taken  # what came in since is counted as waiting until the next time
-        shape = self._shape
-        return [entry if isinstance(entry, bytes) else shape(entry) for entry in entries]
+        return self._shape(entries)

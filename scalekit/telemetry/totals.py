@@ -7,6 +7,7 @@ stays counted. Which label values a metric may have is decided once, here, so th
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import add
 from typing import Any
 
 from scalekit.telemetry.snapshot import Families, Family, Snapshot, Values
@@ -81,7 +82,7 @@ def _add(families: Families, name: str, more: Family) -> None:
 def _sum(family: Family, one: Any, other: Any) -> Any:
     if family.kind != "histogram":
         return _COMBINED[family.over_workers](one, other)
-    counts = [a + b for a, b in zip(one[1], other[1], strict=True)]
+    counts = list(map(add, one[1], other[1]))
     return [one[0] + other[0], counts, _latest_examples(one[2], other[2])]
 
 
@@ -92,8 +93,4 @@ def _latest_examples(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> 
     return {**one, **newer}
 
 
-def _plus(one: float, other: float) -> float:
-    return one + other
-
-
-_COMBINED: dict[str, Callable[[float, float], float]] = {"sum": _plus, "each": _plus, "max": max, "min": min}
+_COMBINED: dict[str, Callable[[float, float], float]] = {"sum": add, "each": add, "max": max, "min": min}

@@ -183,7 +183,7 @@ def test_an_access_line_is_as_the_others_whatever_the_client_sent(
     path: str, method: str, route: str, client: str, agent: bytes
 ) -> None:
     ending = (0.5, "abc", TRACE, method, path, route, 503, 0.0012345, 7, client, agent)
-    data = AccessLines(LINES).line(ending)
+    data = AccessLines(LINES).shaped([ending])[0]
     assert data.count(b"\n") == 1
     assert len(data) < LONGEST_LINE
     (line,) = parse(data)
@@ -200,5 +200,5 @@ def test_an_access_line_is_as_the_others_whatever_the_client_sent(
 def test_paths_that_never_come_again_take_no_memory() -> None:
     access = AccessLines(LINES)
     for _ in range(5000):
-        access.line((0.5, "abc", TRACE, "GET", f"/{uuid4()}", "", 200, 0.1, 7, "127.0.0.1", b""))
+        access.shaped([(0.5, "abc", TRACE, "GET", f"/{uuid4()}", "", 200, 0.1, 7, "127.0.0.1", b"")])
     assert len(access.texts) <= 2048

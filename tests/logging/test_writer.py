@@ -39,7 +39,7 @@ def line(number: int, level: int = INFO, length: int = 0) -> bytes:
 def writing(*sinks: Sink, limit: int = 1 << 20, errors_only: bool = False) -> Iterator[tuple[Writer, Tally]]:
     tally = Tally()
     outlets = [Outlet(sink, LINES, errors_only) for sink in sinks]
-    writer = Writer(outlets, limit, AccessLines(LINES).line, tally)
+    writer = Writer(outlets, limit, AccessLines(LINES).shaped, tally)
     writer.start()
     try:
         yield writer, tally
