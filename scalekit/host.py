@@ -90,12 +90,14 @@ class Host:
             if self.lifecycle.phase is not Phase.DRAINING:
                 raise
             if not started:  # cut, because it did not finish while the process drained
-                await refuse(scope, send, 503, "the server is restarting", headers={"retry-after": "1"})
+                headers = {"retry-after": "1", "x-request-id": request_id(scope)}
+                await refuse(scope, send, 503, "the server is restarting", headers=headers)
         except Exception as error:
             identity = request_id(scope)
             error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
             if not started:
-                await ProblemResponse(500, request_id=identity)(scope, receive, send)
+                headers = {"x-request-id": identity}
+                await ProblemResponse(500, headers=headers, request_id=identity)(scope, receive, send)
             raise
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -23,7 +23,8 @@ class Lifespan:
     after whoever provides a key of its *requires*, which must exist, or of its *after*, which need not. *ready* is
     awaited once everything has started; *drain* as soon as the process has been asked to end, while it still serves.
     A plugin that exports what is recorded in TELEMETRY says in *series_budget* how many series each metric may have;
-    while no plugin does, nothing is recorded.
+    while no plugin does, nothing is recorded. A plugin that is *outermost* needs no other, starts before all others and
+    stops after them, so that it can tell how they did.
     """
 
     run: Run
@@ -33,6 +34,7 @@ class Lifespan:
     ready: Callback | None = None
     drain: Callback | None = None
     series_budget: int | None = None
+    outermost: bool = False
 
 
 def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
@@ -57,8 +59,10 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
     Raises PluginError when a key is provided twice or plugins wait for each other.
     """
     givers = _givers(lifespans)
+    outermost = {name for name, item in lifespans.items() if item.outermost}
     graph = {
         name: {givers[key] for key in (*item.requires, *item.after) if key in givers}
+        | (set() if item.outermost else outermost)
         for name, item in sorted(lifespans.items())
     }
     try:

@@ -41,7 +41,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def drain() -> None:
         journal.draining = True
 
-    return Lifespan(run, drain=drain)
+    return Lifespan(run, drain=drain, outermost=True)
 
 
 @hookimpl

@@ -98,11 +98,11 @@ class DrainingServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         cut = await self._finish()
-        await self.lifespan.shutdown()
-        if cut:
+        if cut:  # told while the plugin that logs is still there
             logger.warning("stopped; %s", _summary(cut))
         else:
             logger.info("stopped; every request was answered")
+        await self.lifespan.shutdown()
 
     def _close_listeners(self, sockets: list[socket.socket] | None) -> None:
         for server in self.servers:

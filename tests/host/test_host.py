@@ -52,6 +52,7 @@ async def test_an_exception_before_the_answer_becomes_one_500_with_the_request_i
         "status": 500,
         "request_id": "abc-1",
     }
+    assert (b"x-request-id", b"abc-1") in client.sent[0]["headers"]
     assert isinstance(error, KeyError)
     assert error.__notes__ == [r"while serving GET '/x\r\ny', request id abc-1"]
 

@@ -36,6 +36,11 @@ def test_after_orders_only_when_the_other_is_there() -> None:
     assert unmet({"a": after}) == {}
 
 
+def test_one_that_is_outermost_starts_before_all_others() -> None:
+    items = {"a": lifespan(), "b": lifespan(provides=(POOL,)), "c": lifespan(requires=(POOL,))}
+    assert start_order({**items, "z": lifespan(outermost=True)}) == ["z", "a", "b", "c"]
+
+
 def test_the_order_does_not_depend_on_the_order_of_tables() -> None:
     items = {name: lifespan() for name in ("c", "a", "b")}
     assert start_order(items) == start_order(dict(reversed(items.items()))) == ["a", "b", "c"]
