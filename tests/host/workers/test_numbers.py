@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.host.telemetry.test_telemetry import EXPORTER
 from tests.processes import alive, wait_for
 from tests.workers import Supervised, supervised, wait_for_new_workers, workers_of
 
@@ -36,18 +37,6 @@ async def app(scope, receive, send):
             time.sleep(600)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
-"""
-EXPORTER = """
-from contextlib import asynccontextmanager
-from scalekit import Lifespan, hookimpl
-
-@asynccontextmanager
-async def run():
-    yield
-
-@hookimpl
-def scalekit_lifespan(context):
-    return Lifespan(run, series_budget=10)
 """
 TOML = "[plugins.exporter]"
 
