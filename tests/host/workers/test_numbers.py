@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any
 
 import orjson
 import pytest
 
+from scalekit.workers.control import HEARTBEAT
 from tests.host.telemetry.test_telemetry import EXPORTER
 from tests.processes import alive, wait_for
 from tests.workers import Supervised, supervised, wait_for_new_workers, workers_of
@@ -74,6 +76,18 @@ def test_what_a_worker_counted_stays_when_it_is_killed_after_it_was_asked() -> N
         wait_for("a replacement", lambda: len(workers_of(service)) == 2)
         service.get("/")
         assert wait_for("the count", lambda: answers(service) == 51)
+
+
+def test_what_a_worker_counted_stays_when_it_is_killed_before_anybody_asked() -> None:
+    with counting(1) as service:
+        for _ in range(50):
+            service.get("/")
+        told = time.monotonic() + 2 * HEARTBEAT
+        wait_for("two heartbeats", lambda: time.monotonic() > told)
+        (worker,) = workers_of(service)
+        os.kill(worker, signal.SIGKILL)
+        wait_for("its end", lambda: not alive(worker))
+        assert wait_for("the count", lambda: answers(service)) == 50
 
 
 def test_a_rolling_restart_loses_no_count() -> None:
