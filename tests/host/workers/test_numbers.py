@@ -78,16 +78,18 @@ def test_what_a_worker_counted_stays_when_it_is_killed_after_it_was_asked() -> N
         assert wait_for("the count", lambda: answers(service) == 51)
 
 
-def test_what_a_worker_counted_stays_when_it_is_killed_before_anybody_asked() -> None:
+def test_what_a_worker_said_by_itself_before_it_was_killed_is_counted_and_its_gauges_go() -> None:
     with counting(1) as service:
         for _ in range(50):
             service.get("/")
+        total(service)
         told = time.monotonic() + 2 * HEARTBEAT
         wait_for("two heartbeats", lambda: time.monotonic() > told)
         (worker,) = workers_of(service)
         os.kill(worker, signal.SIGKILL)
         wait_for("its end", lambda: not alive(worker))
         assert wait_for("the count", lambda: answers(service)) == 50
+        assert total(service)["process"] == [["1", *workers_of(service)]]
 
 
 def test_a_rolling_restart_loses_no_count() -> None:
