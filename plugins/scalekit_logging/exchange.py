@@ -13,6 +13,7 @@ from scalekit.identity import REQUEST_ID, Identity
 CLIENT_LEFT = 499
 """The status, nginx's, of a request whose client did not wait for the answer."""
 SWITCHED = 101
+LENGTH = len(REQUEST_ID)
 REJECTED = 403
 """What servers answer when a websocket is closed before it was accepted."""
 
@@ -81,9 +82,9 @@ class Socket(Exchange):
 
 def named(message: Message, identity: Identity) -> Message:
     """Return a copy of *message* whose headers name the request exactly once."""
-    headers = [*message.get("headers", ()), (REQUEST_ID, identity.request_id.encode())]
-    for name, _ in headers:
-        if len(name) == len(REQUEST_ID) and name is not REQUEST_ID and name.lower() == REQUEST_ID:
-            headers = [field for field in headers if field[0].lower() != REQUEST_ID] + headers[-1:]
+    headers = message.get("headers", ())
+    for field in headers:
+        if len(field[0]) == LENGTH and field[0].lower() == REQUEST_ID:
+            headers = [field for field in headers if field[0].lower() != REQUEST_ID]
             break
-    return {**message, "headers": headers}
+    return {**message, "headers": [*headers, (REQUEST_ID, identity.request_id.encode())]}
