@@ -102,7 +102,10 @@ class SizeOrShare(Spelled):
         """Read *text*; raises ValueError when it is neither, or nothing."""
         is_share = isinstance(text, str) and bool(re.fullmatch(_SHARE, text))
         self._share = float(str(text)[:-1]) / 100 if is_share else None
-        self._size = Size(0 if is_share else text)
+        try:
+            self._size = Size(0 if is_share else text)
+        except ValueError:
+            self._size = Size(0)
         if not self._share and not self._size:
             raise ValueError(f'expected a size such as "512MiB" or a share such as "20%", got {text!r}')
 
