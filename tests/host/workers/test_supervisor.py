@@ -16,7 +16,7 @@ from tests.service import APPLICATION, Service
 from tests.workers import TELLS_ITS_PID, Starting, serving_pids, stop, supervised, wait_for_new_workers, workers_of
 
 STARTED = """
-import os, pathlib, time
+import os, pathlib, sys, time
 starts = pathlib.Path("starts")
 number = len(starts.read_text().split()) if starts.exists() else 0
 with starts.open("a") as file:
@@ -128,7 +128,7 @@ def test_a_start_that_fails_is_told_once_and_ends_everything() -> None:
 
 
 def test_a_start_that_fails_in_one_worker_only_ends_them_all() -> None:
-    source = STARTED + APPLICATION + "\nif number == 2:\n    os._exit(5)\n"
+    source = STARTED + APPLICATION + "\nif sys.argv[-1].startswith('3:'):\n    os._exit(5)\n"
     with Starting("[server]\nworkers = 3\n", {"service": source}) as service:
         assert service.wait() == 5
         assert service.log().count("did not start: it ended with status 5") == 1
