@@ -17,7 +17,9 @@ class Row(Protocol):
     def __getitem__(self, key: Any) -> Any: ...
     def __getattr__(self, name: str) -> Any: ...
     def __len__(self) -> int: ...
-    def keys(self) -> Iterable[str]: ...
+    def keys(self) -> Iterable[str]:
+        """Return the names of the columns."""
+        ...
 
 
 class Statements(Protocol):
@@ -61,9 +63,10 @@ class Statements(Protocol):
     async def insert_many(
         self, table: Any, rows: Sequence[Values], skip_duplicates: bool = False, returning: Sequence[str] | None = None
     ) -> Any:
-        """Insert *rows* in the fastest way there is, all or nothing; return how many went in, or what *returning* names.
+        """Insert *rows* in the fastest way there is, all or nothing; return how many went in.
 
-        *table* is a SQLAlchemy table or a name. Every row has the same columns.
+        With *returning* it is the rows that went in, with these columns. *table* is a SQLAlchemy table or a name. Every
+        row has the same columns.
         """
         ...
 
