@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import (
     Column,
+    Dialect,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -23,7 +24,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
 from scalekit_pool.selecting import selection
@@ -56,7 +57,10 @@ POSTS = Table(
     Column("author_id", ForeignKey("users.id")),
     Column("editor_id", ForeignKey("users.id")),
 )
-DIALECTS = {"postgresql": PGDialect(paramstyle="pyformat"), "sqlite": SQLiteDialect()}
+DIALECTS: dict[str, Dialect] = {
+    "postgresql": PGDialect_asyncpg(),  # type: ignore[no-untyped-call]
+    "sqlite": SQLiteDialect(),
+}
 JOIN = "LEFT OUTER JOIN"
 
 
@@ -145,8 +149,8 @@ def test_conditions_orders_and_limits_are_those_of_the_caller() -> None:
         offset=10,
     ).query
     assert sql(query, "postgresql").partition(" WHERE ")[2] == (
-        "profiles.name = %(name_1)s::VARCHAR AND users.id > %(id_2)s::INTEGER "
-        "ORDER BY users.email DESC, profiles.name LIMIT %(param_1)s::INTEGER OFFSET %(param_2)s::INTEGER"
+        "profiles.name = $1::VARCHAR AND users.id > $2::INTEGER "
+        "ORDER BY users.email DESC, profiles.name LIMIT $3::INTEGER OFFSET $4::INTEGER"
     )
     assert sql(query).partition(" WHERE ")[2] == (
         "profiles.name = ? AND users.id > ? ORDER BY users.email DESC, profiles.name LIMIT ? OFFSET ?"
