@@ -1,0 +1,47 @@
+"""``scalekit pool migrate``."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from scalekit import Context
+from scalekit.contracts import DATABASE
+
+
+def commands(context: Context, directory: str) -> list[click.Command]:
+    """Return the commands of the plugin; the migrations are in *directory*."""
+
+    @click.command()
+    @click.option("--pending", is_flag=True, help="Only list what would be applied.")
+    def migrate(pending: bool) -> None:
+        """Apply the SQL files that have not been applied yet, in order."""
+        names = asyncio.run(_pending(context, directory) if pending else _migrate(context, directory))
+        for name in names:
+            click.echo(name if pending else f"applied {name}")
+        if not names:
+            click.echo("nothing to apply")
+
+    return [migrate]
+
+
+# What follows imports the drivers, which only these commands need to know of.
+async def _migrate(context: Context, directory: str) -> list[str]:
+    from scalekit_pool.migration_sessions import migrating
+    from scalekit_pool.migrations import migrate
+
+    async with context.started():
+        database = context.get(DATABASE)
+        async with database.connection() as session:
+            return await migrate(migrating(database.dialect, session.raw_connection), directory)
+
+
+async def _pending(context: Context, directory: str) -> list[str]:
+    from scalekit_pool.migration_sessions import migrating
+    from scalekit_pool.migrations import pending
+
+    async with context.started():
+        database = context.get(DATABASE)
+        async with database.connection() as session:
+            return await pending(migrating(database.dialect, session.raw_connection), directory)

@@ -1,0 +1,106 @@
+"""Find the table that a table is related to, by the name that a caller gives the relation.
+
+A foreign key is a relation of its table, named after its column without ``_id``: ``users.profile_id`` is ``profile``.
+Seen from the other table it is one too where it is unique, so that each row there has one row here at most: with a
+unique ``profiles.user_id``, ``users`` has ``profiles``, or ``profile``. Foreign keys of several columns are named by
+their tables in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
+from sqlalchemy.exc import NoReferencedColumnError, NoReferencedTableError
+
+from scalekit.config.validation import nearest
+
+
+class Relation(NamedTuple):
+    """A related table, and the pairs of columns that are equal: the asking table's, the related one's."""
+
+    table: Table
+    pairs: tuple[tuple[Column[Any], Column[Any]], ...]
+
+
+def relation(table: Table, name: str) -> Relation:
+    """Return the relation *name* of *table*; raises ValueError when there is none, more than one, or many rows."""
+    outgoing = [each for names, each in _outgoing(table) if name in names]
+    incoming = [(unique, each) for names, unique, each in _incoming(table) if name in names]
+    found = outgoing or [each for unique, each in incoming if unique]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ways = " and ".join(sorted(f"{each.table.fullname} ({_columns(each)})" for each in found))
+        message = f"relation {name!r} of table {table.fullname!r} may be {ways}: join them in a query of your own"
+    elif incoming:
+        many = incoming[0][1]
+        message = (
+            f"table {table.fullname!r} may have many {many.table.fullname!r} for one row: select from "
+            f"{many.table.fullname!r}, or make {_columns(many)} unique"
+        )
+    else:
+        message = f"table {table.fullname!r} has no relation {name!r}: {nearest(name, relation_names(table))}"
+    raise ValueError(message)
+
+
+def relation_names(table: Table) -> list[str]:
+    """Return a name of each relation of *table*."""
+    outgoing = [names[0] for names, _ in _outgoing(table)]
+    return outgoing + [names[-1] for names, unique, _ in _incoming(table) if unique]
+
+
+def _outgoing(table: Table) -> Iterator[tuple[list[str], Relation]]:
+    for constraint in table.foreign_key_constraints:
+        pairs = _pairs(constraint)
+        if pairs:
+            related = pairs[0][1].table
+            single = len(pairs) == 1
+            names = [pairs[0][0].key.removesuffix("_id")] if single else _names_of(related)
+            yield names, Relation(related, pairs)
+
+
+def _incoming(table: Table) -> Iterator[tuple[list[str], bool, Relation]]:
+    for other in table.metadata.tables.values():
+        for constraint in other.foreign_key_constraints:
+            pairs = tuple((theirs, ours) for ours, theirs in _pairs(constraint))
+            if pairs and pairs[0][0].table is table:
+                keys = {ours.key for _, ours in pairs}
+                yield _names_of(other), any(unique <= keys for unique in _unique(other)), Relation(other, pairs)
+
+
+def _pairs(constraint: ForeignKeyConstraint) -> tuple[tuple[Column[Any], Column[Any]], ...]:
+    """Return the columns of a foreign key, none where what it refers to is not in the same MetaData."""
+    try:
+        return tuple((element.parent, element.column) for element in constraint.elements)
+    except (NoReferencedTableError, NoReferencedColumnError):
+        return ()
+
+
+def _unique(table: Table) -> Iterator[set[str]]:
+    """Yield each set of columns in which no two rows agree."""
+    if table.primary_key.columns:
+        yield set(table.primary_key.columns.keys())
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            yield set(constraint.columns.keys())
+    for index in table.indexes:
+        partial = any(option.endswith("_where") for option in index.dialect_kwargs)
+        if index.unique and index.columns and not partial:
+            yield set(index.columns.keys())
+
+
+def _names_of(table: Table) -> list[str]:
+    """Return the table's name and what may be its singular, the likeliest last."""
+    name = table.name
+    singular = [name.removesuffix("s")]
+    if name.endswith("ies"):
+        singular.append(name.removesuffix("ies") + "y")
+    if name.endswith(("sses", "uses", "xes", "zes", "ches", "shes")):
+        singular.append(name.removesuffix("es"))
+    return [name, *singular]
+
+
+def _columns(relation: Relation) -> str:
+    return ", ".join(f"{theirs.table.name}.{theirs.key}" for _, theirs in relation.pairs)
