@@ -7,7 +7,7 @@ import asyncio
 import click
 
 from scalekit import Context
-from scalekit.contracts import DATABASE
+from scalekit.contracts import DATABASE, Database
 
 
 def commands(context: Context, directory: str) -> list[click.Command]:
@@ -26,15 +26,19 @@ def commands(context: Context, directory: str) -> list[click.Command]:
     return [migrate]
 
 
-# What follows imports the drivers, which only these commands need to know of.
 async def _migrate(context: Context, directory: str) -> list[str]:
+    async with context.started():
+        return await migrate_database(context.get(DATABASE), directory)
+
+
+# What follows imports the drivers, which only these commands need to know of.
+async def migrate_database(database: Database, directory: str) -> list[str]:
+    """Apply what has not been applied yet to *database*; return the names of the files."""
     from scalekit_pool.migration_sessions import migrating
     from scalekit_pool.migrations import migrate
 
-    async with context.started():
-        database = context.get(DATABASE)
-        async with database.connection() as session:
-            return await migrate(migrating(database.dialect, session.raw_connection), directory)
+    async with database.connection() as session:
+        return await migrate(migrating(database.dialect, session.raw_connection), directory)
 
 
 async def _pending(context: Context, directory: str) -> list[str]:

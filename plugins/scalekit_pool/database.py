@@ -1,0 +1,165 @@
+"""The database: ``databases`` with a pool under it that loses no connection. Nothing else imports ``databases``.
+
+What ``databases`` 0.9 lacks is replaced here: it leaks connections when BEGIN, COMMIT or a rollback fail or are
+cancelled, waits for ever for a connection, opens a new one for each query on SQLite, and compiles every query anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import databases
+from databases.backends.dialects.psycopg import PGDialect_psycopg
+from databases.interfaces import DatabaseBackend
+from sqlalchemy.dialects.sqlite import pysqlite
+from sqlalchemy.engine.interfaces import Dialect
+
+from scalekit.contracts import Values
+from scalekit_pool.asking import Asking, Language, Operation
+from scalekit_pool.batching import Batches
+from scalekit_pool.compiling import Call, Compiler
+from scalekit_pool.driver import Driver, Failure
+from scalekit_pool.outcome import Outcome
+from scalekit_pool.pool import Pool
+from scalekit_pool.session import Session, Sessions
+from scalekit_pool.statements import Reader
+from scalekit_pool.supply import Lent
+from scalekit_pool.tables import primary_key
+
+
+class Backend(DatabaseBackend):
+    """Opens and closes the driver's pools, where ``databases`` asks for it."""
+
+    def __init__(self, url: databases.DatabaseURL, *, driver: Driver) -> None:
+        self._pools = list({id(pool): pool for pool in (driver.writers, driver.readers)}.values())
+
+    async def connect(self) -> None:
+        """Open the first connections; raises what the driver raises when that fails."""
+        for pool in self._pools:
+            await pool.start()
+
+    async def disconnect(self) -> None:
+        """Close all connections."""
+        for pool in self._pools:
+            await pool.stop()
+
+
+class PostgresDialect(PGDialect_psycopg):
+    """PostgreSQL as asyncpg takes it: ``$1`` for each value, and types that are Python's own already."""
+
+    driver = "asyncpg"
+    supports_statement_cache = True
+    supports_native_enum = True
+    supports_native_decimal = True
+    implicit_returning = True
+    _backslash_escapes = False
+
+
+class Database(Asking, databases.Database):  # type: ignore[misc]
+    """A database, open between ``connect`` and ``disconnect``."""
+
+    SUPPORTED_BACKENDS = dict.fromkeys(("postgresql", "postgres", "sqlite"), f"{__name__}:Backend")
+
+    def __init__(self, url: str, driver: Driver, outcome: Outcome, reader: Reader) -> None:
+        databases.Database.__init__(self, url, driver=driver)
+        self.driver = driver
+        self.language = Language(driver, reader, Compiler(_dialect(driver.dialect), reader))
+        self._outcome = outcome
+        self._sessions: Sessions = {}
+        self._batches = Batches(self._insert_batch)
+
+    @property
+    def dialect(self) -> str:
+        """``postgresql`` or ``sqlite``."""
+        return self.driver.dialect
+
+    def session(self) -> Session:
+        """Return the connection that the current task keeps, or one for it."""
+        task = asyncio.current_task()
+        kept = self._sessions.get(task) if task is not None else None
+        return kept or Session(self.language, self.driver.writers, self._outcome, self._sessions)
+
+    def connection(self) -> Session:  # type: ignore[override]
+        """Return the connection that the current task keeps while it is inside."""
+        return self.session()
+
+    async def disconnect(self) -> None:
+        """Finish what is on its way, and close all connections."""
+        await self._batches.finish()
+        await databases.Database.disconnect(self)
+
+    async def run(self, operation: Operation, call: Call) -> Any:
+        """Run *call* on any connection, or on the one that the current task keeps.
+
+        A read whose connection was lost is run once more on another.
+        """
+        if self._sessions:
+            kept = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
+            if kept is not None:
+                return await kept.run(operation, call)
+        statement = call.statement
+        pool = self.driver.readers if statement.reads else self.driver.writers
+        lent = pool.take() or await pool.acquire()
+        began = perf_counter()
+        try:
+            result = await operation(lent.connection, statement.sql, call.arguments)
+        except BaseException as error:
+            failure = self._take_back(error, pool, lent, call)
+            if failure is Failure.LOST and statement.reads:
+                async with self.session() as session:
+                    return await session.run(operation, call)
+            self._outcome.fail(error, failure, statement.sql, pool.what)
+            raise
+        if statement.plain:
+            pool.release(lent)
+        else:
+            pool.release_used(lent)
+        self._outcome.note(statement.sql, perf_counter() - began, result)
+        if not statement.reads:
+            self._outcome.note_write()
+        return result
+
+    async def insert_soon(self, table: Any, row: Values) -> Any:
+        """Insert *row* together with those of other tasks; return its primary key, where there is one.
+
+        Inside a transaction it is an insert like any other.
+        """
+        if self.session().transactions:
+            return (await self._insert_batch(table, [row]))[0]
+        return await self._batches.add(table, row)
+
+    async def _insert_batch(self, table: Any, rows: Sequence[Values]) -> Sequence[Any]:
+        """Insert *rows*, and return the primary key of each in their order, which is PostgreSQL's and SQLite's too."""
+        key = primary_key(table)
+        if key is None:
+            await self.insert_many(table, rows)
+            return [None] * len(rows)
+        return [row[0] for row in await self.insert_many(table, rows, returning=[key])]
+
+    def _take_back(self, error: BaseException, pool: Pool[Any], lent: Lent[Any], call: Call) -> Failure:
+        """Give the connection back as *error* says, and tell what that is."""
+        failure = self.driver.failure(error)
+        if failure is Failure.LOST:
+            pool.supply.discard(lent, "lost")
+        elif failure is Failure.DEMOTED:
+            pool.supply.discard(lent, "demoted")
+            pool.renew()
+        elif failure in (Failure.STATEMENT, Failure.BUSY) and call.statement.plain:
+            pool.release(lent)
+        else:
+            self.driver.stop_running(lent.connection)
+            pool.release_used(lent)
+        if not call.statement.reads and failure is not Failure.STATEMENT:
+            self._outcome.note_write()  # it may have been done all the same
+        return failure
+
+
+def _dialect(name: str) -> Dialect:
+    if name == "sqlite":
+        dialect: Any = pysqlite.dialect(paramstyle="qmark")
+        dialect.supports_native_decimal = False
+        return dialect  # type: ignore[no-any-return]
+    return PostgresDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]

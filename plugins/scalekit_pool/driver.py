@@ -1,0 +1,123 @@
+"""What the database asks of a driver, so that it need not know which one it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from enum import Enum, auto
+from typing import Any, NamedTuple, Protocol
+
+from scalekit_pool.pool import Pool
+
+
+class Failure(Enum):
+    """What an error of the driver says about the connection."""
+
+    STATEMENT = auto()
+    """Only the statement was wrong: the connection is as before."""
+    LOST = auto()
+    """The connection is gone, and with it what was not committed."""
+    DEMOTED = auto()
+    """The server takes no writes any more: other connections to it are of no use either."""
+    BUSY = auto()
+    """Others held a lock for too long: it can be tried again."""
+    LATE = auto()
+    """The statement took too long and was cancelled."""
+    UNKNOWN = auto()
+    """The statement was cut: nobody knows what state the connection is in."""
+
+
+class Target(NamedTuple):
+    """A table by name; without a schema it is looked for where the database looks."""
+
+    schema: str | None
+    name: str
+
+    def __str__(self) -> str:
+        """Return the name as it stands in SQL."""
+        return f"{quoted(self.schema)}.{quoted(self.name)}" if self.schema else quoted(self.name)
+
+
+class Insertion(NamedTuple):
+    """What is inserted where: whether duplicates are left out, and which columns come back."""
+
+    target: Target
+    columns: Sequence[str]
+    skip_duplicates: bool = False
+    returning: Sequence[str] = ()
+
+    @property
+    def tail(self) -> str:
+        """What stands after the values."""
+        conflict = " ON CONFLICT DO NOTHING" if self.skip_duplicates else ""
+        return f"{conflict} RETURNING {names(self.returning)}" if self.returning else conflict
+
+
+class Driver(Protocol):
+    """Statements on connections of one kind; a connection is the driver's own."""
+
+    dialect: str
+    placeholder: str
+    readers: Pool[Any]
+    writers: Pool[Any]
+
+    def fetch_all(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
+        """Return every row."""
+        ...
+
+    def fetch_one(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+        """Return the first row, or None."""
+        ...
+
+    def execute(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+        """Return the first column of the first row, if there is one; on SQLite else the id of the last row."""
+        ...
+
+    def execute_many(self, connection: Any, sql: str, arguments: Sequence[Sequence[Any]]) -> Awaitable[Any]:
+        """Run *sql* once for each of *arguments*, in a transaction that is open."""
+        ...
+
+    def stream(self, connection: Any, sql: str, arguments: Sequence[Any]) -> AsyncIterator[Any]:
+        """Yield rows as they come, in a transaction that is open."""
+        ...
+
+    def insert_many(self, connection: Any, rows: Sequence[Sequence[Any]], how: Insertion) -> Awaitable[Any]:
+        """Insert *rows*, in a transaction that is open; return how many went in, or the rows that *how* wants back."""
+        ...
+
+    async def begin(self, connection: Any, options: Mapping[str, Any]) -> None:
+        """Begin a transaction."""
+        ...
+
+    async def commit(self, connection: Any) -> None:
+        """Commit it; raises when it was rolled back instead."""
+        ...
+
+    async def rollback(self, connection: Any) -> None:
+        """Roll it back."""
+        ...
+
+    async def run(self, connection: Any, sql: str) -> None:
+        """Run a statement of the pool's own, such as a savepoint."""
+        ...
+
+    def failure(self, error: BaseException) -> Failure:
+        """Tell what *error* says about the connection that it came from."""
+        ...
+
+    def is_refusal(self, error: Exception) -> bool:
+        """Tell whether *error*, of opening a connection, does not pass by itself."""
+        ...
+
+    def stop_running(self, connection: Any) -> None:
+        """Let what runs on *connection* end soon: nobody waits for it any more."""
+        ...
+
+
+def quoted(name: str) -> str:
+    """Return *name* as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def names(columns: Sequence[str]) -> str:
+    """Return *columns* as a list of identifiers."""
+    return ", ".join(quoted(column) for column in columns)

@@ -1,0 +1,73 @@
+"""Open databases as the table says: the one that is written to, and others in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+from scalekit import StartError
+from scalekit.telemetry import Telemetry
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.database import Database
+from scalekit_pool.driver import Driver
+from scalekit_pool.metrics import Metrics
+from scalekit_pool.outcome import Outcome
+from scalekit_pool.statements import Reader
+from scalekit_pool.watching import Watch
+
+
+class Opener:
+    """Opens databases with the options of *config*, measured by *telemetry*."""
+
+    def __init__(self, config: PoolConfig, telemetry: Telemetry) -> None:
+        self._config = config
+        self._telemetry = telemetry
+        self._watch = Watch(config.slow, config.leak_warn)
+
+    @asynccontextmanager
+    async def open(self, url: str, name: str, *, read_only: bool) -> AsyncGenerator[Database, None]:
+        """Return the database at *url*, open while inside; that it cannot be reached yet is no error."""
+        async with self.open_any([url], name, read_only=read_only) as database:
+            yield database
+
+    @asynccontextmanager
+    async def open_any(
+        self, urls: Sequence[str], name: str, *, read_only: bool = False
+    ) -> AsyncGenerator[Database, None]:
+        """Return the database that several servers at *urls* hold together; the one that takes writes is found.
+
+        Raises StartError when a server answers and refuses: that does not pass by itself.
+        """
+        metrics = Metrics(self._telemetry, name)
+        readers = Metrics(self._telemetry, f"{name}-readers")
+        driver = self._driver(urls, metrics, readers, read_only)
+        reader = Reader(driver.placeholder, self._config.reset == "when-needed")
+        database = Database(urls[0], driver, Outcome(name, metrics, self._watch), reader)
+        with ExitStack() as shown:
+            shown.enter_context(metrics.showing(driver.writers))
+            if driver.readers is not driver.writers:
+                shown.enter_context(readers.showing(driver.readers))
+            try:
+                await self._connect(database)
+                yield database
+            finally:
+                await database.disconnect()
+
+    async def _connect(self, database: Database) -> None:
+        try:
+            await database.connect()
+        except Exception as error:
+            if database.driver.is_refusal(error):
+                raise StartError(database.driver.writers.supply.trouble) from None
+            database.is_connected = True  # the pool tries on, and each request is told meanwhile
+
+    def _driver(self, urls: Sequence[str], metrics: Metrics, readers: Metrics, read_only: bool) -> Driver:
+        """Return the driver for *urls*; only that one is imported."""
+        if urlsplit(urls[0]).scheme == "sqlite":
+            from scalekit_pool.sqlite_driver import SqliteDriver
+
+            return SqliteDriver(urls[0], self._config, metrics, readers, read_only)
+        from scalekit_pool.postgres_driver import PostgresDriver
+
+        return PostgresDriver(urls, self._config, metrics, read_only)

@@ -1,0 +1,55 @@
+"""What is made of how a statement ended: numbers, log lines, and the errors that applications see."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from scalekit.consistency import CONSISTENCY
+from scalekit.resilience import Unavailable
+from scalekit_pool.driver import Failure
+from scalekit_pool.metrics import Metrics
+from scalekit_pool.watching import Origin, Place, Watch
+
+
+class Outcome:
+    """Notes what becomes of the statements of one database, called *name* in metrics and log lines."""
+
+    def __init__(self, name: str, metrics: Metrics, watch: Watch) -> None:
+        self.name = name
+        self.metrics = metrics
+        self.watch = watch
+
+    def note(self, sql: str, seconds: float, result: Any) -> None:
+        """Note a statement that ended well."""
+        metrics = self.metrics
+        metrics.seconds.observe(seconds)
+        rows = len(result) if type(result) is list else hasattr(result, "keys")
+        if rows:
+            metrics.rows.inc(rows)
+        if seconds > self.watch.slow:
+            self.watch.tell_slow(metrics, self.name, sql, seconds, rows)
+
+    def fail(self, error: BaseException, failure: Failure, sql: str, what: str) -> None:
+        """Count *error*; raises what the application sees in its place, if it is not *error* itself."""
+        self.metrics.failed("cancelled" if isinstance(error, asyncio.CancelledError) else failure.name.lower())
+        if failure is Failure.LOST:
+            raise Unavailable(
+                f"the connection to {what} was lost; a change that was under way may be undone or not"
+            ) from error
+        if failure is Failure.DEMOTED:
+            raise Unavailable(f"{what} takes no writes: it is a standby") from error
+        if failure is Failure.BUSY:
+            raise Unavailable(f"{what} is locked by others for too long") from error
+        if failure is Failure.LATE:
+            raise TimeoutError(f"{what} took longer than statement_timeout over: {sql}") from error
+
+    def note_write(self) -> None:
+        """Note that the client of what is served now has written, as far as somebody asks."""
+        consistency = CONSISTENCY.get()
+        if consistency is not None:
+            consistency.wrote = True
+
+    def held(self, origin: Origin | None, places: list[Place]) -> None:
+        """Tell of a connection that is held for too long."""
+        self.watch.tell_held(self.metrics, self.name, origin, places)

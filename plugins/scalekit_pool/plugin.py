@@ -1,0 +1,64 @@
+"""How the pool joins the host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import click
+
+from scalekit import Check, Context, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.contracts import DATABASE, DATABASES
+from scalekit.telemetry import TELEMETRY
+from scalekit_pool.commands import commands, migrate_database
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.middleware import PoolMiddleware
+from scalekit_pool.opening import Opener
+from scalekit_pool.probing import probe
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.pool]``."""
+    return PoolConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return what keeps the database open while the application runs."""
+    config = context.config(PoolConfig)
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        opener = Opener(config, context.get(TELEMETRY))
+        async with opener.open_any(config.addresses, "primary") as database:
+            if config.migrate_on_start:
+                await migrate_database(database, config.migrations)
+            context.provide(DATABASE, database)
+            context.provide(DATABASES, opener)
+            yield
+
+    return Lifespan(run, provides=(DATABASE, DATABASES))
+
+
+@hookimpl
+def scalekit_middleware(context: Context) -> Sequence[Layered]:
+    """Return what tells the pool for whom a connection is used."""
+    return [Layered(Layer.DATA, Middleware(PoolMiddleware))]
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Tell whether the database can be written to."""
+
+    async def check() -> None:
+        await probe(context.get(DATABASE))
+
+    timeout = float(context.config(PoolConfig).connect_timeout)
+    return [Check("pool", check, timeout=timeout)]
+
+
+@hookimpl
+def scalekit_commands(context: Context) -> Sequence[click.Command]:
+    """Return `scalekit pool migrate`."""
+    return commands(context, context.config(PoolConfig).migrations)

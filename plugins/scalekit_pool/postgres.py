@@ -1,0 +1,193 @@
+"""PostgreSQL through asyncpg: opening and mending its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+
+from scalekit_pool.config import PoolConfig
+
+Connection = Any  # asyncpg has no types
+
+# What asyncpg's own reset leaves: another role, temporary tables, the last values of sequences.
+_RESET_THE_REST = "SET SESSION AUTHORIZATION DEFAULT; DISCARD TEMP; DISCARD SEQUENCES"
+_PREPARED = "SELECT name FROM pg_prepared_statements WHERE from_sql"
+
+
+class PostgresRow(asyncpg.Record):  # type: ignore[misc]
+    """A row as asyncpg makes it, with its columns as attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def _mapping(self) -> Mapping[str, Any]:
+        return dict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one server is, and who asks; the password is looked up at each connect."""
+
+    host: str
+    port: int
+    user: str | None
+    database: str
+    password: str | None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def place_of(address: str) -> Place:
+    """Return the place that *address* names."""
+    parts = urlsplit(address)
+    password = unquote(parts.password) if parts.password else None
+    user = unquote(parts.username) if parts.username else None
+    return Place(str(parts.hostname), parts.port or 5432, user, unquote(parts.path.lstrip("/")) or "postgres", password)
+
+
+class WrongRole(ConnectionError):
+    """The server is a standby where a primary is needed, or the other way round."""
+
+
+class PostgresConnector:
+    """Opens connections to the first of *places* that has the role that is needed."""
+
+    def __init__(self, places: Sequence[Place], config: PoolConfig, standby: bool) -> None:
+        self.places = places
+        self.standby = standby
+        self._config = config
+        self._options = _options(config, [] if not standby else ["default_transaction_read_only"])
+        self._ssl = _ssl(config)
+
+    async def open(self) -> Connection:
+        """Return a connection to a server of the right role; all are tried at the same time."""
+        if len(self.places) == 1:
+            return await self._connect(self.places[0])
+        attempts = [asyncio.create_task(self._connect(place)) for place in self.places]
+        winner = None
+        try:
+            winner = await _first(attempts)
+            return winner.result()
+        finally:
+            for attempt in attempts:
+                if attempt is not winner:
+                    attempt.cancel()
+                    attempt.add_done_callback(_let_go)
+
+    def works(self, connection: Connection) -> bool:
+        """Tell whether *connection* is open."""
+        return not connection.is_closed()
+
+    async def mend(self, connection: Connection) -> None:
+        """Undo whatever was done to the session."""
+        if connection.is_in_transaction():
+            await connection.execute("ROLLBACK")
+        await connection.reset()
+        await connection.execute(_RESET_THE_REST)
+        for (name,) in await connection.fetch(_PREPARED):
+            await connection.execute(f'DEALLOCATE "{name}"')
+
+    async def close(self, connection: Connection) -> None:
+        """Close *connection*, politely where it answers."""
+        try:
+            await connection.close(timeout=1.0)
+        except BaseException:
+            connection.terminate()
+            raise
+
+    def explain(self, error: Exception) -> str:
+        """Return why no connection could be opened."""
+        where = ", ".join(str(place) for place in self.places)
+        if isinstance(error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
+            return f"{where} refuses the user or the password: {error}"
+        if isinstance(error, asyncpg.InvalidCatalogNameError):
+            return f"{where} has no such database: {error}"
+        if isinstance(error, WrongRole):
+            return str(error)
+        if isinstance(error, ConnectionRefusedError):
+            return f"nothing listens at {where}"
+        return f"{where}: {type(error).__name__}: {error}"
+
+    async def _connect(self, place: Place) -> Connection:
+        connection = await asyncpg.connect(
+            host=place.host,
+            port=place.port,
+            user=place.user,
+            database=place.database,
+            password=self._password(place),
+            ssl=self._ssl,
+            timeout=self._config.connect_timeout,
+            record_class=PostgresRow,
+            **self._options,
+        )
+        try:
+            self._refuse_wrong_role(place, connection)
+        except WrongRole:
+            connection.terminate()
+            raise
+        return connection
+
+    def _password(self, place: Place) -> str | None:
+        if self._config.password_file is not None:
+            return Path(self._config.password_file).read_text().strip()
+        if self._config.password is not None:
+            return self._config.password.get_secret_value()
+        return place.password
+
+    def _refuse_wrong_role(self, place: Place, connection: Connection) -> None:
+        """Raise when the server has another role; it tells of its role by itself since PostgreSQL 14."""
+        is_standby = getattr(connection.get_settings(), "in_hot_standby", "off") == "on"
+        if is_standby and not self.standby:
+            raise WrongRole(f"{place} is a standby and takes no writes; name the primary, or all servers in urls")
+        if self.standby and not is_standby:
+            raise WrongRole(f"{place} is a primary, not a replica")
+
+
+def _options(config: PoolConfig, read_only: Sequence[str]) -> dict[str, Any]:
+    """Return asyncpg's options; pgbouncer takes no settings at the start, for it has no session to keep them in."""
+    settings = dict.fromkeys(read_only, "on")
+    if config.statement_cache:
+        settings["statement_timeout"] = str(int(config.statement_timeout * 1000))
+    return {"statement_cache_size": config.statement_cache, "server_settings": settings}
+
+
+def _ssl(config: PoolConfig) -> Any:
+    if config.tls in ("disable", "prefer"):
+        return config.tls
+    context = ssl.create_default_context(cafile=config.tls_ca)
+    context.check_hostname = config.tls == "verify-full"
+    if config.tls == "require" and config.tls_ca is None:
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _first(attempts: Sequence[asyncio.Task[Connection]]) -> asyncio.Task[Connection]:
+    """Return the attempt that succeeds first; raises what the most telling one raised when none does."""
+    pending = set(attempts)
+    errors: list[BaseException] = []
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for attempt in done:
+            error = attempt.exception()
+            if error is None:
+                return attempt
+            errors.append(error)
+    raise next((error for error in errors if isinstance(error, asyncpg.PostgresError)), errors[0])
+
+
+def _let_go(attempt: asyncio.Task[Connection]) -> None:
+    """Close a connection that came too late."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().terminate()

@@ -1,0 +1,134 @@
+"""Statements on PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.driver import Failure, Insertion
+from scalekit_pool.pool import Pool
+from scalekit_pool.postgres import PostgresConnector, place_of
+from scalekit_pool.postgres_insert import insert
+from scalekit_pool.supply import Observer
+
+Connection = Any  # asyncpg has no types
+
+SLACK = 1.0
+"""Seconds that the server has more than its own time-out before the client gives up waiting."""
+CHUNK = 100
+"""Rows that a stream fetches at once."""
+
+_ISOLATION = {"serializable", "repeatable_read", "read_committed", "read_uncommitted"}
+_LOST = (
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.ConnectionFailureError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    ConnectionError,
+)
+_REFUSALS = (
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+_cursors = itertools.count(1)
+
+
+class RolledBack(Exception):
+    """A transaction that was to be committed had failed before, so the server rolled it back."""
+
+
+class PostgresDriver:
+    """Statements on one PostgreSQL, or on the primary among several servers of it."""
+
+    dialect = "postgresql"
+    placeholder = "$"
+
+    def __init__(self, addresses: Sequence[str], config: PoolConfig, observer: Observer, read_only: bool) -> None:
+        places = [place_of(address) for address in addresses]
+        what = ", ".join(f"{place}/{place.database}" for place in places)
+        connector = PostgresConnector(places, config, read_only)
+        self.readers: Pool[Any] = Pool(what, connector, config.limits, observer)
+        self.writers = self.readers
+        self._deadline = config.statement_timeout + (SLACK if config.statement_cache else 0.0)
+
+    def fetch_all(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
+        """Return every row."""
+        return connection.fetch(sql, *arguments, timeout=self._deadline)  # type: ignore[no-any-return]
+
+    def fetch_one(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+        """Return the first row, or None."""
+        return connection.fetchrow(sql, *arguments, timeout=self._deadline)  # type: ignore[no-any-return]
+
+    def execute(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+        """Return the first column of the first row, if there is one."""
+        return connection.fetchval(sql, *arguments, timeout=self._deadline)  # type: ignore[no-any-return]
+
+    def execute_many(self, connection: Connection, sql: str, arguments: Sequence[Sequence[Any]]) -> Awaitable[Any]:
+        """Run *sql* once for each of *arguments*, sent together and all or nothing."""
+        return connection.executemany(sql, arguments, timeout=self._deadline)  # type: ignore[no-any-return]
+
+    async def stream(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> AsyncIterator[Any]:
+        """Yield rows through a cursor of the server's, some at a time."""
+        name = f"scalekit_{next(_cursors)}"
+        await self.fetch_all(connection, f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", arguments)
+        while True:
+            rows = await self.fetch_all(connection, f"FETCH FORWARD {CHUNK} FROM {name}", ())
+            for row in rows:
+                yield row
+            if len(rows) < CHUNK:
+                break
+        await self.run(connection, f"CLOSE {name}")
+
+    def insert_many(self, connection: Connection, rows: Sequence[Sequence[Any]], how: Insertion) -> Awaitable[Any]:
+        """Insert *rows* in the fastest way that does what *how* asks."""
+        return insert(connection, rows, how, self._deadline)
+
+    async def begin(self, connection: Connection, options: Mapping[str, Any]) -> None:
+        """Begin a transaction; *options* are isolation, readonly and deferrable."""
+        await self.run(connection, _begin(**options))
+
+    async def commit(self, connection: Connection) -> None:
+        """Commit; raises RolledBack when a statement had failed, which PostgreSQL answers without an error."""
+        answer = await connection.execute("COMMIT", timeout=self._deadline)
+        if answer != "COMMIT":
+            raise RolledBack("the transaction was rolled back, for a statement in it had failed")
+
+    async def rollback(self, connection: Connection) -> None:
+        """Roll back."""
+        await self.run(connection, "ROLLBACK")
+
+    async def run(self, connection: Connection, sql: str) -> None:
+        """Run *sql*, which may be several statements."""
+        await connection.execute(sql, timeout=self._deadline)
+
+    def failure(self, error: BaseException) -> Failure:
+        """Tell what *error* says about the connection that it came from."""
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            return Failure.DEMOTED
+        if isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)):
+            return Failure.LOST
+        if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
+            return Failure.LATE
+        return Failure.STATEMENT if isinstance(error, asyncpg.PostgresError) else Failure.UNKNOWN
+
+    def is_refusal(self, error: Exception) -> bool:
+        """Tell whether the server refuses the user, the password or the database."""
+        return isinstance(error, _REFUSALS)
+
+    def stop_running(self, connection: Connection) -> None:
+        """Do nothing: asyncpg asks the server to cancel what nobody waits for."""
+
+
+def _begin(isolation: str | None = None, readonly: bool = False, deferrable: bool = False) -> str:
+    """Return the statement that begins such a transaction; raises ValueError naming what is not known."""
+    if isolation is not None and isolation not in _ISOLATION:
+        raise ValueError(f"no isolation is called {isolation!r}; known: {', '.join(sorted(_ISOLATION))}")
+    level = f" ISOLATION LEVEL {isolation.replace('_', ' ').upper()}" if isolation else ""
+    return f"BEGIN{level}{' READ ONLY' if readonly else ''}{' DEFERRABLE' if deferrable else ''}"

@@ -1,0 +1,53 @@
+"""Rows whose values SQLAlchemy's types convert; all others are the driver's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+Processor = tuple[int, Callable[[Any], Any]]
+"""A column's place and what makes its value one of Python's."""
+
+
+class ConvertedRow(Sequence[Any]):
+    """A row some of whose values had to be converted, as SQLAlchemy's types say."""
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, values: list[Any], places: dict[str, int]) -> None:
+        self._values = values
+        self._places = places
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._values[self._places[key] if isinstance(key, str) else key]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[self._places[name]]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<Row {dict(zip(self._places, self._values, strict=True))}>"
+
+    def keys(self) -> Sequence[str]:
+        """Return the names of the columns."""
+        return list(self._places)
+
+    @property
+    def _mapping(self) -> Mapping[str, Any]:
+        return dict(zip(self._places, self._values, strict=True))
+
+
+def converted(row: Any, processors: Sequence[Processor]) -> ConvertedRow:
+    """Return *row* with the values that have a processor converted."""
+    values = list(row)
+    for place, process in processors:
+        values[place] = process(values[place])
+    return ConvertedRow(values, {name: place for place, name in enumerate(row.keys())})

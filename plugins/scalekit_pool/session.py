@@ -1,0 +1,154 @@
+"""One connection that a task keeps while it is inside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from scalekit_pool.asking import Asking, Language, Operation
+from scalekit_pool.compiling import Call
+from scalekit_pool.driver import Driver, Failure, Insertion
+from scalekit_pool.outcome import Outcome
+from scalekit_pool.pool import Pool
+from scalekit_pool.supply import Lent
+from scalekit_pool.watching import ORIGIN, places_above
+
+Sessions = dict["asyncio.Task[Any]", "Session"]
+
+
+class Session(Asking):
+    """Keeps one connection of *pool* from the first ``enter`` to the last ``leave``.
+
+    *kept* has the sessions of all tasks, so that a task finds its own again. What runs here runs one after the other.
+    """
+
+    def __init__(self, language: Language, pool: Pool[Any], outcome: Outcome, kept: Sessions) -> None:
+        self.language = language
+        self.transactions: list[Any] = []
+        self._pool = pool
+        self._outcome = outcome
+        self._kept = kept
+        self._lent: Lent[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._depth = 0
+        self._used = False
+        self._wrote = False
+        self._lock = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    @property
+    def raw_connection(self) -> Any:
+        """The driver's own connection; what was done with it is undone when it is given back."""
+        self._used = True
+        return self._connection
+
+    def session(self) -> Session:
+        """Return this one."""
+        return self
+
+    async def enter(self) -> None:
+        """Take a connection, unless there is one."""
+        if self._lent is None:
+            self._lent = self._pool.take() or await self._pool.acquire()
+            self._task = asyncio.current_task()
+            if self._task is not None:
+                self._kept[self._task] = self
+            self._watch()
+        self._depth += 1
+
+    def leave(self, *, used: bool = False) -> None:
+        """Give it back with the last who leaves; *used* says that nobody knows how it is."""
+        self._used = self._used or used
+        self._depth -= 1
+        if self._depth > 0 or self._lent is None:
+            return
+        lent, self._lent = self._lent, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None and self._kept.get(self._task) is self:
+            del self._kept[self._task]
+        dirty, self._used = self._used or bool(self.transactions), False
+        self.transactions.clear()
+        (self._pool.release_used if dirty else self._pool.release)(lent)
+
+    async def run(self, operation: Operation, call: Call) -> Any:
+        """Run *call* on this connection."""
+        statement = call.statement
+        async with self._lock:
+            connection = self._connection
+            began = perf_counter()
+            try:
+                result = await operation(connection, statement.sql, call.arguments)
+            except BaseException as error:
+                self._fail(error, statement.sql)
+                raise
+            self._outcome.note(statement.sql, perf_counter() - began, result)
+        self._used = self._used or not statement.plain
+        if not statement.reads:
+            self._wrote = True
+            if not self.transactions:
+                self.note_write()
+        return result
+
+    async def stream(self, call: Call) -> AsyncIterator[Any]:
+        """Yield the rows of *call* as they come, inside a transaction."""
+        try:
+            async for row in self.language.driver.stream(self._connection, call.statement.sql, call.arguments):
+                yield row
+        except Exception as error:
+            self._fail(error, call.statement.sql)
+            raise
+
+    async def insert(self, rows: Sequence[Sequence[Any]], how: Insertion) -> Any:
+        """Insert *rows*, inside a transaction."""
+        self._wrote = True
+        return await self.command(lambda driver, raw: driver.insert_many(raw, rows, how))
+
+    async def command(self, work: Callable[[Driver, Any], Awaitable[Any]]) -> Any:
+        """Do *work* of the pool's own on this connection."""
+        async with self._lock:
+            try:
+                return await work(self.language.driver, self._connection)
+            except BaseException as error:
+                self._fail(error, "")
+                raise
+
+    def note_write(self) -> None:
+        """Tell that what was written here may have come to last."""
+        if self._wrote:
+            self._wrote = False
+            self._outcome.note_write()
+
+    @property
+    def _connection(self) -> Any:
+        if self._lent is None:
+            raise RuntimeError("this connection was given back; write `async with database.connection() as ...:`")
+        return self._lent.connection
+
+    def _fail(self, error: BaseException, sql: str) -> None:
+        """Note what *error* says about the connection; raises what the application sees in its place, if anything."""
+        failure = self.language.driver.failure(error)
+        if failure is not Failure.STATEMENT:
+            self._used = True
+        if failure is Failure.UNKNOWN and self._lent is not None:
+            self.language.driver.stop_running(self._lent.connection)
+        if failure is Failure.DEMOTED:
+            self._pool.renew()
+        self._outcome.fail(error, failure, sql, self._pool.what)
+
+    def _watch(self) -> None:
+        outcome, origin, places = self._outcome, ORIGIN.get(), places_above(3)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(outcome.watch.leak_warn, outcome.held, origin, places)

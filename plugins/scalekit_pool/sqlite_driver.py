@@ -1,0 +1,167 @@
+"""Statements on SQLite: one connection that writes, and some that read beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from math import inf
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiosqlite
+
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.driver import Failure, Insertion, names
+from scalekit_pool.pool import Pool
+from scalekit_pool.sqlite import MEMORY, MemoryConnector, SqliteConnector, file_of, uri_of
+from scalekit_pool.supply import Observer
+
+READERS = 4
+"""Connections that read, at most: under one interpreter lock more do not help."""
+CHUNK = 100
+"""Rows that a stream fetches at once."""
+
+_FAILURES = {
+    sqlite3.SQLITE_BUSY: Failure.BUSY,
+    sqlite3.SQLITE_LOCKED: Failure.BUSY,
+    sqlite3.SQLITE_INTERRUPT: Failure.LATE,
+}
+
+
+class SqliteDriver:
+    """Statements on one file, or on a database in memory, which has one connection for everything."""
+
+    dialect = "sqlite"
+    placeholder = "?"
+
+    def __init__(
+        self, address: str, config: PoolConfig, observer: Observer, readers_observer: Observer, read_only: bool
+    ) -> None:
+        file = file_of(address)
+        uri = uri_of(file, urlsplit(address).query)
+        kind = MemoryConnector if file == MEMORY else SqliteConnector
+        writer = kind(uri, file, read_only, config.acquire_timeout)
+        one = replace(config.limits, min_size=1, max_size=1, max_lifetime=inf)
+        self.writers: Pool[aiosqlite.Connection] = Pool(file, writer, one, observer)
+        self.readers = self.writers
+        if file != MEMORY:
+            reader = SqliteConnector(uri, file, True, config.acquire_timeout)
+            some = replace(config.limits, min_size=min(1, config.min_size), max_size=min(READERS, config.max_size))
+            self.readers = Pool(file, reader, some, readers_observer)
+        self._deadline = float(config.statement_timeout)
+
+    def fetch_all(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[list[Any]]:
+        """Return every row."""
+        return self._do(connection, _fetch_all, sql, arguments)
+
+    def fetch_one(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+        """Return the first row, or None."""
+        return self._do(connection, _fetch_one, sql, arguments)
+
+    def execute(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+        """Return the first column of the first row if there is one, else the id of the row inserted, or how many."""
+        return self._do(connection, _execute, sql, arguments)
+
+    def execute_many(
+        self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Sequence[Any]]
+    ) -> Awaitable[Any]:
+        """Run *sql* once for each of *arguments*."""
+        return self._do(connection, _execute_many, sql, arguments)
+
+    async def stream(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> AsyncIterator[Any]:
+        """Yield rows, some fetched at a time."""
+        cursor = await self._do(connection, sqlite3.Connection.execute, sql, arguments)
+        while rows := await self._do(connection, _fetch_some, cursor):
+            for row in rows:
+                yield row
+
+    def insert_many(
+        self, connection: aiosqlite.Connection, rows: Sequence[Sequence[Any]], how: Insertion
+    ) -> Awaitable[Any]:
+        """Insert *rows*, prepared once."""
+        return self._do(connection, _insert_returning if how.returning else _insert, rows, how)
+
+    async def begin(self, connection: aiosqlite.Connection, options: Mapping[str, Any]) -> None:
+        """Begin a transaction that may write at once, so that it cannot fail halfway for another that does."""
+        await self.run(connection, "BEGIN" if options.get("readonly") else "BEGIN IMMEDIATE")
+
+    async def commit(self, connection: aiosqlite.Connection) -> None:
+        """Commit."""
+        await self.run(connection, "COMMIT")
+
+    async def rollback(self, connection: aiosqlite.Connection) -> None:
+        """Roll back, where SQLite has not done so by itself."""
+        if connection.in_transaction:
+            await self.run(connection, "ROLLBACK")
+
+    async def run(self, connection: aiosqlite.Connection, sql: str) -> None:
+        """Run *sql*."""
+        await self._do(connection, _fetch_all, sql, ())
+
+    def failure(self, error: BaseException) -> Failure:
+        """Tell what *error* says about the connection that it came from."""
+        if isinstance(error, sqlite3.OperationalError):
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            return _FAILURES.get(code, Failure.STATEMENT)
+        return Failure.STATEMENT if isinstance(error, sqlite3.Error) else Failure.UNKNOWN
+
+    def is_refusal(self, error: Exception) -> bool:
+        """Tell that a file which cannot be opened does not come by itself."""
+        return True
+
+    def stop_running(self, connection: aiosqlite.Connection) -> None:
+        """Interrupt what runs."""
+        connection._conn.interrupt()
+
+    async def _do(self, connection: aiosqlite.Connection, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call *function* with the connection in its thread, and interrupt it when it takes too long.
+
+        aiosqlite's own methods take a trip to the thread for each step of a statement; this takes one for all.
+        """
+        raw = connection._conn
+        timer = asyncio.get_running_loop().call_later(self._deadline, raw.interrupt)
+        try:
+            return await connection._execute(function, raw, *arguments)  # type: ignore[no-untyped-call]
+        finally:
+            timer.cancel()
+
+
+def _fetch_all(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> list[Any]:
+    return raw.execute(sql, arguments).fetchall()
+
+
+def _fetch_one(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> Any:
+    return raw.execute(sql, arguments).fetchone()
+
+
+def _fetch_some(raw: sqlite3.Connection, cursor: sqlite3.Cursor) -> list[Any]:
+    return cursor.fetchmany(CHUNK)
+
+
+def _execute(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> Any:
+    cursor = raw.execute(sql, arguments)
+    if cursor.description:
+        row = cursor.fetchone()
+        cursor.fetchall()  # a statement that returns rows is done when the last has been read
+        return row[0] if row else None
+    return cursor.lastrowid if sql.lstrip()[:7].upper() in ("INSERT ", "REPLACE") else cursor.rowcount
+
+
+def _execute_many(raw: sqlite3.Connection, sql: str, arguments: Sequence[Sequence[Any]]) -> None:
+    raw.executemany(sql, arguments)
+
+
+def _insert(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]], how: Insertion) -> int:
+    return raw.executemany(_insert_sql(how), rows).rowcount
+
+
+def _insert_returning(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]], how: Insertion) -> list[Any]:
+    sql = _insert_sql(how)
+    return [returned for row in rows for returned in raw.execute(sql, row).fetchall()]
+
+
+def _insert_sql(how: Insertion) -> str:
+    places = ", ".join("?" * len(how.columns))
+    return f"INSERT INTO {how.target} ({names(how.columns)}) VALUES ({places}){how.tail}"

@@ -1,0 +1,149 @@
+"""What a statement is, read from its text once: its parameters, and what it may do.
+
+This decides where it may run and what must follow. Whoever is in doubt is on the safe side: what is not known to be a
+read is a write, and what is not known to leave the session as it was makes the connection be reset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scalekit_pool.functions import KNOWN
+
+MOST_REMEMBERED = 1000
+
+_TOKEN = re.compile(
+    r"""(?P<skipped>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/"""
+    r"""|(?<![\w$])\$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$)|(?P<escaped>\\:)|(?P<cast>::+)|(?<![\w:]):(?P<name>[A-Za-z_]\w*)""",
+    re.DOTALL,
+)
+_WORD = re.compile(r"[A-Za-z_][\w$]*")
+_CALL = re.compile(r"(?:([\w$]+|\")\s*\.\s*)?([A-Za-z_][\w$]*|\")\s*\(")
+_COLUMN_LIST = re.compile(r"\bINTO\s+[\w.\"$]+(?:\s+AS\s+\w+)?\s*\(", re.IGNORECASE)
+_READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
+_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
+_LOCKS = frozenset({"SHARE", "UPDATE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A text for the driver, with the names of its positional parameters.
+
+    It *reads* when it changes nothing, and is *plain* when it leaves the session as it was.
+    """
+
+    sql: str
+    names: tuple[str, ...]
+    reads: bool
+    plain: bool
+
+    def arguments(self, values: Mapping[str, Any] | None) -> list[Any]:
+        """Return *values* in the order of the parameters; raises ValueError naming what is missing or too much."""
+        names = self.names
+        if not names and not values:
+            return []
+        given = values or {}
+        try:
+            arguments = [given[name] for name in names]
+        except KeyError as error:
+            raise ValueError(f"the statement needs a value for :{error.args[0]}: {self.sql}") from None
+        if len(given) > len(names) or any(name not in names for name in given):
+            unknown = ", ".join(f":{name}" for name in given if name not in names)
+            raise ValueError(f"the statement has no {unknown}: {self.sql}")
+        return arguments
+
+
+class Reader:
+    """Reads statements of one dialect; what was read lately is remembered. Where *trusting* is off, none is plain."""
+
+    def __init__(self, placeholder: str, trusting: bool = True) -> None:
+        self._placeholder = placeholder
+        self._trusting = trusting
+        self._known: dict[str, Statement] = {}
+
+    def statement(self, text: str) -> Statement:
+        """Return the statement that *text* is."""
+        found = self._known.get(text)
+        if found is None:
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            found = self._known[text] = self._read(text)
+        return found
+
+    def as_it_is(self, sql: str) -> Statement:
+        """Return the statement that *sql*, which has the driver's own placeholders, is; it has no names."""
+        code = "".join(_shadow(piece, match) if match else piece for piece, match in _pieces(sql))
+        return self._statement(sql, (), code)
+
+    def _read(self, text: str) -> Statement:
+        sql: list[str] = []
+        code: list[str] = []
+        names: list[str] = []
+        for piece, match in _pieces(text):
+            if match is None:
+                sql.append(piece)
+                code.append(piece)
+            elif match["name"]:
+                sql.append(self._place_of(match["name"], names))
+                code.append("?")
+            else:
+                sql.append(":" if match["escaped"] else piece)
+                code.append(_shadow(piece, match))
+        return self._statement("".join(sql), tuple(names), "".join(code))
+
+    def _statement(self, sql: str, names: tuple[str, ...], code: str) -> Statement:
+        reads, plain = nature(code)
+        return Statement(sql, names, reads, plain and self._trusting)
+
+    def _place_of(self, name: str, names: list[str]) -> str:
+        """Return the placeholder of *name*; where places have numbers, a name has one however often it is used."""
+        if self._placeholder == "?":
+            names.append(name)
+            return "?"
+        if name not in names:
+            names.append(name)
+        return f"{self._placeholder}{names.index(name) + 1}"
+
+
+def nature(code: str) -> tuple[bool, bool]:
+    """Tell of *code*, a statement without its literals and comments, whether it reads only, and whether it is plain."""
+    code = code.strip().rstrip(";").strip()
+    words = [word.upper() for word in _WORD.findall(code)]
+    if not words or ";" in code:
+        return False, False
+    first = _first_word(code, words)
+    known = _calls_only_known(code)
+    changes = not _CHANGES.isdisjoint(words)
+    into = "INTO" in words
+    locks = "FOR" in words and not _LOCKS.isdisjoint(words)
+    reads = first in _READS and known and not changes and not into and not locks
+    plain = known and (reads or first in _CHANGES or (first in _READS and (changes or not into)))
+    return reads, plain
+
+
+def _pieces(text: str) -> Iterator[tuple[str, re.Match[str] | None]]:
+    end = 0
+    for match in _TOKEN.finditer(text):
+        yield text[end : match.start()], None
+        yield match[0], match
+        end = match.end()
+    yield text[end:], None
+
+
+def _shadow(piece: str, match: re.Match[str]) -> str:
+    """Return what stands for *piece* where only code counts: a quoted name followed by a bracket may be a call."""
+    return '"' if piece.startswith('"') else " "
+
+
+def _first_word(code: str, words: list[str]) -> str:
+    return words[0] if code.lstrip("( \n\t").upper().startswith(words[0]) else ""
+
+
+def _calls_only_known(code: str) -> bool:
+    without_lists = _COLUMN_LIST.sub("INTO (", code)
+    return all(
+        name.lower() in KNOWN and schema.lower() in ("", "pg_catalog") for schema, name in _CALL.findall(without_lists)
+    )

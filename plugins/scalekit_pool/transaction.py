@@ -1,0 +1,107 @@
+"""A transaction, or a savepoint inside one."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Generator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+_savepoints = itertools.count(1)
+
+
+class Transaction:
+    """What runs inside is committed together, or not at all.
+
+    *choose* returns the session that it is to be in: of the task that starts it. It is a context manager, a decorator,
+    and ``await database.transaction()`` starts it for ``commit()`` or ``rollback()``.
+    """
+
+    def __init__(self, choose: Callable[[], Any], force_rollback: bool, options: Mapping[str, Any]) -> None:
+        self._choose = choose
+        self._force_rollback = force_rollback
+        self._options = options
+        self._session: Any = None
+        self._savepoint = ""
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None and not self._force_rollback:
+            await self.commit()
+        else:
+            await self.rollback()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.start().__await__()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return *function* so that each call runs in a transaction of its own."""
+
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            async with Transaction(self._choose, self._force_rollback, self._options):
+                return await function(*args, **kwargs)
+
+        return wrapper
+
+    async def start(self) -> Self:
+        """Begin; raises Unavailable when no connection can be had in time."""
+        session = self._choose()
+        await session.enter()
+        try:
+            if session.transactions:
+                self._savepoint = f"scalekit_{next(_savepoints)}"
+                await session.command(lambda driver, raw: driver.run(raw, f"SAVEPOINT {self._savepoint}"))
+            else:
+                await session.command(lambda driver, raw: driver.begin(raw, self._options))
+        except BaseException:
+            session.leave(used=True)
+            raise
+        session.transactions.append(self)
+        self._session = session
+        return self
+
+    async def commit(self) -> None:
+        """Make what ran inside last; raises when it does not, and then it does not."""
+        session = self._end()
+        try:
+            if self._savepoint:
+                await session.command(lambda driver, raw: driver.run(raw, f"RELEASE SAVEPOINT {self._savepoint}"))
+            else:
+                await session.command(lambda driver, raw: driver.commit(raw))
+        except BaseException:
+            session.note_write()  # it may have been committed all the same
+            session.leave(used=True)
+            raise
+        if not self._savepoint:
+            session.note_write()
+        session.leave()
+
+    async def rollback(self) -> None:
+        """Undo what ran inside; where that fails, the connection is given up, which undoes it too."""
+        session = self._end()
+        try:
+            if self._savepoint:
+                await session.command(lambda driver, raw: driver.run(raw, f"ROLLBACK TO SAVEPOINT {self._savepoint}"))
+            else:
+                await session.command(lambda driver, raw: driver.rollback(raw))
+        except Exception:
+            session.leave(used=True)
+        except BaseException:
+            session.leave(used=True)
+            raise
+        else:
+            session.leave()
+
+    def _end(self) -> Any:
+        session = self._session
+        if session is None or not session.transactions or session.transactions[-1] is not self:
+            raise RuntimeError("this transaction is not the innermost one that runs; end those inside it first")
+        session.transactions.pop()
+        self._session = None
+        return session
