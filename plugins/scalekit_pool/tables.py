@@ -40,20 +40,20 @@ def as_rows(table: Any, rows: Sequence[Values], compiler: Compiler) -> tuple[lis
         raise ValueError("the rows have no columns; give each a value at least")
     read = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
     try:
-        data = [read(row) for row in rows]
+        data = list(map(read, rows))
     except KeyError:
         data = []
-    for number, row in enumerate(rows):
-        if not data or len(row) != len(columns):
-            _refuse_other(columns, row, number)
+    if not data or set(map(len, rows)) != {len(columns)}:
+        _refuse_unlike(columns, rows)
     if not isinstance(table, Table):
         return columns, data
     return columns, _bound(data, compiler.bind_processors([_column(table, name) for name in columns]))
 
 
-def _refuse_other(columns: list[str], row: Values, number: int) -> None:
-    if set(row) != set(columns):
-        raise ValueError(f"row {number} has the columns {', '.join(row)}, row 0 has {', '.join(columns)}")
+def _refuse_unlike(columns: list[str], rows: Sequence[Values]) -> None:
+    for number, row in enumerate(rows):
+        if set(row) != set(columns):
+            raise ValueError(f"row {number} has the columns {', '.join(row)}, row 0 has {', '.join(columns)}")
 
 
 def _column(table: Table, name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.bench import inprocess, scrape, starting, throughput
 from tests.bench.inprocess import Case, Measured
+from tests.bench.operations import database
 from tests.servers import missing
 
 CASES = [
@@ -37,17 +38,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each round, in process")
+    parser.add_argument("--only", choices=("requests", "database"), help="measure one part")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    figures: dict[str, Any] = {"µs of CPU per request": _requests(options.rounds, options.seconds)}
-    figures["ms of CPU to start and stop"] = _starting(options.rounds // 2)
+    figures: dict[str, Any] = {}
+    if options.only in (None, "requests"):
+        figures |= _all_of_requests(options.rounds, options.seconds)
+    if options.only in (None, "database"):
+        figures["µs of databases"] = database.measure(options.rounds // 2)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2))
+
+
+def _all_of_requests(rounds: int, seconds: float) -> dict[str, Any]:
+    figures: dict[str, Any] = {"µs of CPU per request": _requests(rounds, seconds)}
+    figures["ms of CPU to start and stop"] = _starting(rounds // 2)
     if missing("wrk"):
         print("\nwrk is not installed: no requests per second")
     else:
         figures["requests per second"] = _throughput()
-    figures["ms to read the metrics of four workers"] = _scrape(options.rounds)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2))
+    return {**figures, "ms to read the metrics of four workers": _scrape(rounds)}
 
 
 def _requests(rounds: int, seconds: float) -> dict[str, float]:
