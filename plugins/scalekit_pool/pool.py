@@ -64,6 +64,8 @@ class Pool(Generic[C]):
         while self._idle:
             self.supply.discard(self._idle.popleft(), "stopped")
         await self.supply.stop()
+        if self._housekeeper is not None:
+            await asyncio.wait({self._housekeeper})
 
     def take(self) -> Lent[C] | None:
         """Return a connection that is idle now, or None; nobody is overtaken."""
