@@ -142,9 +142,10 @@ class Supply(Generic[C]):
         self._stopped = True
         for task in self._openers:
             task.cancel()
-        tasks = self._openers | self._others
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=MEND_LIMIT)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + MEND_LIMIT
+        while tasks := self._openers | self._others:  # what was mended is closed only then
+            _, late = await asyncio.wait(tasks, timeout=max(0.0, end - loop.time()))
             for task in late:
                 task.cancel()
 

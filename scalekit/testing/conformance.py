@@ -97,7 +97,7 @@ class PluginConformance:
             before = asyncio.all_tasks()
             await _start_and_stop(host)
             await _start_and_stop(host)
-            assert asyncio.all_tasks() == before
+            assert asyncio.all_tasks() == before, asyncio.all_tasks() - before
 
         asyncio.run(twice())
 
