@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.resources import files
+from pathlib import Path
 
 import click
 
 from scalekit import Context
 from scalekit.contracts import DATABASE, Database
+from scalekit_pool.migration_files import MigrationError
 
 
 def commands(context: Context, directory: str) -> list[click.Command]:
@@ -38,7 +41,21 @@ async def migrate_database(database: Database, directory: str) -> list[str]:
     from scalekit_pool.migrations import migrate
 
     async with database.connection() as session:
-        return await migrate(migrating(database.dialect, session.raw_connection), directory)
+        return await migrate(migrating(database.dialect, session.raw_connection), folder_of(directory))
+
+
+def folder_of(text: str) -> Path:
+    """Return the folder that *text* names: a path, or ``package:folder`` for one inside a package.
+
+    Raises MigrationError when there is no such package.
+    """
+    package, separator, folder = text.partition(":")
+    if not separator:
+        return Path(text)
+    try:
+        return Path(str(files(package))) / folder
+    except ModuleNotFoundError:
+        raise MigrationError(f"migrations: there is no package {package!r} for {text!r}") from None
 
 
 async def _pending(context: Context, directory: str) -> list[str]:
@@ -48,4 +65,4 @@ async def _pending(context: Context, directory: str) -> list[str]:
     async with context.started():
         database = context.get(DATABASE)
         async with database.connection() as session:
-            return await pending(migrating(database.dialect, session.raw_connection), directory)
+            return await pending(migrating(database.dialect, session.raw_connection), folder_of(directory))

@@ -146,8 +146,11 @@ class Supply(Generic[C]):
         end = loop.time() + MEND_LIMIT
         while tasks := self._openers | self._others:  # what was mended is closed only then
             _, late = await asyncio.wait(tasks, timeout=max(0.0, end - loop.time()))
-            for task in late:
-                task.cancel()
+            if late:
+                for task in late:
+                    task.cancel()
+                await asyncio.wait(late, timeout=1.0)
+                return
 
     async def _open(self) -> None:
         """Open one connection; while that fails, one task goes on trying and the others end."""

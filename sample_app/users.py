@@ -1,0 +1,53 @@
+"""Users and their profiles."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sample_app.reading import read
+from sample_app.tables import profiles, users
+from scalekit.contracts import DATABASE
+from scalekit.problem import ProblemResponse
+
+
+class NewUser(BaseModel):
+    """What a client sends of each user to import."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: str = Field(min_length=3, max_length=254, pattern="@")
+    name: str = Field(min_length=1, max_length=200)
+    avatar: str | None = Field(default=None, max_length=500)
+    active: bool = True
+
+
+NEW_USERS = TypeAdapter(Annotated[list[NewUser], Field(min_length=1, max_length=10_000)])
+
+
+async def list_active(request: Request) -> Response:
+    """Answer with the newest 100 active users, and of their profiles what a list shows."""
+    found = await DATABASE(request).select(
+        users, "id", "email", "profile.name", "profile.avatar", where=users.c.active, order_by=users.c.id.desc(), limit=100
+    )
+    return JSONResponse({"users": found})
+
+
+async def import_users(request: Request) -> Response:
+    """Add the users in the body whose address is not there yet, all or nothing."""
+    new = await read(request, NEW_USERS, "a list of users")
+    if isinstance(new, ProblemResponse):
+        return new
+    database = DATABASE(request)
+    by_email = {user.email: user for user in new}
+    async with database.transaction():
+        rows = [{"email": user.email, "active": user.active} for user in by_email.values()]
+        added = await database.insert_many(users, rows, skip_duplicates=True, returning=["id", "email"])
+        named = [(row["id"], by_email[row["email"]]) for row in added]
+        await database.insert_many(
+            profiles, [{"user_id": key, "name": user.name, "avatar": user.avatar} for key, user in named]
+        )
+    return JSONResponse({"added": len(named), "skipped": len(new) - len(named)}, 201)
