@@ -1,4 +1,4 @@
-"""Find the migrations of a directory: ``0001_create_users.sql``, or ``0001_create_users.sqlite.sql`` for one dialect."""
+"""Read the migrations of a directory: ``0001_create_users.sql``, for one dialect ``0001_create_users.sqlite.sql``."""
 
 from __future__ import annotations
 
