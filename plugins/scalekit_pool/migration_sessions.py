@@ -160,7 +160,7 @@ class SQLite:
         try:
             async with asyncio.timeout(self._limit):
                 # Another process may lock the file for longer than the connection would wait.
-                while (rows := await self._rows(sql, values)) is None:
+                while (rows := await self._rows(sql, values)) is None:  # noqa: ASYNC110 - it is another process that ends the wait
                     await asyncio.sleep(BUSY_INTERVAL)
                 return rows
         except (TimeoutError, asyncio.CancelledError):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit_pool.migration_files import MigrationError, read_migrations
-from scalekit_pool.scripts import sqlite_statements, transaction_control
+from scalekit_pool.scripts import sqlite_statements, unfit
 
 
 def test_files_come_by_number_and_others_are_left_alone(tmp_path: Path) -> None:
@@ -67,6 +67,15 @@ def test_a_directory_without_migrations_or_none_is_refused(tmp_path: Path) -> No
         read_migrations(tmp_path / "absent", "sqlite")
 
 
+def control(text: str, dialect: str) -> tuple[int, str] | None:
+    found = unfit(text, dialect)
+    if found is None:
+        return None
+    assert found[1].startswith("remove ")
+    assert found[1].endswith(": each file is in a transaction of its own already")
+    return found[0], found[1].removeprefix("remove ").partition(":")[0]
+
+
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 @pytest.mark.parametrize(
     ("text", "found"),
@@ -83,7 +92,7 @@ def test_a_directory_without_migrations_or_none_is_refused(tmp_path: Path) -> No
     ],
 )
 def test_a_file_that_ends_its_transaction_is_found(text: str, found: tuple[int, str] | None, dialect: str) -> None:
-    assert transaction_control(text, dialect) == found
+    assert control(text, dialect) == found
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_a_file_that_ends_its_transaction_is_found(text: str, found: tuple[int, 
     ],
 )
 def test_what_postgresql_quotes_is_no_statement(text: str, found: tuple[int, str] | None) -> None:
-    assert transaction_control(text, "postgresql") == found
+    assert control(text, "postgresql") == found
 
 
 def test_a_file_that_ends_its_transaction_is_refused(tmp_path: Path) -> None:
@@ -108,6 +117,12 @@ def test_a_file_that_ends_its_transaction_is_refused(tmp_path: Path) -> None:
         with pytest.raises(MigrationError) as caught:
             read_migrations(tmp_path, dialect)
         assert str(caught.value) == f"{path}:1: remove BEGIN: each file is in a transaction of its own already"
+
+
+def test_rows_that_would_have_to_be_sent_after_the_file_are_refused() -> None:
+    text = "CREATE TABLE a (b int);\nCOPY public.a (b) FROM stdin;\n1\n\\.\n"
+    assert unfit(text, "postgresql") == (2, "write INSERT for COPY FROM STDIN, as pg_dump --inserts does")
+    assert unfit("COPY a TO STDOUT; SELECT ' FROM STDIN'; COPY a FROM 'file'", "postgresql") is None
 
 
 PIECES = ("SELECT 1", "SELECT ';'", 'SELECT ";"', "SELECT 1 -- ; \n", "SELECT /* ; \n */ 1", "SELECT '''\n;'")
