@@ -144,7 +144,7 @@ async def test_an_error_that_comes_only_when_the_statement_runs_is_told_without_
 
 
 async def test_the_connection_can_be_used_after_an_error(place: Place) -> None:
-    place.write("0001_create_users.sql", USERS + "nonsense;")
+    place.write("0001_create_users.sql", USERS + "nonsense;\n\n" + ADA)
     async with place.session() as session:
         with pytest.raises(MigrationError, match=r"0001_create_users.sql:2: .*nonsense"):
             await migrate(session, place.directory)
@@ -338,6 +338,14 @@ async def test_what_a_dump_sets_does_not_hold_for_the_next_file(postgres_place: 
     place.write("0002_role.sql", postgres_role)
     place.write("0003_add.sql", "INSERT INTO users VALUES (1);")
     assert await place.migrate() == ["0001_dump", "0002_role", "0003_add"]
+
+
+@pytest.mark.needs("postgres")
+async def test_the_limit_of_the_pool_s_statements_is_not_that_of_a_migration(postgres_place: Place) -> None:
+    place = postgres_place
+    place.write("0001_slow.sql", "SELECT pg_sleep(0.6);")
+    async with connected("postgresql", place.address, command_timeout=0.2) as raw:
+        assert await migrate(migrating("postgresql", raw), place.directory) == ["0001_slow"]
 
 
 @pytest.mark.needs("postgres")
