@@ -21,6 +21,7 @@ LOCK = 0x5343_414C_454B_4954  # any number will do that nobody else locks: this 
 LIMIT = 3600.0
 """Seconds that one statement, or the wait for another worker, may take."""
 BUSY_INTERVAL = 0.05
+SLACK = 5.0  # after which the server ends a statement whose worker is gone
 
 _BUSY = "another worker has the lock for {:g} s: migrate again when it is done"
 
@@ -45,8 +46,7 @@ class Postgres:
         if self._connection.is_in_transaction():
             raise MigrationError("a transaction is open on this connection: migrate outside of it")
         try:
-            # Whatever the default is: a snapshot from before the wait would not show what the other worker did.
-            await self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+            await self._begin()
             await self._lock()
             yield
             await self._commit()
@@ -80,6 +80,11 @@ class Postgres:
         """Return the rows of a query."""
         rows: Sequence[Sequence[Any]] = await self._connection.fetch(sql, timeout=self._limit)
         return rows
+
+    async def _begin(self) -> None:
+        # Whatever the default is: a snapshot from before the wait would not show what the other worker did.
+        await self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        await self.execute(f"SET LOCAL statement_timeout = '{self._limit + SLACK:g}s'")
 
     async def _lock(self) -> None:
         try:

@@ -10,20 +10,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from click.testing import CliRunner
 
-from scalekit import Context
-from scalekit.config.tables import Server
-from scalekit.contracts import DATABASE
-from scalekit_pool.commands import commands
 from scalekit_pool.migration_files import MigrationError, read_migrations
 from scalekit_pool.migration_sessions import LIMIT, migrating
 from scalekit_pool.migrations import Migrating, migrate, pending
 from tests.pool import migrating as worker_program
 from tests.pool.migrating import connected, open_session
 from tests.servers import Postgres
+from tests.service import APPLICATION
 
 pytestmark = pytest.mark.anyio
 
@@ -236,6 +231,12 @@ ENDLESS = {
 }
 
 
+SLOW = {
+    "sqlite": ENDLESS["sqlite"].replace("FROM c)", "FROM c WHERE n < 2000000)"),
+    "postgresql": "SELECT pg_sleep(0.6);",
+}
+
+
 async def test_a_statement_that_takes_too_long_is_ended(place: Place) -> None:
     path = place.write("0001_endless.sql", USERS + ENDLESS[place.dialect])
     async with place.session(limit=0.5) as session:
@@ -246,6 +247,11 @@ async def test_a_statement_that_takes_too_long_is_ended(place: Place) -> None:
         assert not await session.has_table("users")
         place.write("0001_endless.sql", USERS)
         assert await migrate(session, place.directory) == ["0001_endless"]
+
+
+async def test_a_migration_may_take_longer_than_other_statements_of_its_connection(place: Place) -> None:
+    place.write("0001_slow.sql", SLOW[place.dialect])
+    assert await place.migrate() == ["0001_slow"]
 
 
 async def test_a_cancelled_migration_leaves_nothing_and_its_connection_is_well(place: Place) -> None:
@@ -341,14 +347,6 @@ async def test_what_a_dump_sets_does_not_hold_for_the_next_file(postgres_place: 
 
 
 @pytest.mark.needs("postgres")
-async def test_the_limit_of_the_pool_s_statements_is_not_that_of_a_migration(postgres_place: Place) -> None:
-    place = postgres_place
-    place.write("0001_slow.sql", "SELECT pg_sleep(0.6);")
-    async with connected("postgresql", place.address, command_timeout=0.2) as raw:
-        assert await migrate(migrating("postgresql", raw), place.directory) == ["0001_slow"]
-
-
-@pytest.mark.needs("postgres")
 async def test_a_worker_sees_what_another_has_done_whatever_isolation_is_the_default(postgres_place: Place) -> None:
     place = postgres_place
     database = place.address.rpartition("/")[2]
@@ -415,17 +413,23 @@ async def test_a_table_of_sqlite_can_be_made_anew_without_losing_what_refers_to_
         assert await session.fetch_all("PRAGMA foreign_keys") == [(1,)]
 
 
-async def test_the_command_applies_or_lists_over_a_started_plugin(place: Place) -> None:
+def scalekit(place: Place, *arguments: str, more: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of the pool in the folder of *place*, where the real plugin opens its database."""
+    folder = place.directory.parent
+    url = f"sqlite:///{place.address}" if place.dialect == "sqlite" else place.address
+    pool = f'[plugins.pool]\nurl = "{url}"\nmigrations = "{place.directory}"\n{more}'
+    (folder / "scalekit.toml").write_text(f'[app]\ntarget = "service:app"\n{pool}')
+    (folder / "service.py").write_text(APPLICATION)
+    command = [sys.executable, "-m", "scalekit", "pool", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_applies_or_lists(place: Place) -> None:
     place.write("0001_create_users.sql", USERS)
     place.write("0002_add_ada.sql", ADA)
-
-    def run(*arguments: str) -> str:
-        result = CliRunner().invoke(click.Group(commands=commands(started(place), str(place.directory))), arguments)
-        assert result.exit_code == 0, result.output
-        return result.output
-
-    outputs = [await asyncio.to_thread(run, "migrate", *options) for options in (["--pending"], [], [], ["--pending"])]
-    assert outputs == [
+    runs = [scalekit(place, "migrate", *options) for options in (["--pending"], [], [], ["--pending"])]
+    assert [run.returncode for run in runs] == [0, 0, 0, 0], runs
+    assert [run.stdout for run in runs] == [
         "0001_create_users\n0002_add_ada\n",
         "applied 0001_create_users\napplied 0002_add_ada\n",
         "nothing to apply\n",
@@ -433,27 +437,14 @@ async def test_the_command_applies_or_lists_over_a_started_plugin(place: Place) 
     ]
 
 
-def started(place: Place) -> Context:
-    """Return a context in which a database of one connection is provided while it is started."""
-    context = Context(Server(), {})
+def test_the_command_fails_with_the_file_and_the_remedy(place: Place) -> None:
+    path = place.write("0001_create_users.sql", "BEGIN;\n" + USERS)
+    run = scalekit(place, "migrate")
+    assert run.returncode == 1
+    assert run.stderr == f"error: {path}:1: remove BEGIN: each file is in a transaction of its own already\n"
 
-    class Session:
-        def __init__(self, raw_connection: Any) -> None:
-            self.raw_connection = raw_connection
 
-    class Database:
-        dialect = place.dialect
-
-        @asynccontextmanager
-        async def connection(self) -> AsyncGenerator[Session, None]:
-            async with connected(place.dialect, place.address) as raw:
-                yield Session(raw)
-
-    @asynccontextmanager
-    async def run() -> AsyncGenerator[None, None]:
-        context.provide(DATABASE, Database())  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
-        yield
-        context.withdraw(DATABASE)
-
-    context.started = run
-    return context
+def test_a_migration_may_take_longer_than_the_statements_of_the_pool(place: Place) -> None:
+    place.write("0001_slow.sql", SLOW[place.dialect])
+    run = scalekit(place, "migrate", more='statement_timeout = "300ms"\n')
+    assert (run.returncode, run.stdout) == (0, "applied 0001_slow\n"), run.stderr
