@@ -1,4 +1,4 @@
-"""Find the migrations of a directory: ``0001_create_users.sql``, or ``0001_create_users.sqlite.sql`` for one dialect."""
+"""Read the migrations of a directory: ``0001_create_users.sql``, for one dialect ``0001_create_users.sqlite.sql``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from scalekit.errors import ScalekitError
-from scalekit_pool.scripts import transaction_control
+from scalekit_pool.scripts import unfit
 
 DIALECTS = ("postgresql", "sqlite")
 
@@ -62,10 +62,9 @@ def _read(path: Path, dialect: str) -> Migration | None:
     if match["dialect"] not in (None, dialect):
         return None
     text = _text(path)
-    control = transaction_control(text, dialect)
-    if control is not None:
-        line, words = control
-        raise MigrationError(f"{path}:{line}: remove {words}: each file is in a transaction of its own already")
+    if problem := unfit(text, dialect):
+        line, remedy = problem
+        raise MigrationError(f"{path}:{line}: {remedy}")
     return Migration(int(match["number"]), match["name"], path, text, sha256(text.encode()).hexdigest())
 
 

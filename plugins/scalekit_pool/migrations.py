@@ -2,8 +2,8 @@
 
 A file and its row in the table ``scalekit_migrations`` are one transaction under a lock: of two workers that start
 together one applies a file, and the other sees, once it has the lock, that it is done. Nothing is applied while the
-files and the table contradict each other. A database that is ahead of the files is well: it has been migrated by a newer
-release, and this one may be on its way out.
+files and the table contradict each other. A database that is ahead of the files is well: it has been migrated by a
+newer release, and this one may be on its way out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read SQL files as far as it takes to run them: where a statement begins, and whether one ends the transaction."""
+"""Read SQL files as far as it takes to run them: where a statement begins, and whether one cannot be run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _CONTROL = re.compile(
     r"(?:\A|;)\s*(begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:\w+\s+)?to\b))\b",
     re.IGNORECASE,
 )
+_COPY = re.compile(r"(?:\A|;)\s*(copy\b[^;]*\bfrom\s+stdin)\b", re.IGNORECASE)
 
 
 def sqlite_statements(text: str) -> Iterator[tuple[int, str]]:
@@ -36,16 +37,21 @@ def sqlite_statements(text: str) -> Iterator[tuple[int, str]]:
         start = end
 
 
-def transaction_control(text: str, dialect: str) -> tuple[int, str] | None:
-    """Return line and words of a statement that begins or ends a transaction, or None."""
+def unfit(text: str, dialect: str) -> tuple[int, str] | None:
+    """Return the line of a statement that cannot be run within a file, and the remedy; or None."""
     if dialect == "sqlite":
-        for line, statement in sqlite_statements(text):
-            if match := _CONTROL.match(statement):
-                return line, match[1].upper()
-        return None
+        starts = ((line, _CONTROL.match(statement)) for line, statement in sqlite_statements(text))
+        return next(((line, _without(match[1])) for line, match in starts if match), None)
     bare = _NO_STATEMENT.sub(lambda match: " " + "\n" * match[0].count("\n"), text)
-    found = _CONTROL.search(bare)
-    return (line_at(bare, found.start(1)), found[1].upper()) if found else None
+    if control := _CONTROL.search(bare):
+        return line_at(bare, control.start(1)), _without(control[1])
+    if copy := _COPY.search(bare):
+        return line_at(bare, copy.start(1)), "write INSERT for COPY FROM STDIN, as pg_dump --inserts does"
+    return None
+
+
+def _without(words: str) -> str:
+    return f"remove {words.upper()}: each file is in a transaction of its own already"
 
 
 def line_at(text: str, offset: int) -> int:

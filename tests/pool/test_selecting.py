@@ -297,6 +297,30 @@ def test_a_foreign_key_to_a_table_that_is_not_declared_is_no_relation() -> None:
         selection(posts, ["author.id"])
 
 
+def test_a_table_without_a_primary_key_may_have_many_rows_for_one() -> None:
+    metadata = MetaData()
+    owners = Table("owners", metadata, Column("id", Integer, primary_key=True))
+    Table("pets", metadata, Column("owner_id", ForeignKey("owners.id")))
+    with pytest.raises(ValueError, match="table 'owners' may have many 'pets' for one row"):
+        selection(owners, ["pet.owner_id"])
+
+
+def test_a_foreign_key_of_the_table_comes_before_one_to_it() -> None:
+    metadata = MetaData()
+    users = Table("users", metadata, Column("id", Integer, primary_key=True), Column("pet_id", ForeignKey("pets.id")))
+    owner: Column[Any] = Column("owner_id", ForeignKey("users.id"), unique=True)
+    Table("pets", metadata, Column("id", Integer, primary_key=True), owner)
+    assert asked(users, "pet.id") == f"SELECT pets.id FROM users {JOIN} pets ON pets.id = users.pet_id"
+    assert asked(users, "pets.id").endswith(f"{JOIN} pets ON pets.owner_id = users.id")
+
+
+def test_an_alias_of_another_table_is_not_taken_for_the_joined_one() -> None:
+    with pytest.raises(ValueError, match="where uses 'author', which is not in the query"):
+        asked(POSTS, "author.id", "editor.id", where=BADGES.alias("author").c.user_id == 1)
+    with pytest.raises(ValueError, match="where uses 'author', which is not in the query"):
+        asked(POSTS, "author.id", "editor.id", where=POSTS.alias("author").c.id == 1)
+
+
 def test_names_are_text_and_never_code() -> None:
     odd = "it's \"}]\\ {row[0]} __import__('os')\n"
     table = Table("odd", MetaData(), Column(odd, Text))
