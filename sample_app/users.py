@@ -31,7 +31,14 @@ NEW_USERS = TypeAdapter(Annotated[list[NewUser], Field(min_length=1, max_length=
 async def list_active(request: Request) -> Response:
     """Answer with the newest 100 active users, and of their profiles what a list shows."""
     found = await DATABASE(request).select(
-        users, "id", "email", "profile.name", "profile.avatar", where=users.c.active, order_by=users.c.id.desc(), limit=100
+        users,
+        "id",
+        "email",
+        "profile.name",
+        "profile.avatar",
+        where=users.c.active,
+        order_by=users.c.id.desc(),
+        limit=100,
     )
     return JSONResponse({"users": found})
 

@@ -15,7 +15,7 @@ import pytest
 from scalekit import create_app
 from scalekit.testing import Answer, request, running
 from tests.processes import HOST, free_ports, wait_for
-from tests.servers import Server, ask
+from tests.servers import Postgres, Server, ask
 from tests.tools import k6
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,7 +30,7 @@ class SampleApp(Server):
     name = "sample"
 
     def command(self) -> list[object]:
-        self.box.environment["PORT"] = str(self.port)
+        self.box.environment |= {"PORT": str(self.port), "DATABASE_URL": "sqlite:///sample.db"}
         return [sys.executable, "-m", "scalekit", "run", FILE, "--set", "server.workers=4"]
 
     def answers(self) -> bool:
@@ -43,10 +43,27 @@ def sample() -> Iterator[SampleApp]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with Postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/sample.db"
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        url = server.url
+    monkeypatch.setenv("DATABASE_URL", url)
+
+
 async def post(app: object, state: dict[str, object], body: bytes) -> Answer:
     return await request(app, "/api/data", method="POST", body=body, state=state)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("empty_database")
 async def test_items_are_added_and_listed_newest_first() -> None:
     app = create_app(FILE)
     async with running(app) as state:
@@ -58,6 +75,7 @@ async def test_items_are_added_and_listed_newest_first() -> None:
     assert listed[0] == {"id": 120, "name": "item 119", "value": 119.0}
 
 
+@pytest.mark.usefixtures("empty_database")
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"null", b'{"name": "x"}', b'{"name": "", "value": 1}', b'{"name": "x", "value": 1, "y": 2}'],
@@ -71,6 +89,7 @@ async def test_what_is_no_item_is_explained(body: bytes) -> None:
     assert orjson.loads(answer.body)["errors"]
 
 
+@pytest.mark.usefixtures("empty_database")
 async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped() -> None:
     app = create_app(FILE)
     async with running(app) as state:
@@ -92,6 +111,7 @@ def test_the_smoke_scenario_holds(sample: SampleApp) -> None:
         assert f"http_request_duration_seconds_count{{{labels}}} 10\n" in page
 
 
+@pytest.mark.usefixtures("empty_database")
 async def test_one_event_of_each_kind_is_counted_and_logged(tmp_path: Path) -> None:
     overrides = [f'plugins.logging.directory="{tmp_path}"', 'plugins.logging.console="off"']
     app = create_app(FILE, overrides=overrides)
@@ -102,7 +122,7 @@ async def test_one_event_of_each_kind_is_counted_and_logged(tmp_path: Path) -> N
     for sample in (
         'sample_items_added_total{outcome="kept"} 1',
         'sample_items_added_total{outcome="refused"} 1',
-        "sample_items_kept 1",
+        "sample_newest_item 1",
         'sample_item_values_bucket{le="10.0"} 1',
     ):
         assert f"{sample}\n" in page
@@ -168,3 +188,37 @@ def test_the_wheel_holds_the_host_and_its_templates(tmp_path: Path) -> None:
         assert wanted in names
     for unwanted in ("tests/", "sample_app/", "README.md ", "k6/"):
         assert f"\n{unwanted}" not in names
+
+
+USERS = [
+    {"email": "ada@example.org", "name": "Ada", "avatar": "/ada.png"},
+    {"email": "bob@example.org", "name": "Bob"},
+    {"email": "eve@example.org", "name": "Eve", "active": False},
+]
+
+
+@pytest.mark.usefixtures("empty_database")
+async def test_users_are_imported_once_and_the_active_ones_listed_with_their_profiles() -> None:
+    app = create_app(FILE)
+    async with running(app) as state:
+        first = await request(app, "/api/users/import", method="POST", body=orjson.dumps(USERS[:2]), state=state)
+        again = await request(app, "/api/users/import", method="POST", body=orjson.dumps(USERS), state=state)
+        listed = await request(app, "/api/users/active", state=state)
+    assert orjson.loads(first.body) == {"added": 2, "skipped": 0}
+    assert orjson.loads(again.body) == {"added": 1, "skipped": 2}
+    found = orjson.loads(listed.body)["users"]
+    assert [(user["email"], user["profile"]) for user in found] == [
+        ("bob@example.org", {"name": "Bob", "avatar": None}),
+        ("ada@example.org", {"name": "Ada", "avatar": "/ada.png"}),
+    ]
+
+
+@pytest.mark.usefixtures("empty_database")
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'[{"email": "x"}]', b'[{"email": "no", "name": "x"}]'])
+async def test_what_is_no_list_of_users_is_explained_and_nothing_is_added(body: bytes) -> None:
+    app = create_app(FILE)
+    async with running(app) as state:
+        answer = await request(app, "/api/users/import", method="POST", body=body, state=state)
+        listed = await request(app, "/api/users/active", state=state)
+    assert answer.status == 422
+    assert orjson.loads(listed.body) == {"users": []}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -43,11 +44,11 @@ async def pool(address: str) -> AsyncGenerator[Database, None]:
         yield database
 
 
-def on_pool(operation: Callable[[Database, int], object]) -> Callable[[str], Opened]:
+def on_pool(operation: Callable[[Database, int], Awaitable[object]]) -> Callable[[str], Opened]:
     @asynccontextmanager
     async def opened(address: str) -> AsyncGenerator[Operation, None]:
         async with pool(address) as database:
-            yield lambda number: operation(database, number)  # type: ignore[arg-type, return-value]
+            yield lambda number: operation(database, number)
 
     return opened
 
@@ -60,7 +61,7 @@ async def asyncpg_pool(address: str) -> AsyncGenerator[Operation, None]:
 
 @asynccontextmanager
 async def plain_databases(address: str) -> AsyncGenerator[Operation, None]:
-    options = {} if address.startswith("sqlite") else {"min_size": CONNECTIONS, "max_size": CONNECTIONS}
+    options: dict[str, Any] = {} if address.startswith("sqlite") else {"min_size": CONNECTIONS, "max_size": CONNECTIONS}
     async with databases.Database(address, **options) as database:
         yield lambda number: database.fetch_one(BY_ID, {"id": key(number)})
 
