@@ -128,7 +128,6 @@ class PostgresConnector:
             database=place.database,
             password=self._password(place),
             ssl=self._ssl,
-            timeout=self._config.connect_timeout,
             record_class=PostgresRow,
             **self._options,
         )
@@ -160,7 +159,11 @@ def _options(config: PoolConfig, read_only: Sequence[str]) -> dict[str, Any]:
     settings = dict.fromkeys(read_only, "on")
     if config.statement_cache:
         settings["statement_timeout"] = str(int(config.statement_timeout * 1000))
-    return {"statement_cache_size": config.statement_cache, "server_settings": settings}
+    return {
+        "statement_cache_size": config.statement_cache,
+        "server_settings": settings,
+        "timeout": float(config.connect_timeout),
+    }
 
 
 def _ssl(config: PoolConfig) -> Any:
