@@ -58,9 +58,9 @@ class Opener:
         try:
             await database.connect()
         except Exception as error:
+            database.is_connected = True  # the pool tries on, and each request is told meanwhile
             if database.driver.is_refusal(error):
                 raise StartError(database.driver.writers.supply.trouble) from None
-            database.is_connected = True  # the pool tries on, and each request is told meanwhile
 
     def _driver(self, urls: Sequence[str], metrics: Metrics, readers: Metrics, read_only: bool) -> Driver:
         """Return the driver for *urls*; only that one is imported."""

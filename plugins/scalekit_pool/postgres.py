@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ class PostgresConnector:
             return f"{where} has no such database: {error}"
         if isinstance(error, WrongRole):
             return str(error)
+        if isinstance(error, socket.gaierror):
+            return f"the name of {where} is not known: {error.strerror}"
         if isinstance(error, ConnectionRefusedError):
             return f"nothing listens at {where}"
         return f"{where}: {type(error).__name__}: {error}"

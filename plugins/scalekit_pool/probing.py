@@ -14,7 +14,7 @@ async def probe(database: Database) -> None:
     if isinstance(database, PooledDatabase):
         pool = database.driver.writers
         if pool.supply.trouble:
-            raise ConnectionError(f"{pool.what}: {pool.supply.trouble}")
+            raise ConnectionError(pool.supply.trouble)
         if pool.supply.size == pool.limits.max_size and not pool.idle:
             return
     if database.dialect != "postgresql":

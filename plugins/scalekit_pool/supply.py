@@ -107,6 +107,7 @@ class Supply(Generic[C]):
         self._openers: set[asyncio.Task[None]] = set()
         self._others: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._warned = False
 
     async def open_first(self) -> None:
         """Open one connection; raises what the driver raises, and goes on trying in the background then."""
@@ -161,6 +162,7 @@ class Supply(Generic[C]):
                     lent = await self._connect()
                     break
                 except Exception:
+                    self._warn()
                     if len(self._openers) > 1:
                         raise
                     attempt += 1
@@ -183,18 +185,22 @@ class Supply(Generic[C]):
         except Exception as error:
             self._note_trouble(error)
             raise
-        if self.trouble:
-            logger.info("%s can be reached again", self.what)
-        self.trouble = ""
+        if self._warned:
+            logger.warning("%s can be reached again", self.what)
+        self.trouble, self._warned = "", False
         self._observer.opened()
         life = self._limits.max_lifetime * random.uniform(0.9, 1.0)  # else all that start together end together
         return Lent(connection, asyncio.get_running_loop().time() + life, epoch)
 
+    def _warn(self) -> None:
+        """Tell of the trouble, once until it is over."""
+        if not self._warned:
+            self._warned = True
+            logger.warning("no connection to %s: %s", self.what, self.trouble)
+
     def _note_trouble(self, error: Exception) -> None:
         late = type(error) is TimeoutError
         trouble = f"no answer within {self._limits.connect_timeout:g}s" if late else self._connector.explain(error)
-        if not self.trouble:
-            logger.warning("%s cannot be reached: %s", self.what, trouble)
         self.trouble = trouble
 
     async def _mend(self, lent: Lent[C]) -> None:

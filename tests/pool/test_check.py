@@ -1,0 +1,120 @@
+"""What `scalekit check --connect` says of a database that cannot be used: one line, and never the password."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import HOST, free_ports
+from tests.servers import Postgres, Replica
+
+APPLICATION = "async def app(scope, receive, send):\n    pass\n"
+PASSWORD = "hunter22"
+
+Result = subprocess.CompletedProcess[str]
+Check = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def primary() -> Iterator[Postgres]:
+    with Postgres() as running:
+        hba = running.data / "pg_hba.conf"
+        hba.write_text(f"host all shop {HOST}/32 scram-sha-256\n{hba.read_text()}")
+        running.sql("CREATE ROLE shop LOGIN PASSWORD 'other'")
+        running.sql("SELECT pg_reload_conf()")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def standby(primary: Postgres) -> Iterator[Replica]:
+    with primary.replica("standby") as running:
+        yield running
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    (tmp_path / "checked.py").write_text(APPLICATION)
+    (tmp_path / "scalekit.toml").write_text('[app]\ntarget = "checked:app"\n\n[plugins.pool]\n')
+
+    def run(*overrides: str) -> Result:
+        options = [f"--set=plugins.pool.{override}" for override in overrides]
+        command = [sys.executable, "-m", "scalekit", "check", "--connect", *options]
+        return subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    return run
+
+
+def complaint(result: Result, status: int) -> str:
+    """Return the one line that complains, as users see it."""
+    assert result.returncode == status, result.stdout
+    assert PASSWORD not in result.stdout
+    lines = [line for line in result.stdout.splitlines() if "failed" in line or "error" in line]
+    assert len(lines) == 1, result.stdout
+    return lines[0]
+
+
+def test_a_scheme_that_no_database_has(check: Check) -> None:
+    line = complaint(check(f"url=mysql://root:{PASSWORD}@{HOST}/shop"), 78)
+    assert "plugins.pool.url" in line
+    assert "no database has the scheme 'mysql'; write postgresql://" in line
+
+
+def test_sizes_that_do_not_fit_together(check: Check) -> None:
+    assert "min_size 30 is more than max_size 20; raise one or lower one" in complaint(check("min_size=30"), 78)
+
+
+def test_two_addresses(check: Check) -> None:
+    result = check("url=postgresql://a@b/c", 'urls=["postgresql://a@b/c"]')
+    assert "url and urls name the database twice; leave one out" in complaint(result, 78)
+
+
+def test_two_passwords(check: Check) -> None:
+    result = check(f"password={PASSWORD}", "password_file=scalekit.toml")
+    assert "password and password_file give the password twice" in complaint(result, 78)
+
+
+def test_a_host_where_nothing_listens(check: Check) -> None:
+    (port,) = free_ports(1)
+    line = complaint(check(f"url=postgresql://shop:{PASSWORD}@{HOST}:{port}/shop"), 1)
+    assert f"nothing listens at {HOST}:{port}" in line
+
+
+def test_a_host_that_is_not_known(check: Check) -> None:
+    line = complaint(check(f"url=postgresql://shop:{PASSWORD}@database.invalid/shop"), 1)
+    assert "the name of database.invalid:5432 is not known" in line
+
+
+def test_a_file_whose_folder_is_not_there(check: Check) -> None:
+    assert "cannot open 'nowhere/shop.db'; its folder must be there" in complaint(
+        check("url=sqlite:///nowhere/shop.db"), 1
+    )
+
+
+@pytest.mark.needs("postgres")
+def test_a_password_that_is_refused(check: Check, primary: Postgres) -> None:
+    line = complaint(check(f"url=postgresql://shop:{PASSWORD}@{HOST}:{primary.port}/postgres"), 1)
+    assert "refuses the user or the password" in line
+    assert "[plugins.pool]" in line
+
+
+@pytest.mark.needs("postgres")
+def test_a_database_that_is_not_there(check: Check, primary: Postgres) -> None:
+    line = complaint(check(f"url=postgresql://postgres:{PASSWORD}@{HOST}:{primary.port}/nothing"), 1)
+    assert 'database "nothing" does not exist' in line
+
+
+@pytest.mark.needs("postgres")
+def test_a_standby(check: Check, standby: Replica) -> None:
+    line = complaint(check(f"url=postgresql://postgres@{HOST}:{standby.port}/postgres"), 1)
+    assert "is a standby and takes no writes; name the primary, or all servers in urls" in line
+
+
+@pytest.mark.needs("postgres")
+def test_what_can_be_used(check: Check, primary: Postgres) -> None:
+    result = check(f"url=postgresql://shop@{HOST}:{primary.port}/postgres", "password=other")
+    assert result.returncode == 0, result.stdout
+    assert "ok     pool" in result.stdout
