@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.context import Context
+from scalekit.exchange import Exchange, Observing
 from scalekit.health.monitor import Monitor
 from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
-from scalekit.problem import ProblemResponse, refuse
+from scalekit.problem import refuse
 from scalekit.settings import Settings
 
 
@@ -30,10 +32,18 @@ class Part:
 
 def fold(parts: Sequence[Part], app: ASGIApp) -> ASGIApp:
     """Return *app* inside the middleware of *parts*, the first outermost."""
-    for part in reversed(parts):
-        factory, args, kwargs = part.middleware
+    for factory, args, kwargs in reversed(list(_side_by_side(part.middleware for part in parts))):
         app = factory(app, *args, **kwargs)
     return app
+
+
+def _side_by_side(chain: Iterable[Middleware]) -> Iterator[Middleware]:
+    """Yield *chain* with observers that follow each other in one place."""
+    for observing, group in groupby(chain, key=lambda each: each.cls is Observing):
+        if observing:
+            yield Middleware(Observing, *(observer for each in group for observer in each.args))
+        else:
+            yield from group
 
 
 class Host:
@@ -76,29 +86,30 @@ class Host:
         if scope["type"] != "http":
             await self.chain(scope, receive, send)
             return
-        started = False
-
-        def watched(message: Message) -> Any:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-            return send(message)
-
+        exchange = Exchange(send)
         try:
-            await self.chain(scope, receive, watched)
-        except asyncio.CancelledError:
-            if self.lifecycle.phase is not Phase.DRAINING:
+            await self.chain(scope, receive, exchange.send)
+        except BaseException as error:
+            if exchange.observing is not None:
+                exchange.observing.end(exchange, error)
+            if not isinstance(error, asyncio.CancelledError) or self.lifecycle.phase is not Phase.DRAINING:
+                await self._fail(error, scope, send, exchange)
                 raise
-            if not started:  # cut, because it did not finish while the process drained
+            if not exchange.status:  # cut, because it did not finish while the process drained
                 headers = {"retry-after": "1", "x-request-id": request_id(scope)}
                 await refuse(scope, send, 503, "the server is restarting", headers=headers)
-        except Exception as error:
-            identity = request_id(scope)
-            error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
-            if not started:
-                headers = {"x-request-id": identity}
-                await ProblemResponse(500, headers=headers, request_id=identity)(scope, receive, send)
-            raise
+        else:
+            if exchange.observing is not None:
+                exchange.observing.end(exchange, None)
+
+    async def _fail(self, error: BaseException, scope: Scope, send: Send, exchange: Exchange) -> None:
+        """Say in *error* whose it is, and answer it if nothing else has."""
+        if not isinstance(error, Exception):
+            return
+        identity = request_id(scope)
+        error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
+        if not exchange.status:
+            await refuse(scope, send, 500, "", headers={"x-request-id": identity}, request_id=identity)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
