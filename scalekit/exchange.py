@@ -6,8 +6,11 @@ standing in the way with a middleware of its own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Token
+from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,28 +23,26 @@ REJECTED = 403
 """What servers answer when a websocket is closed before it was accepted."""
 
 _LENGTH = len(REQUEST_ID)
+_INITIALS = b"xX"
 
 
 class Exchange:
     """A request and its answer, as far as they have passed.
 
-    ``path`` is that of the request, before the application could write another one into ``scope``. ``status`` is 0 until
-    an answer begins; ``late`` tells whether the client had left by then, and ``left`` whether it has by now. ``sent`` and
-    ``received`` are bytes of bodies. At the end ``seconds`` says how long it took until the answer was complete, and
-    ``route`` is the template of the route. ``identity`` is there once it is ``identified``.
+    ``status`` is 0 until an answer begins. The rest is there once somebody observes: ``path`` is that of the request,
+    before the application could write another one into ``scope``; ``late`` tells whether the client had left when the
+    answer began, and ``left`` whether it has by now; ``sent`` and ``received`` are bytes of bodies. At the end
+    ``seconds`` says how long it took until the answer was complete, and ``route`` is the template of the route.
     """
 
     __slots__ = (
         "_receive",
         "_send",
-        "before",
         "began",
         "complete",
-        "identified",
         "identity",
         "late",
         "left",
-        "observing",
         "path",
         "received",
         "route",
@@ -49,33 +50,70 @@ class Exchange:
         "seconds",
         "sent",
         "status",
+        "token",
+        "told",
     )
 
     scope: Scope
     path: str
     route: str
     began: float
+    complete: float
     seconds: float
     identity: Identity
-    before: Identity | None
+    token: Token[Identity | None] | None
+    late: bool
+    left: bool
+    sent: int
+    received: int
     _receive: Receive
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.observing: Observing | None = None
-        self.complete = 0.0
-        self.identified = self.late = self.left = False
-        self.received = self.sent = self.status = 0
+        self.status = 0
+        self.told: Told | None = None
 
-    def identify(self) -> None:
+    def pass_on(self, message: Message) -> Awaitable[None]:
+        """Pass on what goes to the client, as long as nobody observes."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        return self._send(message)
+
+    def begin(self, scope: Scope, receive: Receive, told: Told) -> None:
+        """Record what passes from here on, and tell of it."""
+        self.began = perf_counter()
+        self.told = told
+        self.scope = scope
+        self.path = scope["path"]
+        self._receive = receive
+        self.token = None
+        self.complete = 0.0
+        self.late = self.left = False
+        self.sent = self.received = 0
+        for begin in told.begin:
+            begin(self)
+
+    def end(self, error: BaseException | None) -> None:
+        """Tell that the application is done; *error* is what came out of it."""
+        told = self.told
+        if told is None:
+            return
+        self.seconds = (self.complete or perf_counter()) - self.began
+        route = told.templates.known.get(id(self.scope.get("endpoint")))
+        self.route = told.templates.of(self.scope) if route is None else route
+        for end in told.end:
+            end(self, error)
+        if self.token is not None:
+            _reset(self.token)
+
+    def identify(self) -> bool:
         """Put the request's id into the answer, and let its ``identity`` be the current one until the end.
 
-        ``before`` then is what was current: a server may begin a pipelined request within the one before.
+        Return whether another was: a server may begin a pipelined request within the one before.
         """
-        self.identified = True
         self.identity = identity_of(self.scope)
-        self.before = CURRENT.get()
-        CURRENT.set(self.identity)
+        token = self.token = CURRENT.set(self.identity)
+        return isinstance(token.old_value, Identity)
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass on what goes to the client."""
@@ -87,7 +125,7 @@ class Exchange:
         elif kind == "http.response.start":
             self.status = message["status"]
             self.late = self.left
-            if self.identified:
+            if self.token is not None:
                 message = named(message, self.identity)
         return self._send(message)
 
@@ -115,9 +153,9 @@ class Socket(Exchange):
         kind = message["type"]
         if kind == "websocket.send":
             self.sent += len(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
-        elif kind == "websocket.accept" or kind == "websocket.http.response.start":
-            self.status = SWITCHED if kind == "websocket.accept" else message["status"]
-            if self.identified:
+        elif kind in ("websocket.accept", "websocket.http.response.start"):
+            self.status = message.get("status", SWITCHED)
+            if self.token is not None:
                 message = named(message, self.identity)
         elif kind == "websocket.close":
             self.status = self.status or REJECTED
@@ -152,75 +190,73 @@ class Observer:
         """Be told how it went; *error* is what came out of the application."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told of the beginnings and the ends of one kind of exchange, and what knows their routes."""
+
+    begin: Sequence[Callable[[Any], None]]
+    end: Sequence[Callable[[Any, BaseException | None], None]]
+    templates: RouteTemplates
+
+
 class Observing:
     """Serve with *app* and tell *observers*: of a beginning from the first on, of an end from the last on.
 
-    The host makes one of all that stand side by side. Where nothing stands between it and the host, the host's own
-    record of the request is theirs too, and its messages are looked at once.
+    The host makes one of all that stand side by side. Where nothing stands between them and the host, they share its
+    record, and each message is looked at once.
     """
 
     def __init__(self, app: ASGIApp, *observers: Observer) -> None:
         self.app = app
-        self.templates = RouteTemplates(app)
-        inward, outward = list(observers), list(reversed(observers))
-        self._begin = [each.begin for each in inward if type(each).begin is not Observer.begin]
-        self._end = [each.end for each in outward if type(each).end is not Observer.end]
-        self._open = [each.open for each in inward if type(each).open is not Observer.open]
-        self._close = [each.close for each in outward if type(each).close is not Observer.close]
+        outward = observers[::-1]
+        templates = RouteTemplates(app)
+        self._requests = Told(
+            [each.begin for each in observers if type(each).begin is not Observer.begin],
+            [each.end for each in outward if type(each).end is not Observer.end],
+            templates,
+        )
+        self._sockets = Told(
+            [each.open for each in observers if type(each).open is not Observer.open],
+            [each.close for each in outward if type(each).close is not Observer.close],
+            templates,
+        )
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Observe a request or a websocket, pass on everything else."""
         if scope["type"] == "http":
             exchange = getattr(send, "__self__", None)
-            if type(exchange) is Exchange and exchange.observing is None:
-                return self._serve(exchange, scope, receive)
-            return self._observe(Exchange(send), scope, receive)
+            if type(exchange) is Exchange and exchange.told is None:  # the host's, which tells of the end
+                exchange.begin(scope, receive, self._requests)
+                return self.app(scope, exchange.receive, exchange.send)
+            return self._observe(Exchange(send), scope, receive, self._requests)
         if scope["type"] == "websocket":
-            return self._observe(Socket(send), scope, receive)
+            return self._observe(Socket(send), scope, receive, self._sockets)
         return self.app(scope, receive, send)
 
-    async def _observe(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+    async def _observe(self, exchange: Exchange, scope: Scope, receive: Receive, told: Told) -> None:
         try:
-            await self._serve(exchange, scope, receive)
+            exchange.begin(scope, receive, told)
+            await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            self.end(exchange, error)
+            exchange.end(error)
             raise
-        self.end(exchange, None)
+        exchange.end(None)
 
-    def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> Awaitable[None]:
-        exchange.began = perf_counter()
-        exchange.observing = self
-        exchange.scope = scope
-        exchange.path = scope["path"]
-        exchange._receive = receive
-        if isinstance(exchange, Socket):
-            for opened in self._open:
-                opened(exchange)
-        else:
-            for begun in self._begin:
-                begun(exchange)
-        return self.app(scope, exchange.receive, exchange.send)
 
-    def end(self, exchange: Exchange, error: BaseException | None) -> None:
-        """Tell the observers that the application is done with *exchange*."""
-        exchange.seconds = (exchange.complete or perf_counter()) - exchange.began
-        route = self.templates.known.get(id(exchange.scope.get("endpoint")))
-        exchange.route = self.templates.of(exchange.scope) if route is None else route
-        if isinstance(exchange, Socket):
-            for closed in self._close:
-                closed(exchange, error)
-        else:
-            for ended in self._end:
-                ended(exchange, error)
-        if exchange.identified:
-            CURRENT.set(exchange.before)
+def _reset(token: Token[Identity | None]) -> None:
+    try:
+        CURRENT.reset(token)
+    except ValueError:  # something outside the observers served in a task of its own, which is over
+        return
 
 
 def named(message: Message, identity: Identity) -> Message:
     """Return a copy of *message* whose headers name the request exactly once."""
     headers = message.get("headers", ())
-    for field in headers:
-        if len(field[0]) == _LENGTH and field[0].lower() == REQUEST_ID:
+    for name, _ in headers:
+        if len(name) == _LENGTH and name[0] in _INITIALS and name.lower() == REQUEST_ID:
             headers = [field for field in headers if field[0].lower() != REQUEST_ID]
             break
-    return {**message, "headers": [*headers, (REQUEST_ID, identity.request_id.encode())]}
+    copy = dict(message)
+    copy["headers"] = [*headers, (REQUEST_ID, identity.request_id.encode())]
+    return copy

@@ -31,19 +31,24 @@ class Part:
 
 
 def fold(parts: Sequence[Part], app: ASGIApp) -> ASGIApp:
-    """Return *app* inside the middleware of *parts*, the first outermost."""
-    for factory, args, kwargs in reversed(list(_side_by_side(part.middleware for part in parts))):
+    """Return *app* inside the middleware of *parts*, the first outermost; observers side by side become one."""
+    for factory, args, kwargs in reversed(list(_joined(part.middleware for part in parts))):
         app = factory(app, *args, **kwargs)
     return app
 
 
-def _side_by_side(chain: Iterable[Middleware]) -> Iterator[Middleware]:
-    """Yield *chain* with observers that follow each other in one place."""
-    for observing, group in groupby(chain, key=lambda each: each.cls is Observing):
+def _joined(chain: Iterable[Middleware]) -> Iterator[Middleware]:
+    for observing, group in groupby(chain, key=_observes):
         if observing:
-            yield Middleware(Observing, *(observer for each in group for observer in each.args))
+            observers: list[Any] = [observer for each in group for observer in each.args]
+            yield Middleware(Observing, *observers)
         else:
             yield from group
+
+
+def _observes(middleware: Middleware) -> bool:
+    factory: object = middleware.cls
+    return factory is Observing
 
 
 class Host:
@@ -88,10 +93,9 @@ class Host:
             return
         exchange = Exchange(send)
         try:
-            await self.chain(scope, receive, exchange.send)
+            await self.chain(scope, receive, exchange.pass_on)
         except BaseException as error:
-            if exchange.observing is not None:
-                exchange.observing.end(exchange, error)
+            exchange.end(error)
             if not isinstance(error, asyncio.CancelledError) or self.lifecycle.phase is not Phase.DRAINING:
                 await self._fail(error, scope, send, exchange)
                 raise
@@ -99,8 +103,7 @@ class Host:
                 headers = {"retry-after": "1", "x-request-id": request_id(scope)}
                 await refuse(scope, send, 503, "the server is restarting", headers=headers)
         else:
-            if exchange.observing is not None:
-                exchange.observing.end(exchange, None)
+            exchange.end(None)
 
     async def _fail(self, error: BaseException, scope: Scope, send: Send, exchange: Exchange) -> None:
         """Say in *error* whose it is, and answer it if nothing else has."""

@@ -30,8 +30,7 @@ class LoggingObserver(Observer):
 
     def begin(self, exchange: Exchange) -> None:
         """Let every line that is logged from here on show the identity, and keep details if they may be wanted."""
-        exchange.identify()
-        if exchange.before is not None:  # pipelined: the server began this request within the one before
+        if exchange.identify():  # within another request, whose fields are not this one's
             clear_contextvars()
         if self.journal.tails is not None:
             kept = self._tails[exchange] = self.journal.tails.open()

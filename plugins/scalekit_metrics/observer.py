@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 
 from scalekit.exchange import Exchange, Observer, Socket
-from scalekit.identity import TRACEPARENT, Identity, identity_of
+from scalekit.identity import TRACEPARENT, identity_of
 from scalekit_metrics.recorder import LEFT, Recorder
 
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -16,7 +16,7 @@ class MetricsObserver(Observer):
 
     def __init__(self, recorder: Recorder, exemplars: bool) -> None:
         self.recorder = recorder
-        self.exemplars = exemplars
+        self.traced = TRACEPARENT if exemplars else b""
 
     def begin(self, exchange: Exchange) -> None:
         """Count it as in flight."""
@@ -36,11 +36,12 @@ class MetricsObserver(Observer):
         outcome.sent.value += exchange.sent
         if exchange.received and method not in WITHOUT_BODY:
             outcome.received.value += exchange.received
-        traced = _traced(exchange) if self.exemplars else None
-        if traced is None:
-            outcome.duration.observe(exchange.seconds)
+        for header in exchange.scope["headers"]:
+            if header[0] == self.traced:
+                outcome.observe_traced(exchange.seconds, identity_of(exchange.scope))
+                break
         else:
-            outcome.observe_traced(exchange.seconds, traced)
+            outcome.duration.observe(exchange.seconds)
 
     def open(self, socket: Socket) -> None:
         """Count it as open."""
@@ -51,13 +52,3 @@ class MetricsObserver(Observer):
         self.recorder.websockets.dec()
         if isinstance(error, Exception):
             self.recorder.count_exception("GET", socket.route, error)
-
-
-def _traced(exchange: Exchange) -> Identity | None:
-    """Return the identity of a request that came with a trace; it is not made for one that did not."""
-    if exchange.identified:
-        return exchange.identity if exchange.identity.parent_id else None
-    for header in exchange.scope["headers"]:
-        if header[0] == TRACEPARENT:
-            return identity_of(exchange.scope)
-    return None
