@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit.identity import CURRENT, REQUEST_ID, Identity, identity_of
+from scalekit.identity import CURRENT, REQUEST_ID, TRACEPARENT, Identity, identity_of
 from scalekit.route import RouteTemplates
 
 SWITCHED = 101
@@ -114,6 +114,15 @@ class Exchange:
         self.identity = identity_of(self.scope)
         token = self.token = CURRENT.set(self.identity)
         return isinstance(token.old_value, Identity)
+
+    def is_traced(self) -> bool:
+        """Tell whether the request may belong to a trace of the caller's; no identity is made to find out."""
+        if self.token is not None:
+            return bool(self.identity.parent_id)
+        for name, _ in self.scope["headers"]:
+            if name == TRACEPARENT:
+                return True
+        return False
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass on what goes to the client."""

@@ -11,7 +11,6 @@ from structlog.contextvars import clear_contextvars
 
 from scalekit.exchange import Exchange, Observer, Socket
 from scalekit_logging import tail
-from scalekit_logging.access import Ending
 from scalekit_logging.journal import Journal
 from scalekit_logging.records import exception_text, mark_shown
 from scalekit_logging.tail import Tail
@@ -43,8 +42,24 @@ class LoggingObserver(Observer):
             self._end(exchange, error)
             return
         status = CLIENT_LEFT if exchange.late else exchange.status
-        if status >= journal.least_status:
-            journal.write_ending(_ending(exchange, status))
+        if status < journal.least_status:
+            return
+        scope, identity = exchange.scope, exchange.identity
+        client = scope.get("client")
+        ending = (
+            time(),
+            identity.request_id,
+            identity.trace_id,
+            scope["method"],
+            exchange.path,
+            exchange.route,
+            status,
+            exchange.seconds,
+            exchange.sent,
+            client[0] if client else "",
+            _user_agent(scope),
+        )
+        journal.write_ending(ending)
 
     def open(self, socket: Socket) -> None:
         """Do the same for a websocket."""
@@ -89,24 +104,6 @@ class LoggingObserver(Observer):
         else:
             kept.close()
         return failed or slow
-
-
-def _ending(exchange: Exchange, status: int) -> Ending:
-    scope, identity = exchange.scope, exchange.identity
-    client = scope.get("client")
-    return (
-        time(),
-        identity.request_id,
-        identity.trace_id,
-        scope["method"],
-        exchange.path,
-        exchange.route,
-        status,
-        exchange.seconds,
-        exchange.sent,
-        client[0] if client else "",
-        _user_agent(scope),
-    )
 
 
 def _fields(exchange: Exchange, status: int, error: BaseException | None = None) -> dict[str, Any]:

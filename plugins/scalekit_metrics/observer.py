@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 
 from scalekit.exchange import Exchange, Observer, Socket
-from scalekit.identity import TRACEPARENT, identity_of
+from scalekit.identity import identity_of
 from scalekit_metrics.recorder import LEFT, Recorder
 
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -16,7 +16,7 @@ class MetricsObserver(Observer):
 
     def __init__(self, recorder: Recorder, exemplars: bool) -> None:
         self.recorder = recorder
-        self.traced = TRACEPARENT if exemplars else b""
+        self.exemplars = exemplars
 
     def begin(self, exchange: Exchange) -> None:
         """Count it as in flight."""
@@ -36,10 +36,8 @@ class MetricsObserver(Observer):
         outcome.sent.value += exchange.sent
         if exchange.received and method not in WITHOUT_BODY:
             outcome.received.value += exchange.received
-        for header in exchange.scope["headers"]:
-            if header[0] == self.traced:
-                outcome.observe_traced(exchange.seconds, identity_of(exchange.scope))
-                break
+        if self.exemplars and exchange.is_traced():
+            outcome.observe_traced(exchange.seconds, identity_of(exchange.scope))
         else:
             outcome.duration.observe(exchange.seconds)
 
