@@ -32,14 +32,16 @@ class Exchange:
     ``status`` is 0 until an answer begins. The rest is there once somebody observes: ``path`` is that of the request,
     before the application could write another one into ``scope``; ``late`` tells whether the client had left when the
     answer began, and ``left`` whether it has by now; ``sent`` and ``received`` are bytes of bodies. At the end
-    ``seconds`` says how long it took until the answer was complete, and ``route`` is the template of the route.
+    ``seconds`` says how long it took until the answer was complete, and ``route`` is the template of the route. The
+    ``identity`` is there for who has called :meth:`identify`.
     """
 
     __slots__ = (
+        "_began",
+        "_complete",
         "_receive",
         "_send",
-        "began",
-        "complete",
+        "_token",
         "identity",
         "late",
         "left",
@@ -50,18 +52,17 @@ class Exchange:
         "seconds",
         "sent",
         "status",
-        "token",
         "told",
     )
 
     scope: Scope
     path: str
     route: str
-    began: float
-    complete: float
+    _began: float
+    _complete: float
     seconds: float
     identity: Identity
-    token: Token[Identity | None] | None
+    _token: Token[Identity | None] | None
     late: bool
     left: bool
     sent: int
@@ -81,13 +82,13 @@ class Exchange:
 
     def begin(self, scope: Scope, receive: Receive, told: Told) -> None:
         """Record what passes from here on, and tell of it."""
-        self.began = perf_counter()
+        self._began = perf_counter()
         self.told = told
         self.scope = scope
         self.path = scope["path"]
         self._receive = receive
-        self.token = None
-        self.complete = 0.0
+        self._token = None
+        self._complete = 0.0
         self.late = self.left = False
         self.sent = self.received = 0
         for begin in told.begin:
@@ -98,13 +99,13 @@ class Exchange:
         told = self.told
         if told is None:
             return
-        self.seconds = (self.complete or perf_counter()) - self.began
+        self.seconds = (self._complete or perf_counter()) - self._began
         route = told.templates.known.get(id(self.scope.get("endpoint")))
         self.route = told.templates.of(self.scope) if route is None else route
         for end in told.end:
             end(self, error)
-        if self.token is not None:
-            _reset(self.token)
+        if self._token is not None:
+            _reset(self._token)
 
     def identify(self) -> bool:
         """Put the request's id into the answer, and let its ``identity`` be the current one until the end.
@@ -112,14 +113,14 @@ class Exchange:
         Return whether another was: a server may begin a pipelined request within the one before.
         """
         self.identity = identity_of(self.scope)
-        token = self.token = CURRENT.set(self.identity)
+        token = self._token = CURRENT.set(self.identity)
         return isinstance(token.old_value, Identity)
 
     def is_traced(self) -> bool:
         """Tell whether the request may belong to a trace of the caller's; no identity is made to find out."""
-        if self.token is not None:
+        if self._token is not None:
             return bool(self.identity.parent_id)
-        for name, _ in self.scope["headers"]:
+        for name, _ in self.scope["headers"]:  # noqa: SIM110 - a generator costs more than the headers
             if name == TRACEPARENT:
                 return True
         return False
@@ -130,11 +131,11 @@ class Exchange:
         if kind == "http.response.body":
             self.sent += len(message.get("body", b""))
             if not message.get("more_body"):
-                self.complete = perf_counter()
+                self._complete = perf_counter()
         elif kind == "http.response.start":
             self.status = message["status"]
             self.late = self.left
-            if self.token is not None:
+            if self._token is not None:
                 message = named(message, self.identity)
         return self._send(message)
 
@@ -164,7 +165,7 @@ class Socket(Exchange):
             self.sent += len(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
         elif kind in ("websocket.accept", "websocket.http.response.start"):
             self.status = message.get("status", SWITCHED)
-            if self.token is not None:
+            if self._token is not None:
                 message = named(message, self.identity)
         elif kind == "websocket.close":
             self.status = self.status or REJECTED

@@ -17,7 +17,7 @@ from scalekit.exchange import Exchange, Observing
 from scalekit.health.monitor import Monitor
 from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
-from scalekit.problem import refuse
+from scalekit.problem import ProblemResponse, refuse
 from scalekit.settings import Settings
 
 
@@ -93,26 +93,25 @@ class Host:
             return
         exchange = Exchange(send)
         try:
-            await self.chain(scope, receive, exchange.pass_on)
-        except BaseException as error:
-            exchange.end(error)
-            if not isinstance(error, asyncio.CancelledError) or self.lifecycle.phase is not Phase.DRAINING:
-                await self._fail(error, scope, send, exchange)
+            try:
+                await self.chain(scope, receive, exchange.pass_on)
+            except BaseException as error:
+                exchange.end(error)
+                raise
+            exchange.end(None)
+        except asyncio.CancelledError:
+            if self.lifecycle.phase is not Phase.DRAINING:
                 raise
             if not exchange.status:  # cut, because it did not finish while the process drained
                 headers = {"retry-after": "1", "x-request-id": request_id(scope)}
                 await refuse(scope, send, 503, "the server is restarting", headers=headers)
-        else:
-            exchange.end(None)
-
-    async def _fail(self, error: BaseException, scope: Scope, send: Send, exchange: Exchange) -> None:
-        """Say in *error* whose it is, and answer it if nothing else has."""
-        if not isinstance(error, Exception):
-            return
-        identity = request_id(scope)
-        error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
-        if not exchange.status:
-            await refuse(scope, send, 500, "", headers={"x-request-id": identity}, request_id=identity)
+        except Exception as error:
+            identity = request_id(scope)
+            error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
+            if not exchange.status:
+                headers = {"x-request-id": identity}
+                await ProblemResponse(500, headers=headers, request_id=identity)(scope, receive, send)
+            raise
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

@@ -112,6 +112,12 @@ async def test_an_observer_sees_what_passes_at_its_place() -> None:
     assert notes[-1][:3] == ("in", 200, 2)
 
 
+async def test_observers_on_both_sides_of_what_changes_nothing_are_each_told_once() -> None:
+    notes: list[Any] = []
+    await serve(around(answers, Notes("out", notes), Apart, Notes("in", notes)))
+    assert [note[:2] for note in notes] == [("out", "begin"), ("in", "begin"), ("in", 200), ("out", 200)]
+
+
 async def test_the_record_of_a_request() -> None:
     ends = Ends()
 
