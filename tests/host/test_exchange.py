@@ -164,7 +164,7 @@ async def test_an_exception_is_told_and_passed_on_and_leaves_nothing_behind() ->
         ends.exchange = ends.error = None
         outer.__traceback__ = None
         del caught
-        assert [each for each in gc.get_objects() if isinstance(each, Exchange)] == []
+        assert [each for each in gc.get_objects() if type(each) is Exchange] == []
     finally:
         gc.enable()
 
