@@ -6,6 +6,7 @@ from scalekit.app import create_app
 from scalekit.config import Duration, Network, Networks, Port, Rate, Secret, Size, Table, Url
 from scalekit.context import Context, Key
 from scalekit.errors import ConfigError, PluginError, ResourceError, ScalekitError, StartError
+from scalekit.exchange import Exchange, Observer, Observing, Socket
 from scalekit.health.check import Check
 from scalekit.hookspecs import hookimpl
 from scalekit.layers import Layer, Layered
@@ -17,6 +18,7 @@ __all__ = [
     "ConfigError",
     "Context",
     "Duration",
+    "Exchange",
     "Key",
     "Layer",
     "Layered",
@@ -25,6 +27,8 @@ __all__ = [
     "Middleware",
     "Network",
     "Networks",
+    "Observer",
+    "Observing",
     "PluginError",
     "Port",
     "Rate",
@@ -32,6 +36,7 @@ __all__ = [
     "ScalekitError",
     "Secret",
     "Size",
+    "Socket",
     "StartError",
     "Table",
     "Url",

@@ -20,6 +20,7 @@ from scalekit.config.document import Source
 from scalekit.config.tables import Network, split_address
 from scalekit.context import STATE, Context
 from scalekit.errors import PluginError
+from scalekit.exchange import Observer, Observing
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
@@ -188,15 +189,21 @@ def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[Layered]]) -> l
     owned = [(item, plugin) for plugin, items in {"host": guards, **by_plugin}.items() for item in items]
     owned.sort(key=lambda each: (each[0].layer, each[1]))
     for item, plugin in owned:
-        _refuse_impure(item, plugin)
+        _refuse_misfits(item, plugin)
     return [Part(item.layer.name, plugin, item.middleware) for item, plugin in owned]
 
 
-def _refuse_impure(item: Layered, plugin: str) -> None:
+def _refuse_misfits(item: Layered, plugin: str) -> None:
     bases = getattr(item.middleware.cls, "__mro__", ())
     if any(base.__module__ == "starlette.middleware.base" for base in bases):
         name = getattr(item.middleware.cls, "__name__", "")
         raise PluginError(f"plugin {plugin!r}: {name} is a BaseHTTPMiddleware; write a pure ASGI class")
+    factory: object = item.middleware.cls
+    strangers = [each for each in item.middleware.args if factory is Observing and not isinstance(each, Observer)]
+    if strangers:
+        raise PluginError(
+            f"plugin {plugin!r}: {strangers[0]!r} is no observer; make it a subclass of scalekit.Observer"
+        )
 
 
 def _plugin_routes(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[Part]:

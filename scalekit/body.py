@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,11 +28,10 @@ class BodyLimits:
         self.max_body = max_body
         self.timeout = timeout
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what has no body; watch the body of what has one."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass on what has no body, without a step of its own; watch the body of what has one."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         declared = None
         chunked = scope.get("http_version", "1.1")[0] != "1"
         for name, value in scope["headers"]:
@@ -40,13 +40,12 @@ class BodyLimits:
             elif name == b"transfer-encoding":
                 chunked = True
         if declared is None and not chunked:
-            await self.app(scope, receive, send)
-        elif declared is not None and not declared.isdigit():
-            await refuse(scope, send, 400, "Content-Length is not a number")
-        elif declared is not None and (len(declared) > LONGEST_LENGTH or int(declared) > self.max_body):
-            await refuse(scope, send, 413, f"the body is larger than {self.max_body}")
-        else:
-            await _WatchedBody(self, scope, receive, send).serve()
+            return self.app(scope, receive, send)
+        if declared is not None and not declared.isdigit():
+            return refuse(scope, send, 400, "Content-Length is not a number")
+        if declared is not None and (len(declared) > LONGEST_LENGTH or int(declared) > self.max_body):
+            return refuse(scope, send, 413, f"the body is larger than {self.max_body}")
+        return _WatchedBody(self, scope, receive, send).serve()
 
 
 class _WatchedBody:

@@ -10,7 +10,7 @@ their lists that belongs to the same hop.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
@@ -63,14 +63,14 @@ class TrustedProxies:
         self.forwarded = forwarded
         self._known: dict[str, bool] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Resolve the client of a request or websocket, then go on."""
         if scope["type"] != "lifespan":
             client = scope.get("client")
             peer = client[0] if client else ""
             if not client or self.trusts(peer):
                 self._resolve(scope, peer)
-        await self.app(scope, receive, send)
+        return self.app(scope, receive, send)
 
     def trusts(self, address: str) -> bool:
         """Tell whether *address* is a trusted proxy's."""

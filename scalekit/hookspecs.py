@@ -36,7 +36,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:  # type: ignore[empty-body]
 
 @hookspec
 def scalekit_middleware(context: Context) -> Sequence[Layered]:  # type: ignore[empty-body]
-    """Return the middleware to put around every request, each with its layer."""
+    """Return the middleware to put around every request, observers among them, each with its layer."""
 
 
 @hookspec

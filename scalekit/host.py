@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.context import Context
+from scalekit.exchange import Exchange, Observing
 from scalekit.health.monitor import Monitor
 from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
@@ -29,11 +31,24 @@ class Part:
 
 
 def fold(parts: Sequence[Part], app: ASGIApp) -> ASGIApp:
-    """Return *app* inside the middleware of *parts*, the first outermost."""
-    for part in reversed(parts):
-        factory, args, kwargs = part.middleware
+    """Return *app* inside the middleware of *parts*, the first outermost; observers side by side become one."""
+    for factory, args, kwargs in reversed(list(_joined(part.middleware for part in parts))):
         app = factory(app, *args, **kwargs)
     return app
+
+
+def _joined(chain: Iterable[Middleware]) -> Iterator[Middleware]:
+    for observing, group in groupby(chain, key=_observes):
+        if observing:
+            observers: list[Any] = [observer for each in group for observer in each.args]
+            yield Middleware(Observing, *observers)
+        else:
+            yield from group
+
+
+def _observes(middleware: Middleware) -> bool:
+    factory: object = middleware.cls
+    return factory is Observing
 
 
 class Host:
@@ -76,26 +91,24 @@ class Host:
         if scope["type"] != "http":
             await self.chain(scope, receive, send)
             return
-        started = False
-
-        def watched(message: Message) -> Any:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-            return send(message)
-
+        exchange = Exchange(send)
         try:
-            await self.chain(scope, receive, watched)
+            try:
+                await self.chain(scope, receive, exchange.pass_on)
+            except BaseException as error:
+                exchange.end(error)
+                raise
+            exchange.end(None)
         except asyncio.CancelledError:
             if self.lifecycle.phase is not Phase.DRAINING:
                 raise
-            if not started:  # cut, because it did not finish while the process drained
+            if not exchange.status:  # cut, because it did not finish while the process drained
                 headers = {"retry-after": "1", "x-request-id": request_id(scope)}
                 await refuse(scope, send, 503, "the server is restarting", headers=headers)
         except Exception as error:
             identity = request_id(scope)
             error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
-            if not started:
+            if not exchange.status:
                 headers = {"x-request-id": identity}
                 await ProblemResponse(500, headers=headers, request_id=identity)(scope, receive, send)
             raise

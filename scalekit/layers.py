@@ -35,7 +35,7 @@ class Layer(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layered:
-    """A pure ASGI middleware and the layer it belongs to."""
+    """A pure ASGI middleware, or ``Middleware(Observing, observer)``, and the layer it belongs to."""
 
     layer: Layer
     middleware: Middleware

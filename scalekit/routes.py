@@ -7,7 +7,7 @@ not there never meets a router of ours, and its scope is not touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -30,13 +30,11 @@ class ManagementListener:
         self.pages = pages
         self.port = port
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Choose by the port that the connection came in on, which no header can change."""
         server = scope.get("server")
-        if server is not None and server[1] == self.port:
-            await self.pages(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        chosen = self.pages if server is not None and server[1] == self.port else self.app
+        return chosen(scope, receive, send)
 
 
 class PluginRoutes:
@@ -49,13 +47,12 @@ class PluginRoutes:
         self.open = [route for route in routes if path_of(route) not in self.exact]
         self.segments = {path_of(route).split("/", 2)[1] for route in self.open}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Choose by the path; a plugin's application gets a scope of its own to write on."""
         path = route_path(scope)
         if path in self.exact or (self.segments and self._matches(path, scope)):
-            await self.routes(dict(scope), receive, send)
-        else:
-            await self.app(scope, receive, send)
+            return self.routes(dict(scope), receive, send)
+        return self.app(scope, receive, send)
 
     def _matches(self, path: str, scope: Scope) -> bool:
         if path.partition("/")[2].partition("/")[0] not in self.segments:

@@ -122,5 +122,5 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_nothing_names_a_place_of_one_machine() -> None:
     for path in [*CODE, *ROOT.glob("*.*"), *ROOT.glob("k6/**/*.js"), ROOT / "Makefile", ROOT / ".ci/run"]:
-        if path.is_file():
-            assert not re.search(r"/(root|home|work)/", path.read_text()), path
+        if path.is_file() and path.name != ".git":
+            assert not re.search(r"/(root|home|work)/", path.read_text(errors="replace")), path

@@ -39,7 +39,7 @@ class Clock:
             # In this order: another thread that sees the new number must see the new text.
             self._second = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
             self._known = second
-        return f"{self._second}{int((now - second) * 1e6):06d}Z"
+        return "%s%06dZ" % (self._second, (now - second) * 1e6)  # noqa: UP031 - takes half the time of an f-string
 
 
 class Lines:

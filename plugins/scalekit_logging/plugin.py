@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Observing, Table, hookimpl
 from scalekit.telemetry import TELEMETRY
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.installation import install, remove
 from scalekit_logging.journal import Journal
 from scalekit_logging.metrics import Metrics
-from scalekit_logging.middleware import LoggingMiddleware
+from scalekit_logging.observer import LoggingObserver
 
 JOURNAL: Key[Journal] = Key("journal", plugin="logging")
 
@@ -47,7 +47,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_middleware(context: Context) -> Sequence[Layered]:
     """Stand outermost: refusals are logged too."""
-    return [Layered(Layer.LOG, Middleware(LoggingMiddleware, _journal(context)))]
+    return [Layered(Layer.LOG, Middleware(Observing, LoggingObserver(_journal(context))))]
 
 
 @hookimpl

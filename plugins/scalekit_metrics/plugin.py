@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from prometheus_client import REGISTRY
 from starlette.routing import BaseRoute
 
-from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Table, hookimpl
+from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Observing, Table, hookimpl
 from scalekit.telemetry import TELEMETRY
 from scalekit_metrics.config import MetricsConfig
 from scalekit_metrics.metrics import NAMES
-from scalekit_metrics.middleware import MetricsMiddleware
+from scalekit_metrics.observer import MetricsObserver
 from scalekit_metrics.page import MetricsPage
 from scalekit_metrics.recorder import Recorder
 from scalekit_metrics.registry import Registry
@@ -41,7 +41,7 @@ def scalekit_middleware(context: Context) -> Sequence[Layered]:
     """Return what measures requests, refused ones too."""
     config = context.config(MetricsConfig)
     recorder = Recorder(context.get(TELEMETRY), config.buckets)
-    return [Layered(Layer.MEASURE, Middleware(MetricsMiddleware, recorder, config.exemplars))]
+    return [Layered(Layer.MEASURE, Middleware(Observing, MetricsObserver(recorder, config.exemplars)))]
 
 
 @hookimpl

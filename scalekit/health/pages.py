@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -33,12 +33,13 @@ class HealthPages:
         self.admits = admits
         self.pages: dict[str, Page] = {path: self._summary, f"{path}/live": self._live, f"{path}/ready": self._ready}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a health page, pass on everything else."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer a health page, pass on everything else without a step of its own."""
         page = self.pages.get(route_path(scope)) if scope["type"] == "http" else None
-        if page is None:
-            await self.app(scope, receive, send)
-        elif scope["method"] not in ("GET", "HEAD"):
+        return self.app(scope, receive, send) if page is None else self._answer(page, scope, receive, send)
+
+    async def _answer(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
             await refuse(scope, send, 405, "health pages are read with GET", headers={"allow": "GET, HEAD"})
         else:
             status, content = page(self.admits(scope))

@@ -167,6 +167,16 @@ def test_a_base_http_middleware_is_refused(install: Install) -> None:
     assert refusal("slow") == "plugin 'slow': Slow is a BaseHTTPMiddleware; write a pure ASGI class"
 
 
+def test_what_is_no_observer_is_refused(install: Install) -> None:
+    source = NOTHING + (
+        "from scalekit import Layer, Layered, Middleware, Observing\n"
+        "@hookimpl\n"
+        "def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Observing, 7))]\n"
+    )
+    install("slow", source)
+    assert refusal("slow") == "plugin 'slow': 7 is no observer; make it a subclass of scalekit.Observer"
+
+
 def test_two_applications_have_nothing_in_common() -> None:
     async def two() -> list[str | None]:
         first, second = build(visits={"limit": 1}), build("visits")
