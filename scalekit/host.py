@@ -18,6 +18,7 @@ from scalekit.health.monitor import Monitor
 from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
 from scalekit.problem import ProblemResponse, refuse
+from scalekit.resilience import Unavailable
 from scalekit.settings import Settings
 
 
@@ -95,6 +96,13 @@ class Host:
         try:
             try:
                 await self.chain(scope, receive, exchange.pass_on)
+            except Unavailable as gone:
+                if exchange.status:
+                    exchange.end(gone)
+                    raise
+                await _answer(gone, scope, receive, exchange)
+                exchange.end(None)
+                return
             except BaseException as error:
                 exchange.end(error)
                 raise
@@ -128,3 +136,9 @@ class Host:
             await self.lifecycle.drain()
             await self.lifecycle.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _answer(gone: Unavailable, scope: Scope, receive: Receive, exchange: Exchange) -> None:
+    """Answer what no framework has answered; who observes sees an answer like any other."""
+    send = exchange.send if exchange.told is not None else exchange.pass_on
+    await ProblemResponse(gone.status_code, gone.detail, headers=dict(gone.headers or {}))(scope, receive, send)
