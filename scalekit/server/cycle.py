@@ -20,13 +20,14 @@ logger = logging.getLogger("uvicorn.error")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 WITHOUT_BODY = frozenset({204, 304})
-JOINED = 16_384
-"""Bytes of a body that are copied behind its head, rather than written by themselves."""
+HELD = 16_384
+"""Bytes that are held until more follows; to write what is larger by itself is cheaper than to copy it."""
 
 
 class Connection(Protocol):
     """What a cycle needs of its connection."""
 
+    loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     flow: FlowControl
     tasks: set[asyncio.Task[None]]
@@ -47,7 +48,7 @@ class Cycle:
     response_complete = False
     _news = False
     _event: asyncio.Event | None = None
-    _head = b""
+    _held = b""
     _chunked = False
     _length = 0
 
@@ -61,6 +62,7 @@ class Cycle:
         self.waiting_for_100_continue = continues
         self.transport = connection.transport
         self.flow = connection.flow
+        self.loop = connection.loop
 
     def feed(self, data: bytes) -> int:
         """Keep *data* for the application; return how many bytes wait for it."""
@@ -125,6 +127,7 @@ class Cycle:
         await self.send({"type": "http.response.body", "body": body})
 
     def _cut(self) -> None:
+        self._write()
         self.transport.close()
 
     async def send(self, message: Message) -> None:
@@ -158,7 +161,7 @@ class Cycle:
             head.lines.append(b"transfer-encoding: chunked")
         self._chunked = bool(head.chunked)
         self._length = head.length
-        self.transport.write(head.encode(status))
+        self._hold(head.encode(status))
 
     def _go_on(self, message: Message) -> None:
         if message["type"] != "http.response.body":
@@ -169,24 +172,41 @@ class Cycle:
             self._length = 0
         elif self._chunked:
             end = b"" if more else b"0\r\n\r\n"
-            self.transport.write(b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end)
+            self._hold(b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end)
         else:
             if len(body) > self._length:
                 raise RuntimeError("Response content longer than Content-Length")
             self._length -= len(body)
-            self.transport.write(body)
+            self._hold(body)
         if not more:
             self._end()
 
     def _end(self) -> None:
         if self._length:
             raise RuntimeError("Response content shorter than Content-Length")
+        self._write()
         self.response_complete = True
         self.notify()
         if not self.keep_alive:
             self.transport.close()
         if self.connection is not None:
             self.connection.on_response_complete()
+
+    def _hold(self, data: bytes) -> None:
+        """Write *data* together with what follows it in this turn of the loop: a call to the kernel is dear."""
+        if len(data) > HELD:
+            self._write()
+            self.transport.write(data)
+        elif self._held:
+            self._held += data
+        elif data:
+            self._held += data
+            self.loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self.transport.write(held)
 
     async def receive(self) -> Message:
         """Return the next part of the body; when there is no more, wait until the answer or the client ends."""
