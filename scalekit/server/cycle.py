@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from scalekit.server.head import Head, Header
+from scalekit.server.head import Framing, Header, encode, lines
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -36,7 +36,7 @@ class Connection(Protocol):
         """Go on: the answer is written."""
 
 
-class Cycle:
+class Cycle(Framing):
     """Serves one request."""
 
     # On the class, so that a request sets only what differs.
@@ -49,8 +49,6 @@ class Cycle:
     _news = False
     _event: asyncio.Event | None = None
     _held = b""
-    _chunked = False
-    _length = 0
 
     def __init__(
         self, connection: Connection, scope: Scope, defaults: list[Header], keep_alive: bool, continues: bool
@@ -149,19 +147,15 @@ class Cycle:
         self.response_started = True
         self.waiting_for_100_continue = False
         status: int = message["status"]
-        head = Head()
-        head.add(self.defaults)
-        head.add(message.get("headers", ()))
-        if head.closes:
+        head = lines([*self.defaults, *message.get("headers", ())], self)
+        if self.closes:
             self.keep_alive = False
         elif not self.keep_alive:
-            head.lines.append(b"connection: close")
-        if head.chunked is None and self.scope["method"] != "HEAD" and status not in WITHOUT_BODY:
-            head.chunked = True
-            head.lines.append(b"transfer-encoding: chunked")
-        self._chunked = bool(head.chunked)
-        self._length = head.length
-        self._hold(head.encode(status))
+            head.append(b"connection: close")
+        if self.chunked is None and self.scope["method"] != "HEAD" and status not in WITHOUT_BODY:
+            self.chunked = True
+            head.append(b"transfer-encoding: chunked")
+        self._hold(encode(status, head))
 
     def _go_on(self, message: Message) -> None:
         if message["type"] != "http.response.body":
@@ -169,20 +163,20 @@ class Cycle:
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
         if self.scope["method"] == "HEAD":
-            self._length = 0
-        elif self._chunked:
+            self.length = 0
+        elif self.chunked:
             end = b"" if more else b"0\r\n\r\n"
             self._hold(b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end)
         else:
-            if len(body) > self._length:
+            if len(body) > self.length:
                 raise RuntimeError("Response content longer than Content-Length")
-            self._length -= len(body)
+            self.length -= len(body)
             self._hold(body)
         if not more:
             self._end()
 
     def _end(self) -> None:
-        if self._length:
+        if self.length:
             raise RuntimeError("Response content shorter than Content-Length")
         self._write()
         self.response_complete = True
@@ -204,7 +198,7 @@ class Cycle:
             self.loop.call_soon(self._write)
 
     def _write(self) -> None:
-        if self._held:
+        if self._held and not self.disconnected:
             held, self._held = self._held, b""
             self.transport.write(held)
 

@@ -22,14 +22,14 @@ class Timer:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._deadlines: list[Deadline] = []
+        self._deadlines: list[tuple[Deadline, Callable[[], None]]] = []
         self._handle: asyncio.TimerHandle | None = None
         self.due = NEVER
 
     def deadline(self, seconds: float, passed: Callable[[], None]) -> Deadline:
         """Return a new deadline of *seconds*, not started, at whose end *passed* is called."""
-        deadline = Deadline(self, seconds, passed)
-        self._deadlines.append(deadline)
+        deadline = Deadline(self, seconds)
+        self._deadlines.append((deadline, passed))
         return deadline
 
     def fire_at(self, at: float) -> None:
@@ -44,18 +44,18 @@ class Timer:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-        for deadline in self._deadlines:
-            deadline.stop()
         self._deadlines.clear()
+        self.due = -NEVER
 
     def _fire(self) -> None:
         self._handle = None
         self.due = NEVER
         now = monotonic() + EARLY
-        for deadline in self._deadlines.copy():
+        for deadline, passed in self._deadlines.copy():
             if deadline.at <= now:
-                deadline.pass_by()
-        following = min((deadline.at for deadline in self._deadlines), default=NEVER)
+                deadline.stop()
+                passed()
+        following = min((deadline.at for deadline, _ in self._deadlines), default=NEVER)
         if following < self.due:
             self.fire_at(following)
 
@@ -63,12 +63,11 @@ class Timer:
 class Deadline:
     """A span of time at whose end something is done, unless it is stopped or started anew before."""
 
-    __slots__ = ("_passed", "_seconds", "_timer", "at")
+    __slots__ = ("_seconds", "_timer", "at")
 
-    def __init__(self, timer: Timer, seconds: float, passed: Callable[[], None]) -> None:
+    def __init__(self, timer: Timer, seconds: float) -> None:
         self._timer = timer
         self._seconds = seconds
-        self._passed: Callable[[], None] = passed
         self.at = NEVER
 
     def start(self) -> None:
@@ -84,8 +83,3 @@ class Deadline:
     def runs(self) -> bool:
         """Tell whether it will come."""
         return self.at is not NEVER
-
-    def pass_by(self) -> None:
-        """Do what is done at its end."""
-        self.at = NEVER
-        self._passed()

@@ -7,10 +7,8 @@ at in one go, by what is left of the whole head when every byte that a value may
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NoReturn
 
-from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE as STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE
 
 Header = tuple[bytes, bytes]
 
@@ -20,57 +18,64 @@ LONGEST_REMEMBERED = 100
 PLAIN = bytes(byte for byte in range(256) if not HEADER_VALUE_RE.match(bytes([byte])))
 """Every byte that a value may hold."""
 FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
-"""Names that say where an answer ends; they are not remembered, for their values must be looked at."""
+"""Names that say where an answer ends. They are not remembered, since their values must be looked at."""
 
 _remembered: dict[bytes, bytes] = {}
 
 
-class Head:
-    """The head of one answer, and how its end is told."""
+class Framing:
+    """How the end of one answer is told."""
 
-    __slots__ = ("chunked", "closes", "length", "lines")
+    chunked: bool | None = None
+    length = 0
+    closes = False
 
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-        self.chunked: bool | None = None
-        self.length = 0
-        self.closes = False
 
-    def add(self, headers: Iterable[Header]) -> None:
-        """Append *headers*. Raises RuntimeError for a name that is not valid."""
-        for name, value in headers:
-            begin = _remembered.get(name)
-            if begin is None:
-                begin = self._begin(name, value)
-            self.lines.append(begin + value)
+def lines(headers: Iterable[Header], framing: Framing) -> list[bytes]:
+    """Return the lines of *headers*, and note in *framing* what they say of the answer's end.
 
-    def _begin(self, name: bytes, value: bytes) -> bytes:
-        """Return how the line of *name* begins, and see to what *value* says of the framing."""
-        if HEADER_RE.search(name):
-            raise RuntimeError("Invalid HTTP header name.")
-        lower = name.lower()
-        if lower in FRAMING:
-            self._frame(lower, value)
-        elif len(_remembered) < REMEMBERED and len(name) <= LONGEST_REMEMBERED:
-            _remembered[name] = lower + b": "
-        return lower + b": "
+    Raises RuntimeError for a name that is not valid.
+    """
+    found = []
+    for name, value in headers:
+        begin = _remembered.get(name)
+        if begin is None:
+            begin = _begin(name, value, framing)
+        found.append(begin + value)
+    return found
 
-    def _frame(self, name: bytes, value: bytes) -> None:
-        if name == b"content-length":
-            if self.chunked is None:
-                self.length = int(value.decode())
-                self.chunked = False
-        elif name == b"transfer-encoding":
-            if value.lower() == b"chunked":
-                self.length = 0
-                self.chunked = True
-        elif b"close" in [token.lower().strip() for token in value.split(b",")]:
-            self.closes = True
 
-    def encode(self, status: int) -> bytes:
-        """Return the bytes. Raises RuntimeError when a value could end its line, or hold what a header may not."""
-        self.lines.append(b"\r\n")
-        rest = b"\r\n".join(self.lines)
-        if len(rest.translate(None, PLAIN)) != 2 * len(self.lines):
-            raise RuntimeError("Invalid HTTP header value.")
-        return STATUS_LINE[status] + rest
+def encode(status: int, lines: list[bytes]) -> bytes:
+    """Return the bytes of a head. Raises RuntimeError when a value holds what could end its line, or the head."""
+    rest = b"\r\n".join([*lines, b"\r\n"])
+    if len(rest.translate(None, PLAIN)) != 2 * len(lines) + 2:
+        raise RuntimeError("Invalid HTTP header value.")
+    return STATUS_LINE[status] + rest
+
+
+def _begin(name: bytes, value: bytes, framing: Framing) -> bytes:
+    """Return how the line of *name* begins."""
+    if name in FRAMING:
+        _frame(name, value, framing)
+        return name + b": "
+    if HEADER_RE.search(name):
+        raise RuntimeError("Invalid HTTP header name.")
+    lower = name.lower()
+    if lower in FRAMING:
+        _frame(lower, value, framing)
+    elif len(_remembered) < REMEMBERED and len(name) <= LONGEST_REMEMBERED:
+        _remembered[name] = lower + b": "
+    return lower + b": "
+
+
+def _frame(name: bytes, value: bytes, framing: Framing) -> None:
+    if name == b"content-length":
+        if framing.chunked is None:
+            framing.length = int(value.decode())
+            framing.chunked = False
+    elif name == b"transfer-encoding":
+        if value.lower() == b"chunked":
+            framing.length = 0
+            framing.chunked = True
+    elif b"close" in [token.lower().strip() for token in value.split(b",")]:
+        framing.closes = True

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 connection with the deadlines and bounds that it lacks.
+"""An HTTP/1.1 connection: uvicorn's, with the deadlines and bounds that it lacks, and fewer steps to a request.
 
 uvicorn alone keeps a connection for as long as its client likes: a head that never ends, a trickle of blank lines, an
 answer that nobody reads. Here a connection that is not inside a request has a deadline, which data does not prolong;
@@ -8,26 +8,23 @@ a head has a size; and what was written must be taken within a time. Bodies are 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections import deque
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
-import httptools
-import orjson
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from scalekit.config.types import Size
-from scalekit.problem import MEDIA_TYPE, phrase
 from scalekit.server.cycle import Cycle
 from scalekit.server.deadlines import Timer
+from scalekit.server.refusal import refusal
+from scalekit.server.scope import http_scope
+from scalekit.server.sockets import reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +36,17 @@ class Limits:
     max_header: Size
 
 
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
 class HeadTooLarge(Exception):
     """Stops the parser; the client gets 431."""
 
 
-def split(url: bytes) -> tuple[bytes, bytes]:
-    """Return the path and the query of *url*."""
-    if url.startswith(b"/") and b"#" not in url:
-        path, _, query = url.partition(b"?")
-        return path, query
-    parts = httptools.parse_url(url)
-    return parts.path, parts.query or b""
-
-
 class HttpProtocol(HttpToolsProtocol):
     """One connection."""
+
+    app: Any
+    parser: Any
+    cycle: Any  # a Cycle, where uvicorn has its own kind
+    pipeline: deque[Any]
 
     def __init__(
         self,
@@ -68,8 +58,7 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.limits = limits
-        self.cycle: Cycle | None = None  # type: ignore[assignment]
-        self.pipeline: deque[Cycle] = deque()  # type: ignore[assignment]
+        self._largest = int(limits.max_header)
         self._running: Cycle | None = None
         self._upgrades = False
         self._in_head = False
@@ -89,14 +78,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_deadline.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop every clock, and tell who serves a request here."""
+        """Stop every clock, and tell the requests that are served here, or wait to be."""
         self._timer.end()
         self.connections.discard(self)
         for cycle in (self._running, self.cycle):
             if cycle is not None:
                 cycle.disconnect()
         self.flow.resume_writing()
-        self.parser = None  # type: ignore[assignment]
+        self.parser = None
         if exc is None:
             self.transport.close()
 
@@ -111,7 +100,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
-            self._refuse_what_is_invalid()
+            if self._too_large:
+                self._refuse_head()
+            else:
+                self._refuse(400, "the request is not valid HTTP/1.1")
         except HttpParserUpgrade:
             if self._upgrades:
                 self.handle_websocket_upgrade()
@@ -119,15 +111,6 @@ class HttpProtocol(HttpToolsProtocol):
                 self._unsupported_upgrade_warning()
         if self._takes_requests:
             self._watch_head()
-
-    def _watch_head(self) -> None:
-        if self._is_serving():
-            if not self._in_head:
-                self._head_deadline.stop()
-        elif not self._head_deadline.runs() and not self.transport.is_closing():
-            self._head_deadline.start()
-        if self._in_head and self._head_size > self.limits.max_header and not self.transport.is_closing():
-            self._refuse(431, f"the request head is larger than {self.limits.max_header}")
 
     def on_message_begin(self) -> None:
         """Begin to count a head."""
@@ -140,38 +123,21 @@ class HttpProtocol(HttpToolsProtocol):
         """Serve the request unless its head is too large; one behind another waits for it."""
         self._in_head = False
         # Where a head follows another message in one segment, its part there is not in _head_size.
-        suspect = max(self._head_size, self._segment) > self.limits.max_header
-        if suspect and self._exact_head_size() > self.limits.max_header:
+        suspect = self._head_size > self._largest or self._segment > self._largest
+        if suspect and self._exact_head_size() > self._largest:
             self._too_large = True
             raise HeadTooLarge
         serving = self._is_serving()
         if not serving and not self.flow.write_paused:
             self._write_deadline.stop()  # it ran for the answer before, and the next one gets its own
         self._in_body = True
-        parser = self.parser
-        version = parser.get_http_version()
-        self._upgrades = parser.should_upgrade() and self._should_upgrade()
+        self._upgrades = self.parser.should_upgrade() and self._should_upgrade()
         if self._upgrades:
-            self.scope = {"method": parser.get_method().decode("ascii"), "headers": self.headers}  # type: ignore[typeddict-item]
+            method = self.parser.get_method().decode("ascii")
+            self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
             return
-        raw_path, query = split(self.url)
-        path = raw_path.decode("ascii")
-        scope = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-            "method": parser.get_method().decode("ascii"),
-            "path": self.root_path + (unquote(path) if "%" in path else path),
-            "raw_path": self.root_path.encode("ascii") + raw_path,
-            "query_string": query,
-        }
-        keep_alive = version != "1.0" and parser.should_keep_alive()
+        scope = http_scope(self)
+        keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
         self.cycle = cycle = Cycle(self, scope, self.server_state.default_headers, keep_alive, self.expect_100_continue)
         if serving:
             self.flow.pause_reading()
@@ -180,7 +146,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._serve(cycle)
 
     def _serve(self, cycle: Cycle) -> None:
-        # asyncio's contexts would leak from one request into another otherwise.
+        # A context of its own: what one request sets there, the next one on this connection would see otherwise.
         cycle.task = self.loop.create_task(cycle.run(self.app), context=Context())
         self._running = cycle
         self.tasks.add(cycle.task)
@@ -198,7 +164,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.complete()
 
     def on_response_complete(self) -> None:
-        """Give the client the write timeout to take what is left of the answer."""
+        """Go on to the request that waits, if one does; give the client its time to take what is left to be taken."""
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
             self.flow.resume_reading()
@@ -225,12 +191,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._watch_rest()
 
-    def _refuse_what_is_invalid(self) -> None:
-        """Answer what the parser refused."""
-        if self._too_large:
-            self._refuse(431, f"the request head is larger than {self.limits.max_header}")
-        else:
-            self._refuse(400, "the request is not valid HTTP/1.1")
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"the request head is larger than {self.limits.max_header}")
 
     def _refuse(self, status: int, detail: str) -> None:
         """Refuse what the client sent; a request that came whole before it is answered, and then the connection ends.
@@ -242,26 +204,24 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_deadline.stop()
             return
         if not self._in_body or not (self.cycle.response_started or self.pipeline):
-            self.transport.write(self._refusal(status, detail))
+            self.transport.write(refusal(status, detail, self.server_state.default_headers))
         self.transport.close()
         self._watch_rest()
-
-    def _refusal(self, status: int, detail: str) -> bytes:
-        body = orjson.dumps({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail})
-        fields = [
-            *self.server_state.default_headers,
-            (b"content-type", MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
-        return STATUS_LINE[status] + head + b"\r\n" + body
 
     def _is_serving(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _exact_head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _watch_head(self) -> None:
+        if self._is_serving():
+            if not self._in_head:
+                self._head_deadline.stop()
+        elif not self._head_deadline.runs() and not self.transport.is_closing():
+            self._head_deadline.start()
+        if self._in_head and self._head_size > self._largest and not self.transport.is_closing():
+            self._refuse_head()
 
     def _on_slow_head(self) -> None:
         if self.transport.is_closing():
@@ -273,23 +233,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _watch_rest(self) -> None:
         """Start the clock for what is left of an answer that is complete."""
-        if not self._write_deadline.runs() and not self._is_serving() and self.transport.get_write_buffer_size():
+        if self.transport.get_write_buffer_size() and not self._write_deadline.runs() and not self._is_serving():
             self._write_deadline.start()
 
     def _on_idle(self) -> None:
         """End an idle connection, also when its client has not read the last answer."""
         if self.transport.get_write_buffer_size():
-            self._reset()
+            reset(self.transport)
         else:
             self.transport.close()
 
     def _on_slow_reader(self) -> None:
         if self.transport.get_write_buffer_size():
-            self._reset()
-
-    def _reset(self) -> None:
-        """Give up what the client does not take, in the kernel's buffer too, which would keep it for minutes."""
-        connection = self.transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        self.transport.abort()
+            reset(self.transport)
