@@ -45,7 +45,6 @@ class Timer:
             self._handle.cancel()
             self._handle = None
         self._deadlines.clear()
-        self.due = -NEVER
 
     def _fire(self) -> None:
         self._handle = None

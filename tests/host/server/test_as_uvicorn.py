@@ -33,6 +33,14 @@ SCRIPTS: dict[str, list[Message]] = {
         {"status": 200, "headers": [(b"content-length", b"3"), (b"transfer-encoding", b"chunked")]},
         {"body": b"abc"},
     ],
+    "/both-reversed": [
+        {"status": 200, "headers": [(b"transfer-encoding", b"Chunked"), (b"content-length", b"7")]},
+        {"body": b"abc"},
+    ],
+    "/twice": [
+        {"status": 200, "headers": [(b"content-length", b"3"), (b"content-length", b"4")]},
+        {"body": b"abc"},
+    ],
     "/last": [{"status": 200, "headers": [(b"connection", b"close"), (b"content-length", b"0")]}, {}],
     "/not-modified": [{"status": 304, "headers": [(b"etag", b'"e"')]}, {}],
     "/not-modified-with-body": [{"status": 304}, {"body": b"x"}],
@@ -46,7 +54,18 @@ SCRIPTS: dict[str, list[Message]] = {
     "/unfinished": [{"status": 200}, {"body": b"abc", "more_body": True}],
     "/silent": [],
 }
-GOING_ON = ["/empty", "/length", "/parts", "/chunks", "/large", "/not-modified", "/unknown-status", "/echo", "/late"]
+GOING_ON = [
+    "/both-reversed",
+    "/empty",
+    "/length",
+    "/parts",
+    "/chunks",
+    "/large",
+    "/not-modified",
+    "/unknown-status",
+    "/echo",
+    "/late",
+]
 PATHS = st.sampled_from(GOING_ON) | st.sampled_from([*SCRIPTS, "/fails", "/returns"])
 QUERIES = st.sampled_from(["", "?", "?a=b&c", "?a?b", "?%20"])
 SEGMENTS = st.sampled_from(["", "", "%41", "//", "%2F%C3%A4", ";a", "'\"", "%zz"])

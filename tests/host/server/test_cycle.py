@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -148,10 +151,19 @@ async def test_a_name_that_is_none_is_refused_each_time(name: bytes, caplog: pyt
 
 async def test_a_client_that_asks_is_told_to_go_on_once_the_body_is_read() -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
-    async with serving(echo) as wire, wire.client() as client:
+    heard: list[bytes] = []
+
+    async def hears(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["more_body"]:
+            heard.append(message["body"])
+        await answer(send, message["body"])
+
+    async with serving(hears) as wire, wire.client() as client:
         await client.send(head)
         assert await client.receive(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        await client.send(b"hello")
+        await client.send(b"he")
+        await until(lambda: heard == [b"he"])
+        await client.send(b"llo")
         assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
     async with serving(paths) as wire:
         assert (await wire.ask(head)).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -281,10 +293,11 @@ async def test_two_that_wait_for_a_message_are_both_told() -> None:
         await answer(send, b"done")
         told.extend([(await first)["type"], (await second)["type"], (await receive())["type"]])
 
-    async with serving(twice) as wire:
-        assert (await wire.ask(LAST % b"/")).endswith(b"done")
+    async with serving(twice) as wire, wire.client() as client:
+        await client.send(GET % b"/")
+        await client.receive(b"done")
         await until(lambda: not wire.state.tasks)
-    assert told == ["http.disconnect"] * 3
+        assert told == ["http.disconnect"] * 3
 
 
 async def test_what_one_request_sets_in_its_context_the_next_one_does_not_see() -> None:
@@ -293,10 +306,44 @@ async def test_what_one_request_sets_in_its_context_the_next_one_does_not_see() 
         SEEN.set(scope["path"])
         await answer(send, seen.encode())
 
-    async with serving(setting) as wire, wire.client() as client:
-        for request in (GET % b"/1", GET % b"/2", GET % b"/3" + GET % b"/4"):
-            await client.send(request)
-            await client.receive(b"\r\n\r\nnothing")
+    async with serving(setting) as wire:
+        answered = await wire.ask(GET % b"/1" + GET % b"/2" + LAST % b"/3")
+    assert answered.count(b"\r\n\r\nnothing") == 3
+
+
+async def test_a_body_that_nobody_reads_is_taken_only_so_far() -> None:
+    go_on = asyncio.Event()
+
+    async def reads_late(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        await echo(scope, receive, send)
+
+    size = 5_000_000
+    async with serving(reads_late) as wire, wire.client() as client:
+        upload = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"z" * size
+        sending = asyncio.ensure_future(client.send(upload))
+        await until(lambda: bool(wire.state.connections))
+        connection: Any = next(iter(wire.state.connections))
+        await until(lambda: connection.flow.read_paused)
+        assert len(connection.cycle.body) < 1_000_000
+        go_on.set()
+        await sending
+        assert len(await client.receive(b"z" * size)) > size
+
+
+async def test_a_connection_that_has_ended_is_forgotten_at_once() -> None:
+    async with serving(paths) as wire:
+        async with wire.client() as client:
+            await client.send(GET % b"/")
+            await client.receive(b"/")
+            (connection,) = wire.state.connections
+            forgotten = weakref.ref(connection)
+            del connection
+            gc.disable()
+        try:
+            await until(lambda: forgotten() is None)
+        finally:
+            gc.enable()
 
 
 async def test_a_client_of_the_old_version_gets_one_answer() -> None:
