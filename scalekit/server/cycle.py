@@ -20,7 +20,7 @@ logger = logging.getLogger("uvicorn.error")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 WITHOUT_BODY = frozenset({204, 304})
-HELD = 16_384
+HELD = 32_768
 """Bytes that are held until more follows; to write what is larger by itself is cheaper than to copy it."""
 
 
@@ -188,14 +188,13 @@ class Cycle(Framing):
 
     def _hold(self, data: bytes) -> None:
         """Write *data* together with what follows it in this turn of the loop: a call to the kernel is dear."""
-        if len(data) > HELD:
+        if len(self._held) + len(data) > HELD:
             self._write()
             self.transport.write(data)
-        elif self._held:
-            self._held += data
         elif data:
+            if not self._held:
+                self.loop.call_soon(self._write)
             self._held += data
-            self.loop.call_soon(self._write)
 
     def _write(self) -> None:
         if self._held and not self.disconnected:

@@ -331,6 +331,24 @@ async def test_a_body_that_nobody_reads_is_taken_only_so_far() -> None:
         assert len(await client.receive(b"z" * size)) > size
 
 
+async def test_an_application_waits_for_a_client_that_does_not_read() -> None:
+    parts, sent = 2_000, 0
+
+    async def sends_a_lot(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        await send(start())
+        for _ in range(parts):
+            await send(body(b"x" * 10_000, more=True))
+            sent += 1
+        await send(body())
+
+    async with serving(sends_a_lot) as wire, wire.client() as client:
+        await client.send(LAST % b"/")
+        await until(lambda: any(vars(each)["flow"].write_paused for each in wire.state.connections))
+        assert sent < parts
+        assert (await client.rest()).count(b"x" * 10_000) == parts
+
+
 async def test_a_connection_that_has_ended_is_forgotten_at_once() -> None:
     async with serving(paths) as wire:
         async with wire.client() as client:
