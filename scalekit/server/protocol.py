@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 connection with the deadlines and bounds that it lacks.
+"""An HTTP/1.1 connection: uvicorn's, with the deadlines and bounds that it lacks, and fewer steps to a request.
 
 uvicorn alone keeps a connection for as long as its client likes: a head that never ends, a trickle of blank lines, an
 answer that nobody reads. Here a connection that is not inside a request has a deadline, which data does not prolong;
@@ -8,18 +8,23 @@ a head has a size; and what was written must be taken within a time. Bodies are 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
+from collections import deque
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from scalekit.config.types import Size
-from scalekit.problem import MEDIA_TYPE, phrase
+from scalekit.server.cycle import Cycle
+from scalekit.server.deadlines import Timer
+from scalekit.server.refusal import refusal
+from scalekit.server.scope import http_scope
+from scalekit.server.sockets import reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +36,17 @@ class Limits:
     max_header: Size
 
 
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
 class HeadTooLarge(Exception):
     """Stops the parser; the client gets 431."""
 
 
 class HttpProtocol(HttpToolsProtocol):
     """One connection."""
+
+    app: Any
+    parser: Any
+    cycle: Any  # a Cycle, where uvicorn has its own kind
+    pipeline: deque[Any]
 
     def __init__(
         self,
@@ -51,102 +58,141 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.limits = limits
+        self._largest = int(limits.max_header)
+        self._running: Cycle | None = None
+        self._upgrades = False
         self._in_head = False
         self._in_body = False
         self._head_size = 0
         self._segment = 0
         self._too_large = False
         self._takes_requests = True
-        self._head_deadline: asyncio.TimerHandle | None = None
-        self._write_deadline: asyncio.TimerHandle | None = None
+        self._timer = Timer(self.loop)
+        self._head_deadline = self._timer.deadline(limits.header_timeout, self._on_slow_head)
+        self._write_deadline = self._timer.deadline(limits.write_timeout, self._on_slow_reader)
+        self._idle_deadline = self._timer.deadline(self.timeout_keep_alive, self._on_idle)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request."""
         super().connection_made(transport)
-        self._start_head_clock()
+        self._head_deadline.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop every clock."""
-        self._stop_head_clock()
-        self._stop_write_clock()
-        super().connection_lost(exc)
+        """Stop every clock, and tell the requests that are served here, or wait to be."""
+        self._timer.end()
+        self.connections.discard(self)
+        for cycle in (self._running, self.cycle):
+            if cycle is not None:
+                cycle.disconnect()
+        self.flow.resume_writing()
+        self.parser = None
+        if exc is None:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*; afterwards either a request is being served or the clock for the next one runs."""
         if not self._takes_requests:
             return
         self._segment = len(data)
-        self._head_size += len(data)
-        super().data_received(data)
-        if not self._takes_requests:
-            return
-        if self._is_serving():
-            if self._head_deadline is not None and not self._in_head:
-                self._stop_head_clock()
-        elif self._head_deadline is None and not self.transport.is_closing():
-            self._start_head_clock()
-        if self._in_head and self._head_size > self.limits.max_header and not self.transport.is_closing():
-            self._refuse(431, f"the request head is larger than {self.limits.max_header}")
+        self._head_size += self._segment
+        self._idle_deadline.stop()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            if self._too_large:
+                self._refuse_head()
+            else:
+                self._refuse(400, "the request is not valid HTTP/1.1")
+        except HttpParserUpgrade:
+            if self._upgrades:
+                self.handle_websocket_upgrade()
+            else:
+                self._unsupported_upgrade_warning()
+        if self._takes_requests:
+            self._watch_head()
 
     def on_message_begin(self) -> None:
         """Begin to count a head."""
-        super().on_message_begin()
         self._in_head = True
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
-        """Serve the request unless its head is too large."""
+        """Serve the request unless its head is too large; one behind another waits for it."""
         self._in_head = False
         # Where a head follows another message in one segment, its part there is not in _head_size.
-        suspect = max(self._head_size, self._segment) > self.limits.max_header
-        if suspect and self._exact_head_size() > self.limits.max_header:
+        suspect = self._head_size > self._largest or self._segment > self._largest
+        if suspect and self._exact_head_size() > self._largest:
             self._too_large = True
             raise HeadTooLarge
-        if not self._is_serving() and not self.flow.write_paused:
-            self._stop_write_clock()  # it ran for the answer before, and the next one gets its own
+        serving = self._is_serving()
+        if not serving and not self.flow.write_paused:
+            self._write_deadline.stop()  # it ran for the answer before, and the next one gets its own
         self._in_body = True
-        super().on_headers_complete()
+        self._upgrades = self.parser.should_upgrade() and self._should_upgrade()
+        if self._upgrades:
+            method = self.parser.get_method().decode("ascii")
+            self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
+            return
+        scope = http_scope(self)
+        keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
+        self.cycle = cycle = Cycle(self, scope, self.server_state.default_headers, keep_alive, self.expect_100_continue)
+        if serving:
+            self.flow.pause_reading()
+            self.pipeline.append(cycle)
+        else:
+            self._serve(cycle)
+
+    def _serve(self, cycle: Cycle) -> None:
+        # A context of its own: what one request sets there, the next one on this connection would see otherwise.
+        cycle.task = self.loop.create_task(cycle.run(self.app), context=Context())
+        self._running = cycle
+        self.tasks.add(cycle.task)
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a part of a body to the application that reads it."""
+        if not self._upgrades and not self.cycle.response_complete and self.cycle.feed(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """Begin to count anew: what has come until here, a body too, is not part of the next head."""
         self._in_body = False
         self._head_size = 0
-        super().on_message_complete()
+        if not self._upgrades and not self.cycle.response_complete:
+            self.cycle.complete()
 
     def on_response_complete(self) -> None:
-        """Give the client the write timeout to take what is left of the answer."""
-        super().on_response_complete()
+        """Go on to the request that waits, if one does; give the client its time to take what is left to be taken."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._serve(self.pipeline.popleft())
+            else:
+                self._idle_deadline.start()
         self._watch_rest()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over; its deadlines are the websocket protocol's from here on."""
         self._takes_requests = self._in_head = False
-        self._stop_head_clock()
+        self._timer.end()
         super().handle_websocket_upgrade()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """End an idle connection, also when its client has not read the last answer."""
-        if self.transport.get_write_buffer_size():
-            self._reset()
-        else:
-            super().timeout_keep_alive_handler()
 
     def pause_writing(self) -> None:
         """Start the clock for a client that does not read."""
         super().pause_writing()
-        self._start_write_clock()
+        self._write_deadline.start()
 
     def resume_writing(self) -> None:
         """Stop it: the client reads; of an answer that is complete it must still take the rest."""
-        self._stop_write_clock()
+        self._write_deadline.stop()
         super().resume_writing()
         self._watch_rest()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what the parser refused."""
-        if self._too_large:
-            self._refuse(431, f"the request head is larger than {self.limits.max_header}")
-        else:
-            self._refuse(400, "the request is not valid HTTP/1.1")
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"the request head is larger than {self.limits.max_header}")
 
     def _refuse(self, status: int, detail: str) -> None:
         """Refuse what the client sent; a request that came whole before it is answered, and then the connection ends.
@@ -155,23 +201,12 @@ class HttpProtocol(HttpToolsProtocol):
         """
         if self._is_serving() and not self._in_body:
             self._takes_requests = self.cycle.keep_alive = False
-            self._stop_head_clock()
+            self._head_deadline.stop()
             return
         if not self._in_body or not (self.cycle.response_started or self.pipeline):
-            self.transport.write(self._refusal(status, detail))
+            self.transport.write(refusal(status, detail, self.server_state.default_headers))
         self.transport.close()
         self._watch_rest()
-
-    def _refusal(self, status: int, detail: str) -> bytes:
-        body = orjson.dumps({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail})
-        fields = [
-            *self.server_state.default_headers,
-            (b"content-type", MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
-        return STATUS_LINE[status] + head + b"\r\n" + body
 
     def _is_serving(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -179,8 +214,16 @@ class HttpProtocol(HttpToolsProtocol):
     def _exact_head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
+    def _watch_head(self) -> None:
+        if self._is_serving():
+            if not self._in_head:
+                self._head_deadline.stop()
+        elif not self._head_deadline.runs() and not self.transport.is_closing():
+            self._head_deadline.start()
+        if self._in_head and self._head_size > self._largest and not self.transport.is_closing():
+            self._refuse_head()
+
     def _on_slow_head(self) -> None:
-        self._head_deadline = None
         if self.transport.is_closing():
             return
         if self._in_head:
@@ -190,34 +233,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _watch_rest(self) -> None:
         """Start the clock for what is left of an answer that is complete."""
-        if self._write_deadline is None and not self._is_serving() and self.transport.get_write_buffer_size():
-            self._start_write_clock()
+        if self.transport.get_write_buffer_size() and not self._write_deadline.runs() and not self._is_serving():
+            self._write_deadline.start()
+
+    def _on_idle(self) -> None:
+        """End an idle connection, also when its client has not read the last answer."""
+        if self.transport.get_write_buffer_size():
+            reset(self.transport)
+        else:
+            self.transport.close()
 
     def _on_slow_reader(self) -> None:
-        self._write_deadline = None
         if self.transport.get_write_buffer_size():
-            self._reset()
-
-    def _reset(self) -> None:
-        """Give up what the client does not take, in the kernel's buffer too, which would keep it for minutes."""
-        connection = self.transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        self.transport.abort()
-
-    def _start_head_clock(self) -> None:
-        self._head_deadline = self.loop.call_later(self.limits.header_timeout, self._on_slow_head)
-
-    def _stop_head_clock(self) -> None:
-        if self._head_deadline is not None:
-            self._head_deadline.cancel()
-            self._head_deadline = None
-
-    def _start_write_clock(self) -> None:
-        self._stop_write_clock()
-        self._write_deadline = self.loop.call_later(self.limits.write_timeout, self._on_slow_reader)
-
-    def _stop_write_clock(self) -> None:
-        if self._write_deadline is not None:
-            self._write_deadline.cancel()
-            self._write_deadline = None
+            reset(self.transport)

@@ -1,10 +1,12 @@
-"""The addresses that are served: bound once, and told."""
+"""The addresses that are served: bound once, and told; and how a connection to one is cut."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
+import struct
 from collections.abc import Sequence
 
 from scalekit.config.tables import Server, split_address
@@ -13,6 +15,7 @@ from scalekit.settings import Settings
 
 logger = logging.getLogger("scalekit")
 
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 NOT_THIS_MACHINES = (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
 
 
@@ -62,3 +65,11 @@ def announce(lines: Sequence[str]) -> None:
     """Log *lines*."""
     for line in lines:
         logger.info("%s", line)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection and give up what its client does not take, which the kernel would keep for minutes."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    transport.abort()

@@ -1,0 +1,24 @@
+"""What a connection itself answers to what no application gets to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from scalekit.problem import MEDIA_TYPE, phrase
+from scalekit.server.head import Header
+
+
+def refusal(status: int, detail: str, defaults: Iterable[Header]) -> bytes:
+    """Return a whole answer, after which the connection ends."""
+    body = orjson.dumps({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail})
+    fields = [
+        *defaults,
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
+    return STATUS_LINE[status] + head + b"\r\n" + body
