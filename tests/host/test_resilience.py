@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import fastapi
 import litestar
@@ -36,7 +37,7 @@ def on_fastapi() -> ASGIApp:
     return app
 
 
-def on_litestar() -> ASGIApp:
+def on_litestar() -> Any:
     @litestar.get("/")
     async def root() -> None:
         raise Unavailable("the shop's database is gone", retry_after=2.1)
