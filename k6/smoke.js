@@ -45,6 +45,13 @@ export default function () {
   post('/api/data', { nme: name }, 422, {
     'a bad item is a problem': (answer) => answer.headers['Content-Type'] === 'application/problem+json',
   });
+  const email = `${name}-${Date.now()}@example.org`;
+  post('/api/users/import', [{ email, name }, { email, name }], 201, {
+    'a user is imported once': (answer) => answer.json('added') === 1 && answer.json('skipped') === 1,
+  });
+  get('/api/users/active', 200, {
+    'the newest user comes first, with a profile': (answer) => answer.json('users.0.profile.name') === name,
+  });
   get('/health/live', 200);
   get('/health/ready', 200, { 'it is ready': (answer) => answer.json('status') === 'ready' });
   get('/health', 200, { 'it is healthy': (answer) => answer.json('status') === 'healthy' });

@@ -105,7 +105,7 @@ async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped
 def test_the_smoke_scenario_holds(sample: SampleApp) -> None:
     result = k6(ROOT / "k6/smoke.js", BASE_URL=f"http://{HOST}:{sample.port}")
     assert result.passed, result.report
-    assert result.metrics["checks"]["passes"] == 10 * 13 + 2 + 3
+    assert result.metrics["checks"]["passes"] == 10 * 17 + 2 + 3
     page = ask(sample.port, "GET", "/metrics")
     for labels in ('method="POST",route="/api/data",status="201"', 'method="POST",route="/api/data",status="422"'):
         assert f"http_request_duration_seconds_count{{{labels}}} 10\n" in page
