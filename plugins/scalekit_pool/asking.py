@@ -76,12 +76,9 @@ class Asking:
                 call = Call(statement, arguments)
                 await self.session().run(self.language.driver.execute_many, call)
 
-    async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
-        """Yield rows as they come, in a transaction."""
-        call = self.language.call(query, values)
-        async with self.session() as session, session.transaction():
-            async for row in session.stream(call):
-                yield converted(row, call.processors) if call.processors else row
+    def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
+        """Yield rows as they come."""
+        raise TypeError("a subclass says where")
 
     def transaction(self, *, force_rollback: bool = False, **options: Any) -> Transaction:
         """Return a transaction, or a savepoint inside one, of the current task."""

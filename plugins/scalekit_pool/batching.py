@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Any
 
 from scalekit.contracts import Values
@@ -38,7 +39,7 @@ class Batches:
         rows = self._waiting.get(kind)
         if rows is None:
             rows = self._waiting[kind] = deque()
-            task = asyncio.create_task(self._flush(kind, rows))
+            task = asyncio.create_task(self._flush(kind, rows), context=Context())  # it is for no one request
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif len(rows) >= MOST:
@@ -75,8 +76,8 @@ class Batches:
                     waiting.set_result(result)
 
     async def _put_apart(self, table: Any, batch: Sequence[Waiting], error: Exception) -> None:
-        """Find out whose the *error* is; that nothing can be reached is everybody's."""
-        if len(batch) > 1 and not isinstance(error, Unavailable):
+        """Find out whose the *error* is; that nothing can be reached, or in time, is everybody's."""
+        if len(batch) > 1 and not isinstance(error, Unavailable | TimeoutError):
             middle = len(batch) // 2
             await self._put(table, batch[:middle])
             await self._put(table, batch[middle:])

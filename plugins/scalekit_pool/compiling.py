@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import ValuesBase
 from sqlalchemy.util import LRUCache
 
 from scalekit_pool.rows import Processor
@@ -52,7 +53,9 @@ class Compiler:
 
     def call(self, query: ClauseElement, values: Mapping[str, Any] | None) -> Call:
         """Return the call that *query* with *values* is."""
-        expression: Any = query.values(**values) if values else query  # type: ignore[attr-defined]
+        expression: Any = query
+        if values:
+            expression = query.values(**values) if isinstance(query, ValuesBase) else query.params(values)
         compiled, extracted, parameters, _ = expression._compile_w_cache(
             self._dialect, compiled_cache=self._cache, column_keys=[]
         )

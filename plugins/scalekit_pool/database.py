@@ -7,7 +7,8 @@ cancelled, waits for ever for a connection, opens a new one for each query on SQ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +18,7 @@ from databases.interfaces import DatabaseBackend
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 
-from scalekit.contracts import Values
+from scalekit.contracts import Row, Values
 from scalekit_pool.asking import Asking, Language, Operation
 from scalekit_pool.batching import Batches
 from scalekit_pool.compiling import Call, Compiler
@@ -122,6 +123,30 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
             self._outcome.note_write()
         return result
 
+    async def iterate(  # type: ignore[override]
+        self, query: Any, values: Values | None = None
+    ) -> AsyncGenerator[Row, None]:
+        """Yield rows as they come; what the task does meanwhile is on another connection, unless it keeps one.
+
+        SQLite has one connection that writes, and in memory one in all: what is asked of that comes at once.
+        """
+        call = self.language.call(query, values)
+        reads = call.statement.reads
+        kept = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
+        pool = self.driver.readers if reads else self.driver.writers
+        if kept is not None:
+            async with aclosing(kept.stream(call)) as rows:
+                async for row in rows:
+                    yield row
+        elif self.dialect == "sqlite" and pool is self.driver.writers:
+            for row in await self.fetch_all(query, values):
+                yield row
+        else:
+            session = Session(self.language, pool, self._outcome, None)
+            async with session.transaction(readonly=reads), aclosing(session.stream(call)) as rows:
+                async for row in rows:
+                    yield row
+
     async def insert_soon(self, table: Any, row: Values) -> Any:
         """Insert *row* together with those of other tasks; return its primary key, where there is one.
 
@@ -129,15 +154,24 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         """
         if self.session().transactions:
             return (await self._insert_batch(table, [row]))[0]
-        return await self._batches.add(table, row)
+        key = await self._batches.add(table, row)
+        self._outcome.note_write()
+        return key
 
     async def _insert_batch(self, table: Any, rows: Sequence[Values]) -> Sequence[Any]:
-        """Insert *rows*, and return the primary key of each in their order, which is PostgreSQL's and SQLite's too."""
+        """Insert *rows*, and return the primary key of each in their order, which is PostgreSQL's and SQLite's too.
+
+        Raises ValueError where a trigger leaves out some of several, for then nobody knows which.
+        """
         key = primary_key(table)
         if key is None:
             await self.insert_many(table, rows)
             return [None] * len(rows)
-        return [row[0] for row in await self.insert_many(table, rows, returning=[key])]
+        async with self.transaction():
+            keys = [row[0] for row in await self.insert_many(table, rows, returning=[key])]
+            if len(keys) != len(rows) > 1:
+                raise ValueError(f"only {len(keys)} of {len(rows)} rows went into {table}")
+        return keys or [None]
 
     def _take_back(self, error: BaseException, pool: Pool[Any], lent: Lent[Any], call: Call) -> Failure:
         """Give the connection back as *error* says, and tell what that is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +24,10 @@ class Failure(Enum):
     """The statement took too long and was cancelled."""
     UNKNOWN = auto()
     """The statement was cut: nobody knows what state the connection is in."""
+
+
+class RolledBack(Exception):
+    """A transaction that was to go on or to be committed had failed before, so the database rolled it back."""
 
 
 class Target(NamedTuple):
@@ -76,8 +80,8 @@ class Driver(Protocol):
         """Run *sql* once for each of *arguments*, in a transaction that is open."""
         ...
 
-    def stream(self, connection: Any, sql: str, arguments: Sequence[Any]) -> AsyncIterator[Any]:
-        """Yield rows as they come, in a transaction that is open."""
+    def stream(self, connection: Any, sql: str, arguments: Sequence[Any]) -> AsyncGenerator[Sequence[Any], None]:
+        """Yield rows as they come, some at a time."""
         ...
 
     def insert_many(self, connection: Any, rows: Sequence[Sequence[Any]], how: Insertion) -> Awaitable[Any]:

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from scalekit_pool.config import PoolConfig
+from scalekit_pool.driver import quoted
 
 Connection = Any  # asyncpg has no types
 
@@ -93,12 +94,13 @@ class PostgresConnector:
 
     async def mend(self, connection: Connection) -> None:
         """Undo whatever was done to the session."""
+        await connection.execute("")  # what was cut comes to its end first, and may have begun a transaction
         if connection.is_in_transaction():
             await connection.execute("ROLLBACK")
         await connection.reset()
         await connection.execute(_RESET_THE_REST)
         for (name,) in await connection.fetch(_PREPARED):
-            await connection.execute(f'DEALLOCATE "{name}"')
+            await connection.execute(f"DEALLOCATE {quoted(name)}")
 
     async def close(self, connection: Connection) -> None:
         """Close *connection*, politely where it answers."""

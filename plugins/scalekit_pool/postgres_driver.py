@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.driver import Failure, Insertion
+from scalekit_pool.driver import Failure, Insertion, RolledBack
 from scalekit_pool.pool import Pool
 from scalekit_pool.postgres import PostgresConnector, place_of
 from scalekit_pool.postgres_insert import insert
@@ -31,6 +31,7 @@ _LOST = (
     asyncpg.CannotConnectNowError,
     ConnectionError,
 )
+_STATEMENTS = (asyncpg.PostgresError, asyncpg.exceptions._base.DataError)
 _REFUSALS = (
     asyncpg.InvalidPasswordError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -38,10 +39,6 @@ _REFUSALS = (
 )
 
 _cursors = itertools.count(1)
-
-
-class RolledBack(Exception):
-    """A transaction that was to be committed had failed before, so the server rolled it back."""
 
 
 class PostgresDriver:
@@ -56,6 +53,7 @@ class PostgresDriver:
         connector = PostgresConnector(places, config, read_only)
         self.readers: Pool[Any] = Pool(what, connector, config.limits, observer)
         self.writers = self.readers
+        self._read_only = read_only
         self._deadline = config.statement_timeout + (SLACK if config.statement_cache else 0.0)
 
     def fetch_all(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
@@ -74,16 +72,15 @@ class PostgresDriver:
         """Run *sql* once for each of *arguments*, sent together and all or nothing."""
         return connection.executemany(sql, arguments, timeout=self._deadline)  # type: ignore[no-any-return]
 
-    async def stream(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> AsyncIterator[Any]:
-        """Yield rows through a cursor of the server's, some at a time."""
+    async def stream(
+        self, connection: Connection, sql: str, arguments: Sequence[Any]
+    ) -> AsyncGenerator[Sequence[Any], None]:
+        """Yield rows through a cursor of the server's, which computes all of them first outside a transaction."""
         name = f"scalekit_{next(_cursors)}"
-        await self.fetch_all(connection, f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", arguments)
-        while True:
-            rows = await self.fetch_all(connection, f"FETCH FORWARD {CHUNK} FROM {name}", ())
-            for row in rows:
-                yield row
-            if len(rows) < CHUNK:
-                break
+        lasting = "" if connection.is_in_transaction() else " WITH HOLD"
+        await self.fetch_all(connection, f"DECLARE {name} NO SCROLL CURSOR{lasting} FOR {sql}", arguments)
+        while rows := await self.fetch_all(connection, f"FETCH FORWARD {CHUNK} FROM {name}", ()):
+            yield rows
         await self.run(connection, f"CLOSE {name}")
 
     def insert_many(self, connection: Connection, rows: Sequence[Sequence[Any]], how: Insertion) -> Awaitable[Any]:
@@ -111,12 +108,12 @@ class PostgresDriver:
     def failure(self, error: BaseException) -> Failure:
         """Tell what *error* says about the connection that it came from."""
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            return Failure.DEMOTED
+            return Failure.STATEMENT if self._read_only else Failure.DEMOTED
         if isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)):
             return Failure.LOST
         if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
             return Failure.LATE
-        return Failure.STATEMENT if isinstance(error, asyncpg.PostgresError) else Failure.UNKNOWN
+        return Failure.STATEMENT if isinstance(error, _STATEMENTS) else Failure.UNKNOWN
 
     def is_refusal(self, error: Exception) -> bool:
         """Tell whether the server refuses the user, the password or the database."""

@@ -2,7 +2,7 @@
 
 COPY is several times as fast as any INSERT, but takes no ON CONFLICT and gives nothing back. Next comes one INSERT that
 unnests an array for each column: two parameters more or less do not matter then, and the statement stays the same for
-any number of rows. Columns that are arrays themselves cannot be unnested by the row, so those go in as VALUES.
+any number of rows. Columns that are arrays or composites cannot be unnested by the row, so those go in as VALUES.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ async def insert(connection: Connection, rows: Sequence[Sequence[Any]], how: Ins
         )
         return len(rows)
     types = await _types(connection, how, deadline)
-    if any(kind.endswith("[]") for kind in types):
+    if None in types:
         return await _insert_values(connection, rows, how, deadline)
     arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(types, 1))
     sql = f"INSERT INTO {how.target} ({names(how.columns)}) SELECT * FROM unnest({arrays}){how.tail}"
     return await _run(connection, sql, list(zip(*rows, strict=True)), how, deadline)
 
 
-async def _types(connection: Connection, how: Insertion, deadline: float) -> list[str]:
-    """Return the types of the columns, as PostgreSQL spells them; ``[]`` marks arrays."""
+async def _types(connection: Connection, how: Insertion, deadline: float) -> list[str | None]:
+    """Return the types of the columns, as PostgreSQL spells them; None where values cannot be unnested by the row."""
     places = ", ".join(f"${place}" for place in range(1, len(how.columns) + 1))
     sql = f"INSERT INTO {how.target} ({names(how.columns)}) VALUES ({places})"
     statement = await connection.prepare(sql, timeout=deadline)
     return [
-        f"{quoted(each.schema)}.{quoted(each.name.removesuffix('[]'))}{'[]' if each.kind == 'array' else ''}"
+        None if each.kind in ("array", "composite") else f"{quoted(each.schema)}.{quoted(each.name)}"
         for each in statement.get_parameters()
     ]
 

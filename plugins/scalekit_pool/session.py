@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
+from scalekit.contracts import Row, Values
 from scalekit_pool.asking import Asking, Language, Operation
 from scalekit_pool.compiling import Call
 from scalekit_pool.driver import Driver, Failure, Insertion
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
+from scalekit_pool.rows import converted
 from scalekit_pool.supply import Lent
 from scalekit_pool.watching import ORIGIN, places_above
 
@@ -22,10 +25,11 @@ Sessions = dict["asyncio.Task[Any]", "Session"]
 class Session(Asking):
     """Keeps one connection of *pool* from the first ``enter`` to the last ``leave``.
 
-    *kept* has the sessions of all tasks, so that a task finds its own again. What runs here runs one after the other.
+    *kept* has the sessions of all tasks, so that a task finds its own again; without it the session is nobody's, and
+    may go from task to task. What runs here runs one after the other.
     """
 
-    def __init__(self, language: Language, pool: Pool[Any], outcome: Outcome, kept: Sessions) -> None:
+    def __init__(self, language: Language, pool: Pool[Any], outcome: Outcome, kept: Sessions | None) -> None:
         self.language = language
         self.transactions: list[Any] = []
         self._pool = pool
@@ -61,11 +65,11 @@ class Session(Asking):
     async def enter(self) -> None:
         """Take a connection, unless there is one."""
         if self._lent is None:
-            self._lent = self._pool.take() or await self._pool.acquire()
-            self._task = asyncio.current_task()
-            if self._task is not None:
-                self._kept[self._task] = self
-            self._watch()
+            lent = self._pool.take() or await self._pool.acquire()
+            if self._lent is None:
+                self._keep(lent)
+            else:  # another task entered meanwhile
+                self._pool.release(lent)
         self._depth += 1
 
     def leave(self, *, used: bool = False) -> None:
@@ -77,8 +81,9 @@ class Session(Asking):
         lent, self._lent = self._lent, None
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None and self._kept.get(self._task) is self:
-            del self._kept[self._task]
+        if self._task is not None and self._kept is not None:
+            self._task.remove_done_callback(self._abandon)
+            self._kept.pop(self._task, None)
         dirty, self._used = self._used or bool(self.transactions), False
         self.transactions.clear()
         (self._pool.release_used if dirty else self._pool.release)(lent)
@@ -88,6 +93,7 @@ class Session(Asking):
         statement = call.statement
         async with self._lock:
             connection = self._connection
+            self._used = self._used or not statement.plain
             began = perf_counter()
             try:
                 result = await operation(connection, statement.sql, call.arguments)
@@ -95,34 +101,40 @@ class Session(Asking):
                 self._fail(error, statement.sql)
                 raise
             self._outcome.note(statement.sql, perf_counter() - began, result)
-        self._used = self._used or not statement.plain
         if not statement.reads:
             self._wrote = True
             if not self.transactions:
                 self.note_write()
         return result
 
-    async def stream(self, call: Call) -> AsyncIterator[Any]:
-        """Yield the rows of *call* as they come, inside a transaction."""
-        try:
-            async for row in self.language.driver.stream(self._connection, call.statement.sql, call.arguments):
+    async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
+        """Yield rows as they come, and keep the connection meanwhile."""
+        async with aclosing(self.stream(self.language.call(query, values))) as rows:
+            async for row in rows:
                 yield row
-        except Exception as error:
-            self._fail(error, call.statement.sql)
-            raise
+
+    async def stream(self, call: Call) -> AsyncGenerator[Row, None]:
+        """Yield the rows of *call*, and keep the connection meanwhile."""
+        async with self, aclosing(self._stream(call)) as rows:
+            async for row in rows:
+                yield converted(row, call.processors) if call.processors else row
 
     async def insert(self, rows: Sequence[Sequence[Any]], how: Insertion) -> Any:
         """Insert *rows*, inside a transaction."""
         self._wrote = True
-        return await self.command(lambda driver, raw: driver.insert_many(raw, rows, how))
+        sql = f"INSERT INTO {how.target}, {len(rows)} rows"
+        began = perf_counter()
+        result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, how), sql)
+        self._outcome.note(sql, perf_counter() - began, result)
+        return result
 
-    async def command(self, work: Callable[[Driver, Any], Awaitable[Any]]) -> Any:
-        """Do *work* of the pool's own on this connection."""
+    async def command(self, work: Callable[[Driver, Any], Awaitable[Any]], sql: str = "") -> Any:
+        """Do *work* of the pool's own on this connection; *sql* says in errors what it is."""
         async with self._lock:
             try:
                 return await work(self.language.driver, self._connection)
             except BaseException as error:
-                self._fail(error, "")
+                self._fail(error, sql)
                 raise
 
     def note_write(self) -> None:
@@ -130,6 +142,35 @@ class Session(Asking):
         if self._wrote:
             self._wrote = False
             self._outcome.note_write()
+
+    async def _stream(self, call: Call) -> AsyncGenerator[Any, None]:
+        sql = call.statement.sql
+        async with aclosing(self.language.driver.stream(self._connection, sql, call.arguments)) as chunks:
+            try:
+                while True:
+                    began = perf_counter()
+                    rows = await self.command(lambda driver, raw: anext(chunks, None), sql)
+                    if rows is None:
+                        break
+                    self._outcome.note(sql, perf_counter() - began, rows)
+                    for row in rows:
+                        yield row
+            except GeneratorExit:
+                self._used = True  # the cursor is left open
+                raise
+
+    def _keep(self, lent: Lent[Any]) -> None:
+        self._lent = lent
+        self._task = asyncio.current_task()
+        if self._task is not None and self._kept is not None:
+            self._kept[self._task] = self
+            self._task.add_done_callback(self._abandon)
+        self._watch()
+
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
+        """Give back what *task* had not given back when it ended; what was not committed is undone."""
+        self._depth = 1
+        self.leave(used=True)
 
     @property
     def _connection(self) -> Any:
@@ -140,6 +181,8 @@ class Session(Asking):
     def _fail(self, error: BaseException, sql: str) -> None:
         """Note what *error* says about the connection; raises what the application sees in its place, if anything."""
         failure = self.language.driver.failure(error)
+        if failure is Failure.DEMOTED and self.transactions and self.transactions[0].read_only:
+            failure = Failure.STATEMENT
         if failure is not Failure.STATEMENT:
             self._used = True
         if failure is Failure.UNKNOWN and self._lent is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,22 @@ from urllib.parse import unquote, urlsplit
 
 import aiosqlite
 
+from scalekit_pool.driver import quoted
+
+logger = logging.getLogger("scalekit.pool")
+
 MEMORY = ":memory:"
+INTERRUPT_EVERY = 0.05
+"""Seconds between two attempts to end what nobody waits for: one that comes before its first step has no effect."""
+
+# What a statement or the driver's own connection can set for the session, and can be read back.
+_SETTINGS = """
+analysis_limit automatic_index busy_timeout cache_size cache_spill cell_size_check checkpoint_fullfsync foreign_keys
+full_column_names fullfsync ignore_check_constraints journal_size_limit legacy_alter_table locking_mode max_page_count
+mmap_size query_only read_uncommitted recursive_triggers reverse_unordered_selects secure_delete short_column_names
+synchronous temp_store threads trusted_schema wal_autocheckpoint writable_schema
+"""
+_TEMPORARY = "SELECT type, name FROM sqlite_temp_master WHERE type IN ('table', 'view', 'trigger')"
 
 
 class SqliteRow(sqlite3.Row):
@@ -57,6 +74,7 @@ class SqliteConnector:
             if not self._read_only:
                 await connection.execute_fetchall("PRAGMA journal_mode = WAL")
             await self._set_up(connection)
+            self._settings = await connection._execute(_settings, connection._conn)  # type: ignore[no-untyped-call]
         except BaseException:
             connection.stop()
             raise
@@ -67,12 +85,15 @@ class SqliteConnector:
         return True
 
     async def mend(self, connection: aiosqlite.Connection) -> None:
-        """Undo what was done to the session; raises where it left something that cannot be undone."""
-        await connection.execute_fetchall("SELECT 1")  # what still runs comes first
-        if connection.in_transaction:
-            await connection.execute_fetchall("ROLLBACK")
-        await self._set_up(connection)
-        await self._refuse_leftovers(connection)
+        """End what still runs, and undo what was done to the session; raises where it cannot be undone."""
+        ended = asyncio.ensure_future(connection._execute(bool))  # type: ignore[no-untyped-call]
+        try:
+            while not ended.done():
+                connection._conn.interrupt()
+                await asyncio.wait([ended], timeout=INTERRUPT_EVERY)
+        finally:
+            ended.cancel()
+        await connection._execute(_restore, connection._conn, self._settings)  # type: ignore[no-untyped-call]
 
     async def close(self, connection: aiosqlite.Connection) -> None:
         """Close *connection*."""
@@ -88,20 +109,38 @@ class SqliteConnector:
         for pragma in self._pragmas:
             await connection.execute_fetchall(pragma)
 
-    async def _refuse_leftovers(self, connection: aiosqlite.Connection) -> None:
-        temporary = await connection.execute_fetchall("SELECT count(*) FROM sqlite_temp_master")
-        attached = await connection.execute_fetchall("PRAGMA database_list")
-        if next(iter(temporary))[0] or any(row["name"] not in ("main", "temp") for row in attached):
-            raise ValueError("temporary tables or attached databases are left")
-
 
 class MemoryConnector(SqliteConnector):
     """Opens the one connection to a database in memory, which is there as long as that is."""
 
-    async def _refuse_leftovers(self, connection: aiosqlite.Connection) -> None:
-        """Keep the connection however it is."""
+    async def mend(self, connection: aiosqlite.Connection) -> None:
+        """Undo what was done to the session as far as it goes, and keep the connection however it is."""
+        try:
+            await super().mend(connection)
+        except sqlite3.Error as error:
+            logger.warning("the session of the database in memory could not be reset: %s", error)
 
 
 def uri_of(file: str, options: str) -> str:
     """Return the URI under which SQLite opens *file*, with *options* as they stand in an address."""
     return MEMORY if file == MEMORY else f"{Path(file).absolute().as_uri()}{'?' if options else ''}{options}"
+
+
+def _settings(raw: sqlite3.Connection) -> dict[str, Any]:
+    found = {name: raw.execute(f"PRAGMA {name}").fetchone() for name in _SETTINGS.split()}
+    return {name: row[0] for name, row in found.items() if row is not None}
+
+
+def _restore(raw: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
+    """Make the session of *raw* as new; *settings* are those that it had then."""
+    raw.row_factory, raw.text_factory, raw.isolation_level = SqliteRow, str, None
+    if raw.in_transaction:
+        raw.execute("ROLLBACK")
+    for name, value in settings.items():
+        raw.execute(f"PRAGMA {name} = {value}").fetchall()
+    raw.execute("PRAGMA case_sensitive_like = OFF")  # cannot be read
+    for kind, name in raw.execute(_TEMPORARY).fetchall():
+        raw.execute(f"DROP {kind} IF EXISTS temp.{quoted(name)}")
+    for _, name, _ in raw.execute("PRAGMA database_list").fetchall():
+        if name not in ("main", "temp"):
+            raw.execute(f"DETACH {quoted(name)}")

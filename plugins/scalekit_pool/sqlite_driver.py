@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import aiosqlite
 
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.driver import Failure, Insertion, names
+from scalekit_pool.driver import Failure, Insertion, RolledBack, names
 from scalekit_pool.pool import Pool
 from scalekit_pool.sqlite import MEMORY, MemoryConnector, SqliteConnector, file_of, uri_of
 from scalekit_pool.supply import Observer
@@ -51,6 +53,7 @@ class SqliteDriver:
             some = replace(config.limits, min_size=min(1, config.min_size), max_size=min(READERS, config.max_size))
             self.readers = Pool(file, reader, some, readers_observer)
         self._deadline = float(config.statement_timeout)
+        self._begun: WeakSet[aiosqlite.Connection] = WeakSet()
 
     def fetch_all(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[list[Any]]:
         """Return every row."""
@@ -70,12 +73,13 @@ class SqliteDriver:
         """Run *sql* once for each of *arguments*."""
         return self._do(connection, _execute_many, sql, arguments)
 
-    async def stream(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> AsyncIterator[Any]:
+    async def stream(
+        self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]
+    ) -> AsyncGenerator[list[Any], None]:
         """Yield rows, some fetched at a time."""
         cursor = await self._do(connection, sqlite3.Connection.execute, sql, arguments)
         while rows := await self._do(connection, _fetch_some, cursor):
-            for row in rows:
-                yield row
+            yield rows
 
     def insert_many(
         self, connection: aiosqlite.Connection, rows: Sequence[Sequence[Any]], how: Insertion
@@ -86,13 +90,18 @@ class SqliteDriver:
     async def begin(self, connection: aiosqlite.Connection, options: Mapping[str, Any]) -> None:
         """Begin a transaction that may write at once, so that it cannot fail halfway for another that does."""
         await self.run(connection, "BEGIN" if options.get("readonly") else "BEGIN IMMEDIATE")
+        self._begun.add(connection)
 
     async def commit(self, connection: aiosqlite.Connection) -> None:
-        """Commit."""
-        await self.run(connection, "COMMIT")
+        """Commit; raises RolledBack when SQLite has rolled it back, as it does when a change is interrupted."""
+        try:
+            await self.run(connection, "COMMIT")
+        finally:
+            self._begun.discard(connection)
 
     async def rollback(self, connection: aiosqlite.Connection) -> None:
         """Roll back, where SQLite has not done so by itself."""
+        self._begun.discard(connection)
         if connection.in_transaction:
             await self.run(connection, "ROLLBACK")
 
@@ -121,6 +130,8 @@ class SqliteDriver:
         aiosqlite's own methods take a trip to the thread for each step of a statement; this takes one for all.
         """
         raw = connection._conn
+        if connection in self._begun:
+            function = partial(_inside, function)
         timer = asyncio.get_running_loop().call_later(self._deadline, raw.interrupt)
         try:
             return await connection._execute(function, raw, *arguments)  # type: ignore[no-untyped-call]
@@ -128,12 +139,23 @@ class SqliteDriver:
             timer.cancel()
 
 
+def _inside(function: Callable[..., Any], raw: sqlite3.Connection, *arguments: Any) -> Any:
+    """Call *function* in the transaction that was begun: outside it, what it does would last at once."""
+    if not raw.in_transaction:
+        raise RolledBack("the transaction was rolled back, for a statement in it had failed")
+    return function(raw, *arguments)
+
+
 def _fetch_all(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> list[Any]:
     return raw.execute(sql, arguments).fetchall()
 
 
 def _fetch_one(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> Any:
-    return raw.execute(sql, arguments).fetchone()
+    cursor = raw.execute(sql, arguments)
+    row = cursor.fetchone()
+    if sql.lstrip()[:6].upper() != "SELECT":
+        cursor.fetchall()  # a change that returns rows is done when the last has been read
+    return row
 
 
 def _fetch_some(raw: sqlite3.Connection, cursor: sqlite3.Cursor) -> list[Any]:
@@ -144,7 +166,7 @@ def _execute(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> Any
     cursor = raw.execute(sql, arguments)
     if cursor.description:
         row = cursor.fetchone()
-        cursor.fetchall()  # a statement that returns rows is done when the last has been read
+        cursor.fetchall()
         return row[0] if row else None
     return cursor.lastrowid if sql.lstrip()[:7].upper() in ("INSERT ", "REPLACE") else cursor.rowcount
 

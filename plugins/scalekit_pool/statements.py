@@ -16,13 +16,16 @@ from scalekit_pool.functions import KNOWN
 MOST_REMEMBERED = 1000
 
 _TOKEN = re.compile(
-    r"""(?P<skipped>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/"""
-    r"""|(?<![\w$])\$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$)|(?P<escaped>\\:)|(?P<cast>::+)|(?<![\w:]):(?P<name>[A-Za-z_]\w*)""",
+    r"""(?P<skipped>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\r\n]*"""
+    r"""|(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)|(?P<comment>/\*.*?(?:\*/|\Z))|(?P<escaped>\\:)"""
+    r"""|(?P<cast>::+)|(?<![\w:]):(?P<name>[A-Za-z_]\w*)""",
     re.DOTALL,
 )
-_WORD = re.compile(r"[A-Za-z_][\w$]*")
-_CALL = re.compile(r"(?:([\w$]+|\")\s*\.\s*)?([A-Za-z_][\w$]*|\")\s*\(")
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+_WORD = re.compile(r"[^\W\d][\w$]*")
+_CALL = re.compile(r"(?:([\w$]+|\")\s*\.\s*)?([^\W\d][\w$]*|\")\s*\(")
 _COLUMN_LIST = re.compile(r"\bINTO\s+[\w.\"$]+(?:\s+AS\s+\w+)?\s*\(", re.IGNORECASE)
+_INSERT_INTO = re.compile(r"(^|[()])\s*(INSERT|MERGE|REPLACE)(\s+OR\s+\w+)?\s+INTO\b", re.IGNORECASE)
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 _LOCKS = frozenset({"SHARE", "UPDATE"})
@@ -75,14 +78,14 @@ class Reader:
 
     def as_it_is(self, sql: str) -> Statement:
         """Return the statement that *sql*, which has the driver's own placeholders, is; it has no names."""
-        code = "".join(_shadow(piece, match) if match else piece for piece, match in _pieces(sql))
+        code = "".join(_shadow(piece) if match else piece for piece, match in self._pieces(sql))
         return self._statement(sql, (), code)
 
     def _read(self, text: str) -> Statement:
         sql: list[str] = []
         code: list[str] = []
         names: list[str] = []
-        for piece, match in _pieces(text):
+        for piece, match in self._pieces(text):
             if match is None:
                 sql.append(piece)
                 code.append(piece)
@@ -91,8 +94,18 @@ class Reader:
                 code.append("?")
             else:
                 sql.append(":" if match["escaped"] else piece)
-                code.append(_shadow(piece, match))
+                code.append(_shadow(piece))
         return self._statement("".join(sql), tuple(names), "".join(code))
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, re.Match[str] | None]]:
+        end = 0
+        while match := _TOKEN.search(text, end):
+            yield text[end : match.start()], None
+            end = match.end()
+            if match["comment"] and self._placeholder == "$":
+                end = _end_of_comment(text, match.start())
+            yield text[match.start() : end], match
+        yield text[end:], None
 
     def _statement(self, sql: str, names: tuple[str, ...], code: str) -> Statement:
         reads, plain = nature(code)
@@ -118,24 +131,26 @@ def nature(code: str) -> tuple[bool, bool]:
     known = _calls_only_known(code)
     changes = not _CHANGES.isdisjoint(words)
     into = "INTO" in words
+    into_new = "INTO" in _INSERT_INTO.sub("", code).upper()
     locks = "FOR" in words and not _LOCKS.isdisjoint(words)
     reads = first in _READS and known and not changes and not into and not locks
-    plain = known and (reads or first in _CHANGES or (first in _READS and (changes or not into)))
+    plain = known and not into_new and first in (_READS | _CHANGES)
     return reads, plain
 
 
-def _pieces(text: str) -> Iterator[tuple[str, re.Match[str] | None]]:
-    end = 0
-    for match in _TOKEN.finditer(text):
-        yield text[end : match.start()], None
-        yield match[0], match
-        end = match.end()
-    yield text[end:], None
+def _end_of_comment(text: str, start: int) -> int:
+    """Return where the comment at *start* ends, as PostgreSQL sees it: comments inside have ends of their own."""
+    depth = 0
+    for mark in _COMMENT_MARK.finditer(text, start):
+        depth += 1 if mark[0] == "/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(text)
 
 
-def _shadow(piece: str, match: re.Match[str]) -> str:
+def _shadow(piece: str) -> str:
     """Return what stands for *piece* where only code counts: a quoted name followed by a bracket may be a call."""
-    return '"' if piece.startswith('"') else " "
+    return '"' if piece[0] in '"`' else " "
 
 
 def _first_word(code: str, words: list[str]) -> str:

@@ -68,7 +68,11 @@ class Transaction:
 
     async def commit(self) -> None:
         """Make what ran inside last; raises when it does not, and then it does not."""
-        session = self._end()
+        session = self._running()
+        if session.transactions[-1] is not self:
+            await self.rollback()
+            raise RuntimeError("rolled back, for a transaction inside this one still runs; end that first")
+        self._end(session)
         try:
             if self._savepoint:
                 await session.command(lambda driver, raw: driver.run(raw, f"RELEASE SAVEPOINT {self._savepoint}"))
@@ -84,7 +88,11 @@ class Transaction:
 
     async def rollback(self) -> None:
         """Undo what ran inside; where that fails, the connection is given up, which undoes it too."""
-        session = self._end()
+        session = self._running()
+        while session.transactions[-1] is not self:
+            session.transactions[-1]._end(session)  # what runs inside is undone with it
+            session.leave()
+        self._end(session)
         try:
             if self._savepoint:
                 await session.command(lambda driver, raw: driver.run(raw, f"ROLLBACK TO SAVEPOINT {self._savepoint}"))
@@ -98,10 +106,17 @@ class Transaction:
         else:
             session.leave()
 
-    def _end(self) -> Any:
+    def _running(self) -> Any:
         session = self._session
-        if session is None or not session.transactions or session.transactions[-1] is not self:
-            raise RuntimeError("this transaction is not the innermost one that runs; end those inside it first")
+        if session is None or self not in session.transactions:
+            raise RuntimeError("this transaction has ended, or the task that began it has; begin another")
+        return session
+
+    def _end(self, session: Any) -> None:
         session.transactions.pop()
         self._session = None
-        return session
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it was begun so."""
+        return bool(self._options.get("readonly"))
