@@ -1,0 +1,57 @@
+"""Databases for the pool's tests: a SQLite file, one in memory, and a schema of its own on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit.telemetry import Telemetry
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.database import Database
+from scalekit_pool.opening import Opener
+from tests.pool.pooling import opened
+from tests.servers import Postgres
+
+NUMBERS = count(1)
+POSTGRES = pytest.param("postgresql", marks=pytest.mark.needs("postgres"))
+
+Open = Callable[..., AbstractAsyncContextManager[Database]]
+
+
+@pytest.fixture(scope="session")
+def shared_postgres() -> Iterator[Postgres]:
+    with Postgres("max_connections=200", "max_prepared_transactions=0") as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(shared_postgres: Postgres) -> str:
+    """The address of an empty database."""
+    name = f"pool_{next(NUMBERS)}"
+    shared_postgres.sql(f"CREATE DATABASE {name}")
+    return shared_postgres.url.removesuffix("postgres") + name
+
+
+@pytest.fixture(params=["file", "memory", POSTGRES])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        address: str = request.getfixturevalue("postgres_url")
+        return address
+    return "sqlite:///:memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/test.db"
+
+
+@pytest.fixture
+def opening(url: str) -> Open:
+    """What opens the database with options of the table."""
+    return lambda **options: opened(url, **options)
+
+
+@pytest.fixture
+async def database(opening: Open) -> AsyncGenerator[Database, None]:
+    async with opening(max_size=4) as database:
+        yield database
