@@ -8,8 +8,9 @@ from __future__ import annotations
 
 _WORDS = """
 all and any array as between by case conflict cube distinct else end except exists filter from grouping having in inner
-intersect into is join lateral left like ilike limit materialized not null nulls offset on or order over overlaps partition range
-returning right rollup rows select sets similar some then to union unique using values when where window with within
+intersect into is join lateral left like ilike limit materialized not null nulls offset on or order over overlaps
+partition range returning right rollup rows select sets similar some then to union unique using values when where window
+with within
 """
 _TYPES = """
 bigint bit boolean bytea char character date decimal double float int integer interval json jsonb numeric real smallint

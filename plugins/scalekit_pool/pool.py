@@ -87,7 +87,7 @@ class Pool(Generic[C]):
             return lent
         if not self._open:
             raise Unavailable(f"the pool of {self.what} is not open")
-        if len(self._waiters) >= self.limits.max_waiting:
+        if len(self._waiters) >= max(self.limits.max_waiting, self.supply.room):
             self._observer.refused("full")
             raise Unavailable(f"{len(self._waiters)} wait for a connection to {self.what} already; {self._because()}")
         return await self._wait()

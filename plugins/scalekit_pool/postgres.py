@@ -94,7 +94,8 @@ class PostgresConnector:
 
     async def mend(self, connection: Connection) -> None:
         """Undo whatever was done to the session."""
-        await connection.execute("")  # what was cut comes to its end first, and may have begun a transaction
+        if not connection.is_in_transaction():
+            await connection.execute("SELECT")  # a BEGIN that was cut comes to its end first
         if connection.is_in_transaction():
             await connection.execute("ROLLBACK")
         await connection.reset()

@@ -70,6 +70,8 @@ class Session(Asking):
                 self._keep(lent)
             else:  # another task entered meanwhile
                 self._pool.release(lent)
+        if self._task is not None and asyncio.current_task() is not self._task:
+            self._task.remove_done_callback(self._abandon)  # it is not this one's alone
         self._depth += 1
 
     def leave(self, *, used: bool = False) -> None:

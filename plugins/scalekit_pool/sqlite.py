@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 import aiosqlite
 
@@ -58,6 +59,7 @@ class SqliteConnector:
     def __init__(self, uri: str, what: str, read_only: bool, busy_timeout: float) -> None:
         self._uri = uri
         self._what = what
+        self.begun: WeakSet[aiosqlite.Connection] = WeakSet()  # are in a transaction, unless SQLite rolled it back
         self._read_only = read_only
         self._pragmas = [
             f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}",
@@ -86,6 +88,7 @@ class SqliteConnector:
 
     async def mend(self, connection: aiosqlite.Connection) -> None:
         """End what still runs, and undo what was done to the session; raises where it cannot be undone."""
+        self.begun.discard(connection)
         ended = asyncio.ensure_future(connection._execute(bool))  # type: ignore[no-untyped-call]
         try:
             while not ended.done():
@@ -133,9 +136,10 @@ def _settings(raw: sqlite3.Connection) -> dict[str, Any]:
 
 def _restore(raw: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
     """Make the session of *raw* as new; *settings* are those that it had then."""
-    raw.row_factory, raw.text_factory, raw.isolation_level = SqliteRow, str, None
     if raw.in_transaction:
         raw.execute("ROLLBACK")
+    raw.isolation_level = None  # which commits, so this comes second
+    raw.row_factory, raw.text_factory = SqliteRow, str
     for name, value in settings.items():
         raw.execute(f"PRAGMA {name} = {value}").fetchall()
     raw.execute("PRAGMA case_sensitive_like = OFF")  # cannot be read

@@ -10,7 +10,6 @@ from functools import partial
 from math import inf
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakSet
 
 import aiosqlite
 
@@ -50,10 +49,11 @@ class SqliteDriver:
         self.readers = self.writers
         if file != MEMORY:
             reader = SqliteConnector(uri, file, True, config.acquire_timeout)
+            reader.begun = writer.begun
             some = replace(config.limits, min_size=min(1, config.min_size), max_size=min(READERS, config.max_size))
             self.readers = Pool(file, reader, some, readers_observer)
         self._deadline = float(config.statement_timeout)
-        self._begun: WeakSet[aiosqlite.Connection] = WeakSet()
+        self._begun = writer.begun
 
     def fetch_all(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[list[Any]]:
         """Return every row."""

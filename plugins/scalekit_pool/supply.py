@@ -109,6 +109,11 @@ class Supply(Generic[C]):
         self._stopped = False
         self._warned = False
 
+    @property
+    def room(self) -> int:
+        """How many connections are being opened, or could be."""
+        return self._limits.max_size - self.size + len(self._openers)
+
     async def open_first(self) -> None:
         """Open one connection; raises what the driver raises, and goes on trying in the background then."""
         self.size += 1

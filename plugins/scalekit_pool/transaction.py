@@ -8,6 +8,9 @@ from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+OPTIONS = ("isolation", "readonly", "deferrable")
+ISOLATIONS = ("serializable", "repeatable_read", "read_committed", "read_uncommitted")
+
 _savepoints = itertools.count(1)
 
 
@@ -50,7 +53,8 @@ class Transaction:
         return wrapper
 
     async def start(self) -> Self:
-        """Begin; raises Unavailable when no connection can be had in time."""
+        """Begin; raises Unavailable when no connection can be had in time, and ValueError on unknown options."""
+        _refuse_unknown(**self._options)
         session = self._choose()
         await session.enter()
         try:
@@ -120,3 +124,11 @@ class Transaction:
     def read_only(self) -> bool:
         """Whether it was begun so."""
         return bool(self._options.get("readonly"))
+
+
+def _refuse_unknown(isolation: str | None = None, **options: Any) -> None:
+    for option in options:
+        if option not in OPTIONS:
+            raise ValueError(f"a transaction has no option {option!r}; known: {', '.join(OPTIONS)}")
+    if isolation is not None and isolation not in ISOLATIONS:
+        raise ValueError(f"no isolation is called {isolation!r}; known: {', '.join(ISOLATIONS)}")

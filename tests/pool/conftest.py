@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from scalekit.telemetry import Telemetry
-from scalekit_pool.config import PoolConfig
 from scalekit_pool.database import Database
-from scalekit_pool.opening import Opener
 from tests.pool.pooling import opened
 from tests.servers import Postgres
 
@@ -31,7 +27,7 @@ def shared_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(shared_postgres: Postgres) -> str:
-    """The address of an empty database."""
+    """Return the address of an empty database."""
     name = f"pool_{next(NUMBERS)}"
     shared_postgres.sql(f"CREATE DATABASE {name}")
     return shared_postgres.url.removesuffix("postgres") + name
@@ -47,7 +43,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def opening(url: str) -> Open:
-    """What opens the database with options of the table."""
+    """Return what opens the database with options of the table."""
     return lambda **options: opened(url, **options)
 
 

@@ -1,0 +1,55 @@
+"""The tables that tests of the pool write to."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
+
+from scalekit_pool.database import Database
+
+METADATA = sa.MetaData()
+SERIALS = count(1)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+ITEMS = sa.Table(
+    "items",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(50), nullable=False, unique=True),
+    sa.Column("data", sa.JSON),
+    sa.Column("made", sa.DateTime),
+    sa.Column("colour", sa.Enum(Colour, native_enum=False)),
+    sa.Column("price", sa.Numeric(10, 2)),
+    sa.Column("serial", sa.Integer, default=lambda: next(SERIALS)),
+    sa.Column("state", sa.String(10), default="new", onupdate="changed"),
+)
+PARENTS = sa.Table("parents", METADATA, sa.Column("id", sa.Integer, primary_key=True))
+CHILDREN = sa.Table(
+    "children",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("parent", sa.ForeignKey("parents.id", deferrable=True, initially="DEFERRED")),
+)
+
+MADE = datetime(2024, 2, 29, 12, 30, 15)
+
+
+async def create(database: Database, *tables: sa.Table) -> None:
+    dialect: Any = sqlite.dialect() if database.dialect == "sqlite" else postgresql.dialect()
+    for table in tables:
+        await database.execute(str(CreateTable(table).compile(dialect=dialect)))
+
+
+async def names(database: Any) -> list[str]:
+    return [row.name for row in await database.fetch_all("SELECT name FROM items ORDER BY name")]
