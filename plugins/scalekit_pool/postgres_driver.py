@@ -28,6 +28,7 @@ _LOST = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
+    asyncpg.InternalClientError,  # the driver lost track: what the server said last was a farewell
     ConnectionError,
 )
 _STATEMENTS = (asyncpg.PostgresError, asyncpg.exceptions._base.DataError)

@@ -32,6 +32,7 @@ class Session(Asking):
     def __init__(self, language: Language, pool: Pool[Any], outcome: Outcome, kept: Sessions | None) -> None:
         self.language = language
         self.transactions: list[Any] = []
+        self.was_cut = False
         self._pool = pool
         self._outcome = outcome
         self._kept = kept
@@ -88,6 +89,7 @@ class Session(Asking):
             self._kept.pop(self._task, None)
         dirty, self._used = self._used or bool(self.transactions), False
         self.transactions.clear()
+        self.was_cut = False
         (self._pool.release_used if dirty else self._pool.release)(lent)
 
     async def run(self, operation: Operation, call: Call) -> Any:
@@ -186,7 +188,7 @@ class Session(Asking):
         if failure is Failure.DEMOTED and self.transactions and self.transactions[0].read_only:
             failure = Failure.STATEMENT
         if failure is not Failure.STATEMENT:
-            self._used = True
+            self._used = self.was_cut = True
         if failure is Failure.UNKNOWN and self._lent is not None:
             self.language.driver.stop_running(self._lent.connection)
         if failure is Failure.DEMOTED:

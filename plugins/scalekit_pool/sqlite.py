@@ -18,6 +18,8 @@ from scalekit_pool.driver import quoted
 logger = logging.getLogger("scalekit.pool")
 
 MEMORY = ":memory:"
+THREAD_LIMIT = 1.0
+"""Seconds that the thread of a connection which could not be set up has to end."""
 INTERRUPT_EVERY = 0.05
 """Seconds between two attempts to end what nobody waits for: one that comes before its first step has no effect."""
 
@@ -70,8 +72,9 @@ class SqliteConnector:
 
     async def open(self) -> aiosqlite.Connection:
         """Return a new connection, set up."""
-        connection = await aiosqlite.connect(self._uri, uri=True, isolation_level=None, cached_statements=512)
+        connection = aiosqlite.connect(self._uri, uri=True, isolation_level=None, cached_statements=512)
         try:
+            await connection
             connection.row_factory = SqliteRow
             if not self._read_only:
                 await connection.execute_fetchall("PRAGMA journal_mode = WAL")
@@ -79,6 +82,7 @@ class SqliteConnector:
             self._settings = await connection._execute(_settings, connection._conn)  # type: ignore[no-untyped-call]
         except BaseException:
             connection.stop()
+            await asyncio.to_thread(connection._thread.join, THREAD_LIMIT)  # it reports to this event loop
             raise
         return connection
 

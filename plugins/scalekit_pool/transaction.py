@@ -91,12 +91,19 @@ class Transaction:
         session.leave()
 
     async def rollback(self) -> None:
-        """Undo what ran inside; where that fails, the connection is given up, which undoes it too."""
+        """Undo what ran inside.
+
+        Where that fails the connection is given up, which undoes it too; and where a statement was cut, nobody waits
+        for a server that may not answer.
+        """
         session = self._running()
         while session.transactions[-1] is not self:
             session.transactions[-1]._end(session)  # what runs inside is undone with it
             session.leave()
         self._end(session)
+        if session.was_cut and not self._savepoint:
+            session.leave(used=True)
+            return
         try:
             if self._savepoint:
                 await session.command(lambda driver, raw: driver.run(raw, f"ROLLBACK TO SAVEPOINT {self._savepoint}"))
