@@ -46,7 +46,7 @@ MADE = datetime(2024, 2, 29, 12, 30, 15)
 
 
 async def create(database: Database, *tables: sa.Table) -> None:
-    dialect: Any = sqlite.dialect() if database.dialect == "sqlite" else postgresql.dialect()
+    dialect: Any = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[database.dialect]()
     for table in tables:
         await database.execute(str(CreateTable(table).compile(dialect=dialect)))
 

@@ -208,7 +208,7 @@ async def test_nobody_who_is_cancelled_while_waiting_for_a_connection_takes_one_
 
 async def test_who_is_cancelled_again_while_it_rolls_back_takes_nothing_along(items: Database) -> None:
     for turn in range(12):
-        task = asyncio.create_task(transaction(items, turn))  # type: ignore[arg-type]
+        task = asyncio.create_task(transaction(items, turn))
         while not task.done():
             for _ in range(turn):
                 await asyncio.sleep(0)

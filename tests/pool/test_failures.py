@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,11 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 async def database(server: Postgres) -> AsyncGenerator[Database, None]:
     server.sql("DROP TABLE IF EXISTS work; CREATE TABLE work (client int, number int)")
-    options = {"acquire_timeout": f"{ACQUIRE}s", "statement_timeout": f"{STATEMENT}s", "connect_timeout": "500ms"}
+    options: dict[str, Any] = {
+        "acquire_timeout": f"{ACQUIRE}s",
+        "statement_timeout": f"{STATEMENT}s",
+        "connect_timeout": "500ms",
+    }
     async with opened(server.url, max_size=8, **options) as database:
         yield database
 

@@ -182,11 +182,13 @@ async def test_a_database_that_is_only_read_is_not_written(tmp_path: Path) -> No
 @needs_postgres
 async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, tmp_path: Path) -> None:
     opener = Opener(PoolConfig(max_size=2), Telemetry(100))
-    async with opener.open(f"sqlite:///{tmp_path}/a.db", "one", read_only=False) as one:
-        async with opener.open(postgres_url, "two", read_only=False) as two:
-            assert (one.dialect, two.dialect) == ("sqlite", "postgresql")
-            assert two.driver.writers.limits.max_size == 2
-            assert one.driver.writers.limits.max_size == 1
+    async with (
+        opener.open(f"sqlite:///{tmp_path}/a.db", "one", read_only=False) as one,
+        opener.open(postgres_url, "two", read_only=False) as two,
+    ):
+        assert (one.dialect, two.dialect) == ("sqlite", "postgresql")
+        assert two.driver.writers.limits.max_size == 2
+        assert one.driver.writers.limits.max_size == 1
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ async def test_a_decorated_function_has_a_transaction_for_each_call(items: Datab
             raise KeyError
         return name
 
-    assert await asyncio.gather(add("a"), add("b")) == ["a", "b"]
+    assert [await add("a"), await add("b")] == ["a", "b"]
     with pytest.raises(KeyError):
         await add("c", fail=True)
     assert await names(items) == ["a", "b"]
@@ -184,7 +184,11 @@ async def test_isolation_is_what_was_asked_for(items: Database) -> None:
 
 
 async def test_options_that_nobody_knows_are_refused(items: Database) -> None:
-    for options, said in (({"isolation": "snapshot"}, "snapshot"), ({"isolaton": "serializable"}, "isolaton")):
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"isolation": "snapshot"}, "no isolation is called 'snapshot'"),
+        ({"isolaton": "serializable"}, "no option 'isolaton'"),
+    ]
+    for options, said in mistakes:
         with pytest.raises(ValueError, match=said):
             async with items.transaction(**options):
                 pass
@@ -280,7 +284,7 @@ async def test_writes_are_noted_for_the_client_when_they_may_have_lasted(items: 
     assert await asyncio.create_task(noted(inside)) == [True]
     assert await asyncio.create_task(noted(many)) == [True]
     others = [
-        asyncio.create_task(noted(lambda n=n: items.insert_soon(ITEMS, {"id": n, "name": f"s{n}"})))  # type: ignore[misc]
+        asyncio.create_task(noted(lambda n=n: items.insert_soon(ITEMS, {"id": n, "name": f"s{n}"})))
         for n in range(1000, 1003)
     ]
     assert await asyncio.gather(*others, asyncio.create_task(noted(soon))) == [[True]] * 4
