@@ -32,7 +32,7 @@ class Session(Asking):
     def __init__(self, language: Language, pool: Pool[Any], outcome: Outcome, kept: Sessions | None) -> None:
         self.language = language
         self.transactions: list[Any] = []
-        self.was_cut = False
+        self._was_cut = False
         self._pool = pool
         self._outcome = outcome
         self._kept = kept
@@ -77,19 +77,22 @@ class Session(Asking):
 
     def leave(self, *, used: bool = False) -> None:
         """Give it back with the last who leaves; *used* says that nobody knows how it is."""
+        if self._lent is None:  # the task that kept it has ended
+            return
         self._used = self._used or used
         self._depth -= 1
-        if self._depth > 0 or self._lent is None:
+        if self._depth > 0:
             return
         lent, self._lent = self._lent, None
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None and self._kept is not None:
             self._task.remove_done_callback(self._abandon)
-            self._kept.pop(self._task, None)
+            if self._kept.get(self._task) is self:
+                del self._kept[self._task]
         dirty, self._used = self._used or bool(self.transactions), False
         self.transactions.clear()
-        self.was_cut = False
+        self._was_cut = False
         (self._pool.release_used if dirty else self._pool.release)(lent)
 
     async def run(self, operation: Operation, call: Call) -> Any:
@@ -141,6 +144,11 @@ class Session(Asking):
                 self._fail(error, sql)
                 raise
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether a statement was cut, and the next who leaves gives up the connection, and with it what it began."""
+        return self._was_cut and self._depth == 1
+
     def note_write(self) -> None:
         """Tell that what was written here may have come to last."""
         if self._wrote:
@@ -167,7 +175,7 @@ class Session(Asking):
         self._lent = lent
         self._task = asyncio.current_task()
         if self._task is not None and self._kept is not None:
-            self._kept[self._task] = self
+            self._kept.setdefault(self._task, self)
             self._task.add_done_callback(self._abandon)
         self._watch()
 
@@ -188,7 +196,7 @@ class Session(Asking):
         if failure is Failure.DEMOTED and self.transactions and self.transactions[0].read_only:
             failure = Failure.STATEMENT
         if failure is not Failure.STATEMENT:
-            self._used = self.was_cut = True
+            self._used = self._was_cut = True
         if failure is Failure.UNKNOWN and self._lent is not None:
             self.language.driver.stop_running(self._lent.connection)
         if failure is Failure.DEMOTED:

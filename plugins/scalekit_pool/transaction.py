@@ -101,7 +101,7 @@ class Transaction:
             session.transactions[-1]._end(session)  # what runs inside is undone with it
             session.leave()
         self._end(session)
-        if session.was_cut and not self._savepoint:
+        if session.is_given_up:
             session.leave(used=True)
             return
         try:

@@ -11,6 +11,7 @@ from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.resilience import Unavailable
 from scalekit_pool.database import Database
 from scalekit_pool.driver import RolledBack
+from tests.pool.conftest import POSTGRES
 from tests.pool.pooling import opened, until, until_complete
 from tests.pool.tables import CHILDREN, ITEMS, PARENTS, create, names
 
@@ -136,7 +137,7 @@ async def test_what_a_task_does_not_end_is_undone_when_it_ends(items: Database) 
     assert items._sessions == {}
 
 
-@pytest.mark.parametrize("url", ["file", "postgresql"], indirect=True)
+@pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
 async def test_a_child_task_is_not_in_the_transaction_of_its_parent(items: Database) -> None:
     async def child() -> list[str]:
         return await names(items)
@@ -148,7 +149,7 @@ async def test_a_child_task_is_not_in_the_transaction_of_its_parent(items: Datab
     assert await asyncio.create_task(child()) == ["a"]
 
 
-@pytest.mark.parametrize("url", ["file", "postgresql"], indirect=True)
+@pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
 async def test_a_connection_that_is_handed_to_other_tasks_runs_one_statement_after_the_other(items: Database) -> None:
     async with items.connection() as connection, connection.transaction():
         await asyncio.gather(*(put(connection, name) for name in "abcdefgh"))
@@ -173,7 +174,7 @@ async def test_a_transaction_that_reads_only_does_not_make_the_server_a_standby(
         assert items.driver.writers.supply.epoch == opened_until_now
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("url", [POSTGRES], indirect=True)
 async def test_isolation_is_what_was_asked_for(items: Database) -> None:
     for isolation in ("serializable", "repeatable_read", "read_committed"):
         async with items.transaction(isolation=isolation, readonly=True, deferrable=True):
@@ -260,6 +261,35 @@ async def test_an_interrupted_change_does_not_let_what_follows_last_alone(items:
         await cut()
     await until_complete(items)
     assert await names(items) == []
+
+
+async def test_a_connection_that_is_kept_goes_on_after_a_transaction_that_was_cut(items: Database) -> None:
+    slow = "SELECT pg_sleep(60)"
+    if items.dialect == "sqlite":
+        slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    async with items.connection() as connection:
+        for name in "ab":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05), items.transaction():
+                    await put(items, "x")
+                    await connection.fetch_all(slow)
+            await put(items, name)
+        async with connection.transaction():
+            await put(connection, "c")
+    await until_complete(items)
+    assert await names(items) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("url", [POSTGRES], indirect=True)
+async def test_a_task_finds_the_connection_again_that_it_took_first(items: Database) -> None:
+    first, second = items.connection(), items.connection()
+    async with first:
+        async with second:
+            assert items.session() is first
+        assert items.session() is first
+    async with second:
+        assert items.session() is second
+    assert items._sessions == {}
 
 
 async def test_writes_are_noted_for_the_client_when_they_may_have_lasted(items: Database) -> None:
