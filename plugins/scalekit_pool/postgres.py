@@ -37,6 +37,22 @@ class PostgresRow(asyncpg.Record):  # type: ignore[misc]
         return dict(self)
 
 
+class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that notes whether values are decoded in another way, which no reset undoes."""
+
+    is_as_new = True
+
+    async def set_type_codec(self, *args: Any, **options: Any) -> None:
+        """Let values of a type be decoded otherwise."""
+        self.is_as_new = False
+        await super().set_type_codec(*args, **options)
+
+    async def set_builtin_type_codec(self, *args: Any, **options: Any) -> None:
+        """Let values of a type be decoded as those of another."""
+        self.is_as_new = False
+        await super().set_builtin_type_codec(*args, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where one server is, and who asks; the password is looked up at each connect."""
@@ -93,7 +109,9 @@ class PostgresConnector:
         return not connection.is_closed()
 
     async def mend(self, connection: Connection) -> None:
-        """Undo whatever was done to the session."""
+        """Undo whatever was done to the session; raises where that cannot be."""
+        if not connection.is_as_new:
+            raise ValueError("codecs were set on the connection")
         if not connection.is_in_transaction():
             await connection.execute("SELECT")  # a BEGIN that was cut comes to its end first
         if connection.is_in_transaction():
@@ -135,6 +153,7 @@ class PostgresConnector:
             password=self._password(place),
             ssl=self._ssl,
             record_class=PostgresRow,
+            connection_class=PostgresConnection,
             **self._options,
         )
         try:

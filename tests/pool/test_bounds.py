@@ -201,6 +201,22 @@ async def test_min_size_is_kept_open(make: Any) -> None:
     await until(lambda: pool.idle == 5 and things.opened == 20)
 
 
+async def test_who_waits_gets_another_connection_for_one_that_was_lost(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "ROUND", 3600)
+    things = Things()
+    pool = await make(things, max_size=1)
+    for give_back in (pool.release, pool.release_used):
+        held = await pool.acquire()
+        waiting = asyncio.create_task(pool.acquire())
+        await until(lambda: pool.waiting == 1)
+        things.dead.add(held.connection)
+        give_back(held)
+        pool.release(await waiting)
+    assert things.opened == 3
+
+
 async def test_a_connection_that_was_lent_before_a_renewal_is_closed(make: Any) -> None:
     things = Things()
     pool = await make(things, min_size=1, max_size=2)
@@ -263,12 +279,18 @@ async def test_a_server_that_is_lost_during_a_read_is_asked_once_more(opening: A
     async with opening(max_size=3, min_size=3) as database:
         await until(lambda: database.driver.writers.idle == 3)
 
-        async def end(query: str) -> None:
-            find = "SELECT pid FROM pg_stat_activity WHERE query = :query AND state = 'active'"
+        async def until_found(query: str) -> int:
+            find = (
+                "SELECT pid FROM pg_stat_activity WHERE query = :query AND state = 'active' AND wait_event = 'PgSleep'"
+            )
             async with asyncio.timeout(10):
                 while (pid := await database.fetch_val(find, {"query": query})) is None:
                     pass
-            await database.fetch_val("SELECT pg_terminate_backend(:pid)", {"pid": pid})
+            return int(pid)
+
+        async def end(query: str) -> None:
+            pid = await until_found(query)
+            await database.fetch_val("SELECT pg_terminate_backend(:pid, 10000)", {"pid": pid})
 
         async def ended(query: str, times: int) -> Any:
             task = asyncio.create_task(database.fetch_all(query))
@@ -276,11 +298,17 @@ async def test_a_server_that_is_lost_during_a_read_is_asked_once_more(opening: A
                 await end(query)
             return await task
 
-        assert (await ended("SELECT 1 AS a FROM pg_sleep(0.3)", 1))[0].a == 1
-        with pytest.raises(Unavailable, match="was lost"):
-            await ended("SELECT 2 AS a FROM pg_sleep(60)", 2)
+        await database.execute("CREATE TABLE pace AS SELECT 60 AS seconds")
         await database.execute("CREATE TABLE made (a int)")
+        read = "SELECT 1 AS a FROM pg_sleep((SELECT seconds FROM pace))"
+        with pytest.raises(Unavailable, match="was lost"):
+            await ended(read, 2)
         with pytest.raises(Unavailable, match="may be undone or not"):
             await ended("INSERT INTO made SELECT 1 FROM pg_sleep(60)", 1)
         assert await database.fetch_val("SELECT count(*) FROM made") == 0
+        task = asyncio.create_task(database.fetch_all(read))
+        await until_found(read)
+        await database.execute("UPDATE pace SET seconds = 0")
+        await end(read)
+        assert (await task)[0].a == 1
         await until_complete(database)

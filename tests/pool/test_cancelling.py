@@ -167,6 +167,7 @@ async def test_nobody_who_is_cancelled_takes_a_connection_along(
     items: Database, work: Work, rows: tuple[int, ...]
 ) -> None:
     before = 0
+    turn = 0
     for turn in range(MOST_WAITS):
         was_cut = await cut(work(items, turn), turn)
         await clean(items)
@@ -183,6 +184,7 @@ async def test_nobody_who_is_cancelled_while_waiting_for_a_connection_takes_one_
     items: Database, work: Work
 ) -> None:
     limit = items.driver.writers.limits.max_size
+    turn = 0
     for turn in range(MOST_WAITS):
         held = [items.connection() for _ in range(limit)]
         async with asyncio.TaskGroup() as group:

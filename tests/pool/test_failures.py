@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,21 +51,21 @@ class Load:
     done: set[tuple[int, int]] = field(default_factory=set)
     cut: set[tuple[int, int]] = field(default_factory=set)
     errors: list[BaseException] = field(default_factory=list)
+    late: int = 0
     ended: bool = False
 
     async def client(self, client: int) -> None:
         number = 0
         while not self.ended:
             number += 1
-            async with asyncio.timeout(2 * (ACQUIRE + STATEMENT + SLACK)):
-                await self._write(client, number)
-                await self._read(client)
+            await self._write(client, number)
+            await self._read(client)
 
     async def _write(self, client: int, number: int) -> None:
         values = {"client": client, "number": number}
         inside = True
         try:
-            async with asyncio.timeout(ACQUIRE + STATEMENT + SLACK), self.database.transaction():
+            async with self._bound(), self.database.transaction():
                 for _ in range(2):
                     await self.database.execute("INSERT INTO work VALUES (:client, :number)", values)
                 inside = False
@@ -76,12 +77,22 @@ class Load:
 
     async def _read(self, client: int) -> None:
         try:
-            async with asyncio.timeout(ACQUIRE + STATEMENT + SLACK):
+            async with self._bound():
                 await self.database.fetch_val("SELECT count(*) FROM work WHERE client = :client", {"client": client})
         except (Unavailable, TimeoutError) as error:
             self.errors.append(error)
 
+    @asynccontextmanager
+    async def _bound(self) -> AsyncGenerator[None, None]:
+        bound = asyncio.timeout(ACQUIRE + STATEMENT + SLACK)
+        try:
+            async with bound:
+                yield
+        finally:
+            self.late += bound.expired()
+
     async def verify(self) -> None:
+        assert self.late == 0
         rows = await self.database.fetch_all("SELECT client, number FROM work")
         found = Counter((row.client, row.number) for row in rows)
         assert set(found.values()) == {2}

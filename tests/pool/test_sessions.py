@@ -149,6 +149,11 @@ async def test_listeners_and_codecs_of_the_driver_are_left_to_nobody(postgres: D
     await postgres.execute("NOTIFY somewhere")
     await postgres.fetch_val("SELECT 1")
     assert heard == []
+    async with postgres.connection() as connection:
+        raw = connection.raw_connection
+        await raw.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=lambda text: "another's")
+        assert await connection.fetch_val("SELECT '1'::json") == "another's"
+    assert await postgres.fetch_val("SELECT '1'::json") == "1"
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)

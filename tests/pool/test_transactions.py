@@ -306,6 +306,12 @@ async def test_writes_are_noted_for_the_client_when_they_may_have_lasted(items: 
             await put(items, "d")
             assert not CONSISTENCY.get().wrote  # type: ignore[union-attr]
 
+    async def failing() -> None:
+        with pytest.raises(Exception, match=r"(?i)foreign key"):
+            async with items.transaction():
+                await items.execute("INSERT INTO children VALUES (1, 2)")
+
+    await create(items, PARENTS, CHILDREN)
     read = lambda: names(items)  # noqa: E731
     write = lambda: put(items, "a")  # noqa: E731
     soon = lambda: items.insert_soon(ITEMS, {"id": 5, "name": "soon"})  # noqa: E731
@@ -313,6 +319,7 @@ async def test_writes_are_noted_for_the_client_when_they_may_have_lasted(items: 
     assert await asyncio.create_task(noted(read, write)) == [False, True]
     assert await asyncio.create_task(noted(inside)) == [True]
     assert await asyncio.create_task(noted(many)) == [True]
+    assert await asyncio.create_task(noted(failing)) == [True]
     others = [
         asyncio.create_task(noted(lambda n=n: items.insert_soon(ITEMS, {"id": n, "name": f"s{n}"})))
         for n in range(1000, 1003)
