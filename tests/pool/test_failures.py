@@ -140,7 +140,7 @@ async def test_a_server_that_ends_with_a_farewell_is_used_again(server: Postgres
 
 
 async def test_a_server_that_hangs_and_goes_on_is_used_again(server: Postgres, database: Database) -> None:
-    await under_load(database, "pause", "resume", server, TASKS)
+    await under_load(database, "pause", "resume", server, 4 * TASKS)
 
 
 async def test_a_database_that_is_not_there_yet_is_used_when_it_is(server: Postgres) -> None:
