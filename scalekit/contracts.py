@@ -50,7 +50,7 @@ class Statements(Protocol):
         ...
 
     def iterate(self, query: Any, values: Values | None = None) -> AsyncIterator[Row]:
-        """Yield rows as they come, in a transaction."""
+        """Yield rows as they come; what is written meanwhile does not depend on how the loop ends."""
         ...
 
     def transaction(self, *, force_rollback: bool = False, **options: Any) -> AbstractAsyncContextManager[Any]:

@@ -181,3 +181,13 @@ async def test_a_connection_that_cannot_be_made_new_is_closed(postgres: Database
         assert await postgres.fetch_val("SELECT pg_backend_pid()") != pid
     assert raw.is_closed()
     await until_complete(postgres)
+
+
+@pytest.mark.needs("postgres")
+async def test_a_cursor_that_was_left_early_is_left_to_nobody(postgres: Database) -> None:
+    for _ in range(2):
+        async with postgres.connection() as connection:
+            rows = connection.iterate("SELECT * FROM generate_series(1, 1000)")
+            await anext(rows)
+            await rows.aclose()
+        assert await postgres.fetch_val("SELECT count(*) FROM pg_cursors") == 0
