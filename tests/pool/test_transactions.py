@@ -221,7 +221,7 @@ async def test_a_commit_that_fails_raises_and_leaves_nothing(items: Database) ->
             await items.execute("INSERT INTO children VALUES (1, 2)")
     await until_complete(items)
     with pytest.raises(Exception, match=r"(?i)foreign key"):
-        await items.fetch_one("INSERT INTO children VALUES (1, 2) RETURNING id")
+        await items.fetch_one("INSERT INTO children VALUES (1, 2), (3, 2), (4, 2) RETURNING id")
     assert await items.fetch_val("SELECT count(*) FROM children") == 0
     async with items.transaction():
         await items.execute("INSERT INTO children VALUES (1, 2)")

@@ -91,6 +91,17 @@ async def test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_i
     assert number(telemetry, "leaks") == 1
 
 
+async def test_what_is_done_for_many_is_told_of_for_none_of_them(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    database._outcome.watch.slow = 0.0
+    ORIGIN.set(Served())
+    await database.insert_soon(ITEMS, {"id": 1, "name": "a"})
+    told = [record for record in warnings(caplog) if record.statement.startswith("INSERT")]
+    assert told
+    assert not [record for record in told if hasattr(record, "request_id")]
+
+
 async def test_the_numbers_are_what_was_done(database: Database, telemetry: Telemetry, url: str) -> None:
     before = observed(telemetry, "query_seconds")
     await database.insert_many(ITEMS, [{"id": n, "name": f"n{n}"} for n in range(250)])
