@@ -18,8 +18,11 @@ from scalekit_pool.pool import Pool
 async def opened(
     *urls: str, telemetry: Telemetry | None = None, read_only: bool = False, **options: Any
 ) -> AsyncGenerator[Database, None]:
-    """Open a database as the plugin does, with *options* of the table; it must have everything back at the end."""
-    config = PoolConfig(**options)
+    """Open a database as the plugin does, with *options* of the table.
+
+    Without TLS: when asyncpg is cancelled while it asks the server for that, it drops an error which nobody can catch.
+    """
+    config = PoolConfig(**{"tls": "disable", **options})
     opener = Opener(config, telemetry or Telemetry(1000))
     async with opener.open_any(urls, "primary", read_only=read_only) as database:
         yield database
