@@ -13,16 +13,17 @@ class Consistency:
     """What the client of one request, or the cause of one message, has written until now.
 
     *position* is in bytes of the primary's write-ahead log, 0 where none is known; *until*, in seconds since the epoch,
-    is how long reads go to the primary where no position tells. *wrote* is set by each write that was not yet given a
-    position.
+    is how long reads go to the primary where no position tells. *wrote* is set by each write that may have come to
+    last and was not yet given a position, and *pending* is how many transactions that wrote are still open.
     """
 
-    __slots__ = ("position", "until", "wrote")
+    __slots__ = ("pending", "position", "until", "wrote")
 
     def __init__(self, position: int = 0, until: float = 0.0) -> None:
         self.position = position
         self.until = until
         self.wrote = False
+        self.pending = 0
 
 
 CONSISTENCY: ContextVar[Consistency | None] = ContextVar("scalekit.consistency", default=None)

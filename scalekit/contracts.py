@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from scalekit.consistency import Consistency
 from scalekit.context import Key
 
 Values = Mapping[str, Any]
@@ -103,6 +104,16 @@ class Database(Statements, Protocol):
         """``postgresql`` or ``sqlite``."""
         ...
 
+    @property
+    def opened(self) -> int:
+        """How many connections have been opened: while it stays, every answer comes from one run of the server."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be reached now, without secrets; empty while a connection is open or nothing is known."""
+        ...
+
     def connection(self) -> AbstractAsyncContextManager[Session]:
         """Return the connection that the current task keeps while it is inside."""
         ...
@@ -119,7 +130,22 @@ class Databases(Protocol):
     """Opens further databases in the way of the pool: same options, same metrics, another address."""
 
     def open(self, url: str, name: str, *, read_only: bool) -> AbstractAsyncContextManager[Database]:
-        """Return the database at *url*, open while inside, under *name* in metrics and errors."""
+        """Return the database at *url*, open while inside, under *name* in metrics and errors.
+
+        One that is *read_only* raises ReadOnlyError for every statement that is not known to only read.
+        """
+        ...
+
+
+class ConsistencyTokens(Protocol):
+    """Turns what a client has written into a signed text that it, a message or a call carries along, and back."""
+
+    async def issue(self, consistency: Consistency) -> str:
+        """Return the token for *consistency*, empty where nothing was written; gives its writes a position."""
+        ...
+
+    def read(self, token: str) -> Consistency | None:
+        """Return what *token* says; None where it is not ours, or so old that every replica has what it stands for."""
         ...
 
 
@@ -131,3 +157,6 @@ READS: Key[Statements] = Key("reads", plugin="replica")
 
 DATABASES: Key[Databases] = Key("databases", plugin="pool")
 """Opens the replicas."""
+
+CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="replica")
+"""Provided only where there are replicas: elsewhere nothing has to be carried along."""

@@ -5,6 +5,7 @@
   * PluginError           1
   * StartError            1
   * ResourceError         1
+  * ReadOnlyError         1
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ class StartError(ScalekitError):
 
 class ResourceError(ScalekitError):
     """A resource was asked for that no started plugin provides."""
+
+
+class ReadOnlyError(ScalekitError):
+    """Something that is not known to only read was asked of a database that is there for reading."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from scalekit.contracts import Row, Values
+from scalekit.errors import ReadOnlyError
 from scalekit_pool.compiling import Call, Compiler
 from scalekit_pool.driver import Driver, Insertion
 from scalekit_pool.rows import converted
@@ -31,6 +32,17 @@ class Language:
             statement = self.reader.statement(query)
             return Call(statement, statement.arguments(values))
         return self.compiler.call(query, values)
+
+
+class ReadOnlyLanguage(Language):
+    """The same for a database that is there for reading: what is not known to only read is refused."""
+
+    def call(self, query: Any, values: Values | None) -> Call:
+        """Return the call that *query* is; raises ReadOnlyError where it may write."""
+        call = super().call(query, values)
+        if not call.statement.reads:
+            raise ReadOnlyError(f"this database is there for reading, and a statement may write: {call.statement.sql}")
+        return call
 
 
 class Asking:

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 
 from scalekit.contracts import Row, Values
-from scalekit_pool.asking import Asking, Language, Operation
+from scalekit_pool.asking import Asking, Language, Operation, ReadOnlyLanguage
 from scalekit_pool.batching import Batches
 from scalekit_pool.compiling import Call, Compiler
 from scalekit_pool.driver import Driver, Failure
@@ -67,7 +67,8 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
     def __init__(self, url: str, driver: Driver, outcome: Outcome, reader: Reader) -> None:
         databases.Database.__init__(self, url, driver=driver)
         self.driver = driver
-        self.language = Language(driver, reader, Compiler(_dialect(driver.dialect), reader))
+        language = ReadOnlyLanguage if driver.read_only else Language
+        self.language = language(driver, reader, Compiler(_dialect(driver.dialect), reader))
         self._outcome = outcome
         self._sessions: Sessions = {}
         self._batches = Batches(self._insert_batch)
@@ -76,6 +77,16 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
     def dialect(self) -> str:
         """``postgresql`` or ``sqlite``."""
         return self.driver.dialect
+
+    @property
+    def opened(self) -> int:
+        """How many connections have been opened."""
+        return self.driver.readers.supply.opened
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be reached now; empty while a connection is open, or nothing is known to be wrong."""
+        return self.driver.readers.supply.out_of_reach
 
     def session(self) -> Session:
         """Return the connection that the current task keeps, or one for it."""
@@ -154,9 +165,10 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         """
         if self.session().transactions:
             return (await self._insert_batch(table, [row]))[0]
-        key = await self._batches.add(table, row)
-        self._outcome.note_write()
-        return key
+        try:
+            return await self._batches.add(table, row)
+        finally:
+            self._outcome.note_write()  # it was written in a task of its own, for all who came together
 
     async def _insert_batch(self, table: Any, rows: Sequence[Values]) -> Sequence[Any]:
         """Insert *rows*, and return the primary key of each in their order, which is PostgreSQL's and SQLite's too.
@@ -181,7 +193,7 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         elif failure is Failure.DEMOTED:
             pool.supply.discard(lent, "demoted")
             pool.renew()
-        elif failure in (Failure.STATEMENT, Failure.BUSY) and call.statement.plain:
+        elif failure in _HARMLESS and call.statement.plain:
             pool.release(lent)
         else:
             self.driver.stop_running(lent.connection)
@@ -189,6 +201,10 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         if not call.statement.reads and failure is not Failure.STATEMENT:
             self._outcome.note_write()  # it may have been done all the same
         return failure
+
+
+_HARMLESS = (Failure.STATEMENT, Failure.BUSY, Failure.READ_ONLY)
+"""After these the connection is as it was."""
 
 
 def _dialect(name: str) -> Dialect:

@@ -20,6 +20,8 @@ class Failure(Enum):
     """The server takes no writes any more: other connections to it are of no use either."""
     BUSY = auto()
     """Others held a lock for too long: it can be tried again."""
+    READ_ONLY = auto()
+    """The statement wrote, on a connection that only reads."""
     LATE = auto()
     """The statement took too long and was cancelled."""
     UNKNOWN = auto()
@@ -61,6 +63,7 @@ class Driver(Protocol):
 
     dialect: str
     placeholder: str
+    read_only: bool
     readers: Pool[Any]
     writers: Pool[Any]
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from scalekit.consistency import CONSISTENCY
+from scalekit.errors import ReadOnlyError
 from scalekit.resilience import Unavailable
 from scalekit_pool.driver import Failure
 from scalekit_pool.metrics import Metrics
@@ -41,6 +42,8 @@ class Outcome:
             raise Unavailable(f"{what} takes no writes: it is a standby") from error
         if failure is Failure.BUSY:
             raise Unavailable(f"{what} is locked by others for too long") from error
+        if failure is Failure.READ_ONLY:
+            raise ReadOnlyError(f"{what} is there for reading, and a statement writes: {sql}") from error
         if failure is Failure.LATE:
             raise TimeoutError(f"{what} took longer than statement_timeout over: {sql}") from error
 

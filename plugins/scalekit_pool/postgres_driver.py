@@ -37,6 +37,10 @@ _REFUSALS = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
+_WRITES = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
+"""What a standby says of statements that only a primary can run."""
+_CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+"""What a standby says of statements that were in the way of replaying."""
 
 _cursors = itertools.count(1)
 
@@ -50,10 +54,10 @@ class PostgresDriver:
     def __init__(self, addresses: Sequence[str], config: PoolConfig, observer: Observer, read_only: bool) -> None:
         places = [place_of(address) for address in addresses]
         what = ", ".join(f"{place}/{place.database}" for place in places)
+        self.read_only = read_only
         connector = PostgresConnector(places, config, read_only)
         self.readers: Pool[Any] = Pool(what, connector, config.limits, observer)
         self.writers = self.readers
-        self._read_only = read_only
         self._deadline = config.statement_timeout + (SLACK if config.statement_cache else 0.0)
 
     def fetch_all(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
@@ -107,8 +111,12 @@ class PostgresDriver:
 
     def failure(self, error: BaseException) -> Failure:
         """Tell what *error* says about the connection that it came from."""
+        if self.read_only and isinstance(error, _WRITES):
+            return Failure.READ_ONLY
+        if self.read_only and isinstance(error, _CONFLICTS):
+            return Failure.BUSY
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            return Failure.STATEMENT if self._read_only else Failure.DEMOTED
+            return Failure.DEMOTED
         if isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)):
             return Failure.LOST
         if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):

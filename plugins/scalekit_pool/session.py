@@ -9,6 +9,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
+from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import Row, Values
 from scalekit_pool.asking import Asking, Language, Operation
 from scalekit_pool.compiling import Call
@@ -40,7 +41,7 @@ class Session(Asking):
         self._task: asyncio.Task[Any] | None = None
         self._depth = 0
         self._used = False
-        self._wrote = False
+        self._pending: Consistency | None = None
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -57,6 +58,7 @@ class Session(Asking):
     def raw_connection(self) -> Any:
         """The driver's own connection; what was done with it is undone when it is given back."""
         self._used = True
+        self._begin_write()
         return self._connection
 
     def session(self) -> Session:
@@ -90,6 +92,7 @@ class Session(Asking):
             self._task.remove_done_callback(self._abandon)
             if self._kept.get(self._task) is self:
                 del self._kept[self._task]
+        self.note_write()
         dirty, self._used = self._used or bool(self.transactions), False
         self.transactions.clear()
         self._was_cut = False
@@ -105,13 +108,13 @@ class Session(Asking):
             try:
                 result = await operation(connection, statement.sql, call.arguments)
             except BaseException as error:
+                if not statement.reads:
+                    self._begin_write()  # it may have been done all the same
                 self._fail(error, statement.sql)
                 raise
             self._outcome.note(statement.sql, perf_counter() - began, result)
         if not statement.reads:
-            self._wrote = True
-            if not self.transactions:
-                self.note_write()
+            self._begin_write()
         return result
 
     async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
@@ -122,13 +125,15 @@ class Session(Asking):
 
     async def stream(self, call: Call) -> AsyncGenerator[Row, None]:
         """Yield the rows of *call*, and keep the connection meanwhile."""
+        if not call.statement.reads:
+            self._begin_write()
         async with self, aclosing(self._stream(call)) as rows:
             async for row in rows:
                 yield converted(row, call.processors) if call.processors else row
 
     async def insert(self, rows: Sequence[Sequence[Any]], how: Insertion) -> Any:
         """Insert *rows*, inside a transaction."""
-        self._wrote = True
+        self._begin_write()
         sql = f"INSERT INTO {how.target}, {len(rows)} rows"
         began = perf_counter()
         result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, how), sql)
@@ -150,10 +155,11 @@ class Session(Asking):
         return self._was_cut and self._depth == 1
 
     def note_write(self) -> None:
-        """Tell that what was written here may have come to last."""
-        if self._wrote:
-            self._wrote = False
-            self._outcome.note_write()
+        """Tell that what was written here in a transaction may have come to last, or is undone."""
+        if self._pending is not None:
+            self._pending.pending -= 1
+            self._pending.wrote = True
+            self._pending = None
 
     async def _stream(self, call: Call) -> AsyncGenerator[Any, None]:
         sql = call.statement.sql
@@ -189,6 +195,17 @@ class Session(Asking):
         if self._lent is None:
             raise RuntimeError("this connection was given back; write `async with database.connection() as ...:`")
         return self._lent.connection
+
+    def _begin_write(self) -> None:
+        """Note that the client has written; in a transaction that may come to last only with its end."""
+        consistency = CONSISTENCY.get()
+        if consistency is None:
+            return
+        if not self.transactions:
+            consistency.wrote = True
+        elif self._pending is None:
+            consistency.pending += 1
+            self._pending = consistency
 
     def _fail(self, error: BaseException, sql: str) -> None:
         """Note what *error* says about the connection; raises what the application sees in its place, if anything."""

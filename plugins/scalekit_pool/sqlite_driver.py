@@ -28,6 +28,7 @@ _FAILURES = {
     sqlite3.SQLITE_BUSY: Failure.BUSY,
     sqlite3.SQLITE_LOCKED: Failure.BUSY,
     sqlite3.SQLITE_INTERRUPT: Failure.LATE,
+    sqlite3.SQLITE_READONLY: Failure.READ_ONLY,
 }
 
 
@@ -40,6 +41,7 @@ class SqliteDriver:
     def __init__(
         self, address: str, config: PoolConfig, observer: Observer, readers_observer: Observer, read_only: bool
     ) -> None:
+        self.read_only = read_only
         file = file_of(address)
         uri = uri_of(file, urlsplit(address).query)
         kind = MemoryConnector if file == MEMORY else SqliteConnector

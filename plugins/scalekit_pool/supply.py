@@ -83,7 +83,8 @@ class Lent(Generic[C]):
 class Supply(Generic[C]):
     """Up to ``limits.max_size`` connections to *what*; each that is ready is given to *offer*.
 
-    *wanted* tells how many there should be besides those that are in use. *trouble* is why none can be opened now.
+    *wanted* tells how many there should be besides those that are in use. *trouble* is why none can be opened now, and
+    *opened* how many have been.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Supply(Generic[C]):
         self.size = 0
         self.epoch = 0
         self.trouble = ""
+        self.opened = 0
         self._connector = connector
         self._limits = limits
         self._observer = observer
@@ -108,6 +110,11 @@ class Supply(Generic[C]):
         self._others: set[asyncio.Task[None]] = set()
         self._stopped = False
         self._warned = False
+
+    @property
+    def out_of_reach(self) -> str:
+        """Why there is no connection at all; empty while one is open, or nothing is known to be wrong."""
+        return self.trouble if self.size <= len(self._openers) else ""
 
     @property
     def room(self) -> int:
@@ -193,6 +200,7 @@ class Supply(Generic[C]):
         if self._warned:
             logger.warning("%s can be reached again", self.what)
         self.trouble, self._warned = "", False
+        self.opened += 1
         self._observer.opened()
         life = self._limits.max_lifetime * random.uniform(0.9, 1.0)  # else all that start together end together
         return Lent(connection, asyncio.get_running_loop().time() + life, epoch)
