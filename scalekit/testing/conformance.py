@@ -37,10 +37,14 @@ async def bare_application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class PluginConformance:
-    """Tests of the plugin *name*, turned on with *table*; pytest collects them from a subclass called ``Test...``."""
+    """Tests of the plugin *name*, turned on with *table*; pytest collects them from a subclass called ``Test...``.
+
+    *beside* has the tables of other plugins that it requires, by name.
+    """
 
     name: ClassVar[str]
     table: ClassVar[Mapping[str, Any]] = {}
+    beside: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @property
     def module(self) -> ModuleType:
@@ -54,8 +58,8 @@ class PluginConformance:
         return Path(str(self.module.__file__)).with_name("README.md").read_text(encoding="utf-8")
 
     def host(self, app: ASGIApp = bare_application) -> Host:
-        """Return a new application with this plugin, and no other, around *app*."""
-        return create_app({"plugins": {self.name: dict(self.table)}}, app=app)
+        """Return a new application with this plugin, and those that it requires, around *app*."""
+        return create_app({"plugins": {**self.beside, self.name: dict(self.table)}}, app=app)
 
     def test_hooks_have_the_signature_that_the_host_declares(self) -> None:
         hooks = {name: function for name, function in vars(self.module).items() if hasattr(function, "scalekit_impl")}
@@ -66,9 +70,10 @@ class PluginConformance:
                 assert mine.annotation == declared[parameter].annotation, f"{name}: {parameter}"
 
     def test_every_key_is_described_in_the_model_and_in_the_readme_with_its_default(self) -> None:
-        model = _model(self.host())
-        if model is None:
+        table = self.host().settings.tables.get(self.name)
+        if table is None:
             return
+        model = type(table)
         documented = dict(TABLE_CELL.findall(_section(self.readme, "Configuration")))
         described = descriptions(model)
         for name, field in model.model_fields.items():
@@ -157,10 +162,6 @@ class PluginConformance:
 def toml_blocks(text: str) -> list[str]:
     """Return the TOML examples of a Markdown *text*."""
     return re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-
-
-def _model(host: Host) -> Any:
-    return next((type(table) for table in host.settings.tables.values()), None)
 
 
 def _section(text: str, name: str) -> str:
