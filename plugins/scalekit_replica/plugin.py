@@ -1,0 +1,69 @@
+"""How replicas join the host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS
+from scalekit.telemetry import TELEMETRY
+from scalekit_replica.config import ReplicaConfig
+from scalekit_replica.middleware import ReplicaMiddleware
+from scalekit_replica.opening import Replicated, replicated
+from scalekit_replica.reads import Reads
+
+REPLICATED: Key[Replicated] = Key("replicas", plugin="replica")
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.replica]``."""
+    return ReplicaConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return what keeps the replicas open and looked at while the application runs."""
+    config = context.config(ReplicaConfig)
+
+    @asynccontextmanager
+    async def alone() -> AsyncGenerator[None, None]:
+        context.provide(READS, Reads(context.get(DATABASE)))
+        yield
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        opened = replicated(config, context.get(DATABASE), context.get(DATABASES), context.get(TELEMETRY))
+        async with opened as replicas:
+            context.provide(READS, replicas.reads)
+            context.provide(CONSISTENCY_TOKENS, replicas.tokens)
+            context.provide(REPLICATED, replicas)
+            yield
+
+    if not config.urls:
+        return Lifespan(alone, provides=(READS,), requires=(DATABASE,))
+    return Lifespan(run, provides=(READS, CONSISTENCY_TOKENS, REPLICATED), requires=(DATABASE, DATABASES))
+
+
+@hookimpl
+def scalekit_middleware(context: Context) -> Sequence[Layered]:
+    """Return what reads and issues tokens, where there are replicas."""
+    config = context.config(ReplicaConfig)
+    if not config.urls:
+        return []
+
+    middleware = Middleware(ReplicaMiddleware, lambda: context.get(REPLICATED).tokens, config.lifetime)
+    return [Layered(Layer.DATA, middleware)]
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Return one check for each replica; the primary stands in for one that fails, so none is critical."""
+
+    async def check(name: str) -> None:
+        context.get(REPLICATED).refuse_trouble(name)
+
+    names = context.config(ReplicaConfig).names
+    return [Check(name, partial(check, name), critical=False) for name in names]
