@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.processes import wait_for
+from tests.replica.shop import TABLE
+from tests.servers import Postgres, Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A primary with a table of the shop, and two replicas that have it."""
+
+    primary: Postgres
+    replicas: tuple[Replica, Replica]
+
+    @property
+    def urls(self) -> list[str]:
+        return [replica.url for replica in self.replicas]
+
+    def wait_until_replayed(self) -> None:
+        """Wait until both replicas have what the primary has now."""
+        position = self.primary.sql("SELECT pg_current_wal_lsn()")
+        query = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
+        wait_for("the replicas", lambda: all(replica.sql(query) == "t" for replica in self.replicas))
+
+
+def cluster_with(*settings: str) -> Iterator[Cluster]:
+    with Postgres(*settings) as primary:
+        primary.sql(TABLE)
+        with primary.replica("one") as one, primary.replica("two") as two:
+            cluster = Cluster(primary, (one, two))
+            cluster.wait_until_replayed()
+            yield cluster
+
+
+@pytest.fixture(scope="module")
+def shared_cluster() -> Iterator[Cluster]:
+    """For tests that leave it as it was."""
+    yield from cluster_with()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """For tests that break it."""
+    yield from cluster_with()
+
+
+@pytest.fixture
+def impatient_cluster() -> Iterator[Cluster]:
+    """Replicas cancel what is in the way of replaying."""
+    yield from cluster_with("max_standby_streaming_delay=0")
+
+
+@pytest.fixture
+def slow_cluster() -> Iterator[Cluster]:
+    """Replicas replay two seconds late."""
+    yield from cluster_with("recovery_min_apply_delay=2s")

@@ -1,0 +1,118 @@
+"""A shop whose stock is written to DATABASE and read through READS, and clients that remember what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from scalekit import create_app
+from scalekit.contracts import DATABASE, READS
+from scalekit.host import Host
+from scalekit.testing import request, running
+from scalekit.testing.inprocess import Answer
+
+SECRET = "the secret of all instances of the shop"
+TABLE = "CREATE TABLE stock (id INTEGER PRIMARY KEY, amount INTEGER NOT NULL)"
+WRITE = "INSERT INTO stock (id, amount) VALUES (:id, :amount) ON CONFLICT (id) DO UPDATE SET amount = excluded.amount"
+READ = "SELECT amount FROM stock WHERE id = :id"
+
+Value = TypeVar("Value")
+
+
+async def put(request: Request) -> Response:
+    """Write, and answer what is read back in the same request."""
+    values = {"id": int(request.path_params["id"]), "amount": int(request.query_params["amount"])}
+    await DATABASE(request).execute(WRITE, values)
+    return PlainTextResponse(str(await READS(request).fetch_val(READ, {"id": values["id"]})))
+
+
+async def get(request: Request) -> Response:
+    """Read."""
+    return PlainTextResponse(str(await READS(request).fetch_val(READ, {"id": int(request.path_params["id"])})))
+
+
+def routes() -> list[Route]:
+    return [Route("/stock/{id}", put, methods=["PUT"]), Route("/stock/{id}", get)]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running application."""
+
+    host: Host
+    state: dict[str, Any]
+
+    async def ask(self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a request as a server does: in a task and a context of its own."""
+        asking = request(self.host, target, method=method, headers=headers, state=self.state)
+        return await asyncio.create_task(asking)
+
+    async def numbers(self, name: str) -> dict[str, float]:
+        """Return the series of the replica plugin's metric *name*, by the value of its one label."""
+        page = (await self.ask("/metrics")).body.decode()
+        prefix = f"scalekit_replica_{name}{{"
+        lines = [line.removeprefix(prefix) for line in page.splitlines() if line.startswith(prefix)]
+        return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in lines}
+
+    async def share_on_replicas(self) -> float:
+        """Return which part of all reads replicas have answered."""
+        on_replicas = sum((await self.numbers("reads_total")).values())
+        return on_replicas / (on_replicas + sum((await self.numbers("fallbacks_total")).values()))
+
+
+@asynccontextmanager
+async def shop(
+    pool: Mapping[str, Any], replica: Mapping[str, Any], more: Sequence[BaseRoute] = ()
+) -> AsyncGenerator[Instance, None]:
+    """Run one instance with these tables, and metrics."""
+    table = {**({"secret": SECRET} if replica.get("urls") else {}), **replica}
+    tables = {"plugins": {"pool": dict(pool), "metrics": {}, "replica": table}}
+    host = create_app(tables, app=Starlette(routes=[*routes(), *more]))
+    async with running(host) as state:
+        yield Instance(host, state)
+
+
+class Client:
+    """A client of one of *instances* after the other; it sends back its cookie, or else the header."""
+
+    def __init__(self, instances: Sequence[Instance], cookies: bool = True) -> None:
+        self.instances = instances
+        self.cookies = cookies
+        self.headers: dict[str, str] = {}
+
+    async def ask(self, target: str, method: str = "GET") -> Answer:
+        answer = await random.choice(self.instances).ask(target, method, self.headers)
+        cookie, token = answer.header("set-cookie"), answer.header("scalekit-consistency")
+        if cookie and token:
+            self.headers = {"cookie": cookie.split(";")[0]} if self.cookies else {"scalekit-consistency": token}
+        return answer
+
+    async def write(self, item: int, amount: int) -> Answer:
+        return await self.ask(f"/stock/{item}?amount={amount}", "PUT")
+
+    async def read(self, item: int) -> Answer:
+        return await self.ask(f"/stock/{item}")
+
+
+async def until(what: str, condition: Callable[[], Any], limit: float = 20.0) -> Any:
+    """Wait until *condition*, which may be awaited, is true, and return what it says."""
+    try:
+        async with asyncio.timeout(limit):
+            while True:
+                value = condition()
+                if hasattr(value, "__await__"):
+                    value = await value
+                if value:
+                    return value
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise TimeoutError(f"{what}: not within {limit:g} s") from None

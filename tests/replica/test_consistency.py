@@ -1,0 +1,137 @@
+"""Clients read what they have written, on any instance, however late the replicas are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from tests.replica.conftest import Cluster
+from tests.replica.shop import Client, Instance, shop, until
+
+pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio]
+
+SECONDS = float(os.environ.get("REPLICA_SECONDS", "6"))
+"""How long the load lasts; longer finds more."""
+CLIENTS = 50
+
+
+async def write_and_read_back(client: Client, item: int, ends: float) -> int:
+    """Write ever larger amounts and read them back; return how many reads were right."""
+    loop = asyncio.get_running_loop()
+    amount = 0
+    while loop.time() < ends:
+        amount += 1
+        written = await client.write(item, amount)
+        assert (written.status, written.body) == (200, b"%d" % amount)
+        for _ in range(random.randrange(3)):
+            read = await client.read(item)
+            assert (read.status, read.body) == (200, b"%d" % amount)
+    return amount
+
+
+async def look_around(client: Client, ends: float) -> None:
+    """Read what others write, and write nothing."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < ends:
+        assert (await client.read(random.randrange(CLIENTS))).status == 200
+        await asyncio.sleep(0.002)
+
+
+def clients_of(instances: Sequence[Instance], number: int) -> list[Client]:
+    return [Client(instances, cookies=bool(place % 2)) for place in range(number)]
+
+
+async def test_no_read_is_stale_while_replicas_replay_two_seconds_late(slow_cluster: Cluster) -> None:
+    pool = {"url": slow_cluster.primary.url, "max_size": 10}
+    replica = {"urls": slow_cluster.urls}
+    async with shop(pool, replica) as first, shop(pool, replica) as second:
+        ends = asyncio.get_running_loop().time() + SECONDS
+        writers = clients_of([first, second], CLIENTS)
+        async with asyncio.TaskGroup() as tasks:
+            for item, client in enumerate(writers):
+                tasks.create_task(write_and_read_back(client, item, ends))
+        for instance in (first, second):
+            assert (await instance.numbers("fallbacks_total"))["behind"] > 0
+
+
+async def test_no_read_is_stale_behind_replicas_that_keep_up_and_most_reads_are_theirs(shared_cluster: Cluster) -> None:
+    pool = {"url": shared_cluster.primary.url, "max_size": 10}
+    replica = {"urls": shared_cluster.urls}
+    async with shop(pool, replica) as first, shop(pool, replica) as second:
+        ends = asyncio.get_running_loop().time() + SECONDS
+        async with asyncio.TaskGroup() as tasks:
+            for item, client in enumerate(clients_of([first, second], CLIENTS)):
+                if item % 5:
+                    tasks.create_task(look_around(client, ends))
+                else:
+                    tasks.create_task(write_and_read_back(client, item, ends))
+        for instance in (first, second):
+            assert await instance.share_on_replicas() > 0.8
+            assert min((await instance.numbers("reads_total")).values()) > 0
+
+
+async def test_a_client_without_a_token_may_read_what_is_late(slow_cluster: Cluster) -> None:
+    pool, replica = {"url": slow_cluster.primary.url}, {"urls": slow_cluster.urls}
+    async with shop(pool, replica) as instance:
+        await Client([instance]).write(1, 1)
+        stranger = Client([instance])
+        assert (await stranger.read(1)).body == b"None", "a replica that is late shows that this test can fail"
+        await until("the replicas", lambda: reads_of(stranger, 1, b"1"))
+
+
+async def reads_of(client: Client, item: int, expected: bytes) -> bool:
+    return (await client.read(item)).body == expected
+
+
+async def test_instances_share_nothing_but_the_secret(slow_cluster: Cluster) -> None:
+    pool, replica = {"url": slow_cluster.primary.url}, {"urls": slow_cluster.urls}
+    async with shop(pool, replica) as first, shop(pool, replica) as second:
+        client = Client([first])
+        for amount in range(10):
+            await client.write(1, amount)
+            client.instances = [second]
+            assert (await client.read(1)).body == b"%d" % amount
+            client.instances = [first]
+        assert (await second.numbers("tokens_total"))["read"] == 10
+        assert (await second.numbers("tokens_total"))["issued"] == 0
+
+
+async def test_a_token_of_another_secret_is_no_token(slow_cluster: Cluster) -> None:
+    pool, replica = {"url": slow_cluster.primary.url}, {"urls": slow_cluster.urls}
+    async with shop(pool, replica) as first, shop(pool, {**replica, "secret": "another" * 10}) as second:
+        client = Client([first])
+        await client.write(1, 1)
+        client.instances = [second]
+        assert (await client.read(1)).body == b"None"
+        assert (await second.numbers("tokens_total"))["refused"] == 1
+
+
+async def test_an_answer_begun_before_the_commit_is_covered_by_time(shared_cluster: Cluster) -> None:
+    from starlette.requests import Request
+    from starlette.responses import StreamingResponse
+    from starlette.routing import Route
+
+    from scalekit.contracts import DATABASE
+    from tests.replica.shop import WRITE
+
+    async def slow_commit(request: Request) -> StreamingResponse:
+        transaction = DATABASE(request).transaction()
+        await transaction.__aenter__()
+        await DATABASE(request).execute(WRITE, {"id": 77, "amount": 7})
+
+        async def body() -> object:
+            yield b"accepted"
+            await transaction.__aexit__(None, None, None)
+
+        return StreamingResponse(body())  # type: ignore[arg-type]
+
+    pool, replica = {"url": shared_cluster.primary.url}, {"urls": shared_cluster.urls}
+    async with shop(pool, replica, [Route("/slow", slow_commit)]) as instance:
+        client = Client([instance])
+        assert (await client.ask("/slow")).body == b"accepted"
+        assert (await client.read(77)).body == b"7"
+        assert (await instance.numbers("fallbacks_total"))["recent"] == 1
