@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench import inprocess, scrape, starting, throughput
+from tests.bench import inprocess, reads, scrape, starting, throughput
 from tests.bench.inprocess import Case, Measured
 from tests.bench.operations import database
 from tests.servers import missing
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each round, in process")
-    parser.add_argument("--only", choices=("requests", "database"), help="measure one part")
+    parser.add_argument("--only", choices=("requests", "database", "reads"), help="measure one part")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
@@ -46,6 +46,8 @@ def main() -> None:
         figures |= _all_of_requests(options.rounds, options.seconds)
     if options.only in (None, "database"):
         figures["µs of databases"] = database.measure(options.rounds // 2)
+    if options.only in (None, "reads"):
+        figures["µs of CPU per read"] = _reads(options.rounds)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 
@@ -102,6 +104,18 @@ def _throughput() -> dict[str, float]:
     for title, rate in rates.items():
         print(f"| {title} | {rate:.0f} | {rate / bare:.2f} |")
     return rates
+
+
+def _reads(rounds: int) -> dict[str, float]:
+    if missing("postgres"):
+        print("\nPostgreSQL is not installed: no reads")
+        return {}
+    taken = reads.measure(rounds)
+    print("\n| a row of PostgreSQL, two replicas | µs of CPU per read | goal |")
+    print("|---|---|---|")
+    for title, microseconds in taken.items():
+        print(f"| {title} | {microseconds:.1f} | {'at most 15' if title == 'more' else ''} |")
+    return taken
 
 
 def _scrape(rounds: int) -> dict[str, float]:
