@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
 from sample_app.reading import read
-from scalekit.contracts import DATABASE
+from scalekit.contracts import DATABASE, READS
 from scalekit.problem import ProblemResponse
 
 logger = structlog.get_logger("sample_app")
@@ -32,7 +32,7 @@ NEW_ITEM = TypeAdapter(NewItem)
 
 async def list_items(request: Request) -> Response:
     """Answer with the newest 100 items."""
-    rows = await DATABASE(request).fetch_all(NEWEST)
+    rows = await READS(request).fetch_all(NEWEST)
     return JSONResponse({"items": [dict(row) for row in rows]})
 
 

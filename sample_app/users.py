@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from sample_app.reading import read
 from sample_app.tables import profiles, users
-from scalekit.contracts import DATABASE
+from scalekit.contracts import DATABASE, READS
 from scalekit.problem import ProblemResponse
 
 
@@ -30,7 +30,7 @@ NEW_USERS = TypeAdapter(Annotated[list[NewUser], Field(min_length=1, max_length=
 
 async def list_active(request: Request) -> Response:
     """Answer with the newest 100 active users, and of their profiles what a list shows."""
-    found = await DATABASE(request).select(
+    found = await READS(request).select(
         users,
         "id",
         "email",
