@@ -7,7 +7,6 @@ standing in the way with a middleware of its own.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Token
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -39,9 +38,10 @@ class Exchange:
     __slots__ = (
         "_began",
         "_complete",
+        "_identified",
+        "_outer",
         "_receive",
         "_send",
-        "_token",
         "identity",
         "late",
         "left",
@@ -62,7 +62,8 @@ class Exchange:
     _complete: float
     seconds: float
     identity: Identity
-    _token: Token[Identity | None] | None
+    _identified: bool
+    _outer: Identity | None
     late: bool
     left: bool
     sent: int
@@ -87,7 +88,7 @@ class Exchange:
         self.scope = scope
         self.path = scope["path"]
         self._receive = receive
-        self._token = None
+        self._identified = False
         self._complete = 0.0
         self.late = self.left = False
         self.sent = self.received = 0
@@ -104,21 +105,23 @@ class Exchange:
         self.route = told.templates.of(self.scope) if route is None else route
         for end in told.end:
             end(self, error)
-        if self._token is not None:
-            _reset(self._token)
+        if self._identified:
+            CURRENT.set(self._outer)
 
     def identify(self) -> bool:
         """Put the request's id into the answer, and let its ``identity`` be the current one until the end.
 
         Return whether another was: a server may begin a pipelined request within the one before.
         """
+        self._outer = CURRENT.get()
         self.identity = identity_of(self.scope)
-        token = self._token = CURRENT.set(self.identity)
-        return isinstance(token.old_value, Identity)
+        CURRENT.set(self.identity)
+        self._identified = True
+        return self._outer is not None
 
     def is_traced(self) -> bool:
         """Tell whether the request may belong to a trace of the caller's; no identity is made to find out."""
-        if self._token is not None:
+        if self._identified:
             return bool(self.identity.parent_id)
         for name, _ in self.scope["headers"]:  # noqa: SIM110 - a generator costs more than the headers
             if name == TRACEPARENT:
@@ -135,7 +138,7 @@ class Exchange:
         elif kind == "http.response.start":
             self.status = message["status"]
             self.late = self.left
-            if self._token is not None:
+            if self._identified:
                 message = named(message, self.identity)
         return self._send(message)
 
@@ -165,7 +168,7 @@ class Socket(Exchange):
             self.sent += len(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
         elif kind in ("websocket.accept", "websocket.http.response.start"):
             self.status = message.get("status", SWITCHED)
-            if self._token is not None:
+            if self._identified:
                 message = named(message, self.identity)
         elif kind == "websocket.close":
             self.status = self.status or REJECTED
@@ -251,13 +254,6 @@ class Observing:
             exchange.end(error)
             raise
         exchange.end(None)
-
-
-def _reset(token: Token[Identity | None]) -> None:
-    try:
-        CURRENT.reset(token)
-    except ValueError:  # something outside the observers served in a task of its own, which is over
-        return
 
 
 def named(message: Message, identity: Identity) -> Message:
