@@ -20,6 +20,7 @@ redis-server       redis-server
 postgresql         /usr/lib/postgresql/*/bin/postgres
 rabbitmq-server    /usr/lib/rabbitmq/bin/rabbitmq-server
 nginx-light        nginx
+openssl            openssl
 prometheus         prometheus
 pgbouncer          pgbouncer
 haproxy            haproxy

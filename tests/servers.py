@@ -35,6 +35,7 @@ CATALOGUE = {
     "haproxy": "haproxy",
     "k6": "k6",
     "nginx": "nginx",
+    "openssl": "openssl",
     "pgbouncer": "pgbouncer",
     "postgres": "postgres",
     "prometheus": "prometheus",
