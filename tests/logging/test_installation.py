@@ -47,13 +47,14 @@ def printing() -> Iterator[None]:
     """Log as a process does that called basicConfig, and whose server is uvicorn with its own configuration."""
     loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.access")]
     handlers = [logging.StreamHandler(sys.stderr) for _ in loggers]
+    before = [logger.propagate for logger in loggers]
     for logger, handler in zip(loggers, handlers, strict=True):
         logger.addHandler(handler)
         logger.propagate = not logger.name.startswith("uvicorn")
     yield
-    for logger, handler in zip(loggers, handlers, strict=True):
+    for logger, handler, propagate in zip(loggers, handlers, before, strict=True):
         logger.removeHandler(handler)
-        logger.propagate = True
+        logger.propagate = propagate
 
 
 @pytest.mark.anyio
