@@ -31,10 +31,10 @@ async def until_answered(ask: Callable[[], Awaitable[Any]], limit: float = 30.0)
             await asyncio.sleep(0.01)
 
 
-async def failure(command: Awaitable[Any]) -> RedisUnavailable:
-    """Return the error that *command* ends with."""
+async def failure(ask: Callable[[], Awaitable[Any]]) -> RedisUnavailable:
+    """Return the error that asking ends with."""
     try:
-        answer = await command
+        answer = await ask()
     except RedisUnavailable as error:
         return error
     raise AssertionError(f"it was answered: {answer!r}")
