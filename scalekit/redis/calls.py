@@ -53,10 +53,14 @@ class Call:
         future = self.future
         if not future.done():
             if isinstance(reply, ReplyError):
-                future.set_exception(explained(reply))
+                self.refuse(reply)
             else:
                 future.set_result(reply)
         return True
+
+    def refuse(self, error: ReplyError) -> None:
+        """Tell who waits that the reply is *error*."""
+        self.future.set_exception(explained(error))
 
     def fail(self, error: RedisUnavailable) -> None:
         """Tell who waits that no reply will come."""

@@ -29,7 +29,7 @@ class Connector:
 
     def __init__(self, address: Address, host: Host | None, greeting: tuple[str, ...] = ("PING",)) -> None:
         self._address = address
-        self._host = host
+        self.host = host
         self._greeting = greeting
 
     async def open(self) -> Opened:
@@ -68,9 +68,9 @@ class Connector:
             "socket_timeout": CONNECT_TIMEOUT,
             "socket_connect_timeout": CONNECT_TIMEOUT,
         }
-        if self._host is None:
+        if self.host is None:
             return UnixDomainSocketConnection(path=address.path, **options)
-        options["host"], options["port"] = self._host
+        options["host"], options["port"] = self.host
         if not address.secure:
             return Connection(**options)
         tls: dict[str, Any] = dict(address.tls)

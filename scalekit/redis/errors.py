@@ -39,6 +39,9 @@ class ReplyError(ScalekitError):
 
 def explained(error: ReplyError) -> ReplyError | RedisUnavailable:
     """Return what a caller is told of *error*: that Redis is unavailable, where it says no more than that."""
+    if error.code in ("MOVED", "ASK"):
+        what = f"the command was sent on and on ({error}); the address of a cluster begins with redis-cluster://"
+        return RedisUnavailable(what, "refused")
     if error.code in PASSING:
         return RedisUnavailable(f"redis refuses for now: {error}", "refused")
     return error

@@ -39,6 +39,7 @@ class Node:
 
     def __init__(self, name: str, connector: Connector, metrics: Metrics, pushed: Pushed) -> None:
         self.name = name
+        self.host = connector.host
         self.trouble = ""
         self.refused = False
         self.wire: Wire | None = None

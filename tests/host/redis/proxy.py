@@ -13,8 +13,8 @@ from tests.processes import HOST
 class Proxy:
     """Passes on what comes, as its attributes say, which a test may change while it runs.
 
-    *delay* is in seconds. *pieces* is the most bytes of an answer that are passed on at once; 0 is all. While *open* is not
-    set, nothing passes. *refuses* lets no new connection be.
+    *delay* is in seconds. *pieces* is the most bytes of an answer that are passed on at once; 0 is all. While *open* is
+    not set, nothing passes. *refuses* lets no new connection be.
     """
 
     def __init__(self, port: int) -> None:

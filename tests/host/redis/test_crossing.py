@@ -54,11 +54,15 @@ async def call(redis: Redis, numbers: range, outcomes: Counter[str]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def _until_more(outcomes: Counter[str], more: int) -> None:
+    enough = outcomes.total() + more
+    await until("more commands", lambda: outcomes.total() >= enough)
+
+
 async def disturb(between: Proxy, outcomes: Counter[str]) -> None:
     chance = random.Random(1)
     while True:
-        number = outcomes.total() + chance.randrange(500, 2000)
-        await until("more commands", lambda number=number: outcomes.total() >= number)
+        await _until_more(outcomes, chance.randrange(500, 2000))
         outcomes["cut"] += 1
         between.cut()
         between.pieces = chance.choice((0, 0, 3, 1000))
