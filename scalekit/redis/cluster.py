@@ -70,10 +70,15 @@ class Cluster:
 
     def redirect(self, call: ClusterCall, error: ReplyError) -> bool:
         """Send *call* on as *error* says; tell whether that could be done."""
+        code = error.code
+        if code == "TRYAGAIN":  # it ends when the keys have been moved, which its deadline may see
+            in_time = call.at > monotonic() + RETRY
+            if in_time:
+                self._loop.call_later(RETRY, self._again, call)
+            return in_time
         call.hops += 1
         if call.hops > MOST_HOPS:
             return False
-        code = error.code
         if code in ("MOVED", "ASK"):
             host = _host(error, call.host)
             if code == "ASK":
@@ -81,9 +86,6 @@ class Cluster:
                 self._put_or_fail(call, Asking(call), call.node)
             else:
                 self._put(call, self._topology.move(call.slot, host))
-            return True
-        if code == "TRYAGAIN" and call.at > monotonic() + RETRY:
-            self._loop.call_later(RETRY, self._again, call)
             return True
         self._topology.refresh_soon()
         return call.repeatable and self.reroute(call, None)

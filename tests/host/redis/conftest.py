@@ -6,7 +6,9 @@ import pytest
 
 from scalekit.redis import Connections, Redis
 from scalekit.telemetry import Telemetry
+from tests.processes import HOST
 from tests.servers import Redis as Server
+from tests.servers import RedisCluster
 
 SERVERS = {"redis": "redis-server", "valkey": "valkey-server"}
 
@@ -15,7 +17,7 @@ SERVERS = {"redis": "redis-server", "valkey": "valkey-server"}
     scope="package", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="server"
 )
 def a_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """One of the servers, the same for every test: a test that harms it starts its own."""
+    """Start one of the servers, the same for every test: a test that harms it starts its own."""
     with Server(binary=SERVERS[request.param]) as server:
         yield server
 
@@ -34,4 +36,23 @@ def connections(telemetry: Telemetry) -> Connections:
 async def redis(server: Server, connections: Connections) -> AsyncGenerator[Redis, None]:
     server.cli("FLUSHALL")
     async with connections.open(server.url) as redis:
+        yield redis
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="cluster"
+)
+def a_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
+    """Start a cluster for the tests of one module, each of which leaves it whole."""
+    with RedisCluster(binary=SERVERS[request.param]) as cluster:
+        yield cluster
+
+
+def cluster_url(cluster: RedisCluster) -> str:
+    return "redis-cluster://" + ",".join(f"{HOST}:{node.port}" for node in cluster.nodes[:3])
+
+
+@pytest.fixture
+async def clustered(cluster: RedisCluster, connections: Connections) -> AsyncGenerator[Redis, None]:
+    async with connections.open(cluster_url(cluster), deadline=5) as redis:
         yield redis

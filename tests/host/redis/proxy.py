@@ -26,7 +26,7 @@ class Proxy:
         self.port = 0
         self.accepted = 0
         self.segments = 0
-        self._target = port
+        self.target = port
         self._random = random.Random(7)
         self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,7 +52,7 @@ class Proxy:
             writer.transport.abort()
             return
         try:
-            answers, server = await asyncio.open_connection(HOST, self._target)
+            answers, server = await asyncio.open_connection(HOST, self.target)
         except OSError:
             writer.transport.abort()
             return
