@@ -56,7 +56,7 @@ class Connector:
     def is_refusal(self, error: BaseException) -> bool:
         """Tell whether *error* does not pass by itself."""
         refused = isinstance(error, AuthenticationError | ResponseError) and not isinstance(error, BusyLoadingError)
-        return refused or isinstance(error.__cause__, ssl.SSLCertVerificationError)
+        return refused or isinstance(error.__context__, ssl.SSLCertVerificationError)
 
     def _connection(self) -> Connection | UnixDomainSocketConnection:
         address = self._address
