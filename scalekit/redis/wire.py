@@ -86,9 +86,13 @@ class Wire(asyncio.Protocol):
         return calls[:written], calls[written:]
 
     def _flush(self) -> None:
+        if self._lost:
+            return
+        if self._transport.is_closing():  # and does not say so before the next turn of the loop
+            self.close("the connection broke")
+            return
         parts, self._unwritten = self._unwritten, []
-        if parts and not self._lost:
-            self._transport.write(b"".join(parts))
+        self._transport.write(b"".join(parts))
 
     def data_received(self, data: bytes) -> None:
         """Hand each reply to the call that it is for."""

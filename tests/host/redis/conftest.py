@@ -22,6 +22,17 @@ def a_server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
 
 
+UVLOOP = ("asyncio", {"use_uvloop": True})
+BOTH_LOOPS = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"use_uvloop": False}), UVLOOP], ids=["asyncio", "uvloop"]
+)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return UVLOOP
+
+
 @pytest.fixture
 def telemetry() -> Telemetry:
     return Telemetry(100)

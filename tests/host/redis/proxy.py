@@ -60,7 +60,7 @@ class Proxy:
         self._links.add(pair)
         try:
             await asyncio.gather(self._pass(reader, server), self._pass(answers, writer, split=True))
-        except OSError:
+        except (OSError, RuntimeError):  # what uvloop raises where a connection was cut
             pass
         finally:
             self._links.discard(pair)

@@ -9,11 +9,12 @@ from collections import Counter
 import pytest
 
 from scalekit.redis import Connections, Redis, RedisUnavailable
+from tests.host.redis.conftest import BOTH_LOOPS
 from tests.host.redis.proxy import Proxy, proxy
 from tests.host.redis.waiting import until
 from tests.servers import Redis as Server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, BOTH_LOOPS]
 
 COMMANDS = 100_000
 CALLERS = 100

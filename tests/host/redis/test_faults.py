@@ -8,11 +8,12 @@ import time
 import pytest
 
 from scalekit.redis import Connections, Redis, RedisUnavailable
+from tests.host.redis.conftest import BOTH_LOOPS
 from tests.host.redis.proxy import proxy
 from tests.host.redis.waiting import failure, until, until_answered
 from tests.servers import Redis as Server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, BOTH_LOOPS]
 
 
 async def load(redis: Redis, kinds: set[str], slowest: list[float], stop: asyncio.Event) -> None:
