@@ -24,6 +24,17 @@ DEADLINE = 0.25
 """Seconds that a command may take where nobody says otherwise."""
 
 
+LONGEST = 3600.0
+"""Seconds that a command may take at most."""
+
+
+def end_of(began: float, deadline: float) -> float:
+    """Return when *deadline* seconds from *began* are over; raises ValueError when that would be never."""
+    if not deadline <= LONGEST:  # nor is it a number that is none
+        raise ValueError(f"a deadline is at most {LONGEST:g} seconds, got {deadline!r}")
+    return began + deadline
+
+
 class Courier(Protocol):
     """Carries commands to where they belong. *at* is when their time is over, on the monotonic clock."""
 
@@ -58,13 +69,13 @@ class Redis:
 
     def __init__(self, courier: Courier, deadline: float = DEADLINE, replica_reads: bool = False) -> None:
         self._courier = courier
-        self._deadline = deadline
+        self._deadline = end_of(0.0, deadline)
         self._replica_reads = replica_reads
 
     def get(self, key: Word, *, deadline: float | None = None) -> Awaitable[bytes | None]:
         """Return the value of *key*, or None."""
         now = monotonic()
-        at = now + (self._deadline if deadline is None else deadline)
+        at = now + self._deadline if deadline is None else end_of(now, deadline)
         return self._courier.send(("GET", key), key, now, at, True, self._replica_reads)
 
     async def mget(self, keys: Sequence[Word], *, deadline: float | None = None) -> list[bytes | None]:
@@ -105,7 +116,7 @@ class Redis:
         """
         name = name_of(words)
         now = monotonic()
-        at = now + (self._deadline if deadline is None else deadline)
+        at = now + self._deadline if deadline is None else end_of(now, deadline)
         repeatable = name in REPEATABLE
         place = key_of(name, words) if key is None else key
         return self._courier.send(words, place, now, at, repeatable, repeatable and self._replica_reads)
@@ -117,14 +128,16 @@ class Redis:
         """
         keyed = [(tuple(words), key_of(name_of(words), words)) for words in commands]
         now = monotonic()
-        return await self._courier.send_all(keyed, now, now + (self._deadline if deadline is None else deadline))
+        return await self._courier.send_all(
+            keyed, now, now + self._deadline if deadline is None else end_of(now, deadline)
+        )
 
     async def script(
         self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = (), *, deadline: float | None = None
     ) -> Any:
         """Run *script* and return what it returns; its source is sent only to a server that does not know it."""
         now = monotonic()
-        at = now + (self._deadline if deadline is None else deadline)
+        at = now + self._deadline if deadline is None else end_of(now, deadline)
         key = keys[0] if keys else None
         try:
             return await self._courier.send(eval_words(script, False, keys, args), key, now, at, False, False)
@@ -135,18 +148,18 @@ class Redis:
 
     async def probe(self, *, deadline: float = 1.0) -> None:
         """Return when every server that is needed answers, for a health check; raises RedisUnavailable."""
-        await self._courier.probe(monotonic() + deadline)
+        await self._courier.probe(end_of(monotonic(), deadline))
 
     def _send(self, words: Words, key: Word, deadline: float | None) -> asyncio.Future[Any]:
         now = monotonic()
-        at = now + (self._deadline if deadline is None else deadline)
+        at = now + self._deadline if deadline is None else end_of(now, deadline)
         return self._courier.send(words, key, now, at, False, False)
 
     async def _of_groups(
         self, name: str, keys: Sequence[Word], groups: list[list[int]], deadline: float | None
     ) -> list[Any]:
         now = monotonic()
-        at = now + (self._deadline if deadline is None else deadline)
+        at = now + self._deadline if deadline is None else end_of(now, deadline)
         reads = name in REPEATABLE
         replica = reads and self._replica_reads
         send: Callable[..., asyncio.Future[Any]] = self._courier.send

@@ -36,14 +36,21 @@ class Cluster:
         self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply, or of its failure."""
-        slot = None if key is None else slot_of(key)
         future = self._loop.create_future()
-        call = ClusterCall(self, slot, future, pack(words), began, at, repeatable, replica)
-        node = self._topology.node_of(slot, replica)
+        if key is None or replica:
+            slot = None if key is None else slot_of(key)
+            node = self._topology.node_of(slot, replica)
+        else:
+            slot = slot_of(key)
+            node = self._topology.primaries[slot]
+        call = ClusterCall(self, slot, future, pack(words), began, at, repeatable, replica, node)
         if node is None:
             call.fail(self._nobody(slot))
-        else:
-            self._put(call, node)
+            return future
+        try:
+            node.put(call)
+        except RedisUnavailable as error:
+            call.fail(error)
         return future
 
     async def send_all(self, commands: Sequence[tuple[Words, Word | None]], began: float, at: float) -> list[Any]:

@@ -44,12 +44,17 @@ class ClusterCall(Call):
         at: float,
         repeatable: bool,
         replica: bool,
+        node: Node | None,
     ) -> None:
-        super().__init__(future, packed, began, at, repeatable)
+        self.future = future  # as Call does, at a third of the cost
+        self.packed = packed
+        self.began = began
+        self.at = at
+        self.repeatable = repeatable
         self.routes = routes
         self.slot = slot
         self.replica = replica
-        self.node: Node | None = None
+        self.node = node
         self.hops = 0
 
     def refuse(self, error: ReplyError) -> None:

@@ -15,15 +15,23 @@ COARSENESS = 0.005
 """Seconds between two looks, and so by which a deadline may come late."""
 
 
-class Lookout:
-    """Calls *look*, which returns when it is to be called next, as soon as *due* has come."""
+STALL = 0.05
+"""Seconds late at which the loop itself must have been held up."""
 
-    __slots__ = ("_handle", "_look", "_loop", "due")
+
+class Lookout:
+    """Calls *look*, which returns when it is to be called next, as soon as *due* has come.
+
+    When the loop was held up, it turns once more first: the replies may have come long ago, and nobody has read them.
+    """
+
+    __slots__ = ("_handle", "_look", "_loop", "_stalled", "due")
 
     def __init__(self, look: Callable[[float], float]) -> None:
         self._loop = asyncio.get_running_loop()
         self._look = look
         self._handle: asyncio.TimerHandle | None = None
+        self._stalled = False
         self.due = NEVER
 
     def look_at(self, at: float) -> None:
@@ -41,7 +49,12 @@ class Lookout:
 
     def _fire(self) -> None:
         self._handle = None
+        now = monotonic()
+        self._stalled = not self._stalled and now - self.due > STALL
+        if self._stalled:
+            self.look_at(self.due)
+            return
         self.due = NEVER
-        following = self._look(monotonic())
+        following = self._look(now)
         if following < self.due:
             self.look_at(following)

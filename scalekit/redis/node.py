@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import chain
+from time import monotonic
 from typing import Any
 
 from scalekit.redis.calls import Call
@@ -30,6 +31,9 @@ OVERDUE = 0.5
 """Seconds after its deadline at which a reply that is still owed means that the server hangs."""
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts to connect, at most."""
+
+RENEWAL = 1.0
+"""Seconds between two connections that are left because the server is not the right one."""
 
 Pushed = Callable[[list[Any]], None]
 
@@ -51,6 +55,7 @@ class Node:
         self._attempted = asyncio.Event()
         self._lookout = Lookout(self._look)
         self._attempt = 0
+        self._renewable = 0.0
         self._warned = False
         self._closed = False
         self._task = asyncio.create_task(self._live(), name=f"scalekit: redis {name}")
@@ -86,6 +91,13 @@ class Node:
         if self.wire is not None:
             self.wire.close(self.trouble)
         self._fail(self._take_waiting(), "closed", self.trouble)
+
+    def renew(self, reason: str) -> None:
+        """Leave the server for whoever is at its address now, though not again and again."""
+        wire, now = self.wire, monotonic()
+        if wire is not None and now >= self._renewable:
+            self._renewable = now + RENEWAL
+            asyncio.get_running_loop().call_soon(wire.close, reason)  # its replies are being read
 
     def on_lost(self, wire: Wire, reason: str) -> None:
         """Send again what may be sent twice or never was; fail the rest."""

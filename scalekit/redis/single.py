@@ -9,7 +9,30 @@ from typing import Any
 
 from scalekit.redis.calls import Batch, Call, pack
 from scalekit.redis.commands import REPEATABLE, Word, Words, name_of
+from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.node import Node
+
+
+class SingleCall(Call):
+    """One command for *node*."""
+
+    __slots__ = ("node",)
+
+    def __init__(
+        self, node: Node, future: asyncio.Future[Any], packed: bytes, began: float, at: float, repeatable: bool
+    ) -> None:
+        self.node = node
+        self.future = future  # as Call does, at a third of the cost
+        self.packed = packed
+        self.began = began
+        self.at = at
+        self.repeatable = repeatable
+
+    def refuse(self, error: ReplyError) -> None:
+        """Tell who waits; where the server became a replica, another has its address, or will."""
+        if error.code == "READONLY":
+            self.node.renew("the server is a replica")
+        super().refuse(error)
 
 
 class Single:
@@ -23,7 +46,7 @@ class Single:
         self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply."""
-        call = Call(self._loop.create_future(), pack(words), began, at, repeatable)
+        call = SingleCall(self.node, self._loop.create_future(), pack(words), began, at, repeatable)
         self.node.put(call)
         return call.future
 
@@ -43,5 +66,12 @@ class Single:
         return [list(range(len(keys)))] if keys else []
 
     async def probe(self, at: float) -> None:
-        """Return when the server answers."""
-        await self.send(("PING",), None, monotonic(), at, True, False)
+        """Return when the server answers that it takes writes."""
+        try:
+            role = await self.send(("ROLE",), None, monotonic(), at, True, False)
+        except ReplyError as error:
+            if error.code != "NOPERM":  # it answers, and does not tell everybody
+                raise
+        else:
+            if role[0] != b"master":
+                raise RedisUnavailable(f"{self.node.name}: the server is a replica and takes no writes", "refused")

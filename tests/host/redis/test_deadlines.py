@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from time import monotonic
 
 import pytest
@@ -74,3 +75,27 @@ async def test_calls_that_wait_for_a_connection_have_theirs_too(server: Server, 
         await until("another attempt", lambda: between.accepted == 2)
         assert (await failure(lambda: redis.get("key", deadline=0.05))).kind == "late"
         between.open.set()
+
+
+async def test_a_reply_that_came_while_the_loop_was_held_up_is_not_late(
+    server: Server, connections: Connections
+) -> None:
+    async with connections.open(server.url) as redis:
+        await redis.set("key", "value", deadline=5)
+        reading = asyncio.ensure_future(redis.get("key", deadline=0.02))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it is written now
+        time.sleep(0.7)  # noqa: ASYNC251
+        assert await reading == b"value"
+
+
+@pytest.mark.parametrize("deadline", [float("inf"), float("nan"), 1e9])
+async def test_there_is_no_command_without_a_deadline(
+    server: Server, connections: Connections, deadline: float
+) -> None:
+    async with connections.open(server.url) as redis:
+        with pytest.raises(ValueError, match="a deadline is at most 3600 seconds"):
+            await redis.get("key", deadline=deadline)
+        with pytest.raises(ValueError, match="a deadline is at most 3600 seconds"):
+            async with connections.open(server.url, deadline=deadline):
+                pass

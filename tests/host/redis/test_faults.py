@@ -187,3 +187,19 @@ async def test_no_more_bytes_wait_than_may(server: Server, connections: Connecti
         between.open.set()
         assert [each for each in await asyncio.gather(*sets, return_exceptions=True) if each is not True] == [error]
         assert await redis.get("large") == value
+
+
+@pytest.mark.needs("redis")
+async def test_a_server_that_became_a_replica_is_left_for_the_one_at_its_address(connections: Connections) -> None:
+    with Server() as old, Server() as new:
+        async with proxy(old.port) as between, connections.open(between.url) as redis:
+            assert await redis.set("key", "old") is True
+            await redis.probe()
+            between.target = new.port
+            assert old.cli("REPLICAOF", "127.0.0.1", new.port) == "OK"
+            with pytest.raises(RedisUnavailable, match="replica and takes no writes"):
+                await redis.probe()
+            assert (await failure(lambda: redis.set("key", "lost"))).kind == "refused"
+            assert await until_answered(lambda: redis.set("key", "new")) is True
+            assert new.cli("GET", "key") == "new"
+            await redis.probe()
