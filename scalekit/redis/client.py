@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from scalekit.redis.commands import (
     REPEATABLE,
+    Command,
     Word,
     Words,
+    command,
     eval_words,
-    key_of,
     milliseconds,
-    name_of,
     set_words,
 )
 from scalekit.redis.errors import ReplyError
@@ -44,8 +44,8 @@ class Courier(Protocol):
         """Send a command; return the future of its reply."""
         ...
 
-    async def send_all(self, commands: Sequence[tuple[Words, Word | None]], began: float, at: float) -> list[Any]:
-        """Send commands together, with their keys; return their replies in order, errors among them."""
+    async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
+        """Send commands together; return their replies in order, errors among them."""
         ...
 
     def parted(self, keys: Sequence[Word]) -> list[list[int]]:
@@ -114,23 +114,22 @@ class Redis:
 
         Raises ValueError for a command that would change or hold up the connection, which others share.
         """
-        name = name_of(words)
+        known = command(words)
         now = monotonic()
         at = now + self._deadline if deadline is None else end_of(now, deadline)
-        repeatable = name in REPEATABLE
-        place = key_of(name, words) if key is None else key
-        return self._courier.send(words, place, now, at, repeatable, repeatable and self._replica_reads)
+        place = known.key if key is None else key
+        reads = known.repeatable
+        return self._courier.send(words, place, now, at, reads, reads and self._replica_reads)
 
     async def pipeline(self, commands: Sequence[Sequence[Word]], *, deadline: float | None = None) -> list[Any]:
         """Send *commands* with one write to each server that has part in them; return one reply each.
 
         A command that failed has its error as its reply. Raises RedisUnavailable when none was answered.
         """
-        keyed = [(tuple(words), key_of(name_of(words), words)) for words in commands]
+        known = [command(words) for words in commands]
         now = monotonic()
-        return await self._courier.send_all(
-            keyed, now, now + self._deadline if deadline is None else end_of(now, deadline)
-        )
+        at = now + self._deadline if deadline is None else end_of(now, deadline)
+        return await self._courier.send_all(known, now, at)
 
     async def script(
         self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = (), *, deadline: float | None = None

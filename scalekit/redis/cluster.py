@@ -14,7 +14,7 @@ from typing import Any
 from scalekit.redis.address import Host
 from scalekit.redis.calls import Call, pack
 from scalekit.redis.cluster_calls import MOST_HOPS, Asking, ClusterCall
-from scalekit.redis.commands import REPEATABLE, Word, Words, name_of
+from scalekit.redis.commands import Command, Word, Words
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.node import Node
 from scalekit.redis.slots import SLOTS, slot_of
@@ -53,9 +53,9 @@ class Cluster:
             call.fail(error)
         return future
 
-    async def send_all(self, commands: Sequence[tuple[Words, Word | None]], began: float, at: float) -> list[Any]:
-        """Send commands together, with their keys; return their replies in order, errors among them."""
-        futures = [self.send(words, key, began, at, name_of(words) in REPEATABLE, False) for words, key in commands]
+    async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
+        """Send commands together; return their replies in order, errors among them."""
+        futures = [self.send(each.words, each.key, began, at, each.repeatable, False) for each in commands]
         replies = await asyncio.gather(*futures, return_exceptions=True)
         if replies and all(isinstance(reply, RedisUnavailable) for reply in replies):
             raise replies[0]

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from scalekit.redis.script import Script
 
 Word = str | bytes | int | float
 Words = tuple[Word, ...]
+
+
+class Command(NamedTuple):
+    """A command, its first key if it has one, and whether it may be sent twice."""
+
+    words: Words
+    key: Word | None
+    repeatable: bool
 
 
 def _names(text: str) -> frozenset[str]:
@@ -25,6 +34,8 @@ STATEFUL = _names(
     SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE UNWATCH WATCH"""
 )
 BLOCKING = _names("BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN WAIT WAITAOF")
+PLAIN = REPEATABLE | _names("DEL EXPIRE HDEL HSET INCR INCRBY PEXPIRE SADD SET UNLINK ZADD")
+"""Commands of which most are, whose key comes first: they need no second look."""
 KEYLESS = _names(
     """ACL CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO FLUSHALL FLUSHDB FUNCTION INFO KEYS LASTSAVE LATENCY MODULE PING
     PUBLISH RANDOMKEY ROLE SCAN SCRIPT SLOWLOG TIME"""
@@ -38,6 +49,8 @@ def name_of(words: Sequence[Word]) -> str:
 
     A command that changes what the connection is, or holds it until something happens, concerns all who share it.
     """
+    if words and words[0] in PLAIN:
+        return words[0]
     name = _upper(words[0]) if words else ""
     if not name:
         raise ValueError("a command has a name, such as GET")
@@ -64,6 +77,12 @@ def key_of(name: str, words: Sequence[Word]) -> Word | None:
         return words[streams] if len(words) > streams else None
     place = 2 if name in KEY_AFTER_SUBCOMMAND else 1
     return words[place] if len(words) > place else None
+
+
+def command(words: Sequence[Word]) -> Command:
+    """Return *words* with what is known of them; raises ValueError as :func:`name_of` does."""
+    name = name_of(words)
+    return Command(tuple(words), key_of(name, words), name in REPEATABLE)
 
 
 def set_words(key: Word, value: Word, ttl: float | None, only_if_absent: bool) -> Words:

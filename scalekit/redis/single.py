@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from scalekit.redis.calls import Batch, Call, pack
-from scalekit.redis.commands import REPEATABLE, Word, Words, name_of
+from scalekit.redis.commands import Command, Word, Words
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.node import Node
 
@@ -29,10 +29,39 @@ class SingleCall(Call):
         self.repeatable = repeatable
 
     def refuse(self, error: ReplyError) -> None:
-        """Tell who waits; where the server became a replica, another has its address, or will."""
-        if error.code == "READONLY":
-            self.node.renew("the server is a replica")
+        """Tell who waits."""
+        _doubt(self.node, error)
         super().refuse(error)
+
+
+class SingleBatch(Batch):
+    """Several commands for *node*."""
+
+    __slots__ = ("_node",)
+
+    def __init__(
+        self,
+        node: Node,
+        future: asyncio.Future[Any],
+        packed: Sequence[bytes],
+        began: float,
+        at: float,
+        repeatable: bool,
+    ) -> None:
+        super().__init__(future, packed, began, at, repeatable)
+        self._node = node
+
+    def take(self, reply: Any) -> bool:
+        """Take a reply; tell whether it was the last."""
+        if isinstance(reply, ReplyError):
+            _doubt(self._node, reply)
+        return super().take(reply)
+
+
+def _doubt(node: Node, error: ReplyError) -> None:
+    """Leave a server that became a replica: another has its address, or will."""
+    if error.code == "READONLY":
+        node.renew("the server is a replica")
 
 
 class Single:
@@ -50,13 +79,13 @@ class Single:
         self.node.put(call)
         return call.future
 
-    async def send_all(self, commands: Sequence[tuple[Words, Word | None]], began: float, at: float) -> list[Any]:
-        """Send commands together, with their keys; return their replies in order, errors among them."""
+    async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
+        """Send commands together; return their replies in order, errors among them."""
         if not commands:
             return []
-        repeatable = all(name_of(words) in REPEATABLE for words, _ in commands)
-        packed = [pack(words) for words, _ in commands]
-        batch = Batch(self._loop.create_future(), packed, began, at, repeatable)
+        packed = [pack(each.words) for each in commands]
+        repeatable = all(each.repeatable for each in commands)
+        batch = SingleBatch(self.node, self._loop.create_future(), packed, began, at, repeatable)
         self.node.put(batch)
         replies: list[Any] = await batch.future
         return replies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -189,8 +190,21 @@ async def test_no_more_bytes_wait_than_may(server: Server, connections: Connecti
         assert await redis.get("large") == value
 
 
+async def set_alone(redis: Redis, value: str) -> None:
+    await redis.set("key", value)
+
+
+async def set_in_a_pipeline(redis: Redis, value: str) -> None:
+    replies = await redis.pipeline([("SET", "key", value), ("PING",)])
+    if isinstance(replies[0], Exception):
+        raise replies[0]
+
+
 @pytest.mark.needs("redis")
-async def test_a_server_that_became_a_replica_is_left_for_the_one_at_its_address(connections: Connections) -> None:
+@pytest.mark.parametrize("write", [set_alone, set_in_a_pipeline])
+async def test_a_server_that_became_a_replica_is_left_for_the_one_at_its_address(
+    connections: Connections, write: Callable[[Redis, str], Awaitable[None]]
+) -> None:
     with Server() as old, Server() as new:
         async with proxy(old.port) as between, connections.open(between.url) as redis:
             assert await redis.set("key", "old") is True
@@ -199,7 +213,7 @@ async def test_a_server_that_became_a_replica_is_left_for_the_one_at_its_address
             assert old.cli("REPLICAOF", "127.0.0.1", new.port) == "OK"
             with pytest.raises(RedisUnavailable, match="replica and takes no writes"):
                 await redis.probe()
-            assert (await failure(lambda: redis.set("key", "lost"))).kind == "refused"
-            assert await until_answered(lambda: redis.set("key", "new")) is True
+            assert (await failure(lambda: write(redis, "lost"))).kind == "refused"
+            await until_answered(lambda: write(redis, "new"))
             assert new.cli("GET", "key") == "new"
             await redis.probe()
