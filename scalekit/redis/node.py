@@ -160,8 +160,7 @@ class Node:
 
     async def _open(self) -> Wire:
         opened = await self._connector.open()
-        metrics = self._metrics
-        return Wire(opened.transport, opened.keep, self, metrics.commands.inc, metrics.seconds.observe)
+        return Wire(opened.transport, opened.keep, self, self._metrics)
 
     def _adopt(self, wire: Wire) -> None:
         """Begin to use *wire*."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from hiredis import ProtocolError, PushNotification, Reader
 
 from scalekit.redis.calls import Call
 from scalekit.redis.errors import ReplyError
+from scalekit.redis.metrics import Metrics
 
 MOST_UNSENT = 16 * 1024 * 1024
 """Bytes that may wait for the kernel to take them before nothing more is taken from callers."""
@@ -35,18 +35,14 @@ class Owner(Protocol):
 
 
 class Wire(asyncio.Protocol):
-    """A connection that is open; *keep* is what must live as long as it does.
-
-    *measure* is told of each read: how many replies it had and how long each of the calls took.
-    """
+    """A connection that is open; *keep* is what must live as long as it does."""
 
     def __init__(
         self,
         transport: asyncio.Transport,
         keep: object,
         owner: Owner,
-        count: Callable[[float], None],
-        observe: Callable[[float], None],
+        metrics: Metrics,
     ) -> None:
         self.waiting: deque[Call] = deque()
         self.full = False
@@ -56,8 +52,8 @@ class Wire(asyncio.Protocol):
         self._transport = transport
         self._keep = keep
         self._owner = owner
-        self._count = count
-        self._observe = observe
+        self._metrics = metrics
+        self._observe = metrics.seconds.observe
         self._loop = asyncio.get_running_loop()
         self._reader = Reader(replyError=ReplyError, notEnoughData=Ellipsis)
         transport.set_write_buffer_limits(high=MOST_UNSENT)
@@ -98,7 +94,7 @@ class Wire(asyncio.Protocol):
         """Hand each reply to the call that it is for."""
         if self._lost:
             return
-        reader, waiting, now, count = self._reader, self.waiting, monotonic(), 0
+        reader, waiting, now, count, errors = self._reader, self.waiting, monotonic(), 0, 0
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not Ellipsis:
@@ -106,6 +102,8 @@ class Wire(asyncio.Protocol):
                     self._owner.on_push(reply)
                     continue
                 count += 1
+                if type(reply) is ReplyError:
+                    errors += 1
                 call = waiting[0]
                 if call.take(reply):
                     waiting.popleft()
@@ -114,7 +112,9 @@ class Wire(asyncio.Protocol):
             self.close("the server sent what is no reply")
         if count:
             self.answered = True
-            self._count(count)
+            self._metrics.commands.inc(count)
+        if errors:
+            self._metrics.failed("reply", errors)
 
     def pause_writing(self) -> None:
         """Take no more calls until the kernel has taken what was written."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,3 +214,54 @@ async def test_over_tls_the_server_must_be_who_it_says(
         with pytest.raises(StartError, match="certificate verify failed"):
             async with connections.open(url):
                 pass
+
+
+WITHOUT = """
+import asyncio, sys
+import scalekit
+from scalekit.redis import Connections
+from scalekit.telemetry import Silence
+
+assert not {"redis", "hiredis"} & sys.modules.keys()
+sys.modules["hiredis"] = None
+
+async def main():
+    async with Connections(Silence()).open("redis://:hush@localhost"):
+        pass
+
+try:
+    asyncio.run(main())
+except scalekit.StartError as error:
+    print(error)
+"""
+
+
+async def test_the_client_libraries_are_imported_when_the_first_is_opened_and_else_the_remedy_is_told() -> None:
+    ended = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "redis://localhost:6379 needs hiredis: pip install 'scalekit-asgi[redis]'\n"
+
+
+async def test_a_start_that_is_refused_leaves_nothing_behind(guarded: Server, connections: Connections) -> None:
+    url = f"redis://{HOST}:{guarded.port}"
+    for _ in range(2):
+        with pytest.raises(StartError, match="refuses"):
+            async with connections.open(url):
+                pass
+    assert not [task for task in asyncio.all_tasks() if "redis" in task.get_name()]
+
+
+async def test_who_is_cancelled_while_opening_leaves_nothing_behind(connections: Connections) -> None:
+    (port,) = free_ports(1)
+    with socket.create_server((HOST, port), backlog=8):  # takes connections and never answers
+        opening = asyncio.ensure_future(enter(connections, f"redis://{HOST}:{port}"))
+        await until("the attempt", lambda: any("redis" in task.get_name() for task in asyncio.all_tasks()))
+        opening.cancel()
+        await asyncio.wait([opening])
+    assert not [task for task in asyncio.all_tasks() if "redis" in task.get_name()]
+
+
+async def enter(connections: Connections, url: str) -> None:
+    async with connections.open(url):
+        raise AssertionError("it cannot be opened")

@@ -31,6 +31,8 @@ async def test_commands_calls_and_connections_are_counted(
         assert value(telemetry, COMMANDS.name, name) == 15
         seconds, counts, _ = value(telemetry, SECONDS.name, name)
         assert sum(counts) == 6
+        await redis.pipeline([("INCR", "word", "too many"), ("PING",)])
+        assert value(telemetry, ERRORS.name, name, "reply") == 1
         assert 0 < seconds < 6
         assert value(telemetry, CONNECTIONS.name, name) == 1
 

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from scalekit.redis.calls import Batch, Call, pack
 from scalekit.redis.errors import RedisUnavailable, ReplyError
+from scalekit.redis.metrics import Metrics
 from scalekit.redis.wire import Wire
+from scalekit.telemetry import Silence
 
 Words = st.lists(st.one_of(st.text(st.characters(codec="utf-8")), st.binary(), st.integers()), min_size=1)
 
@@ -95,10 +97,6 @@ class Owner:
         self.pushes.append(push)
 
 
-def nothing(number: float) -> None:
-    """Measure nothing."""
-
-
 async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any], Owner]:
     """Put a call for each of *counts* of commands on a wire whose other end says *segments*; return what each got."""
     ours, theirs = socket.socketpair()
@@ -106,7 +104,7 @@ async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any],
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
     owner, now = Owner(), monotonic()
-    wire = Wire(transport, None, owner, nothing, nothing)
+    wire = Wire(transport, None, owner, Metrics(Silence(), ""))
     calls = [
         Batch(loop.create_future(), [pack(("X",))] * count, now, now + 9, False)
         if count > 1
