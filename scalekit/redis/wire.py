@@ -78,7 +78,6 @@ class Wire(asyncio.Protocol):
         written = len(self.waiting) - len(self._unwritten)
         calls = list(self.waiting)
         self.waiting.clear()
-        self._unwritten = []
         return calls[:written], calls[written:]
 
     def _flush(self) -> None:
