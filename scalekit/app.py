@@ -34,6 +34,7 @@ from scalekit.memory.figures import figures
 from scalekit.memory.growth import tracing
 from scalekit.memory.page import memory_route
 from scalekit.operators import Operators
+from scalekit.redis import REDIS, Connections
 from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
 from scalekit.settings import Settings, load
 from scalekit.target import load_target
@@ -76,7 +77,9 @@ def prepare(settings: Settings) -> Prepared:
     order = start_order(lifespans)
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
     budget = series_budget(lifespans)
-    context.provide(TELEMETRY, Silence() if budget is None else Telemetry(budget))
+    telemetry = Silence() if budget is None else Telemetry(budget)
+    context.provide(TELEMETRY, telemetry)
+    context.provide(REDIS, Connections(telemetry))
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
 

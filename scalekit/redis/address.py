@@ -1,0 +1,103 @@
+"""Addresses of servers and clusters, read without the client library so that a file can be checked without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+DEFAULT_PORT = 6379
+SCHEMES = ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster")
+TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
+OPTIONS = {"unix": ("db",), "redis": (), "redis-cluster": (), "rediss": TLS_OPTIONS, "rediss-cluster": TLS_OPTIONS}
+
+Host = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where Redis is, and as whom; equal addresses share a connection.
+
+    *hosts* is one, several for a cluster, none for a socket at *path*. *tls* has redis-py's options.
+    """
+
+    scheme: str
+    hosts: tuple[Host, ...] = ()
+    path: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def cluster(self) -> bool:
+        """Whether it is a cluster's."""
+        return self.scheme.endswith("-cluster")
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is spoken to over TLS."""
+        return self.scheme.startswith("rediss")
+
+    def __str__(self) -> str:
+        """Return the address without user, password and options."""
+        where = self.path or ",".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
+        )
+        return f"{self.scheme}://{where}" + (f"/{self.db}" if self.db and not self.path else "")
+
+
+def parse(url: str) -> Address:
+    """Return the address that *url* names; raises ValueError, which never shows a password."""
+    scheme = url.partition(":")[0]
+    if scheme not in SCHEMES:
+        raise ValueError(f"expected an address that begins with {', '.join(f'{name}://' for name in SCHEMES)}")
+    # A host of several would be no host to urlsplit; the part behind it is the same for all schemes.
+    split = urlsplit(url)
+    options = dict(_options(scheme, split.query))
+    username, password = _credentials(split)
+    if scheme == "unix":
+        if not split.path:
+            raise ValueError("expected the path of a socket, such as unix:///run/redis.sock")
+        db = _number("db", options.pop("db", "0"))
+        return Address(scheme, (), unquote(split.path), db, username, password)
+    path = split.path.strip("/")
+    if path and scheme.endswith("-cluster"):
+        raise ValueError(f"a cluster has one database, got /{path}; leave it out")
+    hosts = tuple(_hosts(split.netloc.rpartition("@")[2]))
+    if len(hosts) > 1 and not scheme.endswith("-cluster"):
+        raise ValueError(f"{scheme}:// takes one host, got {len(hosts)}; a cluster is {scheme}-cluster://")
+    db = _number("the database", path or "0")
+    return Address(scheme, hosts, "", db, username, password, tuple(sorted(options.items())))
+
+
+def _options(scheme: str, query: str) -> Iterator[tuple[str, str]]:
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in OPTIONS[scheme]:
+            close = get_close_matches(name, OPTIONS[scheme], 1)
+            known = f"did you mean {close[0]}?" if close else f"known are: {', '.join(OPTIONS[scheme]) or 'none'}"
+            raise ValueError(f"{scheme}:// has no option {name!r}; {known}")
+        yield name, value
+
+
+def _credentials(split: SplitResult) -> tuple[str | None, str | None]:
+    user, _, _ = split.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    return unquote(name) or None, unquote(password) or None
+
+
+def _hosts(text: str) -> Iterator[Host]:
+    for part in text.split(","):
+        host, bracket, rest = part.strip().partition("]") if part.startswith("[") else ("", "", part.strip())
+        name, _, port = rest.partition(":")
+        name = host[1:] if bracket else name
+        if not name:
+            raise ValueError("expected a host, such as redis://127.0.0.1:6379")
+        yield unquote(name), _number("the port", port, 65535) if port else DEFAULT_PORT
+
+
+def _number(what: str, text: str, most: int = 2**31) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > most:
+        raise ValueError(f"{what} of a Redis address is a number up to {most}, got {text!r}")
+    return int(text)

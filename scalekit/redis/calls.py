@@ -1,0 +1,106 @@
+"""A command on its way, and what is to happen with its reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import hiredis
+
+from scalekit.redis.commands import Words
+from scalekit.redis.errors import RedisUnavailable, ReplyError, explained, value_or_error
+
+_packed = cast(Callable[[Words], bytes], hiredis.pack_command)  # its annotation is of a tuple of one
+
+
+def pack(words: Words) -> bytes:
+    """Return *words* as the server reads them; raises TypeError naming the word that is none."""
+    try:
+        return _packed(words)
+    except TypeError:
+        for place, word in enumerate(words):
+            if isinstance(word, bool) or not isinstance(word, str | bytes | int | float):
+                message = f"word {place} of {words[0]!r} is a {type(word).__name__}; give str, bytes, int or float"
+                raise TypeError(message) from None
+        raise
+
+
+class Call:
+    """One command: *packed* as it is sent, and the future of who waits.
+
+    *began* and *at*, when its time is over, are on the monotonic clock. What is *repeatable* may be sent once more.
+    """
+
+    __slots__ = ("at", "began", "future", "packed", "repeatable")
+
+    def __init__(
+        self, future: asyncio.Future[Any], packed: bytes, began: float, at: float, repeatable: bool = False
+    ) -> None:
+        self.future = future
+        self.packed = packed
+        self.began = began
+        self.at = at
+        self.repeatable = repeatable
+
+    @property
+    def commands(self) -> int:
+        """How many commands, and so replies, it is."""
+        return 1
+
+    def take(self, reply: Any) -> bool:
+        """Take a reply; tell whether it was the last. Nobody may be waiting any more: it is dropped then."""
+        future = self.future
+        if not future.done():
+            if isinstance(reply, ReplyError):
+                self.refuse(reply)
+            else:
+                future.set_result(reply)
+        return True
+
+    def refuse(self, error: ReplyError) -> None:
+        """Tell who waits that the reply is *error*."""
+        self.future.set_exception(explained(error))
+
+    def fail(self, error: RedisUnavailable) -> None:
+        """Tell who waits that no reply will come."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Batch(Call):
+    """Several commands that are written together; their replies are a list, in which errors are values."""
+
+    __slots__ = ("_commands", "_replies")
+
+    def __init__(
+        self, future: asyncio.Future[Any], packed: Sequence[bytes], began: float, at: float, repeatable: bool
+    ) -> None:
+        super().__init__(future, b"".join(packed), began, at, repeatable)
+        self._commands = len(packed)
+        self._replies: list[Any] = []
+
+    @property
+    def commands(self) -> int:
+        """How many commands, and so replies, it is."""
+        return self._commands
+
+    def take(self, reply: Any) -> bool:
+        """Take a reply; tell whether it was the last."""
+        self.repeatable = False  # half of it would be there twice
+        self._replies.append(value_or_error(reply))
+        if len(self._replies) < self._commands:
+            return False
+        if not self.future.done():
+            self.future.set_result(self._replies)
+        return True
+
+    def fail(self, error: RedisUnavailable) -> None:
+        """Tell who waits: with what came so far, the error in place of the rest, or the error alone."""
+        if self.future.done():
+            return
+        if self._replies:
+            missing = self._commands - len(self._replies)
+            self.future.set_result([*self._replies, *[error] * missing])
+        else:
+            self.future.set_exception(error)

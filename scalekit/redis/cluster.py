@@ -1,0 +1,152 @@
+"""A cluster: commands go straight to the server that has their key, and where a server sends them on.
+
+A map of all slots says who has a key. It is read anew every 30 seconds, and soon after anything that shows that it is
+old: a command that was sent on, a server that is gone. Until then each MOVED mends it in one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from scalekit.redis.address import Host
+from scalekit.redis.calls import Call, pack
+from scalekit.redis.cluster_calls import MOST_HOPS, Asking, ClusterCall
+from scalekit.redis.commands import Command, Word, Words
+from scalekit.redis.errors import RedisUnavailable, ReplyError
+from scalekit.redis.node import Node
+from scalekit.redis.slots import SLOTS, slot_of
+from scalekit.redis.topology import Topology
+
+RETRY = 0.02
+"""Seconds to wait before a command is sent again whose keys are being moved."""
+
+
+class Cluster:
+    """Carries commands to the servers of *topology*."""
+
+    def __init__(self, name: str, topology: Topology) -> None:
+        self.name = name
+        self._topology = topology
+        self._loop = asyncio.get_running_loop()
+
+    def send(
+        self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
+    ) -> asyncio.Future[Any]:
+        """Send a command; return the future of its reply, or of its failure."""
+        future = self._loop.create_future()
+        if key is None or replica:
+            slot = None if key is None else slot_of(key)
+            node = self._topology.node_of(slot, replica)
+        else:
+            slot = slot_of(key)
+            node = self._topology.primaries[slot]
+        call = ClusterCall(self, slot, future, pack(words), began, at, repeatable, replica, node)
+        if node is None:
+            call.fail(self._nobody(slot))
+            return future
+        try:
+            node.put(call)
+        except RedisUnavailable as error:
+            call.fail(error)
+        return future
+
+    async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
+        """Send commands together; return their replies in order, errors among them."""
+        futures = [self.send(each.words, each.key, began, at, each.repeatable, False) for each in commands]
+        replies = await asyncio.gather(*futures, return_exceptions=True)
+        if replies and all(isinstance(reply, RedisUnavailable) for reply in replies):
+            raise replies[0]
+        return replies
+
+    def parted(self, keys: Sequence[Word]) -> list[list[int]]:
+        """Return the places of *keys* by slot: no command may name keys of two."""
+        by_slot: dict[int, list[int]] = {}
+        for place, key in enumerate(keys):
+            by_slot.setdefault(slot_of(key), []).append(place)
+        return list(by_slot.values())
+
+    async def probe(self, at: float) -> None:
+        """Return when every slot is somebody's and they all answer."""
+        nodes = set(self._topology.primaries)
+        if None in nodes:
+            raise self._nobody(self._topology.primaries.index(None))
+        await asyncio.gather(*(self._ping(node, at) for node in nodes if node))
+
+    def redirect(self, call: ClusterCall, error: ReplyError) -> bool:
+        """Send *call* on as *error* says; tell whether that could be done."""
+        code = error.code
+        if code == "TRYAGAIN":  # it ends when the keys have been moved, which its deadline may see
+            in_time = call.at > monotonic() + RETRY
+            if in_time:
+                self._loop.call_later(RETRY, self._again, call)
+            return in_time
+        call.hops += 1
+        if call.hops > MOST_HOPS:
+            return False
+        if code in ("MOVED", "ASK"):
+            host = _host(error, call.host)
+            if code == "ASK":
+                call.node = self._topology.node(host)
+                self._put_or_fail(call, Asking(call), call.node)
+            else:
+                self._put(call, self._topology.move(call.slot, host))
+            return True
+        self._topology.refresh_soon()
+        return call.repeatable and self.reroute(call, None)
+
+    def reroute(self, call: ClusterCall, error: RedisUnavailable | None) -> bool:
+        """Send *call*, which failed with *error*, to another server; tell whether there is one, and it is safe."""
+        self._topology.refresh_soon()
+        call.hops += 1
+        safe = call.repeatable or (error is not None and error.kind == "gone")
+        if not safe or call.hops > MOST_HOPS or call.at <= monotonic():
+            return False
+        node = self._topology.another(call.slot, call.node, call.replica)
+        if node is None:
+            return False
+        self._put(call, node)
+        return True
+
+    def _ping(self, node: Node, at: float) -> asyncio.Future[Any]:
+        call = Call(self._loop.create_future(), pack(("PING",)), monotonic(), at)
+        try:
+            node.put(call)
+        except RedisUnavailable as error:
+            call.fail(error)
+        return call.future
+
+    def _again(self, call: ClusterCall) -> None:
+        node = self._topology.node_of(call.slot, False)
+        if call.future.done():
+            return
+        if node is None:
+            call.fail(self._nobody(call.slot))
+        else:
+            self._put(call, node)
+
+    def _put(self, call: ClusterCall, node: Node) -> None:
+        call.node = node
+        try:
+            node.put(call)
+        except RedisUnavailable as error:
+            call.fail(error)
+
+    def _put_or_fail(self, call: ClusterCall, asking: Asking, node: Node) -> None:
+        try:
+            node.put(asking)
+        except RedisUnavailable as error:
+            call.fail(error)
+
+    def _nobody(self, slot: int | None) -> RedisUnavailable:
+        self._topology.refresh_soon()
+        what = "no server is known" if slot is None else f"no server is known to have slot {slot} of {SLOTS}"
+        return RedisUnavailable(f"{self.name}: {what}", "gone")
+
+
+def _host(error: ReplyError, asked: Host) -> Host:
+    """Return the server that MOVED or ASK names, which leaves out the name of the one that was *asked*."""
+    name, _, port = str(error).split()[2].rpartition(":")
+    return (name.strip("[]") or asked[0], int(port))

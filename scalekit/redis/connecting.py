@@ -1,0 +1,90 @@
+"""Open connections with redis-py, which knows TLS, AUTH, HELLO and SELECT, and take them over from it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any, cast
+
+from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
+
+from scalekit.config.types import MASK
+from scalekit.redis.address import Address, Host
+
+CONNECT_TIMEOUT = 1.0
+"""Seconds that a connection may take to open, greeting included."""
+
+
+class Opened:
+    """A connection that is ready for commands: its *transport*, and what must be kept as long as that lives."""
+
+    def __init__(self, transport: asyncio.Transport, keep: object) -> None:
+        self.transport = transport
+        self.keep = keep
+
+
+class Connector:
+    """Opens connections to one server of *address*; *greeting* is a command that each of them begins with."""
+
+    def __init__(self, address: Address, host: Host | None, greeting: tuple[str, ...] = ("PING",)) -> None:
+        self._address = address
+        self.host = host
+        self._greeting = greeting
+
+    async def open(self) -> Opened:
+        """Return a new connection; raises what redis-py raises, and TimeoutError."""
+        connection = self._connection()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.send_command(*self._greeting)
+                await connection.read_response()
+                return await _taken_over(connection)
+        except BaseException:  # not disconnect(): that waits
+            connection._close()  # type: ignore[no-untyped-call]
+            raise
+
+    def explain(self, error: BaseException) -> str:
+        """Return in plain words, without secrets, why ``open`` failed."""
+        if type(error) is TimeoutError:
+            return f"no connection within {CONNECT_TIMEOUT:g}s"
+        text = str(error) or type(error).__name__
+        password = self._address.password
+        return text.replace(password, MASK) if password else text
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """Tell whether *error* does not pass by itself."""
+        refused = isinstance(error, AuthenticationError | ResponseError) and not isinstance(error, BusyLoadingError)
+        return refused or isinstance(error.__context__, ssl.SSLCertVerificationError)
+
+    def _connection(self) -> Connection | UnixDomainSocketConnection:
+        address = self._address
+        options: dict[str, Any] = {
+            "username": address.username,
+            "password": address.password,
+            "db": address.db,
+            "protocol": 3,
+            "socket_timeout": CONNECT_TIMEOUT,
+            "socket_connect_timeout": CONNECT_TIMEOUT,
+        }
+        if self.host is None:
+            return UnixDomainSocketConnection(path=address.path, **options)
+        options["host"], options["port"] = self.host
+        if not address.secure:
+            return Connection(**options)
+        tls: dict[str, Any] = dict(address.tls)
+        if "ssl_check_hostname" in tls:
+            tls["ssl_check_hostname"] = tls["ssl_check_hostname"].lower() not in ("0", "false", "no")
+        return SSLConnection(**tls, **options)
+
+
+async def _taken_over(connection: Connection | UnixDomainSocketConnection) -> Opened:
+    """Take the transport out of *connection*, which must have read all there is."""
+    if await connection.can_read():
+        raise ConnectionError("the server said more than it was asked")
+    writer = connection._writer
+    if writer is None:
+        raise ConnectionError("the server closed the connection")
+    connection._writer = connection._reader = None  # else it warns when it is forgotten
+    return Opened(cast(asyncio.Transport, writer.transport), writer)

@@ -1,0 +1,198 @@
+"""One server: the wire to it while there is one, the calls that wait for the next, and what opens that.
+
+The breaker is what the last attempt to connect says. While it is closed and the wire has just been lost, calls wait for
+the next wire; after an attempt that failed they are refused at once, until one succeeds. A server that owes a reply for
+too long has no wire any more either: it hangs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import chain
+from time import monotonic
+from typing import Any
+
+from scalekit.redis.calls import Call
+from scalekit.redis.connecting import Connector
+from scalekit.redis.deadlines import NEVER, Lookout
+from scalekit.redis.errors import Kind, RedisUnavailable
+from scalekit.redis.metrics import Metrics
+from scalekit.redis.wire import Wire
+
+logger = logging.getLogger("scalekit.redis")
+
+MOST_IN_FLIGHT = 10_000
+"""Calls that may wait for replies of one server, or for a connection to it."""
+OVERDUE = 0.5
+"""Seconds after its deadline at which a reply that is still owed means that the server hangs."""
+LONGEST_PAUSE = 2.0
+"""Seconds between two attempts to connect, at most."""
+
+RENEWAL = 1.0
+"""Seconds between two connections that are left because the server is not the right one."""
+
+Pushed = Callable[[list[Any]], None]
+
+
+class Node:
+    """One server, *name* in messages. *trouble* is why its callers are refused at once, empty while they are not."""
+
+    def __init__(self, name: str, connector: Connector, metrics: Metrics, pushed: Pushed) -> None:
+        self.name = name
+        self.host = connector.host
+        self.trouble = ""
+        self.refused = False
+        self.wire: Wire | None = None
+        self._pushed = pushed
+        self._connector = connector
+        self._metrics = metrics
+        self._waiting: deque[Call] = deque()
+        self._lost = asyncio.Event()
+        self._attempted = asyncio.Event()
+        self._lookout = Lookout(self._look)
+        self._attempt = 0
+        self._renewable = 0.0
+        self._warned = False
+        self._closed = False
+        self._task = asyncio.create_task(self._live(), name=f"scalekit: redis {name}")
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls wait for a reply or for a connection."""
+        return len(self._waiting) + (len(self.wire.waiting) if self.wire else 0)
+
+    async def attempted(self) -> None:
+        """Wait until there has been one attempt to connect."""
+        await self._attempted.wait()
+
+    def put(self, call: Call) -> None:
+        """Send *call*, or let it wait for a connection; raises RedisUnavailable at once where neither can be."""
+        wire = self.wire
+        if wire is None:
+            self._wait(call)
+        elif len(wire.waiting) < MOST_IN_FLIGHT and not wire.full:
+            wire.put(call)
+        else:
+            raise self._error("full", f"{len(wire.waiting)} calls wait already")
+        if call.at < self._lookout.due:
+            self._lookout.look_at(call.at)
+
+    async def close(self) -> None:
+        """End the connection; who still waits is told."""
+        self._closed = True
+        self.trouble = "the connection was closed"
+        self._lookout.stop()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if self.wire is not None:
+            self.wire.close(self.trouble)
+        self._fail(self._take_waiting(), "closed", self.trouble)
+
+    def renew(self, reason: str) -> None:
+        """Leave the server for whoever is at its address now, though not again and again."""
+        wire, now = self.wire, monotonic()
+        if wire is not None and now >= self._renewable:
+            self._renewable = now + RENEWAL
+            asyncio.get_running_loop().call_soon(wire.close, reason)  # its replies are being read
+
+    def on_lost(self, wire: Wire, reason: str) -> None:
+        """Send again what may be sent twice or never was; fail the rest."""
+        self.wire = None
+        if wire.answered:
+            self._attempt = 0
+        else:  # a server that hangs up at once is not tried without a pause
+            self.trouble = self.trouble or reason
+        written, unwritten = wire.take_back()
+        again = [call for call in written if call.repeatable] + unwritten
+        self._waiting.extend(call for call in again if not call.future.done())
+        self._fail([call for call in written if not call.repeatable], "lost", reason)
+        if self.trouble:
+            self._fail(self._take_waiting(), "gone", reason)
+        self._lost.set()
+
+    def on_push(self, push: list[Any]) -> None:
+        """Pass on what the server said unasked."""
+        self._pushed(push)
+
+    def _wait(self, call: Call) -> None:
+        if self.trouble:
+            raise self._error("closed" if self._closed else "gone", self.trouble)
+        if len(self._waiting) >= MOST_IN_FLIGHT:
+            raise self._error("full", f"{len(self._waiting)} calls wait already")
+        self._waiting.append(call)
+
+    def _look(self, now: float) -> float:
+        """Fail the calls whose time is over, and the wire when the oldest is long overdue; return when to look next."""
+        wire = self.wire
+        if wire is not None and wire.waiting and wire.waiting[0].at + OVERDUE <= now:
+            self.trouble = "the server hangs"
+            wire.close(self.trouble)
+            return NEVER
+        due, late = NEVER, []
+        for call in chain(wire.waiting if wire else (), self._waiting):
+            if call.at <= now:
+                late.append(call)
+            elif call.at < due:
+                due = call.at
+        if wire is not None and wire.waiting:
+            due = min(due, wire.waiting[0].at + OVERDUE)
+        self._fail(late, "late", "no reply in time")
+        return due
+
+    async def _live(self) -> None:
+        """Open one wire after the other."""
+        while True:
+            try:
+                self._adopt(await self._open())
+            except Exception as error:
+                self._note_trouble(error)
+            self._attempted.set()
+            if self.wire is not None:
+                await self._lost.wait()
+            self._lost.clear()
+            if self.trouble:
+                self._attempt += 1
+                await asyncio.sleep(min(0.05 * self._attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+
+    async def _open(self) -> Wire:
+        opened = await self._connector.open()
+        return Wire(opened.transport, opened.keep, self, self._metrics)
+
+    def _adopt(self, wire: Wire) -> None:
+        """Begin to use *wire*."""
+        self._metrics.connections.inc()
+        self.wire, self.trouble, self.refused = wire, "", False
+        if self._warned:
+            self._warned = False
+            logger.warning("%s can be reached again", self.name)
+        for call in self._take_waiting():
+            if not call.future.done():
+                wire.put(call)
+
+    def _note_trouble(self, error: Exception) -> None:
+        self.trouble = self._connector.explain(error)
+        self.refused = self._connector.is_refusal(error)
+        self._metrics.failed("connect")
+        if not self._warned:
+            self._warned = True
+            logger.warning("no connection to %s: %s", self.name, self.trouble)
+        self._fail(self._take_waiting(), "gone", self.trouble)
+
+    def _take_waiting(self) -> list[Call]:
+        waiting, self._waiting = list(self._waiting), deque()
+        return waiting
+
+    def _fail(self, calls: Iterable[Call], kind: Kind, reason: str) -> None:
+        unanswered = [call for call in calls if not call.future.done()]
+        if unanswered:
+            self._metrics.failed(kind, len(unanswered))
+        for call in unanswered:
+            call.fail(RedisUnavailable(f"{self.name}: {reason}", kind))
+
+    def _error(self, kind: Kind, reason: str) -> RedisUnavailable:
+        self._metrics.failed(kind)
+        return RedisUnavailable(f"{self.name}: {reason}", kind)

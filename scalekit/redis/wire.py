@@ -1,0 +1,133 @@
+"""One connection that many callers share: commands go out in the order in which their replies come back.
+
+What is put during one turn of the event loop is written at its end with one call to the kernel, and one read brings the
+replies of many. A reply belongs to the oldest call that waits for one, whether anybody still waits for the call or not:
+that is why no caller ever gets what is another's. What the server says unasked (a push) is told apart by its type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic
+from typing import Any, Protocol
+
+from hiredis import ProtocolError, PushNotification, Reader
+
+from scalekit.redis.calls import Call
+from scalekit.redis.errors import ReplyError
+from scalekit.redis.metrics import Metrics
+
+MOST_UNSENT = 16 * 1024 * 1024
+"""Bytes that may wait for the kernel to take them before nothing more is taken from callers."""
+
+
+class Owner(Protocol):
+    """Who keeps a wire."""
+
+    def on_lost(self, wire: Wire, reason: str) -> None:
+        """Note that *wire* has ended."""
+        ...
+
+    def on_push(self, push: list[Any]) -> None:
+        """Note what the server said unasked."""
+        ...
+
+
+class Wire(asyncio.Protocol):
+    """A connection that is open; *keep* is what must live as long as it does."""
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        keep: object,
+        owner: Owner,
+        metrics: Metrics,
+    ) -> None:
+        self.waiting: deque[Call] = deque()
+        self.full = False
+        self.answered = False
+        self._lost = False
+        self._unwritten: list[bytes] = []
+        self._transport = transport
+        self._keep = keep
+        self._owner = owner
+        self._metrics = metrics
+        self._observe = metrics.seconds.observe
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader(replyError=ReplyError, notEnoughData=Ellipsis)
+        transport.set_write_buffer_limits(high=MOST_UNSENT)
+        transport.set_protocol(self)
+
+    def put(self, call: Call) -> None:
+        """Send *call*, together with what else is put in this turn of the loop."""
+        self.waiting.append(call)
+        if not self._unwritten:
+            self._loop.call_soon(self._flush)
+        self._unwritten.append(call.packed)
+
+    def close(self, reason: str) -> None:
+        """End the connection at once; its owner is told."""
+        if not self._lost:
+            self._lost = True
+            self._transport.abort()
+            self._owner.on_lost(self, reason)
+
+    def take_back(self) -> tuple[list[Call], list[Call]]:
+        """Return the calls that were written and not answered, and those that were not written."""
+        written = len(self.waiting) - len(self._unwritten)
+        calls = list(self.waiting)
+        self.waiting.clear()
+        return calls[:written], calls[written:]
+
+    def _flush(self) -> None:
+        if self._lost:
+            return
+        if self._transport.is_closing():  # and does not say so before the next turn of the loop
+            self.close("the connection broke")
+            return
+        parts, self._unwritten = self._unwritten, []
+        self._transport.write(b"".join(parts))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand each reply to the call that it is for."""
+        if self._lost:
+            return
+        reader, waiting, now, count, errors = self._reader, self.waiting, monotonic(), 0, 0
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not Ellipsis:
+                if type(reply) is PushNotification:
+                    self._owner.on_push(reply)
+                    continue
+                count += 1
+                if type(reply) is ReplyError:
+                    errors += 1
+                call = waiting[0]
+                if call.take(reply):
+                    waiting.popleft()
+                    self._observe(now - call.began)
+        except (ProtocolError, TypeError, IndexError):  # no reply, one that Python cannot hold, one too many
+            self.close("the server sent what is no reply")
+        if count:
+            self.answered = True
+            self._metrics.commands.inc(count)
+        if errors:
+            self._metrics.failed("reply", errors)
+
+    def pause_writing(self) -> None:
+        """Take no more calls until the kernel has taken what was written."""
+        self.full = True
+
+    def resume_writing(self) -> None:
+        """Take calls again."""
+        self.full = False
+
+    def eof_received(self) -> bool:
+        """End with the server, which will answer nothing more."""
+        self.close("the server closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the owner."""
+        self.close("the connection broke" if exc else "the server closed the connection")

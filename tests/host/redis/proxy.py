@@ -1,0 +1,114 @@
+"""A TCP proxy between a client and a server that delays, splits, cuts and half-closes what passes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from tests.processes import HOST
+
+
+class Proxy:
+    """Passes on what comes, as its attributes say, which a test may change while it runs.
+
+    *delay* is in seconds. *pieces* is the most bytes of an answer that are passed on at once; 0 is all. While *open* is
+    not set, nothing passes. *refuses* lets no new connection be.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.delay = 0.0
+        self.pieces = 0
+        self.refuses = False
+        self.open = asyncio.Event()
+        self.open.set()
+        self.port = 0
+        self.accepted = 0
+        self.segments = 0
+        self.target = port
+        self._random = random.Random(7)
+        self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}"
+
+    def cut(self) -> None:
+        """Reset every connection, in the middle of whatever passes."""
+        for pair in self._links.copy():
+            for writer in pair:
+                writer.transport.abort()
+
+    def half_close(self) -> None:
+        """Tell the clients that nothing more comes, and keep the connections."""
+        for client, _ in self._links.copy():
+            client.write_eof()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self.refuses:
+            writer.transport.abort()
+            return
+        try:
+            answers, server = await asyncio.open_connection(HOST, self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        pair = (writer, server)
+        self._links.add(pair)
+        try:
+            await asyncio.gather(self._pass(reader, server), self._pass(answers, writer, split=True))
+        except (OSError, RuntimeError):  # what uvloop raises where a connection was cut
+            pass
+        finally:
+            self._links.discard(pair)
+            for each in pair:
+                each.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, split: bool = False) -> None:
+        while data := await reader.read(65536):
+            self.segments += not split
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            await self.open.wait()
+            for piece in self._pieces(data) if split and self.pieces else (data,):
+                writer.write(piece)
+                await writer.drain()
+                if self.pieces:
+                    await asyncio.sleep(0)
+        if not split:
+            raise ConnectionResetError  # the client has gone
+
+    def _pieces(self, data: bytes) -> list[bytes]:
+        parts = []
+        while data:
+            size = self._random.randint(1, self.pieces)
+            parts.append(data[:size])
+            data = data[size:]
+        return parts
+
+    def track(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self.serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+@asynccontextmanager
+async def proxy(port: int) -> AsyncGenerator[Proxy, None]:
+    """Return a proxy to *port*, open while inside."""
+    between = Proxy(port)
+    server = await asyncio.start_server(between.track, HOST, 0)
+    between.port = server.sockets[0].getsockname()[1]
+    try:
+        yield between
+    finally:
+        server.close()
+        await between.end()

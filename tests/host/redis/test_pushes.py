@@ -1,0 +1,45 @@
+"""What a server says unasked is told apart from replies, and told."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from scalekit.redis.address import parse
+from scalekit.redis.calls import Call, pack
+from scalekit.redis.connecting import Connector
+from scalekit.redis.metrics import Metrics
+from scalekit.redis.node import Node
+from scalekit.telemetry import Telemetry
+from tests.host.redis.waiting import until
+from tests.servers import Redis as Server
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_invalidations_come_between_replies_and_disturb_none(server: Server, telemetry: Telemetry) -> None:
+    pushes: list[list[Any]] = []
+    address = parse(server.url)
+    node = Node("tracked", Connector(address, address.hosts[0]), Metrics(telemetry, "tracked"), pushes.append)
+
+    def call(*words: str) -> asyncio.Future[Any]:
+        now = monotonic()
+        asked = Call(asyncio.get_running_loop().create_future(), pack(words), now, now + 5)
+        node.put(asked)
+        return asked.future
+
+    assert await call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "seen:") == b"OK"
+    replies = await asyncio.gather(
+        *(call("SET", f"{'seen' if number % 2 else 'not'}:{number}", "x") for number in range(50))
+    )
+    assert replies == [b"OK"] * 50
+
+    def seen() -> set[bytes]:
+        return {key for _, keys in pushes for key in keys}
+
+    await until("the invalidations", lambda: len(seen()) == 25)
+    assert seen() == {b"seen:%d" % number for number in range(1, 50, 2)}
+    await node.close()

@@ -1,0 +1,40 @@
+"""Wait for conditions inside a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from scalekit.redis import RedisUnavailable
+
+
+async def until(what: str, condition: Callable[[], object], limit: float = 30.0) -> None:
+    """Wait until *condition* is true."""
+    end = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {limit:g}s")
+        await asyncio.sleep(0.005)
+
+
+async def until_answered(ask: Callable[[], Awaitable[Any]], limit: float = 30.0) -> Any:
+    """Ask until Redis is available, and return its answer."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            return await ask()
+        except RedisUnavailable:
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(0.01)
+
+
+async def failure(ask: Callable[[], Awaitable[Any]]) -> RedisUnavailable:
+    """Return the error that asking ends with."""
+    try:
+        answer = await ask()
+    except RedisUnavailable as error:
+        return error
+    raise AssertionError(f"it was answered: {answer!r}")
