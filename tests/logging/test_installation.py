@@ -37,6 +37,7 @@ def events(path: Path) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def _unchanged() -> Iterator[None]:
+    logging.getLogger("uvicorn.access").propagate = True  # a server of an earlier test may have turned it off
     before = state()
     yield
     assert state() == before
