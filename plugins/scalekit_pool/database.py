@@ -98,10 +98,18 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         """Return the connection that the current task keeps while it is inside."""
         return self.session()
 
+    async def connect(self) -> None:
+        """Open the first connections; raises what the driver raises when that fails."""
+        if not self.is_connected:
+            await self._backend.connect()
+            self.is_connected = True
+
     async def disconnect(self) -> None:
         """Finish what is on its way, and close all connections."""
-        await self._batches.finish()
-        await databases.Database.disconnect(self)
+        if self.is_connected:
+            await self._batches.finish()
+            await self._backend.disconnect()
+            self.is_connected = False
 
     async def run(self, operation: Operation, call: Call) -> Any:
         """Run *call* on any connection, or on the one that the current task keeps.

@@ -28,8 +28,8 @@ IN_USE = Gauge("scalekit_pool_in_use", "Connections that are used, or become rea
 WAITING = Gauge("scalekit_pool_waiting", "Requests that wait for a connection.", ("pool",))
 
 
-class Metrics:
-    """The numbers of one pool."""
+class StatementMetrics:
+    """What is counted of the statements of one database."""
 
     def __init__(self, telemetry: Telemetry, pool: str) -> None:
         self._telemetry = telemetry
@@ -38,6 +38,18 @@ class Metrics:
         self.rows = telemetry.series(ROWS, pool)
         self.slow = telemetry.series(SLOW, pool)
         self.leaks = telemetry.series(LEAKS, pool)
+
+    def failed(self, kind: str) -> None:
+        """Count a statement that failed."""
+        self._telemetry.series(ERRORS, self._pool, kind).inc()
+
+
+class ConnectionMetrics:
+    """What is counted of the connections of one pool."""
+
+    def __init__(self, telemetry: Telemetry, pool: str) -> None:
+        self._telemetry = telemetry
+        self._pool = pool
         self._waits = telemetry.series(WAIT_SECONDS, pool)
         self._opened = telemetry.series(OPENED, pool)
 
@@ -56,10 +68,6 @@ class Metrics:
     def refused(self, why: str) -> None:
         """Count somebody who got no connection."""
         self._telemetry.series(REFUSED, self._pool, why).inc()
-
-    def failed(self, kind: str) -> None:
-        """Count a statement that failed."""
-        self._telemetry.series(ERRORS, self._pool, kind).inc()
 
     @contextmanager
     def showing(self, pool: Pool[Any]) -> Generator[None, None, None]:

@@ -11,7 +11,7 @@ from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.database import Database
 from scalekit_pool.driver import Driver
-from scalekit_pool.metrics import Metrics
+from scalekit_pool.metrics import ConnectionMetrics, StatementMetrics
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.statements import Reader
 from scalekit_pool.watching import Watch
@@ -39,15 +39,11 @@ class Opener:
 
         Raises StartError when a server answers and refuses: that does not pass by itself.
         """
-        metrics = Metrics(self._telemetry, name)
-        readers = Metrics(self._telemetry, f"{name}-readers")
-        driver = self._driver(urls, metrics, readers, read_only)
-        reader = Reader(driver.placeholder, self._config.reset == "when-needed")
-        database = Database(urls[0], driver, Outcome(name, metrics, self._watch), reader)
+        outcome = Outcome(name, StatementMetrics(self._telemetry, name), self._watch)
         with ExitStack() as shown:
-            shown.enter_context(metrics.showing(driver.writers))
-            if driver.readers is not driver.writers:
-                shown.enter_context(readers.showing(driver.readers))
+            driver = self._driver(urls, name, read_only, shown)
+            reader = Reader(driver.placeholder, self._config.reset == "when-needed")
+            database = Database(urls[0], driver, outcome, reader)
             try:
                 await self._connect(database)
                 yield database
@@ -62,12 +58,20 @@ class Opener:
             if database.driver.is_refusal(error):
                 raise StartError(database.driver.writers.supply.trouble) from None
 
-    def _driver(self, urls: Sequence[str], metrics: Metrics, readers: Metrics, read_only: bool) -> Driver:
-        """Return the driver for *urls*; only that one is imported."""
+    def _driver(self, urls: Sequence[str], name: str, read_only: bool, shown: ExitStack) -> Driver:
+        """Return the driver for *urls*, its connections *shown* in metrics; only that one is imported."""
+        metrics = ConnectionMetrics(self._telemetry, name)
+        driver: Driver
         if urlsplit(urls[0]).scheme == "sqlite":
             from scalekit_pool.sqlite_driver import SqliteDriver
 
-            return SqliteDriver(urls[0], self._config, metrics, readers, read_only)
-        from scalekit_pool.postgres_driver import PostgresDriver
+            readers = ConnectionMetrics(self._telemetry, f"{name}-readers")
+            driver = SqliteDriver(urls[0], self._config, metrics, readers, read_only)
+            if driver.readers is not driver.writers:
+                shown.enter_context(readers.showing(driver.readers))
+        else:
+            from scalekit_pool.postgres_driver import PostgresDriver
 
-        return PostgresDriver(urls, self._config, metrics, read_only)
+            driver = PostgresDriver(urls, self._config, metrics, read_only)
+        shown.enter_context(metrics.showing(driver.writers))
+        return driver

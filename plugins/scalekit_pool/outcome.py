@@ -9,14 +9,14 @@ from scalekit.consistency import CONSISTENCY
 from scalekit.errors import ReadOnlyError
 from scalekit.resilience import Unavailable
 from scalekit_pool.driver import Failure
-from scalekit_pool.metrics import Metrics
+from scalekit_pool.metrics import StatementMetrics
 from scalekit_pool.watching import Origin, Place, Watch
 
 
 class Outcome:
     """Notes what becomes of the statements of one database, called *name* in metrics and log lines."""
 
-    def __init__(self, name: str, metrics: Metrics, watch: Watch) -> None:
+    def __init__(self, name: str, metrics: StatementMetrics, watch: Watch) -> None:
         self.name = name
         self.metrics = metrics
         self.watch = watch

@@ -9,7 +9,7 @@ from types import CodeType
 from typing import Any, Protocol
 
 from scalekit.identity import CURRENT
-from scalekit_pool.metrics import Metrics
+from scalekit_pool.metrics import StatementMetrics
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -43,14 +43,14 @@ class Watch:
         self.slow = slow
         self.leak_warn = leak_warn
 
-    def tell_slow(self, metrics: Metrics, pool: str, sql: str, seconds: float, rows: int) -> None:
+    def tell_slow(self, metrics: StatementMetrics, pool: str, sql: str, seconds: float, rows: int) -> None:
         """Log a statement that took longer than is slow."""
         metrics.slow.inc()
         extra = {"pool": pool, "statement": sql[:LONGEST_TEXT], "duration_ms": round(seconds * 1000, 3), "rows": rows}
         text = "a statement took %.3fs and gave %d rows: %s"
         logger.warning(text, seconds, rows, sql[:LONGEST_TEXT], extra=_with_request(extra, ORIGIN.get()))
 
-    def tell_held(self, metrics: Metrics, pool: str, origin: Origin | None, places: list[Place]) -> None:
+    def tell_held(self, metrics: StatementMetrics, pool: str, origin: Origin | None, places: list[Place]) -> None:
         """Log a connection that is still held, and the *places* that took it."""
         metrics.leaks.inc()
         route = origin.route if origin else ""

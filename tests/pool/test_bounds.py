@@ -10,7 +10,7 @@ from scalekit.resilience import Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool import pool as pool_module
 from scalekit_pool.limits import Limits
-from scalekit_pool.metrics import Metrics
+from scalekit_pool.metrics import ConnectionMetrics
 from scalekit_pool.pool import Pool
 from scalekit_pool.supply import Lent
 from tests.pool.conftest import POSTGRES
@@ -57,7 +57,7 @@ async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Any, None]:
     made: list[Pool[int]] = []
 
     async def build(things: Things, **limits: Any) -> Pool[int]:
-        pool = Pool("things", things, Limits(**limits), Metrics(Telemetry(100), "things"))
+        pool = Pool("things", things, Limits(**limits), ConnectionMetrics(Telemetry(100), "things"))
         made.append(pool)
         await pool.start()
         return pool

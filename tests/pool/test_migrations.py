@@ -59,6 +59,12 @@ class Place:
         async with self.session() as session:
             return await session.has_table(table)
 
+    async def until_it_runs(self) -> None:
+        """Wait until PostgreSQL runs what does not end: a cancel that comes before it does is lost."""
+        active = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE "
+        while self.dialect == "postgresql" and not await self.rows(f"{active} '%pg_sleep%'"):
+            pass
+
     async def recorded(self) -> list[str]:
         return [name for (name,) in await self.rows("SELECT name FROM scalekit_migrations ORDER BY number")]
 
@@ -265,6 +271,7 @@ async def test_a_cancelled_migration_leaves_nothing_and_its_connection_is_well(p
         session.execute_script = execute_script  # type: ignore[method-assign]
         task = asyncio.create_task(migrate(session, place.directory))
         await running.wait()
+        await place.until_it_runs()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

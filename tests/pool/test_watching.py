@@ -56,18 +56,20 @@ async def test_slow_statements_are_told_of_without_their_values(
             "SELECT :secret AS a FROM n WHERE i = 1000000"
         )
     ORIGIN.set(Served())
+    before = number(telemetry, "slow_queries")  # those that made the tables, on a busy machine
     assert await database.fetch_val(slow, {"secret": "hunter2"}) == "hunter2"
     async with database.connection() as connection:
         await connection.fetch_all(slow, {"secret": "hunter2"})
-    [first, second] = [each for each in warnings(caplog) if hasattr(each, "statement")]
-    for record in (first, second):
-        assert record.statement == database.language.reader.statement(slow).sql
+    sql = database.language.reader.statement(slow).sql
+    told = [each for each in warnings(caplog) if getattr(each, "statement", "") == sql]
+    assert len(told) == 2
+    for record in told:
         assert record.pool == "primary"
         assert record.request_id == "request-7"
         assert record.duration_ms >= 20
         assert record.rows == 1
     assert "hunter2" not in caplog.text
-    assert number(telemetry, "slow_queries") == 2
+    assert number(telemetry, "slow_queries") == before + 2
 
 
 async def test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_it(
@@ -97,7 +99,7 @@ async def test_what_is_done_for_many_is_told_of_for_none_of_them(
     database._outcome.watch.slow = 0.0
     ORIGIN.set(Served())
     await database.insert_soon(ITEMS, {"id": 1, "name": "a"})
-    told = [record for record in warnings(caplog) if record.statement.startswith("INSERT")]
+    told = [record for record in warnings(caplog) if getattr(record, "statement", "").startswith("INSERT")]
     assert told
     assert not [record for record in told if hasattr(record, "request_id")]
 
