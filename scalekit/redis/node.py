@@ -38,7 +38,11 @@ Pushed = Callable[[list[Any]], None]
 
 
 class Node:
-    """One server, *name* in messages. *trouble* is why its callers are refused at once, empty while they are not."""
+    """One server, *name* in messages.
+
+    *trouble* is why its callers are refused at once, empty while they are not; *failures* is how many connections in a
+    row could not be had, or were lost before they answered anything.
+    """
 
     def __init__(self, name: str, connector: Connector, metrics: Metrics, pushed: Pushed) -> None:
         self.name = name
@@ -53,7 +57,7 @@ class Node:
         self._lost = asyncio.Event()
         self._attempted = asyncio.Event()
         self._lookout = Lookout(self._look)
-        self._attempt = 0
+        self.failures = 0
         self._renewable = 0.0
         self._warned = False
         self._closed = False
@@ -108,7 +112,7 @@ class Node:
         """Send again what may be sent twice or never was; fail the rest."""
         self.wire = None
         if wire.answered:
-            self._attempt = 0
+            self.failures = 0
         else:  # a server that hangs up at once is not tried without a pause
             self._break(self.trouble or reason)
         written, unwritten = wire.take_back()
@@ -160,8 +164,8 @@ class Node:
                 await self._lost.wait()
             self._lost.clear()
             if self.trouble:
-                self._attempt += 1
-                await asyncio.sleep(min(0.05 * self._attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+                self.failures += 1
+                await asyncio.sleep(min(0.05 * self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
     async def _open(self) -> Wire:
         opened = await self._connector.open()
