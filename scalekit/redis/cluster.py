@@ -20,6 +20,7 @@ from scalekit.redis.node import Node
 from scalekit.redis.slots import SLOTS, slot_of
 from scalekit.redis.topology import Topology
 
+PING = pack(("PING",))
 RETRY = 0.02
 """Seconds to wait before a command is sent again whose keys are being moved."""
 
@@ -73,7 +74,8 @@ class Cluster:
         nodes = set(self._topology.primaries)
         if None in nodes:
             raise self._nobody(self._topology.primaries.index(None))
-        await asyncio.gather(*(self._ping(node, at) for node in nodes if node))
+        for node in filter(None, nodes):
+            await node.ask(PING, at)
 
     def redirect(self, call: ClusterCall, error: ReplyError) -> bool:
         """Send *call* on as *error* says; tell whether that could be done."""
@@ -89,8 +91,7 @@ class Cluster:
         if code in ("MOVED", "ASK"):
             host = _host(error, call.host)
             if code == "ASK":
-                call.node = self._topology.node(host)
-                self._put_or_fail(call, Asking(call), call.node)
+                self._put(call, self._topology.node(host), Asking(call))
             else:
                 self._put(call, self._topology.move(call.slot, host))
             return True
@@ -110,14 +111,6 @@ class Cluster:
         self._put(call, node)
         return True
 
-    def _ping(self, node: Node, at: float) -> asyncio.Future[Any]:
-        call = Call(self._loop.create_future(), pack(("PING",)), monotonic(), at)
-        try:
-            node.put(call)
-        except RedisUnavailable as error:
-            call.fail(error)
-        return call.future
-
     def _again(self, call: ClusterCall) -> None:
         node = self._topology.node_of(call.slot, False)
         if call.future.done():
@@ -127,16 +120,10 @@ class Cluster:
         else:
             self._put(call, node)
 
-    def _put(self, call: ClusterCall, node: Node) -> None:
+    def _put(self, call: ClusterCall, node: Node, carrier: Call | None = None) -> None:
         call.node = node
         try:
-            node.put(call)
-        except RedisUnavailable as error:
-            call.fail(error)
-
-    def _put_or_fail(self, call: ClusterCall, asking: Asking, node: Node) -> None:
-        try:
-            node.put(asking)
+            node.put(carrier or call)
         except RedisUnavailable as error:
             call.fail(error)
 

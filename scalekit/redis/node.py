@@ -31,7 +31,6 @@ OVERDUE = 0.5
 """Seconds after its deadline at which a reply that is still owed means that the server hangs."""
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts to connect, at most."""
-
 RENEWAL = 1.0
 """Seconds between two connections that are left because the server is not the right one."""
 
@@ -39,7 +38,11 @@ Pushed = Callable[[list[Any]], None]
 
 
 class Node:
-    """One server, *name* in messages. *trouble* is why its callers are refused at once, empty while they are not."""
+    """One server, *name* in messages.
+
+    *trouble* is why its callers are refused at once, empty while they are not; *failures* is how many connections in a
+    row could not be had, or were lost before they answered anything.
+    """
 
     def __init__(self, name: str, connector: Connector, metrics: Metrics, pushed: Pushed) -> None:
         self.name = name
@@ -54,7 +57,7 @@ class Node:
         self._lost = asyncio.Event()
         self._attempted = asyncio.Event()
         self._lookout = Lookout(self._look)
-        self._attempt = 0
+        self.failures = 0
         self._renewable = 0.0
         self._warned = False
         self._closed = False
@@ -81,6 +84,12 @@ class Node:
         if call.at < self._lookout.due:
             self._lookout.look_at(call.at)
 
+    def ask(self, packed: bytes, at: float) -> asyncio.Future[Any]:
+        """Send a question of our own; return the future of its reply, or raise as :meth:`put` does."""
+        call = Call(asyncio.get_running_loop().create_future(), packed, monotonic(), at)
+        self.put(call)
+        return call.future
+
     async def close(self) -> None:
         """End the connection; who still waits is told."""
         self._closed = True
@@ -103,9 +112,9 @@ class Node:
         """Send again what may be sent twice or never was; fail the rest."""
         self.wire = None
         if wire.answered:
-            self._attempt = 0
+            self.failures = 0
         else:  # a server that hangs up at once is not tried without a pause
-            self.trouble = self.trouble or reason
+            self._break(self.trouble or reason)
         written, unwritten = wire.take_back()
         again = [call for call in written if call.repeatable] + unwritten
         self._waiting.extend(call for call in again if not call.future.done())
@@ -129,7 +138,7 @@ class Node:
         """Fail the calls whose time is over, and the wire when the oldest is long overdue; return when to look next."""
         wire = self.wire
         if wire is not None and wire.waiting and wire.waiting[0].at + OVERDUE <= now:
-            self.trouble = "the server hangs"
+            self._break("the server hangs")
             wire.close(self.trouble)
             return NEVER
         due, late = NEVER, []
@@ -155,8 +164,8 @@ class Node:
                 await self._lost.wait()
             self._lost.clear()
             if self.trouble:
-                self._attempt += 1
-                await asyncio.sleep(min(0.05 * self._attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+                self.failures += 1
+                await asyncio.sleep(min(0.05 * self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
     async def _open(self) -> Wire:
         opened = await self._connector.open()
@@ -174,13 +183,17 @@ class Node:
                 wire.put(call)
 
     def _note_trouble(self, error: Exception) -> None:
-        self.trouble = self._connector.explain(error)
+        self._break(self._connector.explain(error))
         self.refused = self._connector.is_refusal(error)
         self._metrics.failed("connect")
-        if not self._warned:
-            self._warned = True
-            logger.warning("no connection to %s: %s", self.name, self.trouble)
         self._fail(self._take_waiting(), "gone", self.trouble)
+
+    def _break(self, trouble: str) -> None:
+        """Refuse callers from now on; tell of it, once until it is over."""
+        self.trouble = trouble
+        if not self._warned and not self._closed:
+            self._warned = True
+            logger.warning("no connection to %s: %s", self.name, trouble)
 
     def _take_waiting(self) -> list[Call]:
         waiting, self._waiting = list(self._waiting), deque()

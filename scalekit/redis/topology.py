@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Iterator
 from itertools import count
 from time import monotonic
-from typing import Any
 
 from scalekit.redis.address import Host
-from scalekit.redis.calls import Call, pack
+from scalekit.redis.calls import pack
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.node import LONGEST_PAUSE, Node
 from scalekit.redis.slots import SLOTS, Shard, shards
+
+logger = logging.getLogger("scalekit.redis")
 
 REFRESH = 30.0
 """Seconds between two readings while nothing shows that the last is old."""
@@ -124,11 +126,18 @@ class Topology:
             except TimeoutError:
                 pass
             self._wanted.clear()
-            attempt = 0 if await self._refresh() else attempt + 1
+            attempt = 0 if await self._refreshed() else attempt + 1
             if attempt:
                 self._wanted.set()
             pause = min(max(SOON, 0.05 * attempt), LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+
+    async def _refreshed(self) -> bool:
+        try:
+            return await self._refresh()
+        except Exception:  # a map that makes no sense; the next may
+            logger.exception("the map of the cluster cannot be read")
+            return False
 
     async def _refresh(self) -> bool:
         """Ask one server after the other, those that are well first; tell whether one knew of every slot."""
@@ -147,11 +156,8 @@ class Topology:
 
     async def _ask(self, node: Node) -> list[Shard]:
         await node.attempted()
-        now = monotonic()
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            node.put(Call(future, QUESTION, now, now + PATIENCE))
-            found = shards(await future, node.host or ("", 0))
+            found = shards(await node.ask(QUESTION, monotonic() + PATIENCE), node.host or ("", 0))
         except ReplyError as error:
             self.refusal = str(error)
             return []

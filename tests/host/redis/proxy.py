@@ -14,13 +14,14 @@ class Proxy:
     """Passes on what comes, as its attributes say, which a test may change while it runs.
 
     *delay* is in seconds. *pieces* is the most bytes of an answer that are passed on at once; 0 is all. While *open* is
-    not set, nothing passes. *refuses* lets no new connection be.
+    not set, nothing passes. *refuses* lets no new connection be; *ends_after* cuts each one once that was answered.
     """
 
     def __init__(self, port: int) -> None:
         self.delay = 0.0
         self.pieces = 0
         self.refuses = False
+        self.ends_after = b""
         self.open = asyncio.Event()
         self.open.set()
         self.port = 0
@@ -78,6 +79,8 @@ class Proxy:
                 await writer.drain()
                 if self.pieces:
                     await asyncio.sleep(0)
+            if self.ends_after and split and self.ends_after in data:
+                raise ConnectionResetError
         if not split:
             raise ConnectionResetError  # the client has gone
 

@@ -9,6 +9,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from scalekit.redis import Connections, Redis, RedisUnavailable
+from scalekit.redis.address import parse
+from scalekit.redis.calls import pack
+from scalekit.redis.connecting import Connector
+from scalekit.redis.metrics import Metrics
+from scalekit.redis.node import Node
+from scalekit.telemetry import Telemetry
 from tests.host.redis.conftest import BOTH_LOOPS
 from tests.host.redis.proxy import proxy
 from tests.host.redis.waiting import failure, until, until_answered
@@ -157,6 +163,36 @@ async def test_a_server_that_hangs_up_at_once_is_not_tried_without_a_pause(
         assert time.monotonic() - began > 0.2  # of 4, 5 and 6 times 50ms, each at least halved
         between.refuses = False
         await until_answered(lambda: redis.get("key"))
+
+
+async def test_neither_is_one_that_hangs_up_after_the_greeting(server: Server, connections: Connections) -> None:
+    async with proxy(server.port) as between, connections.open(between.url) as redis:
+        between.ends_after = b"PONG"
+        between.cut()
+        await until("three attempts", lambda: between.accepted >= 4)
+        began, before = time.monotonic(), between.accepted
+        await until("three more", lambda: between.accepted >= before + 3)
+        assert time.monotonic() - began > 0.2
+        between.ends_after = b""
+        await until_answered(lambda: redis.get("key"))
+
+
+async def test_pauses_grow_while_a_server_is_gone_and_begin_anew_when_it_has_answered(
+    server: Server, telemetry: Telemetry
+) -> None:
+    async with proxy(server.port) as between:
+        between.refuses = True
+        connector = Connector(parse(between.url), ("127.0.0.1", between.port))
+        node = Node("node", connector, Metrics(telemetry, "node"), list.clear)
+        await until("three failures", lambda: node.failures == 3)
+        between.refuses = False
+        await until("a connection", lambda: node.wire is not None)
+        assert node.failures == 3
+        assert await node.ask(pack(("PING",)), time.monotonic() + 5) == b"PONG"
+        between.cut()
+        await until("another connection", lambda: between.accepted == 5)
+        assert node.failures == 0
+        await node.close()
 
 
 async def test_no_more_calls_wait_than_may(server: Server, connections: Connections) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scalekit.redis.address import parse
-from scalekit.redis.calls import Call, pack
+from scalekit.redis.calls import pack
 from scalekit.redis.connecting import Connector
 from scalekit.redis.metrics import Metrics
 from scalekit.redis.node import Node
@@ -26,11 +26,9 @@ async def test_invalidations_come_between_replies_and_disturb_none(server: Serve
     node = Node("tracked", Connector(address, address.hosts[0]), Metrics(telemetry, "tracked"), pushes.append)
 
     def call(*words: str) -> asyncio.Future[Any]:
-        now = monotonic()
-        asked = Call(asyncio.get_running_loop().create_future(), pack(words), now, now + 5)
-        node.put(asked)
-        return asked.future
+        return node.ask(pack(words), monotonic() + 5)
 
+    await node.attempted()
     assert await call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "seen:") == b"OK"
     replies = await asyncio.gather(
         *(call("SET", f"{'seen' if number % 2 else 'not'}:{number}", "x") for number in range(50))
