@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from scalekit.consistency import Consistency
 from scalekit.context import Key
 
+T = TypeVar("T")
 Values = Mapping[str, Any]
 
 
@@ -149,6 +150,47 @@ class ConsistencyTokens(Protocol):
         ...
 
 
+class Cache(Protocol):
+    """Values by key, and what forgets them and the answers that are kept.
+
+    A value is bytes, or what JSON can hold. *ttl* is in seconds or a duration such as ``"5m"``. Raises ValueError for
+    what is neither.
+    """
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """Return the value under *key*, or *default*."""
+        ...
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return the values under those of *keys* that have one."""
+        ...
+
+    async def set(self, key: str, value: Any, ttl: str | float, tags: Sequence[str] = ()) -> None:
+        """Keep *value* under *key* for *ttl*."""
+        ...
+
+    async def set_many(self, values: Values, ttl: str | float, tags: Sequence[str] = ()) -> None:
+        """Keep all of *values* by key for *ttl*."""
+        ...
+
+    async def delete(self, *keys: str) -> None:
+        """Forget what is under *keys*."""
+        ...
+
+    async def get_or_set(
+        self, key: str, ttl: str | float, make: Callable[[], Awaitable[T]], tags: Sequence[str] = ()
+    ) -> T:
+        """Return the value under *key*; if there is none, that which *make* returns, made once for all who ask."""
+        ...
+
+    async def purge(self, *, tag: str | Iterable[str] = (), path: str | Iterable[str] = ()) -> None:
+        """Forget, at once, everything that has one of the tags, and the answers of the paths.
+
+        A path is one such as ``/shop``, or all below it as ``/shop/*``.
+        """
+        ...
+
+
 DATABASE: Key[Database] = Key("database", plugin="pool")
 """The database that is written to."""
 
@@ -160,3 +202,6 @@ DATABASES: Key[Databases] = Key("databases", plugin="pool")
 
 CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="replica")
 """Provided only where there are replicas: elsewhere nothing has to be carried along."""
+
+CACHE: Key[Cache] = Key("cache", plugin="cache")
+"""Values that are kept for a while, and the way to forget what is kept."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from scalekit.server.head import Framing, Header, encode, lines
+from scalekit.server.head import Framing, Header, default_lines, encode, lines
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -147,7 +147,8 @@ class Cycle(Framing):
         self.response_started = True
         self.waiting_for_100_continue = False
         status: int = message["status"]
-        head = lines([*self.defaults, *message.get("headers", ())], self)
+        head = lines(message.get("headers", ()), self)
+        head[:0] = default_lines(self.defaults, self)
         if self.closes:
             self.keep_alive = False
         elif not self.keep_alive:

@@ -19,6 +19,7 @@ PLAIN = bytes(byte for byte in range(256) if not HEADER_VALUE_RE.match(bytes([by
 """Every byte that a value may hold."""
 FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 """Names that say where an answer ends. They are not remembered, since their values must be looked at."""
+DATE = b"date"
 
 _remembered: dict[bytes, bytes] = {}
 
@@ -29,6 +30,8 @@ class Framing:
     chunked: bool | None = None
     length = 0
     closes = False
+    dated = False
+    """Whether the application itself says when it made the answer, which may be long ago."""
 
 
 def lines(headers: Iterable[Header], framing: Framing) -> list[bytes]:
@@ -45,6 +48,13 @@ def lines(headers: Iterable[Header], framing: Framing) -> list[bytes]:
     return found
 
 
+def default_lines(defaults: Iterable[Header], framing: Framing) -> list[bytes]:
+    """Return the lines of what the server says of itself; of two dates the application's counts."""
+    if framing.dated:
+        defaults = [field for field in defaults if field[0] != DATE]
+    return lines(defaults, framing)
+
+
 def encode(status: int, lines: list[bytes]) -> bytes:
     """Return the bytes of a head. Raises RuntimeError when a value holds what could end its line, or the head."""
     rest = b"\r\n".join([*lines, b"\r\n"])
@@ -58,6 +68,9 @@ def _begin(name: bytes, value: bytes, framing: Framing) -> bytes:
     if name in FRAMING:
         _frame(name, value, framing)
         return name + b": "
+    if name.lower() == DATE:
+        framing.dated = True
+        return DATE + b": "
     if HEADER_RE.search(name):
         raise RuntimeError("Invalid HTTP header name.")
     lower = name.lower()

@@ -1,0 +1,54 @@
+"""Whether what is kept may be given to who asks (RFC 9111, section 4; RFC 5861)."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from scalekit_cache.directives import Directives, seconds
+from scalekit_cache.entry import Entry
+
+
+class Verdict(Enum):
+    """What to do with an entry."""
+
+    GIVE = auto()
+    """It is fresh, or stale and good enough for who asks."""
+    GIVE_AND_REFRESH = auto()
+    """Give it at once and have it refreshed."""
+    VALIDATE = auto()
+    """Ask the application first."""
+    VALIDATE_OR_GIVE = auto()
+    """Ask the application first; give it if that fails."""
+
+
+def assess(entry: Entry, asked: Directives, now: float) -> Verdict:
+    """Return what to do with *entry* for a request with the directives *asked*."""
+    terms = entry.terms
+    left = entry.expires - now
+    if asked and _refused(entry, asked, left, now):
+        return Verdict.VALIDATE
+    if terms.checked:
+        return Verdict.VALIDATE
+    if left > 0:
+        return Verdict.GIVE_AND_REFRESH if now >= terms.early else Verdict.GIVE
+    if terms.strict:
+        return Verdict.VALIDATE
+    if "max-stale" in asked:
+        limit = seconds(asked, "max-stale") if asked["max-stale"] is not None else None
+        if limit is None or -left <= limit:
+            return Verdict.GIVE
+    if -left < terms.while_revalidate:
+        return Verdict.GIVE_AND_REFRESH
+    if_error = max(terms.if_error, seconds(asked, "stale-if-error") or 0)
+    return Verdict.VALIDATE_OR_GIVE if -left < if_error else Verdict.VALIDATE
+
+
+def _refused(entry: Entry, asked: Directives, left: float, now: float) -> bool:
+    """Tell whether who asks wants something newer."""
+    if "no-cache" in asked:
+        return True
+    oldest = seconds(asked, "max-age")
+    if oldest is not None and now - entry.terms.born > oldest and not (entry.terms.immutable and left > 0):
+        return "max-stale" not in asked
+    freshest = seconds(asked, "min-fresh")
+    return freshest is not None and left < freshest

@@ -1,0 +1,91 @@
+"""The table ``[plugins.cache]``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from scalekit import Duration, Size, Table, Url
+from scalekit.config.tables import SomeSize, SomeTime
+from scalekit_cache.marking import EARLY
+from scalekit_cache.policies import DEFAULT_STATUSES, Policy
+
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Status = Annotated[int, Field(ge=200, le=599)]
+
+
+def _known_store(url: Url) -> Url:
+    if url.reveal() != "memory:":
+        raise ValueError(f'no store has the address {str(url)!r}; write "memory:"')
+    return url
+
+
+class PolicyTable(Table):
+    """How the answers below a path are kept that do not say it themselves."""
+
+    path: Annotated[str, Field(pattern=r"^/")]
+    """Paths that it is for: ``*`` stands for a piece between slashes, ``**`` for any number of pieces."""
+    ttl: SomeTime | None = None
+    """How long an answer is fresh that does not say it; without it only those are kept that do."""
+    vary: tuple[FieldName, ...] = ()
+    """Request headers that answers differ by, beside those that they name in ``Vary``."""
+    query: tuple[str, ...] | None = None
+    """Parameters of the query that answers differ by; without it all of them."""
+    by: Literal["identity"] | None = None
+    """``identity`` keeps answers for each user apart, in place of keeping none of them."""
+    cookies: Literal["private", "ignore"] = "private"
+    """``ignore`` says that answers do not depend on cookies."""
+    stale_while_revalidate: Duration = Duration("0s")
+    """How long a stale answer is given at once while a new one is made."""
+    stale_if_error: Duration = Duration("0s")
+    """How long a stale answer stands in where a new one cannot be made."""
+    early_refresh: Share = EARLY
+    """The last share of ttl in which an answer is made anew ahead of time, at a random moment."""
+    tags: tuple[str, ...] = ()
+    """Names under which all these answers can be purged."""
+    statuses: tuple[Status, ...] = tuple(sorted(DEFAULT_STATUSES))
+    """Statuses of answers that ttl is for."""
+
+    def policy(self) -> Policy:
+        """Return what the core knows of it."""
+        return Policy(
+            self.ttl,
+            tuple(sorted(name.lower().encode() for name in self.vary)),
+            None if self.query is None else frozenset(name.encode() for name in self.query),
+            self.by == "identity",
+            self.cookies == "ignore",
+            self.stale_while_revalidate,
+            self.stale_if_error,
+            self.early_refresh,
+            tuple(b"tag:" + tag.encode() for tag in self.tags),
+            frozenset(self.statuses),
+        )
+
+
+class CacheConfig(Table):
+    """What is kept, where, and for how long."""
+
+    url: Annotated[Url, AfterValidator(_known_store)] = Url("memory:")
+    """The store: ``memory:`` is the memory of each process."""
+    size: SomeSize = Size("64MiB")
+    """Bytes of memory for what is kept in each process."""
+    max_body: SomeSize = Size("1MiB")
+    """Largest body that is kept; what is larger is passed on as it comes."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$")] = "scalekit"
+    """What this cache is called in ``Cache-Status``."""
+    wait: SomeTime = Duration("10s")
+    """How long a request waits for another that has the same answer made, before it goes on alone."""
+    refresh_timeout: SomeTime = Duration("30s")
+    """How long making an answer anew in the background may take."""
+    cookies: Literal["private", "ignore"] = "private"
+    """Whether a request with cookies is taken to be from somebody; ``ignore`` says that no answer depends on them."""
+    sort_query: bool = True
+    """Whether the order of a query's parameters does not matter."""
+    targeted: tuple[FieldName, ...] = ("CDN-Cache-Control",)
+    """Fields that say it to this cache alone, and go before ``Cache-Control`` and ``Expires``."""
+    heuristic: Share = 0.0
+    """The share of its age since ``Last-Modified`` for which an answer is fresh that says nothing; 0 keeps none."""
+    policies: tuple[PolicyTable, ...] = ()
+    """Rules for paths; the first that matches counts."""

@@ -1,0 +1,142 @@
+"""The HTTP cache of one process: its store, its rules, and the answers that are being made."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from scalekit_cache.asked import Asked
+from scalekit_cache.entry import Entry, Item, Variants
+from scalekit_cache.flights import Flight
+from scalekit_cache.keys import Key
+from scalekit_cache.metrics import Metrics
+from scalekit_cache.policies import Policies
+from scalekit_cache.store import Store
+from scalekit_cache.storing import Rules
+from scalekit_cache.vary import selecting
+
+REMEMBERED = 4096
+"""Keys of answers that were not for sharing, for which nobody waits the next time."""
+MOST_REFRESHES = 64
+"""Answers that are made anew in the background at one time."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the file says of the HTTP cache; times are in seconds."""
+
+    name: bytes
+    max_body: int
+    wait: float
+    refresh_timeout: float
+    cookies_are_private: bool
+    sort_query: bool
+    rules: Rules
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """How making an answer anew went: what is kept now, and whether it *failed*."""
+
+    entry: Entry | None
+    failed: bool
+
+
+class HttpCache:
+    """Finds and keeps answers; one that is being made is made once."""
+
+    def __init__(
+        self, store: Store, policies: Policies, options: Options, metrics: Metrics, clock: Callable[[], float]
+    ) -> None:
+        self.store = store
+        self.policies = policies
+        self.options = options
+        self.metrics = metrics
+        self.clock = clock
+        self.name = options.name
+        self.max_body = options.max_body
+        self.rules = options.rules
+        self.plain_queries = not policies.reshape_queries
+        self._flights: dict[Key, Flight] = {}
+        self._alone: dict[Key, None] = {}
+        self._refreshes: dict[Key, asyncio.Task[Refreshed]] = {}
+
+    async def find(self, primary: Key, asked: Asked) -> tuple[Entry | None, bool]:
+        """Return what is kept for who *asked*, and whether the resource has other answers only."""
+        found = await self._fetch(primary)
+        if type(found) is Variants:
+            entry = await self._fetch((found.token, *selecting(found.names, asked.fields)))
+            return (entry if isinstance(entry, Entry) else None), entry is None
+        return (found if isinstance(found, Entry) else None), False
+
+    async def _fetch(self, key: Key) -> Item | None:
+        found = self.store.peek(key)
+        return await self.store.fetch(key) if found is None and self.store.shared else found
+
+    def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
+        """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""
+        existing = self.store.peek(flight.primary)
+        names = entry.names
+        if type(existing) is Variants:
+            names = tuple(sorted({*names, *existing.names}))
+        entry.key = flight.primary
+        if names:
+            if type(existing) is not Variants or existing.names != names:
+                existing = Variants(flight.primary, names, os.urandom(16))
+                self.store.put(existing)
+            entry.names = names
+            entry.key = (existing.token, *selecting(names, asked.fields))
+        self.store.put(entry)
+        self._alone.pop(flight.key, None)
+        return entry
+
+    async def forget(self, keys: list[Key]) -> None:
+        """Forget the answers under *keys*, and what is being made of them."""
+        for flight in list(self._flights.values()):
+            if flight.primary in keys:
+                flight.outdated = True
+                self._flights.pop(flight.key, None)
+        await self.store.remove(keys)
+
+    def flight(self, key: Key, primary: Key) -> tuple[Flight, bool]:
+        """Return the flight in which what is missing under *key* is made, and whether the caller leads it."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            return flight, False
+        shared = key not in self._alone
+        flight = Flight(key, primary, self.store.number, self.max_body, shared)
+        if shared:
+            self._flights[key] = flight
+        return flight, True
+
+    def part(self, flight: Flight) -> None:
+        """Take note that what is made in *flight* is for its leader only, and remember it."""
+        if flight.open:
+            if len(self._alone) >= REMEMBERED:
+                self._alone.clear()
+            self._alone[flight.key] = None
+            flight.part()
+        self.landed(flight)
+
+    def landed(self, flight: Flight) -> None:
+        """Take note that nobody new may join *flight*."""
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+    def refresh(self, key: Key, make: Callable[[], Coroutine[Any, Any, Refreshed]]) -> asyncio.Task[Refreshed] | None:
+        """Have what is under *key* made anew in the background, once; return the task, None when too many run."""
+        task = self._refreshes.get(key)
+        if task is None and len(self._refreshes) < MOST_REFRESHES:
+            task = self._refreshes[key] = asyncio.create_task(make())
+            task.add_done_callback(lambda done: self._refreshes.pop(key, None))
+        return task
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        tasks = list(self._refreshes.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,169 @@
+"""One call for many: while one request has an answer made, others for the same wait for it and get it as it comes.
+
+The one who has it made leads a flight; the others follow. Nothing of an answer is shown to them before it is known that
+they may have it. When a leader fails before its answer has begun, the first of those who wait leads on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import Enum, auto
+
+from scalekit_cache.entry import Headers
+from scalekit_cache.keys import Key
+from scalekit_cache.storing import Kept
+
+
+class Landed(Enum):
+    """How waiting for the beginning of an answer ended."""
+
+    BEGUN = auto()
+    LEAD = auto()
+    """The leader failed: whoever gets this leads."""
+    ALONE = auto()
+    """The answer is for its leader only, or does not come in time."""
+
+
+class Broken(RuntimeError):
+    """The answer that was being followed ended in the middle."""
+
+
+class Flight:
+    """An answer that is being made, and who waits for it.
+
+    *window* bytes at most are held of it. When more comes than may be kept, what all have taken is let go, and who
+    lags behind by more than the window is left behind.
+    """
+
+    def __init__(self, key: Key, primary: Key, since: int, window: int, shared: bool = True) -> None:
+        self.key = key
+        self.primary = primary
+        self.since = since
+        self.window = window
+        self.kept: Kept | None = None
+        self.outdated = False
+        self.status = 0
+        self.headers: Headers = []
+        self.selecting: tuple[bytes, ...] = ()
+        self.complete = False
+        self.open = shared
+        self._chunks: deque[bytes] = deque()
+        self._first = 0
+        self._held = 0
+        self._broken = False
+        self._waiting: deque[asyncio.Future[Landed]] = deque()
+        self._reading: dict[int, int] = {}
+        self._news: list[asyncio.Future[None]] = []
+
+    @property
+    def followed(self) -> bool:
+        """Whether anybody reads along."""
+        return bool(self._reading)
+
+    async def landed(self, seconds: float) -> Landed:
+        """Wait for the answer to begin, *seconds* at most."""
+        if not self.open:
+            return Landed.ALONE
+        if self.kept is not None:
+            return Landed.BEGUN
+        future: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError:
+            return future.result() if future.done() and not future.cancelled() else Landed.ALONE
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.result() is Landed.LEAD:
+                self.fail()  # it was to lead on, and is gone too
+            raise
+        finally:
+            if future in self._waiting:
+                self._waiting.remove(future)
+
+    def begin(self, status: int, headers: Headers, kept: Kept, selecting: tuple[bytes, ...]) -> None:
+        """Let all have the answer that begins so, whom the same values are *selecting* as its leader."""
+        self.status, self.headers, self.kept, self.selecting = status, headers, kept, selecting
+        self._wake(Landed.BEGUN)
+
+    def part(self) -> None:
+        """Let everybody go on alone: the answer is not for them."""
+        self.open = False
+        self._wake(Landed.ALONE)
+
+    def fail(self) -> bool:
+        """Take note that the leader is gone; return whether another leads on."""
+        if self.kept is not None:
+            self._broken = True
+            self.open = False
+            self._tell()
+            return False
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(Landed.LEAD)
+                return True
+        self.open = False
+        return False
+
+    def feed(self, chunk: bytes, last: bool) -> None:
+        """Let all have the next part of the answer."""
+        if chunk:
+            self._chunks.append(chunk)
+            self._held += len(chunk)
+        self.complete = last
+        if self._held > self.window:
+            self.open = False
+            self._let_go()
+        self._tell()
+
+    async def read(self, reader: int, place: int) -> tuple[bytes, bool]:
+        """Return the part at *place* as soon as it is there, and whether it is the last.
+
+        Raises Broken when the answer ends before, or has gone on too far.
+        """
+        self._reading[reader] = place
+        while True:
+            if self._broken or place < self._first:
+                raise Broken("the answer that this request shared ended in the middle")
+            if place < self._first + len(self._chunks):
+                chunk = self._chunks[place - self._first]
+                return chunk, self.complete and place == self._first + len(self._chunks) - 1
+            if self.complete:
+                return b"", True
+            news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._news.append(news)
+            await news
+
+    def join(self, reader: int) -> None:
+        """Take note that *reader* reads from the beginning."""
+        self._reading[reader] = 0
+
+    def leave(self, reader: int) -> None:
+        """Take note that *reader* reads no more."""
+        self._reading.pop(reader, None)
+
+    def body(self) -> bytes | None:
+        """Return the whole answer, or None when it was too large to be held."""
+        if self._first or self._held > self.window:
+            return None
+        return b"".join(self._chunks)
+
+    def _let_go(self) -> None:
+        until = min(self._reading.values(), default=self._first + len(self._chunks))
+        while self._chunks and (self._first < until or self._held > self.window):
+            self._held -= len(self._chunks.popleft())
+            self._first += 1
+
+    def _wake(self, landed: Landed) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for future in waiting:
+            if not future.done():
+                future.set_result(landed)
+
+    def _tell(self) -> None:
+        news, self._news = self._news, []
+        for future in news:
+            if not future.done():
+                future.set_result(None)

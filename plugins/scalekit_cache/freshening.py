@@ -1,0 +1,40 @@
+"""What a 304 changes of what is kept (RFC 9111, section 4.3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scalekit_cache.dates import format_date
+from scalekit_cache.entry import Entry
+from scalekit_cache.policies import Policy
+from scalekit_cache.storing import COOKIES, LEFT_OUT, Kept, Rules, fields_of, judge, kept_headers
+
+NOT_UPDATED = LEFT_OUT | {b"content-length", b"content-encoding", b"content-range"}
+
+
+def freshened(
+    stale: Entry,
+    headers: Iterable[tuple[bytes, bytes]],
+    policy: Policy,
+    rules: Rules,
+    credentials: int,
+    now: float,
+) -> tuple[Entry, Kept | None]:
+    """Return *stale* with the *headers* of a 304 that came *now* instead of its own, and how that is kept, if it is."""
+    news = fields_of(headers)
+    names = news.keys() - NOT_UPDATED
+    updated = kept_headers(headers, NOT_UPDATED)
+    if b"date" not in news:
+        names = names | {b"date"}
+        updated.append((b"date", format_date(now)))
+    merged = [field for field in stale.headers if field[0] not in names] + updated
+    fields = fields_of(merged) | {name: news[name] for name in news.keys() & (COOKIES | {b"age", b"connection"})}
+    kept = judge(stale.status, fields, credentials, policy, rules, now, now)
+    if kept is None:
+        terms, names_kept = stale.terms, stale.names
+    else:
+        terms, names_kept = kept.terms, kept.names
+        merged = kept_headers(merged, kept.without)
+    entry = Entry(stale.key, stale.status, merged, stale.body, terms, stale.name, names_kept, stale.tags, stale.since)
+    entry.routed = stale.routed
+    return entry, kept

@@ -1,0 +1,51 @@
+"""When each tag was purged last.
+
+Every purge has a number. An item knows the number of the purge before it was begun, so that one look-up for each of
+its tags tells whether it came too late: nothing has to be found or deleted, and a purge counts at once for everything,
+what is being made at that moment included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scalekit_cache.entry import Item
+
+REMEMBERED = 10_000
+"""Tags whose last purge is remembered. What is older than the purge forgotten last counts as purged."""
+ALL = b"path:/*"
+
+
+class Generations:
+    """The numbers of purges."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._floor = 0
+        self._purged: dict[bytes, int] = {}
+
+    def advance(self, tags: Iterable[bytes]) -> None:
+        """Purge *tags*: whatever has one of them and was begun before is outdated."""
+        self.number += 1
+        for tag in tags:
+            self._purged.pop(tag, None)
+            self._purged[tag] = self.number
+        while len(self._purged) > REMEMBERED:
+            oldest = next(iter(self._purged))
+            self._floor = self._purged.pop(oldest)
+
+    def outdated(self, item: Item) -> bool:
+        """Tell whether *item* was begun before a purge of one of its tags."""
+        if item.valid == self.number:
+            return False
+        if item.tags and (item.since < self._floor or any(self._purged.get(tag, 0) > item.since for tag in item.tags)):
+            return True
+        item.valid = self.number
+        return False
+
+
+def path_tags(path: str) -> tuple[bytes, ...]:
+    """Return the tags of *path*: of itself, and of each folder above it as ``/a/*``."""
+    whole = b"path:" + path.encode("utf-8", "surrogateescape")
+    places = [place for place, byte in enumerate(whole) if byte == 0x2F][:32]
+    return (whole, *(whole[: place + 1] + b"*" for place in places))

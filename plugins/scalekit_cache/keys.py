@@ -1,0 +1,73 @@
+"""What answers are found by.
+
+In the process a key is a tuple of the raw bytes, which can collide no more than they can. Where it goes to a shared
+store it is a digest of the same bytes, each with its length in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+Key = tuple[bytes, ...]
+
+REWRITING = frozenset(
+    {
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-server",
+        b"x-forwarded-path",
+        b"x-host",
+        b"x-original-host",
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-http-host-override",
+        b"forwarded",
+    }
+)
+"""Headers from which applications work out who they are and what was asked. Whoever sends one has keys of his own."""
+
+
+def primary_key(
+    scheme: str, host: bytes, path: bytes, query: bytes, rewriting: Iterable[tuple[bytes, bytes]] = ()
+) -> Key:
+    """Return what answers to GET are found by, before what they vary by."""
+    key: Key = (host, path, query, scheme.encode())
+    for field in rewriting:
+        key += field
+    return key
+
+
+def canonical_query(query: bytes, kept: frozenset[bytes] | None, is_sorted: bool) -> bytes:
+    """Return *query* with only the parameters of the names in *kept*, sorted by name where *is_sorted*.
+
+    Values of one name keep their order, which an application may care about. Nothing is decoded: who writes a name in
+    another way has another key.
+    """
+    if not query or (kept is None and (not is_sorted or b"&" not in query)):
+        return query
+    parts = query.split(b"&")
+    if kept is not None:
+        parts = [part for part in parts if part.partition(b"=")[0] in kept]
+    if is_sorted:
+        parts.sort(key=_name)
+    return b"&".join(parts)
+
+
+def _name(part: bytes) -> bytes:
+    return part.partition(b"=")[0]
+
+
+def digest(key: Key) -> bytes:
+    """Return 32 bytes that stand for *key*."""
+    made = blake2b(digest_size=32)
+    for part in key:
+        made.update(len(part).to_bytes(8, "big"))
+        made.update(part)
+    return made.digest()

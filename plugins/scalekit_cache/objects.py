@@ -1,0 +1,172 @@
+"""Values of an application by key: bytes as they are, everything else as JSON; nothing is ever executed to read one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import orjson
+
+from scalekit import Duration
+from scalekit_cache.entry import Item, Value
+from scalekit_cache.generations import path_tags
+from scalekit_cache.keys import Key
+from scalekit_cache.metrics import Metrics
+from scalekit_cache.store import Store
+
+T = TypeVar("T")
+
+BYTES = b"b"
+JSON = b"j"
+NAMESPACE = b"object"
+LONGEST_KEY = 1024
+MISSING = object()
+
+
+class Objects:
+    """Get and set values in *store*, and make one that is missing once."""
+
+    def __init__(self, store: Store, metrics: Metrics, clock: Callable[[], float], wait: float) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._wait = wait
+        self._making: dict[Key, tuple[asyncio.Lock, list[None]]] = {}
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """Return the value under *key*, or *default*."""
+        found = await self._find(_key(key))
+        (self._metrics.object_miss if found is MISSING else self._metrics.object_hit).inc()
+        return default if found is MISSING else found
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return the values under those of *keys* that have one."""
+        found = {key: await self.get(key, MISSING) for key in keys}
+        return {key: value for key, value in found.items() if value is not MISSING}
+
+    async def set(self, key: str, value: Any, ttl: str | float, tags: Sequence[str] = ()) -> None:
+        """Keep *value* under *key* for *ttl*, seconds or a duration such as ``"5m"``."""
+        await self._keep(_key(key), _frame(value), _seconds(ttl), tags, self._store.number)
+
+    async def set_many(self, values: Mapping[str, Any], ttl: str | float, tags: Sequence[str] = ()) -> None:
+        """Keep all of *values* by key for *ttl*."""
+        for key, value in values.items():
+            await self.set(key, value, ttl, tags)
+
+    async def delete(self, *keys: str) -> None:
+        """Forget what is under *keys*."""
+        await self._store.remove([_key(key) for key in keys])
+
+    async def get_or_set(
+        self, key: str, ttl: str | float, make: Callable[[], Awaitable[T]], tags: Sequence[str] = ()
+    ) -> T:
+        """Return the value under *key*; if there is none, that which *make* returns, made once for all who ask."""
+        whole, seconds = _key(key), _seconds(ttl)
+        found = await self._find(whole)
+        if found is MISSING:
+            self._metrics.object_miss.inc()
+            found = await self._make(whole, seconds, make, tags)
+        else:
+            self._metrics.object_hit.inc()
+        made: T = found
+        return made
+
+    async def purge(self, *, tag: str | Iterable[str] = (), path: str | Iterable[str] = ()) -> None:
+        """Forget every answer and value that has one of the tags, and the answers of the paths."""
+        tags = [b"tag:" + each.encode() for each in _each(tag)] + [_path(each) for each in _each(path)]
+        if not tags:
+            raise ValueError('nothing to purge; name a tag="..." or a path="/..."')
+        await self._store.purge(tags)
+        self._metrics.purges.inc()
+
+    async def _make(self, key: Key, seconds: float, make: Callable[[], Awaitable[T]], tags: Sequence[str]) -> Any:
+        async with self._turn(key):
+            found = await self._find(key)
+            if found is not MISSING:
+                return found
+            number = self._store.number
+            value = await make()
+            await self._keep(key, _frame(value), seconds, tags, number)
+            return value
+
+    @asynccontextmanager
+    async def _turn(self, key: Key) -> AsyncGenerator[None, None]:
+        """Wait until nobody else makes what is under *key*, for a bounded time."""
+        lock, holders = self._making.setdefault(key, (asyncio.Lock(), []))
+        holders.append(None)
+        try:
+            try:
+                async with asyncio.timeout(self._wait):
+                    await lock.acquire()
+            except TimeoutError:
+                yield
+                return
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            holders.pop()
+            if not holders:
+                self._making.pop(key, None)
+
+    async def _find(self, key: Key) -> Any:
+        item = self._store.peek(key)
+        if item is None and self._store.shared:
+            item = await self._store.fetch(key)
+        if not isinstance(item, Value) or item.expires <= self._clock():
+            return MISSING
+        try:
+            return _value(item.frame)
+        except ValueError:
+            self._metrics.invalid.inc()
+            await self._store.remove([key])
+            return MISSING
+
+    async def _keep(self, key: Key, frame: bytes, seconds: float, tags: Sequence[str], number: int) -> None:
+        item: Item = Value(key, frame, self._clock() + seconds, tuple(b"tag:" + tag.encode() for tag in tags), number)
+        self._store.put(item)
+
+
+def _key(key: str) -> Key:
+    encoded = key.encode("utf-8", "surrogatepass")
+    if not encoded or len(encoded) > LONGEST_KEY:
+        raise ValueError(f"a key has 1 to {LONGEST_KEY} bytes, got {len(encoded)}")
+    return (NAMESPACE, encoded)
+
+
+def _seconds(ttl: str | float) -> float:
+    seconds = float(Duration(ttl)) if isinstance(ttl, str) else float(ttl)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f'expected a time such as "5m" or 300, got {ttl!r}')
+    return seconds
+
+
+def _frame(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return BYTES + value
+    try:
+        return JSON + orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"a value is bytes or what JSON can hold: {error}") from None
+
+
+def _value(frame: bytes) -> Any:
+    kind, content = frame[:1], frame[1:]
+    if kind == BYTES:
+        return content
+    if kind == JSON:
+        return orjson.loads(content)
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def _each(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _path(path: str) -> bytes:
+    if not path.startswith("/"):
+        raise ValueError(f'a path begins with a slash, such as "/shop" or "/shop/*", got {path!r}')
+    return path_tags(path)[0]

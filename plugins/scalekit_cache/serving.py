@@ -1,0 +1,221 @@
+"""Serve one GET or HEAD that what is kept may answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scalekit_cache.answering import answer
+from scalekit_cache.asked import CONDITIONS, Asked
+from scalekit_cache.assessing import Verdict, assess
+from scalekit_cache.core import HttpCache, Refreshed
+from scalekit_cache.entry import COOKIE, Entry, with_status
+from scalekit_cache.flights import Flight, Landed
+from scalekit_cache.keys import Key
+from scalekit_cache.making import ERRORS, ROUTED, Making
+from scalekit_cache.policies import Policy
+from scalekit_cache.problems import refuse_only_if_cached
+from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
+
+logger = logging.getLogger("scalekit.cache")
+
+
+class Serving:
+    """One request on its way: what it asks, and what is known of the resource."""
+
+    def __init__(
+        self,
+        cache: HttpCache,
+        app: ASGIApp,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        asked: Asked,
+        policy: Policy,
+        primary: Key,
+    ) -> None:
+        self.cache = cache
+        self.app = app
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.asked = asked
+        self.policy = policy
+        self.primary = primary
+
+    async def serve(self) -> None:
+        """Answer from what is kept, or have it made."""
+        entry, varies = await self.cache.find(self.primary, self.asked)
+        if entry is not None and self.asked.credentials & ~entry.terms.covers:
+            entry = None
+        verdict = Verdict.VALIDATE if entry is None else assess(entry, self.asked.directives, self.cache.clock())
+        if entry is not None and verdict in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH):
+            if verdict is Verdict.GIVE_AND_REFRESH:
+                self._refresh(entry)
+            await self._give(entry)
+        elif "only-if-cached" in self.asked.directives:
+            await refuse_only_if_cached(self.scope, self.send, self.cache.name)
+        elif entry is None:
+            await self._make(b"fwd=vary-miss" if varies else b"fwd=uri-miss")
+        elif verdict is Verdict.VALIDATE_OR_GIVE:
+            await self._validate_or_give(entry)
+        else:
+            stale = entry.expires <= self.cache.clock()
+            await self._make(b"fwd=stale" if stale else b"fwd=request", entry)
+
+    async def _give(self, entry: Entry) -> None:
+        now = self.cache.clock()
+        (self.cache.metrics.hit if entry.expires > now else self.cache.metrics.stale).inc()
+        self.scope.update(entry.routed)
+        await answer(entry, entry.head(now), self.asked.method, self.asked.fields, now, self.send)
+
+    async def _make(self, why: bytes, stale: Entry | None = None) -> None:
+        """Have the answer made, together with those who ask for the same at the same time."""
+        if self.asked.method != "GET" or b"range" in self.asked.fields or not self._may_share():
+            await self._lead(self._own_flight(), why, stale)
+            return
+        flight, leads = self.cache.flight(self._flight_key(), self.primary)
+        while not leads:
+            landed = await self._landed(flight)
+            if landed is Landed.BEGUN and self._may_follow(flight):
+                await self._follow(flight, why)
+                return
+            if landed is not Landed.LEAD:
+                flight = self._own_flight()
+            leads = True
+        await self._lead(flight, why, stale)
+
+    def _own_flight(self) -> Flight:
+        """Return a flight that nobody joins."""
+        return Flight(self.primary, self.primary, self.cache.store.number, self.cache.max_body, shared=False)
+
+    async def _landed(self, flight: Flight) -> Landed:
+        try:
+            return await flight.landed(self.cache.options.wait)
+        except asyncio.CancelledError:
+            if not flight.open:
+                self.cache.landed(flight)
+            raise
+
+    def _may_share(self) -> bool:
+        """Tell whether the answer may turn out to be for others as well; without that, nobody waits for it."""
+        if self.policy.by_identity:
+            return True
+        return not self.asked.credentials & ~(COOKIE if self.policy.ignores_cookies else 0)
+
+    def _flight_key(self) -> Key:
+        names = self.policy.vary
+        if self.policy.by_identity:
+            names = (*names, IDENTITY_WITHOUT_COOKIES if self.policy.ignores_cookies else IDENTITY)
+        return (*self.primary, *selecting(names, self.asked.fields)) if names else self.primary
+
+    def _may_follow(self, flight: Flight) -> bool:
+        kept = flight.kept
+        if kept is None or flight.outdated or self.asked.credentials & ~kept.terms.covers:
+            return False
+        return selecting(kept.names, self.asked.fields) == flight.selecting
+
+    async def _lead(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
+        cache = self.cache
+        flight.since = cache.store.number
+        scope = self.scope if stale is None else validating(self.scope, stale)
+        making = Making(cache, flight, self.asked, self.policy, scope, why, stale, self.send)
+        try:
+            await self.app(scope, self.receive, making.send)
+        finally:
+            if scope is not self.scope:
+                self.scope.update({name: scope[name] for name in ROUTED if name in scope})
+            if making.complete or not flight.fail():
+                cache.landed(flight)
+        if making.unchanged and making.entry is not None:
+            cache.metrics.validated.inc()
+            await self._give_validated(making)
+        else:
+            (cache.metrics.miss if making.entry is not None else cache.metrics.passed).inc()
+
+    async def _give_validated(self, making: Making) -> None:
+        entry, now = making.entry, self.cache.clock()
+        if entry is None:
+            return
+        status = b"%b; hit; %b; fwd-status=304; stored" % (self.cache.name, making.why)
+        head = [*entry.aged(int(now - entry.terms.born), status), *making.extra]
+        await answer(entry, head, self.asked.method, self.asked.fields, now, self.send)
+
+    async def _follow(self, flight: Flight, why: bytes) -> None:
+        """Send what another request has made, as it comes."""
+        self.cache.metrics.collapsed.inc()
+        head = with_status(flight.headers, b"%b; %b; collapsed" % (self.cache.name, why))
+        age = int(self.cache.clock() - flight.kept.terms.born) if flight.kept is not None else 0
+        if age > 0:
+            head.append((b"age", b"%d" % age))
+        start: Message = {"type": "http.response.start", "status": flight.status, "headers": head}
+        place, last = 0, False
+        try:
+            flight.join(id(self))
+            await self.send(start)
+            while not last:
+                chunk, last = await flight.read(id(self), place)
+                place += 1
+                await self.send({"type": "http.response.body", "body": chunk, "more_body": not last})
+        finally:
+            flight.leave(id(self))
+
+    async def _validate_or_give(self, entry: Entry) -> None:
+        """Have a stale answer validated; give it as it is when that fails or takes too long."""
+        task = self._refresh(entry)
+        if task is not None:
+            await asyncio.wait({task}, timeout=self.cache.options.wait)
+        if task is None or not task.done() or task.cancelled():
+            await self._give(entry)
+            return
+        refreshed = task.result()
+        made = refreshed.entry
+        if made is not None and not self.asked.credentials & ~made.terms.covers:
+            await self._give(made)
+        elif refreshed.failed:
+            await self._give(entry)
+        else:
+            await self._make(b"fwd=stale")
+
+    def _refresh(self, entry: Entry) -> asyncio.Task[Refreshed] | None:
+        return self.cache.refresh(entry.key, lambda: self._made_anew(entry))
+
+    async def _made_anew(self, entry: Entry) -> Refreshed:
+        """Have *entry* made anew, for nobody in particular."""
+        cache = self.cache
+        scope = validating(self.scope, entry)
+        scope["extensions"] = {}
+        making = Making(cache, self._own_flight(), self.asked, self.policy, scope, b"fwd=stale", entry)
+        try:
+            async with asyncio.timeout(cache.options.refresh_timeout):
+                await self.app(scope, nobody(), making.send)
+        except Exception as error:
+            logger.warning("refreshing %r failed: %s", self.scope["path"], type(error).__name__)
+        failed = not making.complete or making.status >= ERRORS
+        (cache.metrics.not_refreshed if failed else cache.metrics.refreshed).inc()
+        return Refreshed(making.entry, failed)
+
+
+def validating(scope: Scope, entry: Entry) -> Scope:
+    """Return a copy of *scope* that asks whether *entry* is still right, instead of what the client asks."""
+    headers = [field for field in scope["headers"] if field[0] not in CONDITIONS]
+    if entry.etag is not None:
+        headers.append((b"if-none-match", entry.etag))
+    if entry.modified is not None:
+        headers.append((b"if-modified-since", entry.modified))
+    return {**scope, "method": scope["method"], "headers": headers}
+
+
+def nobody() -> Receive:
+    """Return what a client without a body receives, who stays as long as it takes."""
+    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    return receive

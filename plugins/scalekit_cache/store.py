@@ -1,0 +1,116 @@
+"""Where items are kept: what the rest asks of a store, and the store in the process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from scalekit_cache.entry import Item
+from scalekit_cache.generations import Generations
+from scalekit_cache.keys import Key
+from scalekit_cache.sieve import Sieve
+
+
+class Lease(Protocol):
+    """The right to make what is missing, among all processes that share a store."""
+
+    async def release(self) -> None:
+        """Give it back, so that the next need not wait until it runs out."""
+        ...
+
+
+class Store(Protocol):
+    """Items by key.
+
+    What is in the process is looked at first and at once; only a store that is *shared* is asked further.
+    """
+
+    shared: bool
+
+    @property
+    def number(self) -> int:
+        """The number of the last purge that is known here; what is begun now is begun after it."""
+        ...
+
+    def peek(self, key: Key) -> Item | None:
+        """Return what is in the process under *key*, unless it was purged."""
+        ...
+
+    async def fetch(self, key: Key) -> Item | None:
+        """Return what is under *key* in the process or elsewhere, unless it was purged."""
+        ...
+
+    def put(self, item: Item) -> None:
+        """Keep *item*; where that takes its time, it is done in the background."""
+        ...
+
+    async def remove(self, keys: Iterable[Key]) -> None:
+        """Forget what is under *keys*, everywhere."""
+        ...
+
+    async def purge(self, tags: Iterable[bytes]) -> None:
+        """Forget, at once and everywhere, what has one of *tags*, and what of it is being made."""
+        ...
+
+    async def lease(self, key: Key, seconds: float) -> Lease | None:
+        """Return the right to make what is missing under *key*, or None while another process has it."""
+        ...
+
+
+class Alone:
+    """The lease of who shares with nobody."""
+
+    async def release(self) -> None:
+        """Do nothing."""
+
+
+class MemoryStore:
+    """Items in the memory of one process, *budget* bytes of them."""
+
+    shared = False
+
+    def __init__(self, budget: int) -> None:
+        self.table = Sieve(budget)
+        self.generations = Generations()
+
+    @property
+    def number(self) -> int:
+        """The number of the last purge."""
+        return self.generations.number
+
+    def figures(self) -> tuple[int, int, int]:
+        """Return how many items there are, of how many bytes, and how many made room for others."""
+        return len(self.table.items), self.table.size, self.table.evicted
+
+    def peek(self, key: Key) -> Item | None:
+        """Return what is under *key*, unless it was purged."""
+        item = self.table.items.get(key)
+        if item is None:
+            return None
+        if item.valid != self.generations.number and self.generations.outdated(item):
+            self.table.remove(key)
+            return None
+        item.used = True
+        return item
+
+    async def fetch(self, key: Key) -> Item | None:
+        """Return the same."""
+        return self.peek(key)
+
+    def put(self, item: Item) -> None:
+        """Keep *item*, unless it was purged while it was made."""
+        if not self.generations.outdated(item):
+            self.table.put(item)
+
+    async def remove(self, keys: Iterable[Key]) -> None:
+        """Forget what is under *keys*."""
+        for key in keys:
+            self.table.remove(key)
+
+    async def purge(self, tags: Iterable[bytes]) -> None:
+        """Forget what has one of *tags*."""
+        self.generations.advance(tags)
+
+    async def lease(self, key: Key, seconds: float) -> Lease:
+        """Return a lease; in one process one flight at a time makes what is missing."""
+        return Alone()
