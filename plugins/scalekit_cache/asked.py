@@ -2,62 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scalekit_cache.directives import Directives, parse_cache_control
-from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, USER
-from scalekit_cache.keys import digest
+from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, USER, Headers
+from scalekit_cache.keys import REWRITING, digest
 from scalekit_cache.storing import fields_of
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
 
 CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
 """Fields that a cache answers by itself, so that they do not reach the application where it validates."""
-NOT_FOR_CACHES = frozenset({b"if-match", b"if-unmodified-since", b"upgrade", b"transfer-encoding"})
+NOT_FOR_CACHES = frozenset({b"if-match", b"if-unmodified-since", b"transfer-encoding", b"upgrade"})
+NOTED = (
+    REWRITING
+    | CONDITIONS
+    | NOT_FOR_CACHES
+    | {b"authorization", b"cache-control", b"content-length", b"cookie", b"host"}
+)
+"""Headers that say more than which form of an answer is wanted."""
 NOTHING: Directives = {}
 
 
 class Asked:
-    """One GET or HEAD: its *fields* by name, its *directives*, and who asks.
+    """One GET or HEAD: its headers, its *directives*, and the *credentials* that tell who asks.
 
-    ``credentials`` are what tells who asks. All of them together stand in ``fields`` as the identity, which is empty
-    for all who show none.
+    ``noted`` are the headers that say something to a cache, ``fields`` all of them, both by name. All credentials
+    together stand in ``fields`` as the identity, which is empty for all who show none.
     """
 
-    __slots__ = ("credentials", "directives", "fields", "method")
+    __slots__ = ("_fields", "_headers", "_scopes", "_user", "credentials", "directives", "method", "noted")
 
-    def __init__(self, method: str, headers: Iterable[tuple[bytes, bytes]], user: Any, scopes: Iterable[str]) -> None:
+    def __init__(self, method: str, headers: Headers, user: Any = None, scopes: Sequence[str] = ()) -> None:
         self.method = method
-        fields = self.fields = fields_of(headers)
-        control = fields.get(b"cache-control")
+        noted = self.noted = fields_of([field for field in headers if field[0] in NOTED])
+        control = noted.get(b"cache-control")
         self.directives = NOTHING if control is None else parse_cache_control(control)
         self.credentials = 0
-        fields[IDENTITY] = fields[IDENTITY_WITHOUT_COOKIES] = b""
-        if user is not None or b"authorization" in fields or b"cookie" in fields:
-            self._identify(fields, user, scopes)
-
-    def _identify(self, fields: dict[bytes, bytes], user: Any, scopes: Iterable[str]) -> None:
-        shown: list[bytes] = []
         if user is not None and getattr(user, "is_authenticated", True):
-            name = _name(user)
-            self.credentials = USER if name else NAMELESS
-            shown += [b"user", name, *(each.encode() for each in sorted(scopes))]
-        if b"authorization" in fields:
+            self.credentials = USER if _name(user) else NAMELESS
+        if b"authorization" in noted:
             self.credentials |= AUTHORIZATION
-            shown += [b"authorization", fields[b"authorization"]]
-        fields[IDENTITY_WITHOUT_COOKIES] = _standing_for(shown)
-        if b"cookie" in fields:
+        if b"cookie" in noted:
             self.credentials |= COOKIE
-            shown += [b"cookie", fields[b"cookie"]]
-        fields[IDENTITY] = _standing_for(shown)
+        self._headers = headers
+        self._user = user
+        self._scopes = scopes
+        self._fields: dict[bytes, bytes] | None = None
 
     @property
     def passes(self) -> bool:
         """Whether the request is for the application alone."""
-        fields = self.fields
-        if "no-store" in self.directives or not NOT_FOR_CACHES.isdisjoint(fields):
+        noted = self.noted
+        if "no-store" in self.directives or not NOT_FOR_CACHES.isdisjoint(noted):
             return True
-        return fields.get(b"content-length", b"0") != b"0"
+        return noted.get(b"content-length", b"0") != b"0"
+
+    @property
+    def fields(self) -> dict[bytes, bytes]:
+        """All headers by name, and who asks."""
+        if self._fields is None:
+            self._fields = fields_of(self._headers)
+            self._identify(self._fields)
+        return self._fields
+
+    def _identify(self, fields: dict[bytes, bytes]) -> None:
+        shown: list[bytes] = []
+        if self.credentials & USER:
+            shown += [b"user", _name(self._user), *(each.encode() for each in sorted(self._scopes))]
+        if b"authorization" in fields:
+            shown += [b"authorization", fields[b"authorization"]]
+        fields[IDENTITY_WITHOUT_COOKIES] = _standing_for(shown)
+        if b"cookie" in fields:
+            shown += [b"cookie", fields[b"cookie"]]
+        fields[IDENTITY] = _standing_for(shown)
 
 
 def _name(user: Any) -> bytes:

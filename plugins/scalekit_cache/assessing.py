@@ -23,23 +23,23 @@ class Verdict(Enum):
 
 def assess(entry: Entry, asked: Directives, now: float) -> Verdict:
     """Return what to do with *entry* for a request with the directives *asked*."""
-    terms = entry.terms
+    ruling = entry.ruling
     left = entry.expires - now
     if asked and _refused(entry, asked, left, now):
         return Verdict.VALIDATE
-    if terms.checked:
+    if ruling.checked:
         return Verdict.VALIDATE
     if left > 0:
-        return Verdict.GIVE_AND_REFRESH if now >= terms.early else Verdict.GIVE
-    if terms.strict:
+        return Verdict.GIVE_AND_REFRESH if now >= entry.early else Verdict.GIVE
+    if ruling.strict:
         return Verdict.VALIDATE
     if "max-stale" in asked:
         limit = seconds(asked, "max-stale") if asked["max-stale"] is not None else None
         if limit is None or -left <= limit:
             return Verdict.GIVE
-    if -left < terms.while_revalidate:
+    if -left < ruling.while_revalidate:
         return Verdict.GIVE_AND_REFRESH
-    if_error = max(terms.if_error, seconds(asked, "stale-if-error") or 0)
+    if_error = max(ruling.if_error, seconds(asked, "stale-if-error") or 0)
     return Verdict.VALIDATE_OR_GIVE if -left < if_error else Verdict.VALIDATE
 
 
@@ -48,7 +48,7 @@ def _refused(entry: Entry, asked: Directives, left: float, now: float) -> bool:
     if "no-cache" in asked:
         return True
     oldest = seconds(asked, "max-age")
-    if oldest is not None and now - entry.terms.born > oldest and not (entry.terms.immutable and left > 0):
+    if oldest is not None and now - entry.born > oldest and not (entry.ruling.immutable and left > 0):
         return "max-stale" not in asked
     freshest = seconds(asked, "min-fresh")
     return freshest is not None and left < freshest

@@ -14,8 +14,8 @@ from scalekit_cache.flights import Flight
 from scalekit_cache.keys import Key
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
+from scalekit_cache.ruling import Rules, Rulings
 from scalekit_cache.store import Store
-from scalekit_cache.storing import Rules
 from scalekit_cache.vary import selecting
 
 REMEMBERED = 4096
@@ -58,7 +58,7 @@ class HttpCache:
         self.clock = clock
         self.name = options.name
         self.max_body = options.max_body
-        self.rules = options.rules
+        self.rulings = Rulings(options.rules)
         self.plain_queries = not policies.reshape_queries
         self._flights: dict[Key, Flight] = {}
         self._alone: dict[Key, None] = {}
@@ -79,7 +79,7 @@ class HttpCache:
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""
         existing = self.store.peek(flight.primary)
-        names = entry.names
+        names = entry.ruling.names
         if type(existing) is Variants:
             names = tuple(sorted({*names, *existing.names}))
         entry.key = flight.primary
@@ -87,7 +87,6 @@ class HttpCache:
             if type(existing) is not Variants or existing.names != names:
                 existing = Variants(flight.primary, names, os.urandom(16))
                 self.store.put(existing)
-            entry.names = names
             entry.key = (existing.token, *selecting(names, asked.fields))
         self.store.put(entry)
         self._alone.pop(flight.key, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from email.utils import formatdate
+from functools import lru_cache
 
 MONTHS = {name: number for number, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
@@ -38,6 +39,7 @@ def _century(year: int, now: float) -> int:
     return whole - 100 if whole > this + 50 else whole
 
 
-def format_date(seconds: float) -> bytes:
+@lru_cache(maxsize=256)
+def format_date(seconds: int) -> bytes:
     """Return *seconds* since the epoch as a field value."""
     return formatdate(seconds, usegmt=True).encode()

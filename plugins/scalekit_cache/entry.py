@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalekit_cache.dates import format_date
 from scalekit_cache.keys import Key
 
 Headers = list[tuple[bytes, bytes]]
@@ -16,8 +15,10 @@ EVERY = AUTHORIZATION | USER | COOKIE
 NAMELESS = 8
 """A user whom nothing tells from another: no answer is kept for such a one."""
 
-OVERHEAD = 600
+OVERHEAD = 700
 """Bytes that one item takes beside what it holds, more or less."""
+FIELD = 130
+"""Bytes that one header takes beside its value, more or less."""
 
 
 class Item:
@@ -58,70 +59,86 @@ class Value(Item):
         self.expires = expires
 
 
-class Terms:
-    """For how long an answer may be used, and for whom.
+class Ruling:
+    """How answers of one kind are kept; times are in seconds.
 
-    *born* is when it would have had the age 0, in seconds since the epoch; the rest is in seconds. *covers* are the
-    credentials that do not matter to it or are part of its key. *checked* tells that it must be validated before each
-    use, *strict* that it must not be used when it is stale. *early* is when to refresh it ahead of time.
+    *lifetime* is how long they say that they are fresh, *by_policy* how long they are where they say nothing. *expires*
+    tells whether ``Expires`` counts. *covers* are the credentials that do not matter to them or are part of their keys.
+    *checked* ones must be validated before each use, *strict* ones must not be used when they are stale. They vary by
+    *names* and are kept *without* some fields.
     """
 
     __slots__ = (
-        "born",
+        "by_policy",
         "checked",
         "covers",
-        "early",
+        "expires",
+        "heuristic",
         "if_error",
         "immutable",
         "lifetime",
+        "names",
+        "says_more",
         "strict",
         "while_revalidate",
+        "without",
     )
 
     def __init__(
         self,
-        born: float,
-        lifetime: float,
-        covers: int = 0,
-        while_revalidate: float = 0.0,
-        if_error: float = 0.0,
-        checked: bool = False,
-        strict: bool = False,
-        immutable: bool = False,
-        early: float = float("inf"),
+        *,
+        lifetime: float | None,
+        by_policy: float | None,
+        expires: bool,
+        heuristic: float,
+        covers: int,
+        while_revalidate: float,
+        if_error: float,
+        checked: bool,
+        strict: bool,
+        immutable: bool,
+        says_more: bool,
+        names: tuple[bytes, ...],
+        without: frozenset[bytes],
     ) -> None:
-        self.born = born
         self.lifetime = lifetime
+        self.by_policy = by_policy
+        self.expires = expires
+        self.heuristic = heuristic
         self.covers = covers
         self.while_revalidate = while_revalidate
         self.if_error = if_error
         self.checked = checked
         self.strict = strict
         self.immutable = immutable
-        self.early = early
+        self.says_more = says_more
+        self.names = names
+        self.without = without
 
 
 class Entry(Item):
-    """An answer: its *status*, its *headers* as they are sent but for the age, its whole *body* and its *terms*.
+    """An answer: its *status*, its *headers* as they are sent but for the age, its whole *body*, and how it is kept.
 
     ``plain_until`` is until when it may be given at once to who asks for nothing special; ``routed`` is what the
-    application's router has left in the scope.
+    application's router has left in the scope. From *early* on it is made anew ahead of time.
     """
 
     __slots__ = (
         "_head",
         "_second",
         "body",
+        "born",
+        "early",
         "etag",
         "expires",
         "headers",
         "modified",
         "name",
-        "names",
+        "path",
         "plain_until",
         "routed",
+        "ruling",
         "status",
-        "terms",
     )
 
     def __init__(
@@ -130,40 +147,47 @@ class Entry(Item):
         status: int,
         headers: Headers,
         body: bytes,
-        terms: Terms,
+        ruling: Ruling,
+        born: float,
+        lifetime: float,
+        *,
+        etag: bytes | None,
+        modified: bytes | None,
         name: bytes,
-        names: tuple[bytes, ...] = (),
+        path: str,
+        early: float = float("inf"),
         tags: tuple[bytes, ...] = (),
         since: int = 0,
     ) -> None:
-        held = len(body) + sum(len(field) + len(value) + 100 for field, value in headers) + sum(map(len, key))
+        held = len(body) + sum([len(value) for _, value in headers]) + FIELD * len(headers) + len(path)
         super().__init__(key, held, tags, since)
         self.status = status
         self.headers = headers
         self.body = body
-        self.terms = terms
+        self.ruling = ruling
+        self.born = born
+        self.early = early
+        self.etag = etag
+        self.modified = modified
         self.name = name
-        self.names = names
-        self.etag = next((value for field, value in headers if field == b"etag"), None)
-        self.modified = next((value for field, value in headers if field == b"last-modified"), None)
-        self.expires = terms.born + terms.lifetime
+        self.path = path
+        self.expires = born + lifetime
+        self.plain_until = 0.0 if ruling.checked else min(self.expires, early)
         self.routed: dict[str, Any] = {}
-        self.plain_until = 0.0 if terms.checked else min(self.expires, terms.early)
         self._second = -1
         self._head: Headers = []
 
     def head(self, now: float) -> Headers:
         """Return the headers to answer with *now*, for who may change the list."""
-        age = int(now - self.terms.born)
+        age = int(now - self.born)
         if age != self._second:
             self._second = age
-            status = b"%b; hit; ttl=%d" % (self.name, int(self.expires - now))
-            self._head = self.aged(age, status)
+            self._head = self.aged(now, b"%b; hit; ttl=%d" % (self.name, int(self.expires - now)))
         return self._head.copy()
 
-    def aged(self, age: int, status: bytes) -> Headers:
-        """Return the headers with the *age* and the *status* of the cache."""
-        return with_status([*self.headers, (b"age", b"%d" % max(0, age))], status)
+    def aged(self, now: float, status: bytes) -> Headers:
+        """Return the headers with the age of *now* and the *status* of the cache."""
+        return with_status([*self.headers, (b"age", b"%d" % max(0, int(now - self.born)))], status)
 
 
 def with_status(headers: Headers, status: bytes) -> Headers:
@@ -173,10 +197,3 @@ def with_status(headers: Headers, status: bytes) -> Headers:
         return [*headers, (b"cache-status", status)]
     kept = [field for field in headers if field[0].lower() != b"cache-status"]
     return [*kept, (b"cache-status", b", ".join([*before, status]))]
-
-
-def dated(headers: Headers, now: float) -> Headers:
-    """Return *headers* with a date, which an answer has had since it was made."""
-    if any(name == b"date" for name, _ in headers):
-        return headers
-    return [*headers, (b"date", format_date(now))]

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from scalekit_cache.dates import format_date
 from scalekit_cache.entry import Entry
+from scalekit_cache.freshness import initial_age
 from scalekit_cache.policies import Policy
-from scalekit_cache.storing import COOKIES, LEFT_OUT, Kept, Rules, fields_of, judge, kept_headers
+from scalekit_cache.ruling import COOKIES, LEFT_OUT, Rulings
+from scalekit_cache.storing import Kept, fields_of, judge, kept_headers
 
 NOT_UPDATED = LEFT_OUT | {b"content-length", b"content-encoding", b"content-range"}
 
@@ -16,7 +18,7 @@ def freshened(
     stale: Entry,
     headers: Iterable[tuple[bytes, bytes]],
     policy: Policy,
-    rules: Rules,
+    rulings: Rulings,
     credentials: int,
     now: float,
 ) -> tuple[Entry, Kept | None]:
@@ -29,12 +31,26 @@ def freshened(
         updated.append((b"date", format_date(now)))
     merged = [field for field in stale.headers if field[0] not in names] + updated
     fields = fields_of(merged) | {name: news[name] for name in news.keys() & (COOKIES | {b"age", b"connection"})}
-    kept = judge(stale.status, fields, credentials, policy, rules, now, now)
+    kept = judge(stale.status, fields, credentials, policy, rulings, now, now)
     if kept is None:
-        terms, names_kept = stale.terms, stale.names
+        kept_as = Kept(stale.ruling, now - initial_age(fields, now, now), 0.0)
     else:
-        terms, names_kept = kept.terms, kept.names
-        merged = kept_headers(merged, kept.without)
-    entry = Entry(stale.key, stale.status, merged, stale.body, terms, stale.name, names_kept, stale.tags, stale.since)
+        kept_as = kept
+        merged = kept_headers(merged, kept.ruling.without)
+    entry = Entry(
+        stale.key,
+        stale.status,
+        merged,
+        stale.body,
+        kept_as.ruling,
+        kept_as.born,
+        kept_as.lifetime,
+        etag=fields.get(b"etag"),
+        modified=fields.get(b"last-modified"),
+        name=stale.name,
+        path=stale.path,
+        tags=stale.tags,
+        since=stale.since,
+    )
     entry.routed = stale.routed
     return entry, kept

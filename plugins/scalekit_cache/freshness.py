@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scalekit_cache.dates import parse_date
-from scalekit_cache.directives import Directives, seconds
 
 Fields = Mapping[bytes, bytes]
 
-HEURISTIC_STATUSES = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 LONGEST_HEURISTIC = 86400.0
 
 
-def explicit_lifetime(directives: Directives, fields: Fields, targeted: bool, now: float) -> float | None:
-    """Return for how many seconds the answer itself says that it is fresh, or None when it does not say.
-
-    What is not valid says that it is stale. A *targeted* field stands for ``Expires`` as well.
-    """
-    for name in ("s-maxage", "max-age"):
-        value = seconds(directives, name)
-        if value is not None:
-            return float(value)
-    expires = None if targeted else fields.get(b"expires")
-    if expires is None:
-        return None
-    until = parse_date(expires, now)
+def expiry_lifetime(fields: Fields, now: float) -> float:
+    """Return for how many seconds an answer with ``Expires`` is fresh; one that is no date says that it is stale."""
+    until = parse_date(fields[b"expires"], now)
     return 0.0 if until is None else max(0.0, until - _date(fields, now))
 
 

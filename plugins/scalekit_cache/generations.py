@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scalekit_cache.entry import Item
+from scalekit_cache.entry import Entry, Item
 
 REMEMBERED = 10_000
 """Tags whose last purge is remembered. What is older than the purge forgotten last counts as purged."""
-ALL = b"path:/*"
 
 
 class Generations:
@@ -38,7 +37,8 @@ class Generations:
         """Tell whether *item* was begun before a purge of one of its tags."""
         if item.valid == self.number:
             return False
-        if item.tags and (item.since < self._floor or any(self._purged.get(tag, 0) > item.since for tag in item.tags)):
+        tags = (*item.tags, *path_tags(item.path)) if isinstance(item, Entry) else item.tags
+        if tags and (item.since < self._floor or any(self._purged.get(tag, 0) > item.since for tag in tags)):
             return True
         item.valid = self.number
         return False

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from random import random
 from typing import Protocol
 
@@ -11,13 +10,13 @@ from starlette.types import Message, Scope, Send
 
 from scalekit_cache.answering import send_unchanged, unchanged
 from scalekit_cache.asked import Asked
-from scalekit_cache.entry import Entry, Headers, dated, with_status
+from scalekit_cache.entry import Entry, Headers, with_status
 from scalekit_cache.flights import Flight
 from scalekit_cache.freshening import freshened
-from scalekit_cache.generations import path_tags
 from scalekit_cache.marking import marked
-from scalekit_cache.policies import Policy
-from scalekit_cache.storing import COOKIES, Kept, Rules, fields_of, judge, kept_headers
+from scalekit_cache.policies import Policies, Policy
+from scalekit_cache.ruling import COOKIES, Rulings
+from scalekit_cache.storing import Kept, dated, judge, kept_headers, relevant_of
 from scalekit_cache.vary import selecting
 
 WITHOUT_BODY = frozenset({204, 304})
@@ -25,6 +24,7 @@ ERRORS = 500
 """Statuses from here on are failures, which do not take the place of what is kept."""
 ROUTED = ("endpoint", "router", "path_template", "app_root_path")
 """What routers leave in the scope, from which metrics know the route."""
+NEVER = float("inf")
 
 
 class Keeper(Protocol):
@@ -32,7 +32,8 @@ class Keeper(Protocol):
 
     name: bytes
     max_body: int
-    rules: Rules
+    rulings: Rulings
+    policies: Policies
     clock: Callable[[], float]
 
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
@@ -49,8 +50,18 @@ class Making:
 
     *stale* is what the application was asked to validate, if anything. Without *send* nobody waits for the answer. What
     is kept in the end is in ``entry``; ``unchanged`` tells that it is *stale* with new headers, and that ``extra`` ones
-    are for who asked now.
+    are for who asked now. ``complete`` tells whether the answer came to its end.
     """
+
+    # On the class, so that an answer sets only what differs.
+    entry: Entry | None = None
+    unchanged = False
+    extra: Headers = []
+    status = 0
+    complete = False
+    _start: Message | None = None
+    _kept: Kept | None = None
+    _fields: dict[bytes, bytes] = {}
 
     def __init__(
         self,
@@ -59,6 +70,7 @@ class Making:
         asked: Asked,
         policy: Policy,
         scope: Scope,
+        path: str,
         why: bytes,
         stale: Entry | None = None,
         send: Send | None = None,
@@ -68,121 +80,79 @@ class Making:
         self.asked = asked
         self.policy = policy
         self.scope = scope
+        self.path = path
         self.why = why
         self.stale = stale
-        self.entry: Entry | None = None
-        self.unchanged = False
-        self.extra: Headers = []
-        self.status = 0
-        self._send = send
-        self._start: Message | None = None
-        self._kept: Kept | None = None
+        self._send = send or _to_nobody
         self._begun_at = keeper.clock()
-        self._since = flight.since
-        self._ended = False
-        self._silent = send is None
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Look at *message*, pass it on and let those who follow have it."""
         kind = message["type"]
-        if kind == "http.response.start":
-            await self._begin(message)
-        elif self.unchanged:
-            return
-        elif kind == "http.response.body":
-            await self._go_on(message)
-        else:
-            if self._start is not None:  # what cannot be kept, such as a file that the server sends by itself
-                self._give_up()
-            await self._pass_on(message)
+        if kind == "http.response.body":
+            if self._kept is not None:
+                self._take(message.get("body", b""), not message.get("more_body", False))
+                if self.flight.followed:
+                    return self._pass_on(message)
+            self.complete = not message.get("more_body", False)
+        elif kind == "http.response.start":
+            return self._begin(message)
+        elif self._start is not None:  # what cannot be kept, such as a file that the server sends by itself
+            self._give_up()
+        return self._send(message)
 
-    async def _begin(self, message: Message) -> None:
+    def _begin(self, message: Message) -> Awaitable[None]:
         keeper, now = self.keeper, self.keeper.clock()
-        self.status = message["status"]
+        status = self.status = message["status"]
         headers = message.get("headers", ())
-        if self.stale is not None and self.status == 304:
-            self._freshen(self.stale, headers, now)
-            return
-        fields = fields_of(headers)
+        if self.stale is not None and status == 304:
+            return self._freshen(self.stale, headers, now)
+        fields = self._fields = relevant_of(headers, keeper.rulings.rules.targeted)
         kept = None if message.get("trailers") else self._judged(fields, now)
-        length = fields.get(b"content-length", b"")
-        if kept is not None and length.isdigit() and int(length) > keeper.max_body:
-            kept = None
+        said = b"%b; %b; fwd-status=%d" % (keeper.name, self.why, status)
+        length = fields.get(b"content-length")
+        if length is not None and kept is not None:
+            if length.isdigit() and int(length) > keeper.max_body:
+                kept = None
+            else:
+                said += b"; stored"
         self._start, self._kept = message, kept
-        status = b"%b; %b; fwd-status=%d" % (keeper.name, self.why, self.status)
         if kept is None:
             self._give_up()
-        elif length:
-            status += b"; stored"
-        if self._send is None:
-            return
-        if (
-            kept is not None
-            and self.status == 200
-            and unchanged(kept_headers(headers, kept.without), self.asked.fields, now)
-        ):
-            self._silent = True
-            await send_unchanged(with_status(list(headers), status), self._send)
-        else:
-            await self._send({**message, "headers": with_status(list(headers), status)})
-
-    def _freshen(self, stale: Entry, headers: Headers, now: float) -> None:
-        entry, kept = freshened(stale, headers, self._policy(), self.keeper.rules, self.asked.credentials, now)
-        self.extra = [field for field in headers if field[0].lower() in COOKIES]
-        self.entry, self.unchanged, self._ended = entry, True, True
-        if kept is None or self.flight.outdated:
-            self.keeper.part(self.flight)
-            return
-        entry.since = entry.valid = self._since
-        self.keeper.keep(entry, self.flight, self.asked)
-        self.status = entry.status
-        self._show(entry.headers, kept)
-        self.flight.feed(entry.body, True)
+        copy = message.copy()
+        copy["headers"] = (
+            with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
+        )
+        if kept is not None and status == 200 and unchanged(headers, self.asked.noted, now):
+            send, self._send = self._send, _to_nobody
+            return send_unchanged(copy["headers"], send)
+        return self._send(copy)
 
     def _judged(self, fields: dict[bytes, bytes], now: float) -> Kept | None:
         if self.flight.outdated or self.asked.method != "GET" or (self.stale is not None and self.status >= ERRORS):
             return None
-        rules = self.keeper.rules
-        return judge(self.status, fields, self.asked.credentials, self._policy(), rules, self._begun_at, now)
-
-    def _policy(self) -> Policy:
         mark = marked(self.scope.get("endpoint"))
         if mark is not None:
-            known = self.policy
-            self.policy = replace(
-                mark,
-                query=known.query,
-                vary=(*mark.vary, *known.vary),
-                tags=(*mark.tags, *known.tags),
-                by_identity=mark.by_identity or known.by_identity,
-                ignores_cookies=known.ignores_cookies,
-            )
-        return self.policy
+            self.policy = self.keeper.policies.merged(mark, self.policy)
+        return judge(self.status, fields, self.asked.credentials, self.policy, self.keeper.rulings, self._begun_at, now)
 
-    async def _go_on(self, message: Message) -> None:
+    def _take(self, body: bytes, last: bool) -> None:
+        """Keep the next part, and let those who follow have it."""
         if self._start is not None:
-            self._let_follow()
-        body, last = message.get("body", b""), not message.get("more_body", False)
-        if self._kept is not None:
-            self.flight.feed(body, last)
-            if last:
-                self._keep()
-        self._ended = last
-        await self._pass_on(message)
+            self._let_follow(self._start)
+        self.flight.feed(body, last)
+        if last:
+            self._keep()
 
-    @property
-    def complete(self) -> bool:
-        """Whether the answer came to its end."""
-        return self._ended
-
-    def _let_follow(self) -> None:
-        start, self._start = self._start, None
-        if start is not None and self._kept is not None:
-            headers = dated(kept_headers(start.get("headers", ()), self._kept.without), self.keeper.clock())
-            self._show(headers, self._kept)
+    def _let_follow(self, start: Message) -> None:
+        self._start, kept = None, self._kept
+        if kept is not None:
+            headers = kept_headers(start.get("headers", ()), kept.ruling.without)
+            self._show(dated(headers, self._fields, self.keeper.clock()), kept)
 
     def _show(self, headers: Headers, kept: Kept) -> None:
-        self.flight.begin(self.status, headers, kept, selecting(kept.names, self.asked.fields))
+        names = kept.ruling.names
+        self.flight.begin(self.status, headers, kept, selecting(names, self.asked.fields) if names else ())
 
     def _keep(self) -> None:
         """Make the entry, unless something of it is missing."""
@@ -190,31 +160,65 @@ class Making:
         body = flight.body()
         if kept is None or body is None or flight.outdated:
             return
-        length = next((value for name, value in flight.headers if name == b"content-length"), None)
-        headers = flight.headers
+        headers, length = flight.headers, self._fields.get(b"content-length")
         if length is None:
             if self.status not in WITHOUT_BODY:
                 headers = [*headers, (b"content-length", b"%d" % len(body))]
         elif length != b"%d" % len(body):
             return
-        policy, terms = self.policy, kept.terms
-        if policy.early and terms.lifetime == policy.ttl:
-            terms.early = terms.born + terms.lifetime * (1 - policy.early * random())
-        tags = (*policy.tags, *path_tags(self.scope["path"]))
-        entry = Entry(flight.key, self.status, headers, body, terms, self.keeper.name, kept.names, tags, self._since)
-        entry.routed = {name: self.scope[name] for name in ROUTED if name in self.scope}
+        policy, ruling, fields = self.policy, kept.ruling, self._fields
+        early = NEVER
+        if policy.early and kept.lifetime == ruling.by_policy:
+            early = kept.born + kept.lifetime * (1 - policy.early * random())
+        entry = Entry(
+            flight.key,
+            self.status,
+            headers,
+            body,
+            ruling,
+            kept.born,
+            kept.lifetime,
+            etag=fields.get(b"etag"),
+            modified=fields.get(b"last-modified"),
+            name=self.keeper.name,
+            path=self.path,
+            early=early,
+            tags=policy.tags,
+            since=flight.since,
+        )
+        scope = self.scope
+        entry.routed = {name: scope[name] for name in ROUTED if name in scope}
         self.entry = self.keeper.keep(entry, flight, self.asked)
+
+    async def _freshen(self, stale: Entry, headers: Headers, now: float) -> None:
+        """Take the answer that nothing has changed; nothing is passed on of it."""
+        self._send = _to_nobody
+        mark = marked(self.scope.get("endpoint"))
+        policy = self.policy if mark is None else self.keeper.policies.merged(mark, self.policy)
+        entry, kept = freshened(stale, headers, policy, self.keeper.rulings, self.asked.credentials, now)
+        self.extra = [field for field in headers if field[0].lower() in COOKIES]
+        self.entry, self.unchanged = entry, True
+        if kept is None or self.flight.outdated:
+            self.keeper.part(self.flight)
+            return
+        entry.since = entry.valid = self.flight.since
+        self.keeper.keep(entry, self.flight, self.asked)
+        self.status = entry.status
+        self._show(entry.headers, kept)
+        self.flight.feed(entry.body, True)
 
     def _give_up(self) -> None:
         self._start = self._kept = None
         self.keeper.part(self.flight)
 
     async def _pass_on(self, message: Message) -> None:
-        if self._silent or self._send is None:
-            return
+        """Pass *message* on; a client that leaves does not take along those who follow."""
         try:
             await self._send(message)
-        except OSError:  # the client left; whoever follows has not
-            if self._kept is None:
-                raise
-            self._silent = True
+        except OSError:
+            self._send = _to_nobody
+        self.complete = not message.get("more_body", False)
+
+
+async def _to_nobody(message: Message) -> None:
+    """Send nothing."""

@@ -6,31 +6,15 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from scalekit_cache.asked import Asked
+from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import COOKIE, Entry
 from scalekit_cache.invalidating import Invalidation
-from scalekit_cache.keys import REWRITING
 from scalekit_cache.locating import locate
 from scalekit_cache.serving import Serving
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""
-NOTED = REWRITING | {
-    b"authorization",
-    b"cache-control",
-    b"content-length",
-    b"cookie",
-    b"host",
-    b"if-match",
-    b"if-modified-since",
-    b"if-none-match",
-    b"if-unmodified-since",
-    b"range",
-    b"transfer-encoding",
-    b"upgrade",
-}
-"""Headers that count; a request that has one other than Host is looked at closely."""
 SCHEMES = {"http": b"http", "https": b"https"}
 
 
@@ -74,11 +58,11 @@ class CacheMiddleware:
             cache.metrics.passed.inc()
             await self.app(scope, receive, send)
             return
-        location = locate(scope, asked.fields)
+        location = locate(scope, asked.noted)
         policy = location.policy(cache)
         if not cache.options.cookies_are_private:
             asked.credentials &= ~COOKIE
-        serving = Serving(cache, self.app, scope, receive, send, asked, policy, location.key(cache))
+        serving = Serving(cache, self.app, scope, receive, send, asked, policy, location.key(cache), location.path)
         await serving.serve()
 
 

@@ -18,8 +18,8 @@ from scalekit_cache.metrics import Metrics
 from scalekit_cache.middleware import CacheMiddleware, Slot
 from scalekit_cache.objects import Objects
 from scalekit_cache.policies import Policies
+from scalekit_cache.ruling import Rules
 from scalekit_cache.store import MemoryStore
-from scalekit_cache.storing import Rules
 
 SLOT: Key[Slot] = Key("cache slot", plugin="cache")
 

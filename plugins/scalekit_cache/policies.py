@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DEFAULT_STATUSES = frozenset({200, 301, 308})
 REMEMBERED = 4096
@@ -31,6 +31,17 @@ class Policy:
     tags: tuple[bytes, ...] = ()
     statuses: frozenset[int] = DEFAULT_STATUSES
 
+    def under(self, policy: Policy) -> Policy:
+        """Return this with what *policy* says of queries, of tags, and of who may have the answers."""
+        return replace(
+            self,
+            query=policy.query,
+            vary=(*self.vary, *policy.vary),
+            tags=(*self.tags, *policy.tags),
+            by_identity=self.by_identity or policy.by_identity,
+            ignores_cookies=policy.ignores_cookies,
+        )
+
 
 NO_POLICY = Policy()
 
@@ -41,10 +52,8 @@ class Policies:
     def __init__(self, items: Sequence[tuple[str, Policy]]) -> None:
         self._items = [(pattern_of(path), policy) for path, policy in items]
         self._known: dict[tuple[str, bytes], Policy] = {}
+        self._merged: dict[tuple[int, int], tuple[Policy, Policy, Policy]] = {}
         self.reshape_queries = any(policy.query is not None for _, policy in items)
-
-    def __bool__(self) -> bool:
-        return bool(self._items)
 
     def of(self, path: str, raw_path: bytes) -> Policy:
         """Return the policy of *path*; none has a path that an application and a file may read in different ways."""
@@ -57,6 +66,18 @@ class Policies:
                 self._known.clear()
             self._known[path, raw_path] = known
         return known
+
+    def merged(self, mark: Policy, policy: Policy) -> Policy:
+        """Return *mark*, of a handler, with what the *policy* of its path says of who may have the answers."""
+        if policy is NO_POLICY:
+            return mark
+        known = self._merged.get((id(mark), id(policy)))
+        if known is None:
+            if len(self._merged) >= REMEMBERED:
+                self._merged.clear()
+            # Both are kept beside, since an id is an object's own only as long as that is there.
+            known = self._merged[id(mark), id(policy)] = (mark, policy, mark.under(policy))
+        return known[2]
 
     def _match(self, path: str) -> Policy:
         return next((policy for pattern, policy in self._items if pattern.fullmatch(path)), NO_POLICY)

@@ -35,6 +35,7 @@ class Serving:
         asked: Asked,
         policy: Policy,
         primary: Key,
+        path: str,
     ) -> None:
         self.cache = cache
         self.app = app
@@ -44,11 +45,12 @@ class Serving:
         self.asked = asked
         self.policy = policy
         self.primary = primary
+        self.path = path
 
     async def serve(self) -> None:
         """Answer from what is kept, or have it made."""
         entry, varies = await self.cache.find(self.primary, self.asked)
-        if entry is not None and self.asked.credentials & ~entry.terms.covers:
+        if entry is not None and self.asked.credentials & ~entry.ruling.covers:
             entry = None
         verdict = Verdict.VALIDATE if entry is None else assess(entry, self.asked.directives, self.cache.clock())
         if entry is not None and verdict in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH):
@@ -69,11 +71,11 @@ class Serving:
         now = self.cache.clock()
         (self.cache.metrics.hit if entry.expires > now else self.cache.metrics.stale).inc()
         self.scope.update(entry.routed)
-        await answer(entry, entry.head(now), self.asked.method, self.asked.fields, now, self.send)
+        await answer(entry, entry.head(now), self.asked.method, self.asked.noted, now, self.send)
 
     async def _make(self, why: bytes, stale: Entry | None = None) -> None:
         """Have the answer made, together with those who ask for the same at the same time."""
-        if self.asked.method != "GET" or b"range" in self.asked.fields or not self._may_share():
+        if self.asked.method != "GET" or b"range" in self.asked.noted or not self._may_share():
             await self._lead(self._own_flight(), why, stale)
             return
         flight, leads = self.cache.flight(self._flight_key(), self.primary)
@@ -113,15 +115,15 @@ class Serving:
 
     def _may_follow(self, flight: Flight) -> bool:
         kept = flight.kept
-        if kept is None or flight.outdated or self.asked.credentials & ~kept.terms.covers:
+        if kept is None or flight.outdated or self.asked.credentials & ~kept.ruling.covers:
             return False
-        return selecting(kept.names, self.asked.fields) == flight.selecting
+        return selecting(kept.ruling.names, self.asked.fields) == flight.selecting
 
     async def _lead(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         cache = self.cache
         flight.since = cache.store.number
         scope = self.scope if stale is None else validating(self.scope, stale)
-        making = Making(cache, flight, self.asked, self.policy, scope, why, stale, self.send)
+        making = Making(cache, flight, self.asked, self.policy, scope, self.path, why, stale, self.send)
         try:
             await self.app(scope, self.receive, making.send)
         finally:
@@ -140,14 +142,14 @@ class Serving:
         if entry is None:
             return
         status = b"%b; hit; %b; fwd-status=304; stored" % (self.cache.name, making.why)
-        head = [*entry.aged(int(now - entry.terms.born), status), *making.extra]
-        await answer(entry, head, self.asked.method, self.asked.fields, now, self.send)
+        head = [*entry.aged(now, status), *making.extra]
+        await answer(entry, head, self.asked.method, self.asked.noted, now, self.send)
 
     async def _follow(self, flight: Flight, why: bytes) -> None:
         """Send what another request has made, as it comes."""
         self.cache.metrics.collapsed.inc()
         head = with_status(flight.headers, b"%b; %b; collapsed" % (self.cache.name, why))
-        age = int(self.cache.clock() - flight.kept.terms.born) if flight.kept is not None else 0
+        age = int(self.cache.clock() - flight.kept.born) if flight.kept is not None else 0
         if age > 0:
             head.append((b"age", b"%d" % age))
         start: Message = {"type": "http.response.start", "status": flight.status, "headers": head}
@@ -172,7 +174,7 @@ class Serving:
             return
         refreshed = task.result()
         made = refreshed.entry
-        if made is not None and not self.asked.credentials & ~made.terms.covers:
+        if made is not None and not self.asked.credentials & ~made.ruling.covers:
             await self._give(made)
         elif refreshed.failed:
             await self._give(entry)
@@ -187,7 +189,7 @@ class Serving:
         cache = self.cache
         scope = validating(self.scope, entry)
         scope["extensions"] = {}
-        making = Making(cache, self._own_flight(), self.asked, self.policy, scope, b"fwd=stale", entry)
+        making = Making(cache, self._own_flight(), self.asked, self.policy, scope, self.path, b"fwd=stale", entry)
         try:
             async with asyncio.timeout(cache.options.refresh_timeout):
                 await self.app(scope, nobody(), making.send)

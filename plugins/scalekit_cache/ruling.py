@@ -1,0 +1,155 @@
+"""Whether answers of one kind may be kept, and for whom (RFC 9111, section 3).
+
+An answer is of a kind with others when its status, its policy and the fields that say how it is kept are the same. Most
+answers of an application are of a few kinds, so what was found for one is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from scalekit_cache.directives import Directives, parse_cache_control, parse_targeted, seconds
+from scalekit_cache.entry import AUTHORIZATION, COOKIE, EVERY, Ruling
+from scalekit_cache.policies import Policy
+from scalekit_cache.vary import ANYTHING, IDENTITY, IDENTITY_WITHOUT_COOKIES, MOST, vary_names
+
+Fields = Mapping[bytes, bytes]
+
+UNDERSTOOD = frozenset(int(status) for status in HTTPStatus)
+HEURISTIC_STATUSES = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
+NOT_KEPT = frozenset({206, 304})
+COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
+OF_ONE_CONNECTION = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+OF_ONE_REQUEST = frozenset({b"x-request-id", b"traceparent", b"tracestate", b"traceresponse", b"server-timing"})
+LEFT_OUT = OF_ONE_CONNECTION | OF_ONE_REQUEST | COOKIES | {b"age"}
+REMEMBERED = 1024
+
+Kind = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for every answer: *targeted* fields in order, and the *heuristic* share."""
+
+    targeted: tuple[bytes, ...] = (b"cdn-cache-control",)
+    heuristic: float = 0.0
+
+
+class Rulings:
+    """What was found for each kind of answer, under *rules*."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self._known: dict[Kind, tuple[Policy, Ruling | None]] = {}
+
+    def of(self, status: int, fields: Fields, policy: Policy) -> Ruling | None:
+        """Return how answers of this kind are kept, or None when they must not be."""
+        kind: Kind = (
+            status,
+            id(policy),
+            fields.get(b"cache-control"),
+            fields.get(b"vary"),
+            fields.get(b"connection"),
+            b"content-range" in fields or not COOKIES.isdisjoint(fields),
+            *[fields.get(name) for name in self.rules.targeted],
+        )
+        known = self._known.get(kind)
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            # The policy is kept beside, since an id is an object's own only as long as that is there.
+            known = self._known[kind] = (policy, rule(status, fields, policy, self.rules))
+        return known[1]
+
+
+def rule(status: int, fields: Fields, policy: Policy, rules: Rules) -> Ruling | None:
+    """Return how answers are kept with this *status* and these *fields*, or None when they must not be."""
+    if status < 200 or status in NOT_KEPT or not COOKIES.isdisjoint(fields) or b"content-range" in fields:
+        return None
+    directives, is_targeted = directives_of(fields, rules.targeted)
+    names = _names(fields, policy)
+    if names is None or _forbidden(status, directives):
+        return None
+    explicit = next((each for name in ("s-maxage", "max-age") if (each := seconds(directives, name)) is not None), None)
+    no_cache = "no-cache" in directives and not directives["no-cache"]
+    strict = no_cache or _is_strict(directives)
+    while_revalidate = seconds(directives, "stale-while-revalidate")
+    if_error = seconds(directives, "stale-if-error")
+    return Ruling(
+        lifetime=None if explicit is None else float(explicit),
+        by_policy=policy.ttl if status in policy.statuses else None,
+        expires=not is_targeted,
+        heuristic=rules.heuristic if status in HEURISTIC_STATUSES or "public" in directives else 0.0,
+        covers=_covered(directives, policy, names),
+        while_revalidate=0.0 if strict else policy.while_revalidate if while_revalidate is None else while_revalidate,
+        if_error=0.0 if strict else policy.if_error if if_error is None else if_error,
+        checked=no_cache,
+        strict=strict,
+        immutable="immutable" in directives,
+        says_more=no_cache or while_revalidate is not None or if_error is not None,
+        names=names,
+        without=_withheld(fields, directives),
+    )
+
+
+def directives_of(fields: Fields, targeted: Sequence[bytes]) -> tuple[Directives, bool]:
+    """Return the directives that count, and whether they are those of a targeted field."""
+    for name in targeted:
+        found = parse_targeted(fields[name]) if name in fields else None
+        if found is not None:
+            return found, True
+    return parse_cache_control(fields.get(b"cache-control", b"")), False
+
+
+def _names(fields: Fields, policy: Policy) -> tuple[bytes, ...] | None:
+    """Return what the answers vary by, or None when that is too much."""
+    names = {*vary_names([fields.get(b"vary", b"")]), *policy.vary}
+    if policy.by_identity:
+        names.add(IDENTITY_WITHOUT_COOKIES if policy.ignores_cookies else IDENTITY)
+    return None if ANYTHING in names or len(names) > MOST else tuple(sorted(names))
+
+
+def _forbidden(status: int, directives: Directives) -> bool:
+    if "private" in directives:
+        return True
+    if "must-understand" in directives:
+        return status not in UNDERSTOOD
+    return "no-store" in directives
+
+
+def _is_strict(directives: Directives) -> bool:
+    """Tell whether stale answers are forbidden; s-maxage does so unless the same answer expressly allows them."""
+    if not {"must-revalidate", "proxy-revalidate"}.isdisjoint(directives):
+        return True
+    return "s-maxage" in directives and {"stale-while-revalidate", "stale-if-error"}.isdisjoint(directives)
+
+
+def _covered(directives: Directives, policy: Policy, names: Sequence[bytes]) -> int:
+    """Return the credentials that need not keep an answer from being shared."""
+    if policy.by_identity or "public" in directives or seconds(directives, "s-maxage"):
+        return EVERY
+    covers = COOKIE if policy.ignores_cookies or b"cookie" in names else 0
+    return covers | AUTHORIZATION if b"authorization" in names else covers
+
+
+def _withheld(fields: Fields, directives: Directives) -> frozenset[bytes]:
+    """Return the names of what is not kept of an answer (RFC 9111, sections 3.1 and 5.2.2.4)."""
+    listed = [fields.get(b"connection", b"")]
+    if directives.get("no-cache"):
+        listed.append(str(directives["no-cache"]).encode("latin-1"))
+    return LEFT_OUT.union(name.strip().lower() for names in listed for name in names.split(b","))
