@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scalekit_cache.directives import Directives, parse_cache_control
@@ -31,24 +31,33 @@ class Asked:
     together stand in ``fields`` as the identity, which is empty for all who show none.
     """
 
-    __slots__ = ("_fields", "_headers", "_scopes", "_user", "credentials", "directives", "method", "noted")
+    # On the class, so that a request that asks for nothing special sets next to nothing.
+    method = "GET"
+    noted: Mapping[bytes, bytes] = {}
+    directives = NOTHING
+    credentials = 0
+    _user: Any = None
+    _scopes: Sequence[str] = ()
+    _fields: dict[bytes, bytes] | None = None
 
-    def __init__(self, method: str, headers: Headers, user: Any = None, scopes: Sequence[str] = ()) -> None:
+    def __init__(self, headers: Headers) -> None:
+        self._headers = headers
+
+    def read(self, method: str, user: Any, scopes: Sequence[str]) -> None:
+        """Look for what is special."""
         self.method = method
-        noted = self.noted = fields_of([field for field in headers if field[0] in NOTED])
+        noted = self.noted = fields_of([field for field in self._headers if field[0] in NOTED])
         control = noted.get(b"cache-control")
-        self.directives = NOTHING if control is None else parse_cache_control(control)
-        self.credentials = 0
+        if control is not None:
+            self.directives = parse_cache_control(control)
         if user is not None and getattr(user, "is_authenticated", True):
             self.credentials = USER if _name(user) else NAMELESS
+            self._user = user
+            self._scopes = scopes
         if b"authorization" in noted:
             self.credentials |= AUTHORIZATION
         if b"cookie" in noted:
             self.credentials |= COOKIE
-        self._headers = headers
-        self._user = user
-        self._scopes = scopes
-        self._fields: dict[bytes, bytes] | None = None
 
     @property
     def passes(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalekit_cache.asked import Asked
-from scalekit_cache.entry import Entry, Item, Variants
+from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
 from scalekit_cache.keys import Key
 from scalekit_cache.metrics import Metrics
@@ -64,17 +64,19 @@ class HttpCache:
         self._alone: dict[Key, None] = {}
         self._refreshes: dict[Key, asyncio.Task[Refreshed]] = {}
 
-    async def find(self, primary: Key, asked: Asked) -> tuple[Entry | None, bool]:
-        """Return what is kept for who *asked*, and whether the resource has other answers only."""
-        found = await self._fetch(primary)
+    def peek(self, primary: Key, asked: Asked) -> Entry | Variants | None:
+        """Return what the process has for who *asked*; Variants when it has other answers of the resource only."""
+        found = self.store.peek(primary)
         if type(found) is Variants:
-            entry = await self._fetch((found.token, *selecting(found.names, asked.fields)))
-            return (entry if isinstance(entry, Entry) else None), entry is None
-        return (found if isinstance(found, Entry) else None), False
+            found = self.store.peek((found.token, *selecting(found.names, asked.fields))) or found
+        return found if isinstance(found, Entry | Variants) else None
 
-    async def _fetch(self, key: Key) -> Item | None:
-        found = self.store.peek(key)
-        return await self.store.fetch(key) if found is None and self.store.shared else found
+    async def fetch(self, primary: Key, asked: Asked) -> Entry | Variants | None:
+        """Return the same from wherever the store has it."""
+        found = await self.store.fetch(primary)
+        if type(found) is Variants:
+            found = await self.store.fetch((found.token, *selecting(found.names, asked.fields))) or found
+        return found if isinstance(found, Entry | Variants) else None
 
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""

@@ -7,7 +7,6 @@ they may have it. When a leader fails before its answer has begun, the first of 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from enum import Enum, auto
 
 from scalekit_cache.entry import Headers
@@ -36,25 +35,27 @@ class Flight:
     lags behind by more than the window is left behind.
     """
 
+    # On the class, so that a flight that nobody joins sets next to nothing.
+    kept: Kept | None = None
+    outdated = False
+    complete = False
+    status = 0
+    headers: Headers = []
+    selecting: tuple[bytes, ...] = ()
+    _first = 0
+    _held = 0
+    _broken = False
+    _reading: dict[int, int] = {}
+    _news: list[asyncio.Future[None]] = []
+    _waiting: list[asyncio.Future[Landed]] = []
+
     def __init__(self, key: Key, primary: Key, since: int, window: int, shared: bool = True) -> None:
         self.key = key
         self.primary = primary
         self.since = since
         self.window = window
-        self.kept: Kept | None = None
-        self.outdated = False
-        self.status = 0
-        self.headers: Headers = []
-        self.selecting: tuple[bytes, ...] = ()
-        self.complete = False
         self.open = shared
-        self._chunks: deque[bytes] = deque()
-        self._first = 0
-        self._held = 0
-        self._broken = False
-        self._waiting: deque[asyncio.Future[Landed]] = deque()
-        self._reading: dict[int, int] = {}
-        self._news: list[asyncio.Future[None]] = []
+        self._chunks: list[bytes] = []
 
     @property
     def followed(self) -> bool:
@@ -68,6 +69,8 @@ class Flight:
         if self.kept is not None:
             return Landed.BEGUN
         future: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            self._waiting = []
         self._waiting.append(future)
         try:
             async with asyncio.timeout(seconds):
@@ -79,13 +82,13 @@ class Flight:
                 self.fail()  # it was to lead on, and is gone too
             raise
         finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
+            self._waiting = [each for each in self._waiting if each is not future]
 
     def begin(self, status: int, headers: Headers, kept: Kept, selecting: tuple[bytes, ...]) -> None:
         """Let all have the answer that begins so, whom the same values are *selecting* as its leader."""
         self.status, self.headers, self.kept, self.selecting = status, headers, kept, selecting
-        self._wake(Landed.BEGUN)
+        if self._waiting:
+            self._wake(Landed.BEGUN)
 
     def part(self) -> None:
         """Let everybody go on alone: the answer is not for them."""
@@ -100,7 +103,7 @@ class Flight:
             self._tell()
             return False
         while self._waiting:
-            future = self._waiting.popleft()
+            future, *self._waiting = self._waiting
             if not future.done():
                 future.set_result(Landed.LEAD)
                 return True
@@ -116,7 +119,8 @@ class Flight:
         if self._held > self.window:
             self.open = False
             self._let_go()
-        self._tell()
+        if self._news:
+            self._tell()
 
     async def read(self, reader: int, place: int) -> tuple[bytes, bool]:
         """Return the part at *place* as soon as it is there, and whether it is the last.
@@ -133,12 +137,14 @@ class Flight:
             if self.complete:
                 return b"", True
             news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if not self._news:
+                self._news = []
             self._news.append(news)
             await news
 
     def join(self, reader: int) -> None:
         """Take note that *reader* reads from the beginning."""
-        self._reading[reader] = 0
+        self._reading = {**self._reading, reader: 0}
 
     def leave(self, reader: int) -> None:
         """Take note that *reader* reads no more."""
@@ -148,16 +154,16 @@ class Flight:
         """Return the whole answer, or None when it was too large to be held."""
         if self._first or self._held > self.window:
             return None
-        return b"".join(self._chunks)
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def _let_go(self) -> None:
         until = min(self._reading.values(), default=self._first + len(self._chunks))
         while self._chunks and (self._first < until or self._held > self.window):
-            self._held -= len(self._chunks.popleft())
+            self._held -= len(self._chunks.pop(0))
             self._first += 1
 
     def _wake(self, landed: Landed) -> None:
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
                 future.set_result(landed)

@@ -30,8 +30,8 @@ class Invalidation:
         await self._send(message)
 
     def _keys(self, message: Message) -> Iterator[Key]:
-        location = locate(self.scope, fields_of(self.scope["headers"]))
-        yield location.key(self.cache)
+        location = locate(self.cache, self.scope, fields_of(self.scope["headers"]))
+        yield location.key
         own = f"{self.scope['scheme']}://{location.host.decode('latin-1')}{location.raw_path.decode('latin-1')}"
         for name, value in message.get("headers", ()):
             if name.lower() in ELSEWHERE:
@@ -41,4 +41,4 @@ class Invalidation:
                     continue
                 if target.netloc.lower() == location.host.decode("latin-1").lower():  # others are none of its business
                     path, query = target.path or "/", target.query
-                    yield location.beside(path.encode("latin-1"), query.encode("latin-1")).key(self.cache)
+                    yield location.beside(self.cache, path.encode("latin-1"), query.encode("latin-1")).key

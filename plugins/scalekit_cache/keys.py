@@ -11,6 +11,8 @@ from hashlib import blake2b
 
 Key = tuple[bytes, ...]
 
+SCHEMES = {"http": b"http", "https": b"https"}
+
 REWRITING = frozenset(
     {
         b"x-forwarded-host",
@@ -38,7 +40,7 @@ def primary_key(
     scheme: str, host: bytes, path: bytes, query: bytes, rewriting: Iterable[tuple[bytes, bytes]] = ()
 ) -> Key:
     """Return what answers to GET are found by, before what they vary by."""
-    key: Key = (host, path, query, scheme.encode())
+    key: Key = (host, path, query, SCHEMES.get(scheme) or scheme.encode())
     for field in rewriting:
         key += field
     return key

@@ -119,7 +119,7 @@ class Making:
         self._start, self._kept = message, kept
         if kept is None:
             self._give_up()
-        copy = message.copy()
+        copy = dict(message)
         copy["headers"] = (
             with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
         )

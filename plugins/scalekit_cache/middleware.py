@@ -10,12 +10,11 @@ from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import COOKIE, Entry
 from scalekit_cache.invalidating import Invalidation
-from scalekit_cache.locating import locate
+from scalekit_cache.keys import SCHEMES
 from scalekit_cache.serving import Serving
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""
-SCHEMES = {"http": b"http", "https": b"https"}
 
 
 class Slot:
@@ -40,49 +39,47 @@ class CacheMiddleware:
         if cache is None or scope["type"] != "http":
             return self.app(scope, receive, send)
         method = scope["method"]
-        if method == "GET":
-            if "user" not in scope:
-                entry = _at_once(cache, scope)
-                if entry is not None:
-                    return _hit(cache, entry, scope, send)
-        elif method != "HEAD":
+        if method != "GET" and method != "HEAD":
             if method not in SAFE:
                 send = Invalidation(cache, scope, send).send
             return self.app(scope, receive, send)
-        return self._serve(cache, scope, receive, send)
+        asked = Asked(scope["headers"])
+        host = _host_of_plain(scope) if method == "GET" else None
+        if host is None:
+            auth = scope.get("auth")
+            asked.read(method, scope.get("user"), getattr(auth, "scopes", ()))
+            if asked.passes:
+                cache.metrics.passed.inc()
+                return self.app(scope, receive, send)
+            if not cache.options.cookies_are_private:
+                asked.credentials &= ~COOKIE
+        else:
+            path, query = scope.get("raw_path"), scope["query_string"]
+            if path is not None and (not query or (b"&" not in query and cache.plain_queries)):
+                entry = cache.store.peek((host, path, query, SCHEMES[scope["scheme"]]))
+                if type(entry) is Entry:
+                    now = cache.clock()
+                    if now < entry.plain_until:
+                        return _hit(cache, entry, now, scope, send)
+            asked.noted = {b"host": host}
+        return Serving(cache, self.app, scope, receive, send, asked).serve()
 
-    async def _serve(self, cache: HttpCache, scope: Scope, receive: Receive, send: Send) -> None:
-        auth = scope.get("auth")
-        asked = Asked(scope["method"], scope["headers"], scope.get("user"), getattr(auth, "scopes", ()))
-        if asked.passes:
-            cache.metrics.passed.inc()
-            await self.app(scope, receive, send)
-            return
-        location = locate(scope, asked.noted)
-        policy = location.policy(cache)
-        if not cache.options.cookies_are_private:
-            asked.credentials &= ~COOKIE
-        serving = Serving(cache, self.app, scope, receive, send, asked, policy, location.key(cache), location.path)
-        await serving.serve()
 
-
-def _at_once(cache: HttpCache, scope: Scope) -> Entry | None:
-    """Return what may be given to anybody who asks for no more than a resource, if that is what *scope* does."""
+def _host_of_plain(scope: Scope) -> bytes | None:
+    """Return the host of a request that asks for no more than a resource; None of one that may ask for more."""
+    if "user" in scope:
+        return None
     host = b""
     for name, value in scope["headers"]:
         if name in NOTED:
             if name != b"host" or host:
                 return None
             host = value
-    path, query = scope.get("raw_path"), scope["query_string"]
-    if path is None or (query and (b"&" in query or not cache.plain_queries)):
-        return None
-    entry = cache.store.peek((host, path, query, SCHEMES[scope["scheme"]]))
-    return entry if type(entry) is Entry and cache.clock() < entry.plain_until else None
+    return host
 
 
-async def _hit(cache: HttpCache, entry: Entry, scope: Scope, send: Send) -> None:
+async def _hit(cache: HttpCache, entry: Entry, now: float, scope: Scope, send: Send) -> None:
     cache.metrics.hit.inc()
     scope.update(entry.routed)
-    await send({"type": "http.response.start", "status": entry.status, "headers": entry.head(cache.clock())})
+    await send({"type": "http.response.start", "status": entry.status, "headers": entry.head(now)})
     await send({"type": "http.response.body", "body": entry.body})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,11 +12,11 @@ from scalekit_cache.answering import answer
 from scalekit_cache.asked import CONDITIONS, Asked
 from scalekit_cache.assessing import Verdict, assess
 from scalekit_cache.core import HttpCache, Refreshed
-from scalekit_cache.entry import COOKIE, Entry, with_status
+from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
 from scalekit_cache.keys import Key
+from scalekit_cache.locating import locate
 from scalekit_cache.making import ERRORS, ROUTED, Making
-from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
@@ -26,16 +27,7 @@ class Serving:
     """One request on its way: what it asks, and what is known of the resource."""
 
     def __init__(
-        self,
-        cache: HttpCache,
-        app: ASGIApp,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        asked: Asked,
-        policy: Policy,
-        primary: Key,
-        path: str,
+        self, cache: HttpCache, app: ASGIApp, scope: Scope, receive: Receive, send: Send, asked: Asked
     ) -> None:
         self.cache = cache
         self.app = app
@@ -43,29 +35,39 @@ class Serving:
         self.receive = receive
         self.send = send
         self.asked = asked
-        self.policy = policy
-        self.primary = primary
-        self.path = path
+        location = locate(cache, scope, asked.noted)
+        self.policy = location.policy
+        self.primary = location.key
+        self.path = location.path
 
-    async def serve(self) -> None:
+    def serve(self) -> Awaitable[None]:
         """Answer from what is kept, or have it made."""
-        entry, varies = await self.cache.find(self.primary, self.asked)
-        if entry is not None and self.asked.credentials & ~entry.ruling.covers:
-            entry = None
-        verdict = Verdict.VALIDATE if entry is None else assess(entry, self.asked.directives, self.cache.clock())
-        if entry is not None and verdict in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH):
-            if verdict is Verdict.GIVE_AND_REFRESH:
-                self._refresh(entry)
-            await self._give(entry)
-        elif "only-if-cached" in self.asked.directives:
-            await refuse_only_if_cached(self.scope, self.send, self.cache.name)
-        elif entry is None:
-            await self._make(b"fwd=vary-miss" if varies else b"fwd=uri-miss")
-        elif verdict is Verdict.VALIDATE_OR_GIVE:
-            await self._validate_or_give(entry)
-        else:
-            stale = entry.expires <= self.cache.clock()
-            await self._make(b"fwd=stale" if stale else b"fwd=request", entry)
+        found = self.cache.peek(self.primary, self.asked)
+        if type(found) is not Entry and self.cache.store.shared:
+            return self._serve_shared()
+        return self._serve(found)
+
+    async def _serve_shared(self) -> None:
+        await self._serve(await self.cache.fetch(self.primary, self.asked))
+
+    def _serve(self, found: Entry | Variants | None) -> Awaitable[None]:
+        directives = self.asked.directives
+        if type(found) is not Entry or self.asked.credentials & ~found.ruling.covers:
+            if "only-if-cached" in directives:
+                return refuse_only_if_cached(self.scope, self.send, self.cache.name)
+            return self._make(b"fwd=uri-miss" if found is None else b"fwd=vary-miss")
+        now = self.cache.clock()
+        verdict = assess(found, directives, now)
+        if verdict is Verdict.GIVE:
+            return self._give(found)
+        if verdict is Verdict.GIVE_AND_REFRESH:
+            self._refresh(found)
+            return self._give(found)
+        if "only-if-cached" in directives:
+            return refuse_only_if_cached(self.scope, self.send, self.cache.name)
+        if verdict is Verdict.VALIDATE_OR_GIVE:
+            return self._validate_or_give(found)
+        return self._make(b"fwd=stale" if found.expires <= now else b"fwd=request", found)
 
     async def _give(self, entry: Entry) -> None:
         now = self.cache.clock()
@@ -73,33 +75,30 @@ class Serving:
         self.scope.update(entry.routed)
         await answer(entry, entry.head(now), self.asked.method, self.asked.noted, now, self.send)
 
-    async def _make(self, why: bytes, stale: Entry | None = None) -> None:
+    def _make(self, why: bytes, stale: Entry | None = None) -> Awaitable[None]:
         """Have the answer made, together with those who ask for the same at the same time."""
-        if self.asked.method != "GET" or b"range" in self.asked.noted or not self._may_share():
-            await self._lead(self._own_flight(), why, stale)
-            return
+        asked = self.asked
+        if asked.method != "GET" or b"range" in asked.noted or (asked.credentials and not self._may_share()):
+            return self._lead(self._own_flight(), why, stale)
         flight, leads = self.cache.flight(self._flight_key(), self.primary)
-        while not leads:
-            landed = await self._landed(flight)
-            if landed is Landed.BEGUN and self._may_follow(flight):
-                await self._follow(flight, why)
-                return
-            if landed is not Landed.LEAD:
-                flight = self._own_flight()
-            leads = True
-        await self._lead(flight, why, stale)
+        return self._lead(flight, why, stale) if leads else self._wait(flight, why, stale)
 
-    def _own_flight(self) -> Flight:
-        """Return a flight that nobody joins."""
-        return Flight(self.primary, self.primary, self.cache.store.number, self.cache.max_body, shared=False)
-
-    async def _landed(self, flight: Flight) -> Landed:
+    async def _wait(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
+        """Wait for the answer that another request has made; lead or go alone when there is none to share."""
         try:
-            return await flight.landed(self.cache.options.wait)
+            landed = await flight.landed(self.cache.options.wait)
         except asyncio.CancelledError:
             if not flight.open:
                 self.cache.landed(flight)
             raise
+        if landed is Landed.BEGUN and self._may_follow(flight):
+            await self._follow(flight, why)
+        else:
+            await self._lead(flight if landed is Landed.LEAD else self._own_flight(), why, stale)
+
+    def _own_flight(self) -> Flight:
+        """Return a flight that nobody joins."""
+        return Flight(self.primary, self.primary, self.cache.store.number, self.cache.max_body, shared=False)
 
     def _may_share(self) -> bool:
         """Tell whether the answer may turn out to be for others as well; without that, nobody waits for it."""
