@@ -1,0 +1,453 @@
+"""One call for many, and answers that stand in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from scalekit.testing import Answer
+from scalekit_cache.policies import Policy
+from tests.cache.laboratory import Laboratory, Origin, Reply, collecting, empty_body
+
+pytestmark = pytest.mark.anyio
+
+CC = "Cache-Control"
+FRESH = Reply([(CC, "max-age=60")])
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def held(laboratory: Laboratory, origin: Origin, number: int) -> list[asyncio.Task[Answer]]:
+    """Start *number* requests for one thing, of which the application holds those that reach it."""
+    origin.gate = asyncio.Event()
+    tasks = [asyncio.create_task(laboratory.ask()) for _ in range(number)]
+    await until(lambda: origin.calls)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_twenty_cold_requests_at_once_are_one_call() -> None:
+    laboratory = Laboratory(origin := Origin(FRESH))
+    tasks = await held(laboratory, origin, 20)
+    assert origin.calls == 1
+    origin.gate.set()  # type: ignore[union-attr]
+    answers = await asyncio.gather(*tasks)
+    assert {answer.body for answer in answers} == {b"1"}
+    assert [answer.header("cache-status") for answer in answers[1:]] == ["scalekit; fwd=uri-miss; collapsed"] * 19
+    assert origin.calls == 1
+
+
+async def test_requests_with_other_keys_do_not_wait_for_each_other() -> None:
+    laboratory = Laboratory(origin := Origin(FRESH))
+    origin.gate = asyncio.Event()
+    tasks = [asyncio.create_task(laboratory.ask(f"/{number}")) for number in range(5)]
+    await until(lambda: origin.calls == 5)
+    origin.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_when_the_leader_is_cancelled_one_follower_leads_on() -> None:
+    laboratory = Laboratory(origin := Origin(FRESH))
+    tasks = await held(laboratory, origin, 10)
+    tasks[0].cancel()
+    await until(lambda: origin.calls == 2)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert origin.calls == 2
+    origin.gate.set()  # type: ignore[union-attr]
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert {answer.body for answer in answers[1:] if isinstance(answer, Answer)} == {b"2"}
+    assert origin.calls == 2
+    assert (await laboratory.ask()).body == b"2"
+
+
+async def test_when_leader_and_next_leader_are_cancelled_at_once_another_leads_on() -> None:
+    laboratory = Laboratory(origin := Origin(FRESH))
+    tasks = await held(laboratory, origin, 6)
+    for task in tasks[:3]:
+        task.cancel()
+    await until(lambda: origin.calls == 2)
+    origin.gate.set()  # type: ignore[union-attr]
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [getattr(answer, "body", None) for answer in answers] == [None, None, None, b"2", b"2", b"2"]
+    assert laboratory.cache._flights == {}
+
+
+async def test_all_can_be_cancelled_and_nothing_is_left() -> None:
+    laboratory = Laboratory(origin := Origin(FRESH))
+    tasks = await held(laboratory, origin, 6)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert laboratory.cache._flights == {}
+    origin.gate = None
+    assert (await laboratory.ask()).status == 200
+
+
+async def test_when_the_leader_fails_one_follower_leads_on() -> None:
+    laboratory = Laboratory(origin := Origin(Reply(error=OSError("gone")), FRESH))
+    tasks = await held(laboratory, origin, 10)
+    origin.gate.set()  # type: ignore[union-attr]
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(answers[0], OSError)
+    assert {answer.body for answer in answers[1:] if isinstance(answer, Answer)} == {b"2"}
+    assert (origin.calls, laboratory.cache._flights) == (2, {})
+
+
+async def test_an_answer_that_is_not_for_sharing_lets_all_go_on_at_once_and_nobody_waits_again() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "private")])))
+    tasks = await held(laboratory, origin, 10)
+    assert origin.calls == 1
+    origin.gate.set()  # type: ignore[union-attr]
+    answers = await asyncio.gather(*tasks)
+    assert len({answer.body for answer in answers}) == 10
+    origin.gate = asyncio.Event()
+    tasks = [asyncio.create_task(laboratory.ask()) for _ in range(5)]
+    await until(lambda: origin.calls == 15)
+    origin.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_who_waits_too_long_goes_on_alone() -> None:
+    laboratory = Laboratory(origin := Origin(FRESH), wait=0.01)
+    tasks = await held(laboratory, origin, 3)
+    await until(lambda: origin.calls == 3)
+    origin.gate.set()  # type: ignore[union-attr]
+    assert len({answer.body for answer in await asyncio.gather(*tasks)}) == 3
+
+
+async def test_followers_of_another_variant_get_their_own() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope)
+        await gate.wait()
+        foo = next(value for name, value in scope["headers"] if name == b"foo")
+        headers = [(b"cache-control", b"max-age=60"), (b"vary", b"foo")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": foo})
+
+    asked: list[Scope] = []
+    gate = asyncio.Event()
+    laboratory = Laboratory(app)
+    tasks = [asyncio.create_task(laboratory.ask(headers=[("Foo", foo)])) for foo in "121212"]
+    await until(lambda: asked)
+    gate.set()
+    assert [answer.body for answer in await asyncio.gather(*tasks)] == [b"1", b"2"] * 3
+
+
+class Stream:
+    """An application that sends parts when it is told to."""
+
+    def __init__(self, headers: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"max-age=60"),)) -> None:
+        self.headers = list(headers)
+        self.parts: asyncio.Queue[tuple[bytes, bool] | BaseException] = asyncio.Queue()
+        self.calls = 0
+        self.sent = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls += 1
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        more = True
+        while more:
+            part = await self.parts.get()
+            if isinstance(part, BaseException):
+                raise part
+            body, more = part
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+            self.sent += 1
+
+
+class Reader:
+    """A client that may stop to read."""
+
+    def __init__(self, laboratory: Laboratory, **asked: object) -> None:
+        self.answer = Answer()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.leaves = False
+        self._collect = collecting(self.answer)
+        self.task = asyncio.ensure_future(laboratory.middleware(laboratory.scope(), empty_body, self.send))
+
+    async def send(self, message: Message) -> None:
+        if self.leaves:
+            raise OSError("the client left")
+        await self.reads.wait()
+        await self._collect(message)
+
+
+async def test_followers_stream_as_the_leader_streams() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream)
+    first, second = Reader(laboratory), Reader(laboratory)
+    stream.parts.put_nowait((b"one", True))
+    await until(lambda: first.answer.body == second.answer.body == b"one")
+    third = Reader(laboratory)
+    await until(lambda: third.answer.body == b"one")
+    stream.parts.put_nowait((b"two", False))
+    await asyncio.gather(first.task, second.task, third.task)
+    assert first.answer.body == second.answer.body == third.answer.body == b"onetwo"
+    assert (await laboratory.ask()).body == b"onetwo"
+    assert stream.calls == 1
+
+
+async def test_a_slow_leader_does_not_hold_back_what_has_come() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream)
+    first = Reader(laboratory)
+    first.reads.clear()
+    second = Reader(laboratory)
+    first.reads.set()
+    stream.parts.put_nowait((b"one", True))
+    await until(lambda: first.answer.body == b"one")
+    first.reads.clear()
+    stream.parts.put_nowait((b"two", False))
+    await until(lambda: second.answer.body == b"onetwo")
+    assert first.answer.body == b"one"
+    first.reads.set()
+    await asyncio.gather(first.task, second.task)
+
+
+async def test_a_leader_whose_client_leaves_serves_its_followers_to_the_end() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream)
+    first, second = Reader(laboratory), Reader(laboratory)
+    stream.parts.put_nowait((b"one", True))
+    await until(lambda: second.answer.body == b"one")
+    first.leaves = True
+    stream.parts.put_nowait((b"two", True))
+    stream.parts.put_nowait((b"three", False))
+    await asyncio.gather(first.task, second.task)
+    assert second.answer.body == b"onetwothree"
+
+
+async def test_followers_of_an_answer_that_breaks_are_cut_and_nothing_is_kept() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream)
+    first, second = Reader(laboratory), Reader(laboratory)
+    stream.parts.put_nowait((b"one", True))
+    await until(lambda: second.answer.body == b"one")
+    stream.parts.put_nowait(ValueError("broken"))
+    results = await asyncio.gather(first.task, second.task, return_exceptions=True)
+    assert [type(each).__name__ for each in results] == ["ValueError", "Broken"]
+    assert laboratory.cache._flights == {}
+    stream.parts.put_nowait((b"whole", False))
+    assert (await laboratory.ask()).body == b"whole"
+
+
+async def test_an_answer_that_turns_out_too_large_is_passed_on_and_not_kept() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream, max_body=10)
+    first, second = Reader(laboratory), Reader(laboratory)
+    whole = b""
+    for number in range(20):
+        part = b"%05d" % number
+        whole += part
+        stream.parts.put_nowait((part, number < 19))
+        await until(lambda: first.answer.body == second.answer.body == whole)  # noqa: B023
+        flight = next(iter(laboratory.cache._flights.values()), None)
+        assert flight is None or flight._held <= 10
+    await asyncio.gather(first.task, second.task)
+    stream.parts.put_nowait((b"again", False))
+    assert (await laboratory.ask()).body == b"again"
+    assert stream.calls == 2
+
+
+async def test_who_reads_too_slowly_what_is_too_large_is_cut() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream, max_body=10)
+    first, second = Reader(laboratory), Reader(laboratory)
+    stream.parts.put_nowait((b"12345", True))
+    await until(lambda: first.answer.body == second.answer.body == b"12345")
+    second.reads.clear()
+    for _ in range(5):
+        stream.parts.put_nowait((b"12345", True))
+    stream.parts.put_nowait((b"end", False))
+    await first.task
+    assert first.answer.body == b"12345" * 6 + b"end"
+    second.reads.set()
+    with pytest.raises(Exception, match="shared"):
+        await second.task
+
+
+async def test_what_says_that_it_is_too_large_is_not_waited_for() -> None:
+    stream = Stream(((b"cache-control", b"max-age=60"), (b"content-length", b"1000")))
+    laboratory = Laboratory(stream, max_body=10)
+    first, second = Reader(laboratory), Reader(laboratory)
+    await until(lambda: stream.calls == 2)
+    for _ in range(2):
+        stream.parts.put_nowait((b"x" * 1000, False))
+    await asyncio.gather(first.task, second.task)
+
+
+async def test_an_answer_that_is_shorter_than_it_says_is_not_kept() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60"), ("Content-Length", "5")], body=b"1234")))
+    await laboratory.ask()
+    await laboratory.ask()
+    assert origin.calls == 2
+
+
+@pytest.mark.parametrize("kind", ["http.response.pathsend", "http.response.zerocopysend", "http.response.other"])
+async def test_what_the_server_sends_by_itself_is_passed_on_and_not_kept(kind: str) -> None:
+    calls = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal calls
+        calls += 1
+        headers = [(b"cache-control", b"max-age=60")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": kind, "path": "/x"})
+
+    laboratory = Laboratory(app)
+    for number in (1, 2):
+        seen: list[str] = []
+
+        async def send(message: Message, seen: list[str] = seen) -> None:
+            seen.append(message["type"])
+
+        await laboratory.middleware(laboratory.scope(), empty_body, send)
+        assert (seen, calls) == (["http.response.start", kind], number)
+
+
+Serve = Callable[[Scope, Receive, Send], Awaitable[None]]
+STALE = "max-age=2, stale-while-revalidate=60"
+
+
+async def test_a_stale_answer_is_given_at_once_while_one_request_refreshes_it() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    origin.gate = asyncio.Event()
+    answers = [await laboratory.ask() for _ in range(20)]
+    assert {answer.body for answer in answers} == {b"1"}
+    assert answers[0].header("cache-status") == "scalekit; hit; ttl=-1"
+    await until(lambda: origin.calls == 2)
+    origin.gate.set()
+    await laboratory.settle()
+    assert (await laboratory.ask()).body == b"2"
+    assert origin.calls == 2
+
+
+async def test_beyond_the_time_for_stale_answers_who_asks_waits() -> None:
+    laboratory = Laboratory(Origin(Reply([(CC, STALE)])))
+    await laboratory.ask()
+    laboratory.pass_time(63)
+    assert (await laboratory.ask()).body == b"2"
+
+
+@pytest.mark.parametrize("failure", [Reply(status=503), Reply(status=500), Reply(error=ValueError("broken"))])
+@pytest.mark.parametrize(
+    ("control", "stands_in"),
+    [
+        ("max-age=2, stale-if-error=60", True),
+        ("s-maxage=2, stale-if-error=60", True),
+        ("max-age=2", False),
+        ("max-age=2, stale-if-error=1", False),
+        ("max-age=2, stale-if-error=60, must-revalidate", False),
+        ("max-age=2, stale-if-error=60, proxy-revalidate", False),
+        ("max-age=2, stale-if-error=60, no-cache", False),
+        ("s-maxage=2", False),
+    ],
+)
+async def test_a_stale_answer_stands_in_for_a_failure_where_it_may(
+    failure: Reply, control: str, stands_in: bool
+) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, control), ("ETag", '"a"')]), failure))
+    first = await laboratory.ask()
+    laboratory.pass_time(5)
+    try:
+        answer = await laboratory.ask()
+    except ValueError:
+        assert failure.error is not None
+        assert not stands_in
+    else:
+        assert (answer.body == first.body) == stands_in
+        assert answer.status == (200 if stands_in else failure.status)
+    assert origin.calls == 2
+
+
+async def test_a_stale_answer_stands_in_for_one_that_takes_too_long() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=2, stale-if-error=60")])), wait=0.01)
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    origin.gate = asyncio.Event()
+    assert (await laboratory.ask()).body == b"1"
+    origin.gate.set()
+    await laboratory.settle()
+    assert (await laboratory.ask()).body == b"2"
+
+
+async def test_a_new_answer_that_is_not_to_be_kept_goes_to_who_asked() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=2, stale-if-error=60")]), Reply([(CC, "no-store")])))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    assert (await laboratory.ask()).body == b"3"
+    assert origin.calls == 3
+
+
+async def test_a_policys_answer_is_made_anew_before_it_ends() -> None:
+    policy = Policy(ttl=100.0, early=0.5)
+    laboratory = Laboratory(origin := Origin(Reply()), [("/**", policy)])
+    await laboratory.ask()
+    laboratory.pass_time(49)
+    await laboratory.ask()
+    assert origin.calls == 1
+    laboratory.pass_time(50.9)
+    assert (await laboratory.ask()).body == b"1"
+    await laboratory.settle()
+    assert origin.calls == 2
+    assert (await laboratory.ask()).body == b"2"
+
+
+async def test_early_refreshes_do_not_come_together() -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), [("/**", Policy(ttl=100.0, early=0.5))])
+    for number in range(100):
+        await laboratory.ask(f"/{number}")
+    laboratory.pass_time(75)
+    for number in range(100):
+        await laboratory.ask(f"/{number}")
+        await laboratory.settle()
+    assert 120 < origin.calls < 180
+
+
+async def test_a_refresh_that_fails_is_counted_and_the_next_request_tries_again() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)]), Reply(error=ValueError("x")), Reply([(CC, STALE)])))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    for _ in range(2):
+        assert (await laboratory.ask()).body == b"1"
+        await laboratory.settle()
+    assert (await laboratory.ask()).body == b"3"
+    assert laboratory.metrics.not_refreshed.value == laboratory.metrics.refreshed.value == 1
+    assert origin.calls == 3
+
+
+async def test_what_runs_in_the_background_ends_with_the_cache() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    origin.gate = asyncio.Event()
+    before = asyncio.all_tasks()
+    await laboratory.ask()
+    assert asyncio.all_tasks() != before
+    await laboratory.cache.close()
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_change_makes_what_is_being_made_at_that_moment_wrong_too() -> None:
+    laboratory = Laboratory(origin := Origin(FRESH))
+    tasks = await held(laboratory, origin, 2)
+    gate, origin.gate = origin.gate, None
+    await laboratory.ask(method="POST")
+    after = await laboratory.ask()
+    gate.set()  # type: ignore[union-attr]
+    assert (await tasks[0]).body == b"1"
+    assert (await tasks[1]).body != b"1"
+    assert (await laboratory.ask()).body == after.body == b"3"

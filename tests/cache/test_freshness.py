@@ -1,0 +1,216 @@
+"""How long answers are fresh: RFC 9111, sections 4.2 and 5.2.2; the subjects are those of cache-tests.fyi."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+
+pytestmark = pytest.mark.anyio
+
+CC = "Cache-Control"
+
+
+async def reused(headers: Pairs, after: float = 3.0) -> bool:
+    """Tell whether an answer with *headers* is given again *after* so many seconds."""
+    origin = Origin(Reply(headers))
+    laboratory = Laboratory(origin)
+    first = await laboratory.ask()
+    laboratory.pass_time(after)
+    second = await laboratory.ask()
+    assert (second.body == first.body) == (origin.calls == 1)
+    return origin.calls == 1
+
+
+def dated(lab: Laboratory, seconds: float) -> str:
+    return lab.date(seconds)
+
+
+CLOCK = Laboratory(Origin())
+NOW, AHEAD, AGO = CLOCK.date(), CLOCK.date(10_000), CLOCK.date(-10_000)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(CC, "max-age=3600")],
+        [(CC, "MaX-aGe=3600")],
+        [(CC, 'max-age="3600"')],
+        [(CC, "max-age=003600")],
+        [(CC, "max-age=2147483648")],
+        [(CC, "max-age=99999999999")],
+        [(CC, "max-age=99999999999999999999999999")],
+        [(CC, "foobar, max-age=3600")],
+        [(CC, 'foobar="x, y", max-age=3600')],
+        [(CC, "max-age=3600"), ("Expires", AGO), ("Date", NOW)],
+        [(CC, "max-age=3600"), ("Expires", "0"), ("Date", NOW)],
+        [(CC, "s-maxage=3600")],
+        [(CC, "max-age=1, s-maxage=3600")],
+        [(CC, "max-age=3600"), (CC, "public")],
+        [(CC, "max-age=3600, must-revalidate")],
+        [(CC, "max-age=3600, immutable")],
+        [("Expires", AHEAD), ("Date", NOW)],
+        [("Expires", AHEAD)],
+        [("Expires", "Fri, 18 Aug 2051 02:01:18 GMT"), ("Date", NOW)],
+        [("Expires", "Friday, 18-Aug-51 02:01:18 GMT"), ("Date", NOW)],
+        [("Expires", "Fri Aug 18 02:01:18 2051"), ("Date", NOW)],
+        [(CC, "max-age=3600"), ("Age", "abc"), ("Date", NOW)],
+        [(CC, "max-age=3600"), ("Pragma", "no-cache")],
+        [("CDN-Cache-Control", "max-age=3600")],
+        [("CDN-Cache-Control", "foobar, max-age=3600")],
+        [("CDN-Cache-Control", "max-age=3600"), ("Expires", AGO), ("Date", NOW)],
+        [("CDN-Cache-Control", "max-age=3600"), ("Expires", "0"), ("Date", NOW)],
+        [("CDN-Cache-Control", "max-age=3600"), (CC, "max-age=1")],
+        [("CDN-Cache-Control", "max-age=10000"), (CC, "no-store")],
+        [("CDN-Cache-Control", "max-age=10000;ext=1"), (CC, "no-store")],
+        [("CDN-Cache-Control", "&&&"), (CC, "max-age=3600")],
+        [(CC, "no-store, must-understand, max-age=3600")],
+        [(CC, 'no-cache="a", max-age=3600')],
+    ],
+)
+async def test_a_fresh_answer_is_given_again(headers: Pairs) -> None:
+    assert await reused(headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(CC, "max-age=0")],
+        [(CC, "max-age=2")],
+        [(CC, "max-age=-100")],
+        [(CC, "max-age=a3600")],
+        [(CC, "max-age=3600a")],
+        [(CC, "max-age='3600'")],
+        [(CC, "max-age =3600")],
+        [(CC, "max-age= 3600")],
+        [(CC, "max-age")],
+        [(CC, "max-age=")],
+        [(CC, 'extension="max-age=3600", max-age=1')],
+        [(CC, 'max-age=1, extension="max-age=3600"')],
+        [(CC, 'extension="max-age=3600", max-age="1"')],
+        [(CC, 'extension="\\"max-age=3600, ", max-age=1')],
+        [(CC, "max-age=1, max-age=1800")],
+        [(CC, "max-age=3600, s-maxage=1")],
+        [(CC, "s-maxage=1, max-age=3600")],
+        [(CC, "max-age=3600"), (CC, "s-maxage=1")],
+        [(CC, "max-age=0"), ("Expires", AHEAD), ("Date", NOW)],
+        [(CC, "max-age=10"), ("Age", "15"), ("Date", NOW)],
+        [(CC, "max-age=10"), ("Date", CLOCK.date(-15))],
+        [("Expires", AGO), ("Date", NOW)],
+        [("Expires", NOW), ("Date", NOW)],
+        [("Expires", "0"), ("Date", NOW)],
+        [("Expires", "Thu, 18 Aug 2050 02:01:18 UTC"), ("Date", NOW)],
+        [("Expires", "Thu, 18 Aug 2050 02:01:18 AEST"), ("Date", NOW)],
+        [("Expires", "Thu 18 Aug 2050 02:01:18 GMT"), ("Date", NOW)],
+        [("Expires", "Thu, 18 Aug 2050 2:01:18 GMT"), ("Date", NOW)],
+        [("Expires", CLOCK.date(30)), ("Date", NOW), ("Age", "40")],
+        [(CC, "no-store")],
+        [(CC, "No-StOrE")],
+        [(CC, "max-age=10000, no-store"), ("Expires", AHEAD), ("Date", NOW)],
+        [(CC, "private, max-age=3600")],
+        [(CC, 'private="a", max-age=3600')],
+        [(CC, "no-cache")],
+        [(CC, "max-age=10000, No-CaChE"), ("Expires", AHEAD), ("Date", NOW)],
+        [(CC, "max-age=3600"), ("Set-Cookie", "a=b")],
+        [(CC, "max-age=3600"), ("Vary", "*")],
+        [(CC, "max-age=3600"), ("Vary", "Foo, *")],
+        [(CC, "max-age=3600"), ("Vary", ""), ("Vary", "*")],
+        [("CDN-Cache-Control", "max-age=0"), ("Expires", AHEAD), ("Date", NOW)],
+        [("CDN-Cache-Control", "max-age=3600"), ("Age", "7200"), ("Date", NOW)],
+        [("CDN-Cache-Control", "max-age=1"), (CC, "max-age=3600")],
+        [("CDN-Cache-Control", "private"), (CC, "max-age=10000")],
+        [("CDN-Cache-Control", "no-cache"), (CC, "max-age=10000")],
+        [("CDN-Cache-Control", "no-store"), (CC, "max-age=10000")],
+        [("CDN-Cache-Control", "max-age=10000, &&&&&"), (CC, "no-store")],
+        [("CDN-Cache-Control", 'max-age="10000"'), (CC, "no-store")],
+        [("CDN-Cache-Control", "max-age =100"), (CC, "max-age=1")],
+        [("CDN-Cache-Control", "max-age= 100"), (CC, "max-age=1")],
+        [("CDN-Cache-Control", "MaX-aGe=3600"), (CC, "max-age=1")],
+        [("Last-Modified", AGO), ("Date", NOW)],
+        [("ETag", '"abc"')],
+    ],
+)
+async def test_any_other_answer_is_made_anew(headers: Pairs) -> None:
+    assert not await reused(headers)
+
+
+@pytest.mark.parametrize("status", [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 503, 599])
+async def test_any_final_status_is_kept_for_as_long_as_the_answer_says(status: int) -> None:
+    origin = Origin(Reply([(CC, "max-age=3600")], status))
+    laboratory = Laboratory(origin)
+    first, second = await laboratory.ask(), await laboratory.ask()
+    assert (first.status, second.status, origin.calls) == (status, status, 1)
+    laboratory.pass_time(3600)
+    await laboratory.ask()
+    assert origin.calls == 2
+
+
+@pytest.mark.parametrize("status", [206, 304])
+async def test_parts_and_nothing_new_are_not_kept(status: int) -> None:
+    origin = Origin(Reply([(CC, "max-age=3600")], status))
+    laboratory = Laboratory(origin)
+    await laboratory.ask()
+    await laboratory.ask()
+    assert origin.calls == 2
+
+
+async def test_must_understand_forbids_to_keep_what_is_not_understood() -> None:
+    origin = Origin(Reply([(CC, "max-age=3600, must-understand")], 299))
+    laboratory = Laboratory(origin)
+    await laboratory.ask()
+    await laboratory.ask()
+    assert origin.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "after", "age"),
+    [
+        ([(CC, "max-age=600")], 0, 0),
+        ([(CC, "max-age=600")], 10, 10),
+        ([(CC, "max-age=600"), ("Age", "30")], 3, 33),
+        ([(CC, "max-age=600"), ("Age", "30"), ("Age", "7")], 3, 33),
+        ([("Expires", AHEAD), ("Date", NOW), ("Age", "30")], 5, 35),
+        ([(CC, "max-age=600"), ("Date", CLOCK.date(-50))], 5, 55),
+        ([(CC, "max-age=600"), ("Date", CLOCK.date(-50)), ("Age", "10")], 5, 55),
+        ([(CC, "max-age=600"), ("Date", CLOCK.date(500))], 5, 5),
+    ],
+)
+async def test_the_age_is_right_at_every_reuse(headers: Pairs, after: int, age: int) -> None:
+    laboratory = Laboratory(Origin(Reply(headers)))
+    first = await laboratory.ask()
+    for more in (0, 7):
+        laboratory.pass_time(more if more else after)
+        again = await laboratory.ask()
+        assert [value for name, value in again.headers if name == b"age"] == [b"%d" % (age + more)]
+        assert again.header("date") == (first.header("date") or NOW)
+
+
+async def test_a_slow_answer_with_an_age_is_older_by_the_time_it_took() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=600"), ("Age", "30")])))
+    origin.gate = asyncio.Event()
+    asking = asyncio.ensure_future(laboratory.ask())
+    while not origin.calls:
+        await asyncio.sleep(0)
+    laboratory.pass_time(20)
+    origin.gate.set()
+    await asking
+    assert (await laboratory.ask()).header("age") == "50"
+
+
+async def test_heuristics_count_only_where_they_are_turned_on() -> None:
+    from scalekit_cache.ruling import Rules
+
+    headers = [("Last-Modified", CLOCK.date(-1000)), ("Date", NOW)]
+    for status, calls in ((200, 1), (404, 1), (201, 2), (503, 2)):
+        laboratory = Laboratory(origin := Origin(Reply(headers, status)), rules=Rules(heuristic=0.1))
+        await laboratory.ask()
+        laboratory.pass_time(99)
+        await laboratory.ask()
+        assert origin.calls == calls, status
+        laboratory.pass_time(2)
+        origin.validates = False
+        await laboratory.ask()
+        assert origin.calls == (2 if calls == 1 else 3)

@@ -1,0 +1,217 @@
+"""What requests may ask of the cache, and what changes do to it: RFC 9111, sections 4.1, 4.4 and 5.2.1."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+
+pytestmark = pytest.mark.anyio
+
+CC = "Cache-Control"
+
+
+@pytest.mark.parametrize(
+    ("kept", "after", "asked", "calls"),
+    [
+        ("max-age=3600", 3, "max-age=0", 2),
+        ("max-age=3600", 3, "max-age=1", 2),
+        ("max-age=3600", 3, "max-age=3", 1),
+        ("max-age=3600, immutable", 3, "max-age=0", 1),
+        ("max-age=2, immutable", 3, "max-age=0", 2),
+        ("max-age=3600", 3, "no-cache", 2),
+        ("max-age=3600", 3, "no-store", 2),
+        ("max-age=1500", 0, "min-fresh=2000", 2),
+        ("max-age=1500", 600, "min-fresh=1000", 2),
+        ("max-age=1500", 300, "min-fresh=1000", 1),
+        ("max-age=1, stale-if-error=0", 3, "max-stale=1000", 1),
+        ("max-age=1", 3, "max-stale=1000", 1),
+        ("max-age=1", 3, "max-stale", 1),
+        ("max-age=1", 30, "max-stale=10", 2),
+        ("max-age=1, must-revalidate", 3, "max-stale=1000", 2),
+        ("s-maxage=1", 3, "max-stale=1000", 2),
+        ("max-age=1, no-cache", 3, "max-stale=1000", 2),
+        ("max-age=3600", 3, "extension", 1),
+        ("max-age=3600", 3, "only-if-cached", 1),
+    ],
+)
+async def test_a_request_may_ask_for_something_newer_or_put_up_with_something_older(
+    kept: str, after: float, asked: str, calls: int
+) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, kept)])))
+    await laboratory.ask()
+    laboratory.pass_time(after)
+    await laboratory.ask(headers=[(CC, asked)])
+    assert origin.calls == calls
+
+
+async def test_no_cache_validates_what_can_be_validated() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"one")))
+    await laboratory.ask()
+    assert (await laboratory.ask(headers=[(CC, "no-cache")])).body == b"one"
+    assert origin.header("if-none-match") == '"a"'
+
+
+async def test_no_store_keeps_nothing() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600")])))
+    await laboratory.ask(headers=[(CC, "no-store")])
+    await laboratory.ask()
+    assert origin.calls == 2
+
+
+async def test_only_if_cached_is_504_where_nothing_is_kept() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=1")])))
+    answer = await laboratory.ask(headers=[(CC, "only-if-cached")])
+    assert (answer.status, origin.calls) == (504, 0)
+    await laboratory.ask()
+    laboratory.pass_time(2)
+    assert (await laboratory.ask(headers=[(CC, "only-if-cached")])).status == 504
+    assert origin.calls == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "M-SEARCH", "FOO"])
+@pytest.mark.parametrize(("status", "calls"), [(200, 3), (204, 3), (303, 3), (404, 2), (500, 2)])
+async def test_a_change_that_succeeds_makes_what_is_kept_wrong(method: str, status: int, calls: int) -> None:
+    fresh = Reply([(CC, "max-age=3600")])
+    laboratory = Laboratory(origin := Origin(fresh, Reply(status=status), fresh))
+    await laboratory.ask("/a?b=1")
+    await laboratory.ask("/a?b=1", method)
+    await laboratory.ask("/a?b=1")
+    assert origin.calls == calls
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+async def test_what_changes_nothing_makes_nothing_wrong(method: str) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600")])))
+    await laboratory.ask()
+    await laboratory.ask(method=method)
+    await laboratory.ask()
+    assert origin.calls == 2
+
+
+@pytest.mark.parametrize("name", ["Location", "Content-Location"])
+@pytest.mark.parametrize(
+    ("value", "calls"),
+    [("/b", 3), ("b", 3), ("http://shop.example/b", 3), ("http://SHOP.example/b", 3), ("http://evil.example/b", 2),
+     ("http://[", 2), ("", 2)],
+)  # fmt: skip
+async def test_a_change_names_other_places_of_its_own_host(name: str, value: str, calls: int) -> None:
+    fresh = Reply([(CC, "max-age=3600")])
+    laboratory = Laboratory(origin := Origin(fresh, Reply([(name, value)], 201), fresh))
+    await laboratory.ask("/b")
+    await laboratory.ask("/a", "POST")
+    await laboratory.ask("/b")
+    assert origin.calls == calls
+
+
+async def test_a_change_makes_every_variant_wrong() -> None:
+    varies = Reply([(CC, "max-age=3600"), ("Vary", "Foo")])
+    laboratory = Laboratory(origin := Origin(varies, varies, Reply(), varies))
+    for foo in "12":
+        await laboratory.ask(headers=[("Foo", foo)])
+    await laboratory.ask(method="POST")
+    for foo in "12":
+        await laboratory.ask(headers=[("Foo", foo)])
+    assert origin.calls == 5
+
+
+Requests = tuple[Pairs, Pairs]
+
+
+@pytest.mark.parametrize(
+    ("vary", "first", "second", "calls"),
+    [
+        ("Foo", [("Foo", "1")], [("Foo", "1")], 1),
+        ("Foo", [("Foo", "1")], [("Foo", "2")], 2),
+        ("foo", [("Foo", "1")], [("fOO", "1")], 1),
+        ("Foo", [("Foo", "1")], [], 2),
+        ("Foo", [("Foo", "")], [], 2),
+        ("Foo", [], [], 1),
+        ("Foo", [("Foo", "1"), ("Other", "2")], [("Foo", "1"), ("Other", "3")], 1),
+        ("Foo, Bar", [("Foo", "1"), ("Bar", "a")], [("Bar", "a"), ("Foo", "1")], 1),
+        ("Foo, Bar", [("Foo", "1"), ("Bar", "a")], [("Foo", "2"), ("Bar", "a")], 2),
+        ("Foo, Bar", [("Foo", "a"), ("Bar", "b")], [("Foo", "b"), ("Bar", "a")], 2),
+        ("Foo, Bar, Baz", [("Foo", "1"), ("Baz", "9")], [("Foo", "1"), ("Baz", "9")], 1),
+        ("Foo", [("Foo", "1,2")], [("Foo", " 1, 2 ")], 1),
+        ("Foo", [("Foo", "1, 2")], [("Foo", "1"), ("Foo", "2")], 1),
+        ("Foo", [("Foo", '"1, 2"')], [("Foo", '"1,2"')], 2),
+        ("Foo", [("Foo", "1, 2")], [("Foo", "2, 1")], 2),
+        ("Accept-Encoding", [("Accept-Encoding", "gzip, br")], [("Accept-Encoding", "BR,gzip")], 1),
+        ("Accept-Encoding", [("Accept-Encoding", "gzip")], [("Accept-Encoding", "br")], 2),
+        ("Accept-Language", [("Accept-Language", "en, de")], [("Accept-Language", "de, en")], 2),
+        ("*", [], [], 2),
+        (", *", [("*", "1")], [("*", "1")], 2),
+    ],
+)
+async def test_answers_vary_by_the_headers_that_they_name(vary: str, first: Pairs, second: Pairs, calls: int) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", vary)])))
+    await laboratory.ask(headers=first)
+    await laboratory.ask(headers=second)
+    assert origin.calls == calls
+
+
+async def test_variants_live_side_by_side() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", "Foo")])))
+    bodies = [(await laboratory.ask(headers=[("Foo", foo)])).body for foo in "121212"]
+    assert bodies == [b"1", b"2"] * 3
+    assert origin.calls == 2
+
+
+async def test_what_answers_vary_by_only_grows() -> None:
+    by_foo, by_bar, by_none = (
+        Reply([(CC, "max-age=5000"), *vary]) for vary in ([("Vary", "Foo")], [("Vary", "Bar")], [])
+    )
+    laboratory = Laboratory(origin := Origin(by_foo, by_bar, by_none))
+    await laboratory.ask(headers=[("Foo", "1")])
+    await laboratory.ask(headers=[("Foo", "2"), ("Bar", "1")])
+    await laboratory.ask(headers=[("Foo", "2"), ("Bar", "2")])
+    assert origin.calls == 3
+    assert (await laboratory.ask(headers=[("Foo", "2"), ("Bar", "1")])).body == b"2"
+    assert (await laboratory.ask(headers=[("Foo", "2"), ("Bar", "2")])).body == b"3"
+
+
+async def test_different_queries_are_different_resources_and_their_order_does_not_matter() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=5000")])))
+    targets = ["/?a=1&b=2", "/?b=2&a=1", "/?a=2&b=1", "/?a=1", "/?a=1&a=2", "/?a=2&a=1", "/", "/?"]
+    bodies = [(await laboratory.ask(target)).body for target in targets]
+    assert bodies == [b"1", b"1", b"2", b"3", b"4", b"5", b"6", b"6"]
+    assert origin.calls == 6
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[("Content-Length", "3")], [("Transfer-Encoding", "chunked")], [("If-Match", '"a"')], [("Upgrade", "h2c")]],
+)
+async def test_a_get_that_is_more_than_a_get_is_the_applications(headers: Pairs) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=5000")])))
+    await laboratory.ask()
+    await laboratory.ask(headers=headers)
+    await laboratory.ask(headers=headers)
+    assert origin.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("kept", "missing"),
+    [
+        ([("Connection", "a, b"), ("a", "1"), ("b", "2"), ("c", "3")], ["connection", "a", "b"]),
+        ([("Keep-Alive", "1"), ("Proxy-Authenticate", "x"), ("Upgrade", "y"), ("TE", "z"), ("c", "3")],
+         ["keep-alive", "proxy-authenticate", "upgrade", "te"]),
+        ([(CC, 'no-cache="a, b"'), ("a", "1"), ("b", "2"), ("c", "3")], ["a", "b"]),
+        ([("X-Request-ID", "of the first"), ("Server-Timing", "db"), ("c", "3")], ["x-request-id", "server-timing"]),
+    ],
+)  # fmt: skip
+async def test_what_belongs_to_one_connection_or_request_is_not_kept(kept: Pairs, missing: list[str]) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([*kept, (CC, "max-age=3600")])))
+    first = await laboratory.ask()
+    assert all(first.header(name) is not None for name in missing)
+    second = await laboratory.ask()
+    assert [name for name in missing if second.header(name) is not None] == []
+    assert (second.header("c"), origin.calls) == ("3", 1)
+
+
+@pytest.mark.parametrize("name", ["Test-Header", "Content-Type", "WWW-Authenticate", "Strict-Transport-Security"])
+async def test_any_other_header_is_kept(name: str) -> None:
+    laboratory = Laboratory(Origin(Reply([(CC, "max-age=3600"), (name, "one"), (name, "two")])))
+    await laboratory.ask()
+    answer = await laboratory.ask()
+    assert [value for key, value in answer.headers if key == name.lower().encode()] == [b"one", b"two"]

@@ -1,0 +1,246 @@
+"""Conditions, of clients and of the cache's own: RFC 9111, section 4.3; RFC 9110, section 13."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+
+pytestmark = pytest.mark.anyio
+
+CC = "Cache-Control"
+CLOCK = Laboratory(Origin())
+NOW, LONG_AGO = CLOCK.date(), CLOCK.date(-3000)
+
+
+@pytest.mark.parametrize(
+    ("kept", "asked"),
+    [
+        ([("ETag", '"abc"')], [("If-None-Match", '"abc"')]),
+        ([("ETag", '"abc"')], [("If-None-Match", "*")]),
+        ([("ETag", '"abc"')], [("If-None-Match", 'W/"abc"')]),
+        ([("ETag", 'W/"abc"')], [("If-None-Match", 'W/"abc"')]),
+        ([("ETag", 'W/"abc"')], [("If-None-Match", '"abc"')]),
+        ([("ETag", '"abcü"')], [("If-None-Match", '"abcü"')]),
+        ([("ETag", '"a,b"')], [("If-None-Match", '"1", "a,b"')]),
+        ([("ETag", '"abc"')], [("If-None-Match", '"abc", "1234", "5678"')]),
+        ([("ETag", '"abc"')], [("If-None-Match", '"1234", "abc", "5678"')]),
+        ([("ETag", '"abc"')], [("If-None-Match", '"1234"'), ("If-None-Match", '"abc"')]),
+        ([("ETag", '"abc"'), ("Last-Modified", LONG_AGO)],
+         [("If-None-Match", '"abc"'), ("If-Modified-Since", CLOCK.date(-9000))]),
+        ([("Last-Modified", LONG_AGO)], [("If-Modified-Since", LONG_AGO)]),
+        ([("Last-Modified", LONG_AGO)], [("If-Modified-Since", CLOCK.date(-2000))]),
+        ([("Date", LONG_AGO)], [("If-Modified-Since", LONG_AGO)]),
+    ],
+)  # fmt: skip
+async def test_a_client_that_has_it_gets_304(kept: Pairs, asked: Pairs) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=36000"), ("X-Test", "1"), *kept])))
+    whole = await laboratory.ask()
+    answer = await laboratory.ask(headers=asked)
+    assert (answer.status, answer.body, origin.calls) == (304, b"", 1)
+    for name in ("etag", "cache-control", "last-modified", "x-test"):
+        assert answer.header(name) == whole.header(name)
+    assert answer.header("age") is not None
+    assert answer.header("content-length") is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "asked"),
+    [
+        ([("ETag", '"abc"')], [("If-None-Match", '"abd"')]),
+        ([("ETag", '"abc"')], [("If-None-Match", '"ABC"')]),
+        ([("ETag", '"abc"')], [("If-None-Match", '"abc')]),
+        ([], [("If-None-Match", '"abc"')]),
+        ([("Last-Modified", LONG_AGO)], [("If-Modified-Since", CLOCK.date(-4000))]),
+        ([("Last-Modified", LONG_AGO)], [("If-Modified-Since", "yesterday")]),
+        ([("ETag", '"abc"'), ("Last-Modified", LONG_AGO)],
+         [("If-None-Match", '"abd"'), ("If-Modified-Since", NOW)]),
+    ],
+)  # fmt: skip
+async def test_a_client_that_has_something_else_gets_the_whole(kept: Pairs, asked: Pairs) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600"), *kept])))
+    await laboratory.ask()
+    answer = await laboratory.ask(headers=asked)
+    assert (answer.status, answer.body, origin.calls) == (200, b"1", 1)
+
+
+async def test_an_error_is_never_304() -> None:
+    laboratory = Laboratory(Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')], 404)))
+    await laboratory.ask()
+    assert (await laboratory.ask(headers=[("If-None-Match", '"abc"')])).status == 404
+
+
+@pytest.mark.parametrize(
+    ("validator", "condition"), [(("ETag", '"abc"'), "if-none-match"), (("ETag", 'W/"abc"'), "if-none-match"),
+                                 (("Last-Modified", LONG_AGO), "if-modified-since")]
+)  # fmt: skip
+async def test_a_stale_answer_is_validated_by_what_it_has(validator: tuple[str, str], condition: str) -> None:
+    replies = [Reply([(CC, "max-age=2"), validator, ("X", "1"), ("Y", "1")], body=b"whole")]
+    replies.append(Reply([(CC, "max-age=100"), validator, ("X", "2")], body=b"other"))
+    laboratory = Laboratory(origin := Origin(*replies))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    answer = await laboratory.ask()
+    assert origin.header(condition) == validator[1]
+    assert (answer.status, answer.body, answer.header("x"), answer.header("y")) == (200, b"whole", "2", "1")
+    laboratory.pass_time(50)
+    again = await laboratory.ask()
+    assert (again.body, again.header("x"), again.header("age"), origin.calls) == (b"whole", "2", "50", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("Test-Header", "1", "2"),
+        ("Content-Foo", "1", "2"),
+        ("Content-Type", "text/plain", "text/plain;charset=utf-8"),
+        ("Content-Location", "/foo", "/bar"),
+        ("Content-Security-Policy", "default-src 'self'", "default-src 'none'"),
+        ("Cache-Control", "max-age=1", "max-age=3600"),
+        ("Expires", CLOCK.date(1), CLOCK.date(3600)),
+        ("Clear-Site-Data", "cache", "cookies"),
+    ],
+)
+async def test_a_304_updates_the_headers_that_it_has(name: str, first: str, second: str) -> None:
+    lives = [] if name in ("Cache-Control", "Expires") else [(CC, "max-age=1")]
+    longer = [] if name in ("Cache-Control", "Expires") else [(CC, "max-age=3600")]
+    replies = [Reply([*lives, ("ETag", '"a"'), (name, first)]), Reply([*longer, ("ETag", '"a"'), (name, second)])]
+    laboratory = Laboratory(origin := Origin(*replies))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    for _ in range(2):
+        answer = await laboratory.ask()
+        assert [value for key, value in answer.headers if key == name.lower().encode()] == [second.encode()]
+    assert origin.calls == 2
+
+
+async def test_a_304_leaves_length_and_coding_as_they_are() -> None:
+    first = Reply([(CC, "max-age=1"), ("ETag", '"a"'), ("Content-Encoding", "gzip")], body=b"zipped")
+    second = Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Content-Encoding", "br"), ("Content-Length", "0")])
+    laboratory = Laboratory(Origin(first, second))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    answer = await laboratory.ask()
+    assert (answer.header("content-encoding"), answer.header("content-length"), answer.body) == ("gzip", "6", b"zipped")
+
+
+async def test_a_cookie_in_a_304_goes_to_who_asked_and_to_nobody_else() -> None:
+    first = Reply([(CC, "max-age=1"), ("ETag", '"a"')])
+    second = Reply([(CC, "max-age=3600"), ("ETag", '"a"'), ("Set-Cookie", "a=b")])
+    laboratory = Laboratory(origin := Origin(first, second, first))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    assert (await laboratory.ask()).header("set-cookie") == "a=b"
+    assert (await laboratory.ask()).header("set-cookie") is None
+    assert origin.calls == 3
+
+
+async def test_a_client_with_conditions_gets_304_after_the_cache_has_validated() -> None:
+    reply = Reply([(CC, "max-age=2"), ("Last-Modified", LONG_AGO)])
+    laboratory = Laboratory(origin := Origin(reply))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    answer = await laboratory.ask(headers=[("If-Modified-Since", CLOCK.date(-10))])
+    assert (answer.status, origin.header("if-modified-since")) == (304, LONG_AGO)
+
+
+async def test_a_client_gets_304_when_the_new_answer_is_what_it_has() -> None:
+    laboratory = Laboratory(
+        Origin(Reply([(CC, "max-age=2"), ("ETag", '"1"')]), Reply([(CC, "max-age=2"), ("ETag", '"2"')]))
+    )
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    answer = await laboratory.ask(headers=[("If-None-Match", '"2"')])
+    assert (answer.status, answer.body) == (304, b"")
+    assert (await laboratory.ask()).body == b"2"
+
+
+async def test_a_condition_reaches_the_application_where_nothing_is_kept() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')])))
+    answer = await laboratory.ask(headers=[("If-None-Match", '"abc"')])
+    assert (answer.status, origin.header("if-none-match")) == (304, '"abc"')
+    assert (await laboratory.ask()).status == 200
+
+
+async def test_a_stored_validator_is_not_used_for_another_variant() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Vary", "Abc")])))
+    await laboratory.ask(headers=[("Abc", "123")])
+    await laboratory.ask(headers=[("Abc", "456")])
+    assert (origin.calls, origin.header("if-none-match")) == (2, None)
+    laboratory.pass_time(10)
+    await laboratory.ask(headers=[("Abc", "123")])
+    assert (origin.header("if-none-match"), origin.header("abc")) == ('"a"', "123")
+
+
+@pytest.mark.parametrize(CC.lower().replace("-", "_"), ["no-cache", "max-age=10000, no-cache"])
+async def test_no_cache_is_kept_and_validated_at_every_use(cache_control: str) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, cache_control), ("ETag", '"abcd"')], body=b"one")))
+    await laboratory.ask()
+    for calls in (2, 3):
+        assert (await laboratory.ask()).body == b"one"
+        assert (origin.calls, origin.header("if-none-match")) == (calls, '"abcd"')
+
+
+async def test_an_answer_to_a_validation_takes_the_place_of_the_stale_one() -> None:
+    replies = [Reply([(CC, "max-age=2"), ("ETag", '"1"')]), Reply([(CC, "max-age=9"), ("ETag", '"2"')])]
+    laboratory = Laboratory(origin := Origin(*replies))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    assert (await laboratory.ask()).body == b"2"
+    assert (await laboratory.ask()).body == b"2"
+    assert origin.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "body", "place"),
+    [
+        ("bytes=0-1", 206, b"01", "bytes 0-1/11"),
+        ("bytes=1-", 206, b"123456789A", "bytes 1-10/11"),
+        ("bytes=-1", 206, b"A", "bytes 10-10/11"),
+        ("bytes=-50", 206, b"0123456789A", "bytes 0-10/11"),
+        ("bytes=5-500", 206, b"56789A", "bytes 5-10/11"),
+        ("Bytes=0-0", 206, b"0", "bytes 0-0/11"),
+        ("bytes=11-", 416, b"", "bytes */11"),
+        ("bytes=-0", 416, b"", "bytes */11"),
+        ("bytes=5-4", 200, b"0123456789A", None),
+        ("bytes=-", 200, b"0123456789A", None),
+        ("bytes=0-1,3-4", 200, b"0123456789A", None),
+        ("lines=0-1", 200, b"0123456789A", None),
+        ("bytes=" + "9" * 400 + "-", 200, b"0123456789A", None),
+    ],
+)
+async def test_a_range_is_answered_from_the_whole(wanted: str, status: int, body: bytes, place: str | None) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"0123456789A")))
+    await laboratory.ask()
+    answer = await laboratory.ask(headers=[("Range", wanted)])
+    assert (answer.status, answer.body, answer.header("content-range")) == (status, body, place)
+    assert answer.header("content-length") == str(len(body))
+    assert origin.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [('"a"', 206), ('"b"', 200), ('W/"a"', 200), (LONG_AGO, 206), (CLOCK.date(-2999), 200), ("rubbish", 200)],
+)
+async def test_if_range_gives_the_whole_unless_it_is_the_same(condition: str, status: int) -> None:
+    headers = [(CC, "max-age=3600"), ("ETag", '"a"'), ("Last-Modified", LONG_AGO)]
+    laboratory = Laboratory(Origin(Reply(headers, body=b"0123")))
+    await laboratory.ask()
+    answer = await laboratory.ask(headers=[("Range", "bytes=0-1"), ("If-Range", condition)])
+    assert answer.status == status
+
+
+async def test_a_range_of_what_is_not_kept_is_the_applications_to_answer() -> None:
+    part = Reply([(CC, "max-age=3600"), ("Content-Range", "bytes 4-9/10")], 206, b"01234")
+    laboratory = Laboratory(origin := Origin(part, Reply([(CC, "max-age=3600")], body=b"whole")))
+    answer = await laboratory.ask(headers=[("Range", "bytes=-5")])
+    assert (answer.status, answer.body, origin.header("range")) == (206, b"01234", "bytes=-5")
+    assert (await laboratory.ask()).body == b"whole"
+
+
+async def test_head_is_answered_from_get_and_never_kept_for_it() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600")], body=b"whole")))
+    assert (await laboratory.ask(method="HEAD")).body == b""
+    assert (await laboratory.ask()).body == b"whole"
+    answer = await laboratory.ask(method="HEAD")
+    assert (answer.status, answer.body, answer.header("content-length"), origin.calls) == (200, b"", "5", 2)
