@@ -115,11 +115,11 @@ class HttpCache:
 
     def part(self, flight: Flight) -> None:
         """Take note that what is made in *flight* is for its leader only, and remember it."""
-        if flight.open:
+        if flight.open and not flight.outdated:
             if len(self._alone) >= REMEMBERED:
                 self._alone.clear()
             self._alone[flight.key] = None
-            flight.part()
+        flight.part()
         self.landed(flight)
 
     def landed(self, flight: Flight) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
@@ -118,7 +118,7 @@ class Laboratory:
 
     def scope(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> Scope:
         path, _, query = target.partition("?")
-        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        pairs = list(headers)
         host = [] if any(name.lower() == "host" for name, _ in pairs) else [("host", "shop.example")]
         return {
             "type": "http",

@@ -1,0 +1,189 @@
+"""Values of applications, and what forgets them and answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit_cache.entry import Value
+from scalekit_cache.generations import REMEMBERED
+from scalekit_cache.policies import Policy
+from scalekit_cache.store import MemoryStore
+from tests.cache.laboratory import Laboratory, Origin, Reply
+
+pytestmark = pytest.mark.anyio
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(json | st.binary(max_size=20))
+def test_a_value_comes_back_as_it_was(value: object) -> None:
+    async def once() -> None:
+        objects = Laboratory(Origin()).objects
+        await objects.set("k", value, 60)
+        assert await objects.get("k", "nothing") == value
+
+    asyncio.run(once())
+
+
+async def test_a_value_lives_as_long_as_it_was_said() -> None:
+    laboratory = Laboratory(Origin())
+    objects = laboratory.objects
+    await objects.set("a", 1, "5m")
+    await objects.set_many({"b": 2, "c": 3}, 10)
+    assert await objects.get_many(["a", "b", "c", "d"]) == {"a": 1, "b": 2, "c": 3}
+    laboratory.pass_time(10)
+    assert await objects.get_many(["a", "b", "c", "d"]) == {"a": 1}
+    assert await objects.get("b", "gone") == "gone"
+    await objects.delete("a", "nothing")
+    assert await objects.get("a") is None
+
+
+async def test_what_is_no_time_no_value_or_no_key_is_refused() -> None:
+    objects = Laboratory(Origin()).objects
+    with pytest.raises(ValueError, match="duration such as"):
+        await objects.set("a", 1, "5 minutes")
+    with pytest.raises(ValueError, match="expected a time such as"):
+        await objects.set("a", 1, 0)
+    with pytest.raises(ValueError, match="what JSON can hold"):
+        await objects.set("a", object(), 5)
+    with pytest.raises(ValueError, match="1 to 1024 bytes"):
+        await objects.set("a" * 1025, 1, 5)
+    with pytest.raises(ValueError, match="nothing to purge"):
+        await objects.purge()
+    with pytest.raises(ValueError, match="begins with a slash"):
+        await objects.purge(path="shop")
+
+
+async def test_what_is_missing_is_made_once_for_all_who_ask() -> None:
+    objects = Laboratory(Origin()).objects
+    calls = 0
+
+    async def make() -> int:
+        nonlocal calls
+        calls += 1
+        number = calls
+        await asyncio.sleep(0)
+        return number
+
+    assert await asyncio.gather(*[objects.get_or_set("a", 60, make) for _ in range(50)]) == [1] * 50
+    assert await objects.get_or_set("b", 60, make) == 2
+    assert objects._making == {}
+
+
+async def test_when_making_fails_the_next_one_makes() -> None:
+    objects = Laboratory(Origin()).objects
+    calls = 0
+
+    async def make() -> int:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0)
+        if calls == 1:
+            raise ValueError("the first")
+        return calls
+
+    results = await asyncio.gather(*[objects.get_or_set("a", 60, make) for _ in range(5)], return_exceptions=True)
+    assert isinstance(results[0], ValueError)
+    assert results[1:] == [2] * 4
+
+
+async def test_who_makes_can_be_cancelled() -> None:
+    objects = Laboratory(Origin()).objects
+    started = asyncio.Event()
+
+    async def forever() -> int:
+        started.set()
+        await asyncio.Event().wait()
+        return 0
+
+    async def make() -> int:
+        return 7
+
+    first = asyncio.create_task(objects.get_or_set("a", 60, forever))
+    await started.wait()
+    second = asyncio.create_task(objects.get_or_set("a", 60, make))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == 7
+    assert objects._making == {}
+
+
+async def test_a_value_that_cannot_be_read_is_missing_counted_and_deleted() -> None:
+    laboratory = Laboratory(Origin())
+    key = (b"object", b"a")
+    for frame in (b"", b"x", b"j{", b"j\xff\xfe", b"\x80\x04\x95\x00.", b"jnull,"):
+        laboratory.store.put(Value(key, frame, laboratory.now + 60))
+        assert await laboratory.objects.get("a") is None
+        assert laboratory.store.peek(key) is None
+    assert laboratory.metrics.invalid.value == 6
+
+
+async def test_a_purge_of_a_tag_forgets_values_and_answers_at_once() -> None:
+    laboratory = Laboratory(
+        origin := Origin(Reply()), [("/a/**", Policy(ttl=60.0, tags=(b"tag:t",))), ("/**", Policy(ttl=60.0))]
+    )
+    await laboratory.objects.set("tagged", 1, 60, tags=["t", "u"])
+    await laboratory.objects.set("other", 1, 60, tags=["u"])
+    for target in ("/a/1", "/a/2", "/b"):
+        await laboratory.ask(target)
+    await laboratory.objects.purge(tag="t")
+    assert await laboratory.objects.get_many(["tagged", "other"]) == {"other": 1}
+    for target in ("/a/1", "/a/2", "/b"):
+        await laboratory.ask(target)
+    assert origin.calls == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "forgotten"),
+    [("/shop", ["/shop"]), ("/shop/*", ["/shop/1", "/shop/1/x?y=1"]),
+     ("/*", ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]), ("/shop/1/x", ["/shop/1/x?y=1"]), ("/nothing", [])],
+)  # fmt: skip
+async def test_a_purge_of_a_path_forgets_the_answers_of_it_or_below_it(path: str, forgotten: list[str]) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
+    targets = ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]
+    before = {target: (await laboratory.ask(target)).body for target in targets}
+    await laboratory.objects.purge(path=path)
+    after = {target: (await laboratory.ask(target)).body for target in targets}
+    assert [target for target in targets if before[target] != after[target]] == forgotten
+    assert origin.calls == 4 + len(forgotten)
+
+
+async def test_what_is_being_made_while_it_is_purged_is_not_kept() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
+    origin.gate = asyncio.Event()
+    asking = asyncio.create_task(laboratory.ask("/a"))
+    while not origin.calls:
+        await asyncio.sleep(0)
+    await laboratory.objects.purge(path="/a")
+    origin.gate.set()
+    assert (await asking).body == b"1"
+    assert (await laboratory.ask("/a")).body == b"2"
+
+    async def make() -> int:
+        await laboratory.objects.purge(tag="t")
+        return 1
+
+    await laboratory.objects.get_or_set("v", 60, make, tags=["t"])
+    assert await laboratory.objects.get("v") is None
+
+
+async def test_purges_that_are_no_longer_remembered_still_count() -> None:
+    store = MemoryStore(2**20)
+    store.put(Value((b"object", b"a"), b"j1", 9e9, (b"tag:first",), store.number))
+    store.put(Value((b"object", b"b"), b"j1", 9e9, (), store.number))
+    await store.purge([b"tag:first"])
+    for number in range(REMEMBERED):
+        await store.purge([b"tag:%d" % number])
+    assert len(store.generations._purged) == REMEMBERED
+    assert store.peek((b"object", b"a")) is None
+    assert store.peek((b"object", b"b")) is not None
+    store.put(Value((b"object", b"c"), b"j1", 9e9, (b"tag:first",), store.number))
+    assert store.peek((b"object", b"c")) is not None

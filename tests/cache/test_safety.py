@@ -1,0 +1,312 @@
+"""Nobody gets what is somebody else's."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.authentication import AuthCredentials, BaseUser, SimpleUser, UnauthenticatedUser
+from starlette.types import Receive, Scope, Send
+
+from scalekit_cache.keys import digest
+from scalekit_cache.policies import Policy
+from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+
+pytestmark = pytest.mark.anyio
+
+CC = "Cache-Control"
+
+
+@pytest.mark.parametrize("credential", ["Authorization", "Cookie"])
+@pytest.mark.parametrize(
+    ("headers", "policy", "calls"),
+    [
+        ([(CC, "max-age=60")], Policy(), 2),
+        ([(CC, "max-age=60, must-revalidate")], Policy(), 2),
+        ([], Policy(ttl=60.0), 2),
+        ([(CC, "public, max-age=60")], Policy(), 1),
+        ([(CC, "s-maxage=60")], Policy(), 1),
+        ([(CC, "s-maxage=60, private")], Policy(), 2),
+        ([("CDN-Cache-Control", "public, max-age=60")], Policy(), 1),
+        ([(CC, "public, max-age=60"), ("CDN-Cache-Control", "max-age=60")], Policy(), 2),
+        ([(CC, "public, max-age=60"), ("Set-Cookie", "a=b")], Policy(), 2),
+        ([], Policy(ttl=60.0, by_identity=True), 1),
+        ([(CC, "max-age=60"), ("Vary", "Authorization, Cookie")], Policy(), 1),
+        ([], Policy(ttl=60.0, vary=(b"authorization", b"cookie")), 1),
+        ([], Policy(ttl=60.0, vary=(b"accept-language",)), 2),
+    ],
+)
+async def test_an_answer_to_somebody_is_kept_only_where_it_is_said_for_whom(
+    credential: str, headers: Pairs, policy: Policy, calls: int
+) -> None:
+    laboratory = Laboratory(origin := Origin(Reply(headers)), [("/**", policy)])
+    for _ in range(2):
+        await laboratory.ask(headers=[(credential, "secret")])
+    assert origin.calls == calls
+
+
+async def test_an_answer_to_nobody_is_not_given_to_somebody_unless_it_is_for_all() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    await laboratory.ask()
+    await laboratory.ask(headers=[("Cookie", "session=1")])
+    await laboratory.ask(headers=[("Authorization", "Basic x")])
+    assert origin.calls == 3
+    assert (await laboratory.ask()).body == b"1"
+
+
+async def test_cookies_count_for_nothing_where_the_file_says_so() -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), [("/**", Policy(ttl=60.0, ignores_cookies=True))])
+    assert [(await laboratory.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])), cookies_are_private=False)
+    assert [(await laboratory.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
+    assert (await laboratory.ask(headers=[("Authorization", "x")])).body == b"2"
+    assert origin.calls == 2
+
+
+class Named(BaseUser):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def display_name(self) -> str:
+        return self.name
+
+
+BY_IDENTITY = [("/**", Policy(ttl=60.0, by_identity=True))]
+
+
+async def test_users_are_told_apart_by_identity_or_name_and_by_scopes() -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), BY_IDENTITY)
+    people: list[dict[str, Any]] = [
+        {"user": UnauthenticatedUser(), "auth": AuthCredentials()},
+        {"user": SimpleUser("ann"), "auth": AuthCredentials(["authenticated"])},
+        {"user": SimpleUser("ann"), "auth": AuthCredentials(["authenticated", "admin"])},
+        {"user": Named("bob")},
+    ]
+    for _ in range(2):
+        assert [(await laboratory.ask(**person)).body for person in people] == [b"1", b"2", b"3", b"4"]
+    assert (await laboratory.ask()).body == b"1"
+    assert origin.calls == 4
+
+
+async def test_nothing_is_kept_for_a_user_whom_nothing_tells_from_another() -> None:
+    for reply in (Reply(), Reply([(CC, "public, max-age=60")])):
+        laboratory = Laboratory(origin := Origin(reply), BY_IDENTITY)
+        for _ in range(2):
+            await laboratory.ask(user=Named(""))
+        await laboratory.ask()
+        await laboratory.ask(user=Named(""))
+        assert origin.calls == 4
+
+
+async def test_followers_are_never_given_what_is_somebody_elses() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    origin.gate = asyncio.Event()
+    anonymous = [asyncio.create_task(laboratory.ask()) for _ in range(3)]
+    known = [asyncio.create_task(laboratory.ask(headers=[("Authorization", each)])) for each in "aabb"]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    origin.gate.set()
+    answers = await asyncio.gather(*anonymous, *known)
+    assert {answer.body for answer in answers[:3]} == {b"1"}
+    assert len({answer.body for answer in answers}) == 5
+
+
+@dataclass(frozen=True)
+class Person:
+    authorization: str | None
+    cookie: str | None
+    user: str | None
+
+    def asks(self) -> dict[str, Any]:
+        shown = {"Authorization": self.authorization, "Cookie": self.cookie}
+        headers = [(name, value) for name, value in shown.items() if value]
+        return {"headers": headers, **({"user": SimpleUser(self.user)} if self.user else {})}
+
+
+people = st.builds(
+    Person,
+    st.sampled_from([None, "Bearer a", "Bearer b"]),
+    st.sampled_from([None, "s=1", "s=2"]),
+    st.sampled_from([None, "ann", "bob"]),
+)
+policies = st.builds(
+    Policy,
+    ttl=st.sampled_from([None, 5.0, 60.0]),
+    vary=st.sampled_from([(), (b"accept-language",), (b"authorization",), (b"cookie",), (b"authorization", b"cookie")]),
+    by_identity=st.booleans(),
+    while_revalidate=st.sampled_from([0.0, 30.0]),
+    if_error=st.sampled_from([0.0, 30.0]),
+    early=st.sampled_from([0.0, 0.5]),
+    query=st.sampled_from([None, frozenset(), frozenset({b"a"})]),
+)
+controls = st.sampled_from(
+    [
+        "",
+        "max-age=10",
+        "max-age=10, stale-while-revalidate=20",
+        "no-cache",
+        "max-age=5, stale-if-error=60",
+        "must-revalidate, max-age=9",
+    ]
+)
+varies = st.sampled_from(["", "Accept-Language", "Authorization", "Cookie", "Cookie, Authorization"])
+methods = st.sampled_from(["GET", "GET", "GET", "HEAD", "POST"])
+targets = st.sampled_from(["/a", "/a?a=1", "/b"])
+steps = st.lists(st.tuples(people, targets, methods, st.integers(0, 8)), min_size=2, max_size=25)
+
+
+class Mirror:
+    """An application that answers each with who he is, whose validators are the same for all."""
+
+    def __init__(self, control: str, vary: str, has_tag: bool) -> None:
+        fields = {b"cache-control": control, b"vary": vary, b"etag": '"1"' if has_tag else ""}
+        self.headers = [(name, value.encode()) for name, value in fields.items() if value]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0)
+        headers = dict(scope["headers"])
+        authorization, cookie = headers.get(b"authorization", b""), headers.get(b"cookie", b"")
+        user = scope["user"].identity if "user" in scope else ""
+        body = seen(scope["path"], authorization.decode(), cookie.decode(), user)
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def seen(*what: str) -> bytes:
+    return repr(what).encode()
+
+
+@settings(max_examples=300)
+@given(policies, controls, varies, st.booleans(), steps)
+def test_two_people_never_get_each_others_answer(
+    policy: Policy, control: str, vary: str, has_tag: bool, asked: list[tuple[Person, str, str, int]]
+) -> None:
+    async def one(laboratory: Laboratory, person: Person, target: str, method: str) -> None:
+        answer = await laboratory.ask(target, method, **person.asks())
+        path = target.partition("?")[0]
+        own = seen(path, person.authorization or "", person.cookie or "", person.user or "")
+        assert answer.body == (b"" if method == "HEAD" else own)
+
+    async def all_of_them() -> None:
+        laboratory = Laboratory(Mirror(control, vary, has_tag), [("/**", policy)])
+        for person, target, method, seconds in asked:
+            await one(laboratory, person, target, method)
+            laboratory.pass_time(seconds)
+        await asyncio.gather(*[one(laboratory, person, target, method) for person, target, method, _ in asked])
+        await laboratory.settle()
+
+    asyncio.run(all_of_them())
+
+
+STATIC = [("/**.css", Policy(ttl=60.0)), ("/static/**", Policy(ttl=60.0)), ("/*.js", Policy(ttl=60.0))]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/account/x.css", "/me/x.css", "/me;a.css", "/me%2f..%2fa.js", "//me/a.css", "/me%00.css", "/static/../me",
+     "/static/%2e%2e/me", "/static\\..\\me.css", "/me%3fa.css", "/me%23.css", "/static/%252e%252e/me", "/me%0a.css"],
+)  # fmt: skip
+@pytest.mark.parametrize("credential", ["Authorization", "Cookie"])
+async def test_a_private_page_is_not_kept_under_a_rule_for_static_files(target: str, credential: str) -> None:
+    laboratory = Laboratory(Origin(Reply()), STATIC)
+    assert (await laboratory.ask(target, headers=[(credential, "victim")])).body == b"1"
+    assert (await laboratory.ask(target)).body == b"2"
+    assert (await laboratory.ask(target, headers=[(credential, "attacker")])).body == b"3"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/static/../me",
+        "/static/..%2fme",
+        "/static/%2e%2e/me",
+        "//static/a",
+        "/me;x.css",
+        "/static/a%00",
+        "/static/a%5cb",
+    ],
+)
+async def test_a_path_that_can_be_read_in_two_ways_has_no_policy(target: str) -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), STATIC)
+    await laboratory.ask(target)
+    await laboratory.ask(target)
+    assert origin.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("/a%2Fb", "/a/b"),
+        ("/A", "/a"),
+        ("/a/", "/a"),
+        ("/%61", "/a"),
+        ("/a?b", "/a"),
+        ("/a?b=1", "/a?B=1"),
+        ("/a%3Fb", "/a?b"),
+    ],
+)
+async def test_keys_keep_raw_path_and_query(first: str, second: str) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    await laboratory.ask(first)
+    await laboratory.ask(second)
+    assert origin.calls == 2
+
+
+async def test_schemes_and_hosts_do_not_share() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    hosts: list[Pairs] = [[], [("Host", "evil.example")], [("Host", "shop.example"), ("Host", "evil.example")]]
+    for host in hosts:
+        await laboratory.ask(headers=host)
+    await laboratory.ask(scheme="https")
+    assert origin.calls == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Port", "X-Host",
+     "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "Forwarded"],
+)  # fmt: skip
+async def test_what_a_rewriting_header_provokes_reaches_only_who_sends_it(name: str) -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    assert (await laboratory.ask(headers=[(name, "evil.example")])).body == b"1"
+    assert (await laboratory.ask()).body == b"2"
+    assert (await laboratory.ask(headers=[(name, "evil.example")])).body == b"1"
+    assert (await laboratory.ask(headers=[(name, "other.example")])).body == b"3"
+    assert origin.calls == 3
+
+
+async def test_errors_are_not_kept_unless_somebody_says_so() -> None:
+    for status in (400, 404, 413, 500, 503):
+        laboratory = Laboratory(origin := Origin(Reply(status=status)), [("/**", Policy(ttl=60.0))])
+        await laboratory.ask()
+        await laboratory.ask()
+        assert origin.calls == 2
+    gone = Policy(ttl=60.0, statuses=frozenset({404}))
+    laboratory = Laboratory(origin := Origin(Reply(status=404)), [("/**", gone)])
+    await laboratory.ask()
+    await laboratory.ask()
+    assert origin.calls == 1
+
+
+keys = st.lists(st.binary(max_size=6), max_size=6).map(tuple)
+
+
+@given(keys, keys)
+def test_different_keys_have_different_digests(first: tuple[bytes, ...], second: tuple[bytes, ...]) -> None:
+    assert (digest(first) == digest(second)) == (first == second)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=4), min_size=2, max_size=5))
+def test_moving_the_border_between_two_parts_of_a_key_makes_another(parts: list[bytes]) -> None:
+    whole = b"".join(parts)
+    made = {digest((whole[:place], whole[place:])) for place in range(len(whole) + 1)}
+    assert len(made) == len(whole) + 1
