@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from scalekit_cache.keys import Key
@@ -19,6 +20,10 @@ OVERHEAD = 700
 """Bytes that one item takes beside what it holds, more or less."""
 FIELD = 130
 """Bytes that one header takes beside its value, more or less."""
+
+
+NOWHERE: Mapping[str, Any] = {}
+"""What a router leaves in the scope where there is none."""
 
 
 class Item:
@@ -158,9 +163,18 @@ class Entry(Item):
         early: float = float("inf"),
         tags: tuple[bytes, ...] = (),
         since: int = 0,
+        routed: Mapping[str, Any] = NOWHERE,
     ) -> None:
-        held = len(body) + sum([len(value) for _, value in headers]) + FIELD * len(headers) + len(path)
-        super().__init__(key, held, tags, since)
+        size = OVERHEAD + FIELD * len(headers) + len(body)
+        for _, value in headers:
+            size += len(value)
+        # What Item.__init__ does: a call costs as much as all of it.
+        self.key = key
+        self.size = size
+        self.tags = tags
+        self.since = self.valid = since
+        self.used = False
+        self.newer = self.older = None
         self.status = status
         self.headers = headers
         self.body = body
@@ -173,9 +187,9 @@ class Entry(Item):
         self.path = path
         self.expires = born + lifetime
         self.plain_until = 0.0 if ruling.checked else min(self.expires, early)
-        self.routed: dict[str, Any] = {}
+        self.routed = routed
         self._second = -1
-        self._head: Headers = []
+        self._head = headers
 
     def head(self, now: float) -> Headers:
         """Return the headers to answer with *now*, for who may change the list."""

@@ -58,6 +58,11 @@ class Flight:
         self._chunks: list[bytes] = []
 
     @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for the answer to begin."""
+        return bool(self._waiting)
+
+    @property
     def followed(self) -> bool:
         """Whether anybody reads along."""
         return bool(self._reading)

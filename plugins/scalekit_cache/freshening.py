@@ -51,6 +51,6 @@ def freshened(
         path=stale.path,
         tags=stale.tags,
         since=stale.since,
+        routed=stale.routed,
     )
-    entry.routed = stale.routed
     return entry, kept

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import random
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.types import Message, Scope, Send
 
 from scalekit_cache.answering import send_unchanged, unchanged
 from scalekit_cache.asked import Asked
-from scalekit_cache.entry import Entry, Headers, with_status
+from scalekit_cache.entry import NOWHERE, Entry, Headers, with_status
 from scalekit_cache.flights import Flight
 from scalekit_cache.freshening import freshened
 from scalekit_cache.marking import marked
@@ -42,6 +42,10 @@ class Keeper(Protocol):
 
     def part(self, flight: Flight) -> None:
         """Take note that the answer is for its leader only."""
+        ...
+
+    def landed(self, flight: Flight) -> None:
+        """Take note that nobody new may join *flight*."""
         ...
 
 
@@ -91,7 +95,7 @@ class Making:
         kind = message["type"]
         if kind == "http.response.body":
             if self._kept is not None:
-                self._take(message.get("body", b""), not message.get("more_body", False))
+                self._take(self._kept, message.get("body", b""), not message.get("more_body", False))
                 if self.flight.followed:
                     return self._pass_on(message)
             self.complete = not message.get("more_body", False)
@@ -119,14 +123,11 @@ class Making:
         self._start, self._kept = message, kept
         if kept is None:
             self._give_up()
-        copy = dict(message)
-        copy["headers"] = (
-            with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
-        )
+        named = with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
         if kept is not None and status == 200 and unchanged(headers, self.asked.noted, now):
             send, self._send = self._send, _to_nobody
-            return send_unchanged(copy["headers"], send)
-        return self._send(copy)
+            return send_unchanged(named, send)
+        return self._send({**message, "headers": named})
 
     def _judged(self, fields: dict[bytes, bytes], now: float) -> Kept | None:
         if self.flight.outdated or self.asked.method != "GET" or (self.stale is not None and self.status >= ERRORS):
@@ -136,31 +137,35 @@ class Making:
             self.policy = self.keeper.policies.merged(mark, self.policy)
         return judge(self.status, fields, self.asked.credentials, self.policy, self.keeper.rulings, self._begun_at, now)
 
-    def _take(self, body: bytes, last: bool) -> None:
+    def _take(self, kept: Kept, body: bytes, last: bool) -> None:
         """Keep the next part, and let those who follow have it."""
-        if self._start is not None:
-            self._let_follow(self._start)
-        self.flight.feed(body, last)
-        if last:
-            self._keep()
-
-    def _let_follow(self, start: Message) -> None:
-        self._start, kept = None, self._kept
-        if kept is not None:
+        flight, start = self.flight, self._start
+        if start is not None:
+            self._start = None
             headers = kept_headers(start.get("headers", ()), kept.ruling.without)
-            self._show(dated(headers, self._fields, self.keeper.clock()), kept)
+            dated(headers, self._fields, self._begun_at)
+            if last and not flight.awaited and len(body) <= flight.window:
+                self._keep(kept, headers, body)
+                self.keeper.landed(flight)
+                return
+            self._show(headers, kept)
+        flight.feed(body, last)
+        if last:
+            whole = flight.body()
+            if whole is not None:
+                self._keep(kept, flight.headers, whole)
+            self.keeper.landed(flight)
 
     def _show(self, headers: Headers, kept: Kept) -> None:
         names = kept.ruling.names
         self.flight.begin(self.status, headers, kept, selecting(names, self.asked.fields) if names else ())
 
-    def _keep(self) -> None:
+    def _keep(self, kept: Kept, headers: Headers, body: bytes) -> None:
         """Make the entry, unless something of it is missing."""
-        flight, kept = self.flight, self._kept
-        body = flight.body()
-        if kept is None or body is None or flight.outdated:
+        flight = self.flight
+        if flight.outdated:
             return
-        headers, length = flight.headers, self._fields.get(b"content-length")
+        length = self._fields.get(b"content-length")
         if length is None:
             if self.status not in WITHOUT_BODY:
                 headers = [*headers, (b"content-length", b"%d" % len(body))]
@@ -185,9 +190,8 @@ class Making:
             early=early,
             tags=policy.tags,
             since=flight.since,
+            routed=routed(self.scope),
         )
-        scope = self.scope
-        entry.routed = {name: scope[name] for name in ROUTED if name in scope}
         self.entry = self.keeper.keep(entry, flight, self.asked)
 
     async def _freshen(self, stale: Entry, headers: Headers, now: float) -> None:
@@ -218,6 +222,13 @@ class Making:
         except OSError:
             self._send = _to_nobody
         self.complete = not message.get("more_body", False)
+
+
+def routed(scope: Scope) -> Mapping[str, Any]:
+    """Return what the router has left in *scope*."""
+    if "endpoint" not in scope and "path_template" not in scope:
+        return NOWHERE
+    return {name: scope[name] for name in ROUTED if name in scope}
 
 
 async def _to_nobody(message: Message) -> None:

@@ -55,19 +55,14 @@ class Rulings:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self._telling = (b"cache-control", b"vary", b"connection", *rules.targeted)
         self._known: dict[Kind, tuple[Policy, Ruling | None]] = {}
 
     def of(self, status: int, fields: Fields, policy: Policy) -> Ruling | None:
         """Return how answers of this kind are kept, or None when they must not be."""
-        kind: Kind = (
-            status,
-            id(policy),
-            fields.get(b"cache-control"),
-            fields.get(b"vary"),
-            fields.get(b"connection"),
-            b"content-range" in fields or not COOKIES.isdisjoint(fields),
-            *[fields.get(name) for name in self.rules.targeted],
-        )
+        if b"content-range" in fields or not COOKIES.isdisjoint(fields):
+            return None
+        kind: Kind = (status, id(policy), *map(fields.get, self._telling))
         known = self._known.get(kind)
         if known is None:
             if len(self._known) >= REMEMBERED:
@@ -79,7 +74,7 @@ class Rulings:
 
 def rule(status: int, fields: Fields, policy: Policy, rules: Rules) -> Ruling | None:
     """Return how answers are kept with this *status* and these *fields*, or None when they must not be."""
-    if status < 200 or status in NOT_KEPT or not COOKIES.isdisjoint(fields) or b"content-range" in fields:
+    if status < 200 or status in NOT_KEPT:
         return None
     directives, is_targeted = directives_of(fields, rules.targeted)
     names = _names(fields, policy)

@@ -16,7 +16,7 @@ from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
 from scalekit_cache.keys import Key
 from scalekit_cache.locating import locate
-from scalekit_cache.making import ERRORS, ROUTED, Making
+from scalekit_cache.making import ERRORS, Making, routed
 from scalekit_cache.problems import refuse_only_if_cached
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
@@ -127,7 +127,7 @@ class Serving:
             await self.app(scope, self.receive, making.send)
         finally:
             if scope is not self.scope:
-                self.scope.update({name: scope[name] for name in ROUTED if name in scope})
+                self.scope.update(routed(scope))
             if making.complete or not flight.fail():
                 cache.landed(flight)
         if making.unchanged and making.entry is not None:

@@ -452,3 +452,26 @@ async def test_a_change_makes_what_is_being_made_at_that_moment_wrong_too() -> N
     assert ((await tasks[1]).body, after.body) == (b"4", b"3")
     assert (await laboratory.ask()).body == b"4"
     assert origin.calls == 4
+
+
+async def test_a_change_in_the_middle_of_an_answer_makes_it_wrong_too() -> None:
+    stream = Stream()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "GET":
+            await stream(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    laboratory = Laboratory(app)
+    first = Reader(laboratory)
+    stream.parts.put_nowait((b"one", True))
+    await until(lambda: first.answer.body == b"one")
+    await laboratory.ask(method="POST")
+    stream.parts.put_nowait((b"two", False))
+    await first.task
+    stream.parts.put_nowait((b"new", False))
+    assert (await laboratory.ask()).body == b"new"
+    assert (await laboratory.ask()).body == b"new"
+    assert stream.calls == 2

@@ -120,6 +120,18 @@ async def test_followers_are_never_given_what_is_somebody_elses() -> None:
     assert len({answer.body for answer in answers}) == 5
 
 
+async def test_a_user_whom_nothing_tells_from_another_does_not_follow_a_stranger() -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), BY_IDENTITY)
+    origin.gate = asyncio.Event()
+    people: list[dict[str, Any]] = [{}, {"user": Named("")}, {}]
+    tasks = [asyncio.create_task(laboratory.ask(**person)) for person in people]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    origin.gate.set()
+    first, nameless, second = [answer.body for answer in await asyncio.gather(*tasks)]
+    assert first == second != nameless
+
+
 @dataclass(frozen=True)
 class Person:
     authorization: str | None
