@@ -60,6 +60,7 @@ class HttpCache:
         self.max_body = options.max_body
         self.rulings = Rulings(options.rules)
         self.plain_queries = not policies.reshape_queries
+        self._said: dict[tuple[bytes, int, bool], bytes] = {}
         self._flights: dict[Key, Flight] = {}
         self._alone: dict[Key, None] = {}
         self._refreshes: dict[Key, asyncio.Task[Refreshed]] = {}
@@ -78,6 +79,14 @@ class HttpCache:
             found = await self.store.fetch((found.token, *selecting(found.names, asked.fields))) or found
         return found if isinstance(found, Entry | Variants) else None
 
+    def said(self, why: bytes, status: int, stored: bool) -> bytes:
+        """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
+        known = self._said.get((why, status, stored))
+        if known is None:
+            known = b"%b; %b; fwd-status=%d%b" % (self.name, why, status, b"; stored" if stored else b"")
+            self._said[why, status, stored] = known
+        return known
+
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""
         existing = self.store.peek(flight.primary)
@@ -91,7 +100,8 @@ class HttpCache:
                 self.store.put(existing)
             entry.key = (existing.token, *selecting(names, asked.fields))
         self.store.put(entry)
-        self._alone.pop(flight.key, None)
+        if self._alone:
+            self._alone.pop(flight.key, None)
         return entry
 
     async def forget(self, keys: list[Key]) -> None:

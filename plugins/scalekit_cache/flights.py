@@ -42,6 +42,7 @@ class Flight:
     status = 0
     headers: Headers = []
     selecting: tuple[bytes, ...] = ()
+    _chunks: list[bytes] = []
     _first = 0
     _held = 0
     _broken = False
@@ -55,7 +56,6 @@ class Flight:
         self.since = since
         self.window = window
         self.open = shared
-        self._chunks: list[bytes] = []
 
     @property
     def awaited(self) -> bool:
@@ -118,6 +118,8 @@ class Flight:
     def feed(self, chunk: bytes, last: bool) -> None:
         """Let all have the next part of the answer."""
         if chunk:
+            if not self._chunks:
+                self._chunks = []
             self._chunks.append(chunk)
             self._held += len(chunk)
         self.complete = last

@@ -36,6 +36,10 @@ class Keeper(Protocol):
     policies: Policies
     clock: Callable[[], float]
 
+    def said(self, why: bytes, status: int, stored: bool) -> bytes:
+        """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
+        ...
+
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry*, which varies by its names, where it belongs."""
         ...
@@ -113,18 +117,16 @@ class Making:
             return self._freshen(self.stale, headers, now)
         fields = self._fields = relevant_of(headers, keeper.rulings.rules.targeted)
         kept = None if message.get("trailers") else self._judged(fields, now)
-        said = b"%b; %b; fwd-status=%d" % (keeper.name, self.why, status)
         length = fields.get(b"content-length")
-        if length is not None and kept is not None:
-            if length.isdigit() and int(length) > keeper.max_body:
-                kept = None
-            else:
-                said += b"; stored"
+        if length is not None and kept is not None and length.isdigit() and int(length) > keeper.max_body:
+            kept = None
+        said = keeper.said(self.why, status, kept is not None and length is not None)
         self._start, self._kept = message, kept
         if kept is None:
             self._give_up()
         named = with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
-        if kept is not None and status == 200 and unchanged(headers, self.asked.noted, now):
+        noted = self.asked.noted
+        if noted and kept is not None and status == 200 and unchanged(headers, noted, now):
             send, self._send = self._send, _to_nobody
             return send_unchanged(named, send)
         return self._send({**message, "headers": named})

@@ -11,6 +11,7 @@ from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import COOKIE, Entry
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
+from scalekit_cache.locating import locate
 from scalekit_cache.serving import Serving
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
@@ -54,15 +55,21 @@ class CacheMiddleware:
             if not cache.options.cookies_are_private:
                 asked.credentials &= ~COOKIE
         else:
-            path, query = scope.get("raw_path"), scope["query_string"]
-            if path is not None and (not query or (b"&" not in query and cache.plain_queries)):
-                entry = cache.store.peek((host, path, query, SCHEMES[scope["scheme"]]))
-                if type(entry) is Entry:
+            raw_path, query = scope.get("raw_path"), scope["query_string"]
+            if raw_path and not scope.get("root_path") and (not query or (b"&" not in query and cache.plain_queries)):
+                key = (host, raw_path, query, SCHEMES[scope["scheme"]])
+                found = cache.store.peek(key)
+                if type(found) is Entry:
                     now = cache.clock()
-                    if now < entry.plain_until:
-                        return _hit(cache, entry, now, scope, send)
+                    if now < found.plain_until:
+                        return _hit(cache, found, now, scope, send)
+                path = scope["path"]
+                policy = cache.policies.of(path, raw_path)
+                serving = Serving(cache, self.app, scope, receive, send, asked, policy, key, path)
+                return serving.make(b"fwd=uri-miss") if found is None and not cache.store.shared else serving.serve()
             asked.noted = {b"host": host}
-        return Serving(cache, self.app, scope, receive, send, asked).serve()
+        place = locate(cache, scope, asked.noted)
+        return Serving(cache, self.app, scope, receive, send, asked, place.policy, place.key, place.path).serve()
 
 
 def _host_of_plain(scope: Scope) -> bytes | None:

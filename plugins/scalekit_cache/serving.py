@@ -15,8 +15,8 @@ from scalekit_cache.core import HttpCache, Refreshed
 from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
 from scalekit_cache.keys import Key
-from scalekit_cache.locating import locate
 from scalekit_cache.making import ERRORS, Making, routed
+from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
@@ -27,7 +27,16 @@ class Serving:
     """One request on its way: what it asks, and what is known of the resource."""
 
     def __init__(
-        self, cache: HttpCache, app: ASGIApp, scope: Scope, receive: Receive, send: Send, asked: Asked
+        self,
+        cache: HttpCache,
+        app: ASGIApp,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        asked: Asked,
+        policy: Policy,
+        primary: Key,
+        path: str,
     ) -> None:
         self.cache = cache
         self.app = app
@@ -35,10 +44,9 @@ class Serving:
         self.receive = receive
         self.send = send
         self.asked = asked
-        location = locate(cache, scope, asked.noted)
-        self.policy = location.policy
-        self.primary = location.key
-        self.path = location.path
+        self.policy = policy
+        self.primary = primary
+        self.path = path
 
     def serve(self) -> Awaitable[None]:
         """Answer from what is kept, or have it made."""
@@ -55,7 +63,7 @@ class Serving:
         if type(found) is not Entry or self.asked.credentials & ~found.ruling.covers:
             if "only-if-cached" in directives:
                 return refuse_only_if_cached(self.scope, self.send, self.cache.name)
-            return self._make(b"fwd=uri-miss" if found is None else b"fwd=vary-miss")
+            return self.make(b"fwd=uri-miss" if found is None else b"fwd=vary-miss")
         now = self.cache.clock()
         verdict = assess(found, directives, now)
         if verdict is Verdict.GIVE:
@@ -67,7 +75,7 @@ class Serving:
             return refuse_only_if_cached(self.scope, self.send, self.cache.name)
         if verdict is Verdict.VALIDATE_OR_GIVE:
             return self._validate_or_give(found)
-        return self._make(b"fwd=stale" if found.expires <= now else b"fwd=request", found)
+        return self.make(b"fwd=stale" if found.expires <= now else b"fwd=request", found)
 
     async def _give(self, entry: Entry) -> None:
         now = self.cache.clock()
@@ -75,12 +83,14 @@ class Serving:
         self.scope.update(entry.routed)
         await answer(entry, entry.head(now), self.asked.method, self.asked.noted, now, self.send)
 
-    def _make(self, why: bytes, stale: Entry | None = None) -> Awaitable[None]:
+    def make(self, why: bytes, stale: Entry | None = None) -> Awaitable[None]:
         """Have the answer made, together with those who ask for the same at the same time."""
         asked = self.asked
         if asked.method != "GET" or b"range" in asked.noted or (asked.credentials and not self._may_share()):
             return self._lead(self._own_flight(), why, stale)
-        flight, leads = self.cache.flight(self._flight_key(), self.primary)
+        policy = self.policy
+        key = self._flight_key() if policy.vary or policy.by_identity else self.primary
+        flight, leads = self.cache.flight(key, self.primary)
         return self._lead(flight, why, stale) if leads else self._wait(flight, why, stale)
 
     async def _wait(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
@@ -178,7 +188,7 @@ class Serving:
         elif refreshed.failed:
             await self._give(entry)
         else:
-            await self._make(b"fwd=stale")
+            await self.make(b"fwd=stale")
 
     def _refresh(self, entry: Entry) -> asyncio.Task[Refreshed] | None:
         return self.cache.refresh(entry.key, lambda: self._made_anew(entry))

@@ -25,18 +25,20 @@ class Sieve:
 
     def put(self, item: Item) -> None:
         """Keep *item* in place of what had its key; what is larger than the budget is not kept."""
-        self.remove(item.key)
-        if item.size > self.budget:
+        key, size = item.key, item.size
+        if key in self.items:
+            self.remove(key)
+        if size > self.budget:
             return
-        while self.size + item.size > self.budget:
+        while self.size + size > self.budget:
             self._evict()
-        self.items[item.key] = item
-        self.size += item.size
-        item.older, item.newer = self._newest, None
-        if self._newest is None:
+        self.items[key] = item
+        self.size += size
+        newest = item.older = self._newest
+        if newest is None:
             self._oldest = item
         else:
-            self._newest.newer = item
+            newest.newer = item
         self._newest = item
 
     def remove(self, key: Key) -> bool:

@@ -99,7 +99,7 @@ class MemoryStore:
 
     def put(self, item: Item) -> None:
         """Keep *item*, unless it was purged while it was made."""
-        if not self.generations.outdated(item):
+        if item.since == self.generations.number or not self.generations.outdated(item):
             self.table.put(item)
 
     async def remove(self, keys: Iterable[Key]) -> None:

@@ -1,5 +1,6 @@
 """The same under a cache that never has the answer, though it keeps each: every request asks another question."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -20,11 +21,11 @@ class Asking:
         self.host = host
         self.number = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             self.number += 1
             scope["query_string"] = b"n=%d" % self.number
-        await self.host(scope, receive, send)
+        return self.host(scope, receive, send)
 
 
 def make() -> Asking:
