@@ -22,8 +22,6 @@ from scalekit_cache.vary import selecting
 WITHOUT_BODY = frozenset({204, 304})
 ERRORS = 500
 """Statuses from here on are failures, which do not take the place of what is kept."""
-ROUTED = ("endpoint", "router", "path_template", "app_root_path")
-"""What routers leave in the scope, from which metrics know the route."""
 NEVER = float("inf")
 
 
@@ -227,10 +225,16 @@ class Making:
 
 
 def routed(scope: Scope) -> Mapping[str, Any]:
-    """Return what the router has left in *scope*."""
-    if "endpoint" not in scope and "path_template" not in scope:
+    """Return what the router has left in *scope*, from which metrics know the route."""
+    endpoint, template = scope.get("endpoint"), scope.get("path_template")
+    if endpoint is None and template is None:
         return NOWHERE
-    return {name: scope[name] for name in ROUTED if name in scope}
+    left = {"endpoint": endpoint, "router": scope.get("router")}
+    if template is not None:
+        left["path_template"] = template
+    if "app_root_path" in scope:
+        left["app_root_path"] = scope["app_root_path"]
+    return left
 
 
 async def _to_nobody(message: Message) -> None:
