@@ -20,6 +20,8 @@ class Landed(Enum):
     BEGUN = auto()
     LEAD = auto()
     """The leader failed: whoever gets this leads."""
+    KEPT = auto()
+    """It is kept now: look again."""
     ALONE = auto()
     """The answer is for its leader only, or does not come in time."""
 
@@ -38,6 +40,7 @@ class Flight:
     # On the class, so that a flight that nobody joins sets next to nothing.
     kept: Kept | None = None
     outdated = False
+    landed_elsewhere = False
     complete = False
     status = 0
     headers: Headers = []
@@ -99,6 +102,12 @@ class Flight:
         """Let everybody go on alone: the answer is not for them."""
         self.open = False
         self._wake(Landed.ALONE)
+
+    def land(self) -> None:
+        """Let everybody look again: what is missing has been kept by somebody else."""
+        self.open = False
+        self.landed_elsewhere = True
+        self._wake(Landed.KEPT)
 
     def fail(self) -> bool:
         """Take note that the leader is gone; return whether another leads on."""

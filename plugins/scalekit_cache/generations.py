@@ -23,12 +23,15 @@ class Generations:
         self._floor = 0
         self._purged: dict[bytes, int] = {}
 
-    def advance(self, tags: Iterable[bytes]) -> None:
-        """Purge *tags*: whatever has one of them and was begun before is outdated."""
-        self.number += 1
+    def advance(self, tags: Iterable[bytes], number: int = 0) -> None:
+        """Purge *tags*: whatever has one of them and was begun before is outdated.
+
+        *number* is that which the purge has among those of all processes.
+        """
+        number = number or self.number + 1
+        self.number = max(self.number, number)
         for tag in tags:
-            self._purged.pop(tag, None)
-            self._purged[tag] = self.number
+            self._purged[tag] = max(number, self._purged.pop(tag, 0))
         while len(self._purged) > REMEMBERED:
             oldest = next(iter(self._purged))
             self._floor = self._purged.pop(oldest)
@@ -37,11 +40,16 @@ class Generations:
         """Tell whether *item* was begun before a purge of one of its tags."""
         if item.valid == self.number:
             return False
-        tags = (*item.tags, *path_tags(item.path)) if isinstance(item, Entry) else item.tags
+        tags = tags_of(item)
         if tags and (item.since < self._floor or any(self._purged.get(tag, 0) > item.since for tag in tags)):
             return True
         item.valid = self.number
         return False
+
+
+def tags_of(item: Item) -> tuple[bytes, ...]:
+    """Return every tag that *item* can be purged by."""
+    return (*item.tags, *path_tags(item.path)) if isinstance(item, Entry) else item.tags
 
 
 def path_tags(path: str) -> tuple[bytes, ...]:

@@ -11,6 +11,7 @@ REQUESTS = Counter("scalekit_cache_requests", "Requests that the cache could ans
 OBJECTS = Counter("scalekit_cache_objects", "Values that applications asked for, by how it went.", ("outcome",))
 REFRESHES = Counter("scalekit_cache_refreshes", "Answers that were made anew in the background.", ("outcome",))
 INVALID = Counter("scalekit_cache_invalid", "Kept items that could not be read, and were deleted.")
+FAILURES = Counter("scalekit_cache_store_failures", "Calls of the shared store that failed.", ("error",))
 PURGES = Counter("scalekit_cache_purges", "Purges of tags and paths.")
 EVICTED = Gauge("scalekit_cache_evicted", "Items that made room for others.")
 ITEMS = Gauge("scalekit_cache_items", "Items in the process.")
@@ -31,6 +32,10 @@ class Metrics:
         self.refreshed, self.not_refreshed = (telemetry.series(REFRESHES, outcome) for outcome in ("done", "failed"))
         self.invalid = telemetry.series(INVALID)
         self.purges = telemetry.series(PURGES)
+
+    def failed(self, error: str) -> None:
+        """Count a call of the shared store that failed with *error*."""
+        self._telemetry.series(FAILURES, error).inc()
 
     @contextmanager
     def showing(self, figures: Callable[[], tuple[int, int, int]]) -> Generator[None, None, None]:

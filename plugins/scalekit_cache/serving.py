@@ -18,9 +18,15 @@ from scalekit_cache.keys import Key
 from scalekit_cache.making import ERRORS, Making, routed
 from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
+from scalekit_cache.store import Lease
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
 logger = logging.getLogger("scalekit.cache")
+
+
+FIRST_LOOK = 0.005
+LAST_LOOK = 0.1
+"""Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
 
 
 class Serving:
@@ -91,7 +97,9 @@ class Serving:
         policy = self.policy
         key = self._flight_key() if policy.vary or policy.by_identity else self.primary
         flight, leads = self.cache.flight(key, self.primary)
-        return self._lead(flight, why, stale) if leads else self._wait(flight, why, stale)
+        if not leads:
+            return self._wait(flight, why, stale)
+        return self._lead_all(flight, why, stale) if self.cache.store.shared else self._lead(flight, why, stale)
 
     async def _wait(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         """Wait for the answer that another request has made; lead or go alone when there is none to share."""
@@ -101,10 +109,38 @@ class Serving:
             if not flight.open:
                 self.cache.landed(flight)
             raise
-        if landed is Landed.BEGUN and self._may_follow(flight):
+        if landed is Landed.KEPT:
+            await self.serve()
+        elif landed is Landed.BEGUN and self._may_follow(flight):
             await self._follow(flight, why)
         else:
             await self._lead(flight if landed is Landed.LEAD else self._own_flight(), why, stale)
+
+    async def _lead_all(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
+        """Lead those of other processes too, or give what one of them has made."""
+        lease = await self._lease(flight) if flight.open else None
+        if flight.landed_elsewhere:
+            await self.serve()
+            return
+        try:
+            await self._lead(flight, why, stale)
+        finally:
+            if lease is not None:
+                await lease.release()
+
+    async def _lease(self, flight: Flight) -> Lease | None:
+        """Return the lease of what is missing, unless another process keeps it or has it for too long."""
+        cache, loop = self.cache, asyncio.get_running_loop()
+        end, pause = loop.time() + cache.options.wait, FIRST_LOOK
+        while (lease := await cache.store.lease(flight.key, cache.options.wait)) is None and loop.time() < end:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LAST_LOOK)
+            found = await cache.fetch(self.primary, self.asked)
+            if type(found) is Entry and found.expires > cache.clock():
+                cache.landed(flight)
+                flight.land()
+                break
+        return lease
 
     def _own_flight(self) -> Flight:
         """Return a flight that nobody joins."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import httpx2
 import pytest
 
+from scalekit import ConfigError, create_app
+from scalekit.testing.conformance import bare_application
 from tests.service import Service
-
-pytestmark = pytest.mark.anyio
 
 TOML = """\
 [plugins.cache]
@@ -50,3 +55,123 @@ def test_an_answer_is_made_once_and_given_again() -> None:
         assert second.headers["date"] == first.headers["date"]
         assert client.get("/marked").text == client.get("/marked").text == "2"
         assert client.get("/other").text != client.get("/other").text
+
+
+FRAMEWORKS = {
+    "starlette": """\
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from scalekit.contracts import CACHE
+from scalekit_cache import cached
+
+calls = 0
+
+
+@cached(ttl="1h", tags=["items"], vary=["X-Shop"])
+async def items(request):
+    global calls
+    calls += 1
+    return PlainTextResponse(str(calls))
+
+
+async def purge(request):
+    await CACHE(request).purge(tag="items")
+    return PlainTextResponse("")
+
+
+app = Starlette(routes=[Route("/items/{id}", items), Route("/purge", purge, methods=["POST"])])
+""",
+    "fastapi": """\
+from fastapi import Depends, FastAPI
+from fastapi.responses import PlainTextResponse
+from scalekit.contracts import CACHE, Cache
+from scalekit_cache import cached
+
+app = FastAPI()
+calls = 0
+
+
+@app.get("/items/{id}")
+@cached(ttl="1h", tags=["items"], vary=["X-Shop"])
+async def items(id: int) -> PlainTextResponse:
+    global calls
+    calls += id
+    return PlainTextResponse(str(calls))
+
+
+@app.post("/purge")
+async def purge(cache: Cache = Depends(CACHE)) -> None:
+    await cache.purge(tag="items")
+""",
+}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_handler_says_how_long_its_answers_are_kept_and_its_routes_are_counted(framework: str) -> None:
+    toml = "[plugins.cache]\n[plugins.metrics]\n"
+    with (
+        Service(toml, {"service": FRAMEWORKS[framework]}) as service,
+        httpx2.Client(base_url=service.url) as client,
+    ):
+        assert [client.get("/items/1").text for _ in range(3)] == ["1"] * 3
+        assert client.get("/items/1", headers={"X-Shop": "other"}).text == "2"
+        client.post("/purge").raise_for_status()
+        assert [client.get("/items/1").text for _ in range(2)] == ["3"] * 2
+        page = client.get("/metrics").text
+        route = 'method="GET",route="/items/{id}",status="200"'
+        assert f"http_request_duration_seconds_count{{{route}}} 6.0" in page
+        assert 'scalekit_cache_requests_total{outcome="hit"} 3.0' in page
+        assert 'scalekit_cache_requests_total{outcome="miss"} 3.0' in page
+        assert "scalekit_cache_purges_total 1.0" in page
+        assert "scalekit_cache_items 3.0" in page
+
+
+def test_twenty_clients_at_once_are_one_call() -> None:
+    source = """\
+import asyncio
+
+calls = 0
+
+
+async def app(scope, receive, send):
+    global calls
+    calls += 1
+    body = b"%d" % calls
+    headers = [(b"cache-control", b"max-age=60")]
+    await asyncio.sleep(0.2)
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+"""
+    with Service("[plugins.cache]\n", {"service": source}) as service, ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: httpx2.get(f"{service.url}/slow"), range(20)))
+        assert {answer.text for answer in answers} == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        (
+            '[plugins.cache]\nurl = "redis://127.0.0.1"',
+            "no store has the address 'redis://127.0.0.1'; write \"memory:\"",
+        ),
+        ('[[plugins.cache.policies]]\npath = "shop"', "plugins.cache.policies.0.path"),
+        ('[[plugins.cache.policies]]\npath = "/"\nttl = "0s"', "expected more than none"),
+        ('[[plugins.cache.policies]]\npath = "/"\nby = "name"', "identity"),
+    ],
+)
+def test_a_mistake_in_the_table_is_explained(toml: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "scalekit.toml"
+    file.write_text(toml)
+    with pytest.raises(ConfigError) as raised:
+        create_app(file, app=bare_application)
+    assert message in str(raised.value)
+
+
+def test_the_command_says_that_it_needs_a_shared_store(tmp_path: Path) -> None:
+    file = tmp_path / "scalekit.toml"
+    file.write_text('[app]\ntarget = "sample_app.app:app"\n[plugins.cache]\n')
+    command = [sys.executable, "-m", "scalekit", "cache", "purge", "--tag", "t"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "each process has its own" in done.stderr

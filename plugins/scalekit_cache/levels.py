@@ -1,0 +1,182 @@
+"""Two levels: the memory of the process before a store that processes share.
+
+What the shared store does not answer in time, or not at all, is missing; nothing waits for it to be kept there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from scalekit_cache.codec import Corrupt, decode, encode
+from scalekit_cache.entry import Entry, Item, Value
+from scalekit_cache.generations import tags_of
+from scalekit_cache.keys import Key, digest
+from scalekit_cache.metrics import Metrics
+from scalekit_cache.store import Alone, Lease, MemoryStore
+
+logger = logging.getLogger("scalekit.cache")
+
+LONGEST = 30 * 86400.0
+"""Seconds for which it is kept by what the answers of a resource vary; a purge is remembered for as long."""
+FOR_VALIDATION = 3600.0
+"""Seconds for which a stale answer is kept on that could be validated."""
+MOST_WRITES = 256
+"""Items on their way to the shared store at one time; what comes beyond them stays in the process."""
+
+
+class Frames(Protocol):
+    """A store that processes share. Every call has a deadline of its own; whatever it raises counts as a failure."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """Return what is under *key*."""
+        ...
+
+    async def put(self, key: bytes, frame: bytes, seconds: float) -> None:
+        """Keep *frame* under *key* for so many *seconds*."""
+        ...
+
+    async def delete(self, keys: Sequence[bytes]) -> None:
+        """Forget what is under *keys*."""
+        ...
+
+    async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
+        """Return the number of the last purge of each of *tags*, 0 where there was none."""
+        ...
+
+    async def advance(self, tags: Sequence[bytes]) -> int:
+        """Give the next number to a purge of *tags*, all at once; return it, and let all processes know."""
+        ...
+
+    async def acquire(self, key: bytes, seconds: float) -> bytes | None:
+        """Return a token when nobody has the lease of *key*, which lasts so many *seconds*."""
+        ...
+
+    async def release(self, key: bytes, token: bytes) -> None:
+        """End the lease of *key*, if *token* still has it."""
+        ...
+
+
+class Held:
+    """A lease that *frames* gave."""
+
+    def __init__(self, frames: Frames, key: bytes, token: bytes) -> None:
+        self._frames = frames
+        self._key = key
+        self._token = token
+
+    async def release(self) -> None:
+        """End it; one that cannot be ended runs out."""
+        try:
+            await self._frames.release(self._key, self._token)
+        except Exception as error:
+            logger.debug("a lease runs out by itself: %s", type(error).__name__)
+
+
+class Levels:
+    """Items in the memory of the process and in *frames*."""
+
+    shared = True
+
+    def __init__(self, local: MemoryStore, frames: Frames, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self.local = local
+        self.frames = frames
+        self._metrics = metrics
+        self._clock = clock
+        self._writes: set[asyncio.Task[None]] = set()
+
+    @property
+    def number(self) -> int:
+        """The number of the last purge that is known here. A lower one than the true one is on the safe side."""
+        return self.local.generations.number
+
+    def peek(self, key: Key) -> Item | None:
+        """Return what is in the process under *key*."""
+        return self.local.peek(key)
+
+    async def fetch(self, key: Key) -> Item | None:
+        """Return what is under *key* at either level; what cannot be read is counted and deleted."""
+        found = self.local.peek(key)
+        if found is not None:
+            return found
+        name = digest(key)
+        try:
+            frame = await self.frames.get(name)
+            if frame is None:
+                return None
+            item = decode(frame, key)
+            tags = tags_of(item)
+            purged = await self.frames.numbers(tags) if tags else ()
+        except Corrupt as error:
+            self._metrics.invalid.inc()
+            logger.warning("an item in the shared store could not be read and is deleted: %s", error)
+            await self._delete([name])
+            return None
+        except Exception as error:
+            self._metrics.failed(type(error).__name__)
+            return None
+        if any(number > item.since for number in purged):
+            return None
+        self.local.put(item)
+        return item
+
+    def put(self, item: Item) -> None:
+        """Keep *item* here at once, and in the shared store soon."""
+        self.local.put(item)
+        if len(self._writes) < MOST_WRITES:
+            task = asyncio.create_task(self._write(item))
+            self._writes.add(task)
+            task.add_done_callback(self._writes.discard)
+
+    async def remove(self, keys: Iterable[Key]) -> None:
+        """Forget what is under *keys*."""
+        listed = list(keys)
+        await self.local.remove(listed)
+        await self._delete([digest(key) for key in listed])
+
+    async def purge(self, tags: Iterable[bytes]) -> None:
+        """Purge *tags* in all processes. Raises what the shared store raises: a purge must not fail in silence."""
+        listed = list(tags)
+        self.local.generations.advance(listed, await self.frames.advance(listed))
+
+    async def lease(self, key: Key, seconds: float) -> Lease | None:
+        """Return the right to make what is under *key*; without the shared store everybody has it."""
+        name = digest(key)
+        try:
+            token = await self.frames.acquire(name, seconds)
+        except Exception as error:
+            self._metrics.failed(type(error).__name__)
+            return Alone()
+        return None if token is None else Held(self.frames, name, token)
+
+    def learn(self, number: int, tags: Iterable[bytes]) -> None:
+        """Take note that another process has purged *tags*."""
+        self.local.generations.advance(tags, number)
+
+    async def close(self) -> None:
+        """Wait for what is on its way."""
+        await asyncio.gather(*self._writes, return_exceptions=True)
+
+    async def _write(self, item: Item) -> None:
+        seconds = self._worth(item)
+        if seconds > 0:
+            try:
+                await self.frames.put(digest(item.key), encode(item), seconds)
+            except Exception as error:
+                self._metrics.failed(type(error).__name__)
+
+    def _worth(self, item: Item) -> float:
+        """Return for how many seconds from now *item* may be of use."""
+        if isinstance(item, Entry):
+            more = max(item.ruling.while_revalidate, item.ruling.if_error)
+            more = max(more, FOR_VALIDATION) if item.etag or item.modified else more
+            return min(item.expires + more - self._clock(), LONGEST)
+        return min(item.expires - self._clock(), LONGEST) if isinstance(item, Value) else LONGEST
+
+    async def _delete(self, names: Sequence[bytes]) -> None:
+        try:
+            await self.frames.delete(names)
+        except Exception as error:
+            self._metrics.failed(type(error).__name__)

@@ -1,0 +1,250 @@
+"""Processes that share a store: two caches before one table of frames."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit.telemetry import Silence
+from scalekit_cache.codec import MAGIC, Corrupt, decode, encode
+from scalekit_cache.entry import Entry, Item, Value, Variants
+from scalekit_cache.keys import digest
+from scalekit_cache.levels import Levels
+from scalekit_cache.metrics import Metrics
+from scalekit_cache.policies import Policy
+from scalekit_cache.store import MemoryStore
+from tests.cache.laboratory import NOON, Laboratory, Origin, Pairs, Reply
+
+pytestmark = pytest.mark.anyio
+
+CC = "Cache-Control"
+
+
+class Table:
+    """Frames in a dictionary, with the numbers and leases that a shared store has."""
+
+    def __init__(self) -> None:
+        self.frames: dict[bytes, bytes] = {}
+        self.number = 0
+        self.purged: dict[bytes, int] = {}
+        self.leases: dict[bytes, bytes] = {}
+        self.levels: list[Levels] = []
+        self.broken: Exception | None = None
+
+    def check(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    async def get(self, key: bytes) -> bytes | None:
+        self.check()
+        return self.frames.get(key)
+
+    async def put(self, key: bytes, frame: bytes, seconds: float) -> None:
+        self.check()
+        assert seconds > 0
+        self.frames[key] = frame
+
+    async def delete(self, keys: Sequence[bytes]) -> None:
+        self.check()
+        for key in keys:
+            self.frames.pop(key, None)
+
+    async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
+        self.check()
+        return [self.purged.get(tag, 0) for tag in tags]
+
+    async def advance(self, tags: Sequence[bytes]) -> int:
+        self.check()
+        self.number += 1
+        self.purged |= dict.fromkeys(tags, self.number)
+        for each in self.levels:
+            each.learn(self.number, tags)
+        return self.number
+
+    async def acquire(self, key: bytes, seconds: float) -> bytes | None:
+        self.check()
+        token = b"%d" % (len(self.leases) + 1)
+        return token if self.leases.setdefault(key, token) is token else None
+
+    async def release(self, key: bytes, token: bytes) -> None:
+        self.check()
+        if self.leases.get(key) == token:
+            del self.leases[key]
+
+
+def process(table: Table, origin: Origin, policy: Policy = Policy()) -> Laboratory:  # noqa: B008 - it is frozen
+    laboratory = Laboratory(origin, [("/**", policy)], store=MemoryStore(1))
+    levels = Levels(MemoryStore(2**20), table, laboratory.metrics, lambda: laboratory.now)
+    table.levels.append(levels)
+    laboratory.cache.store = laboratory.objects._store = laboratory.store = levels
+    return laboratory
+
+
+async def written(*laboratories: Laboratory) -> None:
+    for laboratory in laboratories:
+        assert isinstance(laboratory.store, Levels)
+        await laboratory.store.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(CC, "max-age=60"), ("ETag", '"ü"'), ("X", "1"), ("X", "2")],
+        [(CC, "max-age=60, stale-while-revalidate=9"), ("Vary", "Foo")],
+    ],
+)
+async def test_what_one_process_has_kept_another_gives(headers: Pairs) -> None:
+    origin, table = Origin(Reply(headers)), Table()
+    one, two = process(table, origin), process(table, origin)
+    first = await one.ask(headers=[("Foo", "1")])
+    await written(one)
+    two.pass_time(7)
+    second = await two.ask(headers=[("Foo", "1")])
+    assert (second.body, second.header("age"), origin.calls) == (first.body, "7", 1)
+    assert [value for name, value in second.headers if name == b"x"] == [
+        value.encode() for name, value in headers if name == "X"
+    ]
+    asked = [("Foo", "1"), ("If-None-Match", '"ü"')]
+    assert (await two.ask(headers=asked)).status == (304 if "ETag" in dict(headers) else 200)
+    assert origin.calls == 1
+
+
+async def test_twenty_cold_requests_in_each_of_two_processes_are_one_call() -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+    origin.gate = asyncio.Event()
+    processes = [process(table, origin), process(table, origin)]
+    tasks = [asyncio.create_task(each.ask()) for each in processes for _ in range(20)]
+    while not origin.calls:
+        await asyncio.sleep(0)
+    origin.gate.set()
+    answers = await asyncio.gather(*tasks)
+    assert {answer.body for answer in answers} == {b"1"}
+    assert (origin.calls, table.leases) == (1, {})
+
+
+async def test_when_the_process_that_leads_fails_another_makes_it() -> None:
+    origin, table = Origin(Reply(error=ValueError("broken")), Reply([(CC, "max-age=60")])), Table()
+    origin.gate = asyncio.Event()
+    one, two = process(table, origin), process(table, origin)
+    failing = asyncio.create_task(one.ask())
+    while not origin.calls:
+        await asyncio.sleep(0)
+    waiting = [asyncio.create_task(two.ask()) for _ in range(5)]
+    origin.gate.set()
+    with pytest.raises(ValueError, match="broken"):
+        await failing
+    assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"2"}
+    assert (origin.calls, table.leases) == (2, {})
+
+
+async def test_a_purge_counts_in_every_process_and_for_what_is_only_in_the_shared_store() -> None:
+    origin, table = Origin(Reply()), Table()
+    policy = Policy(ttl=60.0, tags=(b"tag:t",))
+    one, two = process(table, origin, policy), process(table, origin, policy)
+    for laboratory in (one, two):
+        assert (await laboratory.ask("/a/b")).body == b"1"
+        await written(laboratory)
+    await one.objects.set("v", {"a": 1}, 60, tags=["t"])
+    await written(one)
+    assert await two.objects.get("v") == {"a": 1}
+    await one.objects.purge(tag="t")
+    three = process(table, origin, policy)
+    assert [await each.objects.get("v") for each in (one, two, three)] == [None] * 3
+    assert (await two.ask("/a/b")).body == b"2"
+    await written(two)
+    assert (await three.ask("/a/b")).body == b"2"
+    await three.objects.purge(path="/a/*")
+    assert (await one.ask("/a/b")).body == b"3"
+
+
+async def test_a_change_in_one_process_makes_what_is_in_the_shared_store_wrong() -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+    one, two = process(table, origin), process(table, origin)
+    await one.ask()
+    await written(one)
+    await one.ask(method="POST")
+    assert table.frames == {}
+    assert (await two.ask()).body == b"3"
+
+
+async def test_without_the_shared_store_each_process_goes_on_and_failures_are_counted() -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+    laboratory = process(table, origin)
+    table.broken = ConnectionError("gone")
+    assert [(await laboratory.ask()).body for _ in range(3)] == [b"1"] * 3
+    await written(laboratory)
+    await laboratory.objects.set("a", 1, 60)
+    assert await laboratory.objects.get("a") == 1
+    assert (await laboratory.ask(method="POST")).status == 200
+    with pytest.raises(ConnectionError):
+        await laboratory.objects.purge(tag="t")
+    families = laboratory.telemetry.snapshot().families["scalekit_cache_store_failures"].data
+    assert set(families) == {("ConnectionError",)}
+
+
+HOSTILE = [b"", b"\x80\x04\x95", b"\0" * 100, MAGIC, MAGIC + b"\0" * 20, MAGIC + b"x" * 50, b"SKc9" + b"x" * 50, b"{}"]
+
+
+@given(st.sampled_from(HOSTILE) | st.binary(max_size=200) | st.binary(max_size=200).map(MAGIC.__add__))
+def test_a_hostile_entry_is_a_miss_counted_and_deleted(frame: bytes) -> None:
+    async def once() -> None:
+        origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+        laboratory = process(table, origin)
+        key = digest((b"shop.example", b"/", b"", b"http"))
+        table.frames[key] = frame
+        table.frames[digest((b"object", b"v"))] = frame
+        assert (await laboratory.ask()).status == 200
+        assert await laboratory.objects.get("v") is None
+        await written(laboratory)
+        assert laboratory.metrics.invalid.value == 2
+        assert table.frames[key] != frame
+        assert digest((b"object", b"v")) not in table.frames
+
+    asyncio.run(once())
+
+
+@lru_cache
+def kept() -> list[Item]:
+    return asyncio.run(made())
+
+
+async def made() -> list[Item]:
+    origin, table = Origin(Reply([(CC, "max-age=60"), ("Vary", "Foo")])), Table()
+    laboratory = process(table, origin)
+    await laboratory.ask()
+    await laboratory.objects.set("v", b"\xff", 60)
+    assert isinstance(laboratory.store, Levels)
+    return list(laboratory.store.local.table.items.values())
+
+
+@given(st.data())
+def test_a_frame_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
+    item = data.draw(st.sampled_from(kept()))
+    frame = bytearray(encode(item))
+    place = data.draw(st.integers(0, len(frame) - 1))
+    frame[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(Corrupt):
+        decode(bytes(frame), item.key)
+    with pytest.raises(Corrupt):
+        decode(encode(item)[: place or 1], item.key)
+    with pytest.raises(Corrupt, match="another key"):
+        decode(encode(item), (*item.key, b""))
+
+
+def test_every_kind_of_item_comes_back() -> None:
+    items = kept()
+    assert {type(item) for item in items} == {Entry, Value, Variants}
+    for item in items:
+        again = decode(encode(item), item.key)
+        assert type(again) is type(item)
+        assert encode(again) == encode(item)
+
+
+def test_the_clock_of_a_frame_is_the_clock_of_the_service() -> None:
+    levels = Levels(MemoryStore(2**20), Table(), Metrics(Silence()), lambda: NOON)
+    assert levels._worth(Value((b"object", b"a"), b"", NOON + 5)) == 5
