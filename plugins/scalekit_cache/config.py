@@ -22,10 +22,16 @@ def _known_store(url: Url) -> Url:
     return url
 
 
+def _begins_with_a_slash(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f'expected a path such as "/shop/*", got {path!r}; put a slash before it')
+    return path
+
+
 class PolicyTable(Table):
     """How the answers below a path are kept that do not say it themselves."""
 
-    path: Annotated[str, Field(pattern=r"^/")]
+    path: Annotated[str, AfterValidator(_begins_with_a_slash)]
     """Paths that it is for: ``*`` stands for a piece between slashes, ``**`` for any number of pieces."""
     ttl: SomeTime | None = None
     """How long an answer is fresh that does not say it; without it only those are kept that do."""

@@ -152,11 +152,7 @@ class Flight:
                 return chunk, self.complete and place == self._first + len(self._chunks) - 1
             if self.complete:
                 return b"", True
-            news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if not self._news:
-                self._news = []
-            self._news.append(news)
-            await news
+            await self._hear()
 
     def join(self, reader: int) -> None:
         """Take note that *reader* reads from the beginning."""
@@ -165,6 +161,13 @@ class Flight:
     def leave(self, reader: int) -> None:
         """Take note that *reader* reads no more."""
         self._reading.pop(reader, None)
+        if not self._reading:
+            self._tell()
+
+    async def unfollowed(self) -> None:
+        """Wait until nobody follows any more."""
+        while self._reading:
+            await self._hear()
 
     def body(self) -> bytes | None:
         """Return the whole answer, or None when it was too large to be held."""
@@ -183,6 +186,13 @@ class Flight:
         for future in waiting:
             if not future.done():
                 future.set_result(landed)
+
+    async def _hear(self) -> None:
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._news:
+            self._news = []
+        self._news.append(news)
+        await news
 
     def _tell(self) -> None:
         news, self._news = self._news, []

@@ -32,6 +32,8 @@ LAST_LOOK = 0.1
 class Serving:
     """One request on its way: what it asks, and what is known of the resource."""
 
+    flight: Flight
+
     def __init__(
         self,
         cache: HttpCache,
@@ -142,6 +144,13 @@ class Serving:
                 break
         return lease
 
+    async def _receive(self) -> Message:
+        """Receive; that the client has left is told once nobody else follows."""
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            await self.flight.unfollowed()
+        return message
+
     def _own_flight(self) -> Flight:
         """Return a flight that nobody joins."""
         return Flight(self.primary, self.primary, self.cache.store.number, self.cache.max_body, shared=False)
@@ -169,8 +178,9 @@ class Serving:
         flight.since = cache.store.number
         scope = self.scope if stale is None else validating(self.scope, stale)
         making = Making(cache, flight, self.asked, self.policy, scope, self.path, why, stale, self.send)
+        self.flight = flight
         try:
-            await self.app(scope, self.receive, making.send)
+            await self.app(scope, self._receive, making.send)
         finally:
             if scope is not self.scope:
                 self.scope.update(routed(scope))

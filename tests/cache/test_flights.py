@@ -228,6 +228,31 @@ async def test_a_leader_whose_client_leaves_serves_its_followers_to_the_end() ->
     assert second.answer.body == b"onetwothree"
 
 
+async def test_a_leader_learns_that_its_client_left_once_nobody_follows() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"max-age=60")]})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        told.append((await receive())["type"])
+
+    async def receive() -> Message:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    told: list[str] = []
+    left = asyncio.Event()
+    laboratory = Laboratory(app)
+    leader = asyncio.ensure_future(laboratory.middleware(laboratory.scope(), receive, collecting(Answer())))
+    follower = Reader(laboratory)
+    await until(lambda: follower.answer.body == b"one")
+    left.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert told == []
+    follower.task.cancel()
+    await leader
+    assert told == ["http.disconnect"]
+
+
 async def test_followers_of_an_answer_that_breaks_are_cut_and_nothing_is_kept() -> None:
     stream = Stream()
     laboratory = Laboratory(stream)
