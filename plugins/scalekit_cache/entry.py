@@ -155,7 +155,6 @@ class Entry(Item):
         ruling: Ruling,
         born: float,
         lifetime: float,
-        *,
         etag: bytes | None,
         modified: bytes | None,
         name: bytes,

@@ -183,14 +183,14 @@ class Making:
             ruling,
             kept.born,
             kept.lifetime,
-            etag=fields.get(b"etag"),
-            modified=fields.get(b"last-modified"),
-            name=self.keeper.name,
-            path=self.path,
-            early=early,
-            tags=policy.tags,
-            since=flight.since,
-            routed=routed(self.scope),
+            fields.get(b"etag"),
+            fields.get(b"last-modified"),
+            self.keeper.name,
+            self.path,
+            early,
+            policy.tags,
+            flight.since,
+            routed(self.scope),
         )
         self.entry = self.keeper.keep(entry, flight, self.asked)
 
@@ -210,6 +210,7 @@ class Making:
         self.status = entry.status
         self._show(entry.headers, kept)
         self.flight.feed(entry.body, True)
+        self.keeper.landed(self.flight)
 
     def _give_up(self) -> None:
         self._start = self._kept = None

@@ -116,7 +116,11 @@ class Serving:
         elif landed is Landed.BEGUN and self._may_follow(flight):
             await self._follow(flight, why)
         else:
-            await self._lead(flight if landed is Landed.LEAD else self._own_flight(), why, stale)
+            if landed is Landed.LEAD:
+                flight.since = self.cache.store.number
+            else:
+                flight = self._own_flight()
+            await self._lead(flight, why, stale)
 
     async def _lead_all(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         """Lead those of other processes too, or give what one of them has made."""
@@ -175,7 +179,6 @@ class Serving:
 
     async def _lead(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         cache = self.cache
-        flight.since = cache.store.number
         scope = self.scope if stale is None else validating(self.scope, stale)
         making = Making(cache, flight, self.asked, self.policy, scope, self.path, why, stale, self.send)
         self.flight = flight
@@ -184,7 +187,7 @@ class Serving:
         finally:
             if scope is not self.scope:
                 self.scope.update(routed(scope))
-            if making.complete or not flight.fail():
+            if not making.complete and not flight.fail():
                 cache.landed(flight)
         if making.unchanged and making.entry is not None:
             cache.metrics.validated.inc()
