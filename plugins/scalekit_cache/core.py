@@ -63,6 +63,7 @@ class HttpCache:
         self._said: dict[tuple[bytes, int, bool], bytes] = {}
         self._flights: dict[Key, Flight] = {}
         self._alone: dict[Key, None] = {}
+        self._most_refreshes = MOST_REFRESHES
         self._refreshes: dict[Key, asyncio.Task[Refreshed]] = {}
 
     def peek(self, primary: Key, asked: Asked) -> Entry | Variants | None:
@@ -140,10 +141,14 @@ class HttpCache:
     def refresh(self, key: Key, make: Callable[[], Coroutine[Any, Any, Refreshed]]) -> asyncio.Task[Refreshed] | None:
         """Have what is under *key* made anew in the background, once; return the task, None when too many run."""
         task = self._refreshes.get(key)
-        if task is None and len(self._refreshes) < MOST_REFRESHES:
+        if task is None and len(self._refreshes) < self._most_refreshes:
             task = self._refreshes[key] = asyncio.create_task(make())
             task.add_done_callback(lambda done: self._refreshes.pop(key, None))
         return task
+
+    def drain(self) -> None:
+        """Begin no more refreshes: the application ends before the cache does."""
+        self._most_refreshes = 0
 
     async def close(self) -> None:
         """End what runs in the background."""

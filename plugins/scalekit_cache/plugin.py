@@ -51,7 +51,11 @@ def scalekit_lifespan(context: Context) -> Lifespan:
                 slot.cache = None
                 await cache.close()
 
-    return Lifespan(run, provides=(CACHE,))
+    async def drain() -> None:
+        if slot.cache is not None:
+            slot.cache.drain()
+
+    return Lifespan(run, provides=(CACHE,), drain=drain)
 
 
 @hookimpl

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from scalekit.consistency import HEADER as CONSISTENCY
+from scalekit.identity import REQUEST_ID, TRACEPARENT, TRACESTATE
 from scalekit_cache.directives import Directives, parse_cache_control, parse_targeted, seconds
 from scalekit_cache.entry import AUTHORIZATION, COOKIE, EVERY, Ruling
 from scalekit_cache.policies import Policy
@@ -35,7 +37,7 @@ OF_ONE_CONNECTION = frozenset(
         b"upgrade",
     }
 )
-OF_ONE_REQUEST = frozenset({b"x-request-id", b"traceparent", b"tracestate", b"traceresponse", b"server-timing"})
+OF_ONE_REQUEST = frozenset({REQUEST_ID, TRACEPARENT, TRACESTATE, CONSISTENCY, b"traceresponse", b"server-timing"})
 LEFT_OUT = OF_ONE_CONNECTION | OF_ONE_REQUEST | COOKIES | {b"age"}
 REMEMBERED = 1024
 

@@ -466,6 +466,16 @@ async def test_what_runs_in_the_background_ends_with_the_cache() -> None:
     assert asyncio.all_tasks() == before
 
 
+async def test_nothing_is_made_anew_in_the_background_once_the_process_drains() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    laboratory.cache.drain()
+    assert (await laboratory.ask()).body == b"1"
+    await laboratory.settle()
+    assert origin.calls == 1
+
+
 async def test_a_change_makes_what_is_being_made_at_that_moment_wrong_too() -> None:
     laboratory = Laboratory(origin := Origin(FRESH))
     tasks = await held(laboratory, origin, 2)
