@@ -16,8 +16,9 @@ EVERY = AUTHORIZATION | USER | COOKIE
 NAMELESS = 8
 """A user whom nothing tells from another: no answer is kept for such a one."""
 
-OVERHEAD = 700
-"""Bytes that one item takes beside what it holds, more or less."""
+OVERHEAD = 340
+OF_ENTRY = 700
+"""Bytes that an item, and an answer, takes beside what it holds, more or less."""
 FIELD = 130
 """Bytes that one header takes beside its value, more or less."""
 
@@ -164,7 +165,7 @@ class Entry(Item):
         since: int = 0,
         routed: Mapping[str, Any] = NOWHERE,
     ) -> None:
-        size = OVERHEAD + FIELD * len(headers) + len(body)
+        size = OF_ENTRY + FIELD * len(headers) + len(body)
         for _, value in headers:
             size += len(value)
         # What Item.__init__ does: a call costs as much as all of it.

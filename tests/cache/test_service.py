@@ -127,6 +127,43 @@ def test_a_handler_says_how_long_its_answers_are_kept_and_its_routes_are_counted
         assert "scalekit_cache_items 3\n" in page
 
 
+def test_conditions_parts_and_heads_are_answered_on_the_wire() -> None:
+    source = """\
+import time
+from email.utils import formatdate
+
+DATE = formatdate(time.time() - 100, usegmt=True).encode()
+
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise ValueError(scope["type"])
+    headers = [(b"cache-control", b"max-age=600000"), (b"etag", b'"a"'), (b"date", DATE)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"01234", "more_body": True})
+    await send({"type": "http.response.body", "body": b"56789"})
+"""
+    with (
+        Service("[plugins.cache]\n[plugins.logging]\n", {"service": source}) as service,
+        httpx2.Client(base_url=service.url) as client,
+    ):
+        whole = client.get("/")
+        answers = [
+            client.get("/"),
+            client.head("/"),
+            client.get("/", headers={"If-None-Match": '"a"'}),
+            client.get("/", headers={"Range": "bytes=2-3"}),
+            client.get("/", headers={"Range": "bytes=20-"}),
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200, 304, 206, 416]
+        assert [answer.text for answer in answers] == ["0123456789", "", "", "23", ""]
+        assert [answer.headers.get("content-length") for answer in answers] == ["10", "10", None, "2", "0"]
+        assert all(int(answer.headers["age"]) >= 100 for answer in answers)
+        assert {answer.headers["date"] for answer in answers} == {whole.headers["date"]}
+        assert all("hit" in answer.headers["cache-status"] for answer in answers)
+        assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
+
+
 def test_twenty_clients_at_once_are_one_call() -> None:
     source = """\
 import asyncio

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from scalekit.server import head
-from scalekit.server.head import Framing, encode, lines
+from scalekit.server.head import Framing, default_lines, encode, lines
 
 NAMES = st.binary(min_size=1, max_size=6) | st.from_regex(rb"\A[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}\Z")
 VALUES = st.binary(max_size=12) | st.sampled_from([b"", b"\r\n", b"a\r\nb", b"a\r\n", b"\r", b"\n", b"\t", b"\xff"])
@@ -35,3 +35,13 @@ def test_only_so_many_names_are_remembered_and_the_others_served() -> None:
     assert written == [name + b": v" for name in names]
     assert len(head._remembered) == head.REMEMBERED
     assert names[-1] not in head._remembered
+
+
+@pytest.mark.parametrize("name", [b"date", b"Date"])
+def test_of_two_dates_the_applications_counts(name: bytes) -> None:
+    defaults = [(b"date", b"now"), (b"server", b"s")]
+    for _ in range(2):  # the second time the names are known
+        framing = Framing()
+        own = lines([(name, b"long ago"), (b"x-a", b"1")], framing)
+        assert [*default_lines(defaults, framing), *own] == [b"server: s", b"date: long ago", b"x-a: 1"]
+        assert default_lines(defaults, Framing()) == [b"date: now", b"server: s"]
