@@ -96,11 +96,11 @@ class Making:
         """Look at *message*, pass it on and let those who follow have it."""
         kind = message["type"]
         if kind == "http.response.body":
+            self.complete = last = not message.get("more_body", False)
             if self._kept is not None:
-                self._take(self._kept, message.get("body", b""), not message.get("more_body", False))
+                self._take(self._kept, message.get("body", b""), last)
                 if self.flight.followed:
                     return self._pass_on(message)
-            self.complete = not message.get("more_body", False)
         elif kind == "http.response.start":
             return self._begin(message)
         elif self._start is not None:  # what cannot be kept, such as a file that the server sends by itself
@@ -116,12 +116,13 @@ class Making:
         fields = self._fields = relevant_of(headers, keeper.rulings.rules.targeted)
         kept = None if message.get("trailers") else self._judged(fields, now)
         length = fields.get(b"content-length")
-        if length is not None and kept is not None and length.isdigit() and int(length) > keeper.max_body:
+        if kept is not None and length is not None and length.isdigit() and int(length) > keeper.max_body:
             kept = None
-        said = keeper.said(self.why, status, kept is not None and length is not None)
-        self._start, self._kept = message, kept
         if kept is None:
             self._give_up()
+        else:
+            self._start, self._kept = message, kept
+        said = keeper.said(self.why, status, kept is not None and length is not None)
         named = with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
         noted = self.asked.noted
         if noted and kept is not None and status == 200 and unchanged(headers, noted, now):
@@ -222,7 +223,6 @@ class Making:
             await self._send(message)
         except OSError:
             self._send = _to_nobody
-        self.complete = not message.get("more_body", False)
 
 
 def routed(scope: Scope) -> Mapping[str, Any]:

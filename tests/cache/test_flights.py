@@ -228,6 +228,23 @@ async def test_a_leader_whose_client_leaves_serves_its_followers_to_the_end() ->
     assert second.answer.body == b"onetwothree"
 
 
+async def test_a_leader_that_is_cancelled_at_the_very_end_leaves_a_whole_answer() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream)
+    first, second = Reader(laboratory), Reader(laboratory)
+    stream.parts.put_nowait((b"one", True))
+    await until(lambda: first.answer.body == second.answer.body == b"one")
+    first.reads.clear()
+    second.reads.clear()
+    stream.parts.put_nowait((b"two", False))
+    await until(lambda: laboratory.store.peek((b"shop.example", b"/", b"", b"http")) is not None)
+    first.task.cancel()
+    await asyncio.wait({first.task})
+    second.reads.set()
+    await second.task
+    assert second.answer.body == b"onetwo"
+
+
 async def test_a_leader_learns_that_its_client_left_once_nobody_follows() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"max-age=60")]})
