@@ -1,31 +1,14 @@
-"""The same under a cache that never has the answer, though it keeps each: every request asks another question."""
+"""The same under a cache that never has the answer, though it keeps each."""
 
-from collections.abc import Awaitable
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
-
 from scalekit import create_app
-from scalekit.host import Host
 from tests.bench.cases import starlette_bare
+from tests.bench.cases.cache_none import Asking
 
 PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
 TABLES: dict[str, Any] = {"plugins": {"cache": {"policies": [{"path": PATH, "ttl": "1d"}]}}}
-
-
-class Asking:
-    """Adds a number to each request's query, so that no two are the same."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.number = 0
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "http":
-            self.number += 1
-            scope["query_string"] = b"n=%d" % self.number
-        return self.host(scope, receive, send)
 
 
 def make() -> Asking:
