@@ -66,6 +66,11 @@ class Flight:
         return bool(self._waiting)
 
     @property
+    def has_let_go(self) -> bool:
+        """Whether the beginning of the answer is no longer held."""
+        return self._first > 0
+
+    @property
     def followed(self) -> bool:
         """Whether anybody reads along."""
         return bool(self._reading)

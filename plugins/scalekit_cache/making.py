@@ -111,8 +111,9 @@ class Making:
         keeper, now = self.keeper, self.keeper.clock()
         status = self.status = message["status"]
         headers = message.get("headers", ())
-        if self.stale is not None and status == 304:
-            return self._freshen(self.stale, headers, now)
+        stale = self.stale
+        if stale is not None and status == 304 and (stale.etag is not None or stale.modified is not None):
+            return self._freshen(stale, headers, now)
         fields = self._fields = relevant_of(headers, keeper.rulings.rules.targeted)
         kept = None if message.get("trailers") else self._judged(fields, now)
         length = fields.get(b"content-length")
@@ -131,7 +132,7 @@ class Making:
         return self._send({**message, "headers": named})
 
     def _judged(self, fields: dict[bytes, bytes], now: float) -> Kept | None:
-        if self.flight.outdated or self.asked.method != "GET" or (self.stale is not None and self.status >= ERRORS):
+        if self.flight.outdated or self.scope["method"] != "GET" or (self.stale is not None and self.status >= ERRORS):
             return None
         mark = marked(self.scope.get("endpoint"))
         if mark is not None:

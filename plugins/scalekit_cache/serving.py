@@ -115,16 +115,20 @@ class Serving:
             await self.serve()
         elif landed is Landed.BEGUN and self._may_follow(flight):
             await self._follow(flight, why)
+        elif landed is Landed.LEAD:
+            flight.since = self.cache.store.number
+            await (self._lead_all if self.cache.store.shared else self._lead)(flight, why, stale)
         else:
-            if landed is Landed.LEAD:
-                flight.since = self.cache.store.number
-            else:
-                flight = self._own_flight()
-            await self._lead(flight, why, stale)
+            await self._lead(self._own_flight(), why, stale)
 
     async def _lead_all(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         """Lead those of other processes too, or give what one of them has made."""
-        lease = await self._lease(flight) if flight.open else None
+        try:
+            lease = await self._lease(flight) if flight.open else None
+        except BaseException:
+            if not flight.fail():
+                self.cache.landed(flight)
+            raise
         if flight.landed_elsewhere:
             await self.serve()
             return
@@ -173,7 +177,7 @@ class Serving:
 
     def _may_follow(self, flight: Flight) -> bool:
         kept = flight.kept
-        if kept is None or flight.outdated or self.asked.credentials & ~kept.ruling.covers:
+        if kept is None or flight.outdated or flight.has_let_go or self.asked.credentials & ~kept.ruling.covers:
             return False
         return selecting(kept.ruling.names, self.asked.fields) == flight.selecting
 
@@ -245,8 +249,7 @@ class Serving:
     async def _made_anew(self, entry: Entry) -> Refreshed:
         """Have *entry* made anew, for nobody in particular."""
         cache = self.cache
-        scope = validating(self.scope, entry)
-        scope["extensions"] = {}
+        scope = {**validating(self.scope, entry), "method": "GET", "extensions": {}}
         making = Making(cache, self._own_flight(), self.asked, self.policy, scope, self.path, b"fwd=stale", entry)
         try:
             async with asyncio.timeout(cache.options.refresh_timeout):
@@ -265,7 +268,7 @@ def validating(scope: Scope, entry: Entry) -> Scope:
         headers.append((b"if-none-match", entry.etag))
     if entry.modified is not None:
         headers.append((b"if-modified-since", entry.modified))
-    return {**scope, "method": scope["method"], "headers": headers}
+    return {**scope, "headers": headers}
 
 
 def nobody() -> Receive:

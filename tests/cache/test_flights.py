@@ -483,6 +483,16 @@ async def test_what_runs_in_the_background_ends_with_the_cache() -> None:
     assert asyncio.all_tasks() == before
 
 
+async def test_a_head_has_the_answer_to_get_made_anew() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    assert (await laboratory.ask(method="HEAD")).status == 200
+    await laboratory.settle()
+    assert [scope["method"] for scope in origin.asked] == ["GET", "GET"]
+    assert (await laboratory.ask()).body == b"2"
+
+
 async def test_nothing_is_made_anew_in_the_background_once_the_process_drains() -> None:
     laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
     await laboratory.ask()

@@ -142,6 +142,25 @@ async def test_when_the_process_that_leads_fails_another_makes_it() -> None:
     assert (origin.calls, table.leases) == (2, {})
 
 
+async def test_who_waits_for_another_process_can_be_cancelled_and_leaves_nothing() -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+    origin.gate = asyncio.Event()
+    one, two = process(table, origin), process(table, origin)
+    leading = asyncio.create_task(one.ask())
+    while not origin.calls:
+        await asyncio.sleep(0)
+    waiting = [asyncio.create_task(two.ask()) for _ in range(3)]
+    while len(two.cache._flights) == 0:
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    waiting[0].cancel()
+    origin.gate.set()
+    answers = await asyncio.gather(leading, *waiting, return_exceptions=True)
+    assert [getattr(answer, "body", None) for answer in answers] == [b"1", None, b"1", b"1"]
+    assert (two.cache._flights, table.leases) == ({}, {})
+
+
 async def test_a_purge_counts_in_every_process_and_for_what_is_only_in_the_shared_store() -> None:
     origin, table = Origin(Reply()), Table()
     policy = Policy(ttl=60.0, tags=(b"tag:t",))

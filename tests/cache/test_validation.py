@@ -181,6 +181,14 @@ async def test_no_cache_is_kept_and_validated_at_every_use(cache_control: str) -
         assert (origin.calls, origin.header("if-none-match")) == (calls, '"abcd"')
 
 
+async def test_a_304_that_nobody_asked_for_is_passed_on() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=2")]), Reply([(CC, "max-age=2")], 304, b""), Reply()))
+    await laboratory.ask()
+    laboratory.pass_time(3)
+    assert [(await laboratory.ask()).status for _ in range(2)] == [304, 200]
+    assert origin.calls == 3
+
+
 async def test_an_answer_to_a_validation_takes_the_place_of_the_stale_one() -> None:
     replies = [Reply([(CC, "max-age=2"), ("ETag", '"1"')]), Reply([(CC, "max-age=9"), ("ETag", '"2"')])]
     laboratory = Laboratory(origin := Origin(*replies))
