@@ -62,13 +62,15 @@ class Frames(Protocol):
 class Held:
     """A lease that *frames* gave."""
 
-    def __init__(self, frames: Frames, key: bytes, token: bytes) -> None:
+    def __init__(self, frames: Frames, key: bytes, token: bytes, writes: set[asyncio.Task[None]]) -> None:
         self._frames = frames
+        self._writes = writes
         self._key = key
         self._token = token
 
     async def release(self) -> None:
-        """End it; one that cannot be ended runs out."""
+        """End it, once what was made is there for the others; one that cannot be ended runs out."""
+        await asyncio.gather(*self._writes, return_exceptions=True)
         try:
             await self._frames.release(self._key, self._token)
         except Exception as error:
@@ -149,7 +151,7 @@ class Levels:
         except Exception as error:
             self._metrics.failed(type(error).__name__)
             return Alone()
-        return None if token is None else Held(self.frames, name, token)
+        return None if token is None else Held(self.frames, name, token, self._writes)
 
     def learn(self, number: int, tags: Iterable[bytes]) -> None:
         """Take note that another process has purged *tags*."""

@@ -9,24 +9,20 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit_cache.answering import answer
-from scalekit_cache.asked import CONDITIONS, Asked
+from scalekit_cache.asked import Asked
 from scalekit_cache.assessing import Verdict, assess
 from scalekit_cache.core import HttpCache, Refreshed
 from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
 from scalekit_cache.keys import Key
+from scalekit_cache.leasing import lease_of
 from scalekit_cache.making import ERRORS, Making, routed
 from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
-from scalekit_cache.store import Lease
+from scalekit_cache.validating import nobody, validating
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
 logger = logging.getLogger("scalekit.cache")
-
-
-FIRST_LOOK = 0.005
-LAST_LOOK = 0.1
-"""Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
 
 
 class Serving:
@@ -117,14 +113,17 @@ class Serving:
             await self._follow(flight, why)
         elif landed is Landed.LEAD:
             flight.since = self.cache.store.number
-            await (self._lead_all if self.cache.store.shared else self._lead)(flight, why, stale)
+            if self.cache.store.shared:
+                await self._lead_all(flight, why, stale, waited=True)
+            else:
+                await self._lead(flight, why, stale)
         else:
             await self._lead(self._own_flight(), why, stale)
 
-    async def _lead_all(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
-        """Lead those of other processes too, or give what one of them has made."""
+    async def _lead_all(self, flight: Flight, why: bytes, stale: Entry | None, waited: bool = False) -> None:
+        """Lead those of other processes too, or give what one of them has made; *waited* for it since the last look."""
         try:
-            lease = await self._lease(flight) if flight.open else None
+            lease = await lease_of(self.cache, flight, self.primary, self.asked, waited) if flight.open else None
         except BaseException:
             if not flight.fail():
                 self.cache.landed(flight)
@@ -137,20 +136,6 @@ class Serving:
         finally:
             if lease is not None:
                 await lease.release()
-
-    async def _lease(self, flight: Flight) -> Lease | None:
-        """Return the lease of what is missing, unless another process keeps it or has it for too long."""
-        cache, loop = self.cache, asyncio.get_running_loop()
-        end, pause = loop.time() + cache.options.wait, FIRST_LOOK
-        while (lease := await cache.store.lease(flight.key, cache.options.wait)) is None and loop.time() < end:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_LOOK)
-            found = await cache.fetch(self.primary, self.asked)
-            if type(found) is Entry and found.expires > cache.clock():
-                cache.landed(flight)
-                flight.land()
-                break
-        return lease
 
     async def _receive(self) -> Message:
         """Receive; that the client has left is told once nobody else follows."""
@@ -259,26 +244,3 @@ class Serving:
         failed = not making.complete or making.status >= ERRORS
         (cache.metrics.not_refreshed if failed else cache.metrics.refreshed).inc()
         return Refreshed(making.entry, failed)
-
-
-def validating(scope: Scope, entry: Entry) -> Scope:
-    """Return a copy of *scope* that asks whether *entry* is still right, instead of what the client asks."""
-    headers = [field for field in scope["headers"] if field[0] not in CONDITIONS]
-    if entry.etag is not None:
-        headers.append((b"if-none-match", entry.etag))
-    if entry.modified is not None:
-        headers.append((b"if-modified-since", entry.modified))
-    return {**scope, "headers": headers}
-
-
-def nobody() -> Receive:
-    """Return what a client without a body receives, who stays as long as it takes."""
-    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
-
-    async def receive() -> Message:
-        if messages:
-            return messages.pop()
-        await asyncio.Event().wait()
-        return {"type": "http.disconnect"}
-
-    return receive

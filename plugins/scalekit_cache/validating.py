@@ -1,0 +1,33 @@
+"""What the application is asked when the cache asks, instead of a client."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Message, Receive, Scope
+
+from scalekit_cache.asked import CONDITIONS
+from scalekit_cache.entry import Entry
+
+
+def validating(scope: Scope, entry: Entry) -> Scope:
+    """Return a copy of *scope* that asks whether *entry* is still right, instead of what the client asks."""
+    headers = [field for field in scope["headers"] if field[0] not in CONDITIONS]
+    if entry.etag is not None:
+        headers.append((b"if-none-match", entry.etag))
+    if entry.modified is not None:
+        headers.append((b"if-modified-since", entry.modified))
+    return {**scope, "headers": headers}
+
+
+def nobody() -> Receive:
+    """Return what a client without a body receives, who stays as long as it takes."""
+    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    return receive
