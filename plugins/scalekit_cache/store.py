@@ -98,9 +98,8 @@ class MemoryStore:
         return self.peek(key)
 
     def put(self, item: Item) -> None:
-        """Keep *item*, unless it was purged while it was made."""
-        if item.since == self.generations.number or not self.generations.outdated(item):
-            self.table.put(item)
+        """Keep *item*; when it was purged while it was made, nobody gets it."""
+        self.table.put(item)
 
     async def remove(self, keys: Iterable[Key]) -> None:
         """Forget what is under *keys*."""

@@ -302,6 +302,28 @@ async def test_an_answer_that_turns_out_too_large_is_passed_on_and_not_kept() ->
     assert stream.calls == 2
 
 
+async def test_who_wakes_when_the_beginning_is_gone_goes_on_alone() -> None:
+    calls = 0
+    gate = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal calls
+        calls += 1
+        await gate.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"max-age=60")]})
+        for _ in range(5):
+            await send({"type": "http.response.body", "body": b"12345", "more_body": True})
+        await send({"type": "http.response.body", "body": b"end"})
+
+    laboratory = Laboratory(app, max_body=10)
+    first, second = Reader(laboratory), Reader(laboratory)
+    await until(lambda: calls)
+    gate.set()
+    await asyncio.gather(first.task, second.task)
+    assert first.answer.body == second.answer.body == b"12345" * 5 + b"end"
+    assert calls == 2
+
+
 async def test_who_reads_too_slowly_what_is_too_large_is_cut() -> None:
     stream = Stream()
     laboratory = Laboratory(stream, max_body=10)

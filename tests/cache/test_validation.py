@@ -238,6 +238,12 @@ async def test_if_range_gives_the_whole_unless_it_is_the_same(condition: str, st
     assert answer.status == status
 
 
+async def test_if_range_holds_for_no_weak_tag() -> None:
+    laboratory = Laboratory(Origin(Reply([(CC, "max-age=3600"), ("ETag", 'W/"a"')], body=b"0123")))
+    await laboratory.ask()
+    assert (await laboratory.ask(headers=[("Range", "bytes=0-1"), ("If-Range", 'W/"a"')])).status == 200
+
+
 async def test_a_range_of_what_is_not_kept_is_the_applications_to_answer() -> None:
     part = Reply([(CC, "max-age=3600"), ("Content-Range", "bytes 4-9/10")], 206, b"01234")
     laboratory = Laboratory(origin := Origin(part, Reply([(CC, "max-age=3600")], body=b"whole")))
