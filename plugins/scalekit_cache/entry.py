@@ -44,13 +44,17 @@ class Item:
 
 
 class Variants(Item):
-    """Stands where the answers of a resource vary; each is under ``(token, *selecting)``."""
+    """Stands where the answers of a resource vary; each is under ``(token, *selecting)``.
 
-    __slots__ = ("names", "token")
+    ``by_headers`` tells that they vary by headers only, not by who asks.
+    """
+
+    __slots__ = ("by_headers", "names", "token")
 
     def __init__(self, key: Key, names: tuple[bytes, ...], token: bytes) -> None:
         super().__init__(key, sum(map(len, key)) + sum(map(len, names)))
         self.names = names
+        self.by_headers = not any(name.startswith(b":") for name in names)
         self.token = token
 
 

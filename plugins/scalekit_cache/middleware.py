@@ -8,11 +8,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.core import HttpCache
-from scalekit_cache.entry import COOKIE, Entry
+from scalekit_cache.entry import COOKIE, Entry, Headers, Item, Variants
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.locating import locate
 from scalekit_cache.serving import Serving
+from scalekit_cache.storing import fields_of
+from scalekit_cache.vary import selecting
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""
@@ -59,6 +61,8 @@ class CacheMiddleware:
             if raw_path and not scope.get("root_path") and (not query or (b"&" not in query and cache.plain_queries)):
                 key = (host, raw_path, query, SCHEMES[scope["scheme"]])
                 found = cache.store.peek(key)
+                if type(found) is Variants and found.by_headers:
+                    found = _variant(cache, found, scope["headers"]) or found
                 if type(found) is Entry:
                     now = cache.clock()
                     if now < found.plain_until:
@@ -83,6 +87,13 @@ def _host_of_plain(scope: Scope) -> bytes | None:
                 return None
             host = value
     return host
+
+
+def _variant(cache: HttpCache, variants: Variants, headers: Headers) -> Item | None:
+    """Return the one of *variants* that *headers* select, if it is there."""
+    names = variants.names
+    fields = fields_of([field for field in headers if field[0] in names])
+    return cache.store.peek((variants.token, *selecting(names, fields)))
 
 
 async def _hit(cache: HttpCache, entry: Entry, now: float, scope: Scope, send: Send) -> None:

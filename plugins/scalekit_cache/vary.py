@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 ANYTHING = b"*"
 IDENTITY = b":identity"
@@ -10,6 +11,9 @@ IDENTITY_WITHOUT_COOKIES = b":identity-without-cookies"
 """Stand in a list of names for who asks; no header has such a name."""
 MOST = 16
 """Names that an answer may vary by; with more it is not worth keeping."""
+
+LONGEST_REMEMBERED = 256
+"""Bytes of a value whose form is remembered; most clients send one of a few."""
 
 _UNORDERED = frozenset({b"accept-encoding", b"accept-charset"})
 """Lists whose order says nothing. That of languages and media types does to many an application."""
@@ -28,12 +32,19 @@ def normalised(name: bytes, value: bytes | None) -> bytes:
     """
     if value is None:
         return b"\0"
+    return _remembered(name, value) if len(value) <= LONGEST_REMEMBERED else _normalised(name, value)
+
+
+def _normalised(name: bytes, value: bytes) -> bytes:
     if b"," not in value or b'"' in value:  # what is quoted may hold commas and blanks of its own
         return value.strip()
     parts = [part.strip() for part in value.split(b",")]
     if name in _UNORDERED:
         parts = sorted({part.replace(b" ", b"").lower() for part in parts if part})
     return b",".join(parts)
+
+
+_remembered = lru_cache(maxsize=2048)(_normalised)
 
 
 def selecting(names: Iterable[bytes], headers: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
