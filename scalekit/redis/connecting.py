@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import partial
 from typing import Any, cast
 
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
@@ -14,6 +15,8 @@ from scalekit.redis.address import Address, Host
 
 CONNECT_TIMEOUT = 1.0
 """Seconds that a connection may take to open, greeting included."""
+
+AnyConnection = Connection | UnixDomainSocketConnection
 
 
 class Opened:
@@ -35,15 +38,22 @@ class Connector:
     async def open(self) -> Opened:
         """Return a new connection; raises what redis-py raises, and TimeoutError."""
         connection = self._connection()
+        task = asyncio.ensure_future(self._greet(connection))
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command(*self._greeting)
-                await connection.read_response()
-                return await _taken_over(connection)
-        except BaseException:  # not disconnect(): that waits
-            connection._close()  # type: ignore[no-untyped-call]
+            await asyncio.wait([task], timeout=CONNECT_TIMEOUT)
+            if not task.done():
+                raise TimeoutError
+            return task.result()
+        except BaseException:
+            task.cancel()
+            task.add_done_callback(partial(_forget, connection))
             raise
+
+    async def _greet(self, connection: AnyConnection) -> Opened:
+        await connection.connect()  # type: ignore[no-untyped-call]
+        await connection.send_command(*self._greeting)
+        await connection.read_response()
+        return await _taken_over(connection)
 
     def explain(self, error: BaseException) -> str:
         """Return in plain words, without secrets, why ``open`` failed."""
@@ -58,7 +68,7 @@ class Connector:
         refused = isinstance(error, AuthenticationError | ResponseError) and not isinstance(error, BusyLoadingError)
         return refused or isinstance(error.__context__, ssl.SSLCertVerificationError)
 
-    def _connection(self) -> Connection | UnixDomainSocketConnection:
+    def _connection(self) -> AnyConnection:
         address = self._address
         options: dict[str, Any] = {
             "username": address.username,
@@ -79,7 +89,18 @@ class Connector:
         return SSLConnection(**tls, **options)
 
 
-async def _taken_over(connection: Connection | UnixDomainSocketConnection) -> Opened:
+def _forget(connection: AnyConnection, task: asyncio.Task[Opened]) -> None:
+    """Close what nobody wants any more.
+
+    redis-py does not always end when it is cancelled while it connects, so nobody waits for it; nor for what it then
+    says.
+    """
+    connection._close()  # type: ignore[no-untyped-call]
+    if not task.cancelled() and task.exception() is None:
+        task.result().transport.abort()
+
+
+async def _taken_over(connection: AnyConnection) -> Opened:
     """Take the transport out of *connection*, which must have read all there is."""
     if await connection.can_read():
         raise ConnectionError("the server said more than it was asked")

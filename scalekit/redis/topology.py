@@ -38,7 +38,7 @@ class Topology:
         self._seeds = seeds
         self._make = make
         self._nodes: dict[tuple[Host, bool], Node] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], Node] = {}
         self._turn = count()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -60,14 +60,13 @@ class Topology:
 
     async def close(self) -> None:
         """Leave every server."""
-        tasks = list(self._leaving)
-        if self._task is not None:
-            tasks.append(self._task)
+        nodes = [*self.nodes, *self._leaving.values()]
+        tasks = [*self._leaving, *([self._task] if self._task else ())]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await asyncio.gather(*(node.close() for node in self.nodes))
+        await asyncio.gather(*(node.close() for node in nodes))
 
     def node_of(self, slot: int | None, replica: bool) -> Node | None:
         """Return who has *slot*, or where a *replica* will do one that is well; anybody who is well for no slot."""
@@ -184,11 +183,9 @@ class Topology:
         """Leave *node* when what it was asked is answered."""
 
         async def leave() -> None:
-            try:
-                await asyncio.sleep(FAREWELL)
-            finally:
-                await node.close()
+            await asyncio.sleep(FAREWELL)
+            await node.close()
 
         task = asyncio.create_task(leave())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._leaving[task] = node
+        task.add_done_callback(self._leaving.pop)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 
 import pytest
 
 from scalekit import StartError
 from scalekit.redis import Connections, Redis, RedisUnavailable, ReplyError, Script
+from scalekit.redis.calls import pack
+from scalekit.redis.cluster import Cluster
+from scalekit.redis.cluster_calls import Asking, ClusterCall
 from scalekit.redis.slots import slot_of
 from tests.host.redis.conftest import cluster_url
 from tests.processes import wait_for
@@ -175,6 +179,50 @@ def move(cluster: RedisCluster, slot: int, source: ClusterNode, target: ClusterN
     for node in (target, source, *cluster.nodes):
         if is_primary(node):
             node.cli("CLUSTER", "SETSLOT", slot, "NODE", target.cli("CLUSTER", "MYID"))
+
+
+def a_call(cluster: Cluster, slot: int | None, *words: str) -> ClusterCall:
+    now = time.monotonic()
+    future = asyncio.get_running_loop().create_future()
+    return ClusterCall(cluster, slot, future, pack(words), now, now + 5, False, False, None)
+
+
+async def test_only_what_no_server_can_have_carried_out_is_sent_to_another(clustered: Redis) -> None:
+    courier = clustered._courier
+    assert isinstance(courier, Cluster)
+    lost, gone = (a_call(courier, None, "ECHO", word) for word in ("lost", "gone"))
+    assert not courier.reroute(lost, RedisUnavailable("the connection broke", "lost"))
+    assert courier.reroute(gone, RedisUnavailable("it could not be reached", "gone"))
+    assert await gone.future == b"gone"
+    assert not lost.future.done()
+
+
+async def test_a_slot_that_moved_is_where_it_was_sent_until_the_map_is_read_anew(
+    cluster: RedisCluster, clustered: Redis
+) -> None:
+    courier = clustered._courier
+    assert isinstance(courier, Cluster)
+    call = a_call(courier, 7, "PING")
+    other = next(node for node in cluster.nodes if is_primary(node))
+    assert courier.redirect(call, ReplyError(f"MOVED 7 127.0.0.1:{other.port}"))
+    node = courier._topology.primaries[7]
+    assert node is call.node
+    assert node is not None
+    assert node.host == ("127.0.0.1", other.port)
+    assert await call.future == b"PONG"
+
+
+async def test_half_an_answer_to_what_was_asked_on_the_way_is_not_asked_again(clustered: Redis) -> None:
+    courier = clustered._courier
+    assert isinstance(courier, Cluster)
+    call = a_call(courier, 7, "GET", "key")
+    call.repeatable = True
+    asking = Asking(call)
+    assert asking.repeatable
+    assert asking.take(b"OK") is False
+    assert not asking.repeatable
+    assert asking.take(b"value") is True
+    assert await call.future == b"value"
 
 
 @pytest.mark.needs("redis")

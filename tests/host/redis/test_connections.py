@@ -262,6 +262,18 @@ async def test_who_is_cancelled_while_opening_leaves_nothing_behind(connections:
     assert not [task for task in asyncio.all_tasks() if "redis" in task.get_name()]
 
 
+async def test_nor_does_who_is_cancelled_at_any_moment_of_it(server: Server, connections: Connections) -> None:
+    before = clients(server)
+    for turns in range(40):
+        opening = asyncio.ensure_future(enter(connections, server.url))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait_for(asyncio.wait([opening]), 10)
+        assert not [task for task in asyncio.all_tasks() if "redis" in task.get_name()]
+    await until("the end of all connections", lambda: clients(server) == before)
+
+
 async def enter(connections: Connections, url: str) -> None:
     async with connections.open(url):
-        raise AssertionError("it cannot be opened")
+        await asyncio.Event().wait()

@@ -24,7 +24,7 @@ async def ask(redis: Redis, chance: random.Random, number: int) -> None:
     """Send one command of some kind whose reply must be its own word, and no other."""
     word = f"word-{number}".encode()
     stored = None if number % 2 else word
-    kind = chance.randrange(4)
+    kind = chance.randrange(5)
     if kind == 0:
         assert await redis.call("ECHO", word) == word
     elif kind == 1:
@@ -33,6 +33,10 @@ async def ask(redis: Redis, chance: random.Random, number: int) -> None:
         replies = await redis.pipeline([("ECHO", word), ("ECHO", word * 2)])
         assert replies[0] == word
         assert replies[1] == word * 2 or isinstance(replies[1], RedisUnavailable)  # cut between the two
+    elif kind == 3:
+        replies = await redis.pipeline([("GET", b"none:" + word), ("GET", b"key:" + word)])
+        assert replies[0] is None
+        assert replies[1] == stored or isinstance(replies[1], RedisUnavailable)
     else:
         assert await redis.mget([b"none:" + word, b"key:" + word]) == [None, stored]
 
