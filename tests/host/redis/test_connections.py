@@ -15,6 +15,8 @@ import pytest
 
 from scalekit import StartError, create_app
 from scalekit.redis import REDIS, Connections, RedisUnavailable
+from scalekit.redis.address import parse
+from scalekit.redis.connecting import Connector
 from scalekit.redis.metrics import CONNECTIONS
 from scalekit.telemetry import Telemetry
 from scalekit.testing import running
@@ -139,6 +141,11 @@ async def test_a_password_is_sent_and_never_shown(
         await asyncio.to_thread(guarded.start)
         assert await until_answered(lambda: redis.get("key")) is None
     assert "hush" not in caplog.text
+
+
+def test_whatever_the_client_library_says_shows_no_password() -> None:
+    connector = Connector(parse("redis://ann:hush@localhost"), ("localhost", 6379))
+    assert connector.explain(ConnectionError("ann with hush cannot connect")) == "ann with *** cannot connect"
 
 
 @pytest.mark.parametrize("password", ["", "wrong-hush"])
