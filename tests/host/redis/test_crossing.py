@@ -87,7 +87,6 @@ async def test_no_reply_reaches_another_caller(connections: Connections) -> None
             disturbing.cancel()
             await asyncio.wait([disturbing])
             assert between.accepted > 40
-    print(outcomes)
     assert outcomes["answered"] > COMMANDS / 4
     assert outcomes["cancelled"] > COMMANDS / 10
     assert outcomes["lost"] > 100
