@@ -29,7 +29,8 @@ keep = 50
 """
 CLIENT = Template("""
 local file = io.open("$ids", "w")
-local sent = 0
+-- wrk asks for one request that it does not send, to see whether the script is right.
+local sent = -1
 
 -- Each request has an id of its own. When all are sent none is cut off: what is open is waited for.
 function request()
