@@ -30,7 +30,7 @@ from scalekit.hosts import AllowedHosts
 from scalekit.layers import Layer, Layered
 from scalekit.lifecycle import Lifecycle, Step
 from scalekit.lifespan import Lifespan, series_budget, start_order, unmet
-from scalekit.memory.figures import figures
+from scalekit.memory import figures as memory_figures
 from scalekit.memory.growth import tracing
 from scalekit.memory.page import memory_route
 from scalekit.operators import Operators
@@ -38,7 +38,8 @@ from scalekit.redis import REDIS, Connections
 from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
 from scalekit.settings import Settings, load
 from scalekit.target import load_target
-from scalekit.telemetry import TELEMETRY, Silence, Telemetry
+from scalekit.telemetry import TELEMETRY, Declaration, Silence, Telemetry, declared_in
+from scalekit.workers import metrics as worker_metrics
 
 logger = logging.getLogger("scalekit")
 
@@ -78,10 +79,16 @@ def prepare(settings: Settings) -> Prepared:
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
     budget = series_budget(lifespans)
     telemetry = Silence() if budget is None else Telemetry(budget)
+    telemetry.catalogue = {"host": _own_metrics(settings), **settings.plugins.metrics(context)}
     context.provide(TELEMETRY, telemetry)
     context.provide(REDIS, Connections(telemetry))
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
+
+
+def _own_metrics(settings: Settings) -> list[Declaration[Any]]:
+    """Return what the host counts by itself, whatever the plugins."""
+    return [*declared_in(memory_figures), *(declared_in(worker_metrics) if settings.server.workers else ())]
 
 
 def build(settings: Settings, target: ASGIApp) -> Host:
@@ -159,7 +166,7 @@ def _pages(settings: Settings) -> dict[str, list[BaseRoute]]:
 @asynccontextmanager
 async def _memory(settings: Settings, context: Context) -> AsyncGenerator[None, None]:
     with tracing(settings.server.memory.tracemalloc):
-        async with figures(context.get(TELEMETRY)):
+        async with memory_figures.figures(context.get(TELEMETRY)):
             yield
 
 

@@ -7,6 +7,7 @@ as a lifespan, a middleware or a probe, and never awaited here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 import pluggy
@@ -17,6 +18,7 @@ from scalekit.context import Context
 from scalekit.health.check import Check
 from scalekit.layers import Layered
 from scalekit.lifespan import Lifespan
+from scalekit.telemetry.declarations import Declaration
 
 GROUP = "scalekit"
 
@@ -52,3 +54,8 @@ def scalekit_health(context: Context) -> Sequence[Check]:  # type: ignore[empty-
 @hookspec
 def scalekit_commands(context: Context) -> Sequence[click.Command]:  # type: ignore[empty-body]
     """Return the commands to show as ``scalekit <plugin> <command>``."""
+
+
+@hookspec
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:  # type: ignore[empty-body]
+    """Return the metrics that this plugin records as it is configured, for dashboards and alerts."""

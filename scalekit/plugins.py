@@ -24,6 +24,7 @@ from scalekit.errors import PluginError
 from scalekit.health.check import Check
 from scalekit.layers import Layered
 from scalekit.lifespan import Lifespan
+from scalekit.telemetry.declarations import Declaration
 
 T = TypeVar("T")
 
@@ -119,6 +120,10 @@ class Plugins:
     def commands(self, context: Context) -> dict[str, list[click.Command]]:
         """Ask every plugin for its commands."""
         return self._each("scalekit_commands", click.Command, context)
+
+    def metrics(self, context: Context) -> dict[str, list[Declaration[Any]]]:
+        """Ask every plugin what it counts and measures."""
+        return self._each("scalekit_metrics", Declaration, context)
 
     def _each(self, hook: str, kind: type[T], context: Context) -> dict[str, list[T]]:
         answers: dict[str, list[T]] = {}

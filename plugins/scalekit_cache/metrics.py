@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from scalekit.telemetry import Counter, Gauge, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Telemetry
 
 REQUESTS = Counter("scalekit_cache_requests", "Requests that the cache could answer, by how it went.", ("outcome",))
 OBJECTS = Counter("scalekit_cache_objects", "Values that applications asked for, by how it went.", ("outcome",))
 REFRESHES = Counter("scalekit_cache_refreshes", "Answers that were made anew in the background.", ("outcome",))
-INVALID = Counter("scalekit_cache_invalid", "Kept items that could not be read, and were deleted.")
-FAILURES = Counter("scalekit_cache_store_failures", "Calls of the shared store that failed.", ("error",))
+INVALID = Counter(
+    "scalekit_cache_invalid",
+    "Kept items that could not be read, and were deleted.",
+    alert=Alert("Items of the cache cannot be read."),
+)
+FAILURES = Counter(
+    "scalekit_cache_store_failures",
+    "Calls of the shared store that failed.",
+    ("error",),
+    alert=Alert("The shared store of the cache fails."),
+)
 PURGES = Counter("scalekit_cache_purges", "Purges of tags and paths.")
 EVICTED = Gauge("scalekit_cache_evicted", "Items that made room for others.")
 ITEMS = Gauge("scalekit_cache_items", "Items in the process.")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import click
 
 from scalekit import Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
 from scalekit.contracts import CACHE
-from scalekit.telemetry import TELEMETRY
+from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit_cache import metrics
 from scalekit_cache.commands import commands
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.core import HttpCache, Options
@@ -39,11 +41,11 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        metrics = Metrics(context.get(TELEMETRY))
+        counts = Metrics(context.get(TELEMETRY))
         store = MemoryStore(config.size)
-        with metrics.showing(store.figures):
-            cache = HttpCache(store, _policies(config), _options(config), metrics, time.time)
-            context.provide(CACHE, Objects(store, metrics, time.time, config.wait))
+        with counts.showing(store.figures):
+            cache = HttpCache(store, _policies(config), _options(config), counts, time.time)
+            context.provide(CACHE, Objects(store, counts, time.time, config.wait))
             slot.cache = cache
             try:
                 yield
@@ -56,6 +58,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             slot.cache.drain()
 
     return Lifespan(run, provides=(CACHE,), drain=drain)
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+    """Return what is counted."""
+    return declared_in(metrics)
 
 
 @hookimpl

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from scalekit.telemetry import Counter, Telemetry
+from scalekit.telemetry import Alert, Counter, Telemetry
 from scalekit_logging.levels import NAMES
 
 LINES = Counter("scalekit_logging_lines", "Lines that were logged.", ("level",))
-LOST = Counter("scalekit_logging_lost_lines", "Lines that did not get to an outlet.", ("outlet", "reason"))
+LOST = Counter(
+    "scalekit_logging_lost_lines",
+    "Lines that did not get to an outlet.",
+    ("outlet", "reason"),
+    alert=Alert("Log lines are lost."),
+)
 
 
 class Metrics:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Observing, Table, hookimpl
-from scalekit.telemetry import TELEMETRY
+from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.installation import install, remove
 from scalekit_logging.journal import Journal
@@ -42,6 +44,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         journal.draining = True
 
     return Lifespan(run, drain=drain, outermost=True)
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+    """Return what is counted."""
+    return declared_in(metrics)
 
 
 @hookimpl

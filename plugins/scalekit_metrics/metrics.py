@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from scalekit.telemetry import Counter, Gauge, Histogram
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram
 
 DURATION = "http_request_duration_seconds"
 IN_FLIGHT = Gauge("http_requests_in_flight", "Requests that are being served now.")
 REQUEST_BYTES = Counter("http_request_bytes", "Bytes of request bodies that were read.", ("method", "route"))
 RESPONSE_BYTES = Counter("http_response_bytes", "Bytes of response bodies that were sent.", ("method", "route"))
 EXCEPTIONS = Counter(
-    "http_exceptions", "Exceptions that the application did not answer by itself.", ("method", "route", "exception")
+    "http_exceptions",
+    "Exceptions that the application did not answer by itself.",
+    ("method", "route", "exception"),
+    alert=Alert("Requests end in exceptions."),
 )
 WEBSOCKETS = Gauge("websocket_connections", "Websockets that are open now.")
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
+import click
 from prometheus_client import REGISTRY
 from starlette.routing import BaseRoute
 
 from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Observing, Table, hookimpl
-from scalekit.telemetry import TELEMETRY
+from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit_metrics import metrics
+from scalekit_metrics.commands import commands
 from scalekit_metrics.config import MetricsConfig
-from scalekit_metrics.metrics import NAMES
+from scalekit_metrics.metrics import NAMES, duration
 from scalekit_metrics.observer import MetricsObserver
 from scalekit_metrics.page import MetricsPage
 from scalekit_metrics.recorder import Recorder
@@ -49,3 +53,15 @@ def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
     """Return the page that Prometheus scrapes."""
     page = MetricsPage(context.get(TELEMETRY))
     return [ManagementRoute(context.config(MetricsConfig).path, page.answer)]
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+    """Return what is measured of every request."""
+    return [duration(context.config(MetricsConfig).buckets), *declared_in(metrics)]
+
+
+@hookimpl
+def scalekit_commands(context: Context) -> Sequence[click.Command]:
+    """Return `scalekit metrics dashboard`."""
+    return commands(context)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from scalekit.telemetry import Counter, Gauge, Histogram, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
 from scalekit_pool.pool import Pool
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -18,10 +18,20 @@ SLOW = Counter("scalekit_pool_slow_queries", "Statements that took longer than i
 WAIT_SECONDS = Histogram(
     "scalekit_pool_acquire_seconds", "Time that who had to wait for a connection waited.", ("pool",), buckets=BUCKETS
 )
-REFUSED = Counter("scalekit_pool_refused", "Requests that got no connection.", ("pool", "why"))
+REFUSED = Counter(
+    "scalekit_pool_refused",
+    "Requests that got no connection.",
+    ("pool", "why"),
+    alert=Alert("Requests get no connection to the database.", severity="critical"),
+)
 OPENED = Counter("scalekit_pool_connections_opened", "Connections that were opened.", ("pool",))
 CLOSED = Counter("scalekit_pool_connections_closed", "Connections that were closed.", ("pool", "why"))
-LEAKS = Counter("scalekit_pool_leaks", "Connections that were held for too long.", ("pool",))
+LEAKS = Counter(
+    "scalekit_pool_leaks",
+    "Connections that were held for too long.",
+    ("pool",),
+    alert=Alert("Connections to the database are held for too long."),
+)
 SIZE = Gauge("scalekit_pool_size", "Connections that are open or being opened.", ("pool",))
 IDLE = Gauge("scalekit_pool_idle", "Connections that nobody uses.", ("pool",))
 IN_USE = Gauge("scalekit_pool_in_use", "Connections that are used, or become ready.", ("pool",))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import click
 
 from scalekit import Check, Context, Layer, Layered, Lifespan, Middleware, Table, hookimpl
 from scalekit.contracts import DATABASE, DATABASES
-from scalekit.telemetry import TELEMETRY
+from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit_pool import metrics
 from scalekit_pool.commands import commands, migrate_database
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.middleware import PoolMiddleware
@@ -39,6 +41,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             yield
 
     return Lifespan(run, provides=(DATABASE, DATABASES))
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+    """Return what is counted."""
+    return declared_in(metrics)
 
 
 @hookimpl

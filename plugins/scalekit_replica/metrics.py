@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from scalekit.telemetry import Counter, Gauge, Histogram, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
 
 
 class Cause(StrEnum):
@@ -36,12 +36,19 @@ WAIT_SECONDS = Histogram(
     "Time that reads waited for a replica to have what their client has written.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
-UP = Gauge("scalekit_replica_up", "Whether the replica may be read from.", ("replica",), over_workers="min")
+UP = Gauge(
+    "scalekit_replica_up",
+    "Whether the replica may be read from.",
+    ("replica",),
+    over_workers="min",
+    alert=Alert("A replica is not read from.", beyond="<", bound=1),
+)
 LAG_SECONDS = Gauge(
     "scalekit_replica_lag_seconds",
     "How far it is behind in time, at most.",
     ("replica",),
     over_workers="max",
+    alert=Alert("A replica is far behind.", bound=30),
 )
 LAG_BYTES = Gauge("scalekit_replica_lag_bytes", "How far it is behind.", ("replica",), over_workers="max")
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS
-from scalekit.telemetry import TELEMETRY
+from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit_replica import metrics
 from scalekit_replica.config import ReplicaConfig
 from scalekit_replica.middleware import ReplicaMiddleware
 from scalekit_replica.opening import Replicated, replicated
@@ -45,6 +47,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     if not config.urls:
         return Lifespan(alone, provides=(READS,), requires=(DATABASE,))
     return Lifespan(run, provides=(READS, CONSISTENCY_TOKENS, REPLICATED), requires=(DATABASE, DATABASES))
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+    """Return what is counted, where there are replicas."""
+    return declared_in(metrics) if context.config(ReplicaConfig).urls else []
 
 
 @hookimpl

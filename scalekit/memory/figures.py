@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from scalekit.memory.collections import timed
 from scalekit.memory.usage import proportional, resident
-from scalekit.telemetry import Gauge, Histogram, Telemetry
+from scalekit.telemetry import Alert, Gauge, Histogram, Telemetry
 
 RESIDENT = Gauge("scalekit_memory_resident_bytes", "Memory of the process, shared pages whole.", over_workers="each")
 PROPORTIONAL = Gauge(
@@ -24,6 +24,7 @@ PAUSES = Histogram(
     "Time that garbage collections took, in which nothing else ran.",
     ("generation",),
     buckets=(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0),
+    alert=Alert("Garbage collections hold everything up.", bound=0.25),
 )
 GENERATIONS = ("0", "1", "2")
 ROUNDS = 15

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from scalekit.telemetry import Counter, Gauge, Histogram, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -16,7 +16,12 @@ ERRORS = Counter(
 )
 CONNECTIONS = Counter("scalekit_redis_connections_opened", "Connections that were opened.", ("redis",))
 IN_FLIGHT = Gauge("scalekit_redis_in_flight", "Calls that wait for a reply.", ("redis",))
-BREAKERS = Gauge("scalekit_redis_open_breakers", "Servers whose callers are refused at once.", ("redis",))
+BREAKERS = Gauge(
+    "scalekit_redis_open_breakers",
+    "Servers whose callers are refused at once.",
+    ("redis",),
+    alert=Alert("A Redis is gone: what needs it is refused or degraded.", lasting="1m", severity="critical"),
+)
 
 
 class Metrics:

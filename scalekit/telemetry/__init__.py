@@ -6,7 +6,18 @@ process do not meet. ``DECLARATION(request, *labels)`` is the series to record i
 no plugin exports what is recorded, nothing is recorded.
 """
 
-from scalekit.telemetry.declarations import TELEMETRY, Counter, Gauge, Histogram
+from scalekit.telemetry.alerts import Alert
+from scalekit.telemetry.declarations import TELEMETRY, Counter, Declaration, Gauge, Histogram, declared_in
 from scalekit.telemetry.recording import Silence, Telemetry
 
-__all__ = ["TELEMETRY", "Counter", "Gauge", "Histogram", "Silence", "Telemetry"]
+__all__ = [
+    "TELEMETRY",
+    "Alert",
+    "Counter",
+    "Declaration",
+    "Gauge",
+    "Histogram",
+    "Silence",
+    "Telemetry",
+    "declared_in",
+]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from starlette.requests import HTTPConnection
 
 from scalekit.context import Key
+from scalekit.telemetry.alerts import Alert
 from scalekit.telemetry.series import (
     CounterSeries,
     GaugeSeries,
@@ -37,12 +39,16 @@ _RESERVED_LABELS = ("le", "quantile", "worker")
 
 @dataclass(frozen=True)
 class Declaration(Generic[S]):
-    """A metric's name, its help and the names of its labels; called with a request it gives a series."""
+    """A metric's name, its help and the names of its labels; called with a request it gives a series.
+
+    *alert* says when its numbers are a reason to call somebody.
+    """
 
     kind: ClassVar[str]
     name: str
     help: str
     labels: tuple[str, ...] = ()
+    alert: Alert | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -120,3 +126,8 @@ class Histogram(Declaration[HistogramSeries]):
     def silent(self) -> HistogramSeries:
         """Return a histogram that stays without observations."""
         return NoHistogram(self.buckets)
+
+
+def declared_in(*modules: ModuleType) -> list[Declaration[Any]]:
+    """Return every metric that *modules* declare, for a plugin's ``scalekit_metrics``."""
+    return [value for module in modules for value in vars(module).values() if isinstance(value, Declaration)]

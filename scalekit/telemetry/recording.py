@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -22,13 +22,17 @@ Gather = Callable[[], Awaitable[Snapshot]]
 
 
 class Telemetry:
-    """Series by declaration and label values, at most *budget* for each declaration."""
+    """Series by declaration and label values, at most *budget* for each declaration.
+
+    ``catalogue`` has what each plugin and the host say that they record, whether or not they have yet.
+    """
 
     recording = True
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.gather: Gather = self._of_this_process
+        self.catalogue: Mapping[str, Sequence[Declaration[Any]]] = {}
         self._series: dict[str, dict[tuple[str, ...], Any]] = {}
         self._declared: dict[str, Declaration[Any]] = {}
         self._samples: list[Sample] = []

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from scalekit.telemetry import Counter, Gauge, Telemetry
+from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import decode, encode
 from scalekit.telemetry.totals import Totals
+from scalekit.workers.metrics import ENDED, SERVING
 from scalekit.workers.process import Worker
 
-SERVING = Gauge("scalekit_workers", "Worker processes that serve.")
-ENDED = Counter("scalekit_workers_ended", "Worker processes that have ended, and why.", ("why",))
 REASONS = ("crashed", "hung", "retired")
 
 PATIENCE = 0.25

@@ -19,6 +19,11 @@ class Counter:
             self._seen.popitem(last=False)
         return number
 
+    @property
+    def size(self) -> int:
+        """How many names are remembered."""
+        return len(self._seen)
+
     def top(self, count: int) -> list[tuple[str, int]]:
         """Return the *count* names seen most often, with their numbers."""
         return sorted(self._seen.items(), key=lambda item: -item[1])[:count]

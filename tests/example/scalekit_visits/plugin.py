@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import click
 from starlette.requests import Request
@@ -12,10 +13,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from scalekit import Check, Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Table, hookimpl
+from scalekit.telemetry import TELEMETRY, Declaration, Gauge
 from scalekit_visits.config import VisitsConfig
 from scalekit_visits.counter import Counter
 from scalekit_visits.keys import VISITS
 from scalekit_visits.middleware import VisitsMiddleware
+
+NAMES = Gauge("scalekit_visits_names", "Names that were seen.")
 
 
 @hookimpl
@@ -27,8 +31,11 @@ def scalekit_config() -> type[Table]:
 def scalekit_lifespan(context: Context) -> Lifespan:
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        context.provide(VISITS, Counter(context.config(VisitsConfig).limit))
-        yield
+        visits = Counter(context.config(VisitsConfig).limit)
+        context.provide(VISITS, visits)
+        names = context.get(TELEMETRY).series(NAMES)
+        with context.get(TELEMETRY).sampling(lambda: names.set(visits.size)):
+            yield
 
     return Lifespan(run, provides=(VISITS,))
 
@@ -72,3 +79,8 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 async def _count(context: Context, name: str) -> int:
     async with context.started():
         return context.get(VISITS).add(name)
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+    return [NAMES]

@@ -1,0 +1,56 @@
+"""What of each metric is worth a picture: rates of counters, quantiles of histograms, values of gauges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalekit.telemetry import Counter, Declaration, Gauge, Histogram
+from scalekit_metrics.metrics import DURATION, IN_FLIGHT
+from scalekit_metrics.promql import Selection, counted, labels_of, unit_of
+
+QUANTILES = (0.5, 0.95, 0.99)
+SHOWN = Selection('job=~"$job"', "$__rate_interval")
+ERRORS = 'status=~"5.."'
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A title, a unit, and queries with the legend of each."""
+
+    title: str
+    unit: str
+    queries: Sequence[tuple[str, str]]
+    type: str = "timeseries"
+
+
+def overview() -> list[Panel]:
+    """Return the four numbers that say how the service is, and what it uses."""
+    requests = f"{DURATION}_count"
+    failed = f"({SHOWN.rate(requests, matcher=ERRORS)}) / ({SHOWN.rate(requests)})"
+    processor = f"sum(rate({SHOWN.of('process_cpu_seconds_total')}[{SHOWN.window}]))"
+    memory = f"sum({SHOWN.of('process_resident_memory_bytes')})"
+    return [
+        Panel("Requests", "reqps", [(SHOWN.rate(requests), "requests")], "stat"),
+        Panel("Share that fails", "percentunit", [(failed, "5xx")], "stat"),
+        Panel("99th percentile", "s", [(SHOWN.quantile(DURATION, 0.99), "p99")], "stat"),
+        Panel("In flight", "short", [(SHOWN.gauge(IN_FLIGHT), "requests")], "stat"),
+        Panel("Processors used", "short", [(processor, "processors")]),
+        Panel("Memory used", "bytes", [(memory, "resident")]),
+    ]
+
+
+def panels(declared: Declaration[Any]) -> Iterator[Panel]:
+    """Yield the panels of one metric."""
+    title = declared.help.removesuffix(".")
+    legend = " ".join(f"{{{{{label}}}}}" for label in labels_of(declared))
+    if isinstance(declared, Histogram):
+        yield Panel(title, unit_of(declared), [(SHOWN.quantile(declared.name, q), f"p{q * 100:g}") for q in QUANTILES])
+        if declared.labels:
+            query = SHOWN.rate(counted(declared), declared.labels)
+            yield Panel(f"{title}: how often", "ops", [(query, legend)])
+    elif isinstance(declared, Counter):
+        yield Panel(title, unit_of(declared), [(SHOWN.rate(counted(declared), declared.labels), legend or "a second")])
+    elif isinstance(declared, Gauge):
+        yield Panel(title, unit_of(declared), [(SHOWN.gauge(declared), legend or "now")])
