@@ -1,8 +1,19 @@
 // What /metrics says: the sum of the samples of one name whose labels include those given.
-import { get } from './service.js';
+// METRICS_URL names another page, or the pages of several instances with commas between.
+import http from 'k6/http';
+import { check } from 'k6';
+import { BASE_URL } from './service.js';
+
+const PAGES = (__ENV.METRICS_URL || `${BASE_URL}/metrics`).split(',');
 
 export function scrape() {
-  return get('/metrics', 200).body;
+  return PAGES.map(page).join('\n');
+}
+
+function page(url) {
+  const answer = http.get(url, { tags: { name: 'metrics' } });
+  check(answer, { 'the metrics are there': (response) => response.status === 200 });
+  return answer.status === 200 ? answer.body : '';
 }
 
 export function total(page, name, labels = {}) {

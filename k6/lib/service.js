@@ -1,21 +1,26 @@
-// What every scenario shares: where the service is, and how an answer is checked.
+// Where the service is, how it is asked, and how an answer is checked.
 import http from 'k6/http';
 import { check } from 'k6';
 
 export const BASE_URL = (__ENV.BASE_URL || 'http://127.0.0.1:8000').replace(/\/$/, '');
 
-const JSON_HEADERS = { headers: { 'Content-Type': 'application/json' } };
-
-export function get(path, expected, more = {}) {
-  return verified(http.get(BASE_URL + path, { tags: { name: path } }), `GET ${path}`, expected, more);
+// Each asks with headers of its own: get('/x', 200, {}, bearer(token)).
+export function get(path, expected, more = {}, headers = {}) {
+  return verified(request('GET', path, null, headers), `GET ${path}`, expected, more);
 }
 
-export function post(path, content, expected, more = {}) {
-  const response = http.post(BASE_URL + path, JSON.stringify(content), { ...JSON_HEADERS, tags: { name: path } });
-  return verified(response, `POST ${path}`, expected, more);
+export function post(path, content, expected, more = {}, headers = {}) {
+  return verified(request('POST', path, content, headers), `POST ${path}`, expected, more);
+}
+
+export function request(method, path, content = null, headers = {}) {
+  const body = content === null ? null : JSON.stringify(content);
+  const kind = content === null ? {} : { 'Content-Type': 'application/json' };
+  return http.request(method, BASE_URL + path, body, { headers: { ...kind, ...headers }, tags: { name: path } });
 }
 
 function verified(response, name, expected, more) {
-  check(response, { [`${name} answers ${expected}`]: (answer) => answer.status === expected, ...more });
+  const statuses = [].concat(expected);
+  check(response, { [`${name} answers ${statuses.join(' or ')}`]: (answer) => statuses.includes(answer.status), ...more });
   return response;
 }

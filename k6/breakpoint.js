@@ -1,0 +1,40 @@
+// Ever more requests a second, whatever the latency, until they fail or cannot even be sent: how much is the most?
+import { length } from './lib/duration.js';
+import { kneeReport } from './lib/knee.js';
+import { oneToken, read } from './lib/reading.js';
+import { summary, TREND_STATS } from './lib/summary.js';
+import { mark, sliced } from './lib/timeline.js';
+
+const MAX = Number(__ENV.RATE || 20000);
+const LENGTH = length(600);
+const BOUNDS = { p95: 5000, failed: 0.05 };
+
+export const options = {
+  scenarios: {
+    readers: {
+      executor: 'ramping-arrival-rate',
+      startRate: 50,
+      timeUnit: '1s',
+      preAllocatedVUs: 200,
+      maxVUs: 3000,
+      stages: [{ duration: `${LENGTH}s`, target: MAX }],
+    },
+  },
+  summaryTrendStats: TREND_STATS,
+  thresholds: sliced(
+    { dropped_iterations: [{ threshold: `count<${MAX}`, abortOnFail: true }] },
+    { each: { http_req_duration: [`p(95)<${BOUNDS.p95}`], http_req_failed: [`rate<${BOUNDS.failed}`] } },
+  ),
+};
+
+export const setup = oneToken;
+
+export default function ({ token }) {
+  mark(LENGTH);
+  read(token);
+}
+
+export const handleSummary = summary('breakpoint', `Up to ${MAX} requests a second, until the service breaks.`, LENGTH, {
+  bound: BOUNDS.p95,
+  more: kneeReport(BOUNDS),
+});

@@ -1,0 +1,38 @@
+// More and more requests a second, until a slice of the run breaks the thresholds: where is the knee?
+import { length } from './lib/duration.js';
+import { kneeReport } from './lib/knee.js';
+import { oneToken, read } from './lib/reading.js';
+import { summary, TREND_STATS } from './lib/summary.js';
+import { LATENCY } from './lib/thresholds.js';
+import { mark, sliced } from './lib/timeline.js';
+
+const MAX = Number(__ENV.RATE || 5000);
+const LENGTH = length(300);
+const BOUNDS = { p95: LATENCY, failed: 0.01 };
+
+export const options = {
+  scenarios: {
+    readers: {
+      executor: 'ramping-arrival-rate',
+      startRate: 20,
+      timeUnit: '1s',
+      preAllocatedVUs: 100,
+      maxVUs: 1000,
+      stages: [{ duration: `${LENGTH}s`, target: MAX }],
+    },
+  },
+  summaryTrendStats: TREND_STATS,
+  thresholds: sliced({}, { each: { http_req_duration: [`p(95)<${BOUNDS.p95}`], http_req_failed: [`rate<${BOUNDS.failed}`] } }),
+};
+
+export const setup = oneToken;
+
+export default function ({ token }) {
+  mark(LENGTH);
+  read(token);
+}
+
+export const handleSummary = summary('stress', `Up to ${MAX} requests a second, until the thresholds break.`, LENGTH, {
+  bound: BOUNDS.p95,
+  more: kneeReport(BOUNDS),
+});
