@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench load drill clean
 
 # With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as
 # interrupted.
@@ -26,6 +26,15 @@ check: $(VENV)/developing
 
 bench: $(VENV)/developing
 	@$(BIN)/python -m tests.bench
+
+# SCRIPT names another scenario, DURATION=short makes it a minute, BASE_URL asks a service that runs already.
+load: $(VENV)/developing
+	@PYTHON=$(BIN)/python tests/install_servers.sh
+	@$(BIN)/python -m tests.load $(SCRIPT)
+
+drill: $(VENV)/developing
+	@PYTHON=$(BIN)/python tests/install_servers.sh
+	@$(BIN)/python -m tests.drill
 
 clean:
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 import signal
 from pathlib import Path
+from typing import Protocol
 
 from tests.processes import alive, family, wait_for
 from tests.service import APPLICATION, Service
 
 IN_A_SECOND = 'drain = "500ms"'
 TELLS_ITS_PID = APPLICATION.replace('b"%s %d" % (scope["path"].encode(), length)', 'b"%d" % __import__("os").getpid()')
+
+
+class Supervisor(Protocol):
+    """A process with workers."""
+
+    @property
+    def pid(self) -> int: ...
 
 
 class Starting(Service):
@@ -34,7 +42,7 @@ def supervised(workers: int, more: str = "", source: str = TELLS_ITS_PID, **plug
     return Supervised(tables, {"service": source}, plugins)
 
 
-def workers_of(service: Service) -> list[int]:
+def workers_of(service: Supervisor) -> list[int]:
     """Return the process ids of the workers that are there now."""
     return [pid for pid in family(service.pid)[1:] if alive(pid) and _is_worker(pid)]
 

@@ -1,0 +1,82 @@
+"""Let one fault after the other strike under load, and measure what clients see of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.drill.faults import Fault
+from tests.drill.load import NO_ANSWER, Answer, Load
+from tests.processes import wait_for
+
+QUICK = 3.0
+"""Seconds within which what was gone must be of use again."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one fault did, from its strike until all was well again."""
+
+    fault: str
+    answers: Sequence[Answer]
+    unexpected: Sequence[Answer]
+    p99: float
+    heal: float
+    health: str
+
+    @property
+    def failed(self) -> list[Answer]:
+        return [answer for answer in self.answers if not answer.good]
+
+    @property
+    def error_rate(self) -> float:
+        return len(self.failed) / len(self.answers)
+
+
+def drill(faults: Sequence[Fault], load: Load, hold: float, health: Callable[[], set[str]]) -> list[Outcome]:
+    """Let each of *faults* strike for *hold* seconds; *health* tells what the health page says is wrong."""
+    return [_one(fault, load, hold, health) for fault in faults]
+
+
+def _one(fault: Fault, load: Load, hold: float, health: Callable[[], set[str]]) -> Outcome:
+    first = len(load.read())
+    said: set[str] = set()
+    fault.strike()
+    struck = time.time()
+
+    def held() -> bool:
+        said.update(health())
+        enough = len(load.read()) >= first + load.rate
+        return enough and time.time() >= struck + hold
+
+    wait_for(f"load while {fault.name}", held, limit=hold + 60)
+    fault.mend()
+    mended = time.time()
+    wait_for(f"the healing of {fault.name}", lambda: _quiet(load, mended) and not health(), limit=60)
+    answers = load.read()[first:]
+    return Outcome(
+        fault.name,
+        answers,
+        _unexpected(fault, answers),
+        _quantile([answer.seconds for answer in answers], 0.99),
+        max([0.0, *(answer.moment - mended for answer in answers if not answer.good)]),
+        ", ".join(sorted(said)) or "healthy",
+    )
+
+
+def _quiet(load: Load, since: float) -> bool:
+    """Tell whether all was well for the last second and a half of answers after *since*."""
+    latest = load.read()[-load.rate * 3 // 2 :]
+    return all(answer.good and answer.moment > since for answer in latest)
+
+
+def _unexpected(fault: Fault, answers: Sequence[Answer]) -> list[Answer]:
+    """Return what should not have been answered so: all but refusals, with a time, of what needs what is gone."""
+    bad = [answer for answer in answers if not answer.good and not (answer.refused and answer.kind in fault.takes)]
+    cut = [answer for answer in bad if answer.status in (NO_ANSWER, 502)]
+    return [answer for answer in bad if answer not in cut[: fault.cuts]]
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

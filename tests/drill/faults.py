@@ -1,0 +1,158 @@
+"""What goes wrong in a drill: each fault strikes, and mends what it did."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tests.processes import Box, Process, wait_for
+from tests.servers import ClusterNode, RedisCluster, Server, find
+from tests.workers import Supervisor, workers_of
+
+NOTHING: frozenset[str] = frozenset()
+DATA = frozenset({"read", "write", "login"})
+"""The kinds of requests that need a server behind; `plain` needs none."""
+
+
+class Fault(Protocol):
+    """Something that goes wrong, and is put right again."""
+
+    name: str
+    takes: frozenset[str]
+    """The kinds of requests that need what is gone."""
+    cuts: int
+    """How many requests it may cut in the middle, since they are in what is killed."""
+
+    def strike(self) -> None: ...
+    def mend(self) -> None:
+        """Put it right; comes back when what was gone is there again."""
+
+
+@dataclass
+class Killed:
+    """A server is gone without a warning (kill -9), and started again."""
+
+    name: str
+    server: Server
+    takes: frozenset[str] = NOTHING
+    cuts: int = 0
+
+    def strike(self) -> None:
+        self.server.kill()
+
+    def mend(self) -> None:
+        self.server.start()
+
+
+@dataclass
+class Restarted:
+    """A server is stopped as an operator would, and started again."""
+
+    name: str
+    server: Server
+    takes: frozenset[str] = NOTHING
+    cuts: int = 0
+
+    def strike(self) -> None:
+        self.server.stop()
+
+    def mend(self) -> None:
+        self.server.start()
+
+
+@dataclass
+class Paused:
+    """A server leaves its connections open and unanswered, and goes on."""
+
+    name: str
+    server: Server
+    takes: frozenset[str] = NOTHING
+    cuts: int = 0
+
+    def strike(self) -> None:
+        self.server.pause()
+
+    def mend(self) -> None:
+        self.server.resume()
+
+
+@dataclass
+class MasterKilled:
+    """A master of a cluster is gone; a replica takes its place, whose replica it becomes."""
+
+    name: str
+    cluster: RedisCluster
+    takes: frozenset[str] = NOTHING
+    cuts: int = 0
+    _node: list[ClusterNode] = field(default_factory=list)
+
+    def strike(self) -> None:
+        self._node = [self.cluster.owner("drill")]
+        self._node[0].kill()
+
+    def mend(self) -> None:
+        self._node[0].start()
+        self.cluster.wait_until_agreed()
+
+
+@dataclass
+class WorkerKilled:
+    """A worker of an instance is gone in the middle of its requests; the supervisor starts another."""
+
+    name: str
+    instance: Supervisor
+    workers: int
+    takes: frozenset[str] = NOTHING
+    cuts: int = 0
+    _killed: int = 0
+
+    def strike(self) -> None:
+        self._killed = workers_of(self.instance)[-1]
+        os.kill(self._killed, signal.SIGKILL)
+
+    def mend(self) -> None:
+        wait_for("a new worker", lambda: len({*workers_of(self.instance)} - {self._killed}) == self.workers)
+
+
+@dataclass
+class DiskFull:
+    """The disk of the log has no room left, and gets it back."""
+
+    name: str
+    disk: Path
+    takes: frozenset[str] = NOTHING
+    cuts: int = 0
+
+    def strike(self) -> None:
+        with (self.disk / "filler").open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(65536))
+            except OSError:
+                pass
+
+    def mend(self) -> None:
+        (self.disk / "filler").unlink()
+
+
+@dataclass
+class SlowClients:
+    """Hundreds of clients send their heads (`-H`) or bodies (`-B`) a few bytes at a time."""
+
+    name: str
+    url: str
+    how: tuple[object, ...]
+    box: Box
+    takes: frozenset[str] = NOTHING
+    cuts: int = 0
+    _attack: list[Process] = field(default_factory=list)
+
+    def strike(self) -> None:
+        many = ["-c", 300, "-r", 300, "-i", 1, "-l", 600, "-p", 5]
+        self._attack = [self.box.spawn(find("slowhttptest"), *self.how, *many, "-u", self.url, log="attack.log")]
+
+    def mend(self) -> None:
+        self.box.kill(self._attack[0])

@@ -1,0 +1,34 @@
+"""``make load``: one scenario of `k6/` against the sample application, which is started for it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.load.sample import Sample
+from tests.servers import find
+from tests.service import ROOT
+
+
+def main() -> None:
+    """Run the scenario and end with k6's status."""
+    scripts = sorted(path.stem for path in (ROOT / "k6").glob("*.js"))
+    parser = argparse.ArgumentParser(prog="make load", description=__doc__)
+    parser.add_argument("script", nargs="?", choices=scripts, default="load")
+    parser.add_argument("--summary", type=Path, default=ROOT / "build", help="the folder for the page")
+    options = parser.parse_args()
+    options.summary.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        url = os.environ.get("BASE_URL") or stack.enter_context(Sample()).url
+        command = [find("k6"), "run", "--quiet", "--no-usage-report", "--address=", ROOT / f"k6/{options.script}.js"]
+        environment = {**os.environ, "BASE_URL": url, "SUMMARY": str(options.summary)}
+        status = subprocess.run(command, env=environment, check=False).returncode
+    print(f"see {options.summary / options.script}.html")
+    sys.exit(status)
+
+
+main()
