@@ -1,7 +1,7 @@
 // Ever more requests a second, whatever the latency, until they fail or cannot even be sent: how much is the most?
 import { length } from './lib/duration.js';
 import { kneeReport } from './lib/knee.js';
-import { oneToken, read } from './lib/reading.js';
+import { oneSession, read } from './lib/reading.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { mark, sliced } from './lib/timeline.js';
 
@@ -27,11 +27,11 @@ export const options = {
   ),
 };
 
-export const setup = oneToken;
+export const setup = oneSession;
 
-export default function ({ token }) {
+export default function (session) {
   mark(LENGTH);
-  read(token);
+  read(session);
 }
 
 export const handleSummary = summary('breakpoint', `Up to ${MAX} requests a second, until the service breaks.`, LENGTH, {

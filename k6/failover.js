@@ -3,7 +3,7 @@
 import exec from 'k6/execution';
 import { Trend } from 'k6/metrics';
 import { length } from './lib/duration.js';
-import { USER, bearer } from './lib/login.js';
+import { USER, bearer, sessionOf } from './lib/login.js';
 import { request } from './lib/service.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { NO_FAULTS, judge } from './lib/thresholds.js';
@@ -30,7 +30,7 @@ export const options = {
   thresholds: sliced(NO_FAULTS),
 };
 
-let token;
+let session;
 
 const ASK = {
   plain: () => request('GET', '/'),
@@ -41,18 +41,18 @@ const ASK = {
 
 function logIn() {
   const answer = request('POST', '/auth/login', USER);
-  if (answer.status === 200) token = answer.json('access_token');
+  session = sessionOf(answer) || session;
   return answer;
 }
 
-// Without a token, or with one that has ended, a login comes first; where that fails, it is what was answered.
+// Without a session, or with a token that has ended, a login comes first; where that fails, it is what was answered.
 function authorized(method, content = null) {
-  if (token === undefined) {
+  if (session === undefined) {
     const answer = logIn();
     if (answer.status !== 200) return { ...answer, kind: 'login' };
   }
-  const answer = request(method, '/api/data', content, bearer(token));
-  if (answer.status === 401) token = undefined;
+  const answer = request(method, '/api/data', content, bearer(session));
+  if (answer.status === 401) session = undefined;
   return answer;
 }
 

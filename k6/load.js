@@ -23,9 +23,9 @@ export const options = {
 
 export default function () {
   mark(LENGTH);
-  const token = login();
-  if (token !== undefined) {
-    judge(get('/api/data', 200, { 'the data is a list': (answer) => Array.isArray(answer.json('items')) }, bearer(token)));
+  const session = login();
+  if (session !== undefined) {
+    judge(get('/api/data', 200, { 'the data is a list': (answer) => Array.isArray(answer.json('items')) }, bearer(session)));
   }
   sleep(1);
 }

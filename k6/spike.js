@@ -1,7 +1,7 @@
 // Ten times as many requests from one second to the next, for 30 seconds, and what remains of it afterwards.
 import http from 'k6/http';
 import { fitted, total } from './lib/duration.js';
-import { oneToken, read } from './lib/reading.js';
+import { oneSession, read } from './lib/reading.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { NO_FAULTS } from './lib/thresholds.js';
 import { mark, sliced } from './lib/timeline.js';
@@ -34,11 +34,11 @@ export const options = {
   thresholds: sliced({ ...NO_FAULTS, http_req_failed: ['rate<0.01'], dropped_iterations: [`count<${RATE * 3}`] }),
 };
 
-export const setup = oneToken;
+export const setup = oneSession;
 
-export default function ({ token }) {
+export default function (session) {
   mark(LENGTH);
-  read(token);
+  read(session);
 }
 
 export const handleSummary = summary('spike', `${RATE} requests a second, and ten times as many for a while.`, LENGTH);

@@ -1,7 +1,7 @@
 // More and more requests a second, until a slice of the run breaks the thresholds: where is the knee?
 import { length } from './lib/duration.js';
 import { kneeReport } from './lib/knee.js';
-import { oneToken, read } from './lib/reading.js';
+import { oneSession, read } from './lib/reading.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { LATENCY } from './lib/thresholds.js';
 import { mark, sliced } from './lib/timeline.js';
@@ -25,11 +25,11 @@ export const options = {
   thresholds: sliced({}, { each: { http_req_duration: [`p(95)<${BOUNDS.p95}`], http_req_failed: [`rate<${BOUNDS.failed}`] } }),
 };
 
-export const setup = oneToken;
+export const setup = oneSession;
 
-export default function ({ token }) {
+export default function (session) {
   mark(LENGTH);
-  read(token);
+  read(session);
 }
 
 export const handleSummary = summary('stress', `Up to ${MAX} requests a second, until the thresholds break.`, LENGTH, {

@@ -74,6 +74,7 @@ class K6Result:
     status: int
     metrics: dict[str, dict[str, Any]]
     report: str
+    checks: dict[str, dict[str, Any]]
 
 
 def k6(script: Path, *options: str, limit: float = 120.0, **environment: object) -> K6Result:
@@ -86,8 +87,10 @@ def k6(script: Path, *options: str, limit: float = 120.0, **environment: object)
         export = f"--summary-export={summary}"
         command = [find("k6"), "run", *quiet, export, *variables, *options, script.absolute()]
         result = box.run(*command, check=False, limit=limit)
-        metrics = json.loads(summary.read_text())["metrics"]
-    return K6Result(result.returncode == 0, result.returncode, metrics, result.stdout + result.stderr)
+        exported = json.loads(summary.read_text())
+    report = result.stdout + result.stderr
+    checks = exported.get("root_group", {}).get("checks", {})
+    return K6Result(result.returncode == 0, result.returncode, exported["metrics"], report, checks)
 
 
 def promtool(*arguments: object, text: str = "") -> subprocess.CompletedProcess[str]:

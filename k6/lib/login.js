@@ -2,26 +2,37 @@
 import { post } from './service.js';
 
 export const USER = { username: __ENV.USERNAME || 'testuser', password: __ENV.PASSWORD || 'testpass' };
+const PARTS_OF_A_TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-// Logs in, checks the token, and returns it; undefined where there is none.
+// Logs in, checks the token, and returns a session; undefined where there is none.
 export function login() {
   const answer = post('/auth/login', USER, 200, {
-    'a token is given': (response) => response.status === 200 && (response.json('access_token') || '').length > 20,
+    'a token is given': (response) => response.status === 200 && PARTS_OF_A_TOKEN.test(response.json('token')),
   });
-  return answer.status === 200 ? answer.json('access_token') : undefined;
+  return sessionOf(answer);
 }
 
-export function bearer(token) {
-  return { Authorization: `Bearer ${token}` };
+// What a session is: the tokens, and the cookie that they are bound to.
+export function sessionOf(answer) {
+  if (answer.status !== 200) return undefined;
+  const cookies = Object.fromEntries(Object.entries(answer.cookies).map(([name, [{ value }]]) => [name, value]));
+  return { token: answer.json('token'), refresh: answer.json('refresh_token'), cookies };
 }
 
-// A token for each virtual user, logged in once and again shortly before it ends.
-const kept = { token: undefined, until: 0 };
+// Headers and cookies of a request in *session*; the cookies stand in for those that were kept by themselves.
+export function bearer(session) {
+  if (session === undefined) return {};
+  const cookies = Object.entries(session.cookies).map(([name, value]) => [name, { value, replace: true }]);
+  return { headers: { Authorization: `Bearer ${session.token}` }, cookies: Object.fromEntries(cookies) };
+}
 
-export function ownToken() {
+// A session for each virtual user, who logs in again every minute.
+const kept = { session: undefined, until: 0 };
+
+export function ownSession() {
   if (Date.now() > kept.until) {
-    kept.token = login();
+    kept.session = login();
     kept.until = Date.now() + 60000;
   }
-  return kept.token;
+  return kept.session;
 }

@@ -4,19 +4,19 @@ import { check } from 'k6';
 
 export const BASE_URL = (__ENV.BASE_URL || 'http://127.0.0.1:8000').replace(/\/$/, '');
 
-// Each asks with headers of its own: get('/x', 200, {}, bearer(token)).
-export function get(path, expected, more = {}, headers = {}) {
-  return verified(request('GET', path, null, headers), `GET ${path}`, expected, more);
+// *who* has the headers and cookies of who asks: get('/x', 200, {}, bearer(session)).
+export function get(path, expected, more = {}, who = {}) {
+  return verified(request('GET', path, null, who), `GET ${path}`, expected, more);
 }
 
-export function post(path, content, expected, more = {}, headers = {}) {
-  return verified(request('POST', path, content, headers), `POST ${path}`, expected, more);
+export function post(path, content, expected, more = {}, who = {}) {
+  return verified(request('POST', path, content, who), `POST ${path}`, expected, more);
 }
 
-export function request(method, path, content = null, headers = {}) {
+export function request(method, path, content = null, { headers = {}, cookies = {} } = {}) {
   const body = content === null ? null : JSON.stringify(content);
   const kind = content === null ? {} : { 'Content-Type': 'application/json' };
-  return http.request(method, BASE_URL + path, body, { headers: { ...kind, ...headers }, tags: { name: path } });
+  return http.request(method, BASE_URL + path, body, { headers: { ...kind, ...headers }, cookies, tags: { name: path } });
 }
 
 function verified(response, name, expected, more) {

@@ -66,7 +66,7 @@ function html(name, about, rows, kept, pictures) {
 <html lang="en"><meta charset="utf-8"><title>${name}</title><style>${STYLE}</style>
 <h1>${name}</h1><p>${about}</p>
 <table>${table}</table>
-<h2>Thresholds</h2><ul>${rules}</ul>
+${rules && `<h2>Thresholds</h2><ul>${rules}</ul>`}
 <h2>Over time</h2>
 ${pictures.join('\n')}
 </html>

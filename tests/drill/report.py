@@ -18,8 +18,8 @@ def report(outcomes: Sequence[Outcome], lost_rows: int, lost_messages: int, writ
     return f"""\
 # Drill
 
-Each fault strikes under a steady load. An error is unexpected unless it is a 503 with Retry-After to a request that needs
-what is gone.
+Each fault strikes under a steady load. An error is unexpected unless it is a 503 with Retry-After to a request that
+needs what is gone.
 
 {HEADING}
 {lines}

@@ -1,0 +1,77 @@
+"""Every scenario runs for some seconds against the real sample application, and leaves a page with pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.load.sample import Sample
+from tests.service import ROOT
+from tests.tools import K6Result, k6
+
+pytestmark = pytest.mark.needs("k6")
+
+SECONDS = 3
+LENIENT = {"P95": 10_000}
+"""Milliseconds: the machine may be busy, and no test is of how fast it is."""
+BREAKS = 99
+"""k6's status when a threshold is broken, which `stress` and `breakpoint` are there to do."""
+
+
+@pytest.fixture(scope="module")
+def sample() -> Iterator[Sample]:
+    with Sample() as running:
+        yield running
+
+
+def run(script: str, url: str, folder: Path, **environment: object) -> K6Result:
+    """Run a scenario briefly; return what came of it, when its page is as it should be."""
+    more = {"DURATION": f"{SECONDS}s", "SUMMARY": folder, "BASE_URL": url, **LENIENT, **environment}
+    result = k6(ROOT / f"k6/{script}.js", **more)
+    page = (folder / f"{script}.html").read_text()
+    assert page.count("<svg") >= 3
+    assert all(len(points.split()) > 5 for points in re.findall(r'<polyline points="([^"]+)"', page)), page
+    assert not re.search("https?://|<script", page)
+    assert result.metrics["http_reqs"]["count"] > 5
+    return result
+
+
+@pytest.mark.parametrize(
+    ("script", "environment"),
+    [
+        ("load", {"VUS": 10}),
+        ("spike", {"RATE": 10}),
+        ("soak", {"RATE": 20, "GROWTH": 1000}),
+        ("jwt", {"VUS": 2}),
+        ("replica", {"RATE": 10}),
+        ("failover", {"RATE": 20}),
+    ],
+)
+def test_it_holds(sample: Sample, tmp_path: Path, script: str, environment: dict[str, object]) -> None:
+    result = run(script, sample.url, tmp_path, **environment)
+    assert result.passed, result.report
+    failed = [name for name, check in result.checks.items() if check["fails"]]
+    assert not failed
+
+
+@pytest.mark.parametrize("script", ["stress", "breakpoint"])
+def test_it_finds_how_much_is_too_much(sample: Sample, tmp_path: Path, script: str) -> None:
+    result = run(script, sample.url, tmp_path, RATE=100)
+    assert result.status in (0, BREAKS), result.report
+    page = (tmp_path / f"{script}.html").read_text()
+    assert re.search(r"<th>knee</th><td>[\d.]+ requests a second</td>", page)
+
+
+def test_stress_ends_at_the_first_slice_that_breaks(sample: Sample, tmp_path: Path) -> None:
+    result = run("stress", sample.url, tmp_path, RATE=100, P95=0.000001)
+    assert result.status == BREAKS, result.report
+    assert "gave in</th><td>at 0." in (tmp_path / "stress.html").read_text()
+
+
+def test_soak_fails_when_memory_grows(sample: Sample, tmp_path: Path) -> None:
+    result = run("soak", sample.url, tmp_path, RATE=20, GROWTH=-1000)
+    assert result.status == BREAKS, result.report
+    assert "memory_mib_a_minute: value&lt;-1000: broken" in (tmp_path / "soak.html").read_text()
