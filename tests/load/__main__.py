@@ -24,7 +24,8 @@ def main() -> None:
     options.summary.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         url = os.environ.get("BASE_URL") or stack.enter_context(Sample()).url
-        command = [find("k6"), "run", "--quiet", "--no-usage-report", "--address=", ROOT / f"k6/{options.script}.js"]
+        script = str(ROOT / f"k6/{options.script}.js")
+        command = [find("k6"), "run", "--quiet", "--no-usage-report", "--address=", script]
         environment = {**os.environ, "BASE_URL": url, "SUMMARY": str(options.summary)}
         status = subprocess.run(command, env=environment, check=False).returncode
     print(f"see {options.summary / options.script}.html")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def sample() -> Iterator[Sample]:
 
 def run(script: str, url: str, folder: Path, **environment: object) -> K6Result:
     """Run a scenario briefly; return what came of it, when its page is as it should be."""
-    more = {"DURATION": f"{SECONDS}s", "SUMMARY": folder, "BASE_URL": url, **LENIENT, **environment}
+    more: dict[str, Any] = {"DURATION": f"{SECONDS}s", "SUMMARY": folder, "BASE_URL": url, **LENIENT, **environment}
     result = k6(ROOT / f"k6/{script}.js", **more)
     page = (folder / f"{script}.html").read_text()
     assert page.count("<svg") >= 3
