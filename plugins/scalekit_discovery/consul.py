@@ -32,7 +32,8 @@ class Consul:
         self._session = session
         self._base = config.consul.reveal().rstrip("/")
         self.place = f"Consul at {config.consul}"
-        self._headers = {"X-Consul-Token": config.token.get_secret_value()} if config.token else {}
+        token = config.token.get_secret_value() if config.token else ""
+        self._headers = {"X-Consul-Token": token} if token else {}
         self._everywhere = {"ns": config.namespace} if config.namespace else {}
         self._queries = {"dc": config.datacenter} if config.datacenter else {}
         if config.stale:
