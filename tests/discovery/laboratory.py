@@ -59,7 +59,8 @@ class Stock(Service):
 
 def registered(consul: Consul, server: str = "", more: str = "", service: str = "inventory") -> str:
     """Return the file of a service that registers as *service*."""
-    table = f'source = "consul"\nconsul = "{consul.url}"\nservice = "{service}"\ncheck_interval = "1s"\ncheck_timeout = "1s"\nkeep = ""\n'
+    where = f'source = "consul"\nconsul = "{consul.url}"\nservice = "{service}"\n'
+    table = f'{where}check_interval = "1s"\ncheck_timeout = "1s"\nkeep = ""\n'
     return f'[server]\ndrain = "1s"\n{server}\n[plugins.discovery]\n{table}{more}\n'
 
 
