@@ -6,12 +6,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test check bench load drill clean
+.PHONY: run production test check bench load drill clean
 
 # With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as
 # interrupted.
 run: $(VENV)/installed
 	@bash -c 'if [ -t 0 ]; then set -m; fi; $(BIN)/scalekit run sample_app/scalekit.toml; exit $$?'
+
+production: $(VENV)/developing
+	@PYTHON=$(BIN)/python tests/install_servers.sh
+	@bash -c 'if [ -t 0 ]; then set -m; fi; $(BIN)/python -m tests.production; exit $$?'
 
 test: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh

@@ -8,6 +8,10 @@ from typing import Any, Protocol, TypeVar
 
 from scalekit.consistency import Consistency
 from scalekit.context import Key
+from scalekit.services import SERVICES as SERVICES
+from scalekit.services import Instance as Instance
+from scalekit.services import ServiceClient as ServiceClient
+from scalekit.services import Services as Services
 
 T = TypeVar("T")
 Values = Mapping[str, Any]

@@ -11,9 +11,10 @@ from scalekit.config.tables import App, Health, Server, Table
 from scalekit.config.validation import nearest, parse
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError
+from scalekit.nginx.table import Nginx
 from scalekit.plugins import Plugins, installed
 
-TOP_LEVEL = ("app", "server", "health", "plugins")
+TOP_LEVEL = ("app", "server", "health", "nginx", "plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Settings:
     app: App
     server: Server
     health: Health
+    nginx: Nginx
     tables: dict[str, Table]
     plugins: Plugins
 
@@ -54,6 +56,7 @@ def load(source: Source, overrides: Sequence[str] = ()) -> Settings:
         parse(App, document, ("app",)) or App(),
         parse(Server, document, ("server",)) or Server(),
         parse(Health, document, ("health",)) or Health(),
+        parse(Nginx, document, ("nginx",)) or Nginx(),
         _parse_tables(document, plugins),
         plugins,
     )

@@ -17,6 +17,7 @@ import scalekit_visits.plugin
 from scalekit import Table, hookspecs
 from scalekit.config.descriptions import descriptions
 from scalekit.config.tables import App, Health, Memory, Server
+from scalekit.nginx.table import Nginx
 from scalekit.testing.conformance import TABLE_CELL
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +89,8 @@ def test_every_hook_is_in_the_handbook_with_its_arguments() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "model"), [("app", App), ("server", Server), ("server.memory", Memory), ("health", Health)]
+    ("table", "model"),
+    [("app", App), ("server", Server), ("server.memory", Memory), ("health", Health), ("nginx", Nginx)],
 )
 def test_the_readme_documents_every_key_of_the_host_with_its_default(table: str, model: type[Table]) -> None:
     section = (ROOT / "README.md").read_text().partition(f"### `[{table}]`\n")[2].partition("\n#")[0]

@@ -27,7 +27,12 @@ def config() -> None:
 def show(source: FileSource) -> None:
     """Print every key in effect with its value and where that came from; secrets are masked."""
     settings = source.settings()
-    tables: dict[Path, BaseModel] = {("app",): settings.app, ("server",): settings.server, ("health",): settings.health}
+    tables: dict[Path, BaseModel] = {
+        ("app",): settings.app,
+        ("server",): settings.server,
+        ("health",): settings.health,
+        ("nginx",): settings.nginx,
+    }
     tables |= {("plugins", name): table for name, table in settings.tables.items()}
     for path, model in tables.items():
         for key, value in _leaves(model, path):

@@ -28,6 +28,7 @@ import uvicorn
 
 from scalekit.host import Host
 from scalekit.memory.collections import settle
+from scalekit.served import SERVED, Served
 
 logger = logging.getLogger("scalekit")
 
@@ -46,13 +47,23 @@ class DrainingServer(uvicorn.Server):
         self.announce = announce
         self.drain_time = float(host.settings.server.drain)
         self.retiring = False
+        self.served: Served | None = None
         self._signalled = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then take connections and say where."""
+        if sockets:
+            self._tell_where(sockets)
         await super().startup(sockets)
         settle(self.host.settings.server.memory)
         self.announce()
+
+    def _tell_where(self, sockets: list[socket.socket]) -> None:
+        settings = self.host.settings
+        (host, port), *apart = [each.getsockname()[:2] for each in sockets]
+        self.served = Served(host, port, f"{settings.health.path}/ready", apart[0] if apart else None, self.retiring)
+        self.host.context.withdraw(SERVED)
+        self.host.context.provide(SERVED, self.served)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -82,6 +93,8 @@ class DrainingServer(uvicorn.Server):
     def retire(self) -> None:
         """Begin to end while others go on serving the same address."""
         self.retiring = self.should_exit = True
+        if self.served is not None:
+            self.served.retiring = True
         self.host.lifecycle.end_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

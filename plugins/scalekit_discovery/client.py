@@ -1,0 +1,121 @@
+"""Call a service by its name: an attempt at one instance, and others where that may help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+
+import aiohttp
+from aiohttp.client import _RequestContextManager as Call
+
+from scalekit.resilience import Unavailable
+from scalekit_discovery.attempting import attempt
+from scalekit_discovery.balancing import Target
+from scalekit_discovery.passing_on import deadline, passed_on
+from scalekit_discovery.service import Service
+
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+ANOTHER_MAY_DO = frozenset((502, 503, 504))
+RESENDABLE = (bytes, str, type(None))
+FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class CallFailed(Unavailable, aiohttp.ClientError):
+    """No instance of a service answered: a 503 of ours, and an aiohttp error to whoever expects one."""
+
+
+class ServiceClient:
+    """The requests of an aiohttp session, to paths of one service.
+
+    ``async with client.get("/stock/1") as response:`` or ``await client.get("/stock/1")``; options are aiohttp's.
+    *timeout* is seconds for the call with all its attempts. Raises CallFailed.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def request(self, method: str, path: str, **options: Any) -> Call:
+        """Send a request of any *method*."""
+        return Call(self._call(method.upper(), path, options))
+
+    def get(self, path: str, **options: Any) -> Call:
+        """Send a GET."""
+        return Call(self._call("GET", path, options))
+
+    def head(self, path: str, **options: Any) -> Call:
+        """Send a HEAD; it follows no redirect."""
+        return Call(self._call("HEAD", path, {"allow_redirects": False, **options}))
+
+    def options(self, path: str, **options: Any) -> Call:
+        """Send an OPTIONS."""
+        return Call(self._call("OPTIONS", path, options))
+
+    def post(self, path: str, **options: Any) -> Call:
+        """Send a POST, which is attempted anew only if it was not sent."""
+        return Call(self._call("POST", path, options))
+
+    def put(self, path: str, **options: Any) -> Call:
+        """Send a PUT."""
+        return Call(self._call("PUT", path, options))
+
+    def patch(self, path: str, **options: Any) -> Call:
+        """Send a PATCH, which is attempted anew only if it was not sent."""
+        return Call(self._call("PATCH", path, options))
+
+    def delete(self, path: str, **options: Any) -> Call:
+        """Send a DELETE."""
+        return Call(self._call("DELETE", path, options))
+
+    async def _call(self, method: str, path: str, options: dict[str, Any]) -> aiohttp.ClientResponse:
+        if not path.startswith("/"):
+            raise ValueError(f"a path begins with /, got {path!r}; the service is named already")
+        service = self._service
+        options["headers"] = {**passed_on(), **_fields(options.get("headers"))}
+        end = _end(options.pop("timeout", None), service.timeout)
+        resendable = isinstance(options.get("data"), RESENDABLE)
+        retries = service.retries if resendable else 0
+        safe = retries and method in IDEMPOTENT
+        if not service.targets.all:
+            await service.wait_for_instances(end)
+        service.budget.pay_in()
+        tried: list[Target] = []
+        while True:
+            target = service.choose(tried)
+            another = bool(safe and len(tried) < retries)
+            try:
+                response = await attempt(service, target, method, path, options, end, another)
+            except FAILURES as error:
+                unsent = isinstance(error, aiohttp.ClientConnectorError) and len(tried) < retries
+                if not ((another or unsent) and _time_for_another(end) and service.may_retry()):
+                    raise _failed(service, target, error) from error
+            else:
+                if response.status not in ANOTHER_MAY_DO:
+                    return response
+                if not (another and len(service.targets.all) > 1 and _time_for_another(end) and service.may_retry()):
+                    return response
+                response.release()
+            tried.append(target)
+
+
+def _fields(headers: Any) -> Mapping[str, str]:
+    if not headers:
+        return {}
+    return {str(name).lower(): value for name, value in dict(headers).items()}
+
+
+def _end(timeout: float | None, default: float) -> float:
+    """Return when the call is over: its own time, or that of whoever waits for it."""
+    end = monotonic() + (default if timeout is None else timeout)
+    asked = deadline()
+    return end if asked is None else min(end, asked)
+
+
+def _time_for_another(end: float) -> bool:
+    return monotonic() < end
+
+
+def _failed(service: Service, target: Target, error: BaseException) -> CallFailed:
+    service.metrics.failed.inc()
+    what = "it did not answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    return CallFailed(f"{service.name}: instance {target.instance.id} failed: {what}")

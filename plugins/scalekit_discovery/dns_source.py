@@ -1,0 +1,95 @@
+"""Where services are, by DNS: SRV records, or A and AAAA ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import dns.asyncresolver
+import dns.exception
+import dns.resolver
+
+from scalekit import StartError
+from scalekit.config.tables import split_address
+from scalekit_discovery.config import DiscoveryConfig
+from scalekit_discovery.instances import Instance
+from scalekit_discovery.sources import Report, SourceError
+
+LIFETIME = 3.0
+"""Seconds for a question with all its repetitions."""
+LEAST_PAUSE = 1.0
+NONE_THERE = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
+
+Answer = tuple[Sequence[Instance], float]
+
+
+class DnsSource:
+    """What DNS says under a domain, asked again when the records' time is over."""
+
+    remembered = True
+
+    def __init__(self, config: DiscoveryConfig) -> None:
+        self._domain = config.domain.strip(".")
+        self._port = config.dns_port
+        self._interval = float(config.dns_interval)
+        self._ask = self._services if config.records == "srv" else self._addresses
+        self._resolver = _resolver(config.nameserver)
+        self.place = f"DNS at {config.nameserver or 'the system'}"
+
+    async def follow(self, name: str, report: Report) -> None:
+        """Report the instances of *name* in the domain, again and again."""
+        while True:
+            try:
+                instances, pause = await self._ask(f"{name}.{self._domain}.")
+            except NONE_THERE:
+                instances, pause = [], self._interval
+            except (dns.exception.DNSException, OSError) as error:
+                raise SourceError(f"{self.place} cannot be asked: {type(error).__name__}") from None
+            report(instances)
+            await asyncio.sleep(max(LEAST_PAUSE, min(self._interval, pause)))
+
+    async def _services(self, name: str) -> Answer:
+        """Ask for SRV records; of several priorities only the first counts, as RFC 2782 says."""
+        answer = await self._resolver.resolve(name, "SRV", lifetime=LIFETIME)
+        records = list(answer)
+        first = min(record.priority for record in records)
+        instances = []
+        for record in records:
+            if record.priority == first:
+                target = record.target.to_text()
+                for address in await self._located(target):
+                    identifier = f"{target.rstrip('.')}:{record.port}"
+                    weight = max(1, record.weight)
+                    instances.append(Instance(f"{identifier}@{address}", address, record.port, weight=weight))
+        return instances, float(answer.rrset.ttl if answer.rrset else self._interval)
+
+    async def _addresses(self, name: str) -> Answer:
+        addresses = await self._located(name)
+        if not addresses:
+            raise dns.resolver.NoAnswer
+        return [Instance(f"{each}:{self._port}", each, self._port) for each in addresses], self._interval
+
+    async def _located(self, name: str) -> list[str]:
+        found = []
+        for kind in ("A", "AAAA"):
+            try:
+                found += [record.address for record in await self._resolver.resolve(name, kind, lifetime=LIFETIME)]
+            except NONE_THERE:
+                continue
+        return found
+
+
+def _resolver(nameserver: str) -> dns.asyncresolver.Resolver:
+    if not nameserver:
+        try:
+            return dns.asyncresolver.Resolver()
+        except dns.exception.DNSException as error:
+            raise StartError(f"this machine names no DNS server: {error}; set nameserver") from None
+    host, port = split_address(nameserver)
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    try:
+        resolver.nameservers = [host]
+    except ValueError:
+        raise StartError(f"nameserver {nameserver!r} is not an address; write one such as 127.0.0.1:53") from None
+    resolver.port = port
+    return resolver

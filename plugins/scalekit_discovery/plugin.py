@@ -1,0 +1,61 @@
+"""How discovery joins the host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import click
+
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.contracts import SERVICES
+from scalekit_discovery.commands import commands
+from scalekit_discovery.config import DiscoveryConfig
+from scalekit_discovery.middleware import DiscoveryMiddleware
+from scalekit_discovery.running import Running
+
+RUNNING: Key[Running] = Key("discovery", plugin="discovery")
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.discovery]``."""
+    return DiscoveryConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return what follows services, and registers this one once it is ready."""
+    running = Running(context)
+    context.provide(RUNNING, running)
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        async with running.open() as services:
+            context.provide(SERVICES, services)
+            yield
+
+    return Lifespan(run, provides=(SERVICES,), ready=running.begin, drain=running.drain)
+
+
+@hookimpl
+def scalekit_middleware(context: Context) -> Sequence[Layered]:
+    """Return what lets calls know the request on whose behalf they are made."""
+    return [Layered(Layer.DATA, Middleware(DiscoveryMiddleware))]
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Return whether the source answers, and this instance is registered; what was known stands in for both."""
+    config = context.config(DiscoveryConfig)
+    running = context.get(RUNNING)
+    checks = [Check("source", running.check_source, critical=False)]
+    if config.service:
+        checks.append(Check("registration", running.check_registration, critical=False))
+    return checks
+
+
+@hookimpl
+def scalekit_commands(context: Context) -> Sequence[click.Command]:
+    """Return ``scalekit discovery list`` and ``call``."""
+    return commands(context)

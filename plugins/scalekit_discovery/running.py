@@ -1,0 +1,79 @@
+"""The life of the plugin in one process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from scalekit import Context
+from scalekit.served import SERVED
+from scalekit.telemetry import TELEMETRY, Telemetry
+from scalekit_discovery.config import DiscoveryConfig
+from scalekit_discovery.definition import registration
+from scalekit_discovery.metrics import REGISTERED
+from scalekit_discovery.opening import Opened, opened
+from scalekit_discovery.registering import Registrar
+from scalekit_discovery.services import Services
+
+logger = logging.getLogger("scalekit.discovery")
+
+
+class Running:
+    """What is followed, and what registers this process, of one application."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._services: Services | None = None
+        self._registrar: Registrar | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Services, None]:
+        """Follow services while inside; at the end deregister what was registered."""
+        telemetry = self._context.get(TELEMETRY)
+        config = self._context.config(DiscoveryConfig)
+        async with opened(config, telemetry) as found:
+            self._services = found.services
+            self._registrar = self._new_registrar(config, found)
+            with telemetry.sampling(lambda: self._sample(telemetry)):
+                try:
+                    yield found.services
+                finally:
+                    if self._registrar is not None:
+                        await self._registrar.stop()
+                    self._services = self._registrar = None
+
+    async def begin(self) -> None:
+        """Register, once this process serves."""
+        if self._registrar is not None:
+            self._registrar.start()
+
+    async def drain(self) -> None:
+        """Take this instance out of service, unless other workers go on serving."""
+        if self._registrar is None:
+            return
+        if self._context.get(SERVED).retiring:
+            await self._registrar.retire()
+        else:
+            await self._registrar.drain()
+
+    async def check_source(self) -> None:
+        """Raise ConnectionError saying why the source does not answer."""
+        troubles = self._services.troubles() if self._services else []
+        if troubles:
+            raise ConnectionError("; ".join(troubles))
+
+    async def check_registration(self) -> None:
+        """Raise ConnectionError saying why this instance is not registered."""
+        if self._registrar is not None and self._registrar.trouble:
+            raise ConnectionError(self._registrar.trouble)
+
+    def _new_registrar(self, config: DiscoveryConfig, found: Opened) -> Registrar | None:
+        if found.consul is None or not config.service or not self._context.has(SERVED):
+            return None
+        described = registration(config, self._context.get(SERVED), self._context.server.hosts)
+        return Registrar(found.consul, found.session, described)
+
+    def _sample(self, telemetry: Telemetry) -> None:
+        registrar = self._registrar
+        telemetry.series(REGISTERED).set(bool(registrar and registrar.registered))

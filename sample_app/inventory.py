@@ -1,0 +1,24 @@
+"""A second, tiny service: what is in stock. Run it with ``scalekit run sample_app/inventory.toml``."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from scalekit.identity import identity_of
+from scalekit.problem import ProblemResponse
+
+STOCK = {1: 12, 2: 0, 3: 140}
+
+
+async def show(request: Request) -> Response:
+    """Answer with how much there is of an article, and in which trace that was asked."""
+    article = request.path_params["id"]
+    if article not in STOCK:
+        return ProblemResponse(404, f"there is no article {article}")
+    return JSONResponse({"id": article, "stock": STOCK[article], "trace": identity_of(request.scope).trace_id})
+
+
+app = Starlette(routes=[Route("/stock/{id:int}", show)])

@@ -1,0 +1,1 @@
+"""Write nginx's configuration for this service, from the file and the instances that are known now."""

@@ -1,0 +1,51 @@
+"""nginx in front of services, with the configuration that `scalekit nginx` writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+
+from tests.processes import HOST, Process, family, wait_for
+from tests.servers import Nginx, find
+
+
+class Front(Nginx):
+    """An nginx whose configuration is written by the command, for a file of these *tables*."""
+
+    def __init__(self, tables: Mapping[str, str], *, watch: bool = False) -> None:
+        super().__init__()
+        self.tables = tables
+        self.watch = watch
+        self.watcher: Process | None = None
+
+    def prepare(self) -> None:
+        user = 'user = "root"\n'
+        nginx = f'[nginx]\nlisten = "{HOST}:{self.port}"\ndirectory = "{self.box.directory}"\n{user}workers = 1\n'
+        others = "".join(f"[{name}]\n{content}\n" for name, content in self.tables.items() if name != "nginx")
+        self.box.write("scalekit.toml", nginx + self.tables.get("nginx", "") + "\n" + others)
+        self.box.environment["PYTHONUNBUFFERED"] = "1"
+        if self.watch:
+            self.watcher = self.box.spawn(*self._writes, "--watch", log="watcher.log")
+            wait_for("a configuration", (self.box.directory / "nginx.conf").exists, self.watcher)
+        else:
+            self.box.run(*self._writes)
+
+    @property
+    def _writes(self) -> list[object]:
+        return [sys.executable, "-m", "scalekit", "nginx", "scalekit.toml", "--output", "nginx.conf", "--reload"]
+
+    def command(self) -> list[object]:
+        folder = self.box.directory
+        return [find("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+
+    def answers(self) -> bool:
+        return len(family(self.process.pid)) > 1 and super().answers()
+
+    def configuration(self) -> str:
+        return (self.box.directory / "nginx.conf").read_text()
+
+
+def upstreams(*ports: int) -> str:
+    """Return the line that names instances on this machine."""
+    return f"upstreams = {json.dumps([f'{HOST}:{port}' for port in ports])}"

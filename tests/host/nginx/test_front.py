@@ -1,0 +1,187 @@
+"""What passes through nginx as `scalekit nginx` sets it up."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.host.nginx.front import Front, upstreams
+from tests.processes import HOST
+from tests.service import Service
+
+pytestmark = pytest.mark.needs("nginx")
+
+SOURCE = """\
+import asyncio
+import json
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+
+released = asyncio.Event()
+
+
+async def echo(websocket):
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text[::-1])
+
+
+async def events(request):
+    async def produce():
+        yield "data: first\\n\\n"
+        await released.wait()
+        yield "data: second\\n\\n"
+
+    return StreamingResponse(produce(), media_type="text/event-stream")
+
+
+async def release(request):
+    released.set()
+    return PlainTextResponse("released")
+
+
+async def size(request):
+    length = 0
+    async for part in request.stream():
+        length += len(part)
+    return JSONResponse({"length": length})
+
+
+async def who(request):
+    return JSONResponse(
+        {
+            "client": request.client.host,
+            "scheme": request.url.scheme,
+            "host": request.headers["host"],
+            "headers": [name for name in request.headers if "forwarded" in name],
+        }
+    )
+
+
+async def long(request):
+    return PlainTextResponse("a long text " * 1000)
+
+
+app = Starlette(
+    routes=[
+        WebSocketRoute("/echo", echo),
+        Route("/events", events),
+        Route("/release", release),
+        Route("/size", size, methods=["PUT", "POST"]),
+        Route("/who", who),
+        Route("/long", long),
+    ]
+)
+"""
+SERVER = 'max_body = "64MiB"\nmax_header = "8KiB"\ntrusted_proxies = ["127.0.0.1"]\n'
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with Service(f"[server]\n{SERVER}", {"service": SOURCE}) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def front(service: Service) -> Iterator[Front]:
+    static = 'static = {"/static/" = "static"}'
+    with Front({"nginx": f"{upstreams(service.port)}\n{static}", "server": SERVER}) as front:
+        folder = front.box.directory / "static"
+        folder.mkdir()
+        (folder / "style.css").write_text("body { color: red }\n" * 200)
+        yield front
+
+
+def send(front: Front, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[HTTPResponse, bytes]:
+    connection = HTTPConnection(HOST, front.port, timeout=60)
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body or None, names)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response, content
+
+
+def test_websockets_go_through(front: Front) -> None:
+    with connect(f"ws://{HOST}:{front.port}/echo", proxy=None) as socket:
+        socket.send("there")
+        assert socket.recv(timeout=30) == "ereht"
+
+
+def test_an_event_arrives_before_the_next_is_there(front: Front) -> None:
+    connection = HTTPConnection(HOST, front.port, timeout=30)
+    connection.request("GET", "/events")
+    response = connection.getresponse()
+    assert response.readline() == b"data: first\n"
+    assert send(front, "GET", "/release")[1] == b"released"
+    assert response.read().endswith(b"data: second\n\n")
+    connection.close()
+
+
+def test_an_upload_of_50_megabytes_arrives_whole_and_one_beyond_the_limit_does_not(front: Front) -> None:
+    response, content = send(front, "PUT", "/size", b"x" * 50_000_000)
+    assert (response.status, json.loads(content)) == (200, {"length": 50_000_000})
+    assert send(front, "PUT", "/size", b"x", Content_Length="1")[0].status == 200
+    connection = HTTPConnection(HOST, front.port, timeout=30)
+    connection.putrequest("PUT", "/size")
+    connection.putheader("Content-Length", str(64 * 2**20 + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_a_head_beyond_the_limit_is_refused(front: Front) -> None:
+    assert send(front, "GET", "/who", X_Long="x" * 4000)[0].status == 200
+    assert send(front, "GET", "/who", X_Long="x" * 9000)[0].status in (400, 431)
+
+
+def test_the_client_is_told_by_nginx_and_not_by_itself_and_what_is_forged_is_gone(front: Front) -> None:
+    forged = {"X_Forwarded_Host": "evil.example", "Forwarded": "for=9.9.9.9;host=evil.example"}
+    seen = json.loads(send(front, "GET", "/who", b"", Host="shop.example", **forged)[1])
+    assert (seen["client"], seen["scheme"]) == (HOST, "http")
+    assert "forwarded" not in seen["headers"]
+    # nginx is reached from a trusted address here, so it passes on whom a proxy there names
+    behind = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", X_Forwarded_Proto="https")[1])
+    assert (behind["client"], behind["scheme"]) == ("9.9.9.9", "https")
+
+
+def test_files_of_the_application_are_served_by_nginx_and_may_be_kept(front: Front) -> None:
+    response, content = send(front, "GET", "/static/style.css", Accept_Encoding="gzip")
+    assert response.status == 200
+    kept = response.msg.get_all("Cache-Control") or []
+    assert kept == ["max-age=2592000", "public, no-transform"]
+    assert response.headers["Content-Type"] == "text/css"
+    assert gzip.decompress(content).startswith(b"body { color: red }")
+
+
+def test_texts_are_compressed(front: Front) -> None:
+    response, content = send(front, "GET", "/long", Accept_Encoding="gzip")
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert len(content) < 1000
+
+
+def test_who_trusts_no_proxy_gets_no_forwarded_headers() -> None:
+    with (
+        Service("", {"service": SOURCE}) as service,
+        Front({"nginx": upstreams(service.port), "server": ""}) as front,
+    ):
+        seen = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.9")[1])
+    assert seen["headers"] == []
+
+
+def test_who_reads_the_standard_header_gets_that_one() -> None:
+    server = 'trusted_proxies = ["127.0.0.1"]\nforwarded = "forwarded"\n'
+    with (
+        Service(f"[server]\n{server}", {"service": SOURCE}) as service,
+        Front({"nginx": upstreams(service.port), "server": server}) as front,
+    ):
+        seen = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.8")[1])
+    assert seen["headers"] == ["forwarded"]
+    assert seen["client"] == "9.9.9.8"

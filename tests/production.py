@@ -1,0 +1,147 @@
+"""The sample application with all that it uses, on this machine: ``make production``.
+
+Every server runs on a free port of the loopback address, in a folder of its own that is gone with it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.processes import HOST, family, wait_for
+from tests.servers import Consul, Nginx, Postgres, RabbitMQ, Redis, RedisCluster, Server, ask, find, missing
+
+FOLDER = Path(__file__).parent.parent / "sample_app"
+NEEDED = ("consul", "nginx", "postgres", "rabbitmq", "redis")
+
+
+class Instance(Server):
+    """``scalekit run`` of a *file* of the sample, with an *environment* that says where everything is."""
+
+    name = "sample"
+
+    def __init__(self, file: str, port_name: str, environment: Mapping[str, str]) -> None:
+        self.file = FOLDER / file
+        self.port_name = port_name
+        self.environment = environment
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def prepare(self) -> None:
+        self.box.environment |= {**self.environment, self.port_name: str(self.port)}
+
+    def command(self) -> list[object]:
+        return [sys.executable, "-m", "scalekit", "run", self.file]
+
+    def answers(self) -> bool:
+        return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
+
+
+class Proxy(Nginx):
+    """nginx with the configuration that ``scalekit nginx --watch --reload`` keeps up to date."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__()
+        self.environment = environment
+
+    def prepare(self) -> None:
+        here = {"NGINX_PORT": str(self.port), "NGINX_DIRECTORY": str(self.box.directory)}
+        self.box.environment |= {**self.environment, **here}
+        command = [sys.executable, "-m", "scalekit", "nginx", FOLDER / "production.toml", "--output", "nginx.conf"]
+        self.watcher = self.box.spawn(*command, "--watch", "--reload", log="watcher.log")
+        wait_for("a configuration", (self.box.directory / "nginx.conf").exists, self.watcher)
+
+    def command(self) -> list[object]:
+        folder = self.box.directory
+        return [find("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+
+    def answers(self) -> bool:
+        return len(family(self.process.pid)) > 1 and ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
+
+
+class Production:
+    """All of it: servers, two instances of the sample, one of the inventory, nginx in front."""
+
+    def __init__(self) -> None:
+        self._exit = ExitStack()
+        self.instances: list[Instance] = []
+
+    def __enter__(self) -> Production:
+        with ExitStack() as stack:
+            environment = _start_servers(stack)
+            inventory = Instance("production_inventory.toml", "INVENTORY_PORT", environment)
+            first, second = (Instance("production.toml", "PORT", environment) for _ in range(2))
+            _enter_all(stack, [inventory, first])
+            stack.enter_context(second)  # once the tables are there
+            self.inventory, self.instances = inventory, [first, second]
+            consul = int(environment["CONSUL_HTTP_ADDR"].rpartition(":")[2])
+            wait_for("both in Consul", lambda: _registered(consul, "sample") == 2 and _registered(consul, "inventory"))
+            self.proxy = stack.enter_context(Proxy(environment))
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._exit.__exit__(*error)
+
+    @property
+    def url(self) -> str:
+        return self.proxy.url
+
+
+def _start_servers(stack: ExitStack) -> dict[str, str]:
+    """Start what the instances use, all at the same time, and return where each is."""
+    database, redis, cluster, rabbit, consul = Postgres(), Redis(), RedisCluster(), RabbitMQ(), Consul()
+    _enter_all(stack, [database, redis, cluster, rabbit, consul])
+    standby = stack.enter_context(database.replica("standby"))
+    nodes = ",".join(url.removeprefix("redis://").partition("/")[0] for url in cluster.urls)
+    return {
+        "DATABASE_URL": database.url,
+        "REPLICA_URL": standby.url,
+        "REPLICA_SECRET": secrets.token_urlsafe(32),
+        "REDIS_URL": redis.url,
+        "REDIS_CLUSTER_URL": f"redis-cluster://{nodes}",
+        "AMQP_URL": rabbit.url,
+        "CONSUL_HTTP_ADDR": consul.url,
+    }
+
+
+def _enter_all(stack: ExitStack, servers: list[Any]) -> None:
+    with ThreadPoolExecutor(len(servers)) as pool:
+        started = [pool.submit(stack.enter_context, server) for server in servers]
+    for each in started:
+        each.result()
+
+
+def _registered(consul: int, name: str) -> int:
+    return ask(consul, "GET", f"/v1/health/service/{name}?passing=1").count('"Checks"')
+
+
+def main() -> int:
+    """Run until a signal ends it."""
+    if absent := missing(*NEEDED):
+        print(f"not installed: {', '.join(absent)}; run tests/install_servers.sh", file=sys.stderr)
+        return 1
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    print("starting PostgreSQL with a standby, Redis, a Redis Cluster, RabbitMQ, Consul ...", flush=True)
+    with Production() as production:
+        print(f"the sample application is on {production.url}", flush=True)
+        print(f"try: curl {production.url}/api/inventory/1", flush=True)
+        print("Ctrl-C ends it all", flush=True)
+        over.wait()
+        print("stopping", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
