@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,10 +27,17 @@ class Instance(Server):
 
     name = "sample"
 
-    def __init__(self, file: str, port_name: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, file: str, port_name: str, environment: Mapping[str, str], overrides: Sequence[str] = ()
+    ) -> None:
         self.file = FOLDER / file
         self.port_name = port_name
-        self.environment = environment
+        self.environment = where
+        self.options = [part for override in overrides for part in ("--set", override)]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     @property
     def url(self) -> str:
@@ -40,7 +47,7 @@ class Instance(Server):
         self.box.environment |= {**self.environment, self.port_name: str(self.port)}
 
     def command(self) -> list[object]:
-        return [sys.executable, "-m", "scalekit", "run", self.file]
+        return [sys.executable, "-m", "scalekit", "run", self.file, *self.options]
 
     def answers(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
@@ -68,18 +75,47 @@ class Proxy(Nginx):
         return len(family(self.process.pid)) > 1 and ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
 
 
-class Production:
-    """All of it: servers, two instances of the sample, one of the inventory, nginx in front."""
+class Servers:
+    """What the instances use."""
 
     def __init__(self) -> None:
-        self._exit = ExitStack()
+        self.database, self.redis, self.cluster = Postgres(), Redis(), RedisCluster()
+        self.rabbit, self.consul = RabbitMQ(), Consul()
+        self.standby = self.database.replica("standby")
+
+    def start(self, stack: ExitStack) -> dict[str, str]:
+        """Start them, all at the same time, and return where each is."""
+        _enter_all(stack, [self.database, self.redis, self.cluster, self.rabbit, self.consul])
+        stack.enter_context(self.standby)
+        nodes = ",".join(url.removeprefix("redis://").partition("/")[0] for url in self.cluster.urls)
+        return {
+            "DATABASE_URL": self.database.url,
+            "REPLICA_URL": self.standby.url,
+            "REPLICA_SECRET": secrets.token_urlsafe(32),
+            "REDIS_URL": self.redis.url,
+            "REDIS_CLUSTER_URL": f"redis-cluster://{nodes}",
+            "AMQP_URL": self.rabbit.url,
+            "CONSUL_HTTP_ADDR": self.consul.url,
+        }
+
+
+class Production:
+    """All of it: servers, two instances of the sample, one of the inventory, nginx in front.
+
+    *overrides* are keys of the sample's file, as after ``--set``.
+    """
+
+    def __init__(self, *overrides: str) -> None:
+        self.overrides = overrides
+        self.servers = Servers()
         self.instances: list[Instance] = []
+        self._exit = ExitStack()
 
     def __enter__(self) -> Production:
         with ExitStack() as stack:
-            environment = _start_servers(stack)
+            environment = self.servers.start(stack)
             inventory = Instance("production_inventory.toml", "INVENTORY_PORT", environment)
-            first, second = (Instance("production.toml", "PORT", environment) for _ in range(2))
+            first, second = (Instance("production.toml", "PORT", environment, self.overrides) for _ in range(2))
             _enter_all(stack, [inventory, first])
             stack.enter_context(second)  # once the tables are there
             self.inventory, self.instances = inventory, [first, second]
@@ -95,23 +131,6 @@ class Production:
     @property
     def url(self) -> str:
         return self.proxy.url
-
-
-def _start_servers(stack: ExitStack) -> dict[str, str]:
-    """Start what the instances use, all at the same time, and return where each is."""
-    database, redis, cluster, rabbit, consul = Postgres(), Redis(), RedisCluster(), RabbitMQ(), Consul()
-    _enter_all(stack, [database, redis, cluster, rabbit, consul])
-    standby = stack.enter_context(database.replica("standby"))
-    nodes = ",".join(url.removeprefix("redis://").partition("/")[0] for url in cluster.urls)
-    return {
-        "DATABASE_URL": database.url,
-        "REPLICA_URL": standby.url,
-        "REPLICA_SECRET": secrets.token_urlsafe(32),
-        "REDIS_URL": redis.url,
-        "REDIS_CLUSTER_URL": f"redis-cluster://{nodes}",
-        "AMQP_URL": rabbit.url,
-        "CONSUL_HTTP_ADDR": consul.url,
-    }
 
 
 def _enter_all(stack: ExitStack, servers: list[Any]) -> None:

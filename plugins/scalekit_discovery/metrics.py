@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalekit.telemetry import Counter, Gauge, Histogram, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
 
 CALLS = Counter("scalekit_discovery_calls", "Calls to a service.", ("service", "outcome"))
 RETRIES = Counter("scalekit_discovery_retries", "Further attempts that calls got.", ("service",))
@@ -11,9 +11,18 @@ EJECTIONS = Counter("scalekit_discovery_ejections", "Times that an instance was 
 SECONDS = Histogram("scalekit_discovery_call_seconds", "Time until the answer of a service began.", ("service",))
 INSTANCES = Gauge("scalekit_discovery_instances", "Instances that are known.", ("service",), over_workers="max")
 FRESH = Gauge(
-    "scalekit_discovery_fresh", "Whether the source of the instances answers.", ("service",), over_workers="min"
+    "scalekit_discovery_fresh",
+    "Whether the source of the instances answers.",
+    ("service",),
+    over_workers="min",
+    alert=Alert("Where instances are is not known any more; the last that were known are used.", beyond="<", bound=1),
 )
-REGISTERED = Gauge("scalekit_discovery_registered", "Whether this instance is registered.", over_workers="max")
+REGISTERED = Gauge(
+    "scalekit_discovery_registered",
+    "Whether this instance is registered.",
+    over_workers="max",
+    alert=Alert("An instance is not registered: others do not find it.", beyond="<", bound=1),
+)
 OUTCOMES = ("answered", "failed", "refused")
 
 

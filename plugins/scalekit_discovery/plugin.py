@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import click
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
 from scalekit.contracts import SERVICES
+from scalekit.telemetry import Declaration, declared_in
+from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.middleware import DiscoveryMiddleware
@@ -36,6 +39,13 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             yield
 
     return Lifespan(run, provides=(SERVICES,), ready=running.begin, drain=running.drain)
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+    """Return what is counted."""
+    alone = [] if context.config(DiscoveryConfig).service else [metrics.REGISTERED]
+    return [each for each in declared_in(metrics) if each not in alone]
 
 
 @hookimpl

@@ -75,5 +75,7 @@ class Running:
         return Registrar(found.consul, found.session, described)
 
     def _sample(self, telemetry: Telemetry) -> None:
+        if not self._context.config(DiscoveryConfig).service:
+            return
         registrar = self._registrar
         telemetry.series(REGISTERED).set(bool(registrar and registrar.registered))

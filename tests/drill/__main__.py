@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.drill.drilling import drill
 from tests.drill.load import Load
-from tests.drill.production import production
+from tests.drill.production import setting
 from tests.drill.report import mistakes, report
 
 
@@ -20,12 +20,12 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=50, help="requests a second")
     parser.add_argument("--report", type=Path, default=Path("drill.md"))
     options = parser.parse_args()
-    with production() as setting, Load(options.rate, 3600) as load:
-        load.start(setting.url)
-        outcomes = drill(setting.faults(), load, options.hold, setting.troubles)
+    with setting() as place, Load(options.rate, 3600) as load:
+        load.start(place.url)
+        outcomes = drill(place.faults(), load, options.hold, place.troubles)
         shutil.copy(load.finish(), options.report.with_suffix(".html"))
         kept = {answer.item for answer in load.answers if answer.item and answer.good}
-        lost_rows = len(kept - setting.rows())
+        lost_rows = len(kept - place.rows())
         lost_messages = 0
     text = report(outcomes, lost_rows, lost_messages, len(kept))
     options.report.write_text(text, encoding="utf-8")

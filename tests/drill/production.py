@@ -1,53 +1,32 @@
-"""The sample application as in production, on real servers that belong to the drill."""
+"""The sample application as in production, with all that can fail there."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.drill.faults import DATA, DiskFull, Fault, Killed, Restarted, SlowClients, WorkerKilled
+from tests.drill.faults import (
+    DATA,
+    DiskFull,
+    Fault,
+    Killed,
+    MasterKilled,
+    Paused,
+    Restarted,
+    SlowClients,
+    WorkerKilled,
+)
 from tests.processes import Box
-from tests.servers import Nginx, Postgres, Server, ask
-from tests.service import ROOT
+from tests.production import Instance, Production
+from tests.servers import ask
 
-FILE = Path(os.environ.get("DRILL_FILE", ROOT / "sample_app/production.toml"))
 WORKERS = 2
-
-
-class Instance(Server):
-    """``scalekit run`` with the file for production, and the environment that it names."""
-
-    name = "instance"
-    start_limit = 60.0
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = environment
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def command(self) -> list[object]:
-        self.box.environment |= {**self.environment, "PORT": str(self.port), "PYTHONPATH": f"{ROOT}:{FILE.parent}"}
-        return [sys.executable, "-m", "scalekit", "run", FILE, "--set", f"server.workers={WORKERS}"]
-
-    def answers(self) -> bool:
-        return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
-
-    def troubles(self) -> set[str]:
-        """Return what the health page says is wrong."""
-        try:
-            page = json.loads(ask(self.port, "GET", "/health"))
-        except OSError as error:
-            page = json.loads(str(error).partition(" 503 ")[2] or '{"checks": {}}')
-        checks = page["checks"].items()
-        return {f"{name} {check['status']}" for name, check in checks if check["status"] != "healthy"}
+LIMITS = "1000000/s"
+"""One machine asks more often than any client may."""
 
 
 @contextmanager
@@ -62,31 +41,34 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
-class Production:
-    """Two instances behind nginx, with all servers that they use."""
+class Setting:
+    """The production setup, and where its log is."""
 
-    primary: Postgres
-    replica: Server
-    instances: list[Instance]
-    nginx: Nginx
+    production: Production
     disk: Path
     box: Box
 
     @property
     def url(self) -> str:
-        return self.nginx.url
+        return self.production.url
 
     def troubles(self) -> set[str]:
         """Return what the health pages of the instances say is wrong."""
-        return set().union(*(instance.troubles() for instance in self.instances))
+        return set().union(*map(_troubles, self.production.instances))
 
     def faults(self) -> list[Fault]:
         """Return what can go wrong here, in the order of the drill."""
-        busy = 50
+        servers, busy = self.production.servers, 50
         return [
-            Killed("the replica is killed", self.replica),
-            Restarted("the primary is restarted", self.primary, DATA),
-            WorkerKilled("a worker is killed", self.instances[0], WORKERS, cuts=busy),
+            Killed("Redis is killed", servers.redis),
+            Paused("Redis is paused", servers.redis),
+            Restarted("Redis is restarted", servers.redis),
+            MasterKilled("a master of the cluster is killed", servers.cluster),
+            Killed("the replica is killed", servers.standby),
+            Restarted("the primary is restarted", servers.database, DATA),
+            Killed("RabbitMQ is killed", servers.rabbit),
+            Killed("Consul is killed", servers.consul),
+            WorkerKilled("a worker is killed", self.production.instances[0], WORKERS, cuts=busy),
             DiskFull("the disk of the log is full", self.disk),
             SlowClients("clients send slow heads", self.url, ("-H",), self.box),
             SlowClients("clients send slow bodies", self.url, ("-B", "-s", 8192), self.box),
@@ -94,23 +76,22 @@ class Production:
 
     def rows(self) -> set[str]:
         """Return the names of the rows that the load wrote."""
-        return set(self.primary.sql("SELECT name FROM items WHERE name LIKE 'drill-%'").split())
+        return set(self.production.servers.database.sql("SELECT name FROM items WHERE name LIKE 'drill-%'").split())
 
 
 @contextmanager
-def production() -> Generator[Production, None, None]:
+def setting() -> Generator[Setting, None, None]:
     """Start everything, and end it."""
-    with ExitStack() as stack:
-        box = stack.enter_context(Box("drill"))
-        disk = stack.enter_context(small_disk(box.directory / "logs"))
-        primary = stack.enter_context(Postgres("max_connections=100"))
-        replica = stack.enter_context(primary.replica("r1"))
-        environment = {
-            "DATABASE_URL": primary.url,
-            "REPLICA_URL": replica.url,
-            "REPLICA_SECRET": "one secret for the length of a drill",
-            "LOG_DIRECTORY": str(disk),
-        }
-        instances = [stack.enter_context(Instance(environment)) for _ in range(2)]
-        nginx = stack.enter_context(Nginx(*(instance.port for instance in instances)))
-        yield Production(primary, replica, instances, nginx, disk, box)
+    with Box("drill") as box, small_disk(box.directory / "logs") as disk:
+        log = (f"plugins.logging.directory={disk}", "plugins.logging.max_size=1MiB", "plugins.logging.keep=3")
+        with Production(f"server.workers={WORKERS}", *log, "health.interval=1s") as production:
+            yield Setting(production, disk, box)
+
+
+def _troubles(instance: Instance) -> set[str]:
+    try:
+        page = json.loads(ask(instance.port, "GET", "/health"))
+    except OSError as error:  # 503, with the same page
+        page = json.loads(str(error).partition(" 503 ")[2] or '{"checks": {}}')
+    checks = page["checks"].items()
+    return {f"{name} {check['status']}" for name, check in checks if check["status"] != "healthy"}
