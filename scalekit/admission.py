@@ -3,8 +3,9 @@
 A layer that admits requests asks a server whether it may; a layer further in asks the same server for something.
 Waiting for the one before asking the other costs a round trip. So a link of the chain may say, by
 ``awaits_admission = True`` on its class, that it awaits :func:`admitted` before anything leaves, runs or is kept on
-behalf of the request; it may ask for what it needs before that. A link between the two says ``carries_admission = True`` when it answers nothing
-and starts nothing before it calls on. Where no link waits, whoever admits waits itself.
+behalf of the request; it may ask for what it needs before that. A link between the two says
+``carries_admission = True`` when it answers nothing and starts nothing before it calls on. Where no link waits, whoever
+admits waits itself.
 """
 
 from __future__ import annotations

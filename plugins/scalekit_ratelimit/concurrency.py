@@ -11,8 +11,8 @@ from math import sqrt
 from typing import Protocol
 
 SMOOTHING = 0.2
-FORGETTING = 0.002
-"""Share by which the latency without load gives way to what is measured, so that it can grow too."""
+FOLLOWING = 0.05
+"""Share by which the latency without load gives way to one that is measured and longer."""
 WINDOW = 20
 """Requests whose latencies are looked at together."""
 LOWERING = 0.9
@@ -27,27 +27,29 @@ class Rule(Protocol):
 
 
 class Gradient:
-    """Lowers the limit where latency is more than *tolerance* times what it is without load."""
+    """Lowers the limit where latency is more than *tolerance* times what it is without load.
 
-    def __init__(self, tolerance: float) -> None:
+    That is measured where half of the limit is not used, and at the *least* limit, so that it follows a service that
+    has become slower; under load it would follow the queue.
+    """
+
+    def __init__(self, tolerance: float, least: int) -> None:
         self._tolerance = tolerance
+        self._least = least
         self._unloaded = 0.0
 
     def after(self, limit: float, latency: float, in_flight: int) -> float:
         """Return the next limit."""
-        unloaded = self._unloaded
-        if not unloaded or latency < unloaded:
-            self._unloaded = unloaded = latency
-        else:
-            self._unloaded += (latency - unloaded) * FORGETTING
-        if in_flight < limit / 2:  # what is not used says nothing of what it would do
+        unused = in_flight < limit / 2
+        if not self._unloaded or latency < self._unloaded:
+            self._unloaded = latency
+        elif unused or limit <= self._least:
+            self._unloaded += (latency - self._unloaded) * FOLLOWING
+        if unused:
             return limit
-        gradient = max(0.5, min(1.0, self._tolerance * unloaded / latency)) if latency else 1.0
-        return (
-            limit + (limit * gradient + sqrt(limit) - limit) * SMOOTHING
-            if gradient == 1
-            else (limit * (1 - SMOOTHING) + limit * gradient * SMOOTHING)
-        )
+        gradient = min(1.0, self._tolerance * self._unloaded / latency) if latency else 1.0
+        aim = limit + sqrt(limit) if gradient == 1.0 else limit * max(0.5, gradient)
+        return limit + (aim - limit) * SMOOTHING
 
 
 class Aimd:

@@ -52,5 +52,5 @@ def _shedder(config: RateLimitConfig, policies: Policies, metrics: Metrics) -> S
     table = config.concurrency
     if table is None or not table.enabled:
         return None
-    rule = Gradient(table.tolerance) if table.algorithm == "gradient" else Aimd(table.target)
+    rule = Gradient(table.tolerance, table.least) if table.algorithm == "gradient" else Aimd(table.target)
     return Shedder(Concurrency(rule, table.initial, table.least, table.most), policies, table.retry_after, metrics)
