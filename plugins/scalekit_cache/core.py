@@ -8,14 +8,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from scalekit.caching.items import Key
+from scalekit.caching.store import Store
 from scalekit_cache.asked import Asked
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
-from scalekit_cache.keys import Key
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules, Rulings
-from scalekit_cache.store import Store
 from scalekit_cache.vary import selecting
 
 REMEMBERED = 4096

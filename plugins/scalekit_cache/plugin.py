@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 import click
 
 from scalekit import Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.caching.objects import Objects
+from scalekit.caching.store import MemoryStore
 from scalekit.contracts import CACHE
 from scalekit.telemetry import TELEMETRY
 from scalekit_cache.commands import commands
@@ -16,10 +18,8 @@ from scalekit_cache.config import CacheConfig
 from scalekit_cache.core import HttpCache, Options
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.middleware import CacheMiddleware, Slot
-from scalekit_cache.objects import Objects
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules
-from scalekit_cache.store import MemoryStore
 
 SLOT: Key[Slot] = Key("cache slot", plugin="cache")
 

@@ -10,15 +10,15 @@ from urllib.parse import unquote
 
 from starlette.types import Message, Receive, Scope, Send
 
+from scalekit.caching.objects import Objects
+from scalekit.caching.store import MemoryStore, Store
 from scalekit.telemetry import Telemetry
 from scalekit.testing import Answer
 from scalekit_cache.core import HttpCache, Options
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.middleware import CacheMiddleware, Slot
-from scalekit_cache.objects import Objects
 from scalekit_cache.policies import Policies, Policy
 from scalekit_cache.ruling import Rules
-from scalekit_cache.store import MemoryStore, Store
 
 NOON = 1_700_000_000.0
 Pairs = Iterable[tuple[str, str]]

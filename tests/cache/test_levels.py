@@ -10,19 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalekit.caching.codec import MAGIC, Corrupt
+from scalekit.caching.items import Item, Value, digest
+from scalekit.caching.levels import Levels
+from scalekit.caching.store import MemoryStore
 from scalekit.telemetry import Silence
-from scalekit_cache.codec import MAGIC, Corrupt, decode, encode
-from scalekit_cache.entry import Entry, Item, Value, Variants
-from scalekit_cache.keys import digest
-from scalekit_cache.levels import Levels
+from scalekit_cache.codec import HttpCodec
+from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policy
-from scalekit_cache.store import MemoryStore
 from tests.cache.laboratory import NOON, Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
 CC = "Cache-Control"
+CODEC = HttpCodec()
 
 
 class Table:
@@ -79,7 +81,7 @@ class Table:
 
 def process(table: Table, origin: Origin, policy: Policy = Policy()) -> Laboratory:  # noqa: B008 - it is frozen
     laboratory = Laboratory(origin, [("/**", policy)], store=MemoryStore(1))
-    levels = Levels(MemoryStore(2**20), table, laboratory.metrics, lambda: laboratory.now)
+    levels = Levels(MemoryStore(2**20), table, CODEC, laboratory.metrics, lambda: laboratory.now)
     table.levels.append(levels)
     laboratory.cache.store = laboratory.objects._store = laboratory.store = levels
     return laboratory
@@ -244,26 +246,26 @@ async def made() -> list[Item]:
 @given(st.data())
 def test_a_frame_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
     item = data.draw(st.sampled_from(kept()))
-    frame = bytearray(encode(item))
+    frame = bytearray(CODEC.encode(item))
     place = data.draw(st.integers(0, len(frame) - 1))
     frame[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(Corrupt):
-        decode(bytes(frame), item.key)
+        CODEC.decode(bytes(frame), item.key)
     with pytest.raises(Corrupt):
-        decode(encode(item)[: place or 1], item.key)
+        CODEC.decode(CODEC.encode(item)[: place or 1], item.key)
     with pytest.raises(Corrupt, match="another key"):
-        decode(encode(item), (*item.key, b""))
+        CODEC.decode(CODEC.encode(item), (*item.key, b""))
 
 
 def test_every_kind_of_item_comes_back() -> None:
     items = kept()
     assert {type(item) for item in items} == {Entry, Value, Variants}
     for item in items:
-        again = decode(encode(item), item.key)
+        again = CODEC.decode(CODEC.encode(item), item.key)
         assert type(again) is type(item)
-        assert encode(again) == encode(item)
+        assert CODEC.encode(again) == CODEC.encode(item)
 
 
 def test_the_clock_of_a_frame_is_the_clock_of_the_service() -> None:
-    levels = Levels(MemoryStore(2**20), Table(), Metrics(Silence()), lambda: NOON)
+    levels = Levels(MemoryStore(2**20), Table(), CODEC, Metrics(Silence()), lambda: NOON)
     assert levels._worth(Value((b"object", b"a"), b"", NOON + 5)) == 5

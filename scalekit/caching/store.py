@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from scalekit_cache.entry import Item
-from scalekit_cache.generations import Generations
-from scalekit_cache.keys import Key
-from scalekit_cache.sieve import Sieve
+from scalekit.caching.generations import Generations
+from scalekit.caching.items import Item, Key
+from scalekit.caching.sieve import Sieve
 
 
 class Lease(Protocol):

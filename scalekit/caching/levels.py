@@ -8,55 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
-from scalekit_cache.codec import Corrupt, decode, encode
-from scalekit_cache.entry import Entry, Item, Value
-from scalekit_cache.generations import tags_of
-from scalekit_cache.keys import Key, digest
-from scalekit_cache.metrics import Metrics
-from scalekit_cache.store import Alone, Lease, MemoryStore
+from scalekit.caching.codec import Codec, Corrupt
+from scalekit.caching.frames import Frames
+from scalekit.caching.items import Item, Key, digest
+from scalekit.caching.metrics import CachingMetrics
+from scalekit.caching.store import Alone, Lease, MemoryStore
 
-logger = logging.getLogger("scalekit.cache")
+logger = logging.getLogger("scalekit.caching")
 
 LONGEST = 30 * 86400.0
 """Seconds for which it is kept by what the answers of a resource vary; a purge is remembered for as long."""
-FOR_VALIDATION = 3600.0
-"""Seconds for which a stale answer is kept on that could be validated."""
 MOST_WRITES = 256
 """Items on their way to the shared store at one time; what comes beyond them stays in the process."""
-
-
-class Frames(Protocol):
-    """A store that processes share. Every call has a deadline of its own; whatever it raises counts as a failure."""
-
-    async def get(self, key: bytes) -> bytes | None:
-        """Return what is under *key*."""
-        ...
-
-    async def put(self, key: bytes, frame: bytes, seconds: float) -> None:
-        """Keep *frame* under *key* for so many *seconds*."""
-        ...
-
-    async def delete(self, keys: Sequence[bytes]) -> None:
-        """Forget what is under *keys*."""
-        ...
-
-    async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
-        """Return the number of the last purge of each of *tags*, 0 where there was none."""
-        ...
-
-    async def advance(self, tags: Sequence[bytes]) -> int:
-        """Give the next number to a purge of *tags*, all at once; return it, and let all processes know."""
-        ...
-
-    async def acquire(self, key: bytes, seconds: float) -> bytes | None:
-        """Return a token when nobody has the lease of *key*, which lasts so many *seconds*."""
-        ...
-
-    async def release(self, key: bytes, token: bytes) -> None:
-        """End the lease of *key*, if *token* still has it."""
-        ...
 
 
 class Held:
@@ -82,9 +46,17 @@ class Levels:
 
     shared = True
 
-    def __init__(self, local: MemoryStore, frames: Frames, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        local: MemoryStore,
+        frames: Frames,
+        codec: Codec,
+        metrics: CachingMetrics,
+        clock: Callable[[], float],
+    ) -> None:
         self.local = local
         self.frames = frames
+        self._codec = codec
         self._metrics = metrics
         self._clock = clock
         self._writes: set[asyncio.Task[None]] = set()
@@ -108,8 +80,8 @@ class Levels:
             frame = await self.frames.get(name)
             if frame is None:
                 return None
-            item = decode(frame, key)
-            tags = tags_of(item)
+            item = self._codec.decode(frame, key)
+            tags = item.every_tag()
             purged = await self.frames.numbers(tags) if tags else ()
         except Corrupt as error:
             self._metrics.invalid.inc()
@@ -165,17 +137,13 @@ class Levels:
         seconds = self._worth(item)
         if seconds > 0:
             try:
-                await self.frames.put(digest(item.key), encode(item), seconds)
+                await self.frames.put(digest(item.key), self._codec.encode(item), seconds)
             except Exception as error:
                 self._metrics.failed(type(error).__name__)
 
     def _worth(self, item: Item) -> float:
         """Return for how many seconds from now *item* may be of use."""
-        if isinstance(item, Entry):
-            more = max(item.ruling.while_revalidate, item.ruling.if_error)
-            more = max(more, FOR_VALIDATION) if item.etag or item.modified else more
-            return min(item.expires + more - self._clock(), LONGEST)
-        return min(item.expires - self._clock(), LONGEST) if isinstance(item, Value) else LONGEST
+        return min(item.useful_until() - self._clock(), LONGEST)
 
     async def _delete(self, names: Sequence[bytes]) -> None:
         try:

@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 
 import orjson
 
-from scalekit import Duration
-from scalekit_cache.entry import Item, Value
-from scalekit_cache.generations import path_tags
-from scalekit_cache.keys import Key
-from scalekit_cache.metrics import Metrics
-from scalekit_cache.store import Store
+from scalekit.caching.items import Item, Key, Value
+from scalekit.caching.metrics import CachingMetrics
+from scalekit.caching.store import Store
+from scalekit.caching.tags import name_tag, path_tag
+from scalekit.config.types import Duration
 
 T = TypeVar("T")
 
@@ -28,7 +27,7 @@ MISSING = object()
 class Objects:
     """Get and set values in *store*, and make one that is missing once."""
 
-    def __init__(self, store: Store, metrics: Metrics, clock: Callable[[], float], wait: float) -> None:
+    def __init__(self, store: Store, metrics: CachingMetrics, clock: Callable[[], float], wait: float) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
@@ -75,7 +74,7 @@ class Objects:
 
     async def purge(self, *, tag: str | Iterable[str] = (), path: str | Iterable[str] = ()) -> None:
         """Forget every answer and value that has one of the tags, and the answers of the paths."""
-        tags = [b"tag:" + each.encode() for each in _each(tag)] + [_path(each) for each in _each(path)]
+        tags = [name_tag(each) for each in _each(tag)] + [path_tag(each) for each in _each(path)]
         if not tags:
             raise ValueError('nothing to purge; name a tag="..." or a path="/..."')
         await self._store.purge(tags)
@@ -126,7 +125,7 @@ class Objects:
             return MISSING
 
     async def _keep(self, key: Key, frame: bytes, seconds: float, tags: Sequence[str], number: int) -> None:
-        item: Item = Value(key, frame, self._clock() + seconds, tuple(b"tag:" + tag.encode() for tag in tags), number)
+        item: Item = Value(key, frame, self._clock() + seconds, tuple(map(name_tag, tags)), number)
         self._store.put(item)
 
 
@@ -164,9 +163,3 @@ def _value(frame: bytes) -> Any:
 
 def _each(names: str | Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
-
-
-def _path(path: str) -> bytes:
-    if not path.startswith("/"):
-        raise ValueError(f'a path begins with a slash, such as "/shop" or "/shop/*", got {path!r}')
-    return path_tags(path)[0]
