@@ -90,7 +90,7 @@ class HttpCache:
 
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""
-        existing = self.store.peek(flight.primary)
+        existing = self.store.held(flight.primary)
         names = entry.ruling.names
         if type(existing) is Variants:
             names = tuple(sorted({*names, *existing.names}))

@@ -15,6 +15,11 @@ class CachingMetrics:
         name = f"scalekit_{plugin.replace('-', '_')}"
         objects = Counter(f"{name}_objects", "Values that applications asked for, by how it went.", ("outcome",))
         self.object_hit, self.object_miss = (telemetry.series(objects, outcome) for outcome in ("hit", "miss"))
+        lookups = Counter(f"{name}_lookups", "Items that were looked for before a shared store.", ("found",))
+        self.found_here, self.found_shared, self.found_nowhere = (
+            telemetry.series(lookups, level) for level in ("process", "shared", "nowhere")
+        )
+        self.live = telemetry.series(Gauge(f"{name}_followed", "Whether the process hears of every change (1)."))
         self.invalid = telemetry.series(
             Counter(f"{name}_invalid", "Kept items that could not be read, and were deleted.")
         )
