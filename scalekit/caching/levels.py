@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ MOST_WRITES = 256
 class Held:
     """A lease that *frames* gave; *writes* are on their way meanwhile."""
 
-    def __init__(self, frames: Frames, key: bytes, token: bytes, writes: set[asyncio.Task[None]]) -> None:
+    def __init__(self, frames: Frames, key: bytes, token: bytes, writes: Mapping[bytes, asyncio.Task[None]]) -> None:
         self._frames = frames
         self._writes = writes
         self._key = key
@@ -39,7 +39,7 @@ class Held:
 
     async def release(self) -> None:
         """End it, once what was made is there for the others; one that cannot be ended runs out."""
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        await asyncio.gather(*self._writes.values(), return_exceptions=True)
         try:
             await self._frames.release(self._key, self._token)
         except Exception as error:
@@ -61,7 +61,7 @@ class Levels:
         self._clock = clock
         self._purges = PurgeNumbers(frames)
         self._following = Following(local, frames, self._purges, metrics)
-        self._writes: set[asyncio.Task[None]] = set()
+        self._writes: dict[bytes, asyncio.Task[None]] = {}
 
     @property
     def number(self) -> int:
@@ -99,6 +99,7 @@ class Levels:
         found = {key: self.peek(key) for key in keys}
         names = {key: digest(key) for key, item in found.items() if item is None}
         if names:
+            await self._written(names.values())
             with self._following.fetching() as changes:
                 found |= await self._fetched(names, changes)
         return [found[key] for key in keys]
@@ -131,7 +132,7 @@ class Levels:
                 logger.warning("an item in the shared store could not be read and is deleted: %s", error)
                 corrupt.append(name)
         if corrupt:
-            self._start(self._delete(corrupt))
+            self._start(corrupt[0], self._delete(corrupt))
         return items
 
     def put(self, item: Item) -> None:
@@ -139,7 +140,7 @@ class Levels:
         name = digest(item.key)
         self._keep(item, name)
         if len(self._writes) < MOST_WRITES:
-            self._start(self._write({name: item}))
+            self._start(name, self._write({name: item}))
 
     async def keep(self, items: Sequence[Item]) -> None:
         """Keep *items* here and in the shared store, in one trip."""
@@ -152,9 +153,9 @@ class Levels:
         """Forget what is under *keys*."""
         listed = list(keys)
         await self.local.remove(listed)
-        # What is on its way must not arrive after it was deleted.
-        await asyncio.gather(*self._writes, return_exceptions=True)
-        await self._delete([digest(key) for key in listed])
+        names = [digest(key) for key in listed]
+        await self._written(names)
+        await self._delete(names)
 
     async def purge(self, tags: Iterable[bytes]) -> None:
         """Purge *tags* in all processes. Raises what the shared store raises: a purge must not fail in silence."""
@@ -184,16 +185,25 @@ class Levels:
 
     async def close(self) -> None:
         """Wait for what is on its way."""
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        await asyncio.gather(*self._writes.values(), return_exceptions=True)
 
     def _keep(self, item: Item, name: bytes) -> None:
         self.local.put(item)
         self._following.kept(name, item.key)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
+    def _start(self, name: bytes, work: Coroutine[Any, Any, None]) -> None:
+        """Do *work* for what is under *name* in the background, after what is done for it already."""
+        before = self._writes.get(name)
+        task = asyncio.create_task(work if before is None else _after(before, work))
+        self._writes[name] = task
+        task.add_done_callback(lambda done: self._writes.pop(name) if self._writes.get(name) is done else None)
+
+    async def _written(self, names: Iterable[bytes]) -> None:
+        """Wait until what is on its way under *names* is there: nobody asks for it or deletes it before."""
+        if self._writes:
+            await asyncio.gather(
+                *[self._writes[name] for name in names if name in self._writes], return_exceptions=True
+            )
 
     async def _write(self, items: dict[bytes, Item]) -> None:
         worth = {name: min(item.useful_until() - self._clock(), LONGEST) for name, item in items.items()}
@@ -211,3 +221,8 @@ class Levels:
             await self.frames.delete(names)
         except Exception as error:
             self._metrics.failed(type(error).__name__)
+
+
+async def _after(before: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
+    await asyncio.gather(before, return_exceptions=True)
+    await work

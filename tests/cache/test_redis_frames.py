@@ -110,7 +110,9 @@ async def test_every_key_ends_by_itself_and_begins_with_the_prefix(shared: Share
         await one.objects.set("a", 1, 60, tags=["t"])
         await one.objects.purge(tag="u")
         assert await one.frames.acquire(b"k", 60) is not None
-        lines = [line for server in shared.servers for line in server.cli("EVAL", KEYS_AND_ENDS, 0).splitlines() if line]
+        lines = [
+            line for server in shared.servers for line in server.cli("EVAL", KEYS_AND_ENDS, 0).splitlines() if line
+        ]
         told = [line.split() for line in lines]
         assert sorted(name for name, _ in told) == ["test:item", "test:lease", "{test}:purges"]
         assert all(int(end) > 0 for _, end in told)
