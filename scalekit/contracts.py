@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
+from scalekit.caching.frames import Frames
 from scalekit.consistency import Consistency
 from scalekit.context import Key
 
@@ -205,3 +206,9 @@ CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="r
 
 CACHE: Key[Cache] = Key("cache", plugin="cache")
 """Values that are kept for a while, and the way to forget what is kept."""
+
+CLUSTER_CACHE: Key[Cache] = Key("cluster cache", plugin="cluster-cache")
+"""Values that all processes share, on a cluster."""
+
+CLUSTER_FRAMES: Key[Frames] = Key("cluster frames", plugin="cluster-cache")
+"""The shared store of the cluster cache, for another cache that keeps its items there too."""

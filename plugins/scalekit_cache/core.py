@@ -8,14 +8,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from scalekit.caching.items import Key
+from scalekit.caching.store import Store
 from scalekit_cache.asked import Asked
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
-from scalekit_cache.keys import Key
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules, Rulings
-from scalekit_cache.store import Store
 from scalekit_cache.vary import selecting
 
 REMEMBERED = 4096
@@ -90,7 +90,7 @@ class HttpCache:
 
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""
-        existing = self.store.peek(flight.primary)
+        existing = self.store.held(flight.primary)
         names = entry.ruling.names
         if type(existing) is Variants:
             names = tuple(sorted({*names, *existing.names}))

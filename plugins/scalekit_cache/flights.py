@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from enum import Enum, auto
 
+from scalekit.caching.items import Key
 from scalekit_cache.entry import Headers
-from scalekit_cache.keys import Key
 from scalekit_cache.storing import Kept
 
 

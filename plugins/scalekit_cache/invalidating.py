@@ -7,8 +7,8 @@ from urllib.parse import urljoin, urlsplit
 
 from starlette.types import Message, Scope, Send
 
+from scalekit.caching.items import Key
 from scalekit_cache.core import HttpCache
-from scalekit_cache.keys import Key
 from scalekit_cache.locating import locate
 from scalekit_cache.storing import fields_of
 

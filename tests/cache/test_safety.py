@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.authentication import AuthCredentials, BaseUser, SimpleUser, UnauthenticatedUser
 from starlette.types import Receive, Scope, Send
 
-from scalekit_cache.keys import digest
+from scalekit.caching.items import digest
 from scalekit_cache.policies import Policy
 from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
 
