@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from time import monotonic
 
@@ -39,6 +40,8 @@ class Topology:
         self._make = make
         self._nodes: dict[tuple[Host, bool], Node] = {}
         self._leaving: dict[asyncio.Task[None], Node] = {}
+        self._masters: dict[Host | None, Node] = {}
+        self._shows: list[Callable[[Mapping[Host | None, Node]], None]] = []
         self._turn = count()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -95,11 +98,29 @@ class Topology:
 
     def move(self, slot: int | None, host: Host) -> Node:
         """Note that *slot* is at *host* now, and return that."""
-        node = self.node(host)
+        node = self.importing(host)
         if slot is not None:
             self.primaries[slot] = node
         self.refresh_soon()
         return node
+
+    def importing(self, host: Host) -> Node:
+        """Return the connection to *host*, which takes writes of a slot that it has, or is about to."""
+        node = self.node(host)
+        if host not in self._masters:
+            self._masters[host] = node
+            self._show()
+        return node
+
+    @contextmanager
+    def showing(self, show: Callable[[Mapping[Host | None, Node]], None]) -> Generator[None, None, None]:
+        """Call *show* with all who take writes, now and whenever those are others, until left."""
+        self._shows.append(show)
+        try:
+            show(self._masters)
+            yield
+        finally:
+            self._shows.remove(show)
 
     def refresh_soon(self) -> None:
         """Read the map anew: it is old."""
@@ -174,10 +195,18 @@ class Topology:
             primaries[shard.first : shard.last + 1] = [self.node(shard.primary)] * size
             replicas[shard.first : shard.last + 1] = [shard.replicas] * size
         self.primaries, self._replicas = primaries, replicas
+        masters: dict[Host | None, Node] = {shard.primary: self.node(shard.primary) for shard in found}
+        if masters.keys() != self._masters.keys():
+            self._masters = masters
+            self._show()
         known = {(shard.primary, False) for shard in found}
         known |= {(host, True) for shard in found for host in shard.replicas}
         for key in self._nodes.keys() - known:
             self._leave(self._nodes.pop(key))
+
+    def _show(self) -> None:
+        for show in self._shows:
+            show(self._masters)
 
     def _leave(self, node: Node) -> None:
         """Leave *node* when what it was asked is answered."""
