@@ -65,7 +65,7 @@ class ItemCodec:
         """Return *item* as bytes."""
         head: dict[str, Any] = {"key": texts(item.key), "tags": texts(item.tags), "since": item.since}
         more, body = self._told(item)
-        told = orjson.dumps(head | more)
+        told = orjson.dumps(head | more, default=float)  # a duration is a float to everybody else
         rest = len(told).to_bytes(_LENGTH, "big") + told + body
         return MAGIC + blake2b(rest, digest_size=_DIGEST).digest() + rest
 
