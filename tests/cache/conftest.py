@@ -36,7 +36,8 @@ EVERYWHERE = ("test_flights", "test_freshness", "test_objects", "test_requests",
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__.rpartition(".")[2] in EVERYWHERE and iscoroutinefunction(metafunc.function):
+    name = getattr(metafunc.module, "__name__", "")
+    if name.rpartition(".")[2] in EVERYWHERE and iscoroutinefunction(metafunc.function):
         metafunc.fixturenames.append("transport")
         needs = pytest.mark.needs("redis")
         stores = [
