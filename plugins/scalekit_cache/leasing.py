@@ -31,6 +31,7 @@ async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked,
         if lease is not None and flight.landed_elsewhere:
             await lease.release()
         if lease is not None or flight.landed_elsewhere or loop.time() > end:
+            flight.lease = lease
             return lease
         await asyncio.sleep(pause)
         waited, pause = True, min(2 * pause, LAST_LOOK)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit.caching.frames import Listener
-from scalekit.redis import Redis, ReplyError, Script
+from scalekit.redis import Hearing, Redis, ReplyError, Script
 
 LIFE = 31 * 86400.0
 """Seconds for which purges are remembered after the last: longer than anything is kept."""
@@ -130,7 +130,18 @@ class RedisFrames:
     @asynccontextmanager
     async def follow(self, listener: Listener) -> AsyncGenerator[None, None]:
         """Let *listener* hear of changes while inside."""
-        yield
+
+        def invalidated(keys: list[bytes]) -> None:
+            start = len(self._items)
+            changed = [key[start:] for key in keys if key.startswith(self._items)]
+            if changed:
+                listener.changed(changed)
+            if self._purges in keys:
+                listener.purged()
+
+        hearing = Hearing(listener.begun, invalidated, listener.ended)
+        async with self._redis.tracking((self._items, self._purges), hearing):
+            yield
 
     async def probe(self) -> None:
         """Return when Redis answers."""

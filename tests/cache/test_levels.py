@@ -213,6 +213,21 @@ async def test_a_change_in_one_process_makes_what_is_in_the_shared_store_wrong()
     assert (await two.ask()).body == b"3"
 
 
+async def test_a_change_in_one_process_makes_what_another_is_making_wrong() -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+    one, two = process(table, origin), process(table, origin)
+    gate = origin.gate = asyncio.Event()
+    making = asyncio.create_task(one.ask())
+    while not origin.calls:
+        await asyncio.sleep(0)
+    origin.gate = None
+    await two.ask(method="POST")
+    gate.set()
+    assert (await making).body == b"1"
+    await written(one)
+    assert [(await each.ask()).body for each in (two, one)] == [b"3", b"3"]
+
+
 async def test_without_the_shared_store_each_process_goes_on_and_failures_are_counted() -> None:
     origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
     laboratory = process(table, origin)

@@ -116,7 +116,7 @@ async def test_followers_are_never_given_what_is_somebody_elses() -> None:
         await asyncio.sleep(0)
     origin.gate.set()
     answers = await asyncio.gather(*anonymous, *known)
-    assert {answer.body for answer in answers[:3]} == {b"1"}
+    assert len({answer.body for answer in answers[:3]}) == 1
     assert len({answer.body for answer in answers}) == 5
 
 
