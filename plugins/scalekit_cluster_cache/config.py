@@ -32,8 +32,8 @@ def shown(host: Host) -> str:
 def _listed(value: Any) -> Any:
     """Take a text of several nodes, as variables of the environment have them, for a list."""
     if not isinstance(value, str):
-        return value
-    return [] if value.strip() == MEMORY else [part.strip() for part in value.split(",") if part.strip()]
+        return tuple(value) if isinstance(value, list) else value
+    return () if value.strip() == MEMORY else tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 Node = Annotated[Host, PlainValidator(_node, json_schema_input_type=str), PlainSerializer(shown, return_type=str)]
