@@ -13,6 +13,9 @@ from scalekit.context import Key
 T = TypeVar("T")
 Values = Mapping[str, Any]
 
+TTL = "1h"
+"""How long a value is kept where nobody says."""
+
 
 class Row(Protocol):
     """One row: ``row["name"]``, ``row.name``, ``row[0]`` and ``dict(row)``; iterating gives its values."""
@@ -166,11 +169,11 @@ class Cache(Protocol):
         """Return the values under those of *keys* that have one."""
         ...
 
-    async def set(self, key: str, value: Any, ttl: str | float, tags: Sequence[str] = ()) -> None:
+    async def set(self, key: str, value: Any, ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep *value* under *key* for *ttl*."""
         ...
 
-    async def set_many(self, values: Values, ttl: str | float, tags: Sequence[str] = ()) -> None:
+    async def set_many(self, values: Values, ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep all of *values* by key for *ttl*."""
         ...
 

@@ -14,6 +14,7 @@ from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.store import Lease, Store
 from scalekit.caching.tags import name_tag, path_tag
 from scalekit.config.types import Duration
+from scalekit.contracts import TTL
 
 T = TypeVar("T")
 
@@ -51,11 +52,11 @@ class Objects:
         self._metrics.object_miss.inc(len(found) - len(present))
         return present
 
-    async def set(self, key: str, value: Any, ttl: str | float, tags: Sequence[str] = ()) -> None:
+    async def set(self, key: str, value: Any, ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep *value* under *key* for *ttl*, seconds or a duration such as ``"5m"``."""
         await self.set_many({key: value}, ttl, tags)
 
-    async def set_many(self, values: Mapping[str, Any], ttl: str | float, tags: Sequence[str] = ()) -> None:
+    async def set_many(self, values: Mapping[str, Any], ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep all of *values* by key for *ttl*."""
         framed, seconds = {_key(key): _frame(value) for key, value in values.items()}, _seconds(ttl)
         await self._keep(framed, seconds, tags, await self._store.current() if tags else self._store.number)

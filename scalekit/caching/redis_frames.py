@@ -74,7 +74,7 @@ class RedisFrames:
         """Return what is under each of *keys*, and the number of the last purge, all in one trip."""
         prefix = self._items
         *frames, number = await self._redis.pipeline([*[("GET", prefix + key) for key in keys], self._number_words])
-        return [_frame(frame) for frame in frames], await self._begun(number)
+        return [frame_of(frame) for frame in frames], await self._begun(number)
 
     async def put(self, frames: Mapping[bytes, bytes], seconds: Sequence[float]) -> None:
         """Keep each of *frames* under its key for so many *seconds*."""
@@ -158,7 +158,7 @@ def _number(score: Any) -> int:
     return 0 if score is None else int(float(_raise(score)))
 
 
-def _frame(reply: Any) -> bytes | None:
+def frame_of(reply: Any) -> bytes | None:
     """Return a frame; what is no text at all is one that nobody can read."""
     if _is_of_another_type(reply):
         return b""

@@ -57,8 +57,10 @@ class Courier(Protocol):
         """Return the places of *keys* in groups, each of which one command may name."""
         ...
 
-    def tracking(self, prefixes: Sequence[bytes], hearing: Hearing) -> AbstractAsyncContextManager[Tracking]:
-        """Tell *hearing* of changed keys while inside."""
+    def tracking(
+        self, prefixes: Sequence[bytes], hearing: Hearing, replicas: bool
+    ) -> AbstractAsyncContextManager[Tracking]:
+        """Tell *hearing* of changed keys while inside, and again when *replicas* have changed them."""
         ...
 
     async def probe(self, at: float) -> None:
@@ -159,9 +161,10 @@ class Redis:
 
         Gives an object whose ``on`` tells whether every change is told. Connections of its own serve it, and are
         opened anew when they are lost; a server that hangs, or is cut off in silence, is noticed within 0.8 seconds.
-        None of *prefixes* may begin with another.
+        None of *prefixes* may begin with another. With replica reads a change is told again when a replica has it, as
+        what was read there before was older.
         """
-        return self._courier.tracking(prefixes, hearing)
+        return self._courier.tracking(prefixes, hearing, self._replica_reads)
 
     async def probe(self, *, deadline: float = 1.0) -> None:
         """Return when every server that is needed answers, for a health check; raises RedisUnavailable."""

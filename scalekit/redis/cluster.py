@@ -74,15 +74,17 @@ class Cluster:
         return list(by_slot.values())
 
     @asynccontextmanager
-    async def tracking(self, prefixes: Sequence[bytes], hearing: Hearing) -> AsyncGenerator[Tracking, None]:
-        """Tell *hearing* of changed keys while inside, whoever has them."""
+    async def tracking(
+        self, prefixes: Sequence[bytes], hearing: Hearing, replicas: bool
+    ) -> AsyncGenerator[Tracking, None]:
+        """Tell *hearing* of changed keys while inside, whoever has them, and again when *replicas* have it."""
 
         def look_again(watch: Watch) -> None:
             self._topology.refresh_soon()
 
         tracking = Tracking(prefixes, hearing, CLUSTER_INFO, look_again)
         try:
-            with self._topology.showing(tracking.follow):
+            with self._topology.showing(tracking.follow, replicas):
                 yield tracking
         finally:
             await tracking.close()

@@ -99,7 +99,9 @@ class Single:
         return [list(range(len(keys)))] if keys else []
 
     @asynccontextmanager
-    async def tracking(self, prefixes: Sequence[bytes], hearing: Hearing) -> AsyncGenerator[Tracking, None]:
+    async def tracking(
+        self, prefixes: Sequence[bytes], hearing: Hearing, replicas: bool
+    ) -> AsyncGenerator[Tracking, None]:
         """Tell *hearing* of changed keys while inside."""
         tracking = Tracking(prefixes, hearing, ROLE, _leave)
         tracking.follow({None: self.node})

@@ -26,6 +26,7 @@ PATIENCE = 1.0
 """Seconds that a server may take to tell."""
 FAREWELL = 1.0
 """Seconds after which a server that left the cluster is left."""
+Show = Callable[[Mapping[Host | None, Node]], None]
 QUESTION = pack(("CLUSTER", "SLOTS"))
 
 
@@ -41,7 +42,7 @@ class Topology:
         self._nodes: dict[tuple[Host, bool], Node] = {}
         self._leaving: dict[asyncio.Task[None], Node] = {}
         self._masters: dict[Host | None, Node] = {}
-        self._shows: list[Callable[[Mapping[Host | None, Node]], None]] = []
+        self._shows: list[tuple[Show, bool]] = []
         self._turn = count()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -109,18 +110,18 @@ class Topology:
         node = self.node(host)
         if host not in self._masters:
             self._masters[host] = node
-            self._show()
+            self._show_all()
         return node
 
     @contextmanager
-    def showing(self, show: Callable[[Mapping[Host | None, Node]], None]) -> Generator[None, None, None]:
-        """Call *show* with all who take writes, now and whenever those are others, until left."""
-        self._shows.append(show)
+    def showing(self, show: Show, replicas: bool) -> Generator[None, None, None]:
+        """Call *show* with all who take writes, and their *replicas*, now and whenever those are others, until left."""
+        self._shows.append((show, replicas))
         try:
-            show(self._masters)
+            self._show_all()
             yield
         finally:
-            self._shows.remove(show)
+            self._shows.remove((show, replicas))
 
     def refresh_soon(self) -> None:
         """Read the map anew: it is old."""
@@ -195,18 +196,18 @@ class Topology:
             primaries[shard.first : shard.last + 1] = [self.node(shard.primary)] * size
             replicas[shard.first : shard.last + 1] = [shard.replicas] * size
         self.primaries, self._replicas = primaries, replicas
-        masters: dict[Host | None, Node] = {shard.primary: self.node(shard.primary) for shard in found}
-        if masters.keys() != self._masters.keys():
-            self._masters = masters
-            self._show()
+        self._masters = {shard.primary: self.node(shard.primary) for shard in found}
+        self._show_all()
         known = {(shard.primary, False) for shard in found}
         known |= {(host, True) for shard in found for host in shard.replicas}
         for key in self._nodes.keys() - known:
             self._leave(self._nodes.pop(key))
 
-    def _show(self) -> None:
-        for show in self._shows:
-            show(self._masters)
+    def _show_all(self) -> None:
+        hosts = {host for replicas in set(self._replicas) for host in replicas}
+        copies: dict[Host | None, Node] = {host: self.node(host, replica=True) for host in hosts}
+        for show, replicas in self._shows:
+            show(copies | self._masters if replicas else self._masters)
 
     def _leave(self, node: Node) -> None:
         """Leave *node* when what it was asked is answered."""
