@@ -31,4 +31,5 @@ def policy(name: str, limit: str | list[str], **more: Any) -> dict[str, Any]:
 def standing(answer: Answer, field: str = "ratelimit") -> dict[str, dict[str, int]]:
     """Return the parameters of each member of a field of limits, by name; fails for what is no structured field."""
     values = [value for name, value in answer.headers if name == field.encode()]
-    return {str(name): dict(parameters) for name, parameters in http_sf.parse(b", ".join(values), tltype="list")}
+    members: Any = http_sf.parse(b", ".join(values), tltype="list")
+    return {str(name): dict(parameters) for name, parameters in members}

@@ -11,7 +11,7 @@ from scalekit.redis import Connections, Redis
 from scalekit.telemetry import Telemetry
 from scalekit.testing import request, running
 from scalekit_ratelimit.middleware import LimitMiddleware
-from tests.ratelimit.asking import host, policy
+from tests.ratelimit.asking import host, policy, standing
 from tests.servers import Redis as Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
@@ -56,22 +56,6 @@ def chained(app: Any, inner: ASGIApp) -> list[LimitMiddleware]:
     early, late = [part.middleware for part in app.parts if part.owner == "ratelimit"]
     last = LimitMiddleware(inner, *late.args)
     return [LimitMiddleware(last, *early.args), last]
-
-
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the number of calls in each write to Redis."""
-    from scalekit.redis.wire import Wire
-
-    seen: list[int] = []
-    flush = Wire._flush
-
-    def counting(self: Wire) -> None:
-        seen.append(len(self._unwritten))
-        flush(self)
-
-    monkeypatch.setattr(Wire, "_flush", counting)
-    return seen
 
 
 async def test_the_verdict_travels_with_the_first_question_of_who_waits(server: Server, writes: list[int]) -> None:
@@ -131,3 +115,52 @@ async def test_a_waiting_link_behind_one_that_carries_nothing_is_not_waited_for(
     assert admission.waits(Waiting(answering))
     assert not admission.waits(Between(Waiting(answering)))  # type: ignore[arg-type]
     assert not admission.waits(answering)
+
+
+async def test_limit_and_cache_are_one_trip(server: Server, writes: list[int]) -> None:
+    calls = 0
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal calls
+        calls += scope["type"] == "http"
+        await answering(scope, receive, send)
+
+    server.cli("FLUSHALL")
+    cache = {"url": server.url, "policies": [{"path": "/**", "ttl": "1h"}]}
+    table = {
+        "url": server.url,
+        "policies": [policy("a", "4/1d"), policy("who", "9/1d", by="subject")],
+        "deadline": "10s",
+    }
+    first, second = host(table, counted, cache=cache), host(table, counted, cache=cache)
+    async with running(first) as one, running(second) as two:
+        assert (await request(first, "/x", state=one)).status == 200
+        assert (await request(second, "/y", state=two)).status == 200
+        del writes[:]
+        hit = await request(second, "/x", state=two)  # which only Redis has
+        assert "hit" in str(hit.header("cache-status"))
+        assert len(writes) == 1, "the limits before and after it is known who asks, and the look-up, are one write"
+        assert standing(hit)["a"]["r"] == 1
+        assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2, "one for each of the two layers"
+        assert (await request(second, "/x", state=two)).status == 200
+        refused = await request(second, "/x", state=two)
+        unseen = await request(second, "/z", state=two)
+    assert (refused.status, unseen.status, calls) == (429, 429, 2)
+
+
+async def test_what_the_cache_does_not_answer_waits_for_the_verdict_too(server: Server) -> None:
+    methods: list[str] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            methods.append(scope["method"])
+            await answering(scope, receive, send)
+
+    server.cli("FLUSHALL")
+    cache = {"url": server.url}
+    app = host({"url": server.url, "default": "3/1d", "deadline": "10s"}, noting, cache=cache)
+    asked = ["POST", "PURGE", "HEAD", "POST", "HEAD", "GET"]
+    async with running(app) as state:
+        statuses = [(await request(app, "/", method=method, state=state)).status for method in asked]
+    assert statuses == [200] * 3 + [429] * 3
+    assert methods == asked[:3]

@@ -62,7 +62,7 @@ def fastapi() -> ASGIApp:
     return app
 
 
-def of_litestar() -> ASGIApp:
+def of_litestar() -> Any:
     @litestar.get("/login")
     @limited("2/15m", name="login")
     async def lite_login() -> str:
@@ -100,12 +100,13 @@ async def test_a_marked_handler_outside_of_a_request_is_called_as_it_is() -> Non
 
 
 def test_marks_that_can_never_hold_are_refused() -> None:
-    for limits, more in [
+    wrong: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ((), {}),
         (("often",), {}),
         (("2/s",), {"cost": 3}),
         (("2/s", "2/s"), {}),
         (("2/s",), {"by": "?"}),
-    ]:
+    ]
+    for limits, more in wrong:
         with pytest.raises((ValueError, PluginError)):
             limited(*limits, **more)(login)
