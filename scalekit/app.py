@@ -38,7 +38,7 @@ from scalekit.redis import REDIS, Connections
 from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
 from scalekit.settings import Settings, load
 from scalekit.target import load_target
-from scalekit.telemetry import TELEMETRY, Declaration, Silence, Telemetry, declared_in
+from scalekit.telemetry import TELEMETRY, Declaration, Silence, Telemetry, catalogue, declared_in
 from scalekit.workers import metrics as worker_metrics
 
 logger = logging.getLogger("scalekit")
@@ -79,7 +79,7 @@ def prepare(settings: Settings) -> Prepared:
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
     budget = series_budget(lifespans)
     telemetry = Silence() if budget is None else Telemetry(budget)
-    telemetry.catalogue = {"host": _own_metrics(settings), **settings.plugins.metrics(context)}
+    telemetry.catalogue = catalogue({"host": _own_metrics(settings), **settings.plugins.metrics(context)})
     context.provide(TELEMETRY, telemetry)
     context.provide(REDIS, Connections(telemetry))
     context.started = Lifecycle(steps, context).running

@@ -32,7 +32,7 @@ class Instance(Server):
     ) -> None:
         self.file = FOLDER / file
         self.port_name = port_name
-        self.environment = where
+        self.environment = environment
         self.options = [part for override in overrides for part in ("--set", override)]
 
     @property

@@ -9,8 +9,12 @@ from typing import Any
 
 import click
 
-from scalekit import Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
-from scalekit.contracts import CACHE
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, PluginError, Table, hookimpl
+from scalekit.caching.metrics import Declarations
+from scalekit.caching.objects import Objects
+from scalekit.contracts import CACHE, CLUSTER_FRAMES
+from scalekit.redis import REDIS
+from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_cache import metrics
 from scalekit_cache.commands import commands
@@ -18,10 +22,9 @@ from scalekit_cache.config import CacheConfig
 from scalekit_cache.core import HttpCache, Options
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.middleware import CacheMiddleware, Slot
-from scalekit_cache.objects import Objects
+from scalekit_cache.opening import open_store
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules
-from scalekit_cache.store import MemoryStore
 
 SLOT: Key[Slot] = Key("cache slot", plugin="cache")
 
@@ -39,11 +42,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     slot = Slot()
     context.provide(SLOT, slot)
 
+    _check_workers(config, context.server.workers or 1)
+
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         counts = Metrics(context.get(TELEMETRY))
-        store = MemoryStore(config.size)
-        with counts.showing(store.figures):
+        async with open_store(context, config, counts, time.time) as store:
             cache = HttpCache(store, _policies(config), _options(config), counts, time.time)
             context.provide(CACHE, Objects(store, counts, time.time, config.wait))
             slot.cache = cache
@@ -57,13 +61,16 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         if slot.cache is not None:
             slot.cache.drain()
 
-    return Lifespan(run, provides=(CACHE,), drain=drain)
+    requires = (CLUSTER_FRAMES,) if config.on_cluster_cache else ()
+    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain)
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
-    """Return what is counted."""
-    return declared_in(metrics)
+    """Return what is counted, and of Redis where it is the store."""
+    config = context.config(CacheConfig)
+    own = [*Declarations("cache").all(), *declared_in(metrics)]
+    return [*own, *declared_in(redis_metrics)] if config.shared and not config.on_cluster_cache else own
 
 
 @hookimpl
@@ -73,9 +80,32 @@ def scalekit_middleware(context: Context) -> Sequence[Layered]:
 
 
 @hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Tell whether the shared store answers, without which the application goes on."""
+    config = context.config(CacheConfig)
+    if not config.shared or config.on_cluster_cache:
+        return []
+
+    async def check() -> None:
+        async with context.get(REDIS).open(config.url.reveal()) as redis:
+            await redis.probe()
+
+    return [Check("cache", check, critical=False)]
+
+
+@hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
     """Return `scalekit cache purge`."""
-    return commands(context.config(CacheConfig).url.scheme)
+    return commands(context, context.config(CacheConfig))
+
+
+def _check_workers(config: CacheConfig, workers: int) -> None:
+    if not config.shared and not config.per_worker and workers > 1:
+        raise PluginError(
+            f'url is "memory:" and there are {workers} workers: a purge in one would not reach the others. Name a '
+            'store that they share, such as url = "redis://127.0.0.1:6379", or write per_worker = true, which lets '
+            "the others answer with what is stale until it ends by itself"
+        )
 
 
 def _policies(config: CacheConfig) -> Policies:

@@ -8,13 +8,13 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scalekit.caching.items import Key
 from scalekit_cache.answering import answer
 from scalekit_cache.asked import Asked
 from scalekit_cache.assessing import Verdict, assess
 from scalekit_cache.core import HttpCache, Refreshed
 from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
-from scalekit_cache.keys import Key
 from scalekit_cache.leasing import lease_of
 from scalekit_cache.making import ERRORS, Making, routed
 from scalekit_cache.policies import Policy
@@ -57,12 +57,18 @@ class Serving:
         found = self.cache.peek(self.primary, self.asked)
         if type(found) is not Entry and self.cache.store.shared:
             return self._serve_shared()
-        return self._serve(found)
+        return self.serve_found(found)
+
+    async def look(self) -> Entry | Variants | None:
+        """Return what is kept, here or in the store that processes share."""
+        found = self.cache.peek(self.primary, self.asked)
+        return found if type(found) is Entry else await self.cache.fetch(self.primary, self.asked)
 
     async def _serve_shared(self) -> None:
-        await self._serve(await self.cache.fetch(self.primary, self.asked))
+        await self.serve_found(await self.cache.fetch(self.primary, self.asked))
 
-    def _serve(self, found: Entry | Variants | None) -> Awaitable[None]:
+    def serve_found(self, found: Entry | Variants | None) -> Awaitable[None]:
+        """Answer from *found*, or have it made."""
         directives = self.asked.directives
         if type(found) is not Entry or self.asked.credentials & ~found.ruling.covers:
             if "only-if-cached" in directives:

@@ -7,7 +7,7 @@ no plugin exports what is recorded, nothing is recorded.
 """
 
 from scalekit.telemetry.alerts import Alert
-from scalekit.telemetry.declarations import TELEMETRY, Counter, Declaration, Gauge, Histogram, declared_in
+from scalekit.telemetry.declarations import TELEMETRY, Counter, Declaration, Gauge, Histogram, catalogue, declared_in
 from scalekit.telemetry.recording import Silence, Telemetry
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Histogram",
     "Silence",
     "Telemetry",
+    "catalogue",
     "declared_in",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -131,3 +132,13 @@ class Histogram(Declaration[HistogramSeries]):
 def declared_in(*modules: ModuleType) -> list[Declaration[Any]]:
     """Return every metric that *modules* declare, for a plugin's ``scalekit_metrics``."""
     return [value for module in modules for value in vars(module).values() if isinstance(value, Declaration)]
+
+
+def catalogue(by_owner: Mapping[str, Iterable[Declaration[Any]]]) -> dict[str, list[Declaration[Any]]]:
+    """Return what each owner records; what several record, such as calls of a Redis, is the first one's."""
+    known: set[str] = set()
+    owned: dict[str, list[Declaration[Any]]] = {}
+    for owner, declared in by_owner.items():
+        owned[owner] = [each for each in declared if each.name not in known]
+        known |= {each.name for each in owned[owner]}
+    return {owner: declared for owner, declared in owned.items() if declared}
