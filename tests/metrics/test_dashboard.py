@@ -16,7 +16,7 @@ import pytest
 
 from tests.metrics.scraping import numbers_in
 from tests.processes import wait_for
-from tests.servers import Postgres, Prometheus, ask
+from tests.servers import Postgres, Prometheus, Redis, ask
 from tests.service import ROOT, Service
 from tests.tools import promtool
 
@@ -25,7 +25,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from scalekit.contracts import DATABASE, READS
+from scalekit.contracts import CACHE, DATABASE, READS, SERVICES
+from scalekit.resilience import Unavailable
 
 
 async def read(request):
@@ -37,11 +38,32 @@ async def write(request):
     return JSONResponse({})
 
 
+async def keep(request):
+    await CACHE(request).set("a", 1, "1m")
+    return JSONResponse(await CACHE(request).get("a"))
+
+
+async def call(request):
+    try:
+        async with SERVICES(request).client("gone").get("/") as answer:
+            return JSONResponse(answer.status)
+    except Unavailable:
+        return JSONResponse("gone")
+
+
 async def fail(request):
     raise RuntimeError("on purpose")
 
 
-app = Starlette(routes=[Route("/read", read), Route("/write", write, methods=["POST"]), Route("/fail", fail)])
+app = Starlette(
+    routes=[
+        Route("/read", read),
+        Route("/write", write, methods=["POST"]),
+        Route("/keep", keep),
+        Route("/call", call),
+        Route("/fail", fail),
+    ]
+)
 """
 SQLITE = """\
 [plugins.metrics]
@@ -55,12 +77,21 @@ workers = 2
 [plugins.metrics]
 [plugins.logging]
 [plugins.cache]
+url = "{redis}"
+[plugins.cluster-cache]
+per_worker = true
+[plugins.ratelimit]
+url = "{redis}"
+default = "1000000/s"
+[plugins.discovery]
+services = {{gone = ["http://127.0.0.1:1"]}}
 [plugins.pool]
 url = "{primary}"
 [plugins.replica]
 urls = ["{replica}"]
 secret = "a secret of the tests, long enough to be one"
 """
+ON = ["cache", "cluster-cache", "discovery", "logging", "metrics", "pool", "ratelimit", "replica"]
 OURS = re.compile(r"\b(?:scalekit|http|websocket)_\w+")
 SUFFIX = re.compile(r"_(?:total|count|bucket|sum)$")
 
@@ -114,6 +145,9 @@ def load(service: Service) -> None:
     for _ in range(5):
         service.get("/read")
         ask(service.port, "POST", "/write")
+        if "[plugins.discovery]" in service.toml:
+            service.get("/keep")
+            service.get("/call")
         with pytest.raises(OSError, match="500"):
             service.get("/fail")
 
@@ -139,8 +173,8 @@ def load_until_all_answer(service: Service, prometheus: Prometheus, queries: lis
 
 @pytest.fixture(scope="module")
 def replicated() -> Iterator[str]:
-    with Postgres("max_connections=60") as primary, primary.replica("r1") as replica:
-        yield REPLICATED.format(primary=primary.url, replica=replica.url)
+    with Redis() as redis, Postgres("max_connections=60") as primary, primary.replica("r1") as replica:
+        yield REPLICATED.format(primary=primary.url, replica=replica.url, redis=redis.url)
 
 
 def check(written: Written, toml: str) -> None:
@@ -164,21 +198,20 @@ def _pending(prometheus: Prometheus, names: set[str]) -> bool:
     return names <= {alert["labels"]["alertname"] for alert in alerts}
 
 
-@pytest.mark.needs("prometheus", "promtool")
-def test_every_query_returns_data_with_the_least_that_is_on(tmp_path: Path) -> None:
+@pytest.mark.needs("promtool")
+def test_what_is_off_is_not_in_it(tmp_path: Path) -> None:
     written = Written(tmp_path, SQLITE)
     assert written.rows == ["Overview", "host", "metrics", "pool"]
     assert not any("scalekit_replica" in query for query in [*written.shown, *written.recorded.values()])
     assert not any("scalekit_workers" in query for query in [*written.shown, *written.recorded.values()])
     checked = promtool("check", "rules", written.rules_file)
     assert checked.returncode == 0, checked.stderr
-    check(written, SQLITE)
 
 
-@pytest.mark.needs("prometheus", "promtool", "postgres")
-def test_every_query_returns_data_with_workers_and_replicas(tmp_path: Path, replicated: str) -> None:
+@pytest.mark.needs("prometheus", "promtool", "postgres", "redis")
+def test_every_query_returns_data_with_everything_on(tmp_path: Path, replicated: str) -> None:
     written = Written(tmp_path, replicated)
-    assert written.rows == ["Overview", "host", "cache", "logging", "metrics", "pool", "replica"]
+    assert written.rows == ["Overview", "host", *ON]
     checked = promtool("check", "rules", written.rules_file)
     assert checked.returncode == 0, checked.stderr
     check(written, replicated)
