@@ -191,6 +191,46 @@ class Cache(Protocol):
         ...
 
 
+class IssuedTokens(Protocol):
+    """What a client gets when it has shown who it is."""
+
+    @property
+    def access(self) -> str:
+        """What it sends with each request, as ``Authorization: Bearer``."""
+        ...
+
+    @property
+    def refresh(self) -> str:
+        """What it gets the next pair for, once."""
+        ...
+
+    @property
+    def expires_in(self) -> int:
+        """Seconds that the access token is good for."""
+        ...
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer that hands them out must have: the fingerprint's cookie, and that nobody keeps it."""
+        ...
+
+
+class Tokens(Protocol):
+    """Issues and ends this service's own tokens. Raises Unavailable, a 503, when what remembers them is gone."""
+
+    async def issue(self, subject: str, claims: Values | None = None, scopes: Sequence[str] = ()) -> IssuedTokens:
+        """Return the first pair of a new session of *subject*; raises ValueError for claims that the issuer sets."""
+        ...
+
+    async def revoke(self, jti: str, issuer: str = "") -> None:
+        """End the one token that has this *jti*, of this service's own where no *issuer* is named."""
+        ...
+
+    async def revoke_all(self, subject: str) -> None:
+        """End every session of *subject* at once."""
+        ...
+
+
 DATABASE: Key[Database] = Key("database", plugin="pool")
 """The database that is written to."""
 
@@ -205,3 +245,6 @@ CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="r
 
 CACHE: Key[Cache] = Key("cache", plugin="cache")
 """Values that are kept for a while, and the way to forget what is kept."""
+
+TOKENS: Key[Tokens] = Key("tokens", plugin="jwt")
+"""Issues and ends this service's own tokens."""

@@ -1,0 +1,15 @@
+"""Why a token is not taken."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """A token is not good; *reason* is one of a closed set, and never holds anything of the token."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class UnknownKey(Refused):
+    """No key of the issuer has the token's ``kid``; it may be one that is not known yet."""
