@@ -6,12 +6,14 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from sample_app.data import add_item, list_items
+from sample_app.login import login
 from sample_app.page import home
 from sample_app.users import import_users, list_active
 
 app = Starlette(
     routes=[
         Route("/", home),
+        Route("/auth/login", login, methods=["POST"]),
         Route("/api/data", list_items, methods=["GET"]),
         Route("/api/data", add_item, methods=["POST"]),
         Route("/api/users/active", list_active, methods=["GET"]),

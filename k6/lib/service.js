@@ -4,14 +4,22 @@ import { check } from 'k6';
 
 export const BASE_URL = (__ENV.BASE_URL || 'http://127.0.0.1:8000').replace(/\/$/, '');
 
-const JSON_HEADERS = { headers: { 'Content-Type': 'application/json' } };
+const JSON_HEADERS = { 'Content-Type': 'application/json' };
 
-export function get(path, expected, more = {}) {
-  return verified(http.get(BASE_URL + path, { tags: { name: path } }), `GET ${path}`, expected, more);
+// Headers that show who asks: the token, and the cookie that it is bound to.
+export function login(username = 'testuser', password = 'testpass') {
+  const answer = post('/auth/login', { username, password }, 200);
+  const cookie = Object.values(answer.cookies).flat()[0];
+  return { Authorization: `Bearer ${answer.json('token')}`, Cookie: `${cookie.name}=${cookie.value}` };
 }
 
-export function post(path, content, expected, more = {}) {
-  const response = http.post(BASE_URL + path, JSON.stringify(content), { ...JSON_HEADERS, tags: { name: path } });
+export function get(path, expected, more = {}, headers = {}) {
+  return verified(http.get(BASE_URL + path, { headers, tags: { name: path } }), `GET ${path}`, expected, more);
+}
+
+export function post(path, content, expected, more = {}, headers = {}) {
+  const params = { headers: { ...JSON_HEADERS, ...headers }, tags: { name: path } };
+  const response = http.post(BASE_URL + path, JSON.stringify(content), params);
   return verified(response, `POST ${path}`, expected, more);
 }
 
