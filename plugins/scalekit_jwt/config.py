@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -61,6 +62,10 @@ class IssuerTable(Table):
     """Where its keys are; without it they are found by OIDC discovery below its name."""
     algorithms: tuple[Foreign, ...] = ("RS256",)
     """Algorithms of its keys, all of one type of key."""
+    refetch: SomeTime = Duration("5m")
+    """Time between two fetches of its keys."""
+    cool_down: SomeTime = Duration("5s")
+    """Time after a fetch before an unknown ``kid`` causes another."""
     types: tuple[str, ...] = ("at+jwt", "JWT", "")
     """What its tokens may have in ``typ``; empty stands for none."""
 
@@ -68,9 +73,12 @@ class IssuerTable(Table):
     def _is_reached_safely(self) -> IssuerTable:
         if len({KEY_TYPES[each] for each in self.algorithms}) != 1:
             raise ValueError("algorithms are of one type of key: RS256 and PS256, or ES256, or EdDSA")
+        if self.cool_down > self.refetch:
+            raise ValueError(f"cool_down {self.cool_down} is longer than refetch {self.refetch}; lower it")
         address = self.jwks.reveal() if self.jwks else self.issuer
-        local = address.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
-        if not address.startswith("https://") and not local:
+        url = urlsplit(address)
+        local = url.scheme == "http" and url.hostname in ("127.0.0.1", "::1", "localhost")
+        if url.scheme != "https" and not local:
             raise ValueError(f"keys come over https, or http from this machine, not from {self.jwks or self.issuer}")
         return self
 

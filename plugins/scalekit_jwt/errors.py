@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 
 class Refused(Exception):
     """A token is not good; *reason* is one of a closed set, and never holds anything of the token."""
@@ -12,4 +14,8 @@ class Refused(Exception):
 
 
 class UnknownKey(Refused):
-    """No key of the issuer has the token's ``kid``; it may be one that is not known yet."""
+    """No key of the issuer has the token's ``kid``; *arrival* waits for others, and tells whether they came."""
+
+    def __init__(self, arrival: Callable[[], Awaitable[bool]] | None = None) -> None:
+        super().__init__("unknown_key")
+        self.arrival = arrival

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -12,6 +12,8 @@ from scalekit_jwt.keys import KeySet, SigningKey
 
 class FixedKeys:
     """Keys that stay as they are until the process ends."""
+
+    arrival: Callable[[], Awaitable[bool]] | None = None
 
     def __init__(self, current: KeySet) -> None:
         self.current = current

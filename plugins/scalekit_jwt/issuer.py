@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scalekit_jwt.claims import check_audience, check_times, scopes_of, text
 from scalekit_jwt.compact import Compact
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.errors import Refused, UnknownKey
 from scalekit_jwt.keys import KeySet
 
 ACCESS = "at+jwt"
@@ -21,6 +21,11 @@ class Keys(Protocol):
     @property
     def current(self) -> KeySet:
         """The keys that are known."""
+        ...
+
+    @property
+    def arrival(self) -> Callable[[], Awaitable[bool]] | None:
+        """What waits for other keys, where they come from afar."""
         ...
 
     def missed(self) -> bool:
@@ -60,9 +65,9 @@ class Issuer:
         self._check_type(token.header)
         try:
             key = self.keys.current.find(token.header, now)
-        except Refused as refused:
-            if refused.reason != "unknown_key" or not self.keys.missed():
-                raise
+        except UnknownKey:
+            if not self.keys.missed():
+                raise UnknownKey(self.keys.arrival) from None
             key = self.keys.current.find(token.header, now)
         if not key.verifies(token.signed, token.signature):
             raise Refused("signature")

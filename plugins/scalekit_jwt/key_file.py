@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class KeyFile:
     One that nobody else may read is made when there is none. It is read again when it has changed, and stays as it was
     known when it cannot be read.
     """
+
+    arrival: Callable[[], Awaitable[bool]] | None = None
 
     def __init__(self, path: Path, algorithm: str) -> None:
         """Read *path*; raises ValueError when it holds no such keys."""

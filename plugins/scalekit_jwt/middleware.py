@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.routes import route_path
-from scalekit_jwt.authenticating import Authenticator
+from scalekit_jwt.authenticating import Authenticator, Known
 from scalekit_jwt.credentials import SUBPROTOCOL, credentials, offered
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.errors import Refused, UnknownKey
 from scalekit_jwt.identity import NOBODY, NOTHING
 from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.policy import Policy
+from scalekit_jwt.policy import Needs, Policy
 from scalekit_jwt.refusing import answer, forbidden, unauthorized
+
+Arrival = Callable[[], Awaitable[bool]]
 
 
 class Slot:
@@ -44,23 +46,46 @@ class JwtMiddleware:
             return self.app(scope, receive, send)
         path = scope["path"] if not scope.get("root_path") else route_path(scope)
         needs = self.policy.needs(scope.get("method", "GET"), path)
-        reason = ""
         scope["user"], scope["auth"] = NOBODY, NOTHING
         try:
             token, cookies = credentials(scope["headers"])
-            if token and authenticator is not None:
-                known = authenticator.authenticate(token, cookies)
-                scope["user"], scope["auth"] = known.user, known.auth
-                if needs is None or not needs.missing(known.token.scopes, known.token.claims):
-                    return self.app(scope, receive, send)
-                self.metrics.refused("scope")
-                return answer(scope, send, forbidden(needs.scopes), "the token does not allow this")
+            if not token or authenticator is None:
+                return self._without(needs, "", scope, receive, send)
+            known = authenticator.authenticate(token, cookies)
+        except UnknownKey as unknown:
+            if unknown.arrival is not None:
+                return self._once_more(unknown.arrival, needs, scope, receive, send)
+            return self._without(needs, unknown.reason, scope, receive, send)
         except Refused as refused:
-            reason = refused.reason
+            return self._without(needs, refused.reason, scope, receive, send)
+        return self._with(known, needs, scope, receive, send)
+
+    def _with(self, known: Known, needs: Needs | None, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scope["user"], scope["auth"] = known.user, known.auth
+        if needs is None or not needs.missing(known.token.scopes, known.token.claims):
+            return self.app(scope, receive, send)
+        self.metrics.refused("scope")
+        return answer(scope, send, forbidden(needs.scopes), "the token does not allow this")
+
+    def _without(self, needs: Needs | None, reason: str, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if reason:
             self.metrics.refused(reason)
         if needs is None:
             return self.app(scope, receive, send)
         return answer(scope, send, unauthorized(reason), "a valid token is needed")
+
+    async def _once_more(
+        self, arrival: Arrival, needs: Needs | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Wait for the keys of another issuer, of which one may have signed the token."""
+        authenticator = self.slot.authenticator
+        if await arrival() and authenticator is not None:
+            try:
+                known = authenticator.authenticate(*credentials(scope["headers"]))
+            except Refused as refused:
+                return await self._without(needs, refused.reason, scope, receive, send)
+            return await self._with(known, needs, scope, receive, send)
+        return await self._without(needs, "unknown_key", scope, receive, send)
 
 
 def _taking_subprotocol(scope: Scope, send: Send) -> Send:

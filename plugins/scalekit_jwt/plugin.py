@@ -70,11 +70,13 @@ def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Tell whether what has been revoked is known."""
+    """Tell whether what has been revoked is known, and the keys of others."""
 
     async def check() -> None:
-        if trouble := context.get(OPENED).watch.trouble:
-            raise Unavailable(trouble)
+        parts = context.get(OPENED)
+        troubles = [parts.watch.trouble, *(each.trouble for each in parts.remote)]
+        if any(troubles):
+            raise Unavailable("; ".join(filter(None, troubles)))
 
     return [Check("jwt", check, critical=False)]
 
