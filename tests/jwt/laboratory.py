@@ -44,7 +44,7 @@ async def revoke(incoming: Request) -> Response:
     if "subject" in asked:
         await TOKENS(incoming).revoke_all(asked["subject"])
     else:
-        await TOKENS(incoming).revoke(asked["jti"])
+        await TOKENS(incoming).revoke(asked["jti"], asked.get("issuer", ""))
     return JSONResponse({})
 
 
