@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from sample_app.data import add_item, list_items
+from sample_app.login import login
 from sample_app.page import home
 from sample_app.stock import show_stock
 from sample_app.users import import_users, list_active
@@ -13,6 +14,7 @@ from sample_app.users import import_users, list_active
 app = Starlette(
     routes=[
         Route("/", home),
+        Route("/auth/login", login, methods=["POST"]),
         Route("/api/data", list_items, methods=["GET"]),
         Route("/api/data", add_item, methods=["POST"]),
         Route("/api/inventory/{id:int}", show_stock, methods=["GET"]),

@@ -19,16 +19,20 @@ PAGE = """<!doctype html>
 <h1>It runs</h1>
 <p>This small service stands under ScaleKit. Try:</p>
 <ul>
-  <li><a href="{data}">{data}</a> the newest items</li>
-  <li><a href="{root}/api/users/active">{root}/api/users/active</a> the newest users who are active</li>
   <li><a href="{root}/health">{root}/health</a> how it is, in detail from this machine</li>
   <li><a href="{root}/health/live">{root}/health/live</a> and
       <a href="{root}/health/ready">{root}/health/ready</a> for balancers and orchestrators</li>
   <li><a href="{root}/metrics">{root}/metrics</a> what it counts, for Prometheus</li>
 </ul>
-<p>Add an item, and users:</p>
-<pre>curl -X POST {base}{data} -d '{{"name": "first", "value": 1}}'
-curl -X POST {base}{root}/api/users/import -d '[{{"email": "ada@example.org", "name": "Ada"}}]'</pre>
+<p>Log in, which gives a token and a cookie that belongs to it:</p>
+<pre>TOKEN=$(curl -s -c jar {base}{root}/auth/login -d username=testuser -d password=testpass \
+  | sed 's/.*"token":"\\([^"]*\\)".*/\1/')</pre>
+<p>Add an item, and users, and look at the newest:</p>
+<pre>api() {{ curl -b jar -H "Authorization: Bearer $TOKEN" "$@"; }}
+api {base}{data} -d '{{"name": "first", "value": 1}}'
+api {base}{root}/api/users/import -d '[{{"email": "ada@example.org", "name": "Ada"}}]'
+api {base}{data}
+api {base}{root}/api/users/active</pre>
 </html>
 """
 

@@ -17,5 +17,10 @@ async def read(request: Request, kind: TypeAdapter[Content], what: str) -> Conte
     try:
         return kind.validate_json(await request.body())
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        return ProblemResponse(422, f"the body is not {what}", errors=problems)
+        return explained(error, what)
+
+
+def explained(error: ValidationError, what: str) -> ProblemResponse:
+    """Return the answer that says why a body is not *what* was expected."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return ProblemResponse(422, f"the body is not {what}", errors=problems)

@@ -16,7 +16,9 @@ import orjson
 import pytest
 
 from scalekit import create_app
+from scalekit.host import Host
 from scalekit.testing import Answer, request, running
+from scalekit.testing.inprocess import State
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Postgres, Redis, Server, ask
 from tests.tools import k6
@@ -24,6 +26,7 @@ from tests.tools import k6
 ROOT = Path(__file__).parent.parent.parent
 FILE = ROOT / "sample_app/scalekit.toml"
 LOAD = ROOT / "sample_app/load.toml"
+LOGIN = b'{"username": "testuser", "password": "testpass"}'
 
 pytestmark = pytest.mark.anyio
 
@@ -65,20 +68,39 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: 
         server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         url = server.url
     monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("JWT_KEY_FILE", f"{tmp_path}/keys.json")
 
 
-async def post(app: object, state: dict[str, object], body: bytes) -> Answer:
-    return await request(app, "/api/data", method="POST", body=body, state=state)  # type: ignore[arg-type]
+class Visitor:
+    """Somebody who has logged in."""
+
+    def __init__(self, app: Host, state: State) -> None:
+        self.app = app
+        self.state = state
+        self.headers: dict[str, str] = {}
+
+    async def login(self, **headers: str) -> Visitor:
+        answer = await request(self.app, "/auth/login", method="POST", body=LOGIN, headers=headers, state=self.state)
+        token, cookie = orjson.loads(answer.body)["token"], answer.header("set-cookie") or ""
+        self.headers = {"authorization": f"Bearer {token}", "cookie": cookie.partition(";")[0]}
+        return self
+
+    async def get(self, path: str) -> Answer:
+        return await request(self.app, path, headers=self.headers, state=self.state)
+
+    async def post(self, path: str, body: bytes) -> Answer:
+        return await request(self.app, path, method="POST", body=body, headers=self.headers, state=self.state)
 
 
 @pytest.mark.usefixtures("empty_database")
 async def test_items_are_added_and_listed_newest_first() -> None:
     app = create_app(LOAD)
     async with running(app) as state:
+        visitor = await Visitor(app, state).login()
         for number in range(120):
-            answer = await post(app, state, orjson.dumps({"name": f"item {number}", "value": number}))
+            answer = await visitor.post("/api/data", orjson.dumps({"name": f"item {number}", "value": number}))
             assert answer.status == 201
-        listed = orjson.loads((await request(app, "/api/data", state=state)).body)["items"]
+        listed = orjson.loads((await visitor.get("/api/data")).body)["items"]
     assert len(listed) == 100
     assert listed[0] == {"id": 120, "name": "item 119", "value": 119.0}
 
@@ -91,7 +113,7 @@ async def test_items_are_added_and_listed_newest_first() -> None:
 async def test_what_is_no_item_is_explained(body: bytes) -> None:
     app = create_app(FILE)
     async with running(app) as state:
-        answer = await post(app, state, body)
+        answer = await (await Visitor(app, state).login()).post("/api/data", body)
     assert answer.status == 422
     assert answer.header("content-type") == "application/problem+json"
     assert orjson.loads(answer.body)["errors"]
@@ -103,12 +125,11 @@ async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped
     async with running(app) as state:
         page = (await request(app, "/", state=state)).body.decode()
         hostile = (await request(app, "/", headers={"host": 'x"><script>'}, state=state)).body.decode()
-        for link in ("/api/data", "/health", "/health/live"):
+        while (await request(app, "/health", state=state)).status != 200:
+            await asyncio.sleep(0.01)  # the database is asked in the background
+        for link in ("/metrics", "/health", "/health/live", "/health/ready"):
             assert f'href="{link}"' in page
             assert (await request(app, link, state=state)).status == 200
-        assert 'href="/health/ready"' in page
-        while (await request(app, "/health/ready", state=state)).status != 200:
-            await asyncio.sleep(0.01)  # the database is asked in the background
     assert "<script>" not in hostile
 
 
@@ -117,7 +138,7 @@ async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped
 def test_the_smoke_scenario_holds(sample: SampleApp) -> None:
     result = k6(ROOT / "k6/smoke.js", BASE_URL=f"http://{HOST}:{sample.port}")
     assert result.passed, result.report
-    assert result.metrics["checks"]["passes"] == 10 * 17 + 2 + 3
+    assert result.metrics["checks"]["passes"] == 10 * 18 + 1 + 2 + 3
     page = ask(sample.port, "GET", "/metrics")
     for labels in ('method="POST",route="/api/data",status="201"', 'method="POST",route="/api/data",status="422"'):
         assert f"http_request_duration_seconds_count{{{labels}}} 10\n" in page
@@ -128,8 +149,9 @@ async def test_one_event_of_each_kind_is_counted_and_logged(tmp_path: Path) -> N
     overrides = [f'plugins.logging.directory="{tmp_path}"', 'plugins.logging.console="off"']
     app = create_app(FILE, overrides=overrides)
     async with running(app) as state:
-        await post(app, state, b'{"name": "good", "value": 5}')
-        await post(app, state, b'{"name": "bad"}')
+        visitor = await Visitor(app, state).login()
+        await visitor.post("/api/data", b'{"name": "good", "value": 5}')
+        await visitor.post("/api/data", b'{"name": "bad"}')
         page = (await request(app, "/metrics", state=state)).body.decode()
     for sample in (
         'sample_items_added_total{outcome="kept"} 1',
@@ -158,7 +180,9 @@ def test_make_run_serves_until_ctrl_c_and_ends_with_0() -> None:
     if child == 0:
         os.chdir(ROOT)
         os.execvpe("make", ["make", "run", f"VENV={sys.prefix}"], environment)
-    wait_for("the sample application", lambda: ask(port, "GET", "/api/data") == '{"items":[]}', limit=120)
+    wait_for("the sample application", lambda: "It runs" in ask(port, "GET", "/"), limit=120)
+    assert '"token":' in ask(port, "POST", "/auth/login", LOGIN.decode())
+    assert (ROOT / "sample-keys.json").stat().st_mode & 0o777 == 0o600
     os.write(terminal, b"\x03")
     output = _read_all(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, output
@@ -213,9 +237,10 @@ USERS = [
 async def test_users_are_imported_once_and_the_active_ones_listed_with_their_profiles() -> None:
     app = create_app(FILE)
     async with running(app) as state:
-        first = await request(app, "/api/users/import", method="POST", body=orjson.dumps(USERS[:2]), state=state)
-        again = await request(app, "/api/users/import", method="POST", body=orjson.dumps(USERS), state=state)
-        listed = await request(app, "/api/users/active", state=state)
+        visitor = await Visitor(app, state).login()
+        first = await visitor.post("/api/users/import", orjson.dumps(USERS[:2]))
+        again = await visitor.post("/api/users/import", orjson.dumps(USERS))
+        listed = await visitor.get("/api/users/active")
     assert orjson.loads(first.body) == {"added": 2, "skipped": 0}
     assert orjson.loads(again.body) == {"added": 1, "skipped": 2}
     found = orjson.loads(listed.body)["users"]
@@ -230,8 +255,9 @@ async def test_users_are_imported_once_and_the_active_ones_listed_with_their_pro
 async def test_what_is_no_list_of_users_is_explained_and_nothing_is_added(body: bytes) -> None:
     app = create_app(FILE)
     async with running(app) as state:
-        answer = await request(app, "/api/users/import", method="POST", body=body, state=state)
-        listed = await request(app, "/api/users/active", state=state)
+        visitor = await Visitor(app, state).login()
+        answer = await visitor.post("/api/users/import", body)
+        listed = await visitor.get("/api/users/active")
     assert answer.status == 422
     assert orjson.loads(listed.body) == {"users": []}
 
@@ -267,3 +293,41 @@ async def test_an_address_may_ask_so_often_and_log_in_more_seldom() -> None:
     assert 429 not in logins[:5]
     assert logins[5] == 429
     assert asked == [200] * 100 + [429]
+
+
+@pytest.mark.usefixtures("empty_database")
+async def test_who_knows_the_password_gets_tokens_by_json_and_by_form() -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    app = create_app(FILE)
+    async with running(app) as state:
+        for body, headers in ((LOGIN, {}), (b"username=testuser&password=testpass", form)):
+            answer = await request(app, "/auth/login", method="POST", body=body, headers=headers, state=state)
+            assert answer.status == 200
+            assert list(orjson.loads(answer.body)) == ["token", "refresh_token", "expires_in"]
+        for path in ("/api/data", "/api/users/active", "/api/nothing", "/api", "//api/data"):
+            assert (await request(app, path, state=state)).status == 401
+        assert (await (await Visitor(app, state).login()).get("/api/nothing")).status == 404
+
+
+@pytest.mark.usefixtures("empty_database")
+@pytest.mark.parametrize(
+    ("body", "form", "status"),
+    [
+        (b'{"username": "testuser", "password": "wrong"}', False, 401),
+        (b'{"username": "nobody", "password": "testpass"}', False, 401),
+        (b"username=testuser&password=wrong", True, 401),
+        (b"username=testuser", True, 422),
+        (b"\xff", True, 422),
+        (b"username=a\x00&password=b", True, 422),
+        (b"{", False, 422),
+        (b'{"username": "testuser", "password": 1}', False, 422),
+    ],
+)
+async def test_who_does_not_gets_none(body: bytes, form: bool, status: int) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"} if form else {}
+    app = create_app(FILE)
+    async with running(app) as state:
+        answer = await request(app, "/auth/login", method="POST", body=body, headers=headers, state=state)
+    assert answer.status == status
+    assert answer.header("content-type") == "application/problem+json"
+    assert answer.header("set-cookie") is None

@@ -1,0 +1,110 @@
+"""Turn a token into who it stands for, and remember those that were good."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+
+from starlette.authentication import AuthCredentials
+
+from scalekit_jwt.compact import MOST_BYTES, read
+from scalekit_jwt.errors import Refused
+from scalekit_jwt.fingerprint import Fingerprint, digest_of
+from scalekit_jwt.identity import TokenUser
+from scalekit_jwt.issuer import Issuer, Verified
+from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.revoked import Revoked
+
+
+class Known:
+    """A token that was good: who it stands for, until when, and the digest of the cookie that it is bound to."""
+
+    __slots__ = ("auth", "expires", "fingerprint", "issuer", "token", "user")
+
+    def __init__(self, token: Verified, issuer: Issuer) -> None:
+        self.token = token
+        self.issuer = issuer
+        self.user = TokenUser(token)
+        self.auth = AuthCredentials(token.scopes)
+        self.expires = token.expires
+        self.fingerprint = token.fingerprint.encode()
+
+
+class Authenticator:
+    """Verifies tokens of *own* and of the *others*, by their ``iss``; remembers at most *most* by their digest."""
+
+    def __init__(
+        self,
+        own: Issuer,
+        others: Mapping[str, Issuer],
+        fingerprint: Fingerprint | None,
+        revoked: Revoked,
+        most: int,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._own = own
+        self._issuers = {**others, own.name: own}
+        self.fingerprint = fingerprint
+        self._revoked = revoked
+        self._most = most
+        self._metrics = metrics
+        self._clock = clock
+        self._known: dict[bytes, Known] = {}
+
+    def authenticate(self, token: bytes, cookies: bytes) -> Known:
+        """Return who *token* stands for; raises Refused when it is not good, or its cookie is not among *cookies*."""
+        digest = sha256(token).digest()
+        known = self._known.get(digest)
+        if known is None:
+            known = self._verify(token)
+            self._check_fingerprint(known, cookies)
+            self._remember(digest, known)
+            return known
+        if known.expires <= self._clock():
+            del self._known[digest]
+            raise Refused("expired")
+        self._check_fingerprint(known, cookies)
+        self._metrics.known.inc()
+        return known
+
+    def forget_revoked(self) -> None:
+        """Forget those that have been revoked meanwhile."""
+        ends = self._revoked.ends
+        self._known = {digest: known for digest, known in self._known.items() if not ends(known.token)}
+
+    def forget_all(self) -> None:
+        """Forget all, for the keys have changed, and with them what is good."""
+        self._known.clear()
+
+    @property
+    def remembered(self) -> int:
+        """How many are remembered."""
+        return len(self._known)
+
+    def _verify(self, token: bytes) -> Known:
+        if len(token) > MOST_BYTES:
+            raise Refused("too_long")
+        compact = read(token)
+        name = compact.claims.get("iss")
+        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        if issuer is None:
+            raise Refused("issuer")
+        verified = issuer.verify(compact)
+        if self._revoked.ends(verified):
+            raise Refused("revoked")
+        return Known(verified, issuer)
+
+    def _check_fingerprint(self, known: Known, cookies: bytes) -> None:
+        if self.fingerprint is None or known.issuer is not self._own:
+            return
+        given = digest_of(self.fingerprint.find(cookies)).encode()
+        if not hmac.compare_digest(given, known.fingerprint):
+            raise Refused("fingerprint")
+
+    def _remember(self, digest: bytes, known: Known) -> None:
+        self._metrics.new.inc()
+        if len(self._known) >= self._most:
+            self._known.pop(next(iter(self._known)))
+        self._known[digest] = known

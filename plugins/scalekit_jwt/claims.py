@@ -1,0 +1,63 @@
+"""What a token must say of itself to be for us, and for now (RFC 7519 section 4.1, RFC 8725)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalekit_jwt.errors import Refused
+
+LATEST = 253_402_300_799.0
+"""The end of the year 9999: what lies behind it is no date that anybody means."""
+
+
+def moment(claims: Mapping[str, Any], name: str) -> float | None:
+    """Return the moment that the claim *name* is; raises Refused when it is there and is none."""
+    value = claims.get(name)
+    if value is None:
+        if name in claims:
+            raise Refused("claim")
+        return None
+    if type(value) not in (int, float) or not 0 <= value <= LATEST:
+        raise Refused("claim")
+    return float(value)
+
+
+def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
+    """Return when the token ends; raises Refused when it has ended, or has not begun."""
+    expires = moment(claims, "exp")
+    if expires is None:
+        raise Refused("claim")
+    if expires + leeway <= now:
+        raise Refused("expired")
+    for name in ("nbf", "iat"):
+        begins = moment(claims, name)
+        if begins is not None and begins - leeway > now:
+            raise Refused("not_yet")
+    return expires
+
+
+def check_audience(claims: Mapping[str, Any], audience: str) -> None:
+    """Raise Refused when the token is not for *audience*."""
+    given = claims.get("aud")
+    named = given if isinstance(given, list) else [given]
+    if not all(isinstance(each, str) for each in named) or audience not in named:
+        raise Refused("audience")
+
+
+def text(claims: Mapping[str, Any], name: str, required: bool = True) -> str:
+    """Return the claim *name*, which is a text; raises Refused when it is not."""
+    value = claims.get(name, None if required else "")
+    if not isinstance(value, str) or (required and not value) or "\x00" in value:
+        raise Refused("claim")
+    return value
+
+
+def scopes_of(claims: Mapping[str, Any]) -> list[str]:
+    """Return the scopes of a token: ``scope`` (RFC 8693), or ``scp`` as some issuers have it."""
+    given = claims.get("scope", claims.get("scp", ""))
+    if isinstance(given, str):
+        return given.split()
+    if isinstance(given, list) and all(isinstance(each, str) for each in given):
+        return list(given)
+    raise Refused("claim")

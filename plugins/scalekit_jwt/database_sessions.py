@@ -1,0 +1,114 @@
+"""Sessions in the database, for all workers and instances that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scalekit.contracts import Database
+from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session
+
+OVERLAP = 1000
+"""How many revocations are read again: a number is given before its row is to be seen, so rows come out of order."""
+LOCK = 0x5CA1E_717
+"""The advisory lock under which the tables are made: PostgreSQL lets two who make one table at once collide."""
+
+_NUMBER = {"postgresql": "BIGSERIAL PRIMARY KEY", "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT"}
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS scalekit_jwt_sessions (
+        family TEXT PRIMARY KEY, subject TEXT NOT NULL, version BIGINT NOT NULL, jti TEXT NOT NULL,
+        previous TEXT NOT NULL, since DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS scalekit_jwt_sessions_expires ON scalekit_jwt_sessions (expires)",
+    "CREATE TABLE IF NOT EXISTS scalekit_jwt_subjects (subject TEXT PRIMARY KEY, version BIGINT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS scalekit_jwt_revocations (
+        number {number}, kind TEXT NOT NULL, issuer TEXT NOT NULL, value TEXT NOT NULL,
+        version BIGINT NOT NULL, expires DOUBLE PRECISION NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS scalekit_jwt_revocations_expires ON scalekit_jwt_revocations (expires)",
+)
+_VERSION = "SELECT version FROM scalekit_jwt_subjects WHERE subject = :subject"
+_BEGIN = """INSERT INTO scalekit_jwt_sessions (family, subject, version, jti, previous, since, expires)
+    VALUES (:family, :subject, :version, :jti, '', 0, :expires)"""
+_ROTATE = f"""UPDATE scalekit_jwt_sessions SET previous = jti, jti = :successor, since = :now, expires = :expires
+    WHERE family = :family AND jti = :jti AND :version >= COALESCE(({_VERSION}), 0) RETURNING family"""
+_LOOK = f"""SELECT jti, previous, since FROM scalekit_jwt_sessions
+    WHERE family = :family AND :version >= COALESCE(({_VERSION}), 0)"""
+_END = "DELETE FROM scalekit_jwt_sessions WHERE family = :family"
+_NEXT_VERSION = """INSERT INTO scalekit_jwt_subjects (subject, version) VALUES (:subject, 1)
+    ON CONFLICT (subject) DO UPDATE SET version = scalekit_jwt_subjects.version + 1 RETURNING version"""
+_REVOKE = """INSERT INTO scalekit_jwt_revocations (kind, issuer, value, version, expires)
+    VALUES (:kind, :issuer, :value, :version, :expires)"""
+_REVOCATIONS = """SELECT number, kind, issuer, value, version, expires FROM scalekit_jwt_revocations
+    WHERE number > :after AND expires > :now ORDER BY number"""
+
+
+class DatabaseSessions:
+    """Remembers in *database*, whose tables ``scalekit_jwt_*`` are made where they are not there."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self) -> None:
+        """Make the tables, of which another worker may make the same now."""
+        dialect = self._database.dialect
+        async with self._database.transaction():
+            if dialect == "postgresql":
+                await self._database.fetch_val("SELECT pg_advisory_xact_lock(:lock)", {"lock": LOCK})
+            for table in _TABLES:
+                await self._database.execute(table.format(number=_NUMBER[dialect]))
+
+    async def version_of(self, subject: str) -> int:
+        """Return the version that new sessions of *subject* begin with."""
+        return int(await self._database.fetch_val(_VERSION, {"subject": subject}) or 0)
+
+    async def begin(self, session: Session) -> None:
+        """Remember a new session."""
+        values = {
+            "family": session.family,
+            "subject": session.subject,
+            "version": session.version,
+            "jti": session.jti,
+            "expires": session.expires,
+        }
+        await self._database.execute(_BEGIN, values)
+
+    async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
+        """Put *successor* in the place of ``session.jti``, if that is the newest: one statement, so one can."""
+        known = {"family": session.family, "subject": session.subject, "version": session.version}
+        new = {"jti": session.jti, "successor": successor, "now": now, "expires": expires}
+        if await self._database.fetch_one(_ROTATE, {**known, **new}) is not None:
+            return Rotation(Outcome.ROTATED, successor, now)
+        row = await self._database.fetch_one(_LOOK, known)
+        if row is None:
+            return Rotation(Outcome.GONE)
+        if row["previous"] == session.jti and now - row["since"] <= grace:
+            return Rotation(Outcome.REPEATED, row["jti"], row["since"])
+        return Rotation(Outcome.THEFT)
+
+    async def end(self, family: str, now: float, until: float) -> None:
+        """End a session."""
+        async with self._database.transaction():
+            await self._database.execute(_END, {"family": family})
+            await self._revoke("session", "", family, 0, until)
+
+    async def revoke(self, issuer: str, jti: str, until: float) -> None:
+        """End one token."""
+        await self._revoke("token", issuer, jti, 0, until)
+
+    async def revoke_all(self, subject: str, until: float) -> None:
+        """End every session of *subject*."""
+        async with self._database.transaction():
+            version = await self._database.fetch_val(_NEXT_VERSION, {"subject": subject})
+            await self._revoke("subject", "", subject, version, until)
+
+    async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
+        """Return the revocations that may have come after the one with the number *after*, and still count."""
+        rows = await self._database.fetch_all(_REVOCATIONS, {"after": max(0, after - OVERLAP), "now": now})
+        return [Revocation(*(row[column] for column in Revocation._fields)) for row in rows]
+
+    async def sweep(self, now: float) -> None:
+        """Forget what is over; the version of a subject stays."""
+        await self._database.execute("DELETE FROM scalekit_jwt_sessions WHERE expires <= :now", {"now": now})
+        await self._database.execute("DELETE FROM scalekit_jwt_revocations WHERE expires <= :now", {"now": now})
+
+    async def _revoke(self, kind: str, issuer: str, value: str, version: int, until: float) -> None:
+        values = {"kind": kind, "issuer": issuer, "value": value, "version": version, "expires": until}
+        await self._database.execute(_REVOKE, values)

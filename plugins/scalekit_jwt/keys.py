@@ -1,0 +1,106 @@
+"""Keys, each for one algorithm, and sets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry, Key, OctKey, RSAKey
+from joserfc.jws import JWSRegistry
+
+from scalekit_jwt.errors import Refused, UnknownKey
+
+KEY_TYPES = {"HS256": "oct", "RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
+SHORTEST_SECRET = 32
+SHORTEST_RSA = 2048
+
+_ALGORITHMS = JWSRegistry.algorithms  # by name: RFC 9864 calls EdDSA deprecated, and asking for it would warn
+
+
+class SigningKey(NamedTuple):
+    """A key that is for one *algorithm* only; *until* is when it stops to count, 0 for never."""
+
+    kid: str
+    algorithm: str
+    key: Any
+    until: float = 0.0
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any] | str | bytes, algorithm: str, kid: str = "") -> SigningKey:
+        """Return the key in a JWK or PEM *value*, for *algorithm*; raises ValueError when it is not fit for that."""
+        wanted = KEY_TYPES[algorithm]
+        try:
+            key: Key = JWKRegistry.import_key(dict(value) if isinstance(value, Mapping) else value, wanted)
+        except (JoseError, ValueError, TypeError, KeyError):
+            raise ValueError(f"not a key of type {wanted}, which {algorithm} needs") from None
+        members = value if isinstance(value, Mapping) else {}
+        _refuse_unfit(key, members, algorithm)
+        name = members.get("kid", kid) or key.thumbprint()
+        until = members.get("exp", 0)
+        if not isinstance(name, str) or not isinstance(until, int | float):
+            raise ValueError("kid is a text and exp a number")
+        return cls(name, algorithm, key, float(until))
+
+    def verifies(self, signed: bytes, signature: bytes) -> bool:
+        """Tell whether *signature* over *signed* is of this key."""
+        try:
+            return bool(_ALGORITHMS[self.algorithm].verify(signed, signature, self.key))
+        except (JoseError, ValueError):
+            return False
+
+    def sign(self, signed: bytes) -> bytes:
+        """Return the signature over *signed*."""
+        return bytes(_ALGORITHMS[self.algorithm].sign(signed, self.key))
+
+    @property
+    def private(self) -> bool:
+        """Whether it can sign."""
+        return bool(self.key.is_private)
+
+    def public(self) -> dict[str, Any]:
+        """Return the JWK for others to verify with."""
+        members = {name: value for name, value in self.key.as_dict(private=False).items() if name != "exp"}
+        return {**members, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
+
+
+def _refuse_unfit(key: Key, members: Mapping[str, Any], algorithm: str) -> None:
+    if isinstance(key, OctKey) and len(key.raw_value) < SHORTEST_SECRET:
+        raise ValueError(f"a secret of {len(key.raw_value)} bytes is too short; {SHORTEST_SECRET} are needed")
+    if isinstance(key, RSAKey) and key.raw_value.key_size < SHORTEST_RSA:
+        raise ValueError(f"an RSA key of {key.raw_value.key_size} bits is too short; {SHORTEST_RSA} are needed")
+    if algorithm == "ES256" and key.as_dict().get("crv") != "P-256":
+        raise ValueError("ES256 needs a key on P-256")
+    if algorithm == "EdDSA" and key.as_dict().get("crv") not in ("Ed25519", "Ed448"):
+        raise ValueError("EdDSA needs a key on Ed25519 or Ed448")
+    if members.get("use", "sig") != "sig" or members.get("alg", algorithm) != algorithm:
+        raise ValueError(f"the key says itself that it is not for signatures with {algorithm}")
+    operations = members.get("key_ops")
+    if operations is not None and not {"sign", "verify"} & set(operations):
+        raise ValueError("the key's key_ops allow no signatures")
+
+
+class KeySet:
+    """Keys of one type with a ``kid`` each; the first of them signs."""
+
+    def __init__(self, keys: Sequence[SigningKey]) -> None:
+        """Keep *keys*; raises ValueError when two have one kid, or they are of several types."""
+        self.keys = tuple(keys)
+        self._by_kid = {key.kid: key for key in keys}
+        if len(self._by_kid) != len(self.keys):
+            raise ValueError("two keys have the same kid")
+        if len({KEY_TYPES[key.algorithm] for key in keys}) > 1:
+            raise ValueError("keys of several types are in one set")
+
+    def find(self, header: Mapping[str, Any], now: float) -> SigningKey:
+        """Return the key that *header* names, whose algorithm it must name too."""
+        kid = header.get("kid")
+        if kid is None and len(self.keys) == 1:
+            key: SigningKey | None = self.keys[0]
+        else:
+            key = self._by_kid.get(kid) if isinstance(kid, str) else None
+        if key is None or (key.until and key.until < now):
+            raise UnknownKey()
+        if header.get("alg") != key.algorithm:
+            raise Refused("algorithm")
+        return key

@@ -1,0 +1,119 @@
+"""Put the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalekit.contracts import Database
+from scalekit.errors import StartError
+from scalekit_jwt.authenticating import Authenticator
+from scalekit_jwt.config import IssuerTable, JwtConfig
+from scalekit_jwt.database_sessions import DatabaseSessions
+from scalekit_jwt.fingerprint import Fingerprint
+from scalekit_jwt.fixed_keys import FixedKeys, of_files, of_secret
+from scalekit_jwt.issuer import ACCESS, Issuer
+from scalekit_jwt.key_file import KeyFile
+from scalekit_jwt.memory_sessions import MemorySessions
+from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.remote_keys import RemoteKeys
+from scalekit_jwt.revoked import Revoked
+from scalekit_jwt.sessions import Sessions
+from scalekit_jwt.tokens import Lifetimes, OwnTokens
+from scalekit_jwt.watching import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is there while it runs."""
+
+    tokens: OwnTokens
+    authenticator: Authenticator
+    keys: FixedKeys | KeyFile
+    watch: Watch
+    remote: Sequence[RemoteKeys]
+
+
+@asynccontextmanager
+async def opened(
+    config: JwtConfig, database: Database | None, workers: int, metrics: Metrics
+) -> AsyncGenerator[Opened, None]:
+    """Give the parts that *config* names; raises StartError when they cannot be had."""
+    keys = keys_of(config)
+    sessions = await _sessions(config, database, workers)
+    clock = time.time
+    audience = config.audience or config.issuer
+    own = Issuer(config.issuer, audience, frozenset({ACCESS}), keys, config.leeway, clock)
+    fingerprint = Fingerprint(not config.insecure_cookie, config.refresh) if config.fingerprint else None
+    revoked = Revoked(own.name)
+    lifetimes = Lifetimes(config.access, config.refresh, config.grace, config.leeway)
+    async with AsyncExitStack() as stack:
+        remote = await _remote(config, metrics, stack)
+        others = {each.issuer: _issuer(table, each, config) for table, each in zip(config.issuers, remote, strict=True)}
+        authenticator = Authenticator(own, others, fingerprint, revoked, config.remember, metrics, clock)
+        tokens = OwnTokens(own, lifetimes, fingerprint, sessions, revoked, metrics, clock, lambda: watch.ask())
+        watch = Watch(tokens, authenticator, sessions, revoked, keys.reload, metrics, clock)
+        await asyncio.gather(watch.look(), *(each.fetch() for each in remote))
+        running = [watch.run(config.poll), *(each.run(authenticator.forget_all) for each in remote)]
+        stack.push_async_callback(_end, [asyncio.create_task(each) for each in running])
+        yield Opened(tokens, authenticator, keys, watch, remote)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _remote(config: JwtConfig, metrics: Metrics, stack: AsyncExitStack) -> list[RemoteKeys]:
+    if not config.issuers:
+        return []
+    from scalekit_jwt.fetching import Fetcher, http_client  # takes long to import, and few need it
+
+    client = await stack.enter_async_context(http_client())
+    return [
+        RemoteKeys(
+            table.issuer,
+            table.algorithms,
+            Fetcher(client, table.issuer, table.jwks.reveal() if table.jwks else ""),
+            metrics,
+            every=table.refetch,
+            again=table.cool_down,
+        )
+        for table in config.issuers
+    ]
+
+
+def _issuer(table: IssuerTable, keys: RemoteKeys, config: JwtConfig) -> Issuer:
+    types = frozenset(each.lower() for each in table.types)
+    return Issuer(table.issuer, table.audience, types, keys, config.leeway, time.time)
+
+
+def keys_of(config: JwtConfig) -> FixedKeys | KeyFile:
+    """Return the keys that *config* names; raises StartError when they are not there or not fit."""
+    try:
+        if config.secret is not None:
+            return of_secret(config.secret.get_secret_value())
+        if config.keys:
+            return of_files(config.keys, config.algorithm)
+        return KeyFile(Path(str(config.key_file)), config.algorithm)
+    except (OSError, ValueError) as error:
+        raise StartError(str(error)) from None
+
+
+async def _sessions(config: JwtConfig, database: Database | None, workers: int) -> Sessions:
+    if config.state == "database" and database is None:
+        raise StartError('state = "database" needs [plugins.pool]; turn it on')
+    if database is not None and config.state != "memory":
+        sessions = DatabaseSessions(database)
+        await sessions.create()
+        return sessions
+    if workers > 1:
+        raise StartError(
+            f"{workers} workers cannot share sessions in memory; turn on [plugins.pool] to keep them in the database"
+        )
+    return MemorySessions()

@@ -1,0 +1,95 @@
+"""How tokens join the host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+from starlette.routing import BaseRoute
+
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.contracts import DATABASE, TOKENS
+from scalekit.resilience import Unavailable
+from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit_jwt import metrics
+from scalekit_jwt.commands import commands
+from scalekit_jwt.config import JwtConfig
+from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.middleware import JwtMiddleware, Slot
+from scalekit_jwt.opening import Opened, opened
+from scalekit_jwt.policy import Policy
+from scalekit_jwt.routes import routes
+
+SLOT: Key[Slot] = Key("jwt slot", plugin="jwt")
+OPENED: Key[Opened] = Key("own tokens", plugin="jwt")
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.jwt]``."""
+    return JwtConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return what keeps keys and revocations known while the application runs."""
+    config = context.config(JwtConfig)
+    slot = Slot()
+    context.provide(SLOT, slot)
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        database = context.get(DATABASE) if context.has(DATABASE) else None
+        workers = context.server.workers or 1
+        async with opened(config, database, workers, Metrics(context.get(TELEMETRY))) as parts:
+            context.provide(OPENED, parts)
+            context.provide(TOKENS, parts.tokens)
+            slot.authenticator = parts.authenticator
+            try:
+                yield
+            finally:
+                slot.authenticator = None
+
+    return Lifespan(run, provides=(TOKENS, OPENED), after=(DATABASE,))
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+    """Return what is counted."""
+    return declared_in(metrics)
+
+
+@hookimpl
+def scalekit_middleware(context: Context) -> Sequence[Layered]:
+    """Return what tells who asks."""
+    config = context.config(JwtConfig)
+    policy = Policy(config.protect, config.public, [table.rule() for table in config.rules])
+    middleware = Middleware(JwtMiddleware, context.get(SLOT), policy, Metrics(context.get(TELEMETRY)))
+    return [Layered(Layer.IDENTIFY, middleware)]
+
+
+@hookimpl
+def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
+    """Return the routes of sessions, and that of the public keys."""
+    return routes(lambda: context.get(OPENED).tokens, lambda: context.get(OPENED).keys)
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Tell whether what has been revoked is known, and the keys of others."""
+
+    async def check() -> None:
+        parts = context.get(OPENED)
+        troubles = [parts.watch.trouble, *(each.trouble for each in parts.remote)]
+        if any(troubles):
+            raise Unavailable("; ".join(filter(None, troubles)))
+
+    return [Check("jwt", check, critical=False)]
+
+
+@hookimpl
+def scalekit_commands(context: Context) -> Sequence[click.Command]:
+    """Return `scalekit jwt rotate`."""
+    return commands(context.config(JwtConfig))

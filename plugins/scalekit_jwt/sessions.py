@@ -1,0 +1,87 @@
+"""What is remembered of sessions: one family of refresh tokens each, of which only the newest is good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+
+class Outcome(Enum):
+    """How it went with a refresh token."""
+
+    ROTATED = "rotated"
+    REPEATED = "repeated"
+    """It was used a moment ago: a client that has lost the answer, and gets the same successor."""
+    THEFT = "theft"
+    GONE = "gone"
+
+
+class Rotation(NamedTuple):
+    """The *jti* of the token that follows, and *since* when it does."""
+
+    outcome: Outcome
+    jti: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One family: *jti* is its newest refresh token, *version* that of its subject when it began."""
+
+    family: str
+    subject: str
+    version: int
+    jti: str
+    expires: float
+
+
+class Revocation(NamedTuple):
+    """What is not good any more. *kind* is ``token``, ``session`` or ``subject``; *expires* is when nobody need know.
+
+    *version* of a subject is the first that is good again.
+    """
+
+    number: int
+    kind: str
+    issuer: str
+    value: str
+    version: int
+    expires: float
+
+
+class Sessions(Protocol):
+    """Remembers sessions and revocations for all who share it. Raises Unavailable when it is gone."""
+
+    async def version_of(self, subject: str) -> int:
+        """Return the version that new sessions of *subject* begin with."""
+        ...
+
+    async def begin(self, session: Session) -> None:
+        """Remember a new session."""
+        ...
+
+    async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
+        """Put *successor* in the place of ``session.jti``, if that is the newest; all at once, whoever else asks."""
+        ...
+
+    async def end(self, family: str, now: float, until: float) -> None:
+        """End a session, and its access tokens, the last of which ends by itself at *until*."""
+        ...
+
+    async def revoke(self, issuer: str, jti: str, until: float) -> None:
+        """End one token."""
+        ...
+
+    async def revoke_all(self, subject: str, until: float) -> None:
+        """End every session of *subject*, and make the next version its first."""
+        ...
+
+    async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
+        """Return the revocations that may have come after the one with the number *after*, and still count."""
+        ...
+
+    async def sweep(self, now: float) -> None:
+        """Forget what is over."""
+        ...

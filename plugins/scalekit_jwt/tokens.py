@@ -1,0 +1,195 @@
+"""The service's own tokens: issued, rotated, ended."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from scalekit_jwt.claims import text
+from scalekit_jwt.compact import read
+from scalekit_jwt.errors import Refused
+from scalekit_jwt.fingerprint import Fingerprint, digest_of, matches
+from scalekit_jwt.issuer import ACCESS, REFRESH, Issuer, Verified
+from scalekit_jwt.keys import SigningKey
+from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.revoked import Revoked
+from scalekit_jwt.sessions import Outcome, Session, Sessions
+
+logger = logging.getLogger("scalekit.jwt")
+
+RESERVED = frozenset(
+    {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "ver", "fgp", "scope", "scp", "cnf", "ext"}
+)
+LONGEST_SUBJECT = 255
+LONGEST_FOREIGN = 86400.0
+"""Seconds for which a revoked token of another issuer is refused: nobody here knows when it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A pair of tokens; *cookie* is the Set-Cookie of the fingerprint, empty where there is none."""
+
+    access: str
+    refresh: str
+    expires_in: int
+    cookie: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer must have that hands them out."""
+        headers = {"cache-control": "no-store"}
+        return {**headers, "set-cookie": self.cookie} if self.cookie else headers
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Times in seconds."""
+
+    access: float
+    refresh: float
+    grace: float
+    leeway: float
+
+
+class OwnTokens:
+    """Issues tokens as *issuer*, with its *keys*, and ends them in *sessions* and, here at once, in *revoked*."""
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        lifetimes: Lifetimes,
+        fingerprint: Fingerprint | None,
+        sessions: Sessions,
+        revoked: Revoked,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        self._issuer = issuer
+        self._refreshing = Issuer(issuer.name, issuer.audience, frozenset({REFRESH}), issuer.keys, issuer.leeway, clock)
+        self._lifetimes = lifetimes
+        self.fingerprint = fingerprint
+        self._sessions = sessions
+        self._revoked = revoked
+        self._metrics = metrics
+        self._clock = clock
+        self._changed = changed
+
+    async def issue(self, subject: str, claims: Mapping[str, Any] | None = None, scopes: Sequence[str] = ()) -> Issued:
+        """Return the first pair of a new session of *subject*."""
+        extra = _checked(subject, dict(claims or {}), scopes)
+        now = self._clock()
+        version = await self._sessions.version_of(subject)
+        session = Session(_name(), subject, version, _name(), now + self._lifetimes.refresh)
+        await self._sessions.begin(session)
+        value = self.fingerprint.make() if self.fingerprint else ""
+        cookie = self.fingerprint.cookie(value) if self.fingerprint else ""
+        digest = digest_of(value.encode()) if value else ""
+        self._metrics.issued.inc()
+        return self._pair(session, " ".join(scopes), extra, digest, now, now, cookie)
+
+    async def refresh(self, token: bytes, cookie: bytes) -> Issued:
+        """Return the pair that follows *token*; raises Refused, for a token that was used before for all its family."""
+        verified = self._read(token, cookie)
+        now = self._clock()
+        session = Session(verified.session, verified.subject, verified.version, verified.jti, verified.expires)
+        until = now + self._lifetimes.refresh
+        rotation = await self._sessions.rotate(session, _name(), now, self._lifetimes.grace, until)
+        self._metrics.refreshed(rotation.outcome.value)
+        if rotation.outcome is Outcome.THEFT:
+            logger.warning(
+                "a refresh token was used again: its session is ended",
+                extra={"subject": session.subject, "session": session.family, "event_kind": "theft"},
+            )
+            await self._end(session.family)
+        if not rotation.jti:
+            raise Refused("used" if rotation.outcome is Outcome.THEFT else "revoked")
+        following = Session(session.family, session.subject, session.version, rotation.jti, until)
+        again = self.fingerprint.cookie(cookie.decode("latin-1")) if self.fingerprint and cookie else ""
+        extra = verified.claims.get("ext", {})
+        return self._pair(following, " ".join(verified.scopes), extra, verified.fingerprint, rotation.since, now, again)
+
+    async def logout(self, token: bytes, cookie: bytes) -> None:
+        """End the session of the refresh *token*; raises Refused when it is not good."""
+        await self._end(self._read(token, cookie).session)
+
+    async def revoke(self, jti: str, issuer: str = "") -> None:
+        """End the one token that has this *jti*."""
+        until = self._clock() + LONGEST_FOREIGN if issuer else self._end_of_access()
+        await self._sessions.revoke(issuer or self._issuer.name, jti, until)
+        self._changed()
+
+    async def revoke_all(self, subject: str) -> None:
+        """End every session of *subject*."""
+        await self._sessions.revoke_all(subject, self._end_of_access())
+        self._changed()
+
+    async def learn(self) -> bool:
+        """Read what has been revoked since; tell whether anything has."""
+        return self._revoked.learn(await self._sessions.revocations(self._revoked.last, self._clock()))
+
+    async def _end(self, family: str) -> None:
+        await self._sessions.end(family, self._clock(), self._end_of_access())
+        self._changed()
+
+    def _end_of_access(self) -> float:
+        return self._clock() + self._lifetimes.access + 2 * self._lifetimes.leeway
+
+    def _read(self, token: bytes, cookie: bytes) -> Verified:
+        verified = self._refreshing.verify(read(token))
+        if verified.fingerprint and not matches(cookie, verified.fingerprint):
+            raise Refused("fingerprint")
+        if bool(verified.fingerprint) != bool(self.fingerprint):
+            raise Refused("fingerprint")
+        text(verified.claims, "jti")
+        text(verified.claims, "sid")
+        return verified
+
+    def _pair(
+        self, session: Session, scope: str, extra: Mapping[str, Any], digest: str, since: float, now: float, cookie: str
+    ) -> Issued:
+        common: dict[str, Any] = {
+            "iss": self._issuer.name,
+            "sub": session.subject,
+            "aud": self._issuer.audience,
+            "sid": session.family,
+            "ver": session.version,
+        }
+        if scope:
+            common["scope"] = scope
+        if digest:
+            common["fgp"] = digest
+        key = self._issuer.keys.current.keys[0]
+        access = {**extra, **common, "jti": _name(), "iat": int(now), "exp": int(now + self._lifetimes.access)}
+        again = {**common, "jti": session.jti, "iat": int(since), "exp": int(since + self._lifetimes.refresh)}
+        if extra:
+            again["ext"] = extra
+        lifetime = int(self._lifetimes.access)
+        return Issued(encode(key, ACCESS, access), encode(key, REFRESH, again), lifetime, cookie)
+
+
+def encode(key: SigningKey, kind: str, claims: Mapping[str, Any]) -> str:
+    """Return *claims* as a token of the type *kind*, signed with *key*."""
+    header = orjson.dumps({"alg": key.algorithm, "typ": kind, "kid": key.kid})
+    signed = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (header, orjson.dumps(claims)))
+    return (signed + b"." + urlsafe_b64encode(key.sign(signed)).rstrip(b"=")).decode()
+
+
+def _checked(subject: str, claims: dict[str, Any], scopes: Sequence[str]) -> dict[str, Any]:
+    if not subject or len(subject) > LONGEST_SUBJECT or "\x00" in subject:
+        raise ValueError(f"a subject is a text of 1 to {LONGEST_SUBJECT} characters")
+    if taken := sorted(RESERVED & claims.keys()):
+        raise ValueError(f"the claims {', '.join(taken)} are set by the issuer; name yours in another way")
+    if isinstance(scopes, str) or any(not scope.isprintable() or " " in scope or not scope for scope in scopes):
+        raise ValueError('scopes is a list of words, such as ["orders:read"]')
+    return claims
+
+
+def _name() -> str:
+    return secrets.token_urlsafe(16)

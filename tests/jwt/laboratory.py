@@ -1,0 +1,113 @@
+"""A service with tokens, and a client that keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.authentication import requires
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from scalekit import create_app
+from scalekit.contracts import TOKENS
+from scalekit.testing import Answer, running
+from scalekit.testing import request as send_request
+
+SECRET = "a secret for tests that is long enough"
+
+
+async def login(incoming: Request) -> Response:
+    asked = await incoming.json()
+    issued = await TOKENS(incoming).issue(asked["subject"], asked.get("claims"), asked.get("scopes", ()))
+    body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
+    return JSONResponse(body, headers=issued.headers)
+
+
+async def who(incoming: Request) -> Response:
+    name = incoming.user.identity if incoming.user.is_authenticated else None
+    return JSONResponse({"who": name, "scopes": list(incoming.auth.scopes)})
+
+
+@requires("admin")
+async def admin(request: Request) -> Response:
+    return JSONResponse({})
+
+
+async def revoke(incoming: Request) -> Response:
+    asked = await incoming.json()
+    if "subject" in asked:
+        await TOKENS(incoming).revoke_all(asked["subject"])
+    else:
+        await TOKENS(incoming).revoke(asked["jti"], asked.get("issuer", ""))
+    return JSONResponse({})
+
+
+app = Starlette(
+    routes=[
+        Route("/login", login, methods=["POST"]),
+        Route("/revoke", revoke, methods=["POST"]),
+        Route("/api/who", who, methods=["GET", "POST"]),
+        Route("/open", who),
+        Route("/admin", admin),
+    ]
+)
+
+
+@dataclass
+class Client:
+    """Somebody who sends requests, with the tokens that were handed out last."""
+
+    app: Any
+    state: dict[str, Any]
+    token: str = ""
+    refresh_token: str = ""
+    cookie: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def send(self, target: str, method: str = "GET", body: Any = None, **headers: str) -> Answer:
+        fields = {**({"cookie": self.cookie} if self.cookie else {}), **headers}
+        content = orjson.dumps(body) if body is not None else b""
+        return await send_request(self.app, target, method=method, headers=fields, body=content, state=self.state)
+
+    async def login(self, subject: str, **more: Any) -> Answer:
+        answer = await self.send("/login", "POST", {"subject": subject, **more})
+        self.keep(answer)
+        return answer
+
+    async def api(self, target: str = "/api/who", method: str = "GET", **headers: str) -> Answer:
+        return await self.send(target, method, **{"authorization": f"Bearer {self.token}", **headers})
+
+    async def refresh(self, token: str | None = None) -> Answer:
+        return await self.send("/auth/refresh", "POST", {"refresh_token": token or self.refresh_token})
+
+    async def logout(self) -> Answer:
+        return await self.send("/auth/logout", "POST", {"refresh_token": self.refresh_token})
+
+    def keep(self, answer: Answer) -> None:
+        body = orjson.loads(answer.body)
+        self.token, self.refresh_token = body["token"], body["refresh_token"]
+        cookie = answer.header("set-cookie")
+        if cookie:
+            self.cookie = cookie.partition(";")[0]
+
+    def another(self) -> Client:
+        """Return a second client of the same service, who has nothing yet."""
+        return Client(self.app, self.state)
+
+
+@asynccontextmanager
+async def service(
+    table: Mapping[str, Any] | None = None, plugins: Mapping[str, Any] | None = None, application: Any = app
+) -> AsyncGenerator[Client, None]:
+    own = {"protect": ["/api/*"], **(table or {})}
+    if not {"keys", "key_file"} & own.keys():
+        own.setdefault("secret", SECRET)
+    host = create_app({"plugins": {"jwt": own, **(plugins or {})}}, app=application)
+    async with running(host) as state:
+        yield Client(host, state)

@@ -1,0 +1,204 @@
+"""Tokens of other issuers, whose keys come over HTTP, and go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import orjson
+import pytest
+
+from scalekit import ConfigError
+from scalekit.telemetry import Telemetry
+from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.plugin import OPENED
+from scalekit_jwt.remote_keys import RemoteKeys, read_keys
+from tests.jwt.forging import Forge
+from tests.jwt.laboratory import Client, service
+
+pytestmark = pytest.mark.anyio
+
+
+class Issuer:
+    """An issuer that serves its metadata and its keys, and counts how often."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.status = 200
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked.append(self.path)
+                document = issuer.documents.get(self.path)
+                body = document if isinstance(document, bytes) else orjson.dumps(document)
+                self.send_response(issuer.status if document is not None else 404)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.documents["/.well-known/openid-configuration"] = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
+        self.forge = Forge("RS256", self.url, "shop")
+        self.publish(self.forge)
+
+    def publish(self, *forges: Forge) -> None:
+        self.documents["/keys"] = {"keys": [forge.key.public() for forge in forges]}
+
+    def table(self, **changes: Any) -> dict[str, Any]:
+        other = {"issuer": self.url, "audience": "shop", "cool_down": "1s", **changes}
+        return {"issuers": [other]}
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    issuer = Issuer()
+    thread = threading.Thread(target=issuer.server.serve_forever, args=(0.02,))
+    thread.start()
+    yield issuer
+    issuer.server.shutdown()
+    thread.join()
+    issuer.server.server_close()
+
+
+async def show(client: Client, token: str) -> int:
+    client.token = token
+    return (await client.api()).status
+
+
+@pytest.mark.parametrize("by", ["discovery", "jwks"])
+async def test_its_tokens_are_taken_without_our_cookie(issuer: Issuer, by: str) -> None:
+    jwks = {"jwks": f"{issuer.url}/keys"} if by == "jwks" else {}
+    async with service(issuer.table(**jwks)) as client:
+        client.token = issuer.forge.claiming(scope="read")
+        assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["read"]}
+        for typ in (None, "JWT", "application/at+jwt"):
+            assert await show(client, issuer.forge.headed(typ=typ)) == 200
+        assert await show(client, issuer.forge.headed(typ="logout+jwt")) == 401
+        assert await show(client, issuer.forge.claiming(aud="another")) == 401
+        assert await show(client, issuer.forge.claiming(iss="scalekit")) == 401, "its key is good for it alone"
+        assert await show(client, Forge("RS256", issuer.url, "shop").token()) == 401
+
+
+async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_turned_away(issuer: Issuer) -> None:
+    async with service(issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms")) as client:
+        assert await show(client, issuer.forge.token()) == 200
+        new = Forge("RS256", issuer.url, "shop")
+        issuer.publish(issuer.forge, new)
+        (keys,) = client.state["scalekit"].get(OPENED).remote
+        while keys._cooling:
+            await asyncio.sleep(0.01)
+        before = len(issuer.asked)
+        others = [client.another() for _ in range(50)]
+        assert await asyncio.gather(*(show(each, new.token()) for each in others)) == [200] * 50
+        assert len(issuer.asked) == before + 1
+
+
+async def test_random_kids_do_not_flood_it(issuer: Issuer) -> None:
+    async with service(issuer.table(jwks=f"{issuer.url}/keys", cool_down="1h", refetch="2h")) as client:
+        for number in range(200):
+            assert await show(client, issuer.forge.headed(kid=f"{number}")) == 401
+        assert len(issuer.asked) == 1
+        assert await show(client, issuer.forge.token()) == 200
+
+
+async def test_its_keys_are_kept_while_it_is_gone(issuer: Issuer) -> None:
+    table = issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms", refetch="10ms")
+    async with service(table) as client:
+        assert await show(client, issuer.forge.token()) == 200
+        for document, status in ((b"{", 200), (b"[]", 200), (b"x" * 2_000_000, 200), ({"keys": []}, 200), (b"", 500)):
+            issuer.documents["/keys"], issuer.status = document, status
+            before = len(issuer.asked)
+            while len(issuer.asked) < before + 3:
+                await asyncio.sleep(0.01)
+            assert await show(client, issuer.forge.claiming(jti=str(time.time()))) == 200
+
+
+async def test_a_key_that_is_withdrawn_is_refused_once_that_is_known(issuer: Issuer) -> None:
+    table = issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms", refetch="10ms")
+    async with service(table) as client:
+        token = issuer.forge.token()
+        assert await show(client, token) == 200
+        issuer.publish(Forge("RS256", issuer.url, "shop"))
+        while await show(client, token) == 200:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_service_starts_without_it_and_takes_its_tokens_when_it_is_there(issuer: Issuer) -> None:
+    issuer.status = 503
+    async with service(issuer.table(cool_down="10ms")) as client:
+        assert await show(client, issuer.forge.token()) == 401
+        issuer.status = 200
+        while await show(client, issuer.forge.token()) == 401:
+            await asyncio.sleep(0.01)
+
+
+async def test_metadata_of_another_issuer_gives_no_keys(issuer: Issuer) -> None:
+    issuer.documents["/.well-known/openid-configuration"]["issuer"] = "https://evil.example"
+    async with service(issuer.table()) as client:
+        assert await show(client, issuer.forge.token()) == 401
+    assert "/keys" not in issuer.asked
+
+
+async def test_one_of_its_tokens_is_revoked_by_issuer_and_jti(issuer: Issuer) -> None:
+    async with service(issuer.table()) as client:
+        client.token = issuer.forge.claiming(jti="7")
+        assert (await client.api()).status == 200
+        await client.send("/revoke", "POST", {"jti": "7"})
+        assert (await client.api()).status == 200, "that was one of ours"
+        await client.send("/revoke", "POST", {"jti": "7", "issuer": issuer.url})
+        while (await client.api()).status == 200:
+            await asyncio.sleep(0.01)
+
+
+def test_keys_that_are_not_for_us_are_left_out() -> None:
+    good, short = Forge("RS256").key.public(), Forge("HS256").member
+    document = {
+        "keys": [{**good, "use": "enc", "kid": "a"}, short, 1, {}, {"kty": "RSA"}, Forge("ES256").key.public(), good]
+    }
+    assert [key.kid for key in read_keys(document, ["RS256"]).keys] == [good["kid"]]
+    with pytest.raises(ValueError, match="no key"):
+        read_keys({"keys": [short]}, ["RS256"])
+    with pytest.raises(ValueError, match="same kid"):
+        read_keys({"keys": [good, {**Forge("RS256").key.public(), "kid": good["kid"]}]}, ["RS256"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"jwks": "http://keys.example/"}, "https"),
+        ({"issuer": "http://127.0.0.1.example"}, "https"),
+        ({"algorithms": ["RS256", "ES256"]}, "one type of key"),
+        ({"algorithms": ["HS256"]}, "algorithms"),
+        ({"cool_down": "1h"}, "longer than refetch"),
+        ({"issuer": "scalekit", "jwks": "https://keys.example/"}, "one name"),
+    ],
+)
+async def test_an_issuer_that_cannot_be_trusted_is_refused(changes: dict[str, Any], said: str) -> None:
+    table = {"issuer": "https://login.example", "audience": "shop", **changes}
+    with pytest.raises(ConfigError, match=said):
+        async with service({"issuers": [table]}):
+            pass
+
+
+async def test_whoever_waits_for_a_key_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setattr("scalekit_jwt.remote_keys.PATIENCE", 0.01)
+    keys = RemoteKeys("https://login.example", ["RS256"], never, Metrics(Telemetry(100)), every=3600, again=0.0)
+    running = asyncio.create_task(keys.run(lambda: None))
+    await asyncio.sleep(0)
+    assert await keys.arrival() is False
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

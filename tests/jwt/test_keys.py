@@ -1,0 +1,158 @@
+"""Keys of every kind, in files and out of them, and rotated."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import orjson
+import pytest
+from joserfc import jwt
+from joserfc.jwk import JWKRegistry, KeySet
+
+from scalekit import StartError, create_app
+from scalekit.testing import running
+from scalekit_jwt.key_file import KeyFile, make_key
+from tests.jwt.laboratory import Client, service
+
+pytestmark = pytest.mark.anyio
+ALGORITHMS = ["HS256", "RS256", "PS256", "ES256", "EdDSA"]
+
+
+def write(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return str(path)
+
+
+async def jwks(client: Client) -> list[dict[str, str]]:
+    keys: list[dict[str, str]] = orjson.loads((await client.send("/.well-known/jwks.json")).body)["keys"]
+    return keys
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_a_key_file_is_made_for_its_owner_alone_and_used_again(algorithm: str, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    table = {"key_file": str(path), "algorithm": algorithm, "fingerprint": False}
+    async with service(table) as client:
+        await client.login("ada")
+        assert (await client.api()).status == 200
+        assert path.stat().st_mode & 0o777 == 0o600
+        kept = client.token
+        published = await jwks(client)
+    async with service(table) as client:
+        client.token = kept
+        assert (await client.api()).status == 200
+    if algorithm == "HS256":
+        assert published == []
+        return
+    assert not {"d", "p", "q", "dp", "dq", "qi", "k"} & published[0].keys()
+    assert published[0]["alg"] == algorithm
+    if algorithm != "EdDSA":  # others verify with what is published, as any library does
+        verified = jwt.decode(kept, KeySet.import_key_set({"keys": published}), algorithms=[algorithm])  # type: ignore[typeddict-item]
+        assert verified.claims["sub"] == "ada"
+        assert verified.header["typ"] == "at+jwt"
+
+
+@pytest.mark.parametrize("form", ["pem", "jwk"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
+async def test_keys_come_from_files_too_and_all_of_them_verify(algorithm: str, form: str, tmp_path: Path) -> None:
+    paths = []
+    for number in range(2):
+        member = make_key(algorithm)
+        key = JWKRegistry.import_key(member)
+        content = key.as_pem(private=True) if form == "pem" else json.dumps(member).encode()  # type: ignore[union-attr]
+        paths.append(write(tmp_path / f"{number}.{form}", content))
+    async with service({"keys": paths, "algorithm": algorithm}) as client:
+        await client.login("ada")
+        assert (await client.api()).status == 200
+        assert len(await jwks(client)) == 2
+    async with service({"keys": paths[::-1], "algorithm": algorithm}) as later:
+        later.token, later.cookie = client.token, client.cookie
+        assert (await later.api()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a key of type EC"),
+        (b"{}", "not a key of type EC"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a key of type EC"),
+        (json.dumps(make_key("RS256")).encode(), "not a key of type EC"),
+        (JWKRegistry.import_key(make_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]
+    ],
+)
+async def test_a_file_that_holds_no_key_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.pem", content)
+    with pytest.raises(StartError, match=said) as caught:
+        async with service({"keys": [path], "algorithm": "ES256"}):
+            pass
+    assert "bad.pem" in str(caught.value)
+
+
+async def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    KeyFile(path, "HS256")
+    path.chmod(0o640)
+    with pytest.raises(StartError, match="chmod 600"):
+        async with service({"key_file": str(path)}):
+            pass
+
+
+async def test_workers_who_start_at_once_have_the_same_key(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    with ThreadPoolExecutor(16) as threads:
+        files = list(threads.map(lambda _: KeyFile(path, "HS256"), range(16)))
+    assert len({file.current.keys[0].kid for file in files}) == 1
+    assert os.listdir(tmp_path) == ["keys.json"]
+
+
+async def test_after_a_rotation_new_tokens_have_the_new_key_and_old_ones_are_good(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    table = {"key_file": str(path), "poll": "1h", "fingerprint": False}
+    async with service(table) as first, service(table) as second:
+        await first.login("ada")
+        old = first.token
+        kid = KeyFile(path, "HS256").rotate(3600, lambda: 0.0 + os.stat(path).st_mtime)
+        async with service(table) as third:
+            await third.login("ada")
+            assert third.token.partition(".")[0] != old.partition(".")[0]
+            second.token = third.token
+            assert (await second.api()).status == 200, f"{kid} is looked for at once, though nobody polls"
+            third.token = old
+            assert (await third.api()).status == 200
+
+
+def test_a_key_that_has_been_rotated_out_ends_with_its_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    old = KeyFile(path, "ES256").current.keys[0]
+    KeyFile(path, "ES256").rotate(100, lambda: 1000.0)
+    keys = KeyFile(path, "ES256").current
+    header = {"kid": old.kid, "alg": "ES256"}
+    assert keys.find(header, 1099.0).kid == old.kid
+    with pytest.raises(Exception, match="unknown_key"):
+        keys.find(header, 1101.0)
+    KeyFile(path, "ES256").rotate(100, lambda: 2000.0)
+    assert len(KeyFile(path, "ES256").current.keys) == 2, "it is forgotten with the next rotation"
+
+
+async def test_a_key_file_that_breaks_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "keys.json"
+    async with service({"key_file": str(path), "poll": "10ms"}) as client:
+        await client.login("ada")
+        write(path, b"{")
+        while "stays as it was known" not in caplog.text:
+            await asyncio.sleep(0.01)
+        assert (await client.api()).status == 200
+        await client.login("bob")
+        assert (await client.api()).status == 200
+
+
+async def test_a_service_with_workers_and_no_database_does_not_start() -> None:
+    app = create_app({"plugins": {"jwt": {"secret": "s" * 32}}, "server": {"workers": 2}}, app=lambda *_: None)  # type: ignore[arg-type]
+    with pytest.raises(StartError, match=r"2 workers cannot share sessions in memory; turn on \[plugins.pool\]"):
+        async with running(app):
+            pass

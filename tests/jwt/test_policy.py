@@ -1,0 +1,87 @@
+"""Which paths need a token, however they are spelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scalekit_jwt.policy import Policy, Rule
+
+POLICY = Policy(["/api/*", "/a*/secret"], ["/api/public/*", "/api/status"], [Rule("/reports/*", frozenset({"GET"}))])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api",
+        "/api/",
+        "/api/x",
+        "/api/x/y",
+        "//api/x",
+        "/api//x",
+        "/./api/x",
+        "/x/../api/x",
+        "/api/public/../x",
+        "/api/publicity",
+        "/api\\x",
+        "/api%2fx",
+        "/x/..%2Fapi/x",
+        "/api;a=b/x",
+        "/api/status/more",
+        "/api/x\n",
+        "/abc/secret",
+        "/abc/secret/",
+        "/api/public//x",
+        "/reports/1",
+    ],
+)
+def test_these_need_a_token(path: str) -> None:
+    assert POLICY.needs("GET", path) is not None
+
+
+@pytest.mark.parametrize("path", ["/", "/apix", "/api/public", "/api/public/x", "/api/status", "/a/b/secret", "/other"])
+def test_these_do_not(path: str) -> None:
+    assert POLICY.needs("GET", path) is None
+
+
+def test_a_rule_is_for_its_methods_alone() -> None:
+    assert POLICY.needs("POST", "/reports/1") is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "good"),
+    [
+        ("a", "a", True),
+        ("a", ["b", "a"], True),
+        (["a", "b"], "b", True),
+        ("a", "A", False),
+        ("a", None, False),
+        (1, True, False),
+        (True, 1, False),
+        (True, True, True),
+        ("1", 1, False),
+        ("a", {"a": 1}, False),
+        ("a", [["a"]], False),
+    ],
+)
+def test_a_claim_has_the_value_or_one_of_them(wanted: Any, given: Any, good: bool) -> None:
+    needs = Policy([], [], [Rule("/*", claims={"x": wanted})]).needs("GET", "/")
+    assert needs is not None
+    assert needs.missing([], {"x": given}) is not good
+
+
+def test_every_rule_that_matches_counts() -> None:
+    rules = [Rule("/*", scopes=frozenset({"a"})), Rule("/x/*", scopes=frozenset({"b"}))]
+    needs = Policy([], [], rules).needs("GET", "/x/y")
+    assert needs is not None
+    assert needs.missing(["a"], {})
+    assert needs.missing(["b"], {})
+    assert not needs.missing(["b", "a", "c"], {})
+
+
+def test_what_is_remembered_of_paths_is_bounded() -> None:
+    policy = Policy(["/api/*"], [], [])
+    for number in range(10_000):
+        assert policy.needs("GET", f"/api/{number}") is not None
+    assert len(policy._known) <= 4096
