@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
-from sample_app.reading import read
+from sample_app.reading import ALIKE, read
 from scalekit.contracts import CACHE, DATABASE, READS
 from scalekit.problem import ProblemResponse
 from scalekit_cache import cached
@@ -35,7 +35,7 @@ NEW_ITEM = TypeAdapter(NewItem)
 async def list_items(request: Request) -> Response:
     """Answer with the newest 100 items."""
     rows = await READS(request).fetch_all(NEWEST)
-    return JSONResponse({"items": [dict(row) for row in rows]})
+    return JSONResponse({"items": [dict(row) for row in rows]}, headers=ALIKE)
 
 
 async def add_item(request: Request) -> Response:

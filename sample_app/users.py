@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sample_app.reading import read
+from sample_app.reading import ALIKE, read
 from sample_app.tables import profiles, users
 from scalekit.contracts import CACHE, DATABASE, READS
 from scalekit.problem import ProblemResponse
@@ -42,7 +42,7 @@ async def list_active(request: Request) -> Response:
         order_by=users.c.id.desc(),
         limit=100,
     )
-    return JSONResponse({"users": found})
+    return JSONResponse({"users": found}, headers=ALIKE)
 
 
 async def import_users(request: Request) -> Response:

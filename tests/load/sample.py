@@ -39,3 +39,16 @@ class Sample(Server):
 
     def answers(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
+
+
+class Inventory(Sample):
+    """The second service, which the first one calls."""
+
+    name = "inventory"
+
+    def __init__(self) -> None:
+        super().__init__(file=ROOT / "sample_app/inventory.toml")
+
+    def command(self) -> list[object]:
+        self.box.environment["INVENTORY_PORT"] = str(self.port)
+        return super().command()
