@@ -34,7 +34,7 @@ async def login(request: Request) -> Response:
     if isinstance(asked, ProblemResponse):
         return asked
     password = await DATABASE(request).fetch_val(PASSWORD, {"username": asked.username})
-    if not await verify_password(asked.password, password):
+    if not await verify_password(asked.password, password, remember="60s"):
         return ProblemResponse(401, "no such user with this password", headers={"www-authenticate": "Bearer"})
     tokens = await TOKENS(request).issue(asked.username)
     body = {"token": tokens.access, "refresh_token": tokens.refresh, "expires_in": tokens.expires_in}
