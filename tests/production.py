@@ -26,6 +26,7 @@ class Instance(Server):
     """``scalekit run`` of a *file* of the sample, with an *environment* that says where everything is."""
 
     name = "sample"
+    death_signal = signal.SIGTERM  # a killed supervisor would leave its workers for a while
 
     def __init__(
         self, file: str, port_name: str, environment: Mapping[str, str], overrides: Sequence[str] = ()
@@ -126,6 +127,8 @@ class Production:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        for each in (*self.instances, self.inventory):
+            each.process.send_signal(signal.SIGINT)  # ends at once, where SIGTERM waits for balancers
         self._exit.__exit__(*error)
 
     @property

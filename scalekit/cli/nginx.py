@@ -42,9 +42,10 @@ async def _until_told(settings: Settings, output: str | None, watch: bool, reloa
 
 async def _write(settings: Settings, output: str | None, watch: bool, reloads: bool) -> None:
     from scalekit.nginx.live import addresses
+    from scalekit.nginx.settling import settled
 
-    async with aclosing(addresses(settings)) as changes:
-        async for instances in changes:
+    async with aclosing(addresses(settings)) as changes, aclosing(settled(changes, settings.nginx.settle)) as real:
+        async for instances in real:
             await asyncio.to_thread(_put, settings, instances, output, reloads)
             if not watch:
                 return

@@ -105,7 +105,7 @@ def _forwarding(server: Server) -> Iterator[str]:
 
 
 def _upstream(server: Server, table: Nginx, instances: Sequence[str]) -> Iterator[str]:
-    idle = max(1.0, min(LONGEST_IDLE, server.keep_alive - SHORTER))
+    idle = _idle(server)
     yield "upstream application {"
     yield "    least_conn;"
     yield "    zone application 256k;"
@@ -114,6 +114,16 @@ def _upstream(server: Server, table: Nginx, instances: Sequence[str]) -> Iterato
     yield "    keepalive 32;"
     yield f"    keepalive_timeout {milliseconds(idle)};"
     yield "}"
+
+
+def _idle(server: Server) -> float:
+    """Return how long an unused connection to an instance is kept.
+
+    nginx must be the one who closes it: a POST on a connection that the instance closes at that moment is lost. While
+    an instance drains it asks for each connection that is used to be closed, so those left at the end were not used.
+    """
+    while_draining = server.drain / 2 if server.drain else LONGEST_IDLE
+    return max(0.1, min(LONGEST_IDLE, server.keep_alive - SHORTER, while_draining))
 
 
 def _server(server: Server, table: Nginx) -> Iterator[str]:

@@ -42,6 +42,8 @@ class Nginx(Table):
     """Folders of files that nginx serves itself, by path, such as ``"/static/" = "shop/static"``."""
     upstreams: tuple[ListenAddress, ...] = ()
     """The instances where nobody knows the live ones; empty is the address of ``[server]``."""
+    settle: Duration = Duration("30s")
+    """How long an instance is gone before it is taken out; nginx passes it by from the first failure on."""
     directory: FilePath = "nginx"
     """Where nginx keeps its process id, logs and temporary files."""
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] | None = None

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from tests.processes import HOST, Process, family, wait_for
-from tests.servers import Nginx, find
+from tests.servers import Nginx, ask, find
 
 
 class Front(Nginx):
@@ -41,6 +41,9 @@ class Front(Nginx):
 
     def answers(self) -> bool:
         return len(family(self.process.pid)) > 1 and super().answers()
+
+    def get(self, path: str) -> str:
+        return ask(self.port, "GET", path)
 
     def configuration(self) -> str:
         return (self.box.directory / "nginx.conf").read_text()

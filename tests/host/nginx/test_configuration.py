@@ -117,7 +117,7 @@ def test_the_limits_and_retries_are_those_of_the_file() -> None:
     for line in (
         "least_conn;",
         "keepalive 32;",
-        "keepalive_timeout 15000ms;",
+        "keepalive_timeout 2500ms;",
         "client_max_body_size 3145728;",
         "large_client_header_buffers 4 8192;",
         "proxy_connect_timeout 2s;",
