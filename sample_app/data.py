@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sample_app.kept import ALIKE, KEPT, forget
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
-from sample_app.reading import ALIKE, read
-from scalekit.contracts import CACHE, DATABASE, READS
+from sample_app.reading import read
+from scalekit.contracts import DATABASE, READS
 from scalekit.problem import ProblemResponse
 from scalekit_cache import cached
 
@@ -31,7 +32,7 @@ class NewItem(BaseModel):
 NEW_ITEM = TypeAdapter(NewItem)
 
 
-@cached(ttl="10s", tags=["items"], stale_if_error="10m")
+@cached(ttl=KEPT, tags=["items"], stale_if_error="10m")
 async def list_items(request: Request) -> Response:
     """Answer with the newest 100 items."""
     rows = await READS(request).fetch_all(NEWEST)
@@ -46,7 +47,7 @@ async def add_item(request: Request) -> Response:
         logger.warning("item refused")
         return new
     identifier = await DATABASE(request).execute(ADD, {"name": new.name, "value": new.value})
-    await CACHE(request).purge(tag="items")
+    await forget(request, "items")
     ITEMS_ADDED(request, "kept").inc()
     NEWEST_ITEM(request).set(identifier)
     ITEM_VALUES(request).observe(new.value)

@@ -11,9 +11,6 @@ from scalekit.problem import ProblemResponse
 
 Content = TypeVar("Content")
 
-ALIKE = {"cache-control": "private", "cdn-cache-control": "public"}
-"""Headers of what everybody who has logged in gets alike: the cache behind the login may keep it, others may not."""
-
 
 async def read(request: Request, kind: TypeAdapter[Content], what: str) -> Content | ProblemResponse:
     """Return the body as a *kind*, or the answer that says why it is not *what* was expected."""

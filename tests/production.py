@@ -95,6 +95,8 @@ class Servers:
             "REPLICA_SECRET": secrets.token_urlsafe(32),
             "REDIS_URL": self.redis.url,
             "REDIS_CLUSTER_URL": f"redis-cluster://{nodes}",
+            "REDIS_CLUSTER_NODES": nodes,
+            "JWT_SECRET": secrets.token_urlsafe(32),
             "AMQP_URL": self.rabbit.url,
             "CONSUL_HTTP_ADDR": self.consul.url,
         }

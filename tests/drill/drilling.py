@@ -34,6 +34,17 @@ class Outcome:
         return len(self.failed) / len(self.answers)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What all faults did, and what was lost of what had been answered as done; *page* is k6's own."""
+
+    outcomes: Sequence[Outcome]
+    written: int
+    lost_rows: int
+    lost_messages: int
+    page: str
+
+
 def drill(faults: Sequence[Fault], load: Load, hold: float, health: Callable[[], set[str]]) -> list[Outcome]:
     """Let each of *faults* strike for *hold* seconds; *health* tells what the health page says is wrong."""
     return [_one(fault, load, hold, health) for fault in faults]
@@ -58,7 +69,7 @@ def _one(fault: Fault, load: Load, hold: float, health: Callable[[], set[str]]) 
     return Outcome(
         fault.name,
         answers,
-        _unexpected(fault, answers),
+        unexpected(fault, answers),
         _quantile([answer.seconds for answer in answers], 0.99),
         max([0.0, *(answer.moment - mended for answer in answers if not answer.good)]),
         ", ".join(sorted(said)) or "healthy",
@@ -71,7 +82,7 @@ def _quiet(load: Load, since: float) -> bool:
     return all(answer.good and answer.moment > since for answer in latest)
 
 
-def _unexpected(fault: Fault, answers: Sequence[Answer]) -> list[Answer]:
+def unexpected(fault: Fault, answers: Sequence[Answer]) -> list[Answer]:
     """Return what should not have been answered so: all but refusals, with a time, of what needs what is gone."""
     bad = [answer for answer in answers if not answer.good and not (answer.refused and answer.kind in fault.takes)]
     cut = [answer for answer in bad if answer.status in (NO_ANSWER, 502)]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
-from tests.drill.drilling import QUICK, Outcome
+from tests.drill.drilling import QUICK, Found, Outcome
 
 HEADING = """\
 | fault | requests | errors | unexpected | p99 during | healed after | health page |
 |---|---|---|---|---|---|---|"""
 
 
-def report(outcomes: Sequence[Outcome], lost_rows: int, lost_messages: int, written: int) -> str:
+def report(found: Found) -> str:
     """Return the page as Markdown."""
-    lines = "\n".join(map(_line, outcomes))
+    lines = "\n".join(map(_line, found.outcomes))
     return f"""\
 # Drill
 
@@ -24,16 +23,16 @@ needs what is gone.
 {HEADING}
 {lines}
 
-Of {written} writes that were answered as done, {lost_rows} rows and {lost_messages} messages were lost.
+Of {found.written} writes that were answered as done, {found.lost_rows} rows and {found.lost_messages} messages were lost.
 """
 
 
-def mistakes(outcomes: Sequence[Outcome], lost_rows: int, lost_messages: int) -> list[str]:
+def mistakes(found: Found) -> list[str]:
     """Return what misses the goals."""
-    missed = [f"{each.fault}: {len(each.unexpected)} unexpected errors" for each in outcomes if each.unexpected]
-    missed += [f"{each.fault}: healed after {each.heal:.1f} s" for each in outcomes if each.heal > QUICK]
-    missed += [f"{lost_rows} rows were lost"] if lost_rows else []
-    return missed + ([f"{lost_messages} messages were lost"] if lost_messages else [])
+    missed = [f"{each.fault}: {len(each.unexpected)} unexpected errors" for each in found.outcomes if each.unexpected]
+    missed += [f"{each.fault}: healed after {each.heal:.1f} s" for each in found.outcomes if each.heal > QUICK]
+    missed += [f"{found.lost_rows} rows were lost"] if found.lost_rows else []
+    return missed + ([f"{found.lost_messages} messages were lost"] if found.lost_messages else [])
 
 
 def _line(outcome: Outcome) -> str:

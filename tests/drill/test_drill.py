@@ -1,0 +1,78 @@
+"""The drill in short, and that it notices what it should."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests.drill.drilling import Found, Outcome, unexpected
+from tests.drill.faults import DATA, Fault
+from tests.drill.load import Answer
+from tests.drill.production import drilled
+from tests.drill.report import mistakes, report
+
+GOOD = Answer(moment=1.0, seconds=0.01, kind="read", status=200, says_when=False, item="")
+REFUSED = replace(GOOD, status=503, says_when=True)
+CUT = replace(GOOD, status=0)
+
+
+class Data:
+    """A fault that takes the data away, and cuts one request."""
+
+    name = "the data is gone"
+    takes = DATA
+    cuts = 1
+
+    def strike(self) -> None: ...
+
+    def mend(self) -> None: ...
+
+
+@pytest.mark.needs("consul", "k6", "nginx", "postgres", "rabbitmq", "redis", "slowhttptest")
+def test_whatever_fails_nothing_is_lost_and_only_what_needs_it_is_refused() -> None:
+    found = drilled(hold=0.5, rate=40)
+    print(report(found))
+    assert not [(each.fault, each.unexpected) for each in found.outcomes if each.unexpected]
+    assert found.lost_rows == found.lost_messages == 0
+    assert found.written > 40
+    said = {each.fault: each.health for each in found.outcomes}
+    assert "replica" in said["the replica is killed"]
+    assert "pool unhealthy" in said["the primary is restarted"]
+    assert "discovery" in said["Consul is killed"]
+    assert said["clients send slow heads"] == "healthy"
+    assert found.page.count("<svg") >= 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "wrong"),
+    [
+        ([GOOD, REFUSED], 0),
+        ([replace(REFUSED, kind="plain")], 1),
+        ([replace(REFUSED, says_when=False)], 1),
+        ([replace(GOOD, status=500)], 1),
+        ([CUT], 0),
+        ([CUT, replace(CUT, moment=2.0)], 1),
+        ([replace(CUT, status=502)], 0),
+    ],
+)
+def test_what_is_unexpected(answers: list[Answer], wrong: int) -> None:
+    fault: Fault = Data()
+    assert len(unexpected(fault, answers)) == wrong
+
+
+def test_the_report_has_a_line_for_each_fault_and_names_what_misses_the_goals() -> None:
+    fine = Outcome("nothing", [GOOD] * 9 + [REFUSED], [], 0.0125, 0.0, "healthy")
+    slow = Outcome("slow", [GOOD], [CUT], 0.5, 3.1, "pool unhealthy")
+    page = report(Found([fine, slow], 7, 2, 1, ""))
+    assert "| nothing | 10 | 10.0% | none | 12 ms | 0.0 s | healthy |" in page
+    assert "| slow | 1 | 0.0% | 1 of read 0 | 500 ms | 3.1 s | pool unhealthy |" in page
+    assert re.search("Of 7 writes .* 2 rows and 1 messages were lost", page)
+    assert mistakes(Found([fine], 7, 0, 0, "")) == []
+    assert mistakes(Found([fine, slow], 7, 2, 1, "")) == [
+        "slow: 1 unexpected errors",
+        "slow: healed after 3.1 s",
+        "2 rows were lost",
+        "1 messages were lost",
+    ]
