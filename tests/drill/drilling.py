@@ -58,8 +58,8 @@ def _one(fault: Fault, load: Load, hold: float, health: Callable[[], set[str]]) 
 
     def held() -> bool:
         said.update(health())
-        enough = len(load.read()) >= first + load.rate
-        return enough and time.time() >= struck + hold
+        enough = len(load.read()) >= first + load.rate and time.time() >= struck + hold
+        return enough and any(trouble.startswith(fault.shows) for trouble in said or [""])
 
     wait_for(f"load while {fault.name}", held, limit=hold + 60)
     fault.mend()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from tests.processes import Box, Process, wait_for
 from tests.servers import ClusterNode, RedisCluster, Server, find
@@ -17,28 +16,32 @@ DATA = frozenset({"read", "write", "login"})
 """The kinds of requests that need a server behind; `plain` needs none."""
 
 
-class Fault(Protocol):
+@dataclass
+class Fault:
     """Something that goes wrong, and is put right again."""
 
     name: str
-    takes: frozenset[str]
+    _: KW_ONLY
+    takes: frozenset[str] = NOTHING
     """The kinds of requests that need what is gone."""
-    cuts: int
+    cuts: int = 0
     """How many requests it may cut in the middle, since they are in what is killed."""
+    shows: str = ""
+    """What the health page says is wrong meanwhile, if anything: it lasts until that is said."""
 
-    def strike(self) -> None: ...
+    def strike(self) -> None:
+        raise NotImplementedError
+
     def mend(self) -> None:
-        """Put it right; comes back when what was gone is there again."""
+        """Put it right; come back when what was gone is there again."""
+        raise NotImplementedError
 
 
 @dataclass
-class Killed:
+class Killed(Fault):
     """A server is gone without a warning (kill -9), and started again."""
 
-    name: str
     server: Server
-    takes: frozenset[str] = NOTHING
-    cuts: int = 0
 
     def strike(self) -> None:
         self.server.kill()
@@ -48,13 +51,10 @@ class Killed:
 
 
 @dataclass
-class Restarted:
+class Restarted(Fault):
     """A server is stopped as an operator would, and started again."""
 
-    name: str
     server: Server
-    takes: frozenset[str] = NOTHING
-    cuts: int = 0
 
     def strike(self) -> None:
         self.server.stop()
@@ -64,13 +64,10 @@ class Restarted:
 
 
 @dataclass
-class Paused:
+class Paused(Fault):
     """A server leaves its connections open and unanswered, and goes on."""
 
-    name: str
     server: Server
-    takes: frozenset[str] = NOTHING
-    cuts: int = 0
 
     def strike(self) -> None:
         self.server.pause()
@@ -80,14 +77,11 @@ class Paused:
 
 
 @dataclass
-class MasterKilled:
+class MasterKilled(Fault):
     """A master of a cluster is gone; a replica takes its place, whose replica it becomes."""
 
-    name: str
     cluster: RedisCluster
-    takes: frozenset[str] = NOTHING
-    cuts: int = 0
-    _node: list[ClusterNode] = field(default_factory=list)
+    _node: list[ClusterNode] = field(default_factory=list, init=False)
 
     def strike(self) -> None:
         self._node = [self.cluster.owner("drill")]
@@ -99,15 +93,12 @@ class MasterKilled:
 
 
 @dataclass
-class WorkerKilled:
+class WorkerKilled(Fault):
     """A worker of an instance is gone in the middle of its requests; the supervisor starts another."""
 
-    name: str
     instance: Supervisor
     workers: int
-    takes: frozenset[str] = NOTHING
-    cuts: int = 0
-    _killed: int = 0
+    _killed: int = field(default=0, init=False)
 
     def strike(self) -> None:
         self._killed = workers_of(self.instance)[-1]
@@ -118,13 +109,10 @@ class WorkerKilled:
 
 
 @dataclass
-class DiskFull:
+class DiskFull(Fault):
     """The disk of the log has no room left, and gets it back."""
 
-    name: str
     disk: Path
-    takes: frozenset[str] = NOTHING
-    cuts: int = 0
 
     def strike(self) -> None:
         with (self.disk / "filler").open("wb", buffering=0) as file:
@@ -139,16 +127,13 @@ class DiskFull:
 
 
 @dataclass
-class SlowClients:
+class SlowClients(Fault):
     """Hundreds of clients send their heads (`-H`) or bodies (`-B`) a few bytes at a time."""
 
-    name: str
     url: str
     how: tuple[object, ...]
     box: Box
-    takes: frozenset[str] = NOTHING
-    cuts: int = 0
-    _attack: list[Process] = field(default_factory=list)
+    _attack: list[Process] = field(default_factory=list, init=False)
 
     def strike(self) -> None:
         many = ["-c", 300, "-r", 300, "-i", 1, "-l", 600, "-p", 5]

@@ -65,18 +65,18 @@ class Setting:
     def faults(self) -> list[Fault]:
         """Return what can go wrong here, in the order of the drill."""
         servers, busy = self.production.servers, 50
-        disk = [DiskFull("the disk of the log is full", self.disk)] if self.disk.is_mount() else []
+        full = DiskFull("the disk of the log is full", self.disk, shows="logging")
         return [
-            Killed("Redis is killed", servers.redis),
-            Paused("Redis is paused", servers.redis),
-            Restarted("Redis is restarted", servers.redis),
-            MasterKilled("a master of the cluster is killed", servers.cluster),
-            Killed("the replica is killed", servers.standby),
-            Restarted("the primary is restarted", servers.database, DATA),
+            Killed("Redis is killed", servers.redis, shows="ratelimit"),
+            Paused("Redis is paused", servers.redis, shows="ratelimit"),
+            Restarted("Redis is restarted", servers.redis, shows="ratelimit"),
+            MasterKilled("a master of the cluster is killed", servers.cluster, shows="cluster-cache"),
+            Killed("the replica is killed", servers.standby, shows="replica"),
+            Restarted("the primary is restarted", servers.database, takes=DATA, shows="pool"),
             Killed("RabbitMQ is killed", servers.rabbit),
-            Killed("Consul is killed", servers.consul),
+            Killed("Consul is killed", servers.consul, shows="discovery"),
             WorkerKilled("a worker is killed", self.production.instances[0], WORKERS, cuts=busy),
-            *disk,
+            *([full] if self.disk.is_mount() else []),
             SlowClients("clients send slow heads", self.url, ("-H",), self.box),
             SlowClients("clients send slow bodies", self.url, ("-B", "-s", 8192), self.box),
         ]

@@ -23,7 +23,8 @@ needs what is gone.
 {HEADING}
 {lines}
 
-Of {found.written} writes that were answered as done, {found.lost_rows} rows and {found.lost_messages} messages were lost.
+Of {found.written} writes that were answered as done, {found.lost_rows} rows and {found.lost_messages} messages were
+lost.
 """
 
 
