@@ -21,7 +21,8 @@ class Lifespan:
 
     *run* is entered to start and left to stop. *provides* names the keys it provides while it runs. A plugin starts
     after whoever provides a key of its *requires*, which must exist, or of its *after*, which need not. *ready* is
-    awaited once everything has started, except for a command, which serves nothing; *drain* as soon as the process has been asked to end, while it still serves.
+    awaited once everything has started, except for a command, which serves nothing; *drain* as soon as the process has
+    been asked to end, while it still serves.
     A plugin that exports what is recorded in TELEMETRY says in *series_budget* how many series each metric may have;
     while no plugin does, nothing is recorded. A plugin that is *outermost* needs no other, starts before all others and
     stops after them, so that it can tell how they did.

@@ -107,8 +107,8 @@ class Subscription:
         while True:
             self._wake.clear()
             room = self._prefetch - self.held
-            taken = await self._take_some(room, lease) if room * 2 >= self._prefetch else 0
-            if taken < room:
+            has_room = room * 2 >= self._prefetch
+            if not has_room or await self._take_some(room, lease) < room:
                 await self._wait(poll)
 
     async def _take_some(self, room: int, lease: float) -> int:
