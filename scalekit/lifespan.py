@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -41,6 +41,20 @@ class Lifespan:
 def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
     """Return how many series each metric may have, or None when no plugin exports any."""
     return max((item.series_budget for item in lifespans.values() if item.series_budget is not None), default=None)
+
+
+def needed(lifespans: Mapping[str, Lifespan], only: Iterable[str]) -> dict[str, Lifespan]:
+    """Return the lifespans of *only*, of the plugins whose resources these use, and of those that tell how it goes."""
+    givers = _givers(lifespans)
+    wanted = [name for name, item in lifespans.items() if item.outermost or item.series_budget is not None]
+    wanted += [name for name in only if name in lifespans]
+    found: dict[str, Lifespan] = {}
+    while wanted:
+        name = wanted.pop()
+        item = found[name] = lifespans[name]
+        used = {givers[key] for key in (*item.requires, *item.after) if key in givers}
+        wanted += sorted(used - set(found))
+    return {name: item for name, item in lifespans.items() if name in found}
 
 
 def unmet(lifespans: Mapping[str, Lifespan]) -> dict[str, str]:

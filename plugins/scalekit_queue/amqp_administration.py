@@ -109,7 +109,7 @@ class AmqpAdministration:
                 break
             if not isinstance(message.delivery, aiormq.spec.Basic.GetOk):
                 break
-            found.append((message.delivery.delivery_tag, _explained(envelope_of(name, message))))
+            found.append((int(message.delivery.delivery_tag or 0), _explained(envelope_of(name, message))))
         return found
 
 

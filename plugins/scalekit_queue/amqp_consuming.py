@@ -1,9 +1,9 @@
 """Consume from RabbitMQ, and never cease to without a word.
 
-Each consumer has a channel. That it lives is judged by progress: the broker counts it among the consumers of its queue,
-and while there is something to take and room to hold it, deliveries advance. Where they do not, or the queue or the
-channel is gone, the connection is made anew with all that belongs to it. Handlers go on meanwhile; what they settle on a
-channel that is gone is dropped, for the broker delivers it again.
+Each consumer has a channel. That it lives is judged by progress: the broker counts it among the consumers of its
+queue, and while there is something to take and room to hold it, deliveries advance. Where they do not, or the queue or
+the channel is gone, the connection is made anew with all that belongs to it. Handlers go on meanwhile; what they settle
+on a channel that is gone is dropped, for the broker delivers it again.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Consuming:
         self._cancelled.clear()
         for subscription in self.subscriptions:
             await self._begin(connection, subscription)
-        self.link.trouble = ""
+        self.link.note_connected()
         closing = [each.channel.raw.closing for each in self.subscriptions if each.channel is not None]
         await first_of(self._look_on(connection), self._until_cancelled(), connection.closing, *closing)
 
@@ -177,7 +177,7 @@ class AmqpDelivery:
     def __init__(self, subscription: Subscription, channel: Channel, message: DeliveredMessage, send: Send) -> None:
         self._subscription = subscription
         self._channel = channel
-        self._tag = message.delivery.delivery_tag
+        self._tag: int = message.delivery.delivery_tag  # type: ignore[union-attr, assignment]
         self._send = send
         self.envelope = envelope_of(subscription.name, message)
 
@@ -229,5 +229,3 @@ def envelope_of(name: str, message: DeliveredMessage) -> Envelope:
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else str(value)
-
-

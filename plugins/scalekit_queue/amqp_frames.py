@@ -26,7 +26,7 @@ _EMPTY = b"\x00\x00\x00\x00"
 def publication(channel: int, queue: str, envelope: Envelope, largest: int) -> bytes:
     """Return the frames that publish *envelope* to *queue*; a frame's content has *largest* bytes at most."""
     body = envelope.body
-    headers = field_table(envelope.headers) if envelope.headers else _EMPTY
+    headers = field_table(dict(envelope.headers)) if envelope.headers else _EMPTY
     identifier = envelope.id.encode()
     timestamp = int(envelope.published).to_bytes(8, "big")
     properties = b"".join((headers, _PERSISTENT, bytes((len(identifier),)), identifier, timestamp))

@@ -33,10 +33,16 @@ class Link:
 
     def __init__(self, url: str, heartbeat: int, purpose: str, serve: Serve, on_loss: Callable[[], None]) -> None:
         self.trouble = "not connected yet"
+        self.connected = asyncio.Event()
         self._url = URL(url).update_query({"heartbeat": str(heartbeat), "name": f"scalekit {purpose}"})
         self._purpose = purpose
         self._serve = serve
         self._on_loss = on_loss
+
+    def note_connected(self) -> None:
+        """Note that all that was made on the connection is there."""
+        self.trouble = ""
+        self.connected.set()
 
     async def run(self) -> None:
         """Connect again and again, with pauses that grow while that fails, until cancelled."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from time import time
 from typing import Any
 
-from aiormq.abc import AbstractChannel, AbstractConnection, ChannelFrame
+from aiormq.abc import AbstractConnection, ChannelFrame
 from aiormq.exceptions import PublishError
 
 from scalekit.messages import PublishFailed
@@ -120,7 +120,7 @@ class Publishing:
         channel = await connection.channel(publisher_confirms=True, timeout=5.0)
         self._declared.clear()
         self._channel = channel
-        self.link.trouble = ""
+        self.link.note_connected()
         await first_of(self._publish_on(connection, channel), channel.closing, connection.closing)
 
     def _lose(self) -> None:
@@ -135,7 +135,7 @@ class Publishing:
             self._waiting.extendleft(reversed(lost))
             self._wake.set()
 
-    async def _publish_on(self, connection: AbstractConnection, channel: AbstractChannel) -> None:
+    async def _publish_on(self, connection: AbstractConnection, channel: Any) -> None:
         while True:
             while not self._waiting or len(channel.confirmations) >= WINDOW:
                 self._wake.clear()
@@ -166,14 +166,14 @@ class Publishing:
         await connection.ready()
         self.link.trouble = ""
 
-    def _next_batch(self, channel: AbstractChannel) -> Iterator[Pending]:
+    def _next_batch(self, channel: Any) -> Iterator[Pending]:
         known: set[str] = set()
         for _ in range(min(len(self._waiting), AT_ONCE, WINDOW - len(channel.confirmations))):
             pending = self._waiting.popleft()
             if pending.given_up:
                 continue
             identifier = pending.envelope.id
-            if identifier in known or identifier in channel.message_id_delivery_tag:  # type: ignore[attr-defined]
+            if identifier in known or identifier in channel.message_id_delivery_tag:
                 self._waiting.append(pending)  # the broker returns messages by their id alone
                 continue
             known.add(identifier)

@@ -1,7 +1,7 @@
 """The queues behind each name: one of messages, one of dead letters, and one for each delay.
 
-A delayed message lies in a queue whose messages expire, and goes from there to the queue of its name. One queue for each
-delay, since in a queue only the first message expires. Queues are quorum queues where the broker has them.
+A delayed message lies in a queue whose messages expire, and goes from there to the queue of its name. One queue for
+each delay, since in a queue only the first message expires. Queues are quorum queues where the broker has them.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ from scalekit_queue.tasks import Tasks
 SETTLE_LIMIT = 10.0
 """Seconds that a message which is retried or buried has to be safe in its new queue."""
 
+START_LIMIT = 3.0
+"""Seconds that a start waits for the broker."""
+
 
 class AmqpTransport:
     """Carries messages through a broker; see :class:`scalekit_queue.envelope.Transport`.
@@ -50,9 +53,10 @@ class AmqpTransport:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Stay connected while inside; whether the broker is there when it begins does not matter."""
+        """Stay connected while inside; the broker need not be there when it begins."""
         links = Tasks()
         links.begin(self._publishing.link.run())
+        await wait_for_first(self._publishing.link.connected)
         try:
             yield
         finally:
@@ -79,3 +83,12 @@ class AmqpTransport:
     async def pause(self) -> None:
         """Take no more messages."""
         await self._consuming.pause()
+
+
+async def wait_for_first(connected: asyncio.Event) -> None:
+    """Wait a moment for the first connection, so that what is published at once does not have to."""
+    try:
+        async with asyncio.timeout(START_LIMIT):
+            await connected.wait()
+    except TimeoutError:
+        pass

@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from scalekit.consistency import CONSISTENCY, HEADER, Consistency
-from scalekit.contracts import CONSISTENCY_TOKENS, ConsistencyTokens
 from scalekit.context import Context
+from scalekit.contracts import CONSISTENCY_TOKENS, ConsistencyTokens
 from scalekit.deadline import DEADLINE
 from scalekit.identity import CURRENT, identify
 

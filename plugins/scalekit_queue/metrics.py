@@ -31,9 +31,7 @@ AGE_SECONDS = Histogram(
 SECONDS = Histogram("scalekit_queue_seconds", "Time that handlers took.", ("name",), buckets=BUCKETS)
 RETRIES = Counter("scalekit_queue_retries", "Messages that are tried again.", ("name", "why"))
 DEAD = Counter("scalekit_queue_dead", "Messages that became dead letters.", ("name", "why"))
-OUTBOX_LAG = Gauge(
-    "scalekit_queue_outbox_lag_seconds", "Age of the oldest message in the outbox.", over_workers="max"
-)
+OUTBOX_LAG = Gauge("scalekit_queue_outbox_lag_seconds", "Age of the oldest message in the outbox.", over_workers="max")
 OUTBOX_RELAYED = Counter("scalekit_queue_outbox_relayed", "Messages that went from the outbox into the queue.")
 RECONNECTS = Counter("scalekit_queue_reconnects", "Connections to the broker that were lost.", ("purpose",))
 
@@ -43,9 +41,7 @@ class PublishMetrics:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self.reconnects = {
-            purpose: telemetry.series(RECONNECTS, purpose) for purpose in ("publishing", "consuming")
-        }
+        self.reconnects = {purpose: telemetry.series(RECONNECTS, purpose) for purpose in ("publishing", "consuming")}
         self.outbox_lag = telemetry.series(OUTBOX_LAG)
         self.relayed = telemetry.series(OUTBOX_RELAYED)
 

@@ -174,9 +174,7 @@ class SqliteDelivery:
 
     async def retry(self, delay: float, headers: Mapping[str, str]) -> None:
         """Have it delivered again after *delay*."""
-        await self._subscription.settle(
-            self._subscription.store.retry, self._held, self.envelope.again(delay, headers)
-        )
+        await self._subscription.settle(self._subscription.store.retry, self._held, self.envelope.again(delay, headers))
 
     async def bury(self, headers: Mapping[str, str]) -> None:
         """Make it a dead letter."""
