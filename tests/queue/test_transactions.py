@@ -81,7 +81,7 @@ async def test_a_consumer_that_dedupes_takes_a_database(sqlite_table: Table) -> 
     @consumers.on("data.created", dedupe="1h")
     async def take(message: Anything) -> None: ...
 
-    with pytest.raises(StartError, match="'data.created' dedupes, which takes a database"):
+    with pytest.raises(StartError, match=r"'data\.created' dedupes, which takes a database"):
         async with serving(sqlite_table, consumers):
             pass
 
@@ -157,25 +157,30 @@ def box() -> Iterator[Box]:
         yield box
 
 
+async def rows_once_all_is_relayed(table: Table, plugins: dict[str, Any]) -> set[str]:
+    async with serving(table, **plugins) as host, asyncio.timeout(60):
+        database = host.context.get(DATABASE)
+        while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):
+            await asyncio.sleep(0.05)
+        return {row[0] for row in await database.fetch_all("SELECT step FROM items")}
+
+
 async def test_rows_and_messages_agree_wherever_a_process_crashes(
     box: Box, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scalekit_queue.outbox.CLAIMED_FOR", 0.1)
     table = {"url": f"sqlite:///{tmp_path}/queue.db"}
     plugins = {"pool": {"url": database_url}}
-    script = CRASHING.replace("database_url, queue_url, where", "outbox.CLAIMED_FOR = 0.1\ndatabase_url, queue_url, where")
+    script = CRASHING.replace(
+        "database_url, queue_url, where", "outbox.CLAIMED_FOR = 0.1\ndatabase_url, queue_url, where"
+    )
     box.write("crashing.py", script)
     async with serving(table, **plugins) as host:
         await host.context.get(DATABASE).execute("CREATE TABLE items (step text)")
     for step in STEPS:
         process = box.spawn(sys.executable, "crashing.py", database_url, table["url"], step)
         assert await asyncio.to_thread(process.wait, 60) == -9, box.logs()
-    async with serving(table, **plugins) as host:
-        database = host.context.get(DATABASE)
-        async with asyncio.timeout(60):
-            while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):
-                await asyncio.sleep(0.05)
-        rows = {row[0] for row in await database.fetch_all("SELECT step FROM items")}
+        rows = await rows_once_all_is_relayed(table, plugins)
     async with inside(table) as queue:
         messages = {each.body.decode().strip('"') for each in await queue.peek("data.created", False, 100)}
     assert rows == messages == {"committed", "taken", "sent", "forgotten"}
