@@ -29,7 +29,7 @@ from scalekit.host import Host, Part
 from scalekit.hosts import AllowedHosts
 from scalekit.layers import Layer, Layered
 from scalekit.lifecycle import Lifecycle, Step
-from scalekit.lifespan import Lifespan, series_budget, start_order, unmet
+from scalekit.lifespan import Lifespan, needed, series_budget, start_order, unmet
 from scalekit.memory import figures as memory_figures
 from scalekit.memory.growth import tracing
 from scalekit.memory.page import memory_route
@@ -44,13 +44,19 @@ from scalekit.workers import metrics as worker_metrics
 logger = logging.getLogger("scalekit")
 
 
-def create_app(source: Source = "scalekit.toml", *, app: ASGIApp | None = None, overrides: Sequence[str] = ()) -> Host:
+def create_app(
+    source: Source = "scalekit.toml",
+    *,
+    app: ASGIApp | None = None,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> Host:
     """Return the application that *source*, a file or a mapping, describes; *app* stands in for ``[app] target``.
 
-    *overrides* are ``key=value`` as after ``--set``. Raises ConfigError with every mistake of the file, and
-    PluginError when a plugin misbehaves while it is asked.
+    *overrides* are ``key=value`` as after ``--set``. With *only*, plugins that these do not need are left out. Raises
+    ConfigError with every mistake of the file, and PluginError when a plugin misbehaves while it is asked.
     """
-    settings = load(source, overrides)
+    settings = load(source, overrides, only)
     target = _target(settings) if app is None else app
     settings.refuse_mistakes()
     return build(settings, target)
@@ -72,6 +78,9 @@ def prepare(settings: Settings) -> Prepared:
     """
     context = settings.context()
     lifespans = settings.plugins.lifespans(context)
+    if settings.only:
+        lifespans = needed(lifespans, settings.only)
+        settings.plugins.keep(lifespans)
     for name, message in unmet(lifespans).items():
         settings.document.report(("plugins", name), message, name)
     settings.refuse_mistakes()
@@ -106,8 +115,10 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         Step("memory", Lifespan(partial(_memory, settings, context)), None, server.stop_timeout),
         *prepared.steps,
         Step("health", Lifespan(monitor.run), None, server.stop_timeout),
-        Step("the application", Lifespan(partial(app_lifespan, target, state)), None, server.graceful_timeout),
     ]
+    if server.role == "web":
+        lifespan = Lifespan(partial(app_lifespan, target, state))
+        steps.append(Step("the application", lifespan, None, server.graceful_timeout))
     lifecycle = Lifecycle(steps, context)
     parts = [
         *_entrance(settings, lifecycle, monitor, routes),
@@ -120,6 +131,8 @@ def build(settings: Settings, target: ASGIApp) -> Host:
 def _target(settings: Settings) -> ASGIApp:
     """Return the application that the file names; a mistake goes to the document's problems."""
     path = ("app", "target")
+    if settings.server.role == "worker":
+        return _nothing
     if settings.app.target is not None:
         try:
             return load_target(settings.app.target)
@@ -131,7 +144,7 @@ def _target(settings: Settings) -> ASGIApp:
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stand where an application would, until the mistakes are refused."""
+    """Stand where an application would, until the mistakes are refused, and where none is served."""
 
 
 def _checks(settings: Settings, by_plugin: Mapping[str, Sequence[Check]]) -> dict[str, Check]:

@@ -62,11 +62,14 @@ class Lifecycle:
 
         The same happens when :meth:`end_start` says that none is wanted any more.
         """
+        await self._begin(self._start_all_and_tell())
+
+    async def _begin(self, starting: Coroutine[Any, Any, None]) -> None:
         self.phase = Phase.STARTING
         self.died = {}
         self._drained = False
         try:
-            if not await _unless(self._unwanted, self._start_all()):
+            if not await _unless(self._unwanted, starting):
                 raise StartError("the start was ended before it was complete")
         except BaseException:
             await self.stop()
@@ -116,8 +119,8 @@ class Lifecycle:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Start every step, and stop them on leaving."""
-        await self.start()
+        """Start every step, and stop them on leaving; nothing is served, so none is told that all are ready."""
+        await self._begin(self._start_all())
         try:
             yield
         finally:
@@ -126,6 +129,9 @@ class Lifecycle:
     async def _start_all(self) -> None:
         for step in self._steps:
             await self._start(step)
+
+    async def _start_all_and_tell(self) -> None:
+        await self._start_all()
         await self._call_all("ready", lambda lifespan: lifespan.ready)
 
     async def _start(self, step: Step) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -21,7 +21,8 @@ class Lifespan:
 
     *run* is entered to start and left to stop. *provides* names the keys it provides while it runs. A plugin starts
     after whoever provides a key of its *requires*, which must exist, or of its *after*, which need not. *ready* is
-    awaited once everything has started; *drain* as soon as the process has been asked to end, while it still serves.
+    awaited once everything has started, except for a command, which serves nothing; *drain* as soon as the process has
+    been asked to end, while it still serves.
     A plugin that exports what is recorded in TELEMETRY says in *series_budget* how many series each metric may have;
     while no plugin does, nothing is recorded. A plugin that is *outermost* needs no other, starts before all others and
     stops after them, so that it can tell how they did.
@@ -40,6 +41,20 @@ class Lifespan:
 def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
     """Return how many series each metric may have, or None when no plugin exports any."""
     return max((item.series_budget for item in lifespans.values() if item.series_budget is not None), default=None)
+
+
+def needed(lifespans: Mapping[str, Lifespan], only: Iterable[str]) -> dict[str, Lifespan]:
+    """Return the lifespans of *only*, of the plugins whose resources these use, and of those that tell how it goes."""
+    givers = _givers(lifespans)
+    wanted = [name for name, item in lifespans.items() if item.outermost or item.series_budget is not None]
+    wanted += [name for name in only if name in lifespans]
+    found: dict[str, Lifespan] = {}
+    while wanted:
+        name = wanted.pop()
+        item = found[name] = lifespans[name]
+        used = {givers[key] for key in (*item.requires, *item.after) if key in givers}
+        wanted += sorted(used - set(found))
+    return {name: item for name, item in lifespans.items() if name in found}
 
 
 def unmet(lifespans: Mapping[str, Lifespan]) -> dict[str, str]:

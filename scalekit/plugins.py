@@ -7,7 +7,7 @@ time. Each application has a manager of its own. Only enabled plugins are import
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, metadata
 from types import ModuleType
@@ -81,6 +81,12 @@ class Plugins:
                 self._manager.unregister(module)
             raise PluginError(f"has a hook that is none of the host's: {' '.join(str(error).split())}") from None
         self._loaded[plugin.name] = module
+
+    def keep(self, names: Container[str]) -> None:
+        """Leave out, from now on, every plugin that is not among *names*."""
+        for name in self.names:
+            if name not in names:
+                self._manager.unregister(self._loaded.pop(name))
 
     @property
     def names(self) -> list[str]:

@@ -28,6 +28,7 @@ class Settings:
     nginx: Nginx
     tables: dict[str, Table]
     plugins: Plugins
+    only: tuple[str, ...] = ()
 
     def refuse_mistakes(self) -> None:
         """Raise ConfigError with every mistake, in the order of the file, if there is any."""
@@ -41,16 +42,22 @@ class Settings:
         return Context(self.server, configs, redactor(tables))
 
 
-def load(source: Source, overrides: Sequence[str] = ()) -> Settings:
+def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Settings:
     """Read *source* with *overrides*, load the plugins that it turns on and check every table.
 
-    Raises ConfigError when a file cannot be read; other mistakes are collected, so that one run shows all of them.
+    *only* names the plugins that are wanted, with those that they need; without it all are. Raises ConfigError when a
+    file cannot be read; other mistakes are collected, so that one run shows all of them.
     """
     document = read(source, overrides)
     for name in document.data:
         if name not in TOP_LEVEL:
             document.report((name,), f"unknown table; {nearest(name, TOP_LEVEL)}")
     plugins = _load_plugins(document)
+    for name in only:
+        if name not in document.table("plugins"):
+            document.report(
+                ("plugins", name), f"is not turned on, but --only wants it; {nearest(name, plugins.names)}", name
+            )
     return Settings(
         document,
         parse(App, document, ("app",)) or App(),
@@ -59,6 +66,7 @@ def load(source: Source, overrides: Sequence[str] = ()) -> Settings:
         parse(Nginx, document, ("nginx",)) or Nginx(),
         _parse_tables(document, plugins),
         plugins,
+        tuple(only),
     )
 
 

@@ -24,6 +24,7 @@ class FileSource:
 
     file: str = DEFAULT_FILE
     overrides: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     def exists(self) -> bool:
         """Tell whether the file is there."""
@@ -33,7 +34,7 @@ class FileSource:
         """Return the checked settings; raises ConfigError with every mistake."""
         from scalekit.settings import load
 
-        settings = load(self.file, self.overrides)
+        settings = load(self.file, self.overrides, self.only)
         settings.refuse_mistakes()
         return settings
 
@@ -41,7 +42,7 @@ class FileSource:
         """Return the application built; raises ConfigError with every mistake."""
         from scalekit.app import create_app
 
-        return create_app(self.file, overrides=self.overrides)
+        return create_app(self.file, overrides=self.overrides, only=self.only)
 
     def prepared_commands(self) -> dict[str, list[click.Command]]:
         """Return the commands of the plugins that the file turns on, by plugin."""

@@ -131,6 +131,9 @@ class Server(Table):
     """Address to listen on; ``0.0.0.0`` or ``::`` for every interface."""
     port: Port = 8000
     """Port to listen on; 0 takes a free one."""
+    role: Literal["web", "worker"] = "web"
+    """What a process is for: ``web`` serves the application, ``worker`` only runs plugins, and serves nothing but the
+    management address."""
     management: str | None = None
     """A second address, ``host:port`` with a port of its own, for health and operators' pages, which then leave the
     public one."""

@@ -45,7 +45,8 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self.host = host
         self.announce = announce
-        self.drain_time = float(host.settings.server.drain)
+        table = host.settings.server
+        self.drain_time = float(table.drain) if table.role == "web" else 0.0  # no balancer looks at a worker
         self.retiring = False
         self.served: Served | None = None
         self._signalled = False

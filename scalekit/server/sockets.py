@@ -22,9 +22,9 @@ NOT_THIS_MACHINES = (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, s
 def listen(table: Server) -> list[socket.socket]:
     """Return listening sockets for the address of *table* and, where there is one, its management address.
 
-    Raises StartError when an address cannot be bound.
+    A worker has the latter alone. Raises StartError when an address cannot be bound.
     """
-    sockets = [bind(table.host, table.port, table.backlog)]
+    sockets = [bind(table.host, table.port, table.backlog)] if table.role == "web" else []
     if table.management is not None:
         sockets.append(bind(*split_address(table.management), table.backlog))
     return sockets
@@ -52,6 +52,9 @@ def announcement(settings: Settings, sockets: Sequence[socket.socket]) -> list[s
     table = settings.server
     with_plugins = f" with {', '.join(settings.plugins.names) or 'no plugins'}"
     by_workers = "" if table.workers is None else f" by {table.workers} workers"
+    if table.role == "worker":
+        pages = f"health and operators' pages are on http://{table.management}"
+        return [f"running{with_plugins}{by_workers}; no requests are served", *([pages] if table.management else [])]
     address = f"http://{address_of(*sockets[0].getsockname()[:2])}{table.root_path}"
     lines = [f"serving {settings.app.target or 'the application'}{with_plugins}{by_workers} on {address}"]
     apart = table.management

@@ -17,7 +17,7 @@ class Place:
     def read(cls, text: str) -> Place:
         """Return the place that :meth:`__str__` wrote."""
         slot, control, listeners = text.split(":")
-        return cls(slot, int(control), tuple(map(int, listeners.split(","))))
+        return cls(slot, int(control), tuple(map(int, filter(None, listeners.split(",")))))
 
     def __str__(self) -> str:
         """Return the form for a command line."""

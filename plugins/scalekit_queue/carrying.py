@@ -1,0 +1,75 @@
+"""What a message carries along from who publishes it to who consumes it, in its headers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from scalekit.consistency import CONSISTENCY, HEADER, Consistency
+from scalekit.context import Context
+from scalekit.contracts import CONSISTENCY_TOKENS, ConsistencyTokens
+from scalekit.deadline import DEADLINE
+from scalekit.identity import CURRENT, identify
+
+TOKEN = HEADER.decode()
+UNTIL = "scalekit-deadline"
+
+
+def carried() -> dict[str, str]:
+    """Return the headers that say on whose behalf a message is published, and until when that is of use."""
+    identity = CURRENT.get()
+    headers = identity.headers() if identity is not None else {}
+    deadline = DEADLINE.get()
+    return headers if deadline is None else {**headers, UNTIL: f"{deadline:.3f}"}
+
+
+async def consistency_headers(context: Context) -> dict[str, str]:
+    """Return the header that says what has been written here, so that a consumer's reads see it."""
+    consistency = CONSISTENCY.get()
+    if consistency is None or not context.has(CONSISTENCY_TOKENS):
+        return {}
+    token = await context.get(CONSISTENCY_TOKENS).issue(consistency)
+    return {TOKEN: token} if token else {}
+
+
+async def committed_headers(context: Context) -> dict[str, str]:
+    """Return the header that says that everything committed until now has been written."""
+    if not context.has(CONSISTENCY_TOKENS):
+        return {}
+    consistency = Consistency()
+    consistency.wrote = True
+    return {TOKEN: await context.get(CONSISTENCY_TOKENS).issue(consistency)}
+
+
+def deadline_of(headers: Mapping[str, str]) -> float | None:
+    """Return until when the message is of use, in seconds since the epoch, where its headers say so."""
+    try:
+        return float(headers[UNTIL])
+    except (KeyError, ValueError):
+        return None
+
+
+@contextmanager
+def on_behalf(headers: Mapping[str, str], context: Context) -> Generator[None, None, None]:
+    """Let what runs inside be on behalf of whoever published the message with *headers*."""
+    known = [(name.lower().encode(), value.encode("utf-8", "replace")) for name, value in headers.items()]
+    tokens = context.get(CONSISTENCY_TOKENS) if context.has(CONSISTENCY_TOKENS) else None
+    values: list[tuple[ContextVar[Any], Any]] = [
+        (CURRENT, identify(known)),
+        (DEADLINE, deadline_of(headers)),
+        (CONSISTENCY, _consistency(headers, tokens)),
+    ]
+    resets = [(variable, variable.set(value)) for variable, value in values]
+    try:
+        yield
+    finally:
+        for variable, token in resets:
+            variable.reset(token)
+
+
+def _consistency(headers: Mapping[str, str], tokens: ConsistencyTokens | None) -> Consistency | None:
+    if tokens is None:
+        return None
+    return tokens.read(headers.get(TOKEN, "")) or Consistency()

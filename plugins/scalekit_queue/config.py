@@ -1,0 +1,92 @@
+"""The table ``[plugins.queue]``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, Field
+
+from scalekit import Duration, Size, Table, Url
+from scalekit.config.tables import SomeSize, SomeTime
+from scalekit.messages import Consumers
+
+SCHEMES = ("amqp", "amqps", "sqlite")
+
+
+def _known_address(url: Url) -> Url:
+    if url.scheme not in SCHEMES:
+        raise ValueError(
+            f"no queue has the scheme {url.scheme!r}; write sqlite:///queue.db, amqp://user:password@host/ or amqps://"
+        )
+    parts = urlsplit(url.reveal())
+    if url.scheme == "sqlite" and (parts.netloc or parts.path in ("", "/") or ":memory:" in parts.path):
+        raise ValueError("the address names no file; write sqlite:///queue.db, or sqlite:////var/lib/queue.db")
+    if url.scheme != "sqlite" and not parts.hostname:
+        raise ValueError("the address names no host; write amqp://user:password@host:5672/")
+    return url
+
+
+def _loadable(target: str) -> str:
+    load_consumers(target)
+    return target
+
+
+class QueueConfig(Table):
+    """Where messages go, and who consumes them."""
+
+    url: Annotated[Url, AfterValidator(_known_address)] = Url("sqlite:///queue.db")
+    """The queue: a SQLite file, or RabbitMQ."""
+    consumers: Annotated[str, AfterValidator(_loadable)] | None = None
+    """The ``Consumers`` of the application, as ``module.path:name``; without it messages are only published."""
+    consume: Literal["everywhere", "workers"] = "everywhere"
+    """Which processes consume: all of them, or only those whose ``[server] role`` is worker."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,64}$")] = ""
+    """What the names of queues at the broker begin with, where several services share it."""
+    max_body: SomeSize = Size("16MiB")
+    """Largest body of a message, as JSON."""
+    max_waiting: Annotated[int, Field(ge=1)] = 10_000
+    """Messages that may wait to be sent in one process; more are refused at once."""
+    drain: SomeTime = Duration("8s")
+    """How long handlers may go on when the process ends, before they are cut and their messages given back."""
+    heartbeat: Annotated[int, Field(ge=1, le=600)] = 10
+    """Seconds between heartbeats with RabbitMQ; a connection that is silent for three of them is made anew."""
+    check_interval: SomeTime = Duration("5s")
+    """Time between two looks at whether each consumer of RabbitMQ makes progress."""
+    synchronous: Literal["normal", "full"] = "normal"
+    """How SQLite commits: ``normal`` loses nothing when processes are killed, ``full`` nothing on power loss either."""
+    lease: SomeTime = Duration("15s")
+    """How long what a killed process held stays away in SQLite."""
+    poll: SomeTime = Duration("100ms")
+    """Time between two looks of an idle consumer at SQLite, for what other processes publish."""
+    outbox: bool = True
+    """Whether the database of the pool, where there is one, gets the tables of outbox and inbox, and a relay."""
+    outbox_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Messages that the relay takes from the outbox at once."""
+    outbox_poll: SomeTime = Duration("1s")
+    """Time between two looks of an idle relay at the outbox, for what other processes store."""
+
+    @property
+    def file(self) -> str:
+        """The file of messages, where the queue is one."""
+        return unquote(urlsplit(self.url.reveal()).path).removeprefix("/")
+
+    def load(self) -> Consumers:
+        """Return the consumers of the application; none where the file names none."""
+        return Consumers() if self.consumers is None else load_consumers(self.consumers)
+
+
+def load_consumers(target: str) -> Consumers:
+    """Return what ``module.path:name`` names; raises ValueError saying what is wrong with it."""
+    module_name, _, name = target.partition(":")
+    if not module_name or not name:
+        raise ValueError(f"expected module.path:name, such as shop.events:consumers, got {target!r}")
+    try:
+        found = getattr(import_module(module_name), name, None)
+    except Exception as error:
+        raise ValueError(f"module {module_name!r} did not load: {type(error).__name__}: {error}") from error
+    if not isinstance(found, Consumers):
+        what = f"has no {name!r}" if found is None else f"has {name!r}, which is no scalekit.messages.Consumers"
+        raise ValueError(f"module {module_name!r} {what}; write {name} = Consumers() there")
+    return found

@@ -1,0 +1,56 @@
+"""Queues for the tests: a SQLite file, and a real RabbitMQ in which each test has names of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import Postgres, RabbitMQ
+
+RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.needs("rabbitmq"))
+POSTGRES = pytest.param("postgresql", marks=pytest.mark.needs("postgres"))
+
+_prefixes = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def shared_rabbitmq() -> Iterator[RabbitMQ]:
+    with RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_postgres() -> Iterator[Postgres]:
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_table(shared_rabbitmq: RabbitMQ) -> dict[str, Any]:
+    return {"url": shared_rabbitmq.url, "prefix": f"test{next(_prefixes)}.", "check_interval": "200ms"}
+
+
+@pytest.fixture
+def sqlite_table(tmp_path: Path) -> dict[str, Any]:
+    return {"url": f"sqlite:///{tmp_path}/queue.db", "poll": "20ms", "lease": "2s"}
+
+
+@pytest.fixture(params=["sqlite", RABBITMQ])
+def table(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the table of a queue on each transport."""
+    found: dict[str, Any] = request.getfixturevalue(f"{request.param}_table")
+    return found
+
+
+@pytest.fixture(params=["sqlite", POSTGRES])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the address of a database that has no tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/test.db"
+    server: Postgres = request.getfixturevalue("shared_postgres")
+    server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return server.url

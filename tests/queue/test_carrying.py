@@ -1,0 +1,145 @@
+"""What rides along with a message, and what is refused before it becomes one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit.consistency import CONSISTENCY, Consistency
+from scalekit.contracts import CONSISTENCY_TOKENS, QUEUE
+from scalekit.deadline import DEADLINE
+from scalekit.errors import ConfigError
+from scalekit.identity import CURRENT, Identity
+from scalekit.messages import Consumers, Message
+from tests.queue.laboratory import Anything, serving, until
+
+pytestmark = pytest.mark.anyio
+Table = dict[str, Any]
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+async def test_a_handler_runs_on_behalf_of_the_publisher(table: Table) -> None:
+    consumers = Consumers()
+    seen: list[tuple[Identity | None, float | None, float | None]] = []
+
+    @consumers.on("data.created")
+    async def take(message: Anything) -> None:
+        seen.append((CURRENT.get(), DEADLINE.get(), message.deadline))
+
+    async with serving(table, consumers) as host:
+        identity = CURRENT.set(Identity("request-7", TRACE, flags="01"))
+        deadline = DEADLINE.set(1_900_000_000.5)
+        await host.context.get(QUEUE).publish("data.created", 1)
+        CURRENT.reset(identity)
+        DEADLINE.reset(deadline)
+        await until(lambda: seen)
+    (found, until_when, told), *_ = seen
+    assert found is not None
+    assert (found.request_id, found.trace_id, found.flags) == ("request-7", TRACE, "01")
+    assert (until_when, told) == (1_900_000_000.5, 1_900_000_000.5)
+
+
+async def test_reads_of_a_handler_know_what_its_publisher_wrote(table: Table, tmp_path: Path) -> None:
+    consumers = Consumers()
+    seen: list[Consistency | None] = []
+
+    @consumers.on("data.created")
+    async def take(message: Anything) -> None:
+        seen.append(CONSISTENCY.get())
+
+    url = f"sqlite:///{tmp_path}/shop.db"
+    copy = f"sqlite:///{tmp_path}/shop.db?copy"
+    replica = {"urls": [copy], "secret": "s" * 32}
+    async with serving(table, consumers, pool={"url": url}, replica=replica) as host:
+        assert host.context.has(CONSISTENCY_TOKENS)
+        queue = host.context.get(QUEUE)
+        wrote = Consistency()
+        wrote.wrote = True
+        token = CONSISTENCY.set(wrote)
+        await queue.publish("data.created", 1)
+        CONSISTENCY.reset(token)
+        await until(lambda: seen)
+        await queue.publish("data.created", 2)
+        await until(lambda: len(seen) == 2)
+    first, second = seen
+    assert first is not None
+    assert first.until
+    assert second is not None
+    assert not second.until
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("no spaces", 1), {}, "expected a name of letters"),
+        (("data.created", object()), {}, "what JSON can hold"),
+        (("data.created", 1), {"key": "two words"}, "expected a key"),
+        (("data.created", 1), {"delay": "31d"}, "not between 0 and 30 days"),
+        (("data.created", 1), {"delay": -1}, "not between 0 and 30 days"),
+        (("data.created", 1), {"headers": {"scalekit-attempt": "9"}}, "ScaleKit's own"),
+        (("data.created", 1), {"headers": {"long": "x" * 20_000}}, "longer than 16384"),
+    ],
+)
+async def test_what_cannot_be_a_message_is_refused(
+    sqlite_table: Table, arguments: tuple[Any, ...], options: dict[str, Any], message: str
+) -> None:
+    async with serving(sqlite_table) as host:
+        with pytest.raises(ValueError, match=message):
+            await host.context.get(QUEUE).publish(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prefetch": 0}, "prefetch must be at least 1"),
+        ({"prefetch": 5, "concurrency": 6}, "prefetch 5 is less than concurrency 6"),
+        ({"timeout": "0s"}, "timeout must be more than none"),
+        ({"retry": ["soon"]}, "expected a duration"),
+    ],
+)
+def test_a_consumer_that_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+    async def take(message: Anything) -> None: ...
+
+    with pytest.raises(ValueError, match=message):
+        Consumers().on("data.created", **options)(take)
+
+
+def test_a_name_has_one_consumer_and_a_handler_is_asynchronous() -> None:
+    consumers = Consumers()
+
+    @consumers.on("data.created")
+    async def take(message: Message[int]) -> None: ...
+
+    with pytest.raises(ValueError, match="has a consumer already"):
+        consumers.on("data.created")(take)
+    with pytest.raises(ValueError, match="is not asynchronous"):
+        consumers.on("data.other")(lambda message: None)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"url": "redis://here"}, "no queue has the scheme 'redis'"),
+        ({"url": "sqlite:///:memory:"}, "names no file"),
+        ({"url": "amqp:///"}, "names no host"),
+        ({"consumers": "nowhere.events:consumers"}, "did not load"),
+        ({"consumers": "scalekit.messages:Message"}, "no scalekit.messages.Consumers"),
+        ({"consumers": "scalekit.messages"}, "expected module.path:name"),
+    ],
+)
+async def test_mistakes_in_the_table_are_explained(table: Table, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        async with serving(table):
+            pass
+
+
+async def test_a_password_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "scalekit")
+    async with serving({"url": "amqp://guest:open-sesame@127.0.0.1:9/"}) as host:
+        await host.monitor.check_once()
+        assert host.monitor.results["queue"].last_error
+        assert "open-sesame" not in host.monitor.results["queue"].last_error
+    assert "open-sesame" not in caplog.text
