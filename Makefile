@@ -25,7 +25,7 @@ check: $(VENV)/developing
 	@$(BIN)/pyright
 
 bench: $(VENV)/developing
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(if $(PLUGIN),--plugin $(PLUGIN))
 
 clean:
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
