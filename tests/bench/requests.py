@@ -25,6 +25,8 @@ CASES = [
     Case("fastapi_observed", "FastAPI, metrics and access log", "logging", peer="fastapi", over="fastapi_bare"),
     Case("litestar_bare", "Litestar", peer="litestar"),
     Case("litestar_observed", "Litestar, metrics and access log", "logging", peer="litestar", over="litestar_bare"),
+    Case("fastapi_full", "FastAPI, its usual stack on Redis, a cached answer", "stack", peer="fastapi"),
+    Case("litestar_full", "Litestar, its own stack on Redis, a cached answer", "stack", peer="litestar"),
 ]
 OVERHEADS = [
     Overhead("overhead of metrics and access log: FastAPI", "logging", "fastapi_observed", "both_on", 10),

@@ -64,8 +64,9 @@ class Driver:
         """Look at the status and keep the body."""
         if message["type"] == "http.response.start":
             self.wrong += message["status"] != self.status
-        else:
-            self.body = message.get("body", b"")
+            self.body = b""
+        elif body := message.get("body"):
+            self.body += body
 
     async def serve(self, number: int) -> None:
         """Serve *number* requests, CONCURRENT at once."""
