@@ -38,7 +38,6 @@ EVERYWHERE = ("test_flights", "test_freshness", "test_objects", "test_requests",
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name = getattr(metafunc.module, "__name__", "")
     if name.rpartition(".")[2] in EVERYWHERE and iscoroutinefunction(metafunc.function):
-        metafunc.fixturenames.append("transport")
         needs = pytest.mark.needs("redis")
         stores = [
             pytest.param(name, marks=needs, id=name.partition("_")[0]) for name in ("redis_server", "cluster_servers")
