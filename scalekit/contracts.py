@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
+from scalekit.caching.frames import Frames
 from scalekit.consistency import Consistency
 from scalekit.context import Key
 
 T = TypeVar("T")
 Values = Mapping[str, Any]
+
+TTL = "1h"
+"""How long a value is kept where nobody says."""
 
 
 class Row(Protocol):
@@ -165,11 +169,11 @@ class Cache(Protocol):
         """Return the values under those of *keys* that have one."""
         ...
 
-    async def set(self, key: str, value: Any, ttl: str | float, tags: Sequence[str] = ()) -> None:
+    async def set(self, key: str, value: Any, ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep *value* under *key* for *ttl*."""
         ...
 
-    async def set_many(self, values: Values, ttl: str | float, tags: Sequence[str] = ()) -> None:
+    async def set_many(self, values: Values, ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep all of *values* by key for *ttl*."""
         ...
 
@@ -205,3 +209,9 @@ CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="r
 
 CACHE: Key[Cache] = Key("cache", plugin="cache")
 """Values that are kept for a while, and the way to forget what is kept."""
+
+CLUSTER_CACHE: Key[Cache] = Key("cluster cache", plugin="cluster-cache")
+"""Values that all processes share, on a cluster."""
+
+CLUSTER_FRAMES: Key[Frames] = Key("cluster frames", plugin="cluster-cache")
+"""The shared store of the cluster cache, for another cache that keeps its items there too."""

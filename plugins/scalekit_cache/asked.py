@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from scalekit.caching.items import digest
 from scalekit_cache.directives import Directives, parse_cache_control
 from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, USER, Headers
-from scalekit_cache.keys import REWRITING, digest
+from scalekit_cache.keys import REWRITING
 from scalekit_cache.storing import fields_of
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
 

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 
+from scalekit import Context
+from scalekit.caching.tags import name_tag, path_tag
+from scalekit.redis import RedisUnavailable, ReplyError
+from scalekit_cache.config import CacheConfig
 
-def commands(scheme: str) -> list[click.Command]:
-    """Return the commands of the plugin, for a store of the *scheme*."""
+
+def commands(context: Context, config: CacheConfig) -> list[click.Command]:
+    """Return the commands of the plugin, for the store of *config*."""
 
     @click.command()
     @click.option("--tag", multiple=True, help="Purge what has this tag; may be repeated.")
     @click.option("--path", multiple=True, help="Purge the answers of this path, or of all below it as /shop/*.")
     def purge(tag: tuple[str, ...], path: tuple[str, ...]) -> None:
         """Forget what is kept, in every process that shares the store."""
-        raise click.ClickException(
-            f"the store is {scheme}: each process has its own, which no command reaches. "
-            "Call CACHE(request).purge(...) in the application, or restart it"
-        )
+        if not config.shared:
+            raise click.ClickException(
+                f"the store is {config.url}: each process has its own, which no command reaches. "
+                "Call CACHE(request).purge(...) in the application, or restart it"
+            )
+        try:
+            tags = [*map(name_tag, tag), *map(path_tag, path)]
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if not tags:
+            raise click.UsageError("nothing to purge; name a --tag or a --path")
+        try:
+            asyncio.run(_purge(context, config, tags))
+        except (RedisUnavailable, ReplyError) as error:
+            raise click.ClickException(f"nothing was purged for certain: {error}") from None
 
     return [purge]
+
+
+async def _purge(context: Context, config: CacheConfig, tags: list[bytes]) -> None:
+    from scalekit_cache.opening import open_frames
+
+    if config.on_cluster_cache:
+        async with context.started(), open_frames(context, config) as frames:
+            await frames.advance(tags)
+    else:  # nothing else has to be started for it
+        async with open_frames(context, config) as frames:
+            await frames.advance(tags)

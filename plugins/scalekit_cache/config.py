@@ -8,17 +8,23 @@ from pydantic import AfterValidator, Field
 
 from scalekit import Duration, Size, Table, Url
 from scalekit.config.tables import SomeSize, SomeTime
+from scalekit.redis.address import SCHEMES, parse
 from scalekit_cache.marking import EARLY
 from scalekit_cache.policies import DEFAULT_STATUSES, Policy
 
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 Share = Annotated[float, Field(ge=0, lt=1)]
+CLUSTER = "cluster-cache:"
 Status = Annotated[int, Field(ge=200, le=599)]
 
 
 def _known_store(url: Url) -> Url:
-    if url.reveal() != "memory:":
-        raise ValueError(f'no store has the address {str(url)!r}; write "memory:"')
+    if url.reveal() in ("memory:", CLUSTER):
+        return url
+    if url.scheme not in SCHEMES:
+        known = ", ".join(("memory:", CLUSTER, *(f"{scheme}://" for scheme in SCHEMES)))
+        raise ValueError(f'no store has the address {str(url)!r}; known are {known}; "memory:" needs no server')
+    parse(url.reveal())
     return url
 
 
@@ -74,7 +80,13 @@ class CacheConfig(Table):
     """What is kept, where, and for how long."""
 
     url: Annotated[Url, AfterValidator(_known_store)] = Url("memory:")
-    """The store: ``memory:`` is the memory of each process."""
+    """The store: ``memory:`` of each process, an address of Redis, or ``cluster-cache:`` of that plugin."""
+    per_worker: bool = False
+    """Whether each worker may have a ``memory:`` of its own, which a purge in another does not reach."""
+    deadline: SomeTime = Duration("50ms")
+    """How long the shared store may take; what takes longer is missing."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,64}$")] = "scalekit:cache"
+    """What keys in the shared store begin with; services that share it need one each."""
     size: SomeSize = Size("64MiB")
     """Bytes of memory for what is kept in each process."""
     max_body: SomeSize = Size("1MiB")
@@ -95,3 +107,13 @@ class CacheConfig(Table):
     """The share of its age since ``Last-Modified`` for which an answer is fresh that says nothing; 0 keeps none."""
     policies: tuple[PolicyTable, ...] = ()
     """Rules for paths; the first that matches counts."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether processes share the store."""
+        return self.url.scheme != "memory"
+
+    @property
+    def on_cluster_cache(self) -> bool:
+        """Whether the store is that of the cluster cache."""
+        return self.url.reveal() == CLUSTER

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from scalekit.caching.items import Key
+from scalekit.caching.store import Store
+from scalekit.caching.tags import path_tags
 from scalekit_cache.asked import Asked
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
-from scalekit_cache.keys import Key
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules, Rulings
-from scalekit_cache.store import Store
 from scalekit_cache.vary import selecting
 
 REMEMBERED = 4096
@@ -35,6 +36,20 @@ class Options:
     cookies_are_private: bool
     sort_query: bool
     rules: Rules
+
+
+class Place(Protocol):
+    """Where a resource is."""
+
+    @property
+    def key(self) -> Key:
+        """What its answers are found by."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """What they can be purged by."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ class HttpCache:
 
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""
-        existing = self.store.peek(flight.primary)
+        existing = self.store.held(flight.primary)
         names = entry.ruling.names
         if type(existing) is Variants:
             names = tuple(sorted({*names, *existing.names}))
@@ -105,13 +120,24 @@ class HttpCache:
             self._alone.pop(flight.key, None)
         return entry
 
-    async def forget(self, keys: list[Key]) -> None:
-        """Forget the answers under *keys*, and what is being made of them."""
+    async def forget(self, places: Sequence[Place]) -> None:
+        """Forget the answers of *places*, and what is being made of them.
+
+        Where processes share them, one may be on its way to the store from any of them, which only a purge reaches.
+        """
+        keys = [place.key for place in places]
         for flight in list(self._flights.values()):
             if flight.primary in keys:
                 flight.outdated = True
                 self._flights.pop(flight.key, None)
+                if flight.lease is not None:
+                    await flight.lease.release()
         await self.store.remove(keys)
+        if self.store.shared:
+            try:
+                await self.store.purge([path_tags(place.path)[0] for place in places])
+            except Exception as error:
+                self.metrics.failed(type(error).__name__)
 
     def flight(self, key: Key, primary: Key) -> tuple[Flight, bool]:
         """Return the flight in which what is missing under *key* is made, and whether the caller leads it."""

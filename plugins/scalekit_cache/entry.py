@@ -1,11 +1,12 @@
-"""What is kept: answers, values, and by what the answers of one resource vary."""
+"""What is kept: answers, and by what the answers of one resource vary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from scalekit_cache.keys import Key
+from scalekit.caching.items import Item, Key
+from scalekit.caching.tags import path_tags
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -16,31 +17,15 @@ EVERY = AUTHORIZATION | USER | COOKIE
 NAMELESS = 8
 """A user whom nothing tells from another: no answer is kept for such a one."""
 
-OVERHEAD = 340
 OF_ENTRY = 700
-"""Bytes that an item, and an answer, takes beside what it holds, more or less."""
+"""Bytes that an answer takes beside what it holds, more or less."""
 FIELD = 130
 """Bytes that one header takes beside its value, more or less."""
-
+FOR_VALIDATION = 3600.0
+"""Seconds for which a stale answer is kept on that could be validated."""
 
 NOWHERE: Mapping[str, Any] = {}
 """What a router leaves in the scope where there is none."""
-
-
-class Item:
-    """Something that is kept under *key*; the rest is for whoever keeps it."""
-
-    __slots__ = ("key", "newer", "older", "since", "size", "tags", "used", "valid")
-
-    def __init__(self, key: Key, size: int, tags: tuple[bytes, ...] = (), since: int = 0) -> None:
-        self.key = key
-        self.size = size + OVERHEAD
-        self.tags = tags
-        self.since = since
-        self.valid = since
-        self.used = False
-        self.newer: Item | None = None
-        self.older: Item | None = None
 
 
 class Variants(Item):
@@ -56,17 +41,6 @@ class Variants(Item):
         self.names = names
         self.by_headers = not any(name.startswith(b":") for name in names)
         self.token = token
-
-
-class Value(Item):
-    """An object of an application: its *frame*, and when it expires."""
-
-    __slots__ = ("expires", "frame")
-
-    def __init__(self, key: Key, frame: bytes, expires: float, tags: tuple[bytes, ...] = (), since: int = 0) -> None:
-        super().__init__(key, len(key[-1]) + len(frame), tags, since)
-        self.frame = frame
-        self.expires = expires
 
 
 class Ruling:
@@ -194,6 +168,15 @@ class Entry(Item):
         self.routed = routed
         self._second = -1
         self._head = headers
+
+    def every_tag(self) -> tuple[bytes, ...]:
+        """Return its tags and those of its path."""
+        return (*self.tags, *path_tags(self.path))
+
+    def useful_until(self) -> float:
+        """Return until when it may be given or validated."""
+        more = max(self.ruling.while_revalidate, self.ruling.if_error)
+        return self.expires + (max(more, FOR_VALIDATION) if self.etag or self.modified else more)
 
     def head(self, now: float) -> Headers:
         """Return the headers to answer with *now*, for who may change the list."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from enum import Enum, auto
 
+from scalekit.caching.items import Key
+from scalekit.caching.store import Lease
 from scalekit_cache.entry import Headers
-from scalekit_cache.keys import Key
 from scalekit_cache.storing import Kept
 
 
@@ -39,6 +40,7 @@ class Flight:
 
     # On the class, so that a flight that nobody joins sets next to nothing.
     kept: Kept | None = None
+    lease: Lease | None = None
     outdated = False
     landed_elsewhere = False
     complete = False

@@ -8,8 +8,7 @@ from urllib.parse import urljoin, urlsplit
 from starlette.types import Message, Scope, Send
 
 from scalekit_cache.core import HttpCache
-from scalekit_cache.keys import Key
-from scalekit_cache.locating import locate
+from scalekit_cache.locating import Location, locate
 from scalekit_cache.storing import fields_of
 
 ELSEWHERE = frozenset({b"location", b"content-location"})
@@ -26,12 +25,12 @@ class Invalidation:
     async def send(self, message: Message) -> None:
         """Forget before the client learns that something has changed."""
         if message["type"] == "http.response.start" and 200 <= message["status"] < 400:
-            await self.cache.forget(list(self._keys(message)))
+            await self.cache.forget(list(self._locations(message)))
         await self._send(message)
 
-    def _keys(self, message: Message) -> Iterator[Key]:
+    def _locations(self, message: Message) -> Iterator[Location]:
         location = locate(self.cache, self.scope, fields_of(self.scope["headers"]))
-        yield location.key
+        yield location
         own = f"{self.scope['scheme']}://{location.host.decode('latin-1')}{location.raw_path.decode('latin-1')}"
         for name, value in message.get("headers", ()):
             if name.lower() in ELSEWHERE:
@@ -41,4 +40,4 @@ class Invalidation:
                     continue
                 if target.netloc.lower() == location.host.decode("latin-1").lower():  # others are none of its business
                     path, query = target.path or "/", target.query
-                    yield location.beside(self.cache, path.encode("latin-1"), query.encode("latin-1")).key
+                    yield location.beside(self.cache, path.encode("latin-1"), query.encode("latin-1"))

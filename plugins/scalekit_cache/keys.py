@@ -1,15 +1,10 @@
-"""What answers are found by.
-
-In the process a key is a tuple of the raw bytes, which can collide no more than they can. Where it goes to a shared
-store it is a digest of the same bytes, each with its length in front.
-"""
+"""What answers are found by."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
-Key = tuple[bytes, ...]
+from scalekit.caching.items import Key
 
 SCHEMES = {"http": b"http", "https": b"https"}
 
@@ -64,12 +59,3 @@ def canonical_query(query: bytes, kept: frozenset[bytes] | None, is_sorted: bool
 
 def _name(part: bytes) -> bytes:
     return part.partition(b"=")[0]
-
-
-def digest(key: Key) -> bytes:
-    """Return 32 bytes that stand for *key*."""
-    made = blake2b(digest_size=32)
-    for part in key:
-        made.update(len(part).to_bytes(8, "big"))
-        made.update(part)
-    return made.digest()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from scalekit.caching.items import Key
+from scalekit.caching.store import Lease
 from scalekit_cache.asked import Asked
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import Entry
 from scalekit_cache.flights import Flight
-from scalekit_cache.keys import Key
-from scalekit_cache.store import Lease
 
 FIRST_LOOK = 0.005
 LAST_LOOK = 0.1
@@ -31,6 +31,7 @@ async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked,
         if lease is not None and flight.landed_elsewhere:
             await lease.release()
         if lease is not None or flight.landed_elsewhere or loop.time() > end:
+            flight.lease = lease
             return lease
         await asyncio.sleep(pause)
         waited, pause = True, min(2 * pause, LAST_LOOK)

@@ -6,9 +6,10 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from scalekit.caching.items import Item
 from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.core import HttpCache
-from scalekit_cache.entry import COOKIE, Entry, Headers, Item, Variants
+from scalekit_cache.entry import COOKIE, Entry, Headers, Variants
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.locating import locate

@@ -8,19 +8,22 @@ from contextlib import asynccontextmanager
 
 import click
 
-from scalekit import Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
-from scalekit.contracts import CACHE
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, PluginError, Table, hookimpl
+from scalekit.caching.objects import NAMESPACE, Objects
+from scalekit.contracts import CACHE, CLUSTER_FRAMES
+from scalekit.redis import REDIS
 from scalekit.telemetry import TELEMETRY
 from scalekit_cache.commands import commands
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.core import HttpCache, Options
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.middleware import CacheMiddleware, Slot
-from scalekit_cache.objects import Objects
+from scalekit_cache.opening import open_store
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules
-from scalekit_cache.store import MemoryStore
 
+OF_CACHE = b"cache object"
+"""What keys of values begin with in the store of the cluster cache, which has values of its own."""
 SLOT: Key[Slot] = Key("cache slot", plugin="cache")
 
 
@@ -37,13 +40,15 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     slot = Slot()
     context.provide(SLOT, slot)
 
+    _check_workers(config, context.server.workers or 1)
+
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         metrics = Metrics(context.get(TELEMETRY))
-        store = MemoryStore(config.size)
-        with metrics.showing(store.figures):
+        async with open_store(context, config, metrics, time.time) as store:
             cache = HttpCache(store, _policies(config), _options(config), metrics, time.time)
-            context.provide(CACHE, Objects(store, metrics, time.time, config.wait))
+            namespace = OF_CACHE if config.on_cluster_cache else NAMESPACE
+            context.provide(CACHE, Objects(store, metrics, time.time, config.wait, namespace))
             slot.cache = cache
             try:
                 yield
@@ -55,7 +60,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         if slot.cache is not None:
             slot.cache.drain()
 
-    return Lifespan(run, provides=(CACHE,), drain=drain)
+    requires = (CLUSTER_FRAMES,) if config.on_cluster_cache else ()
+    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain)
 
 
 @hookimpl
@@ -65,9 +71,32 @@ def scalekit_middleware(context: Context) -> Sequence[Layered]:
 
 
 @hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Tell whether the shared store answers, without which the application goes on."""
+    config = context.config(CacheConfig)
+    if not config.shared or config.on_cluster_cache:
+        return []
+
+    async def check() -> None:
+        async with context.get(REDIS).open(config.url.reveal()) as redis:
+            await redis.probe()
+
+    return [Check("cache", check, critical=False)]
+
+
+@hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
     """Return `scalekit cache purge`."""
-    return commands(context.config(CacheConfig).url.scheme)
+    return commands(context, context.config(CacheConfig))
+
+
+def _check_workers(config: CacheConfig, workers: int) -> None:
+    if not config.shared and not config.per_worker and workers > 1:
+        raise PluginError(
+            f'url is "memory:" and there are {workers} workers: a purge in one would not reach the others. Name a '
+            'store that they share, such as url = "redis://127.0.0.1:6379", or write per_worker = true, which lets '
+            "the others answer with what is stale until it ends by itself"
+        )
 
 
 def _policies(config: CacheConfig) -> Policies:

@@ -8,13 +8,13 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scalekit.caching.items import Key
 from scalekit_cache.answering import answer
 from scalekit_cache.asked import Asked
 from scalekit_cache.assessing import Verdict, assess
 from scalekit_cache.core import HttpCache, Refreshed
 from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
-from scalekit_cache.keys import Key
 from scalekit_cache.leasing import lease_of
 from scalekit_cache.making import ERRORS, Making, routed
 from scalekit_cache.policies import Policy

@@ -7,6 +7,7 @@ once.
 from scalekit.redis.client import DEADLINE, Redis
 from scalekit.redis.connections import REDIS, Connections
 from scalekit.redis.errors import RedisUnavailable, ReplyError
+from scalekit.redis.hearing import Hearing
 from scalekit.redis.script import Script
 
-__all__ = ["DEADLINE", "REDIS", "Connections", "Redis", "RedisUnavailable", "ReplyError", "Script"]
+__all__ = ["DEADLINE", "REDIS", "Connections", "Hearing", "Redis", "RedisUnavailable", "ReplyError", "Script"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scalekit.redis.commands import (
     REPEATABLE,
@@ -18,7 +19,11 @@ from scalekit.redis.commands import (
     set_words,
 )
 from scalekit.redis.errors import ReplyError
+from scalekit.redis.hearing import Hearing
 from scalekit.redis.script import Script
+
+if TYPE_CHECKING:
+    from scalekit.redis.tracking import Tracking
 
 DEADLINE = 0.25
 """Seconds that a command may take where nobody says otherwise."""
@@ -50,6 +55,12 @@ class Courier(Protocol):
 
     def parted(self, keys: Sequence[Word]) -> list[list[int]]:
         """Return the places of *keys* in groups, each of which one command may name."""
+        ...
+
+    def tracking(
+        self, prefixes: Sequence[bytes], hearing: Hearing, replicas: bool
+    ) -> AbstractAsyncContextManager[Tracking]:
+        """Tell *hearing* of changed keys while inside, and again when *replicas* have changed them."""
         ...
 
     async def probe(self, at: float) -> None:
@@ -144,6 +155,16 @@ class Redis:
             if error.code != "NOSCRIPT":
                 raise
         return await self._courier.send(eval_words(script, True, keys, args), key, now, at, False, False)
+
+    def tracking(self, prefixes: Sequence[bytes], hearing: Hearing) -> AbstractAsyncContextManager[Tracking]:
+        """Tell *hearing* which keys are changed, by whomever, of those that begin with one of *prefixes*.
+
+        Gives an object whose ``on`` tells whether every change is told. Connections of its own serve it, and are
+        opened anew when they are lost; a server that hangs, or is cut off in silence, is noticed within 0.8 seconds.
+        None of *prefixes* may begin with another. With replica reads a change is told again when a replica has it, as
+        what was read there before was older.
+        """
+        return self._courier.tracking(prefixes, hearing, self._replica_reads)
 
     async def probe(self, *, deadline: float = 1.0) -> None:
         """Return when every server that is needed answers, for a health check; raises RedisUnavailable."""

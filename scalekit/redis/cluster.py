@@ -7,7 +7,8 @@ old: a command that was sent on, a server that is gone. Until then each MOVED me
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -16,9 +17,12 @@ from scalekit.redis.calls import Call, pack
 from scalekit.redis.cluster_calls import MOST_HOPS, Asking, ClusterCall
 from scalekit.redis.commands import Command, Word, Words
 from scalekit.redis.errors import RedisUnavailable, ReplyError
+from scalekit.redis.hearing import Hearing
 from scalekit.redis.node import Node
 from scalekit.redis.slots import SLOTS, slot_of
 from scalekit.redis.topology import Topology
+from scalekit.redis.tracking import Tracking
+from scalekit.redis.watch import CLUSTER_INFO, Watch
 
 PING = pack(("PING",))
 RETRY = 0.02
@@ -69,6 +73,22 @@ class Cluster:
             by_slot.setdefault(slot_of(key), []).append(place)
         return list(by_slot.values())
 
+    @asynccontextmanager
+    async def tracking(
+        self, prefixes: Sequence[bytes], hearing: Hearing, replicas: bool
+    ) -> AsyncGenerator[Tracking, None]:
+        """Tell *hearing* of changed keys while inside, whoever has them, and again when *replicas* have it."""
+
+        def look_again(watch: Watch) -> None:
+            self._topology.refresh_soon()
+
+        tracking = Tracking(prefixes, hearing, CLUSTER_INFO, look_again)
+        try:
+            with self._topology.showing(tracking.follow, replicas):
+                yield tracking
+        finally:
+            await tracking.close()
+
     async def probe(self, at: float) -> None:
         """Return when every slot is somebody's and they all answer."""
         nodes = set(self._topology.primaries)
@@ -91,7 +111,7 @@ class Cluster:
         if code in ("MOVED", "ASK"):
             host = _host(error, call.host)
             if code == "ASK":
-                self._put(call, self._topology.node(host), Asking(call))
+                self._put(call, self._topology.importing(host), Asking(call))
             else:
                 self._put(call, self._topology.move(call.slot, host))
             return True

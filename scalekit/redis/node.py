@@ -51,8 +51,8 @@ class Node:
         self.refused = False
         self.wire: Wire | None = None
         self._pushed = pushed
-        self._connector = connector
-        self._metrics = metrics
+        self.connector = connector
+        self.metrics = metrics
         self._waiting: deque[Call] = deque()
         self._lost = asyncio.Event()
         self._attempted = asyncio.Event()
@@ -168,12 +168,12 @@ class Node:
                 await asyncio.sleep(min(0.05 * self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
     async def _open(self) -> Wire:
-        opened = await self._connector.open()
-        return Wire(opened.transport, opened.keep, self, self._metrics)
+        opened = await self.connector.open()
+        return Wire(opened.transport, opened.keep, self, self.metrics)
 
     def _adopt(self, wire: Wire) -> None:
         """Begin to use *wire*."""
-        self._metrics.connections.inc()
+        self.metrics.connections.inc()
         self.wire, self.trouble, self.refused = wire, "", False
         if self._warned:
             self._warned = False
@@ -183,9 +183,9 @@ class Node:
                 wire.put(call)
 
     def _note_trouble(self, error: Exception) -> None:
-        self._break(self._connector.explain(error))
-        self.refused = self._connector.is_refusal(error)
-        self._metrics.failed("connect")
+        self._break(self.connector.explain(error))
+        self.refused = self.connector.is_refusal(error)
+        self.metrics.failed("connect")
         self._fail(self._take_waiting(), "gone", self.trouble)
 
     def _break(self, trouble: str) -> None:
@@ -202,10 +202,10 @@ class Node:
     def _fail(self, calls: Iterable[Call], kind: Kind, reason: str) -> None:
         unanswered = [call for call in calls if not call.future.done()]
         if unanswered:
-            self._metrics.failed(kind, len(unanswered))
+            self.metrics.failed(kind, len(unanswered))
         for call in unanswered:
             call.fail(RedisUnavailable(f"{self.name}: {reason}", kind))
 
     def _error(self, kind: Kind, reason: str) -> RedisUnavailable:
-        self._metrics.failed(kind)
+        self.metrics.failed(kind)
         return RedisUnavailable(f"{self.name}: {reason}", kind)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
 from scalekit.redis.calls import Batch, Call, pack
 from scalekit.redis.commands import Command, Word, Words
 from scalekit.redis.errors import RedisUnavailable, ReplyError
+from scalekit.redis.hearing import Hearing
 from scalekit.redis.node import Node
+from scalekit.redis.tracking import Tracking
+from scalekit.redis.watch import ROLE, Watch
 
 
 class SingleCall(Call):
@@ -94,6 +98,18 @@ class Single:
         """Return all places together."""
         return [list(range(len(keys)))] if keys else []
 
+    @asynccontextmanager
+    async def tracking(
+        self, prefixes: Sequence[bytes], hearing: Hearing, replicas: bool
+    ) -> AsyncGenerator[Tracking, None]:
+        """Tell *hearing* of changed keys while inside."""
+        tracking = Tracking(prefixes, hearing, ROLE, _leave)
+        tracking.follow({None: self.node})
+        try:
+            yield tracking
+        finally:
+            await tracking.close()
+
     async def probe(self, at: float) -> None:
         """Return when the server answers that it takes writes."""
         try:
@@ -104,3 +120,8 @@ class Single:
         else:
             if role[0] != b"master":
                 raise RedisUnavailable(f"{self.node.name}: the server is a replica and takes no writes", "refused")
+
+
+def _leave(watch: Watch) -> None:
+    """Leave a server that became a replica, or is none any more: another may have its address."""
+    watch.end("the server has another role")

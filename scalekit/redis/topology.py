@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from time import monotonic
 
@@ -25,6 +26,7 @@ PATIENCE = 1.0
 """Seconds that a server may take to tell."""
 FAREWELL = 1.0
 """Seconds after which a server that left the cluster is left."""
+Show = Callable[[Mapping[Host | None, Node]], None]
 QUESTION = pack(("CLUSTER", "SLOTS"))
 
 
@@ -39,6 +41,8 @@ class Topology:
         self._make = make
         self._nodes: dict[tuple[Host, bool], Node] = {}
         self._leaving: dict[asyncio.Task[None], Node] = {}
+        self._masters: dict[Host | None, Node] = {}
+        self._shows: list[tuple[Show, bool]] = []
         self._turn = count()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -95,11 +99,29 @@ class Topology:
 
     def move(self, slot: int | None, host: Host) -> Node:
         """Note that *slot* is at *host* now, and return that."""
-        node = self.node(host)
+        node = self.importing(host)
         if slot is not None:
             self.primaries[slot] = node
         self.refresh_soon()
         return node
+
+    def importing(self, host: Host) -> Node:
+        """Return the connection to *host*, which takes writes of a slot that it has, or is about to."""
+        node = self.node(host)
+        if host not in self._masters:
+            self._masters[host] = node
+            self._show_all()
+        return node
+
+    @contextmanager
+    def showing(self, show: Show, replicas: bool) -> Generator[None, None, None]:
+        """Call *show* with all who take writes, and their *replicas*, now and whenever those are others, until left."""
+        self._shows.append((show, replicas))
+        try:
+            self._show_all()
+            yield
+        finally:
+            self._shows.remove((show, replicas))
 
     def refresh_soon(self) -> None:
         """Read the map anew: it is old."""
@@ -174,10 +196,18 @@ class Topology:
             primaries[shard.first : shard.last + 1] = [self.node(shard.primary)] * size
             replicas[shard.first : shard.last + 1] = [shard.replicas] * size
         self.primaries, self._replicas = primaries, replicas
+        self._masters = {shard.primary: self.node(shard.primary) for shard in found}
+        self._show_all()
         known = {(shard.primary, False) for shard in found}
         known |= {(host, True) for shard in found for host in shard.replicas}
         for key in self._nodes.keys() - known:
             self._leave(self._nodes.pop(key))
+
+    def _show_all(self) -> None:
+        hosts = {host for replicas in set(self._replicas) for host in replicas}
+        copies: dict[Host | None, Node] = {host: self.node(host, replica=True) for host in hosts}
+        for show, replicas in self._shows:
+            show(copies | self._masters if replicas else self._masters)
 
     def _leave(self, node: Node) -> None:
         """Leave *node* when what it was asked is answered."""

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 from tests.bench.peers import python_of
 from tests.bench.row import Goal, Row
@@ -24,6 +25,7 @@ class Case:
     """A module of ``cases/``, how it is called in the table, whose environment it runs in, and what it is held to.
 
     *over* is the module that it is compared with. *plugin* is the one that the case is about, empty for the host.
+    *needs* is the kind of server whose address it is given.
     """
 
     module: str
@@ -32,6 +34,7 @@ class Case:
     peer: str = ""
     goal: Goal | None = None
     over: str = "starlette_bare"
+    needs: Literal["", "redis", "cluster"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
 
 from tests.bench import inprocess
 from tests.bench.inprocess import Case, Overhead
 from tests.bench.row import Goal, Row
-from tests.servers import Redis, missing
+from tests.servers import Redis, RedisCluster, missing
 
 CASES = [
     Case("starlette_bare", "Starlette"),
@@ -21,12 +23,47 @@ CASES = [
     Case("cache_none", "ScaleKit, no plugins, another question each time", "cache"),
     Case("cache_miss", "ScaleKit, an answer that the cache keeps", "cache", over="cache_none", goal=Goal("more", 15)),
     Case("cache_pass", "ScaleKit, an answer that the cache must not keep", "cache", over="scalekit_empty"),
+    Case(
+        "cache_redis_near",
+        "ScaleKit, an answer from the process before Redis",
+        "cache",
+        goal=Goal("figure", 6),
+        needs="redis",
+    ),
+    Case("cache_redis_hit", "ScaleKit, an answer from Redis", "cache", goal=Goal("figure", 20), needs="redis"),
+    Case(
+        "cache_redis_miss",
+        "ScaleKit, an answer that Redis keeps",
+        "cache",
+        over="cache_none",
+        goal=Goal("more", 15),
+        needs="redis",
+    ),
+    Case(
+        "cache_cluster_hit",
+        "ScaleKit, an answer from a cluster",
+        "cluster-cache",
+        over="cache_redis_hit",
+        goal=Goal("ratio", 1.3),
+        needs="cluster",
+    ),
     Case("fastapi_bare", "FastAPI", peer="fastapi"),
     Case("fastapi_observed", "FastAPI, metrics and access log", "logging", peer="fastapi", over="fastapi_bare"),
     Case("litestar_bare", "Litestar", peer="litestar"),
     Case("litestar_observed", "Litestar, metrics and access log", "logging", peer="litestar", over="litestar_bare"),
-    Case("fastapi_full", "FastAPI, its usual stack on Redis, a cached answer", "stack", peer="fastapi"),
-    Case("litestar_full", "Litestar, its own stack on Redis, a cached answer", "stack", peer="litestar"),
+    Case(
+        "fastapi_cached",
+        "FastAPI, fastapi-cache2 on Redis",
+        "cache",
+        peer="fastapi",
+        over="fastapi_bare",
+        needs="redis",
+    ),
+    Case(
+        "litestar_cached", "Litestar, its cache on Redis", "cache", peer="litestar", over="litestar_bare", needs="redis"
+    ),
+    Case("fastapi_full", "FastAPI, its usual stack on Redis, a cached answer", "stack", peer="fastapi", needs="redis"),
+    Case("litestar_full", "Litestar, its own stack on Redis, a cached answer", "stack", peer="litestar", needs="redis"),
 ]
 OVERHEADS = [
     Overhead("overhead of metrics and access log: FastAPI", "logging", "fastapi_observed", "both_on", 10),
@@ -35,10 +72,28 @@ OVERHEADS = [
 
 
 def measure(plugin: str, rounds: int, seconds: float) -> list[Row]:
-    """Return the rows of *plugin*, or all if it is empty."""
+    """Return the rows of *plugin*, or all if it is empty; what needs a server that is not installed is left out."""
+    cases = [case for case in chosen(plugin) if not case.needs or not missing("redis")]
     with ExitStack() as stack:
-        addresses = {} if missing("redis") else {"redis": stack.enter_context(Redis()).url}
-        return inprocess.measure(chosen(plugin), OVERHEADS, addresses, rounds, seconds)
+        addresses: dict[str, str] = {
+            kind: stack.enter_context(SERVERS[kind]()) for kind in {c.needs for c in cases if c.needs}
+        }
+        return inprocess.measure(cases, OVERHEADS, addresses, rounds, seconds)
+
+
+@contextmanager
+def _redis() -> Iterator[str]:
+    with Redis("--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru") as server:
+        yield server.url
+
+
+@contextmanager
+def _cluster() -> Iterator[str]:
+    with RedisCluster() as cluster:
+        yield "redis-cluster://" + ",".join(urlsplit(url).netloc for url in cluster.urls)
+
+
+SERVERS = {"redis": _redis, "cluster": _cluster}
 
 
 def chosen(plugin: str) -> list[Case]:

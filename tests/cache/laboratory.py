@@ -10,18 +10,25 @@ from urllib.parse import unquote
 
 from starlette.types import Message, Receive, Scope, Send
 
+from scalekit.caching.frames import Frames
+from scalekit.caching.levels import Levels
+from scalekit.caching.objects import Objects
+from scalekit.caching.store import MemoryStore, Store
 from scalekit.telemetry import Telemetry
 from scalekit.testing import Answer
+from scalekit_cache.codec import HttpCodec
 from scalekit_cache.core import HttpCache, Options
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.middleware import CacheMiddleware, Slot
-from scalekit_cache.objects import Objects
 from scalekit_cache.policies import Policies, Policy
 from scalekit_cache.ruling import Rules
-from scalekit_cache.store import MemoryStore, Store
 
 NOON = 1_700_000_000.0
 Pairs = Iterable[tuple[str, str]]
+
+
+SHARED: list[Callable[[], Frames]] = []
+"""Gives the shared store of each laboratory that is made, if there is one."""
 
 
 class Reply:
@@ -91,7 +98,7 @@ class Laboratory:
         self.now = NOON
         self.telemetry = Telemetry(1000)
         self.metrics = Metrics(self.telemetry)
-        self.store = store or MemoryStore(size)
+        self.store = store or self._new_store(size)
         chosen: dict[str, Any] = {
             "name": b"scalekit",
             "max_body": 2**16,
@@ -108,6 +115,12 @@ class Laboratory:
         slot = Slot()
         slot.cache = self.cache
         self.middleware = CacheMiddleware(app, slot)
+
+    def _new_store(self, size: int) -> Store:
+        local = MemoryStore(size)
+        if not SHARED:
+            return local
+        return Levels(local, SHARED[0](), HttpCodec(), self.metrics, lambda: self.now)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

@@ -237,7 +237,7 @@ async def test_a_leader_that_is_cancelled_at_the_very_end_leaves_a_whole_answer(
     first.reads.clear()
     second.reads.clear()
     stream.parts.put_nowait((b"two", False))
-    await until(lambda: laboratory.store.peek((b"shop.example", b"/", b"", b"http")) is not None)
+    await until(lambda: laboratory.store.held((b"shop.example", b"/", b"", b"http")) is not None)
     first.task.cancel()
     await asyncio.wait({first.task})
     second.reads.set()

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.telemetry import Silence
-from scalekit_cache.codec import MAGIC, Corrupt, decode, encode
-from scalekit_cache.entry import Entry, Item, Value, Variants
-from scalekit_cache.keys import digest
-from scalekit_cache.levels import Levels
-from scalekit_cache.metrics import Metrics
+from scalekit import Duration
+from scalekit.caching.codec import MAGIC, Corrupt
+from scalekit.caching.frames import Listener
+from scalekit.caching.items import Item, Value, digest
+from scalekit.caching.levels import Levels
+from scalekit.caching.store import MemoryStore
+from scalekit_cache.codec import HttpCodec
+from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.policies import Policy
-from scalekit_cache.store import MemoryStore
 from tests.cache.laboratory import NOON, Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
 CC = "Cache-Control"
+CODEC = HttpCodec()
 
 
 class Table:
@@ -30,41 +33,62 @@ class Table:
 
     def __init__(self) -> None:
         self.frames: dict[bytes, bytes] = {}
-        self.number = 0
+        self.last = 0
         self.purged: dict[bytes, int] = {}
         self.leases: dict[bytes, bytes] = {}
-        self.levels: list[Levels] = []
+        self.listeners: list[Listener] = []
         self.broken: Exception | None = None
 
     def check(self) -> None:
         if self.broken is not None:
             raise self.broken
 
-    async def get(self, key: bytes) -> bytes | None:
+    async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         self.check()
-        return self.frames.get(key)
+        return [self.frames.get(key) for key in keys], self.last
 
-    async def put(self, key: bytes, frame: bytes, seconds: float) -> None:
+    async def put(self, frames: Mapping[bytes, bytes], seconds: Sequence[float]) -> None:
         self.check()
-        assert seconds > 0
-        self.frames[key] = frame
+        assert all(each > 0 for each in seconds)
+        self.frames |= frames
+        self.tell(list(frames))
 
     async def delete(self, keys: Sequence[bytes]) -> None:
         self.check()
         for key in keys:
             self.frames.pop(key, None)
+        self.tell(keys)
+
+    def tell(self, keys: Sequence[bytes]) -> None:
+        for each in self.listeners:
+            each.changed(keys)
+
+    async def number(self) -> int:
+        self.check()
+        return self.last
 
     async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
         self.check()
         return [self.purged.get(tag, 0) for tag in tags]
 
+    async def purges(self, since: int) -> Mapping[bytes, int] | None:
+        self.check()
+        return {tag: number for tag, number in self.purged.items() if number > since}
+
     async def advance(self, tags: Sequence[bytes]) -> int:
         self.check()
-        self.number += 1
-        self.purged |= dict.fromkeys(tags, self.number)
-        for each in self.levels:
-            each.learn(self.number, tags)
-        return self.number
+        self.last += 1
+        self.purged |= dict.fromkeys(tags, self.last)
+        for each in self.listeners:
+            each.purged()
+        return self.last
+
+    @asynccontextmanager
+    async def follow(self, listener: Listener) -> AsyncGenerator[None, None]:
+        self.listeners.append(listener)
+        listener.begun()
+        yield
+        self.listeners.remove(listener)
 
     async def acquire(self, key: bytes, seconds: float) -> bytes | None:
         self.check()
@@ -79,8 +103,7 @@ class Table:
 
 def process(table: Table, origin: Origin, policy: Policy = Policy()) -> Laboratory:  # noqa: B008 - it is frozen
     laboratory = Laboratory(origin, [("/**", policy)], store=MemoryStore(1))
-    levels = Levels(MemoryStore(2**20), table, laboratory.metrics, lambda: laboratory.now)
-    table.levels.append(levels)
+    levels = Levels(MemoryStore(2**20), table, CODEC, laboratory.metrics, lambda: laboratory.now)
     laboratory.cache.store = laboratory.objects._store = laboratory.store = levels
     return laboratory
 
@@ -112,6 +135,15 @@ async def test_what_one_process_has_kept_another_gives(headers: Pairs) -> None:
     asked = [("Foo", "1"), ("If-None-Match", '"ü"')]
     assert (await two.ask(headers=asked)).status == (304 if "ETag" in dict(headers) else 200)
     assert origin.calls == 1
+
+
+async def test_times_of_the_file_go_to_the_shared_store() -> None:
+    origin, table = Origin(Reply()), Table()
+    policy = Policy(ttl=Duration("1d"), while_revalidate=Duration("5s"), if_error=Duration("1h"), early=0.1)
+    one, two = process(table, origin, policy), process(table, origin, policy)
+    await one.ask()
+    await written(one)
+    assert (await two.ask()).body == b"1"
 
 
 async def test_twenty_cold_requests_in_each_of_two_processes_are_one_call() -> None:
@@ -191,6 +223,21 @@ async def test_a_change_in_one_process_makes_what_is_in_the_shared_store_wrong()
     assert (await two.ask()).body == b"3"
 
 
+async def test_a_change_in_one_process_makes_what_another_is_making_wrong() -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+    one, two = process(table, origin), process(table, origin)
+    gate = origin.gate = asyncio.Event()
+    making = asyncio.create_task(one.ask())
+    while not origin.calls:
+        await asyncio.sleep(0)
+    origin.gate = None
+    await two.ask(method="POST")
+    gate.set()
+    assert (await making).body == b"1"
+    await written(one)
+    assert [(await each.ask()).body for each in (two, one)] == [b"3", b"3"]
+
+
 async def test_without_the_shared_store_each_process_goes_on_and_failures_are_counted() -> None:
     origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
     laboratory = process(table, origin)
@@ -244,26 +291,25 @@ async def made() -> list[Item]:
 @given(st.data())
 def test_a_frame_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
     item = data.draw(st.sampled_from(kept()))
-    frame = bytearray(encode(item))
+    frame = bytearray(CODEC.encode(item))
     place = data.draw(st.integers(0, len(frame) - 1))
     frame[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(Corrupt):
-        decode(bytes(frame), item.key)
+        CODEC.decode(bytes(frame), item.key)
     with pytest.raises(Corrupt):
-        decode(encode(item)[: place or 1], item.key)
+        CODEC.decode(CODEC.encode(item)[: place or 1], item.key)
     with pytest.raises(Corrupt, match="another key"):
-        decode(encode(item), (*item.key, b""))
+        CODEC.decode(CODEC.encode(item), (*item.key, b""))
 
 
 def test_every_kind_of_item_comes_back() -> None:
     items = kept()
     assert {type(item) for item in items} == {Entry, Value, Variants}
     for item in items:
-        again = decode(encode(item), item.key)
+        again = CODEC.decode(CODEC.encode(item), item.key)
         assert type(again) is type(item)
-        assert encode(again) == encode(item)
+        assert CODEC.encode(again) == CODEC.encode(item)
 
 
-def test_the_clock_of_a_frame_is_the_clock_of_the_service() -> None:
-    levels = Levels(MemoryStore(2**20), Table(), Metrics(Silence()), lambda: NOON)
-    assert levels._worth(Value((b"object", b"a"), b"", NOON + 5)) == 5
+def test_a_value_is_of_use_until_it_expires() -> None:
+    assert Value((b"object", b"a"), b"", NOON + 5).useful_until() == NOON + 5

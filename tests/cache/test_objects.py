@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_cache.entry import Value
-from scalekit_cache.generations import REMEMBERED
+from scalekit.caching.generations import REMEMBERED
+from scalekit.caching.items import Value
+from scalekit.caching.store import MemoryStore
 from scalekit_cache.policies import Policy
-from scalekit_cache.store import MemoryStore
 from tests.cache.laboratory import Laboratory, Origin, Reply
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from scalekit import ConfigError, create_app
+from scalekit import ConfigError, PluginError, create_app
 from scalekit.testing.conformance import bare_application
 from tests.service import Service
 
@@ -194,9 +194,11 @@ async def app(scope, receive, send):
     ("toml", "message"),
     [
         (
-            '[plugins.cache]\nurl = "redis://127.0.0.1"',
-            "no store has the address 'redis://127.0.0.1'; write \"memory:\"",
+            '[plugins.cache]\nurl = "memcached://127.0.0.1"',
+            "no store has the address 'memcached://127.0.0.1'; known are memory:, cluster-cache:, redis://",
         ),
+        ('[plugins.cache]\nurl = "redis://a,b"', "a cluster is redis-cluster://"),
+        ('[plugins.cache]\nprefix = "a{b}"', "prefix"),
         ('[[plugins.cache.policies]]\npath = "shop"', "put a slash before it"),
         ('[[plugins.cache.policies]]\npath = "/"\nttl = "0s"', "expected more than none"),
         ('[[plugins.cache.policies]]\npath = "/"\nby = "name"', "identity"),
@@ -217,3 +219,20 @@ def test_the_command_says_that_it_needs_a_shared_store(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "each process has its own" in done.stderr
+
+
+@pytest.mark.parametrize("more", ["per_worker = true", 'url = "redis://127.0.0.1:1"'])
+def test_a_store_of_each_worker_needs_to_be_wanted(more: str, tmp_path: Path) -> None:
+    file = tmp_path / "scalekit.toml"
+    file.write_text("[server]\nworkers = 2\n[plugins.cache]\n")
+    with pytest.raises(PluginError, match="per_worker = true"):
+        create_app(file, app=bare_application)
+    file.write_text(f"[server]\nworkers = 2\n[plugins.cache]\n{more}\n")
+    create_app(file, app=bare_application)
+
+
+def test_the_store_of_the_cluster_cache_needs_that_plugin(tmp_path: Path) -> None:
+    file = tmp_path / "scalekit.toml"
+    file.write_text('[plugins.cache]\nurl = "cluster-cache:"\n')
+    with pytest.raises(ConfigError, match=r"turn on \[plugins.cluster-cache\]"):
+        create_app(file, app=bare_application)

@@ -7,8 +7,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_cache.entry import OVERHEAD, Item
-from scalekit_cache.sieve import Sieve
+from scalekit.caching.items import OVERHEAD, Item
+from scalekit.caching.sieve import Sieve
 
 
 def item(name: int, size: int = 0) -> Item:

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import orjson
 
-from scalekit import Duration
-from scalekit_cache.entry import Item, Value
-from scalekit_cache.generations import path_tags
-from scalekit_cache.keys import Key
-from scalekit_cache.metrics import Metrics
-from scalekit_cache.store import Store
+from scalekit.caching.items import Item, Key, Value
+from scalekit.caching.metrics import CachingMetrics
+from scalekit.caching.store import Lease, Store
+from scalekit.caching.tags import name_tag, path_tag
+from scalekit.config.types import Duration
+from scalekit.contracts import TTL
 
 T = TypeVar("T")
 
@@ -23,47 +23,61 @@ JSON = b"j"
 NAMESPACE = b"object"
 LONGEST_KEY = 1024
 MISSING = object()
+FIRST_LOOK, LAST_LOOK = 0.005, 0.1
+"""Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
 
 
 class Objects:
-    """Get and set values in *store*, and make one that is missing once."""
+    """Get and set values in *store*, and make one that is missing once; caches of one store have each a *namespace*."""
 
-    def __init__(self, store: Store, metrics: Metrics, clock: Callable[[], float], wait: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: CachingMetrics,
+        clock: Callable[[], float],
+        wait: float,
+        namespace: bytes = NAMESPACE,
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
         self._wait = wait
+        self._namespace = namespace
         self._making: dict[Key, tuple[asyncio.Lock, list[None]]] = {}
 
     async def get(self, key: str, default: Any = None) -> Any:
         """Return the value under *key*, or *default*."""
-        found = await self._find(_key(key))
+        found = await self._find(self._key(key))
         (self._metrics.object_miss if found is MISSING else self._metrics.object_hit).inc()
         return default if found is MISSING else found
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values under those of *keys* that have one."""
-        found = {key: await self.get(key, MISSING) for key in keys}
-        return {key: value for key, value in found.items() if value is not MISSING}
+        items = await self._store.fetch_many([self._key(key) for key in keys])
+        found = {key: await self._content(item) for key, item in zip(keys, items, strict=True)}
+        present = {key: value for key, value in found.items() if value is not MISSING}
+        self._metrics.object_hit.inc(len(present))
+        self._metrics.object_miss.inc(len(found) - len(present))
+        return present
 
-    async def set(self, key: str, value: Any, ttl: str | float, tags: Sequence[str] = ()) -> None:
+    async def set(self, key: str, value: Any, ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep *value* under *key* for *ttl*, seconds or a duration such as ``"5m"``."""
-        await self._keep(_key(key), _frame(value), _seconds(ttl), tags, self._store.number)
+        await self.set_many({key: value}, ttl, tags)
 
-    async def set_many(self, values: Mapping[str, Any], ttl: str | float, tags: Sequence[str] = ()) -> None:
+    async def set_many(self, values: Mapping[str, Any], ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep all of *values* by key for *ttl*."""
-        for key, value in values.items():
-            await self.set(key, value, ttl, tags)
+        framed, seconds = {self._key(key): _frame(value) for key, value in values.items()}, _seconds(ttl)
+        await self._keep(framed, seconds, tags, await self._store.current() if tags else self._store.number)
 
     async def delete(self, *keys: str) -> None:
         """Forget what is under *keys*."""
-        await self._store.remove([_key(key) for key in keys])
+        await self._store.remove([self._key(key) for key in keys])
 
     async def get_or_set(
         self, key: str, ttl: str | float, make: Callable[[], Awaitable[T]], tags: Sequence[str] = ()
     ) -> T:
         """Return the value under *key*; if there is none, that which *make* returns, made once for all who ask."""
-        whole, seconds = _key(key), _seconds(ttl)
+        whole, seconds = self._key(key), _seconds(ttl)
         found = await self._find(whole)
         if found is MISSING:
             self._metrics.object_miss.inc()
@@ -75,7 +89,7 @@ class Objects:
 
     async def purge(self, *, tag: str | Iterable[str] = (), path: str | Iterable[str] = ()) -> None:
         """Forget every answer and value that has one of the tags, and the answers of the paths."""
-        tags = [b"tag:" + each.encode() for each in _each(tag)] + [_path(each) for each in _each(path)]
+        tags = [name_tag(each) for each in _each(tag)] + [path_tag(each) for each in _each(path)]
         if not tags:
             raise ValueError('nothing to purge; name a tag="..." or a path="/..."')
         await self._store.purge(tags)
@@ -86,10 +100,32 @@ class Objects:
             found = await self._find(key)
             if found is not MISSING:
                 return found
-            number = self._store.number
-            value = await make()
-            await self._keep(key, _frame(value), seconds, tags, number)
-            return value
+            if not self._store.shared:
+                return await self._made(key, seconds, make, tags)
+            lease, found = await self._leased(key)
+            try:
+                return await self._made(key, seconds, make, tags) if found is MISSING else found
+            finally:
+                if lease is not None:
+                    await lease.release()
+
+    async def _made(self, key: Key, seconds: float, make: Callable[[], Awaitable[T]], tags: Sequence[str]) -> Any:
+        number = self._store.number
+        value = await make()
+        await self._keep({key: _frame(value)}, seconds, tags, number)
+        return value
+
+    async def _leased(self, key: Key) -> tuple[Lease | None, Any]:
+        """Return the lease to make what is under *key*, or what another process has made meanwhile, or neither."""
+        loop = asyncio.get_running_loop()
+        end, pause, waited = loop.time() + self._wait, FIRST_LOOK, False
+        while True:
+            lease = await self._store.lease(key, self._wait)
+            found = await self._find(key) if waited else MISSING
+            if lease is not None or found is not MISSING or loop.time() > end:
+                return lease, found
+            await asyncio.sleep(pause)
+            waited, pause = True, min(2 * pause, LAST_LOOK)
 
     @asynccontextmanager
     async def _turn(self, key: Key) -> AsyncGenerator[None, None]:
@@ -112,29 +148,31 @@ class Objects:
             if not holders:
                 self._making.pop(key, None)
 
+    def _key(self, key: str) -> Key:
+        encoded = key.encode("utf-8", "surrogatepass")
+        if not encoded or len(encoded) > LONGEST_KEY:
+            raise ValueError(f"a key has 1 to {LONGEST_KEY} bytes, got {len(encoded)}")
+        return (self._namespace, encoded)
+
     async def _find(self, key: Key) -> Any:
         item = self._store.peek(key)
         if item is None and self._store.shared:
             item = await self._store.fetch(key)
+        return await self._content(item)
+
+    async def _content(self, item: Item | None) -> Any:
         if not isinstance(item, Value) or item.expires <= self._clock():
             return MISSING
         try:
             return _value(item.frame)
         except ValueError:
             self._metrics.invalid.inc()
-            await self._store.remove([key])
+            await self._store.remove([item.key])
             return MISSING
 
-    async def _keep(self, key: Key, frame: bytes, seconds: float, tags: Sequence[str], number: int) -> None:
-        item: Item = Value(key, frame, self._clock() + seconds, tuple(b"tag:" + tag.encode() for tag in tags), number)
-        self._store.put(item)
-
-
-def _key(key: str) -> Key:
-    encoded = key.encode("utf-8", "surrogatepass")
-    if not encoded or len(encoded) > LONGEST_KEY:
-        raise ValueError(f"a key has 1 to {LONGEST_KEY} bytes, got {len(encoded)}")
-    return (NAMESPACE, encoded)
+    async def _keep(self, framed: Mapping[Key, bytes], seconds: float, tags: Sequence[str], number: int) -> None:
+        expires, named = self._clock() + seconds, tuple(map(name_tag, tags))
+        await self._store.keep([Value(key, frame, expires, named, number) for key, frame in framed.items()])
 
 
 def _seconds(ttl: str | float) -> float:
@@ -164,9 +202,3 @@ def _value(frame: bytes) -> Any:
 
 def _each(names: str | Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
-
-
-def _path(path: str) -> bytes:
-    if not path.startswith("/"):
-        raise ValueError(f'a path begins with a slash, such as "/shop" or "/shop/*", got {path!r}')
-    return path_tags(path)[0]

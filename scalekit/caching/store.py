@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from scalekit_cache.entry import Item
-from scalekit_cache.generations import Generations
-from scalekit_cache.keys import Key
-from scalekit_cache.sieve import Sieve
+from scalekit.caching.generations import Generations
+from scalekit.caching.items import Item, Key
+from scalekit.caching.sieve import Sieve
 
 
 class Lease(Protocol):
@@ -36,12 +35,28 @@ class Store(Protocol):
         """Return what is in the process under *key*, unless it was purged."""
         ...
 
+    def held(self, key: Key) -> Item | None:
+        """Return the same, though others may have changed it meanwhile."""
+        ...
+
     async def fetch(self, key: Key) -> Item | None:
         """Return what is under *key* in the process or elsewhere, unless it was purged."""
         ...
 
+    async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Return the same of each of *keys*, all at once."""
+        ...
+
+    async def current(self) -> int:
+        """Return the number of the last purge, wherever that was."""
+        ...
+
     def put(self, item: Item) -> None:
         """Keep *item*; where that takes its time, it is done in the background."""
+        ...
+
+    async def keep(self, items: Sequence[Item]) -> None:
+        """Keep *items*, all at once, and return when that is done."""
         ...
 
     async def remove(self, keys: Iterable[Key]) -> None:
@@ -93,13 +108,28 @@ class MemoryStore:
         item.used = True
         return item
 
+    held = peek
+
     async def fetch(self, key: Key) -> Item | None:
         """Return the same."""
         return self.peek(key)
 
+    async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Return the same of each of *keys*."""
+        return [self.peek(key) for key in keys]
+
+    async def current(self) -> int:
+        """Return the number of the last purge."""
+        return self.generations.number
+
     def put(self, item: Item) -> None:
         """Keep *item*; when it was purged while it was made, nobody gets it."""
         self.table.put(item)
+
+    async def keep(self, items: Sequence[Item]) -> None:
+        """Keep *items*."""
+        for item in items:
+            self.table.put(item)
 
     async def remove(self, keys: Iterable[Key]) -> None:
         """Forget what is under *keys*."""

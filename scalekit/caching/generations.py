@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scalekit_cache.entry import Entry, Item
+from scalekit.caching.items import Item
 
 REMEMBERED = 10_000
 """Tags whose last purge is remembered. What is older than the purge forgotten last counts as purged."""
@@ -40,20 +40,8 @@ class Generations:
         """Tell whether *item* was begun before a purge of one of its tags."""
         if item.valid == self.number:
             return False
-        tags = tags_of(item)
+        tags = item.every_tag()
         if tags and (item.since < self._floor or any(self._purged.get(tag, 0) > item.since for tag in tags)):
             return True
         item.valid = self.number
         return False
-
-
-def tags_of(item: Item) -> tuple[bytes, ...]:
-    """Return every tag that *item* can be purged by."""
-    return (*item.tags, *path_tags(item.path)) if isinstance(item, Entry) else item.tags
-
-
-def path_tags(path: str) -> tuple[bytes, ...]:
-    """Return the tags of *path*: of itself, and of each folder above it as ``/a/*``."""
-    whole = b"path:" + path.encode("utf-8", "surrogateescape")
-    places = [place for place, byte in enumerate(whole) if byte == 0x2F][:32]
-    return (whole, *(whole[: place + 1] + b"*" for place in places))

@@ -7,8 +7,7 @@ once goes soon, so a scan does not empty the table.
 
 from __future__ import annotations
 
-from scalekit_cache.entry import Item
-from scalekit_cache.keys import Key
+from scalekit.caching.items import Item, Key
 
 
 class Sieve:

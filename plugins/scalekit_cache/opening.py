@@ -1,0 +1,43 @@
+"""Open the store that the file names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from scalekit import Context
+from scalekit.caching.frames import Frames
+from scalekit.caching.levels import Levels
+from scalekit.caching.redis_frames import RedisFrames
+from scalekit.caching.store import MemoryStore, Store
+from scalekit.contracts import CLUSTER_FRAMES
+from scalekit.redis import REDIS
+from scalekit_cache.codec import HttpCodec
+from scalekit_cache.config import CacheConfig
+from scalekit_cache.metrics import Metrics
+
+
+@asynccontextmanager
+async def open_store(
+    context: Context, config: CacheConfig, metrics: Metrics, clock: Callable[[], float]
+) -> AsyncGenerator[Store, None]:
+    """Return the store of *config*, open while inside; that a shared one cannot be reached yet is no error."""
+    local = MemoryStore(config.size)
+    with metrics.showing(local.figures):
+        if not config.shared:
+            yield local
+            return
+        async with open_frames(context, config) as frames:
+            levels = Levels(local, frames, HttpCodec(), metrics, clock)
+            async with levels.opened():
+                yield levels
+
+
+@asynccontextmanager
+async def open_frames(context: Context, config: CacheConfig) -> AsyncGenerator[Frames, None]:
+    """Return the shared store of *config*, open while inside."""
+    if config.on_cluster_cache:
+        yield context.get(CLUSTER_FRAMES)
+        return
+    async with context.get(REDIS).open(config.url.reveal(), deadline=config.deadline) as redis:
+        yield RedisFrames(redis, config.prefix)

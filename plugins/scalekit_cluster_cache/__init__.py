@@ -1,0 +1,1 @@
+"""Values that all processes of a service share, on a Redis Cluster."""

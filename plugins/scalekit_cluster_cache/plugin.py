@@ -1,0 +1,79 @@
+"""How the cluster cache joins the host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import click
+
+from scalekit import Check, Context, Lifespan, PluginError, Table, hookimpl
+from scalekit.caching.codec import ItemCodec
+from scalekit.caching.levels import Levels
+from scalekit.caching.metrics import CachingMetrics
+from scalekit.caching.objects import Objects
+from scalekit.caching.store import MemoryStore, Store
+from scalekit.contracts import CLUSTER_CACHE, CLUSTER_FRAMES
+from scalekit.redis import REDIS
+from scalekit.telemetry import TELEMETRY
+from scalekit_cluster_cache.commands import commands
+from scalekit_cluster_cache.config import ClusterCacheConfig
+from scalekit_cluster_cache.opening import open_frames
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.cluster-cache]``."""
+    return ClusterCacheConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return what keeps the cache open."""
+    config = context.config(ClusterCacheConfig)
+    _check_workers(config, context.server.workers or 1)
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        metrics = CachingMetrics(context.get(TELEMETRY), "cluster-cache")
+        async with AsyncExitStack() as stack:
+            local = MemoryStore(config.size)
+            stack.enter_context(metrics.showing(local.figures))
+            store: Store = local
+            if config.nodes:
+                frames = await stack.enter_async_context(open_frames(context, config))
+                context.provide(CLUSTER_FRAMES, frames)
+                store = levels = Levels(local, frames, ItemCodec(), metrics, time.time)
+                await stack.enter_async_context(levels.opened())
+            context.provide(CLUSTER_CACHE, Objects(store, metrics, time.time, config.wait))
+            yield
+
+    return Lifespan(run, provides=(CLUSTER_CACHE, CLUSTER_FRAMES) if config.nodes else (CLUSTER_CACHE,))
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Tell whether the whole cluster answers, without which the application goes on."""
+    config = context.config(ClusterCacheConfig)
+
+    async def check() -> None:
+        async with context.get(REDIS).open(config.url) as redis:
+            await redis.probe()
+
+    return [Check("cluster-cache", check, critical=False)] if config.nodes else []
+
+
+@hookimpl
+def scalekit_commands(context: Context) -> Sequence[click.Command]:
+    """Return `scalekit cluster-cache slots` and `purge`."""
+    return commands(context, context.config(ClusterCacheConfig))
+
+
+def _check_workers(config: ClusterCacheConfig, workers: int) -> None:
+    if not config.nodes and not config.per_worker and workers > 1:
+        raise PluginError(
+            f"there are no nodes, so each process keeps values for itself, and there are {workers} workers: a change "
+            'in one would not reach the others. Name a cluster, such as nodes = ["10.0.0.5:6379"], or write '
+            "per_worker = true, which lets the others go on with what they have until it ends by itself"
+        )

@@ -1,0 +1,148 @@
+"""Hears of changes in a shared store, so that what the process has of it is true.
+
+What was changed is dropped, that of the process itself included. When something was purged, the process has nothing to
+say until it has read what. When it no longer hears of changes, it forgets everything before it answers again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+from scalekit.caching.frames import Frames
+from scalekit.caching.items import Key
+from scalekit.caching.metrics import CachingMetrics
+from scalekit.caching.purge_numbers import PurgeNumbers
+from scalekit.caching.store import MemoryStore
+
+logger = logging.getLogger("scalekit.caching")
+
+SPARE = 1000
+"""Names of items beyond those that are there before they are looked through."""
+FIRST_PAUSE, LAST_PAUSE = 0.05, 2.0
+"""Seconds between two attempts to read what was purged."""
+
+
+class Changes:
+    """What was changed while something was fetched."""
+
+    def __init__(self) -> None:
+        self.names: set[bytes] = set()
+        self.everything = False
+
+    def concern(self, name: bytes) -> bool:
+        """Tell whether what is under *name* may be another now."""
+        return self.everything or name in self.names
+
+
+class Following:
+    """Keeps *local* true to *frames*; *live* tells that it is."""
+
+    def __init__(self, local: MemoryStore, frames: Frames, purges: PurgeNumbers, metrics: CachingMetrics) -> None:
+        self.live = False
+        self._local = local
+        self._frames = frames
+        self._purges = purges
+        self._metrics = metrics
+        self._heard = False
+        self._behind = False
+        self._known: int | None = None
+        self._names: dict[bytes, Key] = {}
+        self._fetches: set[Changes] = set()
+        self._learning: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def following(self) -> AsyncGenerator[None, None]:
+        """Hear of changes while inside."""
+        try:
+            async with self._frames.follow(self):
+                yield
+        finally:
+            self.ended()
+            if self._learning is not None:
+                self._learning.cancel()
+                await asyncio.gather(self._learning, return_exceptions=True)
+
+    @contextmanager
+    def fetching(self) -> Generator[Changes, None, None]:
+        """Give what is changed while inside."""
+        changes = Changes()
+        self._fetches.add(changes)
+        try:
+            yield changes
+        finally:
+            self._fetches.discard(changes)
+
+    def kept(self, name: bytes, key: Key) -> None:
+        """Take note that *local* has under *key* what is under *name* in the shared store."""
+        if self._heard:
+            self._names[name] = key
+            items = self._local.table.items
+            if len(self._names) > 2 * len(items) + SPARE:
+                self._names = {name: key for name, key in self._names.items() if key in items}
+
+    def begun(self) -> None:
+        """Take note that from now on every change is told, and that none before was."""
+        self._heard, self._known = True, None
+        self.purged()
+
+    def ended(self) -> None:
+        """Take note that changes are no longer told."""
+        self._heard = False
+        self._show(False)
+
+    def changed(self, keys: Sequence[bytes]) -> None:
+        """Drop what is under *keys*."""
+        for changes in self._fetches:
+            changes.names.update(keys)
+        for name in keys:
+            key = self._names.pop(name, None)
+            if key is not None:
+                self._local.table.remove(key)
+
+    def purged(self) -> None:
+        """Read what was purged, and say nothing until it is known."""
+        self._show(False)
+        self._behind = True
+        if self._learning is None or self._learning.done():
+            self._learning = asyncio.create_task(self._learn())
+
+    async def _learn(self) -> None:
+        pause = FIRST_PAUSE
+        while self._heard and self._behind:
+            self._behind = False
+            try:
+                await self._read()
+                pause = FIRST_PAUSE
+            except Exception as error:
+                self._metrics.failed(type(error).__name__)
+                self._behind = True
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+        self._show(self._heard)
+
+    async def _read(self) -> None:
+        known = self._known
+        told = None if known is None else await self._frames.purges(known)
+        if told is None:
+            number = await self._frames.number()
+            self._forget_everything()
+        else:
+            for tag, number in told.items():
+                self._local.generations.advance((tag,), number)
+            number = max(told.values(), default=known or 0)
+        if self._known is known:  # else the connection was lost meanwhile
+            self._known = number
+            self._purges.see(max(number, self._purges.number))
+
+    def _forget_everything(self) -> None:
+        for changes in self._fetches:
+            changes.everything = True
+        self._local.table.clear()
+        self._names.clear()
+
+    def _show(self, live: bool) -> None:
+        self.live = live
+        self._metrics.live.set(int(live))

@@ -1,0 +1,74 @@
+"""What a store that processes share does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+
+class Listener(Protocol):
+    """Hears of what other processes change in a store."""
+
+    def begun(self) -> None:
+        """Take note that from now on every change is told, and that none before was."""
+        ...
+
+    def ended(self) -> None:
+        """Take note that changes are no longer told."""
+        ...
+
+    def changed(self, keys: Sequence[bytes]) -> None:
+        """Take note that what is under *keys* is another, or gone."""
+        ...
+
+    def purged(self) -> None:
+        """Take note that something was purged."""
+        ...
+
+
+class Frames(Protocol):
+    """A store that processes share. Every call has a deadline of its own; whatever it raises counts as a failure.
+
+    Purges are numbered; a later one has a higher number, whatever was lost in between.
+    """
+
+    async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
+        """Return what is under each of *keys*, and the number of the last purge, all in one trip."""
+        ...
+
+    async def put(self, frames: Mapping[bytes, bytes], seconds: Sequence[float]) -> None:
+        """Keep each of *frames* under its key for so many *seconds*."""
+        ...
+
+    async def delete(self, keys: Sequence[bytes]) -> None:
+        """Forget what is under *keys*."""
+        ...
+
+    async def number(self) -> int:
+        """Return the number of the last purge."""
+        ...
+
+    async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
+        """Return the number of the last purge of each of *tags*; where none is known, that of the last forgotten."""
+        ...
+
+    async def purges(self, since: int) -> Mapping[bytes, int] | None:
+        """Return the tags that were purged after the purge *since*, with their numbers; None when not all are known."""
+        ...
+
+    async def advance(self, tags: Sequence[bytes]) -> int:
+        """Give the next number to a purge of *tags*, all at once; return it, and let all processes know."""
+        ...
+
+    async def acquire(self, key: bytes, seconds: float) -> bytes | None:
+        """Return a token when nobody has the lease of *key*, which lasts so many *seconds*."""
+        ...
+
+    async def release(self, key: bytes, token: bytes) -> None:
+        """End the lease of *key*, if *token* still has it."""
+        ...
+
+    def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
+        """Let *listener* hear of changes while inside."""
+        ...

@@ -1,0 +1,63 @@
+"""What is kept, and what it is found by.
+
+In the process a key is a tuple of the raw bytes, which can collide no more than they can. Where it goes to a shared
+store it is a digest of the same bytes, each with its length in front.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+Key = tuple[bytes, ...]
+
+OVERHEAD = 340
+"""Bytes that an item takes beside what it holds, more or less."""
+ENDLESS = float("inf")
+
+
+class Item:
+    """Something that is kept under *key*; the rest is for whoever keeps it."""
+
+    __slots__ = ("key", "newer", "older", "since", "size", "tags", "used", "valid")
+
+    def __init__(self, key: Key, size: int, tags: tuple[bytes, ...] = (), since: int = 0) -> None:
+        self.key = key
+        self.size = size + OVERHEAD
+        self.tags = tags
+        self.since = since
+        self.valid = since
+        self.used = False
+        self.newer: Item | None = None
+        self.older: Item | None = None
+
+    def every_tag(self) -> tuple[bytes, ...]:
+        """Return every tag that it can be purged by."""
+        return self.tags
+
+    def useful_until(self) -> float:
+        """Return until when it may be of use."""
+        return ENDLESS
+
+
+class Value(Item):
+    """An object of an application: its *frame*, and when it expires."""
+
+    __slots__ = ("expires", "frame")
+
+    def __init__(self, key: Key, frame: bytes, expires: float, tags: tuple[bytes, ...] = (), since: int = 0) -> None:
+        super().__init__(key, len(key[-1]) + len(frame), tags, since)
+        self.frame = frame
+        self.expires = expires
+
+    def useful_until(self) -> float:
+        """Return when it expires."""
+        return self.expires
+
+
+def digest(key: Key) -> bytes:
+    """Return 32 bytes that stand for *key*."""
+    made = blake2b(digest_size=32)
+    for part in key:
+        made.update(len(part).to_bytes(8, "big"))
+        made.update(part)
+    return made.digest()

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from inspect import iscoroutinefunction
+from itertools import count
+
+import pytest
+
+from scalekit.caching.redis_frames import RedisFrames
+from scalekit.redis import Connections
+from scalekit.telemetry import Telemetry
+from tests.cache import laboratory
+from tests.processes import HOST
+from tests.servers import Redis, RedisCluster
+
+
+class Shared:
+    """A running store: its *url* for the file, and the servers behind it."""
+
+    def __init__(self, url: str, servers: list[Redis]) -> None:
+        self.url = url
+        self.servers = servers
+
+    def clear(self) -> None:
+        for server in self.servers:
+            server.cli("FLUSHALL")
+
+    def cli(self, *words: object) -> str:
+        """Run a command on every server that has a part in it; return what one of them says that is no redirection."""
+        answers = [server.cli(*words) for server in self.servers]
+        return next((answer for answer in answers if not answer.startswith("MOVED")), "")
+
+
+EVERYWHERE = ("test_flights", "test_freshness", "test_objects", "test_requests", "test_safety", "test_validation")
+"""Suites that hold for every store."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name = getattr(metafunc.module, "__name__", "")
+    if name.rpartition(".")[2] in EVERYWHERE and iscoroutinefunction(metafunc.function):
+        needs = pytest.mark.needs("redis")
+        stores = [
+            pytest.param(name, marks=needs, id=name.partition("_")[0]) for name in ("redis_server", "cluster_servers")
+        ]
+        metafunc.parametrize("transport", [pytest.param(None, id="memory"), *stores], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+async def transport(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[None, None]:
+    """Let every laboratory of the test have the store that is named."""
+    if getattr(request, "param", None) is None:
+        yield
+        return
+    shared: Shared = request.getfixturevalue(request.param)
+    shared.clear()
+    async with sharing(shared.url):
+        yield
+
+
+@asynccontextmanager
+async def sharing(url: str) -> AsyncGenerator[None, None]:
+    """Let every laboratory that is made inside have a store of its own at *url*."""
+    async with Connections(Telemetry(100)).open(url, deadline=10) as redis:
+        numbers = count()
+        laboratory.SHARED.append(lambda: RedisFrames(redis, f"suite{next(numbers)}"))
+        try:
+            yield
+        finally:
+            laboratory.SHARED.clear()
+
+
+@pytest.fixture(scope="session", name="redis_server")
+def a_redis() -> Iterator[Shared]:
+    with Redis() as server:
+        yield Shared(server.url, [server])
+
+
+@pytest.fixture(scope="session", name="valkey_server")
+def a_valkey() -> Iterator[Shared]:
+    with Redis(binary="valkey-server") as server:
+        yield Shared(server.url, [server])
+
+
+@pytest.fixture(scope="session", name="cluster_servers")
+def a_cluster() -> Iterator[Shared]:
+    with RedisCluster() as cluster:
+        nodes = [node for node in cluster.nodes if "role:master" in node.cli("INFO", "replication")]
+        yield Shared("redis-cluster://" + ",".join(f"{HOST}:{node.port}" for node in nodes), list(nodes))
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("redis_server", marks=pytest.mark.needs("redis"), id="redis"),
+        pytest.param("valkey_server", marks=pytest.mark.needs("valkey"), id="valkey"),
+        pytest.param("cluster_servers", marks=pytest.mark.needs("redis"), id="cluster"),
+    ],
+    name="shared",
+)
+def a_shared_store(request: pytest.FixtureRequest) -> Shared:
+    shared: Shared = request.getfixturevalue(request.param)
+    shared.clear()
+    return shared

@@ -1,0 +1,202 @@
+"""What a shared store promises, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from scalekit.caching.codec import MAGIC, ItemCodec
+from scalekit.caching.items import Value, digest
+from scalekit.caching.levels import Levels
+from scalekit.caching.metrics import CachingMetrics
+from scalekit.caching.objects import Objects
+from scalekit.caching.redis_frames import RedisFrames
+from scalekit.caching.store import MemoryStore
+from scalekit.redis import Connections
+from scalekit.telemetry import Telemetry
+from tests.cache.conftest import Shared
+from tests.cache.laboratory import NOON
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE = 10.0
+KEYS_AND_ENDS = """\
+local told = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  told[#told + 1] = string.match(key, '^[^:]*:[a-z]*') .. ' ' .. redis.call('PTTL', key)
+end
+return told
+"""
+
+
+class Process:
+    """One process' cache of values, all on its own connection."""
+
+    def __init__(self, frames: RedisFrames) -> None:
+        self.frames = frames
+        self.metrics = CachingMetrics(Telemetry(1000), "test")
+        self.now = NOON
+        self.levels = Levels(MemoryStore(2**20), frames, ItemCodec(), self.metrics, lambda: self.now)
+        self.objects = Objects(self.levels, self.metrics, lambda: self.now, 30.0)
+
+
+@asynccontextmanager
+async def process(url: str, deadline: float = DEADLINE, most_tags: int = 100_000) -> AsyncGenerator[Process, None]:
+    async with Connections(Telemetry(100)).open(url, deadline=deadline) as redis:
+        made = Process(RedisFrames(redis, "test", most_tags))
+        async with made.levels.opened():
+            yield made
+
+
+async def test_what_one_process_sets_another_gets_and_what_it_purges_or_deletes_no_other(shared: Shared) -> None:
+    async with process(shared.url) as one, process(shared.url) as two:
+        await one.objects.set("a", {"x": 1}, "5m", tags=["t", "u"])
+        await one.objects.set_many({"b": b"\xff\x00", "c": [None]}, "5m")
+        assert await two.objects.get_many(["a", "b", "c", "d"]) == {"a": {"x": 1}, "b": b"\xff\x00", "c": [None]}
+        await two.objects.purge(tag="u")
+        assert [await each.objects.get("a") for each in (one, two)] == [None, None]
+        assert await one.objects.get("b") == b"\xff\x00"
+        await one.objects.set("a", 2, "5m", tags=["t"])
+        assert await two.objects.get("a") == 2
+        await two.objects.delete("a", "b")
+        assert await one.objects.get_many(["a", "b"]) == {}
+
+
+async def test_what_was_purged_while_it_was_made_is_given_to_nobody(shared: Shared) -> None:
+    async with process(shared.url) as one, process(shared.url) as two:
+
+        async def make() -> int:
+            await two.objects.purge(tag="t")
+            return 1
+
+        assert await one.objects.get_or_set("a", 60, make, tags=["t"]) == 1
+        assert [await each.objects.get("a") for each in (one, two)] == [None, None]
+
+
+@pytest.mark.parametrize("loss", ["DEL", "SET"])
+async def test_when_the_server_loses_what_was_purged_nothing_with_tags_comes_back(shared: Shared, loss: str) -> None:
+    async with process(shared.url) as one, process(shared.url) as two:
+        await one.objects.set("a", 1, 60, tags=["t"])
+        await one.objects.set("b", 1, 60)
+        await two.objects.purge(tag="t")
+        shared.cli(loss, "{test}:purges", *(["x"] if loss == "SET" else []))
+        assert await one.objects.get_many(["a", "b"]) == {"b": 1}
+        await one.objects.set("a", 2, 60, tags=["t"])
+        assert await two.objects.get("a") == 2
+        await one.objects.purge(tag="t")
+        assert await two.objects.get("a") is None
+
+
+async def test_purges_that_are_no_longer_remembered_still_count_and_the_set_stays_bounded(shared: Shared) -> None:
+    async with process(shared.url, most_tags=50) as one, process(shared.url, most_tags=50) as two:
+        await one.objects.set("a", 1, 60, tags=["first"])
+        await one.objects.set("b", 1, 60)
+        await two.objects.purge(tag="first")
+        for number in range(60):
+            await two.objects.purge(tag=[f"{number}", f"more {number}"])
+        assert int(shared.cli("ZCARD", "{test}:purges")) <= 52
+        assert await one.objects.get_many(["a", "b"]) == {"b": 1}
+        await one.objects.set("c", 1, 60, tags=["first", "59"])
+        assert await two.objects.get("c") == 1
+        await one.objects.purge(tag="59")
+        assert await two.objects.get("c") is None
+
+
+async def test_every_key_ends_by_itself_and_begins_with_the_prefix(shared: Shared) -> None:
+    async with process(shared.url) as one:
+        await one.objects.set("a", 1, 60, tags=["t"])
+        await one.objects.purge(tag="u")
+        assert await one.frames.acquire(b"k", 60) is not None
+        lines = [
+            line for server in shared.servers for line in server.cli("EVAL", KEYS_AND_ENDS, 0).splitlines() if line
+        ]
+        told = [line.split() for line in lines]
+        assert sorted(name for name, _ in told) == ["test:item", "test:lease", "{test}:purges"]
+        assert all(int(end) > 0 for _, end in told)
+
+
+async def test_a_lease_has_one_holder_and_only_the_holder_ends_it(shared: Shared) -> None:
+    async with process(shared.url) as one, process(shared.url) as two:
+        tokens = await asyncio.gather(*[each.frames.acquire(b"k", 60) for each in (one, two) * 10])
+        (token,) = filter(None, tokens)
+        await two.frames.release(b"k", b"another")
+        assert await two.frames.acquire(b"k", 60) is None
+        await one.frames.release(b"k", token)
+        assert await two.frames.acquire(b"k", 60) is not None
+
+
+async def test_a_key_of_another_in_the_place_of_a_lease_holds_up_nobody(shared: Shared) -> None:
+    async with process(shared.url) as one:
+        shared.cli("LPUSH", "test:lease:k", "x")
+        assert await one.frames.acquire(b"k", 60) is not None
+
+
+async def test_what_is_missing_is_made_once_in_all_processes(shared: Shared) -> None:
+    calls = 0
+
+    async def make() -> int:
+        nonlocal calls
+        calls += 1
+        number = calls
+        await asyncio.sleep(0.02)
+        return number
+
+    async with process(shared.url) as one, process(shared.url) as two:
+        asking = [each.objects.get_or_set("a", 60, make) for each in (one, two) for _ in range(20)]
+        assert await asyncio.gather(*asking) == [1] * 40
+        assert calls == 1
+
+
+async def test_when_who_makes_fails_one_other_process_makes(shared: Shared) -> None:
+    calls = 0
+
+    async def make() -> int:
+        nonlocal calls
+        calls += 1
+        number = calls
+        await asyncio.sleep(0.02)
+        if number == 1:
+            raise ValueError("the first")
+        return number
+
+    async with process(shared.url) as one, process(shared.url) as two:
+        asking = [each.objects.get_or_set("a", 60, make) for each in (one, two)]
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        assert sorted(map(str, results)) == ["2", "the first"]
+
+
+OTHER = ItemCodec().encode(Value((b"object", b"other"), b"j1", NOON + 60))
+GOOD = ItemCodec().encode(Value((b"object", b"a"), b"j1", NOON + 60))
+HOSTILE = {
+    "nothing": b"",
+    "noise": b"\x80\x04\x95.",
+    "huge": b"\0" * 5_000_000,
+    "truncated": GOOD[:-1],
+    "another version's": b"SKc9" + GOOD[len(MAGIC) :],
+    "another key's": OTHER,
+}
+
+
+@pytest.mark.parametrize("frame", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_a_hostile_entry_is_missing_counted_and_deleted(shared: Shared, frame: bytes) -> None:
+    async with process(shared.url) as one:
+        name = digest((b"object", b"a"))
+        await one.frames.put({name: frame}, [60])
+        assert await one.objects.get("a", "missing") == "missing"
+        await one.levels.close()
+        assert one.metrics.invalid.value == 1
+        assert (await one.frames.get([name]))[0] == [None]
+
+
+async def test_an_entry_of_another_type_is_missing_counted_and_deleted(shared: Shared) -> None:
+    async with Connections(Telemetry(100)).open(shared.url, deadline=DEADLINE) as redis, process(shared.url) as one:
+        name = digest((b"object", b"a"))
+        await redis.call("LPUSH", b"test:item:" + name, "x")
+        assert await one.objects.get("a", "missing") == "missing"
+        await one.levels.close()
+        assert one.metrics.invalid.value == 1
+        await one.objects.set("a", 1, 60)
+        assert await one.objects.get("a") == 1

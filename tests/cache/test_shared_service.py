@@ -1,0 +1,117 @@
+"""Services whose workers share a store, under load and while it is gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.cache.conftest import Shared
+from tests.processes import wait_for
+from tests.servers import Redis
+from tests.service import Service
+
+APPLICATION = """\
+import asyncio
+import itertools
+import os
+import uuid
+
+calls = itertools.count(1)
+
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise ValueError(scope["type"])
+    if scope["path"].startswith("/slow"):
+        await asyncio.sleep(0.3)
+    body = b"%d %d %s" % (os.getpid(), next(calls), uuid.uuid4().hex.encode())
+    headers = [(b"cache-control", b"max-age=600"), (b"x-process", b"%d" % os.getpid())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+def toml(url: str, workers: int = 1) -> str:
+    policy = '[[plugins.cache.policies]]\npath = "/tagged"\nttl = "1h"\ntags = ["t"]\n'
+    return f'[server]\nworkers = {workers}\n[plugins.cache]\nurl = "{url}"\n{policy}'
+
+
+def get(service: Service, path: str) -> httpx2.Response:
+    return httpx2.get(service.url + path, timeout=60)
+
+
+def purge(folder: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "service.py").write_text(APPLICATION)
+    file = folder / "scalekit.toml"
+    file.write_text('[app]\ntarget = "service:app"\n' + toml(url))
+    command = [sys.executable, "-m", "scalekit", "cache", "purge", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_twenty_clients_at_once_are_one_call_in_four_workers(shared: Shared) -> None:
+    with Service(toml(shared.url, 4), {"service": APPLICATION}) as service, ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: get(service, "/slow"), range(20)))
+        assert len({answer.text for answer in answers}) == 1
+        assert {answer.status_code for answer in answers} == {200}
+
+
+def test_the_command_purges_in_every_worker(shared: Shared, tmp_path: Path) -> None:
+    with Service(toml(shared.url, 2), {"service": APPLICATION}) as service:
+        before = {path: get(service, path).text for path in ("/tagged", "/shop/1", "/other")}
+        assert {get(service, "/tagged").text for _ in range(10)} == {before["/tagged"]}
+        done = purge(tmp_path, shared.url, "--tag", "t", "--path", "/shop/*")
+        assert (done.returncode, done.stderr) == (0, "")
+        wait_for("the purge", lambda: all(get(service, "/tagged").text != before["/tagged"] for _ in range(20)))
+        wait_for("the purge", lambda: all(get(service, "/shop/1").text != before["/shop/1"] for _ in range(20)))
+        assert {get(service, "/other").text for _ in range(10)} == {before["/other"]}
+
+
+@pytest.mark.needs("redis")
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    with Redis() as server:
+        assert "nothing to purge" in purge(tmp_path, server.url).stderr
+        assert "begins with a slash" in purge(tmp_path, server.url, "--path", "shop").stderr
+        server.kill()
+        done = purge(tmp_path, server.url, "--tag", "t")
+        assert done.returncode == 1
+        assert "nothing was purged for certain" in done.stderr
+
+
+@pytest.mark.needs("redis")
+@pytest.mark.parametrize("harm", ["kill", "pause"])
+def test_no_request_fails_while_the_store_is_gone_and_it_heals_by_itself(harm: str) -> None:
+    with Redis() as server, Service(toml(server.url, 2), {"service": APPLICATION}) as service:
+        _load(service, "/before")
+        getattr(server, harm)()
+        statuses = _load(service, "/during")
+        (server.start if harm == "kill" else server.resume)()
+        assert statuses == {200}
+        wait_for("the store to be used again", lambda: _is_shared(service))
+
+
+@pytest.mark.needs("redis")
+def test_a_service_starts_while_the_store_is_gone_and_is_only_degraded() -> None:
+    with Redis() as server:
+        server.kill()
+        with Service(toml(server.url), {"service": APPLICATION}) as service:
+            assert _load(service, "/a") == {200}
+            assert get(service, "/health/ready").status_code == 200
+            server.start()
+            wait_for("the store to be used", lambda: int(server.cli("DBSIZE")) > 0 or get(service, "/new").text == "")
+
+
+def _load(service: Service, path: str) -> set[int]:
+    """Ask with 64 clients at once for few things and many."""
+    with httpx2.Client(base_url=service.url, timeout=60) as client, ThreadPoolExecutor(64) as pool:
+        ask: Callable[[int], int] = lambda n: client.get(f"{path}/{n % 20 if n % 2 else n}").status_code  # noqa: E731
+        return set(pool.map(ask, range(640)))
+
+
+def _is_shared(service: Service) -> bool:
+    return len({get(service, "/after").text for _ in range(20)}) == 1

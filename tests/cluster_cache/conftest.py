@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from scalekit.app import create_app
+from scalekit.contracts import CLUSTER_CACHE, Cache
+from scalekit.redis import Connections, Redis
+from scalekit.telemetry import TELEMETRY, Telemetry
+from scalekit.testing import running
+from scalekit.testing.conformance import bare_application
+from tests.processes import HOST
+from tests.servers import ClusterNode, RedisCluster
+
+SERVERS = {"redis": "redis-server", "valkey": "valkey-server"}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="cluster"
+)
+def a_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
+    """Start a cluster for the tests of one module, each of which leaves it whole."""
+    with RedisCluster(binary=SERVERS[request.param]) as cluster:
+        yield cluster
+
+
+def table(cluster: RedisCluster | None, **more: Any) -> dict[str, Any]:
+    """Return the table that names some nodes of *cluster*, patient enough for a busy machine."""
+    nodes = {} if cluster is None else {"nodes": [f"{HOST}:{node.port}" for node in cluster.nodes[:3]]}
+    return {"deadline": "2s", **nodes, **more}
+
+
+class Process:
+    """A process of a service, as far as the cache is concerned."""
+
+    def __init__(self, cache: Cache, telemetry: Telemetry) -> None:
+        self.cache = cache
+        self._telemetry = telemetry
+
+    def count(self, name: str, *labels: str) -> float:
+        """Return the number of a metric of the plugin, of all its series unless *labels* choose one."""
+        family = self._telemetry.snapshot().families.get(f"scalekit_cluster_cache_{name}")
+        data = family.data if family else {}
+        return sum(float(value) for given, value in data.items() if not labels or given == labels)
+
+    def followed(self) -> bool:
+        """Tell whether it hears of every change."""
+        return self.count("followed") == 1
+
+
+@asynccontextmanager
+async def process(cluster: RedisCluster | None = None, **more: Any) -> AsyncGenerator[Process, None]:
+    """Run a service with the plugin, around an application that does nothing."""
+    app = create_app({"plugins": {"cluster-cache": table(cluster, **more), "metrics": {}}}, app=bare_application)
+    async with running(app) as state:
+        context = state["scalekit"]
+        yield Process(context.get(CLUSTER_CACHE), context.get(TELEMETRY))
+
+
+def is_master(node: ClusterNode) -> bool:
+    return "role:master" in node.cli("INFO", "replication")
+
+
+@asynccontextmanager
+async def direct(node: ClusterNode) -> AsyncGenerator[Redis, None]:
+    """Give one node to speak to, whose keys are no text."""
+    async with Connections(Telemetry(100)).open(f"redis://{HOST}:{node.port}", deadline=10) as redis:
+        yield redis
+
+
+@pytest.fixture(scope="module", name="suite_cluster")
+def a_cluster_of_one_kind() -> Iterator[RedisCluster]:
+    """Start a cluster for tests that also run in memory."""
+    with RedisCluster() as cluster:
+        yield cluster

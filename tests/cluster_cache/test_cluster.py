@@ -1,0 +1,232 @@
+"""What several processes see of each other through a cluster, and what they see of its faults: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from scalekit.redis.slots import slot_of
+from scalekit.resilience import Unavailable
+from tests.cluster_cache.conftest import Process, direct, is_master, process
+from tests.host.redis.proxy import proxy
+from tests.host.redis.waiting import until
+from tests.processes import HOST
+from tests.servers import ClusterNode, RedisCluster
+
+pytestmark = pytest.mark.anyio
+
+KEYS = [f"key:{number}" for number in range(60)]
+PURGES = "{scalekit:cluster}:purges"
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]], answer: Any) -> None:
+    """Wait until asking gives *answer*."""
+    async with asyncio.timeout(60):
+        while await ask() != answer:
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def two(cluster: RedisCluster, **more: Any) -> AsyncGenerator[tuple[Process, Process], None]:
+    async with process(cluster, **more) as one, process(cluster, **more) as other:
+        await until("both to follow", lambda: one.followed() and other.followed())
+        yield one, other
+
+
+@pytest.mark.parametrize("read_from", ["primary", "replica"])
+async def test_what_one_writes_the_other_has_and_the_last_write_wins(cluster: RedisCluster, read_from: str) -> None:
+    async with two(cluster, read_from=read_from) as (one, other):
+        for number in range(30):
+            writer, reader = (one, other) if number % 2 else (other, one)
+            await writer.cache.set("shared", number)
+            await eventually(lambda: reader.cache.get("shared"), number)  # noqa: B023
+        await one.cache.delete("shared")
+        await eventually(lambda: other.cache.get("shared"), None)
+
+
+async def test_a_value_at_hand_is_given_without_asking(cluster: RedisCluster) -> None:
+    async with two(cluster) as (one, other):
+        await one.cache.set("near", 1)
+        await eventually(lambda: other.cache.get("near"), 1)
+        asked = other.count("lookups", "shared")
+        for _ in range(20):
+            assert await other.cache.get("near") == 1
+        assert other.count("lookups", "shared") == asked
+        assert other.count("lookups", "process") >= 20
+
+
+async def test_a_purge_reaches_what_is_at_hand_elsewhere(cluster: RedisCluster) -> None:
+    async with two(cluster) as (one, other):
+        await one.cache.set_many(dict.fromkeys(KEYS, 1), tags=["all"])
+        await eventually(lambda: other.cache.get_many(KEYS), dict.fromkeys(KEYS, 1))
+        await one.cache.purge(tag="all")
+        assert await one.cache.get_many(KEYS) == {}
+        await eventually(lambda: other.cache.get_many(KEYS), {})
+
+
+async def test_a_replica_that_is_behind_brings_no_purged_value_back(cluster: RedisCluster) -> None:
+    async with process(cluster, read_from="replica") as one:
+        await one.cache.set_many(dict.fromkeys(KEYS, "old"), tags=["all"])
+        await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "old"))
+        replicas = [node for node in cluster.nodes if "role:slave" in node.cli("INFO", "replication")]
+        masters = [node for node in cluster.nodes if node not in replicas]
+        for node in masters:  # what reaches the replicas no more
+            node.cli("CONFIG", "SET", "repl-diskless-sync-delay", "3600")
+            node.cli("CLIENT", "KILL", "TYPE", "replica")
+        try:
+            await one.cache.purge(tag="all")
+            async with process(cluster, read_from="replica") as fresh:
+                for _ in range(20):
+                    assert await one.cache.get_many(KEYS) == {}
+                    assert await fresh.cache.get_many(KEYS) == {}
+        finally:
+            for node in masters:
+                node.cli("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    await asyncio.to_thread(cluster.wait_until_agreed)
+
+
+async def keep_reading(one: Process, stop: asyncio.Event) -> int:
+    """Read until told to stop: what comes is the value, or nothing; any error ends the test."""
+    reads = 0
+    while not stop.is_set():
+        for key in KEYS:
+            assert await one.cache.get(key) in ("value", None)
+            reads += 1
+        assert set((await one.cache.get_many(KEYS)).values()) <= {"value"}
+        await one.cache.set(KEYS[reads % len(KEYS)], "value")
+    return reads
+
+
+async def test_a_master_that_dies_is_no_error_and_writes_go_on(cluster: RedisCluster) -> None:
+    async with process(cluster, read_from="replica", deadline="250ms") as one, process(cluster) as other:
+        await one.cache.set_many(dict.fromkeys(KEYS, "value"))
+        await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "value"))
+        stop = asyncio.Event()
+        reading = asyncio.create_task(keep_reading(one, stop))
+        victim = next(cluster.owner(key) for key in KEYS if cluster.owner(key) is not cluster.owner(PURGES))
+        await asyncio.to_thread(victim.kill)
+        await until("the loss to be noticed", lambda: not one.followed())
+        await until("errors to be counted", lambda: one.count("store_failures") > 0)
+        await until("the recovery", one.followed)
+        stop.set()
+        assert await reading > 0
+        for key in KEYS:
+            await one.cache.set(key, "after")
+        await eventually(lambda: other.cache.get_many(KEYS), dict.fromkeys(KEYS, "after"))
+    await asyncio.to_thread(cluster.start)
+
+
+async def test_values_elsewhere_are_there_while_a_master_is_dead(cluster: RedisCluster) -> None:
+    async with process(cluster, read_from="replica") as one:
+        await one.cache.set_many(dict.fromkeys(KEYS, "value"))
+        await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "value"))
+        await asyncio.to_thread(cluster.owner(KEYS[0]).kill)
+        for _ in range(20):
+            for key in KEYS:  # from a replica or from the process
+                assert await one.cache.get(key) == "value"
+    await asyncio.to_thread(cluster.start)
+
+
+async def test_a_planned_failover_is_no_error_at_all(cluster: RedisCluster) -> None:
+    async with process(cluster) as one:
+        await until("the following", one.followed)
+        await one.cache.set_many(dict.fromkeys(KEYS, "value"))
+        stop = asyncio.Event()
+        reading = asyncio.create_task(keep_reading(one, stop))
+        await asyncio.to_thread(cluster.hand_over, KEYS[0])
+        await until("the recovery", one.followed)
+        stop.set()
+        assert await reading > 0
+        assert one.count("store_failures") == 0
+
+
+async def test_all_nodes_may_go_and_come_back(cluster: RedisCluster) -> None:
+    async with process(cluster, deadline="250ms") as one:
+        await until("the following", one.followed)
+        await one.cache.set("key", 1, tags=["tag"])
+        await asyncio.to_thread(cluster.kill)
+        await until("the loss", lambda: not one.followed())
+        assert await one.cache.get("key") in (1, None)
+        await one.cache.set("other", 1)
+        assert await one.cache.get_or_set("made", "1h", make) == "made"
+        await one.cache.delete("key")
+        with pytest.raises(Unavailable):
+            await one.cache.purge(tag="tag")
+        assert one.count("store_failures") > 0
+        await asyncio.to_thread(cluster.start)
+        await until("the recovery", one.followed)
+        await one.cache.set("key", 2)
+        await eventually(lambda: one.cache.get("key"), 2)
+
+
+async def make() -> str:
+    return "made"
+
+
+async def test_a_slot_that_moves_under_load_is_no_error_and_no_wrong_value(cluster: RedisCluster) -> None:
+    async with two(cluster) as (one, other):
+        source = await asyncio.to_thread(cluster.owner, "moving")
+        target = next(node for node in cluster.nodes if node is not source and is_master(node))
+        await one.cache.set_many(dict.fromkeys(KEYS, "value"))
+        stop = asyncio.Event()
+        reading = [asyncio.create_task(keep_reading(each, stop)) for each in (one, other)]
+        slots = await filled_slots(source)
+        assert slots
+        await move(slots, source, target)
+        await move(slots, target, source)
+        stop.set()
+        assert all(reads > 0 for reads in await asyncio.gather(*reading))
+        assert one.count("store_failures") + other.count("store_failures") == 0
+        await one.cache.set_many(dict.fromkeys(KEYS, "after"))
+        await eventually(lambda: other.cache.get_many(KEYS), dict.fromkeys(KEYS, "after"))
+    await asyncio.to_thread(cluster.wait_until_agreed)
+
+
+async def filled_slots(node: ClusterNode) -> list[int]:
+    """Return a few slots of *node* that have keys."""
+    async with direct(node) as redis:
+        keys = await redis.call("KEYS", "scalekit:cluster:item:*")
+    return sorted({slot_of(key) for key in keys})[:8]
+
+
+async def move(slots: list[int], source: ClusterNode, target: ClusterNode) -> None:
+    """Move *slots* with all their keys, one after the other, as redis-cli's reshard does."""
+    async with direct(source) as here, direct(target) as there:
+        origin, place = [(await redis.call("CLUSTER", "MYID")).decode() for redis in (here, there)]
+        for slot in slots:
+            await there.call("CLUSTER", "SETSLOT", slot, "IMPORTING", origin)
+            await here.call("CLUSTER", "SETSLOT", slot, "MIGRATING", place)
+            while keys := await here.call("CLUSTER", "GETKEYSINSLOT", slot, 5):
+                await here.call("MIGRATE", HOST, target.port, "", 0, 5000, "KEYS", *keys)
+            for redis in (there, here):
+                await redis.call("CLUSTER", "SETSLOT", slot, "NODE", place)
+
+
+async def test_other_nodes_behind_the_same_seed_are_found(cluster: RedisCluster) -> None:
+    async with proxy(cluster.nodes[0].port) as seed, process(nodes=f"{HOST}:{seed.port}") as one:
+        await until("the following", one.followed)
+        await one.cache.set("key", "first")
+        with RedisCluster() as second:
+            seed.target = second.nodes[0].port
+            await asyncio.to_thread(cluster.kill)
+            await until("the loss", lambda: not one.followed())
+            await until("the recovery", one.followed)
+            await one.cache.set("key", "second")
+            await eventually(lambda: one.cache.get("key"), "second")
+            assert any(int(node.cli("DBSIZE")) for node in second.nodes)
+    await asyncio.to_thread(cluster.start)
+
+
+async def test_the_level_is_empty_before_it_answers_after_the_connections_were_lost(cluster: RedisCluster) -> None:
+    async with two(cluster) as (one, other):
+        await one.cache.set("key", "old")
+        await eventually(lambda: other.cache.get("key"), "old")
+        for node in cluster.nodes:
+            node.cli("CLIENT", "KILL", "TYPE", "normal")
+        await one.cache.set("key", "new")
+        await until("the recovery", other.followed)
+        assert await other.cache.get("key") == "new"

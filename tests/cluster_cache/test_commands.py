@@ -1,0 +1,107 @@
+"""What the commands show, and what the file may say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit import ConfigError, create_app
+from scalekit.errors import ScalekitError
+from scalekit.redis.address import parse
+from scalekit.testing.conformance import bare_application
+from scalekit_cluster_cache.config import ClusterCacheConfig
+from tests.cluster_cache.conftest import process
+from tests.processes import HOST
+from tests.servers import RedisCluster
+
+
+def run(folder: Path, toml: str, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "scalekit.toml").write_text(toml)
+    command = [sys.executable, "-m", "scalekit", "cluster-cache", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def nodes(cluster: RedisCluster) -> str:
+    listed = ",".join(f"{HOST}:{node.port}" for node in cluster.nodes[:2])
+    return f'[plugins.cluster-cache]\nnodes = "{listed}"\n'
+
+
+@pytest.mark.anyio
+async def test_slots_shows_masters_keys_and_the_fullest_slots(cluster: RedisCluster, tmp_path: Path) -> None:
+    async with process(cluster) as one:
+        await one.cache.set_many({f"key:{number}": 1 for number in range(30)})
+    for number in range(7):
+        cluster.owner("crowd").cli("SET", f"{{crowd}}:{number}", 1)
+    shown = run(tmp_path, nodes(cluster), "slots", "--hottest", "1")
+    assert shown.returncode == 0, shown.stderr
+    slot = cluster.owner("crowd").cli("CLUSTER", "KEYSLOT", "crowd")
+    assert f"  slot {slot}: 7 keys\n" in shown.stdout
+    assert shown.stdout.endswith("3 masters  16384 of 16384 slots\n")
+    for node in cluster.nodes:
+        assert f"{HOST}:{node.port}" in shown.stdout
+        if "role:master" in node.cli("INFO", "replication"):
+            assert f"  {node.cli('DBSIZE')} keys  " in shown.stdout
+
+
+def test_without_a_cluster_the_commands_say_what_to_do(tmp_path: Path) -> None:
+    for words in (["slots"], ["purge", "--tag", "shop:7"]):
+        shown = run(tmp_path, "[plugins.cluster-cache]\n", *words)
+        assert shown.returncode == 1
+        assert "Name a cluster" in shown.stderr
+
+
+def test_a_cluster_that_is_gone_is_said_without_the_password(tmp_path: Path) -> None:
+    shown = run(tmp_path, '[plugins.cluster-cache]\nnodes = "127.0.0.1:1"\npassword = "geheim"\n', "slots")
+    assert shown.returncode == 1
+    assert "cannot be read" in shown.stderr
+    assert "geheim" not in shown.stdout + shown.stderr
+
+
+def build(**table: Any) -> None:
+    create_app({"plugins": {"cluster-cache": table}}, app=bare_application)
+
+
+@pytest.mark.parametrize(
+    ("table", "part"),
+    [
+        ({"nodes": ["10.0.0.5:port"]}, "host:port"),
+        ({"nodes": ["redis://10.0.0.5:6379"]}, "host:port"),
+        ({"nodes": ["geheim@10.0.0.5"]}, "host:port"),
+        ({"password": "geheim"}, "password is for nodes"),
+        ({"read_from": "any"}, "read_from"),
+        ({"nodes": ["a:1"], "tls": {"certificate": "a.pem"}}, "belong together"),
+        ({"deadline": "0s"}, "deadline"),
+        ({"prefix": "{a}"}, "prefix"),
+    ],
+)
+def test_a_bad_table_is_refused(table: dict[str, Any], part: str) -> None:
+    with pytest.raises(ConfigError, match=part):
+        build(**table)
+
+
+def test_several_workers_need_nodes() -> None:
+    tables = {"server": {"workers": 2}, "plugins": {"cluster-cache": {}}}
+    with pytest.raises(ScalekitError, match="2 workers"):
+        create_app(tables, app=bare_application)
+    create_app({**tables, "plugins": {"cluster-cache": {"per_worker": True}}}, app=bare_application)
+
+
+def test_the_address_has_all_that_the_table_says() -> None:
+    table = {
+        "nodes": "[::1]:7000, b",
+        "username": "me:@",
+        "password": "s/e?c:r@t",
+        "tls": {"ca": "a b.pem", "check_hostname": False},
+    }
+    config = ClusterCacheConfig.model_validate(table)
+    address = parse(config.url)
+    assert address.scheme == "rediss-cluster"
+    assert address.hosts == (("::1", 7000), ("b", 6379))
+    assert (address.username, address.password) == ("me:@", "s/e?c:r@t")
+    assert dict(address.tls) == {"ssl_ca_certs": "a b.pem", "ssl_check_hostname": "false"}
+    assert parse(config.url_of(("b", 1))).scheme == "rediss"
+    assert "s/e" not in repr(config)
