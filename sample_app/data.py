@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse, Response
 
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
 from sample_app.reading import read
-from scalekit.contracts import DATABASE, READS
+from scalekit.contracts import CACHE, DATABASE, READS
 from scalekit.problem import ProblemResponse
+from scalekit_cache import cached
 
 logger = structlog.get_logger("sample_app")
 
@@ -30,6 +31,7 @@ class NewItem(BaseModel):
 NEW_ITEM = TypeAdapter(NewItem)
 
 
+@cached(ttl="10s", tags=["items"], stale_if_error="10m")
 async def list_items(request: Request) -> Response:
     """Answer with the newest 100 items."""
     rows = await READS(request).fetch_all(NEWEST)
@@ -44,6 +46,7 @@ async def add_item(request: Request) -> Response:
         logger.warning("item refused")
         return new
     identifier = await DATABASE(request).execute(ADD, {"name": new.name, "value": new.value})
+    await CACHE(request).purge(tag="items")
     ITEMS_ADDED(request, "kept").inc()
     NEWEST_ITEM(request).set(identifier)
     ITEM_VALUES(request).observe(new.value)

@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse, Response
 
 from sample_app.reading import read
 from sample_app.tables import profiles, users
-from scalekit.contracts import DATABASE, READS
+from scalekit.contracts import CACHE, DATABASE, READS
 from scalekit.problem import ProblemResponse
+from scalekit_cache import cached
 
 
 class NewUser(BaseModel):
@@ -28,6 +29,7 @@ class NewUser(BaseModel):
 NEW_USERS = TypeAdapter(Annotated[list[NewUser], Field(min_length=1, max_length=10_000)])
 
 
+@cached(ttl="10s", tags=["users"], stale_if_error="10m")
 async def list_active(request: Request) -> Response:
     """Answer with the newest 100 active users, and of their profiles what a list shows."""
     found = await READS(request).select(
@@ -57,4 +59,5 @@ async def import_users(request: Request) -> Response:
         await database.insert_many(
             profiles, [{"user_id": key, "name": user.name, "avatar": user.avatar} for key, user in named]
         )
+    await CACHE(request).purge(tag="users")
     return JSONResponse({"added": len(named), "skipped": len(new) - len(named)}, 201)

@@ -14,7 +14,7 @@ import orjson
 
 from scalekit.caching.items import Item, Key, Value
 
-MAGIC = b"SKc1"
+MAGIC = b"SKc2"
 _DIGEST = 16
 _LENGTH = 4
 _START = len(MAGIC) + _DIGEST + _LENGTH
@@ -55,7 +55,7 @@ class Head:
 
     def all_encoded(self, name: str) -> tuple[bytes, ...]:
         """Return the same of a list."""
-        return tuple(map(from_text, self.get(name, list)))
+        return tuple([value.encode("latin-1") for value in self.get(name, list)])
 
 
 class ItemCodec:
@@ -65,7 +65,7 @@ class ItemCodec:
         """Return *item* as bytes."""
         head: dict[str, Any] = {"key": texts(item.key), "tags": texts(item.tags), "since": item.since}
         more, body = self._told(item)
-        told = orjson.dumps(head | more)
+        told = orjson.dumps(head | more, default=float)  # a duration is a float to everybody else
         rest = len(told).to_bytes(_LENGTH, "big") + told + body
         return MAGIC + blake2b(rest, digest_size=_DIGEST).digest() + rest
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,19 +29,23 @@ MOST_WRITES = 256
 
 
 class Held:
-    """A lease that *frames* gave; *writes* are on their way meanwhile."""
+    """A lease that the frames of *levels* gave."""
 
-    def __init__(self, frames: Frames, key: bytes, token: bytes, writes: Mapping[bytes, asyncio.Task[None]]) -> None:
-        self._frames = frames
-        self._writes = writes
+    def __init__(self, levels: Levels, key: bytes, token: bytes) -> None:
+        self._levels = levels
         self._key = key
         self._token = token
 
     async def release(self) -> None:
-        """End it, once what was made is there for the others; one that cannot be ended runs out."""
-        await asyncio.gather(*self._writes.values(), return_exceptions=True)
+        """End it, once what was made is there for the others; one that cannot be ended runs out.
+
+        What is on its way was sent in order, so that the newest of it is there last.
+        """
+        newest = self._levels.newest
+        if newest is not None and not newest.done():
+            await asyncio.wait((newest,))
         try:
-            await self._frames.release(self._key, self._token)
+            await self._levels.frames.release(self._key, self._token)
         except Exception as error:
             logger.debug("a lease runs out by itself: %s", type(error).__name__)
 
@@ -61,6 +65,7 @@ class Levels:
         self._clock = clock
         self._purges = PurgeNumbers(frames)
         self._following = Following(local, frames, self._purges, metrics)
+        self.newest: asyncio.Task[None] | None = None
         self._writes: dict[bytes, asyncio.Task[None]] = {}
 
     @property
@@ -99,7 +104,8 @@ class Levels:
         found = {key: self.peek(key) for key in keys}
         names = {key: digest(key) for key, item in found.items() if item is None}
         if names:
-            await self._written(names.values())
+            if self._writes:
+                await self._written(names.values())
             with self._following.fetching() as changes:
                 found |= await self._fetched(names, changes)
         return [found[key] for key in keys]
@@ -172,7 +178,7 @@ class Levels:
         except Exception as error:
             self._metrics.failed(type(error).__name__)
             return Alone()
-        return None if token is None else Held(self.frames, name, token, self._writes)
+        return None if token is None else Held(self, name, token)
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -195,15 +201,14 @@ class Levels:
         """Do *work* for what is under *name* in the background, after what is done for it already."""
         before = self._writes.get(name)
         task = asyncio.create_task(work if before is None else _after(before, work))
-        self._writes[name] = task
+        self._writes[name] = self.newest = task
         task.add_done_callback(lambda done: self._writes.pop(name) if self._writes.get(name) is done else None)
 
     async def _written(self, names: Iterable[bytes]) -> None:
         """Wait until what is on its way under *names* is there: nobody asks for it or deletes it before."""
-        if self._writes:
-            await asyncio.gather(
-                *[self._writes[name] for name in names if name in self._writes], return_exceptions=True
-            )
+        writes = [self._writes[name] for name in names if name in self._writes]
+        if writes:
+            await asyncio.gather(*writes, return_exceptions=True)
 
     async def _write(self, items: dict[bytes, Item]) -> None:
         worth = {name: min(item.useful_until() - self._clock(), LONGEST) for name, item in items.items()}

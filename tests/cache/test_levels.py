@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalekit import Duration
 from scalekit.caching.codec import MAGIC, Corrupt
 from scalekit.caching.frames import Listener
 from scalekit.caching.items import Item, Value, digest
@@ -134,6 +135,15 @@ async def test_what_one_process_has_kept_another_gives(headers: Pairs) -> None:
     asked = [("Foo", "1"), ("If-None-Match", '"ü"')]
     assert (await two.ask(headers=asked)).status == (304 if "ETag" in dict(headers) else 200)
     assert origin.calls == 1
+
+
+async def test_times_of_the_file_go_to_the_shared_store() -> None:
+    origin, table = Origin(Reply()), Table()
+    policy = Policy(ttl=Duration("1d"), while_revalidate=Duration("5s"), if_error=Duration("1h"), early=0.1)
+    one, two = process(table, origin, policy), process(table, origin, policy)
+    await one.ask()
+    await written(one)
+    assert (await two.ask()).body == b"1"
 
 
 async def test_twenty_cold_requests_in_each_of_two_processes_are_one_call() -> None:

@@ -8,15 +8,17 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import httpx2
 import orjson
 import pytest
 
 from scalekit import create_app
 from scalekit.testing import Answer, request, running
 from tests.processes import HOST, free_ports, wait_for
-from tests.servers import Postgres, Server, ask
+from tests.servers import Postgres, Redis, Server, ask
 from tests.tools import k6
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,12 +28,16 @@ pytestmark = pytest.mark.anyio
 
 
 class SampleApp(Server):
-    """``scalekit run sample_app/scalekit.toml``, with four workers."""
+    """``scalekit run sample_app/scalekit.toml``, with four workers that share the cache in *redis*."""
 
     name = "sample"
 
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+
     def command(self) -> list[object]:
         self.box.environment |= {"PORT": str(self.port), "DATABASE_URL": "sqlite:///sample.db"}
+        self.box.environment |= {"CACHE_URL": self.redis.url}
         return [sys.executable, "-m", "scalekit", "run", FILE, "--set", "server.workers=4"]
 
     def answers(self) -> bool:
@@ -40,7 +46,7 @@ class SampleApp(Server):
 
 @pytest.fixture(scope="module")
 def sample() -> Iterator[SampleApp]:
-    with SampleApp() as running:
+    with Redis() as redis, SampleApp(redis) as running:
         yield running
 
 
@@ -106,6 +112,7 @@ async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped
 
 
 @pytest.mark.needs("k6")
+@pytest.mark.needs("redis")
 def test_the_smoke_scenario_holds(sample: SampleApp) -> None:
     result = k6(ROOT / "k6/smoke.js", BASE_URL=f"http://{HOST}:{sample.port}")
     assert result.passed, result.report
@@ -226,3 +233,25 @@ async def test_what_is_no_list_of_users_is_explained_and_nothing_is_added(body: 
         listed = await request(app, "/api/users/active", state=state)
     assert answer.status == 422
     assert orjson.loads(listed.body) == {"users": []}
+
+
+@pytest.mark.needs("redis")
+def test_lists_are_kept_and_made_anew_after_a_write_in_any_worker(sample: SampleApp) -> None:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{sample.port}") as client:
+        for path, add, body in (
+            ("/api/data", "/api/data", {"name": "kept", "value": 1}),
+            ("/api/users/active", "/api/users/import", [{"email": "kept@example.org", "name": "kept"}]),
+        ):
+            client.get(path).raise_for_status()
+            wait_for("a kept answer", partial(_is_kept, client, path))
+            client.post(add, json=body).raise_for_status()
+            wait_for("the new list", partial(_is_new, client, path))
+            assert all(_is_new(client, path) for _ in range(20))
+
+
+def _is_kept(client: httpx2.Client, path: str) -> bool:
+    return "hit" in client.get(path).headers["cache-status"]
+
+
+def _is_new(client: httpx2.Client, path: str) -> bool:
+    return "kept" in client.get(path).text
