@@ -11,7 +11,7 @@ from scalekit.redis import Redis, ReplyError, Script
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Count
 
-SCRIPT = Script(files(__package__).joinpath("limits.lua").read_text())
+SCRIPT = Script(files("scalekit_ratelimit").joinpath("limits.lua").read_text())
 
 PREFIX = "scalekit:ratelimit:"
 

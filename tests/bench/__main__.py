@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.bench import inprocess, reads, scrape, starting, throughput
 from tests.bench.inprocess import Case, Measured
-from tests.bench.operations import cache, database, redis
+from tests.bench.operations import cache, database, ratelimit, redis
 from tests.servers import missing
 
 CASES = [
@@ -21,17 +21,20 @@ CASES = [
     Case("metrics_on", "ScaleKit, metrics", over="scalekit_empty", goal="at most 2 more"),
     Case("logging_on", "ScaleKit, access log to a file", over="scalekit_empty", goal="at most 4 more"),
     Case("both_on", "ScaleKit, metrics and access log", over="scalekit_empty"),
+    Case("limit_on", "ScaleKit, a limit in memory", over="scalekit_empty", goal="at most 2.5 more"),
     Case("cache_hit", "ScaleKit, an answer from the cache", goal="6 in all"),
     Case("cache_none", "ScaleKit, no plugins, another question each time"),
     Case("cache_miss", "ScaleKit, an answer that the cache keeps", over="cache_none", goal="at most 15 more"),
     Case("cache_pass", "ScaleKit, an answer that the cache must not keep", over="scalekit_empty"),
     Case("fastapi_bare", "FastAPI", peer="fastapi"),
     Case("fastapi_observed", "FastAPI, metrics, request id and access log", peer="fastapi", over="fastapi_bare"),
+    Case("fastapi_limited", "FastAPI, slowapi", peer="slowapi", over="fastapi_bare"),
     Case("litestar_bare", "Litestar", peer="litestar"),
+    Case("litestar_limited", "Litestar, its limit", peer="litestar", over="litestar_bare"),
     Case("litestar_observed", "Litestar, metrics, request id and access log", peer="litestar", over="litestar_bare"),
 ]
-OBSERVED = "both_on"
-"""What the observed peers are held against: each may cost so many times as much."""
+AGAINST = {"observed": "both_on", "limited": "limit_on"}
+"""What peers are held against, by what is on: each costs so many times as much."""
 GOAL_START = 150.0
 UNDER_WRK = {"starlette_bare", "scalekit_empty", "both_on"}
 UNDER_WRK |= {"fastapi_bare", "fastapi_observed", "litestar_bare", "litestar_observed"}
@@ -42,7 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each round, in process")
-    parser.add_argument("--only", choices=("requests", "database", "reads", "redis", "cache"), help="measure one part")
+    parser.add_argument(
+        "--only", choices=("requests", "database", "reads", "redis", "cache", "limit"), help="measure one part"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
@@ -56,6 +61,8 @@ def main() -> None:
         figures["µs of Redis"] = redis.measure(options.rounds // 2)
     if options.only in (None, "cache"):
         figures["µs of the cache in Redis"] = cache.measure(options.rounds // 2)
+    if options.only in (None, "limit"):
+        figures["µs of limits in Redis"] = ratelimit.measure(options.rounds // 2)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 
@@ -84,10 +91,10 @@ def _requests(rounds: int, seconds: float) -> dict[str, float]:
 
 
 def _times_ours(each: Measured, base: Measured, measured: Mapping[str, Measured]) -> str:
-    """Return how many times the overhead of ScaleKit that of an observed peer is."""
-    if not each.case.module.endswith("_observed"):
+    """Return how many times the overhead of ScaleKit that of a peer is."""
+    ours = measured.get(AGAINST.get(each.case.module.rpartition("_")[2], ""))
+    if ours is None:
         return ""
-    ours = measured[OBSERVED]
     times = each.more_than(base) / ours.more_than(measured[ours.case.over])
     return f"{times:.1f} times ScaleKit's; at least 10"
 

@@ -1,0 +1,16 @@
+"""The same with Litestar's own limit, in memory, that nobody reaches."""
+
+from litestar import Litestar
+from litestar.middleware.rate_limit import RateLimitConfig
+
+from tests.bench.cases import litestar_bare
+
+PATH = litestar_bare.PATH
+BODY = litestar_bare.BODY
+
+
+def make() -> Litestar:
+    return Litestar([litestar_bare.data], middleware=[RateLimitConfig(rate_limit=("second", 1_000_000)).middleware])
+
+
+app = make()
