@@ -86,8 +86,11 @@ class Policies:
     def priority(self, path: str, method: str) -> Priority:
         """Return the highest priority of what is for *path* and *method*."""
         chosen = [found for late in (False, True) if (found := self.of(path, method, late)) is not None]
-        priorities = {policy.priority for found in chosen for policy in found.policies}
-        return min(priorities, key=ORDER.index, default="normal")
+        priorities: set[Priority] = {policy.priority for found in chosen for policy in found.policies}
+        for each in ORDER:
+            if each in priorities:
+                return each
+        return "normal"
 
     def _all(self, path: str, method: str) -> list[Policy]:
         found = [
