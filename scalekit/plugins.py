@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from scalekit import hookspecs
 from scalekit.config.tables import Table
 from scalekit.context import Context
-from scalekit.errors import PluginError
+from scalekit.errors import ConfigError, PluginError
 from scalekit.health.check import Check
 from scalekit.layers import Layered
 from scalekit.lifespan import Lifespan
@@ -135,6 +135,8 @@ class Plugins:
         others = [module for other, module in self._loaded.items() if other != name]
         try:
             return list(self._manager.subset_hook_caller(hook, others)(**arguments))
+        except ConfigError:  # what only shows beside other tables
+            raise
         except Exception as error:
             raise PluginError(f"plugin {name!r} failed in {hook}: {type(error).__name__}: {error}") from error
 

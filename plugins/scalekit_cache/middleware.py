@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from scalekit.admission import PENDING, admitted
 from scalekit.caching.items import Item
 from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.core import HttpCache
@@ -37,9 +38,13 @@ class CacheMiddleware:
         self.app = app
         self.slot = slot
 
+    awaits_admission = True
+
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Give what is there to who asks for nothing special; look closely at everybody else."""
         cache = self.slot.cache
+        if PENDING in scope:
+            return self._once_admitted(scope, receive, send)
         if cache is None or scope["type"] != "http":
             return self.app(scope, receive, send)
         method = scope["method"]
@@ -75,6 +80,31 @@ class CacheMiddleware:
             asked.noted = {b"host": host}
         place = locate(cache, scope, asked.noted)
         return Serving(cache, self.app, scope, receive, send, asked, place.policy, place.key, place.path).serve()
+
+    async def _once_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Look in a shared store while the verdict on the request is on its way; do the rest once it is there."""
+        cache = self.slot.cache
+        serving = self._serving(cache, scope, receive, send) if cache is not None and cache.store.shared else None
+        if serving is None:
+            await admitted(scope)
+            await self(scope, receive, send)
+            return
+        found = await serving.look()
+        await admitted(scope)
+        await serving.serve_found(found)
+
+    def _serving(self, cache: HttpCache, scope: Scope, receive: Receive, send: Send) -> Serving | None:
+        """Return what serves *scope*; None where the cache has nothing to say."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            return None
+        asked = Asked(scope["headers"])
+        asked.read(scope["method"], scope.get("user"), getattr(scope.get("auth"), "scopes", ()))
+        if asked.passes:
+            return None
+        if not cache.options.cookies_are_private:
+            asked.credentials &= ~COOKIE
+        place = locate(cache, scope, asked.noted)
+        return Serving(cache, self.app, scope, receive, send, asked, place.policy, place.key, place.path)
 
 
 def _host_of_plain(scope: Scope) -> bytes | None:

@@ -57,12 +57,18 @@ class Serving:
         found = self.cache.peek(self.primary, self.asked)
         if type(found) is not Entry and self.cache.store.shared:
             return self._serve_shared()
-        return self._serve(found)
+        return self.serve_found(found)
+
+    async def look(self) -> Entry | Variants | None:
+        """Return what is kept, here or in the store that processes share."""
+        found = self.cache.peek(self.primary, self.asked)
+        return found if type(found) is Entry else await self.cache.fetch(self.primary, self.asked)
 
     async def _serve_shared(self) -> None:
-        await self._serve(await self.cache.fetch(self.primary, self.asked))
+        await self.serve_found(await self.cache.fetch(self.primary, self.asked))
 
-    def _serve(self, found: Entry | Variants | None) -> Awaitable[None]:
+    def serve_found(self, found: Entry | Variants | None) -> Awaitable[None]:
+        """Answer from *found*, or have it made."""
         directives = self.asked.directives
         if type(found) is not Entry or self.asked.credentials & ~found.ruling.covers:
             if "only-if-cached" in directives:

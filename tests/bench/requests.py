@@ -19,6 +19,24 @@ CASES = [
     Case("metrics_on", "ScaleKit, metrics", "metrics", over="scalekit_empty", goal=Goal("more", 2)),
     Case("logging_on", "ScaleKit, access log to a file", "logging", over="scalekit_empty", goal=Goal("more", 4)),
     Case("both_on", "ScaleKit, metrics and access log", "logging", over="scalekit_empty"),
+    Case("limit_on", "ScaleKit, a limit in memory", "ratelimit", over="scalekit_empty", goal=Goal("more", 2.5)),
+    Case(
+        "limit_redis",
+        "ScaleKit, a limit in Redis",
+        "ratelimit",
+        over="scalekit_empty",
+        goal=Goal("more", 10),
+        needs="redis",
+    ),
+    Case("limit_cluster", "ScaleKit, a limit in a cluster", "ratelimit", over="scalekit_empty", needs="cluster"),
+    Case(
+        "limit_cached",
+        "ScaleKit, a limit and a cached answer, one trip",
+        "ratelimit",
+        over="cache_redis_hit",
+        goal=Goal("more", 10),
+        needs="redis",
+    ),
     Case("cache_hit", "ScaleKit, an answer from the process's cache", "cache", goal=Goal("figure", 6)),
     Case("cache_none", "ScaleKit, no plugins, another question each time", "cache"),
     Case("cache_miss", "ScaleKit, an answer that the cache keeps", "cache", over="cache_none", goal=Goal("more", 15)),
@@ -62,12 +80,18 @@ CASES = [
     Case(
         "litestar_cached", "Litestar, its cache on Redis", "cache", peer="litestar", over="litestar_bare", needs="redis"
     ),
+    Case("fastapi_limited", "FastAPI, slowapi in memory", "ratelimit", peer="fastapi", over="fastapi_bare"),
+    Case("litestar_limited", "Litestar, its limit in memory", "ratelimit", peer="litestar", over="litestar_bare"),
     Case("fastapi_full", "FastAPI, its usual stack on Redis, a cached answer", "stack", peer="fastapi", needs="redis"),
     Case("litestar_full", "Litestar, its own stack on Redis, a cached answer", "stack", peer="litestar", needs="redis"),
 ]
 OVERHEADS = [
     Overhead("overhead of metrics and access log: FastAPI", "logging", "fastapi_observed", "both_on", 10),
     Overhead("overhead of metrics and access log: Litestar", "logging", "litestar_observed", "both_on", 10),
+    Overhead("overhead of a limit: FastAPI", "ratelimit", "fastapi_limited", "limit_on", 10),
+    Overhead("overhead of a limit: Litestar", "ratelimit", "litestar_limited", "limit_on", 10),
+    Overhead("overhead of a cache on Redis: FastAPI", "cache", "fastapi_cached", "cache_redis_hit", 10),
+    Overhead("overhead of a cache on Redis: Litestar", "cache", "litestar_cached", "cache_redis_hit", 10),
 ]
 
 

@@ -23,12 +23,13 @@ from tests.tools import k6
 
 ROOT = Path(__file__).parent.parent.parent
 FILE = ROOT / "sample_app/scalekit.toml"
+LOAD = ROOT / "sample_app/load.toml"
 
 pytestmark = pytest.mark.anyio
 
 
 class SampleApp(Server):
-    """``scalekit run sample_app/scalekit.toml``, with four workers that share the cache in *redis*."""
+    """``scalekit run sample_app/load.toml``, with four workers that share cache and limits in *redis*."""
 
     name = "sample"
 
@@ -37,8 +38,8 @@ class SampleApp(Server):
 
     def command(self) -> list[object]:
         self.box.environment |= {"PORT": str(self.port), "DATABASE_URL": "sqlite:///sample.db"}
-        self.box.environment |= {"CACHE_URL": self.redis.url}
-        return [sys.executable, "-m", "scalekit", "run", FILE, "--set", "server.workers=4"]
+        self.box.environment |= {"CACHE_URL": self.redis.url, "LIMITS_URL": self.redis.url}
+        return [sys.executable, "-m", "scalekit", "run", LOAD, "--set", "server.workers=4"]
 
     def answers(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
@@ -72,7 +73,7 @@ async def post(app: object, state: dict[str, object], body: bytes) -> Answer:
 
 @pytest.mark.usefixtures("empty_database")
 async def test_items_are_added_and_listed_newest_first() -> None:
-    app = create_app(FILE)
+    app = create_app(LOAD)
     async with running(app) as state:
         for number in range(120):
             answer = await post(app, state, orjson.dumps({"name": f"item {number}", "value": number}))
@@ -255,3 +256,14 @@ def _is_kept(client: httpx2.Client, path: str) -> bool:
 
 def _is_new(client: httpx2.Client, path: str) -> bool:
     return "kept" in client.get(path).text
+
+
+@pytest.mark.usefixtures("empty_database")
+async def test_an_address_may_ask_so_often_and_log_in_more_seldom() -> None:
+    app = create_app(FILE)
+    async with running(app) as state:
+        logins = [(await request(app, "/auth/login", method="POST", state=state)).status for _ in range(6)]
+        asked = [(await request(app, "/api/data", state=state)).status for _ in range(101)]
+    assert 429 not in logins[:5]
+    assert logins[5] == 429
+    assert asked == [200] * 100 + [429]

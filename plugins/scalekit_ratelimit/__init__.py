@@ -1,0 +1,5 @@
+"""Limits by address and by subject, exact over all instances."""
+
+from scalekit_ratelimit.marking import limited
+
+__all__ = ["limited"]

@@ -1,0 +1,110 @@
+"""What a client is told of its limits (draft-ietf-httpapi-ratelimit-headers-10 and later)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Scope, Send
+
+from scalekit.problem import refuse
+from scalekit_ratelimit.limits import Counts, Limits
+from scalekit_ratelimit.memory import Take
+from scalekit_ratelimit.rules import MICROSECONDS, Count, Rule
+
+logger = logging.getLogger("scalekit.ratelimit")
+
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
+
+class Exceeded(HTTPException):
+    """Ends a handler whose limit is reached; the answer is the middleware's, whatever the framework makes of this."""
+
+
+class Answer:
+    """The way of an answer to the client, which is told of every limit that was asked."""
+
+    __slots__ = ("_limits", "_refused", "_scope", "counts", "raw", "replaced")
+
+    def __init__(self, limits: Limits, scope: Scope, send: Send) -> None:
+        self._limits = limits
+        self._scope = scope
+        self.raw = send
+        self.counts: Counts = {}
+        self._refused: list[tuple[Take, Count]] = []
+        self.replaced = False
+
+    def add(self, counts: Counts) -> bool:
+        """Note how limits stand; tell whether all allow."""
+        for take, count in counts.items():
+            if take.dry:
+                if not count.allowed:
+                    self._would_refuse(take)
+                continue
+            self.counts[take] = count
+            if not count.allowed:
+                self._refused.append((take, count))
+                self._limits.metrics.refused(take.rule.name)
+        return not self._refused
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass *message* on, with the fields where an answer begins."""
+        if message["type"] in STARTS:
+            if self._refused:
+                self.replaced = True
+                return self.refuse()
+            headers = [*(message.get("headers") or ()), *self._fields()]
+            return self.raw({**message, "headers": headers})
+        return _nothing() if self.replaced else self.raw(message)
+
+    async def refuse(self) -> None:
+        """Answer that a limit is reached."""
+        wait = max(_seconds(count.retry) for _, count in self._refused)
+        names = [take.rule.name for take, _ in self._refused]
+        headers = {name.decode(): value.decode() for name, value in self._fields()}
+        detail = f"too many requests: {', '.join(names)}"
+        headers["retry-after"] = str(wait)
+        members = {"type": QUOTA_EXCEEDED, "headers": headers, "violated-policies": names}
+        await refuse(self._scope, self.raw, 429, detail, **members)
+
+    def _fields(self) -> list[tuple[bytes, bytes]]:
+        if not self.counts:
+            return []
+        policies, standing = [], []
+        for take, count in self.counts.items():
+            rule = take.rule
+            policies.append(rule.field)
+            standing.append(standing_of(rule, count))
+        fields = [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(standing))]
+        return fields + self._legacy() if self._limits.legacy else fields
+
+    def _legacy(self) -> list[tuple[bytes, bytes]]:
+        take, count = min(self.counts.items(), key=lambda item: (item[1].allowed, item[1].remaining))
+        until = _seconds(count.reset if count.allowed else count.retry)
+        return [
+            (b"x-ratelimit-limit", b"%d" % take.rule.limit),
+            (b"x-ratelimit-remaining", b"%d" % count.remaining),
+            (b"x-ratelimit-reset", b"%d" % until),
+        ]
+
+    def _would_refuse(self, take: Take) -> None:
+        self._limits.metrics.would_refuse(take.rule.name)
+        logger.info(
+            "policy %s would refuse %s %r", take.rule.name, self._scope.get("method", "GET"), self._scope["path"]
+        )
+
+
+async def _nothing() -> None:
+    """Let what a framework says of a refusal go nowhere."""
+
+
+def standing_of(rule: Rule, count: Count) -> bytes:
+    """Return the member of ``RateLimit``; who is refused is told when to try, so that Retry-After is never earlier."""
+    allowed, remaining, reset, retry = count
+    return rule.quoted + b";r=%d;t=%d" % (remaining, -(-(reset if allowed else retry) // MICROSECONDS))
+
+
+def _seconds(microseconds: int) -> int:
+    return -(-microseconds // MICROSECONDS)

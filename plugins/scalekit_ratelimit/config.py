@@ -1,0 +1,178 @@
+"""The table ``[plugins.ratelimit]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from scalekit import Duration, Rate, Table, Url
+from scalekit.config.tables import SomeTime
+from scalekit.redis.address import parse
+from scalekit_ratelimit.rules import Algorithm, Rule, rule
+
+Priority = Literal["low", "normal", "high"]
+
+_NAME = r"^[A-Za-z0-9_.-]+$"
+_BY = re.compile(r"ip|subject|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _known_store(url: Url) -> Url:
+    if url.reveal() == "memory:":
+        return url
+    if url.scheme not in ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster"):
+        raise ValueError(f'no store has the address {str(url)!r}; write "memory:" or "redis://127.0.0.1:6379/0"')
+    parse(url.reveal())
+    return url
+
+
+def _path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f'expected a path such as "/shop/*", got {path!r}; put a slash before it')
+    return path
+
+
+def _by(text: str) -> str:
+    if not _BY.fullmatch(text):
+        raise ValueError(
+            f'expected "ip", "subject", "header:X-API-Key" or a function as "module.path:name", got {text!r}'
+        )
+    return text
+
+
+def _someone(text: str) -> str:
+    subject = text.startswith("subject:") and len(text) > len("subject:")
+    try:
+        if not subject:
+            ip_network(text)
+    except ValueError:
+        raise ValueError(
+            f'expected a network such as "10.0.0.0/8" or a subject as "subject:ada", got {text!r}'
+        ) from None
+    return text
+
+
+Limits = Annotated[tuple[Rate, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
+By = Annotated[
+    tuple[Annotated[str, AfterValidator(_by)], ...],
+    BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
+    Field(min_length=1),
+]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class PolicyTable(Table):
+    """Who may ask how often for what."""
+
+    name: Annotated[str, Field(pattern=_NAME, max_length=64)]
+    """What it is called in answers, metrics and the log."""
+    path: Annotated[str, AfterValidator(_path)] = "/**"
+    """Paths that it is for: ``*`` stands for a piece between slashes, ``**`` for any number of pieces."""
+    methods: tuple[Annotated[str, Field(pattern=r"^[A-Z-]+$")], ...] = ()
+    """Methods that it is for, a websocket's handshake being a GET; without any, all of them."""
+    limit: Annotated[Limits, Field(min_length=1)]
+    """How often, as ``"5/15m"``, or several that hold at once."""
+    burst: Positive | None = None
+    """How many may come at once; without it, as many as limit says."""
+    by: By = ("ip",)
+    """What is counted by: ``ip``, ``subject``, ``header:NAME``, a function, or several together."""
+    cost: Positive = 1
+    """What one request takes from the limit."""
+    exempt: tuple[Annotated[str, AfterValidator(_someone)], ...] = ()
+    """Networks, and subjects as ``subject:NAME``, that are not counted."""
+    dry_run: bool = False
+    """Whether it only counts and logs what it would refuse."""
+    algorithm: Algorithm = "gcra"
+    """``gcra`` gives back one after the other; ``sliding-window`` counts exactly what the last period had."""
+    priority: Priority = "normal"
+    """Who goes first when there is too much to do, where ``concurrency`` is on."""
+
+    @model_validator(mode="after")
+    def _can_be_counted(self) -> PolicyTable:
+        least = min(each.burst for each in self.rules())
+        if self.cost > least:
+            raise ValueError(
+                f"cost {self.cost} is more than the {least} that may come at once; nothing would be allowed"
+            )
+        return self
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Return its limits; raises ValueError for one that cannot be counted."""
+        return rules(self.name, self.limit, self.burst, self.algorithm)
+
+
+class Concurrency(Table):
+    """How many requests may be in flight, found out from how long they take."""
+
+    enabled: bool = True
+    """Whether it is on, where the table is there."""
+    algorithm: Literal["gradient", "aimd"] = "gradient"
+    """``gradient`` compares latency with what it is without load, ``aimd`` with ``target``."""
+    initial: Positive = 20
+    """The limit at the start."""
+    least: Positive = 4
+    """The limit is never lower."""
+    most: Positive = 1000
+    """The limit is never higher."""
+    target: SomeTime = Duration("100ms")
+    """The latency above which ``aimd`` lowers the limit."""
+    tolerance: Annotated[float, Field(ge=1)] = 1.5
+    """How many times the latency without load may grow before ``gradient`` lowers the limit."""
+    retry_after: SomeTime = Duration("1s")
+    """What who is refused is told to wait."""
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Concurrency:
+        if not self.least <= self.initial <= self.most:
+            raise ValueError(f"initial {self.initial} is not between least {self.least} and most {self.most}")
+        return self
+
+
+class RateLimitConfig(Table):
+    """How often clients may ask, and where it is counted."""
+
+    url: Annotated[Url, AfterValidator(_known_store)] = Url("memory:")
+    """Where it is counted: ``memory:`` in each process, ``redis://`` or ``redis-cluster://`` for all instances."""
+    default: Limits = ()
+    """The limit for whatever no policy is for, by address."""
+    policies: tuple[PolicyTable, ...] = ()
+    """Limits for paths; every one that matches counts, and the strictest answers."""
+    per_worker: bool = False
+    """Whether ``memory:`` may count in each of several workers for itself, so that a limit is that of one worker."""
+    size: Annotated[int, Field(ge=2)] = 100_000
+    """Keys that are remembered in memory; those that were not used for longest are forgotten."""
+    on_error: Literal["local", "allow", "refuse"] = "local"
+    """What happens while Redis is gone: count in the process, allow everything, or refuse everything with a 503."""
+    deadline: SomeTime = Duration("20ms")
+    """How long Redis may take to answer."""
+    retry: SomeTime = Duration("500ms")
+    """Time between two attempts to reach Redis after it was late; no request waits for them."""
+    legacy_headers: bool = False
+    """Whether answers have ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` too."""
+    concurrency: Concurrency | None = None
+    """An adaptive limit of requests in flight; an empty table turns it on."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RateLimitConfig:
+        names = [policy.name for policy in self.policies] + (["default"] if self.default else [])
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two policies are called {', '.join(sorted(twice))}; give each a name of its own")
+        rules("default", self.default)
+        return self
+
+
+def rules(
+    name: str, limits: Iterable[Rate], burst: int | None = None, algorithm: Algorithm = "gcra"
+) -> tuple[Rule, ...]:
+    """Return the rules of the policy *name*, whose limits are told apart by their rates where there are several."""
+    rates = tuple(limits)
+    if len(set(rates)) < len(rates):
+        raise ValueError(f"limit of {name!r} says the same twice; leave one out")
+    return tuple(rule(name if len(rates) == 1 else f"{name} {rate}", rate, burst, algorithm) for rate in rates)

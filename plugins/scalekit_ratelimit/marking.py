@@ -1,0 +1,94 @@
+"""``@limited``: how often one handler may be asked, said where the handler is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar, cast
+
+from anyio import from_thread
+from starlette.types import Scope
+
+from scalekit import Rate
+from scalekit_ratelimit.answering import Answer, Exceeded
+from scalekit_ratelimit.config import rules
+from scalekit_ratelimit.counting import Counter, Exempt, by_address, counter
+from scalekit_ratelimit.limits import Limits
+from scalekit_ratelimit.policies import Policy
+from scalekit_ratelimit.rules import Algorithm
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+
+class Asking(NamedTuple):
+    """The request that is served, as far as its limits are concerned."""
+
+    limits: Limits
+    scope: Scope
+    answer: Answer
+
+
+ASKING: ContextVar[Asking | None] = ContextVar("scalekit_ratelimit", default=None)
+MARKED: list[str] = []
+"""Names of handlers that are marked: without any, requests need not say who they are."""
+
+
+def limited(
+    *limits: str,
+    by: str | Sequence[str] | Callable[[Scope], str | None] = "ip",
+    burst: int | None = None,
+    cost: int = 1,
+    exempt: Sequence[str] = (),
+    dry_run: bool = False,
+    algorithm: Algorithm = "gcra",
+    name: str = "",
+) -> Callable[[H], H]:
+    """Let a handler be asked no more often than *limits*, such as ``"5/15m"``, say; the rest as in the file.
+
+    It is counted when the framework calls the handler, besides what the file says. Raises ValueError for what is none.
+    """
+    if not limits:
+        raise ValueError('limited() takes at least one limit, such as "5/15m"')
+    rates = [Rate(text) for text in limits]
+    count: Counter = by if callable(by) else by_address if by == "ip" else counter([by] if isinstance(by, str) else by)
+
+    def mark(handler: H) -> H:
+        known = name or f"{handler.__module__}.{handler.__qualname__}".replace("<locals>.", "")
+        known = "".join(each if each.isalnum() and each.isascii() else "." if each in "<>." else "_" for each in known)
+        made = rules(known, rates, burst, algorithm)
+        if cost > min(rule.burst for rule in made):
+            raise ValueError(f"cost {cost} is more than may come at once; nothing would be allowed")
+        policy = Policy(known, made, count, cost, Exempt(exempt) if exempt else None, dry_run)
+        MARKED.append(known)
+        return cast(H, _counted(handler, policy))
+
+    return mark
+
+
+def _counted(handler: Callable[..., Any], policy: Policy) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(handler):
+
+        @wraps(handler)
+        async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+            await _count(policy)
+            return await handler(*args, **kwargs)
+
+        return asynchronous
+
+    @wraps(handler)
+    def synchronous(*args: Any, **kwargs: Any) -> Any:
+        from_thread.run(_count, policy)
+        return handler(*args, **kwargs)
+
+    return synchronous
+
+
+async def _count(policy: Policy) -> None:
+    asking = ASKING.get()
+    if asking is None:  # no request that the host serves
+        return
+    takes = policy.takes(asking.scope)
+    if takes and not asking.answer.add(await asking.limits.take(takes)):
+        raise Exceeded(429)

@@ -1,0 +1,89 @@
+"""How limits join the host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.errors import Problem
+from scalekit.redis import REDIS
+from scalekit.resilience import Unavailable
+from scalekit.telemetry import TELEMETRY
+from scalekit_ratelimit.config import RateLimitConfig
+from scalekit_ratelimit.middleware import LimitMiddleware, Slot
+from scalekit_ratelimit.opening import opened
+from scalekit_ratelimit.policies import is_late, policies
+from scalekit_ratelimit.shedding import SheddingMiddleware, SheddingSlot
+
+SLOT: Key[Slot] = Key("rate limit slot", plugin="ratelimit")
+SHEDDING: Key[SheddingSlot] = Key("shedding slot", plugin="ratelimit")
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.ratelimit]``."""
+    return RateLimitConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return what keeps the limits open."""
+    config = context.config(RateLimitConfig)
+    _refuse_several_counts(config, context.server.workers)
+    chosen = policies(config)
+    slot, shedding = Slot(), SheddingSlot()
+    context.provide(SLOT, slot)
+    context.provide(SHEDDING, shedding)
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        async with opened(config, chosen, context.get(REDIS), context.get(TELEMETRY)) as (limits, shedder):
+            slot.limits, shedding.shedder = limits, shedder
+            try:
+                yield
+            finally:
+                slot.limits = shedding.shedder = None
+
+    return Lifespan(run)
+
+
+@hookimpl
+def scalekit_middleware(context: Context) -> Sequence[Layered]:
+    """Return what refuses by address, and once it is known who asks by subject."""
+    config = context.config(RateLimitConfig)
+    slot = context.get(SLOT)
+    layers = [Layered(Layer.ADMIT, Middleware(LimitMiddleware, slot, False))]
+    if any(is_late(table.by, table.exempt) for table in config.policies):
+        layers.append(Layered(Layer.ADMIT_WHO, Middleware(LimitMiddleware, slot, True)))
+    if config.concurrency is not None:
+        layers.insert(0, Layered(Layer.ADMIT, Middleware(SheddingMiddleware, context.get(SHEDDING))))
+    return layers
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Return what tells whether limits are counted for all instances; critical where nothing is let in otherwise."""
+    config = context.config(RateLimitConfig)
+    slot = context.get(SLOT)
+
+    async def probe() -> None:
+        shared = slot.limits.shared if slot.limits else None
+        if shared is not None and shared.breaker.trouble:
+            raise Unavailable(shared.breaker.trouble)
+        if shared is not None:
+            await shared.breaker.probe()
+
+    if config.url.scheme == "memory":
+        return []
+    return [Check("ratelimit", probe, critical=config.on_error == "refuse")]
+
+
+def _refuse_several_counts(config: RateLimitConfig, workers: int | None) -> None:
+    counts = bool(config.default or config.policies)
+    if config.url.scheme == "memory" and not config.per_worker and (workers or 1) > 1 and counts:
+        message = (
+            f"memory: counts in each of {workers} workers for itself, which lets through {workers} times the limit;"
+            ' write url = "redis://...", or per_worker = true if that is what you want'
+        )
+        raise ConfigError([Problem(message, "plugins.ratelimit.url", plugin="ratelimit")])

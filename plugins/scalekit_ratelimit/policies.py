@@ -1,0 +1,139 @@
+"""Which limits are for a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
+from scalekit_ratelimit.counting import Counter, Exempt, by_address, counter
+from scalekit_ratelimit.memory import Take
+from scalekit_ratelimit.rules import Rule
+
+ORDER: tuple[Priority, ...] = ("high", "normal", "low")
+REMEMBERED = 4096
+"""Paths whose policies are remembered."""
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """Limits, who they count, and for what; *late* when it must be known who asks."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    count: Counter = by_address
+    cost: int = 1
+    exempt: Exempt | None = None
+    dry_run: bool = False
+    late: bool = False
+    priority: Priority = "normal"
+
+    def takes(self, scope: Scope) -> list[Take]:
+        """Return what *scope* takes; nothing, when it is not counted."""
+        if self.exempt is not None and self.exempt(scope):
+            return []
+        who = self.count(scope)
+        return [] if who is None else [Take(rule, who, self.cost, self.dry_run) for rule in self.rules]
+
+
+class Chosen:
+    """The policies of a path and method; *only* is the limit where there is but one, and nothing else to look at."""
+
+    __slots__ = ("only", "policies")
+
+    def __init__(self, policies: tuple[Policy, ...]) -> None:
+        self.policies = policies
+        self.only: Only | None = None
+        if len(policies) == 1:
+            (policy,) = policies
+            plain = policy.exempt is None and not policy.dry_run and len(policy.rules) == 1
+            if plain and policy.rules[0].algorithm == "gcra":
+                self.only = Only(policy)
+
+
+class Only:
+    """The one limit of a policy, and the field that tells clients of it."""
+
+    __slots__ = ("cost", "count", "field", "rule")
+
+    def __init__(self, policy: Policy) -> None:
+        (self.rule,) = policy.rules
+        self.count = policy.count
+        self.cost = policy.cost
+        self.field = (b"ratelimit-policy", self.rule.field)
+
+
+class Policies:
+    """Policies with the pattern of their path and their methods; *default* is for what none is for."""
+
+    def __init__(self, items: Sequence[tuple[re.Pattern[str], frozenset[str], Policy]], default: Policy | None) -> None:
+        self._items = items
+        self._default = default
+        self._known: dict[tuple[str, str], tuple[Chosen | None, Chosen | None]] = {}
+
+    def of(self, path: str, method: str, late: bool) -> Chosen | None:
+        """Return what is for *path* and *method* before, or with *late* once, it is known who asks."""
+        known = self._known.get((path, method))
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            known = self._known[path, method] = self._choose(path, method)
+        return known[late]
+
+    def priority(self, path: str, method: str) -> Priority:
+        """Return the highest priority of what is for *path* and *method*."""
+        chosen = [found for late in (False, True) if (found := self.of(path, method, late)) is not None]
+        priorities: set[Priority] = {policy.priority for found in chosen for policy in found.policies}
+        for each in ORDER:
+            if each in priorities:
+                return each
+        return "normal"
+
+    def _all(self, path: str, method: str) -> list[Policy]:
+        found = [
+            policy
+            for pattern, methods, policy in self._items
+            if (not methods or method in methods) and pattern.fullmatch(path)
+        ]
+        return found or ([self._default] if self._default else [])
+
+    def _choose(self, path: str, method: str) -> tuple[Chosen | None, Chosen | None]:
+        found = self._all(path, method)
+        early = tuple(policy for policy in found if not policy.late)
+        late = tuple(policy for policy in found if policy.late)
+        return Chosen(early) if early else None, Chosen(late) if late else None
+
+
+def policies(config: RateLimitConfig) -> Policies:
+    """Return the policies of the file; raises PluginError when a function that they name is not there."""
+    items = [(pattern_of(table.path), frozenset(table.methods), _policy(table)) for table in config.policies]
+    default = Policy("default", rules("default", config.default)) if config.default else None
+    return Policies(items, default)
+
+
+def is_late(by: Sequence[str], exempt: Sequence[str]) -> bool:
+    """Tell whether counting *by* these must wait until it is known who asks."""
+    known = all(each == "ip" or each.startswith("header:") for each in by)
+    return not known or any(each.startswith("subject:") for each in exempt)
+
+
+def _policy(table: PolicyTable) -> Policy:
+    return Policy(
+        table.name,
+        table.rules(),
+        counter(table.by),
+        table.cost,
+        Exempt(table.exempt) if table.exempt else None,
+        table.dry_run,
+        is_late(table.by, table.exempt),
+        table.priority,
+    )
+
+
+def pattern_of(path: str) -> re.Pattern[str]:
+    """Return what the *path* of a policy matches: ``*`` stands for a piece between slashes, ``**`` for any number."""
+    parts = re.split(r"(\*\*|\*)", path)
+    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts), re.DOTALL)

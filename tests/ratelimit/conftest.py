@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from scalekit.redis.wire import Wire
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the number of calls in each write to Redis."""
+    seen: list[int] = []
+    flush = Wire._flush
+
+    def counting(self: Wire) -> None:
+        seen.append(len(self._unwritten))
+        flush(self)
+
+    monkeypatch.setattr(Wire, "_flush", counting)
+    return seen

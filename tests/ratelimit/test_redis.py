@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from scalekit import Rate
+from scalekit.redis import Connections, Redis
+from scalekit.telemetry import Silence
+from scalekit.testing import request, running
+from scalekit_ratelimit.memory import MemoryLimits, Take
+from scalekit_ratelimit.opening import microseconds
+from scalekit_ratelimit.rules import Algorithm, rule
+from scalekit_ratelimit.shared import SharedLimits, key_of
+from tests.ratelimit.asking import host, policy, standing
+from tests.servers import Redis as Server
+from tests.servers import RedisCluster
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
+
+
+@pytest.fixture(scope="module", name="server")
+def a_server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module", name="cluster")
+def a_cluster() -> Iterator[RedisCluster]:
+    with RedisCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    server.cli("FLUSHALL")
+    return server.url
+
+
+def cluster_url(cluster: RedisCluster) -> str:
+    return "redis-cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in cluster.nodes)
+
+
+def scripts(server: Server) -> int:
+    """Return how many scripts have been run."""
+    lines = server.cli("INFO", "commandstats").splitlines()
+    runs = (line.partition("calls=")[2].partition(",")[0] for line in lines if line.startswith("cmdstat_eval"))
+    return sum(map(int, runs))
+
+
+def race(url: str, algorithm: str, limit: str, processes: int, each: int) -> int:
+    command = [sys.executable, "-m", "tests.ratelimit.racing", url, algorithm, limit, str(each)]
+    with ExitStack() as stack:
+        racers = []
+        for _ in range(processes):
+            racer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            racers.append(stack.enter_context(racer))
+            stack.callback(racer.kill)
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        return sum(int(racer.communicate(timeout=120)[0]) for racer in racers)
+
+
+@pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
+def test_eight_processes_get_exactly_the_limit(url: str, algorithm: str) -> None:
+    assert race(url, algorithm, "100/1d", 8, 200) == 100
+
+
+def test_eight_processes_get_exactly_the_limit_of_a_cluster(cluster: RedisCluster) -> None:
+    assert race(cluster_url(cluster), "gcra", "100/1d", 8, 100) == 100
+
+
+async def open_limits(redis: Redis) -> tuple[SharedLimits, MemoryLimits]:
+    return SharedLimits(redis, False), MemoryLimits(100, microseconds)
+
+
+@pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
+async def test_redis_counts_as_memory_does(url: str, algorithm: Algorithm) -> None:
+    # Over a day, the moments that pass in the test change none of the whole numbers that are compared.
+    rules = [rule("a", Rate("10/1d"), None, algorithm), rule("b", Rate("7/1d"), None, algorithm)]
+    async with Connections(Silence()).open(url, deadline=10.0) as redis:
+        shared, memory = await open_limits(redis)
+        for cost, dry in [(1, False), (3, True), (2, False), (4, False), (3, True), (1, True), (2, False), (3, False)]:
+            takes = [Take(rules[0], "x", cost, False), Take(rules[1], "x", 2, dry)]
+            there = await shared.receive(shared.send(takes))
+            here = dict(zip(takes, memory.take(takes), strict=True))
+            for take in takes:
+                assert there[take][:2] == here[take][:2], (take, there, here)
+                day = 86_400_000_000
+                assert there[take].reset == pytest.approx(here[take].reset, abs=day / 1000)
+                assert there[take].retry == pytest.approx(here[take].retry, abs=day / 1000)
+
+
+async def test_a_window_of_redis_gives_back_what_is_older_than_it(url: str) -> None:
+    this = rule("short", Rate("2/50ms"), None, "sliding-window")
+    async with Connections(Silence()).open(url, deadline=10.0) as redis:
+        limits = SharedLimits(redis, False)
+        take = [Take(this, "x", 1, False)]
+        allowed = 0
+        while allowed < 6:  # which is never, where nothing is given back
+            count = (await limits.receive(limits.send(take)))[take[0]]
+            allowed += count.allowed
+            await asyncio.sleep(count.retry / 1e6)
+
+
+async def test_keys_end_by_themselves_and_hold_no_secret(url: str, server: Server) -> None:
+    app = host({"url": url, "policies": [policy("keys", "5/1h", by="header:X-API-Key")]})
+    async with running(app) as state:
+        await request(app, "/", state=state, headers={"x-api-key": "open sesame"})
+    (key,) = server.cli("KEYS", "*").splitlines()
+    assert "sesame" not in key
+    assert 0 < int(server.cli("PTTL", key)) <= 720_000, "a fifth of an hour is what was taken"
+
+
+async def test_all_policies_of_a_request_are_one_trip_and_instances_share_them(url: str, server: Server) -> None:
+    policies = [policy("a", ["10/h", "20/d"]), policy("b", "5/h"), policy("c", "3/h", algorithm="sliding-window")]
+    table = {"url": url, "policies": policies}
+    first, second = host(table), host(table)
+    async with running(first) as one, running(second) as two:
+        await request(first, "/", state=one)
+        before = scripts(server)
+        answer = await request(second, "/", state=two)
+        assert scripts(server) == before + 1
+        assert {name: each["r"] for name, each in standing(answer).items()} == {
+            "a 10/1h": 8, "a 20/1d": 18, "b": 3, "c": 1,
+        }  # fmt: skip
+        asked = [(await request(app, "/", state=state)).status for app, state in [(first, one), (second, two)]]
+        assert asked == [200, 429]
+
+
+async def test_a_server_that_forgot_the_script_is_told_it_again(url: str, server: Server) -> None:
+    app = host({"url": url, "default": "5/h", "on_error": "refuse", "deadline": "10s"})
+    async with running(app) as state:
+        assert (await request(app, "/", state=state)).status == 200
+        server.cli("SCRIPT", "FLUSH")
+        assert standing(await request(app, "/", state=state))["default"]["r"] == 3
+
+
+async def test_a_cluster_counts_what_is_counted_alike_in_one_slot_and_the_rest_beside_it(
+    cluster: RedisCluster,
+) -> None:
+    policies = [policy("a", "9/h"), policy("b", "8/h"), policy("c", "2/h", by="header:X-Key", path="/c")]
+    table = {"url": cluster_url(cluster), "policies": policies, "on_error": "refuse", "deadline": "10s"}
+    app = host(table)
+    async with running(app) as state:
+        first = await request(app, "/", state=state)
+        assert {name: each["r"] for name, each in standing(first).items()} == {"a": 8, "b": 7}
+        asked = [await request(app, "/c", state=state, headers={"x-key": "k"}) for _ in range(3)]
+    assert [answer.status for answer in asked] == [200, 200, 429]
+    keys = [key_of(Take(rule(name, Rate("9/h")), "127.0.0.1", 1, False)) for name in "ab"]
+    assert len({cluster.nodes[0].cli("CLUSTER", "KEYSLOT", key) for key in keys}) == 1
