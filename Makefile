@@ -29,7 +29,7 @@ check: $(VENV)/developing
 	@$(BIN)/pyright
 
 bench: $(VENV)/developing
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(if $(PLUGIN),--plugin $(PLUGIN))
 
 # SCRIPT names another scenario, DURATION=short makes it a minute, BASE_URL asks a service that runs already.
 load: $(VENV)/developing

@@ -307,7 +307,7 @@ CACHE: Key[Cache] = Key("cache", plugin="cache")
 CLUSTER_CACHE: Key[Cache] = Key("cluster cache", plugin="cluster-cache")
 """Values that all processes share, on a cluster."""
 
-CLUSTER_FRAMES: Key[Frames] = Key("cluster frames", plugin="cluster-cache")
+CLUSTER_FRAMES: Key[Frames] = Key("nodes of the cluster cache", plugin="cluster-cache")
 """The shared store of the cluster cache, for another cache that keeps its items there too."""
 
 TOKENS: Key[Tokens] = Key("tokens", plugin="jwt")

@@ -11,7 +11,7 @@ import click
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, PluginError, Table, hookimpl
 from scalekit.caching.metrics import Declarations
-from scalekit.caching.objects import Objects
+from scalekit.caching.objects import NAMESPACE, Objects
 from scalekit.contracts import CACHE, CLUSTER_FRAMES
 from scalekit.redis import REDIS
 from scalekit.redis import metrics as redis_metrics
@@ -26,6 +26,8 @@ from scalekit_cache.opening import open_store
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules
 
+OF_CACHE = b"cache object"
+"""What keys of values begin with in the store of the cluster cache, which has values of its own."""
 SLOT: Key[Slot] = Key("cache slot", plugin="cache")
 
 
@@ -49,7 +51,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         counts = Metrics(context.get(TELEMETRY))
         async with open_store(context, config, counts, time.time) as store:
             cache = HttpCache(store, _policies(config), _options(config), counts, time.time)
-            context.provide(CACHE, Objects(store, counts, time.time, config.wait))
+            namespace = OF_CACHE if config.on_cluster_cache else NAMESPACE
+            context.provide(CACHE, Objects(store, counts, time.time, config.wait, namespace))
             slot.cache = cache
             try:
                 yield

@@ -11,7 +11,7 @@ from starlette.types import Message, Scope, Send
 from scalekit.problem import refuse
 from scalekit_ratelimit.limits import Counts, Limits
 from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.rules import MICROSECONDS, Count
+from scalekit_ratelimit.rules import MICROSECONDS, Count, Rule
 
 logger = logging.getLogger("scalekit.ratelimit")
 
@@ -76,9 +76,7 @@ class Answer:
         for take, count in self.counts.items():
             rule = take.rule
             policies.append(rule.field)
-            # Who has nothing left is told when there is something again, so that Retry-After is never earlier.
-            until = _seconds(count.reset if count.allowed else count.retry)
-            standing.append(rule.quoted + b";r=%d;t=%d" % (count.remaining, until))
+            standing.append(standing_of(rule, count))
         fields = [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(standing))]
         return fields + self._legacy() if self._limits.legacy else fields
 
@@ -100,6 +98,12 @@ class Answer:
 
 async def _nothing() -> None:
     """Let what a framework says of a refusal go nowhere."""
+
+
+def standing_of(rule: Rule, count: Count) -> bytes:
+    """Return the member of ``RateLimit``; who is refused is told when to try, so that Retry-After is never earlier."""
+    allowed, remaining, reset, retry = count
+    return rule.quoted + b";r=%d;t=%d" % (remaining, -(-(reset if allowed else retry) // MICROSECONDS))
 
 
 def _seconds(microseconds: int) -> int:

@@ -86,6 +86,7 @@ class Limits:
         self.shared = shared
         self.metrics = metrics
         self.legacy = legacy
+        self.counts_at_once = shared is None and not legacy
 
     def begin(self, takes: Sequence[Take]) -> Trip | Counts:
         """Return how each stands, or the question that has been sent to find out; raises Unavailable."""

@@ -41,7 +41,8 @@ class MemoryLimits:
         """Take from all or, where one of them refuses, from none; say how each stands."""
         now = self._clock()
         if len(takes) == 1 and takes[0].rule.algorithm == "gcra":
-            return [self._take_gcra(takes[0], now)]
+            rule, who, cost, _ = takes[0]
+            return [self._take_gcra(rule, who, cost, now)]
         found = [self._look(take, now) for take in takes]
         if all(count.allowed or take.dry for take, count in zip(takes, found, strict=True)):
             for take, count in zip(takes, found, strict=True):
@@ -50,10 +51,13 @@ class MemoryLimits:
             return found
         return [_untaken(take, count) for take, count in zip(takes, found, strict=True)]
 
-    def _take_gcra(self, take: Take, now: int) -> Count:
-        rule, who, cost, _ = take
+    def take_one(self, rule: Rule, who: str, cost: int) -> Count:
+        """Take from one *rule* that counts by GCRA."""
+        return self._take_gcra(rule, who, cost, self._clock())
+
+    def _take_gcra(self, rule: Rule, who: str, cost: int, now: int) -> Count:
         key = (rule.name, who)
-        arrival = self._get(key) or now
+        arrival = self._young.get(key) or self._old.get(key) or now
         if arrival < now:
             arrival = now
         after = arrival + cost * rule.interval

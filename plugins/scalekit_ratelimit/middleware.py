@@ -9,9 +9,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scalekit.admission import NotAdmitted, admitted, defer, waits
 from scalekit.problem import refuse
 from scalekit.resilience import Unavailable
-from scalekit_ratelimit.answering import Answer, Exceeded
+from scalekit_ratelimit.answering import STARTS, Answer, Exceeded, standing_of
 from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.marking import ASKING, MARKED, Asking
+from scalekit_ratelimit.memory import Take
+from scalekit_ratelimit.policies import Only
 from scalekit_ratelimit.shared import Trip
 
 
@@ -44,6 +46,8 @@ class LimitMiddleware:
         marks = not self.late and bool(MARKED)
         if chosen is None and not marks:
             return self.app(scope, receive, send)
+        if chosen is not None and chosen.only is not None and limits.counts_at_once and not marks:
+            return self._only(chosen.only, limits, scope, receive, send)
         takes = [take for policy in chosen.policies for take in policy.takes(scope)] if chosen else []
         if not takes and not marks:
             return self.app(scope, receive, send)
@@ -58,6 +62,26 @@ class LimitMiddleware:
         if not answer.add(begun):  # type: ignore[arg-type]
             return _refuse(scope, Verdict(limits, Trip([]), answer))
         return app(scope, receive, answer.send)
+
+    def _only(self, only: Only, limits: Limits, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Do what most requests ask for, without what they do not need."""
+        who = only.count(scope)
+        if who is None:
+            return self.app(scope, receive, send)
+        rule = only.rule
+        count = limits.memory.take_one(rule, who, only.cost)
+        if not count[0]:
+            answer = Answer(limits, scope, send)
+            answer.add({Take(rule, who, only.cost, False): count})
+            return _refuse(scope, Verdict(limits, Trip([]), answer))
+        told, standing = only.field, (b"ratelimit", standing_of(rule, count))
+
+        def tell(message: Message) -> Awaitable[None]:
+            if message["type"] in STARTS:
+                message = {**message, "headers": [*(message.get("headers") or ()), told, standing]}
+            return send(message)
+
+        return self.app(scope, receive, tell)
 
     async def _travel(self, app: ASGIApp, verdict: Verdict, scope: Scope, receive: Receive) -> None:
         try:

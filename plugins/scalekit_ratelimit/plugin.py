@@ -16,7 +16,7 @@ from scalekit_ratelimit import metrics
 from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.middleware import LimitMiddleware, Slot
 from scalekit_ratelimit.opening import opened
-from scalekit_ratelimit.policies import policies
+from scalekit_ratelimit.policies import is_late, policies
 from scalekit_ratelimit.shedding import SheddingMiddleware, SheddingSlot
 
 SLOT: Key[Slot] = Key("rate limit slot", plugin="ratelimit")
@@ -63,10 +63,9 @@ def scalekit_middleware(context: Context) -> Sequence[Layered]:
     """Return what refuses by address, and once it is known who asks by subject."""
     config = context.config(RateLimitConfig)
     slot = context.get(SLOT)
-    layers = [
-        Layered(Layer.ADMIT, Middleware(LimitMiddleware, slot, False)),
-        Layered(Layer.ADMIT_WHO, Middleware(LimitMiddleware, slot, True)),
-    ]
+    layers = [Layered(Layer.ADMIT, Middleware(LimitMiddleware, slot, False))]
+    if any(is_late(table.by, table.exempt) for table in config.policies):
+        layers.append(Layered(Layer.ADMIT_WHO, Middleware(LimitMiddleware, slot, True)))
     if config.concurrency is not None:
         layers.insert(0, Layered(Layer.ADMIT, Middleware(SheddingMiddleware, context.get(SHEDDING))))
     return layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.types import Scope
 
@@ -39,16 +39,31 @@ class Policy:
         return [] if who is None else [Take(rule, who, self.cost, self.dry_run) for rule in self.rules]
 
 
-@dataclass(frozen=True, eq=False)
 class Chosen:
-    """The policies of a path and method, and the field that tells clients of them."""
+    """The policies of a path and method; *only* is the limit where there is but one, and nothing else to look at."""
 
-    policies: tuple[Policy, ...]
-    field: bytes = field(init=False)
+    __slots__ = ("only", "policies")
 
-    def __post_init__(self) -> None:
-        told = [rule.field for policy in self.policies if not policy.dry_run for rule in policy.rules]
-        object.__setattr__(self, "field", b", ".join(told))
+    def __init__(self, policies: tuple[Policy, ...]) -> None:
+        self.policies = policies
+        self.only: Only | None = None
+        if len(policies) == 1:
+            (policy,) = policies
+            plain = policy.exempt is None and not policy.dry_run and len(policy.rules) == 1
+            if plain and policy.rules[0].algorithm == "gcra":
+                self.only = Only(policy)
+
+
+class Only:
+    """The one limit of a policy, and the field that tells clients of it."""
+
+    __slots__ = ("cost", "count", "field", "rule")
+
+    def __init__(self, policy: Policy) -> None:
+        (self.rule,) = policy.rules
+        self.count = policy.count
+        self.cost = policy.cost
+        self.field = (b"ratelimit-policy", self.rule.field)
 
 
 class Policies:
@@ -71,8 +86,11 @@ class Policies:
     def priority(self, path: str, method: str) -> Priority:
         """Return the highest priority of what is for *path* and *method*."""
         chosen = [found for late in (False, True) if (found := self.of(path, method, late)) is not None]
-        priorities = {policy.priority for found in chosen for policy in found.policies}
-        return next((each for each in ORDER if each in priorities), "normal")
+        priorities: set[Priority] = {policy.priority for found in chosen for policy in found.policies}
+        for each in ORDER:
+            if each in priorities:
+                return each
+        return "normal"
 
     def _all(self, path: str, method: str) -> list[Policy]:
         found = [

@@ -19,7 +19,7 @@ LARGEST_WINDOW = 10_000
 """Requests that an exact sliding window may remember for each key."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: it is part of keys
 class Rule:
     """At most *limit* in *period* microseconds, *burst* of them at once; *name* is what clients are told."""
 

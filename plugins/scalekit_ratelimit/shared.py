@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any
 
 from scalekit.redis import Redis, ReplyError, Script
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Count
 
-SCRIPT = Script(files(__package__).joinpath("limits.lua").read_text())
+SCRIPT = Script(files("scalekit_ratelimit").joinpath("limits.lua").read_text())
 
 PREFIX = "scalekit:ratelimit:"
 
@@ -55,9 +55,7 @@ class SharedLimits:
         return counts
 
     def _send(self, takes: Sequence[Take]) -> asyncio.Future[Any]:
-        keys, words = _asked(takes)
-        reply = self._redis.call("EVALSHA", SCRIPT.digest, len(keys), *keys, *words)
-        return cast("asyncio.Future[Any]", reply)
+        return self._redis.begin(SCRIPT, *_asked(takes))
 
     async def _reply(self, takes: Sequence[Take], reply: asyncio.Future[Any]) -> list[Count]:
         try:

@@ -28,24 +28,32 @@ FIRST_LOOK, LAST_LOOK = 0.005, 0.1
 
 
 class Objects:
-    """Get and set values in *store*, and make one that is missing once."""
+    """Get and set values in *store*, and make one that is missing once; caches of one store have each a *namespace*."""
 
-    def __init__(self, store: Store, metrics: CachingMetrics, clock: Callable[[], float], wait: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        metrics: CachingMetrics,
+        clock: Callable[[], float],
+        wait: float,
+        namespace: bytes = NAMESPACE,
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
         self._wait = wait
+        self._namespace = namespace
         self._making: dict[Key, tuple[asyncio.Lock, list[None]]] = {}
 
     async def get(self, key: str, default: Any = None) -> Any:
         """Return the value under *key*, or *default*."""
-        found = await self._find(_key(key))
+        found = await self._find(self._key(key))
         (self._metrics.object_miss if found is MISSING else self._metrics.object_hit).inc()
         return default if found is MISSING else found
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values under those of *keys* that have one."""
-        items = await self._store.fetch_many([_key(key) for key in keys])
+        items = await self._store.fetch_many([self._key(key) for key in keys])
         found = {key: await self._content(item) for key, item in zip(keys, items, strict=True)}
         present = {key: value for key, value in found.items() if value is not MISSING}
         self._metrics.object_hit.inc(len(present))
@@ -58,18 +66,18 @@ class Objects:
 
     async def set_many(self, values: Mapping[str, Any], ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep all of *values* by key for *ttl*."""
-        framed, seconds = {_key(key): _frame(value) for key, value in values.items()}, _seconds(ttl)
+        framed, seconds = {self._key(key): _frame(value) for key, value in values.items()}, _seconds(ttl)
         await self._keep(framed, seconds, tags, await self._store.current() if tags else self._store.number)
 
     async def delete(self, *keys: str) -> None:
         """Forget what is under *keys*."""
-        await self._store.remove([_key(key) for key in keys])
+        await self._store.remove([self._key(key) for key in keys])
 
     async def get_or_set(
         self, key: str, ttl: str | float, make: Callable[[], Awaitable[T]], tags: Sequence[str] = ()
     ) -> T:
         """Return the value under *key*; if there is none, that which *make* returns, made once for all who ask."""
-        whole, seconds = _key(key), _seconds(ttl)
+        whole, seconds = self._key(key), _seconds(ttl)
         found = await self._find(whole)
         if found is MISSING:
             self._metrics.object_miss.inc()
@@ -140,6 +148,12 @@ class Objects:
             if not holders:
                 self._making.pop(key, None)
 
+    def _key(self, key: str) -> Key:
+        encoded = key.encode("utf-8", "surrogatepass")
+        if not encoded or len(encoded) > LONGEST_KEY:
+            raise ValueError(f"a key has 1 to {LONGEST_KEY} bytes, got {len(encoded)}")
+        return (self._namespace, encoded)
+
     async def _find(self, key: Key) -> Any:
         item = self._store.peek(key)
         if item is None and self._store.shared:
@@ -159,13 +173,6 @@ class Objects:
     async def _keep(self, framed: Mapping[Key, bytes], seconds: float, tags: Sequence[str], number: int) -> None:
         expires, named = self._clock() + seconds, tuple(map(name_tag, tags))
         await self._store.keep([Value(key, frame, expires, named, number) for key, frame in framed.items()])
-
-
-def _key(key: str) -> Key:
-    encoded = key.encode("utf-8", "surrogatepass")
-    if not encoded or len(encoded) > LONGEST_KEY:
-        raise ValueError(f"a key has 1 to {LONGEST_KEY} bytes, got {len(encoded)}")
-    return (NAMESPACE, encoded)
 
 
 def _seconds(ttl: str | float) -> float:

@@ -166,6 +166,14 @@ class Redis:
         """
         return self._courier.tracking(prefixes, hearing, self._replica_reads)
 
+    def begin(
+        self, script: Script, keys: Sequence[Word], args: Sequence[Word] = (), *, deadline: float | None = None
+    ) -> asyncio.Future[Any]:
+        """Send *script* at once; the reply is a ReplyError ``NOSCRIPT`` where the server does not know it."""
+        now = monotonic()
+        at = now + self._deadline if deadline is None else end_of(now, deadline)
+        return self._courier.send(eval_words(script, False, keys, args), keys[0], now, at, False, False)
+
     async def probe(self, *, deadline: float = 1.0) -> None:
         """Return when every server that is needed answers, for a health check; raises RedisUnavailable."""
         await self._courier.probe(end_of(monotonic(), deadline))

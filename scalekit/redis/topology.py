@@ -204,10 +204,11 @@ class Topology:
             self._leave(self._nodes.pop(key))
 
     def _show_all(self) -> None:
-        hosts = {host for replicas in set(self._replicas) for host in replicas}
-        copies: dict[Host | None, Node] = {host: self.node(host, replica=True) for host in hosts}
         for show, replicas in self._shows:
-            show(copies | self._masters if replicas else self._masters)
+            show(self._copies() | self._masters if replicas else self._masters)
+
+    def _copies(self) -> dict[Host | None, Node]:
+        return {host: self.node(host, replica=True) for hosts in set(self._replicas) for host in hosts}
 
     def _leave(self, node: Node) -> None:
         """Leave *node* when what it was asked is answered."""

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
+import os
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 from tests.bench.peers import python_of
+from tests.bench.row import Goal, Row
+from tests.bench.worker_process import WorkerProcess
 
 WORKER = Path(__file__).parent / "worker.py"
 WARM_UP = 2000
+UNIT = "µs of CPU"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A module of ``cases/``, how it is called in the table, whose environment it runs in, and what it is held to.
 
-    *over* is the module that it is compared with.
+    *over* is the module that it is compared with. *plugin* is the one that the case is about, empty for the host.
+    *needs* is the kind of server whose address it is given.
     """
 
     module: str
     title: str
+    plugin: str = ""
     peer: str = ""
-    goal: str = ""
+    goal: Goal | None = None
     over: str = "starlette_bare"
+    needs: Literal["", "redis", "cluster"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """How many times the overhead of *ours* that of a *peer* is, each over its own base; at least *least*."""
+
+    title: str
+    plugin: str
+    peer: str
+    ours: str
+    least: float
 
 
 @dataclass(slots=True)
@@ -37,58 +55,43 @@ class Measured:
     case: Case
     rounds: list[float] = field(default_factory=list)
 
-    @property
-    def microseconds(self) -> float:
-        """The median, in µs."""
-        return median(self.rounds) * 1e6
-
     def more_than(self, other: Measured) -> float:
         """Return the median of the differences to *other*, round by round, in µs."""
         return median(mine - theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True)) * 1e6
 
-    def ratio_to(self, other: Measured) -> float:
-        """Return the median of the ratios to *other*, round by round."""
-        return median(mine / theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True))
+    def row(self, other: Measured) -> Row:
+        """Return the row that compares it with *other*."""
+        case, more = self.case, self.more_than(other)
+        ratio = median(mine / theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True))
+        return Row(case.plugin, case.title, median(self.rounds) * 1e6, UNIT, other.case.title, more, ratio, case.goal)
 
 
-def measure(cases: list[Case], rounds: int, seconds: float) -> list[Measured]:
-    """Serve rounds of about *seconds* in turn, so that what disturbs the machine disturbs every case."""
+def measure(
+    cases: Sequence[Case], overheads: Sequence[Overhead], addresses: Mapping[str, str], rounds: int, seconds: float
+) -> list[Row]:
+    """Serve rounds of about *seconds* in turn, so that what disturbs the machine disturbs every case.
+
+    The cases find the *addresses* of servers in their environment, such as ``BENCH_REDIS``.
+    """
+    measured = {case.module: Measured(case) for case in cases}
     with ExitStack() as stack:
-        workers = [stack.enter_context(_Worker(case)) for case in cases]
-        numbers = [max(200, int(seconds / worker.serve(WARM_UP))) for worker in workers]
-        measured = [Measured(case) for case in cases]
+        workers = {case.module: stack.enter_context(_worker(case, addresses)) for case in cases}
+        numbers = {name: max(200, int(seconds / worker.repeat(WARM_UP)["cpu"])) for name, worker in workers.items()}
         for _ in range(rounds):
-            for worker, number, result in zip(workers, numbers, measured, strict=True):
-                result.rounds.append(worker.serve(number))
-    return measured
+            for name, worker in workers.items():
+                measured[name].rounds.append(worker.repeat(numbers[name])["cpu"])
+    rows = [each.row(measured[each.case.over]) for each in measured.values()]
+    return rows + [_compared(each, measured) for each in overheads if {each.peer, each.ours} <= measured.keys()]
 
 
-class _Worker:
-    def __init__(self, case: Case) -> None:
-        python = python_of(case.peer) if case.peer else sys.executable
-        command = [python, str(WORKER), case.module]
-        self.case = case
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _worker(case: Case, addresses: Mapping[str, str]) -> WorkerProcess:
+    python = python_of(case.peer) if case.peer else sys.executable
+    environment = {**os.environ, **{f"BENCH_{kind.upper()}": address for kind, address in addresses.items()}}
+    return WorkerProcess(case.module, [python, str(WORKER), case.module], environment)
 
-    def __enter__(self) -> _Worker:
-        self._line()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def serve(self, number: int) -> float:
-        """Serve *number* requests and return the CPU seconds of one."""
-        print(number, file=self.process.stdin, flush=True)
-        answer = self._line()
-        if answer["wrong"]:
-            raise RuntimeError(f"{self.case.module}: {answer['wrong']} answers were not 200")
-        return float(answer["cpu"])
-
-    def _line(self) -> dict[str, float]:
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise RuntimeError(f"{self.case.module} ended with {self.process.wait()}; its error is above")
-        answer: dict[str, float] = json.loads(line)
-        return answer
+def _compared(overhead: Overhead, measured: Mapping[str, Measured]) -> Row:
+    theirs, ours = measured[overhead.peer], measured[overhead.ours]
+    more, own = theirs.more_than(measured[theirs.case.over]), ours.more_than(measured[ours.case.over])
+    goal = Goal("ratio", overhead.least, "at least")
+    return Row(overhead.plugin, overhead.title, more, UNIT, ours.case.title, more - own, more / own, goal)

@@ -13,13 +13,15 @@ from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, READS, Statements
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
+from tests.bench.row import Goal, Row
 from tests.servers import Postgres
 
 READS_A_ROUND = 500
+UNIT = "µs of CPU"
 
 
-def measure(rounds: int) -> dict[str, float]:
-    """Return µs of CPU per read: through DATABASE, through READS, and the median of the differences round by round."""
+def measure(rounds: int) -> list[Row]:
+    """Return what a read costs through DATABASE and through READS."""
     with Postgres() as primary:
         primary.sql("CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one')")
         with primary.replica("one") as one, primary.replica("two") as two:
@@ -27,7 +29,7 @@ def measure(rounds: int) -> dict[str, float]:
             return uvloop.run(_measure({"pool": {"url": primary.url}, "replica": replica}, rounds))
 
 
-async def _measure(plugins: dict[str, object], rounds: int) -> dict[str, float]:
+async def _measure(plugins: dict[str, object], rounds: int) -> list[Row]:
     host = create_app({"plugins": plugins}, app=bare_application)
     async with running(host):
         database, reads = host.context.get(DATABASE), host.context.get(READS)
@@ -35,11 +37,10 @@ async def _measure(plugins: dict[str, object], rounds: int) -> dict[str, float]:
         if await reads.fetch_val("SELECT pg_is_in_recovery()") is not True:
             raise RuntimeError("READS does not read from a replica")
         pairs = [(await _cpu_of(database), await _cpu_of(reads)) for _ in range(rounds)]
-    return {
-        "through DATABASE": median(before for before, _ in pairs),
-        "through READS": median(after for _, after in pairs),
-        "more": median(after - before for before, after in pairs),
-    }
+    before, after = median(one for one, _ in pairs), median(other for _, other in pairs)
+    more, ratio = median(b - a for a, b in pairs), median(b / a for a, b in pairs)
+    first = Row("replica", "a row of PostgreSQL: DATABASE", before, UNIT)
+    return [first, Row("replica", "— READS, two replicas", after, UNIT, first.title, more, ratio, Goal("more", 15))]
 
 
 async def _remember_a_write(issue: Callable[[Consistency], Awaitable[str]]) -> None:

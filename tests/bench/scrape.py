@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
+from tests.bench.row import Goal, Row
 from tests.servers import ask
 from tests.workers import supervised
 
@@ -31,7 +32,7 @@ app = Starlette(routes=[Route("/fill", fill), Route("/ping", ping)])
 """
 
 
-def measure(rounds: int) -> dict[str, float]:
+def measure(rounds: int) -> list[Row]:
     """Return milliseconds: the median time of a scrape, and the 99th percentile of pings alone and during scrapes."""
     with supervised(WORKERS, "[plugins.metrics]", APPLICATION) as service:
         filled: list[str] = []
@@ -45,7 +46,13 @@ def measure(rounds: int) -> dict[str, float]:
             pinging = pool.submit(_pings, service.port, rounds * 10)
             scrapes = [_milliseconds(service.port, "/metrics") for _ in range(rounds)]
             during = pinging.result()
-    return {"read /metrics": median(scrapes), "99th of 100 pings, alone": alone, "99th of 100 pings, meanwhile": during}
+    title = f"read /metrics of {WORKERS} workers, {SERIES} histograms each"
+    ping = Row("metrics", "99th of 100 requests on the wall, alone", alone, "ms")
+    return [
+        Row("metrics", title, median(scrapes), "ms", goal=Goal("figure", 20)),
+        ping,
+        Row("metrics", "— while /metrics is read", during, "ms", ping.title, during - alone, during / alone),
+    ]
 
 
 def _pings(port: int, number: int) -> float:

@@ -9,6 +9,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from tests.bench.row import Goal, Row
+
+UNIT = "ms of CPU"
 CASES = Path(__file__).parent / "cases"
 BARE = """
 import uvicorn
@@ -28,7 +31,7 @@ main()
 """
 
 
-def measure(rounds: int) -> dict[str, float]:
+def measure(rounds: int) -> list[Row]:
     """Return the median CPU milliseconds of each process."""
     taken: dict[str, list[float]] = {"Starlette and uvicorn": [], "ScaleKit, no plugins": []}
     with tempfile.TemporaryDirectory() as bytecode:
@@ -37,7 +40,9 @@ def measure(rounds: int) -> dict[str, float]:
                 seconds = _cpu_of(source, bytecode)
                 if number:  # the first round compiles
                     taken[name].append(seconds)
-    return {name: median(times) * 1e3 for name, times in taken.items()}
+    (bare, theirs), (empty, ours) = ((name, median(times) * 1e3) for name, times in taken.items())
+    first = Row("", f"import, start and stop: {bare}", theirs, UNIT)
+    return [first, Row("", f"— {empty}", ours, UNIT, first.title, ours - theirs, ours / theirs, Goal("more", 150))]
 
 
 def _cpu_of(source: str, bytecode: str) -> float:

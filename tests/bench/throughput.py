@@ -9,6 +9,7 @@ from statistics import median
 
 from tests.bench.inprocess import Case
 from tests.bench.peers import python_of
+from tests.bench.row import Row
 from tests.servers import Server, ask
 from tests.tools import wrk
 
@@ -40,7 +41,7 @@ class Served(Server):
         return bool(ask(self.port, "GET", "/api/data"))
 
 
-def measure(cases: list[Case], rounds: int, seconds: int) -> dict[str, float]:
+def measure(cases: list[Case], rounds: int, seconds: int) -> list[Row]:
     """Return the median requests per second of each case, with 64 connections."""
     found: dict[str, list[float]] = {case.title: [] for case in cases}
     with ExitStack() as stack:
@@ -50,4 +51,9 @@ def measure(cases: list[Case], rounds: int, seconds: int) -> dict[str, float]:
                 url = f"http://127.0.0.1:{server.port}/api/data"
                 result = wrk(url, connections=64, seconds=seconds)
                 found[server.case.title].append(result.requests_per_second)
-    return {title: median(rates) for title, rates in found.items()}
+    rates = {title: median(each) for title, each in found.items()}
+    bare = next(iter(rates))
+    return [
+        Row("", f"wrk, 64 connections: {title}", rate, "requests/s", bare, rate - rates[bare], rate / rates[bare])
+        for title, rate in rates.items()
+    ]

@@ -24,9 +24,12 @@ CLIENTS = 1000
 class Driver:
     """Send the same request again and again, from changing clients."""
 
-    def __init__(self, app: Any, path: str, state: dict[str, Any], headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, app: Any, path: str, state: dict[str, Any], headers: list[tuple[bytes, bytes]], status: int
+    ) -> None:
         self.app = app
         self.path = path
+        self.status = status
         self.state = state
         self.headers = headers
         self.sent = 0
@@ -60,9 +63,10 @@ class Driver:
     async def send(self, message: dict[str, Any]) -> None:
         """Look at the status and keep the body."""
         if message["type"] == "http.response.start":
-            self.wrong += message["status"] != 200
-        else:
-            self.body = message.get("body", b"")
+            self.wrong += message["status"] != self.status
+            self.body = b""
+        elif body := message.get("body"):
+            self.body += body
 
     async def serve(self, number: int) -> None:
         """Serve *number* requests, CONCURRENT at once."""
@@ -110,9 +114,10 @@ async def work(name: str) -> None:
     case = importlib.import_module(name)
     app = case.make()
     headers = [(b"host", b"127.0.0.1:8000"), (b"user-agent", b"wrk/4.1"), (b"accept", b"*/*")]
-    driver = Driver(app, case.PATH, await start(app), headers + list(getattr(case, "HEADERS", ())))
+    headers += getattr(case, "HEADERS", ())
+    driver = Driver(app, case.PATH, await start(app), headers, getattr(case, "STATUS", 200))
     await driver.serve(1)
-    if driver.wrong or driver.body != case.BODY:
+    if driver.wrong or case.BODY not in (None, driver.body):
         raise RuntimeError(f"{name} answers {driver.body!r}")
     print(json.dumps({"ready": name}), flush=True)
     while line := sys.stdin.readline():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from inspect import iscoroutinefunction
 from itertools import count
 
@@ -38,7 +39,6 @@ EVERYWHERE = ("test_flights", "test_freshness", "test_objects", "test_requests",
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name = getattr(metafunc.module, "__name__", "")
     if name.rpartition(".")[2] in EVERYWHERE and iscoroutinefunction(metafunc.function):
-        metafunc.fixturenames.append("transport")
         needs = pytest.mark.needs("redis")
         stores = [
             pytest.param(name, marks=needs, id=name.partition("_")[0]) for name in ("redis_server", "cluster_servers")
@@ -54,7 +54,14 @@ async def transport(request: pytest.FixtureRequest, anyio_backend: str) -> Async
         return
     shared: Shared = request.getfixturevalue(request.param)
     shared.clear()
-    async with Connections(Telemetry(100)).open(shared.url, deadline=10) as redis:
+    async with sharing(shared.url):
+        yield
+
+
+@asynccontextmanager
+async def sharing(url: str) -> AsyncGenerator[None, None]:
+    """Let every laboratory that is made inside have a store of its own at *url*."""
+    async with Connections(Telemetry(100)).open(url, deadline=10) as redis:
         numbers = count()
         laboratory.SHARED.append(lambda: RedisFrames(redis, f"suite{next(numbers)}"))
         try:

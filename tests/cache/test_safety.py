@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit.caching.items import digest
 from scalekit_cache.policies import Policy
+from tests.cache.conftest import Shared, sharing
 from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
@@ -197,26 +198,43 @@ def seen(*what: str) -> bytes:
     return repr(what).encode()
 
 
-@settings(max_examples=300)
-@given(policies, controls, varies, st.booleans(), steps)
-def test_two_people_never_get_each_others_answer(
-    policy: Policy, control: str, vary: str, has_tag: bool, asked: list[tuple[Person, str, str, int]]
-) -> None:
-    async def one(laboratory: Laboratory, person: Person, target: str, method: str) -> None:
+Asked = list[tuple[Person, str, str, int]]
+crowds = st.tuples(policies, st.builds(Mirror, controls, varies, st.booleans()), steps)
+
+
+async def everybody_gets_his_own(policy: Policy, mirror: Mirror, asked: Asked) -> None:
+    async def one(person: Person, target: str, method: str) -> None:
         answer = await laboratory.ask(target, method, **person.asks())
         path = target.partition("?")[0]
         own = seen(path, person.authorization or "", person.cookie or "", person.user or "")
         assert answer.body == (b"" if method == "HEAD" else own)
 
-    async def all_of_them() -> None:
-        laboratory = Laboratory(Mirror(control, vary, has_tag), [("/**", policy)])
-        for person, target, method, seconds in asked:
-            await one(laboratory, person, target, method)
-            laboratory.pass_time(seconds)
-        await asyncio.gather(*[one(laboratory, person, target, method) for person, target, method, _ in asked])
-        await laboratory.settle()
+    laboratory = Laboratory(mirror, [("/**", policy)])
+    for person, target, method, seconds in asked:
+        await one(person, target, method)
+        laboratory.pass_time(seconds)
+    await asyncio.gather(*[one(person, target, method) for person, target, method, _ in asked])
+    await laboratory.settle()
 
-    asyncio.run(all_of_them())
+
+@settings(max_examples=300)
+@given(crowds)
+def test_two_people_never_get_each_others_answer(crowd: tuple[Policy, Mirror, Asked]) -> None:
+    asyncio.run(everybody_gets_his_own(*crowd))
+
+
+@pytest.mark.needs("redis")
+@settings(max_examples=60)
+@given(crowds)
+def test_two_people_never_get_each_others_answer_from_redis(
+    redis_server: Shared, crowd: tuple[Policy, Mirror, Asked]
+) -> None:
+    async def once() -> None:
+        async with sharing(redis_server.url):
+            await everybody_gets_his_own(*crowd)
+
+    redis_server.clear()
+    asyncio.run(once())
 
 
 STATIC = [("/**.css", Policy(ttl=60.0)), ("/static/**", Policy(ttl=60.0)), ("/*.js", Policy(ttl=60.0))]

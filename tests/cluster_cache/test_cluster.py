@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from scalekit.resilience import Unavailable
 from tests.cluster_cache.conftest import Process, direct, is_master, process
 from tests.host.redis.proxy import proxy
 from tests.host.redis.waiting import until
-from tests.processes import HOST
+from tests.processes import HOST, wait_for
 from tests.servers import ClusterNode, RedisCluster
 
 pytestmark = pytest.mark.anyio
@@ -72,21 +73,34 @@ async def test_a_replica_that_is_behind_brings_no_purged_value_back(cluster: Red
     async with process(cluster, read_from="replica") as one:
         await one.cache.set_many(dict.fromkeys(KEYS, "old"), tags=["all"])
         await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "old"))
-        replicas = [node for node in cluster.nodes if "role:slave" in node.cli("INFO", "replication")]
-        masters = [node for node in cluster.nodes if node not in replicas]
-        for node in masters:  # what reaches the replicas no more
-            node.cli("CONFIG", "SET", "repl-diskless-sync-delay", "3600")
+        masters = list(filter(is_master, cluster.nodes))
+        replicas = [node for node in cluster.nodes if node not in masters]
+        for node in replicas:
+            await asyncio.to_thread(wait_for, "the replica's copy", partial(has_keys, node))
+        for node in masters:  # so that nothing reaches the replicas any more
+            node.cli("ACL", "SETUSER", "default", "-psync", "-sync")
             node.cli("CLIENT", "KILL", "TYPE", "replica")
         try:
+            for node in replicas:
+                await asyncio.to_thread(wait_for, "the replica to be cut off", partial(is_cut_off, node))
             await one.cache.purge(tag="all")
             async with process(cluster, read_from="replica") as fresh:
                 for _ in range(20):
                     assert await one.cache.get_many(KEYS) == {}
                     assert await fresh.cache.get_many(KEYS) == {}
+            assert all(map(has_keys, replicas))
         finally:
             for node in masters:
-                node.cli("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+                node.cli("ACL", "SETUSER", "default", "+@all")
     await asyncio.to_thread(cluster.wait_until_agreed)
+
+
+def has_keys(node: ClusterNode) -> bool:
+    return int(node.cli("DBSIZE")) > 1
+
+
+def is_cut_off(node: ClusterNode) -> bool:
+    return "master_link_status:down" in node.cli("INFO", "replication")
 
 
 async def keep_reading(one: Process, stop: asyncio.Event) -> int:
@@ -221,12 +235,14 @@ async def test_other_nodes_behind_the_same_seed_are_found(cluster: RedisCluster)
     await asyncio.to_thread(cluster.start)
 
 
-async def test_the_level_is_empty_before_it_answers_after_the_connections_were_lost(cluster: RedisCluster) -> None:
+async def test_what_changed_while_nobody_told_is_forgotten_by_then(cluster: RedisCluster) -> None:
     async with two(cluster) as (one, other):
         await one.cache.set("key", "old")
         await eventually(lambda: other.cache.get("key"), "old")
-        for node in cluster.nodes:
+        for node in cluster.nodes:  # while the loop of this test is held up, so that nobody connects in between
             node.cli("CLIENT", "KILL", "TYPE", "normal")
-        await one.cache.set("key", "new")
+        for node in filter(is_master, cluster.nodes):
+            node.cli("FLUSHALL")
+        await eventually(lambda: other.cache.get("key"), None)
         await until("the recovery", other.followed)
-        assert await other.cache.get("key") == "new"
+        assert await other.cache.get("key") is None

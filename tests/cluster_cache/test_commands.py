@@ -105,3 +105,9 @@ def test_the_address_has_all_that_the_table_says() -> None:
     assert dict(address.tls) == {"ssl_ca_certs": "a b.pem", "ssl_check_hostname": "false"}
     assert parse(config.url_of(("b", 1))).scheme == "rediss"
     assert "s/e" not in repr(config)
+
+
+def test_the_memory_of_a_process_is_no_store_for_another_cache() -> None:
+    tables = {"plugins": {"cluster-cache": {}, "cache": {"url": "cluster-cache:"}}}
+    with pytest.raises(ConfigError, match="nodes of the cluster cache"):
+        create_app(tables, app=bare_application)

@@ -25,8 +25,15 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from scalekit.contracts import CACHE, DATABASE, READS, SERVICES
+from scalekit.contracts import CACHE, DATABASE, QUEUE, READS, SERVICES, TOKENS
+from scalekit.messages import Consumers, Message
 from scalekit.resilience import Unavailable
+
+consumers = Consumers()
+
+
+@consumers.on("told")
+async def hear(message: Message[dict]) -> None: ...
 
 
 async def read(request):
@@ -36,6 +43,14 @@ async def read(request):
 async def write(request):
     await DATABASE(request).execute("CREATE TABLE IF NOT EXISTS visited (n int)")
     return JSONResponse({})
+
+
+async def tell(request):
+    return JSONResponse(await QUEUE(request).publish("told", {}))
+
+
+async def enter(request):
+    return JSONResponse((await TOKENS(request).issue("ada")).access)
 
 
 async def keep(request):
@@ -61,6 +76,8 @@ app = Starlette(
         Route("/write", write, methods=["POST"]),
         Route("/keep", keep),
         Route("/call", call),
+        Route("/tell", tell),
+        Route("/enter", enter),
         Route("/fail", fail),
     ]
 )
@@ -83,6 +100,10 @@ per_worker = true
 [plugins.ratelimit]
 url = "{redis}"
 default = "1000000/s"
+[plugins.queue]
+consumers = "service:consumers"
+[plugins.jwt]
+secret = "a secret of the tests, long enough to be one"
 [plugins.discovery]
 services = {{gone = ["http://127.0.0.1:1"]}}
 [plugins.pool]
@@ -91,7 +112,7 @@ url = "{primary}"
 urls = ["{replica}"]
 secret = "a secret of the tests, long enough to be one"
 """
-ON = ["cache", "cluster-cache", "discovery", "logging", "metrics", "pool", "ratelimit", "replica"]
+ON = ["cache", "cluster-cache", "discovery", "jwt", "logging", "metrics", "pool", "queue", "ratelimit", "replica"]
 OURS = re.compile(r"\b(?:scalekit|http|websocket)_\w+")
 SUFFIX = re.compile(r"_(?:total|count|bucket|sum)$")
 
@@ -146,8 +167,8 @@ def load(service: Service) -> None:
         service.get("/read")
         ask(service.port, "POST", "/write")
         if "[plugins.discovery]" in service.toml:
-            service.get("/keep")
-            service.get("/call")
+            for path in ("/keep", "/call", "/tell", "/enter"):
+                service.get(path)
         with pytest.raises(OSError, match="500"):
             service.get("/fail")
 

@@ -52,10 +52,12 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def chained(app: Any, inner: ASGIApp) -> list[LimitMiddleware]:
-    """Return the limits of *app* before and after it is known who asks, around *inner*."""
-    early, late = [part.middleware for part in app.parts if part.owner == "ratelimit"]
-    last = LimitMiddleware(inner, *late.args)
-    return [LimitMiddleware(last, *early.args), last]
+    """Return the limits of *app*, outermost first, around *inner*."""
+    links: list[LimitMiddleware] = []
+    for part in reversed([part for part in app.parts if part.owner == "ratelimit"]):
+        inner = LimitMiddleware(inner, *part.middleware.args)
+        links.insert(0, inner)
+    return links
 
 
 async def test_the_verdict_travels_with_the_first_question_of_who_waits(server: Server, writes: list[int]) -> None:
@@ -85,7 +87,7 @@ async def test_nothing_leaves_before_the_verdict_though_a_link_forgets_to_wait(s
     server.cli("FLUSHALL")
     app = host({"url": server.url, "default": "1/1d", "deadline": "10s"})
     async with running(app) as state:
-        outer, _ = chained(app, Waiting(answering, careless=True))
+        (outer,) = chained(app, Waiting(answering, careless=True))
         answers = [await request(outer, "/", state=state) for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 429]
 

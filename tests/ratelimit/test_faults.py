@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from time import perf_counter
 
 import pytest
@@ -19,8 +19,7 @@ def server() -> Iterator[Server]:
         yield server
 
 
-async def until(condition: object, limit: float = 60.0) -> None:
-    assert callable(condition)
+async def until(condition: Callable[[], Awaitable[bool]], limit: float = 60.0) -> None:
     async with asyncio.timeout(limit):
         while not await condition():
             await asyncio.sleep(0.02)

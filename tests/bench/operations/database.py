@@ -19,6 +19,7 @@ from scalekit_pool.config import PoolConfig
 from scalekit_pool.database import Database
 from scalekit_pool.opening import Opener
 from tests.bench.operations import Case, Operation, compare
+from tests.bench.row import Row
 from tests.servers import Postgres
 
 ITEMS = Table(
@@ -174,8 +175,8 @@ CASES = {
 }
 
 
-def measure(rounds: int) -> dict[str, float]:
-    """Print the table, and return the microseconds of each case by its title."""
+def measure(rounds: int) -> list[Row]:
+    """Return the rows."""
     with TemporaryDirectory() as folder, Postgres("max_connections=200") as postgres:
         sqlite = f"sqlite:///{folder}/bench.db"
         for statement in (
@@ -185,9 +186,7 @@ def measure(rounds: int) -> dict[str, float]:
         ):
             postgres.sql(statement)
         _prepare(urlsplit(sqlite).path[1:])
-        print("\n| databases | µs | of | over | ratio | goal |")
-        print("|---|---|---|---|---|---|")
-        return compare(__name__, CASES, {"postgres": postgres.url, "sqlite": sqlite}, rounds)
+        return compare(__name__, "pool", CASES, {"postgres": postgres.url, "sqlite": sqlite}, rounds)
 
 
 def _prepare(file: str) -> None:

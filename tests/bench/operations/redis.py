@@ -13,6 +13,7 @@ from redis.asyncio import Redis as RedisPy
 from scalekit.redis import Connections, Redis, Script
 from scalekit.telemetry import Telemetry
 from tests.bench.operations import Case, Operation, compare
+from tests.bench.row import Row
 from tests.servers import Redis as Server
 from tests.servers import RedisCluster as ClusterServers
 
@@ -117,15 +118,13 @@ def _pipeline(redis: RedisPy, number: int) -> Awaitable[object]:
     return pipeline.execute()
 
 
-def measure(rounds: int) -> dict[str, float]:
-    """Print the table, and return the microseconds of each case by its title."""
+def measure(rounds: int) -> list[Row]:
+    """Return the rows."""
     with Server() as server, ClusterServers() as cluster:
         addresses = {"redis": server.url, "cluster": _cluster_url(cluster)}
         for address in addresses.values():
             asyncio.run(_fill(address))
-        print("\n| Redis | µs | of | over | ratio | goal |")
-        print("|---|---|---|---|---|---|")
-        return compare(__name__, CASES, addresses, rounds)
+        return compare(__name__, "", CASES, addresses, rounds)
 
 
 async def _fill(address: str) -> None:

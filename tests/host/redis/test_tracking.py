@@ -13,9 +13,9 @@ from scalekit.redis.tracking import Tracking
 from tests.host.redis.conftest import SERVERS, cluster_url
 from tests.host.redis.proxy import proxy
 from tests.host.redis.waiting import until, until_answered
-from tests.processes import HOST
+from tests.processes import HOST, wait_for
+from tests.servers import ClusterNode, RedisCluster
 from tests.servers import Redis as Server
-from tests.servers import RedisCluster
 
 pytestmark = pytest.mark.anyio
 
@@ -185,3 +185,40 @@ async def test_a_master_that_dies_is_told_and_its_replica_is_heard(
         replica.cli("SET", "seen:1", "by another")
         await until("the write", lambda: b"seen:1" in heard.keys)
     await asyncio.to_thread(cluster.start)
+
+
+async def test_with_replica_reads_a_change_is_told_again_by_the_replica(
+    cluster: RedisCluster, connections: Connections
+) -> None:
+    async with (
+        connections.open(cluster_url(cluster), deadline=5, replica_reads=True) as redis,
+        hearing(redis) as heard,
+    ):
+        await redis.set("seen:1", "x")
+        await until("master and replica", lambda: heard.told.count(b"seen:1") == 2)
+
+
+@pytest.mark.needs("redis")
+async def test_a_slot_that_moves_to_a_server_that_had_none_is_heard_there(connections: Connections) -> None:
+    with RedisCluster() as cluster, ClusterNode() as fresh:
+        async with connections.open(cluster_url(cluster), deadline=5) as redis, hearing(redis) as heard:
+            source = cluster.owner("seen:1")
+            fresh.cli("CLUSTER", "MEET", HOST, source.port, source.ports[1])
+            name = fresh.cli("CLUSTER", "MYID")
+            await asyncio.to_thread(
+                wait_for, "the acquaintance", lambda: name in source.cli("CLUSTER", "NODES") and "ok" in state(fresh)
+            )
+            slot = source.cli("CLUSTER", "KEYSLOT", "seen:1")
+            fresh.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", source.cli("CLUSTER", "MYID"))
+            source.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", name)
+            for node in (fresh, source):
+                assert node.cli("CLUSTER", "SETSLOT", slot, "NODE", name) == "OK"
+            await redis.set("seen:1", "x")
+            await until("the change", lambda: False in heard.turns and heard.on())
+            heard.told.clear()
+            assert fresh.cli("SET", "seen:1", "by another") == "OK"
+            await until("the write", lambda: b"seen:1" in heard.keys)
+
+
+def state(node: ClusterNode) -> str:
+    return node.cli("CLUSTER", "INFO").partition("\n")[0]

@@ -1,0 +1,131 @@
+"""The requests that are measured, and what each is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+from tests.bench import inprocess
+from tests.bench.inprocess import Case, Overhead
+from tests.bench.row import Goal, Row
+from tests.servers import Redis, RedisCluster, missing
+
+CASES = [
+    Case("starlette_bare", "Starlette"),
+    Case("scalekit_empty", "ScaleKit, no plugins", goal=Goal("more", 2)),
+    Case("scalekit_guarded", "ScaleKit, hosts and trusted proxies"),
+    Case("scalekit_health", "ScaleKit, /health/ready while a dependency hangs", goal=Goal("figure", 1000)),
+    Case("metrics_on", "ScaleKit, metrics", "metrics", over="scalekit_empty", goal=Goal("more", 2)),
+    Case("logging_on", "ScaleKit, access log to a file", "logging", over="scalekit_empty", goal=Goal("more", 4)),
+    Case("both_on", "ScaleKit, metrics and access log", "logging", over="scalekit_empty"),
+    Case("limit_on", "ScaleKit, a limit in memory", "ratelimit", over="scalekit_empty", goal=Goal("more", 2.5)),
+    Case(
+        "limit_redis",
+        "ScaleKit, a limit in Redis",
+        "ratelimit",
+        over="scalekit_empty",
+        goal=Goal("more", 10),
+        needs="redis",
+    ),
+    Case("limit_cluster", "ScaleKit, a limit in a cluster", "ratelimit", over="scalekit_empty", needs="cluster"),
+    Case(
+        "limit_cached",
+        "ScaleKit, a limit and a cached answer, one trip",
+        "ratelimit",
+        over="cache_redis_hit",
+        goal=Goal("more", 10),
+        needs="redis",
+    ),
+    Case("cache_hit", "ScaleKit, an answer from the process's cache", "cache", goal=Goal("figure", 6)),
+    Case("cache_none", "ScaleKit, no plugins, another question each time", "cache"),
+    Case("cache_miss", "ScaleKit, an answer that the cache keeps", "cache", over="cache_none", goal=Goal("more", 15)),
+    Case("cache_pass", "ScaleKit, an answer that the cache must not keep", "cache", over="scalekit_empty"),
+    Case(
+        "cache_redis_near",
+        "ScaleKit, an answer from the process before Redis",
+        "cache",
+        goal=Goal("figure", 6),
+        needs="redis",
+    ),
+    Case("cache_redis_hit", "ScaleKit, an answer from Redis", "cache", goal=Goal("figure", 20), needs="redis"),
+    Case(
+        "cache_redis_miss",
+        "ScaleKit, an answer that Redis keeps",
+        "cache",
+        over="cache_none",
+        goal=Goal("more", 15),
+        needs="redis",
+    ),
+    Case(
+        "cache_cluster_hit",
+        "ScaleKit, an answer from a cluster",
+        "cluster-cache",
+        over="cache_redis_hit",
+        goal=Goal("ratio", 1.3),
+        needs="cluster",
+    ),
+    Case("fastapi_bare", "FastAPI", peer="fastapi"),
+    Case("fastapi_observed", "FastAPI, metrics and access log", "logging", peer="fastapi", over="fastapi_bare"),
+    Case("litestar_bare", "Litestar", peer="litestar"),
+    Case("litestar_observed", "Litestar, metrics and access log", "logging", peer="litestar", over="litestar_bare"),
+    Case(
+        "fastapi_cached",
+        "FastAPI, fastapi-cache2 on Redis",
+        "cache",
+        peer="fastapi",
+        over="fastapi_bare",
+        needs="redis",
+    ),
+    Case(
+        "litestar_cached", "Litestar, its cache on Redis", "cache", peer="litestar", over="litestar_bare", needs="redis"
+    ),
+    Case("fastapi_limited", "FastAPI, slowapi in memory", "ratelimit", peer="fastapi", over="fastapi_bare"),
+    Case("litestar_limited", "Litestar, its limit in memory", "ratelimit", peer="litestar", over="litestar_bare"),
+    Case("fastapi_full", "FastAPI, its usual stack on Redis, a cached answer", "stack", peer="fastapi", needs="redis"),
+    Case("litestar_full", "Litestar, its own stack on Redis, a cached answer", "stack", peer="litestar", needs="redis"),
+]
+OVERHEADS = [
+    Overhead("overhead of metrics and access log: FastAPI", "logging", "fastapi_observed", "both_on", 10),
+    Overhead("overhead of metrics and access log: Litestar", "logging", "litestar_observed", "both_on", 10),
+    Overhead("overhead of a limit: FastAPI", "ratelimit", "fastapi_limited", "limit_on", 10),
+    Overhead("overhead of a limit: Litestar", "ratelimit", "litestar_limited", "limit_on", 10),
+    Overhead("overhead of a cache on Redis: FastAPI", "cache", "fastapi_cached", "cache_redis_hit", 10),
+    Overhead("overhead of a cache on Redis: Litestar", "cache", "litestar_cached", "cache_redis_hit", 10),
+]
+
+
+def measure(plugin: str, rounds: int, seconds: float) -> list[Row]:
+    """Return the rows of *plugin*, or all if it is empty; what needs a server that is not installed is left out."""
+    cases = [case for case in chosen(plugin) if not case.needs or not missing("redis")]
+    with ExitStack() as stack:
+        addresses: dict[str, str] = {
+            kind: stack.enter_context(SERVERS[kind]()) for kind in {c.needs for c in cases if c.needs}
+        }
+        return inprocess.measure(cases, OVERHEADS, addresses, rounds, seconds)
+
+
+@contextmanager
+def _redis() -> Iterator[str]:
+    with Redis("--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru") as server:
+        yield server.url
+
+
+@contextmanager
+def _cluster() -> Iterator[str]:
+    with RedisCluster() as cluster:
+        yield "redis-cluster://" + ",".join(urlsplit(url).netloc for url in cluster.urls)
+
+
+SERVERS = {"redis": _redis, "cluster": _cluster}
+
+
+def chosen(plugin: str) -> list[Case]:
+    """Return the cases of *plugin* and all that they are compared with, or every case."""
+    by_module = {case.module: case for case in CASES}
+    wanted: set[str] = {case.module for case in CASES if plugin in ("", case.plugin)}
+    compared = wanted
+    while compared:
+        compared = {by_module[name].over for name in compared} - wanted
+        wanted |= compared
+    return [case for case in CASES if case.module in wanted]

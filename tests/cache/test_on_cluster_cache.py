@@ -1,0 +1,56 @@
+"""The cache in the store of the cluster cache."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit import create_app
+from scalekit.contracts import CACHE, CLUSTER_CACHE
+from scalekit.testing import request, running
+from tests.cache.conftest import Shared
+from tests.cache.test_shared_service import APPLICATION
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
+
+
+def nodes(shared: Shared) -> list[str]:
+    return shared.url.partition("//")[2].split(",")
+
+
+def tables(shared: Shared) -> dict[str, Any]:
+    policies = [{"path": "/tagged", "ttl": "1h", "tags": ["t"]}]
+    cluster = {"nodes": nodes(shared), "deadline": "5s"}
+    return {"plugins": {"cluster-cache": cluster, "cache": {"url": "cluster-cache:", "policies": policies}}}
+
+
+async def test_processes_share_answers_and_values_of_both_caches_stay_apart(cluster_servers: Shared) -> None:
+    cluster_servers.clear()
+    names: dict[str, Any] = {}
+    exec(APPLICATION, names)
+    one, two = (create_app(tables(cluster_servers), app=names["app"]) for _ in range(2))
+    async with running(one) as first, running(two) as second:
+        kept = (await request(one, "/tagged", state=first)).body
+        await first["scalekit"].get(CACHE).set("a", "cache", 60)
+        await first["scalekit"].get(CLUSTER_CACHE).set("a", "cluster", 60)
+        assert await second["scalekit"].get(CACHE).get("a") == "cache"
+        assert await second["scalekit"].get(CLUSTER_CACHE).get("a") == "cluster"
+        assert (await request(two, "/tagged", state=second)).body == kept
+
+
+def test_the_command_reaches_it(cluster_servers: Shared, tmp_path: Path) -> None:
+    cluster_servers.clear()
+    (tmp_path / "service.py").write_text(APPLICATION)
+    listed = ", ".join(f'"{node}"' for node in nodes(cluster_servers))
+    (tmp_path / "scalekit.toml").write_text(
+        f'[app]\ntarget = "service:app"\n[plugins.cluster-cache]\nnodes = [{listed}]\ndeadline = "5s"\n'
+        '[plugins.cache]\nurl = "cluster-cache:"\n'
+    )
+    command = [sys.executable, "-m", "scalekit", "cache", "purge", "--tag", "t"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert any("purges" in server.cli("KEYS", "*purges*") for server in cluster_servers.servers)
