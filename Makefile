@@ -31,10 +31,11 @@ check: $(VENV)/developing
 bench: $(VENV)/developing
 	@$(BIN)/python -m tests.bench $(if $(PLUGIN),--plugin $(PLUGIN))
 
-# SCRIPT names another scenario, DURATION=short makes it a minute, BASE_URL asks a service that runs already.
+# SCRIPT names another scenario, ON=production another setup, DURATION=short makes it a minute, BASE_URL asks a service
+# that runs already.
 load: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
-	@$(BIN)/python -m tests.load $(SCRIPT)
+	@$(BIN)/python -m tests.load $(if $(ON),--on $(ON)) $(SCRIPT)
 
 drill: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh

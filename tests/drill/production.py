@@ -23,13 +23,12 @@ from tests.drill.faults import (
     WorkerKilled,
 )
 from tests.drill.load import Load
+from tests.load.sample import UNLIMITED
 from tests.processes import Box
 from tests.production import Instance, Production
 from tests.servers import ask
 
 WORKERS = 2
-UNLIMITED = ("plugins.ratelimit.default=1000000/s", "plugins.ratelimit.policies=[]")
-"""One machine asks more often than any client may."""
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from tests.servers import Server, ask
 from tests.service import ROOT
 
 FILE = ROOT / "sample_app/load.toml"
+UNLIMITED = ("plugins.ratelimit.default=1000000/s", "plugins.ratelimit.policies=[]")
+"""What `load.toml` says, for other files: one machine asks more often than any client may."""
 
 
 class Sample(Server):
