@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from sample_app.data import add_item, list_items
 from sample_app.page import home
+from sample_app.stats import show_stats
 from sample_app.users import import_users, list_active
 
 app = Starlette(
@@ -14,6 +15,7 @@ app = Starlette(
         Route("/", home),
         Route("/api/data", list_items, methods=["GET"]),
         Route("/api/data", add_item, methods=["POST"]),
+        Route("/api/stats", show_stats, methods=["GET"]),
         Route("/api/users/active", list_active, methods=["GET"]),
         Route("/api/users/import", import_users, methods=["POST"]),
     ],

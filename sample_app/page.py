@@ -20,6 +20,7 @@ PAGE = """<!doctype html>
 <p>This small service stands under ScaleKit. Try:</p>
 <ul>
   <li><a href="{data}">{data}</a> the newest items</li>
+  <li><a href="{root}/api/stats">{root}/api/stats</a> how many items there are, and their sum</li>
   <li><a href="{root}/api/users/active">{root}/api/users/active</a> the newest users who are active</li>
   <li><a href="{root}/health">{root}/health</a> how it is, in detail from this machine</li>
   <li><a href="{root}/health/live">{root}/health/live</a> and
