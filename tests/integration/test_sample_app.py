@@ -58,10 +58,23 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: 
         server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         url = server.url
     monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("QUEUE_URL", f"sqlite:///{tmp_path}/queue.db")
 
 
 async def post(app: object, state: dict[str, object], body: bytes) -> Answer:
     return await request(app, "/api/data", method="POST", body=body, state=state)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("empty_database")
+async def test_the_sums_become_true_after_items_are_added() -> None:
+    app = create_app(FILE)
+    async with running(app) as state, asyncio.timeout(60):
+        for value in (1.5, 2.5, 4):
+            await post(app, state, orjson.dumps({"name": "one", "value": value}))
+        await post(app, state, b"{}")
+        while (answer := await request(app, "/api/stats", state=state)).body != b'{"items":3,"total":8.0}':
+            assert answer.status == 200
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.usefixtures("empty_database")

@@ -82,9 +82,7 @@ def test_a_worker_consumes_what_the_web_publishes_and_finishes_on_sigterm_before
     with web:
         (management,) = free_ports(1)
         options = ["--set", f"server.management={HOST}:{management}"]
-        worker = web.box.spawn(
-            sys.executable, "-m", "scalekit", "run", "--only", "queue", *options, log="worker.log"
-        )
+        worker = web.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue", *options, log="worker.log")
         wait_for("readiness", lambda: "ready" in ask(management, "GET", "/health/ready"), worker)
         assert "scalekit_queue" in ask(management, "GET", "/metrics")
         web.get("/publish")
