@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.bench import inprocess, reads, scrape, starting, throughput
 from tests.bench.inprocess import Case, Measured
-from tests.bench.operations import database, redis
+from tests.bench.operations import database, queue, redis
 from tests.servers import missing
 
 CASES = [
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each round, in process")
-    parser.add_argument("--only", choices=("requests", "database", "reads", "redis"), help="measure one part")
+    parser.add_argument("--only", choices=("requests", "database", "reads", "redis", "queue"), help="measure one part")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
@@ -54,6 +54,8 @@ def main() -> None:
         figures["µs of CPU per read"] = _reads(options.rounds)
     if options.only in (None, "redis"):
         figures["µs of Redis"] = redis.measure(options.rounds // 2)
+    if options.only in (None, "queue"):
+        figures["messages per second"] = queue.measure(max(1, options.rounds // 8))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 

@@ -25,11 +25,15 @@ consumers = Consumers()
 
 @consumers.on("slow", concurrency=2, prefetch=4)
 async def slow(message: Message[int]) -> None:
-    database = message.context.get(DATABASE)
-    await database.execute("INSERT INTO work VALUES (:number, 'begun', :pid)", {"number": message.body, "pid": os.getpid()})
+    await note(message, "begun")
     while not os.path.exists("go"):
         await asyncio.sleep(0.02)
-    await database.execute("INSERT INTO work VALUES (:number, 'ended', :pid)", {"number": message.body, "pid": os.getpid()})
+    await note(message, "ended")
+
+
+async def note(message, what):
+    values = {"number": message.body, "what": what, "pid": os.getpid()}
+    await message.context.get(DATABASE).execute("INSERT INTO work VALUES (:number, :what, :pid)", values)
 
 
 async def app(scope, receive, send):
