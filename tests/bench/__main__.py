@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.bench import inprocess, reads, scrape, starting, throughput
 from tests.bench.inprocess import Case, Measured
-from tests.bench.operations import database, redis
+from tests.bench.operations import database, redis, tokens
 from tests.servers import missing
 
 CASES = [
@@ -26,12 +26,26 @@ CASES = [
     Case("cache_miss", "ScaleKit, an answer that the cache keeps", over="cache_none", goal="at most 15 more"),
     Case("cache_pass", "ScaleKit, an answer that the cache must not keep", over="scalekit_empty"),
     Case("fastapi_bare", "FastAPI", peer="fastapi"),
-    Case("fastapi_observed", "FastAPI, metrics, request id and access log", peer="fastapi", over="fastapi_bare"),
+    Case("jwt_known", "ScaleKit, a known token with its cookie", over="scalekit_empty", goal="at most 3 more"),
+    Case("jwt_alone", "ScaleKit, a known token", over="scalekit_empty", goal="at most 1.5 more"),
+    Case("fastapi_tokens", "FastAPI, PyJWT in a dependency", peer="fastapi", over="fastapi_bare", ours="jwt_known"),
+    Case("litestar_tokens", "Litestar, its JWTAuth", peer="litestar", over="litestar_bare", ours="jwt_known"),
+    Case(
+        "fastapi_observed",
+        "FastAPI, metrics, request id and access log",
+        peer="fastapi",
+        over="fastapi_bare",
+        ours="both_on",
+    ),
     Case("litestar_bare", "Litestar", peer="litestar"),
-    Case("litestar_observed", "Litestar, metrics, request id and access log", peer="litestar", over="litestar_bare"),
+    Case(
+        "litestar_observed",
+        "Litestar, metrics, request id and access log",
+        peer="litestar",
+        over="litestar_bare",
+        ours="both_on",
+    ),
 ]
-OBSERVED = "both_on"
-"""What the observed peers are held against: each may cost so many times as much."""
 GOAL_START = 150.0
 UNDER_WRK = {"starlette_bare", "scalekit_empty", "both_on"}
 UNDER_WRK |= {"fastapi_bare", "fastapi_observed", "litestar_bare", "litestar_observed"}
@@ -42,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each round, in process")
-    parser.add_argument("--only", choices=("requests", "database", "reads", "redis"), help="measure one part")
+    parser.add_argument("--only", choices=("requests", "database", "reads", "redis", "tokens"), help="measure one part")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
@@ -54,6 +68,8 @@ def main() -> None:
         figures["µs of CPU per read"] = _reads(options.rounds)
     if options.only in (None, "redis"):
         figures["µs of Redis"] = redis.measure(options.rounds // 2)
+    if options.only in (None, "tokens"):
+        figures["µs of tokens"] = tokens.measure(options.rounds // 2)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 
@@ -82,10 +98,10 @@ def _requests(rounds: int, seconds: float) -> dict[str, float]:
 
 
 def _times_ours(each: Measured, base: Measured, measured: Mapping[str, Measured]) -> str:
-    """Return how many times the overhead of ScaleKit that of an observed peer is."""
-    if not each.case.module.endswith("_observed"):
+    """Return how many times the overhead of ScaleKit that of a peer is."""
+    if not each.case.ours:
         return ""
-    ours = measured[OBSERVED]
+    ours = measured[each.case.ours]
     times = each.more_than(base) / ours.more_than(measured[ours.case.over])
     return f"{times:.1f} times ScaleKit's; at least 10"
 

@@ -20,7 +20,7 @@ WARM_UP = 2000
 class Case:
     """A module of ``cases/``, how it is called in the table, whose environment it runs in, and what it is held to.
 
-    *over* is the module that it is compared with.
+    *over* is the module that it is compared with; a peer may cost ten times what the module *ours* does.
     """
 
     module: str
@@ -28,6 +28,7 @@ class Case:
     peer: str = ""
     goal: str = ""
     over: str = "starlette_bare"
+    ours: str = ""
 
 
 @dataclass(slots=True)
