@@ -19,8 +19,8 @@ from redis.exceptions import RedisError
 from scalekit.resilience import Unavailable
 from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session
 
-DEADLINE = 1.0
-REPLICA_DEADLINE = 500
+DEADLINE = 2.0
+REPLICA_DEADLINE = 1000
 """Milliseconds that a replica has to acknowledge."""
 CONNECTIONS = 10
 PREFIX = "{scalekit:jwt}:"

@@ -20,8 +20,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
-    with Redis() as primary, Redis("--replicaof", HOST, str(primary.port)) as replica:
-        wait_for("the replica", lambda: "master_link_status:up" in replica.cli("INFO", "replication"))
+    with Redis() as primary, Redis("--replicaof", HOST, str(primary.port)):
+        wait_for("the replica", lambda: "state=online" in primary.cli("INFO", "replication"))
         yield primary
 
 
