@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
@@ -10,7 +9,7 @@ from starlette.authentication import AuthCredentials
 
 from scalekit_jwt.compact import MOST_BYTES, read
 from scalekit_jwt.errors import Refused
-from scalekit_jwt.fingerprint import Fingerprint, digest_of
+from scalekit_jwt.fingerprint import Fingerprint, matches, raw_digest
 from scalekit_jwt.identity import TokenUser
 from scalekit_jwt.issuer import Issuer, Verified
 from scalekit_jwt.metrics import Metrics
@@ -28,7 +27,7 @@ class Known:
         self.user = TokenUser(token)
         self.auth = AuthCredentials(token.scopes)
         self.expires = token.expires
-        self.fingerprint = token.fingerprint.encode()
+        self.fingerprint = raw_digest(token.fingerprint)
 
 
 class Authenticator:
@@ -99,8 +98,7 @@ class Authenticator:
     def _check_fingerprint(self, known: Known, cookies: bytes) -> None:
         if self.fingerprint is None or known.issuer is not self._own:
             return
-        given = digest_of(self.fingerprint.find(cookies)).encode()
-        if not hmac.compare_digest(given, known.fingerprint):
+        if not matches(self.fingerprint.find(cookies), known.fingerprint):
             raise Refused("fingerprint")
 
     def _remember(self, digest: bytes, known: Known) -> None:

@@ -110,8 +110,10 @@ class JwtConfig(Table):
     """Whether tokens are bound to a cookie."""
     insecure_cookie: bool = False
     """Whether that cookie may go over http: for a laptop."""
-    state: Literal["auto", "database", "memory"] = "auto"
+    state: Literal["auto", "database", "memory", "redis"] = "auto"
     """Where sessions are remembered: ``auto`` is the database where the pool is on, else the memory of the process."""
+    redis: Url | None = None
+    """The Redis of ``state = "redis"``: one server with at least one replica, which must acknowledge each change."""
     poll: SomeTime = Duration("500ms")
     """Time between two looks at what has been revoked, and whether keys have changed."""
     remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
@@ -135,6 +137,12 @@ class JwtConfig(Table):
             raise ValueError(f"algorithm {self.algorithm} needs keys or key_file; a secret is for HS256")
         if self.keys and self.algorithm == "HS256":
             raise ValueError("algorithm HS256 needs secret or key_file; name that of the keys, such as ES256")
+        if (self.state == "redis") != (self.redis is not None):
+            raise ValueError('state = "redis" and redis = "redis://..." go together; name both or none')
+        if self.redis is not None and self.redis.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError(
+                f"redis is one server, redis:// or rediss://, not {self.redis.scheme}://; name its primary"
+            )
         if self.refresh <= self.access:
             raise ValueError(f"refresh {self.refresh} is not longer than access {self.access}; raise it")
         names = [self.issuer, *(each.issuer for each in self.issuers)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
+from hmac import compare_digest
 
 BYTES = 32
 
@@ -33,6 +33,8 @@ class Fingerprint:
 
     def find(self, cookies: bytes) -> bytes:
         """Return the value in the header *cookies*; empty where there is none, or several: one may be planted."""
+        if b";" not in cookies:
+            return cookies[len(self._prefix) :] if cookies.startswith(self._prefix) else b""
         if cookies.count(self._prefix) != 1:
             return b""
         for part in cookies.split(b";"):
@@ -47,6 +49,14 @@ def digest_of(value: bytes) -> str:
     return urlsafe_b64encode(sha256(value).digest()).rstrip(b"=").decode()
 
 
-def matches(value: bytes, digest: str) -> bool:
+def raw_digest(text: str) -> bytes:
+    """Return the digest that a token has as *text*; empty, which matches nothing, where it is none."""
+    try:
+        return urlsafe_b64decode(text + "=")
+    except ValueError:
+        return b""
+
+
+def matches(value: bytes, digest: bytes) -> bool:
     """Tell whether *digest* is of *value*, in a time that does not tell how much of it was right."""
-    return bool(value) and hmac.compare_digest(digest_of(value).encode(), digest.encode("utf-8", "surrogatepass"))
+    return compare_digest(sha256(value).digest(), digest)

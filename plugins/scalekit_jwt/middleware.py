@@ -12,7 +12,7 @@ from scalekit_jwt.credentials import SUBPROTOCOL, credentials, offered
 from scalekit_jwt.errors import Refused, UnknownKey
 from scalekit_jwt.identity import NOBODY, NOTHING
 from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.policy import Needs, Policy
+from scalekit_jwt.policy import TOKEN_ALONE, Needs, Policy
 from scalekit_jwt.refusing import answer, forbidden, unauthorized
 
 Arrival = Callable[[], Awaitable[bool]]
@@ -46,7 +46,6 @@ class JwtMiddleware:
             return self.app(scope, receive, send)
         path = scope["path"] if not scope.get("root_path") else route_path(scope)
         needs = self.policy.needs(scope.get("method", "GET"), path)
-        scope["user"], scope["auth"] = NOBODY, NOTHING
         try:
             token, cookies = credentials(scope["headers"])
             if not token or authenticator is None:
@@ -58,6 +57,10 @@ class JwtMiddleware:
             return self._without(needs, unknown.reason, scope, receive, send)
         except Refused as refused:
             return self._without(needs, refused.reason, scope, receive, send)
+        if needs is None or needs is TOKEN_ALONE:
+            scope["user"] = known.user
+            scope["auth"] = known.auth
+            return self.app(scope, receive, send)
         return self._with(known, needs, scope, receive, send)
 
     def _with(self, known: Known, needs: Needs | None, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -68,6 +71,7 @@ class JwtMiddleware:
         return answer(scope, send, forbidden(needs.scopes), "the token does not allow this")
 
     def _without(self, needs: Needs | None, reason: str, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scope["user"], scope["auth"] = NOBODY, NOTHING
         if reason:
             self.metrics.refused(reason)
         if needs is None:

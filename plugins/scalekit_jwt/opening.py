@@ -44,7 +44,6 @@ async def opened(
 ) -> AsyncGenerator[Opened, None]:
     """Give the parts that *config* names; raises StartError when they cannot be had."""
     keys = keys_of(config)
-    sessions = await _sessions(config, database, workers)
     clock = time.time
     audience = config.audience or config.issuer
     own = Issuer(config.issuer, audience, frozenset({ACCESS}), keys, config.leeway, clock)
@@ -52,6 +51,7 @@ async def opened(
     revoked = Revoked(own.name)
     lifetimes = Lifetimes(config.access, config.refresh, config.grace, config.leeway)
     async with AsyncExitStack() as stack:
+        sessions = await _sessions(config, database, workers, stack)
         remote = await _remote(config, metrics, stack)
         others = {each.issuer: _issuer(table, each, config) for table, each in zip(config.issuers, remote, strict=True)}
         authenticator = Authenticator(own, others, fingerprint, revoked, config.remember, metrics, clock)
@@ -105,7 +105,11 @@ def keys_of(config: JwtConfig) -> FixedKeys | KeyFile:
         raise StartError(str(error)) from None
 
 
-async def _sessions(config: JwtConfig, database: Database | None, workers: int) -> Sessions:
+async def _sessions(config: JwtConfig, database: Database | None, workers: int, stack: AsyncExitStack) -> Sessions:
+    if config.redis is not None:
+        from scalekit_jwt.redis_sessions import redis_sessions  # its library is needed by none of the others
+
+        return await stack.enter_async_context(redis_sessions(config.redis.reveal()))
     if config.state == "database" and database is None:
         raise StartError('state = "database" needs [plugins.pool]; turn it on')
     if database is not None and config.state != "memory":

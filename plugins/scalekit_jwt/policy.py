@@ -37,6 +37,10 @@ class Needs:
         return not all(_has(claims.get(name), wanted) for name, wanted in self.claims)
 
 
+TOKEN_ALONE = Needs(frozenset(), ())
+"""What any good token is enough for."""
+
+
 class Policy:
     """What *protect* and *rules* name needs a token, but for what *public* names."""
 
@@ -69,6 +73,8 @@ class Policy:
         ]
         if not rules and not any(pattern.fullmatch(each) for pattern in self._protect for each in spellings):
             return None
+        if not any(rule.scopes or rule.claims for rule in rules):
+            return TOKEN_ALONE
         scopes = frozenset(scope for rule in rules for scope in rule.scopes)
         claims = [(name, _values(value)) for rule in rules for name, value in rule.claims.items()]
         return Needs(scopes, tuple(claims))

@@ -14,7 +14,7 @@ import orjson
 from scalekit_jwt.claims import text
 from scalekit_jwt.compact import read
 from scalekit_jwt.errors import Refused
-from scalekit_jwt.fingerprint import Fingerprint, digest_of, matches
+from scalekit_jwt.fingerprint import Fingerprint, digest_of, matches, raw_digest
 from scalekit_jwt.issuer import ACCESS, REFRESH, Issuer, Verified
 from scalekit_jwt.keys import SigningKey
 from scalekit_jwt.metrics import Metrics
@@ -143,9 +143,8 @@ class OwnTokens:
 
     def _read(self, token: bytes, cookie: bytes) -> Verified:
         verified = self._refreshing.verify(read(token))
-        if verified.fingerprint and not matches(cookie, verified.fingerprint):
-            raise Refused("fingerprint")
-        if bool(verified.fingerprint) != bool(self.fingerprint):
+        bound = self.fingerprint is not None
+        if bound != bool(verified.fingerprint) or (bound and not matches(cookie, raw_digest(verified.fingerprint))):
             raise Refused("fingerprint")
         text(verified.claims, "jti")
         text(verified.claims, "sid")

@@ -65,6 +65,8 @@ CASES = [
         goal=Goal("ratio", 1.3),
         needs="cluster",
     ),
+    Case("jwt_known", "ScaleKit, a known token with its cookie", "jwt", over="scalekit_empty", goal=Goal("more", 3)),
+    Case("jwt_alone", "ScaleKit, a known token", "jwt", over="scalekit_empty", goal=Goal("more", 1.5)),
     Case("fastapi_bare", "FastAPI", peer="fastapi"),
     Case("fastapi_observed", "FastAPI, metrics and access log", "logging", peer="fastapi", over="fastapi_bare"),
     Case("litestar_bare", "Litestar", peer="litestar"),
@@ -82,6 +84,8 @@ CASES = [
     ),
     Case("fastapi_limited", "FastAPI, slowapi in memory", "ratelimit", peer="fastapi", over="fastapi_bare"),
     Case("litestar_limited", "Litestar, its limit in memory", "ratelimit", peer="litestar", over="litestar_bare"),
+    Case("fastapi_tokens", "FastAPI, PyJWT in a dependency", "jwt", peer="fastapi", over="fastapi_bare"),
+    Case("litestar_tokens", "Litestar, its JWTAuth", "jwt", peer="litestar", over="litestar_bare"),
     Case("fastapi_full", "FastAPI, its usual stack on Redis, a cached answer", "stack", peer="fastapi", needs="redis"),
     Case("litestar_full", "Litestar, its own stack on Redis, a cached answer", "stack", peer="litestar", needs="redis"),
 ]
@@ -90,6 +94,8 @@ OVERHEADS = [
     Overhead("overhead of metrics and access log: Litestar", "logging", "litestar_observed", "both_on", 10),
     Overhead("overhead of a limit: FastAPI", "ratelimit", "fastapi_limited", "limit_on", 10),
     Overhead("overhead of a limit: Litestar", "ratelimit", "litestar_limited", "limit_on", 10),
+    Overhead("overhead of a token: FastAPI", "jwt", "fastapi_tokens", "jwt_known", 10),
+    Overhead("overhead of a token: Litestar", "jwt", "litestar_tokens", "jwt_known", 10),
     Overhead("overhead of a cache on Redis: FastAPI", "cache", "fastapi_cached", "cache_redis_hit", 10),
     Overhead("overhead of a cache on Redis: Litestar", "cache", "litestar_cached", "cache_redis_hit", 10),
 ]

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Postgres
+from tests.processes import HOST, wait_for
+from tests.servers import Postgres, Redis
+
+REDIS = pytest.param("redis", marks=pytest.mark.needs("redis"))
 
 
 @pytest.fixture(scope="session")
@@ -15,13 +18,24 @@ def postgres() -> Iterator[Postgres]:
         yield running
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))])
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    with Redis() as primary, Redis("--replicaof", HOST, str(primary.port)):
+        wait_for("the replica", lambda: "state=online" in primary.cli("INFO", "replication"))
+        yield primary
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres")), REDIS])
 def plugins(request: pytest.FixtureRequest, tmp_path: Path) -> Mapping[str, Any]:
     """Return the tables of other plugins that decide where sessions are remembered."""
     if request.param == "memory":
         return {}
     if request.param == "sqlite":
         return {"pool": {"url": f"sqlite:///{tmp_path}/sessions.db"}}
+    if request.param == "redis":
+        primary: Redis = request.getfixturevalue("redis")
+        primary.cli("FLUSHALL")
+        return {"jwt": {"state": "redis", "redis": primary.url}}
     server: Postgres = request.getfixturevalue("postgres")
     server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return {"pool": {"url": server.url}}

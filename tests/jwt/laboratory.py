@@ -105,9 +105,10 @@ class Client:
 async def service(
     table: Mapping[str, Any] | None = None, plugins: Mapping[str, Any] | None = None, application: Any = app
 ) -> AsyncGenerator[Client, None]:
-    own = {"protect": ["/api/*"], **(table or {})}
+    others = dict(plugins or {})
+    own = {"protect": ["/api/*"], **others.pop("jwt", {}), **(table or {})}
     if not {"keys", "key_file"} & own.keys():
         own.setdefault("secret", SECRET)
-    host = create_app({"plugins": {"jwt": own, **(plugins or {})}}, app=application)
+    host = create_app({"plugins": {"jwt": own, **others}}, app=application)
     async with running(host) as state:
         yield Client(host, state)

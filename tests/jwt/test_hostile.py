@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from scalekit.testing import request
 from scalekit_jwt.compact import read
 from scalekit_jwt.errors import Refused
+from scalekit_jwt.fixed_keys import FixedKeys
+from scalekit_jwt.issuer import Issuer
 from scalekit_jwt.key_file import make_key
 from scalekit_jwt.keys import KeySet, SigningKey
 from tests.jwt.forging import Forge, encoded
@@ -282,3 +284,11 @@ def test_a_set_has_keys_of_one_type_and_each_kid_once() -> None:
         KeySet([SigningKey.read(one, "ES256"), SigningKey.read(one, "ES256")])
     with pytest.raises(ValueError, match="several types"):
         KeySet([SigningKey.read(one, "ES256"), SigningKey.read(other, "HS256")])
+
+
+def test_an_issuer_takes_no_token_in_another_name_whoever_chose_it() -> None:
+    keys = FixedKeys(KeySet([FORGE.key]))
+    issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
+    assert issuer.verify(read(FORGE.token().encode())).subject == "ada"
+    with pytest.raises(Refused, match="issuer"):
+        issuer.verify(read(FORGE.claiming(iss="scalekit2").encode()))

@@ -24,7 +24,7 @@ class Case:
     """
 
     title: str
-    kind: Literal["postgres", "sqlite", "redis", "cluster"]
+    kind: Literal["postgres", "sqlite", "redis", "cluster", "none"]
     open: Callable[[str], AbstractAsyncContextManager[Operation]]
     over: str = ""
     at_most: float = 0.0

@@ -1,0 +1,47 @@
+"""What crosses plugins: protocols, and the keys under which somebody provides them."""
+
+from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_FRAMES, TTL, Cache
+from scalekit.contracts.database import (
+    CONSISTENCY_TOKENS,
+    DATABASE,
+    DATABASES,
+    READS,
+    ConsistencyTokens,
+    Database,
+    Databases,
+    Row,
+    Session,
+    Statements,
+    Values,
+)
+from scalekit.contracts.queue import QUEUE, Queue
+from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
+from scalekit.services import SERVICES, Instance, ServiceClient, Services
+
+__all__ = [
+    "CACHE",
+    "CLUSTER_CACHE",
+    "CLUSTER_FRAMES",
+    "CONSISTENCY_TOKENS",
+    "DATABASE",
+    "DATABASES",
+    "QUEUE",
+    "READS",
+    "SERVICES",
+    "TOKENS",
+    "TTL",
+    "Cache",
+    "ConsistencyTokens",
+    "Database",
+    "Databases",
+    "Instance",
+    "IssuedTokens",
+    "Queue",
+    "Row",
+    "ServiceClient",
+    "Services",
+    "Session",
+    "Statements",
+    "Tokens",
+    "Values",
+]

@@ -1,0 +1,22 @@
+"""The same for who shows a token that is remembered, and is bound to no cookie."""
+
+from typing import Any
+
+from scalekit import create_app
+from scalekit.host import Host
+from scalekit_jwt.fixed_keys import of_secret
+from scalekit_jwt.tokens import encode
+from tests.bench.cases import jwt_known, starlette_bare
+
+PATH = starlette_bare.PATH
+BODY = starlette_bare.BODY
+TOKEN = encode(of_secret(jwt_known.SECRET).current.keys[0], "at+jwt", jwt_known.CLAIMS)
+HEADERS = [(b"authorization", f"Bearer {TOKEN}".encode())]
+TABLES: dict[str, Any] = {"plugins": {"jwt": {"secret": jwt_known.SECRET, "protect": ["/api/*"], "fingerprint": False}}}
+
+
+def make() -> Host:
+    return create_app(TABLES, app=starlette_bare.make())
+
+
+app = make()

@@ -1,0 +1,28 @@
+"""The same for who shows a token that is remembered, and its cookie."""
+
+import time
+from typing import Any
+
+from scalekit import create_app
+from scalekit.host import Host
+from scalekit_jwt.fingerprint import digest_of
+from scalekit_jwt.fixed_keys import of_secret
+from scalekit_jwt.tokens import encode
+from tests.bench.cases import starlette_bare
+
+PATH = starlette_bare.PATH
+BODY = starlette_bare.BODY
+SECRET = "a secret for measuring that is long enough"
+VALUE = "x" * 43
+NOW = int(time.time())
+CLAIMS = {"iss": "scalekit", "sub": "ada", "aud": "scalekit", "iat": NOW, "exp": NOW + 86400, "scope": "read write"}
+TOKEN = encode(of_secret(SECRET).current.keys[0], "at+jwt", {**CLAIMS, "fgp": digest_of(VALUE.encode())})
+HEADERS = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"cookie", f"__Secure-Fgp={VALUE}".encode())]
+TABLES: dict[str, Any] = {"plugins": {"jwt": {"secret": SECRET, "protect": ["/api/*"]}}}
+
+
+def make() -> Host:
+    return create_app(TABLES, app=starlette_bare.make())
+
+
+app = make()

@@ -1,0 +1,86 @@
+"""A token that is seen for the first time, beside what joserfc itself does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from joserfc import jwt
+from joserfc.jwk import JWKRegistry
+from joserfc.jwk import KeySet as JoserfcKeys
+
+from scalekit.telemetry import Telemetry
+from scalekit_jwt.authenticating import Authenticator
+from scalekit_jwt.fixed_keys import FixedKeys
+from scalekit_jwt.issuer import Issuer
+from scalekit_jwt.key_file import make_key
+from scalekit_jwt.keys import KeySet, SigningKey
+from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.revoked import Revoked
+from scalekit_jwt.tokens import encode
+from tests.bench.operations import Case, Operation, compare
+from tests.bench.row import Row
+
+ALGORITHMS = ("HS256", "RS256", "ES256")
+AT_MOST = 1.3
+TOKENS = 64
+"""More than are remembered, so that each is seen for the first time, again and again."""
+
+
+def _tokens(member: Mapping[str, Any], algorithm: str) -> list[bytes]:
+    now = int(time.time())
+    key = SigningKey.read(member, algorithm)
+    claims = {"iss": "scalekit", "sub": "ada", "aud": "scalekit", "iat": now, "exp": now + 86400, "scope": "read write"}
+    return [encode(key, "at+jwt", {**claims, "jti": f"token {number}"}).encode() for number in range(TOKENS)]
+
+
+def _ours(algorithm: str) -> Callable[[str], Any]:
+    @asynccontextmanager
+    async def opened(_: str) -> AsyncGenerator[Operation, None]:
+        member = make_key(algorithm)
+        tokens = _tokens(member, algorithm)
+        keys = FixedKeys(KeySet([SigningKey.read(member, algorithm)]))
+        issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
+        metrics = Metrics(Telemetry(100))
+        authenticator = Authenticator(issuer, {}, None, Revoked("scalekit"), 1, metrics, time.time)
+
+        async def verify(number: int) -> None:
+            authenticator.authenticate(tokens[number % TOKENS], b"")
+
+        yield verify
+
+    return opened
+
+
+def _joserfc(algorithm: str) -> Callable[[str], Any]:
+    @asynccontextmanager
+    async def opened(_: str) -> AsyncGenerator[Operation, None]:
+        member = make_key(algorithm)
+        tokens = _tokens(member, algorithm)
+        keys = JoserfcKeys([JWKRegistry.import_key(dict(member))])
+
+        async def verify(number: int) -> None:
+            jwt.decode(tokens[number % TOKENS], keys, algorithms=[algorithm])
+
+        yield verify
+
+    return opened
+
+
+CASES = {
+    name: case
+    for each in ALGORITHMS
+    for name, case in {
+        f"joserfc {each}": Case(f"joserfc, decode {each}", "none", _joserfc(each), at_once=1),
+        f"ours {each}": Case(
+            f"ScaleKit, first sight of {each}, all checks", "none", _ours(each), f"joserfc {each}", AT_MOST, at_once=1
+        ),
+    }.items()
+}
+
+
+def measure(rounds: int) -> list[Row]:
+    """Return the rows."""
+    return compare(__name__, "jwt", CASES, {"none": ""}, rounds)
