@@ -11,7 +11,7 @@ import { mark, sliced } from './lib/timeline.js';
 
 const RATE = Number(__ENV.RATE || 50);
 const LENGTH = length(60);
-const PATIENCE = 30;
+const PATIENCE = Number(__ENV.PATIENCE || 30); // seconds for consumers to come to an end
 
 const taken = new Counter('items_taken');
 const lost = new Counter('messages_not_counted');

@@ -4,8 +4,11 @@ import { check } from 'k6';
 import { scrape, total } from './lib/metrics.js';
 import { bearer, login } from './lib/login.js';
 import { get, post } from './lib/service.js';
+import { summary, TREND_STATS } from './lib/summary.js';
+import { mark, sliced } from './lib/timeline.js';
 
 const ITERATIONS = Number(__ENV.ITERATIONS || 10);
+const LENGTH = ITERATIONS * 0.1; // seconds that it takes, about
 const REQUESTS = 'http_request_duration_seconds_count';
 const ADDED = { method: 'POST', route: '/api/data', status: '201' };
 const REFUSED = { method: 'POST', route: '/api/data', status: '422' };
@@ -13,7 +16,8 @@ const REFUSED = { method: 'POST', route: '/api/data', status: '422' };
 export const options = {
   vus: 1,
   iterations: ITERATIONS,
-  thresholds: { checks: ['rate==1.0'], http_req_failed: ['rate==0.0'] },
+  summaryTrendStats: TREND_STATS,
+  thresholds: sliced({ checks: ['rate==1.0'], http_req_failed: ['rate==0.0'] }),
 };
 
 // A 401 is what a stranger should get and a 422 a bad item, so they do not count as failed requests.
@@ -35,6 +39,7 @@ export function teardown({ before }) {
 }
 
 export default function ({ me }) {
+  mark(LENGTH);
   get('/', 200, { 'the page tells how to log in': (answer) => answer.body.includes('/auth/login') });
   get('/api/data', 401);
   const name = `item ${__ITER}`;
@@ -58,3 +63,5 @@ export default function ({ me }) {
   get('/health/ready', 200, { 'it is ready': (answer) => answer.json('status') === 'ready' });
   get('/health', 200, { 'it is healthy': (answer) => answer.json('status') === 'healthy' });
 }
+
+export const handleSummary = summary('smoke', `One user asks every endpoint, ${ITERATIONS} times.`, LENGTH);

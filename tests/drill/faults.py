@@ -128,16 +128,17 @@ class DiskFull(Fault):
 
 @dataclass
 class SlowClients(Fault):
-    """Hundreds of clients send their heads (`-H`) or bodies (`-B`) a few bytes at a time."""
+    """Hundreds of clients at each address send their heads (`-H`) or bodies (`-B`) a few bytes at a time."""
 
-    url: str
+    urls: tuple[str, ...]
     how: tuple[object, ...]
     box: Box
-    _attack: list[Process] = field(default_factory=list, init=False)
+    _attacks: list[Process] = field(default_factory=list, init=False)
 
     def strike(self) -> None:
-        many = ["-c", 300, "-r", 300, "-i", 1, "-l", 600, "-p", 5]
-        self._attack = [self.box.spawn(find("slowhttptest"), *self.how, *many, "-u", self.url, log="attack.log")]
+        attack = [find("slowhttptest"), *self.how, "-c", 300, "-r", 300, "-i", 1, "-l", 600, "-p", 5]
+        self._attacks = [self.box.spawn(*attack, "-u", url, log="attack.log") for url in self.urls]
 
     def mend(self) -> None:
-        self.box.kill(self._attack[0])
+        for attack in self._attacks:
+            self.box.kill(attack)

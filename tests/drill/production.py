@@ -64,6 +64,7 @@ class Setting:
     def faults(self) -> list[Fault]:
         """Return what can go wrong here, in the order of the drill."""
         servers, busy = self.production.servers, 50
+        addresses = (self.url, self.production.instances[0].url)
         full = DiskFull("the disk of the log is full", self.disk, shows="logging")
         return [
             Killed("Redis is killed", servers.redis, shows="ratelimit"),
@@ -76,8 +77,8 @@ class Setting:
             Killed("Consul is killed", servers.consul, shows="discovery"),
             WorkerKilled("a worker is killed", self.production.instances[0], WORKERS, cuts=busy),
             *([full] if self.disk.is_mount() else []),
-            SlowClients("clients send slow heads", self.url, ("-H",), self.box),
-            SlowClients("clients send slow bodies", self.url, ("-B", "-s", 8192), self.box),
+            SlowClients("clients send slow heads", addresses, ("-H",), self.box),
+            SlowClients("clients send slow bodies", addresses, ("-B", "-s", 8192), self.box),
         ]
 
     def rows(self) -> set[str]:

@@ -44,6 +44,7 @@ def run(script: str, url: str, folder: Path, **environment: object) -> K6Result:
 @pytest.mark.parametrize(
     ("script", "environment"),
     [
+        ("smoke", {}),
         ("load", {"VUS": 10}),
         ("spike", {"RATE": 10}),
         ("soak", {"RATE": 20, "GROWTH": 1000}),
@@ -88,3 +89,18 @@ def test_soak_fails_when_memory_grows(sample: Sample, tmp_path: Path) -> None:
     result = run("soak", sample.url, tmp_path, RATE=20, GROWTH=-1000)
     assert result.status == BREAKS, result.report
     assert "memory_mib_a_minute: value&lt;-1000: broken" in (tmp_path / "soak.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[Sample]:
+    """Nobody counts items, strangers are let in, and there is no second service."""
+    options = ("plugins.queue.consume=workers", "plugins.jwt.protect=[]")
+    with Sample(*options, environment={"INVENTORY_PORT": "1"}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("script", ["queue", "jwt", "discovery"])
+def test_a_promise_that_is_broken_is_seen(broken: Sample, tmp_path: Path, script: str) -> None:
+    result = run(script, broken.url, tmp_path, RATE=10, VUS=2, DURATION="1s", PATIENCE=1)
+    assert result.status == BREAKS, result.report
+    assert 'class="broken"' in (tmp_path / f"{script}.html").read_text()
