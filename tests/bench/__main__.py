@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.bench import inprocess, reads, scrape, starting, throughput
+from tests.bench import calls, inprocess, reads, scrape, starting, throughput
 from tests.bench.inprocess import Case, Measured
 from tests.bench.operations import database, redis
 from tests.servers import missing
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each round, in process")
-    parser.add_argument("--only", choices=("requests", "database", "reads", "redis"), help="measure one part")
+    parser.add_argument("--only", choices=("requests", "database", "reads", "redis", "calls"), help="measure one part")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
@@ -54,6 +54,8 @@ def main() -> None:
         figures["µs of CPU per read"] = _reads(options.rounds)
     if options.only in (None, "redis"):
         figures["µs of Redis"] = redis.measure(options.rounds // 2)
+    if options.only in (None, "calls"):
+        figures["µs of CPU per call"] = _calls(options.rounds)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 
@@ -121,6 +123,15 @@ def _reads(rounds: int) -> dict[str, float]:
     print("|---|---|---|")
     for title, microseconds in taken.items():
         print(f"| {title} | {microseconds:.1f} | {'at most 15' if title == 'more' else ''} |")
+    return taken
+
+
+def _calls(rounds: int) -> dict[str, float]:
+    taken = calls.measure(rounds)
+    print("\n| a call of another service, two instances | µs of CPU per call | goal |")
+    print("|---|---|---|")
+    for title, microseconds in taken.items():
+        print(f"| {title} | {microseconds:.1f} | {f'at most {calls.AT_MOST:g}' if title == 'more' else ''} |")
     return taken
 
 
