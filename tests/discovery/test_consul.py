@@ -16,7 +16,7 @@ import pytest
 from scalekit.resilience import Unavailable
 from tests.discovery.laboratory import Load, Stock, found, registered, services, until
 from tests.processes import wait_for
-from tests.servers import Consul, ask
+from tests.servers import Consul, ask, find
 from tests.workers import Supervised, wait_for_new_workers, workers_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("consul")]
@@ -164,6 +164,34 @@ async def test_calls_go_on_while_consul_is_killed_and_when_it_comes_back(consul:
             # and what happens from then on is noticed
             second.signal(signal.SIGTERM)
             assert await found(live, 1) == [first.url]
+
+
+async def test_checks_that_a_restarted_agent_has_not_run_yet_take_nobody_out(consul: Consul) -> None:
+    seldom = registered(consul).replace('check_interval = "1s"', 'check_interval = "10m"')
+    with Stock(seldom) as first, Stock(seldom) as second:
+        async with services(source="consul", consul=consul.url) as live:
+            assert await found(live, 2) == sorted([first.url, second.url])
+            consul.kill()
+            await until(consul.start)
+            await until(lambda: "critical" in checks(consul, "inventory").values())
+            with Stock(registered(consul)) as third:  # when it is seen, so are the checks
+                assert await found(live, 3) == sorted([first.url, second.url, third.url])
+
+
+async def test_an_index_that_goes_back_is_followed_back(consul: Consul) -> None:
+    address = f"-http-addr=127.0.0.1:{consul.port}"
+    with Stock(registered(consul)) as service:
+        async with services(source="consul", consul=consul.url, wait="10m") as live:
+            assert await found(live, 1) == [service.url]
+            consul.box.run(find("consul"), "snapshot", "save", address, "early.snap")
+            for number in range(100):
+                ask(consul.port, "PUT", f"/v1/kv/{number}", "x")
+            with Stock(registered(consul)) as other:  # so that the watch is at a late index
+                assert await found(live, 2) == sorted([service.url, other.url])
+                consul.box.run(find("consul"), "snapshot", "restore", address, "early.snap")
+                await until(lambda: len(passing(consul, "inventory")) == 2)  # the agent tells its servers again
+                other.signal(signal.SIGTERM)
+                assert await found(live, 1) == [service.url]
 
 
 async def test_a_consul_that_lost_everything_is_told_again_and_asked_from_the_beginning(consul: Consul) -> None:
