@@ -40,7 +40,7 @@ async def attempt(
             method, URL(target.base + path), timeout=_timeout(ceil(left * STEPS)), **options
         )
         cut_after = service.attempt_timeout if another and service.attempt_timeout < left else None
-        answered = await (request if cut_after is None else _in_time(request, cut_after))
+        response = answered = await (request if cut_after is None else _in_time(request, cut_after))
     except (aiohttp.ClientError, TimeoutError, OSError):
         now = monotonic()
         targets.failed(target, now - began, now)
@@ -54,11 +54,11 @@ async def attempt(
         else:
             answered.connection.add_callback(target.finish)
     now = monotonic()
-    if answered.status in GATEWAY_FAILURES:
+    if response.status in GATEWAY_FAILURES:
         targets.failed(target, now - began, now)
     else:
         targets.succeeded(target, now - began, now)
-    return answered
+    return response
 
 
 @lru_cache(1024)
