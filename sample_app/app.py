@@ -8,6 +8,7 @@ from starlette.routing import Route
 from sample_app.data import add_item, list_items
 from sample_app.login import login
 from sample_app.page import home
+from sample_app.stats import show_stats
 from sample_app.stock import show_stock
 from sample_app.users import import_users, list_active
 
@@ -18,6 +19,7 @@ app = Starlette(
         Route("/api/data", list_items, methods=["GET"]),
         Route("/api/data", add_item, methods=["POST"]),
         Route("/api/inventory/{id:int}", show_stock, methods=["GET"]),
+        Route("/api/stats", show_stats, methods=["GET"]),
         Route("/api/users/active", list_active, methods=["GET"]),
         Route("/api/users/import", import_users, methods=["POST"]),
     ],

@@ -7,10 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sample_app.events import ITEM_ADDED, ItemAdded
 from sample_app.kept import ALIKE, KEPT, forget
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
 from sample_app.reading import read
-from scalekit.contracts import DATABASE, READS
+from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.problem import ProblemResponse
 from scalekit_cache import cached
 
@@ -46,7 +47,10 @@ async def add_item(request: Request) -> Response:
         ITEMS_ADDED(request, "refused").inc()
         logger.warning("item refused")
         return new
-    identifier = await DATABASE(request).execute(ADD, {"name": new.name, "value": new.value})
+    database = DATABASE(request)
+    async with database.transaction():
+        identifier = await database.execute(ADD, {"name": new.name, "value": new.value})
+        await QUEUE(request).publish_after(database, ITEM_ADDED, ItemAdded(id=identifier, value=new.value))
     await forget(request, "items")
     ITEMS_ADDED(request, "kept").inc()
     NEWEST_ITEM(request).set(identifier)

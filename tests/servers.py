@@ -519,7 +519,7 @@ class RabbitMQ(Server):
 
     def flush(self) -> None:
         """Have new queues written to disk, which takes RabbitMQ up to 2 s: one killed earlier forgets them."""
-        self.ctl("eval", "disk_log:sync(latest_log).")
+        self.ctl("eval", "disk_log:sync(latest_log), [dets:sync(Table) || Table <- dets:all()].")
 
 
 class Consul(Server):

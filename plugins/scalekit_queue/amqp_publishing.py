@@ -29,6 +29,9 @@ WINDOW = 1000
 """Messages on their way that are not confirmed yet, at most."""
 AT_ONCE = 256
 """Messages in one write, at most."""
+AT_ONCE_LIMIT = 0.05
+"""Seconds after which a connection that is not ready is blocked."""
+WATCH_EVERY = 0.5
 REFUSED_PAUSE = 0.1
 """Seconds before a message that the broker refused is sent again."""
 DECLARED_FOR = 120.0
@@ -121,7 +124,12 @@ class Publishing:
         self._declared.clear()
         self._channel = channel
         self.link.note_connected()
-        await first_of(self._publish_on(connection, channel), channel.closing, connection.closing)
+        await first_of(
+            self._publish_on(connection, channel),
+            self._watch(connection),
+            channel.closing,
+            connection.closing,
+        )
 
     def _lose(self) -> None:
         """Take back what was not confirmed, to be sent again on the next connection."""
@@ -153,12 +161,17 @@ class Publishing:
                 self._wake.clear()
                 await self._wake.wait()
 
+    async def _watch(self, connection: AbstractConnection) -> None:
+        """Notice that the broker has blocked the connection while nothing is published."""
+        while True:
+            await self._unblocked(connection)
+            await asyncio.sleep(WATCH_EVERY)
+
     async def _unblocked(self, connection: AbstractConnection) -> None:
         """Wait while the broker takes nothing, for it is short of memory or disk."""
-        ready = connection.ready()
         try:
-            async with asyncio.timeout(0.05):
-                await ready
+            async with asyncio.timeout(AT_ONCE_LIMIT):
+                await connection.ready()
             return
         except TimeoutError:
             self.link.trouble = "publishing: the broker has blocked the connection: it is short of memory or disk"

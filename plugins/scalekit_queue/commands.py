@@ -133,7 +133,7 @@ def _purge(run: Run) -> click.Command:
     @click.option("--dead", is_flag=True, help="Drop the dead letters, not the messages that are ready.")
     @click.confirmation_option(prompt="What is dropped is gone. Go on?")
     def command(name: str, dead: bool) -> None:
-        """Drop the messages NAME that are ready, or its dead letters."""
+        """Drop the messages NAME that no consumer holds, or its dead letters."""
         count = run(lambda found: found.purge(name, dead))
         click.echo(f"dropped {count} {'dead letters' if dead else 'messages'} of {name}")
 

@@ -24,7 +24,7 @@ from tests.drill.faults import (
 )
 from tests.drill.load import Load
 from tests.load.sample import UNLIMITED
-from tests.processes import Box
+from tests.processes import Box, wait_for
 from tests.production import Instance, Production
 from tests.servers import ask
 
@@ -72,7 +72,7 @@ class Setting:
             MasterKilled("a master of the cluster is killed", servers.cluster, shows="cluster-cache"),
             Killed("the replica is killed", servers.standby, shows="replica"),
             Restarted("the primary is restarted", servers.database, takes=DATA, shows="pool"),
-            Killed("RabbitMQ is killed", servers.rabbit),
+            Killed("RabbitMQ is killed", servers.rabbit, shows="queue"),
             Killed("Consul is killed", servers.consul, shows="discovery"),
             WorkerKilled("a worker is killed", self.production.instances[0], WORKERS, cuts=busy),
             *([full] if self.disk.is_mount() else []),
@@ -83,6 +83,16 @@ class Setting:
     def rows(self) -> set[str]:
         """Return the names of the rows that the load wrote."""
         return set(self.production.servers.database.sql("SELECT name FROM items WHERE name LIKE 'drill-%'").split())
+
+    def uncounted(self, limit: float = 30.0) -> int:
+        """Return how many rows no consumer has counted, once all messages are worked off; less than 0 is too often."""
+        query = "SELECT (SELECT count(*) FROM items) - (SELECT items FROM stats)"
+        database = self.production.servers.database
+        try:
+            wait_for("consumers", lambda: int(database.sql(query)) == 0, limit=limit)
+        except TimeoutError:
+            return int(database.sql(query))
+        return 0
 
 
 @contextmanager
@@ -101,7 +111,7 @@ def drilled(hold: float, rate: int) -> Found:
         outcomes = drill(place.faults(), load, hold, place.troubles)
         page = load.finish().read_text()
         kept = {answer.item for answer in load.answers if answer.item and answer.good}
-        return Found(outcomes, len(kept), len(kept - place.rows()), 0, page)
+        return Found(outcomes, len(kept), len(kept - place.rows()), place.uncounted(), page)
 
 
 def _troubles(instance: Instance) -> set[str]:

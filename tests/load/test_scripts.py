@@ -50,6 +50,7 @@ def run(script: str, url: str, folder: Path, **environment: object) -> K6Result:
         ("jwt", {"VUS": 2}),
         ("replica", {"RATE": 10}),
         ("cache", {"RATE": 50}),
+        ("queue", {"RATE": 10}),
         ("discovery", {"RATE": 20}),
         ("failover", {"RATE": 20}),
     ],

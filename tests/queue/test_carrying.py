@@ -116,7 +116,7 @@ def test_a_name_has_one_consumer_and_a_handler_is_asynchronous() -> None:
     with pytest.raises(ValueError, match="has a consumer already"):
         consumers.on("data.created")(take)
     with pytest.raises(ValueError, match="is not asynchronous"):
-        consumers.on("data.other")(lambda message: None)  # type: ignore[arg-type, return-value]
+        consumers.on("data.other")(lambda message: None)  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ async def test_rows_and_messages_agree_wherever_a_process_crashes(
 ) -> None:
     monkeypatch.setattr("scalekit_queue.outbox.CLAIMED_FOR", 0.1)
     table = {"url": f"sqlite:///{tmp_path}/queue.db"}
-    plugins = {"pool": {"url": database_url}}
+    plugins: dict[str, Any] = {"pool": {"url": database_url}}
     script = CRASHING.replace(
         "database_url, queue_url, where", "outbox.CLAIMED_FOR = 0.1\ndatabase_url, queue_url, where"
     )

@@ -1,0 +1,62 @@
+"""Processes that run plugins and serve no requests."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+import pytest
+
+from scalekit import Key, Lifespan, create_app
+from scalekit.config.tables import Server
+from scalekit.errors import ConfigError
+from scalekit.lifespan import needed
+from scalekit.server.sockets import listen
+from scalekit.testing import running
+from scalekit.workers.place import Place
+from tests.processes import HOST, free_ports
+
+pytestmark = pytest.mark.anyio
+
+ONE: Key[int] = Key("one")
+TWO: Key[int] = Key("two")
+
+
+@asynccontextmanager
+async def nothing():  # type: ignore[no-untyped-def]
+    yield
+
+
+def test_what_is_wanted_brings_what_it_uses_and_what_tells_how_it_goes() -> None:
+    lifespans = {
+        "giver": Lifespan(nothing, provides=(ONE,)),
+        "user": Lifespan(nothing, provides=(TWO,), requires=(ONE,)),
+        "follower": Lifespan(nothing, after=(TWO, Key("of nobody"))),
+        "log": Lifespan(nothing, outermost=True),
+        "export": Lifespan(nothing, series_budget=10),
+        "other": Lifespan(nothing, after=(ONE,)),
+    }
+    assert list(needed(lifespans, ["giver"])) == ["giver", "log", "export"]
+    assert list(needed(lifespans, ["follower"])) == ["giver", "user", "follower", "log", "export"]
+
+
+def test_a_worker_listens_for_operators_alone() -> None:
+    assert listen(Server(role="worker")) == []
+    (management,) = free_ports(1)
+    (only,) = listen(Server(role="worker", management=f"{HOST}:{management}"))
+    with only:
+        assert only.getsockname()[1] == management
+    assert Place.read(str(Place("1", 5, ()))) == Place("1", 5, ())
+
+
+async def test_a_worker_needs_no_application_and_leaves_out_what_is_not_wanted() -> None:
+    file = {"server": {"role": "worker"}, "plugins": {"visits": {}, "metrics": {}, "cache": {}}}
+    host = create_app(file, only=["cache"])
+    async with running(host):
+        assert host.settings.plugins.names == ["cache", "metrics"]
+        assert set(host.start_order) == {"cache", "metrics"}
+        assert not {part.owner for part in host.parts} & {"visits"}
+
+
+def test_a_plugin_that_is_not_on_is_explained() -> None:
+    with pytest.raises(ConfigError, match="is not turned on, but --only wants it"):
+        create_app({"server": {"role": "worker"}, "plugins": {"metrics": {}}}, only=["cash"])

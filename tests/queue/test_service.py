@@ -1,0 +1,144 @@
+"""Consumers in processes of their own, as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import HOST, Box, free_ports, wait_for
+from tests.servers import ask
+from tests.service import Service
+
+SOURCE = """
+import asyncio
+import os
+
+from scalekit.contracts import DATABASE, QUEUE
+from scalekit.messages import Consumers, Message
+
+consumers = Consumers()
+
+
+@consumers.on("slow", concurrency=2, prefetch=4)
+async def slow(message: Message[int]) -> None:
+    await note(message, "begun")
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.02)
+    await note(message, "ended")
+
+
+async def note(message, what):
+    values = {"number": message.body, "what": what, "pid": os.getpid()}
+    await message.context.get(DATABASE).execute("INSERT INTO work VALUES (:number, :what, :pid)", values)
+
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise ValueError(scope["type"])
+    context = scope["state"]["scalekit"]
+    if scope["path"] == "/publish":
+        await context.get(QUEUE).publish_many("slow", range(8))
+    rows = await context.get(DATABASE).fetch_all("SELECT number, what, pid FROM work")
+    body = b"%d" % len(rows) if scope["path"] != "/rows" else repr([tuple(row) for row in rows]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+"""
+TOML = """
+[server]
+drain = "0s"
+[plugins.logging]
+[plugins.metrics]
+[plugins.pool]
+url = "sqlite:///work.db"
+migrate_on_start = true
+[plugins.queue]
+consumers = "service:consumers"
+consume = "workers"
+lease = "2s"
+"""
+
+
+@pytest.fixture
+def web() -> Service:
+    return Service(TOML, {"service": SOURCE})
+
+
+def rows(service: Service, what: str) -> list[tuple[int, str, int]]:
+    return [row for row in eval(service.get("/rows")) if row[1] == what]
+
+
+def test_a_worker_consumes_what_the_web_publishes_and_finishes_on_sigterm_before_its_database_closes(
+    web: Service,
+) -> None:
+    original = web.prepare
+
+    def prepare() -> None:
+        original()
+        (web.box.directory / "migrations").mkdir()
+        migration = "CREATE TABLE work (number INTEGER, what TEXT, pid INTEGER);"
+        (web.box.directory / "migrations/0001_work.sqlite.sql").write_text(migration)
+
+    web.prepare = prepare  # type: ignore[method-assign]
+    with web:
+        (management,) = free_ports(1)
+        options = ["--set", f"server.management={HOST}:{management}"]
+        worker = web.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue", *options, log="worker.log")
+        wait_for("readiness", lambda: "ready" in ask(management, "GET", "/health/ready"), worker)
+        assert "scalekit_queue" in ask(management, "GET", "/metrics")
+        web.get("/publish")
+        wait_for("two messages in work", lambda: len(rows(web, "begun")) == 2, worker)
+        worker.send_signal(signal.SIGTERM)
+        log = web.box.directory / "worker.log"
+        wait_for("the drain", lambda: "draining" in log.read_text(), worker)
+        (web.box.directory / "go").touch()
+        assert worker.wait(30) == 0, log.read_text()
+        assert len(rows(web, "ended")) == 2, log.read_text()
+        assert {pid for *_, pid in rows(web, "begun")} == {worker.pid}
+
+        # What it had taken and not begun is there for the next at once.
+        other = web.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue", log="other.log")
+        wait_for("the rest", lambda: len(rows(web, "ended")) == 8, other)
+        assert sorted(number for number, *_ in rows(web, "ended")) == list(range(8))
+
+
+def test_the_commands_show_and_move_messages(web: Service, tmp_path: Path) -> None:
+    with Box("commands") as box:
+        box.write("service.py", SOURCE)
+        box.write("publish.py", PUBLISH)
+        box.write("scalekit.toml", '[plugins.queue]\nurl = "sqlite:///queue.db"\n')
+        box.run(sys.executable, "publish.py")
+
+        def scalekit(*words: str) -> str:
+            return box.run(sys.executable, "-m", "scalekit", "queue", *words).stdout
+
+        assert scalekit("list").split() == ["name", "ready", "waiting", "taken", "dead", "slow", "3", "1", "0", "0"]
+        shown = [json.loads(line) for line in scalekit("peek", "slow", "--limit", "2").splitlines()]
+        assert [each["body"] for each in shown] == ["0", "1"]
+        assert scalekit("purge", "slow", "--yes") == "dropped 4 messages of slow\n"
+        assert scalekit("dead", "slow") == ""
+        assert scalekit("replay", "slow") == "replayed 0 of slow\n"
+        refused = box.run(sys.executable, "-m", "scalekit", "queue", "peek", "no name", check=False)
+        assert refused.returncode == 2
+
+
+PUBLISH = """
+import asyncio
+
+from scalekit import create_app
+from scalekit.contracts import QUEUE
+from scalekit.testing import running
+from scalekit.testing.conformance import bare_application
+
+
+async def main():
+    host = create_app("scalekit.toml", app=bare_application)
+    async with running(host):
+        await host.context.get(QUEUE).publish_many("slow", range(3))
+        await host.context.get(QUEUE).publish("slow", 3, delay="1h")
+
+asyncio.run(main())
+"""
