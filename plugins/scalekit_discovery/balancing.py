@@ -51,6 +51,10 @@ class Target:
         self._latency = seconds if seconds > self._latency else self._latency * kept + seconds * (1.0 - kept)
         self._at = now
 
+    def forget(self, seconds: float, now: float) -> None:
+        """Begin anew with one latency: it is not what it was."""
+        self._latency, self._at = seconds, now
+
     def admits(self, now: float) -> bool:
         """Tell whether it may be called: its breaker is closed, or it is time for one call to try it."""
         return not self.opened or (now >= self.until and not self.trying)
@@ -83,6 +87,9 @@ class Targets:
         if tried or self._any_open:
             admitting = [target for target in targets if target.admits(now)]
             targets = [target for target in admitting if target not in tried] or admitting
+            for target in targets:
+                if target.opened:  # its time has come: however slow it was, this call tries it
+                    return target
         count = len(targets)
         if count < 2:
             return targets[0] if count else None
@@ -99,9 +106,11 @@ class Targets:
 
     def succeeded(self, target: Target, seconds: float, now: float) -> None:
         """Note that *target* has answered after *seconds*."""
-        target.measure(seconds, now)
         target.failures = 0
-        if target.opened:
+        if not target.opened:
+            target.measure(seconds, now)
+        else:
+            target.forget(seconds, now)
             target.opened = target.trying = False
             self._any_open = any(each.opened for each in self.all)
             logger.info("instance %s of %r answers again", target.instance.id, self.name)

@@ -72,7 +72,8 @@ class ServiceClient:
             raise ValueError(f"a path begins with /, got {path!r}; the service is named already")
         service = self._service
         options["headers"] = {**passed_on(), **_fields(options.get("headers"))}
-        end = _end(options.pop("timeout", None), service.timeout)
+        began = monotonic()
+        end = _end(began, options.pop("timeout", None), service.timeout)
         resendable = isinstance(options.get("data"), RESENDABLE)
         retries = service.retries if resendable else 0
         safe = retries and method in IDEMPOTENT
@@ -87,12 +88,12 @@ class ServiceClient:
                 response = await attempt(service, target, method, path, options, end, another)
             except FAILURES as error:
                 unsent = isinstance(error, aiohttp.ClientConnectorError) and len(tried) < retries
-                if not ((another or unsent) and _time_for_another(end) and service.may_retry()):
+                if not ((another or unsent) and monotonic() < end and service.may_retry()):
                     raise _failed(service, target, error) from error
             else:
-                if response.status not in ANOTHER_MAY_DO:
-                    return response
-                if not (another and len(service.targets.all) > 1 and _time_for_another(end) and service.may_retry()):
+                if not (response.status in ANOTHER_MAY_DO and another and _helps(service, end)):
+                    service.metrics.answered.inc()
+                    service.metrics.seconds.observe(monotonic() - began)
                     return response
                 response.release()
             tried.append(target)
@@ -104,15 +105,16 @@ def _fields(headers: Any) -> Mapping[str, str]:
     return {str(name).lower(): value for name, value in dict(headers).items()}
 
 
-def _end(timeout: float | None, default: float) -> float:
+def _end(began: float, timeout: float | None, default: float) -> float:
     """Return when the call is over: its own time, or that of whoever waits for it."""
-    end = monotonic() + (default if timeout is None else timeout)
+    end = began + (default if timeout is None else timeout)
     asked = deadline()
     return end if asked is None else min(end, asked)
 
 
-def _time_for_another(end: float) -> bool:
-    return monotonic() < end
+def _helps(service: Service, end: float) -> bool:
+    """Tell whether there is another instance to ask, and time and budget for it."""
+    return len(service.targets.all) > 1 and monotonic() < end and service.may_retry()
 
 
 def _failed(service: Service, target: Target, error: BaseException) -> CallFailed:

@@ -24,22 +24,30 @@ class ConsulSource:
         self.place = consul.place
         self._consul = consul
         self._wait = wait
+        self._healthy: dict[str, frozenset[str]] = {}
 
     async def follow(self, name: str, report: Report) -> None:
         """Report the healthy instances of *name* whenever Consul has news."""
         index = 0
-        healthy: frozenset[str] = frozenset()
         while True:
             latest, entries = await self._consul.health(name, index, self._wait)
+            healthy = self._healthy.get(name, frozenset())
             try:
                 instances = [_instance(entry) for entry in entries if _is_healthy(entry, healthy)]
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise SourceError(f"{self.place} answers what is not its API") from None
-            healthy = frozenset(instance.id for instance in instances)
+            self._healthy[name] = frozenset(instance.id for instance in instances)
             report(instances)
-            # A smaller index, or none, is that of another Consul, or one that has lost its state: begin anew.
-            index = latest if latest >= index and latest > 0 else 0
+            index = following(index, latest)
             await asyncio.sleep(random.uniform(0.0, PAUSE))
+
+
+def following(index: int, latest: int) -> int:
+    """Return the index to wait for a change from.
+
+    A smaller one than before, or none, is that of another Consul, or of one that has lost its state: begin anew.
+    """
+    return latest if latest >= max(index, 1) else 0
 
 
 def _is_healthy(entry: Mapping[str, Any], before: frozenset[str]) -> bool:

@@ -18,7 +18,7 @@ from aiormq.exceptions import PublishError
 
 from scalekit.messages import PublishFailed
 from scalekit_queue.amqp_frames import publication
-from scalekit_queue.amqp_link import Link, first_of
+from scalekit_queue.amqp_link import Link, Lost, first_of
 from scalekit_queue.amqp_topology import Topology
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.metrics import PublishMetrics
@@ -126,7 +126,8 @@ class Publishing:
         self.link.note_connected()
         await first_of(
             self._publish_on(connection, channel),
-            self._watch(connection),
+            self._watch_blocked(connection),
+            self._watch_silence(connection),
             channel.closing,
             connection.closing,
         )
@@ -161,8 +162,15 @@ class Publishing:
                 self._wake.clear()
                 await self._wake.wait()
 
-    async def _watch(self, connection: AbstractConnection) -> None:
-        """Notice that the broker has blocked the connection while nothing is published."""
+    async def _watch_silence(self, connection: Any) -> None:
+        """Raise Lost when the broker has fallen silent, of which aiormq's ``closing`` does not always tell."""
+        while True:
+            if not connection.is_opened or connection.is_connection_was_stuck:
+                raise Lost("the broker has fallen silent")
+            await asyncio.sleep(WATCH_EVERY)
+
+    async def _watch_blocked(self, connection: AbstractConnection) -> None:
+        """Notice that the broker has blocked the connection, also while nothing is published."""
         while True:
             await self._unblocked(connection)
             await asyncio.sleep(WATCH_EVERY)

@@ -29,11 +29,14 @@ import uvicorn
 from scalekit.host import Host
 from scalekit.memory.collections import settle
 from scalekit.served import SERVED, Served
+from scalekit.server.closing import let_nobody_knock, somebody_waits
 
 logger = logging.getLogger("scalekit")
 
 CUT_GRACE = 1.0
 """Seconds that requests which were cut get to unwind."""
+LAST_MOMENT = 0.5
+"""Seconds in which a connection that was made at the last moment brings its request."""
 NAMED = 5
 """How many of the requests that were cut the log names."""
 
@@ -107,7 +110,7 @@ class DrainingServer(uvicorn.Server):
         else:
             await self.host.lifecycle.drain()
         await self._linger()
-        self._close_listeners(sockets)
+        await self._close_gently(sockets)
         self.host.lifecycle.begin_drain()
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -117,6 +120,20 @@ class DrainingServer(uvicorn.Server):
         else:
             logger.info("stopped; every request was answered")
         await self.lifespan.shutdown()
+
+    async def _close_gently(self, sockets: list[socket.socket] | None) -> None:
+        """Close the listeners, and serve those who came at the last moment: their requests are on the way."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (LAST_MOMENT if self.drain_time else 0.0)
+        if not self.retiring and self.drain_time:
+            let_nobody_knock(sockets or ())
+            while somebody_waits(sockets or ()) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)  # one that was accepted is a connection here some turns of the loop later
+        self._close_listeners(sockets)
+        connections = self.server_state.connections
+        while any(map(_is_new, connections)) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
     def _close_listeners(self, sockets: list[socket.socket] | None) -> None:
         for server in self.servers:
@@ -152,6 +169,11 @@ class DrainingServer(uvicorn.Server):
         for connection in list(state.connections):
             connection.transport.abort()
         return cut or [f"a task of {task.get_name()}" for task in tasks]
+
+
+def _is_new(connection: Any) -> bool:
+    """Tell whether nothing has come on *connection* yet."""
+    return getattr(connection, "cycle", connection) is None
 
 
 def _open_request(connection: Any) -> str:

@@ -106,6 +106,8 @@ class Supervisor:
         self._ending.set()
         for slot in self._slots:
             slot.stand_down()
+        for listener in self._listeners:  # else the kernel goes on taking connections when no worker does
+            listener.close()
         for worker in self._workers():
             worker.signal(number)
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from scalekit.resilience import Unavailable
+from scalekit_discovery.consul_source import following
 from tests.discovery.laboratory import Load, Stock, found, registered, services, until
 from tests.processes import wait_for
 from tests.servers import Consul, ask
@@ -49,8 +50,10 @@ def checks(consul: Consul, name: str) -> dict[str, str]:
     return {check["CheckID"]: check["Status"] for entry in entries(consul, name) for check in entry["Checks"]}
 
 
-def outputs(consul: Consul, name: str) -> str:
-    return "".join(check["Output"] for entry in entries(consul, name) for check in entry["Checks"])
+def outputs(consul: Consul, identifier: str) -> str:
+    """Return what the agent's check of the instance said last; the servers are told of that only now and then."""
+    output: str = json.loads(ask(consul.port, "GET", "/v1/agent/checks"))[f"service:{identifier}"]["Output"]
+    return output
 
 
 def wait_until_registered(consul: Consul, name: str, count: int = 1) -> list[str]:
@@ -71,7 +74,7 @@ def test_a_service_is_registered_with_what_the_file_says(shared: Consul) -> None
         assert entry["Service"]["Meta"] == {"version": "1.4"}
         assert entry["Service"]["Weights"]["Passing"] == 7
         assert (entry["Service"]["Address"], entry["Service"]["Port"]) == ("127.0.0.1", service.port)
-        wait_for("Consul to ask it", lambda: f"HTTP GET {service.url}/health/ready: 200" in outputs(shared, "told"))
+        wait_for("Consul to ask it", lambda: f"HTTP GET {service.url}/health/ready: 200" in outputs(shared, identifier))
 
 
 def test_draining_is_maintenance_and_the_end_deregisters(shared: Consul) -> None:
@@ -166,6 +169,18 @@ async def test_calls_go_on_while_consul_is_killed_and_when_it_comes_back(consul:
             assert await found(live, 1) == [first.url]
 
 
+async def test_checks_that_a_restarted_agent_has_not_run_yet_take_nobody_out(consul: Consul) -> None:
+    seldom = registered(consul).replace('check_interval = "1s"', 'check_interval = "10m"')
+    with Stock(seldom) as first, Stock(seldom) as second:
+        async with services(source="consul", consul=consul.url) as live:
+            assert await found(live, 2) == sorted([first.url, second.url])
+            consul.kill()
+            await until(consul.start)
+            await until(lambda: "critical" in checks(consul, "inventory").values())
+            with Stock(registered(consul)) as third:  # when it is seen, so are the checks
+                assert await found(live, 3) == sorted([first.url, second.url, third.url])
+
+
 async def test_a_consul_that_lost_everything_is_told_again_and_asked_from_the_beginning(consul: Consul) -> None:
     with Stock(registered(consul)) as service:
         async with services(source="consul", consul=consul.url) as live:
@@ -198,3 +213,10 @@ async def test_no_healthy_instance_is_a_clear_error_at_once(shared: Consul) -> N
         assert await live.instances("nothing") == ()
         with pytest.raises(Unavailable, match=r"^nothing: Consul at .* knows no healthy instance$"):
             await live.client("nothing").get("/")
+
+
+@pytest.mark.parametrize(
+    ("index", "latest", "next_one"), [(0, 7, 7), (7, 7, 7), (7, 9, 9), (9, 7, 0), (9, 0, 0), (0, 0, 0)]
+)
+def test_an_index_that_goes_back_begins_anew(index: int, latest: int, next_one: int) -> None:
+    assert following(index, latest) == next_one

@@ -19,7 +19,7 @@ from scalekit_queue.commands import administration
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Administration
 
-LIMIT = 20.0
+LIMIT = 60.0
 _modules = itertools.count(1)
 
 Anything = Message[Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -22,6 +22,13 @@ from tests.servers import RabbitMQ
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("rabbitmq")]
 Table = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RabbitMQ]:
+    """Return a broker that may be ill-treated."""
+    with RabbitMQ() as server:
+        yield server
 
 
 class Taking:
@@ -129,57 +136,58 @@ def _lose_frames(raw: Any) -> Any:
     return lose
 
 
-async def test_a_broker_that_hangs_is_noticed_by_its_missing_heartbeats(rabbitmq_table: Table) -> None:
-    with RabbitMQ() as server:
-        async with taking({**rabbitmq_table, "url": server.url, "heartbeat": 1}) as application:
-            server.pause()
-            try:
-                began = monotonic()
-                with pytest.raises(PublishFailed) as failed:
-                    await application.queue.publish("data.created", 77, timeout="300ms")
-                assert failed.value.maybe_sent
-                assert failed.value.status_code == 503
-                assert monotonic() - began < LIMIT
-                await application.until_health(bool)
-            finally:
-                server.resume()
-            await application.goes_on()
-            await application.until_health(lambda error: not error)
+async def test_a_broker_that_hangs_is_noticed_by_its_missing_heartbeats(
+    rabbitmq_table: Table, server: RabbitMQ
+) -> None:
+    async with taking({**rabbitmq_table, "url": server.url, "heartbeat": 1}) as application:
+        server.pause()
+        try:
+            began = monotonic()
+            with pytest.raises(PublishFailed) as failed:
+                await application.queue.publish("data.created", 77, timeout="300ms")
+            assert failed.value.maybe_sent
+            assert failed.value.status_code == 503
+            assert monotonic() - began < LIMIT
+            await application.until_health(bool)
+        finally:
+            server.resume()
+        await application.goes_on()
+        await application.until_health(lambda error: not error)
 
 
 async def test_a_broker_that_is_killed_and_comes_back_is_found_again_and_publishing_says_what_is_known(
-    rabbitmq_table: Table,
+    rabbitmq_table: Table, server: RabbitMQ
 ) -> None:
-    with RabbitMQ() as server:
-        async with taking({**rabbitmq_table, "url": server.url}) as application:
-            await asyncio.to_thread(server.flush)
-            await asyncio.to_thread(server.kill)
-            await application.until_health(bool)
-            with pytest.raises(PublishFailed) as failed:
-                await application.queue.publish("data.created", 78, timeout="300ms")
-            assert not failed.value.maybe_sent
-            waiting = asyncio.create_task(application.queue.publish("data.created", 79, timeout=LIMIT))
-            await asyncio.to_thread(server.start)
-            await waiting
-            await until(lambda: 79 in application.seen)
-            assert 78 not in application.seen
-            await application.until_health(lambda error: not error)
+    async with taking({**rabbitmq_table, "url": server.url}) as application:
+        await asyncio.to_thread(server.flush)
+        await asyncio.to_thread(server.kill)
+        await application.until_health(bool)
+        with pytest.raises(PublishFailed) as failed:
+            await application.queue.publish("data.created", 78, timeout="300ms")
+        assert not failed.value.maybe_sent
+        waiting = asyncio.create_task(application.queue.publish("data.created", 79, timeout=LIMIT))
+        await asyncio.to_thread(server.start)
+        await waiting
+        await until(lambda: 79 in application.seen)
+        assert 78 not in application.seen
+        await application.until_health(lambda error: not error)
 
 
-async def test_a_broker_short_of_memory_blocks_who_publishes_and_not_who_acknowledges(rabbitmq_table: Table) -> None:
-    with RabbitMQ() as server:
-        async with taking({**rabbitmq_table, "url": server.url}) as application:
-            await asyncio.to_thread(server.ctl, "set_vm_memory_high_watermark", "0.00001")
-            async with asyncio.timeout(LIMIT):
-                while True:  # the broker blocks a connection when it next publishes
-                    try:
-                        await application.queue.publish("data.created", 80, timeout="300ms")
-                    except PublishFailed:
-                        break
-            await application.until_health(lambda error: "blocked" in error)
-            await asyncio.to_thread(server.ctl, "set_vm_memory_high_watermark", "0.4")
-            await application.goes_on()
-            await application.until_health(lambda error: not error)
+async def test_a_broker_short_of_memory_blocks_who_publishes_and_not_who_acknowledges(
+    rabbitmq_table: Table, server: RabbitMQ
+) -> None:
+    async with taking({**rabbitmq_table, "url": server.url}) as application:
+        await asyncio.to_thread(server.ctl, "set_vm_memory_high_watermark", "0.00001")
+        async with asyncio.timeout(LIMIT):
+            while True:  # the broker blocks a connection when it next publishes
+                try:
+                    await application.queue.publish("data.created", 80, timeout="300ms")
+                except PublishFailed:
+                    break
+        await application.until_health(lambda error: "blocked" in error)
+        await asyncio.to_thread(server.ctl, "set_vm_memory_high_watermark", "0.4")
+        await application.goes_on()
+        await application.until_health(lambda error: not error)
 
 
 async def test_what_is_in_work_survives_a_reconnect_and_is_not_acknowledged_on_another_channel(

@@ -177,6 +177,7 @@ async def test_rows_and_messages_agree_wherever_a_process_crashes(
     box.write("crashing.py", script)
     async with serving(table, **plugins) as host:
         await host.context.get(DATABASE).execute("CREATE TABLE items (step text)")
+    rows: set[str] = set()
     for step in STEPS:
         process = box.spawn(sys.executable, "crashing.py", database_url, table["url"], step)
         assert await asyncio.to_thread(process.wait, 60) == -9, box.logs()

@@ -1,0 +1,33 @@
+"""Everything that a public API has on: metrics, access log, limit, token and, where *cache* is given, a cache."""
+
+import os
+import tempfile
+from typing import Any
+
+from scalekit import create_app
+from scalekit.host import Host
+from tests.bench.cases import jwt_alone, starlette_bare
+
+PATH = starlette_bare.PATH
+BODY = starlette_bare.BODY
+HEADERS = jwt_alone.HEADERS
+REDIS = os.environ.get("BENCH_REDIS", "memory:")
+LOGS = tempfile.TemporaryDirectory()
+ROOMY = "64MiB"
+NO_ROOM = "1KiB"
+"""Sizes of the level in the process: with room for the answer, and without."""
+
+
+def serve(url: str, size: str = "", limit: str = "1000000/s") -> Host:
+    """Return the stack on *url*, with a cache of *size* in the process if it is given."""
+    plugins: dict[str, Any] = {
+        "metrics": {},
+        "logging": {"directory": LOGS.name, "console": "off"},
+        "ratelimit": {"url": url, "default": limit, "deadline": "5s"},
+        **jwt_alone.TABLES["plugins"],
+    }
+    if size:
+        policy = {"path": PATH, "ttl": "1d", "by": "identity", "early_refresh": 0.0}
+        plugins["cache"] = {"url": url, "size": size, "policies": [policy]}
+        plugins["cache"] |= {} if url == "memory:" else {"deadline": "5s"}
+    return create_app({"plugins": plugins}, app=starlette_bare.make())

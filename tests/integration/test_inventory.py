@@ -1,0 +1,73 @@
+"""The sample calls its second service by name, and the whole of it runs on real servers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from scalekit import create_app
+from scalekit.testing import request, running
+from tests.processes import alive, family, wait_for
+from tests.production import NEEDED, Instance
+from tests.servers import ask
+
+ROOT = Path(__file__).parent.parent.parent
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.anyio
+async def test_the_inventory_is_called_by_name_in_the_trace_of_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Instance("inventory.toml", "INVENTORY_PORT", {}) as inventory:
+        monkeypatch.setenv("INVENTORY_PORT", str(inventory.port))
+        monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/sample.db")
+        app = create_app(ROOT / "sample_app/scalekit.toml")
+        async with running(app) as state:
+            trace = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+            found = await request(app, "/api/inventory/1", headers=trace, state=state)
+            assert json.loads(found.body) == {"id": 1, "stock": 12, "trace": TRACE}
+            missing = await request(app, "/api/inventory/99", state=state)
+            assert missing.status == 404
+            inventory.kill()
+            gone = await request(app, "/api/inventory/2", state=state)
+            assert gone.status == 503
+            assert gone.header("retry-after") == "1"
+
+
+@pytest.mark.needs(*NEEDED)
+def test_make_production_runs_all_of_it_and_ctrl_c_ends_it() -> None:
+    command = [sys.executable, "-m", "tests.production"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    timer = threading.Timer(180, process.kill)
+    timer.start()
+    try:
+        lines = []
+        for line in process.stdout or ():
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        address = next((line for line in lines if "sample application is on" in line), "")
+        assert address, "".join(lines)
+        port = int(address.strip().rpartition(":")[2])
+        assert json.loads(ask(port, "GET", "/api/inventory/3"))["stock"] == 140
+        made = json.loads(ask(port, "POST", "/api/data", '{"name": "first", "value": 1}'))
+        wait_for("the item on the standby", lambda: made in json.loads(ask(port, "GET", "/api/data"))["items"])
+        assert json.loads(ask(port, "GET", "/health"))["status"] == "healthy"
+        pids = family(process.pid)
+        assert len(pids) > 15
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 0
+        wait_for("the end of all of it", lambda: not any(map(alive, pids)))
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
