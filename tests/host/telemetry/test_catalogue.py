@@ -1,0 +1,64 @@
+"""What plugins say that they record, before they do."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+from scalekit import create_app
+from scalekit.errors import PluginError
+from scalekit.redis import metrics as redis_metrics
+from scalekit.telemetry import TELEMETRY, Alert, Counter, Gauge, catalogue, declared_in
+from scalekit.testing.conformance import bare_application
+from tests.host.conftest import Install
+
+GREETED = Counter("greeted", "Guests greeted.", ("how",), alert=Alert("Too many guests.", bound=5))
+WAITING = Gauge("waiting", "Guests waiting.")
+PLUGIN = """
+from scalekit import hookimpl
+from scalekit.redis import metrics
+from scalekit.telemetry import Counter, declared_in
+
+@hookimpl
+def scalekit_metrics(context):
+    return {answer}
+"""
+
+
+def test_a_module_declares_its_metrics_and_nothing_else() -> None:
+    module = ModuleType("metrics")
+    vars(module).update(GREETED=GREETED, WAITING=WAITING, Counter=Counter, BUCKETS=(0.1,), alert=GREETED.alert)
+    assert declared_in(module) == [GREETED, WAITING]
+    assert declared_in(module, module) == [GREETED, WAITING] * 2
+
+
+def test_what_several_record_belongs_to_the_first_and_who_records_nothing_is_not_there() -> None:
+    other = Gauge("other", "Others.")
+    assert catalogue({"one": [GREETED], "two": [GREETED, other], "three": [GREETED], "none": []}) == {
+        "one": [GREETED],
+        "two": [other],
+    }
+
+
+def test_an_application_knows_what_its_plugins_and_the_host_record(install: Install) -> None:
+    install("greeting", PLUGIN.format(answer='[Counter("greeted", "Greeted.")]'))
+    install("remembering", PLUGIN.format(answer="declared_in(metrics)"))
+    install("silent", PLUGIN.format(answer="[]"))
+    plugins: dict[str, dict[str, str]] = {"greeting": {}, "remembering": {}, "silent": {}}
+    known = create_app({"plugins": plugins}, app=bare_application).context.get(TELEMETRY).catalogue
+    assert list(known) == ["host", "greeting", "remembering"]
+    assert [each.name for each in known["greeting"]] == ["greeted"]
+    assert list(known["remembering"]) == declared_in(redis_metrics)
+    assert "scalekit_workers" not in {each.name for each in known["host"]}
+
+
+def test_the_workers_are_counted_where_there_are_any() -> None:
+    app = create_app({"server": {"workers": 2}}, app=bare_application)
+    assert "scalekit_workers" in {each.name for each in app.context.get(TELEMETRY).catalogue["host"]}
+
+
+def test_a_plugin_that_names_something_else_is_refused(install: Install) -> None:
+    install("wrong", PLUGIN.format(answer='["greeted"]'))
+    with pytest.raises(PluginError, match="plugin 'wrong': scalekit_metrics must return Declaration"):
+        create_app({"plugins": {"wrong": {}}}, app=bare_application)
