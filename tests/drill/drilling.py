@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tests.drill.faults import Fault
 from tests.drill.load import NO_ANSWER, Answer, Load
@@ -23,6 +24,8 @@ class Outcome:
     unexpected: Sequence[Answer]
     p99: float
     heal: float
+    lost_rows: int
+    lost_messages: int
     health: str
 
     @property
@@ -45,26 +48,50 @@ class Found:
     page: str
 
 
-def drill(faults: Sequence[Fault], load: Load, hold: float, health: Callable[[], set[str]]) -> list[Outcome]:
-    """Let each of *faults* strike for *hold* seconds; *health* tells what the health page says is wrong."""
-    return [_one(fault, load, hold, health) for fault in faults]
+class Place(Protocol):
+    """Where the faults strike."""
+
+    def troubles(self) -> set[str]:
+        """Return what the health page says is wrong."""
+        ...
+
+    def lost_rows(self, items: set[str]) -> int:
+        """Return how many of *items* are not there, though they were answered as kept."""
+        ...
+
+    def lost_messages(self, before: int) -> int:
+        """Return how many messages had no effect once consumers have come to an end, besides those lost *before*."""
+        ...
 
 
-def _one(fault: Fault, load: Load, hold: float, health: Callable[[], set[str]]) -> Outcome:
+def drill(faults: Sequence[Fault], load: Load, hold: float, place: Place) -> list[Outcome]:
+    """Let each of *faults* strike for *hold* seconds."""
+    outcomes: list[Outcome] = []
+    for fault in faults:
+        outcomes.append(_one(fault, load, hold, place, sum(each.lost_messages for each in outcomes)))
+    return outcomes
+
+
+def written(answers: Sequence[Answer]) -> set[str]:
+    """Return the items that were answered as kept."""
+    return {answer.item for answer in answers if answer.item and answer.good}
+
+
+def _one(fault: Fault, load: Load, hold: float, place: Place, lost_before: int) -> Outcome:
     first = len(load.read())
     said: set[str] = set()
     fault.strike()
     struck = time.time()
 
     def held() -> bool:
-        said.update(health())
+        said.update(place.troubles())
         enough = len(load.read()) >= first + load.rate and time.time() >= struck + hold
         return enough and any(trouble.startswith(fault.shows) for trouble in said or [""])
 
     wait_for(f"load while {fault.name}", held, limit=hold + 60)
     fault.mend()
     mended = time.time()
-    wait_for(f"the healing of {fault.name}", lambda: _quiet(load, mended) and not health(), limit=60)
+    wait_for(f"the healing of {fault.name}", lambda: _quiet(load, mended) and not place.troubles(), limit=60)
     answers = load.read()[first:]
     return Outcome(
         fault.name,
@@ -72,6 +99,8 @@ def _one(fault: Fault, load: Load, hold: float, health: Callable[[], set[str]]) 
         unexpected(fault, answers),
         _quantile([answer.seconds for answer in answers], 0.99),
         max([0.0, *(answer.moment - mended for answer in answers if not answer.good)]),
+        place.lost_rows(written(answers)),
+        place.lost_messages(lost_before),
         ", ".join(sorted(said)) or "healthy",
     )
 

@@ -7,8 +7,8 @@ from collections import Counter
 from tests.drill.drilling import QUICK, Found, Outcome
 
 HEADING = """\
-| fault | requests | errors | unexpected | p99 during | healed after | health page |
-|---|---|---|---|---|---|---|"""
+| fault | requests | errors | unexpected | p99 during | healed after | rows lost | messages lost | health page |
+|---|---|---|---|---|---|---|---|---|"""
 
 
 def report(found: Found) -> str:
@@ -40,4 +40,5 @@ def _line(outcome: Outcome) -> str:
     unexpected = Counter(f"{answer.kind} {answer.status}" for answer in outcome.unexpected)
     named = ", ".join(f"{number} of {what}" for what, number in unexpected.items()) or "none"
     load = f"{len(outcome.answers)} | {outcome.error_rate:.1%} | {named} | {outcome.p99 * 1000:.0f} ms"
-    return f"| {outcome.fault} | {load} | {outcome.heal:.1f} s | {outcome.health} |"
+    lost = f"{outcome.lost_rows} | {outcome.lost_messages}"
+    return f"| {outcome.fault} | {load} | {outcome.heal:.1f} s | {lost} | {outcome.health} |"

@@ -47,11 +47,11 @@ def test_what_is_unexpected(answers: list[Answer], wrong: int) -> None:
 
 
 def test_the_report_has_a_line_for_each_fault_and_names_what_misses_the_goals() -> None:
-    fine = Outcome("nothing", [GOOD] * 9 + [REFUSED], [], 0.0125, 0.0, "healthy")
-    slow = Outcome("slow", [GOOD], [CUT], 0.5, 3.1, "pool unhealthy")
+    fine = Outcome("nothing", [GOOD] * 9 + [REFUSED], [], 0.0125, 0.0, 0, 0, "healthy")
+    slow = Outcome("slow", [GOOD], [CUT], 0.5, 3.1, 2, 1, "pool unhealthy")
     page = report(Found([fine, slow], 7, 2, 1, ""))
-    assert "| nothing | 10 | 10.0% | none | 12 ms | 0.0 s | healthy |" in page
-    assert "| slow | 1 | 0.0% | 1 of read 0 | 500 ms | 3.1 s | pool unhealthy |" in page
+    assert "| nothing | 10 | 10.0% | none | 12 ms | 0.0 s | 0 | 0 | healthy |" in page
+    assert "| slow | 1 | 0.0% | 1 of read 0 | 500 ms | 3.1 s | 2 | 1 | pool unhealthy |" in page
     assert re.search(r"Of 7 writes .* 2 rows and 1 messages were\slost", page)
     assert mistakes(Found([fine], 7, 0, 0, "")) == []
     assert mistakes(Found([fine, slow], 7, 2, 1, "")) == [

@@ -22,6 +22,21 @@ LENIENT = {"P95": 10_000}
 BREAKS = 99
 """k6's status when a threshold is broken, which `stress` and `breakpoint` are there to do."""
 
+HOLDING: list[tuple[str, dict[str, object]]] = [
+    ("smoke", {}),
+    ("load", {"VUS": 10}),
+    ("spike", {"RATE": 10}),
+    ("soak", {"RATE": 20, "GROWTH": 1000}),
+    ("jwt", {"VUS": 2}),
+    ("replica", {"RATE": 10}),
+    ("cache", {"RATE": 50}),
+    ("queue", {"RATE": 10}),
+    ("discovery", {"RATE": 20}),
+    ("failover", {"RATE": 20}),
+]
+BREAKING = ["stress", "breakpoint"]
+LIMITED = "ratelimit"
+
 
 @pytest.fixture(scope="module")
 def sample() -> Iterator[Sample]:
@@ -41,21 +56,7 @@ def run(script: str, url: str, folder: Path, **environment: object) -> K6Result:
     return result
 
 
-@pytest.mark.parametrize(
-    ("script", "environment"),
-    [
-        ("smoke", {}),
-        ("load", {"VUS": 10}),
-        ("spike", {"RATE": 10}),
-        ("soak", {"RATE": 20, "GROWTH": 1000}),
-        ("jwt", {"VUS": 2}),
-        ("replica", {"RATE": 10}),
-        ("cache", {"RATE": 50}),
-        ("queue", {"RATE": 10}),
-        ("discovery", {"RATE": 20}),
-        ("failover", {"RATE": 20}),
-    ],
-)
+@pytest.mark.parametrize(("script", "environment"), HOLDING)
 def test_it_holds(sample: Sample, tmp_path: Path, script: str, environment: dict[str, object]) -> None:
     result = run(script, sample.url, tmp_path, **environment)
     assert result.passed, result.report
@@ -65,13 +66,13 @@ def test_it_holds(sample: Sample, tmp_path: Path, script: str, environment: dict
 
 def test_no_more_get_in_than_the_limit_says(tmp_path: Path) -> None:
     with Sample(file=FILE) as limited:
-        result = run("ratelimit", limited.url, tmp_path, PATH_LIMITED="/", RATE=60)
+        result = run(LIMITED, limited.url, tmp_path, PATH_LIMITED="/", RATE=60)
     assert result.passed, result.report
     assert 100 <= result.metrics["admitted"]["count"] <= 110
     assert result.metrics["refused"]["count"] > 0
 
 
-@pytest.mark.parametrize("script", ["stress", "breakpoint"])
+@pytest.mark.parametrize("script", BREAKING)
 def test_it_finds_how_much_is_too_much(sample: Sample, tmp_path: Path, script: str) -> None:
     result = run(script, sample.url, tmp_path, RATE=100)
     assert result.status in (0, BREAKS), result.report
@@ -104,3 +105,8 @@ def test_a_promise_that_is_broken_is_seen(broken: Sample, tmp_path: Path, script
     result = run(script, broken.url, tmp_path, RATE=10, VUS=2, DURATION="1s", PATIENCE=1)
     assert result.status == BREAKS, result.report
     assert 'class="broken"' in (tmp_path / f"{script}.html").read_text()
+
+
+def test_every_scenario_is_run_here() -> None:
+    here = {script for script, _ in HOLDING} | {*BREAKING, LIMITED}
+    assert here == {path.stem for path in (ROOT / "k6").glob("*.js")}
