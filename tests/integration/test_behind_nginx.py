@@ -18,7 +18,7 @@ from tests.service import Service
 from tests.tools import k6, wrk
 
 pytestmark = [pytest.mark.needs("nginx", "wrk")]
-ROLLING = Path(__file__).parent.parent.parent / "k6/rolling.js"
+ROLLING = Path(__file__).with_name("rolling.js")
 DRAIN = 'drain = "1s"'
 TOML = f"[server]\n{DRAIN}\n"
 

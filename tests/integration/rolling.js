@@ -1,4 +1,4 @@
-// Clients that read and write without a pause while instances are replaced. Not one request may fail.
+// For applications of the tests: clients that read and write without a pause while instances are replaced. Not one request may fail.
 import http from 'k6/http';
 import { check } from 'k6';
 
