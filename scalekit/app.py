@@ -35,6 +35,7 @@ from scalekit.memory.growth import tracing
 from scalekit.memory.page import memory_route
 from scalekit.operators import Operators
 from scalekit.redis import REDIS, Connections
+from scalekit.redis import metrics as redis_metrics
 from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
 from scalekit.settings import Settings, load
 from scalekit.target import load_target
@@ -88,7 +89,8 @@ def prepare(settings: Settings) -> Prepared:
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
     budget = series_budget(lifespans)
     telemetry = Silence() if budget is None else Telemetry(budget)
-    telemetry.catalogue = catalogue({"host": _own_metrics(settings), **settings.plugins.metrics(context)})
+    recorded = {"host": _own_metrics(settings), **settings.plugins.metrics(context)}
+    telemetry.catalogue = catalogue(recorded, shared={"redis": declared_in(redis_metrics)})
     context.provide(TELEMETRY, telemetry)
     context.provide(REDIS, Connections(telemetry))
     context.started = Lifecycle(steps, context).running

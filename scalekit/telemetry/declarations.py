@@ -134,11 +134,18 @@ def declared_in(*modules: ModuleType) -> list[Declaration[Any]]:
     return [value for module in modules for value in vars(module).values() if isinstance(value, Declaration)]
 
 
-def catalogue(by_owner: Mapping[str, Iterable[Declaration[Any]]]) -> dict[str, list[Declaration[Any]]]:
-    """Return what each owner records; what several record, such as calls of a Redis, is the first one's."""
-    known: set[str] = set()
-    owned: dict[str, list[Declaration[Any]]] = {}
+Catalogue = dict[str, list[Declaration[Any]]]
+
+
+def catalogue(
+    by_owner: Mapping[str, Iterable[Declaration[Any]]], shared: Mapping[str, Iterable[Declaration[Any]]]
+) -> Catalogue:
+    """Return what each owner records; what several may, such as calls of a Redis, has the name that *shared* gives."""
+    named = {each.name: name for name, declared in shared.items() for each in declared}
+    owned: Catalogue = {}
     for owner, declared in by_owner.items():
-        owned[owner] = [each for each in declared if each.name not in known]
-        known |= {each.name for each in owned[owner]}
-    return {owner: declared for owner, declared in owned.items() if declared}
+        for each in declared:
+            known = owned.setdefault(named.get(each.name, owner), [])
+            if each not in known:
+                known.append(each)
+    return owned

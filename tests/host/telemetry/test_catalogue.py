@@ -33,12 +33,10 @@ def test_a_module_declares_its_metrics_and_nothing_else() -> None:
     assert declared_in(module, module) == [GREETED, WAITING] * 2
 
 
-def test_what_several_record_belongs_to_the_first_and_who_records_nothing_is_not_there() -> None:
+def test_what_several_record_is_there_once_and_who_records_nothing_is_not_there() -> None:
     other = Gauge("other", "Others.")
-    assert catalogue({"one": [GREETED], "two": [GREETED, other], "three": [GREETED], "none": []}) == {
-        "one": [GREETED],
-        "two": [other],
-    }
+    known = catalogue({"one": [GREETED], "two": [GREETED, other], "none": []}, shared={"guests": [GREETED, WAITING]})
+    assert known == {"guests": [GREETED], "two": [other]}
 
 
 def test_an_application_knows_what_its_plugins_and_the_host_record(install: Install) -> None:
@@ -47,9 +45,9 @@ def test_an_application_knows_what_its_plugins_and_the_host_record(install: Inst
     install("silent", PLUGIN.format(answer="[]"))
     plugins: dict[str, dict[str, str]] = {"greeting": {}, "remembering": {}, "silent": {}}
     known = create_app({"plugins": plugins}, app=bare_application).context.get(TELEMETRY).catalogue
-    assert list(known) == ["host", "greeting", "remembering"]
+    assert list(known) == ["host", "greeting", "redis"]
     assert [each.name for each in known["greeting"]] == ["greeted"]
-    assert list(known["remembering"]) == declared_in(redis_metrics)
+    assert list(known["redis"]) == declared_in(redis_metrics)
     assert "scalekit_workers" not in {each.name for each in known["host"]}
 
 
