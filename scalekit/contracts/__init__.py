@@ -15,8 +15,8 @@ from scalekit.contracts.database import (
     Values,
 )
 from scalekit.contracts.queue import QUEUE, Queue
+from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
-from scalekit.services import SERVICES, Instance, ServiceClient, Services
 
 __all__ = [
     "CACHE",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import reads, requests, scrape, starting, throughput
-from tests.bench.operations import database, redis, tokens
+from tests.bench import calls, reads, requests, scrape, starting, throughput
+from tests.bench.operations import database, queue, redis, tokens
 from tests.bench.row import HEAD, Row, write
 from tests.servers import missing
 
@@ -40,6 +40,8 @@ PARTS = [
     Part(["pool"], ["postgres"], lambda options: database.measure(options.rounds // 2)),
     Part(["replica"], ["postgres"], lambda options: reads.measure(options.rounds)),
     Part(["jwt"], [], lambda options: tokens.measure(options.rounds // 2)),
+    Part(["discovery"], [], lambda options: calls.measure(options.rounds)),
+    Part(["queue"], ["rabbitmq"], lambda options: queue.measure(max(1, options.rounds // 8))),
     Part(["", "cache", "cluster-cache"], ["redis"], lambda options: redis.measure(options.rounds // 2)),
 ]
 

@@ -11,7 +11,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -28,6 +28,7 @@ from scalekit.host import Host
 from scalekit.messages import Consumers, Message
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
+from tests.bench.row import Goal, Row
 from tests.servers import RabbitMQ
 
 BODY = {"id": 7, "name": "a message of usual size", "value": 1.5}
@@ -41,7 +42,7 @@ Side = Callable[[str, int], Awaitable[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Measured:
     """A side and what it is held to: *at_least* times the messages per second of *over*, or so many of its own."""
 
     title: str
@@ -166,43 +167,47 @@ def consumes(fails: bool = False, **options: Any) -> Side:
     return side
 
 
-ROWS = [
-    Row("publish with confirm, 64 at once: aio-pika", aio_pika_publishes),
-    Row("the same: queue", publishes, "publish with confirm, 64 at once: aio-pika", 1.2),
-    Row("publish_many: queue", publishes_many, "publish with confirm, 64 at once: aio-pika", 2.0),
-    Row("publish_after, until all are published: queue", publishes_after, "the same: queue"),
-    Row("consume with ack, prefetch 100: aio-pika", aio_pika_consumes),
-    Row("the same consuming: queue", consumes(), "consume with ack, prefetch 100: aio-pika", 1.2),
-    Row("consume with dedupe: queue", consumes(dedupe="1h"), "the same consuming: queue"),
-    Row("consume at the second attempt: queue", consumes(fails=True), "the same consuming: queue"),
-    Row("embedded: publish, 64 at once", publishes, at_least=5000, embedded=True),
-    Row("embedded: publish_many", publishes_many, "embedded: publish, 64 at once", embedded=True),
-    Row("embedded: consume", consumes(), embedded=True),
-    Row("embedded: consume with dedupe", consumes(dedupe="1h"), "embedded: consume", embedded=True),
+SIDES = [
+    Measured("publish with confirm, 64 at once: aio-pika", aio_pika_publishes),
+    Measured("the same: queue", publishes, "publish with confirm, 64 at once: aio-pika", 1.2),
+    Measured("publish_many: queue", publishes_many, "publish with confirm, 64 at once: aio-pika", 2.0),
+    Measured("publish_after, until all are published: queue", publishes_after, "the same: queue"),
+    Measured("consume with ack, prefetch 100: aio-pika", aio_pika_consumes),
+    Measured("the same consuming: queue", consumes(), "consume with ack, prefetch 100: aio-pika", 1.2),
+    Measured("consume with dedupe: queue", consumes(dedupe="1h"), "the same consuming: queue"),
+    Measured("consume at the second attempt: queue", consumes(fails=True), "the same consuming: queue"),
+    Measured("embedded: publish, 64 at once", publishes, at_least=5000, embedded=True),
+    Measured("embedded: publish_many", publishes_many, "embedded: publish, 64 at once", embedded=True),
+    Measured("embedded: consume", consumes(), embedded=True),
+    Measured("embedded: consume with dedupe", consumes(dedupe="1h"), "embedded: consume", embedded=True),
 ]
 
 
 async def rates_of(url: str, rounds: int, count: int) -> dict[str, list[float]]:
     """Return the messages per second of every row in each round."""
-    rates: dict[str, list[float]] = {row.title: [] for row in ROWS}
+    rates: dict[str, list[float]] = {row.title: [] for row in SIDES}
     for _ in range(rounds):
-        for row in ROWS:
+        for row in SIDES:
             with tempfile.TemporaryDirectory() as folder:
                 address = f"sqlite:///{folder}/queue.db" if row.embedded else url
                 rates[row.title].append(count / await row.side(address, count))
     return rates
 
 
-def measure(rounds: int, count: int = 6400) -> dict[str, float]:
-    """Print a row for each side, and return its messages per second by its title."""
+def measure(rounds: int, count: int = 6400) -> list[Row]:
+    """Return a row for each side."""
     logging.getLogger("scalekit").setLevel(logging.CRITICAL)  # of every message that is tried again
     with RabbitMQ() as server:
         rates = uvloop.run(rates_of(server.url, rounds, count))
-    print("\n| messages | messages/s | over | ratio | goal |\n|---|---|---|---|---|")
-    for row in ROWS:
-        mine = rates[row.title]
-        over = rates.get(row.over, [])
-        ratio = f"{median(m / o for m, o in zip(mine, over, strict=True)):.2f}" if over else ""
-        goal = f"at least {row.at_least:g}" if row.at_least else ""
-        print(f"| {row.title} | {median(mine):.0f} | {row.over} | {ratio} | {goal} |")
-    return {title: median(each) for title, each in rates.items()}
+    return [_row(side, rates) for side in SIDES]
+
+
+def _row(side: Measured, rates: Mapping[str, Sequence[float]]) -> Row:
+    figure = median(rates[side.title])
+    if not side.over:
+        goal = Goal("figure", side.at_least, "at least") if side.at_least else None
+        return Row("queue", side.title, figure, "messages/s", goal=goal)
+    pairs = list(zip(rates[side.title], rates[side.over], strict=True))
+    more, ratio = median(mine - theirs for mine, theirs in pairs), median(mine / theirs for mine, theirs in pairs)
+    goal = Goal("ratio", side.at_least, "at least") if side.at_least else None
+    return Row("queue", side.title, figure, "messages/s", side.over, more, ratio, goal)
