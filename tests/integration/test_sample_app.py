@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from html import unescape
 from pathlib import Path
 
 import httpx2
@@ -131,6 +133,24 @@ async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped
             assert f'href="{link}"' in page
             assert (await request(app, link, state=state)).status == 200
     assert "<script>" not in hostile
+
+
+@pytest.mark.needs("redis")
+def test_the_commands_on_the_page_work_as_they_stand(sample: SampleApp, tmp_path: Path) -> None:
+    page = ask(sample.port, "GET", "/")
+    commands = "\n".join(unescape(block) for block in re.findall("<pre>(.*?)</pre>", page, re.DOTALL))
+    quiet = 'curl() { command curl --silent --show-error --fail-with-body --noproxy "*" "$@"; }'
+    done = subprocess.run(
+        ["bash", "-e", "-c", f"{quiet}\n{commands}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for answered in ('"name":"first"', '"added":', '"items":[', '"users":[', '"total":'):
+        assert answered in done.stdout
 
 
 @pytest.mark.needs("k6")
