@@ -110,7 +110,16 @@ async def test_items_are_added_and_listed_newest_first() -> None:
 @pytest.mark.usefixtures("empty_database")
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'{"name": "x"}', b'{"name": "", "value": 1}', b'{"name": "x", "value": 1, "y": 2}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"name": "x"}',
+        b'{"name": "", "value": 1}',
+        b'{"name": "x", "value": 1, "y": 2}',
+        b'{"name": "\\u0000", "value": 1}',
+    ],
 )
 async def test_what_is_no_item_is_explained(body: bytes) -> None:
     app = create_app(FILE)
@@ -271,7 +280,19 @@ async def test_users_are_imported_once_and_the_active_ones_listed_with_their_pro
 
 
 @pytest.mark.usefixtures("empty_database")
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'[{"email": "x"}]', b'[{"email": "no", "name": "x"}]'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'[{"email": "x"}]',
+        b'[{"email": "no", "name": "x"}]',
+        b'[{"email": "a@\\u0000", "name": "x"}]',
+        b'[{"email": "a@b", "name": "\\u0000"}]',
+        b'[{"email": "a@b", "name": "x", "avatar": "\\u0000"}]',
+    ],
+)
 async def test_what_is_no_list_of_users_is_explained_and_nothing_is_added(body: bytes) -> None:
     app = create_app(FILE)
     async with running(app) as state:
