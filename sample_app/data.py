@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from sample_app.events import ITEM_ADDED, ItemAdded
 from sample_app.kept import ALIKE, KEPT, forget
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
-from sample_app.reading import read
+from sample_app.reading import NO_NUL, read
 from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.problem import ProblemResponse
 from scalekit_cache import cached
@@ -26,7 +26,7 @@ class NewItem(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
     value: float = Field(allow_inf_nan=False)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sample_app.reading import explained, read
+from sample_app.reading import NO_NUL, explained, read
 from scalekit.contracts import DATABASE, TOKENS
 from scalekit.passwords import verify_password
 from scalekit.problem import ProblemResponse
@@ -21,7 +21,7 @@ class Login(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    username: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")
+    username: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
     password: str = Field(min_length=1, max_length=1000)
 
 

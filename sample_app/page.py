@@ -25,14 +25,15 @@ PAGE = """<!doctype html>
   <li><a href="{root}/metrics">{root}/metrics</a> what it counts, for Prometheus</li>
 </ul>
 <p>Log in, which gives a token and a cookie that belongs to it:</p>
-<pre>TOKEN=$(curl -s -c jar {base}{root}/auth/login -d username=testuser -d password=testpass \
-  | sed 's/.*"token":"\\([^"]*\\)".*/\1/')</pre>
+<pre>TOKEN=$(curl -s -c jar {base}{root}/auth/login -d username=testuser -d password=testpass \\
+  | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')</pre>
 <p>Add an item, and users, and look at the newest:</p>
 <pre>api() {{ curl -b jar -H "Authorization: Bearer $TOKEN" "$@"; }}
 api {base}{data} -d '{{"name": "first", "value": 1}}'
 api {base}{root}/api/users/import -d '[{{"email": "ada@example.org", "name": "Ada"}}]'
 api {base}{data}
-api {base}{root}/api/users/active</pre>
+api {base}{root}/api/users/active
+api {base}{root}/api/stats</pre>
 </html>
 """
 

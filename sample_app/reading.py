@@ -10,6 +10,8 @@ from starlette.requests import Request
 from scalekit.problem import ProblemResponse
 
 Content = TypeVar("Content")
+NO_NUL = r"^[^\x00]*$"
+"""The pattern of texts that every database takes: PostgreSQL keeps no NUL."""
 
 
 async def read(request: Request, kind: TypeAdapter[Content], what: str) -> Content | ProblemResponse:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sample_app.kept import ALIKE, KEPT, forget
-from sample_app.reading import read
+from sample_app.reading import NO_NUL, read
 from sample_app.tables import profiles, users
 from scalekit.contracts import DATABASE, READS
 from scalekit.problem import ProblemResponse
@@ -21,9 +21,9 @@ class NewUser(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    email: str = Field(min_length=3, max_length=254, pattern="@")
-    name: str = Field(min_length=1, max_length=200)
-    avatar: str | None = Field(default=None, max_length=500)
+    email: str = Field(min_length=3, max_length=254, pattern=r"^[^\x00]*@[^\x00]*$")
+    name: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
+    avatar: str | None = Field(default=None, max_length=500, pattern=NO_NUL)
     active: bool = True
 
 

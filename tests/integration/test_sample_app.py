@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from html import unescape
 from pathlib import Path
 
 import httpx2
@@ -108,7 +110,16 @@ async def test_items_are_added_and_listed_newest_first() -> None:
 @pytest.mark.usefixtures("empty_database")
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'{"name": "x"}', b'{"name": "", "value": 1}', b'{"name": "x", "value": 1, "y": 2}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"name": "x"}',
+        b'{"name": "", "value": 1}',
+        b'{"name": "x", "value": 1, "y": 2}',
+        b'{"name": "\\u0000", "value": 1}',
+    ],
 )
 async def test_what_is_no_item_is_explained(body: bytes) -> None:
     app = create_app(FILE)
@@ -131,6 +142,24 @@ async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped
             assert f'href="{link}"' in page
             assert (await request(app, link, state=state)).status == 200
     assert "<script>" not in hostile
+
+
+@pytest.mark.needs("redis")
+def test_the_commands_on_the_page_work_as_they_stand(sample: SampleApp, tmp_path: Path) -> None:
+    page = ask(sample.port, "GET", "/")
+    commands = "\n".join(unescape(block) for block in re.findall("<pre>(.*?)</pre>", page, re.DOTALL))
+    quiet = 'curl() { command curl --silent --show-error --fail-with-body --noproxy "*" "$@"; }'
+    done = subprocess.run(
+        ["bash", "-e", "-c", f"{quiet}\n{commands}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for answered in ('"name":"first"', '"added":', '"items":[', '"users":[', '"total":'):
+        assert answered in done.stdout
 
 
 @pytest.mark.needs("k6")
@@ -251,7 +280,19 @@ async def test_users_are_imported_once_and_the_active_ones_listed_with_their_pro
 
 
 @pytest.mark.usefixtures("empty_database")
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'[{"email": "x"}]', b'[{"email": "no", "name": "x"}]'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'[{"email": "x"}]',
+        b'[{"email": "no", "name": "x"}]',
+        b'[{"email": "a@\\u0000", "name": "x"}]',
+        b'[{"email": "a@b", "name": "\\u0000"}]',
+        b'[{"email": "a@b", "name": "x", "avatar": "\\u0000"}]',
+    ],
+)
 async def test_what_is_no_list_of_users_is_explained_and_nothing_is_added(body: bytes) -> None:
     app = create_app(FILE)
     async with running(app) as state:
