@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from scalekit import create_app
@@ -18,6 +19,7 @@ from tests.production import NEEDED, Instance
 from tests.servers import ask
 
 ROOT = Path(__file__).parent.parent.parent
+LOGIN = '{"username": "testuser", "password": "testpass"}'
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -28,15 +30,19 @@ async def test_the_inventory_is_called_by_name_in_the_trace_of_the_request(
     with Instance("inventory.toml", "INVENTORY_PORT", {}) as inventory:
         monkeypatch.setenv("INVENTORY_PORT", str(inventory.port))
         monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/sample.db")
+        monkeypatch.setenv("JWT_KEY_FILE", f"{tmp_path}/keys.json")
         app = create_app(ROOT / "sample_app/scalekit.toml")
         async with running(app) as state:
+            answer = await request(app, "/auth/login", method="POST", body=LOGIN.encode(), state=state)
+            cookie = (answer.header("set-cookie") or "").partition(";")[0]
+            me = {"authorization": f"Bearer {json.loads(answer.body)['token']}", "cookie": cookie}
             trace = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
-            found = await request(app, "/api/inventory/1", headers=trace, state=state)
+            found = await request(app, "/api/inventory/1", headers=trace | me, state=state)
             assert json.loads(found.body) == {"id": 1, "stock": 12, "trace": TRACE}
-            missing = await request(app, "/api/inventory/99", state=state)
+            missing = await request(app, "/api/inventory/99", headers=me, state=state)
             assert missing.status == 404
             inventory.kill()
-            gone = await request(app, "/api/inventory/2", state=state)
+            gone = await request(app, "/api/inventory/2", headers=me, state=state)
             assert gone.status == 503
             assert gone.header("retry-after") == "1"
 
@@ -56,9 +62,13 @@ def test_make_production_runs_all_of_it_and_ctrl_c_ends_it() -> None:
         address = next((line for line in lines if "sample application is on" in line), "")
         assert address, "".join(lines)
         port = int(address.strip().rpartition(":")[2])
-        assert json.loads(ask(port, "GET", "/api/inventory/3"))["stock"] == 140
-        made = json.loads(ask(port, "POST", "/api/data", '{"name": "first", "value": 1}'))
-        wait_for("the item on the standby", lambda: made in json.loads(ask(port, "GET", "/api/data"))["items"])
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            token = client.post("/auth/login", content=LOGIN).raise_for_status().json()["token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+            assert client.get("/api/inventory/3").raise_for_status().json()["stock"] == 140
+            made = client.post("/api/data", json={"name": "first", "value": 1}).raise_for_status().json()
+            wait_for("the item on the standby", lambda: made in client.get("/api/data").json()["items"])
+            wait_for("the sum through the queue", lambda: client.get("/api/stats").json()["items"] == 1)
         assert json.loads(ask(port, "GET", "/health"))["status"] == "healthy"
         pids = family(process.pid)
         assert len(pids) > 15

@@ -27,7 +27,7 @@ class Forge:
         self.key = SigningKey.read(self.member, algorithm)
         now = int(time.time())
         self.header: dict[str, Any] = {"alg": algorithm, "typ": "at+jwt", "kid": self.key.kid}
-        self.claims: dict[str, Any] = {"iss": issuer, "sub": "ada", "aud": audience, "iat": now, "exp": now + 600}
+        self.claims: dict[str, Any] = {"iss": issuer, "sub": "ada", "aud": audience, "iat": now, "exp": now + 86400}
 
     def token(
         self,
