@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,7 +83,7 @@ class Redis:
         self._deadline = end_of(0.0, deadline)
         self._replica_reads = replica_reads
 
-    def get(self, key: Word, *, deadline: float | None = None) -> Awaitable[bytes | None]:
+    def get(self, key: Word, *, deadline: float | None = None) -> asyncio.Future[bytes | None]:
         """Return the value of *key*, or None."""
         now = monotonic()
         at = now + self._deadline if deadline is None else end_of(now, deadline)
@@ -120,7 +120,7 @@ class Redis:
         """Let *key* end in *ttl* seconds; tell whether it was there."""
         return bool(await self._send(("PEXPIRE", key, milliseconds(ttl)), key, deadline))
 
-    def call(self, *words: Word, key: Word | None = None, deadline: float | None = None) -> Awaitable[Any]:
+    def call(self, *words: Word, key: Word | None = None, deadline: float | None = None) -> asyncio.Future[Any]:
         """Return the reply to any command; *key* says where it belongs if that is not its first key.
 
         Raises ValueError for a command that would change or hold up the connection, which others share.
