@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,7 +83,7 @@ class Redis:
         self._deadline = end_of(0.0, deadline)
         self._replica_reads = replica_reads
 
-    def get(self, key: Word, *, deadline: float | None = None) -> asyncio.Future[bytes | None]:
+    def get(self, key: Word, *, deadline: float | None = None) -> Awaitable[bytes | None]:
         """Return the value of *key*, or None."""
         now = monotonic()
         at = now + self._deadline if deadline is None else end_of(now, deadline)
