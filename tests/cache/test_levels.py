@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scalekit import Duration
 from scalekit.caching.codec import MAGIC, Corrupt
-from scalekit.caching.frames import LeaseName, Listener
+from scalekit.caching.frames import Frames, LeaseName, Listener
 from scalekit.caching.items import Item, Value, digest
 from scalekit.caching.levels import Levels
 from scalekit.caching.store import MemoryStore
@@ -106,7 +106,7 @@ class Table:
             del self.leases[lease]
 
 
-def process(table: Table, origin: Origin, policy: Policy = Policy()) -> Laboratory:  # noqa: B008 - it is frozen
+def process(table: Frames, origin: Origin, policy: Policy = Policy()) -> Laboratory:  # noqa: B008 - it is frozen
     laboratory = Laboratory(origin, [("/**", policy)], store=MemoryStore(1))
     levels = Levels(MemoryStore(2**20), table, CODEC, laboratory.metrics, lambda: laboratory.now)
     laboratory.cache.store = laboratory.objects._store = laboratory.store = levels
@@ -177,6 +177,45 @@ async def test_when_the_process_that_leads_fails_another_makes_it() -> None:
         await failing
     assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"2"}
     assert (origin.calls, table.leases) == (2, {})
+
+
+class Late(Table):
+    """Frames of *table* for a process that is slow between its look and its lease."""
+
+    def __init__(self, table: Table) -> None:
+        self.__dict__ = table.__dict__ | {"looked": asyncio.Event(), "go_on": asyncio.Event()}
+
+    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
+        self.looked.set()
+        await self.go_on.wait()
+        return await super().acquire(lease, token, seconds)
+
+    looked: asyncio.Event
+    go_on: asyncio.Event
+
+
+@pytest.mark.parametrize("vary", [(), (("Vary", "Foo"),)])
+async def test_who_has_the_lease_just_after_another_has_finished_finds_what_that_has_made(vary: Pairs) -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60"), *vary])), Table()
+    late = Late(table)
+    one, two = process(table, origin), process(late, origin)
+    waiting = [asyncio.create_task(two.ask(headers=[("Foo", "1")])) for _ in range(3)]
+    await late.looked.wait()
+    assert (await one.ask(headers=[("Foo", "1")])).body == b"1"
+    await written(one)
+    late.go_on.set()
+    assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"1"}
+    assert (origin.calls, table.leases, two.cache._flights) == (1, {}, {})
+
+
+async def test_a_client_that_wants_it_new_gets_it_new_though_another_answer_is_there() -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+    one, two = process(table, origin), process(table, origin)
+    await one.ask()
+    await written(one)
+    assert (await two.ask(headers=[(CC, "no-cache")])).body == b"2"
+    await written(two)
+    assert table.leases == {}
 
 
 async def test_who_waits_for_another_process_can_be_cancelled_and_leaves_nothing() -> None:
