@@ -45,6 +45,7 @@ HARMS: dict[str, Harm] = {
     "half a head": lambda frames: frames.own[:20],
     "truncated": lambda frames: frames.own[:-1],
     "longer": lambda frames: frames.own + b"\0",
+    "longer, with a good checksum": lambda frames: frames.own + struct.pack("<I", crc32(frames.own)),
     "huge": lambda frames: frames.own + b"\0" * 5_000_000,
     "another version's": lambda frames: b"SKc2" + frames.own[len(MAGIC) :],
     "another key's": lambda frames: frames.other,

@@ -179,6 +179,57 @@ async def test_when_the_process_that_leads_fails_another_makes_it() -> None:
     assert (origin.calls, table.leases) == (2, {})
 
 
+class Slow(Table):
+    """Frames that have been asked for, and are on their way until told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go_on, self.learned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def get_one(self, key: bytes) -> bytes | None:
+        frame = await super().get_one(key)
+        self.asked.set()
+        await self.go_on.wait()
+        return frame
+
+    async def purges(self, since: int) -> Mapping[bytes, int] | None:
+        await self.learned.wait()
+        return await super().purges(since)
+
+
+@pytest.mark.parametrize("learned_first", [True, False])
+async def test_what_is_purged_while_it_is_on_its_way_is_not_given(learned_first: bool) -> None:
+    table = Slow()
+    one, two = process(table, Origin()), process(table, Origin())
+    assert isinstance(two.store, Levels)
+    await one.objects.set("a", 1, 60, tags=["t"])
+    async with two.store.opened():
+        while not two.store._following.live:
+            await asyncio.sleep(0)
+        getting = asyncio.create_task(two.objects.get("a"))
+        await table.asked.wait()
+        await one.objects.purge(tag="t")
+        assert not two.store._following.live
+        if learned_first:
+            table.learned.set()
+            while not two.store._following.live:
+                await asyncio.sleep(0)
+        table.go_on.set()
+        assert await getting is None
+        table.learned.set()
+
+
+@pytest.mark.parametrize("field", ["born", "expires", "early"])
+def test_an_answer_with_no_time_is_refused(field: str) -> None:
+    (entry,) = (item for item in kept() if isinstance(item, Entry))
+    name, before = digest(entry.key), getattr(entry, field)
+    setattr(entry, field, float("nan"))
+    frame = CODEC.encode(entry, name)
+    setattr(entry, field, before)
+    with pytest.raises(Corrupt, match="no time"):
+        CODEC.decode(frame, name, entry.key)
+
+
 class Late(Table):
     """Frames of *table* for a process that is slow between its look and its lease."""
 
