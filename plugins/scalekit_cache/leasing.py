@@ -7,6 +7,7 @@ import asyncio
 from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Lease
 from scalekit_cache.asked import Asked
+from scalekit_cache.assessing import Verdict, assess
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
@@ -16,16 +17,16 @@ LAST_LOOK = 0.1
 """Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
 
 
-async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked, stale: Entry | None) -> Lease | None:
+async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked) -> Lease | None:
     """Return the lease of what *flight* is to make, unless another process has kept it or takes too long.
 
-    When it is kept, newer than *stale* which is here, all who wait for *flight* look again.
+    When it is kept, all who wait for *flight* look again.
     """
     loop = asyncio.get_running_loop()
     end, pause = loop.time() + cache.options.wait, FIRST_LOOK
     while True:
         lease, found = await cache.store.claim(primary, flight.key, cache.options.wait)
-        if found is not None and await _is_kept(cache, found, asked, stale):
+        if found is not None and await _is_kept(cache, found, asked):
             cache.landed(flight)
             flight.land()
             if lease is not None:
@@ -37,10 +38,10 @@ async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked,
         pause = min(2 * pause, LAST_LOOK)
 
 
-async def _is_kept(cache: HttpCache, found: Item, asked: Asked, stale: Entry | None) -> bool:
-    """Tell whether *found*, or the variant of it that is *asked* for, is what was to be made."""
+async def _is_kept(cache: HttpCache, found: Item, asked: Asked) -> bool:
+    """Tell whether *found*, or the variant of it that is *asked* for, would be given: who looks again leads no more."""
     if type(found) is Variants:
         found = await cache.variant(found, asked) or found
-    if type(found) is not Entry or found.expires <= cache.clock() or asked.credentials & ~found.ruling.covers:
+    if type(found) is not Entry or asked.credentials & ~found.ruling.covers:
         return False
-    return stale is None or found.born > stale.born
+    return assess(found, asked.directives, cache.clock()) in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH)

@@ -129,7 +129,7 @@ class Serving:
     async def _lead_all(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         """Lead those of other processes too, or give what one of them has made."""
         try:
-            lease = await lease_of(self.cache, flight, self.primary, self.asked, stale) if flight.open else None
+            lease = await lease_of(self.cache, flight, self.primary, self.asked) if flight.open else None
         except BaseException:
             if not flight.fail():
                 self.cache.landed(flight)

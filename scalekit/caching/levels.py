@@ -17,6 +17,7 @@ from itertools import count
 from scalekit.caching.codec import Codec, Corrupt
 from scalekit.caching.following import Following
 from scalekit.caching.frames import Frames, LeaseName
+from scalekit.caching.held import Held
 from scalekit.caching.items import Item, Key, digest
 from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.purge_numbers import PurgeNumbers
@@ -28,28 +29,6 @@ LONGEST = 30 * 86400.0
 """Seconds for which it is kept by what the answers of a resource vary; a purge is remembered for longer."""
 MOST_WRITES = 256
 """Items on their way to the shared store at one time; what comes beyond them stays in the process."""
-
-
-class Held:
-    """A *lease* that *token* has of *frames*."""
-
-    __slots__ = ("_frames", "_lease", "_token")
-
-    def __init__(self, frames: Frames, lease: LeaseName, token: bytes) -> None:
-        self._frames = frames
-        self._lease = lease
-        self._token = token
-
-    async def acquire(self, seconds: float) -> tuple[bool, bytes | None]:
-        """Tell whether it could be had for so many *seconds*, and return what is there to be made."""
-        return await self._frames.acquire(self._lease, self._token, seconds)
-
-    def release(self, after: asyncio.Future[None] | None = None) -> None:
-        """End it, once *after*, which keeps what was made, is done: the next to have it finds that."""
-        if after is None or after.done():
-            self._frames.release(self._lease, self._token)
-        else:
-            after.add_done_callback(lambda done: self._frames.release(self._lease, self._token))
 
 
 class Levels:
