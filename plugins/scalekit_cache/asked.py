@@ -102,4 +102,4 @@ def _name(user: Any) -> bytes:
 def _standing_for(shown: Iterable[bytes]) -> bytes:
     """Return a digest of what was *shown*: a credential is not for memory that others may look at."""
     parts = tuple(shown)
-    return digest(parts).hex().encode() if parts else b""
+    return digest(parts) if parts else b""

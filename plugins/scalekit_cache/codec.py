@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from math import isfinite
+from struct import Struct
 from typing import Any
 
 import orjson
 
-from scalekit.caching.codec import Head, ItemCodec, text, texts
+from scalekit.caching.codec import Corrupt, ItemCodec, body_of, encoded, listed, unlisted
 from scalekit.caching.items import Item, Key
-from scalekit_cache.entry import Entry, Ruling, Variants
+from scalekit_cache.entry import Entry, Headers, Ruling, Variants
 
+_ENTRY = Struct(">HdddhhIII")
+"""Status, when it was born, expires, and is made anew; where its validators are; the lengths of what follows."""
+_VARIANTS = Struct(">I")
 _RULING: dict[str, tuple[type, ...]] = {
     "lifetime": (int, float, type(None)),
     "by_policy": (int, float, type(None)),
@@ -23,83 +28,130 @@ _RULING: dict[str, tuple[type, ...]] = {
     "immutable": (bool,),
     "says_more": (bool,),
 }
-
+NOWHERE = -1
 
 REMEMBERED = 1024
-"""Rulings that are remembered by their text: most answers of a service have one of a few."""
+"""Terms that are remembered: most answers of a service have those of a few."""
+LONGEST_REMEMBERED = 4096
+"""Bytes of terms that are remembered by them."""
+
+Terms = tuple[Ruling, tuple[bytes, ...], bytes]
+"""What many answers have in common: how they are kept, their tags, and the name of the cache."""
 
 
 class HttpCodec(ItemCodec):
     """Bytes of answers, of what they vary by, and of values."""
 
     def __init__(self) -> None:
-        self._rulings: dict[str, Ruling] = {}
+        super().__init__()
+        self.readers |= {b"e": self._entry, b"x": _variants}
+        self._terms: dict[bytes, Terms] = {}
+        self._told: dict[Terms, bytes] = {}
 
-    def _told(self, item: Item) -> tuple[dict[str, Any], bytes]:
+    def parts(self, item: Item) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return the kind of *item*, and what comes between head and checksum."""
         if isinstance(item, Entry):
-            return _told_of_entry(item), item.body
+            return b"e", self._entry_parts(item)
         if isinstance(item, Variants):
-            return {"names": texts(item.names), "token": text(item.token)}, b""
-        return super()._told(item)
+            names = listed(item.names)
+            return b"x", (_VARIANTS.pack(len(names)), names, item.token)
+        return super().parts(item)
 
-    def _made(self, head: Head, body: bytes, key: Key, tags: tuple[bytes, ...], since: int) -> Item:
-        if "status" in head.fields:
-            return _entry(head, body, key, tags, since, self._ruling(head.get("ruling", str)))
-        if "token" in head.fields:
-            return Variants(key, head.all_encoded("names"), head.encoded("token"))
-        return super()._made(head, body, key, tags, since)
+    def _entry_parts(self, entry: Entry) -> tuple[bytes, ...]:
+        terms = self._terms_told((entry.ruling, entry.tags, entry.name))
+        path = entry.path.encode("utf-8", "surrogatepass")
+        headers = b"\n".join([part for field in entry.headers for part in field])
+        if entry.headers and headers.count(b"\n") != 2 * len(entry.headers) - 1:
+            raise ValueError("a header with a line feed in it")
+        names = [name for name, _ in entry.headers]
+        head = _ENTRY.pack(
+            entry.status,
+            entry.born,
+            entry.expires,
+            entry.early,
+            names.index(b"etag") if b"etag" in names else NOWHERE,
+            names.index(b"last-modified") if b"last-modified" in names else NOWHERE,
+            len(terms),
+            len(path),
+            len(headers),
+        )
+        return head, terms, path, headers, entry.body
 
-    def _ruling(self, told: str) -> Ruling:
-        found = self._rulings.get(told)
+    def _entry(self, frame: bytes, place: int, key: Key, since: int) -> Entry:
+        status, born, expires, early, etag, modified, of_terms, of_path, of_headers = _ENTRY.unpack_from(frame, place)
+        if not isfinite(born + expires) or early != early:
+            raise Corrupt("no time")
+        place += _ENTRY.size
+        after_terms = place + of_terms
+        after_path = after_terms + of_path
+        end = after_path + of_headers
+        headers = _headers(frame[after_path:end])
+        ruling, tags, name = self._terms_of(frame[place:after_terms])
+        return Entry(
+            key,
+            status,
+            headers,
+            body_of(frame, end),
+            ruling,
+            born,
+            expires - born,
+            None if etag < 0 else headers[etag][1],
+            None if modified < 0 else headers[modified][1],
+            name,
+            frame[after_terms:after_path].decode("utf-8", "surrogatepass"),
+            early,
+            tags,
+            since,
+        )
+
+    def _terms_of(self, told: bytes) -> Terms:
+        found = self._terms.get(told)
         if found is None:
-            if len(self._rulings) >= REMEMBERED:
-                self._rulings.clear()
-            found = self._rulings[told] = _ruling(Head(orjson.loads(told)))
+            found = _terms(orjson.loads(told))
+            if len(told) <= LONGEST_REMEMBERED:
+                if len(self._terms) >= REMEMBERED:
+                    self._terms.clear()
+                self._terms[told] = found
         return found
 
-
-def _told_of_entry(entry: Entry) -> dict[str, Any]:
-    return {
-        "status": entry.status,
-        "born": entry.born,
-        "expires": entry.expires,
-        "path": entry.path,
-        "name": text(entry.name),
-        "early": entry.early if entry.early < entry.expires else None,
-        "headers": [each.decode("latin-1") for field in entry.headers for each in field],
-        "ruling": _told_of_ruling(entry.ruling),
-    }
+    def _terms_told(self, terms: Terms) -> bytes:
+        told = self._told.get(terms)
+        if told is None:
+            told = _told(*terms)
+            if len(self._told) >= REMEMBERED:
+                self._told.clear()
+            self._told[terms] = told
+        return told
 
 
-def _told_of_ruling(ruling: Ruling) -> str:
-    told: dict[str, Any] = {name: getattr(ruling, name) for name in _RULING}
-    told |= {"names": texts(ruling.names), "without": texts(sorted(ruling.without))}
-    return orjson.dumps(told, default=float).decode()
+def _headers(told: bytes) -> Headers:
+    if not told:
+        return []
+    parts = told.split(b"\n")
+    return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def _ruling(head: Head) -> Ruling:
-    fields = {name: head.get(name, *types) for name, types in _RULING.items()}
-    return Ruling(**fields, names=head.all_encoded("names"), without=frozenset(head.all_encoded("without")))
+def _told(ruling: Ruling, tags: tuple[bytes, ...], name: bytes) -> bytes:
+    fields: dict[str, Any] = {name: getattr(ruling, name) for name in _RULING}
+    lists = {"names": ruling.names, "without": sorted(ruling.without), "tags": tags, "name": [name]}
+    fields |= {key: [value.decode("latin-1") for value in values] for key, values in lists.items()}
+    return orjson.dumps(fields, default=float)  # a duration is a float to everybody else
 
 
-def _entry(head: Head, body: bytes, key: Key, tags: tuple[bytes, ...], since: int, ruling: Ruling) -> Entry:
-    listed = head.all_encoded("headers")
-    headers = list(zip(listed[::2], listed[1::2], strict=True))
-    known = dict(reversed(headers))
-    born, early = float(head.get("born", int, float)), head.get("early", int, float, type(None))
-    return Entry(
-        key,
-        head.get("status", int),
-        headers,
-        body,
-        ruling,
-        born,
-        float(head.get("expires", int, float)) - born,
-        etag=known.get(b"etag"),
-        modified=known.get(b"last-modified"),
-        name=head.encoded("name"),
-        path=head.get("path", str),
-        early=float("inf") if early is None else float(early),
-        tags=tags,
-        since=since,
+def _terms(fields: Any) -> Terms:
+    for key, types in _RULING.items():
+        if type(fields[key]) not in types:
+            raise TypeError(key)
+    ruling = Ruling(
+        **{key: fields[key] for key in _RULING},
+        names=encoded(fields["names"]),
+        without=frozenset(encoded(fields["without"])),
     )
+    (name,) = encoded(fields["name"])
+    return ruling, encoded(fields["tags"]), name
+
+
+def _variants(frame: bytes, place: int, key: Key, since: int) -> Variants:
+    (length,) = _VARIANTS.unpack_from(frame, place)
+    place += _VARIANTS.size
+    return Variants(key, unlisted(frame[place : place + length]), body_of(frame, place + length))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scalekit.caching.items import Key
+from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Store
 from scalekit.caching.tags import path_tags
 from scalekit_cache.asked import Asked
@@ -92,8 +92,12 @@ class HttpCache:
         """Return the same from wherever the store has it."""
         found = await self.store.fetch(primary)
         if type(found) is Variants:
-            found = await self.store.fetch((found.token, *selecting(found.names, asked.fields))) or found
+            found = await self.variant(found, asked) or found
         return found if isinstance(found, Entry | Variants) else None
+
+    async def variant(self, variants: Variants, asked: Asked) -> Item | None:
+        """Return the one of *variants* that is *asked* for, from wherever the store has it."""
+        return await self.store.fetch((variants.token, *selecting(variants.names, asked.fields)))
 
     def said(self, why: bytes, status: int, stored: bool) -> bytes:
         """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
@@ -115,7 +119,7 @@ class HttpCache:
                 existing = Variants(flight.primary, names, os.urandom(16))
                 self.store.put(existing)
             entry.key = (existing.token, *selecting(names, asked.fields))
-        self.store.put(entry)
+        flight.written = self.store.put(entry)
         if self._alone:
             self._alone.pop(flight.key, None)
         return entry
@@ -131,7 +135,7 @@ class HttpCache:
                 flight.outdated = True
                 self._flights.pop(flight.key, None)
                 if flight.lease is not None:
-                    await flight.lease.release()
+                    flight.lease.release()
         await self.store.remove(keys)
         if self.store.shared:
             try:

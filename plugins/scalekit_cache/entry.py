@@ -188,7 +188,12 @@ class Entry(Item):
 
     def aged(self, now: float, status: bytes) -> Headers:
         """Return the headers with the age of *now* and the *status* of the cache."""
-        return with_status([*self.headers, (b"age", b"%d" % max(0, int(now - self.born)))], status)
+        aged = [*self.headers, (b"age", b"%d" % max(0, int(now - self.born)))]
+        for name, _ in self.headers:
+            if name == b"cache-status":
+                return with_status(aged, status)
+        aged.append((b"cache-status", status))
+        return aged
 
 
 def with_status(headers: Headers, status: bytes) -> Headers:

@@ -41,6 +41,7 @@ class Flight:
     # On the class, so that a flight that nobody joins sets next to nothing.
     kept: Kept | None = None
     lease: Lease | None = None
+    written: asyncio.Future[None] | None = None
     outdated = False
     landed_elsewhere = False
     complete = False

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from scalekit.caching.items import Key
+from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Lease
 from scalekit_cache.asked import Asked
+from scalekit_cache.assessing import Verdict, assess
 from scalekit_cache.core import HttpCache
-from scalekit_cache.entry import Entry
+from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
 
 FIRST_LOOK = 0.005
@@ -16,27 +17,31 @@ LAST_LOOK = 0.1
 """Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
 
 
-async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked, waited: bool) -> Lease | None:
+async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked) -> Lease | None:
     """Return the lease of what *flight* is to make, unless another process has kept it or takes too long.
 
-    When it is kept, all who wait for *flight* look again. *waited* tells that time has passed since the last look.
+    When it is kept, all who wait for *flight* look again.
     """
     loop = asyncio.get_running_loop()
     end, pause = loop.time() + cache.options.wait, FIRST_LOOK
     while True:
-        lease = await cache.store.lease(flight.key, cache.options.wait)
-        if waited and await _is_kept(cache, primary, asked):
+        lease, found = await cache.store.claim(primary, flight.key, cache.options.wait)
+        if found is not None and await _is_kept(cache, found, asked):
             cache.landed(flight)
             flight.land()
-        if lease is not None and flight.landed_elsewhere:
-            await lease.release()
+            if lease is not None:
+                lease.release()
         if lease is not None or flight.landed_elsewhere or loop.time() > end:
             flight.lease = lease
             return lease
         await asyncio.sleep(pause)
-        waited, pause = True, min(2 * pause, LAST_LOOK)
+        pause = min(2 * pause, LAST_LOOK)
 
 
-async def _is_kept(cache: HttpCache, primary: Key, asked: Asked) -> bool:
-    found = await cache.fetch(primary, asked)
-    return type(found) is Entry and found.expires > cache.clock()
+async def _is_kept(cache: HttpCache, found: Item, asked: Asked) -> bool:
+    """Tell whether *found*, or the variant of it that is *asked* for, would be given: who looks again leads no more."""
+    if type(found) is Variants:
+        found = await cache.variant(found, asked) or found
+    if type(found) is not Entry or asked.credentials & ~found.ruling.covers:
+        return False
+    return assess(found, asked.directives, cache.clock()) in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH)

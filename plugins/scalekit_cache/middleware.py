@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.admission import PENDING, admitted
-from scalekit.caching.items import Item
+from scalekit.caching.items import Item, Key
 from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import COOKIE, Entry, Headers, Variants
@@ -43,60 +43,68 @@ class CacheMiddleware:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Give what is there to who asks for nothing special; look closely at everybody else."""
         cache = self.slot.cache
-        if PENDING in scope:
-            return self._once_admitted(scope, receive, send)
         if cache is None or scope["type"] != "http":
-            return self.app(scope, receive, send)
+            return self._pass(scope, receive, send)
         method = scope["method"]
         if method != "GET" and method != "HEAD":
             if method not in SAFE:
                 send = Invalidation(cache, scope, send).send
-            return self.app(scope, receive, send)
-        asked = Asked(scope["headers"])
-        host = _host_of_plain(scope) if method == "GET" else None
-        if host is None:
-            auth = scope.get("auth")
-            asked.read(method, scope.get("user"), getattr(auth, "scopes", ()))
-            if asked.passes:
-                cache.metrics.passed.inc()
-                return self.app(scope, receive, send)
-            if not cache.options.cookies_are_private:
-                asked.credentials &= ~COOKIE
-        else:
-            raw_path, query = scope.get("raw_path"), scope["query_string"]
-            if raw_path and not scope.get("root_path") and (not query or (b"&" not in query and cache.plain_queries)):
-                key = (host, raw_path, query, SCHEMES[scope["scheme"]])
-                found = cache.store.peek(key)
-                if type(found) is Variants and found.by_headers:
-                    found = _variant(cache, found, scope["headers"]) or found
-                if type(found) is Entry:
-                    now = cache.clock()
-                    if now < found.plain_until:
-                        return _hit(cache, found, now, scope, send)
-                path = scope["path"]
-                policy = cache.policies.of(path, raw_path)
-                serving = Serving(cache, self.app, scope, receive, send, asked, policy, key, path)
-                return serving.make(b"fwd=uri-miss") if found is None and not cache.store.shared else serving.serve()
-            asked.noted = {b"host": host}
-        place = locate(cache, scope, asked.noted)
-        return Serving(cache, self.app, scope, receive, send, asked, place.policy, place.key, place.path).serve()
+            return self._pass(scope, receive, send)
+        key = _key_of_plain(cache, scope) if method == "GET" else None
+        if key is not None:
+            return self._plain(cache, key, scope, receive, send)
+        serving = self._serving(cache, scope, receive, send)
+        if serving is None:
+            cache.metrics.passed.inc()
+            return self._pass(scope, receive, send)
+        return _look_meanwhile(serving) if PENDING in scope else serving.serve()
+
+    def _pass(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Leave the request to the application, once it is admitted."""
+        return self._once_admitted(scope, receive, send) if PENDING in scope else self.app(scope, receive, send)
 
     async def _once_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Look in a shared store while the verdict on the request is on its way; do the rest once it is there."""
-        cache = self.slot.cache
-        serving = self._serving(cache, scope, receive, send) if cache is not None and cache.store.shared else None
-        if serving is None:
-            await admitted(scope)
-            await self(scope, receive, send)
-            return
-        found = await serving.look()
         await admitted(scope)
-        await serving.serve_found(found)
+        await self.app(scope, receive, send)
+
+    def _plain(self, cache: HttpCache, key: Key, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve who asks for no more than a resource: its host, path and query, as they are, are its *key*."""
+        store = cache.store
+        if PENDING in scope:
+            return self._plain_shared(cache, key, scope, receive, send)
+        found = store.peek(key)
+        if type(found) is Variants and found.by_headers:
+            found = _variant(cache, found, scope["headers"]) or found
+        if type(found) is Entry:
+            now = cache.clock()
+            if now < found.plain_until:
+                return _hit(cache, found, now, scope, send)
+        elif store.shared:
+            return self._plain_shared(cache, key, scope, receive, send)
+        serving = self._serving_plain(cache, key, scope, receive, send)
+        return serving.make(b"fwd=uri-miss") if found is None else serving.serve()
+
+    async def _plain_shared(self, cache: HttpCache, key: Key, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do the same where one has to wait: for a store that processes share, or for a verdict on the request."""
+        found = await cache.store.fetch(key)
+        if PENDING in scope:
+            await admitted(scope)
+        if type(found) is Entry:
+            now = cache.clock()
+            if now < found.plain_until:
+                await _hit(cache, found, now, scope, send)
+                return
+        serving = self._serving_plain(cache, key, scope, receive, send)
+        if type(found) is Variants:
+            found = await cache.variant(found, serving.asked) or found
+        await serving.serve_found(found if isinstance(found, Entry | Variants) else None)
+
+    def _serving_plain(self, cache: HttpCache, key: Key, scope: Scope, receive: Receive, send: Send) -> Serving:
+        asked, path = Asked(scope["headers"]), scope["path"]
+        return Serving(cache, self.app, scope, receive, send, asked, cache.policies.of(path, key[1]), key, path)
 
     def _serving(self, cache: HttpCache, scope: Scope, receive: Receive, send: Send) -> Serving | None:
-        """Return what serves *scope*; None where the cache has nothing to say."""
-        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
-            return None
+        """Return what serves *scope*, a GET or HEAD; None where the cache has nothing to say."""
         asked = Asked(scope["headers"])
         asked.read(scope["method"], scope.get("user"), getattr(scope.get("auth"), "scopes", ()))
         if asked.passes:
@@ -105,6 +113,22 @@ class CacheMiddleware:
             asked.credentials &= ~COOKIE
         place = locate(cache, scope, asked.noted)
         return Serving(cache, self.app, scope, receive, send, asked, place.policy, place.key, place.path)
+
+
+async def _look_meanwhile(serving: Serving) -> None:
+    """Look while the verdict on the request is on its way; do the rest once it is there."""
+    found = await serving.look()
+    await admitted(serving.scope)
+    await serving.serve_found(found)
+
+
+def _key_of_plain(cache: HttpCache, scope: Scope) -> Key | None:
+    """Return the key of a request that asks for no more than a resource, where its parts need no second look."""
+    raw_path, query = scope.get("raw_path"), scope["query_string"]
+    if not raw_path or scope.get("root_path") or (query and (b"&" in query or not cache.plain_queries)):
+        return None
+    host = _host_of_plain(scope)
+    return None if host is None else (host, raw_path, query, SCHEMES[scope["scheme"]])
 
 
 def _host_of_plain(scope: Scope) -> bytes | None:

@@ -120,16 +120,16 @@ class Serving:
         elif landed is Landed.LEAD:
             flight.since = self.cache.store.number
             if self.cache.store.shared:
-                await self._lead_all(flight, why, stale, waited=True)
+                await self._lead_all(flight, why, stale)
             else:
                 await self._lead(flight, why, stale)
         else:
             await self._lead(self._own_flight(), why, stale)
 
-    async def _lead_all(self, flight: Flight, why: bytes, stale: Entry | None, waited: bool = False) -> None:
-        """Lead those of other processes too, or give what one of them has made; *waited* for it since the last look."""
+    async def _lead_all(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
+        """Lead those of other processes too, or give what one of them has made."""
         try:
-            lease = await lease_of(self.cache, flight, self.primary, self.asked, waited) if flight.open else None
+            lease = await lease_of(self.cache, flight, self.primary, self.asked) if flight.open else None
         except BaseException:
             if not flight.fail():
                 self.cache.landed(flight)
@@ -141,7 +141,7 @@ class Serving:
             await self._lead(flight, why, stale)
         finally:
             if lease is not None:
-                await lease.release()
+                lease.release(flight.written)
 
     async def _receive(self) -> Message:
         """Receive; that the client has left is told once nobody else follows."""

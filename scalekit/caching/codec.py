@@ -1,23 +1,31 @@
 """Items as bytes, for a store outside the process, and back.
 
-A frame is a digest of the rest, the length of a head, the head as JSON, and a body. What comes from outside is taken
-for what it says only after all of it was looked at; nothing in it is ever executed.
+A frame has a head of fixed size, what its kind of item needs, a body, and a checksum. The head names what it is kept
+under, so that a frame in the wrong place is none. What comes from outside is taken for what it says only after all of
+it was looked at; nothing in it is ever executed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from hashlib import blake2b
+import struct
+from collections.abc import Callable, Iterable
+from math import isfinite
+from struct import Struct
 from typing import Any, Protocol
+from zlib import crc32
 
 import orjson
 
 from scalekit.caching.items import Item, Key, Value
 
-MAGIC = b"SKc2"
-_DIGEST = 16
-_LENGTH = 4
-_START = len(MAGIC) + _DIGEST + _LENGTH
+MAGIC = b"SKc3"
+HEAD = Struct(">4sI64scQ")
+"""Magic, length of the frame, name, kind, and the number of the purge before it."""
+_SUM = Struct("<I")
+WHOLE = 0x2144DF1C
+"""What CRC-32 makes of anything with its own checksum behind it, so that nothing has to be cut off to be checked."""
+_VALUE = Struct(">dI")
+"""When it expires, and the length of its tags."""
 
 
 class Corrupt(ValueError):
@@ -27,89 +35,81 @@ class Corrupt(ValueError):
 class Codec(Protocol):
     """Turns the items of one cache into bytes and back."""
 
-    def encode(self, item: Item) -> bytes:
-        """Return *item* as bytes."""
+    def encode(self, item: Item, name: bytes) -> bytes:
+        """Return *item*, which is kept under *name*, as bytes."""
         ...
 
-    def decode(self, frame: bytes, key: Key) -> Item:
-        """Return the item in *frame*, which was kept under *key*. Raises Corrupt when there is none."""
+    def decode(self, frame: bytes, name: bytes, key: Key) -> Item:
+        """Return the item in *frame*, kept under *name*, which stands for *key*. Raises Corrupt when there is none."""
         ...
 
 
-class Head:
-    """Fields whose types are checked as they are read."""
-
-    def __init__(self, fields: Any) -> None:
-        self.fields = fields
-
-    def get(self, name: str, *types: type) -> Any:
-        """Return the field *name*; raises TypeError when it is of none of *types*."""
-        value = self.fields[name]
-        if type(value) not in types:
-            raise TypeError(name)
-        return value
-
-    def encoded(self, name: str) -> bytes:
-        """Return the field *name* as the bytes that it was made of."""
-        return from_text(self.fields[name])
-
-    def all_encoded(self, name: str) -> tuple[bytes, ...]:
-        """Return the same of a list."""
-        return tuple([value.encode("latin-1") for value in self.get(name, list)])
+Reader = Callable[[bytes, int, Key, int], Item]
+"""Makes an item of a frame, from a place on, for a key, and of the number of the purge before it."""
 
 
 class ItemCodec:
-    """Bytes of values. A subclass adds kinds of items with *_told* and *_made*."""
+    """Bytes of values. A subclass adds kinds of items to *readers*, and to *parts*."""
 
-    def encode(self, item: Item) -> bytes:
-        """Return *item* as bytes."""
-        head: dict[str, Any] = {"key": texts(item.key), "tags": texts(item.tags), "since": item.since}
-        more, body = self._told(item)
-        told = orjson.dumps(head | more, default=float)  # a duration is a float to everybody else
-        rest = len(told).to_bytes(_LENGTH, "big") + told + body
-        return MAGIC + blake2b(rest, digest_size=_DIGEST).digest() + rest
+    def __init__(self) -> None:
+        self.readers: dict[bytes, Reader] = {b"v": _value}
 
-    def decode(self, frame: bytes, key: Key) -> Item:
-        """Return the item in *frame*, which was kept under *key*. Raises Corrupt when there is none."""
-        rest = frame[len(MAGIC) + _DIGEST :]
-        if (
-            frame[: len(MAGIC)] != MAGIC
-            or frame[len(MAGIC) : -len(rest) or None] != blake2b(rest, digest_size=_DIGEST).digest()
-        ):
-            raise Corrupt("another digest or version")
-        end = _START + int.from_bytes(rest[:_LENGTH], "big")
+    def encode(self, item: Item, name: bytes) -> bytes:
+        """Return *item*, which is kept under *name*, as bytes."""
+        kind, parts = self.parts(item)
+        length = HEAD.size + sum(map(len, parts)) + _SUM.size
+        frame = b"".join((HEAD.pack(MAGIC, length, name, kind, item.since), *parts))
+        return frame + _SUM.pack(crc32(frame))
+
+    def decode(self, frame: bytes, name: bytes, key: Key) -> Item:
+        """Return the item in *frame*, kept under *name*, which stands for *key*. Raises Corrupt when there is none."""
         try:
-            head = Head(orjson.loads(frame[_START:end]))
-            if head.all_encoded("key") != key:
+            magic, length, under, kind, since = HEAD.unpack_from(frame)
+            if magic != MAGIC or length != len(frame) or crc32(frame) != WHOLE:
+                raise Corrupt("another checksum or version")
+            if under != name:
                 raise Corrupt("the item of another key")
-            return self._made(head, frame[end:], key, head.all_encoded("tags"), head.get("since", int))
+            return self.readers[kind](frame, HEAD.size, key, since)
         except Corrupt:
             raise
-        except (KeyError, TypeError, AttributeError, UnicodeEncodeError, ValueError) as error:
+        except (struct.error, LookupError, TypeError, AttributeError, ValueError) as error:
             raise Corrupt(f"no item: {type(error).__name__}") from None
 
-    def _told(self, item: Item) -> tuple[dict[str, Any], bytes]:
-        """Return what the head says of *item*, and its body."""
+    def parts(self, item: Item) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return the kind of *item*, and what comes between head and checksum."""
         if not isinstance(item, Value):
             raise TypeError(f"no bytes stand for a {type(item).__name__}")
-        return {"expires": item.expires}, item.frame
-
-    def _made(self, head: Head, body: bytes, key: Key, tags: tuple[bytes, ...], since: int) -> Item:
-        """Return the item that *head* tells of."""
-        return Value(key, body, float(head.get("expires", int, float)), tags, since)
+        tags = listed(item.tags)
+        return b"v", (_VALUE.pack(item.expires, len(tags)), tags, item.frame)
 
 
-def text(value: bytes) -> str:
-    """Return *value* as JSON can hold it."""
-    return value.decode("latin-1")
+def _value(frame: bytes, place: int, key: Key, since: int) -> Value:
+    expires, length = _VALUE.unpack_from(frame, place)
+    place += _VALUE.size
+    if not isfinite(expires):
+        raise Corrupt("no time")
+    end = place + length
+    return Value(key, body_of(frame, end), expires, unlisted(frame[place:end]), since)
 
 
-def texts(values: Iterable[bytes]) -> list[str]:
-    """Return *values* as JSON can hold them."""
-    return [value.decode("latin-1") for value in values]
+def body_of(frame: bytes, place: int) -> bytes:
+    """Return what is in *frame* from *place* on."""
+    return frame[place : -_SUM.size]
 
 
-def from_text(value: Any) -> bytes:
-    """Return the bytes that *value* was made of."""
-    encoded: bytes = value.encode("latin-1")
-    return encoded
+def listed(values: Iterable[bytes]) -> bytes:
+    """Return *values* as one, empty where there are none."""
+    texts = [value.decode("latin-1") for value in values]
+    return orjson.dumps(texts) if texts else b""
+
+
+def unlisted(told: bytes) -> tuple[bytes, ...]:
+    """Return the values of which *told* was made."""
+    return encoded(orjson.loads(told)) if told else ()
+
+
+def encoded(values: Any) -> tuple[bytes, ...]:
+    """Return the bytes of which the texts *values* were made; raises TypeError for anything else."""
+    if type(values) is not list:
+        raise TypeError(type(values).__name__)
+    return tuple([value.encode("latin-1") for value in values])

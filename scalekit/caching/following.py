@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from scalekit.caching.frames import Frames
 from scalekit.caching.items import Key
@@ -20,25 +20,13 @@ from scalekit.caching.store import MemoryStore
 logger = logging.getLogger("scalekit.caching")
 
 SPARE = 1000
-"""Names of items beyond those that are there before they are looked through."""
+"""Names of items beyond those that are there before they are looked through, and of changes that are remembered."""
 FIRST_PAUSE, LAST_PAUSE = 0.05, 2.0
 """Seconds between two attempts to read what was purged."""
 
 
-class Changes:
-    """What was changed while something was fetched."""
-
-    def __init__(self) -> None:
-        self.names: set[bytes] = set()
-        self.everything = False
-
-    def concern(self, name: bytes) -> bool:
-        """Tell whether what is under *name* may be another now."""
-        return self.everything or name in self.names
-
-
 class Following:
-    """Keeps *local* true to *frames*; *live* tells that it is."""
+    """Keeps *local* true to *frames*; *live* tells that it is, and *changes* counts what was heard."""
 
     def __init__(self, local: MemoryStore, frames: Frames, purges: PurgeNumbers, metrics: CachingMetrics) -> None:
         self.live = False
@@ -50,7 +38,9 @@ class Following:
         self._behind = False
         self._known: int | None = None
         self._names: dict[bytes, Key] = {}
-        self._fetches: set[Changes] = set()
+        self.changes = 0
+        self._changed: dict[bytes, int] = {}
+        self._forgotten = 0
         self._learning: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -65,15 +55,11 @@ class Following:
                 self._learning.cancel()
                 await asyncio.gather(self._learning, return_exceptions=True)
 
-    @contextmanager
-    def fetching(self) -> Generator[Changes, None, None]:
-        """Give what is changed while inside."""
-        changes = Changes()
-        self._fetches.add(changes)
-        try:
-            yield changes
-        finally:
-            self._fetches.discard(changes)
+    def changed_since(self, name: bytes, changes: int) -> bool:
+        """Tell whether what is under *name* may be another since there were so many *changes*."""
+        if changes == self.changes:
+            return False
+        return changes < self._forgotten or self._changed.get(name, 0) > changes
 
     def kept(self, name: bytes, key: Key) -> None:
         """Take note that *local* has under *key* what is under *name* in the shared store."""
@@ -95,9 +81,11 @@ class Following:
 
     def changed(self, keys: Sequence[bytes]) -> None:
         """Drop what is under *keys*."""
-        for changes in self._fetches:
-            changes.names.update(keys)
+        self.changes += 1
+        if len(self._changed) > SPARE:
+            self._forget_changes()
         for name in keys:
+            self._changed[name] = self.changes
             key = self._names.pop(name, None)
             if key is not None:
                 self._local.table.remove(key)
@@ -138,10 +126,14 @@ class Following:
             self._purges.see(max(number, self._purges.number))
 
     def _forget_everything(self) -> None:
-        for changes in self._fetches:
-            changes.everything = True
+        self.changes += 1
+        self._forget_changes()
         self._local.table.clear()
         self._names.clear()
+
+    def _forget_changes(self) -> None:
+        self._forgotten = self.changes
+        self._changed.clear()
 
     def _show(self, live: bool) -> None:
         self.live = live

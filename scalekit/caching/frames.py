@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Listener(Protocol):
@@ -27,11 +28,22 @@ class Listener(Protocol):
         ...
 
 
+class LeaseName(NamedTuple):
+    """Names the right to make what is under the key *name*; *variant* tells apart what is made for one key."""
+
+    name: bytes
+    variant: bytes = b""
+
+
 class Frames(Protocol):
     """A store that processes share. Every call has a deadline of its own; whatever it raises counts as a failure.
 
     Purges are numbered; a later one has a higher number, whatever was lost in between.
     """
+
+    async def get_one(self, key: bytes) -> bytes | None:
+        """Return what is under *key*, for who hears of purges."""
+        ...
 
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         """Return what is under each of *keys*, and the number of the last purge, all in one trip."""
@@ -39,6 +51,10 @@ class Frames(Protocol):
 
     async def put(self, frames: Mapping[bytes, bytes], seconds: Sequence[float]) -> None:
         """Keep each of *frames* under its key for so many *seconds*."""
+        ...
+
+    def put_one(self, key: bytes, frame: bytes, seconds: float) -> Future[None]:
+        """Begin at once to keep *frame* under *key*; of what is begun in one process for one key, the last stays."""
         ...
 
     async def delete(self, keys: Sequence[bytes]) -> None:
@@ -61,12 +77,12 @@ class Frames(Protocol):
         """Give the next number to a purge of *tags*, all at once; return it, and let all processes know."""
         ...
 
-    async def acquire(self, key: bytes, seconds: float) -> bytes | None:
-        """Return a token when nobody has the lease of *key*, which lasts so many *seconds*."""
+    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
+        """Tell whether *token* has the lease now, for so many *seconds*, and return what is there after that."""
         ...
 
-    async def release(self, key: bytes, token: bytes) -> None:
-        """End the lease of *key*, if *token* still has it."""
+    def release(self, lease: LeaseName, token: bytes) -> None:
+        """Begin at once to end the lease, if *token* still has it; one that cannot be ended runs out."""
         ...
 
     def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:

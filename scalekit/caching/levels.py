@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from itertools import count
 
 from scalekit.caching.codec import Codec, Corrupt
-from scalekit.caching.following import Changes, Following
-from scalekit.caching.frames import Frames
+from scalekit.caching.following import Following
+from scalekit.caching.frames import Frames, LeaseName
+from scalekit.caching.held import Held
 from scalekit.caching.items import Item, Key, digest
 from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.purge_numbers import PurgeNumbers
@@ -26,28 +29,6 @@ LONGEST = 30 * 86400.0
 """Seconds for which it is kept by what the answers of a resource vary; a purge is remembered for longer."""
 MOST_WRITES = 256
 """Items on their way to the shared store at one time; what comes beyond them stays in the process."""
-
-
-class Held:
-    """A lease that the frames of *levels* gave."""
-
-    def __init__(self, levels: Levels, key: bytes, token: bytes) -> None:
-        self._levels = levels
-        self._key = key
-        self._token = token
-
-    async def release(self) -> None:
-        """End it, once what was made is there for the others; one that cannot be ended runs out.
-
-        What is on its way was sent in order, so that the newest of it is there last.
-        """
-        newest = self._levels.newest
-        if newest is not None and not newest.done():
-            await asyncio.wait((newest,))
-        try:
-            await self._levels.frames.release(self._key, self._token)
-        except Exception as error:
-            logger.debug("a lease runs out by itself: %s", type(error).__name__)
 
 
 class Levels:
@@ -65,8 +46,9 @@ class Levels:
         self._clock = clock
         self._purges = PurgeNumbers(frames)
         self._following = Following(local, frames, self._purges, metrics)
-        self.newest: asyncio.Task[None] | None = None
-        self._writes: dict[bytes, asyncio.Task[None]] = {}
+        self._writes: dict[bytes, asyncio.Future[None]] = {}
+        self._process = os.urandom(8)
+        self._claims = count()
 
     @property
     def number(self) -> int:
@@ -96,8 +78,26 @@ class Levels:
         return self.local.peek(key)
 
     async def fetch(self, key: Key) -> Item | None:
-        """Return what is under *key* at either level."""
-        return (await self.fetch_many((key,)))[0]
+        """Return what is under *key* at either level.
+
+        Who hears of purges need not ask for them, so that it is one question for one frame.
+        """
+        found = self.peek(key)
+        if found is not None:
+            return found
+        name, following = digest(key), self._following
+        if self._writes:
+            await self._written((name,))
+        if following.live:
+            changes = following.changes
+            try:
+                frame = await self.frames.get_one(name)
+            except Exception as error:
+                self._metrics.failed(type(error).__name__)
+                return self.local.peek(key)
+            if following.live:  # else something was purged meanwhile
+                return None if frame is None else await self._taken(frame, name, key, changes)
+        return (await self._fetched({key: name}))[key]
 
     async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return what is under each of *keys* at either level, in one trip; what cannot be read is deleted."""
@@ -106,15 +106,15 @@ class Levels:
         if names:
             if self._writes:
                 await self._written(names.values())
-            with self._following.fetching() as changes:
-                found |= await self._fetched(names, changes)
+            found |= await self._fetched(names)
         return [found[key] for key in keys]
 
-    async def _fetched(self, names: dict[Key, bytes], changes: Changes) -> dict[Key, Item | None]:
+    async def _fetched(self, names: dict[Key, bytes]) -> dict[Key, Item | None]:
+        changes = self._following.changes
         try:
             frames, number = await self.frames.get(list(names.values()))
             self._purges.see(number)
-            items = self._decoded(names, frames)
+            items = await self._readable(names, frames)
             outdated = await self._purges.outdated(items, number)
         except Exception as error:
             self._metrics.failed(type(error).__name__)
@@ -123,30 +123,62 @@ class Levels:
         self._metrics.found_shared.inc(len(valid))
         self._metrics.found_nowhere.inc(len(names) - len(valid))
         for item in filter(None, valid.values()):
-            if not changes.concern(names[item.key]):
+            if not self._following.changed_since(names[item.key], changes):
                 self._keep(item, names[item.key])
         return valid | {key: None for key in names if key not in valid}
 
-    def _decoded(self, names: dict[Key, bytes], frames: Sequence[bytes | None]) -> list[Item]:
-        items, corrupt = [], []
+    async def _taken(self, frame: bytes, name: bytes, key: Key, changes: int) -> Item | None:
+        """Return the item in *frame*, which came since so many *changes*, unless it was purged or cannot be read."""
+        try:
+            item = self._codec.decode(frame, name, key)
+        except Corrupt as error:
+            await self._drop(name, error)
+            item = None
+        if item is None or (self._purges.may_be_outdated(item) and await self._is_outdated(item)):
+            self._metrics.found_nowhere.inc()
+            return None
+        self._metrics.found_shared.inc()
+        if not self._following.changed_since(name, changes):
+            self._keep(item, name)
+        return item
+
+    async def _is_outdated(self, item: Item) -> bool:
+        try:
+            return (await self._purges.outdated((item,), self._purges.number))[0]
+        except Exception as error:
+            self._metrics.failed(type(error).__name__)
+            return True
+
+    async def _readable(self, names: dict[Key, bytes], frames: Sequence[bytes | None]) -> list[Item]:
+        items = []
         for (key, name), frame in zip(names.items(), frames, strict=True):
             try:
                 if frame is not None:
-                    items.append(self._codec.decode(frame, key))
+                    items.append(self._codec.decode(frame, name, key))
             except Corrupt as error:
-                self._metrics.invalid.inc()
-                logger.warning("an item in the shared store could not be read and is deleted: %s", error)
-                corrupt.append(name)
-        if corrupt:
-            self._start(corrupt[0], self._delete(corrupt))
+                await self._drop(name, error)
         return items
 
-    def put(self, item: Item) -> None:
-        """Keep *item* here at once, and in the shared store soon."""
+    async def _drop(self, name: bytes, error: Corrupt) -> None:
+        """Delete what cannot be read."""
+        self._metrics.invalid.inc()
+        logger.warning("an item in the shared store could not be read and is deleted: %s", error)
+        await self._delete((name,))
+
+    def put(self, item: Item) -> asyncio.Future[None] | None:
+        """Keep *item* here at once, and begin to keep it in the shared store."""
         name = digest(item.key)
         self._keep(item, name)
-        if len(self._writes) < MOST_WRITES:
-            self._start(name, self._write({name: item}))
+        seconds = min(item.useful_until() - self._clock(), LONGEST)
+        if seconds <= 0 or len(self._writes) >= MOST_WRITES:
+            return None
+        try:
+            write = self.frames.put_one(name, self._codec.encode(item, name), seconds)
+        except Exception as error:
+            self._metrics.failed(type(error).__name__)
+            return None
+        self._begun(name, write)
+        return write
 
     async def keep(self, items: Sequence[Item]) -> None:
         """Keep *items* here and in the shared store, in one trip."""
@@ -170,15 +202,33 @@ class Levels:
         self.local.generations.advance(listed, number)
         self._purges.see(max(number, self._purges.number))
 
-    async def lease(self, key: Key, seconds: float) -> Lease | None:
-        """Return the right to make what is under *key*; without the shared store everybody has it."""
+    async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
+        """Return the right to make the *variant* of *key*, and what is under *key*, looked at after that is known.
+
+        Without the shared store everybody has the right.
+        """
         name = digest(key)
+        held = Held(self.frames, LeaseName(name, b"" if variant == key else digest(variant)), self._token())
         try:
-            token = await self.frames.acquire(name, seconds)
+            return await self._claimed(held, name, key, seconds)
         except Exception as error:
             self._metrics.failed(type(error).__name__)
-            return Alone()
-        return None if token is None else Held(self, name, token)
+            held.release()
+            return Alone(), None
+        except BaseException:
+            held.release()
+            raise
+
+    async def _claimed(self, held: Held, name: bytes, key: Key, seconds: float) -> tuple[Held | None, Item | None]:
+        changes = self._following.changes
+        taken, frame = await held.acquire(seconds)
+        if frame is None:
+            return held if taken else None, None
+        await self.current()
+        return held if taken else None, await self._taken(frame, name, key, changes)
+
+    def _token(self) -> bytes:
+        return b"%b%d" % (self._process, next(self._claims))
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -197,18 +247,23 @@ class Levels:
         self.local.put(item)
         self._following.kept(name, item.key)
 
-    def _start(self, name: bytes, work: Coroutine[Any, Any, None]) -> None:
-        """Do *work* for what is under *name* in the background, after what is done for it already."""
-        before = self._writes.get(name)
-        task = asyncio.create_task(work if before is None else _after(before, work))
-        self._writes[name] = self.newest = task
-        task.add_done_callback(lambda done: self._writes.pop(name) if self._writes.get(name) is done else None)
+    def _begun(self, name: bytes, write: asyncio.Future[None]) -> None:
+        """Take note that *write*, the newest of what is under *name*, is on its way."""
+        self._writes[name] = write
+        write.add_done_callback(partial(self._done, name))
+
+    def _done(self, name: bytes, write: asyncio.Future[None]) -> None:
+        if self._writes.get(name) is write:
+            del self._writes[name]
+        error = None if write.cancelled() else write.exception()
+        if error is not None:
+            self._metrics.failed(type(error).__name__)
 
     async def _written(self, names: Iterable[bytes]) -> None:
         """Wait until what is on its way under *names* is there: nobody asks for it or deletes it before."""
         writes = [self._writes[name] for name in names if name in self._writes]
         if writes:
-            await asyncio.gather(*writes, return_exceptions=True)
+            await asyncio.wait(writes)
 
     async def _write(self, items: dict[bytes, Item]) -> None:
         worth = {name: min(item.useful_until() - self._clock(), LONGEST) for name, item in items.items()}
@@ -216,7 +271,7 @@ class Levels:
         if not useful:
             return
         try:
-            frames = {name: self._codec.encode(item) for name, item in useful.items()}
+            frames = {name: self._codec.encode(item, name) for name, item in useful.items()}
             await self.frames.put(frames, [worth[name] for name in frames])
         except Exception as error:
             self._metrics.failed(type(error).__name__)
@@ -226,8 +281,3 @@ class Levels:
             await self.frames.delete(names)
         except Exception as error:
             self._metrics.failed(type(error).__name__)
-
-
-async def _after(before: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
-    await asyncio.gather(before, return_exceptions=True)
-    await work

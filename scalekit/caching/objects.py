@@ -107,7 +107,7 @@ class Objects:
                 return await self._made(key, seconds, make, tags) if found is MISSING else found
             finally:
                 if lease is not None:
-                    await lease.release()
+                    lease.release()
 
     async def _made(self, key: Key, seconds: float, make: Callable[[], Awaitable[T]], tags: Sequence[str]) -> Any:
         number = self._store.number
@@ -118,14 +118,14 @@ class Objects:
     async def _leased(self, key: Key) -> tuple[Lease | None, Any]:
         """Return the lease to make what is under *key*, or what another process has made meanwhile, or neither."""
         loop = asyncio.get_running_loop()
-        end, pause, waited = loop.time() + self._wait, FIRST_LOOK, False
+        end, pause = loop.time() + self._wait, FIRST_LOOK
         while True:
-            lease = await self._store.lease(key, self._wait)
-            found = await self._find(key) if waited else MISSING
+            lease, item = await self._store.claim(key, key, self._wait)
+            found = await self._content(item)
             if lease is not None or found is not MISSING or loop.time() > end:
                 return lease, found
             await asyncio.sleep(pause)
-            waited, pause = True, min(2 * pause, LAST_LOOK)
+            pause = min(2 * pause, LAST_LOOK)
 
     @asynccontextmanager
     async def _turn(self, key: Key) -> AsyncGenerator[None, None]:

@@ -28,6 +28,13 @@ class PurgeNumbers:
             self._of_tags = {}
             self.number = number
 
+    def may_be_outdated(self, item: Item) -> bool:
+        """Tell whether *item* needs a closer look: one that was begun after the last purge does not."""
+        if item.since >= self.number:
+            return False
+        known = self._of_tags
+        return any(known.get(tag, self.number) > item.since for tag in item.every_tag())
+
     async def outdated(self, items: Sequence[Item], number: int) -> list[bool]:
         """Tell of each of *items*, which came with *number*, whether it was begun before a purge of its tags."""
         tags = {tag for item in items if item.since < number for tag in item.every_tag()}

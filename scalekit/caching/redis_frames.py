@@ -8,13 +8,13 @@ what has tags and is older than its floor counts as purged.
 
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from scalekit.caching.frames import Listener
-from scalekit.redis import Hearing, Redis, ReplyError, Script
+from scalekit.caching.frames import LeaseName, Listener
+from scalekit.redis import Hearing, Redis, RedisUnavailable, ReplyError, Script
 
 LIFE = 31 * 86400.0
 """Seconds for which purges are remembered after the last: longer than anything is kept."""
@@ -52,8 +52,14 @@ return text(number)
 )
 ACQUIRE = Script(
     """\
-if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('PTTL', KEYS[1]) < 0 then redis.call('DEL', KEYS[1]) end
-return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+local function take() return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) end
+local taken = take()
+if not taken and redis.call('PTTL', KEYS[1]) < 0 then
+  redis.call('DEL', KEYS[1])
+  taken = take()
+end
+local found = redis.pcall('GET', KEYS[2])
+return {taken and 1 or 0, type(found) == 'string' and found}
 """
 )
 RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
@@ -65,10 +71,17 @@ class RedisFrames:
     def __init__(self, redis: Redis, prefix: str, most_tags: int = MOST_TAGS) -> None:
         self._redis = redis
         self._items = prefix.encode() + b":item:"
-        self._leases = prefix.encode() + b":lease:"
+        self._prefix = prefix.encode()
         self._purges = b"{" + prefix.encode() + b"}:purges"
         self._most_tags = most_tags
         self._number_words = ("ZSCORE", self._purges, NUMBER)
+
+    async def get_one(self, key: bytes) -> bytes | None:
+        """Return what is under *key*, for who hears of purges."""
+        try:
+            return await self._redis.get(self._items + key)
+        except ReplyError as error:
+            return frame_of(error)
 
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         """Return what is under each of *keys*, and the number of the last purge, all in one trip."""
@@ -84,6 +97,10 @@ class RedisFrames:
         ]
         for reply in await self._redis.pipeline(commands):
             _raise(reply)
+
+    def put_one(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+        """Begin at once to keep *frame* under *key*."""
+        return self._redis.call("SET", self._items + key, frame, "PX", max(1, int(seconds * 1000)))
 
     async def delete(self, keys: Sequence[bytes]) -> None:
         """Forget what is under *keys*."""
@@ -117,15 +134,28 @@ class RedisFrames:
         life = int(LIFE * 1000)
         return _number(await self._redis.script(ADVANCE, [self._purges], [life, self._most_tags, *tags]))
 
-    async def acquire(self, key: bytes, seconds: float) -> bytes | None:
-        """Return a token when nobody has the lease of *key*, which lasts so many *seconds*."""
-        token = os.urandom(16)
-        taken = await self._redis.script(ACQUIRE, [self._leases + key], [token, max(1, int(seconds * 1000))])
-        return token if taken else None
+    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
+        """Tell whether *token* has the lease now, for so many *seconds*, and return what is there after that."""
+        keys = (self._lease_key(lease), self._items + lease.name)
+        taken, frame = await self._redis.script(ACQUIRE, keys, (token, max(1, int(seconds * 1000))))
+        return bool(taken), frame
 
-    async def release(self, key: bytes, token: bytes) -> None:
-        """End the lease of *key*, if *token* still has it."""
-        await self._redis.script(RELEASE, [self._leases + key], [token])
+    def release(self, lease: LeaseName, token: bytes) -> None:
+        """Begin at once to end the lease, if *token* still has it; one that cannot be ended runs out."""
+        key = self._lease_key(lease)
+
+        def released(reply: asyncio.Future[Any]) -> None:
+            error = None if reply.cancelled() else reply.exception()
+            if isinstance(error, ReplyError) and error.code == "NOSCRIPT":
+                with suppress(RedisUnavailable):
+                    self._redis.call("EVAL", RELEASE.source, 1, key, token).add_done_callback(_heard)
+
+        with suppress(RedisUnavailable):
+            self._redis.begin(RELEASE, (key,), (token,)).add_done_callback(released)
+
+    def _lease_key(self, lease: LeaseName) -> bytes:
+        """Return a key in the slot of what is to be made: on a cluster, both are with one server."""
+        return b"%b:lease:{%b}%b" % (self._prefix, self._items + lease.name, lease.variant)
 
     @asynccontextmanager
     async def follow(self, listener: Listener) -> AsyncGenerator[None, None]:
@@ -152,6 +182,12 @@ class RedisFrames:
         if number is None or _is_of_another_type(number):
             number = await self._redis.script(BEGIN, [self._purges], [int(LIFE * 1000)])
         return _number(number)
+
+
+def _heard(reply: asyncio.Future[Any]) -> None:
+    """Take a reply that changes nothing, so that nobody misses it."""
+    if not reply.cancelled():
+        reply.exception()
 
 
 def _number(score: Any) -> int:

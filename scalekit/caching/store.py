@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -13,8 +14,8 @@ from scalekit.caching.sieve import Sieve
 class Lease(Protocol):
     """The right to make what is missing, among all processes that share a store."""
 
-    async def release(self) -> None:
-        """Give it back, so that the next need not wait until it runs out."""
+    def release(self, after: Future[None] | None = None) -> None:
+        """Give it back once *after* is done, so that the next need not wait until it runs out."""
         ...
 
 
@@ -51,8 +52,8 @@ class Store(Protocol):
         """Return the number of the last purge, wherever that was."""
         ...
 
-    def put(self, item: Item) -> None:
-        """Keep *item*; where that takes its time, it is done in the background."""
+    def put(self, item: Item) -> Future[None] | None:
+        """Keep *item*; return what tells that it is there for all, if that takes its time in the background."""
         ...
 
     async def keep(self, items: Sequence[Item]) -> None:
@@ -67,15 +68,18 @@ class Store(Protocol):
         """Forget, at once and everywhere, what has one of *tags*, and what of it is being made."""
         ...
 
-    async def lease(self, key: Key, seconds: float) -> Lease | None:
-        """Return the right to make what is missing under *key*, or None while another process has it."""
+    async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
+        """Return the right to make the *variant* of *key*, or None while another process has it.
+
+        With it comes what is under *key*, looked at after that is known: another may have made it just before.
+        """
         ...
 
 
 class Alone:
     """The lease of who shares with nobody."""
 
-    async def release(self) -> None:
+    def release(self, after: Future[None] | None = None) -> None:
         """Do nothing."""
 
 
@@ -122,9 +126,10 @@ class MemoryStore:
         """Return the number of the last purge."""
         return self.generations.number
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Item) -> Future[None] | None:
         """Keep *item*; when it was purged while it was made, nobody gets it."""
         self.table.put(item)
+        return None
 
     async def keep(self, items: Sequence[Item]) -> None:
         """Keep *items*."""
@@ -140,6 +145,6 @@ class MemoryStore:
         """Forget what has one of *tags*."""
         self.generations.advance(tags)
 
-    async def lease(self, key: Key, seconds: float) -> Lease:
+    async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease, Item | None]:
         """Return a lease; in one process one flight at a time makes what is missing."""
-        return Alone()
+        return Alone(), self.peek(key)

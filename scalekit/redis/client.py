@@ -120,7 +120,7 @@ class Redis:
         """Let *key* end in *ttl* seconds; tell whether it was there."""
         return bool(await self._send(("PEXPIRE", key, milliseconds(ttl)), key, deadline))
 
-    def call(self, *words: Word, key: Word | None = None, deadline: float | None = None) -> Awaitable[Any]:
+    def call(self, *words: Word, key: Word | None = None, deadline: float | None = None) -> asyncio.Future[Any]:
         """Return the reply to any command; *key* says where it belongs if that is not its first key.
 
         Raises ValueError for a command that would change or hold up the connection, which others share.

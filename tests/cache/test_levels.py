@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scalekit import Duration
 from scalekit.caching.codec import MAGIC, Corrupt
-from scalekit.caching.frames import Listener
+from scalekit.caching.frames import Frames, LeaseName, Listener
 from scalekit.caching.items import Item, Value, digest
 from scalekit.caching.levels import Levels
 from scalekit.caching.store import MemoryStore
@@ -35,13 +35,17 @@ class Table:
         self.frames: dict[bytes, bytes] = {}
         self.last = 0
         self.purged: dict[bytes, int] = {}
-        self.leases: dict[bytes, bytes] = {}
+        self.leases: dict[LeaseName, bytes] = {}
         self.listeners: list[Listener] = []
         self.broken: Exception | None = None
 
     def check(self) -> None:
         if self.broken is not None:
             raise self.broken
+
+    async def get_one(self, key: bytes) -> bytes | None:
+        self.check()
+        return self.frames.get(key)
 
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         self.check()
@@ -52,6 +56,9 @@ class Table:
         assert all(each > 0 for each in seconds)
         self.frames |= frames
         self.tell(list(frames))
+
+    def put_one(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+        return asyncio.ensure_future(self.put({key: frame}, [seconds]))
 
     async def delete(self, keys: Sequence[bytes]) -> None:
         self.check()
@@ -90,18 +97,16 @@ class Table:
         yield
         self.listeners.remove(listener)
 
-    async def acquire(self, key: bytes, seconds: float) -> bytes | None:
+    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
         self.check()
-        token = b"%d" % (len(self.leases) + 1)
-        return token if self.leases.setdefault(key, token) is token else None
+        return self.leases.setdefault(lease, token) == token, self.frames.get(lease.name)
 
-    async def release(self, key: bytes, token: bytes) -> None:
-        self.check()
-        if self.leases.get(key) == token:
-            del self.leases[key]
+    def release(self, lease: LeaseName, token: bytes) -> None:
+        if self.leases.get(lease) == token:
+            del self.leases[lease]
 
 
-def process(table: Table, origin: Origin, policy: Policy = Policy()) -> Laboratory:  # noqa: B008 - it is frozen
+def process(table: Frames, origin: Origin, policy: Policy = Policy()) -> Laboratory:  # noqa: B008 - it is frozen
     laboratory = Laboratory(origin, [("/**", policy)], store=MemoryStore(1))
     levels = Levels(MemoryStore(2**20), table, CODEC, laboratory.metrics, lambda: laboratory.now)
     laboratory.cache.store = laboratory.objects._store = laboratory.store = levels
@@ -172,6 +177,96 @@ async def test_when_the_process_that_leads_fails_another_makes_it() -> None:
         await failing
     assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"2"}
     assert (origin.calls, table.leases) == (2, {})
+
+
+class Slow(Table):
+    """Frames that have been asked for, and are on their way until told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go_on, self.learned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def get_one(self, key: bytes) -> bytes | None:
+        frame = await super().get_one(key)
+        self.asked.set()
+        await self.go_on.wait()
+        return frame
+
+    async def purges(self, since: int) -> Mapping[bytes, int] | None:
+        await self.learned.wait()
+        return await super().purges(since)
+
+
+@pytest.mark.parametrize("learned_first", [True, False])
+async def test_what_is_purged_while_it_is_on_its_way_is_not_given(learned_first: bool) -> None:
+    table = Slow()
+    one, two = process(table, Origin()), process(table, Origin())
+    assert isinstance(two.store, Levels)
+    await one.objects.set("a", 1, 60, tags=["t"])
+    async with two.store.opened():
+        while not two.store._following.live:
+            await asyncio.sleep(0)
+        getting = asyncio.create_task(two.objects.get("a"))
+        await table.asked.wait()
+        await one.objects.purge(tag="t")
+        assert not two.store._following.live
+        if learned_first:
+            table.learned.set()
+            while not two.store._following.live:
+                await asyncio.sleep(0)
+        table.go_on.set()
+        assert await getting is None
+        table.learned.set()
+
+
+@pytest.mark.parametrize("field", ["born", "expires", "early"])
+def test_an_answer_with_no_time_is_refused(field: str) -> None:
+    (entry,) = (item for item in kept() if isinstance(item, Entry))
+    name, before = digest(entry.key), getattr(entry, field)
+    setattr(entry, field, float("nan"))
+    frame = CODEC.encode(entry, name)
+    setattr(entry, field, before)
+    with pytest.raises(Corrupt, match="no time"):
+        CODEC.decode(frame, name, entry.key)
+
+
+class Late(Table):
+    """Frames of *table* for a process that is slow between its look and its lease."""
+
+    def __init__(self, table: Table) -> None:
+        self.__dict__ = table.__dict__ | {"looked": asyncio.Event(), "go_on": asyncio.Event()}
+
+    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
+        self.looked.set()
+        await self.go_on.wait()
+        return await super().acquire(lease, token, seconds)
+
+    looked: asyncio.Event
+    go_on: asyncio.Event
+
+
+@pytest.mark.parametrize("vary", [(), (("Vary", "Foo"),)])
+async def test_who_has_the_lease_just_after_another_has_finished_finds_what_that_has_made(vary: Pairs) -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60"), *vary])), Table()
+    late = Late(table)
+    one, two = process(table, origin), process(late, origin)
+    waiting = [asyncio.create_task(two.ask(headers=[("Foo", "1")])) for _ in range(3)]
+    await late.looked.wait()
+    assert (await one.ask(headers=[("Foo", "1")])).body == b"1"
+    await written(one)
+    late.go_on.set()
+    assert {answer.body for answer in await asyncio.gather(*waiting)} == {b"1"}
+    assert (origin.calls, table.leases, two.cache._flights) == (1, {}, {})
+
+
+async def test_a_client_that_wants_it_new_gets_it_new_though_another_answer_is_there() -> None:
+    origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
+    one, two = process(table, origin), process(table, origin)
+    await one.ask()
+    await written(one)
+    assert (await two.ask(headers=[(CC, "no-cache")])).body == b"2"
+    await written(two)
+    assert table.leases == {}
 
 
 async def test_who_waits_for_another_process_can_be_cancelled_and_leaves_nothing() -> None:
@@ -291,24 +386,28 @@ async def made() -> list[Item]:
 @given(st.data())
 def test_a_frame_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
     item = data.draw(st.sampled_from(kept()))
-    frame = bytearray(CODEC.encode(item))
+    name = digest(item.key)
+    whole = CODEC.encode(item, name)
+    frame = bytearray(whole)
     place = data.draw(st.integers(0, len(frame) - 1))
     frame[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(Corrupt):
-        CODEC.decode(bytes(frame), item.key)
+        CODEC.decode(bytes(frame), name, item.key)
     with pytest.raises(Corrupt):
-        CODEC.decode(CODEC.encode(item)[: place or 1], item.key)
+        CODEC.decode(whole[:place], name, item.key)
     with pytest.raises(Corrupt, match="another key"):
-        CODEC.decode(CODEC.encode(item), (*item.key, b""))
+        CODEC.decode(whole, digest((*item.key, b"")), (*item.key, b""))
 
 
 def test_every_kind_of_item_comes_back() -> None:
     items = kept()
     assert {type(item) for item in items} == {Entry, Value, Variants}
     for item in items:
-        again = CODEC.decode(CODEC.encode(item), item.key)
+        name = digest(item.key)
+        whole = CODEC.encode(item, name)
+        again = CODEC.decode(whole, name, item.key)
         assert type(again) is type(item)
-        assert CODEC.encode(again) == CODEC.encode(item)
+        assert HttpCodec().encode(again, name) == whole
 
 
 def test_a_value_is_of_use_until_it_expires() -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from scalekit.caching.codec import MAGIC, ItemCodec
+from scalekit.caching.frames import LeaseName
 from scalekit.caching.items import Value, digest
 from scalekit.caching.levels import Levels
 from scalekit.caching.metrics import CachingMetrics
@@ -109,7 +110,7 @@ async def test_every_key_ends_by_itself_and_begins_with_the_prefix(shared: Share
     async with process(shared.url) as one:
         await one.objects.set("a", 1, 60, tags=["t"])
         await one.objects.purge(tag="u")
-        assert await one.frames.acquire(b"k", 60) is not None
+        assert await one.frames.acquire(LeaseName(b"k"), b"1", 60) == (True, None)
         lines = [
             line for server in shared.servers for line in server.cli("EVAL", KEYS_AND_ENDS, 0).splitlines() if line
         ]
@@ -119,19 +120,44 @@ async def test_every_key_ends_by_itself_and_begins_with_the_prefix(shared: Share
 
 
 async def test_a_lease_has_one_holder_and_only_the_holder_ends_it(shared: Shared) -> None:
+    lease = LeaseName(b"k", b"variant")
     async with process(shared.url) as one, process(shared.url) as two:
-        tokens = await asyncio.gather(*[each.frames.acquire(b"k", 60) for each in (one, two) * 10])
-        (token,) = filter(None, tokens)
-        await two.frames.release(b"k", b"another")
-        assert await two.frames.acquire(b"k", 60) is None
-        await one.frames.release(b"k", token)
-        assert await two.frames.acquire(b"k", 60) is not None
+        tokens = [b"%d" % number for number in range(20)]
+        asking = [each.frames.acquire(lease, token, 60) for each, token in zip((one, two) * 10, tokens, strict=True)]
+        taken = [token for token, (has, _) in zip(tokens, await asyncio.gather(*asking), strict=True) if has]
+        assert len(taken) == 1
+        two.frames.release(lease, b"another")
+        assert await two.frames.acquire(lease, b"new", 60) == (False, None)
+        assert await two.frames.acquire(LeaseName(b"k"), b"new", 60) == (True, None)
+        one.frames.release(lease, taken[0])
+        assert await one.frames.acquire(lease, b"new", 60) == (True, None)
 
 
-async def test_a_key_of_another_in_the_place_of_a_lease_holds_up_nobody(shared: Shared) -> None:
+async def test_a_lease_comes_with_what_is_there_already(shared: Shared) -> None:
+    async with process(shared.url) as one, process(shared.url) as two:
+        await one.frames.put({b"k": b"made"}, [60])
+        assert await two.frames.acquire(LeaseName(b"k"), b"1", 60) == (True, b"made")
+
+
+async def test_a_lease_is_ended_by_a_server_that_has_forgotten_the_script(shared: Shared) -> None:
     async with process(shared.url) as one:
-        shared.cli("LPUSH", "test:lease:k", "x")
-        assert await one.frames.acquire(b"k", 60) is not None
+        assert await one.frames.acquire(LeaseName(b"k"), b"1", 60) == (True, None)
+        shared.cli("SCRIPT", "FLUSH")
+        one.frames.release(LeaseName(b"k"), b"1")
+
+        async def is_free() -> bool:
+            return (await one.frames.acquire(LeaseName(b"k"), b"2", 60))[0]
+
+        async with asyncio.timeout(60):
+            while not await is_free():
+                await asyncio.sleep(0.005)
+
+
+async def test_a_key_of_another_in_the_place_of_a_lease_or_an_item_holds_up_nobody(shared: Shared) -> None:
+    async with process(shared.url) as one:
+        shared.cli("LPUSH", "test:lease:{test:item:k}", "x")
+        shared.cli("LPUSH", "test:item:k", "x")
+        assert await one.frames.acquire(LeaseName(b"k"), b"1", 60) == (True, None)
 
 
 async def test_what_is_missing_is_made_once_in_all_processes(shared: Shared) -> None:
@@ -168,8 +194,9 @@ async def test_when_who_makes_fails_one_other_process_makes(shared: Shared) -> N
         assert sorted(map(str, results)) == ["2", "the first"]
 
 
-OTHER = ItemCodec().encode(Value((b"object", b"other"), b"j1", NOON + 60))
-GOOD = ItemCodec().encode(Value((b"object", b"a"), b"j1", NOON + 60))
+OTHER, GOOD = (
+    ItemCodec().encode(Value((b"object", key), b"j1", NOON + 60), digest((b"object", key))) for key in (b"other", b"a")
+)
 HOSTILE = {
     "nothing": b"",
     "noise": b"\x80\x04\x95.",
