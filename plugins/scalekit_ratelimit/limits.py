@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from scalekit.redis import Redis, RedisUnavailable, ReplyError
 from scalekit.resilience import Unavailable
 from scalekit_ratelimit.memory import MemoryLimits, Take
 from scalekit_ratelimit.metrics import Metrics
+from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.policies import Policies
 from scalekit_ratelimit.rules import Count
 from scalekit_ratelimit.shared import SharedLimits, Trip
@@ -20,6 +21,8 @@ from scalekit_ratelimit.shared import SharedLimits, Trip
 logger = logging.getLogger("scalekit.ratelimit")
 
 Counts = dict[Take, Count]
+Asked = int | asyncio.Future[Any] | None
+"""The room of one limit, or what brings it, or None where nobody counts."""
 
 
 class Breaker:
@@ -37,6 +40,11 @@ class Breaker:
             logger.warning("limits are not counted on redis: %s", trouble)
         self.trouble = trouble
         self._tripped.set()
+
+    def note(self, error: RedisUnavailable | ReplyError) -> None:
+        """Keep everybody away where *error* says that Redis was late or does not understand."""
+        if isinstance(error, ReplyError) or error.kind == "late":
+            self.trip(str(error))
 
     async def probe(self) -> None:
         """Return when Redis answers; raises RedisUnavailable."""
@@ -86,7 +94,6 @@ class Limits:
         self.shared = shared
         self.metrics = metrics
         self.legacy = legacy
-        self.counts_at_once = shared is None and not legacy
 
     def begin(self, takes: Sequence[Take]) -> Trip | Counts:
         """Return how each stands, or the question that has been sent to find out; raises Unavailable."""
@@ -107,12 +114,46 @@ class Limits:
             raise RuntimeError("nothing was sent")
         try:
             return await shared.limits.receive(trip)
-        except RedisUnavailable as error:
-            if error.kind == "late":
-                shared.breaker.trip(str(error))
-        except ReplyError as error:
-            shared.breaker.trip(str(error))
+        except (RedisUnavailable, ReplyError) as error:
+            shared.breaker.note(error)
         return self._without(shared, [take for takes, _ in trip.parts for take in takes])
+
+    def begin_one(self, only: Only, who: str) -> Asked:
+        """Return the room of the one limit, or the question that has been sent; raises Unavailable."""
+        shared = self.shared
+        if shared is None:
+            return self.memory.take_one(only.rule, who, only.taken)
+        if not shared.breaker.trouble:
+            with suppress(RedisUnavailable):
+                return shared.limits.send_one(only, who)
+        return self._one_without(shared, only, who)
+
+    async def finish_one(self, only: Only, who: str, reply: asyncio.Future[Any]) -> int | None:
+        """Return the room, None where nobody counts; raises Unavailable."""
+        try:
+            return await reply  # type: ignore[no-any-return]
+        except (RedisUnavailable, ReplyError) as error:
+            return await self._one_after(error, only, who)
+
+    async def _one_after(self, error: RedisUnavailable | ReplyError, only: Only, who: str) -> int | None:
+        shared = self.shared
+        if shared is None:
+            raise RuntimeError("nothing was sent") from error
+        try:
+            if isinstance(error, ReplyError) and error.code == "NOSCRIPT":
+                return await shared.limits.teach_one(only, who)  # type: ignore[no-any-return]
+            raise error
+        except (RedisUnavailable, ReplyError) as trouble:
+            shared.breaker.note(trouble)
+        return self._one_without(shared, only, who)
+
+    def _one_without(self, shared: Shared, only: Only, who: str) -> int | None:
+        self.metrics.failed(shared.on_error)
+        if shared.on_error == "local":
+            return self.memory.take_one(only.rule, who, only.taken)
+        if shared.on_error == "allow":
+            return None
+        raise Unavailable("limits cannot be counted now")
 
     async def take(self, takes: Sequence[Take]) -> Counts:
         """Take, wherever it is counted; raises Unavailable."""

@@ -11,6 +11,7 @@ from starlette.types import Scope
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
 from scalekit_ratelimit.counting import Counter, Exempt, by_address, counter
 from scalekit_ratelimit.memory import Take
+from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Rule
 
 ORDER: tuple[Priority, ...] = ("high", "normal", "low")
@@ -51,19 +52,7 @@ class Chosen:
             (policy,) = policies
             plain = policy.exempt is None and not policy.dry_run and len(policy.rules) == 1
             if plain and policy.rules[0].algorithm == "gcra":
-                self.only = Only(policy)
-
-
-class Only:
-    """The one limit of a policy, and the field that tells clients of it."""
-
-    __slots__ = ("cost", "count", "field", "rule")
-
-    def __init__(self, policy: Policy) -> None:
-        (self.rule,) = policy.rules
-        self.count = policy.count
-        self.cost = policy.cost
-        self.field = (b"ratelimit-policy", self.rule.field)
+                self.only = Only(policy.rules[0], policy.cost, policy.count)
 
 
 class Policies:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from time import monotonic_ns
 
 import pytest
 
@@ -13,7 +14,6 @@ from scalekit.redis import Connections, Redis
 from scalekit.telemetry import Silence
 from scalekit.testing import request, running
 from scalekit_ratelimit.memory import MemoryLimits, Take
-from scalekit_ratelimit.opening import microseconds
 from scalekit_ratelimit.rules import Algorithm, rule
 from scalekit_ratelimit.shared import SharedLimits, key_of
 from tests.ratelimit.asking import host, policy, standing
@@ -80,7 +80,7 @@ def test_eight_processes_get_exactly_the_limit_of_a_cluster(cluster: RedisCluste
 
 
 async def open_limits(redis: Redis) -> tuple[SharedLimits, MemoryLimits]:
-    return SharedLimits(redis, False), MemoryLimits(100, microseconds)
+    return SharedLimits(redis, False), MemoryLimits(100, monotonic_ns)
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
