@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -118,42 +118,31 @@ class Limits:
             shared.breaker.note(error)
         return self._without(shared, [take for takes, _ in trip.parts for take in takes])
 
-    def begin_one(self, only: Only, who: str) -> Asked:
-        """Return the room of the one limit, or the question that has been sent; raises Unavailable."""
-        shared = self.shared
-        if shared is None:
-            return self.memory.take_one(only.rule, who, only.taken)
-        if not shared.breaker.trouble:
-            with suppress(RedisUnavailable):
-                return shared.limits.send_one(only, who)
-        return self._one_without(shared, only, who)
+    def begin_one(self, only: Only, who: str, shared: Shared) -> Asked:
+        """Return the question that has been sent for one limit, or what is known without; raises Unavailable."""
+        if shared.breaker.trouble:
+            return self._one_without(only, who, shared)
+        try:
+            return shared.limits.send_one(only, who)
+        except RedisUnavailable:
+            return self._one_without(only, who, shared)
 
-    async def finish_one(self, only: Only, who: str, reply: asyncio.Future[Any]) -> int | None:
+    async def finish_one(self, only: Only, who: str, shared: Shared, reply: asyncio.Future[Any]) -> int | None:
         """Return the room, None where nobody counts; raises Unavailable."""
         try:
             return await reply  # type: ignore[no-any-return]
-        except (RedisUnavailable, ReplyError) as error:
-            return await self._one_after(error, only, who)
+        except ReplyError as error:
+            if error.code == "NOSCRIPT":
+                return await self.finish_one(only, who, shared, shared.limits.teach_one(only, who))
+            shared.breaker.note(error)
+        except RedisUnavailable as error:
+            shared.breaker.note(error)
+        return self._one_without(only, who, shared)
 
-    async def _one_after(self, error: RedisUnavailable | ReplyError, only: Only, who: str) -> int | None:
-        shared = self.shared
-        if shared is None:
-            raise RuntimeError("nothing was sent") from error
-        try:
-            if isinstance(error, ReplyError) and error.code == "NOSCRIPT":
-                return await shared.limits.teach_one(only, who)  # type: ignore[no-any-return]
-            raise error
-        except (RedisUnavailable, ReplyError) as trouble:
-            shared.breaker.note(trouble)
-        return self._one_without(shared, only, who)
-
-    def _one_without(self, shared: Shared, only: Only, who: str) -> int | None:
-        self.metrics.failed(shared.on_error)
-        if shared.on_error == "local":
+    def _one_without(self, only: Only, who: str, shared: Shared) -> int | None:
+        if self._counts_here(shared):
             return self.memory.take_one(only.rule, who, only.taken)
-        if shared.on_error == "allow":
-            return None
-        raise Unavailable("limits cannot be counted now")
+        return None
 
     async def take(self, takes: Sequence[Take]) -> Counts:
         """Take, wherever it is counted; raises Unavailable."""
@@ -161,9 +150,11 @@ class Limits:
         return await self.finish(begun) if isinstance(begun, Trip) else begun
 
     def _without(self, shared: Shared, takes: Sequence[Take]) -> Counts:
+        return dict(zip(takes, self.memory.take(takes), strict=True)) if self._counts_here(shared) else {}
+
+    def _counts_here(self, shared: Shared) -> bool:
+        """Tell whether this process counts while Redis is gone, rather than nobody; raises Unavailable."""
         self.metrics.failed(shared.on_error)
-        if shared.on_error == "local":
-            return dict(zip(takes, self.memory.take(takes), strict=True))
-        if shared.on_error == "allow":
-            return {}
-        raise Unavailable("limits cannot be counted now")
+        if shared.on_error == "refuse":
+            raise Unavailable("limits cannot be counted now")
+        return shared.on_error == "local"

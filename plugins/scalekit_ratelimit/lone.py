@@ -4,21 +4,54 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.admission import PENDING, NotAdmitted, admitted, defer
 from scalekit.problem import refuse
 from scalekit.resilience import Unavailable
-from scalekit_ratelimit.limits import Limits
+from scalekit_ratelimit.limits import Limits, Shared
 from scalekit_ratelimit.only import Only
 
 
-def telling(only: Only, room: int | None, send: Send) -> Send:
-    """Return *send* with the fields of *only* where an answer begins."""
+class Question(NamedTuple):
+    """What Redis has been asked: whether *only* lets *who* in; *reply* brings the room."""
+
+    limits: Limits
+    only: Only
+    who: str
+    shared: Shared
+    reply: asyncio.Future[Any]
+
+    def answer(self) -> Awaitable[int | None]:
+        """Wait for the room, None where nobody counts; raises Unavailable."""
+        return self.limits.finish_one(self.only, self.who, self.shared, self.reply)
+
+
+def decide(
+    app: ASGIApp, limits: Limits, only: Only, room: int | None, scope: Scope, receive: Receive, send: Send
+) -> Awaitable[None]:
+    """Serve or refuse *scope*, for which there is so much *room*; None where nobody has counted."""
     if room is None:
-        return send
+        return app(scope, receive, send)
+    if room < 0:
+        return refuse_at_once(limits, only, room, scope, send)
+    return app(scope, receive, telling(only, room, send))
+
+
+async def wait_first(app: ASGIApp, question: Question, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve *scope* once it is known that it may be."""
+    try:
+        room = await question.answer()
+    except Unavailable as gone:
+        await unavailable(gone, scope, send)
+        return
+    await decide(app, question.limits, question.only, room, scope, receive, send)
+
+
+def telling(only: Only, room: int, send: Send) -> Send:
+    """Return *send* with the fields of *only* where an answer begins."""
     standing = only.standing(room)
 
     def tell(message: Message) -> Awaitable[None]:
@@ -46,43 +79,18 @@ async def unavailable(gone: Unavailable, scope: Scope, send: Send) -> None:
     await refuse(scope, send, 503, gone.detail, headers=dict(gone.headers or {}))
 
 
-async def wait_first(
-    app: ASGIApp,
-    limits: Limits,
-    only: Only,
-    who: str,
-    reply: asyncio.Future[Any],
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-) -> None:
-    """Serve *scope* once it is known that it may be."""
-    try:
-        room = await limits.finish_one(only, who, reply)
-    except Unavailable as gone:
-        await unavailable(gone, scope, send)
-        return
-    if room is not None and room < 0:
-        await refuse_at_once(limits, only, room, scope, send)
-    else:
-        await app(scope, receive, telling(only, room, send))
-
-
 class Deferred:
     """The verdict on a request that goes on meanwhile: nothing leaves before it is known."""
 
-    __slots__ = ("_limits", "_only", "_refusal", "_reply", "_send", "_tell", "_who", "gone", "room")
+    __slots__ = ("_gone", "_question", "_refusal", "_room", "_send", "_tell")
 
-    def __init__(self, limits: Limits, only: Only, who: str, reply: asyncio.Future[Any], send: Send) -> None:
-        self._limits = limits
-        self._only = only
-        self._who = who
-        self._reply = reply
+    def __init__(self, question: Question, send: Send) -> None:
+        self._question = question
         self._send = send
         self._tell: Send | None = None
         self._refusal: NotAdmitted | None = None
-        self.room: int | None = None
-        self.gone: Unavailable | None = None
+        self._room: int | None = None
+        self._gone: Unavailable | None = None
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         """Let *scope* go on, to wherever the verdict is waited for."""
@@ -94,7 +102,7 @@ class Deferred:
                 raise
             await self._refuse(scope)
         finally:
-            self._reply.cancel()
+            self._question.reply.cancel()
 
     async def wait(self) -> None:
         """Return when the request is admitted; raises NotAdmitted when it is not."""
@@ -107,26 +115,28 @@ class Deferred:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass *message* on once the request is admitted."""
-        return self._send_admitted(message) if self._tell is None else self._tell(message)
+        return self._wait_and_send(message) if self._tell is None else self._tell(message)
 
-    async def _send_admitted(self, message: Message) -> None:
+    async def _wait_and_send(self, message: Message) -> None:
         await self.wait()
         await self.send(message)
 
     async def _learn(self) -> None:
         try:
-            self.room = room = await self._limits.finish_one(self._only, self._who, self._reply)
+            self._room = room = await self._question.answer()
         except Unavailable as gone:
-            self.gone = gone
+            self._gone = gone
             self._refusal = NotAdmitted()
             return
-        if room is not None and room < 0:
+        if room is None:
+            self._tell = self._send
+        elif room < 0:
             self._refusal = NotAdmitted()
         else:
-            self._tell = telling(self._only, room, self._send)
+            self._tell = telling(self._question.only, room, self._send)
 
     async def _refuse(self, scope: Scope) -> None:
-        if self.gone is not None:
-            await unavailable(self.gone, scope, self._send)
-        elif self.room is not None:
-            await refuse_at_once(self._limits, self._only, self.room, scope, self._send)
+        if self._gone is not None:
+            await unavailable(self._gone, scope, self._send)
+        elif self._room is not None:
+            await refuse_at_once(self._question.limits, self._question.only, self._room, scope, self._send)

@@ -10,7 +10,7 @@ from scalekit.admission import NotAdmitted, admitted, defer, waits
 from scalekit.resilience import Unavailable
 from scalekit_ratelimit.answering import Answer, Exceeded
 from scalekit_ratelimit.limits import Limits
-from scalekit_ratelimit.lone import Deferred, refuse_at_once, telling, unavailable, wait_first
+from scalekit_ratelimit.lone import Deferred, Question, decide, unavailable, wait_first
 from scalekit_ratelimit.marking import ASKING, MARKED, Asking
 from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.policies import Policy
@@ -55,19 +55,21 @@ class LimitMiddleware:
 
     def _one(self, limits: Limits, only: Only, who: str, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Do what most requests ask for, without what they do not need."""
+        shared = limits.shared
+        if shared is None:
+            return decide(
+                self.app, limits, only, limits.memory.take_one(only.rule, who, only.taken), scope, receive, send
+            )
         try:
-            room = limits.begin_one(only, who)
+            asked = limits.begin_one(only, who, shared)
         except Unavailable as gone:
             return unavailable(gone, scope, send)
-        if isinstance(room, int):
-            if room < 0:
-                return refuse_at_once(limits, only, room, scope, send)
-            return self.app(scope, receive, telling(only, room, send))
-        if room is None:
-            return self.app(scope, receive, send)
+        if asked is None or isinstance(asked, int):
+            return decide(self.app, limits, only, asked, scope, receive, send)
+        question = Question(limits, only, who, shared, asked)
         if self.defers:
-            return Deferred(limits, only, who, room, send).serve(self.app, scope, receive)
-        return wait_first(self.app, limits, only, who, room, scope, receive, send)
+            return Deferred(question, send).serve(self.app, scope, receive)
+        return wait_first(self.app, question, scope, receive, send)
 
     def _several(
         self,
