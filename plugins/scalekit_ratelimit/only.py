@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from scalekit.problem import ProblemResponse
 from scalekit_ratelimit.counting import Counter
-from scalekit_ratelimit.rules import MICROSECONDS, Count, Rule
+from scalekit_ratelimit.rules import MICROSECONDS, Rule
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 REMEMBERED = 4096
@@ -55,13 +55,6 @@ class Only:
         fields, body = found
         start = {"type": "http.response.start", "status": 429, "headers": fields.copy()}
         return start, {"type": "http.response.body", "body": body}
-
-    def counted(self, room: int) -> Count:
-        """Return what *room* means."""
-        if room < 0:
-            owed = self.rule.tolerance - room - self.taken
-            return Count(False, max(0, room + self.taken) // self.interval, owed, -room)
-        return Count(True, room // self.interval, self.rule.tolerance - room, 0)
 
     def _refused(self, remaining: int, wait: int) -> tuple[list[Field], bytes]:
         name = self.rule.name

@@ -56,7 +56,7 @@ class Chosen:
 
 
 class Policies:
-    """Policies with the pattern of their path and their methods; *default* is for what none is for."""
+    """Policies with the pattern of their path and their methods; *default* is for what none of them decides."""
 
     def __init__(self, items: Sequence[tuple[re.Pattern[str], frozenset[str], Policy]], default: Policy | None) -> None:
         self._items = items
@@ -87,7 +87,9 @@ class Policies:
             for pattern, methods, policy in self._items
             if (not methods or method in methods) and pattern.fullmatch(path)
         ]
-        return found or ([self._default] if self._default else [])
+        if self._default is None or not all(policy.dry_run for policy in found):
+            return found
+        return [*found, self._default]  # what is on trial takes nobody's limit away
 
     def _choose(self, path: str, method: str) -> tuple[Chosen | None, Chosen | None]:
         found = self._all(path, method)

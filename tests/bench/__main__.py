@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import reads, requests, scrape, starting, throughput
+from tests.bench import overload, reads, requests, scrape, starting, throughput
 from tests.bench.operations import database, redis
 from tests.bench.row import HEAD, Row, write
 from tests.servers import missing
@@ -39,6 +39,7 @@ PARTS = [
     Part(["metrics"], [], lambda options: scrape.measure(options.rounds)),
     Part(["pool"], ["postgres"], lambda options: database.measure(options.rounds // 2)),
     Part(["replica"], ["postgres"], lambda options: reads.measure(options.rounds)),
+    Part(["ratelimit"], ["k6"], lambda _: overload.measure(3, 5)),
     Part(["", "cache", "cluster-cache"], ["redis"], lambda options: redis.measure(options.rounds // 2)),
 ]
 
