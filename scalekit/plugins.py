@@ -7,7 +7,7 @@ time. Each application has a manager of its own. Only enabled plugins are import
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, metadata
 from types import ModuleType
@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from scalekit import hookspecs
 from scalekit.config.tables import Table
 from scalekit.context import Context
-from scalekit.errors import ConfigError, PluginError
+from scalekit.errors import ConfigError, PluginError, Problem
 from scalekit.health.check import Check
 from scalekit.layers import Layered
 from scalekit.lifespan import Lifespan
@@ -55,9 +55,13 @@ def installed() -> dict[str, list[Installed]]:
 
 
 class Plugins:
-    """The enabled plugins of one application that loaded, in alphabetical order."""
+    """The enabled plugins of one application that loaded, in alphabetical order.
 
-    def __init__(self) -> None:
+    *placed* adds to a mistake that one of them tells of where its key stands.
+    """
+
+    def __init__(self, placed: Callable[[Problem], Problem] = lambda problem: problem) -> None:
+        self._placed = placed
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
         self._loaded: dict[str, ModuleType] = {}
@@ -146,8 +150,8 @@ class Plugins:
         others = [module for other, module in self._loaded.items() if other != name]
         try:
             return list(self._manager.subset_hook_caller(hook, others)(**arguments))
-        except ConfigError:  # what only shows beside other tables
-            raise
+        except ConfigError as error:  # what only shows beside other tables
+            raise ConfigError([self._placed(problem) for problem in error.problems]) from None
         except Exception as error:
             raise PluginError(f"plugin {name!r} failed in {hook}: {type(error).__name__}: {error}") from error
 

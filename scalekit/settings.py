@@ -71,7 +71,7 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
 
 
 def _load_plugins(document: Document) -> Plugins:
-    plugins = Plugins()
+    plugins = Plugins(document.placed)
     wanted = document.table("plugins")
     if not isinstance(document.data.get("plugins", wanted), dict):
         document.report(("plugins",), "expected tables; write [plugins.NAME] for each plugin")

@@ -11,11 +11,11 @@ from starlette.types import Message, Scope, Send
 from scalekit.problem import refuse
 from scalekit_ratelimit.limits import Counts, Limits
 from scalekit_ratelimit.memory import Take
+from scalekit_ratelimit.only import QUOTA_EXCEEDED
 from scalekit_ratelimit.rules import MICROSECONDS, Count, Rule
 
 logger = logging.getLogger("scalekit.ratelimit")
 
-QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 

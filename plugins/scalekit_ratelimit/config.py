@@ -141,7 +141,7 @@ class RateLimitConfig(Table):
     url: Annotated[Url, AfterValidator(_known_store)] = Url("memory:")
     """Where it is counted: ``memory:`` in each process, ``redis://`` or ``redis-cluster://`` for all instances."""
     default: Limits = ()
-    """The limit for whatever no policy is for, by address."""
+    """The limit for whatever no policy decides, by address; a policy with ``dry_run`` decides nothing."""
     policies: tuple[PolicyTable, ...] = ()
     """Limits for paths; every one that matches counts, and the strictest answers."""
     per_worker: bool = False

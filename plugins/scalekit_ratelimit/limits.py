@@ -7,12 +7,13 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from scalekit.redis import Redis, RedisUnavailable, ReplyError
 from scalekit.resilience import Unavailable
 from scalekit_ratelimit.memory import MemoryLimits, Take
 from scalekit_ratelimit.metrics import Metrics
+from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.policies import Policies
 from scalekit_ratelimit.rules import Count
 from scalekit_ratelimit.shared import SharedLimits, Trip
@@ -20,6 +21,8 @@ from scalekit_ratelimit.shared import SharedLimits, Trip
 logger = logging.getLogger("scalekit.ratelimit")
 
 Counts = dict[Take, Count]
+Asked = int | asyncio.Future[Any] | None
+"""The room of one limit, or what brings it, or None where nobody counts."""
 
 
 class Breaker:
@@ -37,6 +40,11 @@ class Breaker:
             logger.warning("limits are not counted on redis: %s", trouble)
         self.trouble = trouble
         self._tripped.set()
+
+    def note(self, error: RedisUnavailable | ReplyError) -> None:
+        """Keep everybody away where *error* says that Redis was late or does not understand."""
+        if isinstance(error, ReplyError) or error.kind == "late":
+            self.trip(str(error))
 
     async def probe(self) -> None:
         """Return when Redis answers; raises RedisUnavailable."""
@@ -86,7 +94,6 @@ class Limits:
         self.shared = shared
         self.metrics = metrics
         self.legacy = legacy
-        self.counts_at_once = shared is None and not legacy
 
     def begin(self, takes: Sequence[Take]) -> Trip | Counts:
         """Return how each stands, or the question that has been sent to find out; raises Unavailable."""
@@ -107,12 +114,35 @@ class Limits:
             raise RuntimeError("nothing was sent")
         try:
             return await shared.limits.receive(trip)
-        except RedisUnavailable as error:
-            if error.kind == "late":
-                shared.breaker.trip(str(error))
-        except ReplyError as error:
-            shared.breaker.trip(str(error))
+        except (RedisUnavailable, ReplyError) as error:
+            shared.breaker.note(error)
         return self._without(shared, [take for takes, _ in trip.parts for take in takes])
+
+    def begin_one(self, only: Only, who: str, shared: Shared) -> Asked:
+        """Return the question that has been sent for one limit, or what is known without; raises Unavailable."""
+        if shared.breaker.trouble:
+            return self._one_without(only, who, shared)
+        try:
+            return shared.limits.send_one(only, who)
+        except RedisUnavailable:
+            return self._one_without(only, who, shared)
+
+    async def finish_one(self, only: Only, who: str, shared: Shared, reply: asyncio.Future[Any]) -> int | None:
+        """Return the room, None where nobody counts; raises Unavailable."""
+        try:
+            return await reply  # type: ignore[no-any-return]
+        except ReplyError as error:
+            if error.code == "NOSCRIPT":
+                return await self.finish_one(only, who, shared, shared.limits.teach_one(only, who))
+            shared.breaker.note(error)
+        except RedisUnavailable as error:
+            shared.breaker.note(error)
+        return self._one_without(only, who, shared)
+
+    def _one_without(self, only: Only, who: str, shared: Shared) -> int | None:
+        if self._counts_here(shared):
+            return self.memory.take_one(only.rule, who, only.taken)
+        return None
 
     async def take(self, takes: Sequence[Take]) -> Counts:
         """Take, wherever it is counted; raises Unavailable."""
@@ -120,9 +150,11 @@ class Limits:
         return await self.finish(begun) if isinstance(begun, Trip) else begun
 
     def _without(self, shared: Shared, takes: Sequence[Take]) -> Counts:
+        return dict(zip(takes, self.memory.take(takes), strict=True)) if self._counts_here(shared) else {}
+
+    def _counts_here(self, shared: Shared) -> bool:
+        """Tell whether this process counts while Redis is gone, rather than nobody; raises Unavailable."""
         self.metrics.failed(shared.on_error)
-        if shared.on_error == "local":
-            return dict(zip(takes, self.memory.take(takes), strict=True))
-        if shared.on_error == "allow":
-            return {}
-        raise Unavailable("limits cannot be counted now")
+        if shared.on_error == "refuse":
+            raise Unavailable("limits cannot be counted now")
+        return shared.on_error == "local"

@@ -26,7 +26,7 @@ class Take(NamedTuple):
 
 
 class MemoryLimits:
-    """At most *size* keys; *clock* gives microseconds and never runs backwards."""
+    """At most *size* keys; *clock* gives nanoseconds and never runs backwards."""
 
     def __init__(self, size: int, clock: Callable[[], int]) -> None:
         self._half = max(1, size // 2)
@@ -39,10 +39,7 @@ class MemoryLimits:
 
     def take(self, takes: Sequence[Take]) -> list[Count]:
         """Take from all or, where one of them refuses, from none; say how each stands."""
-        now = self._clock()
-        if len(takes) == 1 and takes[0].rule.algorithm == "gcra":
-            rule, who, cost, _ = takes[0]
-            return [self._take_gcra(rule, who, cost, now)]
+        now = self._clock() // 1000
         found = [self._look(take, now) for take in takes]
         if all(count.allowed or take.dry for take, count in zip(takes, found, strict=True)):
             for take, count in zip(takes, found, strict=True):
@@ -51,22 +48,20 @@ class MemoryLimits:
             return found
         return [_untaken(take, count) for take, count in zip(takes, found, strict=True)]
 
-    def take_one(self, rule: Rule, who: str, cost: int) -> Count:
-        """Take from one *rule* that counts by GCRA."""
-        return self._take_gcra(rule, who, cost, self._clock())
-
-    def _take_gcra(self, rule: Rule, who: str, cost: int, now: int) -> Count:
+    def take_one(self, rule: Rule, who: str, taken: int) -> int:
+        """Take from one *rule* that counts by GCRA so many microseconds; return the room."""
+        now = self._clock() // 1000
         key = (rule.name, who)
-        arrival = self._young.get(key) or self._old.get(key) or now
-        if arrival < now:
-            arrival = now
-        after = arrival + cost * rule.interval
+        young = self._young
+        arrival = young.get(key) or self._old.get(key) or now
+        after = (arrival if arrival > now else now) + taken
         room = now + rule.tolerance - after
-        if room < 0:
-            return _refused(rule, arrival - now, -room)
-        self._put(key, after)
-        remaining = room // rule.interval
-        return Count(True, remaining, after - now, 0)
+        if room >= 0:
+            if len(young) >= self._half:
+                self._put(key, after)
+            else:
+                young[key] = after
+        return room
 
     def _look(self, take: Take, now: int) -> Count:
         rule, who, cost, _ = take

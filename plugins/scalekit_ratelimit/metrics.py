@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from scalekit.telemetry import Alert, Counter, Gauge, Telemetry
+from scalekit.telemetry.series import CounterSeries
 
 REFUSED = Counter("scalekit_ratelimit_refused", "Requests that a policy refused.", ("policy",))
 WOULD_REFUSE = Counter("scalekit_ratelimit_would_refuse", "Requests that a policy on trial would refuse.", ("policy",))
@@ -26,10 +27,14 @@ class Metrics:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        self._refused: dict[str, CounterSeries] = {}
 
     def refused(self, policy: str) -> None:
         """Count a request that *policy* refused."""
-        self._telemetry.series(REFUSED, policy).inc()
+        series = self._refused.get(policy)
+        if series is None:
+            series = self._refused[policy] = self._telemetry.series(REFUSED, policy)
+        series.inc()
 
     def would_refuse(self, policy: str) -> None:
         """Count a request that *policy* would have refused."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.admission import NotAdmitted, admitted, defer, waits
-from scalekit.problem import refuse
 from scalekit.resilience import Unavailable
-from scalekit_ratelimit.answering import STARTS, Answer, Exceeded, standing_of
+from scalekit_ratelimit.answering import Answer, Exceeded
 from scalekit_ratelimit.limits import Limits
+from scalekit_ratelimit.lone import Deferred, Question, decide, unavailable, wait_first
 from scalekit_ratelimit.marking import ASKING, MARKED, Asking
-from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.policies import Only
+from scalekit_ratelimit.only import Only
+from scalekit_ratelimit.policies import Policy
 from scalekit_ratelimit.shared import Trip
 
 
@@ -40,15 +40,48 @@ class LimitMiddleware:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Refuse what is over a limit; tell the others how they stand."""
         limits = self.slot.limits
-        if limits is None or (scope["type"] != "http" and scope["type"] != "websocket"):
+        kind = scope["type"]
+        if limits is None or (kind != "http" and kind != "websocket"):
             return self.app(scope, receive, send)
         chosen = limits.policies.of(scope["path"], scope.get("method", "GET"), self.late)
-        marks = not self.late and bool(MARKED)
-        if chosen is None and not marks:
-            return self.app(scope, receive, send)
-        if chosen is not None and chosen.only is not None and limits.counts_at_once and not marks:
-            return self._only(chosen.only, limits, scope, receive, send)
-        takes = [take for policy in chosen.policies for take in policy.takes(scope)] if chosen else []
+        marks = bool(MARKED) and not self.late
+        if chosen is None:
+            return self._several(limits, (), marks, scope, receive, send) if marks else self.app(scope, receive, send)
+        only = chosen.only
+        if only is None or marks or limits.legacy or kind != "http":
+            return self._several(limits, chosen.policies, marks, scope, receive, send)
+        who = only.count(scope)
+        return self.app(scope, receive, send) if who is None else self._one(limits, only, who, scope, receive, send)
+
+    def _one(self, limits: Limits, only: Only, who: str, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Do what most requests ask for, without what they do not need."""
+        shared = limits.shared
+        if shared is None:
+            return decide(
+                self.app, limits, only, limits.memory.take_one(only.rule, who, only.taken), scope, receive, send
+            )
+        try:
+            asked = limits.begin_one(only, who, shared)
+        except Unavailable as gone:
+            return unavailable(gone, scope, send)
+        if asked is None or isinstance(asked, int):
+            return decide(self.app, limits, only, asked, scope, receive, send)
+        question = Question(limits, only, who, shared, asked)
+        if self.defers:
+            return Deferred(question, send).serve(self.app, scope, receive)
+        return wait_first(self.app, question, scope, receive, send)
+
+    def _several(
+        self,
+        limits: Limits,
+        policies: Sequence[Policy],
+        marks: bool,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> Awaitable[None]:
+        """Count by all of *policies* at once, and let marked handlers count more."""
+        takes = [take for policy in policies for take in policy.takes(scope)]
         if not takes and not marks:
             return self.app(scope, receive, send)
         answer = Answer(limits, scope, send)
@@ -56,32 +89,12 @@ class LimitMiddleware:
         try:
             begun = limits.begin(takes) if takes else {}
         except Unavailable as gone:
-            return _refuse(scope, Verdict(limits, Trip([]), answer, gone))
-        if type(begun) is Trip:
+            return unavailable(gone, scope, send)
+        if isinstance(begun, Trip):
             return self._travel(app, Verdict(limits, begun, answer), scope, receive)
-        if not answer.add(begun):  # type: ignore[arg-type]
-            return _refuse(scope, Verdict(limits, Trip([]), answer))
+        if not answer.add(begun):
+            return _refuse(scope, answer)
         return app(scope, receive, answer.send)
-
-    def _only(self, only: Only, limits: Limits, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Do what most requests ask for, without what they do not need."""
-        who = only.count(scope)
-        if who is None:
-            return self.app(scope, receive, send)
-        rule = only.rule
-        count = limits.memory.take_one(rule, who, only.cost)
-        if not count[0]:
-            answer = Answer(limits, scope, send)
-            answer.add({Take(rule, who, only.cost, False): count})
-            return _refuse(scope, Verdict(limits, Trip([]), answer))
-        told, standing = only.field, (b"ratelimit", standing_of(rule, count))
-
-        def tell(message: Message) -> Awaitable[None]:
-            if message["type"] in STARTS:
-                message = {**message, "headers": [*(message.get("headers") or ()), told, standing]}
-            return send(message)
-
-        return self.app(scope, receive, tell)
 
     async def _travel(self, app: ASGIApp, verdict: Verdict, scope: Scope, receive: Receive) -> None:
         try:
@@ -104,10 +117,10 @@ class Verdict:
 
     __slots__ = ("_gone", "_known", "_limits", "answer", "refusal", "trip")
 
-    def __init__(self, limits: Limits, trip: Trip, answer: Answer, gone: Unavailable | None = None) -> None:
+    def __init__(self, limits: Limits, trip: Trip, answer: Answer) -> None:
         self._limits = limits
         self._known = False
-        self._gone = gone
+        self._gone: Unavailable | None = None
         self.trip = trip
         self.answer = answer
         self.refusal: NotAdmitted | None = None
@@ -138,14 +151,13 @@ class Verdict:
         if self._gone is None:
             await self.answer.refuse()
         else:
-            headers = dict(self._gone.headers or {})
-            await refuse(scope, self.answer.raw, 503, self._gone.detail, headers=headers)
+            await unavailable(self._gone, scope, self.answer.raw)
 
 
-async def _refuse(scope: Scope, verdict: Verdict) -> None:
+async def _refuse(scope: Scope, answer: Answer) -> None:
     """Refuse at once; but whoever stands further out goes first."""
     await admitted(scope)
-    await verdict.refuse(scope)
+    await answer.refuse()
 
 
 def marking(app: ASGIApp, limits: Limits, answer: Answer) -> ASGIApp:

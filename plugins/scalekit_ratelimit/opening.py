@@ -18,18 +18,13 @@ from scalekit_ratelimit.shared import SharedLimits
 from scalekit_ratelimit.shedding import Shedder
 
 
-def microseconds() -> int:
-    """Return the time on a clock that nobody sets."""
-    return monotonic_ns() // 1000
-
-
 @asynccontextmanager
 async def opened(
     config: RateLimitConfig, policies: Policies, connections: Connections, telemetry: Telemetry
 ) -> AsyncGenerator[tuple[Limits, Shedder | None], None]:
     """Return the limits, and what limits requests in flight if anything does, while inside."""
     metrics = Metrics(telemetry)
-    memory = MemoryLimits(config.size, microseconds)
+    memory = MemoryLimits(config.size, monotonic_ns)
     shedder = _shedder(config, policies, metrics)
     flying = shedder.concurrency if shedder else None
     async with AsyncExitStack() as stack:

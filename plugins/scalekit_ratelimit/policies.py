@@ -11,6 +11,7 @@ from starlette.types import Scope
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
 from scalekit_ratelimit.counting import Counter, Exempt, by_address, counter
 from scalekit_ratelimit.memory import Take
+from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Rule
 
 ORDER: tuple[Priority, ...] = ("high", "normal", "low")
@@ -51,23 +52,11 @@ class Chosen:
             (policy,) = policies
             plain = policy.exempt is None and not policy.dry_run and len(policy.rules) == 1
             if plain and policy.rules[0].algorithm == "gcra":
-                self.only = Only(policy)
-
-
-class Only:
-    """The one limit of a policy, and the field that tells clients of it."""
-
-    __slots__ = ("cost", "count", "field", "rule")
-
-    def __init__(self, policy: Policy) -> None:
-        (self.rule,) = policy.rules
-        self.count = policy.count
-        self.cost = policy.cost
-        self.field = (b"ratelimit-policy", self.rule.field)
+                self.only = Only(policy.rules[0], policy.cost, policy.count)
 
 
 class Policies:
-    """Policies with the pattern of their path and their methods; *default* is for what none is for."""
+    """Policies with the pattern of their path and their methods; *default* is for what none of them decides."""
 
     def __init__(self, items: Sequence[tuple[re.Pattern[str], frozenset[str], Policy]], default: Policy | None) -> None:
         self._items = items
@@ -98,7 +87,9 @@ class Policies:
             for pattern, methods, policy in self._items
             if (not methods or method in methods) and pattern.fullmatch(path)
         ]
-        return found or ([self._default] if self._default else [])
+        if self._default is None or not all(policy.dry_run for policy in found):
+            return found
+        return [*found, self._default]  # what is on trial takes nobody's limit away
 
     def _choose(self, path: str, method: str) -> tuple[Chosen | None, Chosen | None]:
         found = self._all(path, method)

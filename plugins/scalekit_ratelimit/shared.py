@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from scalekit.redis import Redis, ReplyError, Script
+from scalekit.redis import PreparedScript, Redis, ReplyError, Script
 from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.rules import Count
+from scalekit_ratelimit.only import Only
+from scalekit_ratelimit.rules import Count, Rule
 
 SCRIPT = Script(files("scalekit_ratelimit").joinpath("limits.lua").read_text())
+GCRA = Script(files("scalekit_ratelimit").joinpath("gcra.lua").read_text())
 
 PREFIX = "scalekit:ratelimit:"
 
@@ -36,6 +38,21 @@ class SharedLimits:
     def __init__(self, redis: Redis, cluster: bool) -> None:
         self._redis = redis
         self._cluster = cluster
+        self._prepared: dict[Only, PreparedScript] = {}
+
+    def send_one(self, only: Only, who: str) -> asyncio.Future[Any]:
+        """Ask to take from one limit, and for the room; raises RedisUnavailable where that cannot be."""
+        return self._script(only).begin(_key(who, only.rule))
+
+    def teach_one(self, only: Only, who: str) -> asyncio.Future[Any]:
+        """Ask a server that does not know the script."""
+        return self._script(only).teach(_key(who, only.rule))
+
+    def _script(self, only: Only) -> PreparedScript:
+        found = self._prepared.get(only)
+        if found is None:
+            found = self._prepared[only] = self._redis.prepare(GCRA, (only.taken, only.rule.tolerance))
+        return found
 
     def send(self, takes: Sequence[Take]) -> Trip:
         """Ask to take from all or, in each slot, from none; raises RedisUnavailable where that cannot be."""
@@ -69,7 +86,11 @@ class SharedLimits:
 
 def key_of(take: Take) -> str:
     """Return the key of *take*: what is counted by stands in braces, so that all limits on it share a slot."""
-    return f"{PREFIX}{{{take.who}}}:{take.rule.name}:{take.rule.algorithm[0]}"
+    return _key(take.who, take.rule)
+
+
+def _key(who: str, rule: Rule) -> str:
+    return f"{PREFIX}{{{who}}}:{rule.name}:{rule.algorithm[0]}"
 
 
 def by_slot(takes: Sequence[Take]) -> list[list[Take]]:

@@ -75,6 +75,17 @@ class Document:
         origin = self.origin(path)
         return Problem(message, dotted(path), origin.file, origin.line, plugin)
 
+    def placed(self, problem: Problem) -> Problem:
+        """Return *problem*, which names a key, with where that or the nearest table around it stands."""
+        if problem.file or not problem.key:
+            return problem
+        known = {dotted(path): origin for path, origin in self.origins.items()}
+        key = problem.key
+        while key and key not in known:
+            key = key[: max(0, key.rfind("."), key.rfind("["))]
+        origin = known.get(key, Origin(self.name))
+        return replace(problem, file=origin.file, line=origin.line)
+
 
 def dotted(path: Path) -> str:
     """Return *path* as it is written in a message: ``plugins.pool.urls[1]``."""

@@ -8,6 +8,17 @@ from scalekit.redis.client import DEADLINE, Redis
 from scalekit.redis.connections import REDIS, Connections
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.hearing import Hearing
+from scalekit.redis.prepared import PreparedScript
 from scalekit.redis.script import Script
 
-__all__ = ["DEADLINE", "REDIS", "Connections", "Hearing", "Redis", "RedisUnavailable", "ReplyError", "Script"]
+__all__ = [
+    "DEADLINE",
+    "REDIS",
+    "Connections",
+    "Hearing",
+    "PreparedScript",
+    "Redis",
+    "RedisUnavailable",
+    "ReplyError",
+    "Script",
+]

@@ -41,6 +41,12 @@ class Cluster:
         self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply, or of its failure."""
+        return self.send_packed(pack(words), key, began, at, repeatable, replica)
+
+    def send_packed(
+        self, packed: bytes, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
+    ) -> asyncio.Future[Any]:
+        """Send a command that is packed already; return the future of its reply, or of its failure."""
         future = self._loop.create_future()
         if key is None or replica:
             slot = None if key is None else slot_of(key)
@@ -48,7 +54,7 @@ class Cluster:
         else:
             slot = slot_of(key)
             node = self._topology.primaries[slot]
-        call = ClusterCall(self, slot, future, pack(words), began, at, repeatable, replica, node)
+        call = ClusterCall(self, slot, future, packed, began, at, repeatable, replica, node)
         if node is None:
             call.fail(self._nobody(slot))
             return future

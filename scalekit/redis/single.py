@@ -83,6 +83,14 @@ class Single:
         self.node.put(call)
         return call.future
 
+    def send_packed(
+        self, packed: bytes, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
+    ) -> asyncio.Future[Any]:
+        """Send a command that is packed already; return the future of its reply."""
+        call = SingleCall(self.node, self._loop.create_future(), packed, began, at, repeatable)
+        self.node.put(call)
+        return call.future
+
     async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
         """Send commands together; return their replies in order, errors among them."""
         if not commands:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import calls, reads, requests, scrape, starting, throughput
+from tests.bench import calls, overload, reads, requests, scrape, starting, throughput
 from tests.bench.operations import database, queue, redis, tokens
 from tests.bench.row import HEAD, Row, write
 from tests.servers import missing
@@ -42,6 +42,7 @@ PARTS = [
     Part(["jwt"], [], lambda options: tokens.measure(options.rounds // 2)),
     Part(["discovery"], [], lambda options: calls.measure(options.rounds)),
     Part(["queue"], ["rabbitmq"], lambda options: queue.measure(max(1, options.rounds // 8))),
+    Part(["ratelimit"], ["k6"], lambda _: overload.measure(3, 5)),
     Part(["", "cache", "cluster-cache"], ["redis"], lambda options: redis.measure(options.rounds // 2)),
 ]
 

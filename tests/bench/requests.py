@@ -28,6 +28,14 @@ CASES = [
         goal=Goal("more", 10),
         needs="redis",
     ),
+    Case("limit_refused", "ScaleKit, a limit in memory that is reached", "ratelimit", goal=Goal("ratio", 0.3)),
+    Case(
+        "limit_redis_refused",
+        "ScaleKit, a limit in Redis that is reached",
+        "ratelimit",
+        over="limit_refused",
+        needs="redis",
+    ),
     Case("limit_cluster", "ScaleKit, a limit in a cluster", "ratelimit", over="scalekit_empty", needs="cluster"),
     Case(
         "limit_cached",

@@ -84,6 +84,20 @@ async def test_the_default_is_for_what_no_policy_is_for() -> None:
         assert await statuses(app, state, 2, "/other") == [200, 429]
 
 
+async def test_a_policy_on_trial_leaves_the_default_in_force_and_a_real_one_beside_it_does_not() -> None:
+    trial = policy("trial", "100/h", dry_run=True)
+    for real, allowed in (([], 1), ([policy("real", "2/h")], 2)):
+        app = host({"default": "1/h", "policies": [trial, *real]})
+        async with running(app) as state:
+            assert await statuses(app, state, 3) == [200] * allowed + [429] * (3 - allowed)
+
+
+async def test_who_is_exempt_from_the_policy_of_a_path_is_not_counted_by_the_default() -> None:
+    app = host({"default": "1/h", "policies": [policy("all", "1/h", exempt=["10.0.0.0/8"])]})
+    async with running(app) as state:
+        assert await statuses(app, state, 3, client=("10.0.0.1", 1)) == [200] * 3
+
+
 @pytest.mark.parametrize(
     ("one", "same", "other"),
     [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from scalekit.testing import request, running
-from scalekit_ratelimit.concurrency import WINDOW, Aimd, Concurrency, Gradient
+from scalekit_ratelimit.concurrency import PROBING, WINDOW, Aimd, Concurrency, Gradient
 from tests.ratelimit.asking import host, policy
 
 CAPACITY = 10
@@ -36,6 +36,25 @@ def test_the_limit_settles_where_latency_is_not_yet_twice_that_without_load(
     concurrency._limit = float(initial)
     settle(concurrency, CAPACITY)
     assert CAPACITY * 0.9 <= concurrency.limit <= CAPACITY * 2.6
+
+
+@pytest.mark.parametrize("initial", [15, 100])
+def test_a_service_that_was_never_without_load_finds_out_what_latency_would_be(initial: int) -> None:
+    concurrency = Concurrency(Gradient(1.5, 4), initial, 4, 1000)
+    settle(concurrency, CAPACITY)
+    assert CAPACITY * 0.9 <= concurrency.limit <= CAPACITY * 1.7
+
+
+def test_a_service_under_load_that_becomes_slower_is_looked_at_again() -> None:
+    rule = Gradient(1.5, 4)
+    for _ in range(3):
+        rule.after(20.0, 0.1, 4)
+    limit, looks = 20.0, 0
+    for _ in range((PROBING + 2) * 3):
+        before, limit = limit, rule.after(limit, 0.12, int(limit))
+        looks += limit == 4 < before
+    assert looks == 3
+    assert limit > 20, "where it was, not at the least"
 
 
 def test_the_limit_recovers_where_the_service_has_become_slower_for_good() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scalekit import ConfigError, PluginError
+from scalekit import ConfigError, PluginError, create_app
+from scalekit.testing.conformance import bare_application
 from tests.ratelimit.asking import host, policy
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -40,6 +42,14 @@ def test_memory_with_several_workers_is_refused_unless_the_file_says_so() -> Non
     host({"default": "5/s", "per_worker": True}, server={"workers": 4})
     host({"default": "5/s"}, server={"workers": 1})
     host({"default": "5/s", "url": "redis://127.0.0.1:1"}, server={"workers": 4})
+
+
+def test_what_only_shows_beside_other_tables_is_told_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "scalekit.toml"
+    file.write_text('[server]\nworkers = 4\n[plugins.ratelimit]\ndefault = "5/s"\nurl = "memory:"\n')
+    with pytest.raises(ConfigError) as caught:
+        create_app(file, app=bare_application)
+    assert str(caught.value).startswith(f"{file}:5: plugins.ratelimit.url: memory: counts in each of 4 workers")
 
 
 def test_a_function_that_is_not_there_is_named() -> None:

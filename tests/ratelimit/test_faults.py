@@ -7,6 +7,7 @@ from time import perf_counter
 import pytest
 
 from scalekit.testing import request, running
+from scalekit_ratelimit.config import RateLimitConfig
 from tests.ratelimit.asking import host
 from tests.servers import Redis as Server
 
@@ -81,6 +82,20 @@ async def test_a_redis_that_hangs_is_waited_for_once_and_comes_back_by_itself(se
             return before > 0 and _calls(server) > calls
 
         await until(counts_again)
+
+
+async def test_by_default_one_request_waits_for_a_redis_that_hangs(server: Server) -> None:
+    assert RateLimitConfig().deadline == 0.02
+    app = host({"url": server.url, "default": "1000/1d", "retry": "1h"}, metrics={})
+    async with running(app) as state:
+        await asyncio.to_thread(server.pause)
+        answers = [await request(app, "/", state=state) for _ in range(50)]
+        page = (await request(app, "/metrics", state=state)).body.decode()
+        await asyncio.to_thread(server.resume)
+    assert {answer.status for answer in answers} == {200}
+    assert 'scalekit_ratelimit_errors_total{outcome="local"} 51\n' in page, "the page of metrics is counted as well"
+    late = [line for line in page.splitlines() if line.startswith("scalekit_redis_errors_total") and "late" in line]
+    assert [line.rpartition(" ")[2] for line in late] == ["1"]
 
 
 def _calls(server: Server) -> str:

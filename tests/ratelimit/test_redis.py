@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from time import monotonic_ns
 
 import pytest
 
@@ -12,8 +13,9 @@ from scalekit import Rate
 from scalekit.redis import Connections, Redis
 from scalekit.telemetry import Silence
 from scalekit.testing import request, running
+from scalekit_ratelimit.counting import by_address
 from scalekit_ratelimit.memory import MemoryLimits, Take
-from scalekit_ratelimit.opening import microseconds
+from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Algorithm, rule
 from scalekit_ratelimit.shared import SharedLimits, key_of
 from tests.ratelimit.asking import host, policy, standing
@@ -80,7 +82,7 @@ def test_eight_processes_get_exactly_the_limit_of_a_cluster(cluster: RedisCluste
 
 
 async def open_limits(redis: Redis) -> tuple[SharedLimits, MemoryLimits]:
-    return SharedLimits(redis, False), MemoryLimits(100, microseconds)
+    return SharedLimits(redis, False), MemoryLimits(100, monotonic_ns)
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
@@ -98,6 +100,24 @@ async def test_redis_counts_as_memory_does(url: str, algorithm: Algorithm) -> No
                 day = 86_400_000_000
                 assert there[take].reset == pytest.approx(here[take].reset, abs=day / 1000)
                 assert there[take].retry == pytest.approx(here[take].retry, abs=day / 1000)
+
+
+async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
+    this = rule("a", Rate("10/1d"))
+    async with Connections(Silence()).open(url, deadline=10.0) as redis:
+        shared, memory = await open_limits(redis)
+        only = Only(this, 2, by_address)
+        await shared.teach_one(only, "x")
+        memory.take_one(this, "x", only.taken)
+        for turn in range(8):
+            if turn % 2:
+                there, here = await shared.send_one(only, "x"), memory.take_one(this, "x", only.taken)
+                assert there == pytest.approx(here, abs=86_400_000)
+                assert (there // this.interval, there >= 0) == (here // this.interval, here >= 0)
+            else:
+                take = Take(this, "x", 1, False)
+                counts = await shared.receive(shared.send([take]))
+                assert counts[take][:2] == memory.take([take])[0][:2]
 
 
 async def test_a_window_of_redis_gives_back_what_is_older_than_it(url: str) -> None:

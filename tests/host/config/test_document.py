@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scalekit.config.document import dotted, read
-from scalekit.errors import ConfigError
+from scalekit.errors import ConfigError, Problem
 
 Write = Callable[[str, str], Path]
 
@@ -39,6 +39,20 @@ def test_every_value_knows_the_file_and_line_it_came_from(write: Write) -> None:
     assert str(document.origin(("server", "port"))) == f"{file}:3"
     assert str(document.origin(("server", "backlog"))) == "--set"
     assert str(document.origin(("server", "hosts", 3))) == f"{file}:2"
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [("plugins.a.items[1]", 4), ("plugins.a.items[1].more", 4), ("plugins.a.absent", 1), ("plugins.b", 1)],
+)
+def test_a_mistake_that_a_plugin_tells_of_is_given_its_place(write: Write, key: str, line: int) -> None:
+    file = write("top.toml", "[plugins.a]\nitems = [\n 1,\n 2]\n")
+    document = read(file, ["server.port=5"], {})
+    assert str(document.placed(Problem("no", key, plugin="a"))) == f"{file}:{line}: {key}: no (plugin a)"
+    assert str(document.placed(Problem("no", "server.port"))) == "--set: server.port: no"
+    assert str(document.placed(Problem("no", "health"))) == f"{file}: health: no"
+    for told in (Problem("no"), Problem("no", key, "other.toml", 7)):
+        assert document.placed(told) is told
 
 
 def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> None:

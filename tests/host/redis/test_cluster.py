@@ -71,6 +71,14 @@ async def test_a_script_goes_where_its_keys_are(clustered: Redis) -> None:
     assert await clustered.call("EVALSHA", script.digest, 1, keys[0], 1) == 6
 
 
+async def test_a_prepared_script_goes_where_its_key_is(clustered: Redis) -> None:
+    prepared = clustered.prepare(Script("return redis.call('INCRBY', KEYS[1], ARGV[1])"), (5,))
+    keys = [f"prepared:{number}" for number in range(30)]
+    await clustered.delete(*keys)
+    assert await asyncio.gather(*map(prepared.teach, keys)) == [5] * 30
+    assert await asyncio.gather(*map(prepared.begin, keys)) == [10] * 30
+
+
 async def test_keys_of_two_slots_in_one_command_are_refused_by_the_server(clustered: Redis) -> None:
     with pytest.raises(ReplyError, match="CROSSSLOT"):
         await clustered.call("SINTER", "a", "b")
