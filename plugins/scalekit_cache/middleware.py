@@ -133,7 +133,8 @@ def _key_of_plain(cache: HttpCache, scope: Scope) -> Key | None:
 
 def _host_of_plain(scope: Scope) -> bytes | None:
     """Return the host of a request that asks for no more than a resource; None of one that may ask for more."""
-    if "user" in scope:
+    user = scope.get("user")
+    if user is not None and getattr(user, "is_authenticated", True):
         return None
     host = b""
     for name, value in scope["headers"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 
 from starlette.authentication import AuthCredentials
 
@@ -17,13 +16,13 @@ from scalekit_jwt.revoked import Revoked
 
 
 class Known:
-    """A token that was good: who it stands for, until when, and the digest of the cookie that it is bound to."""
+    """A token that was good: who it stands for, until when, and the digest of the cookie that it may be bound to."""
 
-    __slots__ = ("auth", "expires", "fingerprint", "issuer", "token", "user")
+    __slots__ = ("auth", "bound", "expires", "fingerprint", "token", "user")
 
-    def __init__(self, token: Verified, issuer: Issuer) -> None:
+    def __init__(self, token: Verified, bound: bool) -> None:
         self.token = token
-        self.issuer = issuer
+        self.bound = bound
         self.user = TokenUser(token)
         self.auth = AuthCredentials(token.scopes)
         self.expires = token.expires
@@ -31,7 +30,11 @@ class Known:
 
 
 class Authenticator:
-    """Verifies tokens of *own* and of the *others*, by their ``iss``; remembers at most *most* by their digest."""
+    """Verifies tokens of *own* and of the *others*, by their ``iss``; remembers at most *most* of them.
+
+    They are remembered as they are, which is half the time of a digest. A look-up compares two texts only when their
+    keyed hashes are alike, so its time tells nothing of a token that somebody guesses at.
+    """
 
     def __init__(
         self,
@@ -52,26 +55,31 @@ class Authenticator:
         self._clock = clock
         self._known: dict[bytes, Known] = {}
 
-    def authenticate(self, token: bytes, cookies: bytes) -> Known:
-        """Return who *token* stands for; raises Refused when it is not good, or its cookie is not among *cookies*."""
-        digest = sha256(token).digest()
-        known = self._known.get(digest)
+    def recall(self, token: bytes, cookies: bytes) -> Known | None:
+        """Return who *token* stands for where that is remembered; raises Refused when it is not good any more."""
+        known = self._known.get(token)
         if known is None:
-            known = self._verify(token)
-            self._check_fingerprint(known, cookies)
-            self._remember(digest, known)
-            return known
+            return None
         if known.expires <= self._clock():
-            del self._known[digest]
+            del self._known[token]
             raise Refused("expired")
-        self._check_fingerprint(known, cookies)
+        if known.bound:
+            self._check_fingerprint(known, cookies)
         self._metrics.known.inc()
+        return known
+
+    def verify(self, token: bytes, cookies: bytes) -> Known:
+        """Return who *token* stands for, and remember it; raises Refused when it is not good, or lacks its cookie."""
+        known = self._verify(token)
+        if known.bound:
+            self._check_fingerprint(known, cookies)
+        self._remember(token, known)
         return known
 
     def forget_revoked(self) -> None:
         """Forget those that have been revoked meanwhile."""
         ends = self._revoked.ends
-        self._known = {digest: known for digest, known in self._known.items() if not ends(known.token)}
+        self._known = {token: known for token, known in self._known.items() if not ends(known.token)}
 
     def forget_all(self) -> None:
         """Forget all, for the keys have changed, and with them what is good."""
@@ -93,16 +101,14 @@ class Authenticator:
         verified = issuer.verify(compact)
         if self._revoked.ends(verified):
             raise Refused("revoked")
-        return Known(verified, issuer)
+        return Known(verified, bound=self.fingerprint is not None and issuer is self._own)
 
     def _check_fingerprint(self, known: Known, cookies: bytes) -> None:
-        if self.fingerprint is None or known.issuer is not self._own:
-            return
-        if not matches(self.fingerprint.find(cookies), known.fingerprint):
+        if self.fingerprint is not None and not matches(self.fingerprint.find(cookies), known.fingerprint):
             raise Refused("fingerprint")
 
-    def _remember(self, digest: bytes, known: Known) -> None:
+    def _remember(self, token: bytes, known: Known) -> None:
         self._metrics.new.inc()
         if len(self._known) >= self._most:
             self._known.pop(next(iter(self._known)))
-        self._known[digest] = known
+        self._known[token] = known

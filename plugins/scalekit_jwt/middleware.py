@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scalekit.admission import PENDING, admitted
 from scalekit.routes import route_path
 from scalekit_jwt.authenticating import Authenticator, Known
 from scalekit_jwt.credentials import SUBPROTOCOL, credentials, offered
@@ -30,6 +31,8 @@ class Slot:
 class JwtMiddleware:
     """Set ``user`` and ``auth`` of every request and websocket, and refuse those that *policy* does not let through."""
 
+    carries_admission = True
+
     def __init__(self, app: ASGIApp, slot: Slot, policy: Policy, metrics: Metrics) -> None:
         self.app = app
         self.slot = slot
@@ -50,7 +53,11 @@ class JwtMiddleware:
             token, cookies = credentials(scope["headers"])
             if not token or authenticator is None:
                 return self._without(needs, "", scope, receive, send)
-            known = authenticator.authenticate(token, cookies)
+            known = authenticator.recall(token, cookies)
+            if known is None:
+                if PENDING in scope:
+                    return self._once_admitted(scope, receive, send)
+                known = authenticator.verify(token, cookies)
         except UnknownKey as unknown:
             if unknown.arrival is not None:
                 return self._once_more(unknown.arrival, needs, scope, receive, send)
@@ -62,6 +69,11 @@ class JwtMiddleware:
             scope["auth"] = known.auth
             return self.app(scope, receive, send)
         return self._with(known, needs, scope, receive, send)
+
+    async def _once_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Look at a signature, and for keys, only for who is admitted: that is the costly part."""
+        await admitted(scope)
+        await self(scope, receive, send)
 
     def _with(self, known: Known, needs: Needs | None, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         scope["user"], scope["auth"] = known.user, known.auth
@@ -85,7 +97,7 @@ class JwtMiddleware:
         authenticator = self.slot.authenticator
         if await arrival() and authenticator is not None:
             try:
-                known = authenticator.authenticate(*credentials(scope["headers"]))
+                known = authenticator.verify(*credentials(scope["headers"]))
             except Refused as refused:
                 return await self._without(needs, refused.reason, scope, receive, send)
             return await self._with(known, needs, scope, receive, send)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from starlette.types import Scope, Send
 
+from scalekit.admission import admitted
 from scalekit.problem import ProblemResponse, refuse
-from scalekit_jwt.errors import Refused
 
 # A client learns what it can do about it, and nothing that helps to make a better forgery.
 DESCRIPTIONS = {
@@ -15,6 +16,8 @@ DESCRIPTIONS = {
     "revoked": "The access token was revoked",
     "fingerprint": "The access token is bound to a cookie that did not come with it",
 }
+REMEMBERED = 64
+"""Answers of each kind that are remembered: there are as many as reasons, and sets of scopes in the rules."""
 INVALID = "The access token is not valid"
 
 
@@ -28,6 +31,7 @@ def challenge(error: str = "", description: str = "", scope: Iterable[str] = ())
     return ", ".join(fields)
 
 
+@lru_cache(REMEMBERED)
 def unauthorized(reason: str = "") -> ProblemResponse:
     """Return the answer to who shows no token, or one that was refused for *reason*."""
     if not reason:
@@ -39,28 +43,24 @@ def unauthorized(reason: str = "") -> ProblemResponse:
     return _problem(401, description, challenge("invalid_token", description))
 
 
-def forbidden(scopes: Iterable[str]) -> ProblemResponse:
+@lru_cache(REMEMBERED)
+def forbidden(scopes: frozenset[str]) -> ProblemResponse:
     """Return the answer to whose token is good, and not enough."""
     description = "The access token does not allow this"
     return _problem(403, description, challenge("insufficient_scope", description, scopes))
 
 
 async def answer(scope: Scope, send: Send, response: ProblemResponse, detail: str) -> None:
-    """Send *response*, or close the websocket that *scope* is with *detail*."""
+    """Send *response*, or close the websocket that *scope* is with *detail*, once the request is admitted."""
+    await admitted(scope)
     if scope["type"] == "websocket":
         headers = {"www-authenticate": response.headers["www-authenticate"]}
         await refuse(scope, send, response.status_code, detail, headers=headers)
     else:
-        await response(scope, _nothing, send)
-
-
-def reason_of(refused: Refused | None) -> str:
-    """Return why, empty for who showed nothing."""
-    return refused.reason if refused else ""
-
-
-async def _nothing() -> dict[str, str]:
-    return {"type": "http.disconnect"}
+        # The response is sent to many, and whoever stands further out may add to the list that it gets.
+        headers_of_one = [*response.raw_headers]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers_of_one})
+        await send({"type": "http.response.body", "body": response.body})
 
 
 def _problem(status: int, detail: str, www_authenticate: str) -> ProblemResponse:

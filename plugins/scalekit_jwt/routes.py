@@ -29,7 +29,7 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
             token = await _refresh_token(request)
             issued = await own.refresh(token, _fingerprint(request, own))
         except Refused as refused:
-            return unauthorized(refused.reason)
+            return _refusal(refused.reason)
         body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
         return JSONResponse(body, headers=issued.headers)
 
@@ -39,7 +39,7 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
             token = await _refresh_token(request)
             await own.logout(token, _fingerprint(request, own))
         except Refused as refused:
-            return unauthorized(refused.reason)
+            return _refusal(refused.reason)
         headers = {"cache-control": "no-store"}
         if own.fingerprint:
             headers["set-cookie"] = own.fingerprint.expired()
@@ -54,6 +54,12 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
         Route("/auth/logout", logout, methods=["POST"]),
         Route("/.well-known/jwks.json", jwks, methods=["GET"]),
     ]
+
+
+def _refusal(reason: str) -> Response:
+    """Return an answer of this request's own, which whoever stands further out may change."""
+    known = unauthorized(reason)
+    return Response(known.body, known.status_code, dict(known.headers))
 
 
 async def _refresh_token(request: Request) -> bytes:

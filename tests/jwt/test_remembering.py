@@ -44,7 +44,9 @@ class Laboratory:
         return self.now
 
     def show(self, token: str) -> str:
-        return self.authenticator.authenticate(token.encode(), b"").user.identity
+        shown = token.encode()
+        known = self.authenticator.recall(shown, b"") or self.authenticator.verify(shown, b"")
+        return known.user.identity
 
 
 def test_its_signature_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def _ours(algorithm: str) -> Callable[[str], Any]:
         authenticator = Authenticator(issuer, {}, None, Revoked("scalekit"), 1, metrics, time.time)
 
         async def verify(number: int) -> None:
-            authenticator.authenticate(tokens[number % TOKENS], b"")
+            authenticator.verify(tokens[number % TOKENS], b"")
 
         yield verify
 
