@@ -67,6 +67,10 @@ class Store(Protocol):
         """Forget, at once and everywhere, what has one of *tags*, and what of it is being made."""
         ...
 
+    def purged(self, tags: Sequence[bytes], since: int) -> bool:
+        """Tell whether one of *tags* was purged after the purge *since*, or may have been, as far as is known here."""
+        ...
+
     async def lease(self, key: Key, seconds: float) -> Lease | None:
         """Return the right to make what is missing under *key*, or None while another process has it."""
         ...
@@ -139,6 +143,10 @@ class MemoryStore:
     async def purge(self, tags: Iterable[bytes]) -> None:
         """Forget what has one of *tags*."""
         self.generations.advance(tags)
+
+    def purged(self, tags: Sequence[bytes], since: int) -> bool:
+        """Tell whether one of *tags* was purged after the purge *since*."""
+        return self.generations.purged(tags, since)
 
     async def lease(self, key: Key, seconds: float) -> Lease:
         """Return a lease; in one process one flight at a time makes what is missing."""
