@@ -20,9 +20,9 @@ class Lifespan:
     """A plugin's start and stop, what it gives and what it needs.
 
     *run* is entered to start and left to stop. *provides* names the keys it provides while it runs. A plugin starts
-    after whoever provides a key of its *requires*, which must exist, or of its *after*, which need not. *ready* is
-    awaited once everything has started, except for a command, which serves nothing; *drain* as soon as the process has
-    been asked to end, while it still serves.
+    after whoever provides a key of its *requires*, which must exist, or of its *after*, which need not, and before
+    whoever provides a key of its *before*, which must exist. *ready* is awaited once everything has started, except for
+    a command, which serves nothing; *drain* as soon as the process has been asked to end, while it still serves.
     A plugin that exports what is recorded in TELEMETRY says in *series_budget* how many series each metric may have;
     while no plugin does, nothing is recorded. A plugin that is *outermost* needs no other, starts before all others and
     stops after them, so that it can tell how they did.
@@ -32,6 +32,7 @@ class Lifespan:
     provides: tuple[Key[Any], ...] = ()
     requires: tuple[Key[Any], ...] = ()
     after: tuple[Key[Any], ...] = ()
+    before: tuple[Key[Any], ...] = ()
     ready: Callback | None = None
     drain: Callback | None = None
     series_budget: int | None = None
@@ -63,7 +64,7 @@ def unmet(lifespans: Mapping[str, Lifespan]) -> dict[str, str]:
     return {
         name: f"requires {key.name!r}, which no enabled plugin provides{_remedy(key)}"
         for name, item in lifespans.items()
-        for key in item.requires
+        for key in (*item.requires, *item.before)
         if key not in given
     }
 
@@ -80,6 +81,10 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
         | (set() if item.outermost else outermost)
         for name, item in sorted(lifespans.items())
     }
+    for name, item in lifespans.items():
+        for key in item.before:
+            if key in givers:
+                graph[givers[key]].add(name)
     try:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:

@@ -105,6 +105,8 @@ class CacheConfig(Table):
     """Fields that say it to this cache alone, and go before ``Cache-Control`` and ``Expires``."""
     heuristic: Share = 0.0
     """The share of its age since ``Last-Modified`` for which an answer is fresh that says nothing; 0 keeps none."""
+    tags_from_sql: bool = False
+    """Whether the tables that a handler read become tags, and what changes a table through DATABASE purges them."""
     policies: tuple[PolicyTable, ...] = ()
     """Rules for paths; the first that matches counts."""
 

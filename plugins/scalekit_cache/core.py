@@ -36,6 +36,7 @@ class Options:
     cookies_are_private: bool
     sort_query: bool
     rules: Rules
+    tags_from_sql: bool = False
 
 
 class Place(Protocol):
@@ -72,6 +73,7 @@ class HttpCache:
         self.metrics = metrics
         self.clock = clock
         self.name = options.name
+        self.collects = options.tags_from_sql
         self.max_body = options.max_body
         self.rulings = Rulings(options.rules)
         self.plain_queries = not policies.reshape_queries
@@ -153,6 +155,13 @@ class HttpCache:
         if shared:
             self._flights[key] = flight
         return flight, True
+
+    def is_current(self, flight: Flight) -> bool:
+        """Tell whether what was read for *flight* until now has not changed since."""
+        if flight.tables is None:
+            return True
+        tags = flight.tables.tags()
+        return tags is not None and not self.store.purged(tags, flight.since)
 
     def part(self, flight: Flight) -> None:
         """Take note that what is made in *flight* is for its leader only, and remember it."""

@@ -13,6 +13,7 @@ from scalekit.caching.items import Key
 from scalekit.caching.store import Lease
 from scalekit_cache.entry import Headers
 from scalekit_cache.storing import Kept
+from scalekit_cache.table_tags import TablesRead
 
 
 class Landed(Enum):
@@ -42,6 +43,7 @@ class Flight:
     kept: Kept | None = None
     lease: Lease | None = None
     written: asyncio.Future[None] | None = None
+    tables: TablesRead | None = None
     outdated = False
     landed_elsewhere = False
     complete = False

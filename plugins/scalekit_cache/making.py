@@ -132,6 +132,9 @@ class Making:
         return self._send({**message, "headers": named})
 
     def _judged(self, fields: dict[bytes, bytes], now: float) -> Kept | None:
+        tables = self.flight.tables
+        if tables is not None and not tables.known:
+            return None
         if self.flight.outdated or self.scope["method"] != "GET" or (self.stale is not None and self.status >= ERRORS):
             return None
         mark = marked(self.scope.get("endpoint"))
@@ -174,6 +177,9 @@ class Making:
         elif length != b"%d" % len(body):
             return
         policy, ruling, fields = self.policy, kept.ruling, self._fields
+        tags = policy.tags if flight.tables is None else flight.tables.tags_beside(policy.tags)
+        if tags is None:
+            return
         early = NEVER
         if policy.early and kept.lifetime == ruling.by_policy:
             early = kept.born + kept.lifetime * (1 - policy.early * random())
@@ -190,7 +196,7 @@ class Making:
             self.keeper.name,
             self.path,
             early,
-            policy.tags,
+            tags,
             flight.since,
             routed(self.scope),
         )
@@ -204,6 +210,12 @@ class Making:
         entry, kept = freshened(stale, headers, policy, self.keeper.rulings, self.asked.credentials, now)
         self.extra = [field for field in headers if field[0].lower() in COOKIES]
         self.entry, self.unchanged = entry, True
+        if self.flight.tables is not None:
+            tags = self.flight.tables.tags_beside(stale.tags)
+            if tags is None:
+                kept = None
+            else:
+                entry.tags = tags
         if kept is None or self.flight.outdated:
             self.keeper.part(self.flight)
             return

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from scalekit.caching.metrics import CachingMetrics
-from scalekit.telemetry import Counter, Telemetry
+from scalekit.telemetry import Counter, Gauge, Telemetry
 
 REQUESTS = Counter("scalekit_cache_requests", "Requests that the cache could answer, by how it went.", ("outcome",))
 REFRESHES = Counter("scalekit_cache_refreshes", "Answers that were made anew in the background.", ("outcome",))
+
+OWED = Gauge("scalekit_cache_owed_purges", "Tags of tables whose purge the shared store has not taken yet.")
 
 OUTCOMES = ("hit", "stale", "collapsed", "validated", "miss", "pass")
 

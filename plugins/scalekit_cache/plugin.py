@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import click
@@ -12,7 +12,7 @@ import click
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, PluginError, Table, hookimpl
 from scalekit.caching.metrics import Declarations
 from scalekit.caching.objects import NAMESPACE, Objects
-from scalekit.contracts import CACHE, CLUSTER_FRAMES
+from scalekit.contracts import CACHE, CLUSTER_FRAMES, DATABASE, TABLE_OBSERVER
 from scalekit.redis import REDIS
 from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
@@ -25,6 +25,7 @@ from scalekit_cache.middleware import CacheMiddleware, Slot
 from scalekit_cache.opening import open_store
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules
+from scalekit_cache.table_purges import table_purges
 
 OF_CACHE = b"cache object"
 """What keys of values begin with in the store of the cluster cache, which has values of its own."""
@@ -54,17 +55,22 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             namespace = OF_CACHE if config.on_cluster_cache else NAMESPACE
             context.provide(CACHE, Objects(store, counts, time.time, config.wait, namespace))
             slot.cache = cache
-            try:
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(cache.close)
+                stack.callback(setattr, slot, "cache", None)
+                if config.tags_from_sql:
+                    purges = table_purges(cache, slot, context.get(TELEMETRY))
+                    context.provide(TABLE_OBSERVER, await stack.enter_async_context(purges.running()))
                 yield
-            finally:
-                slot.cache = None
-                await cache.close()
 
     async def drain() -> None:
         if slot.cache is not None:
             slot.cache.drain()
 
     requires = (CLUSTER_FRAMES,) if config.on_cluster_cache else ()
+    if config.tags_from_sql:
+        provides = (CACHE, TABLE_OBSERVER)
+        return Lifespan(run, provides=provides, requires=requires, before=(DATABASE,), drain=drain)
     return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain)
 
 
@@ -125,4 +131,5 @@ def _options(config: CacheConfig) -> Options:
         config.cookies == "private",
         config.sort_query,
         Rules(targeted, config.heuristic),
+        config.tags_from_sql,
     )

@@ -19,6 +19,7 @@ from scalekit_cache.leasing import lease_of
 from scalekit_cache.making import ERRORS, Making, routed
 from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
+from scalekit_cache.table_tags import begin_collecting
 from scalekit_cache.validating import nobody, validating
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
@@ -170,6 +171,8 @@ class Serving:
         kept = flight.kept
         if kept is None or flight.outdated or flight.has_let_go or self.asked.credentials & ~kept.ruling.covers:
             return False
+        if not self.cache.is_current(flight):
+            return False
         return selecting(kept.ruling.names, self.asked.fields) == flight.selecting
 
     async def _lead(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
@@ -177,6 +180,8 @@ class Serving:
         scope = self.scope if stale is None else validating(self.scope, stale)
         making = Making(cache, flight, self.asked, self.policy, scope, self.path, why, stale, self.send)
         self.flight = flight
+        if cache.collects:
+            flight.tables = begin_collecting()
         try:
             await self.app(scope, self._receive, making.send)
         finally:
@@ -241,7 +246,10 @@ class Serving:
         """Have *entry* made anew, for nobody in particular."""
         cache = self.cache
         scope = {**validating(self.scope, entry), "method": "GET", "extensions": {}}
-        making = Making(cache, self._own_flight(), self.asked, self.policy, scope, self.path, b"fwd=stale", entry)
+        flight = self._own_flight()
+        making = Making(cache, flight, self.asked, self.policy, scope, self.path, b"fwd=stale", entry)
+        if cache.collects:
+            flight.tables = begin_collecting()
         try:
             async with asyncio.timeout(cache.options.refresh_timeout):
                 await self.app(scope, nobody(), making.send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from scalekit.contracts import Row, Values
+from scalekit.contracts import Row, TableObserver, Values
 from scalekit.errors import ReadOnlyError
 from scalekit_pool.compiling import Call, Compiler
 from scalekit_pool.driver import Driver, Insertion
@@ -19,7 +19,9 @@ Operation = Callable[[Any, str, Sequence[Any]], Awaitable[Any]]
 
 
 class Language:
-    """How queries become calls of a driver."""
+    """How queries become calls of a driver; *observer* is told which tables are changed, if anybody is."""
+
+    observer: TableObserver | None = None
 
     def __init__(self, driver: Driver, reader: Reader, compiler: Compiler) -> None:
         self.driver = driver

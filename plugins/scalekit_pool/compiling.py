@@ -89,7 +89,7 @@ class Compiler:
         given = {**arguments, **state.additional_parameters}
         bind: Mapping[str, Any] = {**found.bind, **state.processors}
         ordered = [bind[name](given[name]) if name in bind else given[name] for name in state.positiontup or ()]
-        return Call(self._reader.as_it_is(state.statement), ordered, found.processors)
+        return Call(self._reader.as_it_is(state.statement, found.statement.used), ordered, found.processors)
 
     def _processors(self, compiled: SQLCompiler) -> list[Processor]:
         found = []

@@ -18,17 +18,19 @@ from databases.interfaces import DatabaseBackend
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 
-from scalekit.contracts import Row, Values
-from scalekit_pool.asking import Asking, Language, Operation, ReadOnlyLanguage
+from scalekit.contracts import Row, TableObserver, Tables, Values
+from scalekit_pool.asking import Asking, Operation
 from scalekit_pool.batching import Batches
 from scalekit_pool.compiling import Call, Compiler
 from scalekit_pool.driver import Driver, Failure
+from scalekit_pool.observing import language_of
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
 from scalekit_pool.session import Session, Sessions
 from scalekit_pool.statements import Reader
 from scalekit_pool.supply import Lent
-from scalekit_pool.tables import primary_key
+from scalekit_pool.tables import primary_key, target_of
+from scalekit_pool.used import table_name
 
 
 class Backend(DatabaseBackend):
@@ -64,11 +66,12 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
 
     SUPPORTED_BACKENDS = dict.fromkeys(("postgresql", "postgres", "sqlite"), f"{__name__}:Backend")
 
-    def __init__(self, url: str, driver: Driver, outcome: Outcome, reader: Reader) -> None:
+    def __init__(
+        self, url: str, driver: Driver, outcome: Outcome, reader: Reader, observer: TableObserver | None = None
+    ) -> None:
         databases.Database.__init__(self, url, driver=driver)
         self.driver = driver
-        language = ReadOnlyLanguage if driver.read_only else Language
-        self.language = language(driver, reader, Compiler(_dialect(driver.dialect), reader))
+        self.language = language_of(driver, reader, Compiler(_dialect(driver.dialect), reader), observer)
         self._outcome = outcome
         self._sessions: Sessions = {}
         self._batches = Batches(self._insert_batch)
@@ -131,6 +134,8 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
             if failure is Failure.LOST and statement.reads:
                 async with self.session() as session:
                     return await session.run(operation, call)
+            if not statement.reads and self.language.observer is not None:
+                await self._tell_doubtful(self.language.observer, failure, statement.used.written)
             self._outcome.fail(error, failure, statement.sql, pool.what)
             raise
         if statement.plain:
@@ -140,6 +145,8 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         self._outcome.note(statement.sql, perf_counter() - began, result)
         if not statement.reads:
             self._outcome.note_write()
+            if self.language.observer is not None:
+                await self.language.observer.wrote(statement.used.written)
         return result
 
     async def iterate(  # type: ignore[override]
@@ -171,6 +178,8 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
 
         Inside a transaction it is an insert like any other.
         """
+        if self.language.observer is not None:
+            self.language.observer.read(frozenset((table_name(target_of(table).name),)))
         if self.session().transactions:
             return (await self._insert_batch(table, [row]))[0]
         try:
@@ -192,6 +201,13 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
             if len(keys) != len(rows) > 1:
                 raise ValueError(f"only {len(keys)} of {len(rows)} rows went into {table}")
         return keys or [None]
+
+    async def _tell_doubtful(self, observer: TableObserver, failure: Failure, tables: Tables) -> None:
+        """Tell that a statement which failed may have changed *tables*."""
+        if failure is Failure.STATEMENT:
+            await observer.wrote(tables)  # SQLite's OR FAIL leaves what came before the failure
+        else:
+            observer.may_have_written(tables)
 
     def _take_back(self, error: BaseException, pool: Pool[Any], lent: Lent[Any], call: Call) -> Failure:
         """Give the connection back as *error* says, and tell what that is."""

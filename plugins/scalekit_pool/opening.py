@@ -7,6 +7,7 @@ from contextlib import ExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 from scalekit import StartError
+from scalekit.contracts import TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.database import Database
@@ -14,15 +15,17 @@ from scalekit_pool.driver import Driver
 from scalekit_pool.metrics import ConnectionMetrics, StatementMetrics
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.statements import Reader
+from scalekit_pool.used import UsedBy
 from scalekit_pool.watching import Watch
 
 
 class Opener:
-    """Opens databases with the options of *config*, measured by *telemetry*."""
+    """Opens databases with the options of *config*, measured by *telemetry*; *observer* is told of their tables."""
 
-    def __init__(self, config: PoolConfig, telemetry: Telemetry) -> None:
+    def __init__(self, config: PoolConfig, telemetry: Telemetry, observer: TableObserver | None = None) -> None:
         self._config = config
         self._telemetry = telemetry
+        self._observer = observer
         self._watch = Watch(config.slow, config.leak_warn)
 
     @asynccontextmanager
@@ -42,8 +45,9 @@ class Opener:
         outcome = Outcome(name, StatementMetrics(self._telemetry, name), self._watch)
         with ExitStack() as shown:
             driver = self._driver(urls, name, read_only, shown)
-            reader = Reader(driver.placeholder, self._config.reset == "when-needed")
-            database = Database(urls[0], driver, outcome, reader)
+            used_by = None if self._observer is None else _used_by(driver.dialect)
+            reader = Reader(driver.placeholder, self._config.reset == "when-needed", used_by)
+            database = Database(urls[0], driver, outcome, reader, self._observer)
             try:
                 await self._connect(database)
                 yield database
@@ -75,3 +79,10 @@ class Opener:
             driver = PostgresDriver(urls, self._config, metrics, read_only)
         shown.enter_context(metrics.showing(driver.writers))
         return driver
+
+
+def _used_by(dialect: str) -> UsedBy:
+    """Return what finds the tables of statements; the parser is imported only where somebody wants them."""
+    from scalekit_pool.parsing import TableFinder
+
+    return TableFinder(dialect).used_by

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from scalekit import Check, Context, Layer, Layered, Lifespan, Middleware, Table, hookimpl
-from scalekit.contracts import DATABASE, DATABASES
+from scalekit.contracts import DATABASE, DATABASES, TABLE_OBSERVER
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_pool import metrics
 from scalekit_pool.commands import commands, migrate_database
@@ -32,7 +32,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        opener = Opener(config, context.get(TELEMETRY))
+        observer = context.get(TABLE_OBSERVER) if context.has(TABLE_OBSERVER) else None
+        opener = Opener(config, context.get(TELEMETRY), observer)
         async with opener.open_any(config.addresses, "primary") as database:
             if config.migrate_on_start:
                 await migrate_database(database, config.migrations)

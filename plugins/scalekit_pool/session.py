@@ -10,14 +10,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from scalekit.consistency import CONSISTENCY, Consistency
-from scalekit.contracts import Row, Values
+from scalekit.contracts import Row, Tables, Values
 from scalekit_pool.asking import Asking, Language, Operation
 from scalekit_pool.compiling import Call
 from scalekit_pool.driver import Driver, Failure, Insertion
+from scalekit_pool.observing import Writes
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
 from scalekit_pool.rows import converted
 from scalekit_pool.supply import Lent
+from scalekit_pool.used import table_name
 from scalekit_pool.watching import ORIGIN, places_above
 
 Sessions = dict["asyncio.Task[Any]", "Session"]
@@ -42,6 +44,7 @@ class Session(Asking):
         self._depth = 0
         self._used = False
         self._pending: Consistency | None = None
+        self._writes = None if language.observer is None else Writes(language.observer)
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -53,12 +56,16 @@ class Session(Asking):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.leave()
+        if self._writes is not None and not self.transactions:
+            await self.tell_written()
 
     @property
     def raw_connection(self) -> Any:
         """The driver's own connection; what was done with it is undone when it is given back."""
         self._used = True
         self._begin_write()
+        if self._writes is not None:
+            self._writes.lend_raw()
         return self._connection
 
     def session(self) -> Session:
@@ -93,6 +100,8 @@ class Session(Asking):
             if self._kept.get(self._task) is self:
                 del self._kept[self._task]
         self.note_write()
+        if self._writes is not None:
+            self._writes.given_back()
         dirty, self._used = self._used or bool(self.transactions), False
         self.transactions.clear()
         self._was_cut = False
@@ -110,11 +119,14 @@ class Session(Asking):
             except BaseException as error:
                 if not statement.reads:
                     self._begin_write()  # it may have been done all the same
+                    await self._doubt(error, statement.used.written)
                 self._fail(error, statement.sql)
                 raise
             self._outcome.note(statement.sql, perf_counter() - began, result)
         if not statement.reads:
             self._begin_write()
+            if self._writes is not None:
+                await self._note_written(statement.used.written)
         return result
 
     async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
@@ -127,13 +139,23 @@ class Session(Asking):
         """Yield the rows of *call*, and keep the connection meanwhile."""
         if not call.statement.reads:
             self._begin_write()
+            if self._writes is not None:
+                self._writes.add(call.statement.used.written)  # who leaves last tells it
         async with self, aclosing(self._stream(call)) as rows:
-            async for row in rows:
-                yield converted(row, call.processors) if call.processors else row
+            try:
+                async for row in rows:
+                    yield converted(row, call.processors) if call.processors else row
+            finally:
+                if self._writes is not None and not call.statement.reads:
+                    self._writes.add(call.statement.used.written)
 
     async def insert(self, rows: Sequence[Sequence[Any]], how: Insertion) -> Any:
         """Insert *rows*, inside a transaction."""
         self._begin_write()
+        if self._writes is not None:
+            tables = frozenset((table_name(how.target.name),))
+            self._writes.observer.read(tables)
+            self._writes.add(tables)
         sql = f"INSERT INTO {how.target}, {len(rows)} rows"
         began = perf_counter()
         result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, how), sql)
@@ -153,6 +175,21 @@ class Session(Asking):
     def is_given_up(self) -> bool:
         """Whether a statement was cut, and the next who leaves gives up the connection, and with it what it began."""
         return self._was_cut and self._depth == 1
+
+    async def tell_written(self) -> None:
+        """Tell which tables were changed here, now that it has come to last."""
+        if self._writes is not None:
+            await self._writes.observer.wrote(self._writes.take())
+
+    async def tell_undone(self) -> None:
+        """Tell what may have come to last although all that is known was rolled back."""
+        if self._writes is not None:
+            await self._writes.observer.wrote(self._writes.take_undone())
+
+    def tell_doubtful(self) -> None:
+        """Tell which tables may have been changed here; nobody knows whether it has come to last, or will."""
+        if self._writes is not None:
+            self._writes.observer.may_have_written(self._writes.take())
 
     def note_write(self) -> None:
         """Tell that what was written here in a transaction may have come to last, or is undone."""
@@ -189,6 +226,8 @@ class Session(Asking):
         """Give back what *task* had not given back when it ended; what was not committed is undone."""
         self._depth = 1
         self.leave(used=True)
+        if self._writes is not None:
+            self._writes.observer.may_have_written(self._writes.take_undone())
 
     @property
     def _connection(self) -> Any:
@@ -206,6 +245,25 @@ class Session(Asking):
         elif self._pending is None:
             consistency.pending += 1
             self._pending = consistency
+
+    async def _note_written(self, tables: Tables) -> None:
+        """Tell that *tables* were changed, at once or with the end of the transaction."""
+        if self._writes is not None:
+            self._writes.add(tables)
+            if not self.transactions:
+                await self.tell_written()
+
+    async def _doubt(self, error: BaseException, tables: Tables) -> None:
+        """Tell that *tables* may have been changed by what failed with *error*."""
+        if self._writes is None:
+            return
+        self._writes.add(tables)
+        if self.transactions:
+            return
+        if self.language.driver.failure(error) is Failure.STATEMENT:
+            await self.tell_written()  # SQLite's OR FAIL leaves what came before the failure
+        else:
+            self.tell_doubtful()
 
     def _fail(self, error: BaseException, sql: str) -> None:
         """Note what *error* says about the connection; raises what the application sees in its place, if anything."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalekit_pool.functions import KNOWN
+from scalekit_pool.used import UNKNOWN, Used, UsedBy
 
 MOST_REMEMBERED = 1000
 
@@ -35,13 +36,15 @@ _LOCKS = frozenset({"SHARE", "UPDATE"})
 class Statement:
     """A text for the driver, with the names of its positional parameters.
 
-    It *reads* when it changes nothing, and is *plain* when it leaves the session as it was.
+    It *reads* when it changes nothing, and is *plain* when it leaves the session as it was. Which tables it has *used*
+    is looked for only where somebody wants to know.
     """
 
     sql: str
     names: tuple[str, ...]
     reads: bool
     plain: bool
+    used: Used = UNKNOWN
 
     def arguments(self, values: Mapping[str, Any] | None) -> list[Any]:
         """Return *values* in the order of the parameters; raises ValueError naming what is missing or too much."""
@@ -60,11 +63,15 @@ class Statement:
 
 
 class Reader:
-    """Reads statements of one dialect; what was read lately is remembered. Where *trusting* is off, none is plain."""
+    """Reads statements of one dialect; what was read lately is remembered. Where *trusting* is off, none is plain.
 
-    def __init__(self, placeholder: str, trusting: bool = True) -> None:
+    *used_by* finds out which tables a statement uses that calls no unknown functions.
+    """
+
+    def __init__(self, placeholder: str, trusting: bool = True, used_by: UsedBy | None = None) -> None:
         self._placeholder = placeholder
         self._trusting = trusting
+        self._used_by = used_by
         self._known: dict[str, Statement] = {}
 
     def statement(self, text: str) -> Statement:
@@ -76,10 +83,13 @@ class Reader:
             found = self._known[text] = self._read(text)
         return found
 
-    def as_it_is(self, sql: str) -> Statement:
-        """Return the statement that *sql*, which has the driver's own placeholders, is; it has no names."""
+    def as_it_is(self, sql: str, used: Used | None = None) -> Statement:
+        """Return the statement that *sql*, which has the driver's own placeholders, is; it has no names.
+
+        *used* are its tables, where they are known.
+        """
         code = "".join(_shadow(piece) if match else piece for piece, match in self._pieces(sql))
-        return self._statement(sql, (), code)
+        return self._statement(sql, (), code, used)
 
     def _read(self, text: str) -> Statement:
         sql: list[str] = []
@@ -107,9 +117,11 @@ class Reader:
             yield text[match.start() : end], match
         yield text[end:], None
 
-    def _statement(self, sql: str, names: tuple[str, ...], code: str) -> Statement:
+    def _statement(self, sql: str, names: tuple[str, ...], code: str, used: Used | None = None) -> Statement:
         reads, plain = nature(code)
-        return Statement(sql, names, reads, plain and self._trusting)
+        if used is None:
+            used = self._used_by(sql) if self._used_by is not None and plain else UNKNOWN
+        return Statement(sql, names, reads, plain and self._trusting, used)
 
     def _place_of(self, name: str, names: list[str]) -> str:
         """Return the placeholder of *name*; where places have numbers, a name has one however often it is used."""

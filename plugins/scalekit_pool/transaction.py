@@ -85,10 +85,14 @@ class Transaction:
         except BaseException:
             session.note_write()  # it may have been committed all the same
             session.leave(used=True)
+            if not self._savepoint:
+                session.tell_doubtful()
             raise
         if not self._savepoint:
             session.note_write()
         session.leave()
+        if not self._savepoint:
+            await session.tell_written()
 
     async def rollback(self) -> None:
         """Undo what ran inside.
@@ -101,6 +105,13 @@ class Transaction:
             session.transactions[-1]._end(session)  # what runs inside is undone with it
             session.leave()
         self._end(session)
+        try:
+            await self._undo(session)
+        finally:
+            if not self._savepoint:
+                await session.tell_undone()
+
+    async def _undo(self, session: Any) -> None:
         if session.is_given_up:
             session.leave(used=True)
             return

@@ -7,7 +7,7 @@ what is being made at that moment included.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from scalekit.caching.items import Item
 
@@ -40,8 +40,11 @@ class Generations:
         """Tell whether *item* was begun before a purge of one of its tags."""
         if item.valid == self.number:
             return False
-        tags = item.every_tag()
-        if tags and (item.since < self._floor or any(self._purged.get(tag, 0) > item.since for tag in tags)):
+        if self.purged(item.every_tag(), item.since):
             return True
         item.valid = self.number
         return False
+
+    def purged(self, tags: Sequence[bytes], since: int) -> bool:
+        """Tell whether one of *tags* was purged after the purge *since*."""
+        return bool(tags) and (since < self._floor or any(self._purged.get(tag, 0) > since for tag in tags))

@@ -202,6 +202,11 @@ class Levels:
         self.local.generations.advance(listed, number)
         self._purges.see(max(number, self._purges.number))
 
+    def purged(self, tags: Sequence[bytes], since: int) -> bool:
+        """Tell whether one of *tags* was purged after the purge *since*; what was purged elsewhere may not be known."""
+        missed = self._purges.number != since and not self._following.live
+        return missed or self.local.generations.purged(tags, since)
+
     async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
         """Return the right to make the *variant* of *key*, and what is under *key*, looked at after that is known.
 

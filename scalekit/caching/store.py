@@ -68,6 +68,10 @@ class Store(Protocol):
         """Forget, at once and everywhere, what has one of *tags*, and what of it is being made."""
         ...
 
+    def purged(self, tags: Sequence[bytes], since: int) -> bool:
+        """Tell whether one of *tags* was purged after the purge *since*, or may have been, as far as is known here."""
+        ...
+
     async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
         """Return the right to make the *variant* of *key*, or None while another process has it.
 
@@ -144,6 +148,10 @@ class MemoryStore:
     async def purge(self, tags: Iterable[bytes]) -> None:
         """Forget what has one of *tags*."""
         self.generations.advance(tags)
+
+    def purged(self, tags: Sequence[bytes], since: int) -> bool:
+        """Tell whether one of *tags* was purged after the purge *since*."""
+        return self.generations.purged(tags, since)
 
     async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease, Item | None]:
         """Return a lease; in one process one flight at a time makes what is missing."""

@@ -6,12 +6,15 @@ from scalekit.contracts.database import (
     DATABASE,
     DATABASES,
     READS,
+    TABLE_OBSERVER,
     ConsistencyTokens,
     Database,
     Databases,
     Row,
     Session,
     Statements,
+    TableObserver,
+    Tables,
     Values,
 )
 from scalekit.contracts.queue import QUEUE, Queue
@@ -28,6 +31,7 @@ __all__ = [
     "QUEUE",
     "READS",
     "SERVICES",
+    "TABLE_OBSERVER",
     "TOKENS",
     "TTL",
     "Cache",
@@ -42,6 +46,8 @@ __all__ = [
     "Services",
     "Session",
     "Statements",
+    "TableObserver",
+    "Tables",
     "Tokens",
     "Values",
 ]

@@ -11,6 +11,9 @@ from scalekit.context import Key
 
 Values = Mapping[str, Any]
 
+Tables = frozenset[str] | None
+"""Names of tables of a database, without schema and in lower case; None where they are not known."""
+
 
 class Row(Protocol):
     """One row: ``row["name"]``, ``row.name``, ``row[0]`` and ``dict(row)``; iterating gives its values."""
@@ -149,6 +152,22 @@ class ConsistencyTokens(Protocol):
         ...
 
 
+class TableObserver(Protocol):
+    """Is told which tables are read and written, by whoever provides DATABASE, READS or DATABASES."""
+
+    def read(self, tables: Tables) -> None:
+        """Take note that *tables* are about to be read for what is served here and now."""
+        ...
+
+    async def wrote(self, tables: Tables) -> None:
+        """Act on a change of *tables* that others see from now on; return when that is done, or cannot be now."""
+        ...
+
+    def may_have_written(self, tables: Tables) -> None:
+        """Act in the background on a change of *tables* that others may see from now on, soon, or never."""
+        ...
+
+
 DATABASE: Key[Database] = Key("database", plugin="pool")
 """The database that is written to."""
 
@@ -157,6 +176,9 @@ READS: Key[Statements] = Key("reads", plugin="replica")
 
 DATABASES: Key[Databases] = Key("databases", plugin="pool")
 """Opens the replicas."""
+
+TABLE_OBSERVER: Key[TableObserver] = Key("observer of tables", plugin="cache")
+"""Provided only where somebody wants to know; it is there before the database is."""
 
 CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="replica")
 """Provided only where there are replicas: elsewhere nothing has to be carried along."""

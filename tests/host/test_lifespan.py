@@ -36,6 +36,12 @@ def test_after_orders_only_when_the_other_is_there() -> None:
     assert unmet({"a": after}) == {}
 
 
+def test_before_orders_and_needs_the_other() -> None:
+    before = lifespan(before=(POOL,))
+    assert start_order({"z": before, "a": lifespan(provides=(POOL,))}) == ["z", "a"]
+    assert unmet({"z": before}) == {"z": "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]"}
+
+
 def test_one_that_is_outermost_starts_before_all_others() -> None:
     items = {"a": lifespan(), "b": lifespan(provides=(POOL,)), "c": lifespan(requires=(POOL,))}
     assert start_order({**items, "z": lifespan(outermost=True)}) == ["z", "a", "b", "c"]

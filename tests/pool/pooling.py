@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from scalekit.contracts import TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.database import Database
@@ -16,14 +17,18 @@ from scalekit_pool.pool import Pool
 
 @asynccontextmanager
 async def opened(
-    *urls: str, telemetry: Telemetry | None = None, read_only: bool = False, **options: Any
+    *urls: str,
+    telemetry: Telemetry | None = None,
+    read_only: bool = False,
+    observer: TableObserver | None = None,
+    **options: Any,
 ) -> AsyncGenerator[Database, None]:
     """Open a database as the plugin does, with *options* of the table.
 
     Without TLS: when asyncpg is cancelled while it asks the server for that, it drops an error which nobody can catch.
     """
     config = PoolConfig(**{"tls": "disable", **options})
-    opener = Opener(config, telemetry or Telemetry(1000))
+    opener = Opener(config, telemetry or Telemetry(1000), observer)
     async with opener.open_any(urls, "primary", read_only=read_only) as database:
         yield database
 

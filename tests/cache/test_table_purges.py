@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from scalekit.caching.store import MemoryStore
+from scalekit.telemetry import Telemetry
+from scalekit_cache import table_purges
+from scalekit_cache.metrics import OWED, Metrics
+from scalekit_cache.table_purges import TablePurges
+from scalekit_cache.table_tags import ANY_TABLE, MOST_TABLES, READ, TablesRead, begin_collecting
+
+pytestmark = pytest.mark.anyio
+
+
+class Shared(MemoryStore):
+    """A store whose purges take their time, as those of one that processes share do."""
+
+    shared = True
+
+    def __init__(self) -> None:
+        super().__init__(2**20)
+        self.gate = asyncio.Event()
+
+    async def purge(self, tags: object) -> None:
+        await self.gate.wait()
+        await super().purge(tags)  # type: ignore[arg-type]
+
+
+def purges_of(store: MemoryStore) -> TablePurges:
+    telemetry = Telemetry(100)
+    return TablePurges(store, Metrics(telemetry), lambda suspended: None, telemetry.series(OWED))
+
+
+def test_an_answer_that_was_made_from_no_table_has_no_tags() -> None:
+    assert TablesRead().tags() == ()
+
+
+def test_tables_become_tags_and_one_for_all() -> None:
+    tables = TablesRead()
+    tables.add(frozenset({"b", "a"}))
+    assert tables.tags() == (ANY_TABLE, b"tag:sql:a", b"tag:sql:b")
+    assert tables.tags_beside((b"tag:x", b"tag:sql:a")) == (b"tag:x", b"tag:sql:a", ANY_TABLE, b"tag:sql:b")
+
+
+@pytest.mark.parametrize("more", [None, frozenset(map(str, range(MOST_TABLES)))])
+def test_what_is_not_known_or_too_much_is_not_kept(more: frozenset[str] | None) -> None:
+    tables = TablesRead()
+    tables.add(frozenset({"a"}))
+    tables.add(more)
+    tables.add(frozenset({"a"}))
+    assert tables.tags() is None
+
+
+async def test_what_a_child_task_reads_belongs_to_the_answer() -> None:
+    purges, tables = purges_of(MemoryStore(2**20)), begin_collecting()
+    try:
+
+        async def read() -> None:
+            purges.read(frozenset({"a"}))
+
+        await asyncio.create_task(read())
+        assert tables.tags() == (ANY_TABLE, b"tag:sql:a")
+    finally:
+        READ.set(None)
+    purges.read(frozenset({"b"}))
+    assert b"tag:sql:b" not in (tables.tags() or ())
+
+
+async def test_who_is_cancelled_does_not_take_the_purge_along() -> None:
+    store = Shared()
+    purges = purges_of(store)
+    async with purges.running():
+        writing = asyncio.create_task(purges.wrote(frozenset({"a"})))
+        while not purges._purges:
+            await asyncio.sleep(0)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        store.gate.set()
+    assert store.purged((b"tag:sql:a",), 0)
+    assert not store.purged((ANY_TABLE,), 0)
+
+
+async def test_what_is_in_doubt_is_purged_again_until_it_must_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_purges, "BETWEEN_DOUBTS", 0.01)
+    monkeypatch.setattr(table_purges, "DOUBT", 0.1)
+    store = MemoryStore(2**20)
+    purges = purges_of(store)
+    async with purges.running():
+        purges.may_have_written(None)
+        async with asyncio.timeout(30):
+            while purges._doubting is None or not purges._doubting.done():
+                await asyncio.sleep(0.01)
+    assert store.number > 1
+    assert store.purged((ANY_TABLE,), store.number - 1)
