@@ -24,7 +24,7 @@ Zone = dict[tuple[str, str], Sequence[str]]
 
 
 class NameServer:
-    """Answers over UDP from its *zone*, by name and type of record, each type with its `lives`; with `broken` it refuses."""
+    """Answers from its *zone*, by name and type of record, each type with its `lives`; with `broken` it refuses."""
 
     def __init__(self, zone: Mapping[tuple[str, str], Sequence[str]]) -> None:
         self.zone: Zone = dict(zone)
