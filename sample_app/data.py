@@ -18,6 +18,8 @@ from scalekit_cache import cached
 logger = structlog.get_logger("sample_app")
 
 NEWEST = "SELECT id, name, value FROM items ORDER BY id DESC LIMIT 100"
+LARGEST = 1e15
+"""Values stay below, so that no sum of them ceases to be a number."""
 ADD = "INSERT INTO items (name, value) VALUES (:name, :value) RETURNING id"
 
 
@@ -27,7 +29,7 @@ class NewItem(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
-    value: float = Field(allow_inf_nan=False)
+    value: float = Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)
 
 
 NEW_ITEM = TypeAdapter(NewItem)

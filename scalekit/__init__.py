@@ -3,7 +3,7 @@
 from starlette.middleware import Middleware
 
 from scalekit.app import create_app
-from scalekit.config import Duration, Network, Networks, Port, Rate, Secret, Size, Table, Url
+from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Url
 from scalekit.context import Context, Key
 from scalekit.errors import ConfigError, PluginError, ResourceError, ScalekitError, StartError
 from scalekit.exchange import Exchange, Observer, Observing, Socket
@@ -19,6 +19,7 @@ __all__ = [
     "Context",
     "Duration",
     "Exchange",
+    "HttpUrl",
     "Key",
     "Layer",
     "Layered",

@@ -21,6 +21,7 @@ from scalekit.config.tables import Network, split_address
 from scalekit.context import STATE, Context
 from scalekit.errors import PluginError
 from scalekit.exchange import Observer, Observing
+from scalekit.frameworks import answer_as_problems
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
@@ -104,6 +105,7 @@ def _own_metrics(settings: Settings) -> list[Declaration[Any]]:
 
 def build(settings: Settings, target: ASGIApp) -> Host:
     """Return *target* with the plugins of *settings* around it."""
+    answer_as_problems(target)
     plugins = settings.plugins
     prepared = prepare(settings)
     context = prepared.context

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.context import Context
 from scalekit.exchange import Exchange, Observing
+from scalekit.frameworks import problem_of
 from scalekit.health.monitor import Monitor
 from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
@@ -141,4 +142,4 @@ class Host:
 async def _answer(gone: Unavailable, scope: Scope, receive: Receive, exchange: Exchange) -> None:
     """Answer what no framework has answered; who observes sees an answer like any other."""
     send = exchange.send if exchange.told is not None else exchange.pass_on
-    await ProblemResponse(gone.status_code, gone.detail, headers=dict(gone.headers or {}))(scope, receive, send)
+    await problem_of(gone)(scope, receive, send)

@@ -32,8 +32,8 @@ LONGEST_DELAY = 30 * 86400.0
 class PublishFailed(Unavailable):
     """A message is not known to be safe; *maybe_sent* tells whether it may have gone all the same."""
 
-    def __init__(self, detail: str, maybe_sent: bool) -> None:
-        super().__init__(detail)
+    def __init__(self, reason: str, maybe_sent: bool) -> None:
+        super().__init__(reason)
         self.maybe_sent = maybe_sent
 
 

@@ -149,23 +149,34 @@ class Plugins:
 
     def _each(self, hook: str, kind: type[T], context: Context) -> dict[str, list[T]]:
         answers: dict[str, list[T]] = {}
+        problems: list[Problem] = []
         for name in self._loaded:
-            for answer in self._ask(name, hook, context=context):
-                items = [answer] if isinstance(answer, kind) else answer
-                if not isinstance(items, Sequence) or not all(isinstance(item, kind) for item in items):
-                    raise PluginError(f"plugin {name!r}: {hook} must return {kind.__name__}, got {answer!r}")
-                if items:
-                    answers[name] = list(items)
+            try:
+                found = self._ask(name, hook, context=context)
+            except ConfigError as error:  # what only shows beside other tables
+                problems += map(self._placed, error.problems)
+                continue
+            if items := [item for answer in found for item in _items(name, hook, kind, answer)]:
+                answers[name] = items
+        if problems:
+            raise ConfigError(problems)
         return answers
 
     def _ask(self, name: str, hook: str, **arguments: object) -> Iterable[Any]:
         others = [module for other, module in self._loaded.items() if other != name]
         try:
             return list(self._manager.subset_hook_caller(hook, others)(**arguments))
-        except ConfigError as error:  # what only shows beside other tables
-            raise ConfigError([self._placed(problem) for problem in error.problems]) from None
+        except ConfigError:
+            raise
         except Exception as error:
             raise PluginError(f"plugin {name!r} failed in {hook}: {type(error).__name__}: {error}") from error
+
+
+def _items(name: str, hook: str, kind: type[T], answer: Any) -> Sequence[T]:
+    items = [answer] if isinstance(answer, kind) else answer
+    if not isinstance(items, Sequence) or not all(isinstance(item, kind) for item in items):
+        raise PluginError(f"plugin {name!r}: {hook} must return {kind.__name__}, got {answer!r}")
+    return items
 
 
 def _import(plugin: Installed) -> ModuleType:

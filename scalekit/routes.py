@@ -15,7 +15,9 @@ from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.errors import PluginError
+from scalekit.frameworks import on_unavailable
 from scalekit.problem import on_http_exception
+from scalekit.resilience import Unavailable
 
 
 class ManagementRoute(Route):
@@ -72,7 +74,8 @@ def route_path(scope: Scope) -> str:
 
 def small_application(routes: Sequence[BaseRoute]) -> Starlette:
     """Return an application of nothing but *routes*, whose errors are problems."""
-    application = Starlette(routes=routes, exception_handlers={HTTPException: on_http_exception})
+    handlers = {HTTPException: on_http_exception, Unavailable: on_unavailable}
+    application = Starlette(routes=routes, exception_handlers=handlers)
     application.router.redirect_slashes = False
     return application
 

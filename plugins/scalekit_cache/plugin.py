@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, PluginError, Table, hookimpl
+from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
 from scalekit.caching.metrics import Declarations
 from scalekit.caching.objects import NAMESPACE, Objects
 from scalekit.contracts import CACHE, CLUSTER_FRAMES, DATABASE, TABLE_OBSERVER
+from scalekit.errors import Problem
 from scalekit.redis import REDIS
 from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
@@ -110,11 +111,12 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 
 def _check_workers(config: CacheConfig, workers: int) -> None:
     if not config.shared and not config.per_worker and workers > 1:
-        raise PluginError(
-            f'url is "memory:" and there are {workers} workers: a purge in one would not reach the others. Name a '
-            'store that they share, such as url = "redis://127.0.0.1:6379", or write per_worker = true, which lets '
-            "the others answer with what is stale until it ends by itself"
+        message = (
+            f'is "memory:", and there are {workers} workers: a purge in one would not reach the others; name a store'
+            ' that they share, such as url = "redis://127.0.0.1:6379", or write per_worker = true, which lets the'
+            " others answer with what is stale until it ends by itself"
         )
+        raise ConfigError([Problem(message, "plugins.cache.url", plugin="cache")])
 
 
 def _policies(config: CacheConfig) -> Policies:

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Lifespan, PluginError, Table, hookimpl
+from scalekit import Check, ConfigError, Context, Lifespan, Table, hookimpl
 from scalekit.caching.codec import ItemCodec
 from scalekit.caching.levels import Levels
 from scalekit.caching.metrics import CachingMetrics, Declarations
 from scalekit.caching.objects import Objects
 from scalekit.caching.store import MemoryStore, Store
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_FRAMES
+from scalekit.errors import Problem
 from scalekit.redis import REDIS
 from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
@@ -81,8 +82,9 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 
 def _check_workers(config: ClusterCacheConfig, workers: int) -> None:
     if not config.nodes and not config.per_worker and workers > 1:
-        raise PluginError(
-            f"there are no nodes, so each process keeps values for itself, and there are {workers} workers: a change "
-            'in one would not reach the others. Name a cluster, such as nodes = ["10.0.0.5:6379"], or write '
-            "per_worker = true, which lets the others go on with what they have until it ends by itself"
+        message = (
+            f"there are none, so each process keeps values for itself, and there are {workers} workers: a change in one"
+            ' would not reach the others; name a cluster, such as nodes = ["10.0.0.5:6379"], or write per_worker ='
+            " true, which lets the others go on with what they have until it ends by itself"
         )
+        raise ConfigError([Problem(message, "plugins.cluster-cache.nodes", plugin="cluster-cache")])

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scalekit import Duration, Secret, Table, Url
+from scalekit import Duration, HttpUrl, Secret, Table
 from scalekit.config.tables import HostName, SomeTime, split_address
 
 NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
@@ -16,18 +16,12 @@ SHORTEST_DEREGISTRATION = 60.0
 ServiceName = Annotated[str, Field(pattern=NAME)]
 
 
-def _of_http(url: Url) -> Url:
+def _of_an_instance(url: HttpUrl) -> HttpUrl:
     parts = urlsplit(url.reveal())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected an address such as http://127.0.0.1:8001")
     if parts.username is not None:
         raise ValueError("the address holds a user; send credentials in a header of each call")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("an instance is a scheme, a host and a port; put the path into the call")
-    try:
-        parts.port  # noqa: B018 - raises ValueError itself when there is none such
-    except ValueError:
-        raise ValueError("the address has no port that exists; write one of 1 to 65535") from None
     return url
 
 
@@ -37,7 +31,7 @@ def _nameserver(text: str) -> str:
     return text
 
 
-HttpUrl = Annotated[Url, AfterValidator(_of_http)]
+InstanceUrl = Annotated[HttpUrl, AfterValidator(_of_an_instance)]
 
 
 class DiscoveryConfig(Table):
@@ -45,7 +39,7 @@ class DiscoveryConfig(Table):
 
     source: Literal["static", "consul", "dns"] = "static"
     """Who knows where services are: this file, Consul or DNS."""
-    services: dict[ServiceName, tuple[HttpUrl, ...]] = {}
+    services: dict[ServiceName, tuple[InstanceUrl, ...]] = {}
     """Services by name and their instances; what is named here is not looked for elsewhere."""
     service: Annotated[str, Field(pattern=f"{NAME}|^$")] = ""
     """The name under which Consul gets to know this service; empty does not register it."""
@@ -69,7 +63,7 @@ class DiscoveryConfig(Table):
     """How long one check may take."""
     deregister_after: Duration = Duration("10m")
     """How long an instance may fail its check before Consul forgets it; a minute at least."""
-    consul: HttpUrl = Url("http://127.0.0.1:8500")
+    consul: InstanceUrl = HttpUrl("http://127.0.0.1:8500")
     """Consul's HTTP API, of the agent on this machine as a rule."""
     token: Secret | None = None
     """Consul's ACL token."""

@@ -54,29 +54,41 @@ class DnsSource:
         records = list(answer)
         first = min(record.priority for record in records)
         instances = []
+        lives = _lives(answer)
         for record in records:
             if record.priority == first:
                 target = record.target.to_text()
-                for address in await self._located(target):
+                addresses, address_lives = await self._located(target)
+                lives = min(lives, address_lives)
+                for address in addresses:
                     identifier = f"{target.rstrip('.')}:{record.port}"
                     weight = max(1, record.weight)
                     instances.append(Instance(f"{identifier}@{address}", address, record.port, weight=weight))
-        return instances, float(answer.rrset.ttl if answer.rrset else self._interval)
+        return instances, lives
 
     async def _addresses(self, name: str) -> Answer:
-        addresses = await self._located(name)
+        addresses, lives = await self._located(name)
         if not addresses:
             raise dns.resolver.NoAnswer
-        return [Instance(f"{each}:{self._port}", each, self._port) for each in addresses], self._interval
+        return [Instance(f"{each}:{self._port}", each, self._port) for each in addresses], lives
 
-    async def _located(self, name: str) -> list[str]:
-        found = []
+    async def _located(self, name: str) -> tuple[list[str], float]:
+        """Return the addresses of *name*, and the seconds that they are good for."""
+        found: list[str] = []
+        lives = self._interval
         for kind in ("A", "AAAA"):
             try:
-                found += [record.address for record in await self._resolver.resolve(name, kind, lifetime=LIFETIME)]
+                answer = await self._resolver.resolve(name, kind, lifetime=LIFETIME)
             except NONE_THERE:
                 continue
-        return found
+            found += [record.address for record in answer]
+            lives = min(lives, _lives(answer))
+        return found, lives
+
+
+def _lives(answer: dns.resolver.Answer) -> float:
+    """Return the time to live of *answer*, aliases on the way to it included."""
+    return float(answer.chaining_result.minimum_ttl)
 
 
 def _resolver(nameserver: str) -> dns.asyncresolver.Resolver:

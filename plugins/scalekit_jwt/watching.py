@@ -77,4 +77,4 @@ class Watch:
 
 
 def _told(error: Exception) -> str:
-    return error.detail if isinstance(error, Unavailable) else type(error).__name__
+    return error.reason if isinstance(error, Unavailable) else type(error).__name__

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from scalekit import Duration, Secret, Table, Url
 from scalekit.config.tables import SomeTime
 from scalekit_pool.limits import Limits
 
-SCHEMES = ("postgresql", "postgres", "sqlite")
 
+class DatabaseUrl(Url):
+    """The address of a database."""
 
-def _known_scheme(url: Url) -> Url:
-    if url.scheme not in SCHEMES:
-        raise ValueError(
-            f"no database has the scheme {url.scheme!r}; write postgresql://user@host:5432/name or sqlite:///file.db"
-        )
-    if url.scheme != "sqlite" and not urlsplit(url.reveal()).hostname:
-        raise ValueError("the address names no host; write postgresql://user@host:5432/name")
-    return url
-
-
-DatabaseUrl = Annotated[Url, AfterValidator(_known_scheme)]
+    SCHEMES = ("postgresql", "postgres", "sqlite")
+    EXAMPLE = "postgresql://user@host:5432/name or sqlite:///file.db"
+    __slots__ = ()
 
 
 class PoolConfig(Table):
     """Which database, and how many connections to it."""
 
-    url: DatabaseUrl = Url("sqlite:///data.db")
+    url: DatabaseUrl = DatabaseUrl("sqlite:///data.db")
     """The database: ``sqlite:///file.db``, ``sqlite:///:memory:`` or ``postgresql://user:password@host:5432/name``."""
     urls: tuple[DatabaseUrl, ...] = ()
     """Several servers of one replicated PostgreSQL, instead of url; the one that takes writes is found among them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -12,19 +11,18 @@ from scalekit import Duration, Size, Table, Url
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.messages import Consumers
 
-SCHEMES = ("amqp", "amqps", "sqlite")
+
+class QueueUrl(Url):
+    """The address of a queue."""
+
+    SCHEMES = ("sqlite", "amqp", "amqps")
+    EXAMPLE = "sqlite:///queue.db or amqp://user@host:5672/"
+    __slots__ = ()
 
 
-def _known_address(url: Url) -> Url:
-    if url.scheme not in SCHEMES:
-        raise ValueError(
-            f"no queue has the scheme {url.scheme!r}; write sqlite:///queue.db, amqp://user:password@host/ or amqps://"
-        )
-    parts = urlsplit(url.reveal())
-    if url.scheme == "sqlite" and (parts.netloc or parts.path in ("", "/") or ":memory:" in parts.path):
+def _names_a_file(url: QueueUrl) -> QueueUrl:
+    if url.scheme == "sqlite" and not url.file:
         raise ValueError("the address names no file; write sqlite:///queue.db, or sqlite:////var/lib/queue.db")
-    if url.scheme != "sqlite" and not parts.hostname:
-        raise ValueError("the address names no host; write amqp://user:password@host:5672/")
     return url
 
 
@@ -36,7 +34,7 @@ def _loadable(target: str) -> str:
 class QueueConfig(Table):
     """Where messages go, and who consumes them."""
 
-    url: Annotated[Url, AfterValidator(_known_address)] = Url("sqlite:///queue.db")
+    url: Annotated[QueueUrl, AfterValidator(_names_a_file)] = QueueUrl("sqlite:///queue.db")
     """The queue: a SQLite file, or RabbitMQ."""
     consumers: Annotated[str, AfterValidator(_loadable)] | None = None
     """The ``Consumers`` of the application, as ``module.path:name``; without it messages are only published."""
@@ -70,7 +68,7 @@ class QueueConfig(Table):
     @property
     def file(self) -> str:
         """The file of messages, where the queue is one."""
-        return unquote(urlsplit(self.url.reveal()).path).removeprefix("/")
+        return self.url.file
 
     def load(self) -> Consumers:
         """Return the consumers of the application; none where the file names none."""

@@ -115,7 +115,7 @@ def _of_all(failures: Sequence[PublishFailed], count: int) -> PublishFailed:
     if count == 1:
         return failures[0]
     maybe = any(failed.maybe_sent for failed in failures)
-    return PublishFailed(f"{len(failures)} of {count} messages: {failures[0].detail}", maybe)
+    return PublishFailed(f"{len(failures)} of {count} messages: {failures[0].reason}", maybe)
 
 
 def _encoded(body: Any) -> bytes:

@@ -21,7 +21,7 @@ _BY = re.compile(r"ip|subject|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*
 
 
 def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _known_store(url: Url) -> Url:

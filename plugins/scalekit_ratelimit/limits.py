@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scalekit.redis import Redis, RedisUnavailable, ReplyError
+from scalekit.redis import RedisUnavailable, ReplyError
 from scalekit.resilience import Unavailable
+from scalekit_ratelimit.breaker import Breaker
 from scalekit_ratelimit.memory import MemoryLimits, Take
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.only import Only
@@ -18,60 +17,9 @@ from scalekit_ratelimit.policies import Policies
 from scalekit_ratelimit.rules import Count
 from scalekit_ratelimit.shared import SharedLimits, Trip
 
-logger = logging.getLogger("scalekit.ratelimit")
-
 Counts = dict[Take, Count]
 Asked = int | asyncio.Future[Any] | None
 """The room of one limit, or what brings it, or None where nobody counts."""
-
-
-class Breaker:
-    """Keeps requests away from *redis* once it was late, until it answers a question of ours, asked every *pause*."""
-
-    def __init__(self, redis: Redis, pause: float) -> None:
-        self.trouble = ""
-        self._redis = redis
-        self._pause = pause
-        self._tripped = asyncio.Event()
-
-    def trip(self, trouble: str) -> None:
-        """Keep everybody away from now on."""
-        if not self.trouble:
-            logger.warning("limits are not counted on redis: %s", trouble)
-        self.trouble = trouble
-        self._tripped.set()
-
-    def note(self, error: RedisUnavailable | ReplyError) -> None:
-        """Keep everybody away where *error* says that Redis was late or does not understand."""
-        if isinstance(error, ReplyError) or error.kind == "late":
-            self.trip(str(error))
-
-    async def probe(self) -> None:
-        """Return when Redis answers; raises RedisUnavailable."""
-        await self._redis.probe(deadline=self._pause)
-
-    @asynccontextmanager
-    async def watching(self) -> AsyncGenerator[None, None]:
-        """Ask Redis, while inside, whether it is back."""
-        task = asyncio.create_task(self._watch(), name="scalekit: ratelimit")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-    async def _watch(self) -> None:
-        while True:
-            await self._tripped.wait()
-            await asyncio.sleep(self._pause)
-            try:
-                await self.probe()
-            except (RedisUnavailable, ReplyError) as error:
-                self.trouble = str(error)
-                continue
-            self.trouble = ""
-            self._tripped.clear()
-            logger.info("limits are counted on redis again")
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from time import monotonic_ns
 
 from scalekit.redis import Connections, Redis
 from scalekit.telemetry import Telemetry
+from scalekit_ratelimit.breaker import Breaker
 from scalekit_ratelimit.concurrency import Aimd, Concurrency, Gradient
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.limits import Breaker, Limits, Shared
+from scalekit_ratelimit.limits import Limits, Shared
 from scalekit_ratelimit.memory import MemoryLimits
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.policies import Policies

@@ -10,7 +10,6 @@ from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan,
 from scalekit.errors import Problem
 from scalekit.redis import REDIS
 from scalekit.redis import metrics as redis_metrics
-from scalekit.resilience import Unavailable
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
 from scalekit_ratelimit.config import RateLimitConfig
@@ -79,10 +78,8 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 
     async def probe() -> None:
         shared = slot.limits.shared if slot.limits else None
-        if shared is not None and shared.breaker.trouble:
-            raise Unavailable(shared.breaker.trouble)
         if shared is not None:
-            await shared.breaker.probe()
+            await shared.breaker.check()
 
     if config.url.scheme == "memory":
         return []

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from scalekit import Duration, Secret, Size, Table, Url
 from scalekit.config.tables import SomeSize, SomeTime
 
-SCHEMES = ("postgresql", "postgres", "sqlite")
 SHORTEST_SECRET = 32
 
 
-def _known_scheme(url: Url) -> Url:
-    if url.scheme not in SCHEMES:
-        raise ValueError(
-            f"no replica has the scheme {url.scheme!r}; write postgresql://user@host:5432/name or sqlite:///copy.db"
-        )
-    if url.scheme != "sqlite" and not urlsplit(url.reveal()).hostname:
-        raise ValueError("the address names no host; write postgresql://user@host:5432/name")
-    return url
+class ReplicaUrl(Url):
+    """The address of a replica."""
 
-
-ReplicaUrl = Annotated[Url, AfterValidator(_known_scheme)]
+    SCHEMES = ("postgresql", "postgres", "sqlite")
+    EXAMPLE = "postgresql://user@host:5432/name or sqlite:///copy.db"
+    __slots__ = ()
 
 
 class ReplicaConfig(Table):
@@ -82,7 +76,7 @@ class ReplicaConfig(Table):
 
 
 def _place(url: Url) -> str:
-    parts = urlsplit(url.reveal())
     if url.scheme == "sqlite":
-        return unquote(parts.path).removeprefix("/")
+        return url.file
+    parts = urlsplit(url.reveal())
     return f"{parts.hostname}:{parts.port or 5432}"

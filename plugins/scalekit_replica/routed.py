@@ -78,7 +78,7 @@ class RoutedReads(Reads):
             except Outrun:
                 cause = Cause.BEHIND
             except Unavailable as error:
-                chosen.fail(error.detail)
+                chosen.fail(error.reason)
                 cause = Cause.FAILED
         self._metrics.fell_back(cause)
         return None, await operation(self._primary, *arguments)

@@ -1,6 +1,7 @@
 """The one TOML file: reading it, checking it, showing it."""
 
 from scalekit.config.tables import Network, Networks, Port, Table
-from scalekit.config.types import Duration, Rate, Secret, Size, Url
+from scalekit.config.types import Duration, Rate, Secret, Size
+from scalekit.config.url import HttpUrl, Url
 
-__all__ = ["Duration", "Network", "Networks", "Port", "Rate", "Secret", "Size", "Table", "Url"]
+__all__ = ["Duration", "HttpUrl", "Network", "Networks", "Port", "Rate", "Secret", "Size", "Table", "Url"]

@@ -201,7 +201,8 @@ def _override(document: Document, override: str) -> None:
     path = tuple(keys)
     _forget(document, path)
     literal = _literal(text)
-    node[keys[-1]] = literal if isinstance(literal, str) else text
+    is_table = isinstance(literal, dict) and (len(keys) == 1 or (len(keys) == 2 and keys[0] == "plugins"))
+    node[keys[-1]] = literal if is_table or isinstance(literal, str) else text
     document.literals[path] = literal
     document.origins[path] = Origin("--set")
 

@@ -8,7 +8,8 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel
 
-from scalekit.config.types import MASK, Secret, Url, mask_passwords
+from scalekit.config.types import MASK, Secret, mask_passwords
+from scalekit.config.url import Url
 
 
 def redactor(tables: Iterable[BaseModel]) -> Callable[[str], str]:

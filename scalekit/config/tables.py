@@ -21,7 +21,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from scalekit.config.descriptions import descriptions
-from scalekit.config.types import Duration, Secret, Size, SizeOrShare, Url
+from scalekit.config.types import Duration, Secret, Size, SizeOrShare
+from scalekit.config.url import HttpUrl
 
 
 def _network(text: object) -> IPv4Network | IPv6Network:
@@ -207,7 +208,7 @@ class External(Table):
 
     model_config = ConfigDict(json_schema_extra={"type": ["object", "string"]})
 
-    url: Url
+    url: HttpUrl
     """Address that answers 2xx or 3xx while the service is well; http or https."""
     critical: bool = False
     """Whether this instance is not ready without it."""
@@ -218,13 +219,6 @@ class External(Table):
     @classmethod
     def _address_alone(cls, value: object) -> object:
         return {"url": value} if isinstance(value, str) else value
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, url: Url) -> Url:
-        if url.scheme not in ("http", "https"):
-            raise ValueError(f"expected an http or https address, got one with the scheme {url.scheme!r}")
-        return url
 
 
 class Health(Table):

@@ -1,11 +1,10 @@
-"""The value types of the file: durations, sizes, rates, secrets, and addresses with a password in them."""
+"""The value types of the file: durations, sizes, rates and secrets."""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
 from typing import Any, ClassVar, Self
-from urllib.parse import urlsplit
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
 from pydantic.json_schema import JsonSchemaValue
@@ -21,7 +20,7 @@ _DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d))+"
 _SIZE = r"\d+(?:\.\d+)?(?:B|kB|MB|GB|KiB|MiB|GiB)"
 _SHARE = r"(?:100|\d{1,2}(?:\.\d+)?)%"
 _RATE = rf"\d+/(?:us|ms|s|m|h|d|{_DURATION})"
-_PASSWORD = re.compile(r"(://[^\s:/?#@]*):[^\s/]*@")
+_PASSWORD = re.compile(r"(://[^\s:/?#]*):[^\s/]*@")
 _SECRET_QUERY = re.compile(r"([?&][^=&\s]*(?:passw|secret|token|key)[^=&\s]*=)[^&\s\"']+", re.IGNORECASE)
 
 
@@ -125,12 +124,15 @@ class Rate(Spelled):
     __slots__ = ("limit", "period")
 
     def __init__(self, text: str) -> None:
-        """Read *text*; raises ValueError when it is not a rate of at least one event."""
+        """Read *text*; raises ValueError when it is not a rate of at least one event in some time."""
+        expected = f'expected a rate such as "10/s", "100/15m" or "5000/1h", got {text!r}'
         if not isinstance(text, str) or not re.fullmatch(_RATE, text) or text.startswith("0"):
-            raise ValueError(f'expected a rate such as "10/s", "100/15m" or "5000/1h", got {text!r}')
+            raise ValueError(expected)
         limit, _, period = text.partition("/")
         self.limit = int(limit)
         self.period = Duration(period if period[0].isdigit() else f"1{period}")
+        if not self.period:
+            raise ValueError(expected)
 
     def __str__(self) -> str:
         """Return the spelling of the file."""
@@ -141,43 +143,3 @@ class Rate(Spelled):
 
     def __hash__(self) -> int:
         return hash((self.limit, self.period))
-
-
-class Url(Spelled):
-    """An address that may hold a password; ``str`` masks it, :meth:`reveal` gives it whole."""
-
-    JSON_SCHEMA = {"type": "string"}
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        """Read *text*; raises ValueError when it has no scheme."""
-        if not isinstance(text, str) or not re.match(r"[a-z][a-z0-9+.-]*:", text):
-            raise ValueError("expected an address with a scheme, such as redis://127.0.0.1:6379")
-        self._text = text
-
-    @property
-    def scheme(self) -> str:
-        """The part before the first colon, such as ``redis``."""
-        return self._text.partition(":")[0]
-
-    @property
-    def password(self) -> str:
-        """The password in the address, empty when there is none."""
-        return urlsplit(self._text).password or ""
-
-    def reveal(self) -> str:
-        """Return the address with its password, for the client library only."""
-        return self._text
-
-    def __str__(self) -> str:
-        """Return the address with its password masked."""
-        return mask_passwords(self._text)
-
-    def __repr__(self) -> str:
-        return f"Url({str(self)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Url) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)

@@ -41,7 +41,9 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
         for detail in error.errors(include_url=False):
             here = (*path, *_written(table, detail["loc"]))
             if dotted(here) not in known:
-                document.report(here, _message(kind, detail, document, here, path), plugin)
+                document.report(
+                    here, _message(kind, detail, value_at(table, here[len(path) :]), document, here, path), plugin
+                )
         return None
 
 
@@ -102,14 +104,13 @@ def _written(table: Any, location: tuple[str | int, ...]) -> Path:
     return tuple(path)
 
 
-def _message(kind: type[BaseModel], detail: Any, document: Document, here: Path, path: Path) -> str:
+def _message(kind: type[BaseModel], detail: Any, value: Any, document: Document, here: Path, path: Path) -> str:
     name = here[-1] if here else ""
     if detail["type"] == "extra_forbidden":
         return f"unknown key; {nearest(str(name), _fields(kind, here[len(path) : -1]))}"
     if detail["type"] == "missing":
         return f"is required; add it to [{dotted(here[:-1])}]"
     message: str = detail["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    value = value_at(document.data, here)
     if "got" not in message and isinstance(value, bool | int | float | str):
         message += f", got {value!r}"
     if document.origin(here).variables or is_secret_name(name):

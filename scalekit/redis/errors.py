@@ -23,8 +23,8 @@ class RedisUnavailable(Unavailable):
     (nobody uses the connection any more). After ``late`` and ``lost`` the command may have been carried out.
     """
 
-    def __init__(self, detail: str, kind: Kind) -> None:
-        super().__init__(detail)
+    def __init__(self, reason: str, kind: Kind) -> None:
+        super().__init__(reason)
         self.kind: Kind = kind
 
 

@@ -36,8 +36,13 @@ class Limits:
     max_header: Size
 
 
-class HeadTooLarge(Exception):
-    """Stops the parser; the client gets 431."""
+class Refused(Exception):
+    """Stops the parser; the client gets *status* and *detail*."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -65,7 +70,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_body = False
         self._head_size = 0
         self._segment = 0
-        self._too_large = False
         self._takes_requests = True
         self._timer = Timer(self.loop)
         self._head_deadline = self._timer.deadline(limits.header_timeout, self._on_slow_head)
@@ -98,10 +102,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._idle_deadline.stop()
         try:
             self.parser.feed_data(data)
-        except HttpParserError:
+        except HttpParserError as error:
             self.logger.warning("Invalid HTTP request received.")
-            if self._too_large:
-                self._refuse_head()
+            why = error.__context__
+            if isinstance(why, Refused):
+                self._refuse(why.status, why.detail)
             else:
                 self._refuse(400, "the request is not valid HTTP/1.1")
         except HttpParserUpgrade:
@@ -125,19 +130,22 @@ class HttpProtocol(HttpToolsProtocol):
         # Where a head follows another message in one segment, its part there is not in _head_size.
         suspect = self._head_size > self._largest or self._segment > self._largest
         if suspect and self._exact_head_size() > self._largest:
-            self._too_large = True
-            raise HeadTooLarge
+            raise Refused(*self._too_large())
+        version = self.parser.get_http_version()
+        if version != "1.0" and not _has_one_host(self.headers):
+            raise Refused(400, "exactly one Host header is needed")
         serving = self._is_serving()
         if not serving and not self.flow.write_paused:
             self._write_deadline.stop()  # it ran for the answer before, and the next one gets its own
-        self._in_body = True
         self._upgrades = self.parser.should_upgrade() and self._should_upgrade()
         if self._upgrades:
+            self._in_body = True
             method = self.parser.get_method().decode("ascii")
             self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
             return
-        scope = http_scope(self)
-        keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
+        scope = http_scope(self, version)
+        self._in_body = True
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self.cycle = cycle = Cycle(self, scope, self.server_state.default_headers, keep_alive, self.expect_100_continue)
         if serving:
             self.flow.pause_reading()
@@ -191,8 +199,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._watch_rest()
 
-    def _refuse_head(self) -> None:
-        self._refuse(431, f"the request head is larger than {self.limits.max_header}")
+    def _too_large(self) -> tuple[int, str]:
+        return 431, f"the request head is larger than {self.limits.max_header}"
 
     def _refuse(self, status: int, detail: str) -> None:
         """Refuse what the client sent; a request that came whole before it is answered, and then the connection ends.
@@ -221,7 +229,7 @@ class HttpProtocol(HttpToolsProtocol):
         elif not self._head_deadline.runs() and not self.transport.is_closing():
             self._head_deadline.start()
         if self._in_head and self._head_size > self._largest and not self.transport.is_closing():
-            self._refuse_head()
+            self._refuse(*self._too_large())
 
     def _on_slow_head(self) -> None:
         if self.transport.is_closing():
@@ -246,3 +254,12 @@ class HttpProtocol(HttpToolsProtocol):
     def _on_slow_reader(self) -> None:
         if self.transport.get_write_buffer_size():
             reset(self.transport)
+
+
+def _has_one_host(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Tell whether there is one, as RFC 9112, section 3.2, wants: two may name different ones to those on the way."""
+    found = 0
+    for name, _ in headers:
+        if name == b"host":
+            found += 1
+    return found == 1

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-def http_scope(connection: HttpToolsProtocol) -> Scope:
-    """Return the scope of the request whose head *connection* has read."""
+def http_scope(connection: HttpToolsProtocol, version: str) -> Scope:
+    """Return the scope of the request in HTTP *version* whose head *connection* has read."""
     parser: Any = connection.parser
     url = parse_url(connection.url)
     path = url.path.decode("ascii")
     return {
         "type": "http",
         "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
-        "http_version": parser.get_http_version(),
+        "http_version": version,
         "server": connection.server,
         "client": connection.client,
         "scheme": connection.scheme,

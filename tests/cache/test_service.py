@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from scalekit import ConfigError, PluginError, create_app
+from scalekit import ConfigError, create_app
 from scalekit.testing.conformance import bare_application
 from tests.service import Service
 
@@ -225,7 +225,7 @@ def test_the_command_says_that_it_needs_a_shared_store(tmp_path: Path) -> None:
 def test_a_store_of_each_worker_needs_to_be_wanted(more: str, tmp_path: Path) -> None:
     file = tmp_path / "scalekit.toml"
     file.write_text("[server]\nworkers = 2\n[plugins.cache]\n")
-    with pytest.raises(PluginError, match="per_worker = true"):
+    with pytest.raises(ConfigError, match=r"plugins\.cache\.url: is .* per_worker = true"):
         create_app(file, app=bare_application)
     file.write_text(f"[server]\nworkers = 2\n[plugins.cache]\n{more}\n")
     create_app(file, app=bare_application)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from scalekit import ConfigError, create_app
-from scalekit.errors import ScalekitError
 from scalekit.redis.address import parse
 from scalekit.testing.conformance import bare_application
 from scalekit_cluster_cache.config import ClusterCacheConfig
@@ -85,7 +84,7 @@ def test_a_bad_table_is_refused(table: dict[str, Any], part: str) -> None:
 
 def test_several_workers_need_nodes() -> None:
     tables = {"server": {"workers": 2}, "plugins": {"cluster-cache": {}}}
-    with pytest.raises(ScalekitError, match="2 workers"):
+    with pytest.raises(ConfigError, match=r"plugins\.cluster-cache\.nodes: .*2 workers.*per_worker = true"):
         create_app(tables, app=bare_application)
     create_app({**tables, "plugins": {"cluster-cache": {"per_worker": True}}}, app=bare_application)
 

@@ -18,10 +18,10 @@ HERE = Served("127.0.0.1", 8123, "/health/ready")
     [
         ({"source": "zookeeper"}, "'static', 'consul' or 'dns'"),
         ({"services": {"a b": ["http://x:1"]}}, "services"),
-        ({"services": {"a": ["x:1"]}}, "expected an address"),
+        ({"services": {"a": ["x:1"]}}, "write http://127.0.0.1:8001, got 'x:1'"),
         ({"services": {"a": ["http://x:1/path"]}}, "put the path into the call"),
         ({"services": {"a": ["http://user:hidden@x:1"]}}, "send credentials in a header"),
-        ({"services": {"a": ["http://x:99999"]}}, "write one of 1 to 65535"),
+        ({"services": {"a": ["http://x:99999"]}}, "write a port of 1 to 65535"),
         ({"service": "shop"}, "service is registered in Consul only"),
         ({"source": "dns"}, "needs a domain"),
         ({"source": "consul", "deregister_after": "30s"}, "write 1m or more"),

@@ -24,11 +24,12 @@ Zone = dict[tuple[str, str], Sequence[str]]
 
 
 class NameServer:
-    """Answers over UDP from its *zone*, by name and type of record; with `broken` it refuses."""
+    """Answers from its *zone*, by name and type of record, each type with its `lives`; with `broken` it refuses."""
 
     def __init__(self, zone: Mapping[tuple[str, str], Sequence[str]]) -> None:
         self.zone: Zone = dict(zone)
         self.broken = False
+        self.lives: dict[str, int] = {}
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((HOST, 0))
         self._thread = threading.Thread(target=self._serve)
@@ -60,7 +61,7 @@ class NameServer:
         if self.broken:
             answer.set_rcode(dns.rcode.SERVFAIL)
         elif records := self.zone.get((name, kind)):
-            answer.answer.append(dns.rrset.from_text(name, 1, "IN", kind, *records))
+            answer.answer.append(dns.rrset.from_text(name, self.lives.get(kind, 1), "IN", kind, *records))
         elif not any(known == name for known, _ in self.zone):
             answer.set_rcode(dns.rcode.NXDOMAIN)
         return answer
@@ -95,6 +96,18 @@ async def test_a_records_have_the_port_of_the_file(server: NameServer) -> None:
         table = {"records": "a", "dns_port": stock.port, "domain": "example", "nameserver": server.address}
         async with services(source="dns", **table) as live:
             assert await found(live, 1) == [stock.url]
+
+
+@pytest.mark.parametrize("records", ["a", "srv"])
+async def test_addresses_are_asked_for_again_when_their_own_time_is_over(server: NameServer, records: str) -> None:
+    server.lives = {"SRV": 3600}
+    server.zone["inventory.example.", "A"] = [HOST]
+    server.zone["inventory.example.", "SRV"] = ["1 1 80 inventory.example."]
+    table = {"records": records, "domain": "example", "nameserver": server.address, "dns_interval": "1h"}
+    async with services(source="dns", **table) as live:
+        assert await found(live, 1) == [f"http://{HOST}:80"]
+        server.zone["inventory.example.", "A"] = [HOST, "127.0.0.2"]
+        assert await found(live, 2) == [f"http://{HOST}:80", "http://127.0.0.2:80"]
 
 
 async def test_the_last_known_instances_stay_while_dns_fails_and_are_kept(server: NameServer, tmp_path: object) -> None:

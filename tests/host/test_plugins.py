@@ -103,6 +103,27 @@ def test_a_failing_hook_names_plugin_and_hook(install: Install) -> None:
     assert refusal("boom") == "plugin 'boom' failed in scalekit_routes: KeyError: 'no routes today'"
 
 
+def test_what_several_plugins_find_wrong_is_told_at_once(install: Install) -> None:
+    source = (
+        "from scalekit import ConfigError, hookimpl\nfrom scalekit.errors import Problem\n"
+        "@hookimpl\ndef scalekit_lifespan(context):\n    raise ConfigError([Problem('{} is alone', 'plugins.{}')])\n"
+    )
+    for name in ("first", "second"):
+        install(name, source.format(name, name))
+    with pytest.raises(ConfigError) as caught:
+        build("first", "second")
+    assert [problem.message for problem in caught.value.problems] == ["first is alone", "second is alone"]
+
+
+def test_every_plugin_that_would_keep_something_in_each_worker_is_named_at_once() -> None:
+    tables = {"cache": {}, "cluster-cache": {}, "ratelimit": {"default": "5/s"}}
+    with pytest.raises(ConfigError) as caught:
+        create_app({"server": {"workers": 4}, "plugins": tables}, app=bare_application)
+    keys = [problem.key for problem in caught.value.problems]
+    assert keys == ["plugins.cache.url", "plugins.cluster-cache.nodes", "plugins.ratelimit.url"]
+    assert all("; " in problem.message and "per_worker = true" in problem.message for problem in caught.value.problems)
+
+
 @pytest.mark.parametrize(
     ("hook", "answer", "message"),
     [

@@ -120,6 +120,8 @@ async def test_items_are_added_and_listed_newest_first() -> None:
         b'{"name": "", "value": 1}',
         b'{"name": "x", "value": 1, "y": 2}',
         b'{"name": "\\u0000", "value": 1}',
+        b'{"name": "x", "value": 1.7976931348623157e308}',
+        b'{"name": "x", "value": -1.7976931348623157e308}',
     ],
 )
 async def test_what_is_no_item_is_explained(body: bytes) -> None:

@@ -60,7 +60,7 @@ def complaint(result: Result, status: int) -> str:
 def test_a_scheme_that_no_database_has(check: Check) -> None:
     line = complaint(check(f"url=mysql://root:{PASSWORD}@{HOST}/shop"), 78)
     assert "plugins.pool.url" in line
-    assert "no database has the scheme 'mysql'; write postgresql://" in line
+    assert "the scheme 'mysql' is none of postgresql, postgres, sqlite; write postgresql://" in line
 
 
 def test_sizes_that_do_not_fit_together(check: Check) -> None:
@@ -89,9 +89,7 @@ def test_a_host_that_is_not_known(check: Check) -> None:
 
 
 def test_a_file_whose_folder_is_not_there(check: Check) -> None:
-    assert "cannot open 'nowhere/shop.db'; its folder must be there" in complaint(
-        check("url=sqlite:///nowhere/shop.db"), 1
-    )
+    assert "there is no folder 'nowhere'; make it" in complaint(check("url=sqlite:///nowhere/shop.db"), 78)
 
 
 @pytest.mark.needs("postgres")

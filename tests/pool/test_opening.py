@@ -194,7 +194,10 @@ async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, t
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"url": "mysql://u@host/name"}, "no database has the scheme 'mysql'; write postgresql://"),
+        (
+            {"url": "mysql://u@host/name"},
+            "the scheme 'mysql' is none of postgresql, postgres, sqlite; write postgresql://",
+        ),
         ({"url": "postgresql:///name"}, "names no host"),
         ({"min_size": 5, "max_size": 4}, "min_size 5 is more than max_size 4"),
         ({"url": "sqlite:///a.db", "urls": ("postgresql://u@h/n",)}, "url and urls name the database twice"),

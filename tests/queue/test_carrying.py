@@ -122,7 +122,7 @@ def test_a_name_has_one_consumer_and_a_handler_is_asynchronous() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"url": "redis://here"}, "no queue has the scheme 'redis'"),
+        ({"url": "redis://here"}, "the scheme 'redis' is none of sqlite, amqp, amqps; write sqlite:///"),
         ({"url": "sqlite:///:memory:"}, "names no file"),
         ({"url": "amqp:///"}, "names no host"),
         ({"consumers": "nowhere.events:consumers"}, "did not load"),

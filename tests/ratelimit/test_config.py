@@ -11,11 +11,13 @@ from tests.ratelimit.asking import host, policy
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"default": "often"}, "expected a rate such as"),
+    ({"default": 100}, 'expected a rate such as "10/s", "100/15m" or "5000/1h", got 100'),
+    ({"default": "1/0s"}, 'expected a rate such as "10/s", "100/15m" or "5000/1h", got '),
     ({"default": "9999999/s"}, "is more than one request in a microsecond; write a lower one"),
     ({"default": "5/400d"}, "is over more than a year; write a shorter period"),
     ({"default": ["5/s", "5/s"]}, "says the same twice; leave one out"),
     ({"url": "amqp://127.0.0.1"}, "no store has the address 'amqp://127.0.0.1'; write \"memory:\" or"),
-    ({"url": "redis://127.0.0.1:0x"}, "a number up to 65535"),
+    ({"url": "redis://127.0.0.1:0x"}, "write a port of 1 to 65535"),
     ({"policies": [policy("a", "5/s"), policy("a", "6/s")]}, "two policies are called a"),
     ({"policies": [policy("a", "5/s", cost=6)]}, "cost 6 is more than the 5 that may come at once"),
     ({"policies": [policy("a", "5/s", burst=6)]}, "burst 6 is above limit 5/1s"),

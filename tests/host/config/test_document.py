@@ -184,3 +184,8 @@ def test_a_mapping_is_read_like_a_file_and_left_alone() -> None:
 
 def test_keys_are_shown_as_they_are_written() -> None:
     assert dotted(("plugins", "ratelimit", "policies", 2, "limit")) == "plugins.ratelimit.policies[2].limit"
+
+
+def test_a_whole_table_can_be_set_on_the_command_line() -> None:
+    document = read({"server": {"port": 1}}, ["server={host = '::1'}", "plugins.cache={}", "app.target={}"])
+    assert document.data == {"server": {"host": "::1"}, "plugins": {"cache": {}}, "app": {"target": "{}"}}

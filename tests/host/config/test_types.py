@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from scalekit.config.types import BYTES, SECONDS, Duration, Rate, Size, Url, mask_passwords
+from scalekit.config.types import BYTES, SECONDS, Duration, Rate, Size, mask_passwords
+from scalekit.config.url import Url
 
 
 @pytest.mark.parametrize(
@@ -65,19 +66,11 @@ def test_a_rate_has_a_limit_and_a_period() -> None:
 
 @pytest.mark.parametrize("kind", [Duration, Size, Rate, Url])
 @pytest.mark.parametrize(
-    "text", ["", " 5s", "5", "-5s", "s", "5 MiB", "1x", "0/s", "5/", "10/s/s", None, 1.5, True, [], "5\u017f"]
+    "text", ["", " 5s", "5", "-5s", "s", "5 MiB", "1x", "0/s", "5/", "5/0s", "10/s/s", None, 1.5, True, [], "5\u017f"]
 )
 def test_what_is_not_a_spelling_is_refused(kind: Callable[[Any], object], text: object) -> None:
     with pytest.raises(ValueError, match=r"expected an? "):
         kind(text)
-
-
-def test_an_address_shows_no_password() -> None:
-    url = Url("postgresql://app:s3cret@db/shop?sslpassword=hidden&x=1")
-    assert str(url) == "postgresql://app:***@db/shop?sslpassword=***&x=1"
-    assert "s3cret" not in repr(url)
-    assert url.password == "s3cret"
-    assert url.reveal() == "postgresql://app:s3cret@db/shop?sslpassword=hidden&x=1"
 
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="@/ \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"), min_size=12))

@@ -95,6 +95,35 @@ def test_a_head_that_is_not_finished_in_time_is_refused(service: Service, begun:
         assert problem(client.rest()) == (408, "the request head did not arrive within 0.3s")
 
 
+@pytest.mark.parametrize("before", [b"", b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize(
+    ("head", "detail"),
+    [
+        (b"GET / HTTP/1.1\r\n", "exactly one Host header is needed"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", "exactly one Host header is needed"),
+        (b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", "exactly one Host header is needed"),
+        (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n", "the request is not valid HTTP/1.1"),
+        (b"GET http://[a/ HTTP/1.1\r\nHost: a\r\n", "the request is not valid HTTP/1.1"),
+    ],
+)
+def test_what_names_no_place_is_refused_and_no_error_of_ours(
+    service: Service, before: bytes, head: bytes, detail: str
+) -> None:
+    with Client(service.port) as client:
+        if before:
+            client.send(before)
+            assert client.socket.recv(65536).startswith(b"HTTP/1.1 200 ")
+        client.send(head + b"\r\n")
+        assert problem(client.rest()) == (400, detail)
+    assert "Traceback" not in service.log()
+
+
+def test_http_1_0_needs_no_host(service: Service) -> None:
+    with Client(service.port) as client:
+        client.send(b"GET /health/live HTTP/1.0\r\n\r\n")
+        assert client.rest().startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_trickled_head_gets_no_more_time(service: Service) -> None:
     with Client(service.port) as client:
         client.send(b"GET / HTTP/1.1\r\n")

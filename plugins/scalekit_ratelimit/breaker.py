@@ -1,0 +1,90 @@
+"""Keep requests away from a Redis that was late, and tell when that is more than a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from scalekit.redis import Redis, RedisUnavailable, ReplyError
+from scalekit.resilience import Unavailable
+
+logger = logging.getLogger("scalekit.ratelimit")
+
+PATIENCE = 2.0
+"""Seconds of trouble after which health tells of it: one late answer on a busy machine is none of its business."""
+CALM = 1.0
+"""Seconds without trouble after which trouble is over; what comes sooner is the same again."""
+
+
+class Breaker:
+    """Keeps requests away from *redis* once it was late, until it answers a question of ours, asked every *pause*."""
+
+    def __init__(self, redis: Redis, pause: float, clock: Callable[[], float] = monotonic) -> None:
+        self.trouble = ""
+        self._redis = redis
+        self._pause = pause
+        self._clock = clock
+        self._reason = ""
+        self._began = 0.0
+        self._ended = float("-inf")
+        self._tripped = asyncio.Event()
+
+    def trip(self, trouble: str) -> None:
+        """Keep everybody away from now on."""
+        if not self.trouble:
+            logger.warning("limits are not counted on redis: %s", trouble)
+            if not self._is_recent():
+                self._began = self._clock()
+        self.trouble = self._reason = trouble
+        self._tripped.set()
+
+    def close(self) -> None:
+        """Let everybody through again."""
+        self.trouble = ""
+        self._ended = self._clock()
+        self._tripped.clear()
+
+    @property
+    def lasting_trouble(self) -> str:
+        """The trouble that there has been for some time, without a break worth the name; empty when there is none."""
+        lasts = bool(self.trouble) or self._is_recent()
+        return self._reason if lasts and self._clock() - self._began >= PATIENCE else ""
+
+    def note(self, error: RedisUnavailable | ReplyError) -> None:
+        """Keep everybody away where *error* says that Redis was late or does not understand."""
+        if isinstance(error, ReplyError) or error.kind == "late":
+            self.trip(str(error))
+
+    async def check(self) -> None:
+        """Return while limits are counted on Redis, a moment now and then aside; raises Unavailable."""
+        if self.lasting_trouble:
+            raise Unavailable(self.lasting_trouble)
+        await self._redis.probe()
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncGenerator[None, None]:
+        """Ask Redis, while inside, whether it is back."""
+        task = asyncio.create_task(self._watch(), name="scalekit: ratelimit")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _watch(self) -> None:
+        while True:
+            await self._tripped.wait()
+            await asyncio.sleep(self._pause)
+            try:
+                await self._redis.probe(deadline=self._pause)
+            except (RedisUnavailable, ReplyError) as error:
+                self.trouble = self._reason = str(error)
+                continue
+            self.close()
+            logger.info("limits are counted on redis again")
+
+    def _is_recent(self) -> bool:
+        return self._clock() - self._ended < CALM
