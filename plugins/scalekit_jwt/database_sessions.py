@@ -23,6 +23,8 @@ _TABLES = (
         number {number}, kind TEXT NOT NULL, issuer TEXT NOT NULL, value TEXT NOT NULL,
         version BIGINT NOT NULL, expires DOUBLE PRECISION NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS scalekit_jwt_revocations_expires ON scalekit_jwt_revocations (expires)",
+    "CREATE TABLE IF NOT EXISTS scalekit_jwt_proofs (proof TEXT PRIMARY KEY, expires DOUBLE PRECISION NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS scalekit_jwt_proofs_expires ON scalekit_jwt_proofs (expires)",
 )
 _VERSION = "SELECT version FROM scalekit_jwt_subjects WHERE subject = :subject"
 _BEGIN = """INSERT INTO scalekit_jwt_sessions (family, subject, version, jti, previous, since, expires)
@@ -36,6 +38,8 @@ _NEXT_VERSION = """INSERT INTO scalekit_jwt_subjects (subject, version) VALUES (
     ON CONFLICT (subject) DO UPDATE SET version = scalekit_jwt_subjects.version + 1 RETURNING version"""
 _REVOKE = """INSERT INTO scalekit_jwt_revocations (kind, issuer, value, version, expires)
     VALUES (:kind, :issuer, :value, :version, :expires)"""
+_SPEND = """INSERT INTO scalekit_jwt_proofs (proof, expires) VALUES (:proof, :expires)
+    ON CONFLICT (proof) DO NOTHING RETURNING proof"""
 _REVOCATIONS = """SELECT number, kind, issuer, value, version, expires FROM scalekit_jwt_revocations
     WHERE number > :after AND expires > :now ORDER BY number"""
 
@@ -104,10 +108,14 @@ class DatabaseSessions:
         rows = await self._database.fetch_all(_REVOCATIONS, {"after": max(0, after - OVERLAP), "now": now})
         return [Revocation(*(row[column] for column in Revocation._fields)) for row in rows]
 
+    async def spend(self, proof: str, now: float, until: float) -> bool:
+        """Remember *proof*; tell whether it is used for the first time: one statement, so one can."""
+        return await self._database.fetch_val(_SPEND, {"proof": proof, "expires": until}) is not None
+
     async def sweep(self, now: float) -> None:
         """Forget what is over; the version of a subject stays."""
-        await self._database.execute("DELETE FROM scalekit_jwt_sessions WHERE expires <= :now", {"now": now})
-        await self._database.execute("DELETE FROM scalekit_jwt_revocations WHERE expires <= :now", {"now": now})
+        for table in ("sessions", "revocations", "proofs"):
+            await self._database.execute(f"DELETE FROM scalekit_jwt_{table} WHERE expires <= :now", {"now": now})
 
     async def _revoke(self, kind: str, issuer: str, value: str, version: int, until: float) -> None:
         values = {"kind": kind, "issuer": issuer, "value": value, "version": version, "expires": until}

@@ -93,6 +93,14 @@ class RedisSessions:
         found = [Revocation(*orjson.loads(row)) for row in rows]
         return [each for each in found if each.expires > now]
 
+    async def spend(self, proof: str, now: float, until: float) -> bool:
+        """Remember *proof*; tell whether it is used for the first time.
+
+        No replica is waited for: what a failover forgets is for one request again, and only for a moment.
+        """
+        words = ("SET", f"{PREFIX}proof:{proof}", "", "NX", "PX", max(1, int((until - now) * 1000)))
+        return await self._read(*words) is not None
+
     async def sweep(self, now: float) -> None:
         """Forget the revocations that are over; sessions end by themselves."""
         key = f"{PREFIX}revocations"

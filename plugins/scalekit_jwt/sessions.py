@@ -82,6 +82,10 @@ class Sessions(Protocol):
         """Return the revocations that may have come after the one with the number *after*, and still count."""
         ...
 
+    async def spend(self, proof: str, now: float, until: float) -> bool:
+        """Remember *proof* until it is of no use any more; tell whether it is used for the first time."""
+        ...
+
     async def sweep(self, now: float) -> None:
         """Forget what is over."""
         ...
