@@ -6,6 +6,8 @@ import re
 from urllib.parse import quote, urlsplit
 
 _PORTS = {"http": 80, "https": 443}
+_HANDSHAKES = {"ws": "http", "wss": "https"}
+"""A websocket begins as a request."""
 _ESCAPED = re.compile("%([0-9a-fA-F]{2})")
 _UNRESERVED = re.compile("[A-Za-z0-9._~-]")
 AS_THEY_ARE = "/%:@!$&'()*+,;=~"
@@ -17,10 +19,11 @@ def normal(address: str) -> str:
     if not address.isprintable():
         raise ValueError("not an address")
     parts = urlsplit(address)
-    if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
+    scheme = _HANDSHAKES.get(parts.scheme, parts.scheme)
+    if scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
         raise ValueError("not an address of the web")
-    port = _PORTS[parts.scheme] if parts.port is None else parts.port
-    return f"{parts.scheme}://{parts.hostname}:{port}{_path(parts.path)}"
+    port = _PORTS[scheme] if parts.port is None else parts.port
+    return f"{scheme}://{parts.hostname}:{port}{_path(parts.path)}"
 
 
 def _path(path: str) -> str:

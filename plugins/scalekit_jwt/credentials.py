@@ -14,7 +14,6 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 SUBPROTOCOLS = {"bearer": 2, "dpop": 3}
 """What a browser offers, which can set no header for a websocket: ``["bearer", token]``, ``["dpop", token, proof]``."""
-_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 def credentials(headers: Headers) -> tuple[bytes, bool, bytes]:
@@ -52,4 +51,4 @@ def offered(subprotocols: Sequence[str]) -> list[str]:
 def _address(scope: Mapping[str, Any]) -> str:
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     path = quote(scope.get("raw_path") or scope["path"], safe=AS_THEY_ARE)
-    return f"{_SCHEMES.get(scope['scheme'], scope['scheme'])}://{host.decode('latin-1')}{path}"
+    return f"{scope['scheme']}://{host.decode('latin-1')}{path}"

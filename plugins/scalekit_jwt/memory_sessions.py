@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from scalekit.resilience import Unavailable
-from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session
+from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session, version_at
 
 MOST = 100_000
 """Sessions, subjects, revocations and proofs each; one more is refused, since none may be forgotten early."""
@@ -61,11 +61,11 @@ class MemorySessions:
         """End one token."""
         self._revoke("token", issuer, jti, 0, until)
 
-    async def revoke_all(self, subject: str, until: float) -> None:
+    async def revoke_all(self, subject: str, now: float, until: float) -> None:
         """End every session of *subject*."""
         if subject not in self._versions:
             self._refuse_full(self._versions)
-        self._versions[subject] = version = self._versions.get(subject, 0) + 1
+        self._versions[subject] = version = max(self._versions.get(subject, 0) + 1, version_at(now))
         self._revoke("subject", "", subject, version, until)
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
@@ -82,8 +82,10 @@ class MemorySessions:
         self._proofs[proof] = until
         return True
 
-    async def sweep(self, now: float) -> None:
+    async def sweep(self, now: float, oldest: float) -> None:
         """Forget what is over."""
+        last = version_at(oldest)
+        self._versions = {subject: version for subject, version in self._versions.items() if version > last}
         self._proofs = {proof: end for proof, end in self._proofs.items() if end > now}
         self._revocations = [each for each in self._revocations if each.expires > now]
         for name in [name for name, family in self._families.items() if family.session.expires <= now]:

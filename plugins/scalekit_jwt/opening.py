@@ -60,7 +60,7 @@ async def opened(
         proofs = Proofs(sessions, config.leeway, clock)
         authenticator = Authenticator(own, others, fingerprint, revoked, config.remember, metrics, clock, proofs)
         tokens = OwnTokens(own, lifetimes, fingerprint, proofs, sessions, revoked, metrics, clock, lambda: watch.ask())
-        watch = Watch(tokens, authenticator, sessions, revoked, keys.reload, metrics, clock)
+        watch = Watch(tokens, authenticator, keys.reload, metrics, clock)
         await asyncio.gather(watch.look(), *(each.fetch() for each in remote))
         running = [watch.run(config.poll), *(each.run(authenticator.forget_all) for each in remote)]
         stack.push_async_callback(_end, [asyncio.create_task(each) for each in running])

@@ -13,7 +13,7 @@ import orjson
 from starlette.requests import HTTPConnection
 
 from scalekit_jwt.binding import Binding, key_of
-from scalekit_jwt.claims import text
+from scalekit_jwt.claims import moment, text
 from scalekit_jwt.compact import read
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.fingerprint import Fingerprint, digest_of, matches, raw_digest
@@ -141,12 +141,18 @@ class OwnTokens:
 
     async def revoke_all(self, subject: str) -> None:
         """End every session of *subject*."""
-        await self._sessions.revoke_all(subject, self._end_of_access())
+        await self._sessions.revoke_all(subject, self._clock(), self._end_of_access())
         self._changed()
 
     async def learn(self) -> bool:
         """Read what has been revoked since; tell whether anything has."""
         return self._revoked.learn(await self._sessions.revocations(self._revoked.last, self._clock()))
+
+    async def sweep(self) -> None:
+        """Forget what is over: the end of a subject's sessions once the longest that it ended would have ended too."""
+        now = self._clock()
+        self._revoked.sweep(now)
+        await self._sessions.sweep(now, now - self._lifetimes.refresh - 2 * self._lifetimes.leeway)
 
     async def _end(self, family: str) -> None:
         await self._sessions.end(family, self._clock(), self._end_of_access())
@@ -157,6 +163,10 @@ class OwnTokens:
 
     async def _read(self, token: bytes, cookie: bytes, shown: Shown) -> Verified:
         verified = self._refreshing.verify(read(token))
+        made = moment(verified.claims, "iat")
+        # One from when they were good for longer ends as they do now: what it could undo is remembered no longer.
+        if made is None or made + self._lifetimes.refresh + self._lifetimes.leeway <= self._clock():
+            raise Refused("expired")
         bound = self.fingerprint is not None
         if bound != bool(verified.fingerprint) or (bound and not matches(cookie, raw_digest(verified.fingerprint))):
             raise Refused("fingerprint")

@@ -39,7 +39,8 @@ class Prover:
         if token:
             said["ath"] = encoded(sha256(token.encode()).digest())
         registry = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
-        return jws.serialize_compact(_there(protected), orjson.dumps(_there(said | claims)), self.key, registry=registry)
+        content = orjson.dumps(_there(said | claims))
+        return jws.serialize_compact(_there(protected), content, self.key, registry=registry)
 
 
 def _there(members: Mapping[str, Any]) -> dict[str, Any]:

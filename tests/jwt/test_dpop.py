@@ -268,9 +268,7 @@ WEIRD = st.recursive(
 )
 
 
-@given(
-    st.sampled_from(["alg", "typ", "jwk", "kty", "crv", "x", "y", "htm", "htu", "iat", "jti", "ath", "crit"]), WEIRD
-)
+@given(st.sampled_from(["alg", "typ", "jwk", "kty", "crv", "x", "y", "htm", "htu", "iat", "jti", "ath", "crit"]), WEIRD)
 def test_whatever_a_proof_says_is_no_error(name: str, value: Any) -> None:
     forge = Forge()
     key = {**PUBLIC.key.as_dict(private=False), **({name: value} if name in ("kty", "crv", "x", "y") else {})}
