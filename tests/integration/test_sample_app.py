@@ -339,6 +339,21 @@ def _is_new(client: httpx2.Client, path: str) -> bool:
 
 
 @pytest.mark.usefixtures("empty_database")
+@pytest.mark.parametrize("path", ["/api/data", "/api/users/active"])
+async def test_a_list_is_kept_behind_the_login_and_by_no_cache_before_it(path: str) -> None:
+    app = create_app(FILE)
+    async with running(app) as state:
+        visitor = await Visitor(app, state).login()
+        made, kept = await visitor.get(path), await visitor.get(path)
+        stranger = await request(app, path, state=state)
+    assert "hit" in (kept.header("cache-status") or "")
+    for answer in (made, kept):
+        assert answer.header("cache-control") == "private"
+        assert answer.header("cdn-cache-control") is None
+    assert stranger.status == 401
+
+
+@pytest.mark.usefixtures("empty_database")
 async def test_an_address_may_ask_so_often_and_log_in_more_seldom() -> None:
     app = create_app(FILE)
     async with running(app) as state:
