@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.cases.jwt_known import SECRET
-from tests.bench.peers import python_of
+from tests.bench.peers import python_of, python_of_a_user
 from tests.bench.row import Goal, Row
 from tests.processes import free_ports
 from tests.production import FOLDER, Servers
@@ -66,13 +65,16 @@ class Taken:
 
 
 ANY = ("app.target=starlette_bare:app", "server.port=0")
-BARE = Process("Starlette and uvicorn", [sys.executable, "-c", UVICORN, "starlette_bare"])
+
+
+def _bare() -> Process:
+    return Process("Starlette and uvicorn", [python_of_a_user(), "-c", UVICORN, "starlette_bare"])
 
 
 def measure(rounds: int) -> list[Row]:
     """Return what the host alone takes."""
     empty = _host("ScaleKit, no plugins", CASES / "empty.toml", {}, *ANY)
-    return list(_rows("", [BARE, Process(empty.title, empty.command, cpu=Goal("more", 150))], rounds))
+    return list(_rows("", [_bare(), Process(empty.title, empty.command, cpu=Goal("more", 150))], rounds))
 
 
 def measure_stacks(rounds: int) -> list[Row]:
@@ -85,7 +87,7 @@ def measure_stacks(rounds: int) -> list[Row]:
             for name in ("FastAPI", "Litestar")
         ]
         held = Process(ours.title, ours.command, ours.environment, Goal("ratio", 1.4), 55)
-        return list(_rows("stack", [BARE, held, *peers], rounds))
+        return list(_rows("stack", [_bare(), held, *peers], rounds))
 
 
 def measure_production(rounds: int) -> list[Row]:
@@ -98,12 +100,12 @@ def measure_production(rounds: int) -> list[Row]:
         file.write_text(text.replace("workers = 2\n", ""))  # the figures are of a process, not of its supervisor
         ours = _host("ScaleKit, all ten plugins", file, environment, f"server.port={port}")
         held = Process(ours.title, ours.command, ours.environment, Goal("figure", 1000), 85)
-        return list(_rows("stack", [BARE, held], rounds))
+        return list(_rows("stack", [_bare(), held], rounds))
 
 
 def _host(title: str, file: Path, environment: Mapping[str, str], *overrides: str) -> Process:
     settings = [part for override in overrides for part in ("--set", override)]
-    return Process(title, [sys.executable, "-c", HOST, "run", str(file), *settings], environment)
+    return Process(title, [python_of_a_user(), "-c", HOST, "run", str(file), *settings], environment)
 
 
 def _rows(plugin: str, processes: Sequence[Process], rounds: int) -> Iterator[Row]:
