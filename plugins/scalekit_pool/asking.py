@@ -14,14 +14,15 @@ from scalekit_pool.selecting import selection
 from scalekit_pool.statements import Reader
 from scalekit_pool.tables import as_rows, target_of
 from scalekit_pool.transaction import Transaction
+from scalekit_pool.writes import Nobody
 
 Operation = Callable[[Any, str, Sequence[Any]], Awaitable[Any]]
 
 
 class Language:
-    """How queries become calls of a driver; *observer* is told which tables are changed, if anybody is."""
+    """How queries become calls of a driver; *observer* is told which tables are changed."""
 
-    observer: TableObserver | None = None
+    observer: TableObserver = Nobody()
 
     def __init__(self, driver: Driver, reader: Reader, compiler: Compiler) -> None:
         self.driver = driver

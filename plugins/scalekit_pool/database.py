@@ -18,7 +18,7 @@ from databases.interfaces import DatabaseBackend
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 
-from scalekit.contracts import Row, TableObserver, Tables, Values
+from scalekit.contracts import Row, TableObserver, Values
 from scalekit_pool.asking import Asking, Operation
 from scalekit_pool.batching import Batches
 from scalekit_pool.compiling import Call, Compiler
@@ -31,6 +31,7 @@ from scalekit_pool.statements import Reader
 from scalekit_pool.supply import Lent
 from scalekit_pool.tables import primary_key, target_of
 from scalekit_pool.used import table_name
+from scalekit_pool.writes import tell_failed
 
 
 class Backend(DatabaseBackend):
@@ -134,8 +135,8 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
             if failure is Failure.LOST and statement.reads:
                 async with self.session() as session:
                     return await session.run(operation, call)
-            if not statement.reads and self.language.observer is not None:
-                await self._tell_doubtful(self.language.observer, failure, statement.used.written)
+            if not statement.reads:
+                await tell_failed(self.language.observer, failure, statement.used.written)
             self._outcome.fail(error, failure, statement.sql, pool.what)
             raise
         if statement.plain:
@@ -145,8 +146,7 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         self._outcome.note(statement.sql, perf_counter() - began, result)
         if not statement.reads:
             self._outcome.note_write()
-            if self.language.observer is not None:
-                await self.language.observer.wrote(statement.used.written)
+            await self.language.observer.wrote(statement.used.written)
         return result
 
     async def iterate(  # type: ignore[override]
@@ -178,8 +178,7 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
 
         Inside a transaction it is an insert like any other.
         """
-        if self.language.observer is not None:
-            self.language.observer.read(frozenset((table_name(target_of(table).name),)))
+        self.language.observer.read(frozenset((table_name(target_of(table).name),)))
         if self.session().transactions:
             return (await self._insert_batch(table, [row]))[0]
         try:
@@ -201,13 +200,6 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
             if len(keys) != len(rows) > 1:
                 raise ValueError(f"only {len(keys)} of {len(rows)} rows went into {table}")
         return keys or [None]
-
-    async def _tell_doubtful(self, observer: TableObserver, failure: Failure, tables: Tables) -> None:
-        """Tell that a statement which failed may have changed *tables*."""
-        if failure is Failure.STATEMENT:
-            await observer.wrote(tables)  # SQLite's OR FAIL leaves what came before the failure
-        else:
-            observer.may_have_written(tables)
 
     def _take_back(self, error: BaseException, pool: Pool[Any], lent: Lent[Any], call: Call) -> Failure:
         """Give the connection back as *error* says, and tell what that is."""

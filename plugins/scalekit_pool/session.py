@@ -14,13 +14,13 @@ from scalekit.contracts import Row, Tables, Values
 from scalekit_pool.asking import Asking, Language, Operation
 from scalekit_pool.compiling import Call
 from scalekit_pool.driver import Driver, Failure, Insertion
-from scalekit_pool.observing import Writes
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
 from scalekit_pool.rows import converted
 from scalekit_pool.supply import Lent
 from scalekit_pool.used import table_name
 from scalekit_pool.watching import ORIGIN, places_above
+from scalekit_pool.writes import Writes, tell_failed
 
 Sessions = dict["asyncio.Task[Any]", "Session"]
 
@@ -34,6 +34,7 @@ class Session(Asking):
 
     def __init__(self, language: Language, pool: Pool[Any], outcome: Outcome, kept: Sessions | None) -> None:
         self.language = language
+        self.writes = Writes(language.observer)
         self.transactions: list[Any] = []
         self._was_cut = False
         self._pool = pool
@@ -44,7 +45,6 @@ class Session(Asking):
         self._depth = 0
         self._used = False
         self._pending: Consistency | None = None
-        self._writes = None if language.observer is None else Writes(language.observer)
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -56,16 +56,15 @@ class Session(Asking):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.leave()
-        if self._writes is not None and not self.transactions:
-            await self.tell_written()
+        if not self.transactions:
+            await self.writes.tell()
 
     @property
     def raw_connection(self) -> Any:
         """The driver's own connection; what was done with it is undone when it is given back."""
         self._used = True
         self._begin_write()
-        if self._writes is not None:
-            self._writes.lend_raw()
+        self.writes.lend_raw()
         return self._connection
 
     def session(self) -> Session:
@@ -100,8 +99,7 @@ class Session(Asking):
             if self._kept.get(self._task) is self:
                 del self._kept[self._task]
         self.note_write()
-        if self._writes is not None:
-            self._writes.given_back()
+        self.writes.given_back()
         dirty, self._used = self._used or bool(self.transactions), False
         self.transactions.clear()
         self._was_cut = False
@@ -119,14 +117,15 @@ class Session(Asking):
             except BaseException as error:
                 if not statement.reads:
                     self._begin_write()  # it may have been done all the same
-                    await self._doubt(error, statement.used.written)
+                    await self._tell_failed(error, statement.used.written)
                 self._fail(error, statement.sql)
                 raise
             self._outcome.note(statement.sql, perf_counter() - began, result)
         if not statement.reads:
             self._begin_write()
-            if self._writes is not None:
-                await self._note_written(statement.used.written)
+            self.writes.add(statement.used.written)
+            if not self.transactions:
+                await self.writes.tell()
         return result
 
     async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
@@ -139,23 +138,21 @@ class Session(Asking):
         """Yield the rows of *call*, and keep the connection meanwhile."""
         if not call.statement.reads:
             self._begin_write()
-            if self._writes is not None:
-                self._writes.add(call.statement.used.written)  # who leaves last tells it
+            self.writes.add(call.statement.used.written)  # who leaves last tells it
         async with self, aclosing(self._stream(call)) as rows:
             try:
                 async for row in rows:
                     yield converted(row, call.processors) if call.processors else row
             finally:
-                if self._writes is not None and not call.statement.reads:
-                    self._writes.add(call.statement.used.written)
+                if not call.statement.reads:
+                    self.writes.add(call.statement.used.written)
 
     async def insert(self, rows: Sequence[Sequence[Any]], how: Insertion) -> Any:
         """Insert *rows*, inside a transaction."""
         self._begin_write()
-        if self._writes is not None:
-            tables = frozenset((table_name(how.target.name),))
-            self._writes.observer.read(tables)
-            self._writes.add(tables)
+        tables = frozenset((table_name(how.target.name),))
+        self.language.observer.read(tables)
+        self.writes.add(tables)
         sql = f"INSERT INTO {how.target}, {len(rows)} rows"
         began = perf_counter()
         result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, how), sql)
@@ -175,21 +172,6 @@ class Session(Asking):
     def is_given_up(self) -> bool:
         """Whether a statement was cut, and the next who leaves gives up the connection, and with it what it began."""
         return self._was_cut and self._depth == 1
-
-    async def tell_written(self) -> None:
-        """Tell which tables were changed here, now that it has come to last."""
-        if self._writes is not None:
-            await self._writes.observer.wrote(self._writes.take())
-
-    async def tell_undone(self) -> None:
-        """Tell what may have come to last although all that is known was rolled back."""
-        if self._writes is not None:
-            await self._writes.observer.wrote(self._writes.take_undone())
-
-    def tell_doubtful(self) -> None:
-        """Tell which tables may have been changed here; nobody knows whether it has come to last, or will."""
-        if self._writes is not None:
-            self._writes.observer.may_have_written(self._writes.take())
 
     def note_write(self) -> None:
         """Tell that what was written here in a transaction may have come to last, or is undone."""
@@ -226,8 +208,7 @@ class Session(Asking):
         """Give back what *task* had not given back when it ended; what was not committed is undone."""
         self._depth = 1
         self.leave(used=True)
-        if self._writes is not None:
-            self._writes.observer.may_have_written(self._writes.take_undone())
+        self.writes.tell_abandoned()
 
     @property
     def _connection(self) -> Any:
@@ -246,24 +227,11 @@ class Session(Asking):
             consistency.pending += 1
             self._pending = consistency
 
-    async def _note_written(self, tables: Tables) -> None:
-        """Tell that *tables* were changed, at once or with the end of the transaction."""
-        if self._writes is not None:
-            self._writes.add(tables)
-            if not self.transactions:
-                await self.tell_written()
-
-    async def _doubt(self, error: BaseException, tables: Tables) -> None:
-        """Tell that *tables* may have been changed by what failed with *error*."""
-        if self._writes is None:
-            return
-        self._writes.add(tables)
+    async def _tell_failed(self, error: BaseException, tables: Tables) -> None:
         if self.transactions:
-            return
-        if self.language.driver.failure(error) is Failure.STATEMENT:
-            await self.tell_written()  # SQLite's OR FAIL leaves what came before the failure
+            self.writes.add(tables)
         else:
-            self.tell_doubtful()
+            await tell_failed(self.language.observer, self.language.driver.failure(error), tables)
 
     def _fail(self, error: BaseException, sql: str) -> None:
         """Note what *error* says about the connection; raises what the application sees in its place, if anything."""

@@ -86,13 +86,13 @@ class Transaction:
             session.note_write()  # it may have been committed all the same
             session.leave(used=True)
             if not self._savepoint:
-                session.tell_doubtful()
+                session.writes.tell_doubtful()
             raise
         if not self._savepoint:
             session.note_write()
         session.leave()
         if not self._savepoint:
-            await session.tell_written()
+            await session.writes.tell()
 
     async def rollback(self) -> None:
         """Undo what ran inside.
@@ -109,7 +109,7 @@ class Transaction:
             await self._undo(session)
         finally:
             if not self._savepoint:
-                await session.tell_undone()
+                await session.writes.tell_undone()
 
     async def _undo(self, session: Any) -> None:
         if session.is_given_up:

@@ -342,7 +342,6 @@ async def test_what_is_there_for_reading_tells_that_nobody_knows(
 
 async def test_without_an_observer_no_statement_is_parsed(url: str) -> None:
     async with opened(url) as database:
-        assert database.language.observer is None
         assert database.language.reader._used_by is None
 
 
