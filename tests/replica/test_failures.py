@@ -234,6 +234,7 @@ async def test_a_replica_that_comes_back_with_less_is_asked_anew(cluster: Cluste
     async with shop({"url": cluster.primary.url}, replica) as instance:
         client = Client([instance])
         await client.write(1, 1)
+        await asyncio.to_thread(cluster.wait_until_replayed)
         assert (await client.read(1)).body == b"1"
         before = await instance.numbers("reads_total")
         assert before[place(one)] == 1, "known to have it"
