@@ -20,6 +20,9 @@ DEADLINE = 5.0
 """Seconds for everything but blocking queries."""
 FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
+CONSISTENT = {"consistent": ""}
+"""Asks for what the leader has once it has read all that it kept: until then one that was restarted knows nobody."""
+
 
 class UnknownService(SourceError):
     """The agent has no service of that id."""
@@ -35,16 +38,17 @@ class Consul:
         token = config.token.get_secret_value() if config.token else ""
         self._headers = {"X-Consul-Token": token} if token else {}
         self._everywhere = {"ns": config.namespace} if config.namespace else {}
-        self._queries = {"dc": config.datacenter} if config.datacenter else {}
-        if config.stale:
-            self._queries["stale"] = ""
+        self._datacenter = {"dc": config.datacenter} if config.datacenter else {}
+        self.freshness = {"stale": ""} if config.stale else {}
 
-    async def health(self, name: str, index: int, wait: float) -> tuple[int, list[dict[str, Any]]]:
+    async def health(
+        self, name: str, index: int, wait: float, freshness: Mapping[str, str]
+    ) -> tuple[int, list[dict[str, Any]]]:
         """Return the index and the entries of service *name*, as soon as the index is past *index*.
 
-        Raises SourceError when they cannot be had.
+        *freshness* is CONSISTENT or what the file says. Raises SourceError when they cannot be had.
         """
-        query = {**self._queries, "index": str(index), "wait": f"{wait:g}s"}
+        query = {**self._datacenter, **freshness, "index": str(index), "wait": f"{wait:g}s"}
         # Consul adds up to a sixteenth to the wait.
         answer, headers = await self._ask("GET", f"/v1/health/service/{quote(name, safe='')}", query, wait * 17 / 16)
         try:
@@ -54,7 +58,7 @@ class Consul:
 
     async def names(self) -> list[str]:
         """Return the names of all services, Consul's own left out."""
-        answer, _ = await self._ask("GET", "/v1/catalog/services", self._queries)
+        answer, _ = await self._ask("GET", "/v1/catalog/services", {**self._datacenter, **self.freshness})
         return sorted(set(orjson.loads(answer)) - {"consul"})
 
     async def register(self, definition: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalekit_discovery.consul import Consul
+from scalekit_discovery.consul import CONSISTENT, Consul
 from scalekit_discovery.instances import Instance
 from scalekit_discovery.sources import Report, SourceError
 
@@ -30,8 +30,9 @@ class ConsulSource:
         """Report the healthy instances of *name* whenever Consul has news."""
         index = 0
         while True:
-            latest, entries = await self._consul.health(name, index, self._wait)
             healthy = self._healthy.get(name, frozenset())
+            freshness = CONSISTENT if healthy and not index else self._consul.freshness
+            latest, entries = await self._consul.health(name, index, self._wait, freshness)
             try:
                 instances = [_instance(entry) for entry in entries if _is_healthy(entry, healthy)]
             except (KeyError, TypeError, ValueError, AttributeError):

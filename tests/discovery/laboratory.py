@@ -60,7 +60,7 @@ class Stock(Service):
 def registered(consul: Consul, server: str = "", more: str = "", service: str = "inventory") -> str:
     """Return the file of a service that registers as *service*."""
     where = f'source = "consul"\nconsul = "{consul.url}"\nservice = "{service}"\n'
-    table = f'{where}check_interval = "1s"\ncheck_timeout = "1s"\nkeep = ""\n'
+    table = f'{where}check_interval = "2s"\ncheck_timeout = "2s"\nkeep = ""\n'
     return f'[server]\ndrain = "1s"\n{server}\n[plugins.discovery]\n{table}{more}\n'
 
 
@@ -104,6 +104,7 @@ class Load:
                 self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
         except Exception as error:
             self.errors.append(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(0.01)  # some fail at once
 
     async def _go_on(self) -> None:
         while not self.over:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from scalekit.contracts import Services
 from scalekit.resilience import Unavailable
 from scalekit_discovery.consul_source import following
 from tests.discovery.laboratory import Load, Stock, found, registered, services, until
@@ -167,6 +168,28 @@ async def test_calls_go_on_while_consul_is_killed_and_when_it_comes_back(consul:
             # and what happens from then on is noticed
             second.signal(signal.SIGTERM)
             assert await found(live, 1) == [first.url]
+
+
+async def test_a_consul_that_is_still_reading_what_it_kept_takes_nobody_out(consul: Consul) -> None:
+    with Stock(registered(consul)) as service:
+        async with services(source="consul", consul=consul.url) as live:
+            assert await found(live, 1) == [service.url]
+            for number in range(2000):
+                ask(consul.port, "PUT", f"/v1/kv/{number}", "x" * 1000)
+            watching = asyncio.create_task(lost(live))
+            for _ in range(3):
+                consul.kill()
+                await until(consul.start)
+                await until(lambda: passing(consul, "inventory"))
+            assert not watching.done()
+            watching.cancel()
+
+
+async def lost(live: Services) -> None:
+    """Wait until the service has no instance."""
+    async for instances in live.watch("inventory"):
+        if not instances:
+            return
 
 
 async def test_checks_that_a_restarted_agent_has_not_run_yet_take_nobody_out(consul: Consul) -> None:
