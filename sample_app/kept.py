@@ -12,7 +12,7 @@ logger = structlog.get_logger("sample_app")
 
 KEPT = "10s"
 """How long a list is kept where nothing changes it."""
-ALIKE = {"cache-control": "private", "cdn-cache-control": "public"}
+ALIKE = {"cache-control": "private", "scalekit-cache-control": "public"}
 """Headers of what everybody who has logged in gets alike: the cache behind the login may keep it, others may not."""
 
 

@@ -36,7 +36,7 @@ async def login(request: Request) -> Response:
     password = await DATABASE(request).fetch_val(PASSWORD, {"username": asked.username})
     if not await verify_password(asked.password, password, remember="60s"):
         return ProblemResponse(401, "no such user with this password", headers={"www-authenticate": "Bearer"})
-    tokens = await TOKENS(request).issue(asked.username)
+    tokens = await TOKENS(request).issue(asked.username, request=request)
     body = {"token": tokens.access, "refresh_token": tokens.refresh, "expires_in": tokens.expires_in}
     return JSONResponse(body, headers=tokens.headers)
 

@@ -33,24 +33,36 @@ T = TypeVar("T")
 class Installed:
     """A plugin that some installed distribution declares."""
 
-    name: str
-    module: str
-    distribution: str
-    version: str
     point: EntryPoint
+
+    @property
+    def name(self) -> str:
+        """What its table in the file is called."""
+        return self.point.name
+
+    @property
+    def module(self) -> str:
+        """Where its hooks are."""
+        return self.point.value
+
+    @property
+    def distribution(self) -> str:
+        """Who brings it, read from its metadata each time, which takes longer than to find all plugins."""
+        return self.point.dist.name if self.point.dist else ""
+
+    @property
+    def version(self) -> str:
+        """Which version of the distribution it is."""
+        return self.point.dist.version if self.point.dist else ""
 
 
 def installed() -> dict[str, list[Installed]]:
     """Return every installed plugin by name; more than one under a name is a conflict that only matters when used."""
     found: dict[str, list[Installed]] = {}
     for point in entry_points(group=hookspecs.GROUP):
-        origin = point.dist
-        entry = Installed(
-            point.name, point.value, origin.name if origin else "", origin.version if origin else "", point
-        )
         same = found.setdefault(point.name, [])
-        if all(entry.module != other.module for other in same):
-            same.append(entry)
+        if all(point.value != other.module for other in same):
+            same.append(Installed(point))
     return dict(sorted(found.items()))
 
 

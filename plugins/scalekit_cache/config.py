@@ -101,8 +101,8 @@ class CacheConfig(Table):
     """Whether a request with cookies is taken to be from somebody; ``ignore`` says that no answer depends on them."""
     sort_query: bool = True
     """Whether the order of a query's parameters does not matter."""
-    targeted: tuple[FieldName, ...] = ("CDN-Cache-Control",)
-    """Fields that say it to this cache alone, and go before ``Cache-Control`` and ``Expires``."""
+    targeted: tuple[FieldName, ...] = ("ScaleKit-Cache-Control", "CDN-Cache-Control")
+    """Fields that go before ``Cache-Control`` and ``Expires``; no other cache listens to the first."""
     heuristic: Share = 0.0
     """The share of its age since ``Last-Modified`` for which an answer is fresh that says nothing; 0 keeps none."""
     tags_from_sql: bool = False

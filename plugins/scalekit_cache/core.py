@@ -127,23 +127,23 @@ class HttpCache:
         return entry
 
     async def forget(self, places: Sequence[Place]) -> None:
-        """Forget the answers of *places*, and what is being made of them.
+        """Forget the answers of *places*, and what is being made of them: who waits for that looks again.
 
         Where processes share them, one may be on its way to the store from any of them, which only a purge reaches.
         """
         keys = [place.key for place in places]
-        for flight in list(self._flights.values()):
-            if flight.primary in keys:
-                flight.outdated = True
-                self._flights.pop(flight.key, None)
-                if flight.lease is not None:
-                    flight.lease.release()
+        wrong = [flight for flight in self._flights.values() if flight.primary in keys]
+        for flight in wrong:
+            flight.outdated = True
+            self.leave(flight)
         await self.store.remove(keys)
         if self.store.shared:
             try:
                 await self.store.purge([path_tags(place.path)[0] for place in places])
             except Exception as error:
                 self.metrics.failed(type(error).__name__)
+        for flight in wrong:
+            flight.land()
 
     def flight(self, key: Key, primary: Key) -> tuple[Flight, bool]:
         """Return the flight in which what is missing under *key* is made, and whether the caller leads it."""
@@ -156,21 +156,32 @@ class HttpCache:
             self._flights[key] = flight
         return flight, True
 
-    def is_current(self, flight: Flight) -> bool:
-        """Tell whether what was read for *flight* until now has not changed since."""
-        if flight.tables is None:
+    def is_current(self, flight: Flight, known: int) -> bool:
+        """Tell whether what is made in *flight* is good for who came when *known* was the number of the last purge."""
+        if flight.outdated:
+            return False
+        if flight.since == known:  # what was purged later may be purged after they were answered just as well
             return True
-        tags = flight.tables.tags()
+        tags = flight.tags if flight.tables is None else flight.tables.tags_beside(flight.tags)
         return tags is not None and not self.store.purged(tags, flight.since)
 
     def part(self, flight: Flight) -> None:
         """Take note that what is made in *flight* is for its leader only, and remember it."""
-        if flight.open and not flight.outdated:
+        self.landed(flight)
+        if flight.outdated:
+            flight.land()
+            return
+        if flight.open:
             if len(self._alone) >= REMEMBERED:
                 self._alone.clear()
             self._alone[flight.key] = None
         flight.part()
+
+    def leave(self, flight: Flight) -> None:
+        """Take note that what is made in *flight* is good for nobody new: another may be begun, in any process."""
         self.landed(flight)
+        if flight.lease is not None:
+            flight.lease.release()
 
     def landed(self, flight: Flight) -> None:
         """Take note that nobody new may join *flight*."""

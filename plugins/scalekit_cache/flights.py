@@ -22,8 +22,8 @@ class Landed(Enum):
     BEGUN = auto()
     LEAD = auto()
     """The leader failed: whoever gets this leads."""
-    KEPT = auto()
-    """It is kept now: look again."""
+    AGAIN = auto()
+    """Look again: it is kept now, or what was being made is outdated."""
     ALONE = auto()
     """The answer is for its leader only, or does not come in time."""
 
@@ -50,6 +50,7 @@ class Flight:
     status = 0
     headers: Headers = []
     selecting: tuple[bytes, ...] = ()
+    tags: tuple[bytes, ...] = ()
     _chunks: list[bytes] = []
     _first = 0
     _held = 0
@@ -102,9 +103,12 @@ class Flight:
         finally:
             self._waiting = [each for each in self._waiting if each is not future]
 
-    def begin(self, status: int, headers: Headers, kept: Kept, selecting: tuple[bytes, ...]) -> None:
-        """Let all have the answer that begins so, whom the same values are *selecting* as its leader."""
-        self.status, self.headers, self.kept, self.selecting = status, headers, kept, selecting
+    def begin(
+        self, status: int, headers: Headers, kept: Kept, selecting: tuple[bytes, ...], tags: tuple[bytes, ...]
+    ) -> None:
+        """Let all have the answer that begins so and has *tags*, whom the same values are *selecting* as its leader."""
+        self.status, self.headers, self.kept = status, headers, kept
+        self.selecting, self.tags = selecting, tags
         if self._waiting:
             self._wake(Landed.BEGUN)
 
@@ -114,10 +118,10 @@ class Flight:
         self._wake(Landed.ALONE)
 
     def land(self) -> None:
-        """Let everybody look again: what is missing has been kept by somebody else."""
+        """Let everybody look again: somebody else has kept what is missing, or made it wrong."""
         self.open = False
         self.landed_elsewhere = True
-        self._wake(Landed.KEPT)
+        self._wake(Landed.AGAIN)
 
     def fail(self) -> bool:
         """Take note that the leader is gone; return whether another leads on."""

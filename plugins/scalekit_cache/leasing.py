@@ -29,8 +29,6 @@ async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked)
         if found is not None and await _is_kept(cache, found, asked):
             cache.landed(flight)
             flight.land()
-            if lease is not None:
-                lease.release()
         if lease is not None or flight.landed_elsewhere or loop.time() > end:
             flight.lease = lease
             return lease

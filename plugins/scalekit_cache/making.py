@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from starlette.types import Message, Scope, Send
 
+from scalekit.caching.tags import path_tags
 from scalekit_cache.answering import send_unchanged, unchanged
 from scalekit_cache.asked import Asked
 from scalekit_cache.entry import NOWHERE, Entry, Headers, with_status
@@ -153,7 +154,7 @@ class Making:
                 self._keep(kept, headers, body)
                 self.keeper.landed(flight)
                 return
-            self._show(headers, kept)
+            self._show(headers, kept, (*self.policy.tags, *path_tags(self.path)))
         flight.feed(body, last)
         if last:
             whole = flight.body()
@@ -161,9 +162,9 @@ class Making:
                 self._keep(kept, flight.headers, whole)
             self.keeper.landed(flight)
 
-    def _show(self, headers: Headers, kept: Kept) -> None:
+    def _show(self, headers: Headers, kept: Kept, tags: tuple[bytes, ...]) -> None:
         names = kept.ruling.names
-        self.flight.begin(self.status, headers, kept, selecting(names, self.asked.fields) if names else ())
+        self.flight.begin(self.status, headers, kept, selecting(names, self.asked.fields) if names else (), tags)
 
     def _keep(self, kept: Kept, headers: Headers, body: bytes) -> None:
         """Make the entry, unless something of it is missing."""
@@ -222,7 +223,7 @@ class Making:
         entry.since = entry.valid = self.flight.since
         self.keeper.keep(entry, self.flight, self.asked)
         self.status = entry.status
-        self._show(entry.headers, kept)
+        self._show(entry.headers, kept, entry.every_tag())
         self.flight.feed(entry.body, True)
         self.keeper.landed(self.flight)
 

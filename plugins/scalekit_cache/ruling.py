@@ -48,7 +48,7 @@ Kind = tuple[object, ...]
 class Rules:
     """What holds for every answer: *targeted* fields in order, and the *heuristic* share."""
 
-    targeted: tuple[bytes, ...] = (b"cdn-cache-control",)
+    targeted: tuple[bytes, ...] = (b"scalekit-cache-control", b"cdn-cache-control")
     heuristic: float = 0.0
 
 

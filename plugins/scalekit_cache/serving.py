@@ -108,13 +108,17 @@ class Serving:
 
     async def _wait(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         """Wait for the answer that another request has made; lead or go alone when there is none to share."""
+        known = self.cache.store.number
         try:
             landed = await flight.landed(self.cache.options.wait)
         except asyncio.CancelledError:
             if not flight.open:
                 self.cache.landed(flight)
             raise
-        if landed is Landed.KEPT:
+        if landed is Landed.BEGUN and not self.cache.is_current(flight, known):
+            self.cache.leave(flight)
+            landed = Landed.AGAIN
+        if landed is Landed.AGAIN:
             await self.serve()
         elif landed is Landed.BEGUN and self._may_follow(flight):
             await self._follow(flight, why)
@@ -136,6 +140,8 @@ class Serving:
                 self.cache.landed(flight)
             raise
         if flight.landed_elsewhere:
+            if lease is not None:
+                lease.release()
             await self.serve()
             return
         try:
@@ -169,9 +175,7 @@ class Serving:
 
     def _may_follow(self, flight: Flight) -> bool:
         kept = flight.kept
-        if kept is None or flight.outdated or flight.has_let_go or self.asked.credentials & ~kept.ruling.covers:
-            return False
-        if not self.cache.is_current(flight):
+        if kept is None or flight.has_let_go or self.asked.credentials & ~kept.ruling.covers:
             return False
         return selecting(kept.ruling.names, self.asked.fields) == flight.selecting
 
@@ -232,7 +236,9 @@ class Serving:
             return
         refreshed = task.result()
         made = refreshed.entry
-        if made is not None and not self.asked.credentials & ~made.ruling.covers:
+        if made is not None and self.cache.store.purged(made.every_tag(), made.since):
+            await self.serve()
+        elif made is not None and not self.asked.credentials & ~made.ruling.covers:
             await self._give(made)
         elif refreshed.failed:
             await self._give(entry)

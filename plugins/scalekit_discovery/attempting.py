@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from scalekit.deadline import TIMEOUT
 from scalekit_discovery.balancing import Target
-from scalekit_discovery.passing_on import TIMEOUT_HEADER
 from scalekit_discovery.service import Service
 
 GATEWAY_FAILURES = frozenset((502, 503, 504))
@@ -32,7 +32,7 @@ async def attempt(
     left = end - began
     if left <= 0:
         raise TimeoutError
-    options["headers"][TIMEOUT_HEADER] = str(int(left * 1e3))
+    options["headers"][TIMEOUT] = str(int(left * 1e3))
     targets.begin(target)
     answered: aiohttp.ClientResponse | None = None
     try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from scalekit_discovery.passing_on import SERVED, serve
+from scalekit.deadline import DEADLINE, deadline_asked
+from scalekit_discovery.passing_on import SERVED
 
 
 class DiscoveryMiddleware:
-    """Let calls know the request on whose behalf they are made."""
+    """Let calls know the request on whose behalf they are made, and until when its caller waits."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -18,8 +19,10 @@ class DiscoveryMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        token = SERVED.set(serve(scope))
+        served = SERVED.set(scope)
+        deadline = DEADLINE.set(deadline_asked(scope["headers"]))
         try:
             await self.app(scope, receive, send)
         finally:
-            SERVED.reset(token)
+            DEADLINE.reset(deadline)
+            SERVED.reset(served)

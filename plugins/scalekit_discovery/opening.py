@@ -10,6 +10,7 @@ import aiohttp
 
 from scalekit.telemetry import Telemetry
 from scalekit_discovery.config import DiscoveryConfig
+from scalekit_discovery.connecting import Connector
 from scalekit_discovery.consul import Consul, consul
 from scalekit_discovery.consul_source import ConsulSource
 from scalekit_discovery.instances import at
@@ -41,7 +42,7 @@ async def opened(config: DiscoveryConfig, telemetry: Telemetry) -> AsyncGenerato
 
 
 def _session(config: DiscoveryConfig) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=0, limit_per_host=config.max_connections, keepalive_timeout=KEPT_ALIVE)
+    connector = Connector(limit=0, limit_per_host=config.max_connections, keepalive_timeout=KEPT_ALIVE)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 

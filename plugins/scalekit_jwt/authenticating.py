@@ -12,13 +12,14 @@ from scalekit_jwt.fingerprint import Fingerprint, matches, raw_digest
 from scalekit_jwt.identity import TokenUser
 from scalekit_jwt.issuer import Issuer, Verified
 from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.proof import Proofs
 from scalekit_jwt.revoked import Revoked
 
 
 class Known:
-    """A token that was good: who it stands for, until when, and the digest of the cookie that it may be bound to."""
+    """A token that was good: who it stands for, until when, and what it may be bound to: a cookie's digest, a key."""
 
-    __slots__ = ("auth", "bound", "expires", "fingerprint", "token", "user")
+    __slots__ = ("auth", "bound", "expires", "fingerprint", "key", "token", "user")
 
     def __init__(self, token: Verified, bound: bool) -> None:
         self.token = token
@@ -27,13 +28,15 @@ class Known:
         self.auth = AuthCredentials(token.scopes)
         self.expires = token.expires
         self.fingerprint = raw_digest(token.fingerprint)
+        self.key = token.key
 
 
 class Authenticator:
     """Verifies tokens of *own* and of the *others*, by their ``iss``; remembers at most *most* of them.
 
     They are remembered as they are, which is half the time of a digest. A look-up compares two texts only when their
-    keyed hashes are alike, so its time tells nothing of a token that somebody guesses at.
+    keyed hashes are alike, so its time tells nothing of a token that somebody guesses at. Those that are bound to a
+    key need a proof each time: *proofs* checks it.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Authenticator:
         most: int,
         metrics: Metrics,
         clock: Callable[[], float],
+        proofs: Proofs,
     ) -> None:
         self._own = own
         self._issuers = {**others, own.name: own}
@@ -53,6 +57,7 @@ class Authenticator:
         self._most = most
         self._metrics = metrics
         self._clock = clock
+        self.proofs = proofs
         self._known: dict[bytes, Known] = {}
 
     def recall(self, token: bytes, cookies: bytes) -> Known | None:

@@ -108,6 +108,8 @@ class JwtConfig(Table):
     """How far clocks may differ."""
     fingerprint: bool = True
     """Whether tokens are bound to a cookie."""
+    sender: Literal["dpop"] | None = None
+    """``dpop`` binds tokens to a key of the client's in the place of a cookie; every request has a proof of it."""
     insecure_cookie: bool = False
     """Whether that cookie may go over http: for a laptop."""
     state: Literal["auto", "database", "memory", "redis"] = "auto"
@@ -143,6 +145,8 @@ class JwtConfig(Table):
             raise ValueError(
                 f"redis is one server, redis:// or rediss://, not {self.redis.scheme}://; name its primary"
             )
+        if self.sender and self.fingerprint and "fingerprint" in self.model_fields_set:
+            raise ValueError('sender = "dpop" takes the place of the cookie; leave fingerprint out')
         if self.refresh <= self.access:
             raise ValueError(f"refresh {self.refresh} is not longer than access {self.access}; raise it")
         names = [self.issuer, *(each.issuer for each in self.issuers)]

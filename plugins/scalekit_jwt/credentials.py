@@ -1,19 +1,26 @@
-"""Find the token in a request or websocket."""
+"""Find the token in a request or websocket, and the proof that may come with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
 
+from scalekit_jwt.address import AS_THEY_ARE
 from scalekit_jwt.errors import Refused
+from scalekit_jwt.proof import Asked, Shown
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-SUBPROTOCOL = "bearer"
-"""What a browser, which can set no header for a websocket, offers before the token: ``["bearer", token]``."""
+SUBPROTOCOLS = {"bearer": 2, "dpop": 3}
+"""What a browser offers, which can set no header for a websocket: ``["bearer", token]``, ``["dpop", token, proof]``."""
 
 
-def credentials(headers: Headers) -> tuple[bytes, bytes]:
-    """Return the bearer token, empty where there is none, and the cookies; raises Refused when two are shown."""
+def credentials(headers: Headers) -> tuple[bytes, bool, bytes]:
+    """Return the token, empty where there is none, whether it is said to be bound to a key, and the cookies.
+
+    Raises Refused when two are shown.
+    """
     authorization = cookies = b""
     for name, value in headers:
         if name == b"authorization":
@@ -23,13 +30,25 @@ def credentials(headers: Headers) -> tuple[bytes, bytes]:
         elif name == b"cookie":
             cookies = cookies + b"; " + value if cookies else value
     if authorization[:7] == b"Bearer ":
-        return authorization[7:].strip(b" "), cookies
+        return authorization[7:].strip(b" "), False, cookies
     scheme, _, token = authorization.partition(b" ")
-    return token.strip(b" ") if scheme.lower() == b"bearer" else b"", cookies
+    scheme = scheme.lower()
+    return token.strip(b" ") if scheme in (b"bearer", b"dpop") else b"", scheme == b"dpop", cookies
 
 
-def offered(subprotocols: list[str]) -> str:
-    """Return the token that a websocket offers as a subprotocol; empty where it offers none."""
-    if len(subprotocols) < 2 or subprotocols[0] != SUBPROTOCOL:
-        return ""
-    return subprotocols[1]
+def shown(scope: Mapping[str, Any]) -> Shown:
+    """Return the proof in *scope*, of which one that comes with another is none, and what is asked for."""
+    proofs = [value for name, value in scope["headers"] if name == b"dpop"]
+    return Shown(proofs[0] if len(proofs) == 1 else b"", Asked(scope.get("method", "GET"), _address(scope)))
+
+
+def offered(subprotocols: Sequence[str]) -> list[str]:
+    """Return the name, the token and perhaps the proof that a websocket offers as subprotocols; empty without any."""
+    count = SUBPROTOCOLS.get(subprotocols[0], 0) if subprotocols else 0
+    return [*subprotocols[:count]] if count and len(subprotocols) >= count else []
+
+
+def _address(scope: Mapping[str, Any]) -> str:
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    path = quote(scope.get("raw_path") or scope["path"], safe=AS_THEY_ARE)
+    return f"{scope['scheme']}://{host.decode('latin-1')}{path}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scalekit.contracts import Database
-from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session
+from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session, version_at
 
 OVERLAP = 1000
 """How many revocations are read again: a number is given before its row is to be seen, so rows come out of order."""
@@ -19,10 +19,13 @@ _TABLES = (
         previous TEXT NOT NULL, since DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS scalekit_jwt_sessions_expires ON scalekit_jwt_sessions (expires)",
     "CREATE TABLE IF NOT EXISTS scalekit_jwt_subjects (subject TEXT PRIMARY KEY, version BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS scalekit_jwt_subjects_version ON scalekit_jwt_subjects (version)",
     """CREATE TABLE IF NOT EXISTS scalekit_jwt_revocations (
         number {number}, kind TEXT NOT NULL, issuer TEXT NOT NULL, value TEXT NOT NULL,
         version BIGINT NOT NULL, expires DOUBLE PRECISION NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS scalekit_jwt_revocations_expires ON scalekit_jwt_revocations (expires)",
+    "CREATE TABLE IF NOT EXISTS scalekit_jwt_proofs (proof TEXT PRIMARY KEY, expires DOUBLE PRECISION NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS scalekit_jwt_proofs_expires ON scalekit_jwt_proofs (expires)",
 )
 _VERSION = "SELECT version FROM scalekit_jwt_subjects WHERE subject = :subject"
 _BEGIN = """INSERT INTO scalekit_jwt_sessions (family, subject, version, jti, previous, since, expires)
@@ -32,10 +35,15 @@ _ROTATE = f"""UPDATE scalekit_jwt_sessions SET previous = jti, jti = :successor,
 _LOOK = f"""SELECT jti, previous, since FROM scalekit_jwt_sessions
     WHERE family = :family AND :version >= COALESCE(({_VERSION}), 0)"""
 _END = "DELETE FROM scalekit_jwt_sessions WHERE family = :family"
-_NEXT_VERSION = """INSERT INTO scalekit_jwt_subjects (subject, version) VALUES (:subject, 1)
-    ON CONFLICT (subject) DO UPDATE SET version = scalekit_jwt_subjects.version + 1 RETURNING version"""
+_NEXT_VERSION = """INSERT INTO scalekit_jwt_subjects (subject, version) VALUES (:subject, :version)
+    ON CONFLICT (subject) DO UPDATE SET version = CASE
+        WHEN excluded.version > scalekit_jwt_subjects.version THEN excluded.version
+        ELSE scalekit_jwt_subjects.version + 1 END RETURNING version"""
+_FORGET_VERSIONS = "DELETE FROM scalekit_jwt_subjects WHERE version <= :last"
 _REVOKE = """INSERT INTO scalekit_jwt_revocations (kind, issuer, value, version, expires)
     VALUES (:kind, :issuer, :value, :version, :expires)"""
+_SPEND = """INSERT INTO scalekit_jwt_proofs (proof, expires) VALUES (:proof, :expires)
+    ON CONFLICT (proof) DO NOTHING RETURNING proof"""
 _REVOCATIONS = """SELECT number, kind, issuer, value, version, expires FROM scalekit_jwt_revocations
     WHERE number > :after AND expires > :now ORDER BY number"""
 
@@ -93,10 +101,10 @@ class DatabaseSessions:
         """End one token."""
         await self._revoke("token", issuer, jti, 0, until)
 
-    async def revoke_all(self, subject: str, until: float) -> None:
+    async def revoke_all(self, subject: str, now: float, until: float) -> None:
         """End every session of *subject*."""
         async with self._database.transaction():
-            version = await self._database.fetch_val(_NEXT_VERSION, {"subject": subject})
+            version = await self._database.fetch_val(_NEXT_VERSION, {"subject": subject, "version": version_at(now)})
             await self._revoke("subject", "", subject, version, until)
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
@@ -104,10 +112,15 @@ class DatabaseSessions:
         rows = await self._database.fetch_all(_REVOCATIONS, {"after": max(0, after - OVERLAP), "now": now})
         return [Revocation(*(row[column] for column in Revocation._fields)) for row in rows]
 
-    async def sweep(self, now: float) -> None:
-        """Forget what is over; the version of a subject stays."""
-        await self._database.execute("DELETE FROM scalekit_jwt_sessions WHERE expires <= :now", {"now": now})
-        await self._database.execute("DELETE FROM scalekit_jwt_revocations WHERE expires <= :now", {"now": now})
+    async def spend(self, proof: str, now: float, until: float) -> bool:
+        """Remember *proof*; tell whether it is used for the first time: one statement, so one can."""
+        return await self._database.fetch_val(_SPEND, {"proof": proof, "expires": until}) is not None
+
+    async def sweep(self, now: float, oldest: float) -> None:
+        """Forget what is over."""
+        for table in ("sessions", "revocations", "proofs"):
+            await self._database.execute(f"DELETE FROM scalekit_jwt_{table} WHERE expires <= :now", {"now": now})
+        await self._database.execute(_FORGET_VERSIONS, {"last": version_at(oldest)})
 
     async def _revoke(self, kind: str, issuer: str, value: str, version: int, until: float) -> None:
         values = {"kind": kind, "issuer": issuer, "value": value, "version": version, "expires": until}

@@ -10,6 +10,7 @@ from scalekit_jwt.claims import check_audience, check_times, scopes_of, text
 from scalekit_jwt.compact import Compact
 from scalekit_jwt.errors import Refused, UnknownKey
 from scalekit_jwt.keys import KeySet
+from scalekit_jwt.proof import bound_key
 
 ACCESS = "at+jwt"
 REFRESH = "refresh+jwt"
@@ -45,12 +46,17 @@ class Verified:
     expires: float
     scopes: list[str]
     fingerprint: str
+    key: str
+    """The thumbprint of the key that it is bound to, of which it needs a proof; empty where it is bound to none."""
     claims: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Takes tokens of one issuer that are for *audience* and of one of *types*, which are in lower case."""
+    """Takes tokens of one issuer that are for *audience* and of one of *types*, which are in lower case.
+
+    Where *bound* they must be bound to a key.
+    """
 
     name: str
     audience: str
@@ -58,6 +64,7 @@ class Issuer:
     keys: Keys
     leeway: float
     clock: Callable[[], float]
+    bound: bool = False
 
     def verify(self, token: Compact) -> Verified:
         """Return what *token* says; raises Refused when it is not good."""
@@ -83,6 +90,9 @@ class Issuer:
         check_audience(claims, self.audience)
         if claims.get("iss") != self.name:
             raise Refused("issuer")
+        key = bound_key(claims)
+        if self.bound and not key:
+            raise Refused("binding")
         version = claims.get("ver", 0)
         return Verified(
             self.name,
@@ -93,5 +103,6 @@ class Issuer:
             expires + self.leeway,
             scopes_of(claims),
             text(claims, "fgp", required=False),
+            key,
             claims,
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from scalekit.resilience import Unavailable
-from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session
+from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session, version_at
 
 MOST = 100_000
-"""Sessions, subjects and revocations each; one more is refused, since none may be forgotten early."""
+"""Sessions, subjects, revocations and proofs each; one more is refused, since none may be forgotten early."""
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class MemorySessions:
         self._families: dict[str, _Family] = {}
         self._versions: dict[str, int] = {}
         self._revocations: list[Revocation] = []
+        self._proofs: dict[str, float] = {}
         self._number = 0
 
     async def version_of(self, subject: str) -> int:
@@ -59,19 +61,32 @@ class MemorySessions:
         """End one token."""
         self._revoke("token", issuer, jti, 0, until)
 
-    async def revoke_all(self, subject: str, until: float) -> None:
+    async def revoke_all(self, subject: str, now: float, until: float) -> None:
         """End every session of *subject*."""
         if subject not in self._versions:
             self._refuse_full(self._versions)
-        self._versions[subject] = version = self._versions.get(subject, 0) + 1
+        self._versions[subject] = version = max(self._versions.get(subject, 0) + 1, version_at(now))
         self._revoke("subject", "", subject, version, until)
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
         """Return the revocations after the one with the number *after*."""
         return [each for each in self._revocations if each.number > after and each.expires > now]
 
-    async def sweep(self, now: float) -> None:
+    async def spend(self, proof: str, now: float, until: float) -> bool:
+        """Remember *proof*; tell whether it is used for the first time. Raises Unavailable when there are too many."""
+        if proof in self._proofs:
+            return False
+        for old in [old for old, end in islice(self._proofs.items(), 2) if end <= now]:
+            del self._proofs[old]  # two for each that comes: there are never more of them than are of use
+        self._refuse_full(self._proofs)
+        self._proofs[proof] = until
+        return True
+
+    async def sweep(self, now: float, oldest: float) -> None:
         """Forget what is over."""
+        last = version_at(oldest)
+        self._versions = {subject: version for subject, version in self._versions.items() if version > last}
+        self._proofs = {proof: end for proof, end in self._proofs.items() if end > now}
         self._revocations = [each for each in self._revocations if each.expires > now]
         for name in [name for name, family in self._families.items() if family.session.expires <= now]:
             del self._families[name]
@@ -81,6 +96,6 @@ class MemorySessions:
         self._number += 1
         self._revocations.append(Revocation(self._number, kind, issuer, value, version, until))
 
-    def _refuse_full(self, kept: dict[str, _Family] | dict[str, int] | list[Revocation]) -> None:
+    def _refuse_full(self, kept: Sized) -> None:
         if len(kept) >= MOST:
             raise Unavailable("there is no room for another session")

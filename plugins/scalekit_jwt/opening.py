@@ -20,6 +20,7 @@ from scalekit_jwt.issuer import ACCESS, Issuer
 from scalekit_jwt.key_file import KeyFile
 from scalekit_jwt.memory_sessions import MemorySessions
 from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.proof import Proofs
 from scalekit_jwt.remote_keys import RemoteKeys
 from scalekit_jwt.revoked import Revoked
 from scalekit_jwt.sessions import Sessions
@@ -46,17 +47,20 @@ async def opened(
     keys = keys_of(config)
     clock = time.time
     audience = config.audience or config.issuer
-    own = Issuer(config.issuer, audience, frozenset({ACCESS}), keys, config.leeway, clock)
-    fingerprint = Fingerprint(not config.insecure_cookie, config.refresh) if config.fingerprint else None
+    bound = config.sender == "dpop"
+    own = Issuer(config.issuer, audience, frozenset({ACCESS}), keys, config.leeway, clock, bound)
+    cookie = config.fingerprint and not bound
+    fingerprint = Fingerprint(not config.insecure_cookie, config.refresh) if cookie else None
     revoked = Revoked(own.name)
     lifetimes = Lifetimes(config.access, config.refresh, config.grace, config.leeway)
     async with AsyncExitStack() as stack:
         sessions = await _sessions(config, database, workers, stack)
         remote = await _remote(config, metrics, stack)
         others = {each.issuer: _issuer(table, each, config) for table, each in zip(config.issuers, remote, strict=True)}
-        authenticator = Authenticator(own, others, fingerprint, revoked, config.remember, metrics, clock)
-        tokens = OwnTokens(own, lifetimes, fingerprint, sessions, revoked, metrics, clock, lambda: watch.ask())
-        watch = Watch(tokens, authenticator, sessions, revoked, keys.reload, metrics, clock)
+        proofs = Proofs(sessions, config.leeway, clock)
+        authenticator = Authenticator(own, others, fingerprint, revoked, config.remember, metrics, clock, proofs)
+        tokens = OwnTokens(own, lifetimes, fingerprint, proofs, sessions, revoked, metrics, clock, lambda: watch.ask())
+        watch = Watch(tokens, authenticator, keys.reload, metrics, clock)
         await asyncio.gather(watch.look(), *(each.fetch() for each in remote))
         running = [watch.run(config.poll), *(each.run(authenticator.forget_all) for each in remote)]
         stack.push_async_callback(_end, [asyncio.create_task(each) for each in running])

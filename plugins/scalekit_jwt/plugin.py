@@ -20,6 +20,7 @@ from scalekit_jwt.metrics import Metrics
 from scalekit_jwt.middleware import JwtMiddleware, Slot
 from scalekit_jwt.opening import Opened, opened
 from scalekit_jwt.policy import Policy
+from scalekit_jwt.refusing import BEARER, DPOP, SCHEME
 from scalekit_jwt.routes import routes
 
 SLOT: Key[Slot] = Key("jwt slot", plugin="jwt")
@@ -46,13 +47,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         async with opened(config, database, workers, Metrics(context.get(TELEMETRY))) as parts:
             context.provide(OPENED, parts)
             context.provide(TOKENS, parts.tokens)
+            context.provide(SCHEME, _scheme(config))
             slot.authenticator = parts.authenticator
             try:
                 yield
             finally:
                 slot.authenticator = None
 
-    return Lifespan(run, provides=(TOKENS, OPENED), after=(DATABASE,))
+    return Lifespan(run, provides=(TOKENS, OPENED, SCHEME), after=(DATABASE,))
 
 
 @hookimpl
@@ -66,7 +68,8 @@ def scalekit_middleware(context: Context) -> Sequence[Layered]:
     """Return what tells who asks."""
     config = context.config(JwtConfig)
     policy = Policy(config.protect, config.public, [table.rule() for table in config.rules])
-    middleware = Middleware(JwtMiddleware, context.get(SLOT), policy, Metrics(context.get(TELEMETRY)))
+    counted = Metrics(context.get(TELEMETRY))
+    middleware = Middleware(JwtMiddleware, context.get(SLOT), policy, _scheme(config), counted)
     return [Layered(Layer.IDENTIFY, middleware)]
 
 
@@ -93,3 +96,7 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
     """Return `scalekit jwt rotate`."""
     return commands(context.config(JwtConfig))
+
+
+def _scheme(config: JwtConfig) -> str:
+    return DPOP if config.sender == "dpop" else BEARER

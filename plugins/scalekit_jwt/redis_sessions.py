@@ -17,17 +17,19 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from scalekit.resilience import Unavailable
-from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session
+from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session, version_at
 
 DEADLINE = 2.0
 REPLICA_DEADLINE = 1000
 """Milliseconds that a replica has to acknowledge."""
 CONNECTIONS = 10
 PREFIX = "{scalekit:jwt}:"
+VERSIONS = f"{PREFIX}versions"
+"""Subjects, sorted by their version."""
 OVERLAP = 1000
 
 _ROTATE = """
-local version = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
+local version = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or 0)
 local found = redis.call('HMGET', KEYS[1], 'jti', 'previous', 'since')
 if not found[1] or tonumber(ARGV[2]) < version then return {'gone', '', '0'} end
 if found[1] == ARGV[3] then
@@ -44,7 +46,10 @@ return {'theft', '', '0'}
 _REVOKE = """
 if ARGV[1] == 'session' then redis.call('DEL', KEYS[3]) end
 local version = 0
-if ARGV[1] == 'subject' then version = redis.call('HINCRBY', KEYS[4], ARGV[3], 1) end
+if ARGV[1] == 'subject' then
+  version = math.max(tonumber(ARGV[5]), tonumber(redis.call('ZSCORE', KEYS[4], ARGV[3]) or 0) + 1)
+  redis.call('ZADD', KEYS[4], version, ARGV[3])
+end
 local number = redis.call('INCR', KEYS[2])
 redis.call('ZADD', KEYS[1], number, cjson.encode({number, ARGV[1], ARGV[2], ARGV[3], version, tonumber(ARGV[4])}))
 return number
@@ -59,7 +64,7 @@ class RedisSessions:
 
     async def version_of(self, subject: str) -> int:
         """Return the version that new sessions of *subject* begin with."""
-        return int(await self._read("HGET", f"{PREFIX}subjects", subject) or 0)
+        return int(await self._read("ZSCORE", VERSIONS, subject) or 0)
 
     async def begin(self, session: Session) -> None:
         """Remember a new session."""
@@ -69,7 +74,7 @@ class RedisSessions:
 
     async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
         """Put *successor* in the place of ``session.jti``, if that is the newest: one script, so one can."""
-        keys = (_family(session.family), f"{PREFIX}subjects")
+        keys = (_family(session.family), VERSIONS)
         values = (session.subject, session.version, session.jti, successor, repr(now), grace, int(expires * 1000))
         (reply,) = await self._write([("EVAL", _ROTATE, 2, *keys, *values)])
         outcome, jti, since = (each.decode() for each in reply)
@@ -83,9 +88,9 @@ class RedisSessions:
         """End one token."""
         await self._revoke("token", issuer, jti, until)
 
-    async def revoke_all(self, subject: str, until: float) -> None:
+    async def revoke_all(self, subject: str, now: float, until: float) -> None:
         """End every session of *subject*."""
-        await self._revoke("subject", "", subject, until)
+        await self._revoke("subject", "", subject, until, version_at(now))
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
         """Return the revocations that may have come after the one with the number *after*, and still count."""
@@ -93,16 +98,25 @@ class RedisSessions:
         found = [Revocation(*orjson.loads(row)) for row in rows]
         return [each for each in found if each.expires > now]
 
-    async def sweep(self, now: float) -> None:
-        """Forget the revocations that are over; sessions end by themselves."""
+    async def spend(self, proof: str, now: float, until: float) -> bool:
+        """Remember *proof*; tell whether it is used for the first time.
+
+        No replica is waited for: what a failover forgets is for one request again, and only for a moment.
+        """
+        words = ("SET", f"{PREFIX}proof:{proof}", "", "NX", "PX", max(1, int((until - now) * 1000)))
+        return await self._read(*words) is not None
+
+    async def sweep(self, now: float, oldest: float) -> None:
+        """Forget the revocations that are over; sessions and proofs end by themselves."""
+        await self._read("ZREMRANGEBYSCORE", VERSIONS, "-inf", version_at(oldest))
         key = f"{PREFIX}revocations"
         for row in await self._read("ZRANGE", key, 0, OVERLAP):
             if Revocation(*orjson.loads(row)).expires <= now:
                 await self._read("ZREM", key, row)
 
-    async def _revoke(self, kind: str, issuer: str, value: str, until: float) -> None:
-        keys = (f"{PREFIX}revocations", f"{PREFIX}number", _family(value), f"{PREFIX}subjects")
-        await self._write([("EVAL", _REVOKE, 4, *keys, kind, issuer, value, repr(until))])
+    async def _revoke(self, kind: str, issuer: str, value: str, until: float, version: int = 0) -> None:
+        keys = (f"{PREFIX}revocations", f"{PREFIX}number", _family(value), VERSIONS)
+        await self._write([("EVAL", _REVOKE, 4, *keys, kind, issuer, value, repr(until), version)])
 
     async def _read(self, *words: Any) -> Any:
         try:

@@ -1,29 +1,41 @@
-"""Say no as RFC 6750 has it."""
+"""Say no as RFC 6750 has it, and RFC 9449."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
 
+from starlette.exceptions import HTTPException
 from starlette.types import Scope, Send
 
+from scalekit import Key
 from scalekit.admission import admitted
 from scalekit.problem import ProblemResponse, refuse
+from scalekit_jwt.proof import ALGORITHMS
+
+BEARER = 'Bearer realm="api"'
+DPOP = f'DPoP realm="api", algs="{" ".join(ALGORITHMS)}"'
+SCHEME: Key[str] = Key("scheme of tokens", plugin="jwt")
+"""How the tokens of this service are shown: BEARER or DPOP."""
 
 # A client learns what it can do about it, and nothing that helps to make a better forgery.
 DESCRIPTIONS = {
     "expired": "The access token expired",
     "revoked": "The access token was revoked",
     "fingerprint": "The access token is bound to a cookie that did not come with it",
+    "binding": "The access token is not bound to the key of a proof that came with it",
+    "proof": "A proof for this request and this token is needed",
+    "proof_used": "The proof was used before",
 }
+PROOFS = frozenset({"proof", "proof_used"})
 REMEMBERED = 64
 """Answers of each kind that are remembered: there are as many as reasons, and sets of scopes in the rules."""
 INVALID = "The access token is not valid"
 
 
-def challenge(error: str = "", description: str = "", scope: Iterable[str] = ()) -> str:
+def challenge(scheme: str, error: str = "", description: str = "", scope: Iterable[str] = ()) -> str:
     """Return a ``WWW-Authenticate``."""
-    fields = ['Bearer realm="api"']
+    fields = [scheme]
     if error:
         fields += [f'error="{error}"', f'error_description="{description}"']
     if scope:
@@ -32,22 +44,30 @@ def challenge(error: str = "", description: str = "", scope: Iterable[str] = ())
 
 
 @lru_cache(REMEMBERED)
-def unauthorized(reason: str = "") -> ProblemResponse:
+def unauthorized(scheme: str, reason: str = "") -> ProblemResponse:
     """Return the answer to who shows no token, or one that was refused for *reason*."""
     if not reason:
-        return _problem(401, "A bearer token is needed", challenge())
+        return _problem(401, "A token is needed" if scheme == DPOP else "A bearer token is needed", challenge(scheme))
     if reason == "repeated":
         description = "Several Authorization headers came"
-        return _problem(400, description, challenge("invalid_request", description))
+        return _problem(400, description, challenge(scheme, "invalid_request", description))
     description = DESCRIPTIONS.get(reason, INVALID)
-    return _problem(401, description, challenge("invalid_token", description))
+    if reason in PROOFS:
+        return _problem(401, description, challenge(DPOP, "invalid_dpop_proof", description))
+    return _problem(401, description, challenge(DPOP if reason == "binding" else scheme, "invalid_token", description))
 
 
 @lru_cache(REMEMBERED)
-def forbidden(scopes: frozenset[str]) -> ProblemResponse:
+def forbidden(scheme: str, scopes: frozenset[str]) -> ProblemResponse:
     """Return the answer to whose token is good, and not enough."""
     description = "The access token does not allow this"
-    return _problem(403, description, challenge("insufficient_scope", description, scopes))
+    return _problem(403, description, challenge(scheme, "insufficient_scope", description, scopes))
+
+
+def as_exception(response: ProblemResponse) -> HTTPException:
+    """Return *response* as what a framework answers."""
+    headers = {"www-authenticate": response.headers["www-authenticate"]}
+    return HTTPException(response.status_code, headers=headers)
 
 
 async def answer(scope: Scope, send: Send, response: ProblemResponse, detail: str) -> None:

@@ -3,12 +3,10 @@
 This module evaluates its annotations, for FastAPI reads them.
 """
 
-from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from scalekit.problem import ProblemResponse
 from scalekit_jwt.identity import TokenUser
-from scalekit_jwt.refusing import forbidden, unauthorized
+from scalekit_jwt.refusing import SCHEME, as_exception, forbidden, unauthorized
 
 
 class RequireToken:
@@ -21,12 +19,7 @@ class RequireToken:
         """Return who asks; raises HTTPException, a 401 or 403 with ``WWW-Authenticate``."""
         user = connection.scope.get("user")
         if not isinstance(user, TokenUser):
-            raise _exception(unauthorized())
+            raise as_exception(unauthorized(SCHEME(connection)))
         if not self._scopes.issubset(connection.auth.scopes):
-            raise _exception(forbidden(self._scopes))
+            raise as_exception(forbidden(SCHEME(connection), self._scopes))
         return user
-
-
-def _exception(response: ProblemResponse) -> HTTPException:
-    headers = {"www-authenticate": response.headers["www-authenticate"]}
-    return HTTPException(response.status_code, headers=headers)

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from scalekit_jwt.credentials import credentials
+from scalekit_jwt.credentials import credentials, shown
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.issuer import Keys
 from scalekit_jwt.keys import KEY_TYPES
-from scalekit_jwt.refusing import unauthorized
+from scalekit_jwt.refusing import SCHEME, unauthorized
 from scalekit_jwt.tokens import OwnTokens
 
 MOST_BODY = 16384
@@ -27,19 +27,19 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
         own = tokens()
         try:
             token = await _refresh_token(request)
-            issued = await own.refresh(token, _fingerprint(request, own))
+            issued = await own.refresh(token, _fingerprint(request, own), shown(request.scope))
         except Refused as refused:
-            return _refusal(refused.reason)
+            return _refusal(request, refused.reason)
         body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
-        return JSONResponse(body, headers=issued.headers)
+        return JSONResponse({**body, "token_type": issued.token_type}, headers=issued.headers)
 
     async def logout(request: Request) -> Response:
         own = tokens()
         try:
             token = await _refresh_token(request)
-            await own.logout(token, _fingerprint(request, own))
+            await own.logout(token, _fingerprint(request, own), shown(request.scope))
         except Refused as refused:
-            return _refusal(refused.reason)
+            return _refusal(request, refused.reason)
         headers = {"cache-control": "no-store"}
         if own.fingerprint:
             headers["set-cookie"] = own.fingerprint.expired()
@@ -56,9 +56,9 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
     ]
 
 
-def _refusal(reason: str) -> Response:
+def _refusal(request: Request, reason: str) -> Response:
     """Return an answer of this request's own, which whoever stands further out may change."""
-    known = unauthorized(reason)
+    known = unauthorized(SCHEME(request), reason)
     return Response(known.body, known.status_code, dict(known.headers))
 
 
@@ -85,7 +85,6 @@ def _json(body: bytes) -> object:
 
 
 def _form(body: bytes) -> object:
-
     try:
         values = [value for name, value in parse_qsl(body.decode(), max_num_fields=16) if name == "refresh_token"]
     except ValueError:
@@ -96,5 +95,4 @@ def _form(body: bytes) -> object:
 def _fingerprint(request: Request, tokens: OwnTokens) -> bytes:
     if tokens.fingerprint is None:
         return b""
-    _, cookies = credentials(request.scope["headers"])
-    return tokens.fingerprint.find(cookies)
+    return tokens.fingerprint.find(credentials(request.scope["headers"])[2])

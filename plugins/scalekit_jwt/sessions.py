@@ -28,7 +28,11 @@ class Rotation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One family: *jti* is its newest refresh token, *version* that of its subject when it began."""
+    """One family: *jti* is its newest refresh token, *version* that of its subject when it began.
+
+    Versions are moments, in milliseconds: when all sessions of the subject were ended last, 0 where they never were or
+    that is forgotten. So what follows is always higher, also than what has been forgotten.
+    """
 
     family: str
     subject: str
@@ -49,6 +53,11 @@ class Revocation(NamedTuple):
     value: str
     version: int
     expires: float
+
+
+def version_at(now: float) -> int:
+    """Return the version of a subject whose sessions are ended *now*."""
+    return int(now * 1000)
 
 
 class Sessions(Protocol):
@@ -74,14 +83,18 @@ class Sessions(Protocol):
         """End one token."""
         ...
 
-    async def revoke_all(self, subject: str, until: float) -> None:
-        """End every session of *subject*, and make the next version its first."""
+    async def revoke_all(self, subject: str, now: float, until: float) -> None:
+        """End every session of *subject*; those that begin from now on have a higher version."""
         ...
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
         """Return the revocations that may have come after the one with the number *after*, and still count."""
         ...
 
-    async def sweep(self, now: float) -> None:
-        """Forget what is over."""
+    async def spend(self, proof: str, now: float, until: float) -> bool:
+        """Remember *proof* until it is of no use any more; tell whether it is used for the first time."""
+        ...
+
+    async def sweep(self, now: float, oldest: float) -> None:
+        """Forget what is over, and of subjects what was revoked before *oldest*, since when every session has ended."""
         ...

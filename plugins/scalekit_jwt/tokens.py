@@ -6,18 +6,21 @@ import logging
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
+from starlette.requests import HTTPConnection
 
-from scalekit_jwt.claims import text
+from scalekit_jwt.binding import Binding, key_of
+from scalekit_jwt.claims import moment, text
 from scalekit_jwt.compact import read
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.fingerprint import Fingerprint, digest_of, matches, raw_digest
 from scalekit_jwt.issuer import ACCESS, REFRESH, Issuer, Verified
 from scalekit_jwt.keys import SigningKey
 from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.proof import Proofs, Shown
 from scalekit_jwt.revoked import Revoked
 from scalekit_jwt.sessions import Outcome, Session, Sessions
 
@@ -38,7 +41,8 @@ class Issued:
     access: str
     refresh: str
     expires_in: int
-    cookie: str = ""
+    token_type: str
+    cookie: str
 
     @property
     def headers(self) -> dict[str, str]:
@@ -65,6 +69,7 @@ class OwnTokens:
         issuer: Issuer,
         lifetimes: Lifetimes,
         fingerprint: Fingerprint | None,
+        proofs: Proofs,
         sessions: Sessions,
         revoked: Revoked,
         metrics: Metrics,
@@ -72,31 +77,39 @@ class OwnTokens:
         changed: Callable[[], None],
     ) -> None:
         self._issuer = issuer
-        self._refreshing = Issuer(issuer.name, issuer.audience, frozenset({REFRESH}), issuer.keys, issuer.leeway, clock)
+        self._refreshing = replace(issuer, types=frozenset({REFRESH}))
         self._lifetimes = lifetimes
         self.fingerprint = fingerprint
+        self._proofs = proofs
         self._sessions = sessions
         self._revoked = revoked
         self._metrics = metrics
         self._clock = clock
         self._changed = changed
 
-    async def issue(self, subject: str, claims: Mapping[str, Any] | None = None, scopes: Sequence[str] = ()) -> Issued:
-        """Return the first pair of a new session of *subject*."""
+    async def issue(
+        self,
+        subject: str,
+        claims: Mapping[str, Any] | None = None,
+        scopes: Sequence[str] = (),
+        request: HTTPConnection | None = None,
+    ) -> Issued:
+        """Return the first pair of a new session of *subject*, bound to the key that *request* shows if tokens are."""
         extra = _checked(subject, dict(claims or {}), scopes)
+        key = await key_of(request, self._proofs) if self._issuer.bound else ""
         now = self._clock()
         version = await self._sessions.version_of(subject)
         session = Session(_name(), subject, version, _name(), now + self._lifetimes.refresh)
         await self._sessions.begin(session)
         value = self.fingerprint.make() if self.fingerprint else ""
         cookie = self.fingerprint.cookie(value) if self.fingerprint else ""
-        digest = digest_of(value.encode()) if value else ""
+        binding = Binding(digest_of(value.encode()) if value else "", key)
         self._metrics.issued.inc()
-        return self._pair(session, " ".join(scopes), extra, digest, now, now, cookie)
+        return self._pair(session, " ".join(scopes), extra, binding, now, now, cookie)
 
-    async def refresh(self, token: bytes, cookie: bytes) -> Issued:
+    async def refresh(self, token: bytes, cookie: bytes, shown: Shown) -> Issued:
         """Return the pair that follows *token*; raises Refused, for a token that was used before for all its family."""
-        verified = self._read(token, cookie)
+        verified = await self._read(token, cookie, shown)
         now = self._clock()
         session = Session(verified.session, verified.subject, verified.version, verified.jti, verified.expires)
         until = now + self._lifetimes.refresh
@@ -113,11 +126,12 @@ class OwnTokens:
         following = Session(session.family, session.subject, session.version, rotation.jti, until)
         again = self.fingerprint.cookie(cookie.decode("latin-1")) if self.fingerprint and cookie else ""
         extra = verified.claims.get("ext", {})
-        return self._pair(following, " ".join(verified.scopes), extra, verified.fingerprint, rotation.since, now, again)
+        binding = Binding(verified.fingerprint, verified.key)
+        return self._pair(following, " ".join(verified.scopes), extra, binding, rotation.since, now, again)
 
-    async def logout(self, token: bytes, cookie: bytes) -> None:
+    async def logout(self, token: bytes, cookie: bytes, shown: Shown) -> None:
         """End the session of the refresh *token*; raises Refused when it is not good."""
-        await self._end(self._read(token, cookie).session)
+        await self._end((await self._read(token, cookie, shown)).session)
 
     async def revoke(self, jti: str, issuer: str = "") -> None:
         """End the one token that has this *jti*."""
@@ -127,12 +141,18 @@ class OwnTokens:
 
     async def revoke_all(self, subject: str) -> None:
         """End every session of *subject*."""
-        await self._sessions.revoke_all(subject, self._end_of_access())
+        await self._sessions.revoke_all(subject, self._clock(), self._end_of_access())
         self._changed()
 
     async def learn(self) -> bool:
         """Read what has been revoked since; tell whether anything has."""
         return self._revoked.learn(await self._sessions.revocations(self._revoked.last, self._clock()))
+
+    async def sweep(self) -> None:
+        """Forget what is over: the end of a subject's sessions once the longest that it ended would have ended too."""
+        now = self._clock()
+        self._revoked.sweep(now)
+        await self._sessions.sweep(now, now - self._lifetimes.refresh - 2 * self._lifetimes.leeway)
 
     async def _end(self, family: str) -> None:
         await self._sessions.end(family, self._clock(), self._end_of_access())
@@ -141,17 +161,30 @@ class OwnTokens:
     def _end_of_access(self) -> float:
         return self._clock() + self._lifetimes.access + 2 * self._lifetimes.leeway
 
-    def _read(self, token: bytes, cookie: bytes) -> Verified:
+    async def _read(self, token: bytes, cookie: bytes, shown: Shown) -> Verified:
         verified = self._refreshing.verify(read(token))
+        made = moment(verified.claims, "iat")
+        # One from when they were good for longer ends as they do now: what it could undo is remembered no longer.
+        if made is None or made + self._lifetimes.refresh + self._lifetimes.leeway <= self._clock():
+            raise Refused("expired")
         bound = self.fingerprint is not None
         if bound != bool(verified.fingerprint) or (bound and not matches(cookie, raw_digest(verified.fingerprint))):
             raise Refused("fingerprint")
         text(verified.claims, "jti")
         text(verified.claims, "sid")
+        if verified.key:
+            await self._proofs.check(shown, key=verified.key)
         return verified
 
     def _pair(
-        self, session: Session, scope: str, extra: Mapping[str, Any], digest: str, since: float, now: float, cookie: str
+        self,
+        session: Session,
+        scope: str,
+        extra: Mapping[str, Any],
+        binding: Binding,
+        since: float,
+        now: float,
+        cookie: str,
     ) -> Issued:
         common: dict[str, Any] = {
             "iss": self._issuer.name,
@@ -159,18 +192,18 @@ class OwnTokens:
             "aud": self._issuer.audience,
             "sid": session.family,
             "ver": session.version,
+            **binding.claims(),
         }
         if scope:
             common["scope"] = scope
-        if digest:
-            common["fgp"] = digest
         key = self._issuer.keys.current.keys[0]
         access = {**extra, **common, "jti": _name(), "iat": int(now), "exp": int(now + self._lifetimes.access)}
         again = {**common, "jti": session.jti, "iat": int(since), "exp": int(since + self._lifetimes.refresh)}
         if extra:
             again["ext"] = extra
+        kind = "DPoP" if binding.key else "Bearer"
         lifetime = int(self._lifetimes.access)
-        return Issued(encode(key, ACCESS, access), encode(key, REFRESH, again), lifetime, cookie)
+        return Issued(encode(key, ACCESS, access), encode(key, REFRESH, again), lifetime, kind, cookie)
 
 
 def encode(key: SigningKey, kind: str, claims: Mapping[str, Any]) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from scalekit.resilience import Unavailable
 from scalekit_jwt.authenticating import Authenticator
 from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.revoked import Revoked
-from scalekit_jwt.sessions import Sessions
 from scalekit_jwt.tokens import OwnTokens
 
 logger = logging.getLogger("scalekit.jwt")
@@ -25,16 +23,12 @@ class Watch:
         self,
         tokens: OwnTokens,
         authenticator: Authenticator,
-        sessions: Sessions,
-        revoked: Revoked,
         reload: Callable[[], bool],
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         self._tokens = tokens
         self._authenticator = authenticator
-        self._sessions = sessions
-        self._revoked = revoked
         self._reload = reload
         self._metrics = metrics
         self._clock = clock
@@ -56,8 +50,7 @@ class Watch:
         now = self._clock()
         if now - self._swept >= SWEEP_EVERY:
             self._swept = now
-            self._revoked.sweep(now)
-            await self._sessions.sweep(now)
+            await self._tokens.sweep()
 
     async def run(self, every: float) -> None:
         """Look for as long as it runs."""

@@ -13,6 +13,7 @@ from aiormq.exceptions import ChannelNotFoundEntity
 
 from scalekit.config.types import mask_passwords
 from scalekit.errors import ScalekitError
+from scalekit_queue.amqp_broker import Broker
 from scalekit_queue.amqp_consuming import envelope_of
 from scalekit_queue.amqp_frames import properties_of
 from scalekit_queue.amqp_topology import Topology
@@ -22,9 +23,9 @@ LIMIT = 10.0
 
 
 @asynccontextmanager
-async def administration(url: str, prefix: str, names: Sequence[str]) -> AsyncGenerator[AmqpAdministration, None]:
+async def administration(broker: Broker, prefix: str, names: Sequence[str]) -> AsyncGenerator[AmqpAdministration, None]:
     """Connect to the broker while inside; raises ScalekitError when that fails. It knows the queues of *names*."""
-    connection = aiormq.Connection(url)
+    connection = broker.connection()
     try:
         async with asyncio.timeout(LIMIT):
             await connection.connect()

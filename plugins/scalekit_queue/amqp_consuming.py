@@ -128,8 +128,9 @@ class Consuming:
         closing = [each.channel.raw.closing for each in self.subscriptions if each.channel is not None]
         await first_of(self._look_on(connection), self._until_cancelled(), connection.closing, *closing)
 
-    def _lose(self) -> None:
+    def _lose(self, error: Exception | None) -> None:
         self._metrics.reconnects["consuming"].inc()
+        self._topology.learn_from(error)
 
     async def _begin(self, connection: AbstractConnection, subscription: Subscription) -> None:
         await self._topology.declare(connection, Envelope(subscription.name, "", b"", 0))

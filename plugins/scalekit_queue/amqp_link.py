@@ -8,11 +8,10 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiormq
 from aiormq.abc import AbstractConnection
-from yarl import URL
 
 from scalekit.config.types import mask_passwords
+from scalekit_queue.amqp_broker import Broker
 
 logger = logging.getLogger("scalekit.queue")
 # An error for each attempt, of which there are many while a broker is away; here it is told once.
@@ -24,6 +23,7 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
 Serve = Callable[[AbstractConnection], Awaitable[None]]
+OnLoss = Callable[["Exception | None"], None]
 
 
 class Lost(Exception):
@@ -31,12 +31,16 @@ class Lost(Exception):
 
 
 class Link:
-    """Keeps one connection for *purpose*; *serve* uses it, and ends or raises when it has to be made anew."""
+    """Keeps one connection for *purpose*; *serve* uses it, and ends or raises when it has to be made anew.
 
-    def __init__(self, url: str, heartbeat: int, purpose: str, serve: Serve, on_loss: Callable[[], None]) -> None:
+    *on_loss* is told what it raised.
+    """
+
+    def __init__(self, broker: Broker, heartbeat: int, purpose: str, serve: Serve, on_loss: OnLoss) -> None:
         self.trouble = "not connected yet"
         self.connected = asyncio.Event()
-        self._url = URL(url).update_query({"heartbeat": str(heartbeat), "name": f"scalekit {purpose}"})
+        self._broker = broker
+        self._options = {"heartbeat": str(heartbeat), "name": f"scalekit {purpose}"}
         self._purpose = purpose
         self._serve = serve
         self._on_loss = on_loss
@@ -55,18 +59,20 @@ class Link:
         pause = FIRST_PAUSE
         while True:
             began = asyncio.get_running_loop().time()
+            lost: Exception | None = None
             try:
                 await self._connect_and_serve()
             except Exception as error:
+                lost = error
                 self._note(error)
             if asyncio.get_running_loop().time() - began > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
-            self._on_loss()
+            self._on_loss(lost)
             await asyncio.sleep(random.uniform(pause / 2, pause))
             pause = min(LONGEST_PAUSE, pause * 2)
 
     async def _connect_and_serve(self) -> None:
-        connection = aiormq.Connection(self._url)
+        connection = self._broker.connection(**self._options)
         try:
             async with asyncio.timeout(CONNECT_LIMIT):  # it has no time-out of its own
                 await connection.connect()

@@ -132,9 +132,10 @@ class Publishing:
             connection.closing,
         )
 
-    def _lose(self) -> None:
+    def _lose(self, error: Exception | None) -> None:
         """Take back what was not confirmed, to be sent again on the next connection."""
         self._metrics.reconnects["publishing"].inc()
+        self._topology.learn_from(error)
         if self._channel is not None:
             lost = [each for each in self._channel.confirmations.values() if isinstance(each, Pending)]
             for pending in lost:

@@ -6,13 +6,16 @@ each delay, since in a queue only the first message expires. Queues are quorum q
 
 from __future__ import annotations
 
+import logging
 from math import ceil, log10
 from typing import Any
 
 from aiormq.abc import AbstractConnection
-from aiormq.exceptions import ChannelPreconditionFailed
+from aiormq.exceptions import ChannelPreconditionFailed, ConnectionInternalError
 
 from scalekit_queue.envelope import Envelope
+
+logger = logging.getLogger("scalekit.queue")
 
 QUORUM_SINCE = (3, 10)
 """RabbitMQ's first version whose quorum queues have a time to live, and pass on dead letters safely."""
@@ -47,6 +50,13 @@ class Topology:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
+        self._quorum_refused = False
+
+    def learn_from(self, error: Exception | None) -> None:
+        """Notice by *error* that ended a connection that the broker's quorum queues are turned off."""
+        if isinstance(error, ConnectionInternalError) and "quorum_queue" in str(error) and not self._quorum_refused:
+            logger.warning("the broker's quorum queues are turned off, and new queues are classic: %s", error)
+            self._quorum_refused = True
 
     def ready(self, name: str) -> str:
         """Return the queue of the messages *name*."""
@@ -65,7 +75,7 @@ class Topology:
 
     async def declare(self, connection: AbstractConnection, envelope: Envelope) -> None:
         """Declare the queues that *envelope* needs; raises what aiormq raises when that fails."""
-        version = version_of(connection)
+        version = () if self._quorum_refused else version_of(connection)
         await _declare(connection, self.dead(envelope.name), _dead_arguments(version))
         await _declare(connection, self.ready(envelope.name), self._ready_arguments(envelope.name, version))
         wait = milliseconds(envelope.delay)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from scalekit.messages import PublishFailed
+from scalekit_queue.amqp_broker import Broker
 from scalekit_queue.amqp_consuming import Consuming
 from scalekit_queue.amqp_link import Link
 from scalekit_queue.amqp_publishing import Publishing
@@ -32,7 +33,7 @@ class AmqpTransport:
 
     def __init__(
         self,
-        url: str,
+        broker: Broker,
         heartbeat: int,
         prefix: str,
         check_interval: float,
@@ -40,7 +41,7 @@ class AmqpTransport:
         metrics: PublishMetrics,
     ) -> None:
         self._topology = Topology(prefix)
-        link_of = partial(Link, url, heartbeat)
+        link_of = partial(Link, broker, heartbeat)
         self._publishing = Publishing(link_of, self._topology, max_waiting, metrics)
         self._takers = Tasks()
         self._consuming = Consuming(link_of, self._topology, self._replace, check_interval, metrics)

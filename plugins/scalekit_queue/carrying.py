@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import time
 from typing import Any
 
 from scalekit.consistency import CONSISTENCY, HEADER, Consistency
@@ -58,7 +59,7 @@ def on_behalf(headers: Mapping[str, str], context: Context) -> Generator[None, N
     tokens = context.get(CONSISTENCY_TOKENS) if context.has(CONSISTENCY_TOKENS) else None
     values: list[tuple[ContextVar[Any], Any]] = [
         (CURRENT, identify(known)),
-        (DEADLINE, deadline_of(headers)),
+        (DEADLINE, _ahead(deadline_of(headers))),
         (CONSISTENCY, _consistency(headers, tokens)),
     ]
     resets = [(variable, variable.set(value)) for variable, value in values]
@@ -67,6 +68,11 @@ def on_behalf(headers: Mapping[str, str], context: Context) -> Generator[None, N
     finally:
         for variable, token in resets:
             variable.reset(token)
+
+
+def _ahead(deadline: float | None) -> float | None:
+    """Return *deadline* unless it is over: nobody waits any more, and what is done late is done in its own time."""
+    return deadline if deadline is not None and deadline > time() else None
 
 
 def _consistency(headers: Mapping[str, str], tokens: ConsistencyTokens | None) -> Consistency | None:

@@ -49,9 +49,10 @@ async def administration(config: QueueConfig) -> AsyncGenerator[Administration, 
             store.close()
         return
     from scalekit_queue import amqp_administration
+    from scalekit_queue.amqp_broker import Broker
 
     names = [consumer.name for consumer in config.load()]
-    async with amqp_administration.administration(config.url.reveal(), config.prefix, names) as found:
+    async with amqp_administration.administration(Broker(config), config.prefix, names) as found:
         yield found
 
 

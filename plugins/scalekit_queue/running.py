@@ -105,10 +105,11 @@ def transport_of(config: QueueConfig, metrics: PublishMetrics) -> Transport:
         from scalekit_queue.sqlite_transport import SqliteTransport
 
         return SqliteTransport(config.file, config.synchronous, config.lease, config.poll, config.max_waiting)
+    from scalekit_queue.amqp_broker import Broker
     from scalekit_queue.amqp_transport import AmqpTransport
 
     return AmqpTransport(
-        config.url.reveal(), config.heartbeat, config.prefix, config.check_interval, config.max_waiting, metrics
+        Broker(config), config.heartbeat, config.prefix, config.check_interval, config.max_waiting, metrics
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from starlette.requests import HTTPConnection
+
 from scalekit.context import Key
 from scalekit.contracts.database import Values
 
@@ -14,7 +16,7 @@ class IssuedTokens(Protocol):
 
     @property
     def access(self) -> str:
-        """What it sends with each request, as ``Authorization: Bearer``."""
+        """What it sends with each request, as ``Authorization: Bearer``, or whatever *token_type* is."""
         ...
 
     @property
@@ -28,6 +30,11 @@ class IssuedTokens(Protocol):
         ...
 
     @property
+    def token_type(self) -> str:
+        """How it is sent: ``Bearer``, or ``DPoP`` when it is bound to a key of the client's."""
+        ...
+
+    @property
     def headers(self) -> dict[str, str]:
         """What the answer that hands them out must have: the fingerprint's cookie, and that nobody keeps it."""
         ...
@@ -36,8 +43,17 @@ class IssuedTokens(Protocol):
 class Tokens(Protocol):
     """Issues and ends this service's own tokens. Raises Unavailable, a 503, when what remembers them is gone."""
 
-    async def issue(self, subject: str, claims: Values | None = None, scopes: Sequence[str] = ()) -> IssuedTokens:
-        """Return the first pair of a new session of *subject*; raises ValueError for claims that the issuer sets."""
+    async def issue(
+        self,
+        subject: str,
+        claims: Values | None = None,
+        scopes: Sequence[str] = (),
+        request: HTTPConnection | None = None,
+    ) -> IssuedTokens:
+        """Return the first pair of a new session of *subject*; raises ValueError for claims that the issuer sets.
+
+        Tokens that are bound to a key of who asks need the *request*; HTTPException, a 401, says that it shows none.
+        """
         ...
 
     async def revoke(self, jti: str, issuer: str = "") -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
-from scalekit.redis.calls import pack
 from scalekit.redis.commands import Word, eval_words
 from scalekit.redis.script import Script
 
@@ -48,6 +47,8 @@ class PreparedScript:
 
 def packing(script: Script, by_source: bool, args: Sequence[Word]) -> Pack:
     """Return what gives the bytes that run *script* for a key, in a seventh of the time of packing all words."""
+    from scalekit.redis.calls import pack  # which needs the client library, as nothing does before a server is opened
+
     head, _, tail = pack(eval_words(script, by_source, ["\0key\0"], args)).partition(b"5\r\n\0key\0\r\n")
 
     def packed(key: str) -> bytes:

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import calls, overload, reads, requests, scrape, starting, throughput
+from tests.bench import calls, overload, reads, requests, scrape, starting, throughput, workers
+from tests.bench.inprocess import Case
 from tests.bench.operations import database, queue, redis, tokens
 from tests.bench.row import HEAD, Row, write
+from tests.production import NEEDED
 from tests.servers import missing
 
 UNDER_WRK = {"starlette_bare", "scalekit_empty", "both_on"}
 UNDER_WRK |= {"fastapi_bare", "fastapi_observed", "litestar_bare", "litestar_observed"}
+STACKS_UNDER_WRK = {"starlette_bare", "stack_redis_cached", "fastapi_full", "litestar_full"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,17 @@ class Part:
     measure: Callable[[Options], list[Row]]
 
 
+def _cases(modules: set[str]) -> list[Case]:
+    return [case for case in requests.CASES if case.module in modules]
+
+
 PARTS = [
     Part([""], [], lambda options: starting.measure(options.rounds // 2)),
-    Part([""], ["wrk"], lambda _: throughput.measure([c for c in requests.CASES if c.module in UNDER_WRK], 3, 3)),
+    Part([""], ["wrk"], lambda _: throughput.measure(_cases(UNDER_WRK), 3, 3)),
+    Part(["stack"], ["wrk", "redis"], lambda _: throughput.measure(_cases(STACKS_UNDER_WRK), 5, 3)),
+    Part(["stack"], ["wrk", "redis"], lambda _: workers.measure(5, 3)),
+    Part(["stack"], ["redis"], lambda options: starting.measure_stacks(options.rounds // 4)),
+    Part(["stack"], NEEDED, lambda options: starting.measure_production(options.rounds // 4)),
     Part(["metrics"], [], lambda options: scrape.measure(options.rounds)),
     Part(["pool"], ["postgres"], lambda options: database.measure(options.rounds // 2)),
     Part(["replica"], ["postgres"], lambda options: reads.measure(options.rounds)),

@@ -1,57 +1,144 @@
-"""What it costs to import, start and stop: CPU time of a whole process that serves nothing."""
+"""What it costs to import, start and stop, and the memory that is taken: whole processes that serve nothing."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from tests.bench.cases.jwt_known import SECRET
+from tests.bench.peers import python_of, python_of_a_user
 from tests.bench.row import Goal, Row
+from tests.processes import free_ports
+from tests.production import FOLDER, Servers
+from tests.servers import Redis
 
-UNIT = "ms of CPU"
 CASES = Path(__file__).parent / "cases"
-BARE = """
-import uvicorn
-from starlette_bare import app
+ROOT = CASES.parent.parent.parent
+SAY = """
+import atexit
+@atexit.register
+def say():
+    with open("/proc/self/status") as status:
+        print(status.read())
+"""
+"""What is known of a child from outside includes the memory of whoever started it."""
+UVICORN = f"""{SAY}
+import importlib, sys, uvicorn
 class Once(uvicorn.Server):
     async def main_loop(self): pass
+app = importlib.import_module(sys.argv[1]).app
 Once(uvicorn.Config(app, port=0, log_level="error", access_log=False)).run()
 """
-HOST = """
-import sys, logging
+HOST = f"""{SAY}
 from scalekit.server.draining import DrainingServer
 async def main_loop(self): self.drain_time = 0.0
 DrainingServer.main_loop = main_loop
-sys.argv = ["scalekit", "run", "--set", "app.target=starlette_bare:app", "--set", "server.port=0", "empty.toml"]
 from scalekit.cli import main
 main()
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What is started; *more* and *times* are what its CPU is held to beside the first, *mebibytes* its memory."""
+
+    title: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cpu: Goal | None = None
+    mebibytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Milliseconds of CPU, and MiB of memory at the end."""
+
+    cpu: float
+    memory: float
+
+
+ANY = ("app.target=starlette_bare:app", "server.port=0")
+
+
+def _bare() -> Process:
+    return Process("Starlette and uvicorn", [python_of_a_user(), "-c", UVICORN, "starlette_bare"])
+
+
 def measure(rounds: int) -> list[Row]:
-    """Return the median CPU milliseconds of each process."""
-    taken: dict[str, list[float]] = {"Starlette and uvicorn": [], "ScaleKit, no plugins": []}
+    """Return what the host alone takes."""
+    empty = _host("ScaleKit, no plugins", CASES / "empty.toml", {}, *ANY)
+    return list(_rows("", [_bare(), Process(empty.title, empty.command, cpu=Goal("more", 150))], rounds))
+
+
+def measure_stacks(rounds: int) -> list[Row]:
+    """Return what the stacks on Redis take, ours and the peers'."""
+    with Redis() as redis:
+        environment = {"BENCH_REDIS": redis.url, "BENCH_SECRET": SECRET}
+        ours = _host("ScaleKit, all on Redis", CASES / "stack.toml", environment, *ANY)
+        peers = [
+            Process(f"{name}, its stack", [python_of(name.lower()), "-c", UVICORN, f"{name.lower()}_full"], environment)
+            for name in ("FastAPI", "Litestar")
+        ]
+        held = Process(ours.title, ours.command, ours.environment, Goal("ratio", 1.4), 55)
+        return list(_rows("stack", [_bare(), held, *peers], rounds))
+
+
+def measure_production(rounds: int) -> list[Row]:
+    """Return what one process of the sample with all ten plugins takes, with every server there."""
+    with ExitStack() as stack:
+        environment = Servers().start(stack)
+        (port,) = free_ports(1)
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "production.toml"
+        text = (FOLDER / file.name).read_text()
+        file.write_text(text.replace("workers = 2\n", ""))  # the figures are of a process, not of its supervisor
+        ours = _host("ScaleKit, all ten plugins", file, environment, f"server.port={port}")
+        held = Process(ours.title, ours.command, ours.environment, Goal("figure", 1000), 85)
+        return list(_rows("stack", [_bare(), held], rounds))
+
+
+def _host(title: str, file: Path, environment: Mapping[str, str], *overrides: str) -> Process:
+    settings = [part for override in overrides for part in ("--set", override)]
+    return Process(title, [python_of_a_user(), "-c", HOST, "run", str(file), *settings], environment)
+
+
+def _rows(plugin: str, processes: Sequence[Process], rounds: int) -> Iterator[Row]:
+    """Yield the medians of interleaved rounds; one before them compiles."""
+    taken: dict[str, list[Taken]] = {process.title: [] for process in processes}
     with tempfile.TemporaryDirectory() as bytecode:
-        for number in range(rounds + 1):
-            for name, source in zip(taken, (BARE, HOST), strict=True):
-                seconds = _cpu_of(source, bytecode)
-                if number:  # the first round compiles
-                    taken[name].append(seconds)
-    (bare, theirs), (empty, ours) = ((name, median(times) * 1e3) for name, times in taken.items())
-    first = Row("", f"import, start and stop: {bare}", theirs, UNIT)
-    return [first, Row("", f"— {empty}", ours, UNIT, first.title, ours - theirs, ours / theirs, Goal("more", 150))]
+        for _ in range(rounds + 1):
+            for process in processes:
+                taken[process.title].append(_run(process, bytecode))
+    cpus = {title: median(each.cpu for each in found[1:]) for title, found in taken.items()}
+    memories = {title: median(each.memory for each in found[1:]) for title, found in taken.items()}
+    first = processes[0].title
+    for process in processes:
+        cpu, base = cpus[process.title], cpus[first]
+        title = f"import, start and stop: {process.title}"
+        yield Row(plugin, title, cpu, "ms of CPU", first, cpu - base, cpu / base, process.cpu)
+    for process in processes:
+        memory, base = memories[process.title], memories[first]
+        goal = Goal("figure", process.mebibytes) if process.mebibytes else None
+        yield Row(plugin, f"memory: {process.title}", memory, "MiB", first, memory - base, memory / base, goal)
 
 
-def _cpu_of(source: str, bytecode: str) -> float:
-    environment = {**os.environ, "PYTHONPATH": str(CASES), "PYTHONPYCACHEPREFIX": bytecode}
+def _run(process: Process, bytecode: str) -> Taken:
+    paths = {"PYTHONPATH": f"{CASES}:{ROOT}", "PYTHONPYCACHEPREFIX": bytecode}
+    environment = {**os.environ, **paths, **process.environment}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, "-c", source]
-    with subprocess.Popen(command, cwd=CASES, env=environment, stderr=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"the process ended with {process.returncode}: run it to see why\n{source}")
-    return usage.ru_utime + usage.ru_stime
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as told:
+        running = subprocess.Popen(process.command, cwd=folder, env=environment, stdout=told, stderr=told)
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        told.seek(0)
+        report = told.read().decode()
+        if running.returncode:
+            raise RuntimeError(f"{process.title} ended with {running.returncode}:\n{report}")
+    resident = re.findall(r"^VmRSS:\s+(\d+) kB$", report, re.MULTILINE)[-1]
+    return Taken((usage.ru_utime + usage.ru_stime) * 1e3, int(resident) / 1024)

@@ -1,59 +1,54 @@
-"""Requests per second that wrk gets from one process, by interleaved rounds."""
+"""Requests per second that wrk gets from one process, and how soon, by interleaved rounds."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import median
 
 from tests.bench.inprocess import Case
-from tests.bench.peers import python_of
-from tests.bench.row import Row
-from tests.servers import Server, ask
-from tests.tools import wrk
+from tests.bench.row import Goal, Row
+from tests.bench.served import Served
+from tests.servers import Redis
+from tests.tools import WrkResult
 
-CASES = Path(__file__).parent / "cases"
-FILES = {"scalekit_empty": CASES / "empty.toml", "both_on": CASES / "both.toml"}
-"""What ``scalekit run`` serves for a case."""
-
-
-class Served(Server):
-    """A case under uvicorn as its users run it, or under ``scalekit run``."""
-
-    name = "bench"
-
-    def __init__(self, case: Case) -> None:
-        self.case = case
-
-    def prepare(self) -> None:
-        self.box.environment["PYTHONPATH"] = str(CASES)
-
-    def command(self) -> list[object]:
-        if self.case.module in FILES:
-            overrides = ["--set", "app.target=starlette_bare:app", "--set", f"server.port={self.port}"]
-            return [sys.executable, "-m", "scalekit", "run", FILES[self.case.module], *overrides]
-        python = python_of(self.case.peer) if self.case.peer else sys.executable
-        quiet = ["--no-access-log", "--log-level", "warning"]
-        return [python, "-m", "uvicorn", f"{self.case.module}:app", "--port", self.port, *quiet]
-
-    def answers(self) -> bool:
-        return bool(ask(self.port, "GET", "/api/data"))
+AT_LEAST = {"stack_redis_cached": Goal("ratio", 1.0, "at least")}
+AT_MOST = {"stack_redis_cached": Goal("ratio", 2.2)}
+"""What requests a second and the 99th percentile of a case are held to, beside the first case's."""
 
 
-def measure(cases: list[Case], rounds: int, seconds: int) -> list[Row]:
-    """Return the median requests per second of each case, with 64 connections."""
-    found: dict[str, list[float]] = {case.title: [] for case in cases}
+def measure(cases: Sequence[Case], rounds: int, seconds: int) -> list[Row]:
+    """Return the median requests per second and 99th percentiles of the cases, with 64 connections."""
+    found: dict[str, list[WrkResult]] = {case.module: [] for case in cases}
     with ExitStack() as stack:
-        servers = [stack.enter_context(Served(case)) for case in cases]
+        address = stack.enter_context(_redis()) if any(case.needs for case in cases) else ""
+        servers = [stack.enter_context(Served(case, address)) for case in cases]
         for _ in range(rounds):
             for server in servers:
-                url = f"http://127.0.0.1:{server.port}/api/data"
-                result = wrk(url, connections=64, seconds=seconds)
-                found[server.case.title].append(result.requests_per_second)
-    rates = {title: median(each) for title, each in found.items()}
-    bare = next(iter(rates))
-    return [
-        Row("", f"wrk, 64 connections: {title}", rate, "requests/s", bare, rate - rates[bare], rate / rates[bare])
-        for title, rate in rates.items()
-    ]
+                found[server.case.module].append(server.load(seconds))
+    return [*_rates(cases, found), *_latencies(cases, found)]
+
+
+def _rates(cases: Sequence[Case], found: dict[str, list[WrkResult]]) -> Iterator[Row]:
+    rates = {module: median(each.requests_per_second for each in results) for module, results in found.items()}
+    bare = cases[0]
+    for case in cases:
+        rate, base = rates[case.module], rates[bare.module]
+        goal = AT_LEAST.get(case.module)
+        title = f"wrk, 64 connections: {case.title}"
+        yield Row(case.plugin, title, rate, "requests/s", bare.title, rate - base, rate / base, goal)
+
+
+def _latencies(cases: Sequence[Case], found: dict[str, list[WrkResult]]) -> Iterator[Row]:
+    p99s = {module: median(each.p99 for each in results) * 1e3 for module, results in found.items()}
+    bare = cases[0]
+    for case in cases:
+        p99, base = p99s[case.module], p99s[bare.module]
+        goal = AT_MOST.get(case.module)
+        yield Row(case.plugin, f"wrk, p99: {case.title}", p99, "ms", bare.title, p99 - base, p99 / base, goal)
+
+
+@contextmanager
+def _redis() -> Iterator[str]:
+    with Redis() as server:
+        yield server.url

@@ -63,6 +63,7 @@ NOW, AHEAD, AGO = CLOCK.date(), CLOCK.date(10_000), CLOCK.date(-10_000)
         [("CDN-Cache-Control", "max-age=3600"), ("Expires", AGO), ("Date", NOW)],
         [("CDN-Cache-Control", "max-age=3600"), ("Expires", "0"), ("Date", NOW)],
         [("CDN-Cache-Control", "max-age=3600"), (CC, "max-age=1")],
+        [("ScaleKit-Cache-Control", "max-age=3600"), ("CDN-Cache-Control", "max-age=1"), (CC, "no-store")],
         [("CDN-Cache-Control", "max-age=10000"), (CC, "no-store")],
         [("CDN-Cache-Control", "max-age=10000;ext=1"), (CC, "no-store")],
         [("CDN-Cache-Control", "&&&"), (CC, "max-age=3600")],

@@ -33,6 +33,8 @@ CC = "Cache-Control"
         ([(CC, "s-maxage=60")], Policy(), 1),
         ([(CC, "s-maxage=60, private")], Policy(), 2),
         ([("CDN-Cache-Control", "public, max-age=60")], Policy(), 1),
+        ([("ScaleKit-Cache-Control", "public, max-age=60"), (CC, "private")], Policy(), 1),
+        ([("ScaleKit-Cache-Control", "private"), (CC, "public, max-age=60")], Policy(), 2),
         ([(CC, "public, max-age=60"), ("CDN-Cache-Control", "max-age=60")], Policy(), 2),
         ([(CC, "public, max-age=60"), ("Set-Cookie", "a=b")], Policy(), 2),
         ([], Policy(ttl=60.0, by_identity=True), 1),

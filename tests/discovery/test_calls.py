@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from time import time
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ import pytest
 
 from scalekit import create_app
 from scalekit.contracts import SERVICES
+from scalekit.deadline import DEADLINE
 from scalekit.resilience import Unavailable
 from scalekit.testing import request, running
 from scalekit_discovery.client import CallFailed
@@ -74,6 +76,19 @@ async def test_a_caller_that_waits_no_longer_gets_503_and_nothing_is_called(stoc
         answer = await request(app, "/", headers={"x-request-timeout-ms": "0"}, state=state)
     assert answer.status == 503
     assert stock.calls == before
+
+
+async def test_a_call_on_behalf_of_a_message_takes_no_longer_than_that_is_of_use(stock: Stock) -> None:
+    async with services(services={"inventory": [stock.url]}) as live:
+        client = live.client("inventory")
+        DEADLINE.set(time() + 4)
+        seen = (await (await client.get("/stock")).json())["headers"]
+        assert 0 < int(seen["x-request-timeout-ms"]) <= 4_000
+        DEADLINE.set(time() - 0.001)
+        before = stock.calls
+        with pytest.raises(CallFailed, match="it did not answer in time"):
+            await client.get("/stock")
+        assert stock.calls == before
 
 
 async def test_options_are_aiohttps_and_so_is_the_answer(stock: Stock) -> None:

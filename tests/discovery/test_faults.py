@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import gather
+
+import aiohttp
 import pytest
 
 from tests.discovery.laboratory import Load, Stock, services, until
@@ -77,3 +80,20 @@ async def test_a_call_that_may_not_be_repeated_is_not_but_one_that_was_not_sent_
             assert {(await client.put("/stock", json={})).status for _ in range(20)} == {200}
             first.kill()
             assert {(await client.post("/stock", json={})).status for _ in range(20)} == {200}
+
+
+async def test_a_connection_that_ended_while_it_was_kept_loses_no_post() -> None:
+    with Stock() as stock:
+        async with services(services={"inventory": [stock.url]}, retries=0) as found:
+            client = found.client("inventory")
+            pids = set()
+            for _ in range(2):
+                pids |= {await pid_of(response) for response in await gather(*map(client.post, ["/stock"] * 5))}
+                stock.kill()
+                stock.start()  # the event loop has had no turn to see that the connections have ended
+            assert (await client.post("/stock")).status == 200
+            assert len(pids) == 2
+
+
+async def pid_of(response: aiohttp.ClientResponse) -> int:
+    return int((await response.json())["pid"])

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from html import unescape
@@ -167,12 +168,20 @@ def test_the_commands_on_the_page_work_as_they_stand(sample: SampleApp, tmp_path
 @pytest.mark.needs("k6")
 @pytest.mark.needs("redis")
 def test_the_smoke_scenario_holds(sample: SampleApp) -> None:
+    before = posted(sample)
     result = k6(ROOT / "k6/smoke.js", BASE_URL=f"http://{HOST}:{sample.port}")
     assert result.passed, result.report
     assert result.metrics["checks"]["passes"] == 10 * 18 + 2 + 2 + 3
+    assert posted(sample) - before == Counter({"201": 10, "422": 10})
+
+
+def posted(sample: SampleApp) -> Counter[str]:
+    """Return how many posted items were answered with each status."""
     page = ask(sample.port, "GET", "/metrics")
-    for labels in ('method="POST",route="/api/data",status="201"', 'method="POST",route="/api/data",status="422"'):
-        assert f"http_request_duration_seconds_count{{{labels}}} 10\n" in page
+    found = re.findall(
+        r'^http_request_duration_seconds_count\{method="POST",route="/api/data",status="(\d+)"\} (\d+)$', page, re.M
+    )
+    return Counter({status: int(count) for status, count in found})
 
 
 @pytest.mark.usefixtures("empty_database")
@@ -327,6 +336,21 @@ def _is_kept(client: httpx2.Client, path: str) -> bool:
 
 def _is_new(client: httpx2.Client, path: str) -> bool:
     return "kept" in client.get(path).text
+
+
+@pytest.mark.usefixtures("empty_database")
+@pytest.mark.parametrize("path", ["/api/data", "/api/users/active"])
+async def test_a_list_is_kept_behind_the_login_and_by_no_cache_before_it(path: str) -> None:
+    app = create_app(FILE)
+    async with running(app) as state:
+        visitor = await Visitor(app, state).login()
+        made, kept = await visitor.get(path), await visitor.get(path)
+        stranger = await request(app, path, state=state)
+    assert "hit" in (kept.header("cache-status") or "")
+    for answer in (made, kept):
+        assert answer.header("cache-control") == "private"
+        assert answer.header("cdn-cache-control") is None
+    assert stranger.status == 401
 
 
 @pytest.mark.usefixtures("empty_database")

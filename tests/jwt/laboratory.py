@@ -24,7 +24,7 @@ SECRET = "a secret for tests that is long enough"
 
 async def login(incoming: Request) -> Response:
     asked = await incoming.json()
-    issued = await TOKENS(incoming).issue(asked["subject"], asked.get("claims"), asked.get("scopes", ()))
+    issued = await TOKENS(incoming).issue(asked["subject"], asked.get("claims"), asked.get("scopes", ()), incoming)
     body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
     return JSONResponse(body, headers=issued.headers)
 

@@ -16,6 +16,7 @@ from starlette.types import Message
 from scalekit_jwt import RequireToken
 from scalekit_jwt.identity import TokenUser
 from tests.jwt.laboratory import Client, login, service
+from tests.jwt.proving import Holder
 
 pytestmark = pytest.mark.anyio
 
@@ -98,6 +99,34 @@ async def test_a_websocket_opens_with_a_token_in_the_header_or_as_a_subprotocol(
         sent = await connect(client, {}, ["bearer", client.token, "chat"])
         assert orjson.loads(sent[1]["text"]) == ["ada", ["bearer", "chat"]], "the application does not see the token"
         assert sent[0]["subprotocol"] == "bearer", "a browser gives up when nothing is chosen that it has offered"
+
+
+async def test_a_websocket_with_a_bound_token_needs_a_proof() -> None:
+    async with service({"sender": "dpop"}, application=whisper) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+
+        def proof() -> str:
+            return holder.prover.proof("GET", holder.address("/api/ws").replace("http", "ws"), client.token)
+
+        sent = await connect(client, {"authorization": f"DPoP {client.token}", "dpop": proof()}, [])
+        assert orjson.loads(sent[1]["text"]) == ["ada", []]
+        used = proof()
+        sent = await connect(client, {}, ["dpop", client.token, used, "chat"])
+        assert orjson.loads(sent[1]["text"]) == ["ada", ["dpop", "chat"]]
+        assert sent[0]["subprotocol"] == "dpop"
+        for subprotocols in (["dpop", client.token], ["dpop", client.token, used], ["bearer", client.token, proof()]):
+            (message,) = await connect(client, {}, subprotocols)
+            assert message["type"] == "websocket.close"
+
+
+async def test_a_dependency_says_that_a_proof_is_needed_where_it_is() -> None:
+    async with service({"sender": "dpop"}, application=fast) as client:
+        challenge = str((await client.send("/mine")).header("www-authenticate"))
+        assert challenge == 'DPoP realm="api", algs="ES256 EdDSA"'
+        holder = Holder(client)
+        await holder.login("ada", claims={"tenant": "a"}, scopes=["read"])
+        assert (await holder.api("/mine")).status == 200
 
 
 async def test_a_websocket_without_a_token_is_closed_before_it_opens() -> None:

@@ -19,6 +19,7 @@ from scalekit_jwt.plugin import OPENED
 from scalekit_jwt.remote_keys import RemoteKeys, read_keys
 from tests.jwt.forging import Forge
 from tests.jwt.laboratory import Client, service
+from tests.jwt.proving import Holder
 
 pytestmark = pytest.mark.anyio
 
@@ -87,6 +88,19 @@ async def test_its_tokens_are_taken_without_our_cookie(issuer: Issuer, by: str) 
         assert await show(client, issuer.forge.claiming(aud="another")) == 401
         assert await show(client, issuer.forge.claiming(iss="scalekit")) == 401, "its key is good for it alone"
         assert await show(client, Forge("RS256", issuer.url, "shop").token()) == 401
+
+
+async def test_a_token_of_it_that_is_bound_to_a_key_needs_a_proof(issuer: Issuer) -> None:
+    async with service(issuer.table()) as client:
+        holder = Holder(client)
+        token = issuer.forge.claiming(cnf={"jkt": holder.prover.thumbprint})
+        assert await show(client, token) == 401
+        assert str((await client.api()).header("www-authenticate")).startswith("DPoP")
+        assert (await holder.api()).status == 200
+        assert (await Holder(client).api()).status == 401, "another key"
+        for confirmation in ("key", {"jkt": 1}, {"jkt": ""}):
+            client.token = issuer.forge.claiming(cnf=confirmation)
+            assert (await client.api()).status == (await holder.api()).status == 401
 
 
 async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_turned_away(issuer: Issuer) -> None:

@@ -11,7 +11,9 @@ from scalekit_jwt.errors import Refused
 from scalekit_jwt.fixed_keys import FixedKeys
 from scalekit_jwt.issuer import Issuer
 from scalekit_jwt.keys import KeySet, SigningKey
+from scalekit_jwt.memory_sessions import MemorySessions
 from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.proof import Proofs
 from scalekit_jwt.revoked import Revoked
 from scalekit_jwt.sessions import Revocation
 from tests.jwt.forging import Forge
@@ -31,7 +33,8 @@ class Laboratory:
         keys = FixedKeys(KeySet([self.forge.key]))
         issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, self.clock)
         metrics = Metrics(Telemetry(100))
-        self.authenticator = Authenticator(issuer, {}, None, self.revoked, most, metrics, self.clock)
+        proofs = Proofs(MemorySessions(), 30.0, self.clock)
+        self.authenticator = Authenticator(issuer, {}, None, self.revoked, most, metrics, self.clock, proofs)
         real = SigningKey.verifies
 
         def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:

@@ -36,6 +36,8 @@ HOLDING: list[tuple[str, dict[str, object]]] = [
 ]
 BREAKING = ["stress", "breakpoint"]
 LIMITED = "ratelimit"
+OVERLOAD = "overload"
+"""Draws no page: `make bench` reads its figures."""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,13 @@ def test_no_more_get_in_than_the_limit_says(tmp_path: Path) -> None:
     assert result.passed, result.report
     assert 100 <= result.metrics["admitted"]["count"] <= 110
     assert result.metrics["refused"]["count"] > 0
+
+
+def test_what_is_offered_is_counted_as_accepted_or_refused(sample: Sample) -> None:
+    result = k6(ROOT / f"k6/{OVERLOAD}.js", BASE_URL=sample.url, RATE=20, SECONDS=SECONDS, WARM_UP=0, PATIENCE=10)
+    assert result.passed, result.report
+    assert result.metrics["accepted"]["count"] == result.metrics["http_reqs"]["count"] >= 20 * SECONDS - 1
+    assert "failed" not in result.metrics
 
 
 @pytest.mark.parametrize("script", BREAKING)
@@ -108,5 +117,5 @@ def test_a_promise_that_is_broken_is_seen(broken: Sample, tmp_path: Path, script
 
 
 def test_every_scenario_is_run_here() -> None:
-    here = {script for script, _ in HOLDING} | {*BREAKING, LIMITED}
+    here = {script for script, _ in HOLDING} | {*BREAKING, LIMITED, OVERLOAD}
     assert here == {path.stem for path in (ROOT / "k6").glob("*.js")}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from scalekit import create_app
 from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import CONSISTENCY_TOKENS, QUEUE
 from scalekit.deadline import DEADLINE
 from scalekit.errors import ConfigError
 from scalekit.identity import CURRENT, Identity
 from scalekit.messages import Consumers, Message
-from tests.queue.laboratory import Anything, serving, until
+from scalekit.testing import request, running
+from tests.queue.laboratory import Anything, serving, target_of, until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
@@ -31,7 +35,8 @@ async def test_a_handler_runs_on_behalf_of_the_publisher(table: Table) -> None:
 
     async with serving(table, consumers) as host:
         identity = CURRENT.set(Identity("request-7", TRACE, flags="01"))
-        deadline = DEADLINE.set(1_900_000_000.5)
+        asked = round(time()) + 3600.5
+        deadline = DEADLINE.set(asked)
         await host.context.get(QUEUE).publish("data.created", 1)
         CURRENT.reset(identity)
         DEADLINE.reset(deadline)
@@ -39,7 +44,40 @@ async def test_a_handler_runs_on_behalf_of_the_publisher(table: Table) -> None:
     (found, until_when, told), *_ = seen
     assert found is not None
     assert (found.request_id, found.trace_id, found.flags) == ("request-7", TRACE, "01")
-    assert (until_when, told) == (1_900_000_000.5, 1_900_000_000.5)
+    assert (until_when, told) == (asked, asked)
+
+
+async def test_a_message_is_of_use_until_the_caller_of_its_publisher_waits_no_longer(table: Table) -> None:
+    consumers = Consumers()
+    seen: dict[str, tuple[float | None, float | None]] = {}
+
+    @consumers.on("data.created")
+    async def take(message: Message[str]) -> None:
+        seen[message.body] = message.deadline, DEADLINE.get()
+
+    async def publish(scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["state"]["scalekit"].get(QUEUE).publish("data.created", scope["path"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    waits = {"/long": "3600000", "/short": "0"}
+    app = create_app({"plugins": {"queue": {**table, "consumers": target_of(consumers)}}}, app=publish)
+    async with running(app) as state:
+        began = time()
+        for path in ("/long", "/none", "/short"):
+            headers = {"x-request-timeout-ms": waits[path]} if path in waits else {}
+            assert (await request(app, path, headers=headers, state=state)).status == 204
+        assert DEADLINE.get() is None
+        await until(lambda: len(seen) == 3)
+    assert seen["/none"] == (None, None)
+    deadline, current = seen["/long"]
+    assert deadline is not None
+    assert began + 3599 < deadline < time() + 3600
+    assert current == deadline
+    deadline, current = seen["/short"]
+    assert deadline is not None
+    assert deadline <= time()
+    assert current is None, "nobody waits any more, and the work is done all the same"
 
 
 async def test_reads_of_a_handler_know_what_its_publisher_wrote(table: Table, tmp_path: Path) -> None:

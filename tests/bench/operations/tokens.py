@@ -17,7 +17,9 @@ from scalekit_jwt.fixed_keys import FixedKeys
 from scalekit_jwt.issuer import Issuer
 from scalekit_jwt.key_file import make_key
 from scalekit_jwt.keys import KeySet, SigningKey
+from scalekit_jwt.memory_sessions import MemorySessions
 from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.proof import Proofs
 from scalekit_jwt.revoked import Revoked
 from scalekit_jwt.tokens import encode
 from tests.bench.operations import Case, Operation, compare
@@ -44,7 +46,8 @@ def _ours(algorithm: str) -> Callable[[str], Any]:
         keys = FixedKeys(KeySet([SigningKey.read(member, algorithm)]))
         issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
         metrics = Metrics(Telemetry(100))
-        authenticator = Authenticator(issuer, {}, None, Revoked("scalekit"), 1, metrics, time.time)
+        proofs = Proofs(MemorySessions(), 30.0, time.time)
+        authenticator = Authenticator(issuer, {}, None, Revoked("scalekit"), 1, metrics, time.time, proofs)
 
         async def verify(number: int) -> None:
             authenticator.verify(tokens[number % TOKENS], b"")

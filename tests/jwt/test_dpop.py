@@ -1,0 +1,289 @@
+"""Tokens that are bound to a key of the client's: whoever copies one, and even a proof with it, opens nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc.jwk import OKPKey
+
+from scalekit.resilience import Unavailable
+from scalekit.testing import request
+from scalekit_jwt import memory_sessions
+from scalekit_jwt.compact import read
+from scalekit_jwt.errors import Refused
+from scalekit_jwt.memory_sessions import MemorySessions
+from scalekit_jwt.proof import Asked, Shown, digest, read_proof
+from tests.jwt.forging import Forge
+from tests.jwt.laboratory import service
+from tests.jwt.proving import Holder, Prover
+
+pytestmark = pytest.mark.anyio
+DPOP = {"sender": "dpop"}
+CHALLENGE = 'DPoP realm="api", algs="ES256 EdDSA"'
+
+
+async def test_a_token_with_its_proof_opens_what_is_protected_wherever_proofs_are_remembered(
+    plugins: Mapping[str, Any],
+) -> None:
+    async with service(DPOP, plugins) as client:
+        holder = Holder(client)
+        answer = await holder.login("ada", scopes=["read"])
+        assert answer.status == 200
+        assert answer.header("set-cookie") is None, "the key takes the place of the cookie"
+        for token in (client.token, client.refresh_token):
+            assert read(token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
+        for _ in range(2):  # the second is remembered
+            answer = await holder.api()
+            assert orjson.loads(answer.body) == {"who": "ada", "scopes": ["read"]}
+        proof = holder.prover.proof("GET", holder.address("/api/who"), client.token)
+        assert (await holder.api(dpop=proof)).status == 200
+        again = await holder.api(dpop=proof)
+        assert again.status == 401, "a proof is good once"
+        assert again.header("www-authenticate") == (
+            f'{CHALLENGE}, error="invalid_dpop_proof", error_description="The proof was used before"'
+        )
+
+
+async def test_a_refresh_needs_a_proof_of_the_same_key_and_gives_tokens_that_are_bound_to_it() -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        for other in (client, Holder(client, Prover())):
+            answer = await other.refresh()
+            assert answer.status == 401
+            assert str(answer.header("www-authenticate")).startswith(CHALLENGE)
+        answer = await holder.refresh()
+        assert orjson.loads(answer.body)["token_type"] == "DPoP"
+        client.keep(answer)
+        assert read(client.token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
+        assert (await holder.api()).status == 200
+        assert (await holder.refresh()).status == 200, "nobody who had no proof has used it up"
+
+
+async def test_a_logout_needs_a_proof_too() -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        assert (await client.logout()).status == 401
+        assert (await holder.api()).status == 200
+        assert (await holder.refresh("/auth/logout")).status == 204
+        assert (await holder.refresh()).status == 401
+
+
+async def test_nobody_logs_in_without_a_proof() -> None:
+    async with service(DPOP) as client:
+        answer = await client.send("/login", "POST", {"subject": "ada"})
+        assert answer.status == 401
+        assert 'error="invalid_dpop_proof"' in str(answer.header("www-authenticate"))
+        answer = await client.send("/api/who")
+        assert (answer.status, answer.header("www-authenticate")) == (401, CHALLENGE)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "DPoP", "dpop"])
+async def test_a_bound_token_is_no_bearer_token_and_the_other_way_round(scheme: str) -> None:
+    async with service(DPOP) as bound, service({"fingerprint": False}) as unbound:
+        holder, other = Holder(bound), Holder(unbound)
+        await holder.login("ada")
+        await other.login("ada")
+        good = scheme.lower() == "dpop"
+        assert (await holder.api(authorization=f"{scheme} {bound.token}")).status == (200 if good else 401)
+        assert (await other.api(authorization=f"{scheme} {unbound.token}")).status == (401 if good else 200)
+
+
+async def test_tokens_from_before_are_not_taken_once_they_must_be_bound() -> None:
+    async with service({"fingerprint": False}) as before:
+        await before.login("ada")
+        async with service(DPOP) as after:
+            after.token, after.refresh_token = before.token, before.refresh_token
+            assert (await after.api()).status == 401
+            holder = Holder(after)
+            assert (await holder.api()).status == 401
+            assert (await holder.refresh()).status == 401
+
+
+async def test_bound_tokens_from_before_still_need_their_key_once_new_ones_are_not_bound() -> None:
+    async with service(DPOP) as before:
+        holder = Holder(before)
+        await holder.login("ada")
+        async with service({"fingerprint": False}) as after:
+            after.token = before.token
+            assert (await after.api()).status == 401
+            holder.client = after
+            assert (await holder.api()).status == 200
+
+
+@pytest.mark.filterwarnings("ignore:EdDSA")
+async def test_a_key_of_the_other_kind_is_as_good() -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client, Prover(OKPKey.generate_key("Ed25519"), "EdDSA"))
+        await holder.login("ada")
+        assert (await holder.api()).status == 200
+
+
+PUBLIC = Prover()
+HEADERS: dict[str, dict[str, Any]] = {
+    "another type": {"typ": "jwt"},
+    "no type": {"typ": None},
+    "no key": {"jwk": None},
+    "a private key": {"jwk": PUBLIC.key.as_dict(private=True)},
+    "a secret": {"jwk": {"kty": "oct", "k": "c2VjcmV0"}},
+    "half a key": {"jwk": {"kty": "EC", "crv": "P-256", "x": PUBLIC.key.as_dict()["x"]}},
+    "a key off the curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "x": "AAAA"}},
+    "another curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "crv": "P-384"}},
+    "an unknown curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "crv": "P-1"}},
+    "a number in the key": {"jwk": {**PUBLIC.key.as_dict(private=False), "x": 1}},
+    "another's key": {"jwk": Prover().key.as_dict(private=False)},
+}
+CLAIMS: dict[str, dict[str, Any]] = {
+    "another method": {"htm": "POST"},
+    "no method": {"htm": None},
+    "another host": {"htu": "http://localhost.example/api/who"},
+    "another port": {"htu": "http://localhost:81/api/who"},
+    "another scheme": {"htu": "https://localhost/api/who"},
+    "another path": {"htu": "http://localhost/api/whom"},
+    "a path in other letters": {"htu": "http://localhost/API/who"},
+    "no address": {"htu": None},
+    "an address that is a number": {"htu": 1},
+    "an address of no web": {"htu": "http://[::1/api/who"},
+    "a user in the address": {"htu": "http://ada@localhost/api/who"},
+    "no number": {"jti": None},
+    "a number that is none": {"jti": 1},
+    "another token": {"ath": "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"},
+    "no token": {"ath": None},
+    "no time": {"iat": None},
+    "a time that is a text": {"iat": "now"},
+    "long ago": {"iat": int(time.time()) - 3600},
+    "far ahead": {"iat": int(time.time()) + 3600},
+}
+
+
+@pytest.mark.parametrize("flaw", [*HEADERS, *CLAIMS])
+async def test_a_proof_with_a_flaw_is_none(flaw: str) -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client, PUBLIC)
+        await holder.login("ada")
+        address = holder.address("/api/who")
+        good = PUBLIC.proof("GET", address, client.token)
+        assert (await holder.api(dpop=good)).status == 200, "without the flaw it is good"
+        bad = PUBLIC.proof("GET", address, client.token, header=HEADERS.get(flaw), **CLAIMS.get(flaw, {}))
+        answer = await holder.api(dpop=bad)
+        assert answer.status == 401
+        assert str(answer.header("www-authenticate")).startswith(CHALLENGE)
+        assert bad[-20:] not in str(answer)
+
+
+@pytest.mark.parametrize("proof", ["", "x", "x.y.z", "é", "{0}, {0}", "{0}.", "{0}=", "{1}"])
+async def test_what_is_no_proof_is_none(proof: str) -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        good = holder.prover.proof("GET", holder.address("/api/who"), client.token)
+        bad = proof.format(good, good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"))
+        assert (await holder.api(dpop=bad)).status == 401
+        assert (await holder.api(dpop=good)).status == 200, "the one that was spoiled has not used it up"
+
+
+async def test_two_proofs_are_none() -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        first, second = (holder.prover.proof("GET", holder.address("/api/who"), client.token) for _ in range(2))
+        fields = {"authorization": f"DPoP {client.token}", "dpop": first, "DPoP": second}
+        assert (await request(client.app, "/api/who", headers=fields, state=client.state)).status == 401
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://localhost/api/who",
+        "HTTP://LOCALHOST:80/api/who?a=b#c",
+        "http://localhost/api/%77ho",
+        "http://localhost/x/../api/./who",
+    ],
+)
+async def test_an_address_may_be_spelled_in_many_ways(address: str) -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        proof = holder.prover.proof("GET", address, client.token)
+        assert (await holder.api("/api/who?page=2", dpop=proof)).status == 200
+
+
+async def test_a_bad_proof_counts_as_no_token_where_none_is_needed() -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        assert orjson.loads((await holder.api("/open", dpop="x")).body)["who"] is None
+        assert orjson.loads((await holder.api("/open")).body)["who"] == "ada"
+
+
+# The proof of section 5 of RFC 9449, the thumbprint that section 6.1 gives its key, and the hash in section 7.1.
+PROOF = (
+    "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJo"
+    "RjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJq"
+    "dGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxN"
+    "TYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg"
+)
+MADE = 1562262616.0
+
+
+async def test_the_proof_of_the_standard_is_good_in_its_time() -> None:
+    shown = Shown(PROOF.encode(), Asked("POST", "https://server.example.com/token"))
+    for now in (MADE - 30, MADE, MADE + 59):
+        assert read_proof(shown, b"", "", now, 30.0).key == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+    for now in (MADE - 31, MADE + 60):
+        with pytest.raises(Refused):
+            read_proof(shown, b"", "", now, 30.0)
+    assert digest(b"Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU") == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
+
+
+async def test_what_is_remembered_of_proofs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_sessions, "MOST", 3)
+    sessions = MemorySessions()
+    assert [await sessions.spend(name, 0.0, 10.0) for name in "abcabc"] == [True] * 3 + [False] * 3
+    with pytest.raises(Unavailable):
+        await sessions.spend("d", 9.0, 19.0)
+    assert [await sessions.spend(name, 10.0, 20.0) for name in "defg"[:3]] == [True] * 3
+    with pytest.raises(Unavailable):
+        await sessions.spend("g", 10.0, 20.0)
+
+
+@given(st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
+def test_whatever_comes_as_a_proof_is_no_error(proof: str) -> None:
+    shown = Shown(proof.encode("latin-1"), Asked("GET", "http://localhost/"))
+    with pytest.raises(Refused):
+        read_proof(shown, b"", "", MADE, 30.0)
+
+
+WEIRD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(["alg", "typ", "jwk", "kty", "crv", "x", "y", "htm", "htu", "iat", "jti", "ath", "crit"]), WEIRD)
+def test_whatever_a_proof_says_is_no_error(name: str, value: Any) -> None:
+    forge = Forge()
+    key = {**PUBLIC.key.as_dict(private=False), **({name: value} if name in ("kty", "crv", "x", "y") else {})}
+    header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": key}
+    claims: dict[str, Any] = {"htm": "GET", "htu": "http://localhost/", "iat": MADE, "jti": "one"}
+    for part in (header, claims):
+        if name in part:
+            part[name] = value
+    header |= {"crit": value} if name == "crit" else {}
+    shown = Shown(forge.token(header, claims).encode(), Asked("GET", "http://localhost/"))
+    with pytest.raises(Refused):  # the signature is of another key besides
+        read_proof(shown, b"token", "", MADE, 30.0)
+
+
+async def test_a_cookie_and_a_key_are_not_asked_for_together() -> None:
+    with pytest.raises(Exception, match="takes the place of the cookie"):
+        async with service({**DPOP, "fingerprint": True}):
+            pass
