@@ -5,6 +5,7 @@ Every server runs on a free port of the loopback address, in a folder of its own
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import sys
@@ -65,7 +66,9 @@ class Proxy(Nginx):
         here = {"NGINX_PORT": str(self.port), "NGINX_DIRECTORY": str(self.box.directory)}
         self.box.environment |= {**self.environment, **here}
         command = [sys.executable, "-m", "scalekit", "nginx", FOLDER / "production.toml", "--output", "nginx.conf"]
-        self.watcher = self.box.spawn(*command, "--watch", "--reload", log="watcher.log")
+        # The folder is its owner's alone: workers of another user could not put large bodies there.
+        user = ["--set", "nginx.user=root"] if os.geteuid() == 0 else []
+        self.watcher = self.box.spawn(*command, *user, "--watch", "--reload", log="watcher.log")
         wait_for("a configuration", (self.box.directory / "nginx.conf").exists, self.watcher)
 
     def command(self) -> list[object]:
@@ -160,7 +163,7 @@ def main() -> int:
     print("starting PostgreSQL with a standby, Redis, a Redis Cluster, RabbitMQ, Consul ...", flush=True)
     with Production() as production:
         print(f"the sample application is on {production.url}", flush=True)
-        print(f"try: curl {production.url}/api/inventory/1", flush=True)
+        print(f"try: curl {production.url}/ which tells how to log in", flush=True)
         print("Ctrl-C ends it all", flush=True)
         over.wait()
         print("stopping", flush=True)

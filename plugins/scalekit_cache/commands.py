@@ -22,7 +22,7 @@ def commands(context: Context, config: CacheConfig) -> list[click.Command]:
         """Forget what is kept, in every process that shares the store."""
         if not config.shared:
             raise click.ClickException(
-                f"the store is {config.url}: each process has its own, which no command reaches. "
+                f'the store is "{config.url}": each process has its own, which no command reaches. '
                 "Call CACHE(request).purge(...) in the application, or restart it"
             )
         try:

@@ -56,6 +56,10 @@ class Consul:
         except (ValueError, TypeError):
             raise SourceError(f"{self.place} answers what is not its API") from None
 
+    async def reach(self) -> None:
+        """Return when the agent answers, whoever the cluster's leader is; raises SourceError."""
+        await self._ask("GET", "/v1/status/leader", {})
+
     async def names(self) -> list[str]:
         """Return the names of all services, Consul's own left out."""
         answer, _ = await self._ask("GET", "/v1/catalog/services", {**self._datacenter, **self.freshness})

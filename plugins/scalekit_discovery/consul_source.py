@@ -42,6 +42,10 @@ class ConsulSource:
             index = following(index, latest)
             await asyncio.sleep(random.uniform(0.0, PAUSE))
 
+    async def check(self) -> None:
+        """Return when Consul answers; raises SourceError when it does not."""
+        await self._consul.reach()
+
 
 def following(index: int, latest: int) -> int:
     """Return the index to wait for a change from.

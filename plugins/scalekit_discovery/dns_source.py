@@ -44,9 +44,21 @@ class DnsSource:
             except NONE_THERE:
                 instances, pause = [], self._interval
             except (dns.exception.DNSException, OSError) as error:
-                raise SourceError(f"{self.place} cannot be asked: {type(error).__name__}") from None
+                raise self._unreachable(error) from None
             report(instances)
             await asyncio.sleep(max(LEAST_PAUSE, min(self._interval, pause)))
+
+    async def check(self) -> None:
+        """Return when the server knows the domain, or knows that it does not; raises SourceError otherwise."""
+        try:
+            await self._resolver.resolve(f"{self._domain}.", "SOA", lifetime=LIFETIME)
+        except NONE_THERE:
+            return
+        except (dns.exception.DNSException, OSError) as error:
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, error: Exception) -> SourceError:
+        return SourceError(f"{self.place} cannot be asked: {type(error).__name__}")
 
     async def _services(self, name: str) -> Answer:
         """Ask for SRV records; of several priorities only the first counts, as RFC 2782 says."""

@@ -58,10 +58,12 @@ class Running:
             await self._registrar.drain()
 
     async def check_source(self) -> None:
-        """Raise ConnectionError saying why the source does not answer."""
-        troubles = self._services.troubles() if self._services else []
-        if troubles:
+        """Raise ConnectionError saying why the source does not answer, whether or not a service is followed."""
+        if self._services is None:
+            return
+        if troubles := self._services.troubles():
             raise ConnectionError("; ".join(troubles))
+        await self._services.source.check()
 
     async def check_registration(self) -> None:
         """Raise ConnectionError saying why this instance is not registered."""

@@ -30,6 +30,10 @@ class Source(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Return when it answers at all; raises SourceError when it does not."""
+        ...
+
 
 class StaticSource:
     """What the file says."""
@@ -44,6 +48,9 @@ class StaticSource:
         """Report once what never changes; of a name that is not in the file, that there are none."""
         report(self._services.get(name, ()))
         await asyncio.Event().wait()
+
+    async def check(self) -> None:
+        """Return: it is there."""
 
 
 class FileFirst:
@@ -60,3 +67,7 @@ class FileFirst:
         """Report what the responsible source says."""
         source: Source = self._file if name in self._services else self._beyond
         await source.follow(name, report)
+
+    async def check(self) -> None:
+        """Return when who knows the others answers; raises SourceError when it does not."""
+        await self._beyond.check()

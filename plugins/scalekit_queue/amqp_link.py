@@ -14,6 +14,8 @@ from scalekit.config.types import mask_passwords
 from scalekit_queue.amqp_broker import Broker
 
 logger = logging.getLogger("scalekit.queue")
+# An error for each attempt, of which there are many while a broker is away; here it is told once.
+logging.getLogger("aiormq.connection").addFilter(lambda record: "creating transport" not in str(record.msg))
 
 CONNECT_LIMIT = 5.0
 CLOSE_LIMIT = 3.0
@@ -42,10 +44,14 @@ class Link:
         self._purpose = purpose
         self._serve = serve
         self._on_loss = on_loss
+        self._told = False
 
     def note_connected(self) -> None:
         """Note that all that was made on the connection is there."""
         self.trouble = ""
+        if self._told:
+            self._told = False
+            logger.warning("%s: the broker can be reached again", self._purpose)
         self.connected.set()
 
     async def run(self) -> None:
@@ -76,8 +82,9 @@ class Link:
 
     def _note(self, error: Exception) -> None:
         described = mask_passwords(str(error)) or type(error).__name__
-        if not self.trouble:
-            logger.warning("%s: the connection to the broker was lost: %s", self._purpose, described)
+        if not self._told:
+            self._told = True
+            logger.warning("%s: no connection to the broker: %s", self._purpose, described)
         self.trouble = f"{self._purpose}: {described}"
 
 

@@ -13,7 +13,7 @@ from scalekit.server.head import Header
 
 def refusal(status: int, detail: str, defaults: Iterable[Header]) -> bytes:
     """Return a whole answer, after which the connection ends."""
-    body = orjson.dumps({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail})
+    body = problem(status, detail)
     fields = [
         *defaults,
         (b"content-type", MEDIA_TYPE.encode()),
@@ -22,3 +22,8 @@ def refusal(status: int, detail: str, defaults: Iterable[Header]) -> bytes:
     ]
     head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
     return STATUS_LINE[status] + head + b"\r\n" + body
+
+
+def problem(status: int, detail: str) -> bytes:
+    """Return the body of an answer that says *detail*."""
+    return orjson.dumps({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail})

@@ -67,6 +67,9 @@ def test_make_production_runs_all_of_it_and_ctrl_c_ends_it() -> None:
             client.headers["Authorization"] = f"Bearer {token}"
             assert client.get("/api/inventory/3").raise_for_status().json()["stock"] == 140
             made = client.post("/api/data", json={"name": "first", "value": 1}).raise_for_status().json()
+            users = [{"email": f"{number}@example.org", "name": "x" * 100} for number in range(500)]
+            imported = client.post("/api/users/import", json=users)  # more than nginx has in memory
+            assert imported.raise_for_status().json()["added"] == 500
             wait_for("the item on the standby", lambda: made in client.get("/api/data").json()["items"])
             wait_for("the sum through the queue", lambda: client.get("/api/stats").json()["items"] == 1)
         assert json.loads(ask(port, "GET", "/health"))["status"] == "healthy"

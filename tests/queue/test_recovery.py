@@ -232,3 +232,16 @@ async def test_what_waits_is_bounded(rabbitmq_table: Table) -> None:
             await queue.publish("data.created", 4)
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(each, PublishFailed) and not each.maybe_sent for each in results)
+
+
+async def test_a_broker_that_is_away_at_the_start_is_told_once_and_so_is_its_return(
+    server: RabbitMQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    away, back = "publishing: no connection to the broker", "publishing: the broker can be reached again"
+    await asyncio.to_thread(server.kill)
+    async with serving({"url": server.url}):
+        await until(lambda: away in caplog.text)
+        await asyncio.to_thread(server.start)  # which takes seconds, and as many attempts
+        await until(lambda: back in caplog.text)
+    assert (caplog.text.count(away), caplog.text.count(back)) == (1, 1)
+    assert "creating transport" not in caplog.text
