@@ -193,7 +193,7 @@ async def lost(live: Services) -> None:
 
 
 async def test_checks_that_a_restarted_agent_has_not_run_yet_take_nobody_out(consul: Consul) -> None:
-    seldom = registered(consul).replace('check_interval = "1s"', 'check_interval = "10m"')
+    seldom = registered(consul).replace('check_interval = "2s"', 'check_interval = "10m"')
     with Stock(seldom) as first, Stock(seldom) as second:
         async with services(source="consul", consul=consul.url) as live:
             assert await found(live, 2) == sorted([first.url, second.url])
