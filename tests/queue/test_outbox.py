@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +163,20 @@ async def test_relays_of_several_processes_take_turns_in_order_and_one_that_is_k
     for pid in {row.split("-")[0] for row in rows}:
         numbers = [int(text.split("-")[1]) for text in dict.fromkeys(published) if text.startswith(f"{pid}-")]
         assert numbers == sorted(numbers), "published out of order"
+
+
+async def test_a_relay_that_is_asked_to_end_gives_back_what_it_has_claimed(tmp_path: Path) -> None:
+    nowhere = {"url": "amqp://guest:guest@127.0.0.1:9/"}
+    pool = {"url": f"sqlite:///{tmp_path}/test.db"}
+    async with serving(nowhere, pool=pool) as host:
+        database = host.context.get(DATABASE)
+        async with database.transaction():
+            await host.context.get(QUEUE).publish_after(database, "data.created", 1)
+        async with asyncio.timeout(LIMIT):
+            while not await database.fetch_val("SELECT max(claimed) FROM scalekit_queue_outbox"):
+                await asyncio.sleep(0.01)
+    with closing(sqlite3.connect(tmp_path / "test.db")) as left:
+        assert left.execute("SELECT count(*), max(claimed) FROM scalekit_queue_outbox").fetchall() == [(1, 0)]
 
 
 async def until_there_are(table: Table, count: int) -> None:
