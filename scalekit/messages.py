@@ -113,9 +113,11 @@ class Consumers:
         return decorate
 
     def _add(self, consumer: Consumer) -> None:
-        if consumer.name in self._by_name:
+        other = self._by_name.get(consumer.name)
+        if other is not None:
             raise ValueError(
-                f"{consumer.name!r} has a consumer already; let one function do both, or publish two messages"
+                f"{consumer.name!r} has a consumer already, {_place(other.handler)}, and {_place(consumer.handler)}"
+                " would be another; let one function do both, or publish two messages"
             )
         if consumer.prefetch < consumer.concurrency:
             raise ValueError(
@@ -155,6 +157,10 @@ def _checked_handler(function: Any) -> Handler:
         raise ValueError(f"{name} must take one argument, the message")
     handler: Handler = function
     return handler
+
+
+def _place(function: Any) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
 
 
 def _at_least_one(what: str, number: int) -> int:

@@ -28,7 +28,6 @@ LIMIT = 5.0
 """Seconds that the broker has to answer a question."""
 STALLED = 2
 """Looks in a row that find messages but no progress before the connection is given up."""
-SETTLE_LIMIT = 10.0
 
 Send = Callable[[Envelope], Awaitable["PublishFailed | None"]]
 

@@ -35,6 +35,7 @@ UPDATE scalekit_queue_outbox SET claimed = :until WHERE number IN (
   SELECT number FROM scalekit_queue_outbox WHERE due <= :now ORDER BY number LIMIT :limit
 ) AND NOT EXISTS (SELECT 1 FROM scalekit_queue_outbox WHERE claimed > :now) RETURNING {COLUMNS}
 """
+UNCLAIM = "UPDATE scalekit_queue_outbox SET claimed = 0 WHERE claimed = :until"
 FORGET = "DELETE FROM scalekit_queue_outbox WHERE number = :number"
 POSTPONE = "UPDATE scalekit_queue_outbox SET due = :due, claimed = 0 WHERE number = :number"
 OLDEST = "SELECT published FROM scalekit_queue_outbox ORDER BY number LIMIT 1"
@@ -82,7 +83,11 @@ class Outbox:
         now = time()
         values = {"now": now, "until": now + CLAIMED_FOR, "limit": self._batch}
         rows = await self._database.fetch_all(CLAIM, values)
-        return await self._pass_on(sorted(rows, key=lambda row: int(row[0])))
+        try:
+            return await self._pass_on(sorted(rows, key=lambda row: int(row[0])))
+        except asyncio.CancelledError:  # this process ends: another need not wait until the claim is over
+            await self._database.execute(UNCLAIM, {"until": values["until"]})
+            raise
 
     async def _pass_on(self, rows: Sequence[Row]) -> int:
         if not rows:

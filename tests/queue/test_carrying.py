@@ -151,8 +151,10 @@ def test_a_name_has_one_consumer_and_a_handler_is_asynchronous() -> None:
     @consumers.on("data.created")
     async def take(message: Message[int]) -> None: ...
 
-    with pytest.raises(ValueError, match="has a consumer already"):
-        consumers.on("data.created")(take)
+    async def another(message: Message[int]) -> None: ...
+
+    with pytest.raises(ValueError, match=r"has a consumer already, .*\.take, and .*\.another would be another; let"):
+        consumers.on("data.created")(another)
     with pytest.raises(ValueError, match="is not asynchronous"):
         consumers.on("data.other")(lambda message: None)  # type: ignore[type-var]
 
@@ -171,6 +173,32 @@ def test_a_name_has_one_consumer_and_a_handler_is_asynchronous() -> None:
 async def test_mistakes_in_the_table_are_explained(table: Table, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         async with serving(table):
+            pass
+
+
+TWICE = """
+from scalekit.messages import Consumers, Message
+
+consumers = Consumers()
+
+
+@consumers.on("data.created")
+async def count(message: Message[int]) -> None: ...
+
+
+@consumers.on("data.created")
+async def mail(message: Message[int]) -> None: ...
+"""
+
+
+async def test_a_second_consumer_of_a_name_stops_the_start_and_both_are_named(
+    sqlite_table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "events_twice.py").write_text(TWICE)
+    monkeypatch.syspath_prepend(tmp_path)
+    said = r"consumers: .*'data\.created' has a consumer already, events_twice\.count, and events_twice\.mail would"
+    with pytest.raises(ConfigError, match=said):
+        async with serving({**sqlite_table, "consumers": "events_twice:consumers"}):
             pass
 
 

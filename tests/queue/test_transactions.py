@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +9,7 @@ import pytest
 from scalekit.contracts import DATABASE, QUEUE
 from scalekit.errors import StartError
 from scalekit.messages import Consumers, Message
-from tests.processes import Box
-from tests.queue.laboratory import Anything, inside, serving, until
+from tests.queue.laboratory import Anything, serving, until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
@@ -84,104 +79,3 @@ async def test_a_consumer_that_dedupes_takes_a_database(sqlite_table: Table) -> 
     with pytest.raises(StartError, match=r"'data\.created' dedupes, which takes a database"):
         async with serving(sqlite_table, consumers):
             pass
-
-
-STEPS = ("stored", "committed", "taken", "sent", "forgotten")
-CRASHING = """
-import asyncio, os, signal, sys
-
-from scalekit import create_app
-from scalekit.contracts import DATABASE, QUEUE
-from scalekit.testing import running
-from scalekit.testing.conformance import bare_application
-from scalekit_queue import outbox
-
-database_url, queue_url, where = sys.argv[1:]
-
-
-def crash(step):
-    if step == where:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-passing_on, relaying = outbox.Outbox._pass_on, outbox.Outbox.relay
-
-
-async def pass_on(self, rows):
-    if rows:
-        crash("taken")
-    send = self._send
-
-    async def sending(envelopes, timeout):
-        results = await send(envelopes, timeout)
-        crash("sent")
-        return results
-
-    self._send = sending
-    try:
-        return await passing_on(self, rows)
-    finally:
-        self._send = send
-
-
-async def relay(self):
-    count = await relaying(self)
-    if count:
-        crash("forgotten")
-    return count
-
-
-outbox.Outbox._pass_on, outbox.Outbox.relay = pass_on, relay
-
-
-async def main():
-    host = create_app(
-        {"plugins": {"pool": {"url": database_url}, "queue": {"url": queue_url}}}, app=bare_application
-    )
-    async with running(host):
-        database, queue = host.context.get(DATABASE), host.context.get(QUEUE)
-        async with database.transaction():
-            await database.execute("INSERT INTO items VALUES (:step)", {"step": where})
-            await queue.publish_after(database, "data.created", where)
-            crash("stored")
-        crash("committed")
-        await asyncio.sleep(60)
-
-asyncio.run(main())
-"""
-
-
-@pytest.fixture
-def box() -> Iterator[Box]:
-    with Box("outbox") as box:
-        yield box
-
-
-async def rows_once_all_is_relayed(table: Table, plugins: dict[str, Any]) -> set[str]:
-    async with serving(table, **plugins) as host, asyncio.timeout(60):
-        database = host.context.get(DATABASE)
-        while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):
-            await asyncio.sleep(0.05)
-        return {row[0] for row in await database.fetch_all("SELECT step FROM items")}
-
-
-async def test_rows_and_messages_agree_wherever_a_process_crashes(
-    box: Box, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scalekit_queue.outbox.CLAIMED_FOR", 0.1)
-    table = {"url": f"sqlite:///{tmp_path}/queue.db"}
-    plugins: dict[str, Any] = {"pool": {"url": database_url}}
-    script = CRASHING.replace(
-        "database_url, queue_url, where", "outbox.CLAIMED_FOR = 0.1\ndatabase_url, queue_url, where"
-    )
-    box.write("crashing.py", script)
-    async with serving(table, **plugins) as host:
-        await host.context.get(DATABASE).execute("CREATE TABLE items (step text)")
-    rows: set[str] = set()
-    for step in STEPS:
-        process = box.spawn(sys.executable, "crashing.py", database_url, table["url"], step)
-        assert await asyncio.to_thread(process.wait, 60) == -9, box.logs()
-        rows = await rows_once_all_is_relayed(table, plugins)
-    async with inside(table) as queue:
-        messages = {each.body.decode().strip('"') for each in await queue.peek("data.created", False, 100)}
-    assert rows == messages == {"committed", "taken", "sent", "forgotten"}

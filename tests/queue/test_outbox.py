@@ -1,0 +1,219 @@
+"""The outbox: rows and messages agree, whoever is killed, and readers see what was committed with a message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit.contracts import DATABASE, QUEUE, READS
+from scalekit.messages import Consumers, Message
+from tests.processes import Box, wait_for
+from tests.queue.laboratory import LIMIT, inside, serving, until
+from tests.servers import Postgres, Replica
+
+pytestmark = pytest.mark.anyio
+Table = dict[str, Any]
+
+STEPS = ("stored", "committed", "taken", "sent", "forgotten")
+CRASHING = """
+import asyncio, json, os, signal, sys
+
+from scalekit import create_app
+from scalekit.contracts import DATABASE, QUEUE
+from scalekit.testing import running
+from scalekit.testing.conformance import bare_application
+from scalekit_queue import outbox
+
+database_url, table, where = sys.argv[1:]
+
+
+def crash(step):
+    if step == where:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+passing_on, relaying = outbox.Outbox._pass_on, outbox.Outbox.relay
+
+
+async def pass_on(self, rows):
+    if rows:
+        crash("taken")
+    send = self._send
+
+    async def sending(envelopes, timeout):
+        results = await send(envelopes, timeout)
+        crash("sent")
+        return results
+
+    self._send = sending
+    try:
+        return await passing_on(self, rows)
+    finally:
+        self._send = send
+
+
+async def relay(self):
+    count = await relaying(self)
+    if count:
+        crash("forgotten")
+    return count
+
+
+outbox.Outbox._pass_on, outbox.Outbox.relay = pass_on, relay
+
+
+async def main():
+    host = create_app(
+        {"plugins": {"pool": {"url": database_url}, "queue": json.loads(table)}}, app=bare_application
+    )
+    async with running(host):
+        database, queue = host.context.get(DATABASE), host.context.get(QUEUE)
+        async with database.transaction():
+            await database.execute("INSERT INTO items VALUES (:step)", {"step": where})
+            await queue.publish_after(database, "data.created", where)
+            crash("stored")
+        crash("committed")
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def box() -> Iterator[Box]:
+    with Box("outbox") as box:
+        yield box
+
+
+async def rows_once_all_is_relayed(table: Table, plugins: dict[str, Any]) -> set[str]:
+    async with serving(table, **plugins) as host, asyncio.timeout(60):
+        database = host.context.get(DATABASE)
+        while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):
+            await asyncio.sleep(0.05)
+        return {row[0] for row in await database.fetch_all("SELECT step FROM items")}
+
+
+async def test_rows_and_messages_agree_wherever_a_process_crashes(
+    box: Box, table: Table, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalekit_queue.outbox.CLAIMED_FOR", 0.1)
+    plugins: dict[str, Any] = {"pool": {"url": database_url}}
+    script = CRASHING.replace("database_url, table, where", "outbox.CLAIMED_FOR = 0.1\ndatabase_url, table, where")
+    box.write("crashing.py", script)
+    async with serving(table, **plugins) as host:
+        await host.context.get(DATABASE).execute("CREATE TABLE items (step text)")
+    rows: set[str] = set()
+    for step in STEPS:
+        process = box.spawn(sys.executable, "crashing.py", database_url, json.dumps(table), step)
+        assert await asyncio.to_thread(process.wait, 60) == -9, box.logs()
+        rows = await rows_once_all_is_relayed(table, plugins)
+    assert rows == set(await messages(table)) == {"committed", "taken", "sent", "forgotten"}
+
+
+STORING = """
+import asyncio, json, os, sys
+
+from scalekit import create_app
+from scalekit.contracts import DATABASE, QUEUE
+from scalekit.testing import running
+from scalekit.testing.conformance import bare_application
+
+database_url, table = sys.argv[1:]
+
+
+async def main():
+    plugins = {"pool": {"url": database_url}, "queue": {**json.loads(table), "outbox_batch": 5}}
+    async with running(create_app({"plugins": plugins}, app=bare_application)) as state:
+        database, queue = state["scalekit"].get(DATABASE), state["scalekit"].get(QUEUE)
+        for number in range(200):
+            async with database.transaction():
+                await database.execute("INSERT INTO items VALUES (:step)", {"step": f"{os.getpid()}-{number}"})
+                await queue.publish_after(database, "data.created", f"{os.getpid()}-{number}")
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_relays_of_several_processes_take_turns_in_order_and_one_that_is_killed_is_replaced(
+    box: Box, table: Table, database_url: str
+) -> None:
+    plugins: dict[str, Any] = {"pool": {"url": database_url}}
+    box.write("storing.py", STORING)
+    async with serving(table, **plugins) as host:
+        await host.context.get(DATABASE).execute("CREATE TABLE items (step text)")
+    processes = [box.spawn(sys.executable, "storing.py", database_url, json.dumps(table)) for _ in range(3)]
+    for process, enough in zip(processes, (50, 150, 250), strict=True):
+        await until_there_are(table, enough)
+        await asyncio.to_thread(box.kill, process)
+    rows = await rows_once_all_is_relayed(table, plugins)
+    published = await messages(table)
+    assert set(published) == rows
+    assert len(rows) >= 250
+    # each of those that were killed may have published some that it had not forgotten yet
+    assert len(published) - len(rows) <= 3 * 5
+    for pid in {row.split("-")[0] for row in rows}:
+        numbers = [int(text.split("-")[1]) for text in dict.fromkeys(published) if text.startswith(f"{pid}-")]
+        assert numbers == sorted(numbers), "published out of order"
+
+
+async def test_a_relay_that_is_asked_to_end_gives_back_what_it_has_claimed(tmp_path: Path) -> None:
+    nowhere = {"url": "amqp://guest:guest@127.0.0.1:9/"}
+    pool = {"url": f"sqlite:///{tmp_path}/test.db"}
+    async with serving(nowhere, pool=pool) as host:
+        database = host.context.get(DATABASE)
+        async with database.transaction():
+            await host.context.get(QUEUE).publish_after(database, "data.created", 1)
+        async with asyncio.timeout(LIMIT):
+            while not await database.fetch_val("SELECT max(claimed) FROM scalekit_queue_outbox"):
+                await asyncio.sleep(0.01)
+    with closing(sqlite3.connect(tmp_path / "test.db")) as left:
+        assert left.execute("SELECT count(*), max(claimed) FROM scalekit_queue_outbox").fetchall() == [(1, 0)]
+
+
+async def until_there_are(table: Table, count: int) -> None:
+    async with inside(table) as queue, asyncio.timeout(LIMIT):
+        while (await queue.depth("data.created")).ready < count:
+            await asyncio.sleep(0.02)
+
+
+async def messages(table: Table) -> list[str]:
+    async with inside(table) as queue:
+        return [json.loads(each.body) for each in await queue.peek("data.created", False, 10_000)]
+
+
+@pytest.mark.needs("postgres")
+async def test_a_handler_reads_what_was_written_in_the_transaction_that_its_message_was_stored_in(table: Table) -> None:
+    consumers = Consumers()
+    seen: dict[int, int] = {}
+
+    @consumers.on("data.created", retry=[])
+    async def take(message: Message[int]) -> None:
+        query = "SELECT count(*) FROM items WHERE number = :number"
+        seen[message.body] = await message.context.get(READS).fetch_val(query, {"number": message.body})
+
+    with Postgres() as primary:
+        primary.sql("CREATE TABLE items (number integer)")
+        with primary.replica("one") as replica:
+            await asyncio.to_thread(wait_for, "the replica", lambda: replica.sql("SELECT count(*) FROM items") == "0")
+            async with serving(table, consumers, pool={"url": primary.url}, replica=replica_of(replica)) as host:
+                replica.sql("SELECT pg_wal_replay_pause()")
+                database, queue = host.context.get(DATABASE), host.context.get(QUEUE)
+                async with database.transaction():
+                    await database.execute("INSERT INTO items VALUES (1), (2)")
+                    await queue.publish_after(database, "data.created", 1)
+                await queue.publish("data.created", 2)
+                await until(lambda: len(seen) == 2)
+    assert seen == {1: 1, 2: 0}, "without a token it is read from the replica, which has not got it"
+
+
+def replica_of(replica: Replica) -> Table:
+    return {"urls": [replica.url], "secret": "s" * 32, "max_lag": "1h", "max_lag_bytes": "1GiB", "lifetime": "2h"}
