@@ -105,7 +105,9 @@ def keys_of(config: JwtConfig) -> FixedKeys | KeyFile:
         if config.keys:
             return of_files(config.keys, config.algorithm)
         return KeyFile(Path(str(config.key_file)), config.algorithm)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise StartError(f"{config.key_file}: {error.strerror}") from None
+    except ValueError as error:
         raise StartError(str(error)) from None
 
 
