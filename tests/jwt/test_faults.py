@@ -15,7 +15,7 @@ from scalekit.testing import Answer
 from scalekit_jwt import database_sessions, redis_sessions
 from scalekit_jwt.compact import read
 from scalekit_jwt.plugin import OPENED
-from tests.jwt.laboratory import Client, service
+from tests.jwt.laboratory import Client, health, service
 from tests.jwt.proving import Holder
 from tests.processes import HOST, wait_for
 from tests.servers import Postgres, Redis
@@ -128,12 +128,14 @@ async def test_tokens_are_verified_while_it_is_gone_and_nothing_else_is_promised
             assert [(each.status, each.header("retry-after")) for each in answers] == [(503, "1")] * 4
             while "revoked is not known" not in trouble(ada):
                 await asyncio.sleep(0.02)
+            assert "revoked is not known" in await health(ada)
             assert (await bob.api()).status == 200
         finally:
             await store.recover()
         await until(lambda: ada.another().send("/login", "POST", {"subject": "carol"}), 200)
         while trouble(ada):
             await asyncio.sleep(0.02)
+        assert await health(ada) == ""
 
 
 @pytest.mark.parametrize("store", [pytest.param("postgres", marks=POSTGRES)], indirect=True)

@@ -240,7 +240,9 @@ def test_whatever_it_is_it_is_read_or_refused(token: bytes) -> None:
         pass
 
 
-PREFIXES = st.sampled_from(["", "Bearer ", "bearer ", "BEARER\t", "Basic ", "Bearer  ", "Bearer", ", ", "Digest "])
+PREFIXES = st.sampled_from(
+    ["", "Bearer ", "bearer ", "BEARER\t", "Basic ", "Bearer  ", "Bearer", ", ", "Digest ", "DPoP ", "dpop\t"]
+)
 HEADERS = st.text(alphabet=st.characters(max_codepoint=255), max_size=200)
 PIECES = st.lists(st.sampled_from([*FORGE.token().split("."), "", ".", "e30", "=", "\x00"]), max_size=5).map(".".join)
 
@@ -252,7 +254,7 @@ def test_no_header_and_no_cookie_is_an_error(prefix: str, value: str, cookie: st
         async with service() as client:
             for target in ("/api/who", "/auth/refresh", "/auth/logout", "/open"):
                 method = "POST" if target.startswith("/auth") else "GET"
-                headers = {"authorization": prefix + value, "cookie": cookie}
+                headers = {"authorization": prefix + value, "cookie": cookie, "dpop": value}
                 answer = await request(
                     client.app,
                     target,
