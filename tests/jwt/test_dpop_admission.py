@@ -1,4 +1,4 @@
-"""No proof is looked at, and none is used up, for who is over a limit whose verdict travels with the cache's look-up."""
+"""No proof is looked at, or used up, for who is over a limit whose verdict travels with the look-up of the cache."""
 
 from __future__ import annotations
 
