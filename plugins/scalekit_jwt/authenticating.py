@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.authentication import AuthCredentials
 
+from scalekit.resilience import Unavailable
 from scalekit_jwt.compact import MOST_BYTES, read
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.fingerprint import Fingerprint, matches, raw_digest
@@ -74,7 +75,10 @@ class Authenticator:
         return known
 
     def verify(self, token: bytes, cookies: bytes) -> Known:
-        """Return who *token* stands for, and remember it; raises Refused when it is not good, or lacks its cookie."""
+        """Return who *token* stands for, and remember it; raises Refused when it is not good, or lacks its cookie.
+
+        Raises Unavailable while it is not known yet what has been revoked.
+        """
         known = self._verify(token)
         if known.bound:
             self._check_fingerprint(known, cookies)
@@ -104,6 +108,8 @@ class Authenticator:
         if issuer is None:
             raise Refused("issuer")
         verified = issuer.verify(compact)
+        if not self._revoked.known:
+            raise Unavailable("what has been revoked is not known yet")
         if self._revoked.ends(verified):
             raise Refused("revoked")
         return Known(verified, bound=self.fingerprint is not None and issuer is self._own)

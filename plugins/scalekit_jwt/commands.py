@@ -24,7 +24,9 @@ def commands(config: JwtConfig) -> list[click.Command]:
         try:
             file = KeyFile(Path(config.key_file), config.algorithm)
             kid = file.rotate(config.refresh + 2 * config.leeway, time.time)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise click.ClickException(f"{config.key_file}: {error.strerror}") from None
+        except ValueError as error:
             raise click.ClickException(str(error)) from None
         click.echo(f"{kid} signs now; the keys before it verify for {config.refresh} more")
 

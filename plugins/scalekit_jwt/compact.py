@@ -56,9 +56,9 @@ def _object(text: bytes) -> dict[str, Any]:
         value = orjson.loads(text)
         if not isinstance(value, dict):
             raise Refused("malformed")
-        # A name that occurs twice is lost, so the same length again shows that none was. Other spellings of the same
+        # A name that occurs twice is lost, so the same text again shows that none was. Other spellings of the same
         # object differ too, and get the slow look.
-        if len(orjson.dumps(value)) != len(text):
+        if orjson.dumps(value) != text:
             json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         raise Refused("malformed") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -29,6 +30,19 @@ def _long_enough(secret: Secret | None) -> Secret | None:
             f"too short: HS256 needs at least {SHORTEST_SECRET} bytes; make one with: openssl rand -base64 48"
         )
     return secret
+
+
+def _in_a_folder(path: str | None) -> str | None:
+    folder = os.path.dirname(os.path.abspath(path)) if path else None
+    if folder and not os.path.isdir(folder):
+        raise ValueError(f"the folder {folder} is not there; make it, or mount it, or name a file elsewhere")
+    return path
+
+
+def _is_a_file(path: str) -> str:
+    if not os.path.isfile(path):
+        raise ValueError(f"there is no file {os.path.abspath(path)}; put the key there, or name another")
+    return path
 
 
 Path = Annotated[str, AfterValidator(_begins_with_a_slash)]
@@ -92,9 +106,9 @@ class JwtConfig(Table):
     """Whom they are for; unset it is the issuer."""
     secret: Annotated[Secret | None, AfterValidator(_long_enough)] = None
     """A secret of at least 32 bytes, to sign with HS256."""
-    keys: tuple[Word, ...] = ()
+    keys: tuple[Annotated[Word, AfterValidator(_is_a_file)], ...] = ()
     """Files of a PEM or JWK each; the first signs, all verify."""
-    key_file: Word | None = None
+    key_file: Annotated[Word | None, AfterValidator(_in_a_folder)] = None
     """A JWK set of this plugin's own, made with a first key where there is none; ``scalekit jwt rotate`` adds to it."""
     algorithm: Algorithm = "HS256"
     """What the keys of keys are for, and those that are made in key_file."""

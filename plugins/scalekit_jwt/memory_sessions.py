@@ -45,12 +45,18 @@ class MemorySessions:
         if family is None or session.version < self._versions.get(session.subject, 0):
             return Rotation(Outcome.GONE)
         if family.session.jti == session.jti:
-            family.previous, family.since = session.jti, now
+            family.previous, family.since = session.jti, 0.0
             family.session = replace(family.session, jti=successor, expires=expires)
-            return Rotation(Outcome.ROTATED, successor, now)
-        if family.previous == session.jti and now - family.since <= grace:
-            return Rotation(Outcome.REPEATED, family.session.jti, family.since)
+            return Rotation(Outcome.ROTATED, successor, expires)
+        if family.previous == session.jti and (not family.since or now - family.since <= grace):
+            return Rotation(Outcome.REPEATED, family.session.jti, family.session.expires)
         return Rotation(Outcome.THEFT)
+
+    async def answered(self, family: str, jti: str, now: float) -> None:
+        """Note that *jti* is handed out."""
+        found = self._families.get(family)
+        if found is not None and found.session.jti == jti and not found.since:
+            found.since = now
 
     async def end(self, family: str, now: float, until: float) -> None:
         """End a session."""

@@ -72,6 +72,8 @@ class JwtMiddleware:
             return self._without(needs, unknown.reason, scope, receive, send)
         except Refused as refused:
             return self._without(needs, refused.reason, scope, receive, send)
+        except Unavailable as gone:
+            return _answer_gone(gone, scope, send)
         if bound or known.key:
             return self._proven(authenticator.proofs, known, needs, scope, receive, send)
         if needs is None or needs is TOKEN_ALONE:
@@ -98,9 +100,7 @@ class JwtMiddleware:
         except Refused as refused:
             return await self._without(needs, refused.reason, scope, receive, send)
         except Unavailable as gone:
-            if scope["type"] != "websocket":
-                raise
-            return await refuse(scope, send, gone.status_code, gone.detail)
+            return await _answer_gone(gone, scope, send)
         return await self._with(known, needs, scope, receive, send)
 
     def _with(self, known: Known, needs: Needs | None, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -130,6 +130,12 @@ class JwtMiddleware:
             known = authenticator.verify(token, cookies)
         except Refused as refused:
             return await self._without(needs, refused.reason, scope, receive, send)
+        except Unavailable as gone:
+            return await _answer_gone(gone, scope, send)
         if bound or known.key:
             return await self._proven(authenticator.proofs, known, needs, scope, receive, send)
         return await self._with(known, needs, scope, receive, send)
+
+
+def _answer_gone(gone: Unavailable, scope: Scope, send: Send) -> Awaitable[None]:
+    return refuse(scope, send, gone.status_code, gone.detail, headers=dict(gone.headers or {}))

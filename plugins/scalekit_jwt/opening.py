@@ -61,7 +61,7 @@ async def opened(
         authenticator = Authenticator(own, others, fingerprint, revoked, config.remember, metrics, clock, proofs)
         tokens = OwnTokens(own, lifetimes, fingerprint, proofs, sessions, revoked, metrics, clock, lambda: watch.ask())
         watch = Watch(tokens, authenticator, keys.reload, metrics, clock)
-        await asyncio.gather(watch.look(), *(each.fetch() for each in remote))
+        await asyncio.gather(watch.begin(), *(each.fetch() for each in remote))
         running = [watch.run(config.poll), *(each.run(authenticator.forget_all) for each in remote)]
         stack.push_async_callback(_end, [asyncio.create_task(each) for each in running])
         yield Opened(tokens, authenticator, keys, watch, remote)
@@ -105,7 +105,9 @@ def keys_of(config: JwtConfig) -> FixedKeys | KeyFile:
         if config.keys:
             return of_files(config.keys, config.algorithm)
         return KeyFile(Path(str(config.key_file)), config.algorithm)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise StartError(f"{config.key_file}: {error.strerror}") from None
+    except ValueError as error:
         raise StartError(str(error)) from None
 
 
@@ -117,9 +119,7 @@ async def _sessions(config: JwtConfig, database: Database | None, workers: int, 
     if config.state == "database" and database is None:
         raise StartError('state = "database" needs [plugins.pool]; turn it on')
     if database is not None and config.state != "memory":
-        sessions = DatabaseSessions(database)
-        await sessions.create()
-        return sessions
+        return DatabaseSessions(database)
     if workers > 1:
         raise StartError(
             f"{workers} workers cannot share sessions in memory; turn on [plugins.pool] to keep them in the database"

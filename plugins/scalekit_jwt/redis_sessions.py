@@ -30,18 +30,24 @@ OVERLAP = 1000
 
 _ROTATE = """
 local version = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or 0)
-local found = redis.call('HMGET', KEYS[1], 'jti', 'previous', 'since')
+local found = redis.call('HMGET', KEYS[1], 'jti', 'previous', 'since', 'expires')
 if not found[1] or tonumber(ARGV[2]) < version then return {'gone', '', '0'} end
 if found[1] == ARGV[3] then
-  redis.call('HSET', KEYS[1], 'jti', ARGV[4], 'previous', ARGV[3], 'since', ARGV[5])
+  redis.call('HSET', KEYS[1], 'jti', ARGV[4], 'previous', ARGV[3], 'since', '0', 'expires', ARGV[7])
   redis.call('PEXPIREAT', KEYS[1], ARGV[7])
-  return {'rotated', ARGV[4], ARGV[5]}
+  return {'rotated', ARGV[4], ARGV[7]}
 end
-if found[2] == ARGV[3] and tonumber(ARGV[5]) - tonumber(found[3]) <= tonumber(ARGV[6]) then
+local since = tonumber(found[3])
+if found[2] == ARGV[3] and (since == 0 or tonumber(ARGV[5]) - since <= tonumber(ARGV[6])) then
   redis.call('HSET', KEYS[1], 'jti', found[1])
-  return {'repeated', found[1], found[3]}
+  return {'repeated', found[1], found[4]}
 end
 return {'theft', '', '0'}
+"""
+_ANSWERED = """
+local found = redis.call('HMGET', KEYS[1], 'jti', 'since')
+if found[1] == ARGV[1] and tonumber(found[2]) == 0 then redis.call('HSET', KEYS[1], 'since', ARGV[2]) end
+return 1
 """
 _REVOKE = """
 if ARGV[1] == 'session' then redis.call('DEL', KEYS[3]) end
@@ -69,16 +75,21 @@ class RedisSessions:
     async def begin(self, session: Session) -> None:
         """Remember a new session."""
         key = _family(session.family)
-        fields = ("jti", session.jti, "previous", "", "since", "0")
-        await self._write([("HSET", key, *fields), ("PEXPIREAT", key, int(session.expires * 1000))])
+        expires = int(session.expires * 1000)
+        fields = ("jti", session.jti, "previous", "", "since", "0", "expires", expires)
+        await self._write([("HSET", key, *fields), ("PEXPIREAT", key, expires)])
 
     async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
         """Put *successor* in the place of ``session.jti``, if that is the newest: one script, so one can."""
         keys = (_family(session.family), VERSIONS)
         values = (session.subject, session.version, session.jti, successor, repr(now), grace, int(expires * 1000))
         (reply,) = await self._write([("EVAL", _ROTATE, 2, *keys, *values)])
-        outcome, jti, since = (each.decode() for each in reply)
-        return Rotation(Outcome(outcome), jti, float(since))
+        outcome, jti, ends = (each.decode() for each in reply)
+        return Rotation(Outcome(outcome), jti, int(ends) / 1000)
+
+    async def answered(self, family: str, jti: str, now: float) -> None:
+        """Note that *jti* is handed out; no replica is waited for, since to forget it is no harm."""
+        await self._read("EVAL", _ANSWERED, 1, _family(family), jti, repr(now))
 
     async def end(self, family: str, now: float, until: float) -> None:
         """End a session."""
@@ -94,7 +105,9 @@ class RedisSessions:
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
         """Return the revocations that may have come after the one with the number *after*, and still count."""
-        rows = await self._read("ZRANGEBYSCORE", f"{PREFIX}revocations", max(0, after - OVERLAP), "+inf")
+        newest = int(await self._read("GET", f"{PREFIX}number") or 0)
+        since = after - OVERLAP if newest >= after else 0  # a server that has lost them counts anew
+        rows = await self._read("ZRANGEBYSCORE", f"{PREFIX}revocations", since, "+inf")
         found = [Revocation(*orjson.loads(row)) for row in rows]
         return [each for each in found if each.expires > now]
 

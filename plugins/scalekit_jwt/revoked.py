@@ -17,10 +17,13 @@ class Revoked:
         self._sessions: dict[str, float] = {}
         self._subjects: dict[str, tuple[int, float]] = {}
         self.last = 0
+        self.known = False
+        """Whether it is known at all what has been revoked before this process began."""
 
     def learn(self, revocations: Iterable[Revocation]) -> bool:
         """Remember *revocations*; tell whether one of them is new."""
         news = False
+        self.known = True
         for number, kind, issuer, value, version, expires in revocations:
             self.last = max(self.last, number)
             if kind == "token":

@@ -13,17 +13,17 @@ class Outcome(Enum):
 
     ROTATED = "rotated"
     REPEATED = "repeated"
-    """It was used a moment ago: a client that has lost the answer, and gets the same successor."""
+    """It was used, and perhaps a moment ago at most was that answered: the client has lost it, and gets it again."""
     THEFT = "theft"
     GONE = "gone"
 
 
 class Rotation(NamedTuple):
-    """The *jti* of the token that follows, and *since* when it does."""
+    """The *jti* of the token that follows, and when it *expires*."""
 
     outcome: Outcome
     jti: str = ""
-    since: float = 0.0
+    expires: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,15 @@ class Sessions(Protocol):
         ...
 
     async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
-        """Put *successor* in the place of ``session.jti``, if that is the newest; all at once, whoever else asks."""
+        """Put *successor* in the place of ``session.jti``, if that is the newest; all at once, whoever else asks.
+
+        The one before it gives the same successor until *grace* after that is ``answered``: nobody is a thief who was
+        told that it cannot be known whether the token was used.
+        """
+        ...
+
+    async def answered(self, family: str, jti: str, now: float) -> None:
+        """Note that *jti* is handed out, unless that is noted already."""
         ...
 
     async def end(self, family: str, now: float, until: float) -> None:

@@ -105,7 +105,7 @@ class OwnTokens:
         cookie = self.fingerprint.cookie(value) if self.fingerprint else ""
         binding = Binding(digest_of(value.encode()) if value else "", key)
         self._metrics.issued.inc()
-        return self._pair(session, " ".join(scopes), extra, binding, now, now, cookie)
+        return self._pair(session, " ".join(scopes), extra, binding, cookie)
 
     async def refresh(self, token: bytes, cookie: bytes, shown: Shown) -> Issued:
         """Return the pair that follows *token*; raises Refused, for a token that was used before for all its family."""
@@ -123,11 +123,12 @@ class OwnTokens:
             await self._end(session.family)
         if not rotation.jti:
             raise Refused("used" if rotation.outcome is Outcome.THEFT else "revoked")
-        following = Session(session.family, session.subject, session.version, rotation.jti, until)
+        following = replace(session, jti=rotation.jti, expires=rotation.expires)
         again = self.fingerprint.cookie(cookie.decode("latin-1")) if self.fingerprint and cookie else ""
         extra = verified.claims.get("ext", {})
         binding = Binding(verified.fingerprint, verified.key)
-        return self._pair(following, " ".join(verified.scopes), extra, binding, rotation.since, now, again)
+        await self._sessions.answered(session.family, rotation.jti, now)
+        return self._pair(following, " ".join(verified.scopes), extra, binding, again)
 
     async def logout(self, token: bytes, cookie: bytes, shown: Shown) -> None:
         """End the session of the refresh *token*; raises Refused when it is not good."""
@@ -176,16 +177,8 @@ class OwnTokens:
             await self._proofs.check(shown, key=verified.key)
         return verified
 
-    def _pair(
-        self,
-        session: Session,
-        scope: str,
-        extra: Mapping[str, Any],
-        binding: Binding,
-        since: float,
-        now: float,
-        cookie: str,
-    ) -> Issued:
+    def _pair(self, session: Session, scope: str, extra: Mapping[str, Any], binding: Binding, cookie: str) -> Issued:
+        now = self._clock()
         common: dict[str, Any] = {
             "iss": self._issuer.name,
             "sub": session.subject,
@@ -197,8 +190,9 @@ class OwnTokens:
         if scope:
             common["scope"] = scope
         key = self._issuer.keys.current.keys[0]
+        began = min(now, session.expires - self._lifetimes.refresh)
         access = {**extra, **common, "jti": _name(), "iat": int(now), "exp": int(now + self._lifetimes.access)}
-        again = {**common, "jti": session.jti, "iat": int(since), "exp": int(since + self._lifetimes.refresh)}
+        again = {**common, "jti": session.jti, "iat": int(began), "exp": int(session.expires)}
         if extra:
             again["ext"] = extra
         kind = "DPoP" if binding.key else "Bearer"

@@ -52,6 +52,13 @@ class Watch:
             self._swept = now
             await self._tokens.sweep()
 
+    async def begin(self) -> None:
+        """Look for the first time; raises whatever is wrong, but that what remembers revocations is gone for now."""
+        try:
+            await self.look()
+        except Unavailable as error:
+            self._note(error)
+
     async def run(self, every: float) -> None:
         """Look for as long as it runs."""
         while True:
@@ -64,9 +71,12 @@ class Watch:
                 await self.look()
                 self.trouble = ""
             except Exception as error:
-                if not self.trouble:
-                    logger.error("what has been revoked is not known: %s", error)
-                self.trouble = f"what has been revoked is not known: {_told(error)}"
+                self._note(error)
+
+    def _note(self, error: Exception) -> None:
+        if not self.trouble:
+            logger.error("what has been revoked is not known: %s", error)
+        self.trouble = f"what has been revoked is not known: {_told(error)}"
 
 
 def _told(error: Exception) -> str:

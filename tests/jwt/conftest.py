@@ -20,7 +20,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
-    with Redis() as primary, Redis("--replicaof", HOST, str(primary.port)):
+    with Redis("--repl-diskless-sync-delay", "0") as primary, Redis("--replicaof", HOST, str(primary.port)):
         wait_for("the replica", lambda: "state=online" in primary.cli("INFO", "replication"))
         yield primary
 

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from scalekit import create_app
 from scalekit.contracts import TOKENS
+from scalekit.resilience import Unavailable
 from scalekit.testing import Answer, running
 from scalekit.testing import request as send_request
 
@@ -112,3 +113,12 @@ async def service(
     host = create_app({"plugins": {"jwt": own, **others}}, app=application)
     async with running(host) as state:
         yield Client(host, state)
+
+
+async def health(client: Client) -> str:
+    """Return what the plugin's health check says is wrong."""
+    try:
+        await client.app.monitor.results["jwt"].check.probe()
+    except Unavailable as error:
+        return error.detail
+    return ""

@@ -18,7 +18,7 @@ from scalekit_jwt.metrics import Metrics
 from scalekit_jwt.plugin import OPENED
 from scalekit_jwt.remote_keys import RemoteKeys, read_keys
 from tests.jwt.forging import Forge
-from tests.jwt.laboratory import Client, service
+from tests.jwt.laboratory import Client, health, service
 from tests.jwt.proving import Holder
 
 pytestmark = pytest.mark.anyio
@@ -135,6 +135,7 @@ async def test_its_keys_are_kept_while_it_is_gone(issuer: Issuer) -> None:
             while len(issuer.asked) < before + 3:
                 await asyncio.sleep(0.01)
             assert await show(client, issuer.forge.claiming(jti=str(time.time()))) == 200
+            assert f"the keys of {issuer.url} cannot be fetched" in await health(client)
 
 
 async def test_a_key_that_is_withdrawn_is_refused_once_that_is_known(issuer: Issuer) -> None:

@@ -7,16 +7,18 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from joserfc import jwt
 from joserfc.jwk import JWKRegistry, KeySet
 
-from scalekit import StartError, create_app
+from scalekit import ConfigError, StartError, create_app
 from scalekit.testing import running
 from scalekit_jwt.key_file import KeyFile, make_key
 from tests.jwt.laboratory import Client, service
+from tests.jwt.laboratory import app as application
 
 pytestmark = pytest.mark.anyio
 ALGORITHMS = ["HS256", "RS256", "PS256", "ES256", "EdDSA"]
@@ -98,6 +100,33 @@ async def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> Non
     KeyFile(path, "HS256")
     path.chmod(0o640)
     with pytest.raises(StartError, match="chmod 600"):
+        async with service({"key_file": str(path)}):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"key_file": "{}/missing/keys.json"}, r"key_file: the folder .*/missing is not there; make it"),
+        (
+            {"keys": ["{}/missing.pem"], "algorithm": "ES256"},
+            r"keys\[0\]: there is no file .*/missing.pem; put the key there",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said_before_anything_starts(table: dict[str, Any], said: str, tmp_path: Path) -> None:
+    named = {
+        name: [each.format(tmp_path) for each in value] if isinstance(value, list) else value.format(tmp_path)
+        for name, value in table.items()
+    }
+    with pytest.raises(ConfigError, match=said):
+        create_app({"plugins": {"jwt": named}}, app=application)
+    assert os.listdir(tmp_path) == [], "a folder that is not mounted is not made in its place"
+
+
+async def test_a_key_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    path = tmp_path / ("k" * 250)  # too long for what is written first beside it
+    with pytest.raises(StartError, match=f"{path.name}: File name too long$"):
         async with service({"key_file": str(path)}):
             pass
 

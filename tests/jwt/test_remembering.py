@@ -29,6 +29,7 @@ class Laboratory:
         self.forge = Forge("HS256")
         self.forge.claims |= {"iat": NOON, "exp": NOON + 600}
         self.revoked = Revoked("scalekit")
+        self.revoked.learn([])
         self.looked = 0
         keys = FixedKeys(KeySet([self.forge.key]))
         issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, self.clock)

@@ -61,7 +61,10 @@ async def test_a_used_token_is_theft_and_ends_the_session_for_both(
         client.keep(await client.refresh())
         with caplog.at_level(logging.WARNING, "scalekit.jwt"):
             assert (await thief.refresh(stolen)).status == 401
-        assert [record.levelname for record in caplog.records if "used again" in record.message] == ["WARNING"]
+        told = [record.__dict__ for record in caplog.records if "used again" in record.message]
+        assert [(each["levelname"], each["event_kind"], each["subject"]) for each in told] == [
+            ("WARNING", "theft", "ada")
+        ]
         assert not [record for record in caplog.records if stolen in str(record.__dict__)]
         assert (await client.refresh()).status == 401
         while (await client.api()).status == 200:
@@ -122,6 +125,26 @@ async def test_one_token_is_revoked_by_its_jti(plugins: Plugins) -> None:
             await asyncio.sleep(0.01)
         client.keep(await client.refresh())
         assert (await client.api()).status == 200
+
+
+async def test_a_form_does_as_well_as_json() -> None:
+    async with service() as client:
+        await client.login("ada")
+
+        async def post(path: str, body: str) -> int:
+            headers = {"cookie": client.cookie, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+            answer = await request(
+                client.app, path, method="POST", headers=headers, body=body.encode(), state=client.state
+            )
+            if answer.status == 200:
+                client.keep(answer)
+            return answer.status
+
+        assert await post("/auth/refresh", f"refresh_token={client.refresh_token}") == 200
+        twice = f"refresh_token={client.refresh_token}&refresh_token={client.refresh_token}"
+        assert await post("/auth/refresh", twice) == 401
+        assert await post("/auth/logout", f"refresh_token={client.refresh_token}&x=") == 204
+        assert await post("/auth/refresh", f"refresh_token={client.refresh_token}") == 401
 
 
 @pytest.mark.parametrize(

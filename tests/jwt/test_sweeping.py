@@ -93,7 +93,7 @@ async def test_what_is_over_is_forgotten(plugins: Mapping[str, Any]) -> None:
         await sessions.sweep(now + 999, now)
         assert len(await sessions.revocations(0, now)) == 3
         assert not await sessions.spend("proof 0", now, now + 1000)
-        await sessions.sweep(now + 1000, now)
+        await sessions.sweep(now + 1001, now)
         assert len(await sessions.revocations(0, now)) == 0
 
 

@@ -47,7 +47,9 @@ def _ours(algorithm: str) -> Callable[[str], Any]:
         issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
         metrics = Metrics(Telemetry(100))
         proofs = Proofs(MemorySessions(), 30.0, time.time)
-        authenticator = Authenticator(issuer, {}, None, Revoked("scalekit"), 1, metrics, time.time, proofs)
+        revoked = Revoked("scalekit")
+        revoked.learn([])
+        authenticator = Authenticator(issuer, {}, None, revoked, 1, metrics, time.time, proofs)
 
         async def verify(number: int) -> None:
             authenticator.verify(tokens[number % TOKENS], b"")

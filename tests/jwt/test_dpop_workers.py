@@ -1,0 +1,58 @@
+"""Four workers: a proof that one of them has seen is used up at all, over real connections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+
+from tests.jwt.proving import Prover
+from tests.service import ROOT, Service
+
+TOML = """\
+[app]
+target = "service:app"
+[server]
+workers = 4
+[plugins.pool]
+url = "sqlite:///sessions.db"
+[plugins.jwt]
+key_file = "keys.json"
+sender = "dpop"
+protect = ["/api/*"]
+"""
+AT_ONCE = 24
+
+
+class Workers(Service):
+    def prepare(self) -> None:
+        super().prepare()
+        self.box.environment["PYTHONPATH"] += f":{ROOT}"
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    with Workers(TOML, {"service": "from tests.jwt.laboratory import app"}) as service:
+        yield service
+
+
+def send(method: str, address: str, body: object = None, **headers: str) -> httpx2.Response:
+    """Send on a connection of its own, which any worker may take."""
+    with httpx2.Client(trust_env=False, timeout=30) as client:
+        return client.request(method, address, json=body, headers=headers)
+
+
+def test_a_proof_is_good_at_one_worker_once(workers: Workers) -> None:
+    prover, login, who = Prover(), f"{workers.url}/login", f"{workers.url}/api/who"
+    token = send("POST", login, {"subject": "ada"}, dpop=prover.proof("POST", login)).json()["token"]
+    fields = {"authorization": f"DPoP {token}"}
+    for _ in range(3):
+        proof = prover.proof("GET", who, token)
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            answers = threads.map(lambda _, proof=proof: send("GET", who, **fields, dpop=proof), range(AT_ONCE))
+        assert Counter(answer.status_code for answer in answers) == {200: 1, 401: AT_ONCE - 1}
+    proofs = [prover.proof("GET", f"{who}?page={number}", token) for number in range(AT_ONCE)]
+    assert {send("GET", who, **fields, dpop=proof).status_code for proof in proofs} == {200}, "each is one of its own"
