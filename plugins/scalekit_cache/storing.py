@@ -10,6 +10,7 @@ from scalekit_cache.freshness import expiry_lifetime, heuristic_lifetime, initia
 from scalekit_cache.policies import Policy
 from scalekit_cache.ruling import Fields, Rulings
 
+
 class Kept:
     """An answer may be kept by its *ruling*; it had the age 0 when it was *born*, and is fresh for *lifetime*."""
 
