@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from scalekit import Duration, Size, Table, Url
+from scalekit.caching.tags import name_tag
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.redis.address import SCHEMES, parse
 from scalekit_cache.marking import EARLY
@@ -71,7 +72,7 @@ class PolicyTable(Table):
             self.stale_while_revalidate,
             self.stale_if_error,
             self.early_refresh,
-            tuple(b"tag:" + tag.encode() for tag in self.tags),
+            tuple(map(name_tag, self.tags)),
             frozenset(self.statuses),
         )
 

@@ -115,7 +115,7 @@ class Making:
         stale = self.stale
         if stale is not None and status == 304 and (stale.etag is not None or stale.modified is not None):
             return self._freshen(stale, headers, now)
-        fields = self._fields = relevant_of(headers, keeper.rulings.rules.targeted)
+        fields = self._fields = relevant_of(headers, keeper.rulings.relevant)
         kept = None if message.get("trailers") else self._judged(fields, now)
         length = fields.get(b"content-length")
         if kept is not None and length is not None and length.isdigit() and int(length) > keeper.max_body:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 from scalekit import Duration
+from scalekit.caching.tags import name_tag
 from scalekit_cache.policies import Policy
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -35,7 +36,7 @@ def cached(
         while_revalidate=Duration(stale_while_revalidate),
         if_error=Duration(stale_if_error),
         early=early_refresh,
-        tags=tuple(b"tag:" + tag.encode() for tag in tags),
+        tags=tuple(map(name_tag, tags)),
     )
 
     def mark(handler: H) -> H:

@@ -39,6 +39,18 @@ OF_ONE_CONNECTION = frozenset(
 )
 OF_ONE_REQUEST = frozenset({REQUEST_ID, TRACEPARENT, TRACESTATE, CONSISTENCY, b"traceresponse", b"server-timing"})
 LEFT_OUT = OF_ONE_CONNECTION | OF_ONE_REQUEST | COOKIES | {b"age"}
+RELEVANT = LEFT_OUT | {
+    b"cache-control",
+    b"cache-status",
+    b"content-length",
+    b"content-range",
+    b"date",
+    b"etag",
+    b"expires",
+    b"last-modified",
+    b"vary",
+}
+"""What is looked at in the head of an answer, beside targeted fields."""
 REMEMBERED = 1024
 
 Kind = tuple[object, ...]
@@ -53,10 +65,11 @@ class Rules:
 
 
 class Rulings:
-    """What was found for each kind of answer, under *rules*."""
+    """What was found for each kind of answer, under *rules*; ``relevant`` are the fields that are looked at."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self.relevant = RELEVANT.union(rules.targeted)
         self._telling = (b"cache-control", b"vary", b"connection", *rules.targeted)
         self._known: dict[Kind, tuple[Policy, Ruling | None]] = {}
 

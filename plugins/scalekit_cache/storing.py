@@ -8,20 +8,7 @@ from scalekit_cache.dates import format_date
 from scalekit_cache.entry import Headers, Ruling
 from scalekit_cache.freshness import expiry_lifetime, heuristic_lifetime, initial_age
 from scalekit_cache.policies import Policy
-from scalekit_cache.ruling import LEFT_OUT, Fields, Rulings
-
-RELEVANT = LEFT_OUT | {
-    b"cache-control",
-    b"cache-status",
-    b"content-length",
-    b"content-range",
-    b"date",
-    b"etag",
-    b"expires",
-    b"last-modified",
-    b"vary",
-}
-"""What is looked at in the head of an answer, beside targeted fields."""
+from scalekit_cache.ruling import Fields, Rulings
 
 
 class Kept:
@@ -44,12 +31,12 @@ def fields_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return found
 
 
-def relevant_of(headers: Iterable[tuple[bytes, bytes]], targeted: tuple[bytes, ...]) -> dict[bytes, bytes]:
-    """Return the same, of what counts in the head of an answer only."""
+def relevant_of(headers: Iterable[tuple[bytes, bytes]], relevant: frozenset[bytes]) -> dict[bytes, bytes]:
+    """Return the same, of the names in *relevant* only."""
     found: dict[bytes, bytes] = {}
     for name, value in headers:
         lower = name.lower()
-        if lower in RELEVANT or lower in targeted:
+        if lower in relevant:
             found[lower] = found[lower] + b", " + value if lower in found else value
     return found
 

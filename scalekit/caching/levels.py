@@ -96,7 +96,10 @@ class Levels:
                 self._metrics.failed(type(error).__name__)
                 return self.local.peek(key)
             if following.live:  # else something was purged meanwhile
-                return None if frame is None else await self._taken(frame, name, key, changes)
+                if frame is not None:
+                    return await self._taken(frame, name, key, changes)
+                self._metrics.found_nowhere.inc()
+                return None
         return (await self._fetched({key: name}))[key]
 
     async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
@@ -119,13 +122,13 @@ class Levels:
         except Exception as error:
             self._metrics.failed(type(error).__name__)
             return {key: self.local.peek(key) for key in names}
-        valid: dict[Key, Item | None] = {item.key: item for item, late in zip(items, outdated, strict=True) if not late}
+        valid = [item for item, late in zip(items, outdated, strict=True) if not late]
         self._metrics.found_shared.inc(len(valid))
         self._metrics.found_nowhere.inc(len(names) - len(valid))
-        for item in filter(None, valid.values()):
+        for item in valid:
             if not self._following.changed_since(names[item.key], changes):
                 self._keep(item, names[item.key])
-        return valid | {key: None for key in names if key not in valid}
+        return dict.fromkeys(names) | {item.key: item for item in valid}
 
     async def _taken(self, frame: bytes, name: bytes, key: Key, changes: int) -> Item | None:
         """Return the item in *frame*, which came since so many *changes*, unless it was purged or cannot be read."""

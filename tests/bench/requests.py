@@ -48,6 +48,8 @@ CASES = [
     Case("cache_hit", "ScaleKit, an answer from the process's cache", "cache", goal=Goal("figure", 6)),
     Case("cache_none", "ScaleKit, no plugins, another question each time", "cache"),
     Case("cache_miss", "ScaleKit, an answer that the cache keeps", "cache", over="cache_none", goal=Goal("more", 15)),
+    Case("cache_rows", "ScaleKit, an answer from a table of SQLite that the cache keeps", "cache"),
+    Case("cache_rows_tagged", "ScaleKit, the same with tags from SQL", "cache", over="cache_rows"),
     Case("cache_pass", "ScaleKit, an answer that the cache must not keep", "cache", over="scalekit_empty"),
     Case(
         "cache_redis_near",

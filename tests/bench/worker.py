@@ -70,6 +70,8 @@ class Driver:
 
     async def serve(self, number: int) -> None:
         """Serve *number* requests, CONCURRENT at once."""
+        if not number:
+            return
         loop = asyncio.get_running_loop()
         finished = loop.create_future()
         left, open_requests = number, 0

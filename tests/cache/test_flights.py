@@ -382,6 +382,39 @@ async def test_what_the_server_sends_by_itself_is_passed_on_and_not_kept(kind: s
         assert (seen, calls) == (["http.response.start", kind], number)
 
 
+async def test_trailers_and_what_comes_before_the_answer_are_passed_on() -> None:
+    messages: list[Message] = [
+        {"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]},
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"cache-control", b"max-age=60"), (b"trailer", b"digest")],
+            "trailers": True,
+        },
+        {"type": "http.response.body", "body": b"whole"},
+        {"type": "http.response.trailers", "headers": [(b"digest", b"x")], "more_trailers": False},
+    ]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        extensions.append(scope["extensions"])
+        for message in messages:
+            await send(message)
+
+    extensions: list[object] = []
+    laboratory = Laboratory(app)
+    offered: dict[str, object] = {"http.response.trailers": {}, "http.response.early_hint": {}, "other": {}}
+    for number in (1, 2):
+        seen: list[Message] = []
+
+        async def send(message: Message, seen: list[Message] = seen) -> None:
+            seen.append(message)
+
+        await laboratory.middleware(laboratory.scope(extensions=offered), empty_body, send)
+        said = (b"cache-status", b"scalekit; fwd=uri-miss; fwd-status=200")
+        assert seen == [messages[0], {**messages[1], "headers": [*messages[1]["headers"], said]}, *messages[2:]]
+        assert extensions == [offered] * number
+
+
 Serve = Callable[[Scope, Receive, Send], Awaitable[None]]
 STALE = "max-age=2, stale-while-revalidate=60"
 

@@ -106,6 +106,18 @@ async def test_purges_that_are_no_longer_remembered_still_count_and_the_set_stay
         assert await two.objects.get("c") is None
 
 
+async def test_a_purge_searches_for_nothing_and_touches_no_item(shared: Shared) -> None:
+    async with process(shared.url) as one:
+        await one.objects.set_many({f"{number}": number for number in range(200)}, tags=["t"])
+        for server in shared.servers:
+            server.cli("CONFIG", "RESETSTAT")
+        await one.objects.purge(tag=["t", "u"], path="/a/*")
+        used = {line for server in shared.servers for line in server.cli("INFO", "commandstats").splitlines()}
+        names = {line.removeprefix("cmdstat_").partition(":")[0] for line in used}
+        assert {"evalsha", "zadd"} <= names
+        assert names.isdisjoint({"keys", "scan", "sscan", "del", "unlink", "get"})
+
+
 async def test_every_key_ends_by_itself_and_begins_with_the_prefix(shared: Shared) -> None:
     async with process(shared.url) as one:
         await one.objects.set("a", 1, 60, tags=["t"])

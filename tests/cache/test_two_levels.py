@@ -76,6 +76,20 @@ async def test_a_hit_in_the_process_asks_nobody(shared: Shared) -> None:
         assert one.metrics.found_shared.value + one.metrics.found_nowhere.value == before
 
 
+async def test_where_an_item_was_found_is_counted_once(shared: Shared) -> None:
+    async with process(shared.url) as one, process(shared.url) as two:
+        await live(one, two)
+        await two.objects.set("a", 1, 60)
+        counts = (one.metrics.found_here, one.metrics.found_shared, one.metrics.found_nowhere)
+        for key, place in (("a", 1), ("b", 2)):
+            await live(one)
+            before = [count.value for count in counts]
+            await one.objects.get(key)
+            assert [count.value - known for count, known in zip(counts, before, strict=True)] == [
+                float(number == place) for number in range(3)
+            ]
+
+
 async def test_when_the_server_is_emptied_so_is_every_process(shared: Shared) -> None:
     async with process(shared.url) as one:
         await live(one)

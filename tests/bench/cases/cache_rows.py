@@ -1,0 +1,34 @@
+"""An answer from a table under a cache that never has it, though it keeps each."""
+
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from scalekit import create_app
+from scalekit.contracts import DATABASE
+from tests.bench.cases.cache_none import Asking
+
+PATH = "/item"
+BODY = b"first"
+FOLDER = tempfile.TemporaryDirectory()
+FILE = Path(FOLDER.name) / "bench.db"
+
+
+async def item(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(await DATABASE(request).fetch_val("SELECT name FROM items WHERE id = 1"))
+
+
+def make(**cache: Any) -> Asking:
+    with sqlite3.connect(FILE) as database:
+        database.executescript(
+            "CREATE TABLE items (id INTEGER PRIMARY KEY, name); INSERT INTO items VALUES (1, 'first')"
+        )
+    policies = [{"path": PATH, "ttl": "1d"}]
+    plugins = {"pool": {"url": f"sqlite:///{FILE}"}, "cache": {"policies": policies, **cache}}
+    return Asking(create_app({"plugins": plugins}, app=Starlette(routes=[Route(PATH, item)])))
