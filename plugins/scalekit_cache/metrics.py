@@ -22,3 +22,5 @@ class Metrics(CachingMetrics):
             telemetry.series(REQUESTS, outcome) for outcome in OUTCOMES
         )
         self.refreshed, self.not_refreshed = (telemetry.series(REFRESHES, outcome) for outcome in ("done", "failed"))
+        self.owing = telemetry.series(OWED)
+        self.owing.set(0)

@@ -60,7 +60,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
                 stack.push_async_callback(cache.close)
                 stack.callback(setattr, slot, "cache", None)
                 if config.tags_from_sql:
-                    purges = table_purges(cache, slot, context.get(TELEMETRY))
+                    purges = table_purges(cache, slot, counts.owing)
                     context.provide(TABLE_OBSERVER, await stack.enter_async_context(purges.running()))
                 yield
 

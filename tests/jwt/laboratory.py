@@ -120,5 +120,5 @@ async def health(client: Client) -> str:
     try:
         await client.app.monitor.results["jwt"].check.probe()
     except Unavailable as error:
-        return error.detail
+        return error.reason
     return ""
