@@ -155,7 +155,7 @@ async def test_values_elsewhere_are_there_while_a_master_is_dead(cluster: RedisC
 
 
 async def test_a_planned_failover_is_no_error_at_all(cluster: RedisCluster) -> None:
-    async with process(cluster) as one:
+    async with process(cluster, deadline="20s") as one:
         await until("the following", one.followed)
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         stop = asyncio.Event()
