@@ -55,7 +55,7 @@ async def test_when_a_server_dies_the_others_go_on_and_its_replica_takes_its_pla
         # A cluster that has lost a server until it has agreed on the next refuses everything (CLUSTERDOWN).
         assert set(await elsewhere) <= {"set", "refused"}
         assert (await here)["gone"] > 0
-        assert cluster.owner("key:1") is replica
+        await until("all to know of it", lambda: cluster.owner("key:1") is replica)
     await asyncio.to_thread(cluster.start)
 
 
