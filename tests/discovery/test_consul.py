@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -170,19 +171,37 @@ async def test_calls_go_on_while_consul_is_killed_and_when_it_comes_back(consul:
             assert await found(live, 1) == [first.url]
 
 
-async def test_a_consul_that_is_still_reading_what_it_kept_takes_nobody_out(consul: Consul) -> None:
-    with Stock(registered(consul)) as service:
+class Talkative(Consul):
+    """A Consul that logs what it is asked."""
+
+    def command(self) -> list[object]:
+        return [*super().command(), "-log-level=debug"]
+
+    def asked(self, name: str, way: str) -> int:
+        """Return how often it was asked for instances of the service *name* in this *way*."""
+        logged = "".join(path.read_text() for path in self.box.directory.glob("*.log"))
+        return len(re.findall(rf"/v1/health/service/{name}\?\S*\b{way}\b", logged))
+
+
+async def test_a_consul_that_is_still_reading_what_it_kept_takes_nobody_out() -> None:
+    with Talkative() as consul, Stock(registered(consul)) as service:
         async with services(source="consul", consul=consul.url) as live:
             assert await found(live, 1) == [service.url]
             for number in range(2000):
                 ask(consul.port, "PUT", f"/v1/kv/{number}", "x" * 1000)
             watching = asyncio.create_task(lost(live))
-            for _ in range(3):
+            for times in range(3):
+                assert consul.asked("inventory", "consistent") == times
                 consul.kill()
                 await until(consul.start)
                 await until(lambda: passing(consul, "inventory"))
+                await until(partial(is_asked_again, consul, times))
             assert not watching.done()
             watching.cancel()
+
+
+def is_asked_again(consul: Talkative, times: int) -> bool:
+    return consul.asked("inventory", "consistent") > times
 
 
 async def lost(live: Services) -> None:
