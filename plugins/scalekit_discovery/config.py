@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scalekit import Duration, HttpUrl, Secret, Table
+from scalekit import Duration, HttpUrl, Secret
 from scalekit.config.tables import HostName, SomeTime, split_address
+from scalekit.config.tls import Certificates
 
 NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 SHORTEST_DEREGISTRATION = 60.0
@@ -34,7 +35,7 @@ def _nameserver(text: str) -> str:
 InstanceUrl = Annotated[HttpUrl, AfterValidator(_of_an_instance)]
 
 
-class DiscoveryConfig(Table):
+class DiscoveryConfig(Certificates):
     """Where services are, how this one is found, and how others are called."""
 
     source: Literal["static", "consul", "dns"] = "static"
@@ -71,12 +72,6 @@ class DiscoveryConfig(Table):
     """Consul's namespace, in its enterprise edition."""
     datacenter: str = ""
     """The datacenter that is asked; empty is that of the agent."""
-    ca_file: str | None = None
-    """Certificates that Consul's is checked against."""
-    cert_file: str | None = None
-    """This side's certificate for Consul, with its key unless there is key_file."""
-    key_file: str | None = None
-    """The key of cert_file."""
     wait: Annotated[Duration, Field(ge=1, le=600)] = Duration("55s")
     """How long one question to Consul waits for a change."""
     stale: bool = True
@@ -118,8 +113,7 @@ class DiscoveryConfig(Table):
             raise ValueError('service is registered in Consul only; write source = "consul", or leave service out')
         if self.source == "dns" and not self.domain:
             raise ValueError('source = "dns" needs a domain; write domain = "service.consul"')
-        if self.key_file and not self.cert_file:
-            raise ValueError("key_file is the key of a certificate; name that in cert_file")
+        self.refuse_unless("https", self.consul)
         if self.check_timeout > self.check_interval:
             raise ValueError(f"check_timeout {self.check_timeout} is longer than check_interval; make it shorter")
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +11,6 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from scalekit import StartError
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.sources import SourceError
 
@@ -119,22 +117,10 @@ class Consul:
 @asynccontextmanager
 async def consul(config: DiscoveryConfig) -> AsyncGenerator[Consul, None]:
     """Return the API that *config* names, with connections of its own; raises StartError for useless certificates."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=_tls(config))
+    secure = config.consul.scheme == "https"
+    connector = aiohttp.TCPConnector(limit=0, ssl=config.tls("Consul") if secure else True)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield Consul(session, config)
-
-
-def _tls(config: DiscoveryConfig) -> ssl.SSLContext | bool:
-    if config.consul.scheme != "https":
-        return True
-    try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-        if config.cert_file:
-            context.load_cert_chain(config.cert_file, config.key_file)
-    except OSError as error:
-        files = ", ".join(filter(None, (config.ca_file, config.cert_file, config.key_file)))
-        raise StartError(f"no TLS to Consul with {files}: {error.strerror or error}; check the files") from None
-    return context
 
 
 def _described(error: Exception) -> str:

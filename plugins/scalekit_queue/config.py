@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scalekit import Duration, Size, Table, Url
+from scalekit import Duration, Size, Url
 from scalekit.config.tables import SomeSize, SomeTime
+from scalekit.config.tls import Certificates
 from scalekit.messages import Consumers
 
 
@@ -31,7 +32,7 @@ def _loadable(target: str) -> str:
     return target
 
 
-class QueueConfig(Table):
+class QueueConfig(Certificates):
     """Where messages go, and who consumes them."""
 
     url: Annotated[QueueUrl, AfterValidator(_names_a_file)] = QueueUrl("sqlite:///queue.db")
@@ -48,12 +49,6 @@ class QueueConfig(Table):
     """Messages that may wait to be sent in one process; more are refused at once."""
     drain: SomeTime = Duration("8s")
     """How long handlers may go on when the process ends, before they are cut and their messages given back."""
-    ca_file: str | None = None
-    """Certificates that the broker's is checked against, with amqps; without it those of the system."""
-    cert_file: str | None = None
-    """This side's certificate for the broker, with its key unless there is key_file."""
-    key_file: str | None = None
-    """The key of cert_file."""
     heartbeat: Annotated[int, Field(ge=1, le=600)] = 10
     """Seconds between heartbeats with RabbitMQ; a connection that is silent for three of them is made anew."""
     check_interval: SomeTime = Duration("5s")
@@ -73,10 +68,7 @@ class QueueConfig(Table):
 
     @model_validator(mode="after")
     def _fits_together(self) -> QueueConfig:
-        if (self.ca_file or self.cert_file or self.key_file) and self.url.scheme != "amqps":
-            raise ValueError("ca_file, cert_file and key_file are for TLS; write an amqps:// address, or omit them")
-        if self.key_file and not self.cert_file:
-            raise ValueError("key_file is the key of a certificate; name that in cert_file")
+        self.refuse_unless("amqps", self.url)
         return self
 
     @property

@@ -26,6 +26,7 @@ HERE = Served("127.0.0.1", 8123, "/health/ready")
         ({"source": "dns"}, "needs a domain"),
         ({"source": "consul", "deregister_after": "30s"}, "write 1m or more"),
         ({"source": "consul", "key_file": "key.pem"}, "name that in cert_file"),
+        ({"source": "consul", "ca_file": "ca.pem"}, "are for TLS; write an https:// address, or omit them"),
         ({"source": "consul", "check_interval": "1s"}, "check_timeout 2s is longer than check_interval"),
         ({"source": "dns", "domain": "a", "nameserver": "10.0.0.1"}, "expected host:port"),
         ({"retry_budget": 2}, "retry_budget"),
