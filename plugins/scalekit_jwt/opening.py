@@ -106,7 +106,8 @@ def keys_of(config: JwtConfig) -> FixedKeys | KeyFile:
             return of_files(config.keys, config.algorithm)
         return KeyFile(Path(str(config.key_file)), config.algorithm)
     except OSError as error:
-        raise StartError(f"{config.key_file}: {error.strerror}") from None
+        file = error.filename if config.keys else config.key_file  # which is not what is written first beside it
+        raise StartError(f"{file}: {error.strerror}") from None
     except ValueError as error:
         raise StartError(str(error)) from None
 

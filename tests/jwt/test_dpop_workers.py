@@ -10,11 +10,9 @@ import httpx2
 import pytest
 
 from tests.jwt.proving import Prover
-from tests.service import ROOT, Service
+from tests.jwt.workers import Workers
 
 TOML = """\
-[app]
-target = "service:app"
 [server]
 workers = 4
 [plugins.pool]
@@ -27,15 +25,9 @@ protect = ["/api/*"]
 AT_ONCE = 24
 
 
-class Workers(Service):
-    def prepare(self) -> None:
-        super().prepare()
-        self.box.environment["PYTHONPATH"] += f":{ROOT}"
-
-
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
-    with Workers(TOML, {"service": "from tests.jwt.laboratory import app"}) as service:
+    with Workers(TOML) as service:
         yield service
 
 

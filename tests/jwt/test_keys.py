@@ -16,7 +16,9 @@ from joserfc.jwk import JWKRegistry, KeySet
 
 from scalekit import ConfigError, StartError, create_app
 from scalekit.testing import running
+from scalekit_jwt.config import JwtConfig
 from scalekit_jwt.key_file import KeyFile, make_key
+from scalekit_jwt.opening import keys_of
 from tests.jwt.laboratory import Client, service
 from tests.jwt.laboratory import app as application
 
@@ -122,6 +124,14 @@ def test_what_is_not_there_is_said_before_anything_starts(table: dict[str, Any],
     with pytest.raises(ConfigError, match=said):
         create_app({"plugins": {"jwt": named}}, app=application)
     assert os.listdir(tmp_path) == [], "a folder that is not mounted is not made in its place"
+
+
+def test_a_file_that_is_gone_once_the_keys_are_read_is_named(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{number}.jwk", json.dumps(make_key("ES256")).encode()) for number in range(2)]
+    config = JwtConfig(keys=tuple(paths), algorithm="ES256", issuer="shop")
+    (tmp_path / "1.jwk").unlink()
+    with pytest.raises(StartError, match=f"^{paths[1]}: No such file or directory$"):
+        keys_of(config)
 
 
 async def test_a_key_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from threading import Event
 import httpx2
 import pytest
 
+from tests.jwt.workers import Workers
 from tests.processes import wait_for
-from tests.service import ROOT, Service
 
 TOML = """\
 [server]
@@ -29,10 +29,8 @@ RUNS = 8
 """Requests in a row on connections of their own that tell that every worker knows, as likely as not all are met."""
 
 
-class Workers(Service):
-    def prepare(self) -> None:
-        super().prepare()
-        self.box.environment["PYTHONPATH"] += f":{ROOT}"
+class RotatingWorkers(Workers):
+    """Workers whose keys are rotated by a command beside them."""
 
     def rotate(self) -> None:
         command = [sys.executable, "-m", "scalekit", "jwt", "rotate"]
@@ -53,10 +51,8 @@ class Workers(Service):
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    with Workers(
-        '[app]\ntarget = "service:app"\n' + TOML, {"service": "from tests.jwt.laboratory import app"}
-    ) as service:
+def workers() -> Iterator[RotatingWorkers]:
+    with RotatingWorkers(TOML) as service:
         yield service
 
 
@@ -111,7 +107,7 @@ def test_what_is_revoked_at_one_worker_is_soon_revoked_at_all(workers: Workers) 
     assert person.refresh().status_code == 401
 
 
-def test_keys_are_rotated_under_load_and_nobody_is_turned_away(workers: Workers) -> None:
+def test_keys_are_rotated_under_load_and_nobody_is_turned_away(workers: RotatingWorkers) -> None:
     stop = Event()
 
     def work(number: int) -> set[int]:
