@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalekit.caching.items import digest
@@ -10,7 +10,7 @@ from scalekit_cache.directives import Directives, parse_cache_control
 from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, USER, Headers
 from scalekit_cache.keys import REWRITING
 from scalekit_cache.storing import fields_of
-from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
+from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
 CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
 """Fields that a cache answers by itself, so that they do not reach the application where it validates."""
@@ -23,6 +23,7 @@ NOTED = (
 )
 """Headers that say more than which form of an answer is wanted."""
 NOTHING: Directives = {}
+BY_IDENTITY = (IDENTITY,)
 
 
 class Asked:
@@ -37,28 +38,38 @@ class Asked:
     noted: Mapping[bytes, bytes] = {}
     directives = NOTHING
     credentials = 0
-    _user: Any = None
+    _name = b""
     _scopes: Sequence[str] = ()
+    _authorization: bytes | None = None
+    _cookie: bytes | None = None
     _fields: dict[bytes, bytes] | None = None
 
     def __init__(self, headers: Headers) -> None:
         self._headers = headers
 
-    def read(self, method: str, user: Any, scopes: Sequence[str]) -> None:
-        """Look for what is special."""
+    def read(self, method: str) -> None:
+        """Look for what is special in the headers of a request with *method*."""
         self.method = method
         noted = self.noted = fields_of([field for field in self._headers if field[0] in NOTED])
         control = noted.get(b"cache-control")
         if control is not None:
             self.directives = parse_cache_control(control)
-        if user is not None and getattr(user, "is_authenticated", True):
-            self.credentials = USER if _name(user) else NAMELESS
-            self._user = user
-            self._scopes = scopes
-        if b"authorization" in noted:
+        self.show(noted.get(b"authorization"), noted.get(b"cookie"))
+
+    def show(self, authorization: bytes | None, cookie: bytes | None) -> None:
+        """Take note of the credentials in the headers."""
+        if authorization is not None:
             self.credentials |= AUTHORIZATION
-        if b"cookie" in noted:
+            self._authorization = authorization
+        if cookie is not None:
             self.credentials |= COOKIE
+            self._cookie = cookie
+
+    def introduce(self, user: Any, scopes: Sequence[str]) -> None:
+        """Take note of the *user* whom somebody has recognised, and of what they may do."""
+        self._name = _name(user)
+        self._scopes = scopes
+        self.credentials |= USER if self._name else NAMELESS
 
     @property
     def passes(self) -> bool:
@@ -73,19 +84,27 @@ class Asked:
         """All headers by name, and who asks."""
         if self._fields is None:
             self._fields = fields_of(self._headers)
-            self._identify(self._fields)
+            self._fields[IDENTITY] = self._identity(self._cookie)
+            self._fields[IDENTITY_WITHOUT_COOKIES] = self._identity(None)
         return self._fields
 
-    def _identify(self, fields: dict[bytes, bytes]) -> None:
-        shown: list[bytes] = []
-        if self.credentials & USER:
-            shown += [b"user", _name(self._user), *(each.encode() for each in sorted(self._scopes))]
-        if b"authorization" in fields:
-            shown += [b"authorization", fields[b"authorization"]]
-        fields[IDENTITY_WITHOUT_COOKIES] = _standing_for(shown)
-        if b"cookie" in fields:
-            shown += [b"cookie", fields[b"cookie"]]
-        fields[IDENTITY] = _standing_for(shown)
+    def selecting(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Return what an answer that varies by *names* is selected by."""
+        if names == BY_IDENTITY:  # as most do that vary by who asks
+            return (self._identity(self._cookie),)
+        return selecting(names, self.fields)
+
+    def _identity(self, cookie: bytes | None) -> bytes:
+        """Return a digest of what was shown: a credential is not for memory that others may look at."""
+        shown: tuple[bytes, ...] = ()
+        if self._name:
+            scopes = [each.encode() for each in sorted(self._scopes)] if self._scopes else ()
+            shown = (b"user", self._name, *scopes)
+        if self._authorization is not None:
+            shown = (*shown, b"authorization", self._authorization)
+        if cookie is not None:
+            shown = (*shown, b"cookie", cookie)
+        return digest(shown) if shown else b""
 
 
 def _name(user: Any) -> bytes:
@@ -97,9 +116,3 @@ def _name(user: Any) -> bytes:
         if name:
             return name.encode("utf-8", "surrogatepass")
     return b""
-
-
-def _standing_for(shown: Iterable[bytes]) -> bytes:
-    """Return a digest of what was *shown*: a credential is not for memory that others may look at."""
-    parts = tuple(shown)
-    return digest(parts) if parts else b""

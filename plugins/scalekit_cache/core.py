@@ -17,7 +17,6 @@ from scalekit_cache.flights import Flight
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules, Rulings
-from scalekit_cache.vary import selecting
 
 REMEMBERED = 4096
 """Keys of answers that were not for sharing, for which nobody waits the next time."""
@@ -87,7 +86,7 @@ class HttpCache:
         """Return what the process has for who *asked*; Variants when it has other answers of the resource only."""
         found = self.store.peek(primary)
         if type(found) is Variants:
-            found = self.store.peek((found.token, *selecting(found.names, asked.fields))) or found
+            found = self.store.peek((found.token, *asked.selecting(found.names))) or found
         return found if isinstance(found, Entry | Variants) else None
 
     async def fetch(self, primary: Key, asked: Asked) -> Entry | Variants | None:
@@ -99,7 +98,7 @@ class HttpCache:
 
     async def variant(self, variants: Variants, asked: Asked) -> Item | None:
         """Return the one of *variants* that is *asked* for, from wherever the store has it."""
-        return await self.store.fetch((variants.token, *selecting(variants.names, asked.fields)))
+        return await self.store.fetch((variants.token, *asked.selecting(variants.names)))
 
     def said(self, why: bytes, status: int, stored: bool) -> bytes:
         """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
@@ -120,7 +119,7 @@ class HttpCache:
             if type(existing) is not Variants or existing.names != names:
                 existing = Variants(flight.primary, names, os.urandom(16))
                 self.store.put(existing)
-            entry.key = (existing.token, *selecting(names, asked.fields))
+            entry.key = (existing.token, *asked.selecting(names))
         flight.written = self.store.put(entry)
         if self._alone:
             self._alone.pop(flight.key, None)

@@ -29,17 +29,13 @@ NOWHERE: Mapping[str, Any] = {}
 
 
 class Variants(Item):
-    """Stands where the answers of a resource vary; each is under ``(token, *selecting)``.
+    """Stands where the answers of a resource vary by *names*; each is under ``(token, *selecting)``."""
 
-    ``by_headers`` tells that they vary by headers only, not by who asks.
-    """
-
-    __slots__ = ("by_headers", "names", "token")
+    __slots__ = ("names", "token")
 
     def __init__(self, key: Key, names: tuple[bytes, ...], token: bytes) -> None:
         super().__init__(key, sum(map(len, key)) + sum(map(len, names)))
         self.names = names
-        self.by_headers = not any(name.startswith(b":") for name in names)
         self.token = token
 
 

@@ -18,7 +18,6 @@ from scalekit_cache.marking import marked
 from scalekit_cache.policies import Policies, Policy
 from scalekit_cache.ruling import COOKIES, Rulings
 from scalekit_cache.storing import Kept, dated, judge, kept_headers, relevant_of
-from scalekit_cache.vary import selecting
 
 WITHOUT_BODY = frozenset({204, 304})
 ERRORS = 500
@@ -164,7 +163,7 @@ class Making:
 
     def _show(self, headers: Headers, kept: Kept, tags: tuple[bytes, ...]) -> None:
         names = kept.ruling.names
-        self.flight.begin(self.status, headers, kept, selecting(names, self.asked.fields) if names else (), tags)
+        self.flight.begin(self.status, headers, kept, self.asked.selecting(names) if names else (), tags)
 
     def _keep(self, kept: Kept, headers: Headers, body: bytes) -> None:
         """Make the entry, unless something of it is missing."""

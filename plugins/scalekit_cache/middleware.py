@@ -7,16 +7,14 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.admission import PENDING, admitted
-from scalekit.caching.items import Item, Key
+from scalekit.caching.items import Key
 from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.core import HttpCache
-from scalekit_cache.entry import COOKIE, Entry, Headers, Variants
+from scalekit_cache.entry import COOKIE, Entry, Variants
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.locating import locate
 from scalekit_cache.serving import Serving
-from scalekit_cache.storing import fields_of
-from scalekit_cache.vary import selecting
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""
@@ -50,9 +48,9 @@ class CacheMiddleware:
             if method not in SAFE:
                 send = Invalidation(cache, scope, send).send
             return self._pass(scope, receive, send)
-        key = _key_of_plain(cache, scope) if method == "GET" else None
-        if key is not None:
-            return self._plain(cache, key, scope, receive, send)
+        plain = _asked_plainly(cache, scope) if method == "GET" else None
+        if plain is not None:
+            return self._plain(cache, *plain, scope, receive, send)
         serving = self._serving(cache, scope, receive, send)
         if serving is None:
             cache.metrics.passed.inc()
@@ -67,50 +65,51 @@ class CacheMiddleware:
         await admitted(scope)
         await self.app(scope, receive, send)
 
-    def _plain(self, cache: HttpCache, key: Key, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _plain(
+        self, cache: HttpCache, key: Key, asked: Asked, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
         """Serve who asks for no more than a resource: its host, path and query, as they are, are its *key*."""
-        store = cache.store
         if PENDING in scope:
-            return self._plain_shared(cache, key, scope, receive, send)
-        found = store.peek(key)
-        if type(found) is Variants and found.by_headers:
-            found = _variant(cache, found, scope["headers"]) or found
+            return self._plain_shared(cache, key, asked, scope, receive, send)
+        found = cache.peek(key, asked)
         if type(found) is Entry:
             now = cache.clock()
-            if now < found.plain_until:
+            if now < found.plain_until and not asked.credentials & ~found.ruling.covers:
                 return _hit(cache, found, now, scope, send)
-        elif store.shared:
-            return self._plain_shared(cache, key, scope, receive, send)
-        serving = self._serving_plain(cache, key, scope, receive, send)
-        return serving.make(b"fwd=uri-miss") if found is None else serving.serve()
+        elif cache.store.shared:
+            return self._plain_shared(cache, key, asked, scope, receive, send)
+        return self._serving_plain(cache, key, asked, scope, receive, send).serve_found(found)
 
-    async def _plain_shared(self, cache: HttpCache, key: Key, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _plain_shared(
+        self, cache: HttpCache, key: Key, asked: Asked, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Do the same where one has to wait: for a store that processes share, or for a verdict on the request."""
         found = await cache.store.fetch(key)
+        if type(found) is Variants:
+            found = await cache.variant(found, asked) or found
         if PENDING in scope:
             await admitted(scope)
         if type(found) is Entry:
             now = cache.clock()
-            if now < found.plain_until:
+            if now < found.plain_until and not asked.credentials & ~found.ruling.covers:
                 await _hit(cache, found, now, scope, send)
                 return
-        serving = self._serving_plain(cache, key, scope, receive, send)
-        if type(found) is Variants:
-            found = await cache.variant(found, serving.asked) or found
+        serving = self._serving_plain(cache, key, asked, scope, receive, send)
         await serving.serve_found(found if isinstance(found, Entry | Variants) else None)
 
-    def _serving_plain(self, cache: HttpCache, key: Key, scope: Scope, receive: Receive, send: Send) -> Serving:
-        asked, path = Asked(scope["headers"]), scope["path"]
+    def _serving_plain(
+        self, cache: HttpCache, key: Key, asked: Asked, scope: Scope, receive: Receive, send: Send
+    ) -> Serving:
+        path = scope["path"]
         return Serving(cache, self.app, scope, receive, send, asked, cache.policies.of(path, key[1]), key, path)
 
     def _serving(self, cache: HttpCache, scope: Scope, receive: Receive, send: Send) -> Serving | None:
         """Return what serves *scope*, a GET or HEAD; None where the cache has nothing to say."""
         asked = Asked(scope["headers"])
-        asked.read(scope["method"], scope.get("user"), getattr(scope.get("auth"), "scopes", ()))
+        asked.read(scope["method"])
         if asked.passes:
             return None
-        if not cache.options.cookies_are_private:
-            asked.credentials &= ~COOKIE
+        _introduce(asked, cache, scope)
         place = locate(cache, scope, asked.noted)
         return Serving(cache, self.app, scope, receive, send, asked, place.policy, place.key, place.path)
 
@@ -122,34 +121,37 @@ async def _look_meanwhile(serving: Serving) -> None:
     await serving.serve_found(found)
 
 
-def _key_of_plain(cache: HttpCache, scope: Scope) -> Key | None:
-    """Return the key of a request that asks for no more than a resource, where its parts need no second look."""
+def _asked_plainly(cache: HttpCache, scope: Scope) -> tuple[Key, Asked] | None:
+    """Return the key of a request for no more than a resource, and who asks; None of one that may ask for more."""
     raw_path, query = scope.get("raw_path"), scope["query_string"]
     if not raw_path or scope.get("root_path") or (query and (b"&" in query or not cache.plain_queries)):
         return None
-    host = _host_of_plain(scope)
-    return None if host is None else (host, raw_path, query, SCHEMES[scope["scheme"]])
-
-
-def _host_of_plain(scope: Scope) -> bytes | None:
-    """Return the host of a request that asks for no more than a resource; None of one that may ask for more."""
-    user = scope.get("user")
-    if user is not None and getattr(user, "is_authenticated", True):
-        return None
     host = b""
+    authorization = cookie = None
     for name, value in scope["headers"]:
         if name in NOTED:
-            if name != b"host" or host:
+            if name == b"host" and not host:
+                host = value
+            elif name == b"authorization" and authorization is None:
+                authorization = value
+            elif name == b"cookie" and cookie is None:
+                cookie = value
+            else:
                 return None
-            host = value
-    return host
+    asked = Asked(scope["headers"])
+    if authorization is not None or cookie is not None:
+        asked.show(authorization, cookie)
+    _introduce(asked, cache, scope)
+    return (host, raw_path, query, SCHEMES[scope["scheme"]]), asked
 
 
-def _variant(cache: HttpCache, variants: Variants, headers: Headers) -> Item | None:
-    """Return the one of *variants* that *headers* select, if it is there."""
-    names = variants.names
-    fields = fields_of([field for field in headers if field[0] in names])
-    return cache.store.peek((variants.token, *selecting(names, fields)))
+def _introduce(asked: Asked, cache: HttpCache, scope: Scope) -> None:
+    """Let *asked* know who asks."""
+    user = scope.get("user")
+    if user is not None and getattr(user, "is_authenticated", True):
+        asked.introduce(user, getattr(scope.get("auth"), "scopes", ()))
+    if not cache.options.cookies_are_private:
+        asked.credentials &= ~COOKIE
 
 
 async def _hit(cache: HttpCache, entry: Entry, now: float, scope: Scope, send: Send) -> None:

@@ -21,7 +21,7 @@ from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
 from scalekit_cache.table_tags import begin_collecting
 from scalekit_cache.validating import nobody, validating
-from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
+from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
 
 logger = logging.getLogger("scalekit.cache")
 
@@ -171,13 +171,13 @@ class Serving:
         names = self.policy.vary
         if self.policy.by_identity:
             names = (*names, IDENTITY_WITHOUT_COOKIES if self.policy.ignores_cookies else IDENTITY)
-        return (*self.primary, *selecting(names, self.asked.fields)) if names else self.primary
+        return (*self.primary, *self.asked.selecting(names)) if names else self.primary
 
     def _may_follow(self, flight: Flight) -> bool:
         kept = flight.kept
         if kept is None or flight.has_let_go or self.asked.credentials & ~kept.ruling.covers:
             return False
-        return selecting(kept.ruling.names, self.asked.fields) == flight.selecting
+        return self.asked.selecting(kept.ruling.names) == flight.selecting
 
     async def _lead(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         cache = self.cache
