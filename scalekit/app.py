@@ -217,7 +217,13 @@ def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[Layered]]) -> l
     owned.sort(key=lambda each: (each[0].layer, each[1]))
     for item, plugin in owned:
         _refuse_misfits(item, plugin)
-    return [Part(item.layer.name, plugin, item.middleware) for item, plugin in owned]
+    once = [each for place, each in enumerate(owned) if not any(_alike(each[0], one) for one, _ in owned[:place])]
+    return [Part(item.layer.name, plugin, item.middleware) for item, plugin in once]
+
+
+def _alike(one: Layered, other: Layered) -> bool:
+    mine, its = one.middleware, other.middleware
+    return one.layer is other.layer and (mine.cls, mine.args, mine.kwargs) == (its.cls, its.args, its.kwargs)
 
 
 def _refuse_misfits(item: Layered, plugin: str) -> None:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from time import monotonic, time
 
-from starlette.types import Scope
-
 from scalekit.deadline import DEADLINE
-from scalekit.identity import CURRENT, identity_of
-
-SERVED: ContextVar[Scope | None] = ContextVar("scalekit_discovery.served", default=None)
-"""The request that is served here and now."""
+from scalekit.identity import CURRENT
 
 
 def passed_on() -> dict[str, str]:
     """Return the headers that tell whose call it is; none outside of a request or message."""
-    served = SERVED.get()
-    identity = identity_of(served) if served else CURRENT.get()
+    identity = CURRENT.get()
     return identity.headers() if identity else {}
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.behalf import OnBehalf
 from scalekit.contracts import SERVICES
 from scalekit.telemetry import Declaration, declared_in
 from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
 from scalekit_discovery.config import DiscoveryConfig
-from scalekit_discovery.middleware import DiscoveryMiddleware
 from scalekit_discovery.running import Running
 
 RUNNING: Key[Running] = Key("discovery", plugin="discovery")
@@ -50,8 +50,8 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 @hookimpl
 def scalekit_middleware(context: Context) -> Sequence[Layered]:
-    """Return what lets calls know the request on whose behalf they are made."""
-    return [Layered(Layer.DATA, Middleware(DiscoveryMiddleware))]
+    """Return what lets calls carry the identity and the deadline of the request on whose behalf they are made."""
+    return [Layered(Layer.DATA, Middleware(OnBehalf))]
 
 
 @hookimpl

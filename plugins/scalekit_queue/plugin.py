@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.behalf import OnBehalf
 from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, QUEUE, READS
 from scalekit.telemetry import Declaration, declared_in
 from scalekit_queue import metrics
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.middleware import QueueMiddleware
 from scalekit_queue.running import RunningQueue, running_queue
 
 RUNNING: Key[RunningQueue] = Key("running queue", plugin="queue")
@@ -58,8 +58,8 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 @hookimpl
 def scalekit_middleware(context: Context) -> Sequence[Layered]:
-    """Return what lets messages carry the identity of the request that publishes them."""
-    return [Layered(Layer.DATA, Middleware(QueueMiddleware))]
+    """Return what lets messages carry the identity and the deadline of the request that publishes them."""
+    return [Layered(Layer.DATA, Middleware(OnBehalf))]
 
 
 @hookimpl

@@ -176,6 +176,21 @@ def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install
     )
 
 
+def test_what_two_plugins_bring_alike_stands_in_the_chain_once(install: Install) -> None:
+    source = NOTHING + (
+        "from scalekit import Layer, Layered, Middleware\n"
+        "from tests.host.tracing import Trace\n"
+        "@hookimpl\n"
+        "def scalekit_middleware(context):\n"
+        "    names = ['shared', '{0}']\n"
+        "    return [Layered(layer, Middleware(Trace, n)) for n in names for layer in (Layer.LOG, Layer.DATA)]\n"
+    )
+    install("one", source.format("one"))
+    install("two", source.format("two"))
+    answer = asyncio.run(once(build("one", "two")))
+    assert answer.header("trace") == "shared one two shared one two"
+
+
 def test_a_base_http_middleware_is_refused(install: Install) -> None:
     source = NOTHING + (
         "from starlette.middleware.base import BaseHTTPMiddleware\n"

@@ -1,0 +1,18 @@
+"""The same with discovery, through which nobody is called."""
+
+from typing import Any
+
+from scalekit import create_app
+from scalekit.host import Host
+from tests.bench.cases import starlette_bare
+
+PATH = starlette_bare.PATH
+BODY = starlette_bare.BODY
+TABLES: dict[str, Any] = {"plugins": {"discovery": {"services": {"stock": ["http://127.0.0.1:9"]}, "keep": ""}}}
+
+
+def make() -> Host:
+    return create_app(TABLES, app=starlette_bare.make())
+
+
+app = make()
