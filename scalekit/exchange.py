@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scalekit.identity import CURRENT, REQUEST_ID, TRACEPARENT, Identity, identity_of
 from scalekit.route import RouteTemplates
 
+Field = tuple[bytes, bytes]
+
 SWITCHED = 101
 """The status of a websocket that was accepted."""
 REJECTED = 403
@@ -32,7 +34,7 @@ class Exchange:
     before the application could write another one into ``scope``; ``late`` tells whether the client had left when the
     answer began, and ``left`` whether it has by now; ``sent`` and ``received`` are bytes of bodies. At the end
     ``seconds`` says how long it took until the answer was complete, and ``route`` is the template of the route. The
-    ``identity`` is there for who has called :meth:`identify`.
+    ``identity`` is there for who has called :meth:`identify`; ``fields`` are headers that the answer gets on its way.
     """
 
     __slots__ = (
@@ -42,6 +44,7 @@ class Exchange:
         "_outer",
         "_receive",
         "_send",
+        "fields",
         "identity",
         "late",
         "left",
@@ -74,11 +77,14 @@ class Exchange:
         self._send = send
         self.status = 0
         self.told: Told | None = None
+        self.fields: tuple[Field, ...] = ()
 
     def pass_on(self, message: Message) -> Awaitable[None]:
         """Pass on what goes to the client, as long as nobody observes."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.fields:
+                message = with_fields(message, self.fields)
         return self._send(message)
 
     def begin(self, scope: Scope, receive: Receive, told: Told) -> None:
@@ -139,7 +145,9 @@ class Exchange:
             self.status = message["status"]
             self.late = self.left
             if self._identified:
-                message = named(message, self.identity)
+                message = named(message, self.identity, self.fields)
+            elif self.fields:
+                message = with_fields(message, self.fields)
         return self._send(message)
 
     async def receive(self) -> Message:
@@ -169,7 +177,7 @@ class Socket(Exchange):
         elif kind in ("websocket.accept", "websocket.http.response.start"):
             self.status = message.get("status", SWITCHED)
             if self._identified:
-                message = named(message, self.identity)
+                message = named(message, self.identity, ())
         elif kind == "websocket.close":
             self.status = self.status or REJECTED
             self.code = message.get("code", 1000)
@@ -256,13 +264,34 @@ class Observing:
         exchange.end(None)
 
 
-def named(message: Message, identity: Identity) -> Message:
-    """Return a copy of *message* whose headers name the request exactly once."""
+def adding(send: Send, *fields: Field) -> Send:
+    """Return *send* for an answer whose head gets *fields* too.
+
+    Where nothing stands between the caller and the host's record, that adds them, together with all that others add.
+    """
+    exchange = getattr(send, "__self__", None)
+    if type(exchange) is Exchange:
+        exchange.fields += fields
+        return send
+
+    def add(message: Message) -> Awaitable[None]:
+        return send(with_fields(message, fields) if message["type"] == "http.response.start" else message)
+
+    return add
+
+
+def with_fields(message: Message, fields: Sequence[Field]) -> Message:
+    """Return a copy of *message* whose headers have *fields* too."""
+    return {**message, "headers": [*(message.get("headers") or ()), *fields]}
+
+
+def named(message: Message, identity: Identity, fields: Sequence[Field]) -> Message:
+    """Return a copy of *message* whose headers name the request exactly once, and have *fields* too."""
     headers = message.get("headers", ())
     for name, _ in headers:
         if len(name) == _LENGTH and name[0] in _INITIALS and name.lower() == REQUEST_ID:
             headers = [field for field in headers if field[0].lower() != REQUEST_ID]
             break
     copy = dict(message)
-    copy["headers"] = [*headers, (REQUEST_ID, identity.request_id.encode())]
+    copy["headers"] = [*headers, *fields, (REQUEST_ID, identity.request_id.encode())]
     return copy

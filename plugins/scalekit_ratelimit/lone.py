@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.admission import PENDING, NotAdmitted, admitted, defer
+from scalekit.exchange import adding
 from scalekit.problem import refuse
 from scalekit.resilience import Unavailable
 from scalekit_ratelimit.limits import Limits, Shared
@@ -37,7 +38,7 @@ def decide(
         return app(scope, receive, send)
     if room < 0:
         return refuse_at_once(limits, only, room, scope, send)
-    return app(scope, receive, telling(only, room, send))
+    return app(scope, receive, adding(send, only.field, only.standing(room)))
 
 
 async def wait_first(app: ASGIApp, question: Question, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,18 +49,6 @@ async def wait_first(app: ASGIApp, question: Question, scope: Scope, receive: Re
         await unavailable(gone, scope, send)
         return
     await decide(app, question.limits, question.only, room, scope, receive, send)
-
-
-def telling(only: Only, room: int, send: Send) -> Send:
-    """Return *send* with the fields of *only* where an answer begins."""
-    standing = only.standing(room)
-
-    def tell(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*(message.get("headers") or ()), only.field, standing]}
-        return send(message)
-
-    return tell
 
 
 async def refuse_at_once(limits: Limits, only: Only, room: int, scope: Scope, send: Send) -> None:
@@ -82,12 +71,12 @@ async def unavailable(gone: Unavailable, scope: Scope, send: Send) -> None:
 class Deferred:
     """The verdict on a request that goes on meanwhile: nothing leaves before it is known."""
 
-    __slots__ = ("_gone", "_question", "_refusal", "_room", "_send", "_tell")
+    __slots__ = ("_gone", "_onward", "_question", "_refusal", "_room", "_send")
 
     def __init__(self, question: Question, send: Send) -> None:
         self._question = question
         self._send = send
-        self._tell: Send | None = None
+        self._onward: Send | None = None
         self._refusal: NotAdmitted | None = None
         self._room: int | None = None
         self._gone: Unavailable | None = None
@@ -106,7 +95,7 @@ class Deferred:
 
     async def wait(self) -> None:
         """Return when the request is admitted; raises NotAdmitted when it is not."""
-        if self._tell is not None:
+        if self._onward is not None:
             return
         if self._refusal is None:
             await self._learn()
@@ -115,7 +104,7 @@ class Deferred:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass *message* on once the request is admitted."""
-        return self._wait_and_send(message) if self._tell is None else self._tell(message)
+        return self._wait_and_send(message) if self._onward is None else self._onward(message)
 
     async def _wait_and_send(self, message: Message) -> None:
         await self.wait()
@@ -129,11 +118,12 @@ class Deferred:
             self._refusal = NotAdmitted()
             return
         if room is None:
-            self._tell = self._send
+            self._onward = self._send
         elif room < 0:
             self._refusal = NotAdmitted()
         else:
-            self._tell = telling(self._question.only, room, self._send)
+            only = self._question.only
+            self._onward = adding(self._send, only.field, only.standing(room))
 
     async def _refuse(self, scope: Scope) -> None:
         if self._gone is not None:

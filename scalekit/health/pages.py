@@ -35,7 +35,9 @@ class HealthPages:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a health page, pass on everything else without a step of its own."""
-        page = self.pages.get(route_path(scope)) if scope["type"] == "http" else None
+        if scope["type"] != "http":
+            return self.app(scope, receive, send)
+        page = self.pages.get(route_path(scope) if scope.get("root_path") else scope["path"])
         return self.app(scope, receive, send) if page is None else self._answer(page, scope, receive, send)
 
     async def _answer(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
