@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import calls, overload, reads, requests, scrape, starting, throughput, workers
+from tests.bench import calls, noticing, overload, reads, requests, scrape, starting, throughput, workers
 from tests.bench.inprocess import Case
 from tests.bench.operations import database, queue, redis, tokens
 from tests.bench.row import HEAD, Row, write
@@ -54,6 +54,8 @@ PARTS = [
     Part(["discovery"], [], lambda options: calls.measure(options.rounds)),
     Part(["queue"], ["rabbitmq"], lambda options: queue.measure(max(1, options.rounds // 8))),
     Part(["ratelimit"], ["k6"], lambda _: overload.measure(3, 5)),
+    Part(["cache"], ["redis", "wrk"], lambda options: noticing.measure(options.rounds * 3)),
+    Part(["cluster-cache"], ["redis"], lambda options: noticing.measure_failover(max(1, options.rounds // 10))),
     Part(["", "cache", "cluster-cache"], ["redis"], lambda options: redis.measure(options.rounds // 2)),
 ]
 
