@@ -140,7 +140,7 @@ class Box:
     ) -> Process:
         """Start a process that gets the signal when the box is closed or this process ends, however it ends."""
         process = SPAWNER.submit(self._spawn, _tied_to_this_process(command, death_signal), log).result()
-        self._cleanup.callback(self.stop, process, death_signal)
+        self._cleanup.callback(self._end, process, death_signal)
         return process
 
     def run(
@@ -213,6 +213,12 @@ class Box:
     def close(self) -> None:
         """End the processes, the latest first, and remove the directory."""
         self._cleanup.close()
+
+    def _end(self, process: Process, number: signal.Signals) -> None:
+        """End the process, and wait for its descendants: until they notice they may write into the directory."""
+        pids = family(process.pid)
+        self.stop(process, number)
+        wait_for(f"the end of {pids}", lambda: not any(map(alive, pids)))
 
     def _spawn(self, command: list[str], log: str) -> Process:
         with (self.directory / log).open("ab") as output:

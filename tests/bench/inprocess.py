@@ -94,4 +94,5 @@ def _compared(overhead: Overhead, measured: Mapping[str, Measured]) -> Row:
     theirs, ours = measured[overhead.peer], measured[overhead.ours]
     more, own = theirs.more_than(measured[theirs.case.over]), ours.more_than(measured[ours.case.over])
     goal = Goal("ratio", overhead.least, "at least")
-    return Row(overhead.plugin, overhead.title, more, UNIT, ours.case.title, more - own, more / own, goal)
+    ratio = more / own if own > 0 else float("inf")  # what is cached may cost less than nothing on
+    return Row(overhead.plugin, overhead.title, more, UNIT, ours.case.title, more - own, ratio, goal)
