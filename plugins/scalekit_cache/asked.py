@@ -99,7 +99,7 @@ class Asked:
         shown: tuple[bytes, ...] = ()
         if self._name:
             scopes = [each.encode() for each in sorted(self._scopes)] if self._scopes else ()
-            shown = (b"user", self._name, *scopes)
+            shown = (b"user", self._name, b"%d" % len(scopes), *scopes)
         if self._authorization is not None:
             shown = (*shown, b"authorization", self._authorization)
         if cookie is not None:

@@ -100,6 +100,14 @@ async def test_users_are_told_apart_by_identity_or_name_and_by_scopes() -> None:
     assert origin.calls == 4
 
 
+async def test_no_scopes_make_one_user_look_like_another_with_a_token() -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), BY_IDENTITY)
+    ann = SimpleUser("ann")
+    await laboratory.ask(user=ann, auth=AuthCredentials(["authorization", "x"]))
+    await laboratory.ask(user=ann, auth=AuthCredentials([]), headers=[("Authorization", "x")])
+    assert origin.calls == 2
+
+
 async def test_nothing_is_kept_for_a_user_whom_nothing_tells_from_another() -> None:
     for reply in (Reply(), Reply([(CC, "public, max-age=60")])):
         laboratory = Laboratory(origin := Origin(reply), BY_IDENTITY)
