@@ -9,13 +9,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: run production test check bench load drill clean
 
 # With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as
-# interrupted.
+# interrupted. Without a terminal the server stands in the shell's place, and gets the signal that ends make.
 run: $(VENV)/installed
-	@bash -c 'if [ -t 0 ]; then set -m; fi; $(BIN)/scalekit run sample_app/scalekit.toml; exit $$?'
+	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/scalekit run sample_app/scalekit.toml; exit $$?'; \
+	else exec $(BIN)/scalekit run sample_app/scalekit.toml; fi
 
 production: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
-	@bash -c 'if [ -t 0 ]; then set -m; fi; $(BIN)/python -m tests.production; exit $$?'
+	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/python -m tests.production; exit $$?'; \
+	else exec $(BIN)/python -m tests.production; fi
 
 test: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh

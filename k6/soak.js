@@ -2,6 +2,7 @@
 import { sleep } from 'k6';
 import exec from 'k6/execution';
 import { length } from './lib/duration.js';
+import { manyPasswords } from './lib/login.js';
 import { memory, sample, slope } from './lib/memory.js';
 import { picture, rounded } from './lib/picture.js';
 import { readByItself } from './lib/reading.js';
@@ -15,8 +16,11 @@ const SETTLED = LENGTH / 5; // two of ten minutes, in which caches fill
 const EVERY = Math.min(5, LENGTH / 40);
 const GROWTH = Number(__ENV.GROWTH || 1); // MiB a minute
 const GAUGES = [memory.name];
+const PASSWORDS = 64;
 
 export const options = {
+  batch: PASSWORDS,
+  batchPerHost: PASSWORDS,
   scenarios: {
     readers: {
       executor: 'constant-arrival-rate',
@@ -31,6 +35,10 @@ export const options = {
   summaryTrendStats: TREND_STATS,
   thresholds: sliced({ ...PROMISED, ...NO_FAULTS, [slope.name]: [`value<${GROWTH}`] }, { gauges: GAUGES }),
 };
+
+export function setup() {
+  manyPasswords(PASSWORDS);
+}
 
 export default function () {
   mark(LENGTH);

@@ -1,8 +1,19 @@
 // Who asks: the user of the sample application.
-import { post } from './service.js';
+import http from 'k6/http';
+import { BASE_URL, post } from './service.js';
 
 export const USER = { username: __ENV.USERNAME || 'testuser', password: __ENV.PASSWORD || 'testpass' };
 const PARTS_OF_A_TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
+// For setup(): has every thread of every worker look at a password, since each keeps the memory that its first one takes.
+export function manyPasswords(count) {
+  const headers = { 'Content-Type': 'application/json' };
+  const params = { headers, responseCallback: http.expectedStatuses(401, 429) };
+  const attempt = (number) => {
+    return ['POST', `${BASE_URL}/auth/login`, JSON.stringify({ username: `nobody-${number}`, password: 'wrong' }), params];
+  };
+  http.batch(Array.from({ length: count }, (_, number) => attempt(number)));
+}
 
 // Logs in, checks the token, and returns a session; undefined where there is none.
 export function login() {

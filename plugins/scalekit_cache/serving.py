@@ -20,7 +20,7 @@ from scalekit_cache.making import ERRORS, Making, routed
 from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
 from scalekit_cache.table_tags import begin_collecting
-from scalekit_cache.validating import nobody, validating
+from scalekit_cache.validating import nobody, refreshing, validating
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
 
 logger = logging.getLogger("scalekit.cache")
@@ -251,7 +251,7 @@ class Serving:
     async def _made_anew(self, entry: Entry) -> Refreshed:
         """Have *entry* made anew, for nobody in particular."""
         cache = self.cache
-        scope = {**validating(self.scope, entry), "method": "GET", "extensions": {}}
+        scope = refreshing(self.scope, entry)
         flight = self._own_flight()
         making = Making(cache, flight, self.asked, self.policy, scope, self.path, b"fwd=stale", entry)
         if cache.collects:

@@ -6,8 +6,11 @@ import asyncio
 
 from starlette.types import Message, Receive, Scope
 
+from scalekit import deadline
 from scalekit_cache.asked import CONDITIONS
 from scalekit_cache.entry import Entry
+
+TIMEOUT = deadline.TIMEOUT.encode()
 
 
 def validating(scope: Scope, entry: Entry) -> Scope:
@@ -18,6 +21,13 @@ def validating(scope: Scope, entry: Entry) -> Scope:
     if entry.modified is not None:
         headers.append((b"if-modified-since", entry.modified))
     return {**scope, "headers": headers}
+
+
+def refreshing(scope: Scope, entry: Entry) -> Scope:
+    """Return the same for a GET on behalf of nobody: how long the client waits who has caused it is of no account."""
+    asked = validating(scope, entry)
+    headers = [field for field in asked["headers"] if field[0] != TIMEOUT]
+    return {**asked, "method": "GET", "headers": headers, "extensions": {}}
 
 
 def nobody() -> Receive:

@@ -6,7 +6,7 @@ import asyncio
 from functools import lru_cache
 from math import ceil
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -20,16 +20,24 @@ STEPS = 100
 """Steps of a second to which deadlines are rounded up, so that few are made."""
 
 
+class End(NamedTuple):
+    """When a call is over, on the monotonic clock; *hurried* where whoever waits gives it less than it may take."""
+
+    at: float
+    hurried: bool
+
+
 async def attempt(
-    service: Service, target: Target, method: str, path: str, options: dict[str, Any], end: float, another: bool
+    service: Service, target: Target, method: str, path: str, options: dict[str, Any], end: End, another: bool
 ) -> aiohttp.ClientResponse:
     """Send the request to *target* and return the answer when it begins.
 
-    It is over at *end*, or earlier where *another* attempt may follow. Raises what aiohttp does, and TimeoutError.
+    It is over at *end*, or earlier where *another* attempt may follow. Raises what aiohttp does, and TimeoutError; that
+    a caller had no time to wait is not the instance's failure.
     """
     targets = service.targets
     began = monotonic()
-    left = end - began
+    left = end.at - began
     if left <= 0:
         raise TimeoutError
     options["headers"][TIMEOUT] = str(int(left * 1e3))
@@ -41,9 +49,12 @@ async def attempt(
         )
         cut_after = service.attempt_timeout if another and service.attempt_timeout < left else None
         response = answered = await (request if cut_after is None else _in_time(request, cut_after))
-    except (aiohttp.ClientError, TimeoutError, OSError):
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
         now = monotonic()
-        targets.failed(target, now - began, now)
+        if isinstance(error, TimeoutError) and end.hurried and now >= end.at:
+            targets.left(target)
+        else:
+            targets.failed(target, now - began, now)
         raise
     except BaseException:
         targets.left(target)

@@ -98,6 +98,12 @@ class Targets:
         one, other = targets[first], targets[second + (second >= first)]
         return one if one.load(now) <= other.load(now) else other
 
+    def has_another(self, target: Target, tried: Sequence[Target], now: float) -> bool:
+        """Tell whether another instance than *target* and those in *tried* may be called."""
+        if not tried and not self._any_open:
+            return len(self.all) > 1
+        return any(each is not target and each not in tried and each.admits(now) for each in self.all)
+
     def begin(self, target: Target) -> None:
         """Note that a call goes to *target*."""
         target.in_flight += 1

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 from aiohttp.client import _RequestContextManager as Call
 
-from scalekit.resilience import Unavailable
-from scalekit_discovery.attempting import attempt
+from scalekit_discovery.answering import FAILURES, CallFailed
+from scalekit_discovery.attempting import End, attempt
 from scalekit_discovery.balancing import Target
 from scalekit_discovery.passing_on import deadline, passed_on
 from scalekit_discovery.service import Service
@@ -18,11 +18,6 @@ from scalekit_discovery.service import Service
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 ANOTHER_MAY_DO = frozenset((502, 503, 504))
 RESENDABLE = (bytes, str, type(None))
-FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
-
-
-class CallFailed(Unavailable, aiohttp.ClientError):
-    """No instance of a service answered: a 503 of ours, and an aiohttp error to whoever expects one."""
 
 
 class ServiceClient:
@@ -78,20 +73,21 @@ class ServiceClient:
         retries = service.retries if resendable else 0
         safe = retries and method in IDEMPOTENT
         if not service.targets.all:
-            await service.wait_for_instances(end)
+            await service.wait_for_instances(end.at)
         service.budget.pay_in()
         tried: list[Target] = []
         while True:
             target = service.choose(tried)
-            another = bool(safe and len(tried) < retries)
+            again = bool(safe and len(tried) < retries)
+            another = again and service.targets.has_another(target, tried, monotonic())
             try:
                 response = await attempt(service, target, method, path, options, end, another)
             except FAILURES as error:
                 unsent = isinstance(error, aiohttp.ClientConnectorError) and len(tried) < retries
-                if not ((another or unsent) and monotonic() < end and service.may_retry()):
-                    raise _failed(service, target, error) from error
+                if not ((again or unsent) and monotonic() < end.at and service.may_retry()):
+                    raise _failed(service, target, error, end) from error
             else:
-                if not (response.status in ANOTHER_MAY_DO and another and _helps(service, end)):
+                if not (response.status in ANOTHER_MAY_DO and another and monotonic() < end.at and service.may_retry()):
                     service.metrics.answered.inc()
                     service.metrics.seconds.observe(monotonic() - began)
                     return response
@@ -105,19 +101,16 @@ def _fields(headers: Any) -> Mapping[str, str]:
     return {str(name).lower(): value for name, value in dict(headers).items()}
 
 
-def _end(began: float, timeout: float | None, default: float) -> float:
+def _end(began: float, timeout: float | None, default: float) -> End:
     """Return when the call is over: its own time, or that of whoever waits for it."""
-    end = began + (default if timeout is None else timeout)
+    own = began + (default if timeout is None else timeout)
     asked = deadline()
-    return end if asked is None else min(end, asked)
+    return End(own, False) if asked is None or asked >= own else End(asked, True)
 
 
-def _helps(service: Service, end: float) -> bool:
-    """Tell whether there is another instance to ask, and time and budget for it."""
-    return len(service.targets.all) > 1 and monotonic() < end and service.may_retry()
-
-
-def _failed(service: Service, target: Target, error: BaseException) -> CallFailed:
+def _failed(service: Service, target: Target, error: BaseException, end: End) -> CallFailed:
     service.metrics.failed.inc()
+    if isinstance(error, TimeoutError) and end.hurried:
+        return CallFailed(f"{service.name}: whoever waits for the call has no more time")
     what = "it did not answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     return CallFailed(f"{service.name}: instance {target.instance.id} failed: {what}")

@@ -113,7 +113,8 @@ class DiscoveryConfig(Certificates):
             raise ValueError('service is registered in Consul only; write source = "consul", or leave service out')
         if self.source == "dns" and not self.domain:
             raise ValueError('source = "dns" needs a domain; write domain = "service.consul"')
-        self.refuse_unless("https", self.consul)
+        if self.source == "consul":
+            self.refuse_unless("https", self.consul)
         if self.check_timeout > self.check_interval:
             raise ValueError(f"check_timeout {self.check_timeout} is longer than check_interval; make it shorter")
         return self

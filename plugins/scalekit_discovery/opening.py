@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from scalekit.telemetry import Telemetry
+from scalekit_discovery.answering import Answer
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.connecting import Connector
 from scalekit_discovery.consul import Consul, consul
@@ -43,7 +44,7 @@ async def opened(config: DiscoveryConfig, telemetry: Telemetry) -> AsyncGenerato
 
 def _session(config: DiscoveryConfig) -> aiohttp.ClientSession:
     connector = Connector(limit=0, limit_per_host=config.max_connections, keepalive_timeout=KEPT_ALIVE)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=Answer)
 
 
 def _source(config: DiscoveryConfig, api: Consul | None) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from pydantic import model_validator
 
@@ -25,6 +26,10 @@ class Certificates(Table):
     def _key_has_its_certificate(self) -> Certificates:
         if self.key_file and not self.cert_file:
             raise ValueError("key_file is the key of a certificate; name that in cert_file")
+        for name in ("ca_file", "cert_file", "key_file"):
+            file = getattr(self, name)
+            if file and not Path(file).is_file():
+                raise ValueError(f"{name}: there is no file {file}; put it there")
         return self
 
     def refuse_unless(self, secure: str, url: Url) -> None:

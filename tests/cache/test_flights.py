@@ -434,6 +434,16 @@ async def test_a_stale_answer_is_given_at_once_while_one_request_refreshes_it() 
     assert origin.calls == 2
 
 
+async def test_a_refresh_takes_its_time_however_little_of_it_the_client_has() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    hurried = [("X-Request-Timeout-Ms", "0")]
+    await laboratory.ask(headers=hurried)
+    laboratory.pass_time(3)
+    await laboratory.ask(headers=hurried)
+    await laboratory.settle()
+    assert [origin.header("x-request-timeout-ms", call) for call in (0, 1)] == ["0", None]
+
+
 async def test_beyond_the_time_for_stale_answers_who_asks_waits() -> None:
     laboratory = Laboratory(Origin(Reply([(CC, STALE)])))
     await laboratory.ask()

@@ -18,11 +18,12 @@ from tests.servers import Consul
 from tests.service import Service
 
 STOCK = """\
+import asyncio
 import os
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 seen = []
@@ -34,11 +35,27 @@ async def stock(request):
     return JSONResponse({"pid": os.getpid(), "headers": dict(request.headers)}, status)
 
 
+async def slow(request):
+    seen.append(request.method)
+    await asyncio.sleep(float(request.query_params["seconds"]))
+    return PlainTextResponse("at last")
+
+
+async def breaking(request):
+    async def body():
+        yield b"begun"
+        await asyncio.sleep(float(request.query_params["seconds"]))
+        raise RuntimeError
+
+    return StreamingResponse(body())
+
+
 async def count(request):
     return PlainTextResponse(str(len(seen)))
 
 
-app = Starlette(routes=[Route("/stock", stock, methods=["GET", "POST", "PUT"]), Route("/count", count)])
+routes = [Route("/stock", stock, methods=["GET", "POST", "PUT"]), Route("/count", count)]
+app = Starlette(routes=[*routes, Route("/slow", slow), Route("/breaking", breaking)])
 """
 DEFAULTS: Mapping[str, Any] = {"keep": "", "attempt_timeout": "500ms"}
 

@@ -16,7 +16,8 @@ from scalekit.contracts import SERVICES
 from scalekit.deadline import DEADLINE
 from scalekit.resilience import Unavailable
 from scalekit.testing import request, running
-from scalekit_discovery.client import CallFailed
+from scalekit_discovery.answering import CallFailed
+from scalekit_discovery.service import NoInstance
 from tests.discovery.laboratory import Stock, services
 from tests.processes import HOST, free_ports
 from tests.workers import sockets_of
@@ -86,9 +87,50 @@ async def test_a_call_on_behalf_of_a_message_takes_no_longer_than_that_is_of_use
         assert 0 < int(seen["x-request-timeout-ms"]) <= 4_000
         DEADLINE.set(time() - 0.001)
         before = stock.calls
-        with pytest.raises(CallFailed, match="it did not answer in time"):
+        with pytest.raises(CallFailed, match="whoever waits for the call has no more time"):
             await client.get("/stock")
         assert stock.calls == before
+
+
+async def test_callers_who_do_not_wait_do_not_shut_an_instance_out(stock: Stock) -> None:
+    async with services(services={"inventory": [stock.url]}, failures=2) as live:
+        client = live.client("inventory")
+        before = stock.calls
+        for number in range(4):
+            deadline = DEADLINE.set(time() + 0.1)
+            with pytest.raises(CallFailed, match="whoever waits for the call has no more time"):
+                await client.get("/slow", params={"seconds": "60"})
+            DEADLINE.reset(deadline)
+            assert stock.calls == before + number + 1, "it was asked"
+        assert (await client.get("/stock")).status == 200
+
+
+async def test_an_instance_that_does_not_answer_in_the_time_of_the_call_is_shut_out(stock: Stock) -> None:
+    async with services(services={"inventory": [stock.url]}, failures=2) as live:
+        client = live.client("inventory")
+        for _ in range(2):
+            with pytest.raises(CallFailed, match="it did not answer in time"):
+                await client.get("/slow", params={"seconds": "60"}, timeout=0.1)
+        with pytest.raises(NoInstance, match="every instance fails"):
+            await client.get("/stock")
+
+
+async def test_the_only_instance_is_waited_for_and_asked_once(stock: Stock) -> None:
+    async with services(services={"inventory": [stock.url]}, attempt_timeout="100ms") as live:
+        before = stock.calls
+        answer = await live.client("inventory").get("/slow", params={"seconds": "0.5"})
+        assert await answer.text() == "at last"
+        assert stock.calls == before + 1
+
+
+@pytest.mark.parametrize(("seconds", "what"), [("60", "did not come in time"), ("0.1", "broke off")])
+async def test_an_answer_that_does_not_come_to_its_end_is_a_503(stock: Stock, seconds: str, what: str) -> None:
+    async with services(services={"inventory": [stock.url]}) as live:
+        answer = await live.client("inventory").get("/breaking", params={"seconds": seconds}, timeout=1)
+        assert answer.status == 200
+        with pytest.raises(CallFailed, match=f"the answer of {HOST}:{stock.port} {what}") as failed:
+            await answer.read()
+        assert failed.value.status_code == 503
 
 
 async def test_options_are_aiohttps_and_so_is_the_answer(stock: Stock) -> None:

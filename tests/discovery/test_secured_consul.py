@@ -86,7 +86,7 @@ async def test_without_our_certificate_consul_does_not_talk(consul: SecuredConsu
             await live.client("inventory").get("/")
 
 
-async def test_a_certificate_that_is_not_there_stops_the_start(consul: SecuredConsul) -> None:
-    with pytest.raises(StartError, match=r"no TLS to Consul with /nowhere/ca\.pem"):
-        async with services(**{**consul.table(), "ca_file": "/nowhere/ca.pem"}):
+async def test_a_file_that_is_no_certificate_stops_the_start(consul: SecuredConsul) -> None:
+    with pytest.raises(StartError, match=f"no TLS to Consul with {__file__}"):
+        async with services(**{**consul.table(), "ca_file": __file__}):
             raise AssertionError("it started")
