@@ -12,10 +12,13 @@ import aiohttp
 from yarl import URL
 
 from scalekit.deadline import TIMEOUT
+from scalekit_discovery.answering import FAILURES
 from scalekit_discovery.balancing import Target
 from scalekit_discovery.service import Service
 
 GATEWAY_FAILURES = frozenset((502, 503, 504))
+SHORT_OF_TIME = 0.05
+"""Seconds before the end in which a hurried call may be told 503 because it had no time: that end is passed on."""
 STEPS = 100
 """Steps of a second to which deadlines are rounded up, so that few are made."""
 
@@ -33,7 +36,7 @@ async def attempt(
     """Send the request to *target* and return the answer when it begins.
 
     It is over at *end*, or earlier where *another* attempt may follow. Raises what aiohttp does, and TimeoutError; that
-    a caller had no time to wait is not the instance's failure.
+    a caller had no time to wait is not the instance's failure, nor that the instance says so.
     """
     targets = service.targets
     began = monotonic()
@@ -49,7 +52,7 @@ async def attempt(
         )
         cut_after = service.attempt_timeout if another and service.attempt_timeout < left else None
         response = answered = await (request if cut_after is None else _in_time(request, cut_after))
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except FAILURES as error:
         now = monotonic()
         if isinstance(error, TimeoutError) and end.hurried and now >= end.at:
             targets.left(target)
@@ -65,7 +68,9 @@ async def attempt(
         else:
             answered.connection.add_callback(target.finish)
     now = monotonic()
-    if response.status in GATEWAY_FAILURES:
+    if response.status in GATEWAY_FAILURES and end.hurried and now > end.at - SHORT_OF_TIME:
+        targets.left(target)
+    elif response.status in GATEWAY_FAILURES:
         targets.failed(target, now - began, now)
     else:
         targets.succeeded(target, now - began, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from time import time
 from typing import Any
 
@@ -103,6 +104,21 @@ async def test_callers_who_do_not_wait_do_not_shut_an_instance_out(stock: Stock)
             DEADLINE.reset(deadline)
             assert stock.calls == before + number + 1, "it was asked"
         assert (await client.get("/stock")).status == 200
+
+
+async def test_a_503_for_want_of_the_callers_time_does_not_shut_an_instance_out() -> None:
+    with Stock() as short_of_time:
+        short_of_time.turn_unready()
+        async with services(services={"inventory": [short_of_time.url]}, failures=2) as live:
+            client = live.client("inventory")
+            for _ in range(4):
+                deadline = DEADLINE.set(time() + 0.04)
+                with suppress(CallFailed):  # on a busy machine not even that comes in time
+                    assert (await client.get("/stock")).status == 503
+                DEADLINE.reset(deadline)
+            assert [(await client.get("/stock")).status for _ in range(2)] == [503, 503]
+            with pytest.raises(NoInstance, match="every instance fails"):
+                await client.get("/stock")
 
 
 async def test_an_instance_that_does_not_answer_in_the_time_of_the_call_is_shut_out(stock: Stock) -> None:
