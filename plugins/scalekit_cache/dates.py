@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from calendar import timegm
+from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -17,26 +17,29 @@ _ASCTIME = re.compile(rb"[a-z]{3} (?P<month>[a-z]{3}) (?P<day>[ \d]\d) " + _TIME
 
 
 def parse_date(value: bytes, now: float) -> float | None:
-    """Return the seconds since the epoch that *value* names, or None when it is no date."""
+    """Return the seconds since the epoch that *value* names, or None when no calendar has such a date."""
     text = value.strip()
     match = _IMF.fullmatch(text) or _RFC850.fullmatch(text) or _ASCTIME.fullmatch(text)
     if match is None:
         return None
-    month = MONTHS.get(match["month"].lower())
-    day, hour, minute, second = (int(match[name]) for name in ("day", "hour", "minute", "second"))
-    if month is None or not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
+    year, day, hour, minute, second = (int(match[name]) for name in ("year", "day", "hour", "minute", "second"))
+    month = MONTHS.get(match["month"].lower(), 0)
+    if second > 60:  # 60 is a leap second, which is the first of the next minute to a clock without them
         return None
-    year = int(match["year"])
-    if len(match["year"]) == 2:
-        year = _century(year, now)
-    return float(timegm((year, month, day, hour, minute, second)))
+    try:
+        if len(match["year"]) < 4:
+            year = _whole_year(year, (month, day, hour, minute), now)
+        return datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp() + second
+    except ValueError:  # the year 0, 31 February, 24:00
+        return None
 
 
-def _century(year: int, now: float) -> int:
-    """Return the whole year of two digits: a date that seems more than 50 years ahead is in the past."""
-    this = int(formatdate(now)[12:16])
-    whole = this - this % 100 + year
-    return whole - 100 if whole > this + 50 else whole
+def _whole_year(year: int, rest: tuple[int, int, int, int], now: float) -> int:
+    """Return the year that two digits stand for: a date that seems more than 50 years ahead is in the past."""
+    today = datetime.fromtimestamp(now, UTC)
+    whole = today.year - today.year % 100 + year
+    latest = (today.year + 50, today.month, today.day, today.hour, today.minute)
+    return whole - 100 if (whole, *rest) > latest else whole
 
 
 @lru_cache(maxsize=256)

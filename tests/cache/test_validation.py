@@ -258,3 +258,24 @@ async def test_head_is_answered_from_get_and_never_kept_for_it() -> None:
     assert (await laboratory.ask()).body == b"whole"
     answer = await laboratory.ask(method="HEAD")
     assert (answer.status, answer.body, answer.header("content-length"), origin.calls) == (200, b"", "5", 2)
+
+
+@pytest.mark.parametrize(
+    "date", ["Sat, 01 Jan 0000 00:00:00 GMT", "Sat Jan  1 00:00:00 0000", "Thu, 31 Feb 2999 00:00:00 GMT"]
+)
+@pytest.mark.parametrize("condition", ["If-Modified-Since", "If-Range"])
+async def test_a_date_that_no_calendar_has_is_no_condition(condition: str, date: str) -> None:
+    laboratory = Laboratory(Origin(Reply([("Cache-Control", "max-age=60"), ("Last-Modified", LONG_AGO)])))
+    headers = [(condition, date), ("Range", "bytes=0-")] if condition == "If-Range" else [(condition, date)]
+    for _ in range(2):
+        assert (await laboratory.ask(headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("date", ["Sat, 01 Jan 0000 00:00:00 GMT", "Thu, 31 Feb 2999 00:00:00 GMT"])
+@pytest.mark.parametrize("name", ["Expires", "Date", "Last-Modified"])
+async def test_an_application_may_send_a_date_that_no_calendar_has(name: str, date: str) -> None:
+    origin = Origin(Reply([(name, date)]))
+    laboratory = Laboratory(origin)
+    for _ in range(2):
+        assert (await laboratory.ask()).status == 200
+    assert origin.calls == 2

@@ -1,0 +1,27 @@
+"""Random text that is made of the words of a grammar as often as of anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+
+def texts(*words: str) -> st.SearchStrategy[str]:
+    """Return text in which *words* stand beside each other, beside numbers, and beside what a field may hold."""
+    piece = st.one_of(
+        st.sampled_from(words),
+        st.integers(-1, 2**70).map(str),
+        st.text(st.characters(max_codepoint=255), max_size=4),
+    )
+    return st.lists(piece, max_size=12).map("".join) | st.text(st.characters(max_codepoint=255), max_size=60)
+
+
+def values(*words: str) -> st.SearchStrategy[bytes]:
+    """Return the same as the bytes of a field."""
+    return texts(*words).map(lambda text: text.encode("latin-1"))
+
+
+def mixed(shapes: Sequence[st.SearchStrategy[str]], *words: str) -> st.SearchStrategy[bytes]:
+    """Return what has one of *shapes*, or what has none."""
+    return st.one_of(*(shape.map(lambda text: text.encode("latin-1")) for shape in shapes), values(*words))
