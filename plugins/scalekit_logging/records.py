@@ -25,9 +25,12 @@ class JournalHandler(logging.Handler):
         super().__init__()
         self.journal = journal
 
-    def createLock(self) -> None:  # noqa: N802
-        """Have no lock: the journal needs none."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Hand on *record* if the filters let it pass, without the lock: the journal needs none."""
+        passed: bool | logging.LogRecord = self.filter(record)  # a filter may put another record in its place
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on *record*, unless it repeats what the line of its request has shown."""
