@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalekit.caching.items import digest
+from scalekit.contracts import subject_of
 from scalekit_cache.directives import Directives, parse_cache_control
 from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, USER, Headers
 from scalekit_cache.keys import REWRITING
@@ -67,7 +68,8 @@ class Asked:
 
     def introduce(self, user: Any, scopes: Sequence[str]) -> None:
         """Take note of the *user* whom somebody has recognised, and of what they may do."""
-        self._name = _name(user)
+        subject = subject_of(user)
+        self._name = subject.encoded if subject is not None else b""
         self._scopes = scopes
         self.credentials |= USER if self._name else NAMELESS
 
@@ -105,14 +107,3 @@ class Asked:
         if cookie is not None:
             shown = (*shown, b"cookie", cookie)
         return digest(shown) if shown else b""
-
-
-def _name(user: Any) -> bytes:
-    for attribute in ("identity", "display_name"):
-        try:
-            name = str(getattr(user, attribute))
-        except (AttributeError, NotImplementedError):
-            continue
-        if name:
-            return name.encode("utf-8", "surrogatepass")
-    return b""

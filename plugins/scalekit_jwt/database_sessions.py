@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-from scalekit.contracts import Database
+from scalekit.contracts import Database, SubjectIdentifier
 from scalekit.resilience import Unavailable
 from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session, version_at
 
@@ -64,16 +64,16 @@ class DatabaseSessions:
         self._database = database
         self._made = False
 
-    async def version_of(self, subject: str) -> int:
+    async def version_of(self, subject: SubjectIdentifier) -> int:
         """Return the version that new sessions of *subject* begin with."""
         async with self._asking() as database:
-            return int(await database.fetch_val(_VERSION, {"subject": subject}) or 0)
+            return int(await database.fetch_val(_VERSION, {"subject": subject.text}) or 0)
 
     async def begin(self, session: Session) -> None:
         """Remember a new session."""
         values = {
             "family": session.family,
-            "subject": session.subject,
+            "subject": session.subject.text,
             "version": session.version,
             "jti": session.jti,
             "expires": session.expires,
@@ -83,7 +83,7 @@ class DatabaseSessions:
 
     async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
         """Put *successor* in the place of ``session.jti``, if that is the newest: one statement, so one can."""
-        known = {"family": session.family, "subject": session.subject, "version": session.version}
+        known = {"family": session.family, "subject": session.subject.text, "version": session.version}
         new = {"jti": session.jti, "successor": successor, "expires": expires}
         async with self._asking() as database:
             if await database.fetch_one(_ROTATE, {**known, **new}) is not None:
@@ -111,11 +111,12 @@ class DatabaseSessions:
         async with self._asking() as database:
             await database.execute(_REVOKE, _revocation("token", issuer, jti, 0, until))
 
-    async def revoke_all(self, subject: str, now: float, until: float) -> None:
+    async def revoke_all(self, subject: SubjectIdentifier, now: float, until: float) -> None:
         """End every session of *subject*."""
         async with self._asking() as database, database.transaction():
-            version = await database.fetch_val(_NEXT_VERSION, {"subject": subject, "version": version_at(now)})
-            await database.execute(_REVOKE, _revocation("subject", "", subject, version, until))
+            values = {"subject": subject.text, "version": version_at(now)}
+            version = await database.fetch_val(_NEXT_VERSION, values)
+            await database.execute(_REVOKE, _revocation("subject", subject.issuer, subject.subject, version, until))
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
         """Return the revocations that may have come after the one with the number *after*, and still count."""

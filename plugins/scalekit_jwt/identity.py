@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
 
+from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.issuer import Verified
 
 NOBODY = UnauthenticatedUser()
@@ -14,13 +15,17 @@ NOTHING = AuthCredentials()
 
 
 class TokenUser(BaseUser):
-    """Who a verified token stands for; ``claims`` are all that it says."""
+    """Who a verified token stands for; ``claims`` are all that it says.
 
-    __slots__ = ("claims", "issuer", "subject")
+    ``identity`` is unique only within ``issuer``; ``subject_identifier`` is both.
+    """
+
+    __slots__ = ("claims", "issuer", "subject", "subject_identifier")
 
     def __init__(self, token: Verified) -> None:
         self.subject = token.subject
         self.issuer = token.issuer
+        self.subject_identifier = SubjectIdentifier(token.issuer, token.subject)
         self.claims: Mapping[str, Any] = token.claims
 
     @property

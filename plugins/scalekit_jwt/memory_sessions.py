@@ -6,6 +6,7 @@ from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from scalekit.contracts import SubjectIdentifier
 from scalekit.resilience import Unavailable
 from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session, version_at
 
@@ -25,12 +26,12 @@ class MemorySessions:
 
     def __init__(self) -> None:
         self._families: dict[str, _Family] = {}
-        self._versions: dict[str, int] = {}
+        self._versions: dict[SubjectIdentifier, int] = {}
         self._revocations: list[Revocation] = []
         self._proofs: dict[str, float] = {}
         self._number = 0
 
-    async def version_of(self, subject: str) -> int:
+    async def version_of(self, subject: SubjectIdentifier) -> int:
         """Return the version that new sessions of *subject* begin with."""
         return self._versions.get(subject, 0)
 
@@ -67,12 +68,12 @@ class MemorySessions:
         """End one token."""
         self._revoke("token", issuer, jti, 0, until)
 
-    async def revoke_all(self, subject: str, now: float, until: float) -> None:
+    async def revoke_all(self, subject: SubjectIdentifier, now: float, until: float) -> None:
         """End every session of *subject*."""
         if subject not in self._versions:
             self._refuse_full(self._versions)
         self._versions[subject] = version = max(self._versions.get(subject, 0) + 1, version_at(now))
-        self._revoke("subject", "", subject, version, until)
+        self._revoke("subject", subject.issuer, subject.subject, version, until)
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
         """Return the revocations after the one with the number *after*."""

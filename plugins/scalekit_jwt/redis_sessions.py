@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from scalekit.contracts import SubjectIdentifier
 from scalekit.resilience import Unavailable
 from scalekit_jwt.sessions import Outcome, Revocation, Rotation, Session, version_at
 
@@ -25,7 +26,7 @@ REPLICA_DEADLINE = 1000
 CONNECTIONS = 10
 PREFIX = "{scalekit:jwt}:"
 VERSIONS = f"{PREFIX}versions"
-"""Subjects, sorted by their version."""
+"""Texts of subjects, sorted by their version."""
 OVERLAP = 1000
 
 _ROTATE = """
@@ -53,8 +54,8 @@ _REVOKE = """
 if ARGV[1] == 'session' then redis.call('DEL', KEYS[3]) end
 local version = 0
 if ARGV[1] == 'subject' then
-  version = math.max(tonumber(ARGV[5]), tonumber(redis.call('ZSCORE', KEYS[4], ARGV[3]) or 0) + 1)
-  redis.call('ZADD', KEYS[4], version, ARGV[3])
+  version = math.max(tonumber(ARGV[5]), tonumber(redis.call('ZSCORE', KEYS[4], ARGV[6]) or 0) + 1)
+  redis.call('ZADD', KEYS[4], version, ARGV[6])
 end
 local number = redis.call('INCR', KEYS[2])
 redis.call('ZADD', KEYS[1], number, cjson.encode({number, ARGV[1], ARGV[2], ARGV[3], version, tonumber(ARGV[4])}))
@@ -68,9 +69,9 @@ class RedisSessions:
     def __init__(self, redis: Any) -> None:
         self._redis = redis
 
-    async def version_of(self, subject: str) -> int:
+    async def version_of(self, subject: SubjectIdentifier) -> int:
         """Return the version that new sessions of *subject* begin with."""
-        return int(await self._read("ZSCORE", VERSIONS, subject) or 0)
+        return int(await self._read("ZSCORE", VERSIONS, subject.text) or 0)
 
     async def begin(self, session: Session) -> None:
         """Remember a new session."""
@@ -82,7 +83,7 @@ class RedisSessions:
     async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
         """Put *successor* in the place of ``session.jti``, if that is the newest: one script, so one can."""
         keys = (_family(session.family), VERSIONS)
-        values = (session.subject, session.version, session.jti, successor, repr(now), grace, int(expires * 1000))
+        values = (session.subject.text, session.version, session.jti, successor, repr(now), grace, int(expires * 1000))
         (reply,) = await self._write([("EVAL", _ROTATE, 2, *keys, *values)])
         outcome, jti, ends = (each.decode() for each in reply)
         return Rotation(Outcome(outcome), jti, int(ends) / 1000)
@@ -99,9 +100,9 @@ class RedisSessions:
         """End one token."""
         await self._revoke("token", issuer, jti, until)
 
-    async def revoke_all(self, subject: str, now: float, until: float) -> None:
+    async def revoke_all(self, subject: SubjectIdentifier, now: float, until: float) -> None:
         """End every session of *subject*."""
-        await self._revoke("subject", "", subject, until, version_at(now))
+        await self._revoke("subject", subject.issuer, subject.subject, until, version_at(now))
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
         """Return the revocations that may have come after the one with the number *after*, and still count."""
@@ -128,8 +129,9 @@ class RedisSessions:
                 await self._read("ZREM", key, row)
 
     async def _revoke(self, kind: str, issuer: str, value: str, until: float, version: int = 0) -> None:
+        member = SubjectIdentifier(issuer, value).text
         keys = (f"{PREFIX}revocations", f"{PREFIX}number", _family(value), VERSIONS)
-        await self._write([("EVAL", _REVOKE, 4, *keys, kind, issuer, value, repr(until), version)])
+        await self._write([("EVAL", _REVOKE, 4, *keys, kind, issuer, value, repr(until), version, member)])
 
     async def _read(self, *words: Any) -> Any:
         try:

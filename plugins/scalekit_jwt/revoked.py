@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.issuer import Verified
 from scalekit_jwt.sessions import Revocation
 
@@ -15,7 +16,7 @@ class Revoked:
         self._issuer = issuer
         self._tokens: dict[tuple[str, str], float] = {}
         self._sessions: dict[str, float] = {}
-        self._subjects: dict[str, tuple[int, float]] = {}
+        self._subjects: dict[SubjectIdentifier, tuple[int, float]] = {}
         self.last = 0
         self.known = False
         """Whether it is known at all what has been revoked before this process began."""
@@ -32,8 +33,8 @@ class Revoked:
             elif kind == "session":
                 news |= value not in self._sessions
                 self._sessions[value] = expires
-            elif version > self._subjects.get(value, (0, 0.0))[0]:
-                self._subjects[value] = (version, expires)
+            elif version > self._subjects.get(subject := SubjectIdentifier(issuer, value), (0, 0.0))[0]:
+                self._subjects[subject] = (version, expires)
                 news = True
         return news
 
@@ -45,7 +46,7 @@ class Revoked:
             return False
         if token.session in self._sessions:
             return True
-        return token.version < self._subjects.get(token.subject, (0, 0.0))[0]
+        return token.version < self._subjects.get(SubjectIdentifier(token.issuer, token.subject), (0, 0.0))[0]
 
     def sweep(self, now: float) -> None:
         """Forget what is over."""

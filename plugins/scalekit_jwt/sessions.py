@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from scalekit.contracts import SubjectIdentifier
+
 
 class Outcome(Enum):
     """How it went with a refresh token."""
@@ -35,7 +37,7 @@ class Session:
     """
 
     family: str
-    subject: str
+    subject: SubjectIdentifier
     version: int
     jti: str
     expires: float
@@ -63,7 +65,7 @@ def version_at(now: float) -> int:
 class Sessions(Protocol):
     """Remembers sessions and revocations for all who share it. Raises Unavailable when it is gone."""
 
-    async def version_of(self, subject: str) -> int:
+    async def version_of(self, subject: SubjectIdentifier) -> int:
         """Return the version that new sessions of *subject* begin with."""
         ...
 
@@ -91,7 +93,7 @@ class Sessions(Protocol):
         """End one token."""
         ...
 
-    async def revoke_all(self, subject: str, now: float, until: float) -> None:
+    async def revoke_all(self, subject: SubjectIdentifier, now: float, until: float) -> None:
         """End every session of *subject*; those that begin from now on have a higher version."""
         ...
 

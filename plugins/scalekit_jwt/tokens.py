@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from starlette.requests import HTTPConnection
 
+from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.binding import Binding, key_of
 from scalekit_jwt.claims import moment, text
 from scalekit_jwt.compact import read
@@ -98,8 +99,9 @@ class OwnTokens:
         extra = _checked(subject, dict(claims or {}), scopes)
         key = await key_of(request, self._proofs) if self._issuer.bound else ""
         now = self._clock()
-        version = await self._sessions.version_of(subject)
-        session = Session(_name(), subject, version, _name(), now + self._lifetimes.refresh)
+        owner = self._identifier(subject)
+        version = await self._sessions.version_of(owner)
+        session = Session(_name(), owner, version, _name(), now + self._lifetimes.refresh)
         await self._sessions.begin(session)
         value = self.fingerprint.make() if self.fingerprint else ""
         cookie = self.fingerprint.cookie(value) if self.fingerprint else ""
@@ -111,14 +113,19 @@ class OwnTokens:
         """Return the pair that follows *token*; raises Refused, for a token that was used before for all its family."""
         verified = await self._read(token, cookie, shown)
         now = self._clock()
-        session = Session(verified.session, verified.subject, verified.version, verified.jti, verified.expires)
+        owner = self._identifier(verified.subject)
+        session = Session(verified.session, owner, verified.version, verified.jti, verified.expires)
         until = now + self._lifetimes.refresh
         rotation = await self._sessions.rotate(session, _name(), now, self._lifetimes.grace, until)
         self._metrics.refreshed(rotation.outcome.value)
         if rotation.outcome is Outcome.THEFT:
             logger.warning(
                 "a refresh token was used again: its session is ended",
-                extra={"subject": session.subject, "session": session.family, "event_kind": "theft"},
+                extra={
+                    **session.subject._asdict(),
+                    "session": session.family,
+                    "event_kind": "theft",
+                },
             )
             await self._end(session.family)
         if not rotation.jti:
@@ -142,7 +149,7 @@ class OwnTokens:
 
     async def revoke_all(self, subject: str) -> None:
         """End every session of *subject*."""
-        await self._sessions.revoke_all(subject, self._clock(), self._end_of_access())
+        await self._sessions.revoke_all(self._identifier(subject), self._clock(), self._end_of_access())
         self._changed()
 
     async def learn(self) -> bool:
@@ -154,6 +161,9 @@ class OwnTokens:
         now = self._clock()
         self._revoked.sweep(now)
         await self._sessions.sweep(now, now - self._lifetimes.refresh - 2 * self._lifetimes.leeway)
+
+    def _identifier(self, subject: str) -> SubjectIdentifier:
+        return SubjectIdentifier(self._issuer.name, subject)
 
     async def _end(self, family: str) -> None:
         await self._sessions.end(family, self._clock(), self._end_of_access())
@@ -181,7 +191,7 @@ class OwnTokens:
         now = self._clock()
         common: dict[str, Any] = {
             "iss": self._issuer.name,
-            "sub": session.subject,
+            "sub": session.subject.subject,
             "aud": self._issuer.audience,
             "sid": session.family,
             "ver": session.version,

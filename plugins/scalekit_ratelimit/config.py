@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from scalekit import Duration, Rate, Table, Url
 from scalekit.config.tables import SomeTime
 from scalekit.redis.address import parse
+from scalekit_ratelimit.counting import Exemption, exemption
 from scalekit_ratelimit.rules import Algorithm, Rule, rule
 
 Priority = Literal["low", "normal", "high"]
@@ -47,24 +47,13 @@ def _by(text: str) -> str:
     return text
 
 
-def _someone(text: str) -> str:
-    subject = text.startswith("subject:") and len(text) > len("subject:")
-    try:
-        if not subject:
-            ip_network(text)
-    except ValueError:
-        raise ValueError(
-            f'expected a network such as "10.0.0.0/8" or a subject as "subject:ada", got {text!r}'
-        ) from None
-    return text
-
-
 Limits = Annotated[tuple[Rate, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
 By = Annotated[
     tuple[Annotated[str, AfterValidator(_by)], ...],
     BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
     Field(min_length=1),
 ]
+Whom = Annotated[Exemption, PlainValidator(exemption, json_schema_input_type=str | dict[str, str])]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -85,8 +74,8 @@ class PolicyTable(Table):
     """What is counted by: ``ip``, ``subject``, ``header:NAME``, a function, or several together."""
     cost: Positive = 1
     """What one request takes from the limit."""
-    exempt: tuple[Annotated[str, AfterValidator(_someone)], ...] = ()
-    """Networks, and subjects as ``subject:NAME``, that are not counted."""
+    exempt: tuple[Whom, ...] = ()
+    """Networks, and users as ``{ issuer = "...", subject = "..." }``, that are not counted."""
     dry_run: bool = False
     """Whether it only counts and logs what it would refuse."""
     algorithm: Algorithm = "gcra"

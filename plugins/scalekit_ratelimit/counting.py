@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.types import Scope
 
+from scalekit.contracts import SubjectIdentifier, subject_in
 from scalekit.errors import PluginError
 
 Counter = Callable[[Scope], str | None]
@@ -44,25 +45,15 @@ def by_address(scope: Scope) -> str:
     return network_of(client[0]) if client else NOBODY
 
 
-def subject_of(scope: Scope) -> str:
-    """Return the name of who asks, empty for who has not shown it."""
-    user = scope.get("user")
-    if user is None or not getattr(user, "is_authenticated", True):
-        return ""
-    for attribute in ("identity", "display_name"):
-        try:
-            name = str(getattr(user, attribute))
-        except (AttributeError, NotImplementedError):
-            continue
-        if name:
-            return name
-    return ""
-
-
 def by_subject(scope: Scope) -> str:
-    """Count by who asks; who does not show it is counted by address."""
-    name = subject_of(scope)
-    return f"subject.{digest(name)}" if name else by_address(scope)
+    """Count by the authenticated user, of whichever issuer; who is none is counted by address."""
+    subject = subject_in(scope)
+    return _subject_key(subject) if subject is not None else by_address(scope)
+
+
+@lru_cache(8192)
+def _subject_key(subject: SubjectIdentifier) -> str:
+    return f"subject.{blake2b(subject.encoded, digest_size=16).hexdigest()}"
 
 
 def by_header(name: str) -> Counter:
@@ -118,14 +109,39 @@ def _counter(by: str) -> Counter:
     return by_function(by)
 
 
-class Exempt:
-    """Tells who is not counted: clients in the networks, and subjects."""
+Exemption = IPv4Network | IPv6Network | SubjectIdentifier
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.subjects = frozenset(each.removeprefix("subject:") for each in texts if each.startswith("subject:"))
-        self._networks: list[IPv4Network | IPv6Network] = [
-            ip_network(each) for each in texts if not each.startswith("subject:")
-        ]
+
+def exemption(value: Any) -> Exemption:
+    """Return whom *value* exempts: a network, or a user of one issuer; raises ValueError for what names neither."""
+    if isinstance(value, IPv4Network | IPv6Network | SubjectIdentifier):
+        return value
+    if isinstance(value, Mapping):
+        issuer, subject = value.get("issuer"), value.get("subject")
+        if value.keys() == {"issuer", "subject"} and isinstance(issuer, str) and isinstance(subject, str) and subject:
+            return SubjectIdentifier(issuer, subject)
+    if isinstance(value, str) and value.startswith("subject:"):
+        name = value.removeprefix("subject:")
+        raise ValueError(
+            f"{value!r} does not say whose user that is, and another issuer may call somebody so too; write"
+            f' {{ issuer = "https://login.example.com", subject = "{name}" }}, with issuer = "" for a user whom'
+            " the application itself names"
+        )
+    try:
+        return ip_network(value if isinstance(value, str) else "")  # which takes a number for an address
+    except ValueError:
+        raise ValueError(
+            'expected a network such as "10.0.0.0/8" or a user as'
+            f' {{ issuer = "https://login.example.com", subject = "ada" }}, got {value!r}'
+        ) from None
+
+
+class Exempt:
+    """Tells who is not counted: clients in the networks, and users."""
+
+    def __init__(self, whom: Sequence[Exemption]) -> None:
+        self.subjects = frozenset(each for each in whom if isinstance(each, SubjectIdentifier))
+        self._networks = [each for each in whom if not isinstance(each, SubjectIdentifier)]
         self._in_networks = lru_cache(4096)(self._look)
 
     def __call__(self, scope: Scope) -> bool:
@@ -133,7 +149,7 @@ class Exempt:
         client = scope.get("client")
         if client and self._networks and self._in_networks(client[0]):
             return True
-        return bool(self.subjects) and subject_of(scope) in self.subjects
+        return bool(self.subjects) and subject_in(scope) in self.subjects
 
     def _look(self, address: str) -> bool:
         try:

@@ -12,9 +12,10 @@ from anyio import from_thread
 from starlette.types import Scope
 
 from scalekit import Rate
+from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.answering import Answer, Exceeded
 from scalekit_ratelimit.config import rules
-from scalekit_ratelimit.counting import Counter, Exempt, by_address, counter
+from scalekit_ratelimit.counting import Counter, Exempt, by_address, counter, exemption
 from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.policies import Policy
 from scalekit_ratelimit.rules import Algorithm
@@ -40,7 +41,7 @@ def limited(
     by: str | Sequence[str] | Callable[[Scope], str | None] = "ip",
     burst: int | None = None,
     cost: int = 1,
-    exempt: Sequence[str] = (),
+    exempt: Sequence[str | SubjectIdentifier] = (),
     dry_run: bool = False,
     algorithm: Algorithm = "gcra",
     name: str = "",
@@ -52,6 +53,7 @@ def limited(
     if not limits:
         raise ValueError('limited() takes at least one limit, such as "5/15m"')
     rates = [Rate(text) for text in limits]
+    whom = [exemption(each) for each in exempt]
     count: Counter = by if callable(by) else by_address if by == "ip" else counter([by] if isinstance(by, str) else by)
 
     def mark(handler: H) -> H:
@@ -60,7 +62,7 @@ def limited(
         made = rules(known, rates, burst, algorithm)
         if cost > min(rule.burst for rule in made):
             raise ValueError(f"cost {cost} is more than may come at once; nothing would be allowed")
-        policy = Policy(known, made, count, cost, Exempt(exempt) if exempt else None, dry_run)
+        policy = Policy(known, made, count, cost, Exempt(whom) if whom else None, dry_run)
         MARKED.append(known)
         return cast(H, _counted(handler, policy))
 

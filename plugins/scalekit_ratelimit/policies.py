@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
+from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
-from scalekit_ratelimit.counting import Counter, Exempt, by_address, counter
+from scalekit_ratelimit.counting import Counter, Exempt, Exemption, by_address, counter
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Rule
@@ -105,10 +106,10 @@ def policies(config: RateLimitConfig) -> Policies:
     return Policies(items, default)
 
 
-def is_late(by: Sequence[str], exempt: Sequence[str]) -> bool:
+def is_late(by: Sequence[str], exempt: Sequence[Exemption]) -> bool:
     """Tell whether counting *by* these must wait until it is known who asks."""
     known = all(each == "ip" or each.startswith("header:") for each in by)
-    return not known or any(each.startswith("subject:") for each in exempt)
+    return not known or any(isinstance(each, SubjectIdentifier) for each in exempt)
 
 
 def _policy(table: PolicyTable) -> Policy:

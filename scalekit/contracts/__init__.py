@@ -19,6 +19,7 @@ from scalekit.contracts.database import (
 )
 from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
+from scalekit.contracts.subjects import SubjectIdentifier, subject_in, subject_of
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
 
 __all__ = [
@@ -46,8 +47,11 @@ __all__ = [
     "Services",
     "Session",
     "Statements",
+    "SubjectIdentifier",
     "TableObserver",
     "Tables",
     "Tokens",
     "Values",
+    "subject_in",
+    "subject_of",
 ]

@@ -13,6 +13,7 @@ from starlette.authentication import AuthCredentials, BaseUser, SimpleUser, Unau
 from starlette.types import Receive, Scope, Send
 
 from scalekit.caching.items import digest
+from scalekit.contracts import SubjectIdentifier
 from scalekit_cache.policies import Policy
 from tests.cache.conftest import Shared, sharing
 from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
@@ -98,6 +99,20 @@ async def test_users_are_told_apart_by_identity_or_name_and_by_scopes() -> None:
         assert [(await laboratory.ask(**person)).body for person in people] == [b"1", b"2", b"3", b"4"]
     assert (await laboratory.ask()).body == b"1"
     assert origin.calls == 4
+
+
+class OfIssuer(Named):
+    def __init__(self, issuer: str, name: str) -> None:
+        super().__init__(name)
+        self.subject_identifier = SubjectIdentifier(issuer, name)
+
+
+async def test_users_of_two_issuers_who_share_a_name_are_told_apart() -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), BY_IDENTITY)
+    people = [OfIssuer("a", "ada"), OfIssuer("b", "ada"), Named("ada"), OfIssuer("a", "b:c"), OfIssuer("a:b", "c")]
+    for _ in range(2):
+        assert [(await laboratory.ask(user=each)).body for each in people] == [b"1", b"2", b"3", b"4", b"5"]
+    assert origin.calls == 5
 
 
 async def test_no_scopes_make_one_user_look_like_another_with_a_token() -> None:

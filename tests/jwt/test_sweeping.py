@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.plugin import OPENED
 from scalekit_jwt.sessions import Outcome, Session, Sessions
 from scalekit_jwt.tokens import OwnTokens
@@ -18,6 +19,7 @@ from tests.jwt.laboratory import Client, service
 pytestmark = pytest.mark.anyio
 REFRESH, LEEWAY = 7 * 86400, 30
 NOON = 1_700_000_000.0
+ADA = SubjectIdentifier("scalekit", "ada")
 
 
 def tokens_of(client: Client) -> OwnTokens:
@@ -43,27 +45,27 @@ async def test_the_end_of_a_subjects_sessions_is_remembered_as_long_as_one_of_th
         with monkeypatch.context() as patched:
             patched.setattr(tokens, "_clock", lambda: began + REFRESH + 2 * LEEWAY - 1)
             await tokens.sweep()
-            assert await sessions.version_of("ada")
+            assert await sessions.version_of(ADA)
             patched.setattr(tokens, "_clock", lambda: ended + REFRESH + 2 * LEEWAY + 1)
             await tokens.sweep()
-            assert not await sessions.version_of("ada")
+            assert not await sessions.version_of(ADA)
 
 
 async def test_what_begins_after_that_is_forgotten_ends_with_the_next_end(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions = sessions_of(client)
-        await sessions.revoke_all("ada", NOON, NOON + 900)
-        between = Session("between", "ada", await sessions.version_of("ada"), "one", NOON + 1e9)
+        await sessions.revoke_all(ADA, NOON, NOON + 900)
+        between = Session("between", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
         await sessions.begin(between)
         await sessions.sweep(NOON, NOON - 1)
-        assert await sessions.version_of("ada") == between.version
+        assert await sessions.version_of(ADA) == between.version
         await sessions.sweep(NOON, NOON)
-        assert await sessions.version_of("ada") == 0
-        since = Session("since", "ada", await sessions.version_of("ada"), "one", NOON + 1e9)
+        assert await sessions.version_of(ADA) == 0
+        since = Session("since", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
         await sessions.begin(since)
         for session in (between, since):
             assert (await sessions.rotate(session, "two", NOON, 5, NOON + 1e9)).outcome is Outcome.ROTATED
-        await sessions.revoke_all("ada", NOON + 1, NOON + 900)
+        await sessions.revoke_all(ADA, NOON + 1, NOON + 900)
         for session in (between, since):
             assert (await sessions.rotate(session, "three", NOON, 5, NOON + 1e9)).outcome is Outcome.GONE
 
@@ -73,12 +75,12 @@ async def test_versions_rise_whatever_the_clock_says(plugins: Mapping[str, Any])
         sessions = sessions_of(client)
         seen = []
         for now in (NOON, NOON, NOON - 60, NOON + 60):
-            await sessions.revoke_all("ada", now, NOON + 1e9)
-            seen.append(await sessions.version_of("ada"))
+            await sessions.revoke_all(ADA, now, NOON + 1e9)
+            seen.append(await sessions.version_of(ADA))
         assert seen == sorted(set(seen))
         told = [each.version for each in await sessions.revocations(0, NOON) if each.kind == "subject"]
         assert told == seen
-        await asyncio.gather(*(sessions.revoke_all("bob", NOON, NOON + 1e9) for _ in range(20)))
+        await asyncio.gather(*(sessions.revoke_all(ADA._replace(subject="bob"), NOON, NOON + 1e9) for _ in range(20)))
         told = [each.version for each in await sessions.revocations(0, NOON) if each.value == "bob"]
         assert len(set(told)) == 20, "each is a step of its own"
 
@@ -87,7 +89,7 @@ async def test_what_is_over_is_forgotten(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions, now = sessions_of(client), time.time()
         for number in range(3):
-            await sessions.begin(Session(f"f{number}", "ada", 0, "one", now + 1000))
+            await sessions.begin(Session(f"f{number}", ADA, 0, "one", now + 1000))
             await sessions.revoke("scalekit", f"token {number}", now + 1000)
             assert await sessions.spend(f"proof {number}", now, now + 1000)
         await sessions.sweep(now + 999, now)

@@ -196,7 +196,7 @@ async def ask_as(app: Host, who: str | None, state: Mapping[str, Any], kind: str
 
 
 async def test_subjects_are_counted_and_exempt_and_who_shows_none_is_counted_by_address() -> None:
-    app = host({"policies": [policy("users", "1/h", by="subject", exempt=["subject:root"])]})
+    app = host({"policies": [policy("users", "1/h", by="subject", exempt=[{"issuer": "", "subject": "root"}])]})
     async with running(app) as state:
         asked = [(await ask_as(app, who, state))[0]["status"] for who in ("ada", "ada", "bob", None, None)]
         assert asked == [200, 429, 200, 200, 429]

@@ -1,0 +1,173 @@
+"""Users of several issuers who share a name are different users, whoever names them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from scalekit import ConfigError, create_app
+from scalekit.contracts import TOKENS, SubjectIdentifier, subject_of
+from scalekit_jwt.identity import TokenUser
+from scalekit_ratelimit import limited
+from tests.jwt.issuer import Issuer
+from tests.jwt.laboratory import Client, service
+
+pytestmark = pytest.mark.anyio
+CLAIMED = {"iat": int(time.time())}
+
+
+class Named(AuthenticationBackend):
+    """Recognises a user by a header, as an application's own middleware does."""
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
+        name = conn.headers.get("x-token")
+        return (AuthCredentials(), SimpleUser(name)) if name else None
+
+
+@limited("1/h", by="subject", exempt=[SubjectIdentifier("", "root")])
+async def marked(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("")
+
+
+async def made(request: Request) -> PlainTextResponse:
+    made.calls += 1  # type: ignore[attr-defined]
+    return PlainTextResponse(str(made.calls))  # type: ignore[attr-defined]
+
+
+made.calls = 0  # type: ignore[attr-defined]
+
+
+async def revoke(request: Request) -> PlainTextResponse:
+    await TOKENS(request).revoke_all(request.query_params["subject"])
+    return PlainTextResponse("")
+
+
+own = Starlette(routes=[Route("/marked", marked)], middleware=[Middleware(AuthenticationMiddleware, backend=Named())])
+app = Starlette(routes=[Route("/api/x", made), Route("/marked", marked), Route("/revoke", revoke)])
+
+
+@pytest.fixture
+def issuers() -> Iterator[list[Issuer]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(Issuer().serving()) for _ in range(2)]
+
+
+@asynccontextmanager
+async def trusting(issuers: list[Issuer], **plugins: Any) -> AsyncGenerator[Client, None]:
+    tables = [each.table()["issuers"][0] for each in issuers]
+    async with service({"issuers": tables, "protect": ["/api/**"]}, plugins, app) as client:
+        yield client
+
+
+async def status(client: Client, issuer: Issuer, subject: str = "ada", target: str = "/api/x") -> int:
+    client.token = issuer.forge.claiming(sub=subject)
+    return (await client.api(target)).status
+
+
+async def test_one_name_at_two_issuers_is_two_counts(issuers: list[Issuer]) -> None:
+    limits = {"policies": [{"name": "users", "path": "/api/**", "limit": "1/h", "by": "subject"}]}
+    async with trusting(issuers, ratelimit=limits) as client:
+        assert [await status(client, each) for each in issuers for _ in range(2)] == [200, 429] * 2
+
+
+async def test_a_handlers_own_limit_tells_issuers_apart(issuers: list[Issuer]) -> None:
+    async with trusting(issuers, ratelimit={}) as client:
+        assert [await status(client, each, "m", "/marked") for each in issuers for _ in range(2)] == [200, 429] * 2
+
+
+async def test_only_the_named_issuers_user_is_exempt(issuers: list[Issuer]) -> None:
+    trusted, other = issuers
+    exempt = [{"issuer": trusted.url, "subject": "root"}]
+    policy = {"name": "users", "path": "/api/**", "limit": "1/h", "by": "subject", "exempt": exempt}
+    async with trusting(issuers, ratelimit={"policies": [policy]}) as client:
+        assert [await status(client, trusted, "root") for _ in range(3)] == [200] * 3
+        assert [await status(client, other, "root") for _ in range(2)] == [200, 429]
+
+
+async def test_users_whom_the_application_names_are_no_users_of_an_issuer() -> None:
+    host = {"plugins": {"ratelimit": {}}}
+    async with service(application=own, plugins=host["plugins"]) as client:
+        mine = [(await client.send("/marked", **{"x-token": "zoe"})).status for _ in range(2)]
+        root = [(await client.send("/marked", **{"x-token": "root"})).status for _ in range(3)]
+    assert (mine, root) == ([200, 429], [200] * 3)
+    async with trusting([], ratelimit={}) as client:  # whose own issuer is trusted, and calls somebody root and zoe too
+        for name in ("root", "zoe"):
+            tokens = await client.state["scalekit"].get(TOKENS).issue(name)
+            client.token, client.cookie = tokens.access, tokens.headers["set-cookie"].partition(";")[0]
+            assert [(await client.api("/marked")).status for _ in range(2)] == [200, 429]
+
+
+async def test_the_end_of_a_subjects_sessions_ends_no_token_of_another_issuer(issuers: list[Issuer]) -> None:
+    async with trusting(issuers) as client:
+        assert (await client.send("/revoke?subject=ada")).status == 200
+        assert [await status(client, each) for each in issuers] == [200, 200]
+
+
+async def test_services_that_share_a_store_of_sessions_end_only_their_own(tmp_path: Any) -> None:
+    pool = {"pool": {"url": f"sqlite:///{tmp_path}/shared.db"}}
+    async with (
+        service({"issuer": "https://a.example"}, pool) as first,
+        service({"issuer": "https://b.example"}, pool) as second,
+    ):
+        for each in (first, second):
+            await each.login("ada")
+        await first.send("/revoke", "POST", {"subject": "ada"})
+        assert (await first.refresh()).status == 401
+        assert (await second.refresh()).status == 200
+
+
+@pytest.mark.parametrize("text", ["subject:ada", "subject:https://login.example.com ada"])
+def test_a_subject_without_its_issuer_is_refused_with_the_remedy(text: str) -> None:
+    table = {"name": "a", "limit": "1/h", "exempt": [text]}
+    with pytest.raises(ConfigError, match=r"does not say whose user that is.*write \{ issuer = .*, subject = "):
+        create_app({"plugins": {"ratelimit": {"policies": [table]}}}, app=app)
+
+
+@pytest.mark.parametrize(
+    "whom",
+    [
+        {"subject": "ada"},
+        {"issuer": "https://a"},
+        {"issuer": "https://a", "subject": ""},
+        {"issuer": "https://a", "subject": "ada", "scope": "x"},
+        {"issuer": 1, "subject": "ada"},
+        {"issuer": "https://a", "subject": ["ada"]},
+        "ada",
+        7,
+        ["10.0.0.0/8"],
+    ],
+)
+def test_whoever_cannot_be_exempt_is_refused_with_an_example(whom: Any) -> None:
+    table = {"name": "a", "limit": "1/h", "exempt": [whom]}
+    with pytest.raises(ConfigError, match=r'expected a network such as "10.0.0.0/8" or a user as \{ issuer = '):
+        create_app({"plugins": {"ratelimit": {"policies": [table]}}}, app=app)
+
+
+PARTS = st.text(alphabet="ab:0123456789 \0", max_size=4)
+
+
+@given(PARTS, PARTS, PARTS, PARTS)
+def test_no_two_users_share_a_text(a: str, b: str, c: str, d: str) -> None:
+    one, other = SubjectIdentifier(a, b), SubjectIdentifier(c, d)
+    assert (one.text == other.text) == (one.encoded == other.encoded) == ((a, b) == (c, d))
+
+
+def test_an_application_cannot_be_mistaken_for_an_issuer_by_what_its_users_say() -> None:
+    user = SimpleUser("ada")
+    user.issuer = "https://login.example.com"  # type: ignore[attr-defined]
+    user.subject_identifier = ("https://login.example.com", "ada")  # type: ignore[attr-defined]
+    assert subject_of(user) == SubjectIdentifier("", "ada")
+    assert "subject_identifier" in TokenUser.__slots__
