@@ -98,8 +98,7 @@ async def test_only_the_named_issuers_user_is_exempt(issuers: list[Issuer]) -> N
 
 
 async def test_users_whom_the_application_names_are_no_users_of_an_issuer() -> None:
-    host = {"plugins": {"ratelimit": {}}}
-    async with service(application=own, plugins=host["plugins"]) as client:
+    async with service(application=own, plugins={"ratelimit": {}}) as client:
         mine = [(await client.send("/marked", **{"x-token": "zoe"})).status for _ in range(2)]
         root = [(await client.send("/marked", **{"x-token": "root"})).status for _ in range(3)]
     assert (mine, root) == ([200, 429], [200] * 3)
