@@ -9,7 +9,7 @@ from starlette.authentication import AuthCredentials
 from scalekit.resilience import Unavailable
 from scalekit_jwt.compact import MOST_BYTES, read
 from scalekit_jwt.errors import Refused
-from scalekit_jwt.fingerprint import Fingerprint, matches, raw_digest
+from scalekit_jwt.fingerprint import Fingerprint, raw_digest
 from scalekit_jwt.identity import TokenUser
 from scalekit_jwt.issuer import Issuer, Verified
 from scalekit_jwt.metrics import Metrics
@@ -115,7 +115,7 @@ class Authenticator:
         return Known(verified, bound=self.fingerprint is not None and issuer is self._own)
 
     def _check_fingerprint(self, known: Known, cookies: bytes) -> None:
-        if self.fingerprint is not None and not matches(self.fingerprint.find(cookies), known.fingerprint):
+        if self.fingerprint is not None and not self.fingerprint.find(cookies, known.fingerprint):
             raise Refused("fingerprint")
 
     def _remember(self, token: bytes, known: Known) -> None:

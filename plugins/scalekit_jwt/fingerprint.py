@@ -8,13 +8,19 @@ from hashlib import sha256
 from hmac import compare_digest
 
 BYTES = 32
+MOST_VALUES = 16
+"""Cookies of one name that are tried."""
 
 
 class Fingerprint:
-    """How the cookie is made and found again; without *secure* it works over plain http, on a laptop."""
+    """How the cookie is made and found again; without *secure* it works over plain http, on a laptop.
+
+    Browsers take ``__Host-`` from this very host over https only (RFC 6265bis, section 4.1.3.2): no other host of the
+    domain can set it.
+    """
 
     def __init__(self, secure: bool, lifetime: float) -> None:
-        self.name = "__Secure-Fgp" if secure else "Fgp"
+        self.name = "__Host-Fgp" if secure else "Fgp"
         self._prefix = f"{self.name}=".encode()
         self._attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
         self._lifetime = int(lifetime)
@@ -31,16 +37,24 @@ class Fingerprint:
         """Return the Set-Cookie that takes it from the client."""
         return f"{self.name}=; Max-Age=0{self._attributes}"
 
-    def find(self, cookies: bytes) -> bytes:
-        """Return the value in the header *cookies*; empty where there is none, or several: one may be planted."""
+    def find(self, cookies: bytes, digest: bytes) -> bytes:
+        """Return the value in the header *cookies* that *digest* is of; empty where there is none.
+
+        Each of several is tried: one that somebody has planted beside the right one locks nobody out.
+        """
         if b";" not in cookies:
-            return cookies[len(self._prefix) :] if cookies.startswith(self._prefix) else b""
-        if cookies.count(self._prefix) != 1:
-            return b""
+            value = cookies[len(self._prefix) :] if cookies.startswith(self._prefix) else b""
+            return value if matches(value, digest) else b""
+        left = MOST_VALUES
         for part in cookies.split(b";"):
-            part = part.strip()
+            part = part.strip(b" \t")
             if part.startswith(self._prefix):
-                return part[len(self._prefix) :]
+                value = part[len(self._prefix) :]
+                if matches(value, digest):
+                    return value
+                left -= 1
+                if not left:
+                    break
         return b""
 
 
@@ -59,4 +73,4 @@ def raw_digest(text: str) -> bytes:
 
 def matches(value: bytes, digest: bytes) -> bool:
     """Tell whether *digest* is of *value*, in a time that does not tell how much of it was right."""
-    return compare_digest(sha256(value).digest(), digest)
+    return bool(value) and compare_digest(sha256(value).digest(), digest)

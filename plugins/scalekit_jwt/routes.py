@@ -27,7 +27,7 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
         own = tokens()
         try:
             token = await _refresh_token(request)
-            issued = await own.refresh(token, _fingerprint(request, own), shown(request.scope))
+            issued = await own.refresh(token, credentials(request.scope["headers"])[2], shown(request.scope))
         except Refused as refused:
             return _refusal(request, refused.reason)
         body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
@@ -37,7 +37,7 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
         own = tokens()
         try:
             token = await _refresh_token(request)
-            await own.logout(token, _fingerprint(request, own), shown(request.scope))
+            await own.logout(token, credentials(request.scope["headers"])[2], shown(request.scope))
         except Refused as refused:
             return _refusal(request, refused.reason)
         headers = {"cache-control": "no-store"}
@@ -90,9 +90,3 @@ def _form(body: bytes) -> object:
     except ValueError:
         return None
     return values[0] if len(values) == 1 else None
-
-
-def _fingerprint(request: Request, tokens: OwnTokens) -> bytes:
-    if tokens.fingerprint is None:
-        return b""
-    return tokens.fingerprint.find(credentials(request.scope["headers"])[2])

@@ -17,7 +17,7 @@ from scalekit_jwt.binding import Binding, key_of
 from scalekit_jwt.claims import moment, text
 from scalekit_jwt.compact import read
 from scalekit_jwt.errors import Refused
-from scalekit_jwt.fingerprint import Fingerprint, digest_of, matches, raw_digest
+from scalekit_jwt.fingerprint import Fingerprint, digest_of, raw_digest
 from scalekit_jwt.issuer import ACCESS, REFRESH, Issuer, Verified
 from scalekit_jwt.keys import SigningKey
 from scalekit_jwt.metrics import Metrics
@@ -109,9 +109,9 @@ class OwnTokens:
         self._metrics.issued.inc()
         return self._pair(session, " ".join(scopes), extra, binding, cookie)
 
-    async def refresh(self, token: bytes, cookie: bytes, shown: Shown) -> Issued:
+    async def refresh(self, token: bytes, cookies: bytes, shown: Shown) -> Issued:
         """Return the pair that follows *token*; raises Refused, for a token that was used before for all its family."""
-        verified = await self._read(token, cookie, shown)
+        verified = await self._read(token, cookies, shown)
         now = self._clock()
         owner = self._identifier(verified.subject)
         session = Session(verified.session, owner, verified.version, verified.jti, verified.expires)
@@ -131,15 +131,16 @@ class OwnTokens:
         if not rotation.jti:
             raise Refused("used" if rotation.outcome is Outcome.THEFT else "revoked")
         following = replace(session, jti=rotation.jti, expires=rotation.expires)
-        again = self.fingerprint.cookie(cookie.decode("latin-1")) if self.fingerprint and cookie else ""
+        value = self._value(verified, cookies)
+        again = self.fingerprint.cookie(value.decode("latin-1")) if self.fingerprint and value else ""
         extra = verified.claims.get("ext", {})
         binding = Binding(verified.fingerprint, verified.key)
         await self._sessions.answered(session.family, rotation.jti, now)
         return self._pair(following, " ".join(verified.scopes), extra, binding, again)
 
-    async def logout(self, token: bytes, cookie: bytes, shown: Shown) -> None:
+    async def logout(self, token: bytes, cookies: bytes, shown: Shown) -> None:
         """End the session of the refresh *token*; raises Refused when it is not good."""
-        await self._end((await self._read(token, cookie, shown)).session)
+        await self._end((await self._read(token, cookies, shown)).session)
 
     async def revoke(self, jti: str, issuer: str = "") -> None:
         """End the one token that has this *jti*."""
@@ -172,20 +173,24 @@ class OwnTokens:
     def _end_of_access(self) -> float:
         return self._clock() + self._lifetimes.access + 2 * self._lifetimes.leeway
 
-    async def _read(self, token: bytes, cookie: bytes, shown: Shown) -> Verified:
+    async def _read(self, token: bytes, cookies: bytes, shown: Shown) -> Verified:
         verified = self._refreshing.verify(read(token))
         made = moment(verified.claims, "iat")
         # One from when they were good for longer ends as they do now: what it could undo is remembered no longer.
         if made is None or made + self._lifetimes.refresh + self._lifetimes.leeway <= self._clock():
             raise Refused("expired")
         bound = self.fingerprint is not None
-        if bound != bool(verified.fingerprint) or (bound and not matches(cookie, raw_digest(verified.fingerprint))):
+        if bound != bool(verified.fingerprint) or (bound and not self._value(verified, cookies)):
             raise Refused("fingerprint")
         text(verified.claims, "jti")
         text(verified.claims, "sid")
         if verified.key:
             await self._proofs.check(shown, key=verified.key)
         return verified
+
+    def _value(self, token: Verified, cookies: bytes) -> bytes:
+        """Return the value of the cookie that *token* is bound to; empty where there is none."""
+        return self.fingerprint.find(cookies, raw_digest(token.fingerprint)) if self.fingerprint else b""
 
     def _pair(self, session: Session, scope: str, extra: Mapping[str, Any], binding: Binding, cookie: str) -> Issued:
         now = self._clock()

@@ -247,7 +247,7 @@ HEADERS = st.text(alphabet=st.characters(max_codepoint=255), max_size=200)
 PIECES = st.lists(st.sampled_from([*FORGE.token().split("."), "", ".", "e30", "=", "\x00"]), max_size=5).map(".".join)
 
 
-@given(PREFIXES, HEADERS | PIECES, HEADERS | st.just("__Secure-Fgp=") | HEADERS.map("__Secure-Fgp={}".format))
+@given(PREFIXES, HEADERS | PIECES, HEADERS | st.just("__Host-Fgp=") | HEADERS.map("__Host-Fgp={}".format))
 def test_no_header_and_no_cookie_is_an_error(prefix: str, value: str, cookie: str) -> None:
 
     async def ask() -> int:

@@ -40,21 +40,54 @@ async def test_a_token_that_is_not_good_is_refused_where_one_is_needed_and_ignor
         assert orjson.loads((await client.api("/open")).body)["who"] is None
 
 
-@pytest.mark.parametrize("cookie", ["", "__Secure-Fgp=", "__Secure-Fgp=other", "Fgp=x", "{0}; {0}", "x{0}"])
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "",
+        "__Host-Fgp=",
+        "__Host-Fgp=other",
+        "Fgp=x",
+        "x{0}",
+        "={0}",
+        "\x0b{0}; a=b",
+        "__Host-Fgp=; __Host-Fgp=other",
+        "__Secure-{1}",
+        "__host-{1}",
+        "; ".join(f"__Host-Fgp={number}" for number in range(16)) + "; {0}",
+    ],
+)
 async def test_a_token_without_its_cookie_opens_nothing(cookie: str) -> None:
     async with service() as client:
         await client.login("ada")
         assert (await client.api()).status == 200
-        client.cookie = cookie.format(client.cookie)
+        client.cookie = cookie.format(client.cookie, client.cookie.removeprefix("__Host-"))
         assert (await client.api()).status == 401
         assert (await client.refresh()).status == 401
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+@pytest.mark.parametrize(
+    "cookies", ["{0}=planted; {1}", "{1}; {0}=planted", "a=b; {0}=; {0}=x;{1} ; {0}=y", "{1}; {1}"]
+)
+async def test_a_planted_cookie_beside_the_right_one_locks_nobody_out(cookies: str, insecure: bool) -> None:
+    async with service({"insecure_cookie": insecure}) as client:
+        await client.login("ada")
+        right = client.cookie
+        client.cookie = cookies.format(right.partition("=")[0], right)
+        assert (await client.api()).status == 200
+        renewed = await client.refresh()
+        assert renewed.status == 200
+        assert str(renewed.header("set-cookie")).startswith(f"{right};"), "the right one is handed out again"
+        client.refresh_token = orjson.loads(renewed.body)["refresh_token"]
+        assert (await client.logout()).status == 204
 
 
 async def test_the_cookie_is_hardened() -> None:
     async with service() as client:
         answer = await client.login("ada")
         cookie = str(answer.header("set-cookie"))
-        assert cookie.startswith("__Secure-Fgp=")
+        assert cookie.startswith("__Host-Fgp=")
+        assert "domain" not in cookie.lower()
         assert {"HttpOnly", "Secure", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
     async with service({"insecure_cookie": True}) as client:
         cookie = str((await client.login("ada")).header("set-cookie"))
