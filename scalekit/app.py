@@ -18,7 +18,7 @@ from scalekit.body import BodyLimits
 from scalekit.client_ip import TrustedProxies
 from scalekit.config.document import Source
 from scalekit.config.tables import Network, split_address
-from scalekit.context import STATE, Context
+from scalekit.context import Context
 from scalekit.errors import PluginError
 from scalekit.exchange import Observer, Observing
 from scalekit.frameworks import answer_as_problems
@@ -113,7 +113,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     health = settings.health.path
     refuse_conflicts(routes, dict.fromkeys((health, f"{health}/live", f"{health}/ready"), "the host"))
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.interval, context.redact)
-    state: dict[str, Any] = {STATE: context}
+    state: dict[str, Any] = {}
     server = settings.server
     steps = [
         Step("memory", Lifespan(partial(_memory, settings, context)), None, server.stop_timeout),
@@ -121,7 +121,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         Step("health", Lifespan(monitor.run), None, server.stop_timeout),
     ]
     if server.role == "web":
-        lifespan = Lifespan(partial(app_lifespan, target, state))
+        lifespan = Lifespan(partial(app_lifespan, target, state, context))
         steps.append(Step("the application", lifespan, None, server.graceful_timeout))
     lifecycle = Lifecycle(steps, context)
     parts = [

@@ -8,22 +8,25 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
 
+from scalekit.context import SCOPE_KEY, Context
 from scalekit.errors import StartError
 
 logger = logging.getLogger("scalekit")
 
 
 @asynccontextmanager
-async def app_lifespan(app: ASGIApp, state: dict[str, Any]) -> AsyncGenerator[None, None]:
-    """Start *app*, whose lifespan may add to *state*, and stop it on leaving.
+async def app_lifespan(
+    app: ASGIApp, state: dict[str, Any], context: Context | None = None
+) -> AsyncGenerator[None, None]:
+    """Start *app*, whose lifespan may add to *state* and use *context*, and stop it on leaving.
 
     An application that does not know lifespan scopes, which it says by raising before it answers, is served without.
     One that fails later, before it has answered that it stopped, is logged and served on, as by other servers. Raises
     StartError with the application's own words when its start fails.
     """
-    protocol = _Protocol(app, state)
+    protocol = _Protocol(app, state, context)
     task = asyncio.create_task(protocol.run(), name="scalekit: the application's lifespan")
     task.add_done_callback(protocol.note_end)
     try:
@@ -36,17 +39,18 @@ async def app_lifespan(app: ASGIApp, state: dict[str, Any]) -> AsyncGenerator[No
 
 
 class _Protocol:
-    def __init__(self, app: ASGIApp, state: dict[str, Any]) -> None:
+    def __init__(self, app: ASGIApp, state: dict[str, Any], context: Context | None) -> None:
         self.app = app
-        self.state = state
+        self.scope: Scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+        if context is not None:
+            self.scope[SCOPE_KEY] = context
         self.to_app: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
         self.answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=4)
         self.supported = True
         self.started = False
 
     async def run(self) -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
-        await self.app(scope, self.to_app.get, self.send)
+        await self.app(self.scope, self.to_app.get, self.send)
 
     async def send(self, message: Message) -> None:
         self.started = message["type"] == "lifespan.startup.complete"  # and not any more when it has answered the stop

@@ -14,7 +14,8 @@ from scalekit.errors import PluginError, ResourceError
 
 T = TypeVar("T")
 
-STATE = "scalekit"
+SCOPE_KEY = "scalekit"
+"""Where the ASGI scope carries the context; the application's lifespan state stays the application's own."""
 
 
 class Key(Generic[T]):
@@ -87,7 +88,7 @@ class Context:
 def context_of(scope: MutableMapping[str, Any]) -> Context:
     """Return the context of the application that serves *scope*; raises ResourceError when none does."""
     try:
-        return cast(Context, scope["state"][STATE])
+        return cast(Context, scope[SCOPE_KEY])
     except KeyError:
         message = "this request is not served by a started ScaleKit application: did its lifespan run?"
         raise ResourceError(message) from None

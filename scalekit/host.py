@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from scalekit.context import Context
+from scalekit.context import SCOPE_KEY, Context
 from scalekit.exchange import Exchange, Observing
 from scalekit.frameworks import problem_of
 from scalekit.health.monitor import Monitor
@@ -88,6 +88,7 @@ class Host:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
+        scope[SCOPE_KEY] = self.context
         if "state" not in scope:  # a server without lifespan state
             scope["state"] = dict(self.state)
         if scope["type"] != "http":

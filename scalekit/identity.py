@@ -17,7 +17,7 @@ from starlette.types import Scope
 REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
 TRACESTATE = b"tracestate"
-STATE = "scalekit.identity"
+SCOPE_KEY = "scalekit.identity"
 
 SAMPLED = "01"
 UNSAMPLED = "00"
@@ -58,11 +58,10 @@ CURRENT: ContextVar[Identity | None] = ContextVar("scalekit.identity", default=N
 
 
 def identity_of(scope: Scope) -> Identity:
-    """Return the identity of the request of *scope*; the first call decides it and keeps it in the request's state."""
-    state = scope.setdefault("state", {})
-    found: Identity | None = state.get(STATE)
+    """Return the identity of the request of *scope*; the first call decides it and stores it in the scope."""
+    found: Identity | None = scope.get(SCOPE_KEY)
     if found is None:
-        found = state[STATE] = identify(scope["headers"])
+        found = scope[SCOPE_KEY] = identify(scope["headers"])
     return found
 
 

@@ -19,6 +19,7 @@ from scalekit import hookspecs
 from scalekit.app import create_app
 from scalekit.config.descriptions import descriptions
 from scalekit.config.document import read
+from scalekit.context import SCOPE_KEY
 from scalekit.host import Host, fold
 from scalekit.plugins import installed
 from scalekit.testing.inprocess import running
@@ -108,8 +109,9 @@ class PluginConformance:
 
     def test_two_applications_run_side_by_side(self) -> None:
         async def both() -> None:
-            async with running(self.host()) as first, running(self.host()) as second:
-                assert first["scalekit"] is not second["scalekit"]
+            first, second = self.host(), self.host()
+            async with running(first), running(second):
+                assert first.context is not second.context
 
         asyncio.run(both())
 
@@ -154,7 +156,7 @@ class PluginConformance:
 
         host = self.host()
         async with running(host) as state:
-            scope["state"] = {**state}
+            scope |= {"state": {**state}, SCOPE_KEY: host.context}
             own = [part for part in host.parts if part.owner == self.name]
             await fold(own, app)(scope, receive, send)
 

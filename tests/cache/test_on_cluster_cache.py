@@ -35,10 +35,10 @@ async def test_processes_share_answers_and_values_of_both_caches_stay_apart(clus
     one, two = (create_app(tables(cluster_servers), app=names["app"]) for _ in range(2))
     async with running(one) as first, running(two) as second:
         kept = (await request(one, "/tagged", state=first)).body
-        await first["scalekit"].get(CACHE).set("a", "cache", 60)
-        await first["scalekit"].get(CLUSTER_CACHE).set("a", "cluster", 60)
-        assert await second["scalekit"].get(CACHE).get("a") == "cache"
-        assert await second["scalekit"].get(CLUSTER_CACHE).get("a") == "cluster"
+        await one.context.get(CACHE).set("a", "cache", 60)
+        await one.context.get(CLUSTER_CACHE).set("a", "cluster", 60)
+        assert await two.context.get(CACHE).get("a") == "cache"
+        assert await two.context.get(CLUSTER_CACHE).get("a") == "cluster"
         assert (await request(two, "/tagged", state=second)).body == kept
 
 

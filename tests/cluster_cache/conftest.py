@@ -55,9 +55,8 @@ class Process:
 async def process(cluster: RedisCluster | None = None, **more: Any) -> AsyncGenerator[Process, None]:
     """Run a service with the plugin, around an application that does nothing."""
     app = create_app({"plugins": {"cluster-cache": table(cluster, **more), "metrics": {}}}, app=bare_application)
-    async with running(app) as state:
-        context = state["scalekit"]
-        yield Process(context.get(CLUSTER_CACHE), context.get(TELEMETRY))
+    async with running(app):
+        yield Process(app.context.get(CLUSTER_CACHE), app.context.get(TELEMETRY))
 
 
 def is_master(node: ClusterNode) -> bool:

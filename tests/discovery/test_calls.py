@@ -38,7 +38,7 @@ async def proxy(scope: Any, receive: Any, send: Any) -> None:
     """Answer with what the inventory saw of the call that is made on behalf of the request."""
     if scope["type"] != "http":
         raise ValueError(scope["type"])
-    async with scope["state"]["scalekit"].get(SERVICES).client("inventory").get("/stock") as answer:
+    async with scope["scalekit"].get(SERVICES).client("inventory").get("/stock") as answer:
         body = await answer.read()
     await send({"type": "http.response.start", "status": answer.status, "headers": []})
     await send({"type": "http.response.body", "body": body})

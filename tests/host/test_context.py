@@ -22,8 +22,8 @@ def test_a_key_gives_the_resource_of_the_application_that_serves_the_request() -
     one, other = context(), context()
     one.provide(NUMBER, 1)
     other.provide(NUMBER, 2)
-    assert NUMBER(Request(http_scope(state={"scalekit": one}))) == 1
-    assert NUMBER(Request(http_scope(state={"scalekit": other}))) == 2
+    assert NUMBER(Request({**http_scope(), "scalekit": one})) == 1
+    assert NUMBER(Request({**http_scope(), "scalekit": other})) == 2
 
 
 def test_what_nobody_provides_is_told_with_its_remedy() -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit import StartError, create_app
 from scalekit.host import Host
+from scalekit.lifecycle import Phase
 from scalekit.testing import request, running
 from scalekit_visits.keys import VISITS
 from tests.host.asgi import Conversation, http_scope, respond
@@ -173,6 +174,38 @@ async def test_the_state_of_application_and_plugins_are_both_on_the_request() ->
         assert (await request(app, "/", state=state)).body == b"[7,1]"
 
 
+async def test_the_lifespan_state_and_the_state_of_a_request_hold_only_what_the_application_put_there() -> None:
+    seen: list[dict[str, Any]] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[dict[str, int]]:
+        yield {"mine": 7}
+
+    async def show(request: Request) -> Response:
+        seen.append(dict(request.state._state))
+        return Response()
+
+    app = host(Starlette(routes=[Route("/", show)], lifespan=lifespan), plugins={"visits": {}, "logging": {}})
+    async with running(app) as state:
+        seen.append(dict(state))
+        await request(app, "/", state=state)
+    assert seen == [{"mine": 7}, {"mine": 7}]
+
+
+async def test_the_lifespan_of_the_application_reaches_what_plugins_provide() -> None:
+    numbers: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        numbers.append(scope["scalekit"].get(VISITS).add("x"))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async with running(host(app, plugins={"visits": {}})):
+        assert numbers == [1]
+
+
 async def test_a_server_without_lifespan_state_does_not_matter() -> None:
     async def show(request: Request) -> Response:
         return JSONResponse(VISITS(request).add("x"))
@@ -244,8 +277,9 @@ async def test_middleware_never_stands_between_the_server_and_the_lifespan(insta
         def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Wall))]
         """,
     )
-    async with running(host(Starlette(), plugins={"wall": {}})) as state:
-        assert "scalekit" in state
+    app = host(Starlette(), plugins={"wall": {}})
+    async with running(app):
+        assert app.lifecycle.phase is Phase.READY
 
 
 async def test_what_was_cut_while_the_process_drains_gets_a_503() -> None:

@@ -119,7 +119,7 @@ async def test_who_was_revoked_gets_nothing_that_is_kept_for_it(cache: Mapping[s
         await client.login("ada")
         for _ in range(3):
             assert (await client.api()).body == b"for ada"
-        tokens = client.state["scalekit"].get(TOKENS)
+        tokens = client.app.context.get(TOKENS)
         await tokens.revoke_all("ada")
         while (answer := await client.api()).status == 200:
             assert answer.body == b"for ada"

@@ -105,7 +105,7 @@ async def until(ask: Callable[[], Awaitable[Answer]], status: int) -> Answer:
 
 
 def trouble(client: Client) -> str:
-    found: str = client.state["scalekit"].get(OPENED).watch.trouble
+    found: str = client.app.context.get(OPENED).watch.trouble
     return found
 
 
@@ -302,9 +302,9 @@ async def test_what_a_client_was_told_has_come_to_last_when_the_primary_dies(pri
 async def test_revocations_are_heard_of_after_they_have_been_lost(store: Store) -> None:
     async with people(store, "ada") as (ada,):
         assert (await ada.api()).status == 200
-        ada.state["scalekit"].get(OPENED).tokens._revoked.last = 1_000_000  # more than was ever told since
+        ada.app.context.get(OPENED).tokens._revoked.last = 1_000_000  # more than was ever told since
         await until(lambda: ada.send("/revoke", "POST", {"subject": "ada"}), 200)
         while (await ada.api()).status == 200:
             await asyncio.sleep(0.02)
         now = time.time()
-        assert await ada.state["scalekit"].get(OPENED).tokens._sessions.revocations(2_000_000, now)
+        assert await ada.app.context.get(OPENED).tokens._sessions.revocations(2_000_000, now)

@@ -66,7 +66,7 @@ async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_tur
         assert await show(client, issuer.forge.token()) == 200
         new = Forge("RS256", issuer.url, "shop")
         issuer.publish(issuer.forge, new)
-        (keys,) = client.state["scalekit"].get(OPENED).remote
+        (keys,) = client.app.context.get(OPENED).remote
         while keys._cooling:
             await asyncio.sleep(0.01)
         before = len(issuer.asked)

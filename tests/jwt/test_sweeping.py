@@ -23,7 +23,7 @@ ADA = SubjectIdentifier("scalekit", "ada")
 
 
 def tokens_of(client: Client) -> OwnTokens:
-    opened: OwnTokens = client.state["scalekit"].get(OPENED).tokens
+    opened: OwnTokens = client.app.context.get(OPENED).tokens
     return opened
 
 

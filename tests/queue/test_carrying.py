@@ -56,7 +56,7 @@ async def test_a_message_is_of_use_until_the_caller_of_its_publisher_waits_no_lo
         seen[message.body] = message.deadline, DEADLINE.get()
 
     async def publish(scope: Scope, receive: Receive, send: Send) -> None:
-        await scope["state"]["scalekit"].get(QUEUE).publish("data.created", scope["path"])
+        await scope["scalekit"].get(QUEUE).publish("data.created", scope["path"])
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 

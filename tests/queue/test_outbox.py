@@ -131,8 +131,9 @@ database_url, table = sys.argv[1:]
 
 async def main():
     plugins = {"pool": {"url": database_url}, "queue": {**json.loads(table), "outbox_batch": 5}}
-    async with running(create_app({"plugins": plugins}, app=bare_application)) as state:
-        database, queue = state["scalekit"].get(DATABASE), state["scalekit"].get(QUEUE)
+    app = create_app({"plugins": plugins}, app=bare_application)
+    async with running(app):
+        database, queue = app.context.get(DATABASE), app.context.get(QUEUE)
         for number in range(300):
             async with database.transaction():
                 await database.execute("INSERT INTO items VALUES (:step)", {"step": f"{os.getpid()}-{number}"})

@@ -39,7 +39,7 @@ async def note(message, what):
 async def app(scope, receive, send):
     if scope["type"] != "http":
         raise ValueError(scope["type"])
-    context = scope["state"]["scalekit"]
+    context = scope["scalekit"]
     if scope["path"] == "/publish":
         await context.get(QUEUE).publish_many("slow", range(8))
     rows = await context.get(DATABASE).fetch_all("SELECT number, what, pid FROM work")
