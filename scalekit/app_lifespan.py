@@ -11,9 +11,12 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Scope
 
 from scalekit.context import SCOPE_KEY, Context
-from scalekit.errors import StartError
+from scalekit.errors import ApplicationStartError, StopError
 
 logger = logging.getLogger("scalekit")
+
+OUTCOME_TIMEOUT = 1.0
+"""Seconds that a lifespan which has reported its failure gets to raise the exception behind it."""
 
 
 @asynccontextmanager
@@ -23,8 +26,8 @@ async def app_lifespan(
     """Start *app*, whose lifespan may add to *state* and use *context*, and stop it on leaving.
 
     An application that does not know lifespan scopes, which it says by raising before it answers, is served without.
-    One that fails later, before it has answered that it stopped, is logged and served on, as by other servers. Raises
-    StartError with the application's own words when its start fails.
+    One that fails later, while it is served, is logged and served on, as by other servers. Raises ApplicationStartError
+    with the application's own words when its start fails; when its stop fails, its exception, or StopError without one.
     """
     protocol = _Protocol(app, state, context)
     task = asyncio.create_task(protocol.run(), name="scalekit: the application's lifespan")
@@ -48,17 +51,18 @@ class _Protocol:
         self.answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=4)
         self.supported = True
         self.started = False
+        self.stopping = False
 
     async def run(self) -> None:
         await self.app(self.scope, self.to_app.get, self.send)
 
     async def send(self, message: Message) -> None:
-        self.started = message["type"] == "lifespan.startup.complete"  # and not any more when it has answered the stop
+        self.started = message["type"] == "lifespan.startup.complete"
         await self.answers.put(message)
 
     def note_end(self, task: asyncio.Task[None]) -> None:
         error = _error(task)
-        if error is not None and self.started:
+        if error is not None and self.started and not self.stopping:
             logger.error("the application's lifespan failed", exc_info=error)
 
     async def startup(self, task: asyncio.Task[None]) -> None:
@@ -67,14 +71,21 @@ class _Protocol:
             self.supported = False
             logger.debug("the application has no lifespan: %r", _error(task))
         elif answer["type"] == "lifespan.startup.failed":
-            raise StartError(answer.get("message", "").strip() or "lifespan.startup.failed")
+            message = answer.get("message", "").strip() or "lifespan.startup.failed"
+            raise ApplicationStartError(message) from await _outcome(task)
 
     async def shutdown(self, task: asyncio.Task[None]) -> None:
-        if not self.supported:
+        if not self.supported or task.done():  # why it ended early has been logged
             return
+        self.stopping = True
         answer = await self._ask(task, "lifespan.shutdown")
-        if answer is not None and answer["type"] == "lifespan.shutdown.failed":
-            logger.error("the application failed to stop: %s", answer.get("message", ""))
+        if answer is not None and answer["type"] == "lifespan.shutdown.complete":
+            return
+        error = await _outcome(task)
+        if error is not None:
+            raise error
+        if answer is not None:
+            raise StopError(answer.get("message", "").strip() or answer["type"])
 
     async def _ask(self, task: asyncio.Task[None], event: str) -> Message | None:
         """Send *event* and return the answer, or None when the application ends without one."""
@@ -85,6 +96,12 @@ class _Protocol:
             return answer.result()
         answer.cancel()
         return self.answers.get_nowait() if not self.answers.empty() else None
+
+
+async def _outcome(task: asyncio.Task[None]) -> BaseException | None:
+    """Return the exception with which *task*, which has reported a failure, ends; frameworks raise it right after."""
+    await asyncio.wait({task}, timeout=OUTCOME_TIMEOUT)
+    return _error(task) if task.done() else None
 
 
 def _error(task: asyncio.Task[None]) -> BaseException | None:

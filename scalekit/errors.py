@@ -4,6 +4,8 @@
   * ConfigError          78  (EX_CONFIG of sysexits.h)
   * PluginError           1
   * StartError            1
+    * ApplicationStartError 1
+  * StopError             1
   * ResourceError         1
   * ReadOnlyError         1
 """
@@ -26,6 +28,14 @@ class PluginError(ScalekitError):
 
 class StartError(ScalekitError):
     """A plugin or the application did not start."""
+
+
+class ApplicationStartError(StartError):
+    """The application's own lifespan reported that it did not start; its exception, if it raised one, is the cause."""
+
+
+class StopError(ScalekitError):
+    """The application reported that its stop failed."""
 
 
 class ResourceError(ScalekitError):

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.context import SCOPE_KEY, Context
+from scalekit.errors import ApplicationStartError
 from scalekit.exchange import Exchange, Observing
 from scalekit.frameworks import problem_of
 from scalekit.health.monitor import Monitor
@@ -129,7 +130,7 @@ class Host:
             await self.lifecycle.start()
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
-            raise
+            raise _application_error(error) from None
         scope.setdefault("state", {}).update(self.state)
         await send({"type": "lifespan.startup.complete"})
         try:
@@ -137,7 +138,23 @@ class Host:
         finally:
             await self.lifecycle.drain()
             await self.lifecycle.stop()
-        await send({"type": "lifespan.shutdown.complete"})
+        failures = self.lifecycle.stop_failures
+        if not failures:
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        told = "; ".join(f"{each.step} failed to stop: {each.error!r}" for each in failures)
+        await send({"type": "lifespan.shutdown.failed", "message": told})
+        raise failures[0].error
+
+
+def _application_error(error: Exception) -> BaseException:
+    """Return the exception that the application's lifespan raised, or *error* when a plugin did not start.
+
+    Test clients raise it as it is, so that the type of an application's own error is not lost.
+    """
+    reported = error.__cause__
+    original = reported.__cause__ if isinstance(reported, ApplicationStartError) else None
+    return original or error
 
 
 async def _answer(gone: Unavailable, scope: Scope, receive: Receive, exchange: Exchange) -> None:

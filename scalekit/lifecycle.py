@@ -44,12 +44,21 @@ class Step:
     stop_timeout: float
 
 
+@dataclass(frozen=True, slots=True)
+class StopFailure:
+    """A step that failed to stop, and its exception."""
+
+    step: str
+    error: BaseException
+
+
 class Lifecycle:
     """Start, drain and stop the steps of one application."""
 
     def __init__(self, steps: Sequence[Step], context: Context) -> None:
         self.phase = Phase.STOPPED
         self.died: dict[str, str] = {}
+        self.stop_failures: list[StopFailure] = []
         self._drained = False
         self._unwanted = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -104,12 +113,18 @@ class Lifecycle:
         await _unless(self._hurried, self._call_all("drain", lambda lifespan: lifespan.drain))
 
     async def stop(self) -> list[str]:
-        """Stop what is running, in reverse; return the names of the steps that had to be cut."""
+        """Stop what is running, in reverse; return the names of the steps that had to be cut.
+
+        Exceptions of steps that failed to stop are logged and are in ``stop_failures``.
+        """
         cut: list[str] = []
+        self.stop_failures = []
         while self._running:
             running = self._running.pop()
             if not await running.stop(self._hurried):
                 cut.append(running.step.name)
+            elif (error := running.failure()) is not None:
+                self.stop_failures.append(StopFailure(running.step.name, error))
             for key in running.step.lifespan.provides:
                 self._context.withdraw(key)
         self.phase = Phase.STOPPED
@@ -202,13 +217,14 @@ class _Running:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=CUT_GRACE)
             return False
-        self._log_failure()
+        if (error := self.failure()) is not None:
+            logger.error("%s failed to stop", self.step.name, exc_info=error)
         return True
 
-    def _log_failure(self) -> None:
-        error = None if self._task.cancelled() else self._task.exception()
-        if error is not None and self._started.is_set():
-            logger.error("%s failed to stop", self.step.name, exc_info=error)
+    def failure(self) -> BaseException | None:
+        """Return the exception with which a step that had started ended, or None."""
+        ended = self._started.is_set() and self._task.done() and not self._task.cancelled()
+        return self._task.exception() if ended else None
 
     def _note_death(self, task: asyncio.Task[None]) -> None:
         if not self._leave.is_set():

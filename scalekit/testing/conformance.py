@@ -156,7 +156,7 @@ class PluginConformance:
 
         host = self.host()
         async with running(host) as state:
-            scope |= {"state": {**state}, SCOPE_KEY: host.context}
+            scope.update({"state": {**state}, SCOPE_KEY: host.context})
             own = [part for part in host.parts if part.owner == self.name]
             await fold(own, app)(scope, receive, send)
 

@@ -24,6 +24,8 @@ OVERSLEPT = 1.0
 """A tick that is later than this means that the supervisor itself stood still, and the workers were not heard."""
 LATELY = 1.8
 """Seconds since a worker was heard in which it may be trusted with a log line: less than two heartbeats."""
+STOP_FAILED = 1
+"""Exit status of a worker in which the application or a plugin raised while it stopped."""
 SETTLED = 3
 """Looks at its memory that a worker survives before the limit counts: a limit that is too low must not spin."""
 
@@ -51,12 +53,13 @@ class Supervisor:
         self._listeners = listeners
         self._numbers = Numbers(self._workers)
         self._slots = [
-            Slot(str(number), self._spawn, self._numbers.end, self._on_failure)
+            Slot(str(number), self._spawn, self._on_end, self._on_failure)
             for number in range(1, (table.workers or 1) + 1)
         ]
         self._ending = asyncio.Event()
         self._reload = asyncio.Event()
         self._failure: WorkerFailed | None = None
+        self._stop_failed = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, on_serving: Callable[[], None]) -> int:
@@ -73,7 +76,7 @@ class Supervisor:
         await asyncio.gather(*(slot.wait_until_empty() for slot in self._slots))
         for task in self._tasks:
             task.cancel()
-        return self._failure.exit_status if self._failure else 0
+        return self._failure.exit_status if self._failure else int(self._stop_failed)
 
     async def _start(self, on_serving: Callable[[], None]) -> None:
         """Start one worker alone, so that what is wrong for all is said once, then the others."""
@@ -110,6 +113,12 @@ class Supervisor:
             listener.close()
         for worker in self._workers():
             worker.signal(number)
+
+    def _on_end(self, worker: Worker) -> None:
+        """Take the worker's numbers over, and its failure to stop, which is the service's when all end."""
+        self._numbers.end(worker)
+        if self._ending.is_set() and worker.is_ready and worker.ended.result() == STOP_FAILED:
+            self._stop_failed = True
 
     def _on_failure(self, error: WorkerFailed) -> None:
         if not any(slot.serving for slot in self._slots):

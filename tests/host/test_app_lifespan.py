@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit import StartError
 from scalekit.app_lifespan import app_lifespan
+from scalekit.errors import StopError
 
 pytestmark = pytest.mark.anyio
 
@@ -73,38 +74,48 @@ async def test_a_starlette_application_that_fails_to_start_is_told_with_its_trac
             raise OSError("disk full")
         yield
 
-    with pytest.raises(StartError, match="OSError: disk full"):
+    with pytest.raises(StartError, match="OSError: disk full") as failure:
         async with app_lifespan(Starlette(lifespan=lifespan), {}):
             pytest.fail("it did not start")
+    assert isinstance(failure.value.__cause__, OSError)
 
 
-async def test_a_failed_stop_is_logged_and_ends_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_stop_is_told_in_the_applications_words() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.failed", "message": "still busy"})
 
-    async with app_lifespan(app, {}):
-        pass
-    assert "the application failed to stop: still busy" in caplog.text
+    with pytest.raises(StopError, match=r"^still busy$"):
+        async with app_lifespan(app, {}):
+            pass
 
 
-@pytest.mark.parametrize("messages", [1, 2])
-async def test_a_lifespan_that_dies_does_not_hang_the_stop_and_is_told(
-    messages: int, caplog: pytest.LogCaptureFixture
+async def test_a_lifespan_that_raises_while_served_is_logged_and_does_not_hang_the_stop(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
-        for _ in range(messages - 1):
-            await receive()
         raise ValueError("gone")
 
-    async with asyncio.timeout(2), app_lifespan(app, {}):
-        pass
+    async with app_lifespan(app, {}):
+        await asyncio.sleep(0)
     assert "the application's lifespan failed" in caplog.text
     assert "ValueError: gone" in caplog.text
+
+
+async def test_a_lifespan_that_raises_when_told_to_stop_keeps_the_type_of_its_error() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        raise ValueError("gone")
+
+    with pytest.raises(ValueError, match=r"^gone$"):
+        async with app_lifespan(app, {}):
+            pass
 
 
 async def test_a_lifespan_that_just_ends_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
@@ -117,12 +128,12 @@ async def test_a_lifespan_that_just_ends_has_not_failed(caplog: pytest.LogCaptur
     assert caplog.text == ""
 
 
-async def test_a_starlette_application_that_fails_to_stop_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_starlette_application_that_fails_to_stop_raises_its_own_error() -> None:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         yield
         raise OSError("disk full")
 
-    async with app_lifespan(Starlette(lifespan=lifespan), {}):
-        pass
-    assert len(caplog.records) == 1
+    with pytest.raises(OSError, match=r"^disk full$"):
+        async with app_lifespan(Starlette(lifespan=lifespan), {}):
+            pass

@@ -192,6 +192,32 @@ async def test_the_lifespan_state_and_the_state_of_a_request_hold_only_what_the_
     assert seen == [{"mine": 7}, {"mine": 7}]
 
 
+@pytest.mark.parametrize("moment", ["start", "stop"])
+async def test_an_error_of_the_applications_lifespan_keeps_its_type_for_who_drives_the_host(moment: str) -> None:
+    class OutOfPaperError(Exception):
+        pass
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        if moment == "start":
+            raise OutOfPaperError("tray 2")
+        yield
+        raise OutOfPaperError("tray 2")
+
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    to_app: asyncio.Queue[Any] = asyncio.Queue()
+    to_app.put_nowait({"type": "lifespan.startup"})
+    to_app.put_nowait({"type": "lifespan.shutdown"})
+    app = host(Starlette(lifespan=lifespan), plugins={"visits": {}})
+    with pytest.raises(OutOfPaperError, match=r"^tray 2$"):
+        await app({"type": "lifespan"}, to_app.get, answers.put)
+    last = [answers.get_nowait() for _ in range(answers.qsize())][-1]
+    kind = "startup" if moment == "start" else "shutdown"
+    assert last["type"] == f"lifespan.{kind}.failed"
+    assert "the application" in last["message"]
+    assert "tray 2" in last["message"]
+
+
 async def test_the_lifespan_of_the_application_reaches_what_plugins_provide() -> None:
     numbers: list[int] = []
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -11,10 +12,23 @@ from scalekit import StartError
 from scalekit.server.sockets import address_of, bind
 from tests.processes import HOST
 from tests.service import APPLICATION, Service
+from tests.workers import Supervised
 
 FAILING = """\
 async def app(scope, receive, send):
     await send({"type": "lifespan.startup.failed", "message": "no licence"})
+"""
+FAILS_TO_STOP = """\
+class OutOfPaperError(Exception):
+    pass
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        raise OutOfPaperError("tray 2")
 """
 
 
@@ -48,6 +62,17 @@ def test_an_application_that_does_not_start_is_told_once_and_ends_the_process(tm
     assert result.returncode == 1
     assert result.stderr.count("no licence") == 1
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("workers", ["", "workers = 2"])
+def test_an_application_that_fails_to_stop_is_told_and_ends_the_service_with_a_failure(workers: str) -> None:
+    service = Supervised if workers else Service
+    with service(f"[server]\n{workers}\ndrain = '0s'", {"service": FAILS_TO_STOP}) as running:
+        running.signal(signal.SIGTERM)
+        assert running.wait(60) == 1
+        log = running.log()
+    assert "the application failed to stop" in log
+    assert "OutOfPaperError: tray 2" in log
 
 
 def test_a_bad_file_ends_with_the_status_of_a_bad_file(tmp_path: Path) -> None:
