@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
 
+from tests.clients import redis_reply, rows
 from tests.processes import HOST, Box, ExitedError, Process, family, free_ports, wait_for
 
 # What a test may ask for with `@pytest.mark.needs(...)`, and the program that shows that it is there.
@@ -186,6 +187,7 @@ class Redis(Server):
     """A Redis that keeps nothing on disk, or a Valkey with `binary="valkey-server"`; arguments add settings."""
 
     name = "redis"
+    password: ClassVar[str] = ""
 
     def __init__(self, *arguments: str, binary: str = "redis-server") -> None:
         self.arguments = arguments
@@ -204,9 +206,8 @@ class Redis(Server):
         return self.cli("PING") == "PONG"
 
     def cli(self, *words: object) -> str:
-        """Return what the command line client prints; errors of the server are text too."""
-        client = find(self.binary.replace("-server", "-cli"))
-        return self.box.run(client, "-h", HOST, "-p", self.port, *words, limit=10).stdout.strip()
+        """Return the reply as the command line client prints it; errors of the server are text too."""
+        return redis_reply(self.port, *words, password=self.password)
 
 
 class ClusterNode(Redis):
@@ -322,7 +323,9 @@ class RedisCluster:
 
     def _create(self) -> None:
         addresses = [f"{HOST}:{node.port}" for node in self.nodes]
-        self.nodes[0].cli("--cluster", "create", *addresses, "--cluster-replicas", 1, "--cluster-yes")
+        node = self.nodes[0]
+        client = find(node.binary.replace("-server", "-cli"))
+        node.box.run(client, "--cluster", "create", *addresses, "--cluster-replicas", 1, "--cluster-yes")
         # The command comes back before the nodes know who is whose replica.
         self.wait_until_agreed()
 
@@ -381,8 +384,8 @@ class Postgres(Server):
         return self.sql("select 1") == "1"
 
     def sql(self, query: str) -> str:
-        """Return the rows as psql prints them: one a line, columns between bars."""
-        return _psql(self.box, self.port, query)
+        """Return the rows, one a line, columns between bars."""
+        return rows(self.port, query)
 
     def replica(self, name: str) -> Replica:
         """Return a streaming replica that is yet to be entered."""
@@ -412,12 +415,6 @@ class Replica(Postgres):
         source = ["-h", HOST, "-p", self.primary.port, "-U", "postgres"]
         how = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
         self.box.run(find("pg_basebackup"), *source, "-D", self.data, *how)
-
-
-def _psql(box: Box, port: int, query: str) -> str:
-    where = ["-h", HOST, "-p", port, "-U", "postgres", "-d", "postgres"]
-    plain = ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]
-    return box.run(find("psql"), *where, *plain, "-c", query).stdout.strip()
 
 
 class PgBouncer(Server):
@@ -458,7 +455,7 @@ default_pool_size = {self.pool_size}
 
     def sql(self, query: str) -> str:
         """Like the database's, but through the pool."""
-        return _psql(self.box, self.port, query)
+        return rows(self.port, query)
 
 
 class RabbitMQ(Server):

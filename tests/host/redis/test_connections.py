@@ -119,8 +119,7 @@ async def nothing(scope: object, receive: object, send: object) -> None:
 @pytest.fixture(params=[pytest.param("redis-server", marks=pytest.mark.needs("redis"))])
 def guarded(request: pytest.FixtureRequest) -> Iterator[Server]:
     class Guarded(Server):
-        def cli(self, *words: object) -> str:
-            return super().cli("-a", PASSWORD, "--no-auth-warning", *words)
+        password = PASSWORD
 
     with Guarded("--requirepass", PASSWORD, "--user", "ann", "on", f">{PASSWORD}", "~*", "+@all") as server:
         yield server
