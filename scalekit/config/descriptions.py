@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 
@@ -18,18 +18,21 @@ def descriptions(model: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in reversed(model.__mro__):
         if "__annotations__" in vars(kind):
-            found |= dict(_field_docstrings(kind))
+            found |= _field_docstrings(kind)
     return found
 
 
-def _field_docstrings(kind: type) -> Iterator[tuple[str, str]]:
+@lru_cache(256)  # all models share their bases, whose source is long
+def _field_docstrings(kind: type) -> dict[str, str]:
     try:
         source = textwrap.dedent(inspect.getsource(kind))
     except (OSError, TypeError):  # made without a source file
-        return
+        return {}
     (definition,) = ast.parse(source).body
     if not isinstance(definition, ast.ClassDef):
-        return
-    for field, text in pairwise(definition.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            yield ast.unparse(field.target), inspect.cleandoc(str(text.value.value))
+        return {}
+    return {
+        ast.unparse(field.target): inspect.cleandoc(str(text.value.value))
+        for field, text in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from scalekit.contracts import CACHE, CLUSTER_CACHE
 from scalekit.testing import request, running
 from tests.cache.conftest import Shared
 from tests.cache.test_shared_service import APPLICATION
+from tests.command_line import scalekit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
 
@@ -50,7 +49,6 @@ def test_the_command_reaches_it(cluster_servers: Shared, tmp_path: Path) -> None
         f'[app]\ntarget = "service:app"\n[plugins.cluster-cache]\nnodes = [{listed}]\ndeadline = "5s"\n'
         '[plugins.cache]\nurl = "cluster-cache:"\n'
     )
-    command = [sys.executable, "-m", "scalekit", "cache", "purge", "--tag", "t"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    done = scalekit("cache", "purge", "--tag", "t", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert any("purges" in server.cli("KEYS", "*purges*") for server in cluster_servers.servers)

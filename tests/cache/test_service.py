@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -14,6 +12,7 @@ import pytest
 
 from scalekit import ConfigError, create_app
 from scalekit.testing.conformance import bare_application
+from tests.command_line import scalekit
 from tests.service import Service
 
 TOML = """\
@@ -215,8 +214,7 @@ def test_a_mistake_in_the_table_is_explained(toml: str, message: str, tmp_path: 
 def test_the_command_says_that_it_needs_a_shared_store(tmp_path: Path) -> None:
     file = tmp_path / "scalekit.toml"
     file.write_text('[app]\ntarget = "sample_app.app:app"\n[plugins.cache]\n')
-    command = [sys.executable, "-m", "scalekit", "cache", "purge", "--tag", "t"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = scalekit("cache", "purge", "--tag", "t", folder=tmp_path)
     assert done.returncode == 1
     assert "each process has its own" in done.stderr
 

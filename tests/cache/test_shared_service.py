@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import httpx2
 import pytest
 
 from tests.cache.conftest import Shared
+from tests.command_line import scalekit
 from tests.processes import wait_for
 from tests.servers import Redis
 from tests.service import Service
@@ -46,12 +46,11 @@ def get(service: Service, path: str) -> httpx2.Response:
     return httpx2.get(service.url + path, timeout=60)
 
 
-def purge(folder: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def purge(folder: Path, url: str, *arguments: str) -> CompletedProcess[str]:
     (folder / "service.py").write_text(APPLICATION)
     file = folder / "scalekit.toml"
     file.write_text('[app]\ntarget = "service:app"\n' + toml(url))
-    command = [sys.executable, "-m", "scalekit", "cache", "purge", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    return scalekit("cache", "purge", *arguments, folder=folder)
 
 
 def test_twenty_clients_at_once_are_one_call_in_four_workers(shared: Shared) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -14,14 +13,14 @@ from scalekit.redis.address import parse
 from scalekit.testing.conformance import bare_application
 from scalekit_cluster_cache.config import ClusterCacheConfig
 from tests.cluster_cache.conftest import process
+from tests.command_line import scalekit
 from tests.processes import HOST
 from tests.servers import RedisCluster
 
 
-def run(folder: Path, toml: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, toml: str, *words: str) -> CompletedProcess[str]:
     (folder / "scalekit.toml").write_text(toml)
-    command = [sys.executable, "-m", "scalekit", "cluster-cache", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return scalekit("cluster-cache", *words, folder=folder)
 
 
 def nodes(cluster: RedisCluster) -> str:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tests.command_line import scalekit
 from tests.discovery.laboratory import Stock, registered
 from tests.discovery.test_consul import entries, wait_until_registered
 from tests.servers import Consul
@@ -18,10 +18,9 @@ def stock() -> Iterator[Stock]:
         yield stock
 
 
-def run(folder: Path, *arguments: str, toml: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, toml: str) -> CompletedProcess[str]:
     (folder / "scalekit.toml").write_text(toml)
-    command = [sys.executable, "-m", "scalekit", "discovery", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return scalekit("discovery", *arguments, folder=folder)
 
 
 def static(stock: Stock) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -12,6 +10,7 @@ from threading import Event
 import httpx2
 import pytest
 
+from tests.command_line import scalekit
 from tests.jwt.workers import Workers
 from tests.processes import wait_for
 
@@ -33,17 +32,8 @@ class RotatingWorkers(Workers):
     """Workers whose keys are rotated by a command beside them."""
 
     def rotate(self) -> None:
-        command = [sys.executable, "-m", "scalekit", "jwt", "rotate"]
-        done = subprocess.run(
-            command,
-            cwd=self.box.directory,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-            env=self.environment,
-        )
-        assert "signs now" in done.stdout
+        done = scalekit("jwt", "rotate", folder=self.box.directory, environment=self.environment)
+        assert "signs now" in done.stdout, done.stderr
 
     @property
     def environment(self) -> dict[str, str]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from tests.command_line import scalekit
 from tests.processes import HOST, free_ports
 from tests.servers import Postgres, Replica
 
 APPLICATION = "async def app(scope, receive, send):\n    pass\n"
 PASSWORD = "hunter22"
 
-Result = subprocess.CompletedProcess[str]
+Result = CompletedProcess[str]
 Check = Callable[..., Result]
 
 
@@ -42,8 +42,9 @@ def check(tmp_path: Path) -> Check:
 
     def run(*overrides: str) -> Result:
         options = [f"--set=plugins.pool.{override}" for override in overrides]
-        command = [sys.executable, "-m", "scalekit", "check", "--connect", *options]
-        return subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = scalekit("check", "--connect", *options, folder=tmp_path)
+        done.stdout += done.stderr
+        return done
 
     return run
 

@@ -15,6 +15,7 @@ import pytest
 from scalekit_pool.migration_files import MigrationError, read_migrations
 from scalekit_pool.migration_sessions import LIMIT, migrating
 from scalekit_pool.migrations import Migrating, migrate, pending
+from tests import command_line
 from tests.pool import migrating as worker_program
 from tests.pool.migrating import connected, open_session
 from tests.servers import Postgres
@@ -425,8 +426,7 @@ def scalekit(place: Place, *arguments: str, more: str = "") -> subprocess.Comple
     pool = f'[plugins.pool]\nurl = "{url}"\nmigrations = "{place.directory}"\n{more}'
     (folder / "scalekit.toml").write_text(f'[app]\ntarget = "service:app"\n{pool}')
     (folder / "service.py").write_text(APPLICATION)
-    command = [sys.executable, "-m", "scalekit", "pool", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return command_line.scalekit("pool", *arguments, folder=folder)
 
 
 def test_the_command_applies_or_lists(place: Place) -> None:

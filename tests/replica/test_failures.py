@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from starlette.routing import Route
 
 from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import DATABASE, READS, Database
+from tests.command_line import scalekit
 from tests.processes import free_ports
 from tests.replica.conftest import Cluster
 from tests.replica.shop import SECRET, WRITE, Client, Instance, shop, until
@@ -268,17 +268,14 @@ async def test_a_promoted_replica_leaves_and_the_pool_finds_that_it_takes_writes
         assert await is_out(instance, one)
 
 
-async def check(tmp_path: Path, primary: str, replica: str) -> subprocess.CompletedProcess[str]:
+async def check(tmp_path: Path, primary: str, replica: str) -> CompletedProcess[str]:
     """Run ``scalekit check --connect`` with one replica."""
     (tmp_path / "shop.py").write_text("async def app(scope, receive, send):\n    pass\n")
     (tmp_path / "scalekit.toml").write_text(
         f'[app]\ntarget = "shop:app"\n[plugins.pool]\nurl = "{primary}"\n'
         f'[plugins.replica]\nurls = ["{replica}"]\nsecret = "{SECRET}"\n'
     )
-    command = [sys.executable, "-m", "scalekit", "check", "--connect"]
-    return await asyncio.to_thread(
-        subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    return await asyncio.to_thread(scalekit, "check", "--connect", folder=tmp_path)
 
 
 async def test_check_connect_has_one_line_for_each_mistake(shared_cluster: Cluster, tmp_path: Path) -> None:

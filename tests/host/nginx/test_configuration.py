@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from scalekit import ConfigError
 from scalekit.nginx.configuration import configuration
 from scalekit.nginx.writing import NginxError, refuse_what_nginx_does, write, write_tested
 from scalekit.settings import load
+from tests.command_line import scalekit
 from tests.processes import Box
 from tests.servers import find
 
@@ -134,6 +133,5 @@ def test_the_limits_and_retries_are_those_of_the_file() -> None:
 def test_the_command_prints_its_own_address_where_nobody_knows_others(tmp_path: Path) -> None:
     file = tmp_path / "scalekit.toml"
     file.write_text('[server]\nhost = "0.0.0.0"\nport = 8123\n')
-    command = [sys.executable, "-m", "scalekit", "nginx", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = scalekit("nginx", str(file), folder=tmp_path)
     assert "server 127.0.0.1:8123 max_fails" in done.stdout

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from scalekit import StartError
 from scalekit.server.sockets import address_of, bind
+from tests.command_line import scalekit
 from tests.processes import HOST
 from tests.service import APPLICATION, Service
 from tests.workers import Supervised
@@ -32,11 +32,10 @@ async def app(scope, receive, send):
 """
 
 
-def run(folder: Path, toml: str, source: str = APPLICATION) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, toml: str, source: str = APPLICATION) -> CompletedProcess[str]:
     (folder / "service.py").write_text(source)
     (folder / "scalekit.toml").write_text(f'[app]\ntarget = "service:app"\n{toml}')
-    command = [sys.executable, "-m", "scalekit", "run"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return scalekit("run", folder=folder)
 
 
 def test_the_address_and_what_to_try_are_told() -> None:
