@@ -150,7 +150,7 @@ class Lifecycle:
         await self._call_all("ready", lambda lifespan: lifespan.ready)
 
     async def _start(self, step: Step) -> None:
-        running = _Running(step, self._on_death)
+        running = _Running(step, self._on_death, self._context.redact)
         self._running.append(running)
         await running.start()
         for key in step.lifespan.provides:
@@ -158,6 +158,7 @@ class Lifecycle:
                 raise StartError(f"{step.name} says that it provides {key.name!r}, and started without providing it")
 
     def _on_death(self, name: str, reason: str) -> None:
+        reason = self._context.redact(reason)
         self.died[name] = reason
         logger.error("%s stopped by itself: %s", name, reason)
 
@@ -179,9 +180,10 @@ async def _call(step: Step, what: str, callback: Callback) -> None:
 class _Running:
     """One step, entered and left in a task of its own."""
 
-    def __init__(self, step: Step, on_death: Callable[[str, str], None]) -> None:
+    def __init__(self, step: Step, on_death: Callable[[str, str], None], redact: Callable[[str], str]) -> None:
         self.step = step
         self._on_death = on_death
+        self._redact = redact
         self._started = asyncio.Event()
         self._leave = asyncio.Event()
         self._task = asyncio.create_task(self._live(), name=f"scalekit: {step.name}")
@@ -200,7 +202,7 @@ class _Running:
         finally:
             started.cancel()
         if self._task.done():
-            raise _start_error(self.step.name, self._task)
+            raise _start_error(self.step.name, self._task, self._redact)
         if not self._started.is_set():
             raise StartError(f"{self.step.name} did not start within {timeout:g}s and was cut")
         self._task.add_done_callback(self._note_death)
@@ -247,9 +249,9 @@ async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, object]) -> bo
         await asyncio.wait({task, waiting}, timeout=CUT_GRACE)
 
 
-def _start_error(name: str, task: asyncio.Task[None]) -> StartError:
+def _start_error(name: str, task: asyncio.Task[None], redact: Callable[[str], str]) -> StartError:
     error = None if task.cancelled() else task.exception()
-    failure = StartError(f"{name} did not start: {_described(error)}")
+    failure = StartError(f"{name} did not start: {redact(_described(error))}")
     failure.__cause__ = error
     return failure
 

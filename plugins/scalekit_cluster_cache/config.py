@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from scalekit import Duration, Secret, Size, Table
+from scalekit.config.mask import mask_address
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.redis.address import Host, parse
 
@@ -20,7 +21,9 @@ def _node(text: object) -> Host:
             raise ValueError
         ((host, port),) = parse(f"redis-cluster://{text}").hosts
     except ValueError:
-        raise ValueError(f'expected a node as "host:port", such as "10.0.0.5:6379", got {text!r}') from None
+        raise ValueError(
+            f'expected a node as "host:port", such as "10.0.0.5:6379", got {mask_address(str(text))!r}'
+        ) from None
     return host, port
 
 

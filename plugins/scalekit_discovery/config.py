@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -18,8 +17,8 @@ ServiceName = Annotated[str, Field(pattern=NAME)]
 
 
 def _of_an_instance(url: HttpUrl) -> HttpUrl:
-    parts = urlsplit(url.reveal())
-    if parts.username is not None:
+    parts = url.parts
+    if parts.user is not None or parts.password is not None:
         raise ValueError("the address holds a user; send credentials in a header of each call")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("an instance is a scheme, a host and a port; put the path into the call")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from typing import Any
-from urllib.parse import urlsplit
 
 from scalekit.served import Served
 from scalekit_discovery.config import DiscoveryConfig
@@ -56,11 +55,9 @@ def _address(config: DiscoveryConfig, host: str) -> str:
     """Return where others reach this machine: what is served, or the address from which Consul is reached."""
     if host not in ANYWHERE:
         return host
-    parts = urlsplit(config.consul.reveal())
+    parts = config.consul.parts
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            parts.hostname, parts.port or 8500, type=socket.SOCK_DGRAM
-        )[0]
+        family, kind, protocol, _, place = socket.getaddrinfo(parts.host, parts.port or 8500, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as probe:  # connecting by UDP sends nothing
             probe.connect(place)
             return str(probe.getsockname()[0])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+
+from scalekit.config.url_syntax import split_url
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -49,6 +50,6 @@ class Instance:
 
 def at(url: str) -> Instance:
     """Return the instance at *url*."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     port = parts.port or DEFAULT_PORTS[parts.scheme]
-    return Instance(f"{parts.hostname}:{port}", str(parts.hostname), port, parts.scheme)
+    return Instance(f"{parts.host}:{port}", parts.host, port, parts.scheme)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import Duration, Secret, Table, Url
 from scalekit.config.tables import SomeTime
+from scalekit.config.url_syntax import split_url
 from scalekit_jwt.keys import KEY_TYPES, SHORTEST_SECRET
 from scalekit_jwt.policy import Rule
 
@@ -89,9 +89,8 @@ class IssuerTable(Table):
             raise ValueError("algorithms are of one type of key: RS256 and PS256, or ES256, or EdDSA")
         if self.cool_down > self.refetch:
             raise ValueError(f"cool_down {self.cool_down} is longer than refetch {self.refetch}; lower it")
-        address = self.jwks.reveal() if self.jwks else self.issuer
-        url = urlsplit(address)
-        local = url.scheme == "http" and url.hostname in ("127.0.0.1", "::1", "localhost")
+        url = self.jwks.parts if self.jwks else split_url(self.issuer)
+        local = url.scheme == "http" and url.host in ("127.0.0.1", "::1", "localhost")
         if url.scheme != "https" and not local:
             raise ValueError(f"keys come over https, or http from this machine, not from {self.jwks or self.issuer}")
         return self

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from scalekit.config.types import MASK
+from scalekit.config.mask import MASK
 from scalekit.identity import Identity
 from scalekit_logging.levels import name_of
 from scalekit_logging.redaction import Redaction

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from urllib.parse import urlsplit
 
 from scalekit import StartError
+from scalekit.config.url_syntax import split_url
 from scalekit.contracts import TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
@@ -66,7 +66,7 @@ class Opener:
         """Return the driver for *urls*, its connections *shown* in metrics; only that one is imported."""
         metrics = ConnectionMetrics(self._telemetry, name)
         driver: Driver
-        if urlsplit(urls[0]).scheme == "sqlite":
+        if split_url(urls[0]).scheme == "sqlite":
             from scalekit_pool.sqlite_driver import SqliteDriver
 
             readers = ConnectionMetrics(self._telemetry, f"{name}-readers")

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import asyncpg
 
+from scalekit.config.url_syntax import split_url
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.driver import quoted
 
@@ -69,10 +70,9 @@ class Place:
 
 def place_of(address: str) -> Place:
     """Return the place that *address* names."""
-    parts = urlsplit(address)
-    password = unquote(parts.password) if parts.password else None
-    user = unquote(parts.username) if parts.username else None
-    return Place(str(parts.hostname), parts.port or 5432, user, unquote(parts.path.lstrip("/")) or "postgres", password)
+    parts = split_url(address)
+    database = unquote(parts.path.lstrip("/")) or "postgres"
+    return Place(parts.host, parts.port or 5432, parts.user, database, parts.password or None)
 
 
 class WrongRole(ConnectionError):

@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from weakref import WeakSet
 
 import aiosqlite
 
+from scalekit.config.url_syntax import split_url
 from scalekit_pool.driver import quoted
 
 logger = logging.getLogger("scalekit.pool")
@@ -52,7 +53,7 @@ class SqliteRow(sqlite3.Row):
 
 def file_of(address: str) -> str:
     """Return the file that *address* names, or ``:memory:``."""
-    return unquote(urlsplit(address).path).removeprefix("/") or MEMORY
+    return unquote(split_url(address).path).removeprefix("/") or MEMORY
 
 
 class SqliteConnector:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiosqlite
 
+from scalekit.config.url_syntax import split_url
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.driver import Failure, Insertion, RolledBack, names
 from scalekit_pool.pool import Pool
@@ -43,7 +43,7 @@ class SqliteDriver:
     ) -> None:
         self.read_only = read_only
         file = file_of(address)
-        uri = uri_of(file, urlsplit(address).query)
+        uri = uri_of(file, split_url(address).query)
         kind = MemoryConnector if file == MEMORY else SqliteConnector
         writer = kind(uri, file, read_only, config.acquire_timeout)
         one = replace(config.limits, min_size=1, max_size=1, max_lifetime=inf)

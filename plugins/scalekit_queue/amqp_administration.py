@@ -11,7 +11,7 @@ import aiormq
 from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from scalekit.config.types import mask_passwords
+from scalekit.config.mask import mask_passwords
 from scalekit.errors import ScalekitError
 from scalekit_queue.amqp_broker import Broker
 from scalekit_queue.amqp_consuming import envelope_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -78,5 +77,4 @@ class ReplicaConfig(Table):
 def _place(url: Url) -> str:
     if url.scheme == "sqlite":
         return url.file
-    parts = urlsplit(url.reveal())
-    return f"{parts.hostname}:{parts.port or 5432}"
+    return f"{url.parts.host}:{url.parts.port or 5432}"

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.document import Document, dotted
+from scalekit.config.mask import MASK, is_secret_name, mask_address, mask_passwords
 from scalekit.config.positions import Path
-from scalekit.config.types import MASK, Secret
-from scalekit.config.validation import is_secret_name, value_at
+from scalekit.config.types import Secret
+from scalekit.config.validation import value_at
 
 
 @click.group()
@@ -59,11 +60,14 @@ def _shown(path: Path, value: Any) -> str:
         return "(unset)"
     if isinstance(value, Secret) or (isinstance(value, str) and value and is_secret_name(path[-1])):
         return f'"{MASK}"'
-    return (
-        orjson.dumps(value, default=str).decode()
-        if type(value) in (int, bool, str, tuple, list, dict)
-        else f'"{value}"'
-    )
+    if type(value) is str:
+        value = mask_address(value)
+    as_json = type(value) in (int, bool, str, tuple, list, dict)
+    return mask_passwords(orjson.dumps(value, default=_text).decode() if as_json else f'"{value}"')
+
+
+def _text(value: object) -> str:
+    return MASK if isinstance(value, Secret) else str(value)
 
 
 def _origin(document: Document, path: Path) -> str:

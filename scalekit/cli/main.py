@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from scalekit.cli.source import FileSource, config_options, source_of
+from scalekit.config.mask import mask_passwords
 from scalekit.errors import ConfigError, ScalekitError
 
 COMMANDS = {
@@ -49,13 +50,17 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ConfigError as error:
             for problem in error.problems:
-                click.echo(f"{click.style('error', fg='red')}: {problem}", err=True)
+                _tell(str(problem))
             count = len(error.problems)
             click.echo(f"{count} mistake{'s' * (count != 1)} in the configuration; nothing was started", err=True)
             ctx.exit(error.exit_status)
         except ScalekitError as error:
-            click.echo(f"{click.style('error', fg='red')}: {error}", err=True)
+            _tell(str(error))
             ctx.exit(error.exit_status)
+
+
+def _tell(message: str) -> None:
+    click.echo(f"{click.style('error', fg='red')}: {mask_passwords(message)}", err=True)
 
 
 def _plugin_groups(ctx: click.Context) -> dict[str, click.Group]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from scalekit.cli.source import FileSource, config_options, file_argument
+from scalekit.config.mask import mask_passwords
 
 if TYPE_CHECKING:
+    from scalekit.host import Host
     from scalekit.settings import Settings
 
 FORMAT = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
@@ -32,20 +35,44 @@ FORMAT = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
 @click.pass_context
 def run(ctx: click.Context, source: FileSource, only: tuple[str, ...], place: str | None) -> None:
     """Serve the application that FILE describes until SIGTERM or Ctrl-C; SIGHUP replaces every worker."""
-    logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
+    formatter = _log()
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     if only:
         source = replace(source, overrides=(*source.overrides, "server.role=worker"), only=only)
-    ctx.exit(_run(source) if place is None else _work(source, place))
+    ctx.exit(_run(source, formatter) if place is None else _work(source, formatter, place))
 
 
-def _run(source: FileSource) -> int:
+class MaskingFormatter(logging.Formatter):
+    """Formats records, tracebacks included, without passwords of addresses and, once they are known, any secret."""
+
+    redact: Callable[[str], str] = staticmethod(mask_passwords)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of *record*."""
+        return self.redact(super().format(record))
+
+
+def _log() -> MaskingFormatter:
+    formatter = MaskingFormatter(FORMAT)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    return formatter
+
+
+def _host(source: FileSource, formatter: MaskingFormatter) -> Host:
+    host = source.host()
+    formatter.redact = host.context.redact
+    return host
+
+
+def _run(source: FileSource, formatter: MaskingFormatter) -> int:
     settings = source.settings()
     if settings.server.workers is not None:
         return _supervise(source, settings)
     from scalekit.server.serve import serve
 
-    return serve(source.host())
+    return serve(_host(source, formatter))
 
 
 def _supervise(source: FileSource, settings: Settings) -> int:
@@ -59,8 +86,8 @@ def _supervise(source: FileSource, settings: Settings) -> int:
     return supervise(settings.server, command, listeners, partial(announce, announcement(settings, listeners)))
 
 
-def _work(source: FileSource, place: str) -> int:
+def _work(source: FileSource, formatter: MaskingFormatter, place: str) -> int:
     from scalekit.workers.worker import work
 
     faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and shows where
-    return work(source.host(), place)
+    return work(_host(source, formatter), place)

@@ -11,8 +11,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from scalekit.config.environment import is_utf8, substitute
+from scalekit.config.mask import mask_address, mask_passwords
 from scalekit.config.positions import Path, positions
-from scalekit.config.types import mask_passwords
 from scalekit.errors import ConfigError, Problem
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -73,7 +73,7 @@ class Document:
     def problem(self, path: Path, message: str, plugin: str = "") -> Problem:
         """Return a problem with the value at *path*."""
         origin = self.origin(path)
-        return Problem(message, dotted(path), origin.file, origin.line, plugin)
+        return Problem(mask_passwords(message), mask_passwords(dotted(path)), origin.file, origin.line, plugin)
 
     def placed(self, problem: Problem) -> Problem:
         """Return *problem*, which names a key, with where that or the nearest table around it stands."""
@@ -118,7 +118,7 @@ def _extended(document: Document, folder: FilePath, seen: tuple[FilePath, ...]) 
     if not isinstance(base, str):
         document.report(("extends",), f"expected the name of one file, got {type(base).__name__}")
         return document
-    file, shown = folder / base, mask_passwords(repr(base))
+    file, shown = folder / base, repr(mask_address(base))
     if not os.path.isfile(file):  # pathlib's own raises for names that no file can have
         raise document.refusal(("extends",), f"there is no file {shown} in {folder}")
     if file.resolve() in seen:

@@ -36,7 +36,8 @@ def substitute(text: str, environment: Mapping[str, str]) -> Substituted:
             return "${"
         name, default = found["name"], found["default"]
         if name is None:
-            mistakes.append(f"{found.group()!r} is not a reference; write ${{NAME}} or ${{NAME:-default}}")
+            # What was written is not shown: it may be a part of a secret that happens to have these signs in it.
+            mistakes.append('"${" begins no reference; write ${NAME} or ${NAME:-default}, or $${ for a literal ${')
             return ""
         if not is_utf8(environment.get(name, "")):
             mistakes.append(f"environment variable {name} is not UTF-8; set it to text")

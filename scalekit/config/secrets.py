@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from scalekit.config.types import MASK, Secret, mask_passwords
+from scalekit.config.mask import MASK, mask_passwords, secret_values
+from scalekit.config.types import Secret
 from scalekit.config.url import Url
 
 
 def redactor(tables: Iterable[BaseModel]) -> Callable[[str], str]:
     """Return a function that masks, in any text, the secrets in *tables* and the passwords of addresses."""
-    secrets = sorted({each for table in tables for each in _secrets(table) if each}, key=len, reverse=True)
+    found = {each for table in tables for each in _secrets(table) if each}
+    secrets = sorted({text for secret in found for text in _spellings(secret)}, key=len, reverse=True)
 
     def redact(text: str) -> str:
         for secret in secrets:
@@ -24,12 +27,22 @@ def redactor(tables: Iterable[BaseModel]) -> Callable[[str], str]:
     return redact
 
 
+def _spellings(secret: str) -> Iterator[str]:
+    """Return *secret* as errors and addresses may spell it."""
+    yield secret
+    yield repr(secret)[1:-1]
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    for safe in ("", "/", "!$&'()*+,;=:"):
+        yield quote(secret, safe=safe)
+
+
 def _secrets(value: Any) -> Iterator[str]:
     if isinstance(value, Secret):
         yield value.get_secret_value()
     elif isinstance(value, Url):
-        yield value.password
-        yield unquote(value.password)
+        yield from (value.parts.password_text, value.parts.password or "")
+        yield from secret_values(value.parts.query)
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from _secrets(getattr(value, name))

@@ -14,19 +14,11 @@ Secret = SecretStr
 
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-MASK = "***"
 
 _DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d))+"
 _SIZE = r"\d+(?:\.\d+)?(?:B|kB|MB|GB|KiB|MiB|GiB)"
 _SHARE = r"(?:100|\d{1,2}(?:\.\d+)?)%"
 _RATE = rf"\d+/(?:us|ms|s|m|h|d|{_DURATION})"
-_PASSWORD = re.compile(r"(://[^\s:/?#]*):[^\s/]*@")
-_SECRET_QUERY = re.compile(r"([?&][^=&\s]*(?:passw|secret|token|key)[^=&\s]*=)[^&\s\"']+", re.IGNORECASE)
-
-
-def mask_passwords(text: str) -> str:
-    """Return *text* with the passwords of every address in it replaced by ``***``."""
-    return _SECRET_QUERY.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1:{MASK}@", text))
 
 
 class Spelled:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import typing
 from collections.abc import Iterable
 from copy import deepcopy
@@ -14,12 +13,10 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from scalekit.config.document import Document, dotted
+from scalekit.config.mask import MASK, is_secret_name, mask_address, mask_passwords
 from scalekit.config.positions import Path
-from scalekit.config.types import MASK, mask_passwords
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_SECRET_NAME = re.compile(r"passw|secret|token|credential|(^|_)key", re.IGNORECASE)
 
 
 def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -> Model | None:
@@ -54,11 +51,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known: {', '.join(names)}" if names else "there are none"
-
-
-def is_secret_name(name: str | int) -> bool:
-    """Tell whether a key of this name is expected to hold a secret."""
-    return isinstance(name, str) and bool(_SECRET_NAME.search(name))
 
 
 def _json(table: Any) -> bytes:
@@ -115,6 +107,8 @@ def _message(kind: type[BaseModel], detail: Any, value: Any, document: Document,
         message += f", got {value!r}"
     if document.origin(here).variables or is_secret_name(name):
         message = message.replace(repr(value), MASK)
+    elif isinstance(value, str):
+        message = message.replace(repr(value), repr(mask_address(value)))
     return mask_passwords(message[:1].lower() + message[1:])
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from functools import partial
-from urllib.parse import SplitResult, urlsplit
 
 from scalekit.config.tables import External
+from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.health.check import Check
 
 LONGEST_LINE = 1024
@@ -20,10 +20,10 @@ def external_check(name: str, service: External) -> Check:
 
 async def probe(url: str) -> None:
     """Send one GET to *url*; raises ConnectionError unless the answer begins with 2xx or 3xx."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     secure = parts.scheme == "https"
     reader, writer = await asyncio.open_connection(
-        parts.hostname,
+        parts.host,
         parts.port or (443 if secure else 80),
         ssl=ssl.create_default_context() if secure else None,
         limit=LONGEST_LINE,
@@ -37,9 +37,10 @@ async def probe(url: str) -> None:
         raise ConnectionError(f"answered {status}")
 
 
-def _request(parts: SplitResult) -> bytes:
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host = parts.netloc.rpartition("@")[2]
+def _request(url: UrlParts) -> bytes:
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    host += f":{url.port}" if url.port else ""
     headers = f"Host: {host}\r\nUser-Agent: scalekit-health\r\nAccept: */*\r\nConnection: close"
     return f"GET {target} HTTP/1.1\r\n{headers}\r\n\r\n".encode()
 

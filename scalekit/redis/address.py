@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
+
+from scalekit.config.url_syntax import UrlParts, split_url
 
 DEFAULT_PORT = 6379
 SCHEMES = ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster")
@@ -53,10 +55,9 @@ def parse(url: str) -> Address:
     scheme = url.partition(":")[0]
     if scheme not in SCHEMES:
         raise ValueError(f"expected an address that begins with {', '.join(f'{name}://' for name in SCHEMES)}")
-    # A host of several would be no host to urlsplit; the part behind it is the same for all schemes.
-    split = urlsplit(url)
+    split = split_url(url)
     options = dict(_options(scheme, split.query))
-    username, password = _credentials(split)
+    username, password = split.user, split.password or None
     if scheme == "unix":
         if not split.path:
             raise ValueError("expected the path of a socket, such as unix:///run/redis.sock")
@@ -64,8 +65,8 @@ def parse(url: str) -> Address:
         return Address(scheme, (), unquote(split.path), db, username, password)
     path = split.path.strip("/")
     if path and scheme.endswith("-cluster"):
-        raise ValueError(f"a cluster has one database, got /{path}; leave it out")
-    hosts = tuple(_hosts(split.netloc.rpartition("@")[2]))
+        raise ValueError("a cluster has one database; leave the path out")
+    hosts = tuple(_hosts(split))
     if len(hosts) > 1 and not scheme.endswith("-cluster"):
         raise ValueError(f"{scheme}:// takes one host, got {len(hosts)}; a cluster is {scheme}-cluster://")
     db = _number("the database", path or "0")
@@ -76,28 +77,20 @@ def _options(scheme: str, query: str) -> Iterator[tuple[str, str]]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS[scheme]:
             close = get_close_matches(name, OPTIONS[scheme], 1)
-            known = f"did you mean {close[0]}?" if close else f"known are: {', '.join(OPTIONS[scheme]) or 'none'}"
-            raise ValueError(f"{scheme}:// has no option {name!r}; {known}")
+            known = ", ".join(OPTIONS[scheme]) or "none"  # another name is not shown: it may be part of a password
+            which = f"option {name!r}; did you mean {close[0]}?" if close else f"such option; known are: {known}"
+            raise ValueError(f"{scheme}:// has no {which}")
         yield name, value
 
 
-def _credentials(split: SplitResult) -> tuple[str | None, str | None]:
-    user, _, _ = split.netloc.rpartition("@")
-    name, _, password = user.partition(":")
-    return unquote(name) or None, unquote(password) or None
-
-
-def _hosts(text: str) -> Iterator[Host]:
-    for part in text.split(","):
-        host, bracket, rest = part.strip().partition("]") if part.startswith("[") else ("", "", part.strip())
-        name, _, port = rest.partition(":")
-        name = host[1:] if bracket else name
-        if not name:
+def _hosts(split: UrlParts) -> Iterator[Host]:
+    for host, port in split.places or (("", None),):
+        if not host:
             raise ValueError("expected a host, such as redis://127.0.0.1:6379")
-        yield unquote(name), _number("the port", port, 65535) if port else DEFAULT_PORT
+        yield unquote(host), port or DEFAULT_PORT
 
 
-def _number(what: str, text: str, most: int = 2**31) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > most:
-        raise ValueError(f"{what} of a Redis address is a number up to {most}, got {text!r}")
+def _number(what: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 2**31:
+        raise ValueError(f"{what} of a Redis address is a number")
     return int(text)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
-from scalekit.config.types import MASK
+from scalekit.config.mask import MASK
 from scalekit.redis.address import Address, Host
 
 CONNECT_TIMEOUT = 1.0

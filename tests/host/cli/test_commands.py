@@ -143,6 +143,19 @@ def test_check_connect_tells_of_a_plugin_that_does_not_start(run: Run, tmp_path:
     assert run("check", toml=toml).returncode == 0, "without --connect nothing is started"
 
 
+QUOTING = FAILING.replace('"no route to host"', '"redis://shop:hunter2@h:1 refuses the password hunter2"')
+
+
+def test_what_a_driver_quotes_reaches_neither_the_terminal_nor_the_log(run: Run, tmp_path: Path) -> None:
+    install_plugin(tmp_path, "quoting", QUOTING)
+    toml = APP + '[plugins.quoting]\n[health.external]\nshop = "http://shop:hunter2@127.0.0.1:1/"\n'
+    for command in (["check", "--connect"], ["check", "--connect", "--json"], ["run"], ["get", "/"]):
+        result = run(*command, "--set", "server.port=0", toml=toml)
+        assert result.returncode == 1
+        assert "redis://shop:***@h:1 refuses the password ***" in result.stdout + result.stderr
+        assert "hunter2" not in result.stdout + result.stderr
+
+
 def test_plugins_are_listed_with_what_the_file_makes_of_them(run: Run) -> None:
     rows = [line.split() for line in run("plugins", toml=VISITS).stdout.splitlines()]
     assert rows[0] == ["plugin", "enabled", "package", "starts", "layers", "hooks"]

@@ -33,10 +33,10 @@ def test_references_are_replaced(text: str, filled: str) -> None:
     [
         ("${UNSET}", "environment variable UNSET is not set; set it, or write ${UNSET:-default}"),
         ("${BYTES:-there}", "environment variable BYTES is not UTF-8; set it to text"),
-        ("${1X}", "'${1X}' is not a reference"),
-        ("${NAME", "'${NAME' is not a reference"),
-        ("${}", "'${}' is not a reference"),
-        ("${A:-${B}}", "is not a reference"),
+        ("${1X}", "begins no reference"),
+        ("${NAME", "begins no reference"),
+        ("${}", "or $${ for a literal ${"),
+        ("${A:-${B}}", "begins no reference"),
     ],
 )
 def test_what_is_wrong_with_a_reference_is_said(text: str, mistake: str) -> None:

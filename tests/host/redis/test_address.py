@@ -38,13 +38,13 @@ def test_an_address_is_read(url: str, address: Address) -> None:
         ("http://localhost", "expected an address that begins with redis://, rediss://, unix://, redis-cluster://"),
         ("redis://", "expected a host, such as redis://127.0.0.1:6379"),
         ("redis://a,b", "takes one host, got 2; a cluster is redis-cluster://"),
-        ("redis://a:port", "the port of a Redis address is a number up to 65535, got 'port'"),
-        ("redis://a:70000", "the port of a Redis address is a number up to 65535"),
+        ("redis://a:port", "write a port of 1 to 65535"),
+        ("redis://a:70000", "write a port of 1 to 65535"),
         ("redis://a/name", "the database of a Redis address is a number"),
-        ("redis-cluster://a/1", "a cluster has one database, got /1; leave it out"),
+        ("redis-cluster://a/1", "a cluster has one database; leave the path out"),
         ("unix://", "expected the path of a socket"),
         ("rediss://a?ssl_ca_cert=x", "no option 'ssl_ca_cert'; did you mean ssl_ca_certs?"),
-        ("redis://a?timeout=3", "no option 'timeout'; known are: none"),
+        ("redis://a?timeout=3", "no such option; known are: none"),
     ],
 )
 def test_what_is_none_is_explained(url: str, message: str) -> None:
@@ -56,7 +56,7 @@ def test_what_is_none_is_explained(url: str, message: str) -> None:
     "url", ["redis://ann:hush@a:port", "redis://ann:hush@a,b", "http://ann:hush@a", "redis://ann:hush@"]
 )
 def test_no_mistake_shows_the_password(url: str) -> None:
-    with pytest.raises(ValueError, match=r"^expected|takes one|is a number") as caught:
+    with pytest.raises(ValueError, match=r"^expected|takes one|no host and port") as caught:
         parse(url)
     assert "hush" not in str(caught.value)
 

@@ -1,0 +1,195 @@
+"""No output shows a password, whatever signs are in it and however badly its address is written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from scalekit.cli.main import group
+from scalekit.config.mask import MASK, mask_address, mask_passwords
+from scalekit.config.secrets import redactor
+from scalekit.config.url import Url
+from scalekit.config.url_syntax import split_url
+
+FOLDER = Path(__file__).parent
+SIGNS = "/?#@[]\\:%&;=+'\"{}$ \t~^|é€℀"
+PASSWORDS = st.text(st.one_of(st.sampled_from(SIGNS), st.characters(codec="utf-8")), max_size=12).map("S3".__add__)
+"""Each begins so that none is a part of what messages say anyway."""
+
+ADDRESSES = [
+    ("pool", "url", "postgresql://shop:{}@127.0.0.1:1/x"),
+    ("pool", "urls", ["postgresql://shop:{}@127.0.0.1:1/x", "postgresql://shop:{}@127.0.0.1:2/x"]),
+    ("pool", "url", "postgresql//shop:{}@127.0.0.1:1/x"),
+    ("pool", "url", "postgresql:shop:{}@127.0.0.1:1/x"),
+    ("pool", "url", "postgresql://shop:{}"),
+    ("pool", "url", "postgresql://127.0.0.1/x?password={}"),
+    ("pool", "url", ["postgresql://shop:{}@127.0.0.1:1/x"]),
+    ("pool", "min_size", "postgresql://shop:{}@127.0.0.1:1/x"),
+    ("replica", "urls", ["postgresql://shop:{}@127.0.0.1:1/x"]),
+    ("queue", "url", "amqp://shop:{}@127.0.0.1:1/"),
+    ("cache", "url", "redis://:{}@127.0.0.1:1"),
+    ("cache", "url", "redis-cluster://shop:{}@127.0.0.1:1,127.0.0.1:2"),
+    ("cache", "url", "unix://:{}@/run/redis.sock"),
+    ("cluster-cache", "nodes", ["redis://:{}@127.0.0.1:1"]),
+    ("cluster-cache", "nodes", "shop:{}@127.0.0.1:1,127.0.0.1:2"),
+    ("ratelimit", "url", "rediss://:{}@127.0.0.1:1?ssl_ca_certs=x"),
+    ("discovery", "consul", "http://shop:{}@127.0.0.1:1"),
+    ("discovery", "services", {"shop": ["http://shop:{}@127.0.0.1:1"]}),
+    ("jwt", "redis", "redis://:{}@127.0.0.1:1"),
+    ("jwt", "issuer", "https://shop:{}@127.0.0.1:1"),
+    ("jwt", "issuers", [{"issuer": "https://shop:{}@127.0.0.1:1", "audience": "x"}]),
+    ("jwt", "issuers", [{"issuer": "x", "audience": "x", "jwks": "ftp://shop:{}@127.0.0.1:1"}]),
+]
+"""Every key of a plugin that takes an address, and some that take none."""
+NEEDED: dict[str, dict[str, object]] = {"replica": {"secret": "x" * 32}, "jwt": {"secret": "x" * 32}}
+
+
+def filled(value: object, password: str) -> object:
+    return json.loads(json.dumps(value).replace("{}", json.dumps(password)[1:-1]))
+
+
+def toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def spellings(password: str) -> Iterator[str]:
+    yield from (password, repr(password)[1:-1], json.dumps(password)[1:-1], quote(password), quote(password, safe=""))
+
+
+def outputs(file: Path, *options: str) -> Iterator[str]:
+    for command in (["check"], ["check", "--json"], ["config", "show"], ["plugins"]):
+        yield CliRunner().invoke(group, [*command, "-c", str(file), *options]).output
+
+
+def write(file: Path, plugin: str, key: str, value: object) -> None:
+    tables: dict[str, dict[str, object]] = {"pool": {}} if plugin == "replica" else {}
+    tables[plugin] = NEEDED.get(plugin, {}) | {key: value}
+    lines = ['[app]\ntarget = "tests.host.config.test_mask:application"']
+    for name, table in tables.items():
+        lines += [f"[plugins.{name}]", *(f"{each} = {toml(what)}" for each, what in table.items())]
+    file.write_text("\n".join(lines), encoding="utf-8")
+
+
+async def application(scope: object, receive: object, send: object) -> None:
+    """Stand for an application."""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("addresses") / "scalekit.toml"
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(ADDRESSES), PASSWORDS, st.booleans())
+@example(ADDRESSES[0], "/S3cret99", False)
+@example(ADDRESSES[0], "S3\u2100", False)
+@example(ADDRESSES[9], "S3\\x", False)
+def test_no_command_shows_a_password(file: Path, place: tuple[str, str, object], password: str, encode: bool) -> None:
+    plugin, key, value = place
+    written = quote(password, safe="") if encode else password.replace("${", "$")
+    write(file, plugin, key, filled(value, written))
+    for output in outputs(file):
+        for spelling in (*spellings(password), written):
+            assert spelling not in output
+
+
+@settings(max_examples=25)
+@given(st.sampled_from(ADDRESSES[:3]), PASSWORDS)
+def test_neither_the_command_line_nor_the_environment_shows_one(
+    file: Path, place: tuple[str, str, object], password: str
+) -> None:
+    assume("\0" not in password)
+    plugin, key, value = place
+    option = f"plugins.{plugin}.{key}={value if isinstance(value, str) else toml(value)}".replace("{}", password)
+    file.write_text(f"[plugins.{plugin}]\n")
+    texts = [*outputs(file, "--set", option)]
+    write(file, plugin, key, "${AN_ADDRESS}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AN_ADDRESS", str(value).replace("{}", password))
+        texts += outputs(file)
+    for text in texts:
+        for spelling in spellings(password):
+            assert spelling not in text
+
+
+@pytest.mark.parametrize("sign", [*"/?#@[]\\", "é", " "])
+def test_an_address_that_can_be_read_in_two_ways_is_refused_with_the_remedy(sign: str) -> None:
+    for text in (f"redis://shop:{sign}S3cret@h:1/0", f"redis://shop:1{sign}S3cret@h:1/0"):
+        with pytest.raises(ValueError, match=r"percent-encode|write %20") as caught:
+            Url(text)
+        assert "S3cret" not in str(caught.value)
+    assert Url(f"redis://shop:{quote(sign, safe='')}S3cret@h").parts.password == f"{sign}S3cret"
+
+
+@pytest.mark.parametrize(
+    "text", ["http://h/x@y", "http://h?x@y", "http://h#x@y", "redis:///S3cret@h", "redis:shop:S3cret@h"]
+)
+def test_an_at_sign_behind_the_host_is_percent_encoded(text: str) -> None:
+    with pytest.raises(ValueError, match="%40"):
+        Url(text)
+    Url("http://h/x%40y")
+
+
+@given(PASSWORDS)
+def test_all_parsers_read_what_is_accepted_in_one_way(password: str) -> None:
+    from urllib.parse import unquote, urlsplit
+
+    from yarl import URL
+
+    text = f"amqp://shop:{password}@127.0.0.1:5672/x"
+    try:
+        parts = split_url(text)
+    except ValueError:
+        return
+    assert (urlsplit(text).hostname, unquote(urlsplit(text).password or "")) == ("127.0.0.1", parts.password)
+    assert (URL(text).host, URL(text).password) == ("127.0.0.1", parts.password)
+
+
+@given(PASSWORDS)
+def test_what_a_driver_says_of_an_accepted_address_is_masked(password: str) -> None:
+    from pydantic import BaseModel, ConfigDict
+
+    class Sample(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        url: Url
+
+    url = Url(f"redis://shop:{quote(password, safe='')}@127.0.0.1:1/0")
+    redact = redactor([Sample(url=url)])
+    for spelling in spellings(password):
+        for said in (f"cannot reach redis://shop:{spelling}@127.0.0.1:1/0", f"wrong password '{spelling}'"):
+            assert password not in redact(said)
+            assert spelling not in redact(said)
+
+
+@given(PASSWORDS.filter(lambda password: len(password.split()) == 1 and password == password.strip()))
+def test_passwords_are_masked_in_the_middle_of_any_text(password: str) -> None:
+    assert password not in mask_passwords(f"cannot reach redis://user:{password}@host:6379/0 at all")
+
+
+@pytest.mark.parametrize("mask", [mask_passwords, mask_address])
+def test_masking_takes_time_that_is_linear_in_the_text(mask: Callable[[str], str]) -> None:
+    for piece in ("://a:", "?token", "?", "a://b:c@", "://", "@", "?token="):
+        begun = time.perf_counter()
+        mask(piece * 200_000)
+        assert time.perf_counter() - begun < 30, piece  # quadratic would be hours
+
+
+def test_what_is_no_password_stays() -> None:
+    text = "GET http://127.0.0.1:8000/x?page=2 from ada@example.com: took 5 ms"
+    assert mask_passwords(text) == text
+    assert mask_address("http://127.0.0.1:8000/x?page=2") == "http://127.0.0.1:8000/x?page=2"
+    assert mask_address("http://[::1]:8000") == "http://[::1]:8000"
+    assert mask_address("shop.app:app") == "shop.app:app"
+    assert MASK in mask_address("http://h/?api_key=1")
