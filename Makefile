@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run production test check bench load drill clean
+.PHONY: run production test fuzz check bench load drill clean
 
 # With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as
 # interrupted. Without a terminal the server stands in the shell's place, and gets the signal that ends make.
@@ -23,6 +23,10 @@ test: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@$(BIN)/python -m pytest
 	@tests/newest_python.sh
+
+# Draws other examples at random each time; a failure prints the seed and the example, which becomes a test.
+fuzz: $(VENV)/developing
+	@$(BIN)/python -m tests.fuzz $(SECONDS)
 
 check: $(VENV)/developing
 	@$(BIN)/ruff check

@@ -45,7 +45,7 @@ class Location:
 def locate(cache: HttpCache, scope: Scope, fields: Mapping[bytes, bytes]) -> Location:
     """Return where the resource of *scope* is; of its headers *fields* has at least those that count."""
     rewriting = REWRITING.isdisjoint(fields)
-    raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
+    raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
     return Location(
         cache,
         scope["scheme"],

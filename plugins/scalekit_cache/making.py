@@ -17,7 +17,7 @@ from scalekit_cache.freshening import freshened
 from scalekit_cache.marking import marked
 from scalekit_cache.policies import Policies, Policy
 from scalekit_cache.ruling import COOKIES, Rulings
-from scalekit_cache.storing import Kept, dated, judge, kept_headers, relevant_of
+from scalekit_cache.storing import Kept, dated, is_longer, judge, kept_headers, relevant_of
 
 WITHOUT_BODY = frozenset({204, 304})
 ERRORS = 500
@@ -117,7 +117,7 @@ class Making:
         fields = self._fields = relevant_of(headers, keeper.rulings.relevant)
         kept = None if message.get("trailers") else self._judged(fields, now)
         length = fields.get(b"content-length")
-        if kept is not None and length is not None and length.isdigit() and int(length) > keeper.max_body:
+        if kept is not None and length is not None and is_longer(length, keeper.max_body):
             kept = None
         if kept is None:
             self._give_up()

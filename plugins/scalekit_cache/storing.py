@@ -10,6 +10,9 @@ from scalekit_cache.freshness import expiry_lifetime, heuristic_lifetime, initia
 from scalekit_cache.policies import Policy
 from scalekit_cache.ruling import Fields, Rulings
 
+LONGEST_LENGTH = 18
+"""Digits of a ``Content-Length`` that are read as a number; Python refuses to read thousands."""
+
 
 class Kept:
     """An answer may be kept by its *ruling*; it had the age 0 when it was *born*, and is fresh for *lifetime*."""
@@ -29,6 +32,11 @@ def fields_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         lower = name.lower()
         found[lower] = found[lower] + b", " + value if lower in found else value
     return found
+
+
+def is_longer(length: bytes, most: int) -> bool:
+    """Return whether the field ``Content-Length`` announces more than *most* bytes."""
+    return length.isdigit() and (len(length) > LONGEST_LENGTH or int(length) > most)
 
 
 def relevant_of(headers: Iterable[tuple[bytes, bytes]], relevant: frozenset[bytes]) -> dict[bytes, bytes]:

@@ -60,7 +60,7 @@ def _object(text: bytes) -> dict[str, Any]:
         # object differ too, and get the slow look.
         if orjson.dumps(value) != text:
             json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):  # orjson raises a TypeError for what nests too deep to be written
         raise Refused("malformed") from None
     return value
 

@@ -19,9 +19,9 @@ def taking_subprotocols(scope: Scope, send: Send) -> Send:
     scope["subprotocols"] = [chosen, *scope["subprotocols"][len(found) :]]
     scope["headers"] = [
         *((name, value) for name, value in scope["headers"] if name != b"sec-websocket-protocol"),
-        (b"sec-websocket-protocol", ", ".join(scope["subprotocols"]).encode("latin-1")),
-        (b"authorization", f"{chosen} {token}".encode("utf-8", "surrogateescape")),
-        *((b"dpop", proof.encode("utf-8", "surrogateescape")) for proof in proofs),
+        (b"sec-websocket-protocol", ", ".join(scope["subprotocols"]).encode("latin-1", "replace")),
+        (b"authorization", f"{chosen} {token}".encode("utf-8", "replace")),
+        *((b"dpop", proof.encode("utf-8", "replace")) for proof in proofs),
     ]
 
     async def accept_one(message: Message) -> None:

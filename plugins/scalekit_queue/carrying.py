@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import isfinite
 from time import time
 from typing import Any
 
@@ -47,15 +48,16 @@ async def committed_headers(context: Context) -> dict[str, str]:
 def deadline_of(headers: Mapping[str, str]) -> float | None:
     """Return until when the message is of use, in seconds since the epoch, where its headers say so."""
     try:
-        return float(headers[UNTIL])
+        deadline = float(headers[UNTIL])
     except (KeyError, ValueError):
         return None
+    return deadline if isfinite(deadline) else None
 
 
 @contextmanager
 def on_behalf(headers: Mapping[str, str], context: Context) -> Generator[None, None, None]:
     """Let what runs inside be on behalf of whoever published the message with *headers*."""
-    known = [(name.lower().encode(), value.encode("utf-8", "replace")) for name, value in headers.items()]
+    known = [(_encoded(name.lower()), _encoded(value)) for name, value in headers.items()]
     tokens = context.get(CONSISTENCY_TOKENS) if context.has(CONSISTENCY_TOKENS) else None
     values: list[tuple[ContextVar[Any], Any]] = [
         (CURRENT, identify(known)),
@@ -79,3 +81,7 @@ def _consistency(headers: Mapping[str, str], tokens: ConsistencyTokens | None) -
     if tokens is None:
         return None
     return tokens.read(headers.get(TOKEN, "")) or Consistency()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")

@@ -152,12 +152,17 @@ def _shown(envelope: Envelope) -> dict[str, Any]:
     headers = envelope.headers
     shown: dict[str, Any] = {"id": envelope.id, "published": _time(envelope.published)}
     if envelope.dead or REASON in headers:
-        shown |= {"reason": headers.get(REASON, ""), "attempts": int(headers.get(ATTEMPT, "1"))}
-        shown |= {"first": _time(float(headers.get(FIRST, 0))), "last": _time(float(headers.get(LAST, 0)))}
+        shown |= {"reason": headers.get(REASON, ""), "attempts": envelope.attempt}
+        shown |= {"first": _time(headers.get(FIRST, 0)), "last": _time(headers.get(LAST, 0))}
     others = {name: value for name, value in headers.items() if name not in (ATTEMPT, REASON, STACK, FIRST, LAST)}
     body = envelope.body[:LONGEST_SHOWN].decode("utf-8", "replace")
     return {**shown, "headers": others, "bytes": len(envelope.body), "body": body}
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds") if seconds else ""
+def _time(seconds: str | float) -> str:
+    """Return *seconds* since the epoch as a date; empty where it is none, for any publisher writes headers."""
+    try:
+        moment = float(seconds)
+        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds") if moment else ""
+    except (ValueError, OverflowError, OSError):
+        return ""

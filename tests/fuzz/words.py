@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+WANTED = os.environ.get("FUZZ_EXAMPLES")
+"""Examples of each property, which ``make fuzz`` wants more of, and others each time."""
+fuzzed = settings(
+    max_examples=int(WANTED or 30),
+    derandomize=settings().derandomize and not WANTED,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 def texts(*words: str) -> st.SearchStrategy[str]:

@@ -1,0 +1,118 @@
+"""Fields that the HTTP cache reads, of requests and of responses: any bytes are read, and nothing raises."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from scalekit_cache.conditions import if_range_holds, not_modified, one_range
+from scalekit_cache.directives import LONGEST, parse_cache_control, parse_targeted, seconds
+from scalekit_cache.freshness import LONGEST_HEURISTIC, expiry_lifetime, heuristic_lifetime, initial_age
+from scalekit_cache.keys import canonical_query
+from scalekit_cache.policies import Policy
+from scalekit_cache.ruling import Rules, Rulings
+from scalekit_cache.storing import judge
+from scalekit_cache.vary import normalised, vary_names
+from tests.fuzz.test_dates import dates
+from tests.fuzz.words import fuzzed, mixed, values
+
+NOW = 1_700_000_000.0
+DIRECTIVES = ("max-age", "s-maxage", "no-cache", "no-store", "private", "public", "stale-while-revalidate", "MAX-AGE")
+SYNTAX = ("=", ",", ";", " ", '"', "\\", "?0", "?1", "0.5", "\t", ":", "*", "-", "1e9", "²")
+directives = values(*DIRECTIVES, *SYNTAX, "set-cookie", "authorization")
+tags = values('"a"', 'W/"a"', "W/", '"', "*", ",", " ", "a", "\t", "w/")
+ranges = mixed(
+    [st.tuples(st.integers(0, 10**21), st.integers(0, 10**21)).map(lambda ends: "bytes={}-{}".format(*ends))],
+    "bytes",
+    "=",
+    "-",
+    ",",
+    " ",
+    "BYTES",
+    "0",
+    "items",
+)
+names = values("accept", "Accept-Encoding", "*", ",", " ", "cookie", "\t")
+lists = values("gzip", "br", ";q=", "0.5", ",", " ", "identity", '"', "*")
+numbers = values("0", "1", "60", ",", " ", "-", "+", "_", ".", "1e3", "99999999999999999999", "9" * 5000)
+
+
+@given(directives)
+@example(b"max-age=" + b"9" * 5000)
+@fuzzed
+def test_directives_are_read_whatever_they_are(value: bytes) -> None:
+    for found in (parse_cache_control(value), parse_targeted(value) or {}):
+        for name in found:
+            assert 0 <= (seconds(found, name) or 0) <= LONGEST
+
+
+@given(directives)
+@fuzzed
+def test_a_directive_is_one_that_stands_in_the_field(value: bytes) -> None:
+    text = value.decode("latin-1").lower()
+    assert all(name in text for name in parse_cache_control(value))
+
+
+@given(tags, dates, tags, dates, dates)
+@fuzzed
+def test_conditions_hold_or_not(asked: bytes, since: bytes, etag: bytes, modified: bytes, date: bytes) -> None:
+    assert not_modified({b"if-none-match": asked}, etag, None, None, NOW) in (True, False)
+    assert not_modified({b"if-modified-since": since}, etag, modified, date, NOW) in (True, False)
+    for condition in (asked, since):
+        assert if_range_holds({b"if-range": condition}, etag, modified) in (True, False)
+
+
+@given(ranges, st.integers(0, 2**40))
+@fuzzed
+def test_a_range_is_within_what_it_is_of(value: bytes, length: int) -> None:
+    place = one_range(value, length)
+    if place is not None and place[1]:
+        assert 0 <= place[0] < place[1] <= length
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(1, 10**9))
+@fuzzed
+def test_a_range_is_the_one_that_was_asked_for(first: int, last: int, length: int) -> None:
+    expected = None if last < first else (first, min(last + 1, length)) if first < length else (0, 0)
+    assert one_range(b"bytes=%d-%d" % (first, last), length) == expected
+
+
+@given(numbers, dates, dates, dates)
+@example(b"9" * 5000, b"", b"", b"")
+@fuzzed
+def test_a_response_has_an_age_and_a_lifetime(age: bytes, date: bytes, expires: bytes, modified: bytes) -> None:
+    fields = {b"age": age, b"date": date, b"expires": expires, b"last-modified": modified}
+    assert 0 <= initial_age(fields, NOW - 1, NOW) < 1e13
+    assert 0 <= expiry_lifetime(fields, NOW) < 1e12
+    assert 0 <= heuristic_lifetime(fields, 0.1, NOW) <= LONGEST_HEURISTIC
+
+
+@given(names, lists)
+@fuzzed
+def test_what_a_response_varies_by_is_read(vary: bytes, value: bytes) -> None:
+    for name in vary_names([vary]):
+        assert name == name.strip().lower()
+        form = normalised(name, value)
+        assert normalised(name, form) == form, "the form of a form is the form"
+
+
+@given(directives, directives, names, dates, numbers, st.sampled_from([200, 204, 206, 301, 404, 500, 999]))
+@fuzzed
+def test_a_response_is_judged_whatever_it_says(
+    control: bytes, targeted: bytes, vary: bytes, date: bytes, age: bytes, status: int
+) -> None:
+    fields = {b"cache-control": control, b"vary": vary, b"expires": date, b"date": date, b"age": age}
+    fields[b"cdn-cache-control"] = targeted
+    kept = judge(status, fields, 0, Policy(ttl=60.0), Rulings(Rules()), NOW - 1, NOW)
+    assert kept is None or kept.lifetime >= 0
+
+
+@given(values("a", "=", "&", "%61", "%", ";", "+", "1", "tag[]", "%5B"), st.booleans())
+@fuzzed
+def test_a_query_is_its_own_canonical_form(query: bytes, is_sorted: bool) -> None:
+    for kept in (None, frozenset({b"a", b"tag[]"})):
+        canonical = canonical_query(query, kept, is_sorted)
+        assert canonical_query(canonical, kept, is_sorted) == canonical
+        assert set(re.split(b"[&]", canonical)) <= set(re.split(b"[&]", query)) | {b""}

@@ -1,0 +1,166 @@
+"""Tokens, proofs and cookies: any bytes are refused or taken, and nothing else happens."""
+
+from __future__ import annotations
+
+import time
+from base64 import urlsafe_b64encode
+from contextlib import suppress
+from typing import Any
+
+import orjson
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.types import Message
+
+from scalekit_jwt.address import normal
+from scalekit_jwt.compact import read
+from scalekit_jwt.credentials import credentials, shown
+from scalekit_jwt.errors import Refused
+from scalekit_jwt.fingerprint import Fingerprint, raw_digest
+from scalekit_jwt.fixed_keys import FixedKeys
+from scalekit_jwt.issuer import Issuer
+from scalekit_jwt.keys import KeySet
+from scalekit_jwt.proof import Asked, Shown, read_proof
+from scalekit_jwt.subprotocols import taking_subprotocols
+from scalekit_replica.middleware import consistency_of
+from scalekit_replica.tokens import Contents, Signer
+from tests.fuzz.words import fuzzed, texts, values
+from tests.jwt.forging import Forge
+from tests.jwt.proving import Prover
+from tests.replica.test_middleware import TOKENS
+
+FORGE = Forge()
+ISSUER = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), FixedKeys(KeySet([FORGE.key])), 30.0, time.time)
+ADDRESS = "http://localhost/api"
+SIGNER = Signer("a secret that all instances have")
+PROVER = Prover()
+TOKEN = FORGE.token()
+CONSISTENCY = SIGNER.sign(Contents(7, 0.0, 2**31))
+CLAIMS = ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp", "cnf", "fgp", "sid", "ver", "htm", "htu")
+
+
+def encoded(text: bytes) -> bytes:
+    return urlsafe_b64encode(text).rstrip(b"=")
+
+
+def nested(depth: int) -> bytes:
+    return b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+
+
+plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | texts(*CLAIMS, "ada")
+anything = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
+objects = st.dictionaries(st.sampled_from(CLAIMS) | st.text(max_size=4), anything, max_size=5)
+json = st.one_of(
+    objects.map(orjson.dumps),
+    st.integers(0, 1500).map(nested),
+    values("{", "}", "[", "]", '"', ":", ",", "alg", "ES256", "none", "kid", "null", "1e999", "\\ud800", "NaN"),
+    st.sampled_from([b'{"a":' + b"9" * 5000 + b"}", b'{"a":1,"a":2}']),
+)
+
+
+def proven(claims: dict[str, Any]) -> bytes:
+    """Return a proof that is signed by the key that it shows, whatever it claims."""
+    return PROVER.proof("GET", ADDRESS, "", None, **claims).encode()
+
+
+tokens = st.one_of(
+    st.lists(json.map(encoded), min_size=2, max_size=4).map(b".".join),
+    values(TOKEN, *TOKEN.split("."), ".", "=", "-", "_", "+", "/"),
+)
+proofs = st.one_of(tokens, objects.map(proven))
+
+
+@given(tokens)
+@example(b".".join([encoded(b'{"alg":"ES256"}'), encoded(nested(300)), encoded(b"signature")]))
+@example(b".".join([encoded(nested(300)), encoded(b"{}"), encoded(b"signature")]))
+@fuzzed
+def test_a_token_is_read_or_refused(token: bytes) -> None:
+    with suppress(Refused):
+        ISSUER.verify(read(token))
+
+
+@given(objects, objects)
+@fuzzed
+def test_a_signed_token_may_claim_anything(header: dict[str, Any], claims: dict[str, Any]) -> None:
+    token = FORGE.token({**FORGE.header, **header}, {**FORGE.claims, **claims})
+    with suppress(Refused):
+        assert ISSUER.verify(read(token.encode())).subject
+
+
+@given(tokens | proofs)
+@example(b".".join([encoded(nested(300)), encoded(b"{}"), encoded(b"signature")]))
+@fuzzed
+def test_a_proof_is_read_or_refused(proof: bytes) -> None:
+    with suppress(Refused):
+        read_proof(Shown(proof, Asked("GET", ADDRESS)), b"", "", time.time(), 30.0)
+
+
+KEY = {"kty": "EC", "crv": "P-256", "x": "", "y": ""}
+
+
+@given(st.dictionaries(st.sampled_from(["kty", "crv", "x", "y", "d", "alg"]), anything | texts("P-256", "EC", "OKP")))
+@fuzzed
+def test_a_proof_may_show_any_key(members: dict[str, Any]) -> None:
+    for algorithm in ("ES256", "EdDSA"):
+        header = {"typ": "dpop+jwt", "alg": algorithm, "jwk": {**KEY, **members}}
+        proof = b".".join([encoded(orjson.dumps(header)), encoded(b"{}"), encoded(b"signature")])
+        with suppress(Refused):
+            read_proof(Shown(proof, Asked("GET", ADDRESS)), b"", "", time.time(), 30.0)
+
+
+@given(texts("http", "https", "ws", ":", "/", "//", "@", "[", "]", "..", ".", "%2e", "%", "?", "#", "host", "\ud800"))
+@fuzzed
+def test_an_address_has_one_spelling_or_is_refused(address: str) -> None:
+    with suppress(ValueError):
+        assert normal(normal(address)) == normal(address)
+
+
+fields = st.lists(
+    st.tuples(
+        st.sampled_from([b"authorization", b"cookie", b"dpop", b"host", b"scalekit-consistency"]),
+        tokens | values("Bearer ", "DPoP ", "bearer", " ", TOKEN, "; ", "__Host-Fgp=", "=", CONSISTENCY),
+    ),
+    max_size=4,
+)
+
+
+@given(fields, st.sampled_from([b"/", b"", b"/\xff", b"//[", b"/%"]))
+@fuzzed
+def test_credentials_are_found_or_refused(headers: list[tuple[bytes, bytes]], path: bytes) -> None:
+    with suppress(Refused):
+        credentials(headers)
+    shown({"headers": headers, "scheme": "http", "method": "GET", "raw_path": path, "path": path.decode("latin-1")})
+    consistency_of(headers, TOKENS)
+
+
+@given(st.lists(st.sampled_from(["bearer", "dpop", TOKEN, "chat", ""]) | st.text(st.characters(), max_size=5)))
+@example(["bearer", "\ud800"])
+@example(["dpop", "\u20ac", "\ud800"])
+@example(["bearer", TOKEN, "\u20ac"])
+@fuzzed
+def test_a_websocket_may_offer_any_protocols(protocols: list[str]) -> None:
+    scope: dict[str, Any] = {"type": "websocket", "subprotocols": protocols, "headers": []}
+    taking_subprotocols(scope, _send)
+    for name, value in scope["headers"]:
+        assert isinstance(name, bytes)
+        assert isinstance(value, bytes)
+
+
+async def _send(message: Message) -> None:
+    """Send nothing."""
+
+
+@given(values("__Host-Fgp", "__Secure-Fgp", "=", ";", " ", "a"), st.text(st.characters()))
+@fuzzed
+def test_a_cookie_and_a_digest_are_any_bytes(cookies: bytes, text: str) -> None:
+    for secure in (False, True):
+        assert isinstance(Fingerprint(secure, 60.0).find(cookies), bytes)
+    assert isinstance(raw_digest(text), bytes)
+
+
+@given(st.text(st.characters()) | texts(CONSISTENCY, CONSISTENCY[:-1], "=", "A", "_", "-"))
+@fuzzed
+def test_a_consistency_token_is_the_signed_one_or_none(token: str) -> None:
+    assert (SIGNER.read(token) is not None) == (token == CONSISTENCY)

@@ -1,0 +1,76 @@
+"""Messages whose headers any publisher may have written: what is not understood is left out, and nothing raises."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import inf, isfinite, nan
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from scalekit.config.tables import Server
+from scalekit.context import Context
+from scalekit.messages import Consumer
+from scalekit_queue.amqp_consuming import envelope_of
+from scalekit_queue.carrying import UNTIL, deadline_of, on_behalf
+from scalekit_queue.commands import _shown
+from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, Envelope
+from scalekit_queue.handling import Handling, Undecodable
+from tests.fuzz.words import fuzzed, texts
+
+NAMES = (ATTEMPT, FIRST, LAST, REASON, UNTIL, "x-request-id", "traceparent", "tracestate", "scalekit-consistency")
+numbers = texts("nan", "inf", "-inf", "1e308", "1e309", "-1", "0", "1", ".", "e", "_", "²", "٣", "9" * 5000)
+headers = st.dictionaries(st.sampled_from(NAMES) | st.text(st.characters(), max_size=5), numbers, max_size=6)
+dead = st.dictionaries(st.sampled_from([ATTEMPT, FIRST, LAST, REASON]), numbers, min_size=1)
+
+
+@given(headers)
+@example({UNTIL: "nan"})
+@example({UNTIL: "inf"})
+@example({"\ud800": "\ud800"})
+@fuzzed
+def test_a_message_may_have_any_headers(found: dict[str, str]) -> None:
+    envelope = Envelope("data.created", "", b"", 0.0, found)
+    assert 0 <= envelope.attempt < 10**9
+    deadline = deadline_of(found)
+    assert deadline is None or isfinite(deadline)
+    with on_behalf(found, Context(Server(), {})):
+        assert envelope.again(1.0, {}).attempt == envelope.attempt + 1
+
+
+@given(dead | headers, st.sampled_from([0.0, 1e300, -1e300, nan, inf, 1_700_000_000.0]))
+@example({ATTEMPT: "x", FIRST: "x", LAST: "nan", REASON: ""}, 0.0)
+@example({ATTEMPT: "9" * 5000, FIRST: "1e300", LAST: "-1e300", REASON: ""}, 0.0)
+@fuzzed
+def test_a_dead_letter_is_shown_whatever_is_written_on_it(found: dict[str, str], published: float) -> None:
+    shown = _shown(Envelope("data.created", "", b"", published, found, dead=True))
+    assert {"id", "published", "reason", "attempts", "first", "last", "headers", "bytes", "body"} == shown.keys()
+
+
+values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.datetimes()
+
+
+@given(st.none() | st.dictionaries(st.text(), values | st.lists(values)), st.none() | st.text(), st.binary())
+@fuzzed
+def test_whatever_a_broker_delivers_is_a_message(table: Any, identifier: Any, body: bytes) -> None:
+    properties = SimpleNamespace(headers=table, timestamp=datetime(1970, 1, 1, tzinfo=UTC), message_id=identifier)
+    message: Any = SimpleNamespace(header=SimpleNamespace(properties=properties), body=body)
+    envelope = envelope_of("data.created", message)
+    assert all(isinstance(value, str) for value in envelope.headers.values())
+
+
+async def take(message: Any) -> None:
+    """Take anything."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("depth", [100, 100_000])
+@pytest.mark.parametrize("piece", [b"[", b'{"a":', b"9", b'"\\ud800"'])
+async def test_a_body_that_cannot_be_read_is_told_apart(piece: bytes, depth: int) -> None:
+    consumer = Consumer("data.created", take, TypeAdapter(dict[str, int]), 1, 1, (), 30.0, None)
+    with pytest.raises(Undecodable):
+        await Handling(consumer, None, Context(Server(), {})).handle(Envelope("data.created", "", piece * depth, 0.0))
