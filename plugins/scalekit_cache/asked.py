@@ -8,7 +8,7 @@ from typing import Any
 from scalekit.caching.items import digest
 from scalekit.contracts import subject_of
 from scalekit_cache.directives import Directives, parse_cache_control
-from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, USER, Headers
+from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, OTHER, USER, Headers, Ruling
 from scalekit_cache.keys import REWRITING
 from scalekit_cache.storing import fields_of
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
@@ -31,7 +31,8 @@ class Asked:
     """One GET or HEAD: its headers, its *directives*, and the *credentials* that tell who asks.
 
     ``noted`` are the headers that say something to a cache, ``fields`` all of them, both by name. All credentials
-    together stand in ``fields`` as the identity, which is empty for all who show none.
+    together stand in ``fields`` as the identity, which is empty for all who show none. ``has_body`` tells that there is
+    a body which no header has announced.
     """
 
     # On the class, so that a request that asks for nothing special sets next to nothing.
@@ -39,23 +40,29 @@ class Asked:
     noted: Mapping[bytes, bytes] = {}
     directives = NOTHING
     credentials = 0
+    has_body = False
     _name = b""
     _scopes: Sequence[str] = ()
     _authorization: bytes | None = None
     _cookie: bytes | None = None
+    _others: tuple[bytes, ...] = ()
     _fields: dict[bytes, bytes] | None = None
 
     def __init__(self, headers: Headers) -> None:
         self._headers = headers
 
-    def read(self, method: str) -> None:
-        """Look for what is special in the headers of a request with *method*."""
+    def read(self, method: str, noted_headers: frozenset[bytes], credential_headers: frozenset[bytes]) -> None:
+        """Look for what is special in the *noted_headers* of a request with *method*; some of them tell who asks."""
         self.method = method
-        noted = self.noted = fields_of([field for field in self._headers if field[0] in NOTED])
+        noted = self.noted = fields_of([field for field in self._headers if field[0] in noted_headers])
         control = noted.get(b"cache-control")
         if control is not None:
             self.directives = parse_cache_control(control)
         self.show(noted.get(b"authorization"), noted.get(b"cookie"))
+        others = credential_headers & noted.keys()
+        if others:
+            self.credentials |= OTHER
+            self._others = tuple(sorted(others))
 
     def show(self, authorization: bytes | None, cookie: bytes | None) -> None:
         """Take note of the credentials in the headers."""
@@ -90,6 +97,24 @@ class Asked:
             self._fields[IDENTITY_WITHOUT_COOKIES] = self._identity(None)
         return self._fields
 
+    def lacks(self, ruling: Ruling) -> int:
+        """Return the credentials for which an answer under *ruling* is not meant; 0 when this request may have it."""
+        missing = self.credentials & ~ruling.covers
+        if missing & OTHER and all(name in ruling.names for name in self._others):
+            missing &= ~OTHER
+        return missing
+
+    def shows(self, names: tuple[bytes, ...]) -> bool:
+        """Tell whether the request has a header of one of *names*."""
+        return any(name in self.fields for name in names)
+
+    def knows(self, user: Any, scopes: Sequence[str]) -> bool:
+        """Tell whether *user*, who may do *scopes*, is the one who was introduced."""
+        subject = subject_of(user)
+        if subject is None or subject.encoded != self._name:
+            return False
+        return sorted(self._scopes) == sorted(scopes)
+
     def selecting(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return what an answer that varies by *names* is selected by."""
         if names == BY_IDENTITY:  # as most do that vary by who asks
@@ -106,4 +131,6 @@ class Asked:
             shown = (*shown, b"authorization", self._authorization)
         if cookie is not None:
             shown = (*shown, b"cookie", cookie)
+        for name in self._others:
+            shown = (*shown, b"header", name, self.noted[name])
         return digest(shown) if shown else b""

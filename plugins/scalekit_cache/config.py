@@ -10,6 +10,7 @@ from scalekit import Duration, Size, Table, Url
 from scalekit.caching.tags import name_tag
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.redis.address import SCHEMES, parse
+from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.marking import EARLY
 from scalekit_cache.policies import DEFAULT_STATUSES, Policy
 
@@ -100,6 +101,8 @@ class CacheConfig(Table):
     """How long making an answer anew in the background may take."""
     cookies: Literal["private", "ignore"] = "private"
     """Whether a request with cookies is taken to be from somebody; ``ignore`` says that no answer depends on them."""
+    credential_headers: tuple[FieldName, ...] = CREDENTIAL_HEADERS
+    """Request headers that tell who asks, beside ``Authorization`` and ``Cookie``; naming some replaces the list."""
     sort_query: bool = True
     """Whether the order of a query's parameters does not matter."""
     targeted: tuple[FieldName, ...] = ("ScaleKit-Cache-Control", "CDN-Cache-Control")

@@ -11,11 +11,13 @@ from typing import Any, Protocol
 from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Store
 from scalekit.caching.tags import path_tags
-from scalekit_cache.asked import Asked
+from scalekit_cache.asked import NOTED, Asked
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, credential_names
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
+from scalekit_cache.routes import RouteReads
 from scalekit_cache.ruling import Rules, Rulings
 
 REMEMBERED = 4096
@@ -36,6 +38,7 @@ class Options:
     sort_query: bool
     rules: Rules
     tags_from_sql: bool = False
+    credential_headers: frozenset[bytes] = credential_names(CREDENTIAL_HEADERS)
 
 
 class Place(Protocol):
@@ -75,6 +78,8 @@ class HttpCache:
         self.collects = options.tags_from_sql
         self.max_body = options.max_body
         self.rulings = Rulings(options.rules)
+        self.routes = RouteReads(options.credential_headers)
+        self.noted = NOTED | options.credential_headers
         self.plain_queries = not policies.reshape_queries
         self._said: dict[tuple[bytes, int, bool], bytes] = {}
         self._flights: dict[Key, Flight] = {}

@@ -13,9 +13,15 @@ Headers = list[tuple[bytes, bytes]]
 AUTHORIZATION = 1
 USER = 2
 COOKIE = 4
-EVERY = AUTHORIZATION | USER | COOKIE
 NAMELESS = 8
 """A user whom nothing tells from another: no answer is kept for such a one."""
+OTHER = 16
+"""A header that the file lists as a credential."""
+DECLARED = 32
+"""What the route itself declares as a credential."""
+EVERY = AUTHORIZATION | USER | COOKIE | OTHER | DECLARED
+UNSEEN = 64
+"""A user whom only the application has recognised: the key of the response does not know that user."""
 
 OF_ENTRY = 700
 """Bytes that an answer takes beside what it holds, more or less."""

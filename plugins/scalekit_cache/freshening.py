@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from scalekit_cache.dates import format_date
-from scalekit_cache.entry import Entry
+from scalekit_cache.entry import Entry, Ruling
 from scalekit_cache.freshness import initial_age
 from scalekit_cache.policies import Policy
 from scalekit_cache.ruling import COOKIES, LEFT_OUT, Rulings
@@ -17,9 +17,9 @@ NOT_UPDATED = LEFT_OUT | {b"content-length", b"content-encoding", b"content-rang
 def freshened(
     stale: Entry,
     headers: Iterable[tuple[bytes, bytes]],
+    lacks: Callable[[Ruling], int],
     policy: Policy,
     rulings: Rulings,
-    credentials: int,
     now: float,
 ) -> tuple[Entry, Kept | None]:
     """Return *stale* with the *headers* of a 304 that came *now* instead of its own, and how that is kept, if it is."""
@@ -31,7 +31,7 @@ def freshened(
         updated.append((b"date", format_date(now)))
     merged = [field for field in stale.headers if field[0] not in names] + updated
     fields = fields_of(merged) | {name: news[name] for name in news.keys() & (COOKIES | {b"age", b"connection"})}
-    kept = judge(stale.status, fields, credentials, policy, rulings, now, now)
+    kept = judge(stale.status, fields, lacks, policy, rulings, now, now)
     if kept is None:
         kept_as = Kept(stale.ruling, now - initial_age(fields, now, now), 0.0)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import parse_qsl
 
 from scalekit.caching.items import Key
 
@@ -55,6 +56,14 @@ def canonical_query(query: bytes, kept: frozenset[bytes] | None, is_sorted: bool
     if is_sorted:
         parts.sort(key=_name)
     return b"&".join(parts)
+
+
+def shows_secret(query: bytes, secrets: frozenset[bytes], kept: frozenset[bytes] | None) -> bool:
+    """Tell whether *query* has a parameter of *secrets* that is not part of the key, as the *kept* ones are."""
+    if kept is None or not query:
+        return False
+    found = {name.encode() for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)}
+    return not found.isdisjoint(secrets - kept)
 
 
 def _name(part: bytes) -> bytes:

@@ -40,6 +40,6 @@ async def _is_kept(cache: HttpCache, found: Item, asked: Asked) -> bool:
     """Tell whether *found*, or the variant of it that is *asked* for, would be given: who looks again leads no more."""
     if type(found) is Variants:
         found = await cache.variant(found, asked) or found
-    if type(found) is not Entry or asked.credentials & ~found.ruling.covers:
+    if type(found) is not Entry or asked.lacks(found.ruling):
         return False
     return assess(found, asked.directives, cache.clock()) in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH)

@@ -11,11 +11,14 @@ from starlette.types import Message, Scope, Send
 from scalekit.caching.tags import path_tags
 from scalekit_cache.answering import send_unchanged, unchanged
 from scalekit_cache.asked import Asked
-from scalekit_cache.entry import NOWHERE, Entry, Headers, with_status
+from scalekit_cache.entry import DECLARED, NOWHERE, UNSEEN, Entry, Headers, with_status
 from scalekit_cache.flights import Flight
 from scalekit_cache.freshening import freshened
+from scalekit_cache.keys import shows_secret
 from scalekit_cache.marking import marked
 from scalekit_cache.policies import Policies, Policy
+from scalekit_cache.recognition import is_unseen
+from scalekit_cache.routes import RouteReads
 from scalekit_cache.ruling import COOKIES, Rulings
 from scalekit_cache.storing import Kept, dated, is_longer, judge, kept_headers, relevant_of
 
@@ -32,6 +35,7 @@ class Keeper(Protocol):
     max_body: int
     rulings: Rulings
     policies: Policies
+    routes: RouteReads
     clock: Callable[[], float]
 
     def said(self, why: bytes, status: int, stored: bool) -> bytes:
@@ -91,13 +95,16 @@ class Making:
         self.stale = stale
         self._send = send or _to_nobody
         self._begun_at = keeper.clock()
+        self._state = len(scope.get("state") or ())
 
     def send(self, message: Message) -> Awaitable[None]:
         """Look at *message*, pass it on and let those who follow have it."""
         kind = message["type"]
         if kind == "http.response.body":
             self.complete = last = not message.get("more_body", False)
-            if self._kept is not None:
+            if self._kept is not None and self.asked.has_body:
+                self._break_off()
+            elif self._kept is not None:
                 self._take(self._kept, message.get("body", b""), last)
                 if self.flight.followed:
                     return self._pass_on(message)
@@ -137,10 +144,28 @@ class Making:
             return None
         if self.flight.outdated or self.scope["method"] != "GET" or (self.stale is not None and self.status >= ERRORS):
             return None
-        mark = marked(self.scope.get("endpoint"))
+        if not self._learn():
+            return None
+        return judge(self.status, fields, self.asked.lacks, self.policy, self.keeper.rulings, self._begun_at, now)
+
+    def _learn(self) -> bool:
+        """Take in what the application has made known since the look-up; return whether the response may be kept."""
+        scope, asked, policies = self.scope, self.asked, self.keeper.policies
+        if asked.has_body:
+            return False
+        mark = marked(scope.get("endpoint"))
         if mark is not None:
-            self.policy = self.keeper.policies.merged(mark, self.policy)
-        return judge(self.status, fields, self.asked.credentials, self.policy, self.keeper.rulings, self._begun_at, now)
+            self.policy = policies.merged(mark, self.policy)
+        reads = self.keeper.routes.of(scope)
+        if reads is not None:
+            if reads.query and shows_secret(scope["query_string"], reads.query, self.policy.query):
+                return False
+            self.policy = policies.reading(self.policy, reads)
+            if asked.shows(reads.credentials):
+                asked.credentials |= DECLARED
+        if is_unseen(asked, scope, self._state):
+            asked.credentials |= UNSEEN
+        return True
 
     def _take(self, kept: Kept, body: bytes, last: bool) -> None:
         """Keep the next part, and let those who follow have it."""
@@ -205,9 +230,9 @@ class Making:
     async def _freshen(self, stale: Entry, headers: Headers, now: float) -> None:
         """Take the answer that nothing has changed; nothing is passed on of it."""
         self._send = _to_nobody
-        mark = marked(self.scope.get("endpoint"))
-        policy = self.policy if mark is None else self.keeper.policies.merged(mark, self.policy)
-        entry, kept = freshened(stale, headers, policy, self.keeper.rulings, self.asked.credentials, now)
+        may_be_kept = self._learn()
+        entry, kept = freshened(stale, headers, self.asked.lacks, self.policy, self.keeper.rulings, now)
+        kept = kept if may_be_kept else None
         self.extra = [field for field in headers if field[0].lower() in COOKIES]
         self.entry, self.unchanged = entry, True
         if self.flight.tables is not None:
@@ -225,6 +250,16 @@ class Making:
         self._show(entry.headers, kept, entry.every_tag())
         self.flight.feed(entry.body, True)
         self.keeper.landed(self.flight)
+
+    def _break_off(self) -> None:
+        """Share no more of a response which the body of its request may shape."""
+        if self.flight.kept is None:
+            self._give_up()
+        else:
+            self._kept = None
+            self.flight.outdated = True
+            self.flight.fail()
+            self.keeper.landed(self.flight)
 
     def _give_up(self) -> None:
         self._start = self._kept = None

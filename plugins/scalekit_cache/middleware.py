@@ -8,12 +8,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.admission import PENDING, admitted
 from scalekit.caching.items import Key
-from scalekit_cache.asked import NOTED, Asked
+from scalekit_cache.asked import Asked
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import COOKIE, Entry, Variants
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.locating import locate
+from scalekit_cache.recognition import is_authenticated
 from scalekit_cache.serving import Serving
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
@@ -106,7 +107,7 @@ class CacheMiddleware:
     def _serving(self, cache: HttpCache, scope: Scope, receive: Receive, send: Send) -> Serving | None:
         """Return what serves *scope*, a GET or HEAD; None where the cache has nothing to say."""
         asked = Asked(scope["headers"])
-        asked.read(scope["method"])
+        asked.read(scope["method"], cache.noted, cache.options.credential_headers)
         if asked.passes:
             return None
         _introduce(asked, cache, scope)
@@ -126,11 +127,12 @@ def _asked_plainly(cache: HttpCache, scope: Scope) -> tuple[Key, Asked] | None:
     raw_path, query = scope.get("raw_path"), scope["query_string"]
     if not raw_path or scope.get("root_path") or (query and (b"&" in query or not cache.plain_queries)):
         return None
-    host = b""
+    host = None
+    noted = cache.noted
     authorization = cookie = None
     for name, value in scope["headers"]:
-        if name in NOTED:
-            if name == b"host" and not host:
+        if name in noted:
+            if name == b"host" and host is None:
                 host = value
             elif name == b"authorization" and authorization is None:
                 authorization = value
@@ -138,6 +140,8 @@ def _asked_plainly(cache: HttpCache, scope: Scope) -> tuple[Key, Asked] | None:
                 cookie = value
             else:
                 return None
+    if not host:
+        return None
     asked = Asked(scope["headers"])
     if authorization is not None or cookie is not None:
         asked.show(authorization, cookie)
@@ -148,7 +152,7 @@ def _asked_plainly(cache: HttpCache, scope: Scope) -> tuple[Key, Asked] | None:
 def _introduce(asked: Asked, cache: HttpCache, scope: Scope) -> None:
     """Let *asked* know who asks."""
     user = scope.get("user")
-    if user is not None and getattr(user, "is_authenticated", True):
+    if user is not None and is_authenticated(user):
         asked.introduce(user, getattr(scope.get("auth"), "scopes", ()))
     if not cache.options.cookies_are_private:
         asked.credentials &= ~COOKIE

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from scalekit_cache.routes import Reads
+
 DEFAULT_STATUSES = frozenset({200, 301, 308})
 REMEMBERED = 4096
 """Paths whose policy is remembered."""
@@ -18,6 +20,7 @@ class Policy:
     """How answers are kept that do not say it themselves; times are in seconds, *ttl* None leaves it to the answer.
 
     *query* are the parameters that count, None for all. *ignores_cookies* says that answers do not depend on cookies.
+    *reads* are headers from which the route takes credentials.
     """
 
     ttl: float | None = None
@@ -30,6 +33,7 @@ class Policy:
     early: float = 0.0
     tags: tuple[bytes, ...] = ()
     statuses: frozenset[int] = DEFAULT_STATUSES
+    reads: tuple[bytes, ...] = ()
 
     def under(self, policy: Policy) -> Policy:
         """Return this with what *policy* says of queries, of tags, and of who may have the answers."""
@@ -53,6 +57,7 @@ class Policies:
         self._items = [(pattern_of(path), policy) for path, policy in items]
         self._known: dict[tuple[str, bytes], Policy] = {}
         self._merged: dict[tuple[int, int], tuple[Policy, Policy, Policy]] = {}
+        self._reading: dict[tuple[int, int], tuple[Policy, Reads, Policy]] = {}
         self.reshape_queries = any(policy.query is not None for _, policy in items)
 
     def of(self, path: str, raw_path: bytes) -> Policy:
@@ -77,6 +82,17 @@ class Policies:
                 self._merged.clear()
             # Both are kept beside, since an id is an object's own only as long as that is there.
             known = self._merged[id(mark), id(policy)] = (mark, policy, mark.under(policy))
+        return known[2]
+
+    def reading(self, policy: Policy, reads: Reads) -> Policy:
+        """Return *policy* for a route that reads what *reads* says."""
+        known = self._reading.get((id(policy), id(reads)))
+        if known is None:
+            if len(self._reading) >= REMEMBERED:
+                self._reading.clear()
+            vary = tuple(sorted({*policy.vary, *reads.varies}))
+            merged = replace(policy, vary=vary, reads=reads.credentials)
+            known = self._reading[id(policy), id(reads)] = (policy, reads, merged)
         return known[2]
 
     def _match(self, path: str) -> Policy:

@@ -7,13 +7,14 @@ answers of an application are of a few kinds, so what was found for one is remem
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from scalekit.consistency import HEADER as CONSISTENCY
 from scalekit.identity import REQUEST_ID, TRACEPARENT, TRACESTATE
 from scalekit_cache.directives import Directives, parse_cache_control, parse_targeted, seconds
-from scalekit_cache.entry import AUTHORIZATION, COOKIE, EVERY, Ruling
+from scalekit_cache.entry import AUTHORIZATION, COOKIE, DECLARED, EVERY, UNSEEN, Ruling
 from scalekit_cache.policies import Policy
 from scalekit_cache.vary import ANYTHING, IDENTITY, IDENTITY_WITHOUT_COOKIES, MOST, vary_names
 
@@ -92,7 +93,8 @@ def rule(status: int, fields: Fields, policy: Policy, rules: Rules) -> Ruling | 
     if status < 200 or status in NOT_KEPT:
         return None
     directives, is_targeted = directives_of(fields, rules.targeted)
-    names = _names(fields, policy)
+    told = {*vary_names([fields.get(b"vary", b"")]), *policy.vary}
+    names = _names(told, policy)
     if names is None or _forbidden(status, directives):
         return None
     explicit = next((each for name in ("s-maxage", "max-age") if (each := seconds(directives, name)) is not None), None)
@@ -105,7 +107,7 @@ def rule(status: int, fields: Fields, policy: Policy, rules: Rules) -> Ruling | 
         by_policy=policy.ttl if status in policy.statuses else None,
         expires=not is_targeted,
         heuristic=rules.heuristic if status in HEURISTIC_STATUSES or "public" in directives else 0.0,
-        covers=_covered(directives, policy, names),
+        covers=_covered(directives, policy, told),
         while_revalidate=0.0 if strict else policy.while_revalidate if while_revalidate is None else while_revalidate,
         if_error=0.0 if strict else policy.if_error if if_error is None else if_error,
         checked=no_cache,
@@ -126,9 +128,9 @@ def directives_of(fields: Fields, targeted: Sequence[bytes]) -> tuple[Directives
     return parse_cache_control(fields.get(b"cache-control", b"")), False
 
 
-def _names(fields: Fields, policy: Policy) -> tuple[bytes, ...] | None:
-    """Return what the answers vary by, or None when that is too much."""
-    names = {*vary_names([fields.get(b"vary", b"")]), *policy.vary}
+def _names(told: AbstractSet[bytes], policy: Policy) -> tuple[bytes, ...] | None:
+    """Return what the answers vary by, which is more than they have *told*; None when that is too much."""
+    names = {*told, *policy.reads}
     if policy.by_identity:
         names.add(IDENTITY_WITHOUT_COOKIES if policy.ignores_cookies else IDENTITY)
     return None if ANYTHING in names or len(names) > MOST else tuple(sorted(names))
@@ -149,11 +151,15 @@ def _is_strict(directives: Directives) -> bool:
     return "s-maxage" in directives and {"stale-while-revalidate", "stale-if-error"}.isdisjoint(directives)
 
 
-def _covered(directives: Directives, policy: Policy, names: Sequence[bytes]) -> int:
+def _covered(directives: Directives, policy: Policy, names: AbstractSet[bytes]) -> int:
     """Return the credentials that need not keep an answer from being shared."""
-    if policy.by_identity or "public" in directives or seconds(directives, "s-maxage"):
+    if policy.by_identity:
         return EVERY
+    if "public" in directives or seconds(directives, "s-maxage"):
+        return EVERY | UNSEEN
     covers = COOKIE if policy.ignores_cookies or b"cookie" in names else 0
+    if names >= set(policy.reads):
+        covers |= DECLARED
     return covers | AUTHORIZATION if b"authorization" in names else covers
 
 

@@ -12,6 +12,7 @@ from scalekit.caching.items import Key
 from scalekit_cache.answering import answer
 from scalekit_cache.asked import Asked
 from scalekit_cache.assessing import Verdict, assess
+from scalekit_cache.bodies import FRAMED_BY_HEADERS, Opening
 from scalekit_cache.core import HttpCache, Refreshed
 from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
@@ -71,7 +72,7 @@ class Serving:
     def serve_found(self, found: Entry | Variants | None) -> Awaitable[None]:
         """Answer from *found*, or have it made."""
         directives = self.asked.directives
-        if type(found) is not Entry or self.asked.credentials & ~found.ruling.covers:
+        if type(found) is not Entry or self.asked.lacks(found.ruling):
             if "only-if-cached" in directives:
                 return refuse_only_if_cached(self.scope, self.send, self.cache.name)
             return self.make(b"fwd=uri-miss" if found is None else b"fwd=vary-miss")
@@ -96,8 +97,23 @@ class Serving:
 
     def make(self, why: bytes, stale: Entry | None = None) -> Awaitable[None]:
         """Have the answer made, together with those who ask for the same at the same time."""
+        if self.scope.get("http_version", "1.1") not in FRAMED_BY_HEADERS:
+            return self._make_once_opened(why, stale)
+        return self._make(why, stale)
+
+    async def _make_once_opened(self, why: bytes, stale: Entry | None) -> None:
+        """Do so once it is known whether the request has a body, which may shape the response."""
+        opening = Opening(self.receive)
+        try:
+            self.asked.has_body = await opening.has_body()
+            self.receive = opening.receive
+            await self._make(why, stale)
+        finally:
+            opening.close()
+
+    def _make(self, why: bytes, stale: Entry | None) -> Awaitable[None]:
         asked = self.asked
-        if asked.method != "GET" or b"range" in asked.noted or (asked.credentials and not self._may_share()):
+        if asked.method != "GET" or b"range" in asked.noted or asked.has_body or self._is_for_one():
             return self._lead(self._own_flight(), why, stale)
         policy = self.policy
         key = self._flight_key() if policy.vary or policy.by_identity else self.primary
@@ -155,17 +171,19 @@ class Serving:
         message = await self.receive()
         if message["type"] == "http.disconnect":
             await self.flight.unfollowed()
+        elif message.get("body"):
+            self.asked.has_body = True
         return message
 
     def _own_flight(self) -> Flight:
         """Return a flight that nobody joins."""
         return Flight(self.primary, self.primary, self.cache.store.number, self.cache.max_body, shared=False)
 
-    def _may_share(self) -> bool:
-        """Tell whether the answer may turn out to be for others as well; without that, nobody waits for it."""
-        if self.policy.by_identity:
-            return True
-        return not self.asked.credentials & ~(COOKIE if self.policy.ignores_cookies else 0)
+    def _is_for_one(self) -> bool:
+        """Tell whether the answer will be for nobody else, so that nobody need wait for it."""
+        if not self.asked.credentials or self.policy.by_identity:
+            return False
+        return bool(self.asked.credentials & ~(COOKIE if self.policy.ignores_cookies else 0))
 
     def _flight_key(self) -> Key:
         names = self.policy.vary
@@ -175,7 +193,7 @@ class Serving:
 
     def _may_follow(self, flight: Flight) -> bool:
         kept = flight.kept
-        if kept is None or flight.has_let_go or self.asked.credentials & ~kept.ruling.covers:
+        if kept is None or flight.has_let_go or self.asked.lacks(kept.ruling):
             return False
         return self.asked.selecting(kept.ruling.names) == flight.selecting
 
@@ -238,7 +256,7 @@ class Serving:
         made = refreshed.entry
         if made is not None and self.cache.store.purged(made.every_tag(), made.since):
             await self.serve()
-        elif made is not None and not self.asked.credentials & ~made.ruling.covers:
+        elif made is not None and not self.asked.lacks(made.ruling):
             await self._give(made)
         elif refreshed.failed:
             await self._give(entry)

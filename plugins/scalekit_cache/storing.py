@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from scalekit_cache.dates import format_date
 from scalekit_cache.entry import Headers, Ruling
@@ -50,14 +50,21 @@ def relevant_of(headers: Iterable[tuple[bytes, bytes]], relevant: frozenset[byte
 
 
 def judge(
-    status: int, fields: Fields, credentials: int, policy: Policy, rulings: Rulings, asked: float, now: float
+    status: int,
+    fields: Fields,
+    lacks: Callable[[Ruling], int],
+    policy: Policy,
+    rulings: Rulings,
+    asked: float,
+    now: float,
 ) -> Kept | None:
-    """Return how an answer is kept that came *now* to a request with *credentials*; None when it must not be.
+    """Return how an answer is kept that came *now*; None when it must not be.
 
-    *fields* are those that are relevant; *asked* is when the request was made.
+    *fields* are those that are relevant; *lacks* tells which credentials of the request a ruling is not for; *asked* is
+    when the request was made.
     """
     ruling = rulings.of(status, fields, policy)
-    if ruling is None or credentials & ~ruling.covers:
+    if ruling is None or lacks(ruling):
         return None
     age = initial_age(fields, asked, now) if b"date" in fields or b"age" in fields else 0.0
     lifetime = _lifetime(ruling, fields, now)

@@ -32,7 +32,16 @@ class Shared:
         return next((answer for answer in answers if not answer.startswith("MOVED")), "")
 
 
-EVERYWHERE = ("test_flights", "test_freshness", "test_objects", "test_requests", "test_safety", "test_validation")
+EVERYWHERE = (
+    "test_bodies",
+    "test_credentials",
+    "test_flights",
+    "test_freshness",
+    "test_objects",
+    "test_requests",
+    "test_safety",
+    "test_validation",
+)
 """Suites that hold for every store."""
 
 

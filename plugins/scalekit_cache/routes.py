@@ -1,0 +1,123 @@
+"""What the route of a request declares that it reads: parameters and security schemes of FastAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, get_args
+
+from starlette.types import Scope
+
+from scalekit_cache.credentials import ALWAYS
+
+REMEMBERED = 4096
+"""Routes of which it is remembered what they read."""
+MOST = 1000
+"""Dependencies of one route that are looked into."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a route reads: headers that tell who asks, others that it *varies* by, and secrets in the query."""
+
+    credentials: tuple[bytes, ...]
+    varies: tuple[bytes, ...]
+    query: frozenset[bytes]
+
+
+class RouteReads:
+    """What was found for each route; *credential_headers* tell who asks even where they are plain parameters."""
+
+    def __init__(self, credential_headers: frozenset[bytes]) -> None:
+        self._credentials = credential_headers | ALWAYS
+        self._known: dict[int, tuple[Any, Reads | None]] = {}
+
+    def of(self, scope: Scope) -> Reads | None:
+        """Return what the route reads that *scope* was given to; None when it declares nothing."""
+        route = scope.get("route")
+        if route is None:
+            return None
+        dependant = _dependant(scope, route)
+        if dependant is None:
+            return None
+        known = self._known.get(id(dependant))
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            # It is kept beside, since an id is an object's own only as long as that is there.
+            known = self._known[id(dependant)] = (dependant, self._read(dependant))
+        return known[1]
+
+    def _read(self, dependant: Any) -> Reads | None:
+        headers: set[bytes] = set()
+        secrets: set[bytes] = set()
+        query: set[bytes] = set()
+        for each in _every(dependant):
+            headers.update(name for field in each.header_params for name in _header_names(field))
+            if each.cookie_params:
+                secrets.add(b"cookie")
+            for place, name in _scheme(each.call):
+                (query if place == "query" else secrets).add(name)
+        secrets |= headers & self._credentials
+        if not headers and not secrets and not query:
+            return None
+        return Reads(tuple(sorted(secrets)), tuple(sorted(headers - secrets)), frozenset(query))
+
+
+def _dependant(scope: Scope, route: Any) -> Any:
+    """Return what FastAPI resolves for *route*; a router that was included has dependencies of its own."""
+    own = scope.get("fastapi")
+    context = own.get("effective_route_context") if isinstance(own, dict) else None
+    if context is not None and getattr(context, "original_route", None) is route:
+        return getattr(context, "dependant", None)
+    return getattr(route, "dependant", None)
+
+
+def _every(dependant: Any) -> Iterator[Any]:
+    """Yield *dependant* and all that it depends on."""
+    waiting, seen = [dependant], 0
+    while waiting and seen < MOST:
+        each = waiting.pop()
+        seen += 1
+        yield each
+        waiting.extend(each.dependencies)
+
+
+def _header_names(field: Any) -> Iterator[bytes]:
+    """Yield the headers that a parameter is taken from: one, or those of a model's fields."""
+    info = field.field_info
+    model = _model(getattr(info, "annotation", None))
+    if model is None:
+        yield from _names(info, field.alias)
+        return
+    converts = getattr(info, "convert_underscores", True)
+    for name, each in model.model_fields.items():
+        yield from _names(each, name.replace("_", "-") if converts else name)
+
+
+def _names(info: Any, name: str) -> Iterator[bytes]:
+    yield name.lower().encode()
+    aliases = [info.alias, info.validation_alias, *getattr(info.validation_alias, "choices", ())]
+    yield from (alias.lower().encode() for alias in aliases if isinstance(alias, str))
+
+
+def _model(annotation: Any) -> Any:
+    candidates = (annotation, *get_args(annotation))
+    return next((each for each in candidates if isinstance(getattr(each, "model_fields", None), dict)), None)
+
+
+def _scheme(call: Any) -> Iterator[tuple[str, bytes]]:
+    """Yield where a security scheme takes credentials from; nothing where *call* is none."""
+    while isinstance(call, partial):
+        call = call.func
+    kinds = {kind.__name__: kind for kind in type(call).__mro__}
+    if "SecurityBase" not in kinds:
+        return
+    model = getattr(call, "model", None)
+    place = getattr(getattr(model, "in_", None), "value", "header")
+    name = str(getattr(model, "name", None) or "authorization")
+    yield place, b"cookie" if place == "cookie" else name.encode() if place == "query" else name.lower().encode()
+    if not str(type(call).__call__.__module__).startswith("fastapi."):  # one's own may look elsewhere
+        yield "header", b"authorization"
+        yield "cookie", b"cookie"

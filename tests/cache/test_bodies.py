@@ -1,0 +1,168 @@
+"""What the body of a GET shapes is for who sent it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from scalekit.testing import Answer
+from scalekit_cache import bodies
+from scalekit_cache.policies import Policy
+from tests.cache.laboratory import Laboratory, collecting
+from tests.processes import HOST
+from tests.servers import Server, ask
+
+HOURLY = [("/**", Policy(ttl=3600.0))]
+VERSIONS = ["1.1", "2", "3"]
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the body of the request."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body or b"nothing"})
+
+
+async def begin_and_echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Begin to answer, and only then read the body of the request."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun:", "more_body": True})
+    message = await receive()
+    await send({"type": "http.response.body", "body": message.get("body") or b"nothing"})
+
+
+def receiving(*parts: bytes, gate: asyncio.Event | None = None) -> Receive:
+    messages: list[Message] = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    messages.append({"type": "http.request", "body": b"", "more_body": False})
+
+    async def receive() -> Message:
+        if gate is not None:
+            await gate.wait()
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    return receive
+
+
+async def ask_with(laboratory: Laboratory, receive: Receive, version: str) -> bytes:
+    answer = Answer()
+    scope = laboratory.scope(http_version=version)
+    await laboratory.middleware(scope, receive, collecting(answer))
+    return answer.body
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("parts", [(b"evil",), (b"", b"evil"), (b"", b"", b"ev", b"il")])
+async def test_a_response_to_a_get_with_a_body_is_not_kept(version: str, parts: tuple[bytes, ...]) -> None:
+    laboratory = Laboratory(echo, HOURLY)
+    assert await ask_with(laboratory, receiving(*parts), version) == b"evil"
+    for _ in range(2):
+        answer = await laboratory.ask(http_version=version)
+        assert answer.body == b"nothing"
+    assert "hit" in (answer.header("cache-status") or "")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_response_to_a_get_with_a_body_is_not_shared(version: str) -> None:
+    laboratory = Laboratory(echo, HOURLY)
+    gate = asyncio.Event()
+    evil = asyncio.create_task(ask_with(laboratory, receiving(b"evil", gate=gate), version))
+    others = [asyncio.create_task(laboratory.ask(http_version=version)) for _ in range(3)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    gate.set()
+    assert await evil == b"evil"
+    assert [answer.body for answer in await asyncio.gather(*others)] == [b"nothing"] * 3
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_body_that_is_read_late_shapes_nothing_that_is_kept(version: str) -> None:
+    laboratory = Laboratory(begin_and_echo, HOURLY)
+    assert await ask_with(laboratory, receiving(b"evil"), version) == b"begun:evil"
+    assert (await laboratory.ask(http_version=version)).body == b"begun:nothing"
+    assert laboratory.cache._flights == {}
+
+
+@pytest.mark.anyio
+async def test_a_body_that_takes_its_time_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "PATIENCE", 0.01)
+    laboratory = Laboratory(echo, HOURLY)
+    gate = asyncio.Event()
+    evil = asyncio.create_task(ask_with(laboratory, receiving(b"evil", gate=gate), "2"))
+    assert (await laboratory.ask(http_version="2")).body == b"nothing"
+    gate.set()
+    assert await evil == b"evil"
+
+
+APPLICATION = """\
+async def app(scope, receive, send):
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body or b"nothing"})
+"""
+TOML = """\
+[app]
+target = "service:app"
+[plugins.cache]
+[[plugins.cache.policies]]
+path = "/**"
+ttl = "1h"
+"""
+
+
+class Http2(Server):
+    """A server that speaks HTTP/2, which has GET with bodies that no header announces."""
+
+    name = "http2"
+    death_signal = signal.SIGTERM  # killed, some would leave their workers
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+
+    def prepare(self) -> None:
+        self.box.write("service.py", APPLICATION)
+        self.box.write("scalekit.toml", TOML)
+        self.box.environment |= {"PYTHONPATH": str(self.box.directory), "PYTHONUNBUFFERED": "1"}
+
+    def command(self) -> list[object]:
+        options: dict[str, list[object]] = {
+            "granian": ["--interface", "asgi", "--host", HOST, "--port", self.port, "--no-access-log"],
+            "hypercorn": ["--bind", f"{HOST}:{self.port}"],
+        }
+        return [sys.executable, "-m", self.server, *options[self.server], "scalekit.asgi:app"]
+
+    def answers(self) -> bool:
+        return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
+
+
+@pytest.fixture(scope="module", params=["granian", "hypercorn"])
+def http2(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with Http2(request.param) as running:
+        yield running
+
+
+def test_over_http2_nobody_gets_what_the_body_of_another_has_shaped(http2: Server) -> None:
+    def body() -> Iterator[bytes]:  # without a length, unlike bytes
+        yield b"evil"
+
+    with httpx2.Client(base_url=f"http://{HOST}:{http2.port}", http1=False, http2=True, timeout=30) as client:
+        assert client.request("GET", "/page", content=body()).text == "evil"
+        plain = client.get("/page")
+        assert (plain.text, plain.http_version) == ("nothing", "HTTP/2")
+        assert "hit" in client.get("/page").headers["cache-status"]
+        assert client.request("GET", "/other", content=b"evil").text == "evil"
+        assert client.get("/other").text == "nothing"

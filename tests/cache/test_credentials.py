@@ -1,0 +1,326 @@
+"""Whatever tells users apart keeps their responses apart, also where only the application understands it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Cookie, Depends, FastAPI, Header
+from fastapi.responses import PlainTextResponse
+from fastapi.security import APIKeyCookie, APIKeyHeader, APIKeyQuery, HTTPBasic, HTTPBearer, OAuth2PasswordBearer
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser, SimpleUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit_cache import cached
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, credential_names
+from scalekit_cache.policies import Policy
+from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+
+pytestmark = pytest.mark.anyio
+
+CC = "Cache-Control"
+UNKNOWN = "X-Shop-Secret"
+
+
+@dataclass(frozen=True)
+class Login:
+    """One way to tell an application who asks: *shows* gives query and headers of a user."""
+
+    name: str
+    build: Callable[[Callable[[Any], Any]], ASGIApp]
+    shows: Callable[[str], tuple[str, Pairs]]
+    is_declared: bool = True
+    """Whether the cache can know of it before the application does, so that nobody is taken for a stranger."""
+
+
+def in_header(name: str, prefix: str = "") -> Callable[[str], tuple[str, Pairs]]:
+    return lambda user: ("", [(name, prefix + user)])
+
+
+class Backend(AuthenticationBackend):
+    """Takes whoever a header names for that user."""
+
+    def __init__(self, header: str) -> None:
+        self.header = header
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+        user = conn.headers.get(self.header)
+        return (AuthCredentials(["authenticated"]), SimpleUser(user)) if user else None
+
+
+def with_middleware(header: str) -> Callable[[Callable[[Any], Any]], ASGIApp]:
+    def build(mark: Callable[[Any], Any]) -> ASGIApp:
+        async def me(request: Request) -> Response:
+            await asyncio.sleep(0)
+            return PlainTextResponse(request.user.display_name or "nobody")
+
+        middleware = [Middleware(AuthenticationMiddleware, backend=Backend(header))]
+        return Starlette(routes=[Route("/me", mark(me))], middleware=middleware)
+
+    return build
+
+
+class StateLogin:
+    """Middleware that leaves its user in ``request.state``, in a copy of the scope."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            user = dict(scope["headers"]).get(UNKNOWN.lower().encode())
+            scope["state"]["user"] = user.decode() if user else None
+        await self.app({**scope}, receive, send)
+
+
+def with_state(mark: Callable[[Any], Any]) -> ASGIApp:
+    async def me(request: Request) -> Response:
+        await asyncio.sleep(0)
+        return PlainTextResponse(request.state.user or "nobody")
+
+    return Starlette(routes=[Route("/me", mark(me))], middleware=[Middleware(StateLogin)])
+
+
+def with_dependency(scheme: Any, name: Callable[[Any], str] = str) -> Callable[[Callable[[Any], Any]], ASGIApp]:
+    def build(mark: Callable[[Any], Any]) -> ASGIApp:
+        shown_by_scheme = Depends(scheme)
+
+        def user_of(shown: Any = shown_by_scheme) -> str:
+            return name(shown) if shown else "nobody"
+
+        async def me(user: str = Depends(user_of)) -> Response:
+            await asyncio.sleep(0)
+            return PlainTextResponse(user)
+
+        router = APIRouter()
+        router.get("/me")(mark(me))
+        app = FastAPI()
+        app.include_router(router)
+        return app
+
+    return build
+
+
+def with_router_dependency(mark: Callable[[Any], Any]) -> ASGIApp:
+    """Return an application whose included router authenticates, of which the route itself says nothing."""
+    scheme = APIKeyHeader(name=UNKNOWN, auto_error=False)
+
+    def note(request: Request, shown: str | None = Depends(scheme)) -> None:
+        request.scope["shown"] = shown or "nobody"
+
+    async def me(request: Request) -> Response:
+        await asyncio.sleep(0)
+        return PlainTextResponse(request.scope["shown"])
+
+    router = APIRouter()
+    router.get("/me")(mark(me))
+    app = FastAPI()
+    app.include_router(router, dependencies=[Depends(note)])
+    return app
+
+
+def bearer(shown: Any) -> str:
+    return str(shown.credentials)
+
+
+KNOWN = ["Authorization", "Cookie", "X-Token", "X-API-Key", "X-Forwarded-User", "X-MS-CLIENT-PRINCIPAL-NAME"]
+LOGINS = [
+    *(Login(f"middleware {header}", with_middleware(header), in_header(header)) for header in KNOWN),
+    Login(f"middleware {UNKNOWN}", with_middleware(UNKNOWN), in_header(UNKNOWN), is_declared=False),
+    Login("state", with_state, in_header(UNKNOWN), is_declared=False),
+    *(
+        Login(f"key {header}", with_dependency(APIKeyHeader(name=header, auto_error=False)), in_header(header))
+        for header in ["X-API-Key", UNKNOWN]
+    ),
+    Login("cookie", with_dependency(APIKeyCookie(name="who", auto_error=False)), in_header("Cookie", "who=")),
+    Login(
+        "query",
+        with_dependency(APIKeyQuery(name="key", auto_error=False)),
+        lambda user: (f"?k%65y={user}", []),
+        is_declared=False,
+    ),
+    Login("bearer", with_dependency(HTTPBearer(auto_error=False), bearer), in_header("Authorization", "Bearer ")),
+    Login(
+        "oauth2",
+        with_dependency(OAuth2PasswordBearer(tokenUrl="t", auto_error=False)),
+        in_header("Authorization", "Bearer "),
+    ),
+    Login("router", with_router_dependency, in_header(UNKNOWN)),
+]
+HOURLY = Policy(ttl=3600.0)
+TERMS: dict[str, tuple[Callable[[Any], Any], Policy]] = {
+    "cached": (cached(ttl="1h"), Policy()),
+    "cached by identity": (cached(ttl="1h", by="identity"), Policy()),
+    "policy": (lambda handler: handler, HOURLY),
+    "policy by identity": (lambda handler: handler, Policy(ttl=3600.0, by_identity=True)),
+    "policy without cookies": (lambda handler: handler, Policy(ttl=3600.0, ignores_cookies=True)),
+    "policy with a query": (lambda handler: handler, Policy(ttl=3600.0, query=frozenset({b"page"}))),
+    "both": (cached(ttl="1h"), Policy(ttl=3600.0, by_identity=True, query=frozenset())),
+}
+CROWD = ["alice", "bob", "", "alice", "bob", ""]
+
+
+@pytest.mark.parametrize("terms", TERMS)
+@pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.name)
+@pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
+async def test_nobody_gets_what_the_application_has_made_for_another(login: Login, terms: str, together: bool) -> None:
+    async def ask(user: str) -> str:
+        query, headers = login.shows(user) if user else ("", [])
+        answer = await laboratory.ask("/me" + query, headers=headers)
+        assert answer.status == 200
+        return answer.body.decode()
+
+    mark, policy = TERMS[terms]
+    for crowd in (CROWD, CROWD[2:]):
+        ignores = policy.ignores_cookies and login.name == "middleware Cookie"  # the file says that none matters
+        laboratory = Laboratory(login.build(mark), [("/**", policy)])
+        got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
+        for user, body in zip(crowd, got, strict=True):
+            own = {user or "nobody"}
+            assert body in (own if login.is_declared and not ignores else own | {"nobody"})
+
+
+@pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.name)
+async def test_who_shows_nothing_still_gets_what_is_kept(login: Login) -> None:
+    laboratory = Laboratory(login.build(lambda handler: handler), [("/**", HOURLY)])
+    await laboratory.ask("/me")
+    assert "hit" in ((await laboratory.ask("/me")).header("cache-status") or "")
+
+
+@pytest.mark.parametrize(("policy", "calls"), [(HOURLY, 3), (Policy(ttl=3600.0, by_identity=True), 2)])
+async def test_a_header_in_the_list_counts_as_a_credential(policy: Policy, calls: int) -> None:
+    for name in CREDENTIAL_HEADERS:
+        laboratory = Laboratory(origin := Origin(Reply()), [("/**", policy)])
+        await laboratory.ask()
+        await laboratory.ask(headers=[(name, "alice")])
+        await laboratory.ask(headers=[(name, "alice")])
+        assert (name, origin.calls) == (name, calls)
+        assert (await laboratory.ask()).body == b"1"
+
+
+@pytest.mark.parametrize(
+    ("reply", "policy", "calls"),
+    [
+        (Reply([(CC, "public, max-age=60")]), Policy(), 1),
+        (Reply([(CC, "max-age=60"), ("Vary", "X-Api-Key")]), Policy(), 2),
+        (Reply(), Policy(ttl=60.0, vary=(b"x-api-key",)), 2),
+        (Reply([(CC, "max-age=60"), ("Vary", "X-Other")]), Policy(), 4),
+    ],
+)
+async def test_a_response_says_for_whom_it_is_whatever_the_credential(reply: Reply, policy: Policy, calls: int) -> None:
+    laboratory = Laboratory(origin := Origin(reply), [("/**", policy)])
+    for key in "aabb":
+        await laboratory.ask(headers=[("X-API-Key", key)])
+    assert origin.calls == calls
+
+
+async def test_the_file_has_a_list_of_its_own() -> None:
+    names = credential_names(["X-Weird"])
+    laboratory = Laboratory(origin := Origin(Reply()), [("/**", HOURLY)], credential_headers=names)
+    for headers in ([("X-Weird", "a")], [("X-Weird", "b")], [("X_Weird", "b")], [], [("X-API-Key", "a")]):
+        await laboratory.ask(headers=headers)
+    assert origin.calls == 4, "the last two share"
+
+
+class Filters(BaseModel):
+    x_color: str = ""
+    x_size: str = ""
+
+
+FILTERS = Header()
+
+
+async def declared(theme: str = Header(""), filters: Filters = FILTERS) -> Response:
+    return PlainTextResponse(f"{theme} {filters.x_color} {filters.x_size}")
+
+
+async def by_cookie(who: str = Cookie("nobody")) -> Response:
+    return PlainTextResponse(who)
+
+
+async def by_key(x_api_key: str = Header("nobody")) -> Response:
+    return PlainTextResponse(x_api_key)
+
+
+def shop() -> FastAPI:
+    app = FastAPI()
+    for path, handler in (("/theme", declared), ("/cookie", by_cookie), ("/key", by_key)):
+        app.get(path)(cached(ttl="1h")(handler))
+    return app
+
+
+async def test_a_route_varies_by_the_headers_that_it_declares() -> None:
+    laboratory = Laboratory(shop())
+    for name in ("theme", "x-color", "x-size"):
+        for value in "ab":
+            for _ in range(2):
+                answer = await laboratory.ask("/theme", headers=[(name, value)])
+                assert answer.body.decode().strip() == value
+            assert "hit" in (answer.header("cache-status") or "")
+    assert (await laboratory.ask("/theme")).body == b"  "
+
+
+@pytest.mark.parametrize(("path", "name", "prefix"), [("/cookie", "Cookie", "who="), ("/key", "X-API-Key", "")])
+@pytest.mark.parametrize("options", [{}, {"cookies_are_private": False}], ids=["private", "ignored"])
+async def test_what_a_route_declares_as_a_secret_is_not_kept(
+    path: str, name: str, prefix: str, options: dict[str, Any]
+) -> None:
+    laboratory = Laboratory(shop(), **options)
+    for user in ("", "alice", "alice", "bob", ""):
+        answer = await laboratory.ask(path, headers=[(name, prefix + user)] if user else [])
+        assert answer.body.decode() == user or "nobody"
+        assert not user or "hit" not in (answer.header("cache-status") or "")
+    assert "hit" in (answer.header("cache-status") or "")
+
+
+async def test_a_scheme_of_ones_own_may_look_at_cookies() -> None:
+    class Session(HTTPBasic):
+        async def __call__(self, request: HTTPConnection) -> Any:
+            return request.cookies.get("who")
+
+    app = with_dependency(Session(auto_error=False))(lambda handler: handler)
+    laboratory = Laboratory(app, [("/**", Policy(ttl=3600.0, ignores_cookies=True))])
+    for user in ("alice", "bob", "alice"):
+        assert (await laboratory.ask("/me", headers=[("Cookie", f"who={user}")])).body == user.encode()
+
+
+async def test_a_user_known_before_is_the_same_in_the_application() -> None:
+    app = with_middleware("X-Token")(cached(ttl="1h", by="identity"))
+    laboratory = Laboratory(app)
+    who: dict[str, Any] = {"user": SimpleUser("alice"), "auth": AuthCredentials(["authenticated"])}
+    for _ in range(2):
+        answer = await laboratory.ask("/me", headers=[("X-Token", "alice")], **who)
+    assert "hit" in (answer.header("cache-status") or "")
+    assert (await laboratory.ask("/me", headers=[("X-Token", "bob")], **who)).body == b"bob"
+
+
+async def test_a_certificate_of_the_client_is_a_credential() -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), [("/**", HOURLY)])
+    for _ in range(2):
+        await laboratory.ask(extensions={"tls": {"client_cert_name": "CN=alice"}})
+    await laboratory.ask()
+    assert origin.calls == 3
+
+
+async def test_a_refresh_on_behalf_of_a_user_is_not_kept_for_all() -> None:
+    async def me(request: Request) -> Response:
+        headers = {CC: "max-age=10, stale-while-revalidate=60"}
+        return PlainTextResponse(request.user.display_name or "nobody", headers=headers)
+
+    middleware = [Middleware(AuthenticationMiddleware, backend=Backend(UNKNOWN))]
+    laboratory = Laboratory(Starlette(routes=[Route("/me", me)], middleware=middleware))
+    await laboratory.ask("/me")
+    laboratory.pass_time(11)
+    await laboratory.ask("/me", headers=[(UNKNOWN, "alice")])
+    await laboratory.settle()
+    assert (await laboratory.ask("/me")).body == b"nobody"
