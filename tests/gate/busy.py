@@ -1,0 +1,25 @@
+"""Other work on the machine: processes that only use the processor."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LOOP = "while True: pass"
+
+
+@contextmanager
+def busy(count: int) -> Iterator[list[int]]:
+    """Run this many busy loops, and give their process ids; they end with the block or this process."""
+    command = ["setpriv", "--pdeathsig=KILL", sys.executable, "-S", "-c", LOOP]
+    loops: list[subprocess.Popen[bytes]] = []
+    try:
+        loops.extend(subprocess.Popen(command, process_group=0) for _ in range(count))
+        yield [loop.pid for loop in loops]
+    finally:
+        for loop in loops:
+            loop.kill()
+        for loop in loops:
+            loop.wait()

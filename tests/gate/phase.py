@@ -1,0 +1,71 @@
+"""One part of the gate: tests that run together, under one Python."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.gate.verdict import Run, read
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+"""Seconds that pytest has to take its servers down when the gate is interrupted."""
+
+
+@dataclass
+class Phase:
+    """Tests to run, by pytest's arguments, and how that went."""
+
+    name: str
+    arguments: Sequence[str]
+    python: str = sys.executable
+    folder: Path = ROOT
+    seconds: float = 0.0
+    outcome: Run = field(default_factory=Run)
+
+    def run(self) -> None:
+        """Run the tests."""
+        print(f"\n==> {self.name}", flush=True)
+        began = time.monotonic()
+        self.outcome = self._pytest(self.arguments)
+        self.seconds = time.monotonic() - began
+
+    def repeat(self, names: Iterable[str]) -> Run:
+        """Run the named tests once more, one after the other."""
+        wanted = sorted(names)
+        files = sorted({name.partition("::")[0] for name in wanted})
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as only:
+            json.dump(wanted, only)
+            only.flush()
+            run = self._pytest(["--only", only.name, "--maxfail=10", *files])
+        if missing := set(wanted) - set(run.tests):
+            run.problems.append(f"{len(missing)} tests did not run again: {min(missing)}, ...")
+        return run
+
+    def _pytest(self, arguments: Iterable[str]) -> Run:
+        with tempfile.TemporaryDirectory(prefix="scalekit-gate-") as folder:
+            file = Path(folder, "results.json")
+            plugin = ["-p", "tests.gate.recorder", "--record", str(file)]
+            command = [self.python, "-m", "pytest", "-q", *plugin, *arguments]
+            return read(file, _end_of(command, self.folder))
+
+
+def _end_of(command: Sequence[str], folder: Path) -> int:
+    """Return the status with which the command ends; it never outlives the gate."""
+    process = subprocess.Popen(["setpriv", "--pdeathsig=TERM", *command], cwd=folder)
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
