@@ -74,9 +74,14 @@ async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
     if _waiting >= MOST_WAITING:
         raise Unavailable("too many passwords are being checked")
     _waiting += 1
-    work = asyncio.get_running_loop().run_in_executor(_pool, function, *arguments)
-    work.add_done_callback(_done)  # a caller that is gone takes nothing back that a thread has begun
-    return await asyncio.shield(work)
+    call = _pool.submit(function, *arguments)
+    work = asyncio.wrap_future(call)
+    work.add_done_callback(_done)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        call.cancel()  # does nothing to what a thread has begun, which counts until it is done
+        raise
 
 
 def _done(work: asyncio.Future[T]) -> None:

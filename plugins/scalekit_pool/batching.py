@@ -8,7 +8,7 @@ blame are found, so that each caller gets its own error.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any
@@ -21,7 +21,8 @@ LARGEST = 500
 MOST = 10_000
 """Rows that may wait, of each kind."""
 
-Waiting = tuple[Values, "asyncio.Future[Any]"]
+Waiting = tuple["asyncio.Future[Any]", Values]
+Rows = OrderedDict["asyncio.Future[Any]", Values]
 Insert = Callable[[Any, Sequence[Values]], Awaitable[Sequence[Any]]]
 
 
@@ -30,7 +31,7 @@ class Batches:
 
     def __init__(self, insert: Insert) -> None:
         self._insert = insert
-        self._waiting: dict[tuple[Any, tuple[str, ...]], deque[Waiting]] = {}
+        self._waiting: dict[tuple[Any, tuple[str, ...]], Rows] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def add(self, table: Any, row: Values) -> Any:
@@ -38,40 +39,44 @@ class Batches:
         kind = (table, tuple(row))
         rows = self._waiting.get(kind)
         if rows is None:
-            rows = self._waiting[kind] = deque()
+            rows = self._waiting[kind] = OrderedDict()
             task = asyncio.create_task(self._flush(kind, rows), context=Context())  # it is for no one request
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif len(rows) >= MOST:
             raise Unavailable(f"{MOST} rows wait to be inserted into {table} already")
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        rows.append((row, result))
-        return await result
+        rows[result] = row
+        try:
+            return await result
+        except asyncio.CancelledError:
+            rows.pop(result, None)
+            raise
 
     async def finish(self) -> None:
         """Wait until all that was added is in."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _flush(self, kind: tuple[Any, tuple[str, ...]], rows: deque[Waiting]) -> None:
+    async def _flush(self, kind: tuple[Any, tuple[str, ...]], rows: Rows) -> None:
         try:
             while rows:
-                batch = [rows.popleft() for _ in range(min(LARGEST, len(rows)))]
-                await self._put(kind[0], [each for each in batch if not each[1].done()])
+                batch = [rows.popitem(last=False) for _ in range(min(LARGEST, len(rows)))]
+                await self._put(kind[0], [each for each in batch if not each[0].done()])
         finally:
             del self._waiting[kind]
-            for _, result in rows:
+            for result in rows:
                 result.cancel()
 
     async def _put(self, table: Any, batch: Sequence[Waiting]) -> None:
         if not batch:
             return
         try:
-            results = await self._insert(table, [row for row, _ in batch])
+            results = await self._insert(table, [row for _, row in batch])
         except Exception as error:
             await self._put_apart(table, batch, error)
         else:
-            for (_, waiting), result in zip(batch, results, strict=True):
+            for (waiting, _), result in zip(batch, results, strict=True):
                 if not waiting.done():
                     waiting.set_result(result)
 
@@ -82,6 +87,6 @@ class Batches:
             await self._put(table, batch[:middle])
             await self._put(table, batch[middle:])
             return
-        for _, waiting in batch:
+        for waiting, _ in batch:
             if not waiting.done():
                 waiting.set_exception(error)

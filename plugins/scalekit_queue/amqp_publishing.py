@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from time import time
 from typing import Any
 
@@ -67,8 +68,12 @@ class Pending:
 
     @property
     def given_up(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Whether its publisher no longer waits for the confirm."""
         return self.batch.future.done()
+
+    def drop_body(self) -> None:
+        """Release the body's memory: the message is not sent again."""
+        self.envelope = replace(self.envelope, body=b"")
 
     def done(self) -> bool:
         """Tell aiormq that the broker's word is welcome at any time."""
@@ -93,7 +98,7 @@ class Publishing:
         self._topology = topology
         self._max_waiting = max_waiting
         self._metrics = metrics
-        self._waiting: deque[Pending] = deque()
+        self._waiting: OrderedDict[Pending, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._declared: dict[str, float] = {}
         self._channel: Any = None
@@ -104,14 +109,33 @@ class Publishing:
             return [PublishFailed("too many messages wait for the broker", False)] * len(envelopes)
         batch = Batch(len(envelopes))
         pending = [Pending(envelope, batch, self) for envelope in envelopes]
-        self._waiting.extend(pending)
+        self._waiting.update(dict.fromkeys(pending))
         self._wake.set()
         try:
             async with asyncio.timeout(timeout):
                 await batch.future
         except TimeoutError:
+            self._remove(pending)
             return [self._failure(each, timeout) for each in pending]
+        except asyncio.CancelledError:
+            self._remove(pending)
+            raise
         return [None] * len(envelopes)
+
+    def _remove(self, pending: Iterable[Pending]) -> None:
+        """Remove messages whose publisher has given up: they count no longer, and hold no memory."""
+        for each in pending:
+            self._waiting.pop(each, None)
+            each.drop_body()
+        self._wake.set()
+
+    def _requeue(self, pending: Sequence[Pending]) -> None:
+        """Put messages back at the head, in their order, to be sent first."""
+        for each in reversed(pending):
+            if not each.given_up:
+                self._waiting[each] = None
+                self._waiting.move_to_end(each, last=False)
+        self._wake.set()
 
     def _failure(self, pending: Pending, timeout: float) -> PublishFailed | None:
         if pending.safe:
@@ -142,8 +166,7 @@ class Publishing:
                 pending.lost = True
             self._channel.confirmations.clear()
             self._channel = None
-            self._waiting.extendleft(reversed(lost))
-            self._wake.set()
+            self._requeue(lost)
 
     async def _publish_on(self, connection: AbstractConnection, channel: Any) -> None:
         while True:
@@ -155,7 +178,7 @@ class Publishing:
             try:
                 await self._declare(connection, batch)
             except BaseException:
-                self._waiting.extendleft(reversed(batch))
+                self._requeue(batch)
                 raise
             if batch:
                 await self._write(channel, batch)
@@ -190,13 +213,16 @@ class Publishing:
 
     def _next_batch(self, channel: Any) -> Iterator[Pending]:
         known: set[str] = set()
-        for _ in range(min(len(self._waiting), AT_ONCE, WINDOW - len(channel.confirmations))):
-            pending = self._waiting.popleft()
-            if pending.given_up:
+        room = min(AT_ONCE, WINDOW - len(channel.confirmations))
+        for _ in range(len(self._waiting)):
+            if len(known) >= room:
+                return
+            pending, _ = self._waiting.popitem(last=False)
+            if pending.given_up:  # and its publisher has not been resumed yet
                 continue
             identifier = pending.envelope.id
             if identifier in known or identifier in channel.message_id_delivery_tag:
-                self._waiting.append(pending)  # the broker returns messages by their id alone
+                self._waiting[pending] = None  # the broker returns messages by their id alone
                 continue
             known.add(identifier)
             yield pending
@@ -212,6 +238,8 @@ class Publishing:
     async def _write(self, channel: Any, batch: Sequence[Pending]) -> None:
         frames = []
         for pending in batch:
+            if pending.given_up:  # while its queue was declared
+                continue
             channel.delivery_tag += 1
             channel.confirmations[channel.delivery_tag] = pending
             channel.message_id_delivery_tag[pending.envelope.id] = channel.delivery_tag
@@ -237,5 +265,5 @@ class Publishing:
 
     def _send_again(self, pending: Pending) -> None:
         if not pending.given_up:
-            self._waiting.append(pending)
+            self._waiting[pending] = None
             self._wake.set()

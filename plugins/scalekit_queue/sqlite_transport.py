@@ -56,7 +56,7 @@ class SqliteTransport:
         operation = self._writer.begin(self._writer.store.insert, envelopes)
         try:
             async with asyncio.timeout(timeout):
-                await operation.future
+                await self._writer.wait(operation)
         except TimeoutError:
             why = self.trouble or "the disk is slow, or other processes write"
             return [PublishFailed(f"not stored within {timeout:g}s: {why}", operation.begun)] * len(envelopes)

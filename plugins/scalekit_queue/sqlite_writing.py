@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -40,7 +40,7 @@ class Writer:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.trouble = ""
-        self._wanted: deque[Operation] = deque()
+        self._wanted: OrderedDict[Operation, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._ending = False
         self._thread = ThreadPoolExecutor(1, "scalekit-queue")
@@ -69,13 +69,21 @@ class Writer:
     def begin(self, function: Callable[..., Any], *arguments: Any) -> Operation:
         """Have *function* called in a transaction soon; its future has the result once that is committed."""
         operation = Operation(function, arguments, asyncio.get_running_loop().create_future())
-        self._wanted.append(operation)
+        self._wanted[operation] = None
         self._wake.set()
         return operation
 
+    async def wait(self, operation: Operation) -> Any:
+        """Return the result of *operation* once it is committed; one that is cancelled is removed unless begun."""
+        try:
+            return await operation.future
+        except asyncio.CancelledError:
+            self._wanted.pop(operation, None)
+            raise
+
     async def write(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call *function* in a transaction, and return its result once that is committed."""
-        return await self.begin(function, *arguments).future
+        return await self.wait(self.begin(function, *arguments))
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call *function*, which only reads, in the thread."""
@@ -91,7 +99,7 @@ class Writer:
     def _next_batch(self) -> list[Operation]:
         batch: list[Operation] = []
         while self._wanted and len(batch) < AT_ONCE:
-            operation = self._wanted.popleft()
+            operation, _ = self._wanted.popitem(last=False)
             if not operation.future.done():
                 batch.append(operation)
         return batch
@@ -104,7 +112,7 @@ class Writer:
             if self.trouble != str(error):
                 logger.warning("the queue's file cannot be written to: %s", error)
             self.trouble = str(error)
-            self._wanted.extendleft(reversed(batch))
+            self._put_back(batch)
             await asyncio.sleep(PAUSE)
             self._wake.set()
         except Exception as error:
@@ -116,6 +124,13 @@ class Writer:
             for operation, result in zip(batch, results, strict=True):
                 if not operation.future.done():
                     operation.future.set_result(result)
+
+    def _put_back(self, batch: list[Operation]) -> None:
+        """Put operations that were not written back at the head, in their order."""
+        for operation in reversed(batch):
+            if not operation.future.done():
+                self._wanted[operation] = None
+                self._wanted.move_to_end(operation, last=False)
 
     def _transact(self, batch: list[Operation]) -> list[Any]:
         self.store.begin()

@@ -71,6 +71,18 @@ async def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(passwords._remembered) == [b"3", b"4"]
 
 
+async def test_a_password_of_a_client_that_has_gone_is_not_checked_and_makes_room() -> None:
+    hashed = await hash_password("testpass")
+    checks = [asyncio.create_task(verify_password("testpass", hashed)) for _ in range(passwords.MOST_WAITING)]
+    await asyncio.sleep(0)
+    for check in checks:
+        check.cancel()
+    await asyncio.wait(checks)
+    await asyncio.sleep(0)
+    assert passwords._waiting <= passwords.THREADS, "only what a thread has begun still counts"
+    assert await verify_password("testpass", hashed)
+
+
 async def test_too_many_are_refused_and_the_loop_runs_meanwhile() -> None:
     hashed = await hash_password("testpass")
     checks = [verify_password("testpass", hashed) for _ in range(passwords.MOST_WAITING)]

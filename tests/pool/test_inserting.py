@@ -244,6 +244,30 @@ async def test_rows_that_wait_have_a_bound(items: Database, monkeypatch: pytest.
     assert [answer for answer in answers if isinstance(answer, int)] == list(range(13 - len(refused)))
 
 
+async def test_rows_whose_caller_has_given_up_count_no_longer(items: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MOST", 10)
+    async with asyncio.TaskGroup() as group:
+        release = asyncio.Event()
+        limit = items.driver.writers.limits.max_size
+        for _ in range(limit):
+            group.create_task(hold(items, release))
+        await until(lambda: items.driver.writers.supply.size == limit and not items.driver.writers.idle)
+        first = asyncio.create_task(items.insert_soon(ITEMS, {"id": 0, "name": "first"}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # its statement waits for a connection, and what follows waits for the statement
+        given_up = [asyncio.create_task(items.insert_soon(ITEMS, row)) for row in numbered(*range(1, 11))]
+        await asyncio.sleep(0)
+        for task in given_up:
+            task.cancel()
+        await asyncio.wait(given_up)
+        last = asyncio.create_task(items.insert_soon(ITEMS, {"id": 11, "name": "last"}))
+        await asyncio.sleep(0)
+        release.set()
+    assert await first == 0
+    assert await last == 11
+    assert await items.fetch_val("SELECT count(*) FROM items") == 2
+
+
 async def hold(database: Database, release: asyncio.Event) -> None:
     async with database.connection():
         await release.wait()

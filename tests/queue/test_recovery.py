@@ -16,6 +16,7 @@ from scalekit.health.monitor import Status
 from scalekit.host import Host
 from scalekit.messages import Consumers, Message, PublishFailed
 from scalekit_queue.amqp_consuming import Consuming
+from scalekit_queue.amqp_publishing import Publishing
 from scalekit_queue.running import RunningQueue
 from tests.queue.laboratory import LIMIT, serving, until
 from tests.servers import RabbitMQ
@@ -79,6 +80,14 @@ def consuming_of(host: Host) -> Consuming:
     transport: Any = running._transport
     consuming: Consuming = transport._consuming
     return consuming
+
+
+def publishing_of(host: Host) -> Publishing:
+    """Return what publishes, to look inside."""
+    running = next(value for value in host.context._resources.values() if isinstance(value, RunningQueue))
+    transport: Any = running._transport
+    publishing: Publishing = transport._publishing
+    return publishing
 
 
 async def test_a_queue_that_is_deleted_is_made_again(rabbitmq_table: Table) -> None:
@@ -232,6 +241,42 @@ async def test_what_waits_is_bounded(rabbitmq_table: Table) -> None:
             await queue.publish("data.created", 4)
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(each, PublishFailed) and not each.maybe_sent for each in results)
+
+
+async def test_messages_whose_publisher_has_given_up_count_no_longer_and_hold_no_body(rabbitmq_table: Table) -> None:
+    table = {**rabbitmq_table, "url": "amqp://guest:guest@127.0.0.1:9/", "max_waiting": 3}
+    async with serving(table) as host:
+        queue = host.context.get(QUEUE)
+        for give_up in (timed_out, cancelled):
+            await asyncio.gather(*(give_up(queue, number) for number in range(3)))
+            assert not publishing_of(host)._waiting
+
+
+async def timed_out(queue: Queue, number: int) -> None:
+    with pytest.raises(PublishFailed, match="not confirmed within"):
+        await queue.publish("data.created", number, timeout="50ms")
+
+
+async def cancelled(queue: Queue, number: int) -> None:
+    publishing = asyncio.create_task(queue.publish("data.created", number, timeout=LIMIT))
+    await asyncio.sleep(0)
+    publishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await publishing
+
+
+async def test_the_first_publish_after_an_outage_succeeds_however_many_were_given_up(
+    rabbitmq_table: Table, server: RabbitMQ
+) -> None:
+    async with taking({**rabbitmq_table, "url": server.url}) as application:
+        server.pause()
+        try:
+            given_up = [application.queue.publish("other", number, timeout="500ms") for number in range(2600)]
+            failures = await asyncio.gather(*given_up, return_exceptions=True)
+        finally:
+            server.resume()
+        assert all(isinstance(each, PublishFailed) for each in failures)
+        await application.goes_on()
 
 
 async def test_a_broker_that_is_away_at_the_start_is_told_once_and_so_is_its_return(
