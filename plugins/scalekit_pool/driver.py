@@ -115,6 +115,11 @@ class Driver(Protocol):
         """Tell whether *error*, of opening a connection, does not pass by itself."""
         ...
 
+    @property
+    def report(self) -> str:
+        """What is wrong with servers that are not used; empty when nothing is."""
+        ...
+
     def stop_running(self, connection: Any) -> None:
         """Let what runs on *connection* end soon: nobody waits for it any more."""
         ...

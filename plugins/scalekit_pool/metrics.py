@@ -26,6 +26,12 @@ REFUSED = Counter(
 )
 OPENED = Counter("scalekit_pool_connections_opened", "Connections that were opened.", ("pool",))
 CLOSED = Counter("scalekit_pool_connections_closed", "Connections that were closed.", ("pool", "why"))
+STALE = Counter(
+    "scalekit_pool_stale_primaries",
+    "Connections that were refused because the server is a primary of an older timeline.",
+    ("pool",),
+    alert=Alert("An old primary says that it is one still; what others write there is lost.", severity="critical"),
+)
 LEAKS = Counter(
     "scalekit_pool_leaks",
     "Connections that were held for too long.",
@@ -78,6 +84,10 @@ class ConnectionMetrics:
     def refused(self, why: str) -> None:
         """Count somebody who got no connection."""
         self._telemetry.series(REFUSED, self._pool, why).inc()
+
+    def stale(self) -> None:
+        """Count a connection that was refused because its server is an old primary."""
+        self._telemetry.series(STALE, self._pool).inc()
 
     @contextmanager
     def showing(self, pool: Pool[Any]) -> Generator[None, None, None]:

@@ -16,7 +16,7 @@ from scalekit_pool.commands import commands, migrate_database
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.middleware import PoolMiddleware
 from scalekit_pool.opening import Opener
-from scalekit_pool.probing import probe
+from scalekit_pool.probing import probe, refuse_stale_servers
 
 
 @hookimpl
@@ -63,8 +63,12 @@ def scalekit_health(context: Context) -> Sequence[Check]:
     async def check() -> None:
         await probe(context.get(DATABASE))
 
-    timeout = float(context.config(PoolConfig).connect_timeout)
-    return [Check("pool", check, timeout=timeout)]
+    async def check_servers() -> None:
+        refuse_stale_servers(context.get(DATABASE))
+
+    config = context.config(PoolConfig)
+    checks = [Check("pool", check, timeout=float(config.connect_timeout))]
+    return [*checks, Check("pool servers", check_servers, critical=False)] if len(config.urls) > 1 else checks
 
 
 @hookimpl

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import asyncpg
 from scalekit.config.url_syntax import split_url
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.driver import quoted
+from scalekit_pool.failover import PrimarySearch
+from scalekit_pool.timelines import StalePrimary, Timelines, history_of
 
 Connection = Any  # asyncpg has no types
 
@@ -42,6 +43,7 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
     """A connection that notes whether values are decoded in another way, which no reset undoes."""
 
     is_as_new = True
+    timeline = 0
 
     async def set_type_codec(self, *args: Any, **options: Any) -> None:
         """Let values of a type be decoded otherwise."""
@@ -82,27 +84,24 @@ class WrongRole(ConnectionError):
 class PostgresConnector:
     """Opens connections to the first of *places* that has the role that is needed."""
 
-    def __init__(self, places: Sequence[Place], config: PoolConfig, standby: bool) -> None:
+    def __init__(
+        self, places: Sequence[Place], config: PoolConfig, standby: bool, count_stale: Callable[[], None]
+    ) -> None:
         self.places = places
         self.standby = standby
+        self.timelines = Timelines(count_stale)
+        self._search = PrimarySearch(len(places), self._connect, float(config.connect_timeout))
         self._config = config
         self._options = _options(config, [] if not standby else ["default_transaction_read_only"])
         self._ssl = _ssl(config)
 
     async def open(self) -> Connection:
-        """Return a connection to a server of the right role; all are tried at the same time."""
-        if len(self.places) == 1:
-            return await self._connect(self.places[0])
-        attempts = [asyncio.create_task(self._connect(place)) for place in self.places]
-        winner = None
-        try:
-            winner = await _first(attempts)
-            return winner.result()
-        finally:
-            for attempt in attempts:
-                if attempt is not winner:
-                    attempt.cancel()
-                    attempt.add_done_callback(_let_go)
+        """Return a connection to a server of the right role."""
+        return await (self._connect(0) if len(self.places) == 1 else self._search.open())
+
+    async def stop(self) -> None:
+        """Stop looking at servers that are not in use."""
+        await self._search.stop()
 
     def works(self, connection: Connection) -> bool:
         """Tell whether *connection* is open."""
@@ -136,7 +135,7 @@ class PostgresConnector:
             return f"{where} refuses the user or the password: {error}"
         if isinstance(error, asyncpg.InvalidCatalogNameError):
             return f"{where} has no such database: {error}"
-        if isinstance(error, WrongRole):
+        if isinstance(error, WrongRole | StalePrimary):
             return str(error)
         if isinstance(error, socket.gaierror):
             return f"the name of {where} is not known: {error.strerror}"
@@ -144,8 +143,22 @@ class PostgresConnector:
             return f"nothing listens at {where}"
         return f"{where}: {type(error).__name__}: {error}"
 
-    async def _connect(self, place: Place) -> Connection:
-        connection = await asyncpg.connect(
+    async def _connect(self, number: int) -> Connection:
+        place = self.places[number]
+        try:
+            connection = await self._connected(place)
+        except Exception:
+            self.timelines.withdraw(str(place))
+            raise
+        try:
+            await self._refuse_wrong_server(place, connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def _connected(self, place: Place) -> Connection:
+        return await asyncpg.connect(
             host=place.host,
             port=place.port,
             user=place.user,
@@ -156,12 +169,6 @@ class PostgresConnector:
             connection_class=PostgresConnection,
             **self._options,
         )
-        try:
-            self._refuse_wrong_role(place, connection)
-        except WrongRole:
-            connection.terminate()
-            raise
-        return connection
 
     def _password(self, place: Place) -> str | None:
         if self._config.password_file is not None:
@@ -170,13 +177,18 @@ class PostgresConnector:
             return self._config.password.get_secret_value()
         return place.password
 
-    def _refuse_wrong_role(self, place: Place, connection: Connection) -> None:
-        """Raise when the server has another role; it tells of its role by itself since PostgreSQL 14."""
+    async def _refuse_wrong_server(self, place: Place, connection: Connection) -> None:
+        """Raise when the server has another role, of which it tells by itself since PostgreSQL 14, or is outdated."""
         is_standby = getattr(connection.get_settings(), "in_hot_standby", "off") == "on"
-        if is_standby and not self.standby:
+        if self.standby:
+            if not is_standby:
+                raise WrongRole(f"{place} is a primary, not a replica")
+            return
+        history = None if is_standby else await history_of(connection, self._options["timeout"])
+        if history is None:
+            self.timelines.withdraw(str(place))
             raise WrongRole(f"{place} is a standby and takes no writes; name the primary, or all servers in urls")
-        if self.standby and not is_standby:
-            raise WrongRole(f"{place} is a primary, not a replica")
+        self.timelines.admit(str(place), history, connection)
 
 
 def _options(config: PoolConfig, read_only: Sequence[str]) -> dict[str, Any]:
@@ -199,23 +211,3 @@ def _ssl(config: PoolConfig) -> Any:
     if config.tls == "require" and config.tls_ca is None:
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-async def _first(attempts: Sequence[asyncio.Task[Connection]]) -> asyncio.Task[Connection]:
-    """Return the attempt that succeeds first; raises what the most telling one raised when none does."""
-    pending = set(attempts)
-    errors: list[BaseException] = []
-    while pending:
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for attempt in done:
-            error = attempt.exception()
-            if error is None:
-                return attempt
-            errors.append(error)
-    raise next((error for error in errors if isinstance(error, asyncpg.PostgresError)), errors[0])
-
-
-def _let_go(attempt: asyncio.Task[Connection]) -> None:
-    """Close a connection that came too late."""
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result().terminate()

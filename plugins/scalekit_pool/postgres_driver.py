@@ -55,7 +55,8 @@ class PostgresDriver:
         places = [place_of(address) for address in addresses]
         what = ", ".join(f"{place}/{place.database}" for place in places)
         self.read_only = read_only
-        connector = PostgresConnector(places, config, read_only)
+        connector = PostgresConnector(places, config, read_only, observer.stale)
+        self._timelines = connector.timelines
         self.readers: Pool[Any] = Pool(what, connector, config.limits, observer)
         self.writers = self.readers
         self._deadline = config.statement_timeout + (SLACK if config.statement_cache else 0.0)
@@ -126,6 +127,11 @@ class PostgresDriver:
     def is_refusal(self, error: Exception) -> bool:
         """Tell whether the server refuses the user, the password or the database."""
         return isinstance(error, _REFUSALS)
+
+    @property
+    def report(self) -> str:
+        """What is wrong with servers that are not used; empty when nothing is."""
+        return self._timelines.report
 
     def stop_running(self, connection: Connection) -> None:
         """Do nothing: asyncpg asks the server to cancel what nobody waits for."""

@@ -21,3 +21,9 @@ async def probe(database: Database) -> None:
         await database.fetch_val("SELECT 1")
     elif await database.fetch_val("SELECT pg_is_in_recovery()"):
         raise ConnectionError("the server is a standby and takes no writes")
+
+
+def refuse_stale_servers(database: Database) -> None:
+    """Raise saying which servers of *database* claim to be its primary and are not."""
+    if isinstance(database, PooledDatabase) and database.driver.report:
+        raise ConnectionError(database.driver.report)

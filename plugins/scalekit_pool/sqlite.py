@@ -107,6 +107,9 @@ class SqliteConnector:
         """Close *connection*."""
         await connection.close()
 
+    async def stop(self) -> None:
+        """Do nothing: nothing runs beside the connections."""
+
     def explain(self, error: Exception) -> str:
         """Return why the file could not be opened."""
         if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):

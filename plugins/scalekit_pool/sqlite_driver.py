@@ -122,6 +122,11 @@ class SqliteDriver:
         """Tell that a file which cannot be opened does not come by itself."""
         return True
 
+    @property
+    def report(self) -> str:
+        """Nothing: there are no other servers."""
+        return ""
+
     def stop_running(self, connection: aiosqlite.Connection) -> None:
         """Interrupt what runs."""
         connection._conn.interrupt()

@@ -47,6 +47,10 @@ class Connector(Protocol[C]):
         """Return in plain words, without secrets, why ``open`` failed."""
         ...
 
+    async def stop(self) -> None:
+        """Stop what runs beside the connections."""
+        ...
+
 
 class Observer(Protocol):
     """Is told what happens to connections."""
@@ -65,6 +69,10 @@ class Observer(Protocol):
 
     def refused(self, why: str) -> None:
         """Count somebody who got no connection."""
+        ...
+
+    def stale(self) -> None:
+        """Count a connection that was refused because its server is an old primary."""
         ...
 
 
@@ -155,6 +163,7 @@ class Supply(Generic[C]):
         self._stopped = True
         for task in self._openers:
             task.cancel()
+        await self._connector.stop()
         loop = asyncio.get_running_loop()
         end = loop.time() + MEND_LIMIT
         while tasks := self._openers | self._others:  # what was mended is closed only then

@@ -34,6 +34,7 @@ class Checks:
         self._primary = primary
         self._replicas = replicas
         self._limits = limits
+        self._timeline = 0
         self._progress = Progress(limits.lag + 2 * limits.interval + limits.timeout)
 
     @asynccontextmanager
@@ -69,7 +70,10 @@ class Checks:
         try:
             async with asyncio.timeout(self._limits.timeout):
                 asked = monotonic()
-                self._progress.note(asked, await flushed_by(self._primary))
+                position, self._timeline = await flushed_by(self._primary)
+            self._progress.note(asked, position)
+            for replica in self._replicas:
+                replica.compare(position)
         except Exception as error:
             logger.debug("the primary does not tell its position: %r", error)
 
@@ -94,7 +98,14 @@ class Checks:
         behind = self._progress.behind(monotonic(), replica.position)
         behind_bytes = max(0, self._progress.position - replica.position)
         replica.measure(behind, behind_bytes)
-        if behind_bytes > limits.lag_bytes:
+        if 0 < replica.timeline < self._timeline:
+            replica.leave_out(
+                f"it follows timeline {replica.timeline}, and the primary is on {self._timeline}: it follows an old "
+                "primary; point primary_conninfo to the new one"
+            )
+        elif replica.is_ahead:
+            replica.leave_out("it has more than the primary: it follows another one; rebuild it from the primary")
+        elif behind_bytes > limits.lag_bytes:
             replica.leave_out(f"it is {behind_bytes} bytes behind; max_lag_bytes is {limits.lag_bytes}")
         elif isinf(behind):
             replica.leave_out(f"it is {behind_bytes} bytes behind, and not known for how long")

@@ -12,18 +12,32 @@ _OF_PRIMARY = """
 SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint,
        current_setting('wal_block_size')::int, current_setting('wal_segment_size')
 """
-_FLUSHED = "SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint"
-_OF_REPLICA = "SELECT pg_is_in_recovery(), pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint"
+_FLUSHED = """
+SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint,
+       substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+"""
+_OF_REPLICA = """
+SELECT pg_is_in_recovery(), pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint,
+       (SELECT received_tli FROM pg_stat_wal_receiver)
+"""
 
 _UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
 _PAGE_HEADER, _SEGMENT_HEADER = 24, 40
 
 
 class Standing(NamedTuple):
-    """What a replica says of itself: whether it is one, and what it has replayed."""
+    """What a replica says of itself: whether it is one, what it has replayed, and on which timeline, 0 if unknown."""
 
     is_replica: bool
     position: int
+    timeline: int = 0
+
+
+class Flushed(NamedTuple):
+    """Up to where replicas can have what a primary has written, and on which timeline."""
+
+    position: int
+    timeline: int
 
 
 async def position_of(primary: Database) -> int:
@@ -34,9 +48,12 @@ async def position_of(primary: Database) -> int:
     return _end_of_record(row[0], row[1], row[2])
 
 
-async def flushed_by(primary: Database) -> int:
+async def flushed_by(primary: Database) -> Flushed:
     """Return up to where replicas can have what *primary* has written; what is not flushed is not sent."""
-    return 0 if primary.dialect != "postgresql" else int(await primary.fetch_val(_FLUSHED))
+    if primary.dialect != "postgresql":
+        return Flushed(0, 0)
+    row: Any = await primary.fetch_one(_FLUSHED)
+    return Flushed(row[0], int(row[1], 16))
 
 
 async def standing_of(replica: Database) -> Standing:
@@ -45,7 +62,7 @@ async def standing_of(replica: Database) -> Standing:
         await replica.fetch_val("SELECT 1")
         return Standing(True, 0)
     row: Any = await replica.fetch_one(_OF_REPLICA)
-    return Standing(row[0], row[1] or 0)
+    return Standing(row[0], row[1] or 0, row[2] or 0)
 
 
 def _end_of_record(position: int, page: int, segment: str) -> int:

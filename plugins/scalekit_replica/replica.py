@@ -34,6 +34,7 @@ class Replica:
     """The replica *name*; *watch* is a second way to *database*, in which no read is waited for.
 
     *absence* is how many seconds it is left alone after the first failure. *trouble* is why it may not be read from.
+    It *is_ahead* when it has had more than the primary: it follows another one.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class Replica:
         self.trouble = "it has not been asked yet"
         self.back_at = 0.0
         self.position = 0
+        self.timeline = 0
+        self.is_ahead = False
         self._run = -1
         self._latency = 0.001
         self._failures = 0
@@ -89,6 +92,8 @@ class Replica:
         if not standing.is_replica:
             raise Unavailable(f"{self.name} is a primary, not a replica")
         self.position = max(standing.position, self.position) if run == self._run else standing.position
+        self.timeline = standing.timeline
+        self.is_ahead = self.is_ahead and run == self._run
         self._run = run
 
     async def read(
@@ -112,6 +117,10 @@ class Replica:
             raise Outrun
         self._metrics.reads.inc()
         return result
+
+    def compare(self, position: int) -> None:
+        """Note whether it had more than the primary, which is at *position* later; a rebuilt one connects anew."""
+        self.is_ahead = self.is_ahead or (self.position > position > 0 and self._run == self.database.opened)
 
     def observe(self, seconds: float) -> None:
         """Note how long it took to answer."""

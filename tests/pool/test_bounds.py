@@ -50,6 +50,9 @@ class Things:
     def explain(self, error: Exception) -> str:
         return f"explained: {error}"
 
+    async def stop(self) -> None:
+        pass
+
 
 @pytest.fixture
 async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Any, None]:
