@@ -111,7 +111,7 @@ def test_a_revocation_ends_what_it_names(
     laboratory = Laboratory(monkeypatch)
     token = laboratory.forge.claiming(jti="7", sid="s", ver=2)
     laboratory.show(token)
-    issuer = "scalekit" if kind == "token" else ""
+    issuer = "" if kind == "session" else "scalekit"
     news = [Revocation(1, kind, issuer, value, version, NOON + 1000)]
     assert laboratory.revoked.learn(news)
     assert not laboratory.revoked.learn(news), "it is no news any more"
