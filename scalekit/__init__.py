@@ -11,6 +11,7 @@ from scalekit.health.check import Check
 from scalekit.hookspecs import hookimpl
 from scalekit.layers import Layer, Layered
 from scalekit.lifespan import Lifespan
+from scalekit.path_glob import PathGlob
 from scalekit.routes import ManagementRoute
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Networks",
     "Observer",
     "Observing",
+    "PathGlob",
     "PluginError",
     "Port",
     "Rate",

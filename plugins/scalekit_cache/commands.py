@@ -17,7 +17,7 @@ def commands(context: Context, config: CacheConfig) -> list[click.Command]:
 
     @click.command()
     @click.option("--tag", multiple=True, help="Purge what has this tag; may be repeated.")
-    @click.option("--path", multiple=True, help="Purge the answers of this path, or of all below it as /shop/*.")
+    @click.option("--path", multiple=True, help="Purge the responses of this path, or of those below it as /shop/**.")
     def purge(tag: tuple[str, ...], path: tuple[str, ...]) -> None:
         """Forget what is kept, in every process that shares the store."""
         if not config.shared:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from scalekit import Duration, Size, Table, Url
+from scalekit import Duration, PathGlob, Size, Table, Url
 from scalekit.caching.tags import name_tag
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.redis.address import SCHEMES, parse
@@ -30,17 +30,11 @@ def _known_store(url: Url) -> Url:
     return url
 
 
-def _begins_with_a_slash(path: str) -> str:
-    if not path.startswith("/"):
-        raise ValueError(f'expected a path such as "/shop/*", got {path!r}; put a slash before it')
-    return path
-
-
 class PolicyTable(Table):
     """How the answers below a path are kept that do not say it themselves."""
 
-    path: Annotated[str, AfterValidator(_begins_with_a_slash)]
-    """Paths that it is for: ``*`` stands for a piece between slashes, ``**`` for any number of pieces."""
+    path: PathGlob
+    """Paths that it is for, such as ``/static/**``."""
     ttl: SomeTime | None = None
     """How long an answer is fresh that does not say it; without it only those are kept that do."""
     vary: tuple[FieldName, ...] = ()

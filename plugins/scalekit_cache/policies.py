@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from scalekit import PathGlob
 from scalekit_cache.routes import Reads
 
 DEFAULT_STATUSES = frozenset({200, 301, 308})
@@ -54,7 +55,7 @@ class Policies:
     """The policies of the file, the first that matches a path counts."""
 
     def __init__(self, items: Sequence[tuple[str, Policy]]) -> None:
-        self._items = [(pattern_of(path), policy) for path, policy in items]
+        self._items = [(PathGlob(path), policy) for path, policy in items]
         self._known: dict[tuple[str, bytes], Policy] = {}
         self._merged: dict[tuple[int, int], tuple[Policy, Policy, Policy]] = {}
         self._reading: dict[tuple[int, int], tuple[Policy, Reads, Policy]] = {}
@@ -96,10 +97,4 @@ class Policies:
         return known[2]
 
     def _match(self, path: str) -> Policy:
-        return next((policy for pattern, policy in self._items if pattern.fullmatch(path)), NO_POLICY)
-
-
-def pattern_of(path: str) -> re.Pattern[str]:
-    """Return what the *path* of a policy matches: ``*`` stands for a piece between slashes, ``**`` for any number."""
-    parts = re.split(r"(\*\*|\*)", path)
-    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts), re.DOTALL)
+        return next((policy for glob, policy in self._items if glob.matches(path)), NO_POLICY)

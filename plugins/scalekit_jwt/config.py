@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scalekit import Duration, Secret, Table, Url
+from scalekit import Duration, PathGlob, Secret, Table, Url
 from scalekit.config.tables import SomeTime
 from scalekit.config.url_syntax import split_url
 from scalekit_jwt.keys import KEY_TYPES, SHORTEST_SECRET
@@ -16,12 +16,6 @@ from scalekit_jwt.policy import Rule
 Algorithm = Literal["HS256", "RS256", "PS256", "ES256", "EdDSA"]
 Foreign = Literal["RS256", "PS256", "ES256", "EdDSA"]
 Word = Annotated[str, Field(min_length=1)]
-
-
-def _begins_with_a_slash(path: str) -> str:
-    if not path.startswith("/"):
-        raise ValueError(f'expected a path such as "/api/*", got {path!r}; put a slash before it')
-    return path
 
 
 def _long_enough(secret: Secret | None) -> Secret | None:
@@ -45,14 +39,11 @@ def _is_a_file(path: str) -> str:
     return path
 
 
-Path = Annotated[str, AfterValidator(_begins_with_a_slash)]
-
-
 class RuleTable(Table):
     """What a token must say for some requests, beside being good."""
 
-    path: Path
-    """Paths that it is for: ``*`` stands for a piece between slashes, at the end for all below."""
+    path: PathGlob
+    """Paths that it is for, such as ``/api/**``."""
     methods: tuple[Annotated[str, Field(pattern=r"^[A-Z]+$")], ...] = ()
     """Methods that it is for; empty for all."""
     scopes: tuple[Word, ...] = ()
@@ -133,9 +124,9 @@ class JwtConfig(Table):
     """Time between two looks at what has been revoked, and whether keys have changed."""
     remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Verified tokens that each process remembers."""
-    protect: tuple[Path, ...] = ()
-    """Paths that need a token: ``*`` stands for a piece between slashes, at the end for all below."""
-    public: tuple[Path, ...] = ()
+    protect: tuple[PathGlob, ...] = ()
+    """Paths that need a token, such as ``/api/**``."""
+    public: tuple[PathGlob, ...] = ()
     """Paths among them that need none."""
     rules: tuple[RuleTable, ...] = ()
     """What a token must say besides; every rule counts that matches."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from scalekit_jwt.opening import Opened, opened
 from scalekit_jwt.policy import Policy
 from scalekit_jwt.refusing import BEARER, DPOP, SCHEME
 from scalekit_jwt.routes import routes
+
+logger = logging.getLogger("scalekit.jwt")
 
 SLOT: Key[Slot] = Key("jwt slot", plugin="jwt")
 OPENED: Key[Opened] = Key("own tokens", plugin="jwt")
@@ -68,6 +71,10 @@ def scalekit_middleware(context: Context) -> Sequence[Layered]:
     """Return what tells who asks."""
     config = context.config(JwtConfig)
     policy = Policy(config.protect, config.public, [table.rule() for table in config.rules])
+    for path in policy.open_below():
+        logger.warning(
+            '%r is for one segment: what is deeper needs no token; write "%s*" to protect all below', path, path
+        )
     counted = Metrics(context.get(TELEMETRY))
     middleware = Middleware(JwtMiddleware, context.get(SLOT), policy, _scheme(config), counted)
     return [Layered(Layer.IDENTIFY, middleware)]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from scalekit import PathGlob
+from scalekit.path_glob import spellings
 
 REMEMBERED = 4096
 """Paths whose needs are remembered."""
 
+Matches = Callable[[str], re.Match[str] | None]
 Claims = Mapping[str, str | int | bool | Sequence[str | int]]
 
 
@@ -45,9 +49,10 @@ class Policy:
     """What *protect* and *rules* name needs a token, but for what *public* names."""
 
     def __init__(self, protect: Sequence[str], public: Sequence[str], rules: Sequence[Rule]) -> None:
-        self._protect = [pattern_of(path) for path in protect]
-        self._public = [pattern_of(path) for path in public]
-        self._rules = [(pattern_of(rule.path), rule) for rule in rules]
+        self._protect = [_in_any_case(path) for path in protect]
+        self._public = [PathGlob(path).matches for path in public]
+        self._rules = [(_in_any_case(rule.path), rule) for rule in rules]
+        self._texts = [*protect, *(rule.path for rule in rules)]
         self._known: dict[tuple[str, str], Needs | None] = {}
 
     def needs(self, method: str, path: str) -> Needs | None:
@@ -62,16 +67,23 @@ class Policy:
         self._known[method, path] = needs
         return needs
 
+    def open_below(self) -> list[str]:
+        """Return the patterns that end in ``/*`` and leave open what is deeper: few who write that mean it."""
+        return [text for text in self._texts if text.endswith("/*") and self._is_open(text)]
+
+    def _is_open(self, text: str) -> bool:
+        return self._work_out("GET", text.replace("*", "x") + "/x") is None
+
     def _work_out(self, method: str, path: str) -> Needs | None:
-        spellings = {path, plain(path)}
-        if spellings == {path} and any(pattern.fullmatch(path) for pattern in self._public):
+        known = spellings(path)
+        if len(known) == 1 and any(matches(path) for matches in self._public):
             return None
         rules = [
             rule
-            for pattern, rule in self._rules
-            if (not rule.methods or method in rule.methods) and any(map(pattern.fullmatch, spellings))
+            for matches, rule in self._rules
+            if (not rule.methods or method in rule.methods) and any(map(matches, known))
         ]
-        if not rules and not any(pattern.fullmatch(each) for pattern in self._protect for each in spellings):
+        if not rules and not any(matches(each) for matches in self._protect for each in known):
             return None
         if not any(rule.scopes or rule.claims for rule in rules):
             return TOKEN_ALONE
@@ -80,28 +92,9 @@ class Policy:
         return Needs(scopes, tuple(claims))
 
 
-def pattern_of(path: str) -> re.Pattern[str]:
-    """Return what *path* matches: ``*`` is a piece between slashes, and at the end, after a slash, all that is below.
-
-    ``/api/*`` is ``/api`` too, for a framework may serve both alike.
-    """
-    if path == "/*":
-        return re.compile(".*", re.DOTALL)
-    below = path.endswith("/*")
-    pieces = (path[:-2] if below else path).split("*")
-    return re.compile("[^/]*".join(map(re.escape, pieces)) + ("(?:/.*)?" if below else "/?"), re.DOTALL)
-
-
-def plain(path: str) -> str:
-    """Return *path* as a framework may read it that tidies up: a doubled slash, a dot or a backslash hides nothing."""
-    done: list[str] = []
-    for piece in re.sub(r"%2f|%5c|\\", "/", path, flags=re.IGNORECASE).split("/"):
-        piece = piece.partition(";")[0].rstrip("\x00 ")
-        if piece == "..":
-            del done[-1:]
-        elif piece and piece != ".":
-            done.append(piece)
-    return "/" + "/".join(done) + ("/" if done and path.endswith("/") else "")
+def _in_any_case(path: str) -> Matches:
+    """Return what tells whether *path* is for a path, in whichever case, for some frameworks do not mind it."""
+    return re.compile(PathGlob(path).expression, re.DOTALL | re.IGNORECASE).fullmatch
 
 
 def _values(value: Any) -> frozenset[Any]:

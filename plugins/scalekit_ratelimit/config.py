@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
-from scalekit import Duration, Rate, Table, Url
+from scalekit import Duration, PathGlob, Rate, Table, Url
 from scalekit.config.tables import SomeTime
 from scalekit.redis.address import parse
 from scalekit_ratelimit.counting import Exemption, exemption
@@ -31,12 +31,6 @@ def _known_store(url: Url) -> Url:
         raise ValueError(f'no store has the address {str(url)!r}; write "memory:" or "redis://127.0.0.1:6379/0"')
     parse(url.reveal())
     return url
-
-
-def _path(path: str) -> str:
-    if not path.startswith("/"):
-        raise ValueError(f'expected a path such as "/shop/*", got {path!r}; put a slash before it')
-    return path
 
 
 def _by(text: str) -> str:
@@ -62,8 +56,8 @@ class PolicyTable(Table):
 
     name: Annotated[str, Field(pattern=_NAME, max_length=64)]
     """What it is called in answers, metrics and the log."""
-    path: Annotated[str, AfterValidator(_path)] = "/**"
-    """Paths that it is for: ``*`` stands for a piece between slashes, ``**`` for any number of pieces."""
+    path: PathGlob = PathGlob("/**")
+    """Paths that it is for, such as ``/search/**``."""
     methods: tuple[Annotated[str, Field(pattern=r"^[A-Z-]+$")], ...] = ()
     """Methods that it is for, a websocket's handshake being a GET; without any, all of them."""
     limit: Annotated[Limits, Field(min_length=1)]

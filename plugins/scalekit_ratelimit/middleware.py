@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.admission import NotAdmitted, admitted, defer, waits
 from scalekit.resilience import Unavailable
+from scalekit.routes import route_path
 from scalekit_ratelimit.answering import Answer, Exceeded
 from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.lone import Deferred, Question, decide, unavailable, wait_first
@@ -43,7 +44,8 @@ class LimitMiddleware:
         kind = scope["type"]
         if limits is None or (kind != "http" and kind != "websocket"):
             return self.app(scope, receive, send)
-        chosen = limits.policies.of(scope["path"], scope.get("method", "GET"), self.late)
+        path = scope["path"] if not scope.get("root_path") else route_path(scope)
+        chosen = limits.policies.of(path, scope.get("method", "GET"), self.late)
         marks = bool(MARKED) and not self.late
         if chosen is None:
             return self._several(limits, (), marks, scope, receive, send) if marks else self.app(scope, receive, send)

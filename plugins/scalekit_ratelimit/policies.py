@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.types import Scope
 
+from scalekit import PathGlob
 from scalekit.contracts import SubjectIdentifier
+from scalekit.path_glob import spellings
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
 from scalekit_ratelimit.counting import Counter, Exempt, Exemption, by_address, counter
 from scalekit_ratelimit.memory import Take
@@ -59,7 +60,7 @@ class Chosen:
 class Policies:
     """Policies with the pattern of their path and their methods; *default* is for what none of them decides."""
 
-    def __init__(self, items: Sequence[tuple[re.Pattern[str], frozenset[str], Policy]], default: Policy | None) -> None:
+    def __init__(self, items: Sequence[tuple[PathGlob, frozenset[str], Policy]], default: Policy | None) -> None:
         self._items = items
         self._default = default
         self._known: dict[tuple[str, str], tuple[Chosen | None, Chosen | None]] = {}
@@ -83,10 +84,11 @@ class Policies:
         return "normal"
 
     def _all(self, path: str, method: str) -> list[Policy]:
+        known = spellings(path)
         found = [
             policy
-            for pattern, methods, policy in self._items
-            if (not methods or method in methods) and pattern.fullmatch(path)
+            for glob, methods, policy in self._items
+            if (not methods or method in methods) and any(map(glob.matches, known))
         ]
         if self._default is None or not all(policy.dry_run for policy in found):
             return found
@@ -101,7 +103,7 @@ class Policies:
 
 def policies(config: RateLimitConfig) -> Policies:
     """Return the policies of the file; raises PluginError when a function that they name is not there."""
-    items = [(pattern_of(table.path), frozenset(table.methods), _policy(table)) for table in config.policies]
+    items = [(table.path, frozenset(table.methods), _policy(table)) for table in config.policies]
     default = Policy("default", rules("default", config.default)) if config.default else None
     return Policies(items, default)
 
@@ -123,9 +125,3 @@ def _policy(table: PolicyTable) -> Policy:
         is_late(table.by, table.exempt),
         table.priority,
     )
-
-
-def pattern_of(path: str) -> re.Pattern[str]:
-    """Return what the *path* of a policy matches: ``*`` stands for a piece between slashes, ``**`` for any number."""
-    parts = re.split(r"(\*\*|\*)", path)
-    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts), re.DOTALL)

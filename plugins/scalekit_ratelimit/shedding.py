@@ -7,6 +7,7 @@ from time import perf_counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.problem import refuse
+from scalekit.routes import route_path
 from scalekit_ratelimit.concurrency import Concurrency
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.policies import Policies
@@ -23,7 +24,8 @@ class Shedder:
 
     def priority(self, scope: Scope) -> str:
         """Return the highest priority of the policies that are for *scope*."""
-        return self._policies.priority(scope["path"], scope["method"])
+        path = scope["path"] if not scope.get("root_path") else route_path(scope)
+        return self._policies.priority(path, scope["method"])
 
 
 class SheddingSlot:

@@ -18,6 +18,8 @@ from scalekit.config.positions import Path
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
+
 
 def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -> Model | None:
     """Return the table at *path* as a *kind*, or None after adding every mistake in it to the document's problems."""
@@ -102,6 +104,9 @@ def _message(kind: type[BaseModel], detail: Any, value: Any, document: Document,
         return f"unknown key; {nearest(str(name), _fields(kind, here[len(path) : -1]))}"
     if detail["type"] == "missing":
         return f"is required; add it to [{dotted(here[:-1])}]"
+    if detail["type"] in _LISTS and isinstance(value, str):
+        secret = document.origin(here).variables or is_secret_name(name)
+        return f"should be a list; write {json.dumps([MASK if secret else value], ensure_ascii=False)}"
     message: str = detail["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if "got" not in message and isinstance(value, bool | int | float | str):
         message += f", got {value!r}"

@@ -50,7 +50,7 @@ class Cache(Protocol):
     async def purge(self, *, tag: str | Iterable[str] = (), path: str | Iterable[str] = ()) -> None:
         """Forget, at once, everything that has one of the tags, and the answers of the paths.
 
-        A path is one such as ``/shop``, or all below it as ``/shop/*``.
+        A path is one such as ``/shop``, those in it as ``/shop/*``, or it and all below it as ``/shop/**``.
         """
         ...
 

@@ -304,7 +304,7 @@ async def test_a_purge_counts_in_every_process_and_for_what_is_only_in_the_share
     assert (await two.ask("/a/b")).body == b"2"
     await written(two)
     assert (await three.ask("/a/b")).body == b"2"
-    await three.objects.purge(path="/a/*")
+    await three.objects.purge(path="/a/**")
     assert (await one.ask("/a/b")).body == b"3"
 
 

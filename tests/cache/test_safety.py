@@ -262,7 +262,7 @@ def test_two_people_never_get_each_others_answer_from_redis(
     asyncio.run(once())
 
 
-STATIC = [("/**.css", Policy(ttl=60.0)), ("/static/**", Policy(ttl=60.0)), ("/*.js", Policy(ttl=60.0))]
+STATIC = [("/**/*.css", Policy(ttl=60.0)), ("/static/**", Policy(ttl=60.0)), ("/*.js", Policy(ttl=60.0))]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_the_command_purges_in_every_worker(shared: Shared, tmp_path: Path) -> N
     with Service(toml(shared.url, 2), {"service": APPLICATION}) as service:
         before = {path: get(service, path).text for path in ("/tagged", "/shop/1", "/other")}
         assert {get(service, "/tagged").text for _ in range(10)} == {before["/tagged"]}
-        done = purge(tmp_path, shared.url, "--tag", "t", "--path", "/shop/*")
+        done = purge(tmp_path, shared.url, "--tag", "t", "--path", "/shop/**")
         assert (done.returncode, done.stderr) == (0, "")
         wait_for("the purge", lambda: all(get(service, "/tagged").text != before["/tagged"] for _ in range(20)))
         wait_for("the purge", lambda: all(get(service, "/shop/1").text != before["/shop/1"] for _ in range(20)))

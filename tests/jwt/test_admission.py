@@ -66,7 +66,7 @@ def stack(server: Redis, forge: Forge, limit: str = "100/1d") -> Host:
     policies = [{"name": "all", "limit": limit}, {"name": "who", "limit": "50/1d", "by": "subject"}]
     kept = [{"path": "/api/**", "ttl": "1h", "by": "identity"}, {"path": "/open", "ttl": "1h"}]
     plugins: dict[str, Any] = {
-        "jwt": {"secret": forge.member["k"], "protect": ["/api/*"], "fingerprint": False},
+        "jwt": {"secret": forge.member["k"], "protect": ["/api/**"], "fingerprint": False},
         "ratelimit": {"url": server.url, "policies": policies, "deadline": "10s"},
         "cache": {"url": server.url, "policies": kept, "deadline": "10s"},
     }

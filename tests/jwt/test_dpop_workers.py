@@ -20,7 +20,7 @@ url = "sqlite:///sessions.db"
 [plugins.jwt]
 key_file = "keys.json"
 sender = "dpop"
-protect = ["/api/*"]
+protect = ["/api/**"]
 """
 AT_ONCE = 24
 

@@ -8,7 +8,7 @@ import pytest
 
 from scalekit_jwt.policy import Policy, Rule
 
-POLICY = Policy(["/api/*", "/a*/secret"], ["/api/public/*", "/api/status"], [Rule("/reports/*", frozenset({"GET"}))])
+POLICY = Policy(["/api/**", "/a*/secret"], ["/api/public/**", "/api/status"], [Rule("/reports/**", frozenset({"GET"}))])
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,15 @@ POLICY = Policy(["/api/*", "/a*/secret"], ["/api/public/*", "/api/status"], [Rul
         "/abc/secret/",
         "/api/public//x",
         "/reports/1",
+        "/API",
+        "/Api/x",
+        "/REPORTS/1",
+        "/%61pi/x",
+        "/x/%2e%2e/api",
+        "/api/%2e%2e/api/x",
+        "/api/%252e%252e/api/x",
+        "/api/public/%2e%2e/x",
+        "/api/PUBLIC",
     ],
 )
 def test_these_need_a_token(path: str) -> None:
@@ -66,13 +75,13 @@ def test_a_rule_is_for_its_methods_alone() -> None:
     ],
 )
 def test_a_claim_has_the_value_or_one_of_them(wanted: Any, given: Any, good: bool) -> None:
-    needs = Policy([], [], [Rule("/*", claims={"x": wanted})]).needs("GET", "/")
+    needs = Policy([], [], [Rule("/**", claims={"x": wanted})]).needs("GET", "/")
     assert needs is not None
     assert needs.missing([], {"x": given}) is not good
 
 
 def test_every_rule_that_matches_counts() -> None:
-    rules = [Rule("/*", scopes=frozenset({"a"})), Rule("/x/*", scopes=frozenset({"b"}))]
+    rules = [Rule("/**", scopes=frozenset({"a"})), Rule("/x/**", scopes=frozenset({"b"}))]
     needs = Policy([], [], rules).needs("GET", "/x/y")
     assert needs is not None
     assert needs.missing(["a"], {})
@@ -81,7 +90,7 @@ def test_every_rule_that_matches_counts() -> None:
 
 
 def test_what_is_remembered_of_paths_is_bounded() -> None:
-    policy = Policy(["/api/*"], [], [])
+    policy = Policy(["/api/**"], [], [])
     for number in range(10_000):
         assert policy.needs("GET", f"/api/{number}") is not None
     assert len(policy._known) <= 4096

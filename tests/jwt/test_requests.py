@@ -101,7 +101,7 @@ async def test_the_cookie_is_hardened() -> None:
 
 async def test_rules_ask_for_scopes_and_claims() -> None:
     rules = [
-        {"path": "/api/*", "methods": ["POST"], "scopes": ["write"]},
+        {"path": "/api/**", "methods": ["POST"], "scopes": ["write"]},
         {"path": "/open", "claims": {"tenant": ["a", "b"]}},
     ]
     async with service({"rules": rules}) as client:

@@ -22,7 +22,7 @@ url = "sqlite:///sessions.db"
 [plugins.jwt]
 key_file = "keys.json"
 insecure_cookie = true
-protect = ["/api/*"]
+protect = ["/api/**"]
 """
 RUNS = 8
 """Requests in a row on connections of their own that tell that every worker knows, as likely as not all are met."""

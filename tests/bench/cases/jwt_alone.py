@@ -12,7 +12,9 @@ PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
 TOKEN = encode(of_secret(jwt_known.SECRET).current.keys[0], "at+jwt", jwt_known.CLAIMS)
 HEADERS = [(b"authorization", f"Bearer {TOKEN}".encode())]
-TABLES: dict[str, Any] = {"plugins": {"jwt": {"secret": jwt_known.SECRET, "protect": ["/api/*"], "fingerprint": False}}}
+TABLES: dict[str, Any] = {
+    "plugins": {"jwt": {"secret": jwt_known.SECRET, "protect": ["/api/**"], "fingerprint": False}}
+}
 
 
 def make() -> Host:

@@ -18,7 +18,7 @@ NOW = int(time.time())
 CLAIMS = {"iss": "scalekit", "sub": "ada", "aud": "scalekit", "iat": NOW, "exp": NOW + 86400, "scope": "read write"}
 TOKEN = encode(of_secret(SECRET).current.keys[0], "at+jwt", {**CLAIMS, "fgp": digest_of(VALUE.encode())})
 HEADERS = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"cookie", f"__Host-Fgp={VALUE}".encode())]
-TABLES: dict[str, Any] = {"plugins": {"jwt": {"secret": SECRET, "protect": ["/api/*"]}}}
+TABLES: dict[str, Any] = {"plugins": {"jwt": {"secret": SECRET, "protect": ["/api/**"]}}}
 
 
 def make() -> Host:

@@ -1,0 +1,115 @@
+"""One pattern means the same paths to whatever takes patterns."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from starlette.types import Receive, Scope, Send
+
+from scalekit import ConfigError, PathGlob, create_app
+from scalekit.caching.tags import path_tag, path_tags
+from scalekit.testing import request, running
+from scalekit_cache.policies import NO_POLICY
+from scalekit_cache.policies import Policies as CachePolicies
+from scalekit_cache.policies import Policy as CachePolicy
+from scalekit_jwt.policy import Policy as TokenPolicy
+from scalekit_ratelimit.config import RateLimitConfig
+from scalekit_ratelimit.policies import policies as limits
+from tests.host.test_path_glob import GLOBS, PATHS
+
+SECRET = "a secret for tests that is long enough"
+PLACES: list[tuple[str, Any]] = [
+    ("plugins.jwt.protect[0]", lambda glob: {"jwt": {"secret": SECRET, "protect": [glob]}}),
+    ("plugins.jwt.public[0]", lambda glob: {"jwt": {"secret": SECRET, "public": [glob]}}),
+    ("plugins.jwt.rules[0].path", lambda glob: {"jwt": {"secret": SECRET, "rules": [{"path": glob}]}}),
+    ("plugins.ratelimit.policies[0].path", lambda glob: {"ratelimit": {"policies": [limited(glob)]}}),
+    ("plugins.cache.policies[0].path", lambda glob: {"cache": {"policies": [{"path": glob}]}}),
+]
+
+
+def limited(glob: str) -> dict[str, Any]:
+    return {"name": "a", "path": glob, "limit": "1/h"}
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@given(GLOBS, PATHS)
+def test_policies_and_rules_agree(glob: str, path: str) -> None:
+    matches = bool(PathGlob(glob).matches(path))
+    known = CachePolicies([(glob, CachePolicy(ttl=1.0))])
+    assert (known.of(path, b"/plain") is not NO_POLICY) == matches
+    if matches:  # and perhaps as another spelling too
+        assert TokenPolicy([glob], [], []).needs("GET", path) is not None
+        assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).of(path, "GET", False) is not None
+        if "//" not in path and "/." not in path:
+            assert TokenPolicy(["/**"], [glob], []).needs("GET", path) is None
+
+
+@given(GLOBS.filter(lambda glob: "*" not in glob.rpartition("/")[0]), PATHS)
+def test_a_purge_reaches_the_same_paths(glob: str, path: str) -> None:
+    if glob.rpartition("/")[2] in ("*", "**") or "*" not in glob:
+        assert (path_tag(glob) in path_tags(path)) == bool(PathGlob(glob).matches(path))
+
+
+@pytest.mark.parametrize("glob", ["/items*", "/a/*/b", "/**/b", "/*/x", "/a/**/*"])
+def test_a_purge_that_no_tag_stands_for_is_refused_with_the_remedy(glob: str) -> None:
+    with pytest.raises(ValueError, match=r"a star stands alone at the end.*a tag in common"):
+        path_tag(glob)
+
+
+@pytest.mark.parametrize(("key", "table"), PLACES, ids=[key for key, _ in PLACES])
+@pytest.mark.parametrize("glob", ["api", "/a?b", "/[ab]", "/{a}", "/a**b", "/***", "/a//b"])
+def test_every_place_refuses_what_is_no_pattern(key: str, table: Any, glob: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        create_app({"plugins": table(glob)}, app=app)
+    (problem,) = caught.value.problems
+    assert problem.key == key
+    assert glob in problem.message
+
+
+@pytest.mark.parametrize("key", ["protect", "public", "keys"])
+def test_one_text_in_place_of_a_list_is_told_how_to_write_it(key: str) -> None:
+    with pytest.raises(ConfigError, match=r'should be a list; write \["(/api|\*\*\*)"\]'):
+        create_app({"plugins": {"jwt": {"secret": SECRET, key: "/api"}}}, app=app)
+
+
+@pytest.mark.anyio
+async def test_the_prefix_of_a_proxy_is_no_part_of_the_path_to_anybody() -> None:
+    plugins = {
+        "jwt": {"secret": SECRET, "protect": ["/api/**"]},
+        "ratelimit": {"policies": [{"name": "a", "path": "/open", "limit": "1/h"}]},
+    }
+    host = create_app({"plugins": plugins}, app=app)
+
+    async def behind(scope: Scope, receive: Receive, send: Send) -> None:
+        await host({**scope, "root_path": "/shop"}, receive, send)
+
+    async with running(host) as state:
+        assert (await request(behind, "/shop/api/x", state=state)).status == 401
+        assert [(await request(behind, "/shop/open", state=state)).status for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("target", ["//login", "/login/", "/./login", "/%6cogin", "/x/../login", "/x/%2e%2e/login"])
+async def test_another_spelling_of_a_limited_path_is_counted_with_it(target: str) -> None:
+    host = create_app({"plugins": {"ratelimit": {"policies": [limited("/login")]}}}, app=app)
+    async with running(host) as state:
+        assert [(await request(host, each, state=state)).status for each in ("/login", target)] == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("protect", "warned"),
+    [(["/api/*"], True), (["/api/**"], False), (["/api/*", "/**"], False), (["/*.js"], False), (["/a/*/b"], False)],
+)
+def test_a_protected_pattern_that_leaves_what_is_deeper_open_is_told(
+    protect: list[str], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "scalekit.jwt"):
+        create_app({"plugins": {"jwt": {"secret": SECRET, "protect": protect}}}, app=app)
+    assert ('write "/api/**" to protect all below' in caplog.text) is warned
