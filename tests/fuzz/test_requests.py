@@ -67,7 +67,7 @@ def tables(folder: Path) -> dict[str, Any]:
         "server": {"trusted_proxies": ["127.0.0.1"], "trusted": ["127.0.0.1"], "hosts": ["shop.example", "localhost"]},
         "plugins": {
             "cache": {"policies": [{"path": "/pages/**", "ttl": "1m", "by": "identity", "query": ["a", "tag[]"]}]},
-            "jwt": {"secret": SECRET, "protect": ["/api/*"], "insecure_cookie": True},
+            "jwt": {"secret": SECRET, "protect": ["/api/**"], "insecure_cookie": True},
             "metrics": {},
             "pool": {"url": "sqlite:///:memory:"},
             "queue": {"url": f"sqlite:///{folder}/queue.db"},
