@@ -260,7 +260,8 @@ def test_the_wheel_holds_the_host_and_its_templates(tmp_path: Path) -> None:
     names = subprocess.run(
         [sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True, check=True, timeout=60
     ).stdout
-    for wanted in ("scalekit/app.py", "scalekit/py.typed", "scalekit/templates/plugin/scalekit_NAME/plugin.py.txt"):
+    templates = [path.relative_to(ROOT) for path in (ROOT / "scalekit/templates").rglob("*.txt")]
+    for wanted in ("scalekit/app.py", "scalekit/py.typed", *map(str, templates)):
         assert wanted in names
     for unwanted in ("tests/", "sample_app/", "README.md ", "k6/"):
         assert f"\n{unwanted}" not in names
