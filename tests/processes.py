@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPException
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -23,6 +23,7 @@ from typing import Self, TypeVar
 HOST = "127.0.0.1"
 # Below the kernel's ephemeral range (32768-60999): no outgoing connection takes one between check and start.
 PORTS = range(20000, 32000)
+BLOCK = 400
 # The kernel ends a process when the *thread* that started it ends. This one lives as long as the tests do.
 SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 NOT_YET = (OSError, HTTPException, subprocess.SubprocessError)
@@ -35,14 +36,69 @@ class ExitedError(Exception):
     """A process ended before it did what was waited for."""
 
 
+class PortBlocks:
+    """Blocks of ports that belong to this process alone, whatever other tests run on the machine.
+
+    An abstract unix socket marks a block as taken: the kernel lets one process have the name, and frees it at its end.
+    """
+
+    def __init__(self, ports: Sequence[int] = PORTS, size: int = BLOCK) -> None:
+        self._blocks = iter([ports[start : start + size] for start in range(0, len(ports), size)])
+        self._own: deque[int] = deque()
+        self._marks: list[int] = []
+        self._lock = threading.Lock()
+        self._ports = ports
+
+    def take(self, count: int) -> list[int]:
+        """Return ports that nothing uses now, those that were given longest ago first."""
+        with self._lock:
+            ports: list[int] = []
+            tries = len(self._own)
+            while len(ports) < count:
+                if not tries:
+                    tries = self._take_block(count - len(ports))
+                tries -= 1
+                port = self._own.popleft()
+                self._own.append(port)
+                if _is_free(port):
+                    ports.append(port)
+            return ports
+
+    def close(self) -> None:
+        """Leave the blocks to others."""
+        for mark in self._marks:
+            os.close(mark)
+        self._marks.clear()
+        self._own.clear()
+
+    def _take_block(self, wanted: int) -> int:
+        for block in self._blocks:
+            mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                mark.bind(f"\0scalekit-tests-ports-{block[0]}-{block[-1]}")
+            except OSError:
+                mark.close()
+                continue
+            self._marks.append(mark.detach())
+            self._own.extendleft(reversed(block))
+            return len(block)
+        raise OSError(f"{wanted} more ports are wanted and none is free in {self._ports}: end what holds them")
+
+
+_ports = PortBlocks()
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing on the loopback address uses now, neither for TCP nor for UDP."""
-    # Not the shared generator: test tools seed it, and two runs would pick the same ports.
-    shuffled = random.SystemRandom().sample(PORTS, len(PORTS))
-    ports = list(islice(filter(_is_free, shuffled), count))
-    if len(ports) < count:
-        raise OSError(f"only {len(ports)} of {count} wanted ports are free in {PORTS}: end what holds them")
-    return ports
+    """Return ports that nothing on the loopback address uses now, for TCP or UDP, and no other process is given."""
+    return _ports.take(count)
+
+
+def _forget_ports() -> None:
+    global _ports
+    _ports = PortBlocks()  # the blocks are still the parent's
+
+
+os.register_at_fork(after_in_child=_forget_ports)
 
 
 def _is_free(port: int) -> bool:
