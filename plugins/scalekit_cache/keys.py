@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from urllib.parse import parse_qsl
+from functools import lru_cache
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from scalekit.caching.items import Key
 
@@ -31,6 +33,9 @@ REWRITING = frozenset(
 )
 """Headers from which applications work out who they are and what was asked. Whoever sends one has keys of his own."""
 
+_PLAIN_NAME = re.compile(rb"[A-Za-z0-9_.~*:,\[\]-]*")
+_INVALID_NAME = re.compile(rb"%(?![0-9A-Fa-f]{2})|[\x00-\x20\x7f-\xff]")
+
 
 def primary_key(
     scheme: str, host: bytes, path: bytes, query: bytes, rewriting: Iterable[tuple[bytes, bytes]] = ()
@@ -45,17 +50,39 @@ def primary_key(
 def canonical_query(query: bytes, kept: frozenset[bytes] | None, is_sorted: bool) -> bytes:
     """Return *query* with only the parameters of the names in *kept*, sorted by name where *is_sorted*.
 
-    Values of one name keep their order, which an application may care about. Nothing is decoded: who writes a name in
-    another way has another key.
+    Names count as an application decodes them, parts stay as they are written. What applications may read in different
+    ways stays too, and so does the order of a query that has such a part, or of values of one name.
     """
     if not query or (kept is None and (not is_sorted or b"&" not in query)):
         return query
-    parts = query.split(b"&")
+    parts = [(parameter_name(part), part) for part in query.split(b"&")]
     if kept is not None:
-        parts = [part for part in parts if part.partition(b"=")[0] in kept]
-    if is_sorted:
-        parts.sort(key=_name)
-    return b"&".join(parts)
+        stems = _stems(kept)
+        parts = [(name, part) for name, part in parts if name is None or _stem(name) in stems]
+    if is_sorted and len(parts) > 1 and all(name is not None for name, _ in parts):
+        parts.sort(key=lambda each: _stem(each[0] or b""))
+    return b"&".join([part for _, part in parts])
+
+
+def parameter_name(part: bytes) -> bytes | None:
+    """Return the name of a *part* of a query, decoded; None when applications may read it in different ways.
+
+    Such are parts that some split at ``;`` too, and names with blanks around them, with control characters, with bytes
+    that should have been encoded, or with an encoding that is not valid.
+    """
+    name = part.partition(b"=")[0]
+    if b";" in part or b"%3b" in name.lower():
+        return None
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    if _INVALID_NAME.search(name):
+        return None
+    decoded = unquote_to_bytes(name.replace(b"+", b" "))
+    try:
+        text = decoded.decode()
+    except UnicodeDecodeError:
+        return None
+    return decoded if text == text.strip() and text.isprintable() else None
 
 
 def shows_secret(query: bytes, secrets: frozenset[bytes], kept: frozenset[bytes] | None) -> bool:
@@ -66,5 +93,11 @@ def shows_secret(query: bytes, secrets: frozenset[bytes], kept: frozenset[bytes]
     return not found.isdisjoint(secrets - kept)
 
 
-def _name(part: bytes) -> bytes:
-    return part.partition(b"=")[0]
+@lru_cache
+def _stems(names: frozenset[bytes]) -> frozenset[bytes]:
+    return frozenset(map(_stem, names))
+
+
+def _stem(name: bytes) -> bytes:
+    """Return *name* without an index: some read ``tag[]`` and ``tag[0]`` as one list."""
+    return name.partition(b"[")[0]
