@@ -11,26 +11,43 @@ from scalekit.caching.items import Key
 
 SCHEMES = {"http": b"http", "https": b"https"}
 
-REWRITING = frozenset(
-    {
-        b"x-forwarded-host",
-        b"x-forwarded-proto",
-        b"x-forwarded-scheme",
-        b"x-forwarded-port",
-        b"x-forwarded-prefix",
-        b"x-forwarded-server",
-        b"x-forwarded-path",
-        b"x-host",
-        b"x-original-host",
-        b"x-original-url",
-        b"x-rewrite-url",
-        b"x-http-method",
-        b"x-http-method-override",
-        b"x-method-override",
-        b"x-http-host-override",
-        b"forwarded",
-    }
+_REWRITING = (
+    b"forwarded",
+    b"front-end-https",
+    b"x-envoy-original-path",
+    b"x-forwarded-host",
+    b"x-forwarded-method",
+    b"x-forwarded-path",
+    b"x-forwarded-pathbase",
+    b"x-forwarded-port",
+    b"x-forwarded-prefix",
+    b"x-forwarded-proto",
+    b"x-forwarded-protocol",
+    b"x-forwarded-scheme",
+    b"x-forwarded-server",
+    b"x-forwarded-ssl",
+    b"x-forwarded-uri",
+    b"x-forwarded-url",
+    b"x-host",
+    b"x-http-host-override",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-http-path-override",
+    b"x-method-override",
+    b"x-original-host",
+    b"x-original-method",
+    b"x-original-prefix",
+    b"x-original-proto",
+    b"x-original-uri",
+    b"x-original-url",
+    b"x-proxy-host",
+    b"x-proxy-url",
+    b"x-replaced-path",
+    b"x-rewrite-url",
+    b"x-script-name",
+    b"x-url-scheme",
 )
+REWRITING = frozenset({*_REWRITING, *(name.replace(b"-", b"_") for name in _REWRITING)})
 """Headers from which applications work out who they are and what was asked. Whoever sends one has keys of his own."""
 
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_.~*:,\[\]-]*")

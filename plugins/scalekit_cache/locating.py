@@ -44,14 +44,24 @@ class Location:
 
 def locate(cache: HttpCache, scope: Scope, fields: Mapping[bytes, bytes]) -> Location:
     """Return where the resource of *scope* is; of its headers *fields* has at least those that count."""
-    rewriting = REWRITING.isdisjoint(fields)
+    rewriting = [(name, fields[name]) for name in sorted(REWRITING & fields.keys())]
+    root_path = scope.get("root_path")
+    if root_path:  # links in a response begin with it
+        rewriting.append((b":root-path", root_path.encode("utf-8", "surrogatepass")))
     raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
     return Location(
         cache,
         scope["scheme"],
-        fields.get(b"host", b""),
+        fields.get(b"host") or _server(scope),
         raw_path,
         scope["query_string"],
-        scope["path"] if not scope.get("root_path") else route_path(scope),
-        () if rewriting else tuple([(name, fields[name]) for name in sorted(REWRITING & fields.keys())]),
+        route_path(scope) if root_path else scope["path"],
+        tuple(rewriting),
     )
+
+
+def _server(scope: Scope) -> bytes:
+    """Return where the server listens, which a request without ``Host`` is taken to be for."""
+    host, port = scope.get("server") or ("", None)
+    usual = {"http": 80, "https": 443}.get(scope["scheme"])
+    return (host if port is None or port == usual else f"{host}:{port}").encode()

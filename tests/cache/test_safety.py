@@ -14,9 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit.caching.items import digest
 from scalekit.contracts import SubjectIdentifier
+from scalekit.testing import Answer
+from scalekit_cache.keys import REWRITING
 from scalekit_cache.policies import Policy
 from tests.cache.conftest import Shared, sharing
-from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply, collecting, empty_body
 
 pytestmark = pytest.mark.anyio
 
@@ -325,11 +327,28 @@ async def test_schemes_and_hosts_do_not_share() -> None:
     assert origin.calls == 4
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Port", "X-Host",
-     "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "Forwarded"],
-)  # fmt: skip
+async def test_requests_without_a_host_share_only_what_one_server_was_asked() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    servers: list[Any] = [("a.example", 80), ("b.example", 80), ("a.example", 8000), ("/run/socket", None), None]
+    for _ in range(2):
+        for server in servers:
+            scope = laboratory.scope(headers=[], server=server)
+            scope["headers"] = []
+            await laboratory.middleware(scope, empty_body, collecting(Answer()))
+    await laboratory.ask(headers=[("Host", ""), ("Host", "shop.example")])
+    await laboratory.ask()
+    assert origin.calls == len(servers) + 2
+
+
+async def test_what_is_mounted_elsewhere_has_keys_of_its_own() -> None:
+    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    for _ in range(2):
+        for root in ("", "/a", "/b"):
+            await laboratory.ask("/page", root_path=root)
+    assert origin.calls == 3
+
+
+@pytest.mark.parametrize("name", sorted(name.decode() for name in REWRITING))
 async def test_what_a_rewriting_header_provokes_reaches_only_who_sends_it(name: str) -> None:
     laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
     assert (await laboratory.ask(headers=[(name, "evil.example")])).body == b"1"
