@@ -153,7 +153,7 @@ class Server(Table):
     max_body: Size = Size("16MiB")
     """Largest request body, streamed or not."""
     max_header: SomeSize = Size("64KiB")
-    """Largest request line with all headers."""
+    """Largest request line with all headers; chunk extensions and trailers of a body may be as large again."""
     header_timeout: SomeTime = Duration("10s")
     """Time for a client to send a complete request head."""
     body_timeout: SomeTime = Duration("30s")

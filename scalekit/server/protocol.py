@@ -10,46 +10,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import Context
-from dataclasses import dataclass
 from typing import Any
 
-from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from scalekit.config.types import Size
 from scalekit.server.cycle import Cycle
 from scalekit.server.deadlines import Timer
-from scalekit.server.refusal import refusal
+from scalekit.server.reader import Limits, RequestReader
+from scalekit.server.refusal import Refused, refusal
 from scalekit.server.scope import http_scope
 from scalekit.server.sockets import reset
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds for a request head and for what was written to be taken, and the size of a head."""
-
-    header_timeout: float
-    write_timeout: float
-    max_header: Size
-
-
-class Refused(Exception):
-    """Stops the parser; the client gets *status* and *detail*."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-
-
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(RequestReader):
     """One connection."""
 
     app: Any
-    parser: Any
     cycle: Any  # a Cycle, where uvicorn has its own kind
     pipeline: deque[Any]
 
@@ -61,16 +39,8 @@ class HttpProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.limits = limits
-        self._largest = int(limits.max_header)
+        super().__init__(limits, config, server_state, app_state, _loop)
         self._running: Cycle | None = None
-        self._upgrades = False
-        self._in_head = False
-        self._in_body = False
-        self._head_size = 0
-        self._segment = 0
-        self._takes_requests = True
         self._timer = Timer(self.loop)
         self._head_deadline = self._timer.deadline(limits.header_timeout, self._on_slow_head)
         self._write_deadline = self._timer.deadline(limits.write_timeout, self._on_slow_reader)
@@ -97,43 +67,15 @@ class HttpProtocol(HttpToolsProtocol):
         """Parse *data*; afterwards either a request is being served or the clock for the next one runs."""
         if not self._takes_requests:
             return
-        self._segment = len(data)
-        self._head_size += self._segment
         self._idle_deadline.stop()
-        try:
-            self.parser.feed_data(data)
-        except HttpParserError as error:
-            self.logger.warning("Invalid HTTP request received.")
-            why = error.__context__
-            if isinstance(why, Refused):
-                self._refuse(why.status, why.detail)
-            else:
-                self._refuse(400, "the request is not valid HTTP/1.1")
-        except HttpParserUpgrade:
-            if self._upgrades:
-                self.handle_websocket_upgrade()
-            else:
-                self._unsupported_upgrade_warning()
+        self.parse(data)
         if self._takes_requests:
             self._watch_head()
 
-    def on_message_begin(self) -> None:
-        """Begin to count a head."""
-        self._in_head = True
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-
     def on_headers_complete(self) -> None:
         """Serve the request unless its head is too large; one behind another waits for it."""
-        self._in_head = False
-        # Where a head follows another message in one segment, its part there is not in _head_size.
-        suspect = self._head_size > self._largest or self._segment > self._largest
-        if suspect and self._exact_head_size() > self._largest:
-            raise Refused(*self._too_large())
         version = self.parser.get_http_version()
-        if version != "1.0" and not _has_one_host(self.headers):
-            raise Refused(400, "exactly one Host header is needed")
+        self.check_head(version)
         serving = self._is_serving()
         if not serving and not self.flow.write_paused:
             self._write_deadline.stop()  # it ran for the answer before, and the next one gets its own
@@ -145,6 +87,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         scope = http_scope(self, version)
         self._in_body = True
+        if self._chunked:
+            self.begin_chunks()
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self.cycle = cycle = Cycle(self, scope, self.server_state.default_headers, keep_alive, self.expect_100_continue)
         if serving:
@@ -161,13 +105,18 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Hand a part of a body to the application that reads it."""
+        if self._overhead is not None:
+            self._overhead.take_content(len(body))
         if not self._upgrades and not self.cycle.response_complete and self.cycle.feed(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """Begin to count anew: what has come until here, a body too, is not part of the next head."""
+        if self._overhead is not None:
+            self._end_chunks()
         self._in_body = False
         self._head_size = 0
+        self._uncounted = self._segment
         if not self._upgrades and not self.cycle.response_complete:
             self.cycle.complete()
 
@@ -199,10 +148,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().resume_writing()
         self._watch_rest()
 
-    def _too_large(self) -> tuple[int, str]:
-        return 431, f"the request head is larger than {self.limits.max_header}"
-
-    def _refuse(self, status: int, detail: str) -> None:
+    def refuse(self, why: Refused) -> None:
         """Refuse what the client sent; a request that came whole before it is answered, and then the connection ends.
 
         Nothing is written into an answer that has begun.
@@ -212,15 +158,19 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_deadline.stop()
             return
         if not self._in_body or not (self.cycle.response_started or self.pipeline):
-            self.transport.write(refusal(status, detail, self.server_state.default_headers))
+            self.transport.write(refusal(why.status, why.detail, self.server_state.default_headers))
         self.transport.close()
         self._watch_rest()
 
+    def _end_chunks(self) -> None:
+        self._overhead = None
+        if not self.parser.should_keep_alive():  # a trailer may say so: the parser heeds it, and reads nothing more
+            self.cycle.keep_alive = False
+            if self.cycle.response_complete:
+                self.transport.close()
+
     def _is_serving(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
-
-    def _exact_head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _watch_head(self) -> None:
         if self._is_serving():
@@ -228,14 +178,12 @@ class HttpProtocol(HttpToolsProtocol):
                 self._head_deadline.stop()
         elif not self._head_deadline.runs() and not self.transport.is_closing():
             self._head_deadline.start()
-        if self._in_head and self._head_size > self._largest and not self.transport.is_closing():
-            self._refuse(*self._too_large())
 
     def _on_slow_head(self) -> None:
         if self.transport.is_closing():
             return
         if self._in_head:
-            self._refuse(408, f"the request head did not arrive within {self.limits.header_timeout:g}s")
+            self.refuse(Refused(408, f"the request head did not arrive within {self.limits.header_timeout:g}s"))
         else:
             self.transport.close()
 
@@ -254,12 +202,3 @@ class HttpProtocol(HttpToolsProtocol):
     def _on_slow_reader(self) -> None:
         if self.transport.get_write_buffer_size():
             reset(self.transport)
-
-
-def _has_one_host(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Tell whether there is one, as RFC 9112, section 3.2, wants: two may name different ones to those on the way."""
-    found = 0
-    for name, _ in headers:
-        if name == b"host":
-            found += 1
-    return found == 1

@@ -11,6 +11,15 @@ from scalekit.problem import MEDIA_TYPE, phrase
 from scalekit.server.head import Header
 
 
+class Refused(Exception):
+    """Stops the parser; the client gets *status* and *detail*."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
 def refusal(status: int, detail: str, defaults: Iterable[Header]) -> bytes:
     """Return a whole answer, after which the connection ends."""
     body = problem(status, detail)

@@ -10,7 +10,8 @@ import uvicorn
 from scalekit.host import Host
 from scalekit.server.draining import DrainingServer
 from scalekit.server.handshake import WebSocketProtocol
-from scalekit.server.protocol import HttpProtocol, Limits
+from scalekit.server.protocol import HttpProtocol
+from scalekit.server.reader import Limits
 from scalekit.server.sockets import announce, announcement, listen
 
 

@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from scalekit.config import Size
-from scalekit.server.protocol import HttpProtocol, Limits
+from scalekit.server.protocol import HttpProtocol
+from scalekit.server.reader import Limits
 from tests.processes import HOST
 
 pytestmark = pytest.mark.anyio

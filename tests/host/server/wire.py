@@ -15,7 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from scalekit.config import Size
-from scalekit.server.protocol import HttpProtocol, Limits
+from scalekit.server.protocol import HttpProtocol
+from scalekit.server.reader import Limits
 from tests.processes import HOST
 
 LIMIT = 20.0
