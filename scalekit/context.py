@@ -1,11 +1,11 @@
 """What one application's plugins share: parsed configuration and live resources, by type and by key.
 
-This module evaluates its annotations: FastAPI reads those of ``Key.__call__``, so that ``Depends(KEY)`` works.
+This module evaluates its annotations: FastAPI reads those of a key, so that ``Depends(KEY)`` works.
 """
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, overload
 
 from starlette.requests import HTTPConnection
 
@@ -25,18 +25,32 @@ class Key(Generic[T]):
     FastAPI dependency: ``Depends(KEY)``. Identity counts, not the name; *plugin* is who usually provides it.
     """
 
-    __slots__ = ("name", "plugin")
-
     def __init__(self, name: str, plugin: str = "") -> None:
         self.name = name
         self.plugin = plugin
+        # FastAPI calls what is no coroutine function in a thread of a pool, which may be full. It looks at what is
+        # wrapped, its older versions at the attribute; neither changes what KEY(request) is, which is the class's.
+        vars(self).update({"__wrapped__": self._resolve, "__call__": self._resolve})
 
     def __repr__(self) -> str:
         return f"Key({self.name!r})"
 
-    def __call__(self, request: HTTPConnection) -> T:
-        """Return the resource for *request*; raises ResourceError when nothing provides it."""
+    @overload
+    def __call__(self, request: HTTPConnection) -> T: ...
+    @overload
+    def __call__(self, *, fastapi_connection: HTTPConnection) -> Awaitable[T]: ...
+    def __call__(
+        self, request: HTTPConnection | None = None, *, fastapi_connection: HTTPConnection | None = None
+    ) -> T | Awaitable[T]:
+        """Return the resource for *request*, or to FastAPI what brings it; raises ResourceError when nobody has it."""
+        if request is None:
+            if fastapi_connection is None:
+                raise TypeError(f"{self!r} is called with a request or websocket, such as KEY(request)")
+            return self._resolve(fastapi_connection)
         return context_of(request.scope).get(self)
+
+    async def _resolve(self, fastapi_connection: HTTPConnection) -> T:
+        return context_of(fastapi_connection.scope).get(self)
 
 
 class Context:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
 
-from scalekit.problem import ProblemResponse
+from scalekit.problem import ProblemError, ProblemResponse, on_problem
 from scalekit.resilience import Unavailable
 
 logger = logging.getLogger("scalekit")
@@ -23,15 +23,21 @@ DEFAULTS = ("starlette.", "fastapi.")
 
 
 def answer_as_problems(app: ASGIApp) -> None:
-    """Let *app*, and what is mounted in it, answer Unavailable as a problem.
+    """Let *app*, and what is mounted in it, answer Unavailable and ProblemError as a problem.
 
     Only an application of Starlette's, such as FastAPI, is told so, and none that has a handler of its own for it.
     """
     for each in _applications(app, set()):
         handlers: dict[Any, Any] = each.exception_handlers
-        chosen = [handlers[kind] for kind in (503, Unavailable, HTTPException) if kind in handlers]
-        if all(getattr(handler, "__module__", "").startswith(DEFAULTS) for handler in chosen):
+        if _nobody_chose(handlers, 503, Unavailable, HTTPException):
             handlers[Unavailable] = on_unavailable
+        if _nobody_chose(handlers, ProblemError, HTTPException):
+            handlers[ProblemError] = on_problem
+
+
+def _nobody_chose(handlers: Mapping[Any, Any], *kinds: Any) -> bool:
+    chosen = [handlers[kind] for kind in kinds if kind in handlers]
+    return all(getattr(handler, "__module__", "").startswith(DEFAULTS) for handler in chosen)
 
 
 def problem_of(gone: Unavailable) -> ProblemResponse:

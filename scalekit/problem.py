@@ -7,11 +7,13 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Scope, Send
+from starlette.websockets import WebSocket, WebSocketState
 
 MEDIA_TYPE = "application/problem+json"
+OF_BODY = frozenset({"content-length", "content-type"})
 
 
 class ProblemResponse(Response):
@@ -51,6 +53,37 @@ async def refuse(scope: Scope, send: Send, status: int, detail: str, **members: 
         await send({"type": "websocket.close", "code": 1008, "reason": detail})
     else:
         await response(scope, _receive_nothing, send)
+
+
+class ProblemError(HTTPException):
+    """Ends a handler with *response*, a problem, whatever the framework makes of other exceptions of its status."""
+
+    def __init__(self, response: ProblemResponse) -> None:
+        detail = str(orjson.loads(response.body).get("detail", ""))
+        headers = {name: value for name, value in response.headers.items() if name not in OF_BODY}
+        super().__init__(response.status_code, detail or None, headers)
+        self.response = response
+
+
+async def on_problem(connection: HTTPConnection, error: Exception) -> Response | None:
+    """Answer ProblemError with its problem: an exception handler of Starlette's."""
+    if not isinstance(error, ProblemError):
+        raise error
+    known = error.response
+    response = Response(known.body, known.status_code, dict(known.headers))
+    if isinstance(connection, WebSocket):
+        await _deny(connection, response, error.detail)
+        return None
+    return response
+
+
+async def _deny(socket: WebSocket, response: Response, detail: str) -> None:
+    if socket.application_state is WebSocketState.CONNECTING and "websocket.http.response" in socket.scope.get(
+        "extensions", {}
+    ):
+        await socket.send_denial_response(response)
+    else:
+        await socket.close(1008, detail)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from starlette.requests import HTTPConnection
 
+from scalekit.problem import ProblemError
 from scalekit_jwt.credentials import shown
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.proof import Proofs
-from scalekit_jwt.refusing import DPOP, as_exception, unauthorized
+from scalekit_jwt.refusing import DPOP, unauthorized
 
 
 class Binding(NamedTuple):
@@ -31,4 +32,4 @@ async def key_of(request: HTTPConnection | None, proofs: Proofs) -> str:
     try:
         return await proofs.check(shown(request.scope))
     except Refused as refused:
-        raise as_exception(unauthorized(DPOP, refused.reason)) from None
+        raise ProblemError(unauthorized(DPOP, refused.reason)) from None

@@ -17,7 +17,7 @@ from scalekit_jwt.identity import NOBODY, NOTHING
 from scalekit_jwt.metrics import Metrics
 from scalekit_jwt.policy import TOKEN_ALONE, Needs, Policy
 from scalekit_jwt.proof import Proofs
-from scalekit_jwt.refusing import answer, forbidden, unauthorized
+from scalekit_jwt.refusing import REFUSED, answer, forbidden, unauthorized
 from scalekit_jwt.subprotocols import taking_subprotocols
 
 Arrival = Callable[[], Awaitable[bool]]
@@ -114,6 +114,7 @@ class JwtMiddleware:
         scope["user"], scope["auth"] = NOBODY, NOTHING
         if reason:
             self.metrics.refused(reason)
+            scope[REFUSED] = reason
         if needs is None:
             return self.app(scope, receive, send)
         return answer(scope, send, unauthorized(self.scheme, reason), "a valid token is needed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from starlette.exceptions import HTTPException
 from starlette.types import Scope, Send
 
 from scalekit import Key
@@ -28,6 +27,8 @@ DESCRIPTIONS = {
     "proof_used": "The proof was used before",
 }
 PROOFS = frozenset({"proof", "proof_used"})
+REFUSED = "scalekit_jwt.refused"
+"""Where the scope says why a token was not good, on a path that needs none."""
 REMEMBERED = 64
 """Answers of each kind that are remembered: there are as many as reasons, and sets of scopes in the rules."""
 INVALID = "The access token is not valid"
@@ -62,12 +63,6 @@ def forbidden(scheme: str, scopes: frozenset[str]) -> ProblemResponse:
     """Return the answer to whose token is good, and not enough."""
     description = "The access token does not allow this"
     return _problem(403, description, challenge(scheme, "insufficient_scope", description, scopes))
-
-
-def as_exception(response: ProblemResponse) -> HTTPException:
-    """Return *response* as what a framework answers."""
-    headers = {"www-authenticate": response.headers["www-authenticate"]}
-    return HTTPException(response.status_code, headers=headers)
 
 
 async def answer(scope: Scope, send: Send, response: ProblemResponse, detail: str) -> None:

@@ -104,7 +104,7 @@ async def test_users_whom_the_application_names_are_no_users_of_an_issuer() -> N
     assert (mine, root) == ([200, 429], [200] * 3)
     async with trusting([], ratelimit={}) as client:  # whose own issuer is trusted, and calls somebody root and zoe too
         for name in ("root", "zoe"):
-            tokens = await client.state["scalekit"].get(TOKENS).issue(name)
+            tokens = await client.app.context.get(TOKENS).issue(name)
             client.token, client.cookie = tokens.access, tokens.headers["set-cookie"].partition(";")[0]
             assert [(await client.api("/marked")).status for _ in range(2)] == [200, 429]
 
