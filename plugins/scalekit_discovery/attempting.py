@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from time import monotonic
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ import aiohttp
 from yarl import URL
 
 from scalekit.deadline import TIMEOUT
-from scalekit_discovery.answering import FAILURES
-from scalekit_discovery.balancing import Target
+from scalekit_discovery.answering import FAILURES, Answer
+from scalekit_discovery.balancing import Target, Targets
 from scalekit_discovery.service import Service
 
 GATEWAY_FAILURES = frozenset((502, 503, 504))
@@ -36,7 +36,8 @@ async def attempt(
     """Send the request to *target* and return the answer when it begins.
 
     It is over at *end*, or earlier where *another* attempt may follow. Raises what aiohttp does, and TimeoutError; that
-    a caller had no time to wait is not the instance's failure, nor that the instance says so.
+    a caller had no time to wait is not the instance's failure, nor that the instance says so. It succeeds when the last
+    byte of the body has come: an instance that breaks off every body is ejected like one that refuses connections.
     """
     targets = service.targets
     began = monotonic()
@@ -45,36 +46,85 @@ async def attempt(
         raise TimeoutError
     options["headers"][TIMEOUT] = str(int(left * 1e3))
     targets.begin(target)
-    answered: aiohttp.ClientResponse | None = None
+    response: aiohttp.ClientResponse | None = None
     try:
         request = service.session.request(
             method, URL(target.base + path), timeout=_timeout(ceil(left * STEPS)), **options
         )
         cut_after = service.attempt_timeout if another and service.attempt_timeout < left else None
-        response = answered = await (request if cut_after is None else _in_time(request, cut_after))
+        response = await (request if cut_after is None else _in_time(request, cut_after))
     except FAILURES as error:
-        now = monotonic()
-        if isinstance(error, TimeoutError) and end.hurried and now >= end.at:
-            targets.left(target)
-        else:
-            targets.failed(target, now - began, now)
+        _note_failure(targets, target, error, end, began)
         raise
     except BaseException:
         targets.left(target)
         raise
     finally:
-        if answered is None or answered.connection is None:
+        if response is None or response.connection is None:
             target.in_flight -= 1
-        else:
-            answered.connection.add_callback(target.finish)
     now = monotonic()
-    if response.status in GATEWAY_FAILURES and end.hurried and now > end.at - SHORT_OF_TIME:
+    if response.status not in GATEWAY_FAILURES:
+        _note_success(targets, target, response, end, began, now)
+        return response
+    if response.connection is not None:
+        response.connection.add_callback(target.finish)
+    if end.hurried and now > end.at - SHORT_OF_TIME:
         targets.left(target)
-    elif response.status in GATEWAY_FAILURES:
-        targets.failed(target, now - began, now)
     else:
-        targets.succeeded(target, now - began, now)
+        targets.failed(target, now - began, now)
     return response
+
+
+def _note_failure(targets: Targets, target: Target, error: BaseException, end: End, began: float) -> None:
+    now = monotonic()
+    if isinstance(error, TimeoutError) and end.hurried and now >= end.at:
+        targets.left(target)
+    else:
+        targets.failed(target, now - began, now)
+
+
+def _note_success(
+    targets: Targets, target: Target, response: aiohttp.ClientResponse, end: End, began: float, now: float
+) -> None:
+    """Note the success of an attempt at once when its body is there, else when the body ends."""
+    if response.connection is None:
+        targets.succeeded(target, now - began, now)
+        return
+    pending = PendingBody(targets, target, end, now - began)
+    if isinstance(response, Answer):
+        response.on_broken = pending.fail
+    response.connection.add_callback(partial(pending.finish, response.content))
+
+
+class PendingBody:
+    """An attempt whose response has begun and whose body is still to come; *latency* is in seconds."""
+
+    __slots__ = ("_end", "_failed", "_latency", "_target", "_targets")
+
+    def __init__(self, targets: Targets, target: Target, end: End, latency: float) -> None:
+        self._targets = targets
+        self._target = target
+        self._end = end
+        self._latency = latency
+        self._failed = False
+
+    def fail(self, error: BaseException) -> None:
+        """Note, once, that the body does not come."""
+        if not self._failed:
+            self._failed = True
+            _note_failure(self._targets, self._target, error, self._end, monotonic() - self._latency)
+
+    def finish(self, content: aiohttp.StreamReader) -> None:
+        """Note how the body ended when its connection is released or closed."""
+        self._target.finish()
+        error = content.exception()
+        # A caller that closes early leaves a plain ClientConnectionError; what the transport reports is more special.
+        if isinstance(error, FAILURES) and type(error) is not aiohttp.ClientConnectionError:
+            self.fail(error)
+        elif content.is_eof():
+            self._targets.succeeded(self._target, self._latency, monotonic())
+        else:
+            self._targets.left(self._target)
 
 
 @lru_cache(1024)

@@ -24,7 +24,8 @@ class ServiceClient:
     """The requests of an aiohttp session, to paths of one service.
 
     ``async with client.get("/stock/1") as response:`` or ``await client.get("/stock/1")``; options are aiohttp's.
-    *timeout* is seconds for the call with all its attempts. Raises CallFailed.
+    *timeout* is seconds for the call with all its attempts. A redirect is a response like any other: following it would
+    leave the service, its balancing and its deadline. Raises CallFailed.
     """
 
     def __init__(self, service: Service) -> None:
@@ -39,8 +40,8 @@ class ServiceClient:
         return Call(self._call("GET", path, options))
 
     def head(self, path: str, **options: Any) -> Call:
-        """Send a HEAD; it follows no redirect."""
-        return Call(self._call("HEAD", path, {"allow_redirects": False, **options}))
+        """Send a HEAD."""
+        return Call(self._call("HEAD", path, options))
 
     def options(self, path: str, **options: Any) -> Call:
         """Send an OPTIONS."""
@@ -65,6 +66,11 @@ class ServiceClient:
     async def _call(self, method: str, path: str, options: dict[str, Any]) -> aiohttp.ClientResponse:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with /, got {path!r}; the service is named already")
+        if options.get("allow_redirects"):
+            raise ValueError(
+                "a redirect leads out of the service; leave allow_redirects out and read the Location header"
+            )
+        options["allow_redirects"] = False
         service = self._service
         options["headers"] = {**passed_on(), **_fields(options.get("headers"))}
         began = monotonic()

@@ -75,6 +75,8 @@ class DiscoveryConfig(Certificates):
     """How long one question to Consul waits for a change."""
     stale: bool = True
     """Whether any server of Consul may answer, not only the leader."""
+    restart_grace: SomeTime = Duration("30s")
+    """How long an instance that was healthy stays in use while an agent, restarted perhaps, has not run its check."""
     domain: str = ""
     """The domain under which DNS has the services, such as ``service.consul``."""
     nameserver: Annotated[str, AfterValidator(_nameserver)] = ""

@@ -89,8 +89,8 @@ class Consul:
 
     async def tell(self, check: str, passing: bool) -> None:
         """Say how a check that waits for word is."""
-        status = b"passing" if passing else b"critical"
-        body = b'{"Status":"%s"}' % status
+        status, output = ("passing", "ready") if passing else ("critical", "not ready")
+        body = orjson.dumps({"Status": status, "Output": output})
         await self._ask("PUT", f"/v1/agent/check/update/{quote(check, safe=':')}", {}, body=body)
 
     async def _ask(

@@ -50,7 +50,7 @@ def _session(config: DiscoveryConfig) -> aiohttp.ClientSession:
 def _source(config: DiscoveryConfig, api: Consul | None) -> Source:
     named = {name: [at(url.reveal()) for url in urls] for name, urls in config.services.items()}
     if api is not None:
-        return FileFirst(named, ConsulSource(api, config.wait))
+        return FileFirst(named, ConsulSource(api, config.wait, config.restart_grace))
     if config.source == "dns":
         from scalekit_discovery.dns_source import DnsSource
 

@@ -13,6 +13,7 @@ import orjson
 from starlette.requests import HTTPConnection
 
 from scalekit.contracts import SubjectIdentifier
+from scalekit.strict_json import encode_json
 from scalekit_jwt.binding import Binding, key_of
 from scalekit_jwt.claims import moment, text
 from scalekit_jwt.compact import read
@@ -218,7 +219,7 @@ class OwnTokens:
 def encode(key: SigningKey, kind: str, claims: Mapping[str, Any]) -> str:
     """Return *claims* as a token of the type *kind*, signed with *key*."""
     header = orjson.dumps({"alg": key.algorithm, "typ": kind, "kid": key.kid})
-    signed = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (header, orjson.dumps(claims)))
+    signed = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (header, encode_json(claims)))
     return (signed + b"." + urlsafe_b64encode(key.sign(signed)).rstrip(b"=")).decode()
 
 

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import time
 from typing import Any
 
-import orjson
-from pydantic import BaseModel
-
 from scalekit.context import Context
 from scalekit.contracts import Statements
 from scalekit.identity import new_id
 from scalekit.messages import PublishFailed, checked_name, seconds
+from scalekit.strict_json import encode_json
 from scalekit_queue.carrying import carried, consistency_headers
 from scalekit_queue.envelope import OWN, Envelope, Transport
 from scalekit_queue.metrics import PublishMetrics
@@ -99,7 +97,7 @@ class QueueClient:
     def _envelope(
         self, name: str, body: Any, delay: str | float | None, key: str | None, headers: dict[str, str]
     ) -> Envelope:
-        encoded = _encoded(body)
+        encoded = encode_json(body)
         if len(encoded) > self._max_body:
             raise ValueError(
                 f"the message has {len(encoded)} bytes, more than max_body {self._max_body} in [plugins.queue];"
@@ -116,15 +114,6 @@ def _of_all(failures: Sequence[PublishFailed], count: int) -> PublishFailed:
         return failures[0]
     maybe = any(failed.maybe_sent for failed in failures)
     return PublishFailed(f"{len(failures)} of {count} messages: {failures[0].reason}", maybe)
-
-
-def _encoded(body: Any) -> bytes:
-    if isinstance(body, BaseModel):
-        return body.model_dump_json().encode()
-    try:
-        return orjson.dumps(body)
-    except TypeError as error:
-        raise ValueError(f"a message is a pydantic model or what JSON can hold: {error}") from None
 
 
 def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -15,6 +15,7 @@ from scalekit.caching.store import Lease, Store
 from scalekit.caching.tags import name_tag, path_tag
 from scalekit.config.types import Duration
 from scalekit.contracts import TTL
+from scalekit.strict_json import encode_json
 
 T = TypeVar("T")
 
@@ -185,10 +186,7 @@ def _seconds(ttl: str | float) -> float:
 def _frame(value: Any) -> bytes:
     if isinstance(value, bytes):
         return BYTES + value
-    try:
-        return JSON + orjson.dumps(value)
-    except orjson.JSONEncodeError as error:
-        raise ValueError(f"a value is bytes or what JSON can hold: {error}") from None
+    return JSON + encode_json(value)
 
 
 def _value(frame: bytes) -> Any:

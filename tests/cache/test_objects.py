@@ -52,7 +52,7 @@ async def test_what_is_no_time_no_value_or_no_key_is_refused() -> None:
         await objects.set("a", 1, "5 minutes")
     with pytest.raises(ValueError, match="expected a time such as"):
         await objects.set("a", 1, 0)
-    with pytest.raises(ValueError, match="what JSON can hold"):
+    with pytest.raises(ValueError, match="JSON cannot represent the value"):
         await objects.set("a", object(), 5)
     with pytest.raises(ValueError, match="1 to 1024 bytes"):
         await objects.set("a" * 1025, 1, 5)

@@ -23,7 +23,7 @@ import os
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from starlette.routing import Route
 
 seen = []
@@ -50,12 +50,16 @@ async def breaking(request):
     return StreamingResponse(body())
 
 
+async def moved(request):
+    return RedirectResponse(request.query_params["to"])
+
+
 async def count(request):
     return PlainTextResponse(str(len(seen)))
 
 
 routes = [Route("/stock", stock, methods=["GET", "POST", "PUT"]), Route("/count", count)]
-app = Starlette(routes=[*routes, Route("/slow", slow), Route("/breaking", breaking)])
+app = Starlette(routes=[*routes, Route("/slow", slow), Route("/breaking", breaking), Route("/moved", moved)])
 """
 DEFAULTS: Mapping[str, Any] = {"keep": "", "attempt_timeout": "500ms"}
 

@@ -149,6 +149,43 @@ async def test_an_answer_that_does_not_come_to_its_end_is_a_503(stock: Stock, se
         assert failed.value.status_code == 503
 
 
+@pytest.mark.parametrize("streams", [False, True])
+async def test_an_instance_that_breaks_off_every_body_is_ejected(stock: Stock, streams: bool) -> None:
+    async with services(services={"inventory": [stock.url]}, failures=2) as live:
+        client = live.client("inventory")
+        for _ in range(2):
+            answer = await client.get("/breaking", params={"seconds": "0.01"})
+            with pytest.raises(aiohttp.ClientError):
+                await (answer.content if streams else answer).read()
+            answer.close()
+        with pytest.raises(NoInstance, match="every instance fails"):
+            await client.get("/stock")
+
+
+@pytest.mark.parametrize("leave", ["release", "close"])
+async def test_a_caller_that_leaves_before_the_end_of_the_body_ejects_no_instance(stock: Stock, leave: str) -> None:
+    async with services(services={"inventory": [stock.url]}, failures=1) as live:
+        client = live.client("inventory")
+        for _ in range(3):
+            answer = await client.get("/breaking", params={"seconds": "60"})
+            getattr(answer, leave)()
+        assert (await client.get("/stock")).status == 200
+
+
+async def test_a_redirect_is_given_to_the_caller_and_never_followed_out_of_the_service(stock: Stock) -> None:
+    with Stock() as elsewhere:
+        async with services(services={"inventory": [stock.url]}) as live:
+            client = live.client("inventory")
+            for method in ("get", "post", "head"):
+                answer = await getattr(client, method)("/moved", params={"to": f"{elsewhere.url}/stock"})
+                assert answer.status == (405 if method == "post" else 307)
+            answer = await client.get("/moved", params={"to": f"{elsewhere.url}/stock"})
+            assert answer.headers["location"] == f"{elsewhere.url}/stock"
+            with pytest.raises(ValueError, match="leave allow_redirects out and read the Location header"):
+                await client.get("/moved", params={"to": "/stock"}, allow_redirects=True)
+        assert elsewhere.calls == 0
+
+
 async def test_options_are_aiohttps_and_so_is_the_answer(stock: Stock) -> None:
     async with services(services={"inventory": [stock.url]}) as live:
         client = live.client("inventory")

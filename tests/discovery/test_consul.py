@@ -18,7 +18,7 @@ from scalekit.contracts import Services
 from scalekit.resilience import Unavailable
 from scalekit_discovery.consul_source import following
 from tests.discovery.laboratory import Load, Stock, found, registered, services, until
-from tests.processes import wait_for
+from tests.processes import HOST, wait_for
 from tests.servers import Consul, ask
 from tests.workers import Supervised, wait_for_new_workers, workers_of
 
@@ -214,13 +214,36 @@ async def lost(live: Services) -> None:
 async def test_checks_that_a_restarted_agent_has_not_run_yet_take_nobody_out(consul: Consul) -> None:
     seldom = registered(consul).replace('check_interval = "2s"', 'check_interval = "10m"')
     with Stock(seldom) as first, Stock(seldom) as second:
-        async with services(source="consul", consul=consul.url) as live:
+        async with services(source="consul", consul=consul.url, restart_grace="1h") as live:
             assert await found(live, 2) == sorted([first.url, second.url])
             consul.kill()
             await until(consul.start)
             await until(lambda: "critical" in checks(consul, "inventory").values())
             with Stock(registered(consul)) as third:  # when it is seen, so are the checks
                 assert await found(live, 3) == sorted([first.url, second.url, third.url])
+
+
+@pytest.mark.parametrize(
+    "failure", ["check/fail/service:{id}", "service/maintenance/{id}?enable=true"], ids=["ttl", "maintenance"]
+)
+async def test_an_instance_that_fails_its_check_without_a_note_gets_no_more_calls(shared: Consul, failure: str) -> None:
+    name = f"silent-{failure.partition('/')[0]}"
+    definition = {"ID": name, "Name": name, "Address": HOST, "Port": 9, "Check": {"TTL": "1h", "Status": "passing"}}
+    ask(shared.port, "PUT", "/v1/agent/service/register", json.dumps(definition))
+    async with services(source="consul", consul=shared.url, restart_grace="1h") as live:
+        assert len(await found(live, 1, name)) == 1
+        ask(shared.port, "PUT", f"/v1/agent/{failure.format(id=name)}")
+        assert await found(live, 0, name) == []
+
+
+async def test_a_check_that_a_restarted_agent_does_not_run_counts_when_the_grace_is_over(consul: Consul) -> None:
+    seldom = registered(consul).replace('check_interval = "2s"', 'check_interval = "10m"')
+    with Stock(seldom) as first:
+        async with services(source="consul", consul=consul.url, restart_grace="1s") as live:
+            assert await found(live, 1) == [first.url]
+            consul.kill()
+            await until(consul.start)
+            assert await found(live, 0) == []
 
 
 async def test_a_consul_that_lost_everything_is_told_again_and_asked_from_the_beginning(consul: Consul) -> None:

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from scalekit.strict_json import encode_json
+
+FINITE = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+LEAVES = FINITE | st.text()
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+@dataclass
+class Point:
+    x: float
+    name: str | None = None
+
+
+class Level(Enum):
+    UNKNOWN = math.nan
+
+
+class Reading(BaseModel):
+    values: dict[str, list[float]]
+
+
+@given(VALUES)
+def test_what_json_can_represent_comes_back_as_it_was(value: Any) -> None:
+    assert orjson.loads(encode_json(value)) == value
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda number: number,
+        lambda number: {"a": [None, {"b": (number,)}]},
+        lambda number: Point(number),
+        lambda number: Reading(values={"a": [1.0, number]}),
+    ],
+)
+def test_a_number_that_json_cannot_represent_is_refused_wherever_it_is(number: float, wrap: Any) -> None:
+    with pytest.raises(ValueError, match=r"JSON cannot represent -?(nan|inf); send None, a finite number or a string"):
+        encode_json(wrap(number))
+
+
+def test_the_value_of_an_enum_is_looked_at_too() -> None:
+    with pytest.raises(ValueError, match="JSON cannot represent nan"):
+        encode_json({"level": Level.UNKNOWN})
+
+
+def test_none_and_the_text_null_are_no_reason_to_refuse() -> None:
+    assert encode_json(Point(1.5)) == b'{"x":1.5,"name":null}'
+    assert encode_json("null") == b'"null"'
+
+
+def test_a_type_that_json_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="JSON cannot represent the value: Type is not JSON serializable"):
+        encode_json(object())
