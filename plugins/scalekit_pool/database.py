@@ -22,7 +22,7 @@ from scalekit.contracts import Row, TableObserver, Values
 from scalekit_pool.asking import Asking, Operation
 from scalekit_pool.batching import Batches
 from scalekit_pool.compiling import Call, Compiler
-from scalekit_pool.driver import Driver, Failure
+from scalekit_pool.driver import DOUBTFUL, Driver, Failure
 from scalekit_pool.observing import language_of
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
@@ -115,6 +115,25 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
             await self._backend.disconnect()
             self.is_connected = False
 
+    async def check_writes(self) -> None:
+        """Return when it takes writes, or is used so much that there is no doubt; raises ConnectionError when not."""
+        driver = self.driver
+        pool = driver.writers
+        if pool.supply.trouble:
+            raise ConnectionError(pool.supply.trouble)
+        if driver.doubt is None and pool.supply.size == pool.limits.max_size and not pool.idle:
+            return
+        async with Session(self.language, pool, self._outcome, None) as session:
+            refusal = await session.command(lambda driver, raw: driver.write_refusal(raw, driver.doubt))
+        if refusal is None:
+            driver.doubt = None
+            return
+        driver.doubt = driver.doubt or Failure.DEMOTED
+        if refusal.of_connection:
+            driver.readers.forsake()
+            driver.writers.forsake()
+        raise ConnectionError(refusal.reason)
+
     async def run(self, operation: Operation, call: Call) -> Any:
         """Run *call* on any connection, or on the one that the current task keeps.
 
@@ -137,7 +156,8 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
                     return await session.run(operation, call)
             if not statement.reads:
                 await tell_failed(self.language.observer, failure, statement.used.written)
-            self._outcome.fail(error, failure, statement.sql, pool.what)
+            reason = self.driver.read_only_reason(lent.connection) if failure is Failure.DEMOTED else ""
+            self._outcome.fail(error, failure, statement.sql, pool.what, reason)
             raise
         if statement.plain:
             pool.release(lent)
@@ -203,12 +223,17 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
 
     def _take_back(self, error: BaseException, pool: Pool[Any], lent: Lent[Any], call: Call) -> Failure:
         """Give the connection back as *error* says, and tell what that is."""
-        failure = self.driver.failure(error)
+        failure = self.driver.failure(error, lent.connection)
+        if failure in DOUBTFUL:
+            self.driver.doubt = failure
         if failure is Failure.LOST:
             pool.supply.discard(lent, "lost")
         elif failure is Failure.DEMOTED:
-            pool.supply.discard(lent, "demoted")
-            pool.renew()
+            pool.forsake()
+            if lent.epoch == pool.supply.epoch:
+                pool.release_used(lent)
+            else:
+                pool.supply.discard(lent, "demoted")
         elif failure in _HARMLESS and call.statement.plain:
             pool.release(lent)
         else:

@@ -24,8 +24,21 @@ class Failure(Enum):
     """The statement wrote, on a connection that only reads."""
     LATE = auto()
     """The statement took too long and was cancelled."""
+    UNWRITABLE = auto()
+    """There is no room for a write, or the disk fails; reads may go on."""
     UNKNOWN = auto()
     """The statement was cut: nobody knows what state the connection is in."""
+
+
+DOUBTFUL = (Failure.DEMOTED, Failure.UNWRITABLE, Failure.BUSY)
+"""After these it is not known whether the database takes writes."""
+
+
+class Refusal(NamedTuple):
+    """Why a connection takes no writes, and whether another connection to the same server may."""
+
+    reason: str
+    of_connection: bool
 
 
 class RolledBack(Exception):
@@ -64,6 +77,7 @@ class Driver(Protocol):
     dialect: str
     placeholder: str
     read_only: bool
+    doubt: Failure | None
     readers: Pool[Any]
     writers: Pool[Any]
 
@@ -107,8 +121,16 @@ class Driver(Protocol):
         """Run a statement of the pool's own, such as a savepoint."""
         ...
 
-    def failure(self, error: BaseException) -> Failure:
-        """Tell what *error* says about the connection that it came from."""
+    def failure(self, error: BaseException, connection: Any) -> Failure:
+        """Tell what *error* says about *connection*, which it came from."""
+        ...
+
+    def read_only_reason(self, connection: Any) -> str:
+        """Return why *connection*, on which a write was refused, does not take any."""
+        ...
+
+    async def write_refusal(self, connection: Any, doubt: Failure | None) -> Refusal | None:
+        """Return why *connection* takes no writes, or None; *doubt* is what has failed since it last did."""
         ...
 
     def is_refusal(self, error: Exception) -> bool:

@@ -31,15 +31,20 @@ class Outcome:
         if seconds > self.watch.slow:
             self.watch.tell_slow(metrics, self.name, sql, seconds, rows)
 
-    def fail(self, error: BaseException, failure: Failure, sql: str, what: str) -> None:
-        """Count *error*; raises what the application sees in its place, if it is not *error* itself."""
+    def fail(self, error: BaseException, failure: Failure, sql: str, what: str, reason: str) -> None:
+        """Count *error*; raises what the application sees in its place, if it is not *error* itself.
+
+        *reason* is why *what* takes no writes, where that is why it failed.
+        """
         self.metrics.failed("cancelled" if isinstance(error, asyncio.CancelledError) else failure.name.lower())
         if failure is Failure.LOST:
             raise Unavailable(
                 f"the connection to {what} was lost; a change that was under way may be undone or not"
             ) from error
         if failure is Failure.DEMOTED:
-            raise Unavailable(f"{what} takes no writes: it is a standby") from error
+            raise Unavailable(f"{what} takes no writes: {reason}") from error
+        if failure is Failure.UNWRITABLE:
+            raise Unavailable(f"{what} takes no writes: {error}") from error
         if failure is Failure.BUSY:
             raise Unavailable(f"{what} is locked by others for too long") from error
         if failure is Failure.READ_ONLY:

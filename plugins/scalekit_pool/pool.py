@@ -33,6 +33,7 @@ class Pool(Generic[C]):
         self._waiters: deque[asyncio.Future[Lent[C]]] = deque()
         self._housekeeper: asyncio.Task[None] | None = None
         self._open = False
+        self._forsaken = -ROUND
 
     @property
     def idle(self) -> int:
@@ -115,6 +116,13 @@ class Pool(Generic[C]):
         self.supply.epoch += 1
         while self._idle:
             self.supply.discard(self._idle.popleft(), "outdated")
+
+    def forsake(self) -> None:
+        """Renew, for the server takes no writes; seldom, for it may take none on new connections either."""
+        now = self._loop.time()
+        if now - self._forsaken >= ROUND:
+            self._forsaken = now
+            self.renew()
 
     async def _wait(self) -> Lent[C]:
         waiter: asyncio.Future[Lent[C]] = self._loop.create_future()

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.driver import Failure, Insertion, RolledBack
+from scalekit_pool.driver import Failure, Insertion, Refusal, RolledBack
 from scalekit_pool.pool import Pool
 from scalekit_pool.postgres import PostgresConnector, place_of
 from scalekit_pool.postgres_insert import insert
@@ -37,10 +37,17 @@ _REFUSALS = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
+_FULL = (asyncpg.DiskFullError, asyncpg.PostgresIOError)
 _WRITES = (asyncpg.ReadOnlySQLTransactionError, asyncpg.ObjectNotInPrerequisiteStateError)
 """What a standby says of statements that only a primary can run."""
 _CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """What a standby says of statements that were in the way of replaying."""
+
+_READ_ONLY_SETTING = (
+    "default_transaction_read_only is on, as managed servers set it when their disk is full; make room, or turn it off"
+)
+_IS_WRITABLE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"
+_STORE = "CREATE TEMPORARY TABLE scalekit_probe ON COMMIT DROP AS SELECT repeat(md5(random()::text), 200) AS text"
 
 _cursors = itertools.count(1)
 
@@ -55,6 +62,7 @@ class PostgresDriver:
         places = [place_of(address) for address in addresses]
         what = ", ".join(f"{place}/{place.database}" for place in places)
         self.read_only = read_only
+        self.doubt: Failure | None = None
         connector = PostgresConnector(places, config, read_only, observer.stale)
         self._timelines = connector.timelines
         self.readers: Pool[Any] = Pool(what, connector, config.limits, observer)
@@ -110,19 +118,45 @@ class PostgresDriver:
         """Run *sql*, which may be several statements."""
         await connection.execute(sql, timeout=self._deadline)
 
-    def failure(self, error: BaseException) -> Failure:
-        """Tell what *error* says about the connection that it came from."""
+    def failure(self, error: BaseException, connection: Connection) -> Failure:
+        """Tell what *error* says about *connection*, which it came from."""
         if self.read_only and isinstance(error, _WRITES):
             return Failure.READ_ONLY
         if self.read_only and isinstance(error, _CONFLICTS):
             return Failure.BUSY
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            return Failure.DEMOTED
+            return Failure.DEMOTED if _may_be_read_only(connection) else Failure.STATEMENT
+        if isinstance(error, _FULL):
+            return Failure.UNWRITABLE
         if isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)):
             return Failure.LOST
         if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
             return Failure.LATE
         return Failure.STATEMENT if isinstance(error, _STATEMENTS) else Failure.UNKNOWN
+
+    def read_only_reason(self, connection: Connection) -> str:
+        """Return why *connection*, on which a write was refused, does not take any."""
+        settings = connection.get_settings()
+        if getattr(settings, "in_hot_standby", "off") == "on":
+            return "it is a standby"
+        if getattr(settings, "default_transaction_read_only", "off") == "on":
+            return f"its {_READ_ONLY_SETTING}"
+        return f"it is a standby, or its {_READ_ONLY_SETTING}"
+
+    async def write_refusal(self, connection: Connection, doubt: Failure | None) -> Refusal | None:
+        """Return why *connection* takes no writes, or None; where the disk was full, a row is stored to see."""
+        row = await connection.fetchrow(_IS_WRITABLE, timeout=self._deadline)
+        if row[0]:
+            return Refusal("the server is a standby and takes no writes", True)
+        if row[1] == "on":
+            return Refusal(f"the server takes no writes: its {_READ_ONLY_SETTING}", True)
+        if doubt is Failure.UNWRITABLE:
+            try:
+                async with connection.transaction():
+                    await connection.execute(_STORE, timeout=self._deadline)
+            except _FULL as error:
+                return Refusal(f"the server takes no writes: {error}", False)
+        return None
 
     def is_refusal(self, error: Exception) -> bool:
         """Tell whether the server refuses the user, the password or the database."""
@@ -135,6 +169,13 @@ class PostgresDriver:
 
     def stop_running(self, connection: Connection) -> None:
         """Do nothing: asyncpg asks the server to cancel what nobody waits for."""
+
+
+def _may_be_read_only(connection: Connection) -> bool:
+    """Tell whether the server, or the session, is read-only by default; since PostgreSQL 14 it says so by itself."""
+    settings = connection.get_settings()
+    told = [getattr(settings, name, "unknown") for name in ("in_hot_standby", "default_transaction_read_only")]
+    return told != ["off", "off"]
 
 
 def _begin(isolation: str | None = None, readonly: bool = False, deferrable: bool = False) -> str:

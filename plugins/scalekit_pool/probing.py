@@ -9,18 +9,12 @@ from scalekit_pool.database import Database as PooledDatabase
 async def probe(database: Database) -> None:
     """Return when *database* takes writes, or so many use it that there is no doubt; raises saying what is wrong.
 
-    That it answers is not enough: a primary that became a standby answers too.
+    That it answers is not enough: a primary that became a standby answers too, and so does one whose disk is full.
     """
     if isinstance(database, PooledDatabase):
-        pool = database.driver.writers
-        if pool.supply.trouble:
-            raise ConnectionError(pool.supply.trouble)
-        if pool.supply.size == pool.limits.max_size and not pool.idle:
-            return
-    if database.dialect != "postgresql":
+        await database.check_writes()
+    else:
         await database.fetch_val("SELECT 1")
-    elif await database.fetch_val("SELECT pg_is_in_recovery()"):
-        raise ConnectionError("the server is a standby and takes no writes")
 
 
 def refuse_stale_servers(database: Database) -> None:

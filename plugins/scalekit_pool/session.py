@@ -13,7 +13,7 @@ from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import Row, Tables, Values
 from scalekit_pool.asking import Asking, Language, Operation
 from scalekit_pool.compiling import Call
-from scalekit_pool.driver import Driver, Failure, Insertion
+from scalekit_pool.driver import DOUBTFUL, Driver, Failure, Insertion
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
 from scalekit_pool.rows import converted
@@ -231,20 +231,28 @@ class Session(Asking):
         if self.transactions:
             self.writes.add(tables)
         else:
-            await tell_failed(self.language.observer, self.language.driver.failure(error), tables)
+            await tell_failed(self.language.observer, self._failure(error), tables)
+
+    def _failure(self, error: BaseException) -> Failure:
+        connection = None if self._lent is None else self._lent.connection
+        failure = self.language.driver.failure(error, connection)
+        is_reading = bool(self.transactions) and self.transactions[0].read_only
+        return Failure.STATEMENT if failure is Failure.DEMOTED and is_reading else failure
 
     def _fail(self, error: BaseException, sql: str) -> None:
         """Note what *error* says about the connection; raises what the application sees in its place, if anything."""
-        failure = self.language.driver.failure(error)
-        if failure is Failure.DEMOTED and self.transactions and self.transactions[0].read_only:
-            failure = Failure.STATEMENT
+        driver, lent, failure = self.language.driver, self._lent, self._failure(error)
+        reason = ""
         if failure is not Failure.STATEMENT:
             self._used = self._was_cut = True
-        if failure is Failure.UNKNOWN and self._lent is not None:
-            self.language.driver.stop_running(self._lent.connection)
-        if failure is Failure.DEMOTED:
-            self._pool.renew()
-        self._outcome.fail(error, failure, sql, self._pool.what)
+        if failure in DOUBTFUL:
+            driver.doubt = failure
+        if failure is Failure.UNKNOWN and lent is not None:
+            driver.stop_running(lent.connection)
+        if failure is Failure.DEMOTED and lent is not None:
+            reason = driver.read_only_reason(lent.connection)
+            self._pool.forsake()
+        self._outcome.fail(error, failure, sql, self._pool.what, reason)
 
     def _watch(self) -> None:
         outcome, origin, places = self._outcome, ORIGIN.get(), places_above(3)

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import aiosqlite
 
 from scalekit.config.url_syntax import split_url
 from scalekit_pool.driver import quoted
+from scalekit_pool.sqlite_health import FileId, id_of
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -57,11 +58,14 @@ def file_of(address: str) -> str:
 
 
 class SqliteConnector:
-    """Opens connections to *uri*, which is called *what* in errors; those that are *read_only* change nothing."""
+    """Opens connections to *uri*, the file *what*; those that are *read_only* change nothing, and make no file."""
 
     def __init__(self, uri: str, what: str, read_only: bool, busy_timeout: float) -> None:
+        self.files: WeakKeyDictionary[aiosqlite.Connection, FileId | None] = WeakKeyDictionary()
         self._uri = uri
         self._what = what
+        self._path = str(Path(what).absolute())
+        self.expects_file = read_only
         self.begun: WeakSet[aiosqlite.Connection] = WeakSet()  # are in a transaction, unless SQLite rolled it back
         self._read_only = read_only
         self._pragmas = [
@@ -73,9 +77,10 @@ class SqliteConnector:
 
     async def open(self) -> aiosqlite.Connection:
         """Return a new connection, set up."""
-        connection = aiosqlite.connect(self._uri, uri=True, isolation_level=None, cached_statements=512)
+        connection = aiosqlite.connect(self._address, uri=True, isolation_level=None, cached_statements=512)
         try:
             await connection
+            self.files[connection] = id_of(self._path)
             connection.row_factory = SqliteRow
             if not self._read_only:
                 await connection.execute_fetchall("PRAGMA journal_mode = WAL")
@@ -85,7 +90,15 @@ class SqliteConnector:
             connection.stop()
             await asyncio.to_thread(connection._thread.join, THREAD_LIMIT)  # it reports to this event loop
             raise
+        self.expects_file = True
         return connection
+
+    @property
+    def _address(self) -> str:
+        """The URI; a file that was there once is not made anew, empty, where it has gone."""
+        if self._what == MEMORY or not self.expects_file or "mode=" in self._uri:
+            return self._uri
+        return f"{self._uri}{'&' if '?' in self._uri else '?'}mode=rw"
 
     def works(self, connection: aiosqlite.Connection) -> bool:
         """Tell that a file does not go away."""

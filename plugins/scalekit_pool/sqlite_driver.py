@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import aiosqlite
 
 from scalekit.config.url_syntax import split_url
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.driver import Failure, Insertion, RolledBack, names
+from scalekit_pool.driver import Failure, Insertion, Refusal, RolledBack, names
 from scalekit_pool.pool import Pool
 from scalekit_pool.sqlite import MEMORY, MemoryConnector, SqliteConnector, file_of, uri_of
+from scalekit_pool.sqlite_health import FileHealth
 from scalekit_pool.supply import Observer
 
 READERS = 4
@@ -24,11 +27,17 @@ READERS = 4
 CHUNK = 100
 """Rows that a stream fetches at once."""
 
+_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""Errors of opening a file that may pass by themselves."""
+_GONE = "unable to open database file"
+_READ_ONLY_OPTION = re.compile(r"(?:^|&)(?:mode=ro|immutable=(?:1|true|on|yes))(?:&|$)")
 _FAILURES = {
     sqlite3.SQLITE_BUSY: Failure.BUSY,
     sqlite3.SQLITE_LOCKED: Failure.BUSY,
     sqlite3.SQLITE_INTERRUPT: Failure.LATE,
     sqlite3.SQLITE_READONLY: Failure.READ_ONLY,
+    sqlite3.SQLITE_FULL: Failure.UNWRITABLE,
+    sqlite3.SQLITE_IOERR: Failure.UNWRITABLE,
 }
 
 
@@ -42,6 +51,7 @@ class SqliteDriver:
         self, address: str, config: PoolConfig, observer: Observer, readers_observer: Observer, read_only: bool
     ) -> None:
         self.read_only = read_only
+        self.doubt: Failure | None = None
         file = file_of(address)
         uri = uri_of(file, split_url(address).query)
         kind = MemoryConnector if file == MEMORY else SqliteConnector
@@ -56,6 +66,9 @@ class SqliteDriver:
             self.readers = Pool(file, reader, some, readers_observer)
         self._deadline = float(config.statement_timeout)
         self._begun = writer.begun
+        is_writable = not (read_only or file == MEMORY or _READ_ONLY_OPTION.search(split_url(address).query))
+        self._files = writer.files if is_writable else None
+        self._health = FileHealth(str(Path(file).absolute()), config.acquire_timeout)
 
     def fetch_all(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[list[Any]]:
         """Return every row."""
@@ -111,16 +124,33 @@ class SqliteDriver:
         """Run *sql*."""
         await self._do(connection, _fetch_all, sql, ())
 
-    def failure(self, error: BaseException) -> Failure:
-        """Tell what *error* says about the connection that it came from."""
-        if isinstance(error, sqlite3.OperationalError):
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            return _FAILURES.get(code, Failure.STATEMENT)
-        return Failure.STATEMENT if isinstance(error, sqlite3.Error) else Failure.UNKNOWN
+    def failure(self, error: BaseException, connection: aiosqlite.Connection) -> Failure:
+        """Tell what *error* says about *connection*, which it came from."""
+        if not isinstance(error, sqlite3.OperationalError):
+            return Failure.STATEMENT if isinstance(error, sqlite3.Error) else Failure.UNKNOWN
+        if str(error) == _GONE:
+            return Failure.UNWRITABLE
+        failure = _FAILURES.get(_code(error), Failure.STATEMENT)
+        if failure is Failure.READ_ONLY and self._files is not None and connection in self._files:
+            return Failure.DEMOTED
+        return failure
+
+    def read_only_reason(self, connection: aiosqlite.Connection) -> str:
+        """Return why *connection*, on which a write was refused, does not take any."""
+        return "the file, or its folder, is read-only for this user"
+
+    async def write_refusal(self, connection: aiosqlite.Connection, doubt: Failure | None) -> Refusal | None:
+        """Return why *connection* takes no writes, or None."""
+        if self._files is None:
+            await self.run(connection, "SELECT 1")
+            return None
+        opened = self._files.get(connection)
+        refusal: Refusal | None = await self._do(connection, self._health.refusal, opened, doubt is not None)
+        return refusal
 
     def is_refusal(self, error: Exception) -> bool:
-        """Tell that a file which cannot be opened does not come by itself."""
-        return True
+        """Tell that a file which cannot be opened does not come by itself, unless it is locked, or its disk full."""
+        return not isinstance(error, sqlite3.Error) or _code(error) not in _PASSING
 
     @property
     def report(self) -> str:
@@ -144,6 +174,10 @@ class SqliteDriver:
             return await connection._execute(function, raw, *arguments)  # type: ignore[no-untyped-call]
         finally:
             timer.cancel()
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _inside(function: Callable[..., Any], raw: sqlite3.Connection, *arguments: Any) -> Any:
