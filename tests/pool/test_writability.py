@@ -223,10 +223,9 @@ async def test_the_probe_leaves_a_file_as_it_is(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_is_opened_for_reading_only_is_well(tmp_path: Path) -> None:
-    async with items(f"sqlite:///{tmp_path}/a.db"):
-        async with opened(f"sqlite:///{tmp_path}/a.db?mode=ro") as database:
-            await probe(database)
-            assert await reads(database)
+    async with items(f"sqlite:///{tmp_path}/a.db"), opened(f"sqlite:///{tmp_path}/a.db?mode=ro") as database:
+        await probe(database)
+        assert await reads(database)
 
 
 @pytest.fixture
