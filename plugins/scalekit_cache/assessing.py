@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Protocol
 
 from scalekit_cache.directives import Directives, seconds
-from scalekit_cache.entry import Entry
+from scalekit_cache.entry import Ruling
+
+
+class Response(Protocol):
+    """What counts of a response that is kept, or that is being made and may be kept."""
+
+    @property
+    def ruling(self) -> Ruling:
+        """How it is kept."""
+        ...
+
+    @property
+    def born(self) -> float:
+        """When its age was 0."""
+        ...
+
+    @property
+    def expires(self) -> float:
+        """Until when it is fresh."""
+        ...
+
+    @property
+    def early(self) -> float:
+        """From when on it is made anew ahead of time."""
+        ...
 
 
 class Verdict(Enum):
@@ -21,7 +46,7 @@ class Verdict(Enum):
     """Ask the application first; give it if that fails."""
 
 
-def assess(entry: Entry, asked: Directives, now: float) -> Verdict:
+def assess(entry: Response, asked: Directives, now: float) -> Verdict:
     """Return what to do with *entry* for a request with the directives *asked*."""
     ruling = entry.ruling
     left = entry.expires - now
@@ -43,7 +68,12 @@ def assess(entry: Entry, asked: Directives, now: float) -> Verdict:
     return Verdict.VALIDATE_OR_GIVE if -left < if_error else Verdict.VALIDATE
 
 
-def _refused(entry: Entry, asked: Directives, left: float, now: float) -> bool:
+def is_reusable(response: Response, asked: Directives, now: float) -> bool:
+    """Tell whether *response* may be given without asking the application first."""
+    return assess(response, asked, now) in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH)
+
+
+def _refused(entry: Response, asked: Directives, left: float, now: float) -> bool:
     """Tell whether who asks wants something newer."""
     if "no-cache" in asked:
         return True

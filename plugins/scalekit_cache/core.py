@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 from scalekit.caching.items import Item, Key
@@ -81,6 +82,8 @@ class HttpCache:
         self.routes = RouteReads(options.credential_headers)
         self.noted = NOTED | options.credential_headers
         self.plain_queries = not policies.reshape_queries
+        self.moments = count(1)
+        """Numbers for moments in the life of requests, in the order in which they come."""
         self._said: dict[tuple[bytes, int, bool], bytes] = {}
         self._flights: dict[Key, Flight] = {}
         self._alone: dict[Key, None] = {}

@@ -47,6 +47,8 @@ class Flight:
     outdated = False
     landed_elsewhere = False
     complete = False
+    begun = 0
+    """The moment at which the application was asked, as the cache counts them; 0 before that."""
     status = 0
     headers: Headers = []
     selecting: tuple[bytes, ...] = ()

@@ -7,7 +7,7 @@ import asyncio
 from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Lease
 from scalekit_cache.asked import Asked
-from scalekit_cache.assessing import Verdict, assess
+from scalekit_cache.assessing import is_reusable
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
@@ -42,4 +42,4 @@ async def _is_kept(cache: HttpCache, found: Item, asked: Asked) -> bool:
         found = await cache.variant(found, asked) or found
     if type(found) is not Entry or asked.lacks(found.ruling):
         return False
-    return assess(found, asked.directives, cache.clock()) in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH)
+    return is_reusable(found, asked.directives, cache.clock())

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.caching.items import Key
 from scalekit_cache.answering import answer
-from scalekit_cache.asked import Asked
-from scalekit_cache.assessing import Verdict, assess
+from scalekit_cache.asked import NOTHING, Asked
+from scalekit_cache.assessing import Verdict, assess, is_reusable
 from scalekit_cache.bodies import FRAMED_BY_HEADERS, Opening
 from scalekit_cache.core import HttpCache, Refreshed
 from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
@@ -53,6 +53,7 @@ class Serving:
         self.policy = policy
         self.primary = primary
         self.path = path
+        self._arrived = next(cache.moments)
 
     def serve(self) -> Awaitable[None]:
         """Answer from what is kept, or have it made."""
@@ -134,6 +135,8 @@ class Serving:
         if landed is Landed.BEGUN and not self.cache.is_current(flight, known):
             self.cache.leave(flight)
             landed = Landed.AGAIN
+        elif landed is Landed.BEGUN and not self._came_in_time(flight):
+            landed = self._without_sharing(flight)
         if landed is Landed.AGAIN:
             await self.serve()
         elif landed is Landed.BEGUN and self._may_follow(flight):
@@ -191,6 +194,21 @@ class Serving:
             names = (*names, IDENTITY_WITHOUT_COOKIES if self.policy.ignores_cookies else IDENTITY)
         return (*self.primary, *self.asked.selecting(names)) if names else self.primary
 
+    def _came_in_time(self, flight: Flight) -> bool:
+        """Tell whether the response is right for this request: begun after it came, or one that may be reused."""
+        kept = flight.kept
+        if kept is None or self._arrived <= flight.begun:
+            return True
+        return is_reusable(kept, self.asked.directives, self.cache.clock())
+
+    def _without_sharing(self, flight: Flight) -> Landed:
+        """Return how to go on without a response that was begun too early for this request."""
+        directives = self.asked.directives
+        if "no-cache" in directives or flight.kept is None or not is_reusable(flight.kept, NOTHING, self.cache.clock()):
+            self.cache.leave(flight)  # one more is right for all who have come until now
+            return Landed.AGAIN
+        return Landed.ALONE
+
     def _may_follow(self, flight: Flight) -> bool:
         kept = flight.kept
         if kept is None or flight.has_let_go or self.asked.lacks(kept.ruling):
@@ -202,6 +220,7 @@ class Serving:
         scope = self.scope if stale is None else validating(self.scope, stale)
         making = Making(cache, flight, self.asked, self.policy, scope, self.path, why, stale, self.send)
         self.flight = flight
+        flight.begun = next(cache.moments)
         if cache.collects:
             flight.tables = begin_collecting()
         try:

@@ -24,6 +24,13 @@ class Kept:
         self.born = born
         self.lifetime = lifetime
 
+    early = float("inf")
+
+    @property
+    def expires(self) -> float:
+        """Until when it is fresh."""
+        return self.born + self.lifetime
+
 
 def fields_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Return *headers* by name in lower case, the lines of one name joined to a list."""

@@ -40,6 +40,7 @@ EVERYWHERE = (
     "test_objects",
     "test_requests",
     "test_safety",
+    "test_sharing",
     "test_validation",
 )
 """Suites that hold for every store."""
