@@ -10,19 +10,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.caching.items import Key
 from scalekit_cache.answering import answer
-from scalekit_cache.asked import NOTHING, Asked
-from scalekit_cache.assessing import Verdict, assess, is_reusable
+from scalekit_cache.asked import Asked
+from scalekit_cache.assessing import Verdict, assess
 from scalekit_cache.bodies import FRAMED_BY_HEADERS, Opening
 from scalekit_cache.core import HttpCache, Refreshed
-from scalekit_cache.entry import COOKIE, Entry, Variants, with_status
+from scalekit_cache.entry import Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
 from scalekit_cache.leasing import lease_of
 from scalekit_cache.making import ERRORS, Making, routed
 from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
+from scalekit_cache.sharing import flight_key, is_for_one, is_in_time, is_over, may_follow
 from scalekit_cache.table_tags import begin_collecting
 from scalekit_cache.validating import nobody, refreshing, validating
-from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
 
 logger = logging.getLogger("scalekit.cache")
 
@@ -114,10 +114,10 @@ class Serving:
 
     def _make(self, why: bytes, stale: Entry | None) -> Awaitable[None]:
         asked = self.asked
-        if asked.method != "GET" or b"range" in asked.noted or asked.has_body or self._is_for_one():
+        if asked.method != "GET" or b"range" in asked.noted or asked.has_body or is_for_one(asked, self.policy):
             return self._lead(self._own_flight(), why, stale)
         policy = self.policy
-        key = self._flight_key() if policy.vary or policy.by_identity else self.primary
+        key = flight_key(self.primary, asked, policy) if policy.vary or policy.by_identity else self.primary
         flight, leads = self.cache.flight(key, self.primary)
         if not leads:
             return self._wait(flight, why, stale)
@@ -135,11 +135,14 @@ class Serving:
         if landed is Landed.BEGUN and not self.cache.is_current(flight, known):
             self.cache.leave(flight)
             landed = Landed.AGAIN
-        elif landed is Landed.BEGUN and not self._came_in_time(flight):
-            landed = self._without_sharing(flight)
+        elif landed is Landed.BEGUN and not is_in_time(self.asked, self._arrived, flight, self.cache.clock()):
+            landed = Landed.ALONE
+            if is_over(self.asked, flight, self.cache.clock()):
+                self.cache.leave(flight)  # the next one is for all who have come until now
+                landed = Landed.AGAIN
         if landed is Landed.AGAIN:
             await self.serve()
-        elif landed is Landed.BEGUN and self._may_follow(flight):
+        elif landed is Landed.BEGUN and may_follow(self.asked, flight):
             await self._follow(flight, why)
         elif landed is Landed.LEAD:
             flight.since = self.cache.store.number
@@ -181,39 +184,6 @@ class Serving:
     def _own_flight(self) -> Flight:
         """Return a flight that nobody joins."""
         return Flight(self.primary, self.primary, self.cache.store.number, self.cache.max_body, shared=False)
-
-    def _is_for_one(self) -> bool:
-        """Tell whether the answer will be for nobody else, so that nobody need wait for it."""
-        if not self.asked.credentials or self.policy.by_identity:
-            return False
-        return bool(self.asked.credentials & ~(COOKIE if self.policy.ignores_cookies else 0))
-
-    def _flight_key(self) -> Key:
-        names = self.policy.vary
-        if self.policy.by_identity:
-            names = (*names, IDENTITY_WITHOUT_COOKIES if self.policy.ignores_cookies else IDENTITY)
-        return (*self.primary, *self.asked.selecting(names)) if names else self.primary
-
-    def _came_in_time(self, flight: Flight) -> bool:
-        """Tell whether the response is right for this request: begun after it came, or one that may be reused."""
-        kept = flight.kept
-        if kept is None or self._arrived <= flight.begun:
-            return True
-        return is_reusable(kept, self.asked.directives, self.cache.clock())
-
-    def _without_sharing(self, flight: Flight) -> Landed:
-        """Return how to go on without a response that was begun too early for this request."""
-        directives = self.asked.directives
-        if "no-cache" in directives or flight.kept is None or not is_reusable(flight.kept, NOTHING, self.cache.clock()):
-            self.cache.leave(flight)  # one more is right for all who have come until now
-            return Landed.AGAIN
-        return Landed.ALONE
-
-    def _may_follow(self, flight: Flight) -> bool:
-        kept = flight.kept
-        if kept is None or flight.has_let_go or self.asked.lacks(kept.ruling):
-            return False
-        return self.asked.selecting(kept.ruling.names) == flight.selecting
 
     async def _lead(self, flight: Flight, why: bytes, stale: Entry | None) -> None:
         cache = self.cache

@@ -1,0 +1,47 @@
+"""Who may share a response that is being made."""
+
+from __future__ import annotations
+
+from scalekit.caching.items import Key
+from scalekit_cache.asked import NOTHING, Asked
+from scalekit_cache.assessing import is_reusable
+from scalekit_cache.entry import COOKIE
+from scalekit_cache.flights import Flight
+from scalekit_cache.policies import Policy
+from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
+
+
+def is_for_one(asked: Asked, policy: Policy) -> bool:
+    """Tell whether the response to a request will be for nobody else, so that nobody need wait for it."""
+    if not asked.credentials or policy.by_identity:
+        return False
+    return bool(asked.credentials & ~(COOKIE if policy.ignores_cookies else 0))
+
+
+def flight_key(primary: Key, asked: Asked, policy: Policy) -> Key:
+    """Return what requests have in common that wait for each other."""
+    names = policy.vary
+    if policy.by_identity:
+        names = (*names, IDENTITY_WITHOUT_COOKIES if policy.ignores_cookies else IDENTITY)
+    return (*primary, *asked.selecting(names)) if names else primary
+
+
+def may_follow(asked: Asked, flight: Flight) -> bool:
+    """Tell whether what *flight* makes is for this request too."""
+    kept = flight.kept
+    if kept is None or flight.has_let_go or asked.lacks(kept.ruling):
+        return False
+    return asked.selecting(kept.ruling.names) == flight.selecting
+
+
+def is_in_time(asked: Asked, arrived: int, flight: Flight, now: float) -> bool:
+    """Tell whether the response of *flight* is right for a request that has *arrived* at that moment.
+
+    It is when it was begun after that, or when it may be reused (RFC 9111, section 4).
+    """
+    return flight.kept is None or arrived <= flight.begun or is_reusable(flight.kept, asked.directives, now)
+
+
+def is_over(asked: Asked, flight: Flight, now: float) -> bool:
+    """Tell whether another flight is better for this request, and for all who come from now on."""
+    return "no-cache" in asked.directives or flight.kept is None or not is_reusable(flight.kept, NOTHING, now)
