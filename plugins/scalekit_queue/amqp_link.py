@@ -14,8 +14,10 @@ from scalekit.config.mask import mask_passwords
 from scalekit_queue.amqp_broker import Broker
 
 logger = logging.getLogger("scalekit.queue")
-# An error for each attempt, of which there are many while a broker is away; here it is told once.
-logging.getLogger("aiormq.connection").addFilter(lambda record: "creating transport" not in str(record.msg))
+REPEATED = ("error when creating transport", "Cancelling cause reader exited abnormally")
+"""How aiormq's messages begin about each failed attempt, and with a traceback about each lost connection."""
+# Link logs each outage once, with its reason, and its end.
+logging.getLogger("aiormq.connection").addFilter(lambda record: not str(record.msg).startswith(REPEATED))
 
 CONNECT_LIMIT = 5.0
 CLOSE_LIMIT = 3.0

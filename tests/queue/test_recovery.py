@@ -165,7 +165,7 @@ async def test_a_broker_that_hangs_is_noticed_by_its_missing_heartbeats(
 
 
 async def test_a_broker_that_is_killed_and_comes_back_is_found_again_and_publishing_says_what_is_known(
-    rabbitmq_table: Table, server: RabbitMQ
+    rabbitmq_table: Table, server: RabbitMQ, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with taking({**rabbitmq_table, "url": server.url}) as application:
         await asyncio.to_thread(server.flush)
@@ -180,6 +180,7 @@ async def test_a_broker_that_is_killed_and_comes_back_is_found_again_and_publish
         await until(lambda: 79 in application.seen)
         assert 78 not in application.seen
         await application.until_health(lambda error: not error)
+    assert "Traceback" not in caplog.text, "an outage is told in a line"
 
 
 async def test_a_broker_short_of_memory_blocks_who_publishes_and_not_who_acknowledges(
