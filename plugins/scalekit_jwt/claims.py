@@ -37,12 +37,13 @@ def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
     return expires
 
 
-def check_audience(claims: Mapping[str, Any], audience: str) -> None:
-    """Raise Refused when the token is not for *audience*."""
-    given = claims.get("aud")
-    named = given if isinstance(given, list) else [given]
-    if not all(isinstance(each, str) for each in named) or audience not in named:
-        raise Refused("audience")
+def check_audience(claims: Mapping[str, Any], audience: str, claim: str = "aud") -> None:
+    """Raise Refused when the token is not for *audience* by its *claim*, or by an ``aud`` that it has beside that."""
+    for name in {claim, "aud"} if "aud" in claims else {claim}:
+        given = claims.get(name)
+        named = given if isinstance(given, list) else [given]
+        if not all(isinstance(each, str) for each in named) or audience not in named:
+            raise Refused("audience")
 
 
 def text(claims: Mapping[str, Any], name: str, required: bool = True) -> str:

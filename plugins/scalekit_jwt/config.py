@@ -13,8 +13,8 @@ from scalekit.config.url_syntax import split_url
 from scalekit_jwt.keys import KEY_TYPES, SHORTEST_SECRET
 from scalekit_jwt.policy import Rule
 
-Algorithm = Literal["HS256", "RS256", "PS256", "ES256", "EdDSA"]
-Foreign = Literal["RS256", "PS256", "ES256", "EdDSA"]
+Foreign = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+Algorithm = Literal["HS256"] | Foreign
 Word = Annotated[str, Field(min_length=1)]
 
 
@@ -62,7 +62,9 @@ class IssuerTable(Table):
     issuer: Word
     """Its name, exactly as its tokens have it in ``iss``."""
     audience: Word
-    """What its tokens must have in ``aud``."""
+    """What its tokens must have in ``audience_claim``."""
+    audience_claim: Word = "aud"
+    """The claim that says whom a token is for; where it is another, an ``aud`` beside it must name the audience too."""
     jwks: Url | None = None
     """Where its keys are; without it they are found by OIDC discovery below its name."""
     algorithms: tuple[Foreign, ...] = ("RS256",)
@@ -77,7 +79,7 @@ class IssuerTable(Table):
     @model_validator(mode="after")
     def _is_reached_safely(self) -> IssuerTable:
         if len({KEY_TYPES[each] for each in self.algorithms}) != 1:
-            raise ValueError("algorithms are of one type of key: RS256 and PS256, or ES256, or EdDSA")
+            raise ValueError("algorithms are of one type of key: those of RS and PS, or those of ES, or EdDSA")
         if self.cool_down > self.refetch:
             raise ValueError(f"cool_down {self.cool_down} is longer than refetch {self.refetch}; lower it")
         url = self.jwks.parts if self.jwks else split_url(self.issuer)

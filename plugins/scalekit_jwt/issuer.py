@@ -53,7 +53,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Takes tokens of one issuer that are for *audience* and of one of *types*, which are in lower case.
+    """Takes tokens of one issuer that are for *audience*, by *audience_claim*, and of one of *types*, in lower case.
 
     Where *bound* they must be bound to a key.
     """
@@ -65,6 +65,7 @@ class Issuer:
     leeway: float
     clock: Callable[[], float]
     bound: bool = False
+    audience_claim: str = "aud"
 
     def verify(self, token: Compact) -> Verified:
         """Return what *token* says; raises Refused when it is not good."""
@@ -87,7 +88,7 @@ class Issuer:
 
     def _accepted(self, claims: Mapping[str, Any], now: float) -> Verified:
         expires = check_times(claims, now, self.leeway)
-        check_audience(claims, self.audience)
+        check_audience(claims, self.audience, self.audience_claim)
         if claims.get("iss") != self.name:
             raise Refused("issuer")
         key = bound_key(claims)

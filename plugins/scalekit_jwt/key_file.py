@@ -16,17 +16,18 @@ from typing import Any
 import orjson
 from joserfc.jwk import JWKRegistry
 
-from scalekit_jwt.keys import KEY_TYPES, KeySet, SigningKey
+from scalekit_jwt.keys import CURVES, KEY_TYPES, KeySet, SigningKey
 
 logger = logging.getLogger("scalekit.jwt")
 
 MOST_BYTES = 1 << 20
-_CURVES: dict[str, Any] = {"HS256": 256, "RS256": 2048, "PS256": 2048, "ES256": "P-256", "EdDSA": "Ed25519"}
+_BITS = {"oct": 256, "RSA": 2048}
 
 
 def make_key(algorithm: str) -> dict[str, Any]:
     """Return a new key for *algorithm*, as a JWK."""
-    key = JWKRegistry.generate_key(KEY_TYPES[algorithm], _CURVES[algorithm], private=True)
+    kind: Any = KEY_TYPES[algorithm]
+    key = JWKRegistry.generate_key(kind, CURVES[algorithm][0] if algorithm in CURVES else _BITS[kind], private=True)
     kid = secrets.token_urlsafe(9)
     return {**key.as_dict(private=True), "kid": kid, "alg": algorithm, "use": "sig"}
 
@@ -114,7 +115,9 @@ def _members(path: Path) -> list[dict[str, Any]]:
 
 
 def _key(member: dict[str, Any]) -> SigningKey:
-    algorithm = member.get("alg")
+    algorithm, kind = member.get("alg"), member.get("kty")
+    if kind not in KEY_TYPES.values():
+        raise ValueError(f"a key has the kty {kind!r}; there are {', '.join(sorted(set(KEY_TYPES.values())))}")
     if algorithm not in KEY_TYPES:
         raise ValueError(f"a key has the alg {algorithm!r}; there are {', '.join(KEY_TYPES)}")
     return SigningKey.read(member, algorithm)

@@ -11,7 +11,19 @@ from joserfc.jws import JWSRegistry
 
 from scalekit_jwt.errors import Refused, UnknownKey
 
-KEY_TYPES = {"HS256": "oct", "RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
+KEY_TYPES = {
+    "HS256": "oct",
+    **{f"{family}{bits}": "RSA" for family in ("RS", "PS") for bits in (256, 384, 512)},
+    **{f"ES{bits}": "EC" for bits in (256, 384, 512)},
+    "EdDSA": "OKP",
+}
+CURVES = {
+    "ES256": ("P-256",),
+    "ES384": ("P-384",),
+    "ES512": ("P-521",),
+    "EdDSA": ("Ed25519", "Ed448"),
+}
+"""The curves of the keys that an algorithm is for, the first of which is made."""
 SHORTEST_SECRET = 32
 SHORTEST_RSA = 2048
 
@@ -30,6 +42,8 @@ class SigningKey(NamedTuple):
     def read(cls, value: Mapping[str, Any] | str | bytes, algorithm: str, kid: str = "") -> SigningKey:
         """Return the key in a JWK or PEM *value*, for *algorithm*; raises ValueError when it is not fit for that."""
         wanted = KEY_TYPES[algorithm]
+        if isinstance(value, Mapping) and value.get("kty") != wanted:  # which the library does not look at
+            raise ValueError(f"not a key of type {wanted}, which {algorithm} needs: its kty is {value.get('kty')!r}")
         try:
             key: Key = JWKRegistry.import_key(dict(value) if isinstance(value, Mapping) else value, wanted)
         except (JoseError, ValueError, TypeError, KeyError):
@@ -69,38 +83,39 @@ def _refuse_unfit(key: Key, members: Mapping[str, Any], algorithm: str) -> None:
         raise ValueError(f"a secret of {len(key.raw_value)} bytes is too short; {SHORTEST_SECRET} are needed")
     if isinstance(key, RSAKey) and key.raw_value.key_size < SHORTEST_RSA:
         raise ValueError(f"an RSA key of {key.raw_value.key_size} bits is too short; {SHORTEST_RSA} are needed")
-    if algorithm == "ES256" and key.as_dict().get("crv") != "P-256":
-        raise ValueError("ES256 needs a key on P-256")
-    if algorithm == "EdDSA" and key.as_dict().get("crv") not in ("Ed25519", "Ed448"):
-        raise ValueError("EdDSA needs a key on Ed25519 or Ed448")
+    if algorithm in CURVES and key.as_dict().get("crv") not in CURVES[algorithm]:
+        raise ValueError(f"{algorithm} needs a key on {' or '.join(CURVES[algorithm])}")
     if members.get("use", "sig") != "sig" or members.get("alg", algorithm) != algorithm:
         raise ValueError(f"the key says itself that it is not for signatures with {algorithm}")
-    operations = members.get("key_ops")
-    if operations is not None and not {"sign", "verify"} & set(operations):
+    operations = members.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or not ("sign" in operations or "verify" in operations):
         raise ValueError("the key's key_ops allow no signatures")
 
 
 class KeySet:
-    """Keys of one type with a ``kid`` each; the first of them signs."""
+    """Keys of one type, each found by its ``kid`` and algorithm; the first of them signs."""
 
     def __init__(self, keys: Sequence[SigningKey]) -> None:
-        """Keep *keys*; raises ValueError when two have one kid, or they are of several types."""
+        """Keep *keys*; raises ValueError when two cannot be told apart, or they are of several types."""
         self.keys = tuple(keys)
-        self._by_kid = {key.kid: key for key in keys}
-        if len(self._by_kid) != len(self.keys):
-            raise ValueError("two keys have the same kid")
+        self._by_kid: dict[str, dict[str, SigningKey]] = {}
+        for key in keys:
+            if self._by_kid.setdefault(key.kid, {}).setdefault(key.algorithm, key) is not key:
+                raise ValueError("two keys have the same kid")
         if len({KEY_TYPES[key.algorithm] for key in keys}) > 1:
             raise ValueError("keys of several types are in one set")
 
     def find(self, header: Mapping[str, Any], now: float) -> SigningKey:
-        """Return the key that *header* names, whose algorithm it must name too."""
+        """Return the key that *header* names, for the algorithm that it names."""
         kid = header.get("kid")
-        if kid is None and len(self.keys) == 1:
-            key: SigningKey | None = self.keys[0]
+        if kid is None and len(self._by_kid) == 1:
+            (found,) = self._by_kid.values()
         else:
-            key = self._by_kid.get(kid) if isinstance(kid, str) else None
-        if key is None or (key.until and key.until < now):
+            found = self._by_kid.get(kid, {}) if isinstance(kid, str) else {}
+        good = {name: key for name, key in found.items() if not key.until or key.until >= now}
+        if not good:
             raise UnknownKey()
-        if header.get("alg") != key.algorithm:
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in good:
             raise Refused("algorithm")
-        return key
+        return good[algorithm]

@@ -94,7 +94,8 @@ async def _remote(config: JwtConfig, metrics: Metrics, stack: AsyncExitStack) ->
 
 def _issuer(table: IssuerTable, keys: RemoteKeys, config: JwtConfig) -> Issuer:
     types = frozenset(each.lower() for each in table.types)
-    return Issuer(table.issuer, table.audience, types, keys, config.leeway, time.time)
+    claim = table.audience_claim
+    return Issuer(table.issuer, table.audience, types, keys, config.leeway, time.time, audience_claim=claim)
 
 
 def keys_of(config: JwtConfig) -> FixedKeys | KeyFile:

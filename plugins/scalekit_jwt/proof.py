@@ -108,7 +108,11 @@ def _key(header: Mapping[str, Any]) -> SigningKey:
     algorithm, given, kind = header.get("alg"), header.get("jwk"), header.get("typ")
     if algorithm not in ALGORITHMS or not isinstance(given, dict) or _PRIVATE & given.keys():
         raise Refused("proof")
-    if not isinstance(kind, str) or kind.lower() != TYPE or given.get("kty") != KEY_TYPES[algorithm]:
+    if (
+        not isinstance(kind, str)
+        or kind.lower().removeprefix("application/") != TYPE
+        or given.get("kty") != KEY_TYPES[algorithm]
+    ):
         raise Refused("proof")
     members = {name: text(given, name) for name in ("kty", *_MEMBERS[KEY_TYPES[algorithm]])}
     try:

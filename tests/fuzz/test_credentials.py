@@ -156,7 +156,7 @@ async def _send(message: Message) -> None:
 @fuzzed
 def test_a_cookie_and_a_digest_are_any_bytes(cookies: bytes, text: str) -> None:
     for secure in (False, True):
-        assert isinstance(Fingerprint(secure, 60.0).find(cookies), bytes)
+        assert isinstance(Fingerprint(secure, 60.0).find(cookies, raw_digest(text)), bytes)
     assert isinstance(raw_digest(text), bytes)
 
 

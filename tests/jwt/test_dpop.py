@@ -68,6 +68,15 @@ async def test_a_refresh_needs_a_proof_of_the_same_key_and_gives_tokens_that_are
         assert (await holder.refresh()).status == 200, "nobody who had no proof has used it up"
 
 
+@pytest.mark.parametrize("kind", ["DPoP+JWT", "application/dpop+jwt", "Application/DPOP+jwt"])
+async def test_the_type_of_a_proof_is_a_media_type(kind: str) -> None:
+    async with service(DPOP) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        proof = holder.prover.proof("GET", holder.address("/api/who"), client.token, {"typ": kind})
+        assert (await client.api(authorization=f"DPoP {client.token}", dpop=proof)).status == 200
+
+
 async def test_a_logout_needs_a_proof_too() -> None:
     async with service(DPOP) as client:
         holder = Holder(client)
@@ -131,6 +140,8 @@ async def test_a_key_of_the_other_kind_is_as_good() -> None:
 PUBLIC = Prover()
 HEADERS: dict[str, dict[str, Any]] = {
     "another type": {"typ": "jwt"},
+    "a type with two prefixes": {"typ": "application/application/dpop+jwt"},
+    "a type of another tree": {"typ": "text/dpop+jwt"},
     "no type": {"typ": None},
     "no key": {"jwk": None},
     "a private key": {"jwk": PUBLIC.key.as_dict(private=True)},

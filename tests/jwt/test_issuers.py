@@ -138,10 +138,12 @@ def test_keys_that_are_not_for_us_are_left_out() -> None:
     document = {
         "keys": [{**good, "use": "enc", "kid": "a"}, short, 1, {}, {"kty": "RSA"}, Forge("ES256").key.public(), good]
     }
-    assert [key.kid for key in read_keys(document, ["RS256"]).keys] == [good["kid"]]
+    keys, wrong = read_keys(document, ["RS256"])
+    assert [key.kid for key in keys.keys] == [good["kid"]]
+    assert [each.partition(":")[0] for each in wrong] == ["keys[4]"]
     with pytest.raises(ValueError, match="no key"):
         read_keys({"keys": [short]}, ["RS256"])
-    with pytest.raises(ValueError, match="same kid"):
+    with pytest.raises(ValueError, match="different keys have the kid"):
         read_keys({"keys": [good, {**Forge("RS256").key.public(), "kid": good["kid"]}]}, ["RS256"])
 
 

@@ -23,7 +23,7 @@ from tests.jwt.laboratory import Client, service
 from tests.jwt.laboratory import app as application
 
 pytestmark = pytest.mark.anyio
-ALGORITHMS = ["HS256", "RS256", "PS256", "ES256", "EdDSA"]
+ALGORITHMS = ["HS256", "RS256", "RS512", "PS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"]
 
 
 def write(path: Path, content: bytes) -> str:
