@@ -13,13 +13,16 @@ and unanswered until `resume`. All of them block: an async test calls the slow o
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
 import shutil
 import signal
 from contextlib import ExitStack
+from functools import cache
 from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
 from socket import create_connection
 from types import TracebackType
@@ -339,6 +342,21 @@ def _holds(slots: str, slot: int) -> bool:
     return not slots.startswith("[") and int(first) <= slot <= int(last or first)
 
 
+# Clusters that are made one after the other differ in their system identifiers, as those of strangers do.
+_CLUSTERS = cycle(range(3))
+
+
+@cache
+def _new_cluster(number: int) -> Path:
+    """Make the data of a new cluster, once for all servers: copying it takes a tenth of the time."""
+    box = Box("postgres-data", Postgres.user)
+    atexit.register(box.close)
+    data = box.directory / f"data{number}"
+    how = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+    box.run(find("initdb"), "-D", data, *how)
+    return data
+
+
 class Postgres(Server):
     """A PostgreSQL of its own; settings like `max_connections=20` are added to those for tests."""
 
@@ -372,9 +390,7 @@ class Postgres(Server):
         return self.box.directory / "data"
 
     def prepare(self) -> None:
-        trust = ["-U", "postgres", "-A", "trust"]
-        locale = ["-E", "UTF8", "--locale=C"]
-        self.box.run(find("initdb"), "-D", self.data, *trust, *locale, "--no-sync", "--no-instructions")
+        self.box.run("cp", "-a", _new_cluster(next(_CLUSTERS)), self.data)
 
     def command(self) -> list[object]:
         options = [part for setting in (*self.settings_for_tests, *self.settings) for part in ("-c", setting)]
