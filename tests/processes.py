@@ -162,12 +162,19 @@ def _send(pid: int, number: signal.Signals) -> None:
         pass
 
 
+def _quick_folder() -> str:
+    """Return a folder in memory where much is free, for a database is a thousand files; else that of all systems."""
+    in_memory = "/dev/shm"
+    ample = Path(in_memory).is_dir() and shutil.disk_usage(in_memory).free > 4 << 30
+    return in_memory if ample and os.access(in_memory, os.W_OK) else "/tmp"
+
+
 class Box:
-    """A short directory in /tmp and the processes started in it; closing it ends and removes them all."""
+    """A short directory and the processes started in it; closing it ends and removes them all."""
 
     def __init__(self, name: str, user: str | None = None) -> None:
         # Not pytest's tmp_path: no other user can pass through that, and unix sockets allow 107 bytes.
-        self.directory = Path(tempfile.mkdtemp(prefix=f"scalekit-{name}-", dir="/tmp"))
+        self.directory = Path(tempfile.mkdtemp(prefix=f"scalekit-{name}-", dir=_quick_folder()))
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),

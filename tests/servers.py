@@ -320,6 +320,13 @@ class RedisCluster:
         wait_for("the handing over", lambda: self.owner(key) is replica)
         self.wait_until_agreed()
 
+    def clear(self) -> Self:
+        """Delete every key, so that the cluster is as new for the next tests."""
+        self.wait_until_agreed()
+        for node in self.nodes:
+            node.cli("FLUSHALL")  # a replica refuses, and follows its master
+        return self
+
     def wait_until_agreed(self) -> None:
         """Wait until every node is up and sees the same."""
         wait_for("the nodes' agreement", lambda: all(node.agrees() for node in self.nodes))

@@ -51,12 +51,17 @@ async def redis(server: Server, connections: Connections) -> AsyncGenerator[Redi
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="cluster"
+    scope="session", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="any_cluster"
 )
-def a_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
-    """Start a cluster for the tests of one module, each of which leaves it whole."""
+def a_cluster_of_either_kind(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
     with RedisCluster(binary=SERVERS[request.param]) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module", name="cluster")
+def a_cluster(any_cluster: RedisCluster) -> RedisCluster:
+    """Return an empty cluster for the tests of one module, each of which leaves it whole."""
+    return any_cluster.clear()
 
 
 def cluster_url(cluster: RedisCluster) -> str:
