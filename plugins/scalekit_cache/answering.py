@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from scalekit_cache.conditions import if_range_holds, not_modified, one_range
 from scalekit_cache.entry import Entry, Headers
@@ -27,7 +27,8 @@ async def answer(
 ) -> None:
     """Send *entry* to a client that *asked* with conditions or for a part; *head* are the headers of the whole."""
     if entry.status in SUCCESS and unchanged(head, asked, now):
-        await send_unchanged(head, send)
+        for message in unchanged_messages(head):
+            await send(message)
         return
     status, body = entry.status, entry.body
     wanted = asked.get(b"range") if status == 200 and method == "GET" else None
@@ -47,11 +48,11 @@ def unchanged(headers: Headers, asked: Mapping[bytes, bytes], now: float) -> boo
     return not_modified(asked, found.get(b"etag"), found.get(b"last-modified"), found.get(b"date"), now)
 
 
-async def send_unchanged(headers: Headers, send: Send) -> None:
-    """Send 304 with what belongs to it of *headers*."""
+def unchanged_messages(headers: Headers) -> tuple[Message, Message]:
+    """Return the messages of a 304 with what belongs to it of *headers*."""
     kept = [field for field in headers if field[0].lower() not in OF_THE_BODY]
-    await send({"type": "http.response.start", "status": 304, "headers": kept})
-    await send({"type": "http.response.body", "body": b""})
+    start = {"type": "http.response.start", "status": 304, "headers": kept}
+    return start, {"type": "http.response.body", "body": b""}
 
 
 def _part(head: Headers, body: bytes, start: int, end: int) -> tuple[int, Headers, bytes]:

@@ -179,21 +179,29 @@ class HttpCache:
             flight.land()
             return
         if flight.open:
-            if len(self._alone) >= REMEMBERED:
-                self._alone.clear()
-            self._alone[flight.key] = None
+            self._remember_alone(flight.key)
         flight.part()
 
     def leave(self, flight: Flight) -> None:
         """Take note that what is made in *flight* is good for nobody new: another may be begun, in any process."""
         self.landed(flight)
-        if flight.lease is not None:
-            flight.lease.release()
+
+    def outgrown(self, flight: Flight) -> None:
+        """Take note that what is made in *flight* is too large to be kept, and so is the next under its key."""
+        if self._flights.get(flight.key) is flight:
+            self._remember_alone(flight.key)
+        self.landed(flight)
 
     def landed(self, flight: Flight) -> None:
-        """Take note that nobody new may join *flight*."""
+        """Take note that nobody new may join *flight*, here or in another process."""
+        flight.release()
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
+
+    def _remember_alone(self, key: Key) -> None:
+        if len(self._alone) >= REMEMBERED:
+            self._alone.clear()
+        self._alone[key] = None
 
     def refresh(self, key: Key, make: Callable[[], Coroutine[Any, Any, Refreshed]]) -> asyncio.Task[Refreshed] | None:
         """Have what is under *key* made anew in the background, once; return the task, None when too many run."""

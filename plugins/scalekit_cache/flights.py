@@ -15,6 +15,9 @@ from scalekit_cache.entry import Headers
 from scalekit_cache.storing import Kept
 from scalekit_cache.table_tags import TablesRead
 
+GONE = float("inf")
+"""The place of a leader who takes nothing more."""
+
 
 class Landed(Enum):
     """How waiting for the beginning of an answer ended."""
@@ -35,8 +38,9 @@ class Broken(RuntimeError):
 class Flight:
     """An answer that is being made, and who waits for it.
 
-    *window* bytes at most are held of it. When more comes than may be kept, what all have taken is let go, and who
-    lags behind by more than the window is left behind.
+    *window* bytes at most are held of it. When more comes than may be kept, the leader sets the pace: what it has
+    ``taken`` is let go, and a follower that lags behind by more than the window is left behind. ``ends`` tells that
+    nothing more comes.
     """
 
     # On the class, so that a flight that nobody joins sets next to nothing.
@@ -49,6 +53,8 @@ class Flight:
     complete = False
     begun = 0
     """The moment at which the application was asked, as the cache counts them; 0 before that."""
+    taken: float = GONE
+    ends = False
     status = 0
     headers: Headers = []
     selecting: tuple[bytes, ...] = ()
@@ -79,6 +85,11 @@ class Flight:
         return self._first > 0
 
     @property
+    def outgrown(self) -> bool:
+        """Whether more has come than may be kept."""
+        return self._first > 0 or self._held > self.window
+
+    @property
     def followed(self) -> bool:
         """Whether anybody reads along."""
         return bool(self._reading)
@@ -89,6 +100,8 @@ class Flight:
             return Landed.ALONE
         if self.kept is not None:
             return Landed.BEGUN
+        if self.complete:  # before anybody waited
+            return Landed.AGAIN
         future: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
         if not self._waiting:
             self._waiting = []
@@ -114,6 +127,12 @@ class Flight:
         if self._waiting:
             self._wake(Landed.BEGUN)
 
+    def release(self) -> None:
+        """Let other processes make the response, once what was made here is there for all."""
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            lease.release(self.written)
+
     def part(self) -> None:
         """Let everybody go on alone: the answer is not for them."""
         self.open = False
@@ -130,7 +149,7 @@ class Flight:
         if self.kept is not None:
             self._broken = True
             self.open = False
-            self._tell()
+            self.tell()
             return False
         while self._waiting:
             future, *self._waiting = self._waiting
@@ -152,7 +171,33 @@ class Flight:
             self.open = False
             self._let_go()
         if self._news:
-            self._tell()
+            self.tell()
+
+    async def room(self) -> None:
+        """Wait until the leader has taken so much that no more than the window is held."""
+        while self._held > self.window and self.taken < GONE:
+            await self._hear()
+
+    async def take(self, place: int) -> tuple[bytes, bool] | None:
+        """Return the part at *place* for the leader, who has taken all before it; None when nothing more comes."""
+        self.taken = place
+        if self.outgrown:
+            self._let_go()
+            self.tell()
+        while place >= self._first + len(self._chunks):
+            if self.complete:
+                return b"", True
+            if self.ends or self._broken:
+                return None
+            await self._hear()
+        return self._chunks[place - self._first], self.complete and place == self._first + len(self._chunks) - 1
+
+    def take_no_more(self) -> None:
+        """Take note that the leader needs nothing any more."""
+        self.taken = GONE
+        if self.outgrown:
+            self._let_go()
+        self.tell()
 
     async def read(self, reader: int, place: int) -> tuple[bytes, bool]:
         """Return the part at *place* as soon as it is there, and whether it is the last.
@@ -178,7 +223,7 @@ class Flight:
         """Take note that *reader* reads no more."""
         self._reading.pop(reader, None)
         if not self._reading:
-            self._tell()
+            self.tell()
 
     async def unfollowed(self) -> None:
         """Wait until nobody follows any more."""
@@ -187,13 +232,13 @@ class Flight:
 
     def body(self) -> bytes | None:
         """Return the whole answer, or None when it was too large to be held."""
-        if self._first or self._held > self.window:
+        if self.outgrown:
             return None
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def _let_go(self) -> None:
         until = min(self._reading.values(), default=self._first + len(self._chunks))
-        while self._chunks and (self._first < until or self._held > self.window):
+        while self._chunks and self._first < self.taken and (self._first < until or self._held > self.window):
             self._held -= len(self._chunks.pop(0))
             self._first += 1
 
@@ -210,7 +255,8 @@ class Flight:
         self._news.append(news)
         await news
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Wake who waits for more."""
         news, self._news = self._news, []
         for future in news:
             if not future.done():

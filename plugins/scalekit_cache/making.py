@@ -2,57 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from random import random
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.types import Message, Scope, Send
 
 from scalekit.caching.tags import path_tags
-from scalekit_cache.answering import send_unchanged, unchanged
+from scalekit_cache.answering import unchanged, unchanged_messages
 from scalekit_cache.asked import Asked
+from scalekit_cache.delivery import Delivery, send_all, to_nobody
 from scalekit_cache.entry import DECLARED, NOWHERE, UNSEEN, Entry, Headers, with_status
 from scalekit_cache.flights import Flight
 from scalekit_cache.freshening import freshened
+from scalekit_cache.keeper import Keeper
 from scalekit_cache.keys import shows_secret
 from scalekit_cache.marking import marked
-from scalekit_cache.policies import Policies, Policy
+from scalekit_cache.policies import Policy
 from scalekit_cache.recognition import is_unseen
-from scalekit_cache.routes import RouteReads
-from scalekit_cache.ruling import COOKIES, Rulings
+from scalekit_cache.ruling import COOKIES
 from scalekit_cache.storing import Kept, dated, is_longer, judge, kept_headers, relevant_of
 
 WITHOUT_BODY = frozenset({204, 304})
 ERRORS = 500
 """Statuses from here on are failures, which do not take the place of what is kept."""
 NEVER = float("inf")
-
-
-class Keeper(Protocol):
-    """What an answer needs of the cache that it may be kept in."""
-
-    name: bytes
-    max_body: int
-    rulings: Rulings
-    policies: Policies
-    routes: RouteReads
-    clock: Callable[[], float]
-
-    def said(self, why: bytes, status: int, stored: bool) -> bytes:
-        """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
-        ...
-
-    def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
-        """Keep *entry*, which varies by its names, where it belongs."""
-        ...
-
-    def part(self, flight: Flight) -> None:
-        """Take note that the answer is for its leader only."""
-        ...
-
-    def landed(self, flight: Flight) -> None:
-        """Take note that nobody new may join *flight*."""
-        ...
 
 
 class Making:
@@ -70,6 +44,8 @@ class Making:
     status = 0
     complete = False
     _start: Message | None = None
+    _first: Sequence[Message] = ()
+    _delivery: Delivery | None = None
     _kept: Kept | None = None
     _fields: dict[bytes, bytes] = {}
 
@@ -93,7 +69,7 @@ class Making:
         self.path = path
         self.why = why
         self.stale = stale
-        self._send = send or _to_nobody
+        self._send = send or to_nobody
         self._begun_at = keeper.clock()
         self._state = len(scope.get("state") or ())
 
@@ -106,13 +82,12 @@ class Making:
                 self._break_off()
             elif self._kept is not None:
                 self._take(self._kept, message.get("body", b""), last)
-                if self.flight.followed:
-                    return self._pass_on(message)
+                return self._deliver(message, last)
         elif kind == "http.response.start":
             return self._begin(message)
         elif self._start is not None:  # what cannot be kept, such as a file that the server sends by itself
             self._give_up()
-        return self._send(message)
+        return self._pass_on(message)
 
     def _begin(self, message: Message) -> Awaitable[None]:
         keeper, now = self.keeper, self.keeper.clock()
@@ -134,9 +109,46 @@ class Making:
         named = with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
         noted = self.asked.noted
         if noted and kept is not None and status == 200 and unchanged(headers, noted, now):
-            send, self._send = self._send, _to_nobody
-            return send_unchanged(named, send)
-        return self._send({**message, "headers": named})
+            return self._hold(*unchanged_messages(named))
+        start = {**message, "headers": named}
+        return self._send(start) if kept is None else self._hold(start)
+
+    def _hold(self, *first: Message) -> Awaitable[None]:
+        """Send *first* with the first part of the body: nobody waits for a client that takes neither."""
+        self._first = first
+        if len(first) == 1 and self._send is not to_nobody:
+            self.flight.taken = 0
+        return to_nobody(first[0])
+
+    def _deliver(self, message: Message, last: bool) -> Awaitable[None]:
+        """Let the client of the leader have *message*, which is in the flight too, at its own pace."""
+        if self._delivery is not None:
+            return self._delivery.pace()
+        first, self._first = self._first, ()
+        whole = len(first) == 1  # else it is a 304, which has no parts
+        if last or self._send is to_nobody:
+            return send_all(self._send, (*first, message) if whole else first)
+        self._delivery = Delivery(self.flight, self._send, first, whole)
+        return self._delivery.pace()
+
+    def _pass_on(self, message: Message) -> Awaitable[None]:
+        """Send *message*, which is not in the flight, after what came before it."""
+        if self._delivery is not None:
+            return self._delivery.pass_after(message)
+        first, self._first = self._first, ()
+        return send_all(self._send, (*first, message)) if first else self._send(message)
+
+    async def finish(self) -> None:
+        """Return when the client of the leader has the response."""
+        if self._delivery is not None:
+            await self._delivery.end()
+        elif self._first:  # an application that ended before the body
+            await send_all(self._send, self._first)
+
+    async def abandon(self) -> None:
+        """Send no more of a response that failed."""
+        if self._delivery is not None:
+            await self._delivery.cancel()
 
     def _judged(self, fields: dict[bytes, bytes], now: float) -> Kept | None:
         tables = self.flight.tables
@@ -175,11 +187,14 @@ class Making:
             headers = kept_headers(start.get("headers", ()), kept.ruling.without)
             dated(headers, self._fields, self._begun_at)
             if last and not flight.awaited and len(body) <= flight.window:
+                flight.complete = True
                 self._keep(kept, headers, body)
                 self.keeper.landed(flight)
                 return
             self._show(headers, kept, (*self.policy.tags, *path_tags(self.path)))
         flight.feed(body, last)
+        if flight.outgrown:
+            self.keeper.outgrown(flight)
         if last:
             whole = flight.body()
             if whole is not None:
@@ -229,7 +244,7 @@ class Making:
 
     async def _freshen(self, stale: Entry, headers: Headers, now: float) -> None:
         """Take the answer that nothing has changed; nothing is passed on of it."""
-        self._send = _to_nobody
+        self._send = to_nobody
         may_be_kept = self._learn()
         entry, kept = freshened(stale, headers, self.asked.lacks, self.policy, self.keeper.rulings, now)
         kept = kept if may_be_kept else None
@@ -265,13 +280,6 @@ class Making:
         self._start = self._kept = None
         self.keeper.part(self.flight)
 
-    async def _pass_on(self, message: Message) -> None:
-        """Pass *message* on; a client that leaves does not take along those who follow."""
-        try:
-            await self._send(message)
-        except OSError:
-            self._send = _to_nobody
-
 
 def routed(scope: Scope) -> Mapping[str, Any]:
     """Return what the router has left in *scope*, from which metrics know the route."""
@@ -284,7 +292,3 @@ def routed(scope: Scope) -> Mapping[str, Any]:
     if "app_root_path" in scope:
         left["app_root_path"] = scope["app_root_path"]
     return left
-
-
-async def _to_nobody(message: Message) -> None:
-    """Send nothing."""

@@ -162,15 +162,14 @@ class Serving:
                 self.cache.landed(flight)
             raise
         if flight.landed_elsewhere:
-            if lease is not None:
-                lease.release()
+            flight.release()
             await self.serve()
             return
         try:
             await self._lead(flight, why, stale)
         finally:
-            if lease is not None:
-                lease.release(flight.written)
+            if flight.lease is lease:  # else another has it, who leads on
+                flight.release()
 
     async def _receive(self) -> Message:
         """Receive; that the client has left is told once nobody else follows."""
@@ -195,16 +194,24 @@ class Serving:
             flight.tables = begin_collecting()
         try:
             await self.app(scope, self._receive, making.send)
-        finally:
-            if scope is not self.scope:
-                self.scope.update(routed(scope))
-            if not making.complete and not flight.fail():
-                cache.landed(flight)
+        except BaseException:
+            self._end(making, scope)
+            await making.abandon()
+            raise
+        self._end(making, scope)
+        await making.finish()
         if making.unchanged and making.entry is not None:
             cache.metrics.validated.inc()
             await self._give_validated(making)
         else:
             (cache.metrics.miss if making.entry is not None else cache.metrics.passed).inc()
+
+    def _end(self, making: Making, scope: Scope) -> None:
+        """Take note that the application is done, before its last client is."""
+        if scope is not self.scope:
+            self.scope.update(routed(scope))
+        if not making.complete and not self.flight.fail():
+            self.cache.landed(self.flight)
 
     async def _give_validated(self, making: Making) -> None:
         entry, now = making.entry, self.cache.clock()

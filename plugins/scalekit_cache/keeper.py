@@ -1,0 +1,44 @@
+"""What a response on its way needs of the cache that it may be stored in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from scalekit_cache.asked import Asked
+from scalekit_cache.entry import Entry
+from scalekit_cache.flights import Flight
+from scalekit_cache.policies import Policies
+from scalekit_cache.routes import RouteReads
+from scalekit_cache.ruling import Rulings
+
+
+class Keeper(Protocol):
+    """What an answer needs of the cache that it may be kept in."""
+
+    name: bytes
+    max_body: int
+    rulings: Rulings
+    policies: Policies
+    routes: RouteReads
+    clock: Callable[[], float]
+
+    def said(self, why: bytes, status: int, stored: bool) -> bytes:
+        """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
+        ...
+
+    def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
+        """Keep *entry*, which varies by its names, where it belongs."""
+        ...
+
+    def part(self, flight: Flight) -> None:
+        """Take note that the answer is for its leader only."""
+        ...
+
+    def landed(self, flight: Flight) -> None:
+        """Take note that nobody new may join *flight*."""
+        ...
+
+    def outgrown(self, flight: Flight) -> None:
+        """Take note that what is made in *flight* is too large to be kept."""
+        ...

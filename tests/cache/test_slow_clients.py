@@ -1,0 +1,207 @@
+"""A client that opens and does not read holds up nobody else, and takes no more memory than one response may."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from http.client import HTTPConnection
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from tests.cache.laboratory import Laboratory
+from tests.cache.test_flights import Reader, Stream, until
+from tests.processes import HOST
+from tests.service import Service
+
+pytestmark = pytest.mark.anyio
+
+CC = (b"cache-control", b"max-age=60")
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def in_parts(*parts: bytes, headers: tuple[tuple[bytes, bytes], ...] = (CC,)) -> App:
+    """Return an application that answers *parts* one after the other, as fast as it may."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        for number, part in enumerate(parts, 1):
+            await send({"type": "http.response.body", "body": part, "more_body": number < len(parts)})
+
+    return app
+
+
+def blocked(laboratory: Laboratory) -> Reader:
+    """Return a client that opens and takes nothing."""
+    reader = Reader(laboratory)
+    reader.reads.clear()
+    return reader
+
+
+SHAPES = {
+    "one part": in_parts(b"whole"),
+    "several parts": in_parts(b"who", b"le"),
+    "parts with an empty end": in_parts(b"who", b"le", b""),
+    "a length": in_parts(b"who", b"le", headers=(CC, (b"content-length", b"5"))),
+}
+
+
+@pytest.mark.parametrize("app", SHAPES.values(), ids=SHAPES.keys())
+async def test_who_asks_beside_a_client_that_does_not_read_has_the_response_at_once(app: App) -> None:
+    calls = 0
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal calls
+        calls += 1
+        await app(scope, receive, send)
+
+    laboratory = Laboratory(counted)
+    slow = blocked(laboratory)
+    at_once = Reader(laboratory)
+    await at_once.task
+    later = await laboratory.ask()
+    assert at_once.answer.body == later.body == b"whole"
+    assert later.header("cache-status") == "scalekit; hit; ttl=60"
+    assert calls == 1, "nobody waited in vain, and asked for itself"
+    assert not slow.task.done()
+    assert slow.answer.status == 0
+    slow.reads.set()
+    await slow.task
+    assert slow.answer.body == b"whole"
+
+
+async def test_who_asks_beside_a_client_that_does_not_take_its_304_has_the_response_at_once() -> None:
+    headers = (CC, (b"etag", b'"a"'))
+    laboratory = Laboratory(in_parts(b"who", b"le", headers=headers))
+    slow = Slow(laboratory, [("If-None-Match", '"a"')])
+    fast = Reader(laboratory)
+    async with asyncio.timeout(20):
+        await fast.task
+    assert fast.answer.body == b"whole"
+    slow.reads.set()
+    await slow.task
+    assert [message["type"] for message in slow.seen] == ["http.response.start", "http.response.body"]
+    assert slow.seen[0]["status"] == 304
+
+
+class Slow:
+    """A client that takes nothing until it *reads*."""
+
+    def __init__(self, laboratory: Laboratory, headers: list[tuple[str, str]]) -> None:
+        self.reads = asyncio.Event()
+        self.seen: list[Message] = []
+        scope = laboratory.scope(headers=headers)
+        self.task = asyncio.ensure_future(laboratory.middleware(scope, asyncio.Event().wait, self.send))  # type: ignore[arg-type]
+
+    async def send(self, message: Message) -> None:
+        await self.reads.wait()
+        self.seen.append(message)
+
+
+async def test_beyond_what_may_be_kept_the_application_waits_for_its_client_and_others_ask_for_themselves() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream, max_body=100)
+    slow = blocked(laboratory)
+    for _ in range(50):
+        stream.parts.put_nowait((b"x" * 10, True))
+    stream.parts.put_nowait((b"end", False))
+    await until(lambda: stream.parts.qsize() < 45)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert stream.sent <= 11, "what is held is bounded"
+    assert laboratory.cache._flights == {}
+    for _ in range(2):
+        alone = Reader(laboratory)
+        await until(lambda: stream.calls > 1)
+        await until(lambda: alone.answer.body)  # noqa: B023
+        alone.task.cancel()
+    slow.reads.set()
+    await until(lambda: b"x" * 100 in slow.answer.body)
+    stream.parts.put_nowait((b"end", False))
+    await slow.task
+
+
+async def test_a_first_part_beyond_what_may_be_kept_reaches_its_client() -> None:
+    laboratory = Laboratory(in_parts(b"x" * 50, b"y" * 50, b"end"), max_body=10)
+    first, second = Reader(laboratory), Reader(laboratory)
+    await asyncio.gather(first.task, second.task)
+    assert first.answer.body == second.answer.body == b"x" * 50 + b"y" * 50 + b"end"
+
+
+async def test_a_slow_client_that_leaves_ends_the_response_unless_others_read_it() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream)
+    slow = blocked(laboratory)
+    stream.parts.put_nowait((b"one", True))
+    await until(lambda: stream.sent == 1)
+    slow.leaves = True
+    slow.reads.set()
+    stream.parts.put_nowait((b"two", True))
+    stream.parts.put_nowait((b"three", True))
+    with pytest.raises(OSError, match="left"):
+        await slow.task
+    assert laboratory.cache._flights == {}
+
+
+async def test_a_slow_leader_that_is_cancelled_leaves_nothing_behind() -> None:
+    stream = Stream()
+    laboratory = Laboratory(stream)
+    slow, fast = blocked(laboratory), Reader(laboratory)
+    stream.parts.put_nowait((b"one", True))
+    await until(lambda: fast.answer.body == b"one")
+    slow.task.cancel()
+    results = await asyncio.gather(slow.task, fast.task, return_exceptions=True)
+    assert [type(each).__name__ for each in results] == ["CancelledError", "Broken"]
+    assert laboratory.cache._flights == {}
+    slow = blocked(laboratory)
+    stream.parts.put_nowait((b"who", True))
+    stream.parts.put_nowait((b"le", False))
+    await until(lambda: laboratory.store.held((b"shop.example", b"/", b"", b"http")) is not None)
+    slow.task.cancel()
+    await asyncio.gather(slow.task, return_exceptions=True)
+    assert (await laboratory.ask()).body == b"whole"
+
+
+async def test_an_application_that_ends_without_a_body_has_its_head_sent() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [CC]})
+
+    laboratory = Laboratory(app)
+    assert (await laboratory.ask()).status == 200
+
+
+TOML = """
+[plugins.cache]
+max_body = "32MiB"
+policies = [{ path = "/static/**", ttl = "1m" }]
+"""
+SERVICE = """
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+Path("static").mkdir()
+Path("static/page.js").write_bytes(b"x" * 20_000_000)
+app = Starlette(routes=[Mount("/static", StaticFiles(directory="static"))])
+"""
+
+
+def test_a_file_that_one_client_does_not_read_is_served_to_the_next_at_once() -> None:
+    with Service(TOML, {"service": SERVICE}) as service:
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        slow.connect((HOST, service.port))
+        slow.sendall(b"GET /static/page.js HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        with slow:
+            for _ in range(2):
+                connection = HTTPConnection(HOST, service.port, timeout=60)
+                connection.request("GET", "/static/page.js")
+                response = connection.getresponse()
+                assert len(response.read()) == 20_000_000
+                assert (
+                    response.headers["Cache-Status"].partition(";")[2].startswith((" hit", " fwd=uri-miss; collapsed"))
+                )
+                connection.close()
