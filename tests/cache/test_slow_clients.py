@@ -172,8 +172,12 @@ async def test_an_application_that_ends_without_a_body_has_its_head_sent() -> No
 
 
 TOML = """
+[server]
+write_timeout = "10m"
+
 [plugins.cache]
 max_body = "32MiB"
+wait = "10m"
 policies = [{ path = "/static/**", ttl = "1m" }]
 """
 SERVICE = """
@@ -198,10 +202,9 @@ def test_a_file_that_one_client_does_not_read_is_served_to_the_next_at_once() ->
         with slow:
             for _ in range(2):
                 connection = HTTPConnection(HOST, service.port, timeout=60)
-                connection.request("GET", "/static/page.js")
+                connection.request("GET", "/static/page.js", headers={"Host": "shop.example"})
                 response = connection.getresponse()
                 assert len(response.read()) == 20_000_000
-                assert (
-                    response.headers["Cache-Status"].partition(";")[2].startswith((" hit", " fwd=uri-miss; collapsed"))
-                )
+                said = response.headers["Cache-Status"]
+                assert "; hit; " in said or said.endswith("; collapsed")
                 connection.close()
