@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import click
 
-from scalekit import Check, Context, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
 from scalekit.contracts import DATABASE, DATABASES, TABLE_OBSERVER
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_pool import metrics
-from scalekit_pool.commands import commands, migrate_database
+from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.middleware import PoolMiddleware
 from scalekit_pool.opening import Opener
 from scalekit_pool.probing import probe, refuse_stale_servers
+from scalekit_pool.start_migration import StartMigration
+
+MIGRATION: Key[StartMigration] = Key("migration at the start", plugin="pool")
 
 
 @hookimpl
@@ -35,13 +38,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         observer = context.get(TABLE_OBSERVER) if context.has(TABLE_OBSERVER) else None
         opener = Opener(config, context.get(TELEMETRY), observer)
         async with opener.open_any(config.addresses, "primary") as database:
-            if config.migrate_on_start:
-                await migrate_database(database, config.migrations)
             context.provide(DATABASE, database)
             context.provide(DATABASES, opener)
-            yield
+            migration = StartMigration(config.migrations)
+            context.provide(MIGRATION, migration)
+            async with migration.applied(database) if config.migrate_on_start else nullcontext():
+                yield
 
-    return Lifespan(run, provides=(DATABASE, DATABASES))
+    return Lifespan(run, provides=(DATABASE, DATABASES, MIGRATION))
 
 
 @hookimpl
@@ -62,13 +66,15 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 
     async def check() -> None:
         await probe(context.get(DATABASE))
+        if trouble := context.get(MIGRATION).trouble:
+            raise ConnectionError(trouble)
 
     async def check_servers() -> None:
         refuse_stale_servers(context.get(DATABASE))
 
     config = context.config(PoolConfig)
     checks = [Check("pool", check, timeout=float(config.connect_timeout))]
-    return [*checks, Check("pool servers", check_servers, critical=False)] if len(config.urls) > 1 else checks
+    return [*checks, Check("servers", check_servers, critical=False)] if len(config.urls) > 1 else checks
 
 
 @hookimpl

@@ -173,6 +173,8 @@ class PostgresDriver:
 
 def _may_be_read_only(connection: Connection) -> bool:
     """Tell whether the server, or the session, is read-only by default; since PostgreSQL 14 it says so by itself."""
+    if connection is None:
+        return True
     settings = connection.get_settings()
     told = [getattr(settings, name, "unknown") for name in ("in_hot_standby", "default_transaction_read_only")]
     return told != ["off", "off"]

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from time import time
 
 from scalekit.contracts import Database
+from scalekit_queue.tables import Tables
 
 logger = logging.getLogger("scalekit.queue")
 
@@ -29,14 +30,16 @@ SWEEP_EVERY = 5.0
 class Inbox:
     """The messages *name* that were consumed within *window* seconds."""
 
-    def __init__(self, database: Database, name: str, window: float) -> None:
+    def __init__(self, database: Database, tables: Tables, name: str, window: float) -> None:
         self._database = database
+        self._tables = tables
         self._name = name
         self._window = window
 
     @asynccontextmanager
     async def entered(self, identifier: str) -> AsyncGenerator[bool, None]:
         """Give whether the message is new; what is written inside lasts together with that it was consumed."""
+        await self._tables.make()
         async with self._database.transaction():
             now = time()
             values = {"name": self._name, "id": identifier, "now": now, "before": now - self._window}
@@ -44,6 +47,7 @@ class Inbox:
 
     async def sweep(self) -> None:
         """Forget some of what was consumed before the window."""
+        await self._tables.make()
         values = {"name": self._name, "before": time() - self._window}
         await self._database.execute(FORGET, values)
 

@@ -16,6 +16,7 @@ import orjson
 from scalekit.contracts import Database, Row, Statements
 from scalekit.messages import PublishFailed
 from scalekit_queue.envelope import Envelope
+from scalekit_queue.tables import Tables
 
 STORE = """
 INSERT INTO scalekit_queue_outbox (name, id, body, headers, published, delay, due, claimed)
@@ -52,8 +53,9 @@ Headers = Callable[[], Awaitable[dict[str, str]]]
 class Outbox:
     """Messages in *database* on their way to *send*; *committed* gives the headers that tell what was committed."""
 
-    def __init__(self, database: Database, send: Send, committed: Headers, batch: int) -> None:
+    def __init__(self, database: Database, tables: Tables, send: Send, committed: Headers, batch: int) -> None:
         self._database = database
+        self._tables = tables
         self._send = send
         self._committed = committed
         self._batch = batch
@@ -61,11 +63,13 @@ class Outbox:
 
     async def store(self, database: Statements, envelope: Envelope) -> None:
         """Store *envelope* in the transaction of *database*."""
+        await self._tables.make_inside(database)
         await database.execute(STORE, _values(envelope))
         self.stored.set()
 
     async def relay(self) -> int:
         """Publish what is committed, some at a time; return how many messages became safe."""
+        await self._tables.make()
         if self._database.dialect == "sqlite":
             return await self._relay_claimed()
         async with self._database.transaction():

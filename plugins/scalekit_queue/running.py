@@ -20,7 +20,7 @@ from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics
 from scalekit_queue.outbox import Outbox
 from scalekit_queue.publishing import QueueClient
 from scalekit_queue.relay import relay_on
-from scalekit_queue.tables import make_tables
+from scalekit_queue.tables import Tables
 from scalekit_queue.tasks import Tasks
 
 
@@ -83,16 +83,19 @@ async def running_queue(config: QueueConfig, context: Context) -> AsyncGenerator
     """Have the queue that *config* describes run while inside."""
     metrics = PublishMetrics(context.get(TELEMETRY))
     transport = transport_of(config, metrics)
-    database = await _database(config, context)
+    database = context.get(DATABASE) if config.outbox and context.has(DATABASE) else None
+    tables = None if database is None else Tables(database)
+    if tables is not None:
+        await tables.make_at_start()
     consumers = list(config.load()) if consumes(config, context) else []
-    inboxes = {each.name: _inbox(each, database) for each in consumers if each.dedupe is not None}
+    inboxes = {each.name: _inbox(each, database, tables) for each in consumers if each.dedupe is not None}
     consumptions = [_consumption(each, inboxes.get(each.name), context) for each in consumers]
     for consumption in consumptions:
         transport.subscribe(consumption.consumer.name, consumption.consumer.prefetch, consumption.take)
 
     outbox = None
-    if database is not None:
-        outbox = Outbox(database, transport.send, lambda: committed_headers(context), config.outbox_batch)
+    if database is not None and tables is not None:
+        outbox = Outbox(database, tables, transport.send, lambda: committed_headers(context), config.outbox_batch)
     client = QueueClient(transport, outbox, config.max_body, metrics, context)
     queue = RunningQueue(config, transport, client, consumptions, outbox, list(inboxes.values()), metrics)
     async with queue.running():
@@ -118,21 +121,13 @@ def consumes(config: QueueConfig, context: Context) -> bool:
     return config.consume == "everywhere" or context.server.role == "worker"
 
 
-async def _database(config: QueueConfig, context: Context) -> Database | None:
-    if not config.outbox or not context.has(DATABASE):
-        return None
-    database = context.get(DATABASE)
-    await make_tables(database)
-    return database
-
-
-def _inbox(consumer: Consumer, database: Database | None) -> Inbox:
-    if database is None or consumer.dedupe is None:
+def _inbox(consumer: Consumer, database: Database | None, tables: Tables | None) -> Inbox:
+    if database is None or tables is None or consumer.dedupe is None:
         raise StartError(
             f"the consumer of {consumer.name!r} dedupes, which takes a database;"
             " turn on [plugins.pool] and leave outbox = true in [plugins.queue]"
         )
-    return Inbox(database, consumer.name, consumer.dedupe)
+    return Inbox(database, tables, consumer.name, consumer.dedupe)
 
 
 def _consumption(consumer: Consumer, inbox: Inbox | None, context: Context) -> Consumption:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from scalekit.contracts import Database
+import asyncio
+import logging
+
+from scalekit.contracts import Database, Statements
+from scalekit.resilience import Unavailable
+
+logger = logging.getLogger("scalekit.queue")
 
 _OUTBOX = """
 CREATE TABLE IF NOT EXISTS scalekit_queue_outbox (
@@ -34,11 +40,49 @@ LOCK = 0x5CA1E417
 """PostgreSQL's advisory lock for making the tables: IF NOT EXISTS alone fails when two do it at once."""
 
 
-async def make_tables(database: Database) -> None:
+_ARE_THERE = """
+SELECT to_regclass('scalekit_queue_outbox') IS NOT NULL AND to_regclass('scalekit_queue_inbox') IS NOT NULL
+AND to_regclass('scalekit_queue_inbox_seen') IS NOT NULL
+"""
+
+
+class Tables:
+    """The tables in *database*, made as soon as that can be."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = asyncio.Lock()
+        self._are_made = False
+
+    async def make(self) -> None:
+        """Make them unless they are there; outside of a transaction."""
+        async with self._lock:
+            if not self._are_made:
+                await _make(self._database, self._database.dialect)
+                self._are_made = True
+
+    async def make_inside(self, transaction: Statements) -> None:
+        """Make them in *transaction*, which may be rolled back."""
+        if not self._are_made:
+            await _make(transaction, self._database.dialect)
+
+    async def make_at_start(self) -> None:
+        """Make them, or leave it to whoever needs them first, where the database is gone for now."""
+        try:
+            if trouble := self._database.trouble:
+                raise Unavailable(trouble)
+            await self.make()
+        except (Unavailable, TimeoutError) as error:
+            logger.warning("the tables of the queue are made once the database takes writes: %s", error)
+
+
+async def _make(database: Statements, dialect: str) -> None:
     """Make the tables that are not there yet."""
+    if dialect == "postgresql" and await database.fetch_val(_ARE_THERE):
+        return  # IF NOT EXISTS asks for the right to create tables all the same
     async with database.transaction():
-        if database.dialect == "postgresql":
+        if dialect == "postgresql":
             await database.fetch_val("SELECT pg_advisory_xact_lock(:lock)", {"lock": LOCK})
-        await database.execute(_OUTBOX.format(number=_NUMBER[database.dialect]))
+        await database.execute(_OUTBOX.format(number=_NUMBER[dialect]))
         await database.execute(_INBOX)
         await database.execute(_INBOX_BY_AGE)

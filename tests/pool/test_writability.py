@@ -53,7 +53,7 @@ async def items(url: str, **options: Any) -> AsyncGenerator[Database, None]:
 
 
 async def reads(database: Database) -> bool:
-    return await database.fetch_val("SELECT text FROM items") == "first"
+    return bool(await database.fetch_val("SELECT text FROM items") == "first")
 
 
 async def is_unready(database: Database, reason: str) -> None:
