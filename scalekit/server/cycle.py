@@ -20,6 +20,8 @@ logger = logging.getLogger("uvicorn.error")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 WITHOUT_BODY = frozenset({204, 304})
+UNTIL_CLOSE = float("inf")
+"""The length of a body whose end is that of the connection."""
 HELD = 32_768
 """Bytes that are held until more follows; to write what is larger by itself is cheaper than to copy it."""
 
@@ -46,6 +48,9 @@ class Cycle(Framing):
     more_body = True
     response_started = False
     response_complete = False
+    left = False
+    """Whether the client is taken to have gone; it may only have closed its side, so what is written is still sent."""
+    writes = 0
     _news = False
     _event: asyncio.Event | None = None
     _held = b""
@@ -81,7 +86,12 @@ class Cycle(Framing):
     def disconnect(self) -> None:
         """Take note that the client is gone."""
         if not self.response_complete:
-            self.disconnected = True
+            self.disconnected = self.left = True
+        self.notify()
+
+    def leave(self) -> None:
+        """Take note that the client seems to be gone: tell the application, if it listens."""
+        self.left = True
         self.notify()
 
     def notify(self) -> None:
@@ -156,7 +166,14 @@ class Cycle(Framing):
         if self.chunked is None and self.scope["method"] != "HEAD" and status not in WITHOUT_BODY:
             self.chunked = True
             head.append(b"transfer-encoding: chunked")
+        if self.chunked and self.scope["http_version"] == "1.0":
+            head = self._delimit_by_close(head)
         self._hold(encode(status, head))
+
+    def _delimit_by_close(self, head: list[bytes]) -> list[bytes]:
+        """Return *head* without transfer codings, which HTTP/1.0 does not know (RFC 9112, section 6.1)."""
+        self.chunked, self.length = False, UNTIL_CLOSE
+        return [line for line in head if not line.startswith(b"transfer-encoding:")]
 
     def _go_on(self, message: Message) -> None:
         if message["type"] != "http.response.body":
@@ -177,7 +194,7 @@ class Cycle(Framing):
             self._end()
 
     def _end(self) -> None:
-        if self.length:
+        if self.length and self.length != UNTIL_CLOSE:
             raise RuntimeError("Response content shorter than Content-Length")
         self._write()
         self.response_complete = True
@@ -191,6 +208,7 @@ class Cycle(Framing):
         """Write *data* together with what follows it in this turn of the loop: a call to the kernel is dear."""
         if len(self._held) + len(data) > HELD:
             self._write()
+            self.writes += 1
             self.transport.write(data)
         elif data:
             if not self._held:
@@ -200,6 +218,7 @@ class Cycle(Framing):
     def _write(self) -> None:
         if self._held and not self.disconnected:
             held, self._held = self._held, b""
+            self.writes += 1
             self.transport.write(held)
 
     async def receive(self) -> Message:
@@ -207,7 +226,7 @@ class Cycle(Framing):
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(CONTINUE)
             self.waiting_for_100_continue = False
-        if not self.disconnected and not self.response_complete:
+        if not self.left and not self.response_complete:
             self.flow.resume_reading()
             if not self._news:
                 self._event = self._event or asyncio.Event()
@@ -215,7 +234,7 @@ class Cycle(Framing):
             self._news = False
             if self._event is not None:
                 self._event.clear()
-        if self.disconnected or self.response_complete:
+        if self.left or self.response_complete:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), b""
         return {"type": "http.request", "body": body, "more_body": self.more_body}

@@ -28,7 +28,7 @@ class Framing:
     """How the end of one answer is told."""
 
     chunked: bool | None = None
-    length = 0
+    length: float = 0
     closes = False
     dated = False
     """Whether the application itself says when it made the answer, which may be long ago."""

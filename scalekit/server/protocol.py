@@ -23,6 +23,9 @@ from scalekit.server.refusal import Refused, refusal
 from scalekit.server.scope import http_scope
 from scalekit.server.sockets import reset
 
+SILENCE = 2.0
+"""Seconds for which nothing may be written to a client that has closed its side of the connection."""
+
 
 class HttpProtocol(RequestReader):
     """One connection."""
@@ -40,7 +43,7 @@ class HttpProtocol(RequestReader):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(limits, config, server_state, app_state, _loop)
-        self._running: Cycle | None = None
+        self._running: Any = None  # a Cycle, once a request has come
         self._timer = Timer(self.loop)
         self._head_deadline = self._timer.deadline(limits.header_timeout, self._on_slow_head)
         self._write_deadline = self._timer.deadline(limits.write_timeout, self._on_slow_reader)
@@ -72,6 +75,34 @@ class HttpProtocol(RequestReader):
         if self._takes_requests:
             self._watch_head()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Go on writing to a client that has sent whole requests and closed its side (RFC 9112, section 9.6).
+
+        One that has closed both sides looks the same until something is written to it, so an application that listens
+        is told that its client left when the response stands still.
+        """
+        if not self._is_serving() or self._in_body:
+            return False
+        self._takes_requests = self.cycle.keep_alive = False
+        self._head_deadline.stop()
+        self._silence = self._timer.deadline(SILENCE, self._on_silence)
+        self._watch_silence()
+        return True
+
+    def _watch_silence(self) -> None:
+        self._written = self._written_so_far()
+        self._silence.start()
+
+    def _on_silence(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._written == self._written_so_far() and not self.transport.get_write_buffer_size():
+            self._running.leave()
+        self._watch_silence()
+
+    def _written_so_far(self) -> tuple[Cycle, int]:
+        return self._running, self._running.writes
+
     def on_headers_complete(self) -> None:
         """Serve the request unless its head is too large; one behind another waits for it."""
         version = self.parser.get_http_version()
@@ -79,11 +110,9 @@ class HttpProtocol(RequestReader):
         serving = self._is_serving()
         if not serving and not self.flow.write_paused:
             self._write_deadline.stop()  # it ran for the answer before, and the next one gets its own
-        self._upgrades = self.parser.should_upgrade() and self._should_upgrade()
+        self._upgrades = self.parser.should_upgrade()
         if self._upgrades:
-            self._in_body = True
-            method = self.parser.get_method().decode("ascii")
-            self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
+            self._begin_upgrade(version, serving)
             return
         scope = http_scope(self, version)
         self._in_body = True
@@ -96,6 +125,13 @@ class HttpProtocol(RequestReader):
             self.pipeline.append(cycle)
         else:
             self._serve(cycle)
+
+    def _begin_upgrade(self, version: str, serving: bool) -> None:
+        self._is_websocket = version == "1.1" and self._should_upgrade()
+        if self._is_websocket and serving:
+            raise Refused(400, "a websocket handshake may not stand behind a request that is not answered yet")
+        method = self.parser.get_method().decode("ascii")
+        self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
 
     def _serve(self, cycle: Cycle) -> None:
         # A context of its own: what one request sets there, the next one on this connection would see otherwise.

@@ -10,18 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from scalekit.config.types import Size
+from scalekit.server.authority import SLASH, check_host, parse_target
 from scalekit.server.overhead import Overhead
 from scalekit.server.refusal import Refused
 
 SMALLEST_PIECE = 1024
 NOTED = frozenset({b"host", b"expect", b"transfer-encoding"})
 """Names of header fields that the connection itself heeds."""
+ONE_HOST = "exactly one Host header is needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,12 @@ class RequestReader(HttpToolsProtocol):
     _in_head = False
     _in_body = False
     _upgrades = False
+    _is_websocket = False
     _chunked = False
     _hosts = 0
+    _host: bytes | None = None
+    _valid_host: bytes | None = None
+    """The host of the request before this one, which most likely is the same."""
     _head_size = 0
     _segment = 0
     _uncounted = 0
@@ -78,16 +84,44 @@ class RequestReader(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserError as error:
-            self.logger.warning("Invalid HTTP request received.")
-            why = error.__context__
-            self.refuse(why if isinstance(why, Refused) else Refused(400, "the request is not valid HTTP/1.1"))
-        except HttpParserUpgrade:
-            if self._upgrades:
-                self.handle_websocket_upgrade()
-            else:
-                self._unsupported_upgrade_warning()
+            self._refuse_invalid(error)
+        except HttpParserUpgrade as upgrade:
+            self._take_upgrade(data[upgrade.args[0] :])
         if self._overhead is not None or self._head_size > self._largest:
             self._measure()
+
+    def _refuse_invalid(self, error: HttpParserError) -> None:
+        self.logger.warning("Invalid HTTP request received.")
+        why = error.__context__
+        self.refuse(why if isinstance(why, Refused) else Refused(400, "the request is not valid HTTP/1.1"))
+
+    def _take_upgrade(self, rest: bytes | memoryview) -> None:
+        """Hand the connection over, or read on as if no other protocol had been asked for (RFC 9110, section 7.8).
+
+        The parser takes what follows for that protocol, also when it is the body, so the message begins anew.
+        """
+        while not self._is_websocket:
+            message = self._head_without_upgrade() + bytes(rest)
+            self.parser = HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            try:
+                self.parser.feed_data(message)
+            except HttpParserError as error:
+                self._refuse_invalid(error)
+            except HttpParserUpgrade as upgrade:
+                rest = message[upgrade.args[0] :]
+                continue
+            return
+        self.handle_websocket_upgrade()
+
+    def _head_without_upgrade(self) -> bytes:
+        fields = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+            fields,
+        )
 
     def refuse(self, why: Refused) -> None:
         """Refuse what the client sent, and read no more."""
@@ -111,10 +145,13 @@ class RequestReader(HttpToolsProtocol):
     def _note(self, name: bytes, value: bytes) -> None:
         if name == b"host":
             self._hosts += 1
+            self._host = value.rstrip()
         elif name == b"expect":
             self.expect_100_continue = value.lower() == b"100-continue"
-        else:
+        elif value.rstrip().lower() == b"chunked":
             self._chunked = True
+        else:
+            raise Refused(501, "of transfer codings only chunked is understood")
 
     def begin_chunks(self) -> None:
         """Let nothing that comes behind the head of a chunked message into its headers.
@@ -126,13 +163,39 @@ class RequestReader(HttpToolsProtocol):
         self.headers = self._overhead = overhead
 
     def check_head(self, version: str) -> None:
-        """Raise Refused for a head of HTTP *version* that is too large, or names not exactly one host."""
+        """Raise Refused for a head of HTTP *version* that is too large, or does not say for which one host it is."""
         self._in_head = False
         # Of the segment in which the message before ended, an unknown part is this head's.
         if self._head_size + self._uncounted > self._largest and self._exact_head_size() > self._largest:
             raise self._too_large()
-        if version != "1.0" and self._hosts != 1:  # RFC 9112, section 3.2: two may name different ones on the way
-            raise Refused(400, "exactly one Host header is needed")
+        if version != "1.1":
+            self._check_old(version)
+        elif self._hosts != 1:  # RFC 9112, section 3.2: two may name different ones to those on the way
+            raise Refused(400, ONE_HOST)
+        if self._host != self._valid_host:
+            check_host(self._host or b"")
+            self._valid_host = self._host
+        if self.url[0] != SLASH or b"#" in self.url:
+            self._take_target()
+
+    def _check_old(self, version: str) -> None:
+        """Raise Refused unless *version* is 1.0, which needs no Host, and has no chunks (RFC 9112, section 6.1)."""
+        if version != "1.0":
+            raise Refused(505, f"this server speaks HTTP/1.1, not HTTP/{version}")
+        if self._chunked:
+            raise Refused(400, "HTTP/1.0 has no transfer codings")
+        if self._hosts > 1:
+            raise Refused(400, ONE_HOST)
+        if not self._hosts:
+            self._host = self._valid_host
+        self.expect_100_continue = False
+
+    def _take_target(self) -> None:
+        """Let the host of an absolute target take the place of the Host field (RFC 9112, section 3.2.2)."""
+        self.url, host = parse_target(self.url, self.parser.get_method())
+        if host is not None:
+            others = [field for field in self.headers if field[0] != b"host"]
+            self.headers = [(b"host", host), *others]
 
     def _measure(self) -> None:
         """Refuse what is too large already; blank lines before a head count to it."""

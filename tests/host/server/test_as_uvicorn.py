@@ -111,7 +111,6 @@ async def read(receive: Receive) -> bytes:
 def requests(draw: st.DrawFn) -> bytes:
     """Draw one request, its body with a length, in chunks, or none."""
     path, segment, query = draw(PATHS), draw(SEGMENTS), draw(QUERIES)
-    version = draw(st.sampled_from(["1.1"] * 7 + ["1.0"]))
     origin = draw(st.sampled_from(["", "", "", "http://x"]))
     fields = ["Host: x", *draw(FIELDS)]
     fields += draw(st.sampled_from([[]] * 5 + [["Expect: 100-continue"], ["Connection: close"]]))
@@ -124,7 +123,7 @@ def requests(draw: st.DrawFn) -> bytes:
     elif kind == "chunked":
         body = b"".join(b"%x\r\n%b\r\n" % (size, b"c" * size) for size in sizes) + b"0\r\n\r\n"
         fields.append("Transfer-Encoding: chunked")
-    line = f"{draw(METHODS)} {origin}{path}/{segment}{query} HTTP/{version}"
+    line = f"{draw(METHODS)} {origin}{path}/{segment}{query} HTTP/1.1"
     return "\r\n".join([line, *fields, "", ""]).encode() + body
 
 

@@ -76,7 +76,7 @@ async def test_an_application_that_waits_is_told_of_a_client_that_leaves(
             await client.send(GET % b"/" + behind)
             await until(lambda: app.waits)
         await until(lambda: not wire.state.tasks)
-    assert app.told == ["http.disconnect"]
+    assert app.told == ["http.disconnect"] * (2 if behind else 1)  # it may have closed only its own side
     assert not caplog.records
 
 
