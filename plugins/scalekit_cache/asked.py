@@ -81,12 +81,15 @@ class Asked:
         self.credentials |= USER if self._name else NAMELESS
 
     @property
-    def passes(self) -> bool:
-        """Whether the request is for the application alone."""
+    def bypass(self) -> bytes:
+        """Why the request is for the application alone; empty where it is not."""
         noted = self.noted
-        if "no-store" in self.directives or not NOT_FOR_CACHES.isdisjoint(noted):
-            return True
-        return noted.get(b"content-length", b"0") != b"0"
+        if "no-store" in self.directives:
+            return b"request-no-store"
+        if b"transfer-encoding" in noted or noted.get(b"content-length", b"0") != b"0":
+            return b"request-body"
+        special = NOT_FOR_CACHES & noted.keys()
+        return min(special) if special else b""
 
     @property
     def fields(self) -> dict[bytes, bytes]:

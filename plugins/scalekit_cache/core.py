@@ -18,6 +18,7 @@ from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
+from scalekit_cache.refusals import Refusal
 from scalekit_cache.routes import RouteReads
 from scalekit_cache.ruling import Rules, Rulings
 
@@ -58,10 +59,18 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Refreshed:
-    """How making an answer anew went: what is kept now, and whether it *failed*."""
+    """How making an answer anew went: what is kept now, whether it *failed*, or why it must not be kept.
+
+    It was *begun* at that moment, for a request by whose values it is *selecting*; *error* is what the application
+    raised.
+    """
 
     entry: Entry | None
     failed: bool
+    refusal: Refusal | None
+    begun: int
+    selecting: tuple[bytes, ...]
+    error: Exception | None
 
 
 class HttpCache:
@@ -84,7 +93,7 @@ class HttpCache:
         self.plain_queries = not policies.reshape_queries
         self.moments = count(1)
         """Numbers for moments in the life of requests, in the order in which they come."""
-        self._said: dict[tuple[bytes, int, bool], bytes] = {}
+        self._said: dict[tuple[bytes, int, bytes], bytes] = {}
         self._flights: dict[Key, Flight] = {}
         self._alone: dict[Key, None] = {}
         self._most_refreshes = MOST_REFRESHES
@@ -108,12 +117,15 @@ class HttpCache:
         """Return the one of *variants* that is *asked* for, from wherever the store has it."""
         return await self.store.fetch((variants.token, *asked.selecting(variants.names)))
 
-    def said(self, why: bytes, status: int, stored: bool) -> bytes:
-        """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
-        known = self._said.get((why, status, stored))
+    def said(self, why: bytes, status: int, outcome: bytes) -> bytes:
+        """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for.
+
+        The *outcome* is STORED, the value of a refusal, or empty where it shows only at the end.
+        """
+        known = self._said.get((why, status, outcome))
         if known is None:
-            known = b"%b; %b; fwd-status=%d%b" % (self.name, why, status, b"; stored" if stored else b"")
-            self._said[why, status, stored] = known
+            known = b"%b; %b; fwd-status=%d%b" % (self.name, why, status, outcome)
+            self._said[why, status, outcome] = known
         return known
 
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:

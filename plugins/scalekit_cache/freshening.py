@@ -8,6 +8,7 @@ from scalekit_cache.dates import format_date
 from scalekit_cache.entry import Entry, Ruling
 from scalekit_cache.freshness import initial_age
 from scalekit_cache.policies import Policy
+from scalekit_cache.refusals import Refusal
 from scalekit_cache.ruling import COOKIES, LEFT_OUT, Rulings
 from scalekit_cache.storing import Kept, fields_of, judge, kept_headers
 
@@ -21,8 +22,8 @@ def freshened(
     policy: Policy,
     rulings: Rulings,
     now: float,
-) -> tuple[Entry, Kept | None]:
-    """Return *stale* with the *headers* of a 304 that came *now* instead of its own, and how that is kept, if it is."""
+) -> tuple[Entry, Kept | Refusal]:
+    """Return *stale* with the *headers* of a 304 that came *now* instead of its own, and how that is kept."""
     news = fields_of(headers)
     names = news.keys() - NOT_UPDATED
     updated = kept_headers(headers, NOT_UPDATED)
@@ -32,7 +33,7 @@ def freshened(
     merged = [field for field in stale.headers if field[0] not in names] + updated
     fields = fields_of(merged) | {name: news[name] for name in news.keys() & (COOKIES | {b"age", b"connection"})}
     kept = judge(stale.status, fields, lacks, policy, rulings, now, now)
-    if kept is None:
+    if isinstance(kept, Refusal):
         kept_as = Kept(stale.ruling, now - initial_age(fields, now, now), 0.0)
     else:
         kept_as = kept

@@ -23,7 +23,7 @@ class Keeper(Protocol):
     routes: RouteReads
     clock: Callable[[], float]
 
-    def said(self, why: bytes, status: int, stored: bool) -> bytes:
+    def said(self, why: bytes, status: int, outcome: bytes) -> bytes:
         """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
         ...
 

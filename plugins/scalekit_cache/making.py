@@ -12,14 +12,13 @@ from scalekit.caching.tags import path_tags
 from scalekit_cache.answering import unchanged, unchanged_messages
 from scalekit_cache.asked import Asked
 from scalekit_cache.delivery import Delivery, send_all, to_nobody
-from scalekit_cache.entry import DECLARED, NOWHERE, UNSEEN, Entry, Headers, with_status
+from scalekit_cache.entry import NOWHERE, Entry, Headers, with_status
 from scalekit_cache.flights import Flight
 from scalekit_cache.freshening import freshened
+from scalekit_cache.judgement import learn
 from scalekit_cache.keeper import Keeper
-from scalekit_cache.keys import shows_secret
-from scalekit_cache.marking import marked
 from scalekit_cache.policies import Policy
-from scalekit_cache.recognition import is_unseen
+from scalekit_cache.refusals import Refusal
 from scalekit_cache.ruling import COOKIES
 from scalekit_cache.storing import Kept, dated, is_longer, judge, kept_headers, relevant_of
 
@@ -27,6 +26,7 @@ WITHOUT_BODY = frozenset({204, 304})
 ERRORS = 500
 """Statuses from here on are failures, which do not take the place of what is kept."""
 NEVER = float("inf")
+STORED = b"; stored"
 
 
 class Making:
@@ -34,7 +34,7 @@ class Making:
 
     *stale* is what the application was asked to validate, if anything. Without *send* nobody waits for the answer. What
     is kept in the end is in ``entry``; ``unchanged`` tells that it is *stale* with new headers, and that ``extra`` ones
-    are for who asked now. ``complete`` tells whether the answer came to its end.
+    are for who asked now. ``complete`` tells whether the answer came to its end, ``refusal`` why it is not kept.
     """
 
     # On the class, so that an answer sets only what differs.
@@ -43,6 +43,9 @@ class Making:
     extra: Headers = []
     status = 0
     complete = False
+    refusal: Refusal | None = None
+    otherwise: Send | None = None
+    """Who gets a response that is not kept, and no failure, where nobody waits for it."""
     _start: Message | None = None
     _first: Sequence[Message] = ()
     _delivery: Delivery | None = None
@@ -97,15 +100,19 @@ class Making:
         if stale is not None and status == 304 and (stale.etag is not None or stale.modified is not None):
             return self._freshen(stale, headers, now)
         fields = self._fields = relevant_of(headers, keeper.rulings.relevant)
-        kept = None if message.get("trailers") else self._judged(fields, now)
+        judged = Refusal.TRAILERS if message.get("trailers") else self._judged(fields, now)
         length = fields.get(b"content-length")
-        if kept is not None and length is not None and is_longer(length, keeper.max_body):
-            kept = None
-        if kept is None:
+        if length is not None and is_longer(length, keeper.max_body) and type(judged) is Kept:
+            judged = Refusal.TOO_LARGE
+        if isinstance(judged, Refusal):
+            self.refusal, kept, outcome = judged, None, judged.value
+            if self.otherwise is not None and status < ERRORS:
+                self._send = self.otherwise
             self._give_up()
         else:
-            self._start, self._kept = message, kept
-        said = keeper.said(self.why, status, kept is not None and length is not None)
+            self._start, self._kept = message, judged
+            kept, outcome = judged, b"" if length is None else STORED
+        said = keeper.said(self.why, status, outcome)
         named = with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
         noted = self.asked.noted
         if noted and kept is not None and status == 200 and unchanged(headers, noted, now):
@@ -150,34 +157,21 @@ class Making:
         if self._delivery is not None:
             await self._delivery.cancel()
 
-    def _judged(self, fields: dict[bytes, bytes], now: float) -> Kept | None:
-        tables = self.flight.tables
-        if tables is not None and not tables.known:
-            return None
-        if self.flight.outdated or self.scope["method"] != "GET" or (self.stale is not None and self.status >= ERRORS):
-            return None
-        if not self._learn():
-            return None
-        return judge(self.status, fields, self.asked.lacks, self.policy, self.keeper.rulings, self._begun_at, now)
-
-    def _learn(self) -> bool:
-        """Take in what the application has made known since the look-up; return whether the response may be kept."""
-        scope, asked, policies = self.scope, self.asked, self.keeper.policies
-        if asked.has_body:
-            return False
-        mark = marked(scope.get("endpoint"))
-        if mark is not None:
-            self.policy = policies.merged(mark, self.policy)
-        reads = self.keeper.routes.of(scope)
-        if reads is not None:
-            if reads.query and shows_secret(scope["query_string"], reads.query, self.policy.query):
-                return False
-            self.policy = policies.reading(self.policy, reads)
-            if asked.shows(reads.credentials):
-                asked.credentials |= DECLARED
-        if is_unseen(asked, scope, self._state):
-            asked.credentials |= UNSEEN
-        return True
+    def _judged(self, fields: dict[bytes, bytes], now: float) -> Kept | Refusal:
+        flight = self.flight
+        if flight.tables is not None and not flight.tables.known:
+            return Refusal.TABLES
+        if flight.outdated:
+            return Refusal.PURGED
+        if self.scope["method"] != "GET":
+            return Refusal.METHOD
+        if self.stale is not None and self.status >= ERRORS:
+            return Refusal.ERROR
+        learned = learn(self.keeper, self.scope, self.asked, self.policy, self._state)
+        if isinstance(learned, Refusal):
+            return learned
+        self.policy = learned
+        return judge(self.status, fields, self.asked.lacks, learned, self.keeper.rulings, self._begun_at, now)
 
     def _take(self, kept: Kept, body: bytes, last: bool) -> None:
         """Keep the next part, and let those who follow have it."""
@@ -245,18 +239,21 @@ class Making:
     async def _freshen(self, stale: Entry, headers: Headers, now: float) -> None:
         """Take the answer that nothing has changed; nothing is passed on of it."""
         self._send = to_nobody
-        may_be_kept = self._learn()
+        learned = learn(self.keeper, self.scope, self.asked, self.policy, self._state)
+        if not isinstance(learned, Refusal):
+            self.policy = learned
         entry, kept = freshened(stale, headers, self.asked.lacks, self.policy, self.keeper.rulings, now)
-        kept = kept if may_be_kept else None
+        kept = learned if isinstance(learned, Refusal) else kept
         self.extra = [field for field in headers if field[0].lower() in COOKIES]
         self.entry, self.unchanged = entry, True
         if self.flight.tables is not None:
             tags = self.flight.tables.tags_beside(stale.tags)
             if tags is None:
-                kept = None
+                kept = Refusal.TABLES
             else:
                 entry.tags = tags
-        if kept is None or self.flight.outdated:
+        if isinstance(kept, Refusal) or self.flight.outdated:
+            self.refusal = kept if isinstance(kept, Refusal) else Refusal.PURGED
             self.keeper.part(self.flight)
             return
         entry.since = entry.valid = self.flight.since

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from scalekit.admission import PENDING, admitted
 from scalekit.caching.items import Key
 from scalekit_cache.asked import Asked
+from scalekit_cache.bypass import Bypass
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import COOKIE, Entry, Variants
 from scalekit_cache.invalidating import Invalidation
@@ -53,9 +54,10 @@ class CacheMiddleware:
         if plain is not None:
             return self._plain(cache, *plain, scope, receive, send)
         serving = self._serving(cache, scope, receive, send)
-        if serving is None:
+        if isinstance(serving, bytes):
             cache.metrics.passed.inc()
-            return self._pass(scope, receive, send)
+            said = b"%b; fwd=bypass; detail=%b" % (cache.name, serving)
+            return self._pass(scope, receive, Bypass(said, send).send)
         return _look_meanwhile(serving) if PENDING in scope else serving.serve()
 
     def _pass(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -104,12 +106,12 @@ class CacheMiddleware:
         path = scope["path"]
         return Serving(cache, self.app, scope, receive, send, asked, cache.policies.of(path, key[1]), key, path)
 
-    def _serving(self, cache: HttpCache, scope: Scope, receive: Receive, send: Send) -> Serving | None:
-        """Return what serves *scope*, a GET or HEAD; None where the cache has nothing to say."""
+    def _serving(self, cache: HttpCache, scope: Scope, receive: Receive, send: Send) -> Serving | bytes:
+        """Return what serves *scope*, a GET or HEAD, or why that is not for the cache."""
         asked = Asked(scope["headers"])
         asked.read(scope["method"], cache.noted, cache.options.credential_headers)
-        if asked.passes:
-            return None
+        if asked.bypass:
+            return asked.bypass
         _introduce(asked, cache, scope)
         place = locate(cache, scope, asked.noted)
         return Serving(cache, self.app, scope, receive, send, asked, place.policy, place.key, place.path)

@@ -16,6 +16,7 @@ from scalekit.identity import REQUEST_ID, TRACEPARENT, TRACESTATE
 from scalekit_cache.directives import Directives, parse_cache_control, parse_targeted, seconds
 from scalekit_cache.entry import AUTHORIZATION, COOKIE, DECLARED, EVERY, UNSEEN, Ruling
 from scalekit_cache.policies import Policy
+from scalekit_cache.refusals import Refusal
 from scalekit_cache.vary import ANYTHING, IDENTITY, IDENTITY_WITHOUT_COOKIES, MOST, vary_names
 
 Fields = Mapping[bytes, bytes]
@@ -72,12 +73,14 @@ class Rulings:
         self.rules = rules
         self.relevant = RELEVANT.union(rules.targeted)
         self._telling = (b"cache-control", b"vary", b"connection", *rules.targeted)
-        self._known: dict[Kind, tuple[Policy, Ruling | None]] = {}
+        self._known: dict[Kind, tuple[Policy, Ruling | Refusal]] = {}
 
-    def of(self, status: int, fields: Fields, policy: Policy) -> Ruling | None:
-        """Return how answers of this kind are kept, or None when they must not be."""
-        if b"content-range" in fields or not COOKIES.isdisjoint(fields):
-            return None
+    def of(self, status: int, fields: Fields, policy: Policy) -> Ruling | Refusal:
+        """Return how answers of this kind are kept, or why they must not be."""
+        if b"content-range" in fields:
+            return Refusal.PARTIAL
+        if not COOKIES.isdisjoint(fields):
+            return Refusal.SET_COOKIE
         kind: Kind = (status, id(policy), *map(fields.get, self._telling))
         known = self._known.get(kind)
         if known is None:
@@ -88,15 +91,16 @@ class Rulings:
         return known[1]
 
 
-def rule(status: int, fields: Fields, policy: Policy, rules: Rules) -> Ruling | None:
-    """Return how answers are kept with this *status* and these *fields*, or None when they must not be."""
+def rule(status: int, fields: Fields, policy: Policy, rules: Rules) -> Ruling | Refusal:
+    """Return how answers are kept with this *status* and these *fields*, or why they must not be."""
     if status < 200 or status in NOT_KEPT:
-        return None
+        return Refusal.STATUS
     directives, is_targeted = directives_of(fields, rules.targeted)
     told = {*vary_names([fields.get(b"vary", b"")]), *policy.vary}
     names = _names(told, policy)
-    if names is None or _forbidden(status, directives):
-        return None
+    forbidden = _forbidden(status, directives)
+    if names is None or forbidden is not None:
+        return forbidden or Refusal.VARY
     explicit = next((each for name in ("s-maxage", "max-age") if (each := seconds(directives, name)) is not None), None)
     no_cache = "no-cache" in directives and not directives["no-cache"]
     strict = no_cache or _is_strict(directives)
@@ -136,12 +140,12 @@ def _names(told: AbstractSet[bytes], policy: Policy) -> tuple[bytes, ...] | None
     return None if ANYTHING in names or len(names) > MOST else tuple(sorted(names))
 
 
-def _forbidden(status: int, directives: Directives) -> bool:
+def _forbidden(status: int, directives: Directives) -> Refusal | None:
     if "private" in directives:
-        return True
+        return Refusal.PRIVATE
     if "must-understand" in directives:
-        return status not in UNDERSTOOD
-    return "no-store" in directives
+        return None if status in UNDERSTOOD else Refusal.NOT_UNDERSTOOD
+    return Refusal.NO_STORE if "no-store" in directives else None
 
 
 def _is_strict(directives: Directives) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,14 +17,17 @@ from scalekit_cache.core import HttpCache, Refreshed
 from scalekit_cache.entry import Entry, Variants, with_status
 from scalekit_cache.flights import Flight, Landed
 from scalekit_cache.leasing import lease_of
-from scalekit_cache.making import ERRORS, Making, routed
+from scalekit_cache.making import STORED, Making, routed
 from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
-from scalekit_cache.sharing import flight_key, is_for_one, is_in_time, is_over, may_follow
+from scalekit_cache.refusals import OF_THE_REQUEST
+from scalekit_cache.renewal import Relay, renewed
+from scalekit_cache.sharing import flight_key, is_for_one, is_in_time, is_over, may_follow, may_take
 from scalekit_cache.table_tags import begin_collecting
-from scalekit_cache.validating import nobody, refreshing, validating
+from scalekit_cache.validating import validating
 
-logger = logging.getLogger("scalekit.cache")
+FORWARDED = {type(None): b"fwd=uri-miss", Variants: b"fwd=vary-miss", Entry: b"fwd=request"}
+"""Why the application is asked when something, or nothing, was found that is not for this request (RFC 9211, 2.2)."""
 
 
 class Serving:
@@ -76,7 +79,7 @@ class Serving:
         if type(found) is not Entry or self.asked.lacks(found.ruling):
             if "only-if-cached" in directives:
                 return refuse_only_if_cached(self.scope, self.send, self.cache.name)
-            return self.make(b"fwd=uri-miss" if found is None else b"fwd=vary-miss")
+            return self.make(FORWARDED[type(found)])
         now = self.cache.clock()
         verdict = assess(found, directives, now)
         if verdict is Verdict.GIVE:
@@ -200,6 +203,8 @@ class Serving:
             raise
         self._end(making, scope)
         await making.finish()
+        if stale is not None and making.refusal is not None and making.refusal not in OF_THE_REQUEST:
+            await cache.store.remove([stale.key])
         if making.unchanged and making.entry is not None:
             cache.metrics.validated.inc()
             await self._give_validated(making)
@@ -217,7 +222,8 @@ class Serving:
         entry, now = making.entry, self.cache.clock()
         if entry is None:
             return
-        status = b"%b; hit; %b; fwd-status=304; stored" % (self.cache.name, making.why)
+        outcome = STORED if making.refusal is None else making.refusal.value
+        status = b"%b; hit; %b; fwd-status=304%b" % (self.cache.name, making.why, outcome)
         head = [*entry.aged(now, status), *making.extra]
         await answer(entry, head, self.asked.method, self.asked.noted, now, self.send)
 
@@ -242,39 +248,48 @@ class Serving:
 
     async def _validate_or_give(self, entry: Entry) -> None:
         """Have a stale answer validated; give it as it is when that fails or takes too long."""
-        task = self._refresh(entry)
+        relay = Relay(self)
+        task = self.cache.refresh(entry.key, lambda: self._renewed(entry, relay))
         if task is not None:
-            await asyncio.wait({task}, timeout=self.cache.options.wait)
+            await self._until_renewed(task, relay)
         if task is None or not task.done() or task.cancelled():
             await self._give(entry)
             return
         refreshed = task.result()
-        made = refreshed.entry
-        if made is not None and self.cache.store.purged(made.every_tag(), made.since):
-            await self.serve()
-        elif made is not None and not self.asked.lacks(made.ruling):
-            await self._give(made)
+        if relay.begun:
+            self.cache.metrics.passed.inc()
+            if refreshed.error is not None:
+                raise refreshed.error
         elif refreshed.failed:
             await self._give(entry)
         else:
+            await self._give_renewed(refreshed, relay.leads)
+
+    def _renewed(self, entry: Entry, relay: Relay) -> Coroutine[Any, Any, Refreshed]:
+        relay.leads = True
+        return renewed(self, entry, relay)
+
+    async def _until_renewed(self, task: asyncio.Task[Refreshed], relay: Relay) -> None:
+        """Wait for *task* as long as a request waits, or until the client has what *relay* passes on."""
+        try:
+            await asyncio.wait({task}, timeout=self.cache.options.wait)
+            if relay.begun:
+                await asyncio.wait({task})
+        finally:
+            relay.close()
+            if relay.begun:
+                task.cancel()
+
+    async def _give_renewed(self, refreshed: Refreshed, leads: bool) -> None:
+        made = refreshed.entry
+        if made is None:
+            await self.make(b"fwd=stale")
+        elif refreshed.refusal is None and self.cache.store.purged(made.every_tag(), made.since):
+            await self.serve()
+        elif leads or may_take(self.asked, self._arrived, refreshed, self.cache.clock()):
+            await self._give(made)
+        else:
             await self.make(b"fwd=stale")
 
-    def _refresh(self, entry: Entry) -> asyncio.Task[Refreshed] | None:
-        return self.cache.refresh(entry.key, lambda: self._made_anew(entry))
-
-    async def _made_anew(self, entry: Entry) -> Refreshed:
-        """Have *entry* made anew, for nobody in particular."""
-        cache = self.cache
-        scope = refreshing(self.scope, entry)
-        flight = self._own_flight()
-        making = Making(cache, flight, self.asked, self.policy, scope, self.path, b"fwd=stale", entry)
-        if cache.collects:
-            flight.tables = begin_collecting()
-        try:
-            async with asyncio.timeout(cache.options.refresh_timeout):
-                await self.app(scope, nobody(), making.send)
-        except Exception as error:
-            logger.warning("refreshing %r failed: %s", self.scope["path"], type(error).__name__)
-        failed = not making.complete or making.status >= ERRORS
-        (cache.metrics.not_refreshed if failed else cache.metrics.refreshed).inc()
-        return Refreshed(making.entry, failed)
+    def _refresh(self, entry: Entry) -> None:
+        self.cache.refresh(entry.key, lambda: renewed(self, entry))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scalekit.caching.items import Key
 from scalekit_cache.asked import NOTHING, Asked
 from scalekit_cache.assessing import is_reusable
+from scalekit_cache.core import Refreshed
 from scalekit_cache.entry import COOKIE
 from scalekit_cache.flights import Flight
 from scalekit_cache.policies import Policy
@@ -45,3 +46,13 @@ def is_in_time(asked: Asked, arrived: int, flight: Flight, now: float) -> bool:
 def is_over(asked: Asked, flight: Flight, now: float) -> bool:
     """Tell whether another flight is better for this request, and for all who come from now on."""
     return "no-cache" in asked.directives or flight.kept is None or not is_reusable(flight.kept, NOTHING, now)
+
+
+def may_take(asked: Asked, arrived: int, refreshed: Refreshed, now: float) -> bool:
+    """Tell whether what was *refreshed* on behalf of another request is for one that has *arrived* at that moment."""
+    made = refreshed.entry
+    if made is None or refreshed.refusal is not None or asked.lacks(made.ruling):
+        return False
+    if made.ruling.names and asked.selecting(made.ruling.names) != refreshed.selecting:
+        return False
+    return arrived <= refreshed.begun or is_reusable(made, asked.directives, now)

@@ -8,6 +8,7 @@ from scalekit_cache.dates import format_date
 from scalekit_cache.entry import Headers, Ruling
 from scalekit_cache.freshness import expiry_lifetime, heuristic_lifetime, initial_age
 from scalekit_cache.policies import Policy
+from scalekit_cache.refusals import Refusal, refusal_of
 from scalekit_cache.ruling import Fields, Rulings
 
 LONGEST_LENGTH = 18
@@ -64,23 +65,26 @@ def judge(
     rulings: Rulings,
     asked: float,
     now: float,
-) -> Kept | None:
-    """Return how an answer is kept that came *now*; None when it must not be.
+) -> Kept | Refusal:
+    """Return how an answer is kept that came *now*, or why it must not be.
 
     *fields* are those that are relevant; *lacks* tells which credentials of the request a ruling is not for; *asked* is
     when the request was made.
     """
     ruling = rulings.of(status, fields, policy)
-    if ruling is None or lacks(ruling):
-        return None
+    if isinstance(ruling, Refusal):
+        return ruling
+    missing = lacks(ruling)
+    if missing:
+        return refusal_of(missing)
     age = initial_age(fields, asked, now) if b"date" in fields or b"age" in fields else 0.0
     lifetime = _lifetime(ruling, fields, now)
     if lifetime is None:
-        return None
+        return Refusal.NO_LIFETIME
     usable = lifetime - age + max(ruling.while_revalidate, ruling.if_error) > 0 and not ruling.checked
     if usable or b"etag" in fields or b"last-modified" in fields:
         return Kept(ruling, now - age, lifetime)
-    return None
+    return Refusal.STALE
 
 
 def _lifetime(ruling: Ruling, fields: Fields, now: float) -> float | None:

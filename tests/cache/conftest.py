@@ -34,10 +34,12 @@ class Shared:
 
 EVERYWHERE = (
     "test_bodies",
+    "test_cache_status",
     "test_credentials",
     "test_flights",
     "test_freshness",
     "test_objects",
+    "test_renewal",
     "test_requests",
     "test_safety",
     "test_sharing",

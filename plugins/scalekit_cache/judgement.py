@@ -1,0 +1,45 @@
+"""What is known of a request once its response begins, beside what was known when it was looked up."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from starlette.types import Scope
+
+from scalekit_cache.asked import Asked
+from scalekit_cache.entry import DECLARED, UNSEEN
+from scalekit_cache.keys import shows_secret
+from scalekit_cache.marking import marked
+from scalekit_cache.policies import Policies, Policy
+from scalekit_cache.recognition import is_unseen
+from scalekit_cache.refusals import Refusal
+from scalekit_cache.routes import RouteReads
+
+
+class Knowledge(Protocol):
+    """What the cache knows of handlers and routes."""
+
+    policies: Policies
+    routes: RouteReads
+
+
+def learn(knowledge: Knowledge, scope: Scope, asked: Asked, policy: Policy, known_state: int) -> Policy | Refusal:
+    """Let *asked* know what the application has found out; return the policy of the handler, or why nothing is kept.
+
+    The application has left in *scope* which handler it was, and who asks; *policy* is that of the path.
+    """
+    if asked.has_body:
+        return Refusal.REQUEST_BODY
+    mark = marked(scope.get("endpoint"))
+    if mark is not None:
+        policy = knowledge.policies.merged(mark, policy)
+    reads = knowledge.routes.of(scope)
+    if reads is not None:
+        if reads.query and shows_secret(scope["query_string"], reads.query, policy.query):
+            return Refusal.DECLARED
+        policy = knowledge.policies.reading(policy, reads)
+        if asked.shows(reads.credentials):
+            asked.credentials |= DECLARED
+    if is_unseen(asked, scope, known_state):
+        asked.credentials |= UNSEEN
+    return policy

@@ -1,0 +1,88 @@
+"""``Cache-Status`` says what the cache has done, and why it stores nothing (RFC 9211)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.authentication import SimpleUser
+
+from scalekit_cache.policies import Policy
+from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+
+pytestmark = pytest.mark.anyio
+
+CC = "Cache-Control"
+FRESH = (CC, "max-age=60")
+
+
+@pytest.mark.parametrize(
+    ("reply", "asked", "detail"),
+    [
+        (Reply([FRESH]), {}, None),
+        (Reply(), {}, "no-lifetime"),
+        (Reply([(CC, "max-age=0")]), {}, "stale"),
+        (Reply([(CC, "no-store")]), {}, "no-store"),
+        (Reply([(CC, "private, max-age=60")]), {}, "private"),
+        (Reply([(CC, "max-age=60, must-understand")], status=299), {}, "must-understand"),
+        (Reply([FRESH, ("Set-Cookie", "a=b")]), {}, "set-cookie"),
+        (Reply([FRESH, ("Vary", "*")]), {}, "vary"),
+        (Reply([FRESH, ("Vary", ", ".join(f"X-{number}" for number in range(17)))]), {}, "vary"),
+        (Reply([FRESH, ("Content-Range", "bytes 0-1/2")]), {}, "partial"),
+        (Reply([FRESH], status=206), {}, "status"),
+        (Reply([FRESH, ("Content-Length", "9999999")]), {}, "too-large"),
+        (Reply([FRESH]), {"headers": [("Cookie", "a=b")]}, "cookie"),
+        (Reply([FRESH]), {"headers": [("Authorization", "x")]}, "authorization"),
+        (Reply([FRESH]), {"headers": [("X-API-Key", "x")]}, "credential-header"),
+        (Reply([FRESH]), {"user": SimpleUser("ann")}, "user"),
+        (Reply([FRESH]), {"method": "HEAD"}, "method"),
+        (Reply([FRESH]), {"extensions": {"tls": {"client_cert_name": "CN=ann"}}}, "user-of-application"),
+    ],
+)
+async def test_it_says_why_nothing_is_stored(reply: Reply, asked: dict[str, Any], detail: str | None) -> None:
+    laboratory = Laboratory(Origin(reply))
+    said = (await laboratory.ask(**asked)).header("cache-status")
+    assert said == f"scalekit; fwd=uri-miss; fwd-status={reply.status}" + (f"; detail={detail}" if detail else "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        ([(CC, "no-store")], "request-no-store"),
+        ([("Content-Length", "3")], "request-body"),
+        ([("Transfer-Encoding", "chunked")], "request-body"),
+        ([("If-Match", '"a"')], "if-match"),
+        ([("Upgrade", "h2c")], "upgrade"),
+    ],
+)
+async def test_it_says_why_a_request_is_not_for_the_cache(headers: Pairs, detail: str) -> None:
+    laboratory = Laboratory(Origin(Reply([FRESH])))
+    answer = await laboratory.ask(headers=headers)
+    assert answer.header("cache-status") == f"scalekit; fwd=bypass; detail={detail}"
+
+
+async def test_a_credential_is_no_variant() -> None:
+    laboratory = Laboratory(Origin(Reply([FRESH])))
+    await laboratory.ask()
+    answer = await laboratory.ask(headers=[("Cookie", "a=b")])
+    assert answer.header("cache-status") == "scalekit; fwd=request; fwd-status=200; detail=cookie"
+
+
+async def test_another_variant_is_one() -> None:
+    laboratory = Laboratory(Origin(Reply([FRESH, ("Vary", "X-Color")])))
+    await laboratory.ask(headers=[("X-Color", "red")])
+    answer = await laboratory.ask(headers=[("X-Color", "blue")])
+    assert (answer.header("cache-status") or "").startswith("scalekit; fwd=vary-miss;")
+
+
+async def test_it_says_how_a_stale_response_went_on() -> None:
+    replies = [Reply([FRESH, ("ETag", '"1"')]), Reply([FRESH, ("ETag", '"1"')]), Reply(status=503)]
+    laboratory = Laboratory(Origin(*replies), [("/**", Policy())])
+    said = []
+    for _ in range(3):
+        said.append((await laboratory.ask()).header("cache-status"))
+        laboratory.pass_time(100)
+    assert said[1:] == [
+        "scalekit; hit; fwd=stale; fwd-status=304; stored",
+        "scalekit; fwd=stale; fwd-status=503; detail=error",
+    ]
