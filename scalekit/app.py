@@ -29,8 +29,8 @@ from scalekit.health.pages import HealthPages
 from scalekit.host import Host, Part
 from scalekit.hosts import AllowedHosts
 from scalekit.layers import Layer, Layered
-from scalekit.lifecycle import Lifecycle, Step
-from scalekit.lifespan import Lifespan, needed, series_budget, start_order, unmet
+from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
+from scalekit.lifespan import Lifespan, needed, series_budget, start_order
 from scalekit.memory import figures as memory_figures
 from scalekit.memory.growth import tracing
 from scalekit.memory.page import memory_route
@@ -41,6 +41,7 @@ from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, r
 from scalekit.settings import Settings, load
 from scalekit.target import load_target
 from scalekit.telemetry import TELEMETRY, Declaration, Silence, Telemetry, catalogue, declared_in
+from scalekit.verification import verify
 from scalekit.workers import metrics as worker_metrics
 
 logger = logging.getLogger("scalekit")
@@ -76,16 +77,14 @@ class Prepared:
 def prepare(settings: Settings) -> Prepared:
     """Ask the plugins of *settings* for their lifespans.
 
-    Raises ConfigError naming every plugin that requires what no other provides.
+    Raises ConfigError naming every plugin that is known not to start.
     """
     context = settings.context()
     lifespans = settings.plugins.lifespans(context)
     if settings.only:
         lifespans = needed(lifespans, settings.only)
         settings.plugins.keep(lifespans)
-    for name, message in unmet(lifespans).items():
-        settings.document.report(("plugins", name), message, name)
-    settings.refuse_mistakes()
+    verify(settings, lifespans)
     order = start_order(lifespans)
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
     budget = series_budget(lifespans)
@@ -118,11 +117,11 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     steps = [
         Step("memory", Lifespan(partial(_memory, settings, context)), None, server.stop_timeout),
         *prepared.steps,
-        Step("health", Lifespan(monitor.run), None, server.stop_timeout),
+        Step(HEALTH, Lifespan(monitor.run), None, server.stop_timeout),
     ]
     if server.role == "web":
         lifespan = Lifespan(partial(app_lifespan, target, state, context))
-        steps.append(Step("the application", lifespan, None, server.graceful_timeout))
+        steps.append(Step(APPLICATION, lifespan, None, server.graceful_timeout))
     lifecycle = Lifecycle(steps, context)
     parts = [
         *_entrance(settings, lifecycle, monitor, routes),
@@ -167,7 +166,9 @@ def _checks(settings: Settings, by_plugin: Mapping[str, Sequence[Check]]) -> dic
 def _plugin_step(settings: Settings, name: str, lifespan: Lifespan) -> Step:
     origin = settings.document.origin(("plugins", name))
     server = settings.server
-    return Step(f"plugin {name!r} ([plugins.{name}], {origin})", lifespan, server.start_timeout, server.stop_timeout)
+    return Step(
+        f"plugin {name!r} ([plugins.{name}], {origin})", lifespan, server.start_timeout, server.stop_timeout, name
+    )
 
 
 def _pages(settings: Settings) -> dict[str, list[BaseRoute]]:

@@ -12,9 +12,12 @@ from starlette.types import ASGIApp, Message, Scope
 
 from scalekit.context import SCOPE_KEY, Context
 from scalekit.errors import ApplicationStartError, StopError
+from scalekit.lifespan_support import speaks_of_scope
+from scalekit.target import place_of
 
 logger = logging.getLogger("scalekit")
 
+SCOPE: Scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
 OUTCOME_TIMEOUT = 1.0
 """Seconds that a lifespan which has reported its failure gets to raise the exception behind it."""
 
@@ -25,7 +28,8 @@ async def app_lifespan(
 ) -> AsyncGenerator[None, None]:
     """Start *app*, whose lifespan may add to *state* and use *context*, and stop it on leaving.
 
-    An application that does not know lifespan scopes, which it says by raising before it answers, is served without.
+    An application that does not know lifespan scopes, which it says by returning, or by raising something that speaks
+    of the scope, before it answers, is served without; any other exception then ends the start.
     One that fails later, while it is served, is logged and served on, as by other servers. Raises ApplicationStartError
     with the application's own words when its start fails; when its stop fails, its exception, or StopError without one.
     """
@@ -44,7 +48,7 @@ async def app_lifespan(
 class _Protocol:
     def __init__(self, app: ASGIApp, state: dict[str, Any], context: Context | None) -> None:
         self.app = app
-        self.scope: Scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+        self.scope: Scope = {**SCOPE, "state": state}
         if context is not None:
             self.scope[SCOPE_KEY] = context
         self.to_app: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
@@ -69,7 +73,8 @@ class _Protocol:
         answer = await self._ask(task, "lifespan.startup")
         if answer is None or not answer["type"].startswith("lifespan.startup."):
             self.supported = False
-            logger.debug("the application has no lifespan: %r", _error(task))
+            if answer is None:
+                _refuse_broken(_error(task), self.scope)
         elif answer["type"] == "lifespan.startup.failed":
             message = answer.get("message", "").strip() or "lifespan.startup.failed"
             raise ApplicationStartError(message) from await _outcome(task)
@@ -96,6 +101,41 @@ class _Protocol:
             return answer.result()
         answer.cancel()
         return self.answers.get_nowait() if not self.answers.empty() else None
+
+
+async def verify_lifespan(app: ASGIApp, context: Context, timeout: float) -> None:
+    """Call *app* as a start does, and tell it nothing; raises ApplicationStartError when it fails at that."""
+    scope: Scope = {**SCOPE, "state": {}, SCOPE_KEY: context}
+    asked = asyncio.Event()
+
+    async def receive() -> Message:
+        asked.set()
+        await asyncio.Event().wait()
+        raise RuntimeError("nothing comes")
+
+    sent: list[str] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        asked.set()
+
+    async def call() -> None:
+        await app(scope, receive, send)
+
+    task, waiting = asyncio.create_task(call()), asyncio.create_task(asked.wait())
+    await asyncio.wait({task, waiting}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    error = _error(task) if task.done() and not sent else None
+    task.cancel()
+    waiting.cancel()
+    await asyncio.wait({task, waiting}, timeout=timeout)
+    _refuse_broken(error, scope)
+
+
+def _refuse_broken(error: BaseException | None, scope: Scope) -> None:
+    if error is None or speaks_of_scope(error, scope):
+        logger.debug("the application has no lifespan: %r", error)
+        return
+    raise ApplicationStartError(place_of(error)) from error
 
 
 async def _outcome(task: asyncio.Task[None]) -> BaseException | None:

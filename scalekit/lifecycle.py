@@ -25,6 +25,10 @@ CUT_GRACE = 1.0
 """Seconds that a step which was cut gets to unwind before it is left behind."""
 
 
+HEALTH = "health"
+APPLICATION = "the application"
+
+
 class Phase(Enum):
     """Where an application is in its life."""
 
@@ -42,6 +46,7 @@ class Step:
     lifespan: Lifespan
     start_timeout: float | None
     stop_timeout: float
+    plugin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Lifecycle:
         self._drained = False
         self._unwanted = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._steps = steps
+        self.steps = steps
         self._context = context
         self._running: list[_Running] = []
 
@@ -141,8 +146,28 @@ class Lifecycle:
         finally:
             await self.stop()
 
+    @asynccontextmanager
+    async def trying(self) -> AsyncGenerator[dict[str, StartError | None], None]:
+        """Start every step that can be started, and stop them on leaving.
+
+        Gives what failed by plugin; None stands for a step that was left out, since it requires what has not started.
+        """
+        failed: dict[str, StartError | None] = {}
+        try:
+            for step in self.steps:
+                if not all(map(self._context.has, step.lifespan.requires)):
+                    failed[step.plugin] = None
+                    continue
+                try:
+                    await self._start(step)
+                except StartError as error:
+                    failed[step.plugin] = error
+            yield failed
+        finally:
+            await self.stop()
+
     async def _start_all(self) -> None:
-        for step in self._steps:
+        for step in self.steps:
             await self._start(step)
 
     async def _start_all_and_tell(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -13,6 +13,7 @@ from scalekit.errors import PluginError
 
 Run = Callable[[], AbstractAsyncContextManager[None]]
 Callback = Callable[[], Awaitable[None]]
+Verify = Callable[[Container[Key[Any]]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,9 @@ class Lifespan:
     a command, which serves nothing; *drain* as soon as the process has been asked to end, while it still serves.
     A plugin that exports what is recorded in TELEMETRY says in *series_budget* how many series each metric may have;
     while no plugin does, nothing is recorded. A plugin that is *outermost* needs no other, starts before all others and
-    stops after them, so that it can tell how they did.
+    stops after them, so that it can tell how they did. *verify* is called with the keys that enabled plugins provide,
+    by `scalekit check` and before every start; it connects to nothing, and raises ConfigError, StartError or
+    ImportError for what would keep the plugin from starting whatever its servers do.
     """
 
     run: Run
@@ -37,6 +40,7 @@ class Lifespan:
     drain: Callback | None = None
     series_budget: int | None = None
     outermost: bool = False
+    verify: Verify | None = None
 
 
 def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:

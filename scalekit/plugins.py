@@ -183,7 +183,7 @@ def _import(plugin: Installed) -> ModuleType:
     try:
         module = plugin.point.load()
     except ModuleNotFoundError as error:
-        raise PluginError(_missing_package(plugin, error)) from error
+        raise PluginError(f"{plugin.module} did not load: {_missing_package(plugin, error)}") from error
     except Exception as error:
         raise PluginError(f"{plugin.module} did not load: {type(error).__name__}: {error}") from error
     if not isinstance(module, ModuleType):
@@ -191,13 +191,18 @@ def _import(plugin: Installed) -> ModuleType:
     return module
 
 
-def _missing_package(plugin: Installed, error: ModuleNotFoundError) -> str:
+def missing_package(name: str, error: ImportError) -> str:
+    """Return what to install, since the plugin *name* needs what *error* says is not there."""
+    return _missing_package(installed()[name][0], error)
+
+
+def _missing_package(plugin: Installed, error: ImportError) -> str:
     try:
         extras = metadata(plugin.distribution).get_all("Provides-Extra") or ()
     except PackageNotFoundError:
         extras = ()
     wanted = f"{plugin.distribution}[{plugin.name}]" if plugin.name in extras else str(error.name)
-    return f"{plugin.module} did not load: {error}; pip install '{wanted}'"
+    return f"{error}; pip install '{wanted}'"
 
 
 def _reject_malformed(module: ModuleType) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from scalekit.config.document import Document, Source, read
 from scalekit.config.secrets import redactor
+from scalekit.config.switch import take_switch, without_problems
 from scalekit.config.tables import App, Health, Server, Table
-from scalekit.config.validation import nearest, parse
+from scalekit.config.validation import UNKNOWN_KEY, nearest, parse, value_at
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError
 from scalekit.nginx.table import Nginx
-from scalekit.plugins import Plugins, installed
+from scalekit.plugins import Installed, Plugins, installed
 
 TOP_LEVEL = ("app", "server", "health", "nginx", "plugins")
 
@@ -29,6 +30,7 @@ class Settings:
     tables: dict[str, Table]
     plugins: Plugins
     only: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
 
     def refuse_mistakes(self) -> None:
         """Raise ConfigError with every mistake, in the order of the file, if there is any."""
@@ -52,9 +54,9 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
     for name in document.data:
         if name not in TOP_LEVEL:
             document.report((name,), f"unknown table; {nearest(name, TOP_LEVEL)}")
-    plugins = _load_plugins(document)
+    plugins, off = _load_plugins(document)
     for name in only:
-        if name not in document.table("plugins"):
+        if name not in plugins.names and not any(each.plugin == name for each in document.problems):
             document.report(
                 ("plugins", name), f"is not turned on, but --only wants it; {nearest(name, plugins.names)}", name
             )
@@ -67,28 +69,54 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
         _parse_tables(document, plugins),
         plugins,
         tuple(only),
+        tuple(off),
     )
 
 
-def _load_plugins(document: Document) -> Plugins:
-    plugins = Plugins(document.placed)
+def _load_plugins(document: Document) -> tuple[Plugins, list[str]]:
+    """Return the plugins that are on, loaded, and the names of those that are switched off."""
+    plugins, off = Plugins(document.placed), []
     wanted = document.table("plugins")
     if not isinstance(document.data.get("plugins", wanted), dict):
         document.report(("plugins",), "expected tables; write [plugins.NAME] for each plugin")
     available = installed() if wanted else {}  # looking through all that is installed takes its time
     for name, table in sorted(wanted.items()):
-        if name not in available:
+        if isinstance(table, dict) and not take_switch(document, name):
+            off.append(name)
+            _report_unknown_keys(document, name, available.get(name, ()))
+        elif name not in available:
             document.report(("plugins", name), f"no such plugin is installed; {nearest(name, available)}", name)
         elif not isinstance(table, dict):
-            document.report(
-                ("plugins", name), f"expected a table, got {type(table).__name__}; write [plugins.{name}]", name
-            )
+            document.report(("plugins", name), _no_table(name, table, document.literals.get(("plugins", name))), name)
         else:
             try:
                 plugins.load(available[name])
             except PluginError as error:
                 document.report(("plugins", name), str(error), name)
-    return plugins
+    return plugins, off
+
+
+def _no_table(name: str, value: object, literal: object) -> str:
+    remedy = f"write [plugins.{name}]"
+    if value is False or literal is False:
+        remedy += " enabled = false, which switches it off"
+    return f"expected a table, got {type(value).__name__}; {remedy}"
+
+
+def _report_unknown_keys(document: Document, name: str, candidates: Sequence[Installed]) -> None:
+    """Report the unknown keys of a plugin that is switched off, whose values and packages do not matter."""
+    path = ("plugins", name)
+    if not value_at(document.data, path):
+        return
+    plugins = Plugins()
+    try:
+        plugins.load(candidates)
+    except (PluginError, ValueError):
+        return
+    copy = without_problems(document)
+    for model in plugins.models().values():
+        parse(model, copy, path, plugin=name)
+    document.problems += [each for each in copy.problems if each.message.startswith(UNKNOWN_KEY)]
 
 
 def _parse_tables(document: Document, plugins: Plugins) -> dict[str, Table]:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import traceback
+from pathlib import Path
+from sysconfig import get_path
 from typing import Any, cast
 
 from starlette.types import ASGIApp
+
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
+
+
+_OTHERS = ("<frozen", f"{Path(__file__).parent}{os.sep}", *(f"{get_path(name)}{os.sep}" for name in _LIBRARIES))
+"""What the files of code begin with that the reader of a message has not written."""
 
 
 def load_target(target: str) -> ASGIApp:
@@ -38,7 +47,7 @@ def application(found: Any, name: str) -> ASGIApp:
     try:
         made = found()
     except (Exception, SystemExit) as error:
-        raise ValueError(f"the factory {name} failed: {_place(error)}") from error
+        raise ValueError(f"the factory {name} failed: {place_of(error)}") from error
     if inspect.iscoroutine(made):
         made.close()
         raise ValueError(f"the factory {name} is asynchronous; make it with def, and await in a lifespan")
@@ -63,13 +72,15 @@ def _import(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             raise ValueError(f"there is no module {name!r} on the import path; start from its folder") from None
-        raise ValueError(f"module {name!r} did not load: {_place(error)}") from error
+        raise ValueError(f"module {name!r} did not load: {place_of(error)}") from error
     except (Exception, SystemExit) as error:
-        raise ValueError(f"module {name!r} did not load: {_place(error)}") from error
+        raise ValueError(f"module {name!r} did not load: {place_of(error)}") from error
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
+    """Return *error* with its type and the place that the reader of the message can change."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((each for each in reversed(frames) if not each.filename.startswith(_OTHERS)), frames[-1])
     return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from scalekit.caching.metrics import Declarations
 from scalekit.caching.objects import NAMESPACE, Objects
 from scalekit.contracts import CACHE, CLUSTER_FRAMES, DATABASE, TABLE_OBSERVER
 from scalekit.errors import Problem
-from scalekit.redis import REDIS
+from scalekit.redis import REDIS, verify_redis
 from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_cache import metrics
@@ -47,7 +47,10 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     slot = Slot()
     context.provide(SLOT, slot)
 
-    _check_workers(config, context.server.workers or 1)
+    def verify(given: Container[Key[Any]]) -> None:
+        _check_workers(config, context.server.workers or 1)
+        if config.shared and not config.on_cluster_cache:
+            verify_redis(config.url.reveal())
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
@@ -72,8 +75,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     requires = (CLUSTER_FRAMES,) if config.on_cluster_cache else ()
     if config.tags_from_sql:
         provides = (CACHE, TABLE_OBSERVER)
-        return Lifespan(run, provides=provides, requires=requires, before=(DATABASE,), drain=drain)
-    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain)
+        return Lifespan(run, provides=provides, requires=requires, before=(DATABASE,), drain=drain, verify=verify)
+    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain, verify=verify)
 
 
 @hookimpl

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import click
 
-from scalekit import Check, ConfigError, Context, Lifespan, Table, hookimpl
+from scalekit import Check, ConfigError, Context, Key, Lifespan, Table, hookimpl
 from scalekit.caching.codec import ItemCodec
 from scalekit.caching.levels import Levels
 from scalekit.caching.metrics import CachingMetrics, Declarations
@@ -17,7 +17,7 @@ from scalekit.caching.objects import Objects
 from scalekit.caching.store import MemoryStore, Store
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_FRAMES
 from scalekit.errors import Problem
-from scalekit.redis import REDIS
+from scalekit.redis import REDIS, verify_redis
 from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_cluster_cache.commands import commands
@@ -35,7 +35,11 @@ def scalekit_config() -> type[Table]:
 def scalekit_lifespan(context: Context) -> Lifespan:
     """Return what keeps the cache open."""
     config = context.config(ClusterCacheConfig)
-    _check_workers(config, context.server.workers or 1)
+
+    def verify(given: Container[Key[Any]]) -> None:
+        _check_workers(config, context.server.workers or 1)
+        if config.nodes:
+            verify_redis(config.url)
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
@@ -52,7 +56,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             context.provide(CLUSTER_CACHE, Objects(store, metrics, time.time, config.wait))
             yield
 
-    return Lifespan(run, provides=(CLUSTER_CACHE, CLUSTER_FRAMES) if config.nodes else (CLUSTER_CACHE,))
+    provides = (CLUSTER_CACHE, CLUSTER_FRAMES) if config.nodes else (CLUSTER_CACHE,)
+    return Lifespan(run, provides=provides, verify=verify)
 
 
 @hookimpl

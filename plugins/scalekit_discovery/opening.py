@@ -42,6 +42,16 @@ async def opened(config: DiscoveryConfig, telemetry: Telemetry) -> AsyncGenerato
         yield Opened(services, session, api)
 
 
+def verify_source(config: DiscoveryConfig) -> None:
+    """Raise ImportError when a library is not there, and StartError when the source is known not to be reached."""
+    if config.source == "consul" and config.consul.scheme == "https":
+        config.tls("Consul")
+    if config.source == "dns":
+        from scalekit_discovery.dns_source import DnsSource
+
+        DnsSource(config)
+
+
 def _session(config: DiscoveryConfig) -> aiohttp.ClientSession:
     connector = Connector(limit=0, limit_per_host=config.max_connections, keepalive_timeout=KEPT_ALIVE)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=Answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from scalekit.telemetry import Declaration, declared_in
 from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
 from scalekit_discovery.config import DiscoveryConfig
+from scalekit_discovery.opening import verify_source
 from scalekit_discovery.running import Running
 
 RUNNING: Key[Running] = Key("discovery", plugin="discovery")
@@ -32,13 +33,16 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     running = Running(context)
     context.provide(RUNNING, running)
 
+    def verify(given: Container[Key[Any]]) -> None:
+        verify_source(context.config(DiscoveryConfig))
+
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         async with running.open() as services:
             context.provide(SERVICES, services)
             yield
 
-    return Lifespan(run, provides=(SERVICES,), ready=running.begin, drain=running.drain)
+    return Lifespan(run, provides=(SERVICES,), ready=running.begin, drain=running.drain, verify=verify)
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from scalekit.contracts import Database
 from scalekit.errors import StartError
+from scalekit.redis import verify_redis
 from scalekit_jwt.authenticating import Authenticator
 from scalekit_jwt.config import IssuerTable, JwtConfig
 from scalekit_jwt.database_sessions import DatabaseSessions
@@ -26,6 +28,8 @@ from scalekit_jwt.revoked import Revoked
 from scalekit_jwt.sessions import Sessions
 from scalekit_jwt.tokens import Lifetimes, OwnTokens
 from scalekit_jwt.watching import Watch
+
+NO_DATABASE = 'state = "database" needs [plugins.pool]; turn it on'
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +117,37 @@ def keys_of(config: JwtConfig) -> FixedKeys | KeyFile:
         raise StartError(str(error)) from None
 
 
+def verify_jwt(config: JwtConfig, has_database: bool, workers: int) -> None:
+    """Raise ImportError when a library is not there, and StartError for what else is known not to start."""
+    if config.key_file is None or Path(config.key_file).exists():  # else it is made at the start
+        keys_of(config)
+    if config.issuers:
+        importlib.import_module("scalekit_jwt.fetching")
+    if config.redis is not None:
+        verify_redis(config.redis.reveal())
+        importlib.import_module("scalekit_jwt.redis_sessions")
+    elif config.state == "database" and not has_database:
+        raise StartError(NO_DATABASE)
+    elif workers > 1 and not (has_database and config.state == "auto") and config.state != "database":
+        raise StartError(_no_shared_sessions(workers))
+
+
+def _no_shared_sessions(workers: int) -> str:
+    return (
+        f"{workers} workers cannot share sessions in memory; turn on [plugins.pool] to keep them in the database, and"
+        ' leave state = "memory" out'
+    )
+
+
 async def _sessions(config: JwtConfig, database: Database | None, workers: int, stack: AsyncExitStack) -> Sessions:
     if config.redis is not None:
         from scalekit_jwt.redis_sessions import redis_sessions  # its library is needed by none of the others
 
         return await stack.enter_async_context(redis_sessions(config.redis.reveal()))
     if config.state == "database" and database is None:
-        raise StartError('state = "database" needs [plugins.pool]; turn it on')
+        raise StartError(NO_DATABASE)
     if database is not None and config.state != "memory":
         return DatabaseSessions(database)
     if workers > 1:
-        raise StartError(
-            f"{workers} workers cannot share sessions in memory; turn on [plugins.pool] to keep them in the database"
-        )
+        raise StartError(_no_shared_sessions(workers))
     return MemorySessions()

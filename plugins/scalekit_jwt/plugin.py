@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from scalekit_jwt.commands import commands
 from scalekit_jwt.config import JwtConfig
 from scalekit_jwt.metrics import Metrics
 from scalekit_jwt.middleware import JwtMiddleware, Slot
-from scalekit_jwt.opening import Opened, opened
+from scalekit_jwt.opening import Opened, opened, verify_jwt
 from scalekit_jwt.policy import Policy
 from scalekit_jwt.refusing import BEARER, DPOP, SCHEME
 from scalekit_jwt.routes import routes
@@ -43,6 +43,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     slot = Slot()
     context.provide(SLOT, slot)
 
+    def verify(given: Container[Key[Any]]) -> None:
+        verify_jwt(config, DATABASE in given, context.server.workers or 1)
+
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         database = context.get(DATABASE) if context.has(DATABASE) else None
@@ -57,7 +60,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             finally:
                 slot.authenticator = None
 
-    return Lifespan(run, provides=(TOKENS, OPENED, SCHEME), after=(DATABASE,))
+    return Lifespan(run, provides=(TOKENS, OPENED, SCHEME), after=(DATABASE,), verify=verify)
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from scalekit import StartError
@@ -51,10 +52,7 @@ class Journal:
             writer.start()
         except OSError as error:
             writer.close()
-            remedy = "create it, or let this user write there"
-            raise StartError(
-                f"logging.directory: cannot write to {self.config.directory!r}: {error}; {remedy}"
-            ) from None
+            raise StartError(_unwritable(self.config, error)) from None
         self._writer = writer
         self.write, self.write_ending = writer.add, writer.add_ending
 
@@ -128,3 +126,21 @@ def _shape(console: str) -> Shape:
 
 def _nowhere(line: object) -> None:
     """Let go of a line that comes before the start or after the stop."""
+
+
+def verify_directory(config: LoggingConfig) -> None:
+    """Raise StartError when this user cannot write where files shall be."""
+    if config.directory is None:
+        return
+    folder = Path(config.directory).absolute()
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise StartError(_unwritable(config, OSError(f"{folder} is no folder")))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StartError(_unwritable(config, OSError(f"{folder} is closed to this user")))
+
+
+def _unwritable(config: LoggingConfig, error: OSError) -> str:
+    remedy = "create it, or let this user write there"
+    return f"logging.directory: cannot write to {config.directory!r}: {error}; {remedy}"

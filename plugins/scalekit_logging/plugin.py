@@ -12,7 +12,7 @@ from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.installation import install, remove
-from scalekit_logging.journal import Journal
+from scalekit_logging.journal import Journal, verify_directory
 from scalekit_logging.metrics import Metrics
 from scalekit_logging.observer import LoggingObserver
 
@@ -43,7 +43,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def drain() -> None:
         journal.draining = True
 
-    return Lifespan(run, drain=drain, outermost=True)
+    return Lifespan(
+        run, drain=drain, outermost=True, verify=lambda given: verify_directory(context.config(LoggingConfig))
+    )
 
 
 @hookimpl

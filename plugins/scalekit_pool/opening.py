@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
@@ -79,6 +80,19 @@ class Opener:
             driver = PostgresDriver(urls, self._config, metrics, read_only)
         shown.enter_context(metrics.showing(driver.writers))
         return driver
+
+
+def verify_driver(config: PoolConfig) -> None:
+    """Raise ImportError when the driver is not there, and StartError when its certificates are of no use."""
+    if split_url(config.addresses[0]).scheme == "sqlite":
+        importlib.import_module("scalekit_pool.sqlite_driver")
+        return
+    from scalekit_pool.postgres import ssl_of
+
+    try:
+        ssl_of(config)
+    except OSError as error:
+        raise StartError(f"tls_ca: no TLS with {config.tls_ca}: {error.strerror or error}; check the file") from None
 
 
 def _used_by(dialect: str) -> UsedBy:

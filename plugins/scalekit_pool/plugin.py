@@ -15,7 +15,7 @@ from scalekit_pool import metrics
 from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.middleware import PoolMiddleware
-from scalekit_pool.opening import Opener
+from scalekit_pool.opening import Opener, verify_driver
 from scalekit_pool.probing import probe, refuse_stale_servers
 from scalekit_pool.start_migration import StartMigration
 
@@ -45,7 +45,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             async with migration.applied(database) if config.migrate_on_start else nullcontext():
                 yield
 
-    return Lifespan(run, provides=(DATABASE, DATABASES, MIGRATION))
+    provides = (DATABASE, DATABASES, MIGRATION)
+    return Lifespan(run, provides=provides, verify=lambda given: verify_driver(config))
 
 
 @hookimpl

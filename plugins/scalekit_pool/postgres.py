@@ -93,7 +93,7 @@ class PostgresConnector:
         self._search = PrimarySearch(len(places), self._connect, float(config.connect_timeout))
         self._config = config
         self._options = _options(config, [] if not standby else ["default_transaction_read_only"])
-        self._ssl = _ssl(config)
+        self._ssl = ssl_of(config)
 
     async def open(self) -> Connection:
         """Return a connection to a server of the right role."""
@@ -203,7 +203,8 @@ def _options(config: PoolConfig, read_only: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _ssl(config: PoolConfig) -> Any:
+def ssl_of(config: PoolConfig) -> Any:
+    """Return what asyncpg takes for the TLS of *config*; raises OSError when its file is of no use."""
     if config.tls in ("disable", "prefer"):
         return config.tls
     context = ssl.create_default_context(cafile=config.tls_ca)

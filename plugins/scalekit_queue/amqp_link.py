@@ -83,7 +83,7 @@ class Link:
             await _close(connection)
 
     def _note(self, error: Exception) -> None:
-        described = mask_passwords(str(error)) or type(error).__name__
+        described = f"{self._broker.place}: {mask_passwords(str(error)) or type(error).__name__}"
         if not self._told:
             self._told = True
             logger.warning("%s: no connection to the broker: %s", self._purpose, described)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from scalekit.telemetry import Declaration, declared_in
 from scalekit_queue import metrics
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.running import RunningQueue, running_queue
+from scalekit_queue.running import RunningQueue, running_queue, verify_queue
 
 RUNNING: Key[RunningQueue] = Key("running queue", plugin="queue")
 
@@ -38,6 +38,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             context.provide(RUNNING, queue)
             yield
 
+    def verify(given: Container[Key[Any]]) -> None:
+        verify_queue(config, context, DATABASE in given)
+
     async def begin() -> None:
         await context.get(RUNNING).begin()
 
@@ -46,7 +49,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     # What handlers may ask for starts before them, and stops after them.
     used = (DATABASE, READS, CONSISTENCY_TOKENS, CACHE)
-    return Lifespan(run, provides=(QUEUE, RUNNING), after=used, ready=begin, drain=pause)
+    return Lifespan(run, provides=(QUEUE, RUNNING), after=used, ready=begin, drain=pause, verify=verify)
 
 
 @hookimpl

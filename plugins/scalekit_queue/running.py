@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -116,6 +117,20 @@ def transport_of(config: QueueConfig, metrics: PublishMetrics) -> Transport:
     )
 
 
+def verify_queue(config: QueueConfig, context: Context, has_database: bool) -> None:
+    """Raise ImportError when the client library is not there, and StartError for what else is known not to start."""
+    if config.url.scheme == "sqlite":
+        importlib.import_module("scalekit_queue.sqlite_transport")
+    else:
+        importlib.import_module("scalekit_queue.amqp_transport")
+        from scalekit_queue.amqp_broker import Broker
+
+        Broker(config)
+    for consumer in config.load() if consumes(config, context) else ():
+        if consumer.dedupe is not None and not (config.outbox and has_database):
+            raise StartError(_no_inbox(consumer))
+
+
 def consumes(config: QueueConfig, context: Context) -> bool:
     """Tell whether this process consumes."""
     return config.consume == "everywhere" or context.server.role == "worker"
@@ -123,11 +138,15 @@ def consumes(config: QueueConfig, context: Context) -> bool:
 
 def _inbox(consumer: Consumer, database: Database | None, tables: Tables | None) -> Inbox:
     if database is None or tables is None or consumer.dedupe is None:
-        raise StartError(
-            f"the consumer of {consumer.name!r} dedupes, which takes a database;"
-            " turn on [plugins.pool] and leave outbox = true in [plugins.queue]"
-        )
+        raise StartError(_no_inbox(consumer))
     return Inbox(database, tables, consumer.name, consumer.dedupe)
+
+
+def _no_inbox(consumer: Consumer) -> str:
+    return (
+        f"the consumer of {consumer.name!r} dedupes, which takes a database;"
+        " turn on [plugins.pool] and leave outbox = true in [plugins.queue]"
+    )
 
 
 def _consumption(consumer: Consumer, inbox: Inbox | None, context: Context) -> Consumption:

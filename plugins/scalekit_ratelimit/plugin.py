@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
 from scalekit.errors import Problem
-from scalekit.redis import REDIS
+from scalekit.redis import REDIS, verify_redis
 from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
@@ -32,11 +32,15 @@ def scalekit_config() -> type[Table]:
 def scalekit_lifespan(context: Context) -> Lifespan:
     """Return what keeps the limits open."""
     config = context.config(RateLimitConfig)
-    _refuse_several_counts(config, context.server.workers)
     chosen = policies(config)
     slot, shedding = Slot(), SheddingSlot()
     context.provide(SLOT, slot)
     context.provide(SHEDDING, shedding)
+
+    def verify(given: Container[Key[Any]]) -> None:
+        _refuse_several_counts(config, context.server.workers)
+        if config.url.scheme != "memory":
+            verify_redis(config.url.reveal())
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
@@ -47,7 +51,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             finally:
                 slot.limits = shedding.shedder = None
 
-    return Lifespan(run)
+    return Lifespan(run, verify=verify)
 
 
 @hookimpl

@@ -4,68 +4,100 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
+from scalekit.cli.output import error
 from scalekit.cli.source import FileSource, config_options, file_argument
+from scalekit.config.mask import mask_passwords
 from scalekit.errors import ConfigError, ScalekitError
 
 if TYPE_CHECKING:
     from scalekit.host import Host
 
-Report = dict[str, Any]
+Check = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What `scalekit run` would say: *status* is its exit status, 0 when it would serve."""
+
+    status: int = 0
+    problems: list[Any] = field(default_factory=list)
+    plugins: int = 0
+    checks: list[Check] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def word(self) -> str:
+        """The status in one word."""
+        return {0: "ok", ConfigError.exit_status: "invalid"}.get(self.status, "failed")
 
 
 @click.command()
 @file_argument
 @config_options
-@click.option("--connect", is_flag=True, help="Also start the plugins and run every health check once.")
+@click.option(
+    "--connect", is_flag=True, help="Also start the plugins and the application, and run every health check once."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def check(ctx: click.Context, source: FileSource, connect: bool, as_json: bool) -> None:
     """Read FILE, load what it names and report every mistake; with --connect reach every server too."""
-    if not as_json:
-        host = source.host()
-        count = len(host.settings.plugins.names)
-        click.echo(f"{source.file}: well formed; {count} plugin{'s' * (count != 1)}")
-        failed = connect and not _print_checks(asyncio.run(_connect(host)))
-        ctx.exit(1 if failed else 0)
-    report, status = _report(source, connect)
-    click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
-    ctx.exit(status)
+    verdict = _verdict(source, connect)
+    if as_json:
+        report = {"version": 1, "status": verdict.word, "problems": verdict.problems, "checks": verdict.checks}
+        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(source, verdict)
+    ctx.exit(verdict.status)
 
 
-def _report(source: FileSource, connect: bool) -> tuple[Report, int]:
-    report: Report = {"version": 1, "status": "ok", "problems": [], "checks": []}
-    try:
-        host = source.host()
-        report["checks"] = asyncio.run(_connect(host)) if connect else []
-    except ConfigError as error:
-        return report | {"status": "invalid", "problems": list(error.problems)}, error.exit_status
-    except ScalekitError as error:
-        return report | {"status": "failed", "problems": [{"message": str(error)}]}, error.exit_status
-    failed = any(each["error"] for each in report["checks"])
-    return report | {"status": "failed" if failed else "ok"}, int(failed)
-
-
-async def _connect(host: Host) -> list[dict[str, Any]]:
+def _verdict(source: FileSource, connect: bool) -> Verdict:
+    verdict = Verdict()
     disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # what the checks say need not be said twice
     try:
-        async with host.context.started():
-            await host.monitor.check_once()
+        host = source.host()
+        verdict.plugins = len(host.settings.plugins.names)
+        logging.disable(logging.WARNING)  # what the checks say need not be said twice
+        asyncio.run(_try(host, connect, verdict))
+    except ConfigError as mistakes:
+        verdict.status, verdict.problems = mistakes.exit_status, list(mistakes.problems)
+    except ScalekitError as failure:
+        verdict.status, verdict.problems = failure.exit_status, [{"message": mask_passwords(str(failure))}]
     finally:
         logging.disable(disabled)
-    return [
+    return verdict
+
+
+async def _try(host: Host, connect: bool, verdict: Verdict) -> None:
+    from scalekit.rehearsal import rehearse, verify_application
+
+    await verify_application(host)
+    if not connect:
+        return
+    done = await rehearse(host)
+    verdict.left_out = done.left_out
+    verdict.problems = [{"message": mask_passwords(str(each))} for each in done.failures]
+    verdict.checks = [
         {"name": name, "error": result.last_error, "latency_ms": round(result.latency * 1e3, 3)}
-        for name, result in host.monitor.results.items()
+        for name, result in done.results.items()
     ]
+    verdict.status = int(bool(done.failures or any(each["error"] for each in verdict.checks)))
 
 
-def _print_checks(checks: list[dict[str, Any]]) -> bool:
-    for each in checks:
+def _print(source: FileSource, verdict: Verdict) -> None:
+    if verdict.status == ConfigError.exit_status:
+        raise ConfigError(verdict.problems)
+    if not verdict.status or verdict.checks or verdict.left_out:
+        click.echo(f"{source.file}: well formed; {verdict.plugins} plugin{'s' * (verdict.plugins != 1)}")
+    for problem in verdict.problems:
+        error(problem["message"])
+    for name in verdict.left_out:
+        click.echo(f"{click.style('left out', fg='yellow')} {name}: it requires what did not start")
+    for each in verdict.checks:
         mark = click.style("failed", fg="red") if each["error"] else click.style("ok    ", fg="green")
         click.echo(f"{mark} {each['name']} ({each['latency_ms']:g} ms) {each['error']}".rstrip())
-    return not any(each["error"] for each in checks)

@@ -13,12 +13,14 @@ from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.document import Document, dotted
 from scalekit.config.mask import MASK, is_secret_name, mask_address, mask_passwords
 from scalekit.config.positions import Path
+from scalekit.config.switch import KEY
 from scalekit.config.types import Secret
 from scalekit.config.validation import value_at
 
 
 @click.group()
-def config() -> None:
+@config_options
+def config(source: FileSource) -> None:
     """Look at the configuration."""
 
 
@@ -35,6 +37,9 @@ def show(source: FileSource) -> None:
         ("nginx",): settings.nginx,
     }
     tables |= {("plugins", name): table for name, table in settings.tables.items()}
+    for name in settings.off:
+        key: Path = ("plugins", name, KEY)
+        click.echo(f"{dotted(key)} = false  {click.style(f'# {_origin(settings.document, key)}', dim=True)}")
     for path, model in tables.items():
         for key, value in _leaves(model, path):
             origin = click.style(f"# {_origin(settings.document, key)}", dim=True)

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.cli.output import table
-from scalekit.cli.source import FileSource, config_options
+from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
 from scalekit.host import Host, Part, fold
 from scalekit.testing.inprocess import Answer, request, running
@@ -21,6 +21,7 @@ from scalekit.testing.inprocess import Answer, request, running
 
 @click.command()
 @click.argument("path")
+@file_argument
 @config_options
 @click.option("-X", "--method", default="GET", help="The method; by default GET.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header, any number of times.")

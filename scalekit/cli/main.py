@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from scalekit.cli.source import FileSource, config_options, source_of
-from scalekit.config.mask import mask_passwords
+from scalekit.cli import output
+from scalekit.cli.source import WORDS, FileSource, ReadingGroup, config_options, named_source, reading_options
 from scalekit.errors import ConfigError, ScalekitError
 
 COMMANDS = {
@@ -44,36 +44,36 @@ class Commands(click.Group):
             return command
         return _plugin_groups(ctx).get(cmd_name)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse *args*, and keep them: commands of plugins are in a file that may be named behind them."""
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what ScaleKit raises on purpose becomes a message and an exit status."""
         try:
             return super().invoke(ctx)
         except ConfigError as error:
             for problem in error.problems:
-                _tell(str(problem))
+                output.error(str(problem))
             count = len(error.problems)
             click.echo(f"{count} mistake{'s' * (count != 1)} in the configuration; nothing was started", err=True)
             ctx.exit(error.exit_status)
         except ScalekitError as error:
-            _tell(str(error))
+            output.error(str(error))
             ctx.exit(error.exit_status)
 
 
-def _tell(message: str) -> None:
-    click.echo(f"{click.style('error', fg='red')}: {mask_passwords(message)}", err=True)
-
-
 def _plugin_groups(ctx: click.Context) -> dict[str, click.Group]:
-    source = source_of(ctx)
+    source = named_source(ctx)
     if not source.exists():
         return {}
-    by_plugin = source.prepared_commands()
-    return {
-        name: click.Group(
-            name, {str(command.name): command for command in commands}, help=f"Commands of plugin {name}."
-        )
-        for name, commands in by_plugin.items()
-    }
+    groups: dict[str, click.Group] = {}
+    for name, commands in source.prepared_commands().items():
+        groups[name] = ReadingGroup(name, help=f"Commands of plugin {name}.", params=reading_options(()))
+        for command in commands:
+            groups[name].add_command(command)
+    return groups
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,10 +1,12 @@
-"""Tables for a terminal and for a pipe."""
+"""Tables and errors for a terminal and for a pipe."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import click
+
+from scalekit.config.mask import mask_passwords
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -18,3 +20,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def error(message: str) -> None:
+    """Print *message* to standard error, without passwords of addresses."""
+    click.echo(f"{click.style('error', fg='red')}: {mask_passwords(message)}", err=True)

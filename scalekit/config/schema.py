@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from scalekit.config.switch import KEY, SCHEMA
 from scalekit.config.tables import App, Health, Server, Table
 from scalekit.nginx.table import Nginx
 
@@ -22,7 +23,10 @@ def file_schema(plugins: Mapping[str, type[Table] | None]) -> Schema:
     models = [*host.values(), *(model for model in plugins.values() if model is not None)]
     references, shared = models_json_schema([(model, "validation") for model in models], title=None)
     tables = {name: references[model, "validation"] for name, model in host.items()}
-    empty = _table({})
+    empty = _table({KEY: SCHEMA})
+    for model in filter(None, plugins.values()):
+        table = shared["$defs"][references[model, "validation"]["$ref"].rpartition("/")[2]]
+        table["properties"] = {KEY: SCHEMA, **table.get("properties", {})}
     tables["plugins"] = _table(
         {name: references[model, "validation"] if model else empty for name, model in plugins.items()}
     )

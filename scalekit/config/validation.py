@@ -16,6 +16,8 @@ from scalekit.config.document import Document, dotted
 from scalekit.config.mask import MASK, is_secret_name, mask_address, mask_passwords
 from scalekit.config.positions import Path
 
+UNKNOWN_KEY = "unknown key"
+
 Model = TypeVar("Model", bound=BaseModel)
 
 _LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
@@ -101,7 +103,7 @@ def _written(table: Any, location: tuple[str | int, ...]) -> Path:
 def _message(kind: type[BaseModel], detail: Any, value: Any, document: Document, here: Path, path: Path) -> str:
     name = here[-1] if here else ""
     if detail["type"] == "extra_forbidden":
-        return f"unknown key; {nearest(str(name), _fields(kind, here[len(path) : -1]))}"
+        return f"{UNKNOWN_KEY}; {nearest(str(name), _fields(kind, here[len(path) : -1]))}"
     if detail["type"] == "missing":
         return f"is required; add it to [{dotted(here[:-1])}]"
     if detail["type"] in _LISTS and isinstance(value, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,9 +57,10 @@ class Monitor:
             if tasks:
                 await asyncio.wait(tasks, timeout=1.0)
 
-    async def check_once(self) -> None:
-        """Run every check once, all at the same time."""
-        await asyncio.gather(*(self._check(result) for result in self.results.values()))
+    async def check_once(self, names: Iterable[str] | None = None) -> None:
+        """Run the checks *names*, or all, once, all at the same time."""
+        chosen = self.results if names is None else names
+        await asyncio.gather(*(self._check(self.results[name]) for name in chosen))
 
     def status(self, name: str) -> Status:
         """Return the status of the check *name* now; one that has been silent for too long is unhealthy."""

@@ -5,7 +5,7 @@ once.
 """
 
 from scalekit.redis.client import DEADLINE, Redis
-from scalekit.redis.connections import REDIS, Connections
+from scalekit.redis.connections import REDIS, Connections, verify_redis
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.hearing import Hearing
 from scalekit.redis.prepared import PreparedScript
@@ -21,4 +21,5 @@ __all__ = [
     "RedisUnavailable",
     "ReplyError",
     "Script",
+    "verify_redis",
 ]

@@ -9,8 +9,10 @@ The first who opens an address connects, the last who leaves it disconnects.
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from scalekit.context import Key
 from scalekit.errors import StartError
@@ -58,6 +60,14 @@ class Connections:
         except ImportError as error:
             raise StartError(f"{address} needs {error.name}: pip install 'scalekit-asgi[redis]'") from error
         return await opening.open_courier(address, Metrics(self._telemetry, str(address)), stack)
+
+
+def verify_redis(url: str) -> None:
+    """Raise ImportError when the client libraries are not there, and StartError when a file that *url* names is not."""
+    importlib.import_module("scalekit.redis.opening")
+    for name, file in parse(url).tls:
+        if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not Path(file).is_file():
+            raise StartError(f"{name}: there is no file {file}; put it there")
 
 
 class _Shared:

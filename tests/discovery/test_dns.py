@@ -13,7 +13,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from scalekit import StartError
+from scalekit import ConfigError
 from scalekit.resilience import Unavailable
 from tests.discovery.laboratory import Stock, found, services
 from tests.processes import HOST, free_ports
@@ -135,6 +135,6 @@ async def test_a_server_that_is_not_there_is_told(server: NameServer) -> None:
 
 
 async def test_a_nameserver_without_an_address_stops_the_start() -> None:
-    with pytest.raises(StartError, match="is not an address"):
+    with pytest.raises(ConfigError, match="is not an address"):
         async with services(source="dns", domain="example", nameserver="ns.example:53"):
             raise AssertionError("it started")

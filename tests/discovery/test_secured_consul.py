@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scalekit import StartError
+from scalekit import ConfigError
 from scalekit.resilience import Unavailable
 from tests.discovery.laboratory import Stock, found, services
 from tests.processes import HOST, free_ports, wait_for
@@ -87,6 +87,6 @@ async def test_without_our_certificate_consul_does_not_talk(consul: SecuredConsu
 
 
 async def test_a_file_that_is_no_certificate_stops_the_start(consul: SecuredConsul) -> None:
-    with pytest.raises(StartError, match=f"no TLS to Consul with {__file__}"):
+    with pytest.raises(ConfigError, match=f"no TLS to Consul with {__file__}"):
         async with services(**{**consul.table(), "ca_file": __file__}):
             raise AssertionError("it started")

@@ -70,3 +70,13 @@ async def echo_length(scope: Scope, receive: Receive, send: Send) -> None:
         length += len(message["body"])
         if not message["more_body"]:
             return await respond(send, str(length).encode())
+
+
+def http_only(app: ASGIApp) -> ASGIApp:
+    """Return *app* as one that says that it knows no scope but HTTP's."""
+
+    async def only(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await app(scope, receive, send)
+
+    return only

@@ -10,8 +10,10 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit import StartError
-from scalekit.app_lifespan import app_lifespan
-from scalekit.errors import StopError
+from scalekit.app_lifespan import app_lifespan, verify_lifespan
+from scalekit.config.tables import Server
+from scalekit.context import Context
+from scalekit.errors import ApplicationStartError, StopError
 
 pytestmark = pytest.mark.anyio
 
@@ -25,8 +27,9 @@ async def returns(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def reads_and_raises(scope: Scope, receive: Receive, send: Send) -> None:
-    await receive()
-    raise ValueError("what was that?")
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ValueError("what was that?")
 
 
 async def answers_http(scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,6 +41,47 @@ async def answers_http(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_an_application_without_lifespan_is_served_without(app: ASGIApp) -> None:
     async with app_lifespan(app, {}):
         pass
+
+
+async def breaks(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("no licence")
+
+
+async def reads_and_breaks(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    raise ValueError("no licence")
+
+
+async def misses_an_attribute(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        raise AttributeError("no licence")
+
+
+async def asserts_something_else(scope: Scope, receive: Receive, send: Send) -> None:
+    licence = ""
+    assert licence, "no licence"
+
+
+@pytest.mark.parametrize("app", [breaks, reads_and_breaks, misses_an_attribute, asserts_something_else])
+async def test_an_application_that_is_broken_does_not_start(app: ASGIApp) -> None:
+    starts = [app_lifespan(app, {})] if app is reads_and_breaks else [app_lifespan(app, {}), verifying(app)]
+    for start in starts:
+        with pytest.raises(ApplicationStartError, match=r"(?s)Error: no licence.*test_app_lifespan.py:\d+") as failure:
+            async with start:
+                pass
+        assert failure.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("app", [raises, returns, reads_and_raises, answers_http])
+async def test_to_verify_an_application_tells_it_nothing(app: ASGIApp) -> None:
+    async with verifying(app):
+        pass
+
+
+@asynccontextmanager
+async def verifying(app: ASGIApp) -> AsyncGenerator[None]:
+    await verify_lifespan(app, Context(Server(), {}), 60)
+    yield
 
 
 async def test_the_application_gets_its_messages_in_order_and_adds_to_the_state() -> None:

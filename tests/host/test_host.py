@@ -19,7 +19,7 @@ from scalekit.host import Host
 from scalekit.lifecycle import Phase
 from scalekit.testing import request, running
 from scalekit_visits.keys import VISITS
-from tests.host.asgi import Conversation, http_scope, respond
+from tests.host.asgi import Conversation, http_only, http_scope, respond
 from tests.host.conftest import Install
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +45,7 @@ async def test_an_exception_before_the_answer_becomes_one_500_with_the_request_i
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise KeyError("hunter2")
 
-    client, error = await serve(host(broken), http_scope("/x\r\ny", headers=[(b"x-request-id", b"abc-1")]))
+    client, error = await serve(host(http_only(broken)), http_scope("/x\r\ny", headers=[(b"x-request-id", b"abc-1")]))
     assert [message["type"] for message in client.sent] == ["http.response.start", "http.response.body"]
     assert orjson.loads(client.body) == {
         "type": "about:blank",
@@ -76,7 +76,7 @@ async def test_what_comes_before_the_answer_is_not_taken_for_it(early: str) -> N
         await send({"type": early})
         raise KeyError
 
-    client, _ = await serve(host(broken), http_scope())
+    client, _ = await serve(host(http_only(broken)), http_scope())
     assert client.status == 500
 
 
@@ -97,7 +97,7 @@ async def test_a_malformed_request_id_is_replaced() -> None:
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise KeyError
 
-    client, _ = await serve(host(broken), http_scope(headers=[(b"x-request-id", b"a\r\nb")]))
+    client, _ = await serve(host(http_only(broken)), http_scope(headers=[(b"x-request-id", b"a\r\nb")]))
     assert len(orjson.loads(client.body)["request_id"]) == 32
 
 
@@ -123,7 +123,7 @@ async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise KeyError("mine")
 
-    app = host(broken, plugins={"watch": {}})
+    app = host(http_only(broken), plugins={"watch": {}})
     client, error = await serve(app, http_scope())
     assert client.status == 500
     factory: Any = app.parts[1].middleware.cls

@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import JWKRegistry, KeySet
 
 from scalekit import ConfigError, StartError, create_app
-from scalekit.testing import running
+from scalekit.testing.conformance import bare_application
 from scalekit_jwt.config import JwtConfig
 from scalekit_jwt.key_file import KeyFile, make_key
 from scalekit_jwt.opening import keys_of
@@ -91,7 +91,7 @@ async def test_keys_come_from_files_too_and_all_of_them_verify(algorithm: str, f
 )
 async def test_a_file_that_holds_no_key_is_named(content: bytes, said: str, tmp_path: Path) -> None:
     path = write(tmp_path / "bad.pem", content)
-    with pytest.raises(StartError, match=said) as caught:
+    with pytest.raises(ConfigError, match=said) as caught:
         async with service({"keys": [path], "algorithm": "ES256"}):
             pass
     assert "bad.pem" in str(caught.value)
@@ -101,7 +101,7 @@ async def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> Non
     path = tmp_path / "keys.json"
     KeyFile(path, "HS256")
     path.chmod(0o640)
-    with pytest.raises(StartError, match="chmod 600"):
+    with pytest.raises(ConfigError, match="chmod 600"):
         async with service({"key_file": str(path)}):
             pass
 
@@ -190,8 +190,7 @@ async def test_a_key_file_that_breaks_changes_nothing(tmp_path: Path, caplog: py
         assert (await client.api()).status == 200
 
 
-async def test_a_service_with_workers_and_no_database_does_not_start() -> None:
-    app = create_app({"plugins": {"jwt": {"secret": "s" * 32}}, "server": {"workers": 2}}, app=lambda *_: None)  # type: ignore[arg-type]
-    with pytest.raises(StartError, match=r"2 workers cannot share sessions in memory; turn on \[plugins.pool\]"):
-        async with running(app):
-            pass
+def test_a_service_with_workers_and_no_database_does_not_start() -> None:
+    source = {"plugins": {"jwt": {"secret": "s" * 32}}, "server": {"workers": 2}}
+    with pytest.raises(ConfigError, match=r"2 workers cannot share sessions in memory; turn on \[plugins.pool\]"):
+        create_app(source, app=bare_application)

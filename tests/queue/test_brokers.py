@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scalekit import StartError
+from scalekit import ConfigError
 from scalekit.contracts import QUEUE
 from scalekit.errors import ScalekitError
 from scalekit.messages import Consumers, Message, PublishFailed
@@ -106,7 +106,7 @@ async def test_without_the_certificate_of_either_side_nothing_is_published(
 
 
 async def test_a_file_that_is_no_certificate_stops_the_start(secured: SecuredRabbitMQ) -> None:
-    with pytest.raises(StartError, match=f"no TLS to the broker with {__file__}: "):
+    with pytest.raises(ConfigError, match=f"no TLS to the broker with {__file__}: "):
         async with serving({"url": secured.table()["url"], "ca_file": __file__}):
             pass
 

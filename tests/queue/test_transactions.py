@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import DATABASE, QUEUE
-from scalekit.errors import StartError
+from scalekit.errors import ConfigError
 from scalekit.messages import Consumers, Message
 from tests.queue.laboratory import Anything, serving, until
 
@@ -76,6 +76,6 @@ async def test_a_consumer_that_dedupes_takes_a_database(sqlite_table: Table) -> 
     @consumers.on("data.created", dedupe="1h")
     async def take(message: Anything) -> None: ...
 
-    with pytest.raises(StartError, match=r"'data\.created' dedupes, which takes a database"):
+    with pytest.raises(ConfigError, match=r"'data\.created' dedupes, which takes a database"):
         async with serving(sqlite_table, consumers):
             pass

@@ -269,6 +269,52 @@ def test_the_file_and_overrides_may_be_named_before_or_after_the_command(run: Ru
     assert "plugins.visits.limit = 5" in run("config", "show", SCALEKIT_CONFIG="other.toml").stdout
 
 
+READING = [
+    "check",
+    "config show",
+    "get /",
+    "nginx",
+    "plugins",
+    "routes",
+    "run",
+    "visits count bob",
+    "queue list events",
+]
+FORMS = [
+    "-c {file} {command}",
+    "--config={file} {command}",
+    "{command} -c {file}",
+    "{command} {file}",
+    "{command} -c{file}",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("command", READING)
+def test_every_command_that_reads_the_file_takes_its_name_in_every_form(
+    command: str, form: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "other.toml").write_text(APP + "[plugins.visits]\nlimit = 0\n")
+    result = run(*form.format(file="other.toml", command=command).split(), toml=VISITS)
+    assert result.returncode == 78
+    assert "other.toml:4: plugins.visits.limit" in result.stderr
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_command_of_a_plugin_is_found_in_the_file_that_is_named(form: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(VISITS)
+    assert run(*form.format(file="other.toml", command="visits count bob").split(), toml=APP).stdout == "1\n"
+    result = run("visits", "count", "bob", "--set", "plugins.visits.limit=0", "other.toml", toml=APP)
+    assert "--set: plugins.visits.limit" in result.stderr
+    assert "visits" in run("--help", "-c", "other.toml").stdout.split()
+
+
+def test_what_stands_behind_an_option_is_no_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("[broken")
+    assert run("nginx", "--output", "other.toml").returncode == 0
+    assert "server {" in (tmp_path / "other.toml").read_text()
+
+
 def test_a_plugin_has_commands_of_its_own(run: Run) -> None:
     assert run("visits", "count", "bob", toml=VISITS).stdout == "1\n"
     assert "Count NAME once" in run("visits", "--help", toml=VISITS).stdout

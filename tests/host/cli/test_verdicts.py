@@ -1,0 +1,299 @@
+"""`check` says of a file and an application what `run` does with them: one catalogue, both commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.host.cli.conftest import Run
+from tests.processes import HOST
+from tests.service import install_plugin
+
+ENDING = f"""
+import os
+from contextlib import asynccontextmanager
+from scalekit import Lifespan, hookimpl
+
+@asynccontextmanager
+async def run():
+    yield
+
+async def end():
+    os.kill(os.getpid(), {signal.SIGTERM.value})
+
+@hookimpl
+def scalekit_lifespan(context):
+    return Lifespan(run, ready=end)
+"""
+"""A plugin that ends the process once it serves."""
+ROUTED = """
+from starlette.routing import Route
+from scalekit import hookimpl
+
+@hookimpl
+def scalekit_routes(context):
+    return [Route("/taken", print)]
+"""
+HTTP = """
+async def app(scope, receive, send):
+    {}
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body", "body": b""}})
+"""
+STARLETTE = """
+import logging
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+{}
+"""
+NO_REDIS = """
+import sys
+for name in [name for name in sys.modules if name.startswith(("redis", "scalekit.redis.opening"))]:
+    del sys.modules[name]
+for name in [name for name in sys.modules if name.startswith("scalekit.redis.con") and "connections" not in name]:
+    del sys.modules[name]
+sys.modules["redis"] = None
+async def app(scope, receive, send):
+    raise NotImplementedError
+"""
+DJANGO = """
+from django.conf import settings
+settings.configure(ROOT_URLCONF=__name__, SECRET_KEY="x", ALLOWED_HOSTS=["*"])
+urlpatterns = []
+from django.core.asgi import get_asgi_application
+app = get_asgi_application()
+"""
+LITESTAR = "from litestar import Litestar\napp = Litestar([])\n"
+JWT = '[plugins.jwt]\nsecret = "0123456789012345678901234567890123456789"\n'
+WORKERS = "[server]\nworkers = 4\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file beside ``[app] target``, the module that this names, and what both commands say."""
+
+    source: str = HTTP.format("assert scope['type'] == 'http'")
+    toml: str = ""
+    target: str = "served:app"
+    says: tuple[str, ...] = ()
+    status: int = 0
+    plugins: dict[str, str] = field(default_factory=dict)
+
+
+def invalid(*says: str, toml: str = "", source: str = "", **more: object) -> Case:
+    case = Case(toml=toml, says=says, status=78, **more)  # type: ignore[arg-type]
+    return Case(source or case.source, toml, case.target, says, 78, case.plugins)
+
+
+def broken(source: str, *says: str) -> Case:
+    return Case(source, says=("the application did not start: ", *says), status=1)
+
+
+CASES = {
+    "a callable that asserts it": Case(),
+    "a callable that reads the path": Case(HTTP.format("scope['path']")),
+    "a callable that looks the type up": Case(HTTP.format("{'http': 1}[scope['type']]")),
+    "a callable that refuses": Case(HTTP.format("if scope['type'] != 'http': raise RuntimeError('only http')")),
+    "a callable that is not written for it": Case(
+        HTTP.format("if scope['type'] != 'http': raise NotImplementedError()")
+    ),
+    "a callable that returns": Case(HTTP.format("if scope['type'] != 'http': return")),
+    "a callable that asserts its message": Case(HTTP.format("assert (await receive())['type'] == 'http.request'")),
+    "a callable that answers anything": Case(HTTP.format("pass")),
+    "Starlette": Case(STARLETTE.format("app = Starlette()")),
+    "Django": Case(DJANGO),
+    "Litestar": Case(LITESTAR),
+    "middleware with a wrong option": broken(
+        STARLETTE.format("app = Starlette(middleware=[Middleware(CORSMiddleware, allow_orgins=['*'])])"),
+        "TypeError",
+        "allow_orgins",
+    ),
+    "middleware without an option": broken(
+        STARLETTE.format("app = Starlette(middleware=[Middleware(TrustedHostMiddleware, hosts=[])])"),
+        "TypeError",
+        "hosts",
+    ),
+    "middleware that is none": broken(
+        STARLETTE.format("app = Starlette(middleware=[Middleware(lambda app: None)])"), "TypeError", "NoneType"
+    ),
+    "middleware that fails as it is made": broken(
+        STARLETTE.format(
+            "class Broken:\n    def __init__(self, app):\n        assert app is None\n"
+            "app = Starlette(middleware=[Middleware(Broken)])"
+        ),
+        "AssertionError",
+    ),
+    "middleware that fails at any scope": broken(HTTP.format("scope['app'].state"), "KeyError: 'app'", "served.py:3"),
+    "middleware that misses a variable": broken(
+        "import os\n" + HTTP.format("os.environ['NO_SUCH']"), "KeyError: 'NO_SUCH'", "served.py:4"
+    ),
+    "no application": Case(
+        toml="", target="", says=('is required; write [app] target = "module.path:name"',), status=78
+    ),
+    "a wrong module": invalid("there is no module 'nowhere'", target="nowhere:app"),
+    "a wrong attribute": invalid("module 'served' has no 'ap'", target="served:ap"),
+    "an import that fails": invalid("did not load: KeyError: 'NO_SUCH'", source="import os\nos.environ['NO_SUCH']\n"),
+    "an unknown key": invalid("server.prot: unknown key; did you mean 'port'?", toml="[server]\nprot = 1\n"),
+    "an unknown plugin": invalid("plugins.metric: no such plugin is installed", toml="[plugins.metric]\n"),
+    "two routes at one path": Case(
+        toml="[plugins.routed]\n[plugins.routing]\n",
+        says=("the path /taken is claimed by both 'routed' and 'routing'",),
+        status=1,
+        plugins={"routed": ROUTED, "routing": ROUTED},
+    ),
+    "a service that only Consul registers": invalid(
+        'service is registered in Consul only; write source = "consul"', toml='[plugins.discovery]\nservice = "shop"\n'
+    ),
+    "certificates that are not there": invalid(
+        "ca_file: there is no file /no/ca.pem", toml='[plugins.queue]\nurl = "amqps://h"\nca_file = "/no/ca.pem"\n'
+    ),
+    "certificates that are none": invalid(
+        "no TLS to the broker with served.py", toml='[plugins.queue]\nurl = "amqps://h"\nca_file = "served.py"\n'
+    ),
+    "certificates of Redis that are not there": invalid(
+        "ssl_ca_certs: there is no file /no/ca.pem",
+        toml='[plugins.cache]\nurl = "rediss://h?ssl_ca_certs=/no/ca.pem"\n',
+    ),
+    "certificates of PostgreSQL that are none": invalid(
+        "no TLS with served.py",
+        toml='[plugins.pool]\nurl = "postgresql://h/x"\ntls = "verify-full"\ntls_ca = "served.py"\n',
+    ),
+    "sessions in the memory of four workers": invalid("4 workers cannot share sessions in memory", toml=WORKERS + JWT),
+    "sessions in a database that is not on": invalid(
+        'state = "database" needs [plugins.pool]', toml=JWT + 'state = "database"\n'
+    ),
+    "a key that is none": invalid("served.py: ", toml='[plugins.jwt]\nkeys = ["served.py"]\nalgorithm = "RS256"\n'),
+    "a cache in the memory of four workers": invalid("there are 4 workers", toml=WORKERS + "[plugins.cache]\n"),
+    "two mistakes that show beside other tables": invalid(
+        "4 workers cannot share sessions in memory", "there are 4 workers", toml=WORKERS + "[plugins.cache]\n" + JWT
+    ),
+    "a plugin that needs another": invalid("turn on [plugins.pool]", toml="[plugins.replica]\n"),
+    "no package for Redis": invalid(
+        "redis",
+        "pip install 'scalekit-asgi[cache]'",
+        "pip install 'scalekit-asgi[ratelimit]'",
+        "pip install 'scalekit-asgi[jwt]'",
+        "pip install 'scalekit-asgi[cluster-cache]'",
+        toml='[plugins.cache]\nurl = "redis://127.0.0.1:1"\n[plugins.ratelimit]\nurl = "redis://127.0.0.1:1"\n'
+        '[plugins.cluster-cache]\nnodes = ["127.0.0.1:1"]\n'
+        f'{JWT}state = "redis"\nredis = "redis://127.0.0.1:1"\n',
+        source=NO_REDIS,
+    ),
+    "a folder of logs that cannot be": invalid(
+        "logging.directory: cannot write to 'served.py/logs'", toml='[plugins.logging]\ndirectory = "served.py/logs"\n'
+    ),
+    "a server of names that is none": invalid(
+        "nameserver", toml='[plugins.discovery]\nsource = "dns"\ndomain = "x"\nnameserver = "localhost:53"\n'
+    ),
+}
+
+
+def messages(text: str) -> list[str]:
+    """Return what is wrong according to *text*, which a command printed or logged."""
+    said = re.findall(r"^(?:error: |\S+ \S+ \[\d+\] ERROR +)(.*)", text, re.MULTILINE)
+    return [each for each in said if not each.startswith(("Application startup failed", "worker 1 "))]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_and_run_say_the_same(name: str, run: Run, tmp_path: Path) -> None:
+    case = CASES[name]
+    (tmp_path / "served.py").write_text(case.source)
+    for plugin, source in {"ending": ENDING, **case.plugins}.items():
+        install_plugin(tmp_path, plugin, source)
+    target = f'[app]\ntarget = "{case.target}"\n' if case.target else ""
+    toml = f"{target}[plugins.ending]\n{case.toml}"
+    options = ["--set", "server.port=0", "--set", "server.drain=0s"]
+    checked = run("check", *options, toml=toml)
+    told = json.loads(run("check", "--json", *options).stdout)
+    served = run("run", *options)
+    said = messages(checked.stderr)
+    assert (checked.returncode, served.returncode) == (case.status, case.status), checked.stderr + served.stderr
+    assert set(said) == set(messages(served.stderr))
+    assert len(told["problems"]) == len(said)
+    for words in case.says:
+        assert words in " ".join(said)
+    assert bool(said) is bool(case.status)
+
+
+def test_run_alone_needs_a_port(run: Run) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("check", "--set", f"server.port={port}").returncode == 0
+        refused = run("run", "--set", f"server.port={port}")
+    assert refused.returncode == 1
+    assert f"cannot listen on {HOST}:{port}" in refused.stderr
+
+
+FAILING = """
+from contextlib import asynccontextmanager
+from scalekit import Lifespan, hookimpl
+from scalekit.contracts import DATABASE, DATABASES
+
+@asynccontextmanager
+async def run():
+    raise OSError("{}")
+    yield
+
+@hookimpl
+def scalekit_lifespan(context):
+    return Lifespan(run, {})
+"""
+DEAD = """\
+[app]
+target = "service:app"
+[plugins.pool]
+url = "postgresql://u:hunter2@127.0.0.1:1/x"
+[plugins.queue]
+url = "amqp://u:hunter2@127.0.0.1:2/"
+[plugins.cache]
+url = "redis://:hunter2@127.0.0.1:3"
+[plugins.discovery]
+source = "consul"
+consul = "http://127.0.0.1:4"
+"""
+
+
+def test_every_dead_server_is_named_with_its_own_address(run: Run) -> None:
+    result = run("check", "--connect", toml=DEAD)
+    said = result.stdout + result.stderr
+    for plugin, port in (("pool", 1), ("queue", 2), ("cache", 3), ("discovery", 4)):
+        lines = [line for line in said.splitlines() if f"127.0.0.1:{port}" in line]
+        assert lines, f"nothing is said of {plugin}: {said}"
+        assert all(plugin in line for line in lines), lines
+    assert result.returncode == 1
+    assert "hunter2" not in said
+
+
+def test_what_requires_a_plugin_that_does_not_start_is_left_out_and_the_rest_is_tried(run: Run, tmp_path: Path) -> None:
+    install_plugin(tmp_path, "afailing", FAILING.format("disk full", "provides=(DATABASE, DATABASES)"))
+    install_plugin(tmp_path, "other", FAILING.format("no licence", ""))
+    toml = '[app]\ntarget = "service:app"\n[plugins.afailing]\n[plugins.other]\n[plugins.replica]\n[plugins.cache]\n'
+    result = run("check", "--connect", toml=toml)
+    said = messages(result.stderr)
+    assert [each.rpartition(": ")[2] for each in said] == ["disk full", "no licence"]
+    assert "left out replica: it requires what did not start" in result.stdout
+    assert messages(run("run", "--set", "server.port=0").stderr)[0] in said
+    assert result.returncode == 1
+
+
+def test_connect_starts_the_application_too(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(
+        STARLETTE.format(
+            "@asynccontextmanager\nasync def lifespan(app):\n    raise OSError('no licence')\n    yield\n"
+            "app = Starlette(lifespan=lifespan)"
+        )
+    )
+    assert run("check").returncode == 0
+    result = run("check", "--connect")
+    assert result.returncode == 1
+    assert "the application did not start: " in result.stderr
+    assert "no licence" in result.stderr
