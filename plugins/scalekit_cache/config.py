@@ -81,6 +81,8 @@ class CacheConfig(Table):
     """Whether each worker may have a ``memory:`` of its own, which a purge in another does not reach."""
     deadline: SomeTime = Duration("50ms")
     """How long the shared store may take; what takes longer is missing."""
+    disconnected_ttl: Duration = Duration("800ms")
+    """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,64}$")] = "scalekit:cache"
     """What keys in the shared store begin with; services that share it need one each."""
     size: SomeSize = Size("64MiB")

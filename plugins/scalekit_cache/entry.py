@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from scalekit.caching.items import Item, Key
@@ -114,6 +115,7 @@ class Entry(Item):
         "_second",
         "body",
         "born",
+        "detail",
         "early",
         "etag",
         "expires",
@@ -154,6 +156,7 @@ class Entry(Item):
         self.tags = tags
         self.since = self.valid = since
         self.used = False
+        self.seen = 0.0
         self.newer = self.older = None
         self.status = status
         self.headers = headers
@@ -168,6 +171,7 @@ class Entry(Item):
         self.expires = born + lifetime
         self.plain_until = 0.0 if ruling.checked else min(self.expires, early)
         self.routed = routed
+        self.detail = b""
         self._second = -1
         self._head = headers
 
@@ -180,12 +184,19 @@ class Entry(Item):
         more = max(self.ruling.while_revalidate, self.ruling.if_error)
         return self.expires + (max(more, FOR_VALIDATION) if self.etag or self.modified else more)
 
+    def standing_in(self) -> Entry:
+        """Return a copy whose ``Cache-Status`` says that the shared store could not be asked."""
+        stand_in = copy(self)
+        stand_in.detail, stand_in._second = b"; detail=disconnected", -1
+        stand_in.newer = stand_in.older = None
+        return stand_in
+
     def head(self, now: float) -> Headers:
         """Return the headers to answer with *now*, for who may change the list."""
         age = int(now - self.born)
         if age != self._second:
             self._second = age
-            self._head = self.aged(now, b"%b; hit; ttl=%d" % (self.name, int(self.expires - now)))
+            self._head = self.aged(now, b"%b; hit; ttl=%d%b" % (self.name, int(self.expires - now), self.detail))
         return self._head.copy()
 
     def aged(self, now: float, status: bytes) -> Headers:

@@ -28,7 +28,7 @@ async def open_store(
             yield local
             return
         async with open_frames(context, config) as frames:
-            levels = Levels(local, frames, HttpCodec(), metrics, clock)
+            levels = Levels(local, frames, HttpCodec(), metrics, clock, disconnected_ttl=config.disconnected_ttl)
             async with levels.opened():
                 yield levels
 

@@ -70,6 +70,8 @@ class ClusterCacheConfig(Table):
     """``replica`` lets replicas answer for values, which may be older; purges are asked of masters all the same."""
     deadline: SomeTime = Duration("50ms")
     """How long the cluster may take; what takes longer is missing."""
+    disconnected_ttl: Duration = Duration("800ms")
+    """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,64}$")] = "scalekit:cluster"
     """What keys in the cluster begin with; services that share it need one each."""
     size: SomeSize = Size("64MiB")

@@ -51,7 +51,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             if config.nodes:
                 frames = await stack.enter_async_context(open_frames(context, config))
                 context.provide(CLUSTER_FRAMES, frames)
-                store = levels = Levels(local, frames, ItemCodec(), metrics, time.time)
+                store = levels = Levels(
+                    local, frames, ItemCodec(), metrics, time.time, disconnected_ttl=config.disconnected_ttl
+                )
                 await stack.enter_async_context(levels.opened())
             context.provide(CLUSTER_CACHE, Objects(store, metrics, time.time, config.wait))
             yield

@@ -1,7 +1,8 @@
 """Hears of changes in a shared store, so that what the process has of it is true.
 
 What was changed is dropped, that of the process itself included. When something was purged, the process has nothing to
-say until it has read what. When it no longer hears of changes, it forgets everything before it answers again.
+say until it has read what. When it no longer hears of changes, it forgets everything before it answers again. Until
+then ``synced`` is when what it has was last known to be true.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
+from time import monotonic
 
 from scalekit.caching.frames import Frames
-from scalekit.caching.items import Key
+from scalekit.caching.items import Item, Key
 from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.purge_numbers import PurgeNumbers
 from scalekit.caching.store import MemoryStore
 
 logger = logging.getLogger("scalekit.caching")
 
+DISCONNECTED_TTL = 0.8
+"""Seconds for which items stand in unless somebody says otherwise."""
 SPARE = 1000
 """Names of items beyond those that are there before they are looked through, and of changes that are remembered."""
+CATCHING_UP = 2.0
+"""Seconds that reading what was purged may take, which no request waits for."""
 FIRST_PAUSE, LAST_PAUSE = 0.05, 2.0
 """Seconds between two attempts to read what was purged."""
 
@@ -28,12 +35,21 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 2.0
 class Following:
     """Keeps *local* true to *frames*; *live* tells that it is, and *changes* counts what was heard."""
 
-    def __init__(self, local: MemoryStore, frames: Frames, purges: PurgeNumbers, metrics: CachingMetrics) -> None:
+    def __init__(
+        self,
+        local: MemoryStore,
+        frames: Frames,
+        purges: PurgeNumbers,
+        metrics: CachingMetrics,
+        disconnected_ttl: float = DISCONNECTED_TTL,
+    ) -> None:
         self.live = False
+        self.synced = -inf
         self._local = local
         self._frames = frames
         self._purges = purges
         self._metrics = metrics
+        self._disconnected_ttl = disconnected_ttl
         self._heard = False
         self._behind = False
         self._known: int | None = None
@@ -50,7 +66,7 @@ class Following:
             async with self._frames.follow(self):
                 yield
         finally:
-            self.ended()
+            self.ended(monotonic())
             if self._learning is not None:
                 self._learning.cancel()
                 await asyncio.gather(self._learning, return_exceptions=True)
@@ -61,10 +77,19 @@ class Following:
             return False
         return changes < self._forgotten or self._changed.get(name, 0) > changes
 
-    def kept(self, name: bytes, key: Key) -> None:
-        """Take note that *local* has under *key* what is under *name* in the shared store."""
+    def stand_in(self, key: Key) -> Item | None:
+        """Return what *local* has under *key* while nobody can be asked, if it was true a short time ago."""
+        item = self._local.peek(key)
+        if item is None or monotonic() - max(item.seen, self.synced) > self._disconnected_ttl:
+            return None
+        return item.standing_in()
+
+    def kept(self, name: bytes, item: Item) -> None:
+        """Take note that *local* has the *item* that is under *name* in the shared store."""
+        if not self.live:
+            item.seen = monotonic()
         if self._heard:
-            self._names[name] = key
+            self._names[name] = item.key
             items = self._local.table.items
             if len(self._names) > 2 * len(items) + SPARE:
                 self._names = {name: key for name, key in self._names.items() if key in items}
@@ -74,10 +99,10 @@ class Following:
         self._heard, self._known = True, None
         self.purged()
 
-    def ended(self) -> None:
-        """Take note that changes are no longer told."""
+    def ended(self, proved: float) -> None:
+        """Take note that changes are no longer told; those until *proved* have been."""
         self._heard = False
-        self._show(False)
+        self._lose(proved)
 
     def changed(self, keys: Sequence[bytes]) -> None:
         """Drop what is under *keys*."""
@@ -92,7 +117,7 @@ class Following:
 
     def purged(self) -> None:
         """Read what was purged, and say nothing until it is known."""
-        self._show(False)
+        self._lose(monotonic())
         self._behind = True
         if self._learning is None or self._learning.done():
             self._learning = asyncio.create_task(self._learn())
@@ -113,9 +138,9 @@ class Following:
 
     async def _read(self) -> None:
         known = self._known
-        told = None if known is None else await self._frames.purges(known)
+        told = None if known is None else await self._frames.purges(known, CATCHING_UP)
         if told is None:
-            number = await self._frames.number()
+            number = await self._frames.number(CATCHING_UP)
             self._forget_everything()
         else:
             for tag, number in told.items():
@@ -134,6 +159,11 @@ class Following:
     def _forget_changes(self) -> None:
         self._forgotten = self.changes
         self._changed.clear()
+
+    def _lose(self, synced: float) -> None:
+        if self.live:
+            self.synced = synced
+        self._show(False)
 
     def _show(self, live: bool) -> None:
         self.live = live

@@ -15,8 +15,8 @@ class Listener(Protocol):
         """Take note that from now on every change is told, and that none before was."""
         ...
 
-    def ended(self) -> None:
-        """Take note that changes are no longer told."""
+    def ended(self, proved: float) -> None:
+        """Take note that changes are no longer told; those until *proved*, on the monotonic clock, have been."""
         ...
 
     def changed(self, keys: Sequence[bytes]) -> None:
@@ -61,16 +61,19 @@ class Frames(Protocol):
         """Forget what is under *keys*."""
         ...
 
-    async def number(self) -> int:
-        """Return the number of the last purge."""
+    async def number(self, deadline: float | None = None) -> int:
+        """Return the number of the last purge, within *deadline* seconds where they are given."""
         ...
 
     async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
         """Return the number of the last purge of each of *tags*; where none is known, that of the last forgotten."""
         ...
 
-    async def purges(self, since: int) -> Mapping[bytes, int] | None:
-        """Return the tags that were purged after the purge *since*, with their numbers; None when not all are known."""
+    async def purges(self, since: int, deadline: float) -> Mapping[bytes, int] | None:
+        """Return the tags that were purged after the purge *since*, with their numbers; None when not all are known.
+
+        That may take *deadline* seconds.
+        """
         ...
 
     async def advance(self, tags: Sequence[bytes]) -> int:

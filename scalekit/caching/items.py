@@ -18,9 +18,12 @@ ENDLESS = float("inf")
 
 
 class Item:
-    """Something that is kept under *key*; the rest is for whoever keeps it."""
+    """Something that is kept under *key*; the rest is for whoever keeps it.
 
-    __slots__ = ("key", "newer", "older", "since", "size", "tags", "used", "valid")
+    ``seen`` is when, on the monotonic clock, it came while changes of others were not told.
+    """
+
+    __slots__ = ("key", "newer", "older", "seen", "since", "size", "tags", "used", "valid")
 
     def __init__(self, key: Key, size: int, tags: tuple[bytes, ...] = (), since: int = 0) -> None:
         self.key = key
@@ -29,6 +32,7 @@ class Item:
         self.since = since
         self.valid = since
         self.used = False
+        self.seen = 0.0
         self.newer: Item | None = None
         self.older: Item | None = None
 
@@ -39,6 +43,10 @@ class Item:
     def useful_until(self) -> float:
         """Return until when it may be of use."""
         return ENDLESS
+
+    def standing_in(self) -> Item:
+        """Return it for who cannot ask whether it is still true."""
+        return self
 
 
 class Value(Item):

@@ -1,7 +1,8 @@
 """Two levels: the memory of the process before a store that processes share.
 
 The process answers by itself while it hears of every change in the shared store. Otherwise what it has stands in only
-where the shared store fails. What the shared store does not answer in time, or not at all, is missing.
+where the shared store fails, and only for a short time after it was last known to be true: others may have purged it.
+What the shared store does not answer in time, or not at all, is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 from itertools import count
 
 from scalekit.caching.codec import Codec, Corrupt
-from scalekit.caching.following import Following
+from scalekit.caching.following import DISCONNECTED_TTL, Following
 from scalekit.caching.frames import Frames, LeaseName
 from scalekit.caching.held import Held
 from scalekit.caching.items import Item, Key, digest
@@ -37,7 +38,14 @@ class Levels:
     shared = True
 
     def __init__(
-        self, local: MemoryStore, frames: Frames, codec: Codec, metrics: CachingMetrics, clock: Callable[[], float]
+        self,
+        local: MemoryStore,
+        frames: Frames,
+        codec: Codec,
+        metrics: CachingMetrics,
+        clock: Callable[[], float],
+        *,
+        disconnected_ttl: float = DISCONNECTED_TTL,
     ) -> None:
         self.local = local
         self.frames = frames
@@ -45,7 +53,7 @@ class Levels:
         self._metrics = metrics
         self._clock = clock
         self._purges = PurgeNumbers(frames)
-        self._following = Following(local, frames, self._purges, metrics)
+        self._following = Following(local, frames, self._purges, metrics, disconnected_ttl)
         self._writes: dict[bytes, asyncio.Future[None]] = {}
         self._process = os.urandom(8)
         self._claims = count()
@@ -94,7 +102,7 @@ class Levels:
                 frame = await self.frames.get_one(name)
             except Exception as error:
                 self._metrics.failed(type(error).__name__)
-                return self.local.peek(key)
+                return self._following.stand_in(key)
             if following.live:  # else something was purged meanwhile
                 if frame is not None:
                     return await self._taken(frame, name, key, changes)
@@ -121,7 +129,7 @@ class Levels:
             outdated = await self._purges.outdated(items, number)
         except Exception as error:
             self._metrics.failed(type(error).__name__)
-            return {key: self.local.peek(key) for key in names}
+            return {key: self._following.stand_in(key) for key in names}
         valid = [item for item, late in zip(items, outdated, strict=True) if not late]
         self._metrics.found_shared.inc(len(valid))
         self._metrics.found_nowhere.inc(len(names) - len(valid))
@@ -253,7 +261,7 @@ class Levels:
 
     def _keep(self, item: Item, name: bytes) -> None:
         self.local.put(item)
-        self._following.kept(name, item.key)
+        self._following.kept(name, item)
 
     def _begun(self, name: bytes, write: asyncio.Future[None]) -> None:
         """Take note that *write*, the newest of what is under *name*, is on its way."""

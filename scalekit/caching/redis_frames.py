@@ -107,9 +107,9 @@ class RedisFrames:
         if keys:
             await self._redis.delete(*[self._items + key for key in keys])
 
-    async def number(self) -> int:
-        """Return the number of the last purge."""
-        (number,) = await self._redis.pipeline([self._number_words])
+    async def number(self, deadline: float | None = None) -> int:
+        """Return the number of the last purge, within *deadline* seconds where they are given."""
+        (number,) = await self._redis.pipeline([self._number_words], deadline=deadline)
         return await self._begun(number)
 
     async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
@@ -118,10 +118,14 @@ class RedisFrames:
         floor, *numbers = [_number(score) for score in scores]
         return [max(floor, number) for number in numbers]
 
-    async def purges(self, since: int) -> Mapping[bytes, int] | None:
-        """Return the tags that were purged after the purge *since*, with their numbers; None when not all are known."""
+    async def purges(self, since: int, deadline: float) -> Mapping[bytes, int] | None:
+        """Return the tags that were purged after the purge *since*, with their numbers; None when not all are known.
+
+        That may take *deadline* seconds.
+        """
         floor, pairs = await self._redis.pipeline(
-            [("ZSCORE", self._purges, FLOOR), ("ZRANGEBYSCORE", self._purges, f"({since}", "+inf", "WITHSCORES")]
+            [("ZSCORE", self._purges, FLOOR), ("ZRANGEBYSCORE", self._purges, f"({since}", "+inf", "WITHSCORES")],
+            deadline=deadline,
         )
         if floor is None or _is_of_another_type(floor) or _number(floor) > since:
             return None

@@ -11,9 +11,10 @@ class Hearing:
     """What is called, in the loop and at once: none of these may take long or raise.
 
     *begun*: from now on every change is told, and none before was. *invalidated*: these keys are others now, or gone.
-    *lost*: changes are not told any more. When a server is emptied, *lost* and *begun* follow upon each other.
+    *lost*: changes are not told any more; all until the given moment, on the monotonic clock, have been. When a server
+    is emptied, *lost* and *begun* follow upon each other.
     """
 
     begun: Callable[[], None]
     invalidated: Callable[[list[bytes]], None]
-    lost: Callable[[], None]
+    lost: Callable[[float], None]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from time import monotonic
 
 from scalekit.redis.address import Host
 from scalekit.redis.calls import pack
@@ -40,6 +42,11 @@ class Tracking:
             self._watches[host] = self._watch(nodes[host])
         self._shift()
 
+    @property
+    def proved(self) -> float:
+        """When, on the monotonic clock, every change until then is known to have been told; -inf for never."""
+        return min((watch.proved for watch in self._watches.values()), default=-inf)
+
     async def close(self) -> None:
         """Be told nothing any more."""
         self.on = False
@@ -55,14 +62,17 @@ class Tracking:
         on = bool(self._watches) and all(watch.on for watch in self._watches.values())
         if on != self.on:
             self.on = on
-            (self._hearing.begun if on else self._hearing.lost)()
+            if on:
+                self._hearing.begun()
+            else:
+                self._hearing.lost(self.proved)
 
     def _told(self, keys: list[bytes] | None) -> None:
         if not self.on:  # all that is known is forgotten when it is on again
             return
         if keys is None:
             self.on = False
-            self._hearing.lost()
+            self._hearing.lost(monotonic())
             self._shift()
         else:
             self._hearing.invalidated(keys)

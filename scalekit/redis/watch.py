@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -49,6 +50,7 @@ class Question:
 class Watch:
     """A connection to *connector*'s server that begins with the command *first*; *on* while it can be relied upon.
 
+    ``proved`` is when, on the monotonic clock, every change until then is known to have been told.
     *shifted* is called when *on* has changed, *told* with keys or with None for all of them, and *turned* when the
     answer to *question* is another than the last.
     """
@@ -65,6 +67,7 @@ class Watch:
         turned: Callable[[Watch], None],
     ) -> None:
         self.on = False
+        self.proved = -inf
         self._name = name
         self._connector = connector
         self._metrics = metrics
@@ -162,7 +165,9 @@ class Watch:
             for seconds in (PATIENCE, GRACE):
                 await asyncio.wait([call.future], timeout=seconds)
                 if call.future.done():
-                    return call.future.result()
+                    reply = call.future.result()
+                    self.proved = now
+                    return reply
         finally:
             call.future.cancel()  # nobody waits for it any more
         raise RedisUnavailable(f"{self._name}: no answer within {PATIENCE:g}s", "late")

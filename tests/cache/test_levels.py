@@ -70,7 +70,7 @@ class Table:
         for each in self.listeners:
             each.changed(keys)
 
-    async def number(self) -> int:
+    async def number(self, deadline: float | None = None) -> int:
         self.check()
         return self.last
 
@@ -78,7 +78,7 @@ class Table:
         self.check()
         return [self.purged.get(tag, 0) for tag in tags]
 
-    async def purges(self, since: int) -> Mapping[bytes, int] | None:
+    async def purges(self, since: int, deadline: float = 1.0) -> Mapping[bytes, int] | None:
         self.check()
         return {tag: number for tag, number in self.purged.items() if number > since}
 
@@ -192,9 +192,9 @@ class Slow(Table):
         await self.go_on.wait()
         return frame
 
-    async def purges(self, since: int) -> Mapping[bytes, int] | None:
+    async def purges(self, since: int, deadline: float = 1.0) -> Mapping[bytes, int] | None:
         await self.learned.wait()
-        return await super().purges(since)
+        return await super().purges(since, deadline)
 
 
 @pytest.mark.parametrize("learned_first", [True, False])

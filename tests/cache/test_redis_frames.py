@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from scalekit.caching.codec import MAGIC, ItemCodec
+from scalekit.caching.following import DISCONNECTED_TTL
 from scalekit.caching.frames import LeaseName
 from scalekit.caching.items import Value, digest
 from scalekit.caching.levels import Levels
@@ -36,18 +37,22 @@ return told
 class Process:
     """One process' cache of values, all on its own connection."""
 
-    def __init__(self, frames: RedisFrames) -> None:
+    def __init__(self, frames: RedisFrames, disconnected_ttl: float = DISCONNECTED_TTL) -> None:
         self.frames = frames
         self.metrics = CachingMetrics(Telemetry(1000), "test")
         self.now = NOON
-        self.levels = Levels(MemoryStore(2**20), frames, ItemCodec(), self.metrics, lambda: self.now)
+        self.levels = Levels(
+            MemoryStore(2**20), frames, ItemCodec(), self.metrics, lambda: self.now, disconnected_ttl=disconnected_ttl
+        )
         self.objects = Objects(self.levels, self.metrics, lambda: self.now, 30.0)
 
 
 @asynccontextmanager
-async def process(url: str, deadline: float = DEADLINE, most_tags: int = 100_000) -> AsyncGenerator[Process, None]:
+async def process(
+    url: str, deadline: float = DEADLINE, most_tags: int = 100_000, disconnected_ttl: float = DISCONNECTED_TTL
+) -> AsyncGenerator[Process, None]:
     async with Connections(Telemetry(100)).open(url, deadline=deadline) as redis:
-        made = Process(RedisFrames(redis, "test", most_tags))
+        made = Process(RedisFrames(redis, "test", most_tags), disconnected_ttl)
         async with made.levels.opened():
             yield made
 

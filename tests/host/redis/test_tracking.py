@@ -42,7 +42,7 @@ class Heard:
         return not self.on()
 
     def hearing(self) -> Hearing:
-        return Hearing(lambda: self._turn(True), self.told.extend, lambda: self._turn(False))
+        return Hearing(lambda: self._turn(True), self.told.extend, lambda proved: self._turn(False))
 
     def _turn(self, on: bool) -> None:
         assert self.tracking is None or self.tracking.on is on

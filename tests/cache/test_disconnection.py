@@ -1,0 +1,132 @@
+"""A process that cannot ask the shared store gives nothing that another has purged, but for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from scalekit.caching.levels import Levels
+from scalekit.caching.redis_frames import RedisFrames
+from scalekit.caching.store import MemoryStore
+from scalekit.redis import Connections
+from scalekit.telemetry import Telemetry
+from tests.cache.laboratory import Laboratory, Origin, Reply
+from tests.cache.test_levels import CODEC
+from tests.cache.test_redis_frames import Process, process
+from tests.cache.test_two_levels import held, live, three, until
+from tests.host.redis.proxy import Proxy, proxy
+from tests.servers import Redis
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
+DEADLINE = 0.05
+
+
+def slow(between: Proxy) -> None:
+    between.delay = 4 * DEADLINE
+
+
+def cut_off(between: Proxy) -> None:
+    between.refuses = True
+    between.cut()
+
+
+def silent(between: Proxy) -> None:
+    between.open.clear()
+
+
+HARMS = {"slow": slow, "cut off": cut_off, "silent": silent}
+
+
+async def is_purged(one: Process, key: str = "a") -> None:
+    async def gone() -> bool:
+        return await one.objects.get(key) is None
+
+    await until(f"the purge of {key}", gone)
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
+@pytest.mark.parametrize("first", ["harm", "purge"])
+async def test_a_purge_elsewhere_is_not_ignored_by_who_cannot_ask(harm: object, first: str) -> None:
+    assert callable(harm)
+    with Redis() as server:
+        async with (
+            proxy(server.port) as between,
+            process(between.url, deadline=DEADLINE) as one,
+            process(server.url) as two,
+        ):
+            await live(one, two)
+            await one.objects.set("a", 1, 3600, tags=["t"])
+            await held(one, "a", 1)
+            if first == "harm":
+                harm(between)
+            await two.objects.purge(tag="t")
+            harm(between)
+            await is_purged(one)
+            await one.objects.set("a", 2, 3600, tags=["t"])
+            await two.objects.purge(tag="t")
+            await is_purged(one)
+            between.refuses, between.delay = False, 0.0
+            between.open.set()
+            await live(one)
+            assert await one.objects.get("a") is None
+
+
+async def test_a_store_that_is_slower_than_requests_may_wait_is_caught_up_with() -> None:
+    with Redis() as server:
+        async with (
+            proxy(server.port) as between,
+            process(between.url, deadline=DEADLINE) as one,
+            process(server.url) as two,
+        ):
+            await live(one, two)
+            between.delay = 2 * DEADLINE
+            await two.objects.purge(tag="t")
+
+            async def has_caught_up() -> bool:
+                return one.metrics.live.value == 1 and one.levels.number == two.levels.number
+
+            await until("the purge", has_caught_up)
+
+
+async def test_what_stands_in_is_bounded_by_the_file() -> None:
+    for ttl, expected in ((3600.0, 1), (0.0, None)):
+        with Redis() as server:
+            async with process(server.url, deadline=0.25, disconnected_ttl=ttl) as one:
+                await live(one)
+                await one.objects.set("a", 1, 3600)
+                await held(one, "a", 1)
+                server.kill()
+
+                async def is_lost(one: Process = one) -> bool:
+                    return one.metrics.live.value == 0
+
+                await until("the loss of the connection", is_lost)
+                assert await one.objects.get("a") == expected
+                assert await one.objects.get_or_set("b", 3600, three) == 3
+                assert await one.objects.get("b") == (expected and 3)
+
+
+async def test_cache_status_says_that_nobody_could_be_asked() -> None:
+    with Redis() as server:
+        async with Connections(Telemetry(100)).open(server.url, deadline=0.25) as redis:
+            origin = Origin(Reply([("Cache-Control", "max-age=60")]))
+            laboratory = Laboratory(origin, store=MemoryStore(1))
+            frames, metrics = RedisFrames(redis, "test"), laboratory.metrics
+            levels = Levels(MemoryStore(2**20), frames, CODEC, metrics, lambda: laboratory.now, disconnected_ttl=3600.0)
+            laboratory.cache.store = laboratory.store = levels
+            async with levels.opened():
+                async with asyncio.timeout(60):
+                    while not metrics.live.value:
+                        await asyncio.sleep(0.005)
+                await laboratory.ask()
+                assert (await laboratory.ask()).header("cache-status") == "scalekit; hit; ttl=60"
+                server.kill()
+                async with asyncio.timeout(60):
+                    while metrics.live.value:
+                        await asyncio.sleep(0.005)
+                for _ in range(2):
+                    answer = await laboratory.ask()
+                    assert answer.header("cache-status") == "scalekit; hit; ttl=60; detail=disconnected"
+                assert (await laboratory.ask("/b")).header("cache-status") == "scalekit; fwd=uri-miss; fwd-status=200"
+            assert origin.calls == 2
