@@ -35,6 +35,7 @@ from scalekit.memory import figures as memory_figures
 from scalekit.memory.growth import tracing
 from scalekit.memory.page import memory_route
 from scalekit.operators import Operators
+from scalekit.proxy_hint import ProxyHint
 from scalekit.redis import REDIS, Connections
 from scalekit.redis import metrics as redis_metrics
 from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
@@ -128,7 +129,10 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         *_layers(settings, plugins.middleware(context)),
         *_plugin_routes(settings, routes),
     ]
-    return Host(settings, context, lifecycle, monitor, parts, routes, prepared.order, target, state)
+    host = Host(settings, context, lifecycle, monitor, parts, routes, prepared.order, target, state)
+    if not server.trusted_proxies:
+        host.examine(ProxyHint)
+    return host
 
 
 def _target(settings: Settings) -> ASGIApp:

@@ -26,7 +26,8 @@ FORWARDED = b"forwarded"
 X_FORWARDED_FOR = b"x-forwarded-for"
 X_FORWARDED_PROTO = b"x-forwarded-proto"
 X_FORWARDED_HOST = b"x-forwarded-host"
-WRITTEN_BY_PROXIES = frozenset((FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST))
+X_FORWARDED = frozenset((X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST))
+WRITTEN_BY_PROXIES = X_FORWARDED | {FORWARDED}
 
 RESOLVED_PORT = 0
 """The port of a client whose address came from a header: the header does not tell it."""
@@ -99,14 +100,20 @@ class TrustedProxies:
 
     def _hop(self, headers: Headers, peer: str) -> Hop | None:
         said = _said(headers)
-        if self.forwarded != "forwarded" and X_FORWARDED_FOR in said:
+        x_forwarded = self.forwarded != "forwarded" and not X_FORWARDED.isdisjoint(said)
+        forwarded = self.forwarded != "x-forwarded" and FORWARDED in said
+        if x_forwarded and (X_FORWARDED_FOR in said or not forwarded):
             return self._x_forwarded(said, peer)
-        if self.forwarded != "x-forwarded" and FORWARDED in said:
-            return self._rfc7239(said[FORWARDED], peer)
-        return None
+        if not forwarded:
+            return None
+        hop = self._rfc7239(said[FORWARDED], peer)
+        return _filled(hop, self._x_forwarded(said, peer)) if x_forwarded else hop
 
     def _x_forwarded(self, said: dict[bytes, bytes], peer: str) -> Hop:
-        address, is_client, distance = self._walk(_from_right(said[X_FORWARDED_FOR]), peer)
+        if X_FORWARDED_FOR in said:
+            address, is_client, distance = self._walk(_from_right(said[X_FORWARDED_FOR]), peer)
+        else:  # a proxy that leaves the address to others, such as one behind PROXY protocol
+            address, is_client, distance = peer, False, 0
         scheme = _at_distance(said.get(X_FORWARDED_PROTO, b""), distance)
         host = _at_distance(said.get(X_FORWARDED_HOST, b""), distance)
         return Hop(address, is_client, _secure(scheme), _valid_host(host))
@@ -150,9 +157,19 @@ def _parse_address(text: bytes) -> str | None:
     return str(mapped or address)
 
 
-def has_forwarding(headers: Headers) -> bool:
-    """Tell whether a proxy, trusted or not, says that it passed the request on."""
-    return any(name in (X_FORWARDED_FOR, FORWARDED) for name, _ in headers)
+def forwarding_header(headers: Headers) -> bytes | None:
+    """Return the name of a header that says that a proxy, trusted or not, passed the request on; None without one."""
+    for name, _ in headers:
+        if name[:12] == b"x-forwarded-" or name == FORWARDED:
+            return name
+    return None
+
+
+def _filled(hop: Hop, other: Hop) -> Hop:
+    """Return *hop* with what only *other* says of scheme and host."""
+    return hop._replace(
+        secure=other.secure if hop.secure is None else hop.secure, host=other.host if hop.host is None else hop.host
+    )
 
 
 def _said(headers: Headers) -> dict[bytes, bytes]:

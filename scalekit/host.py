@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -83,6 +83,15 @@ class Host:
         self.target = target
         self.state = state
         self.chain = fold(parts, target)
+
+    def examine(self, examiner: Callable[[ASGIApp, Callable[[], None]], ASGIApp]) -> None:
+        """Let *examiner* stand before the chain until it calls what it is given; afterwards it costs nothing."""
+        chain = self.chain
+
+        def finished() -> None:
+            self.chain = chain
+
+        self.chain = examiner(chain, finished)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""

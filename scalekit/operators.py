@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from starlette.types import Scope
 
-from scalekit.client_ip import RESOLVED_PORT, has_forwarding, parse_address
+from scalekit.client_ip import RESOLVED_PORT, forwarding_header, parse_address
 from scalekit.config.tables import Network
 from scalekit.config.types import Secret
 
@@ -39,7 +39,7 @@ class Operators:
             return False
         # A request that some proxy passed on, but none that is trusted, shows the proxy's address: on a machine
         # with nginx in front that would make everyone local.
-        if client[1] != RESOLVED_PORT and has_forwarding(scope["headers"]):
+        if client[1] != RESOLVED_PORT and forwarding_header(scope["headers"]):
             return False
         address = parse_address(client[0].encode())
         return address is not None and any(ip_address(address) in network for network in self.networks)

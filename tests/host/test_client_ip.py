@@ -211,6 +211,45 @@ def test_a_host_that_is_none_is_left_out(host: str) -> None:
     assert resolved([("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", host)])[2] == "here"
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([("x-forwarded-proto", "https")], ("10.0.0.1", "https", "here")),
+        ([("x-forwarded-host", "shop.example")], ("10.0.0.1", "http", "shop.example")),
+        (
+            [("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.example")],
+            ("10.0.0.1", "https", "shop.example"),
+        ),
+        ([("x-forwarded-proto", "http, https")], ("10.0.0.1", "https", "here")),
+        ([("x-forwarded-proto", "http"), ("x-forwarded-proto", "https")], ("10.0.0.1", "https", "here")),
+        ([("x-forwarded-host", "evil.example, shop.example")], ("10.0.0.1", "http", "shop.example")),
+        ([("forwarded", "for=1.2.3.4"), ("x-forwarded-proto", "https")], ("1.2.3.4", "https", "here")),
+        (
+            [("forwarded", "for=1.2.3.4;proto=http"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "shop")],
+            ("1.2.3.4", "http", "shop"),
+        ),
+        ([("forwarded", "proto=https;host=shop.example")], ("10.0.0.1", "https", "shop.example")),
+    ],
+)
+def test_scheme_and_host_count_without_an_address(fields: Fields, expected: tuple[str, str, str]) -> None:
+    assert resolved(fields) == expected
+    assert resolved(fields, kind="websocket")[1] == {"http": "ws", "https": "wss"}[expected[1]]
+    assert resolved(fields, peer="9.9.9.9") == ("9.9.9.9", "http", "here")
+    assert resolved(fields, peer=None) == (None if expected[0] == "10.0.0.1" else expected[0], *expected[1:])
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "fields"),
+    [
+        ("forwarded", [("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")]),
+        ("forwarded", [("x-forwarded-proto", "https"), ("forwarded", "for=10.0.0.1")]),
+        ("x-forwarded", [("forwarded", "proto=https;host=evil")]),
+    ],
+)
+def test_scheme_and_host_of_the_other_family_do_not_count(forwarded: str, fields: Fields) -> None:
+    assert resolved(fields, forwarded=forwarded) == ("10.0.0.1", "http", "here")
+
+
 HOSTILE = st.one_of(
     st.text(st.characters(codec="latin-1"), max_size=60),
     st.lists(

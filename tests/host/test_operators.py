@@ -33,7 +33,9 @@ def test_a_client_without_an_address_is_none() -> None:
     assert not admits(client=None)
 
 
-@pytest.mark.parametrize("header", [b"x-forwarded-for", b"forwarded"])
+@pytest.mark.parametrize(
+    "header", [b"x-forwarded-for", b"forwarded", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"]
+)
 def test_behind_a_proxy_that_is_not_declared_nobody_is_local(header: bytes) -> None:
     assert not admits(headers=[(header, b"1.2.3.4")])
     assert admits(headers=[(header, b"1.2.3.4")], client=("127.0.0.1", RESOLVED_PORT)), "that one was worked out"
