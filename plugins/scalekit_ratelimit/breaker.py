@@ -1,4 +1,4 @@
-"""Keep requests away from a Redis that was late, and tell when that is more than a moment."""
+"""Keep requests away from a Redis that is silent, and tell when that is more than a moment."""
 
 from __future__ import annotations
 
@@ -20,32 +20,37 @@ CALM = 1.0
 
 
 class Breaker:
-    """Keeps requests away from *redis* once it was late, until it answers a question of ours, asked every *pause*."""
+    """Keeps requests away from *redis* once it is silent, until it answers a question of ours, asked every *pause*.
 
-    def __init__(self, redis: Redis, pause: float, clock: Callable[[], float] = monotonic) -> None:
+    A late answer alone does not tell that: a question of ours follows it, with the same *deadline*, and requests go on
+    meanwhile. Only when that is not answered either is everybody kept away.
+    """
+
+    def __init__(self, redis: Redis, pause: float, deadline: float, clock: Callable[[], float] = monotonic) -> None:
         self.trouble = ""
         self._redis = redis
         self._pause = pause
+        self._deadline = deadline
         self._clock = clock
         self._reason = ""
         self._began = 0.0
         self._ended = float("-inf")
-        self._tripped = asyncio.Event()
+        self._doubted = asyncio.Event()
 
     def trip(self, trouble: str) -> None:
         """Keep everybody away from now on."""
         if not self.trouble:
-            logger.warning("limits are not counted on redis: %s", trouble)
+            logger.warning("limits are not counted on redis, and not exact until they are again: %s", trouble)
             if not self._is_recent():
                 self._began = self._clock()
         self.trouble = self._reason = trouble
-        self._tripped.set()
+        self._doubted.set()
 
     def close(self) -> None:
         """Let everybody through again."""
         self.trouble = ""
         self._ended = self._clock()
-        self._tripped.clear()
+        self._doubted.clear()
 
     @property
     def lasting_trouble(self) -> str:
@@ -54,9 +59,11 @@ class Breaker:
         return self._reason if lasts and self._clock() - self._began >= PATIENCE else ""
 
     def note(self, error: RedisUnavailable | ReplyError) -> None:
-        """Keep everybody away where *error* says that Redis was late or does not understand."""
-        if isinstance(error, ReplyError) or error.kind == "late":
+        """Keep everybody away where *error* says that Redis does not understand; ask it where it was late."""
+        if isinstance(error, ReplyError):
             self.trip(str(error))
+        elif error.kind == "late":
+            self._doubted.set()
 
     async def check(self) -> None:
         """Return while limits are counted on Redis, a moment now and then aside; raises Unavailable."""
@@ -76,15 +83,29 @@ class Breaker:
 
     async def _watch(self) -> None:
         while True:
-            await self._tripped.wait()
-            await asyncio.sleep(self._pause)
-            try:
-                await self._redis.probe(deadline=self._pause)
-            except (RedisUnavailable, ReplyError) as error:
-                self.trouble = self._reason = str(error)
-                continue
-            self.close()
-            logger.info("limits are counted on redis again")
+            await self._doubted.wait()
+            await (self._come_back() if self.trouble else self._make_sure())
+
+    async def _make_sure(self) -> None:
+        """Trip when Redis is late twice in a row; while it is gone, requests learn that at once without a breaker."""
+        self._doubted.clear()
+        try:
+            await self._redis.probe(deadline=self._deadline)
+        except RedisUnavailable as error:
+            if error.kind == "late":
+                self.trip(str(error))
+        except ReplyError as error:
+            self.trip(str(error))
+
+    async def _come_back(self) -> None:
+        await asyncio.sleep(self._pause)
+        try:
+            await self._redis.probe(deadline=self._pause)
+        except (RedisUnavailable, ReplyError) as error:
+            self.trouble = self._reason = str(error)
+            return
+        self.close()
+        logger.info("limits are counted on redis again")
 
     def _is_recent(self) -> bool:
         return self._clock() - self._ended < CALM

@@ -133,8 +133,8 @@ class RateLimitConfig(Table):
     """Keys that are remembered in memory; those that were not used for longest are forgotten."""
     on_error: Literal["local", "allow", "refuse"] = "local"
     """What happens while Redis is gone: count in the process, allow everything, or refuse everything with a 503."""
-    deadline: SomeTime = Duration("20ms")
-    """How long Redis may take to answer."""
+    deadline: SomeTime = Duration("2s")
+    """How long Redis may take to answer; what takes longer is decided without it, and may not be exact."""
     retry: SomeTime = Duration("500ms")
     """Time between two attempts to reach Redis after it was late; no request waits for them."""
     legacy_headers: bool = False

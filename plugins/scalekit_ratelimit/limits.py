@@ -61,9 +61,13 @@ class Limits:
         if shared is None:
             raise RuntimeError("nothing was sent")
         try:
-            return await shared.limits.receive(trip)
+            counts = await shared.limits.receive(trip)
+            for take, count in counts.items():
+                if not count.allowed:
+                    self.memory.learn_refusal(take.rule, take.who, count.reset)
+            return counts
         except (RedisUnavailable, ReplyError) as error:
-            shared.breaker.note(error)
+            self._note(shared, error)
         return self._without(shared, [take for takes, _ in trip.parts for take in takes])
 
     def begin_one(self, only: Only, who: str, shared: Shared) -> Asked:
@@ -78,14 +82,22 @@ class Limits:
     async def finish_one(self, only: Only, who: str, shared: Shared, reply: asyncio.Future[Any]) -> int | None:
         """Return the room, None where nobody counts; raises Unavailable."""
         try:
-            return await reply  # type: ignore[no-any-return]
+            room: int = await reply
+            if room < 0:
+                self.memory.learn_refusal(only.rule, who, only.rule.tolerance - only.taken - room)
+            return room
         except ReplyError as error:
             if error.code == "NOSCRIPT":
                 return await self.finish_one(only, who, shared, shared.limits.teach_one(only, who))
-            shared.breaker.note(error)
+            self._note(shared, error)
         except RedisUnavailable as error:
-            shared.breaker.note(error)
+            self._note(shared, error)
         return self._one_without(only, who, shared)
+
+    def _note(self, shared: Shared, error: RedisUnavailable | ReplyError) -> None:
+        if isinstance(error, RedisUnavailable) and error.kind in ("late", "lost"):
+            self.metrics.late()
+        shared.breaker.note(error)
 
     def _one_without(self, only: Only, who: str, shared: Shared) -> int | None:
         if self._counts_here(shared):

@@ -63,6 +63,16 @@ class MemoryLimits:
                 young[key] = after
         return room
 
+    def learn_refusal(self, rule: Rule, who: str, owed: int) -> None:
+        """Note that *who* owes so many microseconds of *rule* elsewhere, so that nothing is let through here either.
+
+        A sliding window is not known from that: it begins from nothing here.
+        """
+        if rule.algorithm == "gcra":
+            key, arrival = (rule.name, who), self._clock() // 1000 + owed
+            if arrival > (self._get(key) or 0):
+                self._put(key, arrival)
+
     def _look(self, take: Take, now: int) -> Count:
         rule, who, cost, _ = take
         if rule.algorithm == "sliding-window":

@@ -16,6 +16,10 @@ ERRORS = Counter(
     ("outcome",),
     alert=Alert("Requests are not counted where all instances count."),
 )
+LATE = Counter(
+    "scalekit_ratelimit_late",
+    "Requests that were decided before Redis had answered; each may be one more than a limit allows.",
+)
 SHED = Counter("scalekit_ratelimit_shed", "Requests refused because too many were in flight.", ("priority",))
 KEYS = Gauge("scalekit_ratelimit_keys", "Keys that are remembered in memory.")
 IN_FLIGHT = Gauge("scalekit_ratelimit_in_flight", "Requests in flight, where concurrency is limited.")
@@ -43,6 +47,10 @@ class Metrics:
     def failed(self, outcome: str) -> None:
         """Count a request that Redis did not count, and what was done instead."""
         self._telemetry.series(ERRORS, outcome).inc()
+
+    def late(self) -> None:
+        """Count a request that Redis may have counted, and that was decided without it."""
+        self._telemetry.series(LATE).inc()
 
     def shed(self, priority: str) -> None:
         """Count a request that was refused because there was too much to do."""

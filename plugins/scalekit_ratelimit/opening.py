@@ -39,7 +39,7 @@ async def opened(
 
 
 async def _shared(config: RateLimitConfig, redis: Redis, stack: AsyncExitStack) -> Shared:
-    breaker = Breaker(redis, config.retry)
+    breaker = Breaker(redis, config.retry, config.deadline)
     await stack.enter_async_context(breaker.watching())
     return Shared(SharedLimits(redis, config.url.scheme.endswith("-cluster")), breaker, config.on_error)
 

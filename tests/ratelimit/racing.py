@@ -8,9 +8,11 @@ import sys
 from scalekit import Rate
 from scalekit.redis import Connections
 from scalekit.telemetry import Silence
+from scalekit.testing import request, running
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import rule
 from scalekit_ratelimit.shared import SharedLimits
+from tests.ratelimit.asking import host
 
 
 async def race(url: str, algorithm: str, limit: str, number: int) -> int:
@@ -25,5 +27,16 @@ async def race(url: str, algorithm: str, limit: str, number: int) -> int:
     return sum(count.allowed for each in counts for count in each.values())
 
 
+async def serve(url: str, limit: str, number: int) -> int:
+    """Return how many of *number* requests an application with the default deadline let in."""
+    app = host({"url": url, "default": limit})
+    async with running(app) as state:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        answers = await asyncio.gather(*(request(app, "/", state=state) for _ in range(number)))
+    return sum(answer.status == 200 for answer in answers)
+
+
 if __name__ == "__main__":
-    print(asyncio.run(race(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))))
+    url, kind, limit, number = sys.argv[1:]
+    print(asyncio.run(serve(url, limit, int(number)) if kind == "app" else race(url, kind, limit, int(number))))

@@ -13,7 +13,7 @@ from scalekit.testing import request, running
 from scalekit_ratelimit import breaker
 from scalekit_ratelimit.breaker import CALM, PATIENCE, Breaker
 from tests.ratelimit.asking import host
-from tests.ratelimit.test_faults import until
+from tests.ratelimit.test_faults import breaker_of, until
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def tripping(clock: Clock) -> Breaker:
-    return Breaker(cast(Redis, None), 0.5, clock)
+    return Breaker(cast(Redis, None), 0.5, 0.02, clock)
 
 
 async def test_trouble_that_lasts_is_told(tripping: Breaker, clock: Clock) -> None:
@@ -88,6 +88,11 @@ async def test_an_answer_later_than_the_deadline_of_requests_leaves_the_instance
     async with running(app) as state:
         await asyncio.to_thread(server.pause)
         assert (await request(app, "/", state=state)).status == 503
+
+        async def kept_away() -> bool:
+            return bool(breaker_of(app).trouble)
+
+        await until(kept_away)
         await asyncio.to_thread(server.resume)
         monkeypatch.setattr(breaker, "PATIENCE", 3600.0)
 
