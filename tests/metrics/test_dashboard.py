@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.command_line import scalekit
 from tests.metrics.scraping import numbers_in
 from tests.processes import wait_for
 from tests.servers import Postgres, Prometheus, Redis, ask
@@ -123,9 +122,9 @@ class Written:
     def __init__(self, folder: Path, toml: str) -> None:
         (folder / "service.py").write_text(SOURCE)
         (folder / "scalekit.toml").write_text(f'[app]\ntarget = "service:app"\n{toml}')
-        command = [sys.executable, "-m", "scalekit", "metrics", "dashboard", "--directory", "made", "--title", "shop"]
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}/tests/example"}
-        subprocess.run(command, cwd=folder, env=environment, check=True, timeout=60)
+        words = ["metrics", "dashboard", "--directory", "made", "--title", "shop"]
+        done = scalekit(*words, folder=folder, environment={**os.environ, "PYTHONPATH": f"{ROOT}/tests/example"})
+        assert done.returncode == 0, done.stderr
         self.rules_file = folder / "made/rules.yml"
         self.rules = self.rules_file.read_text()
         self.dashboard: dict[str, Any] = json.loads((folder / "made/dashboard.json").read_text())

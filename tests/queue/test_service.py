@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import command_line
 from tests.processes import HOST, Box, free_ports, wait_for
 from tests.servers import ask
 from tests.service import Service
@@ -113,7 +114,9 @@ def test_the_commands_show_and_move_messages(web: Service, tmp_path: Path) -> No
         box.run(sys.executable, "publish.py")
 
         def scalekit(*words: str) -> str:
-            return box.run(sys.executable, "-m", "scalekit", "queue", *words).stdout
+            done = command_line.scalekit("queue", *words, folder=box.directory)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
 
         assert scalekit("list").split() == ["name", "ready", "waiting", "taken", "dead", "slow", "3", "1", "0", "0"]
         shown = [json.loads(line) for line in scalekit("peek", "slow", "--limit", "2").splitlines()]
@@ -121,7 +124,7 @@ def test_the_commands_show_and_move_messages(web: Service, tmp_path: Path) -> No
         assert scalekit("purge", "slow", "--yes") == "dropped 4 messages of slow\n"
         assert scalekit("dead", "slow") == ""
         assert scalekit("replay", "slow") == "replayed 0 of slow\n"
-        refused = box.run(sys.executable, "-m", "scalekit", "queue", "peek", "no name", check=False)
+        refused = command_line.scalekit("queue", "peek", "no name", folder=box.directory)
         assert refused.returncode == 2
 
 
