@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run production test fuzz check bench load drill clean
+.PHONY: run production unit test fuzz check bench load drill clean
 
 # With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as
 # interrupted. Without a terminal the server stands in the shell's place, and gets the signal that ends make.
@@ -18,6 +18,10 @@ production: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/python -m tests.production; exit $$?'; \
 	else exec $(BIN)/python -m tests.production; fi
+
+# The quick tests that need no server: tests/kinds.py finds which those are.
+unit: $(VENV)/developing
+	@$(BIN)/python -m pytest -q -n2 --dist=loadfile -m unit
 
 # What fails runs once more at the end. BUSY=2 keeps the machine busy with two endless loops meanwhile.
 test: $(VENV)/developing

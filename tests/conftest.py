@@ -1,15 +1,33 @@
-"""What every test shares: the event loop, and the mark for tests that need real servers."""
+"""What every test shares: the event loop, marks, the seed of hypothesis, and a note of the servers that are missing."""
 
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Generator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+from tests.kinds import mark
+from tests.seed import seed
 from tests.servers import missing
 
-UNMET = pytest.StashKey[dict[str, list[str]]]()
+MARKS = (
+    "needs(*servers): skip, or fail where CI=true, without these servers",
+    "process: starts a process in a way that its code does not show",
+    "slow: takes seconds though it needs no server",
+    "alone: may run beside no other test, for it loads or counts the whole machine",
+    "unit: is quick and needs no server and no other process (set by tests/kinds.py)",
+)
+MISSING = "missing servers"
+ENDED = pytest.StashKey[int]()
+
+# A busy machine is slow, which is no failure.
+settings.register_profile(
+    "scalekit", deadline=None, derandomize=False, print_blob=False, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("scalekit")
 
 
 @pytest.fixture
@@ -17,30 +35,69 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-# A busy machine is slow, which is no failure; and CI tries the same examples every time.
-settings.register_profile("scalekit", deadline=None, derandomize=os.environ.get("CI") == "true")
-settings.load_profile("scalekit")
-
-
+@pytest.hookimpl(tryfirst=True)  # before hypothesis reads its option
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(*servers): skip, or fail where CI=true, without these servers")
-    config.stash[UNMET] = {}
+    for line in MARKS:
+        config.addinivalue_line("markers", line)
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = seed()  # pytest-xdist hands it on to its workers
+    config.pluginmanager.register(MissingServers())
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"hypothesis: {_how_to_repeat(config)}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark(item)
 
 
 @pytest.hookimpl(tryfirst=True)  # before any fixture starts a server
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    wanted = [name for mark in item.iter_markers("needs") for name in mark.args]
+    wanted = [name for each in item.iter_markers("needs") for name in each.args]
     absent = missing(*wanted) if wanted else []
-    for name in absent:
-        item.config.stash[UNMET].setdefault(name, []).append(item.nodeid)
+    item.stash[ENDED] = _ended_processes()
     if absent:
+        item.user_properties.append((MISSING, absent))
         reason = f"not installed: {', '.join(absent)} (run tests/install_servers.sh)"
         end_test = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         end_test(reason)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    unmet = config.stash[UNMET]
-    if unmet:
-        servers = "; ".join(f"{name} (for {', '.join(tests)})" for name, tests in sorted(unmet.items()))
-        terminalreporter.write_line(f"servers missing: {servers}", yellow=True)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.passed and item.get_closest_marker("unit") and _ended_processes() != item.stash[ENDED]:
+        report.outcome, report.longrepr = "failed", "it starts a process: mark it with pytest.mark.process"
+    if report.failed and is_hypothesis_test(getattr(item, "obj", None)):
+        report.sections.append(("hypothesis", f"draw the same examples with {_how_to_repeat(item.config)}"))
+    return report
+
+
+def _how_to_repeat(config: pytest.Config) -> str:
+    return f"HYPOTHESIS_SEED={config.option.hypothesis_seed}"
+
+
+def _ended_processes() -> int:
+    """Return a number that changes when a process that this one has started ends."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+
+
+class MissingServers:
+    """Names at the end the servers that tests went without; it hears of those in other processes too."""
+
+    def __init__(self) -> None:
+        self._tests: dict[str, list[str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for key, names in report.user_properties:
+            if key == MISSING and report.when == "setup" and isinstance(names, list):
+                for name in names:
+                    self._tests.setdefault(name, []).append(report.nodeid)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._tests:
+            servers = "; ".join(f"{name} (for {', '.join(tests)})" for name, tests in sorted(self._tests.items()))
+            terminalreporter.write_line(f"servers missing: {servers}", yellow=True)

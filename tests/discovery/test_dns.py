@@ -126,6 +126,7 @@ async def test_a_name_that_is_not_there_has_no_instance(server: NameServer) -> N
             await live.client("unheard").get("/")
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_not_there_is_told(server: NameServer) -> None:
     (port,) = free_ports(1)
     table = {"source": "dns", "domain": "example", "nameserver": f"{HOST}:{port}", "first_wait": "8s"}

@@ -105,7 +105,7 @@ def test_a_response_is_judged_whatever_it_says(
 ) -> None:
     fields = {b"cache-control": control, b"vary": vary, b"expires": date, b"date": date, b"age": age}
     fields[b"cdn-cache-control"] = targeted
-    kept = judge(status, fields, 0, Policy(ttl=60.0), Rulings(Rules()), NOW - 1, NOW)
+    kept = judge(status, fields, lambda ruling: 0, Policy(ttl=60.0), Rulings(Rules()), NOW - 1, NOW)
     assert kept is None or kept.lifetime >= 0
 
 

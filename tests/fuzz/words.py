@@ -12,7 +12,6 @@ WANTED = os.environ.get("FUZZ_EXAMPLES")
 """Examples of each property, which ``make fuzz`` wants more of, and others each time."""
 fuzzed = settings(
     max_examples=int(WANTED or 30),
-    derandomize=settings().derandomize and not WANTED,
     suppress_health_check=[HealthCheck.too_slow],
 )
 

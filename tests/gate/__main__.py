@@ -19,7 +19,10 @@ from tests.gate.summary import Total, lines
 
 def phases() -> list[Phase]:
     """Return the parts of the gate in their order."""
-    return [Phase("all tests", [])]
+    return [
+        Phase("tests in two processes", ["-n2", "--dist=loadfile", "-m", "not alone"]),
+        Phase("tests that run alone", ["-m", "alone"]),
+    ]
 
 
 def main() -> int:

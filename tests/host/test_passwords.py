@@ -83,6 +83,7 @@ async def test_a_password_of_a_client_that_has_gone_is_not_checked_and_makes_roo
     assert await verify_password("testpass", hashed)
 
 
+@pytest.mark.slow
 async def test_too_many_are_refused_and_the_loop_runs_meanwhile() -> None:
     hashed = await hash_password("testpass")
     checks = [verify_password("testpass", hashed) for _ in range(passwords.MOST_WAITING)]

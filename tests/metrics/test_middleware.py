@@ -143,6 +143,7 @@ async def test_fastapi_and_litestar_name_their_routes() -> None:
         assert await app.count("GET", "unmatched", "404") == 1
 
 
+@pytest.mark.slow
 async def test_ten_thousand_unknown_paths_and_methods_add_two_series() -> None:
     async with measured(application()) as app:
         await app.ask("/metrics")

@@ -233,6 +233,7 @@ async def test_a_statement_that_nobody_waits_for_ends(items: Database) -> None:
         await clean(items)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_cancelled_reads_leave_everything(items: Database) -> None:
     for number in range(100):
         tasks = [asyncio.create_task(items.fetch_all("SELECT 1")) for _ in range(100)]

@@ -271,6 +271,7 @@ def test_nothing_that_sqlite_reads_or_writes_is_missed(text: str) -> None:
     assert found.written is None or true[1] == found.written
 
 
+@pytest.mark.slow
 def test_most_of_what_sqlite_takes_is_known() -> None:
     counted = {"known": 0, "unknown": 0}
 

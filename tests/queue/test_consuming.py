@@ -174,6 +174,7 @@ async def test_what_cannot_be_decoded_is_a_dead_letter_at_once(table: Table, bod
     assert letter.headers[REASON].split(":")[0] in ("the body", "item")
 
 
+@pytest.mark.slow
 async def test_a_message_of_ten_megabytes_goes_through_and_a_larger_one_is_refused(table: Table) -> None:
     consumers = Consumers()
     seen: list[str] = []

@@ -41,6 +41,7 @@ def collector() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("collector")
 def test_what_start_has_made_is_left_out_of_collections() -> None:
     gc.unfreeze()
@@ -51,6 +52,7 @@ def test_what_start_has_made_is_left_out_of_collections() -> None:
     assert gc.get_threshold() == (5000, 20, 30)
 
 
+@pytest.mark.slow
 def test_a_look_names_what_has_grown_since_the_last() -> None:
     growth = Growth()
     growth.look()

@@ -128,6 +128,7 @@ async def test_a_body_that_nobody_reads_is_taken_only_so_far() -> None:
         assert len(await client.receive(b"z" * size)) > size
 
 
+@pytest.mark.slow
 async def test_an_application_waits_for_a_client_that_does_not_read() -> None:
     parts, sent = 2_000, 0
 

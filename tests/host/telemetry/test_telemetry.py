@@ -228,8 +228,8 @@ def test_counters_never_run_backwards_and_lose_nothing(history: list[tuple[list[
 async def test_nothing_is_recorded_while_no_plugin_exports(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     host = create_app({}, app=bare_application)
-    async with running(host) as state:
-        request = Request(http_scope(state=state))
+    async with running(host):
+        request = Request({**http_scope(), "scalekit": host.context})
         for number in range(5):
             GREETED(request, f"word {number}").inc()
         STAYED(request).observe(1)
@@ -246,8 +246,8 @@ async def test_an_application_records_in_its_own_telemetry(install: Install) -> 
     install("exporter", EXPORTER)
     one = create_app({"plugins": {"exporter": {}}}, app=bare_application)
     other = create_app({"plugins": {"exporter": {}}}, app=bare_application)
-    async with running(one) as state, running(other):
-        GREETED(Request(http_scope(state=state)), "hello").inc(2)
+    async with running(one), running(other):
+        GREETED(Request({**http_scope(), "scalekit": one.context}), "hello").inc(2)
         families = (await one.context.get(TELEMETRY).total()).families
         assert families["greeted"].data == {("hello",): 2}
         assert "greeted" not in (await other.context.get(TELEMETRY).total()).families
