@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy.sql import ClauseElement, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import ValuesBase
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.util import LRUCache
 
 from scalekit_pool.rows import Processor
@@ -53,14 +55,14 @@ class Compiler:
 
     def call(self, query: ClauseElement, values: Mapping[str, Any] | None) -> Call:
         """Return the call that *query* with *values* is."""
-        expression: Any = query
+        if isinstance(query, ExecutableDDLElement):
+            return self._definition(query, values)
+        expression: Any = _executable(query)
         if values:
-            expression = query.values(**values) if isinstance(query, ValuesBase) else query.params(values)
+            expression = query.values(**values) if isinstance(query, ValuesBase) else expression.params(values)
         compiled, extracted, parameters, _ = expression._compile_w_cache(
             self._dialect, compiled_cache=self._cache, column_keys=[]
         )
-        if not isinstance(compiled, SQLCompiler):  # a definition, such as CREATE TABLE
-            return Call(self._reader.as_it_is(str(compiled)), ())
         found = self._known.get(compiled)
         if found is None:
             found = self._known[compiled] = self._work_out(compiled)
@@ -72,6 +74,12 @@ class Compiler:
         bind = found.bind
         ordered = [bind[name](arguments[name]) if name in bind else arguments[name] for name in found.names]
         return Call(found.statement, ordered, found.processors)
+
+    def _definition(self, query: ExecutableDDLElement, values: Mapping[str, Any] | None) -> Call:
+        """Return the call that *query*, such as CREATE TABLE, is; these are seldom, and not remembered."""
+        if values:
+            raise ValueError(f"a definition takes no values: write them into it, {', '.join(values)}: {query}")
+        return Call(self._reader.as_it_is(str(query.compile(dialect=self._dialect))), ())
 
     def bind_processors(self, columns: Sequence[Any]) -> list[Callable[[Any], Any] | None]:
         """Return for each of *columns* what makes its value one of the driver's."""
@@ -92,17 +100,23 @@ class Compiler:
         return Call(self._reader.as_it_is(state.statement, found.statement.used), ordered, found.processors)
 
     def _processors(self, compiled: SQLCompiler) -> list[Processor]:
-        found = []
+        found: list[Processor] = []
         for place, column in enumerate(compiled._result_columns):
             process = column.type._cached_result_processor(self._dialect, None)
             if process is not None:
-                found.append((place, process if self._dialect.name == "sqlite" else _of_plain(process)))
+                found.append((place, process))
         return found
 
 
-def _of_plain(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return *process* for values that the driver has not made Python's own already, as asyncpg does with most."""
-    return lambda value: process(value) if isinstance(value, int | float | str) else value
+def _executable(query: Any) -> Any:
+    """Return *query* as a statement; raises TypeError where it is a part of one, or nothing of SQLAlchemy's."""
+    if isinstance(query, FunctionElement):
+        return query.select()
+    if isinstance(query, Executable) and isinstance(query, ClauseElement):
+        return query
+    kind = type(query).__name__
+    remedy = f"write select() around this {kind}" if isinstance(query, ClauseElement) else f"this is a {kind}"
+    raise TypeError(f"a query is a text or a statement of SQLAlchemy's: {remedy}")
 
 
 def _default_of(column: Any, inserted: bool) -> Any:

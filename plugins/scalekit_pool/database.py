@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import Any
 
 import databases
-from databases.backends.dialects.psycopg import PGDialect_psycopg
 from databases.interfaces import DatabaseBackend
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
@@ -49,17 +48,6 @@ class Backend(DatabaseBackend):
         """Close all connections."""
         for pool in self._pools:
             await pool.stop()
-
-
-class PostgresDialect(PGDialect_psycopg):
-    """PostgreSQL as asyncpg takes it: ``$1`` for each value, and types that are Python's own already."""
-
-    driver = "asyncpg"
-    supports_statement_cache = True
-    supports_native_enum = True
-    supports_native_decimal = True
-    implicit_returning = True
-    _backslash_escapes = False
 
 
 class Database(Asking, databases.Database):  # type: ignore[misc]
@@ -253,4 +241,6 @@ def _dialect(name: str) -> Dialect:
         dialect: Any = pysqlite.dialect(paramstyle="qmark")
         dialect.supports_native_decimal = False
         return dialect  # type: ignore[no-any-return]
-    return PostgresDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    from scalekit_pool.postgres_dialect import postgres_dialect  # only there is asyncpg needed
+
+    return postgres_dialect()

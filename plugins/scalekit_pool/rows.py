@@ -45,9 +45,16 @@ class ConvertedRow(Sequence[Any]):
         return dict(zip(self._places, self._values, strict=True))
 
 
-def converted(row: Any, processors: Sequence[Processor]) -> ConvertedRow:
-    """Return *row* with the values that have a processor converted."""
-    values = list(row)
+def converted(row: Any, processors: Sequence[Processor]) -> Any:
+    """Return *row* with the values that have a processor converted; the driver's own where that changes none."""
+    values: list[Any] | None = None
     for place, process in processors:
-        values[place] = process(values[place])
+        value = row[place]
+        made = process(value)
+        if made is not value:
+            if values is None:
+                values = list(row)
+            values[place] = made
+    if values is None:
+        return row
     return ConvertedRow(values, {name: place for place, name in enumerate(row.keys())})

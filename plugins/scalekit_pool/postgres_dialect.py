@@ -1,0 +1,51 @@
+"""SQLAlchemy's dialect of asyncpg, for rows that asyncpg itself gives: casts for values, and types that both know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import types, util
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncpgFloat, AsyncpgNumeric, PGDialect_asyncpg
+from sqlalchemy.engine.interfaces import Dialect
+
+
+class _NumberResult:
+    """Convert by the value: the type of the column, by which SQLAlchemy does, is not known before it runs."""
+
+    asdecimal: bool
+    _effective_decimal_return_scale: int
+
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+        """Return what makes a value a Decimal or a float, as the type of the expression says."""
+        if not self.asdecimal:
+            return lambda value: float(value) if isinstance(value, Decimal | int) else value
+        scale = f".{self._effective_decimal_return_scale}f"
+        return lambda value: Decimal(format(value, scale)) if isinstance(value, float) else value
+
+
+class PostgresNumeric(_NumberResult, AsyncpgNumeric):
+    """NUMERIC."""
+
+
+class PostgresFloat(_NumberResult, AsyncpgFloat):
+    """FLOAT."""
+
+
+class PostgresDialect(PGDialect_asyncpg):
+    """PostgreSQL as asyncpg takes it; JSON comes as text, for the connections have no codecs for it."""
+
+    supports_statement_cache = True
+    supports_native_json_deserialization = False
+    _backslash_escapes = False
+    colspecs = util.update_copy(
+        PGDialect_asyncpg.colspecs, {types.Numeric: PostgresNumeric, types.Float: PostgresFloat}
+    )
+
+
+def postgres_dialect() -> PostgresDialect:
+    """Return the dialect; it is never connected."""
+    make: Any = PostgresDialect  # SQLAlchemy has no types for it
+    dialect: PostgresDialect = make(dbapi=make.import_dbapi())
+    return dialect
