@@ -14,10 +14,11 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.app_lifespan import app_lifespan
+from scalekit.app_routes import warn_of_hidden_routes
 from scalekit.body import BodyLimits
 from scalekit.client_ip import TrustedProxies
 from scalekit.config.document import Source
-from scalekit.config.tables import Network, split_address
+from scalekit.config.tables import Network, Server, split_address
 from scalekit.context import Context
 from scalekit.errors import PluginError
 from scalekit.exchange import Observer, Observing
@@ -32,18 +33,27 @@ from scalekit.layers import Layer, Layered
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, needed, series_budget, start_order
 from scalekit.memory import figures as memory_figures
-from scalekit.memory.growth import tracing
-from scalekit.memory.page import memory_route
+from scalekit.memory.growth import TOPIC, memory_answer, tracing
+from scalekit.operator_pages import operator_pages
 from scalekit.operators import Operators
 from scalekit.proxy_hint import ProxyHint
 from scalekit.redis import REDIS, Connections
 from scalekit.redis import metrics as redis_metrics
-from scalekit.routes import ManagementListener, ManagementRoute, PluginRoutes, refuse_conflicts, small_application
+from scalekit.routes import (
+    ManagementListener,
+    ManagementRoute,
+    PluginRoutes,
+    is_for_operators,
+    refuse_conflicts,
+    small_application,
+)
 from scalekit.settings import Settings, load
+from scalekit.static_files import static_routes
 from scalekit.target import load_target
 from scalekit.telemetry import TELEMETRY, Declaration, Silence, Telemetry, catalogue, declared_in
 from scalekit.verification import verify
 from scalekit.workers import metrics as worker_metrics
+from scalekit.workers.inquiries import INQUIRIES, Inquiries
 
 logger = logging.getLogger("scalekit")
 
@@ -94,6 +104,9 @@ def prepare(settings: Settings) -> Prepared:
     telemetry.catalogue = catalogue(recorded, shared={"redis": declared_in(redis_metrics)})
     context.provide(TELEMETRY, telemetry)
     context.provide(REDIS, Connections(telemetry))
+    inquiries = Inquiries()
+    inquiries.register(TOPIC, memory_answer())
+    context.provide(INQUIRIES, inquiries)
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
 
@@ -109,9 +122,15 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     plugins = settings.plugins
     prepared = prepare(settings)
     context = prepared.context
-    routes = {**plugins.routes(context), **_pages(settings)}
+    by_plugin = plugins.routes(context)
+    own = [*operator_pages(settings, by_plugin), *static_routes(settings)]
+    routes = {**by_plugin, "host": own} if own else by_plugin
+    settings.refuse_mistakes()
     health = settings.health.path
-    refuse_conflicts(routes, dict.fromkeys((health, f"{health}/live", f"{health}/ready"), "the host"))
+    health_pages = (health, f"{health}/live", f"{health}/ready")
+    refuse_conflicts(routes, dict.fromkeys(health_pages, "the host"))
+    public = {name: _public(settings, items) for name, items in routes.items()}
+    warn_of_hidden_routes(target, public, () if settings.server.management else health_pages)
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.interval, context.redact)
     state: dict[str, Any] = {}
     server = settings.server
@@ -175,16 +194,6 @@ def _plugin_step(settings: Settings, name: str, lifespan: Lifespan) -> Step:
     )
 
 
-def _pages(settings: Settings) -> dict[str, list[BaseRoute]]:
-    """Return the host's own pages for operators, where it is said who they are."""
-    server = settings.server
-    if server.management is not None:
-        return {"host": [memory_route(lambda scope: True)]}
-    if server.trusted or server.token:
-        return {"host": [memory_route(Operators(server.trusted, server.token).admits)]}
-    return {}
-
-
 @asynccontextmanager
 async def _memory(settings: Settings, context: Context) -> AsyncGenerator[None, None]:
     with tracing(settings.server.memory.tracemalloc):
@@ -210,20 +219,26 @@ def _entrance(
         _, port = split_address(server.management)
         listener = Middleware(ManagementListener, health(pages, admits=lambda scope: True), port)
         parts.append(Part("management", "host", listener))
+    operators = [route for items in routes.values() for route in _public(settings, items) if is_for_operators(route)]
+    if operators:
+        parts.append(Part("operators", "host", Middleware(PluginRoutes, operators, _guards(server))))
     return parts
 
 
 def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[Layered]]) -> list[Part]:
     server = settings.server
-    guards = [Layered(Layer.GUARD, Middleware(BodyLimits, server.max_body, server.body_timeout))]
-    if server.hosts:
-        guards.insert(0, Layered(Layer.GUARD, Middleware(AllowedHosts, server.hosts)))
+    guards = [Layered(Layer.GUARD, guard) for guard in _guards(server)]
     owned = [(item, plugin) for plugin, items in {"host": guards, **by_plugin}.items() for item in items]
     owned.sort(key=lambda each: (each[0].layer, each[1]))
     for item, plugin in owned:
         _refuse_misfits(item, plugin)
     once = [each for place, each in enumerate(owned) if not any(_alike(each[0], one) for one, _ in owned[:place])]
     return [Part(item.layer.name, plugin, item.middleware) for item, plugin in once]
+
+
+def _guards(server: Server) -> list[Middleware]:
+    hosts = [Middleware(AllowedHosts, server.hosts)] if server.hosts else []
+    return [*hosts, Middleware(BodyLimits, server.max_body, server.body_timeout)]
 
 
 def _alike(one: Layered, other: Layered) -> bool:
@@ -245,9 +260,15 @@ def _refuse_misfits(item: Layered, plugin: str) -> None:
 
 
 def _plugin_routes(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[Part]:
-    apart = ManagementRoute if settings.server.management else ()
-    routes = [route for items in by_plugin.values() for route in items if not isinstance(route, apart)]
+    public = [route for items in by_plugin.values() for route in _public(settings, items)]
+    routes = [route for route in public if not is_for_operators(route)]
     return [Part("routes", "plugins", Middleware(PluginRoutes, routes))] if routes else []
+
+
+def _public(settings: Settings, routes: Sequence[BaseRoute]) -> list[BaseRoute]:
+    """Return those of *routes* that are at the public address: all where there is no other."""
+    apart = ManagementRoute if settings.server.management else ()
+    return [route for route in routes if not isinstance(route, apart)]
 
 
 def _warn_of_open_proxies(networks: Sequence[Network]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -39,12 +40,23 @@ class ManagementListener:
         return chosen(scope, receive, send)
 
 
-class PluginRoutes:
-    """Serve *routes*; what none of them matches goes on to *app*."""
+OPERATORS = "/-"
+"""Below it are pages for operators, outside of every plugin's layer: what refuses a visitor does not shut them out."""
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+
+def is_for_operators(route: BaseRoute) -> bool:
+    """Tell whether *route* is one of the pages below ``/-/``."""
+    return path_of(route).startswith(f"{OPERATORS}/")
+
+
+class PluginRoutes:
+    """Serve *routes* within *guards*; what none of them matches goes on to *app*."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], guards: Sequence[Middleware] = ()) -> None:
         self.app = app
-        self.routes = small_application(routes)
+        self.routes: ASGIApp = small_application(routes)
+        for factory, args, kwargs in reversed(guards):
+            self.routes = factory(self.routes, *args, **kwargs)
         self.exact = {path_of(route) for route in routes if "{" not in path_of(route) and not isinstance(route, Mount)}
         self.open = [route for route in routes if path_of(route) not in self.exact]
         self.segments = {path_of(route).split("/", 2)[1] for route in self.open}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import click
 
 from scalekit.cli.output import table
@@ -16,6 +13,9 @@ from scalekit.cli.source import FileSource, config_options, file_argument
 @config_options
 def routes(source: FileSource) -> None:
     """List the paths of host, plugins and application in the order in which they are tried."""
+    from starlette.routing import Router
+
+    from scalekit.app_routes import list_routes
     from scalekit.routes import ManagementRoute
 
     host = source.host()
@@ -25,20 +25,9 @@ def routes(source: FileSource) -> None:
     for plugin, items in host.routes.items():
         for route in items:
             apart = management if isinstance(route, ManagementRoute) else None
-            rows += [[path, methods, plugin, apart or "public"] for path, methods in _walk([route])]
-    own = list(_walk(getattr(host.target, "routes", ())))
+            rows += [[path, methods, plugin, apart or "public"] for path, methods in list_routes(Router([route]))]
+    own = list_routes(host.target)
     rows += [[path, methods, "application", "public"] for path, methods in own]
     table(["path", "methods", "owner", "listener"], rows)
     if not own:
         click.echo("the application has no list of routes to show; what is not above goes to it")
-
-
-def _walk(routes: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for route in routes:
-        path = prefix + getattr(route, "path", "")
-        inner = getattr(route, "routes", None)
-        if inner:
-            yield from _walk(inner, path)
-        else:
-            kind = "WEBSOCKET" if "WebSocket" in type(route).__name__ else "*"
-            yield path, ", ".join(sorted(getattr(route, "methods", None) or ())) or kind

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -95,11 +96,25 @@ class Table(BaseModel):
         return result
 
 
+def _one_or_more(value: object) -> object:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+StaticPath = Annotated[str, Field(pattern=r"^/[^?#*{}]*[^/?#*{}]$")]
+Folders = Annotated[
+    tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])
+]
+
+
 class App(Table):
     """What is served."""
 
     target: str | None = None
     """The ASGI application or a factory of one, as ``module.path:name``."""
+    static: dict[StaticPath, Folders] = {}
+    """Folders of static files by path; ``package:folder`` is one inside an installed package."""
 
     @field_validator("target")
     @classmethod

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import tracemalloc
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
+
 from scalekit.memory.usage import proportional, resident
 
+TOPIC = b"memory"
 TOP = 20
 
 
@@ -26,6 +30,18 @@ def tracing(frames: int) -> Generator[None, None, None]:
             tracemalloc.stop()
     else:
         yield
+
+
+def memory_answer() -> Callable[[], Awaitable[bytes]]:
+    """Return what answers the topic of memory for this process, one look at a time, as JSON."""
+    growth = Growth()
+    looking = asyncio.Lock()
+
+    async def answer() -> bytes:
+        async with looking:
+            return orjson.dumps(await asyncio.to_thread(growth.look))
+
+    return answer
 
 
 class Growth:

@@ -15,15 +15,19 @@ LARGEST = 64 * 2**20
 
 
 class Kind(Enum):
-    """What a message is about; the first four come from workers, the others from the supervisor."""
+    """What a message is about; the first six come from workers, the others from the supervisor."""
 
     READY = b"r"
     ALIVE = b"a"
     NUMBERS = b"n"
     WANT_TOTAL = b"w"
+    ASK_ALL = b"k"
+    ANSWER = b"y"
     WANT_NUMBERS = b"q"
     TOTAL = b"t"
     REPORT = b"l"
+    INQUIRY = b"i"
+    ANSWERS = b"s"
     RETIRE = b"e"
 
 

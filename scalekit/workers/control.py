@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-import struct
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -12,34 +12,41 @@ from itertools import count
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import Snapshot, decode, encode
 from scalekit.workers.channel import Channel, Kind
+from scalekit.workers.inquiries import NUMBER, TIMEOUT, Inquiries, combine
 from scalekit.workers.reporting import write
+
+logger = logging.getLogger("scalekit")
 
 HEARTBEAT = 1.0
 """Seconds between two signs of life, which carry the numbers: what a killed worker may take with it."""
 TOTAL_TIMEOUT = 2.0
-QUESTION = struct.Struct("!Q")
-"""The number of a question, which its answer begins with."""
+ALL_TIMEOUT = TIMEOUT + 1.0
+"""Seconds to wait for the answers of all workers, for whom the supervisor waits a little less."""
 
 
 class Control:
     """What a worker tells its supervisor, and does when told."""
 
-    def __init__(self, end: socket.socket, telemetry: Telemetry) -> None:
+    def __init__(self, end: socket.socket, telemetry: Telemetry, inquiries: Inquiries) -> None:
         self._end = end
         self._telemetry = telemetry
+        self._inquiries = inquiries
         self._channel: Channel | None = None
         self._questions = count()
-        self._totals: dict[int, asyncio.Future[Snapshot]] = {}
+        self._pending: dict[int, asyncio.Future[bytes]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def connected(self, retire: Callable[[], None], orphaned: Callable[[], None]) -> AsyncGenerator[None, None]:
         """Keep the supervisor informed; call *retire* when it says so and *orphaned* when it has gone."""
         self._channel = channel = await Channel.open(self._end)
         self._telemetry.gather = self.total
+        self._inquiries.ask_supervisor = self.ask_all
         tasks = [asyncio.create_task(self._beat(channel)), asyncio.create_task(self._obey(channel, retire, orphaned))]
         try:
             yield
         finally:
+            tasks += self._answering
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -59,15 +66,24 @@ class Control:
         """Return the numbers of all workers; raises TimeoutError when the supervisor does not answer."""
         if self._channel is None:
             return self._telemetry.snapshot()
+        return decode(await self._ask(self._channel, Kind.WANT_TOTAL, b"", TOTAL_TIMEOUT))
+
+    async def ask_all(self, topic: bytes) -> bytes:
+        """Return what all workers answer on *topic*; raises TimeoutError when the supervisor does not answer."""
+        if self._channel is None:
+            return combine({"1": await self._inquiries.answer(topic)})
+        return await self._ask(self._channel, Kind.ASK_ALL, topic, ALL_TIMEOUT)
+
+    async def _ask(self, channel: Channel, kind: Kind, content: bytes, timeout: float) -> bytes:
         question = next(self._questions)
-        answer: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
-        self._totals[question] = answer
-        self._channel.send(Kind.WANT_TOTAL, QUESTION.pack(question))
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._pending[question] = answer
+        channel.send(kind, NUMBER.pack(question) + content)
         try:
-            async with asyncio.timeout(TOTAL_TIMEOUT):
+            async with asyncio.timeout(timeout):
                 return await answer
         finally:
-            del self._totals[question]
+            del self._pending[question]
 
     async def _beat(self, channel: Channel) -> None:
         while True:
@@ -82,14 +98,29 @@ class Control:
                 retire()
             elif message.kind is Kind.WANT_NUMBERS:
                 self._send_numbers(channel)
-            elif message.kind is Kind.TOTAL:
+            elif message.kind in (Kind.TOTAL, Kind.ANSWERS):
                 self._hand_out(message.content)
+            elif message.kind is Kind.INQUIRY:
+                self._begin_answer(channel, message.content)
             elif message.kind is Kind.REPORT:
                 write(message.content)
         orphaned()
 
     def _hand_out(self, content: bytes) -> None:
-        (question,) = QUESTION.unpack_from(content)
-        answer = self._totals.get(question)
+        (question,) = NUMBER.unpack_from(content)
+        answer = self._pending.get(question)
         if answer is not None and not answer.done():
-            answer.set_result(decode(content[QUESTION.size :]))
+            answer.set_result(content[NUMBER.size :])
+
+    def _begin_answer(self, channel: Channel, question: bytes) -> None:
+        task = asyncio.create_task(self._answer(channel, question[: NUMBER.size], question[NUMBER.size :]))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, channel: Channel, number: bytes, topic: bytes) -> None:
+        try:
+            content = await self._inquiries.answer(topic)
+        except Exception:
+            logger.exception("no answer about %r", topic.decode())
+            content = b"null"
+        channel.send(Kind.ANSWER, number + content)

@@ -79,6 +79,14 @@ class Worker:
         """Answer its question for the numbers of all."""
         self._channel.send(Kind.TOTAL, total)
 
+    def inquire(self, question: bytes) -> None:
+        """Pass on a question that all workers are asked."""
+        self._channel.send(Kind.INQUIRY, question)
+
+    def answer_for_all(self, answers: bytes) -> None:
+        """Answer its question to all workers."""
+        self._channel.send(Kind.ANSWERS, answers)
+
     def report(self, line: bytes) -> None:
         """Let it write a log line."""
         self._channel.send(Kind.REPORT, line)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from scalekit.config.tables import Server
 from scalekit.memory.usage import available, in_use
 from scalekit.workers.channel import Kind, Sent
+from scalekit.workers.inquiries import NUMBER, Inquirer
 from scalekit.workers.numbers import Numbers
 from scalekit.workers.process import Worker, WorkerFailed, spawn
 from scalekit.workers.reporting import ThroughWorker
@@ -52,6 +53,7 @@ class Supervisor:
         self._command = command
         self._listeners = listeners
         self._numbers = Numbers(self._workers)
+        self._inquirer = Inquirer(self._workers)
         self._slots = [
             Slot(str(number), self._spawn, self._on_end, self._on_failure)
             for number in range(1, (table.workers or 1) + 1)
@@ -135,6 +137,14 @@ class Supervisor:
             self._numbers.receive(worker, message.content)
         elif message.kind is Kind.WANT_TOTAL:
             self._begin(self._answer(worker, message.content))
+        elif message.kind is Kind.ASK_ALL:
+            self._begin(self._ask_all(worker, message.content))
+        elif message.kind is Kind.ANSWER:
+            self._inquirer.receive(message.content)
+
+    async def _ask_all(self, worker: Worker, question: bytes) -> None:
+        number, topic = question[: NUMBER.size], question[NUMBER.size :]
+        worker.answer_for_all(number + await self._inquirer.ask(topic))
 
     async def _answer(self, worker: Worker, question: bytes) -> None:
         worker.answer(question + await self._numbers.total())

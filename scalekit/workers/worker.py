@@ -12,13 +12,15 @@ from scalekit.server.draining import DrainingServer
 from scalekit.server.serve import run, server_config
 from scalekit.telemetry import TELEMETRY
 from scalekit.workers.control import Control
+from scalekit.workers.inquiries import INQUIRIES
 from scalekit.workers.place import Place
 
 
 def work(host: Host, text: str) -> int:
     """Serve *host* in the place that *text* tells, until the supervisor or a signal ends it; return the exit status."""
     place = Place.read(text)
-    control = Control(socket.socket(fileno=place.control), host.context.get(TELEMETRY))
+    context = host.context
+    control = Control(socket.socket(fileno=place.control), context.get(TELEMETRY), context.get(INQUIRIES))
     return run(WorkerServer(server_config(host), host, control), [socket.socket(fileno=fd) for fd in place.listeners])
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +19,10 @@ from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application
 from tests.host.conftest import Install
 from tests.host.telemetry.test_telemetry import EXPORTER
-from tests.processes import free_ports
+from tests.processes import free_ports, wait_for
 from tests.servers import ask
 from tests.service import Service
+from tests.workers import supervised, workers_of
 
 
 class Managed(Service):
@@ -80,12 +83,40 @@ async def test_the_page_is_for_operators_and_absent_where_nobody_is_one() -> Non
     assert await status({"token": "sesame"}, authorization="Bearer sesame") == 200
 
 
+def test_the_page_shows_every_worker_whichever_answers() -> None:
+    with supervised(2, 'trusted = ["127.0.0.1"]') as service:
+        pids = set(workers_of(service))
+        for _ in range(3):
+            shown = orjson.loads(service.get("/-/memory"))["workers"]
+            assert sorted(shown) == ["1", "2"]
+            assert {each["pid"] for each in shown.values()} == pids
+
+
+def test_a_worker_that_does_not_answer_is_shown_as_null_and_holds_nobody_up() -> None:
+    with supervised(2, 'trusted = ["127.0.0.1"]\nhang = "10m"') as service:
+        frozen = workers_of(service)[0]
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            shown = wait_for("an answer of the other worker", lambda: _shown(service))
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        assert [each and each["pid"] for each in shown.values()].count(None) == 1
+
+
+def _shown(service: Service) -> dict[str, Any]:
+    try:
+        shown: dict[str, Any] = orjson.loads(service.get("/-/memory"))["workers"]
+    except TimeoutError:  # the connection went to the frozen one
+        return {}
+    return shown
+
+
 @pytest.mark.anyio
 async def test_allocations_are_traced_when_that_is_switched_on() -> None:
     server = {"trusted": ["127.0.0.1"], "memory": {"tracemalloc": 1}}
     host = create_app({"server": server}, app=bare_application)
     async with running(host) as state:
-        content = orjson.loads((await request(host, "/-/memory", state=state)).body)
+        content = orjson.loads((await request(host, "/-/memory", state=state)).body)["workers"]["1"]
         assert content["allocations"][0]["bytes"] > 0
         assert ".py:" in content["allocations"][0]["line"]
     assert not tracemalloc.is_tracing()
