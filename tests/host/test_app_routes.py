@@ -60,11 +60,11 @@ def fastapi() -> FastAPI:
     return app
 
 
-def litestar() -> Litestar:
+def litestar() -> Any:
     @get("/health")
     async def health() -> None: ...
 
-    return Litestar([health], openapi_config=None)
+    return Litestar([health], openapi_config=None, logging_config=None)
 
 
 def test_every_route_of_starlette_is_listed_also_below_mounts_and_middleware() -> None:
@@ -97,8 +97,9 @@ def test_a_route_of_the_application_that_the_health_pages_hide_is_warned_of(
     make: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     create_app({}, app=make())
-    assert (
-        "the application's route /health never gets a request: the host answers it; set another path in" in caplog.text
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "the application's route /health never gets a request: the host answers it; set"
     )
     caplog.clear()
     create_app({"health": {"path": "/-/health"}}, app=make())

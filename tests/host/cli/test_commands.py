@@ -185,6 +185,7 @@ def test_routes_are_listed_with_their_owners(run: Run, tmp_path: Path) -> None:
         ["/health/ready", "GET", "host", "127.0.0.1:9100"],
         ["/-/visits", "GET, HEAD", "visits", "127.0.0.1:9100"],
         ["/visits/{name}", "GET, HEAD", "visits", "public"],
+        ["/-/", "GET, HEAD", "host", "127.0.0.1:9100"],
         ["/-/memory", "GET, HEAD", "host", "127.0.0.1:9100"],
         ["/api/data", "POST", "application", "public"],
         ["/ws", "WEBSOCKET", "application", "public"],
@@ -244,6 +245,7 @@ def test_get_explains_the_time_spent_in_each_layer(run: Run) -> None:
     layers = [row[:2] for row in rows if row and row[-1] == "µs"]
     assert layers == [
         ["health", "host"],
+        ["operators", "host"],
         ["GUARD", "host"],
         ["DATA", "visits"],
         ["routes", "plugins"],
