@@ -16,6 +16,7 @@ from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.credentials import CREDENTIAL_HEADERS, credential_names
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
+from scalekit_cache.keys import canonical_query
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
 from scalekit_cache.refusals import Refusal
@@ -127,6 +128,13 @@ class HttpCache:
             known = b"%b; %b; fwd-status=%d%b" % (self.name, why, status, outcome)
             self._said[why, status, outcome] = known
         return known
+
+    def reshape(self, flight: Flight, path: str, query: frozenset[bytes]) -> None:
+        """Let what *flight* makes, and all later requests for *path*, be found by the parameters *query* only."""
+        host, raw_path, whole, *rest = flight.primary
+        if self.policies.remember_query(path, raw_path, query):
+            self.plain_queries = False
+            flight.primary = (host, raw_path, canonical_query(whole, query, self.options.sort_query), *rest)
 
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""

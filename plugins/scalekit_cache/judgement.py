@@ -30,7 +30,7 @@ def learn(knowledge: Knowledge, scope: Scope, asked: Asked, policy: Policy, know
     """
     if asked.has_body:
         return Refusal.REQUEST_BODY
-    mark = marked(scope.get("endpoint"))
+    mark = marked(scope)
     if mark is not None:
         policy = knowledge.policies.merged(mark, policy)
     reads = knowledge.routes.of(scope)

@@ -27,6 +27,10 @@ class Keeper(Protocol):
         """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for."""
         ...
 
+    def reshape(self, flight: Flight, path: str, query: frozenset[bytes]) -> None:
+        """Let what *flight* makes, and all later requests for *path*, be found by the parameters *query* only."""
+        ...
+
     def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
         """Keep *entry*, which varies by its names, where it belongs."""
         ...

@@ -170,6 +170,8 @@ class Making:
         learned = learn(self.keeper, self.scope, self.asked, self.policy, self._state)
         if isinstance(learned, Refusal):
             return learned
+        if learned.query is not None and self.policy.query is None:
+            self.keeper.reshape(flight, self.path, learned.query)
         self.policy = learned
         return judge(self.status, fields, self.asked.lacks, learned, self.keeper.rulings, self._begun_at, now)
 

@@ -2,51 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
+
+from starlette.types import Scope
 
 from scalekit import Duration
 from scalekit.caching.tags import name_tag
-from scalekit_cache.policies import Policy
+from scalekit_cache.policies import DEFAULT_STATUSES, Policy
 
 H = TypeVar("H", bound=Callable[..., Any])
 
 MARK = "__scalekit_cached__"
 EARLY = 0.1
+NAMED = ("router", "app", "litestar_app")
+"""What frameworks leave in the scope that say which handler has answered; 404 has none."""
+
+REMEMBERED = 4096
+"""Handlers of which it is remembered how they are marked."""
+
+_known: dict[int, tuple[Any, Policy | None]] = {}
+logger = logging.getLogger("scalekit.cache")
+
+
+class Marks:
+    """What is known of all handlers together: whether there are any, and whether nobody says which one has answered."""
+
+    any = False
+    is_lost = False
 
 
 def cached(
     *,
-    ttl: str,
+    ttl: str | None = None,
     vary: Sequence[str] = (),
-    tags: Sequence[str] = (),
+    query: Sequence[str] | None = None,
     by: Literal["identity"] | None = None,
+    cookies: Literal["private", "ignore"] = "private",
     stale_while_revalidate: str = "0s",
     stale_if_error: str = "0s",
     early_refresh: float = EARLY,
+    tags: Sequence[str] = (),
+    statuses: Sequence[int] = tuple(sorted(DEFAULT_STATUSES)),
 ) -> Callable[[H], H]:
     """Keep what a handler answers for *ttl*, such as ``"1h"``, where the answer itself does not say how long.
 
-    The handler stays as it is, so that every framework sees what it saw. Raises ValueError for what is no duration.
+    The arguments are the keys of a policy. The handler stays as it is, so that every framework sees what it saw. Raises
+    ValueError for what is no duration, and for every other value that a policy would not take.
     """
+    if by not in (None, "identity"):
+        raise ValueError(f'by is "identity" or None, got {by!r}')
+    if cookies not in ("private", "ignore"):
+        raise ValueError(f'cookies is "private" or "ignore", got {cookies!r}')
+    if not 0 <= early_refresh < 1:
+        raise ValueError(f"early_refresh is a share of ttl from 0 to below 1, got {early_refresh!r}")
     policy = Policy(
-        ttl=Duration(ttl),
-        vary=tuple(sorted(name.lower().encode() for name in vary)),
+        ttl=None if ttl is None else Duration(ttl),
+        vary=tuple(sorted(name.lower().encode() for name in _several("vary", vary))),
+        query=None if query is None else frozenset(name.encode() for name in _several("query", query)),
         by_identity=by == "identity",
+        ignores_cookies=cookies == "ignore",
         while_revalidate=Duration(stale_while_revalidate),
         if_error=Duration(stale_if_error),
         early=early_refresh,
-        tags=tuple(map(name_tag, tags)),
+        tags=tuple(map(name_tag, _several("tags", tags))),
+        statuses=frozenset(statuses),
     )
 
     def mark(handler: H) -> H:
         setattr(handler, MARK, policy)
+        Marks.any = True
         return handler
 
     return mark
 
 
-def marked(endpoint: object) -> Policy | None:
-    """Return what :func:`cached` says of *endpoint*, or None."""
-    found = getattr(endpoint, MARK, None)
-    return found if isinstance(found, Policy) else None
+def _several(key: str, names: Sequence[str]) -> Sequence[str]:
+    if isinstance(names, str):
+        raise ValueError(f'{key} is a list of names, got {names!r}; write {key}=["{names}"]')
+    return names
+
+
+def marked(scope: Scope) -> Policy | None:
+    """Return what :func:`cached` says of the handler that *scope* was given to, or None."""
+    if not Marks.any:
+        return None
+    endpoint = scope.get("endpoint") or scope.get("route_handler")
+    if endpoint is None:
+        if not Marks.is_lost and all(name not in scope for name in NAMED):
+            Marks.is_lost = True
+            logger.error(
+                "@cached has no effect on %r: the application does not say in the ASGI scope which handler it is,"
+                " or only in a copy of the scope; write a policy in [plugins.cache] instead",
+                scope["path"],
+            )
+        return None
+    known = _known.get(id(endpoint))
+    if known is None:
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        found = (getattr(handler, MARK, None) for handler in _handlers(endpoint))
+        policy = next((each for each in found if isinstance(each, Policy)), None)
+        # It is kept beside, since an id is an object's own only as long as that is there.
+        known = _known[id(endpoint)] = (endpoint, policy)
+    return known[1]
+
+
+def _handlers(endpoint: Any) -> Iterator[Any]:
+    """Yield what may have been marked of *endpoint*, which has answered GET: itself, or what is in it."""
+    yield endpoint
+    while isinstance(endpoint, partial):
+        endpoint = endpoint.func
+        yield endpoint
+    if isinstance(endpoint, type):  # Starlette's HTTPEndpoint
+        yield getattr(endpoint, "get", None)
+    else:
+        yield getattr(endpoint, "fn", None)  # Litestar's handlers
+        yield vars(type(endpoint)).get("__call__")  # objects that are called like a function

@@ -40,11 +40,11 @@ class Policy:
         """Return this with what *policy* says of queries, of tags, and of who may have the answers."""
         return replace(
             self,
-            query=policy.query,
+            query=self.query if policy.query is None else policy.query,
             vary=(*self.vary, *policy.vary),
             tags=(*self.tags, *policy.tags),
             by_identity=self.by_identity or policy.by_identity,
-            ignores_cookies=policy.ignores_cookies,
+            ignores_cookies=self.ignores_cookies or policy.ignores_cookies,
         )
 
 
@@ -58,12 +58,13 @@ class Policies:
         self._items = [(PathGlob(path), policy) for path, policy in items]
         self._known: dict[tuple[str, bytes], Policy] = {}
         self._merged: dict[tuple[int, int], tuple[Policy, Policy, Policy]] = {}
+        self._querying: dict[tuple[int, frozenset[bytes]], tuple[Policy, Policy]] = {}
         self._reading: dict[tuple[int, int], tuple[Policy, Reads, Policy]] = {}
         self.reshape_queries = any(policy.query is not None for _, policy in items)
 
     def of(self, path: str, raw_path: bytes) -> Policy:
         """Return the policy of *path*; none has a path that an application and a file may read in different ways."""
-        if not self._items:
+        if not self._items and not self._known:
             return NO_POLICY
         known = self._known.get((path, raw_path))
         if known is None:
@@ -72,6 +73,19 @@ class Policies:
                 self._known.clear()
             self._known[path, raw_path] = known
         return known
+
+    def remember_query(self, path: str, raw_path: bytes, query: frozenset[bytes]) -> bool:
+        """Let the parameters *query* count of *path*, as its handler says; return whether they can."""
+        policy = self.of(path, raw_path)
+        if policy.query is not None or _SUSPICIOUS.search(raw_path):
+            return False
+        known = self._querying.get((id(policy), query))
+        if known is None:
+            if len(self._querying) >= REMEMBERED:
+                self._querying.clear()
+            known = self._querying[id(policy), query] = (policy, replace(policy, query=query))
+        self._known[path, raw_path] = known[1]
+        return True
 
     def merged(self, mark: Policy, policy: Policy) -> Policy:
         """Return *mark*, of a handler, with what the *policy* of its path says of who may have the answers."""

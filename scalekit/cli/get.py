@@ -12,6 +12,7 @@ import click
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from scalekit.cli.cache_status import explained
 from scalekit.cli.output import table
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
@@ -27,7 +28,7 @@ from scalekit.testing.inprocess import Answer, request, running
 @click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header, any number of times.")
 @click.option("-d", "--data", default="", help="The body.")
 @click.option("-i", "--include", is_flag=True, help="Print status and headers too.")
-@click.option("--explain", is_flag=True, help="Print the time spent in each layer.")
+@click.option("--explain", is_flag=True, help="Print the time spent in each layer, and what caches did.")
 @click.pass_context
 def get(
     ctx: click.Context,
@@ -121,6 +122,8 @@ def _explain(laps: Sequence[Lap], answer: Answer) -> None:
     inner = [lap.seconds for lap in laps[1:]] + [0.0]
     reached = [(lap, lap.seconds - below) for lap, below in zip(laps, inner, strict=True) if lap.seconds]
     click.echo()
+    for line in explained(answer):
+        click.echo(line)
     table(["layer", "plugin", "own time"], [(lap.place, lap.owner, f"{own * 1e6:.0f} µs") for lap, own in reached])
     click.echo(
         f"{answer.status} in {laps[0].seconds * 1e6:.0f} µs, {len(answer.body)} bytes; first request of a new process"

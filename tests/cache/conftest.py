@@ -38,6 +38,7 @@ EVERYWHERE = (
     "test_credentials",
     "test_flights",
     "test_freshness",
+    "test_marking",
     "test_objects",
     "test_renewal",
     "test_requests",

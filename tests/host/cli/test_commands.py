@@ -254,6 +254,26 @@ def test_get_explains_the_time_spent_in_each_layer(run: Run) -> None:
     assert "200 in" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("table", "arguments", "sentence"),
+    [
+        ('ttl = "1h"', (), "stored the response"),
+        ('ttl = "1h"', ("-H", "Cookie: a=b"), "stored nothing: cookie"),
+        (
+            "",
+            (),
+            "asked the application, because nothing is stored for this URL (fwd=uri-miss); stored nothing: no-lifetime",
+        ),
+        ("", ("-H", "Cache-Control: no-store"), "asked the application, because the request is not for caches"),
+    ],
+)
+def test_get_explains_what_the_cache_did(run: Run, table: str, arguments: tuple[str, ...], sentence: str) -> None:
+    toml = f"{APP}[plugins.cache]\n[[plugins.cache.policies]]\npath = '/**'\n{table}\n"
+    result = run("get", "/hello", "--explain", *arguments, toml=toml)
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("scalekit: ")]
+    assert sentence in line
+
+
 def test_a_layer_that_was_not_reached_is_not_in_the_explanation(run: Run) -> None:
     result = run("get", "/health/live", "--explain", toml=VISITS)
     assert "visits" not in result.stdout

@@ -1,0 +1,269 @@
+"""``@cached`` says at a handler what a policy says in the file, in every framework that names its handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from litestar import Controller, Litestar, Router, get
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit_cache import cached
+from scalekit_cache.marking import Marks
+from scalekit_cache.policies import Policy
+from tests.cache.laboratory import Laboratory, Pairs
+
+pytestmark = pytest.mark.anyio
+
+
+class Counter:
+    """Answers with the number of the call."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.calls = 0
+        self.status = status
+
+    async def answer(self, request: Request) -> Response:
+        self.calls += 1
+        return PlainTextResponse(str(self.calls), self.status)
+
+
+def shop(status: int = 200, **terms: Any) -> tuple[ASGIApp, Counter]:
+    counter = Counter(status)
+
+    @cached(**terms)
+    async def page(request: Request) -> Response:
+        return await counter.answer(request)
+
+    return Starlette(routes=[Route("/page", page), Route("/other", counter.answer)]), counter
+
+
+async def is_shared(app: ASGIApp, *targets: str, headers: Pairs = (), policy: Policy | None = None) -> bool:
+    """Tell whether all *targets* get what was made for the first."""
+    laboratory = Laboratory(app, [("/**", policy)] if policy else ())
+    answers = [await laboratory.ask(target, headers=headers) for target in targets]
+    return len({answer.body for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("targets", "shared"),
+    [
+        (["/page?page=1&utm=a", "/page?utm=b&page=1", "/page?page=1"], True),
+        (["/page?utm=a", "/page?utm=b", "/page", "/page?"], True),
+        (["/page?page=1", "/page?page=2"], False),
+        (["/page?p%61ge=1", "/page"], False),
+        (["/page", "/page?page=1"], False),
+        (["/other?page=1", "/other?page=1&utm=b"], False),
+    ],
+)
+async def test_a_handler_says_which_parameters_count(targets: list[str], shared: bool) -> None:
+    app, _ = shop(ttl="1h", query=["page"])
+    assert await is_shared(app, *targets) == shared
+
+
+async def test_the_file_goes_before_the_handler_where_both_name_parameters() -> None:
+    app, _ = shop(ttl="1h", query=["page"])
+    assert not await is_shared(app, "/page?a=1", "/page?a=2", policy=Policy(query=frozenset({b"a"})))
+
+
+async def test_a_change_forgets_what_was_found_by_fewer_parameters() -> None:
+    app, _ = shop(ttl="1h", query=["page"])
+    laboratory = Laboratory(app)
+    await laboratory.ask("/page?utm=1")
+    answer = await laboratory.ask("/page?utm=2")
+    assert answer.body == b"1"
+    laboratory.middleware.app = Starlette(routes=[Route("/page", Counter().answer, methods=["POST"])])
+    await laboratory.ask("/page?utm=3", "POST")
+    laboratory.middleware.app = app
+    assert (await laboratory.ask("/page?utm=4")).body == b"2"
+
+
+async def test_a_handler_says_that_cookies_do_not_matter() -> None:
+    app, _ = shop(ttl="1h", cookies="ignore")
+    assert await is_shared(app, "/page", "/page", headers=[("Cookie", "a=b")])
+    app, _ = shop(ttl="1h")
+    assert not await is_shared(app, "/page", "/page", headers=[("Cookie", "a=b")])
+
+
+async def test_a_handler_says_for_which_statuses_its_ttl_is() -> None:
+    app, _ = shop(404, ttl="1h", statuses=[200, 404])
+    assert await is_shared(app, "/page", "/page")
+    app, _ = shop(404, ttl="1h")
+    assert not await is_shared(app, "/page", "/page")
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"ttl": "1 fortnight"}, "fortnight"),
+        ({"ttl": "1h", "vary": "Accept"}, r'vary is a list of names, got .Accept.; write vary=\["Accept"\]'),
+        ({"ttl": "1h", "tags": "items"}, "tags is a list"),
+        ({"ttl": "1h", "query": "page"}, "query is a list"),
+        ({"ttl": "1h", "by": "user"}, 'by is "identity" or None'),
+        ({"ttl": "1h", "cookies": "keep"}, 'cookies is "private" or "ignore"'),
+        ({"ttl": "1h", "early_refresh": 1.0}, "early_refresh is a share"),
+    ],
+)
+def test_a_mistake_is_told_where_it_is_made(terms: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cached(**terms)
+
+
+calls = 0
+
+
+def count() -> str:
+    global calls
+    calls += 1
+    return str(calls)
+
+
+HOURLY = cached(ttl="1h")
+
+
+def starlette() -> ASGIApp:
+    @HOURLY
+    async def page(request: Request) -> Response:
+        return PlainTextResponse(count())
+
+    return Starlette(routes=[Mount("/below", routes=[Route("/page", page)])])
+
+
+def starlette_class() -> ASGIApp:
+    class Page(HTTPEndpoint):
+        @HOURLY
+        async def get(self, request: Request) -> Response:
+            return PlainTextResponse(count())
+
+    return Starlette(routes=[Route("/below/page", Page)])
+
+
+def starlette_partial() -> ASGIApp:
+    @HOURLY
+    async def page(greeting: str, request: Request) -> Response:
+        return PlainTextResponse(greeting + count())
+
+    return Starlette(routes=[Route("/below/page", partial(page, "hello"))])
+
+
+def wrapped() -> ASGIApp:
+    def logged(handler: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(handler)
+        async def inner(request: Request) -> Any:
+            return await handler(request)
+
+        return inner
+
+    @logged
+    @HOURLY
+    async def page(request: Request) -> Response:
+        return PlainTextResponse(count())
+
+    return Starlette(routes=[Route("/below/page", page)])
+
+
+def fastapi() -> ASGIApp:
+    router = APIRouter()
+
+    @router.get("/page")
+    @HOURLY
+    def page() -> str:
+        return count()
+
+    app = FastAPI()
+    app.include_router(router, prefix="/below")
+    return app
+
+
+def litestar() -> Any:
+    @get("/page", sync_to_thread=False)
+    @HOURLY
+    def page() -> str:
+        return count()
+
+    return Litestar([Router("/below", route_handlers=[page])])
+
+
+def litestar_outside() -> Any:
+    @HOURLY
+    @get("/below/page")
+    async def page() -> str:
+        return count()
+
+    return Litestar([page])
+
+
+def litestar_controller() -> Any:
+    class Below(Controller):
+        path = "/below"
+
+        @get("/page")
+        @HOURLY
+        async def page(self) -> str:
+            return count()
+
+    return Litestar([Below])
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        starlette,
+        starlette_class,
+        starlette_partial,
+        wrapped,
+        fastapi,
+        litestar,
+        litestar_outside,
+        litestar_controller,
+    ],
+)
+async def test_it_takes_effect_in_every_framework_that_names_its_handlers(build: Callable[[], ASGIApp]) -> None:
+    laboratory = Laboratory(build())
+    first, second = [await laboratory.ask("/below/page") for _ in range(2)]
+    assert (first.status, first.body) == (second.status, second.body)
+    assert "hit" in (second.header("cache-status") or "")
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.sleep(0)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_where_nobody_names_the_handler_that_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Copying:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self.app({**scope}, receive, send)
+
+    for app in (cached(ttl="1h")(bare), Copying(starlette())):
+        monkeypatch.setattr(Marks, "is_lost", False)
+        caplog.clear()
+        laboratory = Laboratory(app)
+        with caplog.at_level(logging.ERROR, "scalekit.cache"):
+            for _ in range(3):
+                await laboratory.ask("/below/page")
+        (record,) = caplog.records
+        assert "@cached has no effect on '/below/page'" in record.getMessage()
+
+
+async def test_a_page_that_is_not_there_is_no_reason_to_complain(caplog: pytest.LogCaptureFixture) -> None:
+    laboratory = Laboratory(starlette())
+    with caplog.at_level(logging.ERROR, "scalekit.cache"):
+        await laboratory.ask("/nothing")
+    assert not caplog.records
