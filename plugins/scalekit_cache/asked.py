@@ -7,6 +7,7 @@ from typing import Any
 
 from scalekit.caching.items import digest
 from scalekit.contracts import subject_of
+from scalekit_cache.credentials import Meaning, Meanings
 from scalekit_cache.directives import Directives, parse_cache_control
 from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, OTHER, USER, Headers, Ruling
 from scalekit_cache.keys import REWRITING
@@ -51,15 +52,15 @@ class Asked:
     def __init__(self, headers: Headers) -> None:
         self._headers = headers
 
-    def read(self, method: str, noted_headers: frozenset[bytes], credential_headers: frozenset[bytes]) -> None:
-        """Look for what is special in the *noted_headers* of a request with *method*; some of them tell who asks."""
+    def read(self, method: str, meanings: Meanings) -> None:
+        """Look for headers with one of *meanings* in a request with *method*."""
         self.method = method
-        noted = self.noted = fields_of([field for field in self._headers if field[0] in noted_headers])
+        noted = self.noted = fields_of([field for field in self._headers if meanings[field[0]] is not None])
         control = noted.get(b"cache-control")
         if control is not None:
             self.directives = parse_cache_control(control)
         self.show(noted.get(b"authorization"), noted.get(b"cookie"))
-        others = credential_headers & noted.keys()
+        others = [name for name in noted if meanings[name] is Meaning.CREDENTIAL]
         if others:
             self.credentials |= OTHER
             self._others = tuple(sorted(others))

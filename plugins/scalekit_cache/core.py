@@ -13,7 +13,7 @@ from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Store
 from scalekit.caching.tags import path_tags
 from scalekit_cache.asked import NOTED, Asked
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, credential_names
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, Meanings
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
 from scalekit_cache.keys import canonical_query
@@ -41,7 +41,7 @@ class Options:
     sort_query: bool
     rules: Rules
     tags_from_sql: bool = False
-    credential_headers: frozenset[bytes] = credential_names(CREDENTIAL_HEADERS)
+    credential_headers: tuple[str, ...] = CREDENTIAL_HEADERS
 
 
 class Place(Protocol):
@@ -89,8 +89,8 @@ class HttpCache:
         self.collects = options.tags_from_sql
         self.max_body = options.max_body
         self.rulings = Rulings(options.rules)
-        self.routes = RouteReads(options.credential_headers)
-        self.noted = NOTED | options.credential_headers
+        self.meanings = Meanings(NOTED, options.credential_headers)
+        self.routes = RouteReads(self.meanings)
         self.plain_queries = not policies.reshape_queries
         self.moments = count(1)
         """Numbers for moments in the life of requests, in the order in which they come."""

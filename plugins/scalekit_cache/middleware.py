@@ -109,7 +109,7 @@ class CacheMiddleware:
     def _serving(self, cache: HttpCache, scope: Scope, receive: Receive, send: Send) -> Serving | bytes:
         """Return what serves *scope*, a GET or HEAD, or why that is not for the cache."""
         asked = Asked(scope["headers"])
-        asked.read(scope["method"], cache.noted, cache.options.credential_headers)
+        asked.read(scope["method"], cache.meanings)
         if asked.bypass:
             return asked.bypass
         _introduce(asked, cache, scope)
@@ -130,10 +130,10 @@ def _asked_plainly(cache: HttpCache, scope: Scope) -> tuple[Key, Asked] | None:
     if not raw_path or scope.get("root_path") or (query and (b"&" in query or not cache.plain_queries)):
         return None
     host = None
-    noted = cache.noted
+    meanings = cache.meanings
     authorization = cookie = None
     for name, value in scope["headers"]:
-        if name in noted:
+        if meanings[name] is not None:
             if name == b"host" and host is None:
                 host = value
             elif name == b"authorization" and authorization is None:

@@ -21,7 +21,6 @@ from scalekit_cache import metrics
 from scalekit_cache.commands import commands
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.core import HttpCache, Options
-from scalekit_cache.credentials import credential_names
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.middleware import CacheMiddleware, Slot
 from scalekit_cache.opening import open_store
@@ -138,5 +137,5 @@ def _options(config: CacheConfig) -> Options:
         config.sort_query,
         Rules(targeted, config.heuristic),
         config.tags_from_sql,
-        credential_names(config.credential_headers),
+        config.credential_headers,
     )

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from starlette.types import Scope
 
-from scalekit_cache.credentials import ALWAYS
+from scalekit_cache.credentials import Meanings
 
 REMEMBERED = 4096
 """Routes of which it is remembered what they read."""
@@ -27,10 +27,10 @@ class Reads:
 
 
 class RouteReads:
-    """What was found for each route; *credential_headers* tell who asks even where they are plain parameters."""
+    """What was found for each route; some headers have *meanings* even where they are plain parameters."""
 
-    def __init__(self, credential_headers: frozenset[bytes]) -> None:
-        self._credentials = credential_headers | ALWAYS
+    def __init__(self, meanings: Meanings) -> None:
+        self._meanings = meanings
         self._known: dict[int, tuple[Any, Reads | None]] = {}
 
     def of(self, scope: Scope) -> Reads | None:
@@ -59,7 +59,7 @@ class RouteReads:
                 secrets.add(b"cookie")
             for place, name in _scheme(each.call):
                 (query if place == "query" else secrets).add(name)
-        secrets |= headers & self._credentials
+        secrets.update(filter(self._meanings.is_credential, headers))
         if not headers and not secrets and not query:
             return None
         return Reads(tuple(sorted(secrets)), tuple(sorted(headers - secrets)), frozenset(query))

@@ -22,14 +22,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit_cache import cached
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, credential_names
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, LONGEST, REMEMBERED, Meanings
 from scalekit_cache.policies import Policy
 from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
 CC = "Cache-Control"
-UNKNOWN = "X-Shop-Secret"
+UNKNOWN = "X-Shop-Who"
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,109 @@ async def test_who_shows_nothing_still_gets_what_is_kept(login: Login) -> None:
     assert "hit" in ((await laboratory.ask("/me")).header("cache-status") or "")
 
 
+NAMES = [
+    "Proxy-Authorization",
+    "X-API-Key",
+    "Api-Key",
+    "ApiKey",
+    "X_API_Key",
+    "X-Auth-Token",
+    "X-Access-Token",
+    "X-CSRF-Token",
+    "X-CSRFToken",
+    "X-XSRF-Token",
+    "X-Token",
+    "X-User",
+    "X-User-Id",
+    "X-Forwarded-User",
+    "X-Remote-User",
+    "Remote-User",
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Access-Token",
+    "X-Amzn-Oidc-Data",
+    "X-Amzn-Oidc-Identity",
+    "X-Amzn-Oidc-AccessToken",
+    "Cf-Access-Jwt-Assertion",
+    "X-Goog-IAP-JWT-Assertion",
+    "X-Goog-Authenticated-User-Email",
+    "X-MS-CLIENT-PRINCIPAL",
+    "X-MS-CLIENT-PRINCIPAL-NAME",
+    "X-Client-Cert",
+    "X-MS-TOKEN-AAD-ID-TOKEN",
+    "X-SSL-Client-S-DN",
+    "X-ARR-ClientCert",
+    "X-Forwarded-Client-Cert",
+    "X-Amz-Security-Token",
+    "X-Session-Id",
+    "X-Shop-Secret-Key",
+    "Private-Token",
+    "X-Shopify-Access-Token",
+    "X-Tenant-Id",
+    "X-Consumer-Username",
+]
+COMMON = [
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "User-Agent",
+    "Referer",
+    "Origin",
+    "DNT",
+    "Sec-Fetch-Mode",
+    "Sec-CH-UA",
+    "Priority",
+    "Pragma",
+    "X-Requested-With",
+    "X-Request-ID",
+    "X-Forwarded-For",
+    "X-Real-IP",
+    "Via",
+    "Traceparent",
+    "Tracestate",
+    "Baggage",
+    "X-Amzn-Trace-Id",
+    "X-B3-TraceId",
+    "CF-Ray",
+    "CF-Connecting-IP",
+    "CF-IPCountry",
+    "True-Client-IP",
+    "CDN-Loop",
+    "Upgrade-Insecure-Requests",
+    "Save-Data",
+    "From",
+    "TE",
+    "X-Request-Timeout-Ms",
+    "X-User-Agent",
+    "Keep-Alive",
+    "Connection",
+]
+
+
+async def test_headers_of_every_browser_and_proxy_do_not_count_as_credentials() -> None:
+    laboratory = Laboratory(origin := Origin(Reply()), [("/**", HOURLY)])
+    for name in COMMON:
+        await laboratory.ask(headers=[(name, name)])
+    assert origin.calls == 1
+
+
+async def test_what_is_remembered_of_headers_has_a_bound() -> None:
+    meanings = Meanings([b"host"], ["X-*"])
+    assert [meanings[name] is None for name in (b"host", b"x-a", b"y", b"y" * (LONGEST + 1))] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    for number in range(2 * REMEMBERED):
+        assert meanings[b"y-%d" % number] is None
+        assert len(meanings) <= REMEMBERED
+    assert meanings[b"host"] is not None
+
+
 @pytest.mark.parametrize(("policy", "calls"), [(HOURLY, 3), (Policy(ttl=3600.0, by_identity=True), 2)])
 async def test_a_header_in_the_list_counts_as_a_credential(policy: Policy, calls: int) -> None:
-    for name in CREDENTIAL_HEADERS:
+    for name in [*(pattern.replace("*", "Any") for pattern in CREDENTIAL_HEADERS), *NAMES]:
         laboratory = Laboratory(origin := Origin(Reply()), [("/**", policy)])
         await laboratory.ask()
         await laboratory.ask(headers=[(name, "alice")])
@@ -225,8 +325,7 @@ async def test_a_response_says_for_whom_it_is_whatever_the_credential(reply: Rep
 
 
 async def test_the_file_has_a_list_of_its_own() -> None:
-    names = credential_names(["X-Weird"])
-    laboratory = Laboratory(origin := Origin(Reply()), [("/**", HOURLY)], credential_headers=names)
+    laboratory = Laboratory(origin := Origin(Reply()), [("/**", HOURLY)], credential_headers=("X-Weird",))
     for headers in ([("X-Weird", "a")], [("X-Weird", "b")], [("X_Weird", "b")], [], [("X-API-Key", "a")]):
         await laboratory.ask(headers=headers)
     assert origin.calls == 4, "the last two share"
