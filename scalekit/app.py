@@ -163,6 +163,7 @@ def _target(settings: Settings) -> ASGIApp:
         try:
             return load_target(settings.app.target)
         except ValueError as error:
+            settings.document.causes.append(error)
             settings.document.report(path, str(error))
     elif not any(problem.key.startswith("app") for problem in settings.document.problems):
         settings.document.report(path, 'is required; write [app] target = "module.path:name"')

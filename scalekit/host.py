@@ -139,7 +139,10 @@ class Host:
             await self.lifecycle.start()
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
-            raise _application_error(error) from None
+            original = _application_error(error)
+            if original is None:
+                raise
+            raise original from None
         scope.setdefault("state", {}).update(self.state)
         await send({"type": "lifespan.startup.complete"})
         try:
@@ -156,14 +159,13 @@ class Host:
         raise failures[0].error
 
 
-def _application_error(error: Exception) -> BaseException:
-    """Return the exception that the application's lifespan raised, or *error* when a plugin did not start.
+def _application_error(error: Exception) -> BaseException | None:
+    """Return the exception that the application's lifespan raised, or None when a plugin did not start.
 
     Test clients raise it as it is, so that the type of an application's own error is not lost.
     """
     reported = error.__cause__
-    original = reported.__cause__ if isinstance(reported, ApplicationStartError) else None
-    return original or error
+    return reported.__cause__ if isinstance(reported, ApplicationStartError) else None
 
 
 async def _answer(gone: Unavailable, scope: Scope, receive: Receive, exchange: Exchange) -> None:

@@ -63,6 +63,7 @@ class Lifecycle:
     def __init__(self, steps: Sequence[Step], context: Context) -> None:
         self.phase = Phase.STOPPED
         self.died: dict[str, str] = {}
+        self.start_failure: BaseException | None = None
         self.stop_failures: list[StopFailure] = []
         self._drained = False
         self._unwanted = asyncio.Event()
@@ -85,7 +86,8 @@ class Lifecycle:
         try:
             if not await _unless(self._unwanted, starting):
                 raise StartError("the start was ended before it was complete")
-        except BaseException:
+        except BaseException as error:
+            self.start_failure = error
             await self.stop()
             raise
         if self.phase is Phase.STARTING:

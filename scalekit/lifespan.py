@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -28,7 +28,8 @@ class Lifespan:
     while no plugin does, nothing is recorded. A plugin that is *outermost* needs no other, starts before all others and
     stops after them, so that it can tell how they did. *verify* is called with the keys that enabled plugins provide,
     by `scalekit check` and before every start; it connects to nothing, and raises ConfigError, StartError or
-    ImportError for what would keep the plugin from starting whatever its servers do.
+    ImportError for what would keep the plugin from starting whatever its servers do. *asked_by* names the key of the
+    plugin's table because of which it needs a key of another plugin.
     """
 
     run: Run
@@ -41,6 +42,7 @@ class Lifespan:
     series_budget: int | None = None
     outermost: bool = False
     verify: Verify | None = None
+    asked_by: Mapping[Key[Any], str] = field(default_factory=dict)
 
 
 def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
@@ -62,11 +64,13 @@ def needed(lifespans: Mapping[str, Lifespan], only: Iterable[str]) -> dict[str, 
     return {name: item for name, item in lifespans.items() if name in found}
 
 
-def unmet(lifespans: Mapping[str, Lifespan]) -> dict[str, str]:
-    """Return, for each plugin that requires what no enabled plugin provides, the message that says so."""
+def unmet(lifespans: Mapping[str, Lifespan]) -> dict[tuple[str, ...], str]:
+    """Return, by the path of the table or key that wants it, what is said of each key that nobody provides."""
     given = {key for item in lifespans.values() for key in item.provides}
     return {
-        name: f"requires {key.name!r}, which no enabled plugin provides{_remedy(key)}"
+        (name, *([item.asked_by[key]] if key in item.asked_by else [])): (
+            f"requires {key.name!r}, which no enabled plugin provides{_remedy(key)}"
+        )
         for name, item in lifespans.items()
         for key in (*item.requires, *item.before)
         if key not in given

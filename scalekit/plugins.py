@@ -24,6 +24,7 @@ from scalekit.errors import ConfigError, PluginError, Problem
 from scalekit.health.check import Check
 from scalekit.layers import Layered
 from scalekit.lifespan import Lifespan
+from scalekit.target import place_of
 from scalekit.telemetry.declarations import Declaration
 
 T = TypeVar("T")
@@ -169,7 +170,7 @@ class Plugins:
         except ConfigError:
             raise
         except Exception as error:
-            raise PluginError(f"plugin {name!r} failed in {hook}: {type(error).__name__}: {error}") from error
+            raise PluginError(f"plugin {name!r} failed in {hook}: {place_of(error)}") from error
 
 
 def _items(name: str, hook: str, kind: type[T], answer: Any) -> Sequence[T]:
@@ -185,7 +186,7 @@ def _import(plugin: Installed) -> ModuleType:
     except ModuleNotFoundError as error:
         raise PluginError(f"{plugin.module} did not load: {_missing_package(plugin, error)}") from error
     except Exception as error:
-        raise PluginError(f"{plugin.module} did not load: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{plugin.module} did not load: {place_of(error)}") from error
     if not isinstance(module, ModuleType):
         raise PluginError(f"{plugin.module} must be a module of hooks, not {type(module).__name__}")
     return module

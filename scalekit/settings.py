@@ -35,7 +35,8 @@ class Settings:
     def refuse_mistakes(self) -> None:
         """Raise ConfigError with every mistake, in the order of the file, if there is any."""
         if self.document.problems:
-            raise ConfigError(sorted(self.document.problems, key=lambda problem: (problem.file, problem.line)))
+            problems = sorted(self.document.problems, key=lambda problem: (problem.file, problem.line))
+            raise ConfigError(problems) from self.document.cause
 
     def context(self) -> Context:
         """Return a new context that holds these tables and no resources."""
@@ -92,6 +93,7 @@ def _load_plugins(document: Document) -> tuple[Plugins, list[str]]:
             try:
                 plugins.load(available[name])
             except PluginError as error:
+                document.causes.append(error)
                 document.report(("plugins", name), str(error), name)
     return plugins, off
 

@@ -13,8 +13,8 @@ from scalekit.settings import Settings
 def verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
     """Let every plugin say why it could not start; raises ConfigError with all of it."""
     document = settings.document
-    for name, message in unmet(lifespans).items():
-        document.report(("plugins", name), message, name)
+    for path, message in unmet(lifespans).items():
+        document.report(("plugins", *path), message, path[0])
     given = frozenset(key for item in lifespans.values() for key in item.provides)
     for name, item in lifespans.items():
         try:
@@ -23,7 +23,9 @@ def verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
         except ConfigError as error:
             document.problems += map(document.placed, error.problems)
         except StartError as error:
+            document.causes.append(error)
             document.report(("plugins", name), str(error), name)
         except ImportError as error:
+            document.causes.append(error)
             document.report(("plugins", name), missing_package(name, error), name)
     settings.refuse_mistakes()

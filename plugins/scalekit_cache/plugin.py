@@ -30,6 +30,7 @@ from scalekit_cache.table_purges import table_purges
 
 OF_CACHE = b"cache object"
 """What keys of values begin with in the store of the cluster cache, which has values of its own."""
+ASKED_BY: dict[Key[Any], str] = {CLUSTER_FRAMES: "url", DATABASE: "tags_from_sql"}
 SLOT: Key[Slot] = Key("cache slot", plugin="cache")
 
 
@@ -74,8 +75,10 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     requires = (CLUSTER_FRAMES,) if config.on_cluster_cache else ()
     if config.tags_from_sql:
         provides = (CACHE, TABLE_OBSERVER)
-        return Lifespan(run, provides=provides, requires=requires, before=(DATABASE,), drain=drain, verify=verify)
-    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain, verify=verify)
+        return Lifespan(
+            run, provides=provides, requires=requires, before=(DATABASE,), drain=drain, verify=verify, asked_by=ASKED_BY
+        )
+    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain, verify=verify, asked_by=ASKED_BY)
 
 
 @hookimpl

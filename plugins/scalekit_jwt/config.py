@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import Duration, PathGlob, Secret, Table, Url
-from scalekit.config.tables import SomeTime
+from scalekit.config.tables import Method, SomeTime
 from scalekit.config.url_syntax import split_url
 from scalekit_jwt.keys import KEY_TYPES, SHORTEST_SECRET
 from scalekit_jwt.policy import Rule
@@ -44,7 +44,7 @@ class RuleTable(Table):
 
     path: PathGlob
     """Paths that it is for, such as ``/api/**``."""
-    methods: tuple[Annotated[str, Field(pattern=r"^[A-Z]+$")], ...] = ()
+    methods: tuple[Method, ...] = ()
     """Methods that it is for; empty for all."""
     scopes: tuple[Word, ...] = ()
     """Scopes that the token must have, all of them."""

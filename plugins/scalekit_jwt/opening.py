@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalekit.contracts import Database
-from scalekit.errors import StartError
+from scalekit.errors import ConfigError, Problem, StartError
 from scalekit.redis import verify_redis
 from scalekit_jwt.authenticating import Authenticator
 from scalekit_jwt.config import IssuerTable, JwtConfig
@@ -127,9 +127,9 @@ def verify_jwt(config: JwtConfig, has_database: bool, workers: int) -> None:
         verify_redis(config.redis.reveal())
         importlib.import_module("scalekit_jwt.redis_sessions")
     elif config.state == "database" and not has_database:
-        raise StartError(NO_DATABASE)
+        raise ConfigError([Problem(NO_DATABASE, "plugins.jwt.state", plugin="jwt")])
     elif workers > 1 and not (has_database and config.state == "auto") and config.state != "database":
-        raise StartError(_no_shared_sessions(workers))
+        raise ConfigError([Problem(_no_shared_sessions(workers), "plugins.jwt.state", plugin="jwt")])
 
 
 def _no_shared_sessions(workers: int) -> str:

@@ -11,6 +11,7 @@ from scalekit import Duration, Size, Url
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.config.tls import Certificates
 from scalekit.messages import Consumers
+from scalekit.target import meant, place_of
 
 
 class QueueUrl(Url):
@@ -87,10 +88,12 @@ def load_consumers(target: str) -> Consumers:
     if not module_name or not name:
         raise ValueError(f"expected module.path:name, such as shop.events:consumers, got {target!r}")
     try:
-        found = getattr(import_module(module_name), name, None)
+        module = import_module(module_name)
     except Exception as error:
-        raise ValueError(f"module {module_name!r} did not load: {type(error).__name__}: {error}") from error
+        raise ValueError(f"module {module_name!r} did not load: {place_of(error)}") from error
+    found = getattr(module, name, None)
     if not isinstance(found, Consumers):
-        what = f"has no {name!r}" if found is None else f"has {name!r}, which is no scalekit.messages.Consumers"
+        absent = f"has no {name!r}{meant(name, dir(module))}"
+        what = absent if found is None else f"has {name!r}, which is no scalekit.messages.Consumers"
         raise ValueError(f"module {module_name!r} {what}; write {name} = Consumers() there")
     return found

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from scalekit import Duration, PathGlob, Rate, Table, Url
-from scalekit.config.tables import SomeTime
+from scalekit.config.tables import Method, SomeTime
 from scalekit.redis.address import parse
 from scalekit_ratelimit.counting import Exemption, exemption
 from scalekit_ratelimit.rules import Algorithm, Rule, rule
@@ -58,7 +58,7 @@ class PolicyTable(Table):
     """What it is called in answers, metrics and the log."""
     path: PathGlob = PathGlob("/**")
     """Paths that it is for, such as ``/search/**``."""
-    methods: tuple[Annotated[str, Field(pattern=r"^[A-Z-]+$")], ...] = ()
+    methods: tuple[Method, ...] = ()
     """Methods that it is for, a websocket's handshake being a GET; without any, all of them."""
     limit: Annotated[Limits, Field(min_length=1)]
     """How often, as ``"5/15m"``, or several that hold at once."""

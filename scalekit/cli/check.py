@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from scalekit.cli.output import error
-from scalekit.cli.source import FileSource, config_options, file_argument
+from scalekit.cli.output import error, traceback
+from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.mask import mask_passwords
 from scalekit.errors import ConfigError, ScalekitError
 
@@ -30,6 +30,7 @@ class Verdict:
     plugins: int = 0
     checks: list[Check] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    errors: list[ScalekitError] = field(default_factory=list)
 
     @property
     def word(self) -> str:
@@ -48,6 +49,8 @@ class Verdict:
 def check(ctx: click.Context, source: FileSource, connect: bool, as_json: bool) -> None:
     """Read FILE, load what it names and report every mistake; with --connect reach every server too."""
     verdict = _verdict(source, connect)
+    for each in verdict.errors if ctx.meta.get(TRACEBACK) else ():
+        traceback(each)
     if as_json:
         report = {"version": 1, "status": verdict.word, "problems": verdict.problems, "checks": verdict.checks}
         click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
@@ -65,9 +68,10 @@ def _verdict(source: FileSource, connect: bool) -> Verdict:
         logging.disable(logging.WARNING)  # what the checks say need not be said twice
         asyncio.run(_try(host, connect, verdict))
     except ConfigError as mistakes:
-        verdict.status, verdict.problems = mistakes.exit_status, list(mistakes.problems)
+        verdict.status, verdict.problems, verdict.errors = mistakes.exit_status, list(mistakes.problems), [mistakes]
     except ScalekitError as failure:
-        verdict.status, verdict.problems = failure.exit_status, [{"message": mask_passwords(str(failure))}]
+        verdict.status, verdict.errors = failure.exit_status, [failure]
+        verdict.problems = [{"message": mask_passwords(str(failure))}]
     finally:
         logging.disable(disabled)
     return verdict
@@ -80,7 +84,7 @@ async def _try(host: Host, connect: bool, verdict: Verdict) -> None:
     if not connect:
         return
     done = await rehearse(host)
-    verdict.left_out = done.left_out
+    verdict.left_out, verdict.errors = done.left_out, [*done.failures]
     verdict.problems = [{"message": mask_passwords(str(each))} for each in done.failures]
     verdict.checks = [
         {"name": name, "error": result.last_error, "latency_ms": round(result.latency * 1e3, 3)}

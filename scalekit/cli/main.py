@@ -10,7 +10,15 @@ from typing import Any
 import click
 
 from scalekit.cli import output
-from scalekit.cli.source import WORDS, FileSource, ReadingGroup, config_options, named_source, reading_options
+from scalekit.cli.source import (
+    TRACEBACK,
+    WORDS,
+    FileSource,
+    ReadingGroup,
+    config_options,
+    named_source,
+    reading_options,
+)
 from scalekit.errors import ConfigError, ScalekitError
 
 COMMANDS = {
@@ -47,6 +55,7 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse *args*, and keep them: commands of plugins are in a file that may be named behind them."""
         ctx.meta[WORDS] = list(args)
+        ctx.meta[TRACEBACK] = "--traceback" in args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -54,14 +63,21 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
+            _trace(ctx, error)
             for problem in error.problems:
                 output.error(str(problem))
             count = len(error.problems)
             click.echo(f"{count} mistake{'s' * (count != 1)} in the configuration; nothing was started", err=True)
             ctx.exit(error.exit_status)
         except ScalekitError as error:
+            _trace(ctx, error)
             output.error(str(error))
             ctx.exit(error.exit_status)
+
+
+def _trace(ctx: click.Context, error: BaseException) -> None:
+    if ctx.meta.get(TRACEBACK):
+        output.traceback(error)
 
 
 def _plugin_groups(ctx: click.Context) -> dict[str, click.Group]:

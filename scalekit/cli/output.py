@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from traceback import format_exception
 
 import click
 
@@ -25,3 +26,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def error(message: str) -> None:
     """Print *message* to standard error, without passwords of addresses."""
     click.echo(f"{click.style('error', fg='red')}: {mask_passwords(message)}", err=True)
+
+
+def traceback(error: BaseException) -> None:
+    """Print where *error* and its causes were raised to standard error, without passwords of addresses."""
+    click.echo(mask_passwords("".join(format_exception(error))), err=True, nl=False)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scalekit.cli.source import FileSource, config_options, file_argument
+from scalekit.cli.output import traceback
+from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.mask import mask_passwords
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run(ctx: click.Context, source: FileSource, only: tuple[str, ...], place: st
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     if only:
         source = replace(source, overrides=(*source.overrides, "server.role=worker"), only=only)
-    ctx.exit(_run(source, formatter) if place is None else _work(source, formatter, place))
+    ctx.exit(_run(ctx, source, formatter) if place is None else _work(ctx, source, formatter, place))
 
 
 class MaskingFormatter(logging.Formatter):
@@ -66,28 +67,41 @@ def _host(source: FileSource, formatter: MaskingFormatter) -> Host:
     return host
 
 
-def _run(source: FileSource, formatter: MaskingFormatter) -> int:
+def _run(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) -> int:
     settings = source.settings()
     if settings.server.workers is not None:
-        return _supervise(source, settings)
+        return _supervise(ctx, source, settings)
     from scalekit.server.serve import serve
 
-    return serve(_host(source, formatter))
+    host = _host(source, formatter)
+    status = serve(host)
+    _trace(ctx, host)
+    return status
 
 
-def _supervise(source: FileSource, settings: Settings) -> int:
+def _trace(ctx: click.Context, host: Host) -> None:
+    failure = host.lifecycle.start_failure
+    if failure is not None and ctx.meta.get(TRACEBACK):
+        traceback(failure)
+
+
+def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> int:
     from scalekit.server.sockets import announce, announcement, listen
     from scalekit.workers.supervisor import supervise
 
     listeners = listen(settings.server)
     overrides = [part for override in source.overrides for part in ("--set", override)]
     only = [part for name in source.only for part in ("--only", name)]
-    command = ["-m", "scalekit", "run", source.file, *overrides, *only, "--worker"]
+    traces = ["--traceback"] if ctx.meta.get(TRACEBACK) else []
+    command = ["-m", "scalekit", "run", source.file, *overrides, *only, *traces, "--worker"]
     return supervise(settings.server, command, listeners, partial(announce, announcement(settings, listeners)))
 
 
-def _work(source: FileSource, formatter: MaskingFormatter, place: str) -> int:
+def _work(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, place: str) -> int:
     from scalekit.workers.worker import work
 
     faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and shows where
-    return work(_host(source, formatter), place)
+    host = _host(source, formatter)
+    status = work(host, place)
+    _trace(ctx, host)
+    return status

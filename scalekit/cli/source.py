@@ -22,6 +22,7 @@ FILE_OPTION = ("-c", "--config", "file")
 FILE_HELP = f"The configuration; by default {DEFAULT_FILE}."
 SET_OPTION = ("--set", "overrides")
 SET_HELP = "Override a key, any number of times."
+TRACEBACK_HELP = "Print where an error was raised, too."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class FileSource:
         return settings.plugins.commands(prepare(settings).context)
 
 
+TRACEBACK = "scalekit.traceback"
+"""Under which a context keeps whether tracebacks are wanted."""
 WORDS = "scalekit.words"
 """Under which a context keeps all words of the command line, for commands that are only known once a file is read."""
 
@@ -67,6 +70,7 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option(*FILE_OPTION, metavar="FILE", help=FILE_HELP)
     @click.option(*SET_OPTION, metavar="KEY=VALUE", multiple=True, help=SET_HELP)
+    @click.option("--traceback", is_flag=True, expose_value=False, help=TRACEBACK_HELP)
     @click.pass_context
     @functools.wraps(function)
     def command(ctx: click.Context, /, **arguments: Any) -> Any:
@@ -134,6 +138,7 @@ def reading_options(taken: Iterable[str]) -> list[click.Parameter]:
     options: list[click.Parameter] = [
         click.Option(FILE_OPTION, metavar="FILE", help=FILE_HELP, expose_value=False),
         click.Option(SET_OPTION, metavar="KEY=VALUE", help=SET_HELP, multiple=True, expose_value=False),
+        click.Option(("--traceback",), is_flag=True, expose_value=False, help=TRACEBACK_HELP),
     ]
     return [each for each in options if set(taken).isdisjoint(each.opts)]
 

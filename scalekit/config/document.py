@@ -13,6 +13,7 @@ from typing import Any
 from scalekit.config.environment import is_utf8, substitute
 from scalekit.config.mask import mask_address, mask_passwords
 from scalekit.config.positions import Path, positions
+from scalekit.config.syntax import explain
 from scalekit.errors import ConfigError, Problem
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -41,7 +42,8 @@ class Document:
     """The merged tree of values.
 
     *literals* holds, for values that came as text from the environment or the command line, what the same text means
-    as TOML: ``5`` is a string to a key that wants a string, and a number to one that wants a number.
+    as TOML: ``5`` is a string to a key that wants a string, and a number to one that wants a number. *causes* are the
+    exceptions behind problems, for tracebacks.
     """
 
     name: str
@@ -49,6 +51,12 @@ class Document:
     origins: dict[Path, Origin] = field(default_factory=dict)
     literals: dict[Path, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    causes: list[Exception] = field(default_factory=list)
+
+    @property
+    def cause(self) -> Exception | None:
+        """The exception behind the problems, a group where there are several."""
+        return ExceptionGroup("causes", self.causes) if len(self.causes) > 1 else next(iter(self.causes), None)
 
     def origin(self, path: Path) -> Origin:
         """Return the origin of the value at *path*, or of the nearest table around it."""
@@ -142,20 +150,14 @@ def _parse(file: FilePath) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(f"cannot be read: {error}", file=name)]) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_syntax(name, text, error)]) from None
+        message, line = explain(text, error)
+        raise ConfigError([Problem(message, file=name, line=line)]) from None
     except RecursionError:
         raise ConfigError([Problem(TOO_DEEP, file=name)]) from None
     for path, line in lines.items():
         if len(path) > DEEPEST:
             raise ConfigError([Problem(TOO_DEEP, str(path[0]), name, line)])
     return Document(name, data, {path: Origin(name, line) for path, line in lines.items()})
-
-
-def _syntax(name: str, text: str, error: tomllib.TOMLDecodeError) -> Problem:
-    message, _, place = str(error).removesuffix(")").partition(" (at ")
-    digits = [word.rstrip(",") for word in place.split() if word.rstrip(",").isdigit()]
-    line = int(digits[0]) if digits else text.count("\n") + 1
-    return Problem(f"not valid TOML: {message[:1].lower()}{message[1:]}", file=name, line=line)
 
 
 def _merge(below: Document, above: Document, path: Path) -> None:
@@ -209,6 +211,8 @@ def _override(document: Document, override: str) -> None:
 
 def _literal(text: str) -> Any:
     """Return what *text* means as a TOML value, or None when it is not one."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     try:
         return tomllib.loads(f"value = {text}").get("value")
     except (tomllib.TOMLDecodeError, RecursionError):

@@ -23,95 +23,116 @@ def positions(text: str) -> dict[Path, int]:
 
     Where one key is written in several places, as a table with sub-tables may be, the first place counts.
     """
-    return _Scan(text).run()
+    return Scan(text).run()
 
 
-class _Scan:
+def scanned(text: str) -> Scan:
+    """Return the scan of *text*, which may declare a key twice, as far as it can be read."""
+    scan = Scan(text + "\n")
+    try:
+        scan.run()
+    except (IndexError, tomllib.TOMLDecodeError):  # it ends in the middle of something
+        pass
+    return scan
+
+
+class Scan:
+    """Reads keys and skips values; *lines* has the first line of each path, *last* is the newest one."""
+
     def __init__(self, text: str) -> None:
         self.text = text
+        self.last: Path = ()
+        self.tables: set[Path] = set()
         self.at = 0
         self.line = 1
         self.counted = 0
         self.lines: dict[Path, int] = {}
         self.lengths: dict[Path, int] = {}
 
+    def is_table(self, path: Path) -> bool:
+        """Return whether *path* is that of a table with a header."""
+        return path in self.tables
+
     def run(self) -> dict[Path, int]:
+        """Read all of the text, and return *lines*."""
         table: Path = ()
-        self.skip(_BLANK)
+        self._skip(_BLANK)
         while self.at < len(self.text):
             if self.text[self.at] == "[":
-                table = self.header()
+                table = self._header()
             else:
-                self.pair(table)
-            self.skip(_BLANK)
+                self._pair(table)
+            self._skip(_BLANK)
         return self.lines
 
-    def skip(self, pattern: re.Pattern[str]) -> str:
+    def _skip(self, pattern: re.Pattern[str]) -> str:
         found = pattern.match(self.text, self.at)
         if found:
             self.at = found.end()
         return found.group() if found else ""
 
-    def mark(self, path: Path) -> None:
+    def _mark(self, path: Path) -> None:
         self.line += self.text.count("\n", self.counted, self.at)
         self.counted = self.at
+        self.last = path
         for size in range(1, len(path) + 1):
             self.lines.setdefault(path[:size], self.line)
 
-    def key(self) -> Path:
+    def _key(self) -> Path:
         names: list[str] = []
         while not names or self.text[self.at] == ".":
             self.at += bool(names)
-            word = self.skip(_KEY).strip()
+            word = self._skip(_KEY).strip()
             names.append(next(iter(tomllib.loads(f"{word} = 0"))))
         return tuple(names)
 
-    def header(self) -> Path:
+    def _header(self) -> Path:
         array = self.text.startswith("[[", self.at)
         self.at += 1 + array
-        names = self.key()
+        names = self._key()
         path: Path = ()
         for name in names[:-1]:
-            path = self.newest((*path, name))
+            path = self._newest((*path, name))
         path = (*path, names[-1])
         if array:
             self.lengths[path] = self.lengths.get(path, 0) + 1
-        path = self.newest(path)
-        self.mark(path)
+        path = self._newest(path)
+        self._mark(path)
+        self.tables.add(path)
         self.at += 1 + array
         return path
 
-    def newest(self, path: Path) -> Path:
+    def _newest(self, path: Path) -> Path:
         return (*path, self.lengths[path] - 1) if path in self.lengths else path
 
-    def pair(self, table: Path) -> None:
-        path = (*table, *self.key())
-        self.mark(path)
+    def _pair(self, table: Path) -> None:
+        path = (*table, *self._key())
+        self._mark(path)
         self.at += 1
-        self.skip(_BLANK)
-        self.value(path)
+        self._skip(_BLANK)
+        self._value(path)
 
-    def value(self, path: Path) -> None:
+    def _value(self, path: Path) -> None:
         opening = self.text[self.at]
         if opening == "[":
-            self.members(path, "]")
+            self._members(path, "]")
         elif opening == "{":
-            self.members(path, "}")
-        elif not self.skip(_STRING):
-            self.skip(_BARE)
+            self._members(path, "}")
+        elif not self._skip(_STRING):
+            self._skip(_BARE)
 
-    def members(self, path: Path, closing: str) -> None:
+    def _members(self, path: Path, closing: str) -> None:
         self.at += 1
-        self.skip(_BLANK)
+        self._skip(_BLANK)
         index = 0
         while self.text[self.at] != closing:
             if closing == "}":
-                self.pair(path)
+                self._pair(path)
             else:
-                self.mark((*path, index))
-                self.value((*path, index))
+                self._mark((*path, index))
+                self._value((*path, index))
             index += 1
-            self.skip(_BLANK)
+            self._skip(_BLANK)
             self.at += self.text[self.at] == ","
-            self.skip(_BLANK)
+            self._skip(_BLANK)
         self.at += 1

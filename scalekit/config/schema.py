@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from scalekit.config.letter_case import spellings
 from scalekit.config.switch import KEY, SCHEMA
 from scalekit.config.tables import App, Health, Server, Table
 from scalekit.nginx.table import Nginx
@@ -47,6 +48,10 @@ def _for_linters(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     node = {key: _for_linters(value) for key, value in node.items() if not (key == "default" and value is None)}
+    words = node.get("enum", [node["const"]] if "const" in node else [])
+    if words and all(isinstance(each, str) for each in words):
+        node.pop("const", None)
+        node["enum"] = spellings(words)
     branches = [each for each in node.get("anyOf", ()) if each != {"type": "null"}]
     if len(branches) == 1:
         del node["anyOf"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
     PlainValidator,
@@ -22,6 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from scalekit.config.descriptions import descriptions
+from scalekit.config.letter_case import in_either_case
 from scalekit.config.types import Duration, Secret, Size, SizeOrShare
 from scalekit.config.url import HttpUrl
 
@@ -71,6 +73,11 @@ def _prefix(path: str) -> str:
 ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
 Address = Annotated[str, AfterValidator(_name_or_address)]
 HostName = Annotated[str, Field(pattern=r"^[^\s/*@]+$"), AfterValidator(_name_or_address)]
+Method = Annotated[
+    str,
+    BeforeValidator(lambda word: word.upper() if isinstance(word, str) else word),
+    Field(pattern=r"^[A-Z-]+$", json_schema_extra={"pattern": "^[A-Za-z-]+$"}),
+]
 Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
 SomeTime = Annotated[Duration, AfterValidator(_more_than_none)]
 SomeSize = Annotated[Size, AfterValidator(_more_than_none)]
@@ -85,6 +92,12 @@ class Table(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let words that are enumerated be written in either case."""
+        schema: CoreSchema = in_either_case(handler(source))
+        return schema
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -15,8 +15,9 @@ Secret = SecretStr
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
+_BYTES = {unit.lower(): size for unit, size in BYTES.items()}
 _DURATION = r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h|d))+"
-_SIZE = r"\d+(?:\.\d+)?(?:B|kB|MB|GB|KiB|MiB|GiB)"
+_SIZE = r"\d+(?:\.\d+)?(?:[kKmMgG][iI]?)?[bB]"
 _SHARE = r"(?:100|\d{1,2}(?:\.\d+)?)%"
 _RATE = rf"\d+/(?:us|ms|s|m|h|d|{_DURATION})"
 
@@ -74,7 +75,7 @@ class Size(Spelled, int):
         if not isinstance(text, str) or not re.fullmatch(_SIZE, text):
             raise ValueError(f'expected a size such as "64KiB", "1MiB" or "10MB", got {text!r}')
         number, unit = re.findall(r"([\d.]+)([A-Za-z]+)", text)[0]
-        return super().__new__(cls, round(Decimal(number) * BYTES[unit]))
+        return super().__new__(cls, round(Decimal(number) * _BYTES[unit.lower()]))
 
     def __str__(self) -> str:
         """Return the largest unit that divides the value."""

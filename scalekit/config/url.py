@@ -13,7 +13,7 @@ from scalekit.config.url_syntax import UrlParts, split_url
 
 MEMORY = ":memory:"
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class Url(Spelled):
@@ -31,7 +31,9 @@ class Url(Spelled):
         """Read *text*; raises ValueError, which shows no password, when nothing could be reached there."""
         if not isinstance(text, str):
             raise ValueError(f"expected an address in quotes, such as {self.EXAMPLE}, got {type(text).__name__}")
-        if not _SCHEME.match(text):
+        if (found := _SCHEME.match(text)) is not None:
+            text = found[0].lower() + text[found.end() :]
+        else:
             raise ValueError(f"expected an address with a scheme, such as {self.EXAMPLE}, got {mask_address(text)!r}")
         self._text = text
         try:

@@ -13,14 +13,13 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from scalekit.config.document import Document, dotted
-from scalekit.config.mask import MASK, is_secret_name, mask_address, mask_passwords
+from scalekit.config.mask import is_secret_name
 from scalekit.config.positions import Path
+from scalekit.config.problem_text import complaint, required
 
 UNKNOWN_KEY = "unknown key"
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
 
 
 def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -> Model | None:
@@ -42,6 +41,7 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
         for detail in error.errors(include_url=False):
             here = (*path, *_written(table, detail["loc"]))
             if dotted(here) not in known:
+                known.add(dotted(here))
                 document.report(
                     here, _message(kind, detail, value_at(table, here[len(path) :]), document, here, path), plugin
                 )
@@ -105,18 +105,8 @@ def _message(kind: type[BaseModel], detail: Any, value: Any, document: Document,
     if detail["type"] == "extra_forbidden":
         return f"{UNKNOWN_KEY}; {nearest(str(name), _fields(kind, here[len(path) : -1]))}"
     if detail["type"] == "missing":
-        return f"is required; add it to [{dotted(here[:-1])}]"
-    if detail["type"] in _LISTS and isinstance(value, str):
-        secret = document.origin(here).variables or is_secret_name(name)
-        return f"should be a list; write {json.dumps([MASK if secret else value], ensure_ascii=False)}"
-    message: str = detail["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    if "got" not in message and isinstance(value, bool | int | float | str):
-        message += f", got {value!r}"
-    if document.origin(here).variables or is_secret_name(name):
-        message = message.replace(repr(value), MASK)
-    elif isinstance(value, str):
-        message = message.replace(repr(value), repr(mask_address(value)))
-    return mask_passwords(message[:1].lower() + message[1:])
+        return required(here)
+    return complaint(detail, value, here, secret=bool(document.origin(here).variables) or is_secret_name(name))
 
 
 def _fields(kind: type[BaseModel], path: Path) -> set[str]:

@@ -39,7 +39,12 @@ def test_after_orders_only_when_the_other_is_there() -> None:
 def test_before_orders_and_needs_the_other() -> None:
     before = lifespan(before=(POOL,))
     assert start_order({"z": before, "a": lifespan(provides=(POOL,))}) == ["z", "a"]
-    assert unmet({"z": before}) == {"z": "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]"}
+    assert unmet({"z": before}) == {("z",): "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]"}
+
+
+def test_a_requirement_is_told_of_the_key_that_asks_for_it() -> None:
+    asking = lifespan(before=(POOL,), asked_by={POOL: "tags"})
+    assert list(unmet({"z": asking})) == [("z", "tags")]
 
 
 def test_one_that_is_outermost_starts_before_all_others() -> None:
@@ -54,8 +59,8 @@ def test_the_order_does_not_depend_on_the_order_of_tables() -> None:
 
 def test_a_requirement_that_nobody_meets_is_told_with_its_remedy() -> None:
     assert unmet({"a": lifespan(requires=(POOL,)), "b": lifespan(requires=(QUEUE,))}) == {
-        "a": "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]",
-        "b": "requires 'queue', which no enabled plugin provides",
+        ("a",): "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]",
+        ("b",): "requires 'queue', which no enabled plugin provides",
     }
 
 

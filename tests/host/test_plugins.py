@@ -35,7 +35,7 @@ def test_a_plugin_that_does_not_import_is_named_and_the_others_are_still_checked
     install("worse", "1 / 0")
     message = refusal("broken", "worse", "visits")
     assert f"plugins.broken: {module} did not load: No module named 'nothing_here'" in message
-    assert "did not load: ZeroDivisionError: division by zero (plugin worse)" in message
+    assert "did not load: ZeroDivisionError: division by zero (" in message
     assert "visits" not in message
 
 
@@ -100,7 +100,7 @@ def test_an_entry_point_must_name_a_module(install: Install) -> None:
 
 def test_a_failing_hook_names_plugin_and_hook(install: Install) -> None:
     install("boom", NOTHING + "@hookimpl\ndef scalekit_routes(context): raise KeyError('no routes today')")
-    assert refusal("boom") == "plugin 'boom' failed in scalekit_routes: KeyError: 'no routes today'"
+    assert refusal("boom").startswith("plugin 'boom' failed in scalekit_routes: KeyError: 'no routes today' (")
 
 
 def test_what_several_plugins_find_wrong_is_told_at_once(install: Install) -> None:

@@ -69,7 +69,7 @@ def test_check_reports_every_mistake_in_one_run_in_the_order_of_the_file(run: Ru
     result = run("check", toml=MISTAKES)
     assert result.returncode == 78
     assert result.stderr.splitlines() == [
-        "error: scalekit.toml:2: app.target: module 'service' has no 'ap'",
+        "error: scalekit.toml:2: app.target: module 'service' has no 'ap'; did you mean 'app'?",
         "error: scalekit.toml:4: server.port: should be a valid integer, got 'eight thousand'",
         "error: scalekit.toml:5: server.drian: unknown key; did you mean 'drain'?",
         "error: scalekit.toml:6: server.token: environment variable NO_TOKEN is not set;"
@@ -154,6 +154,53 @@ def test_what_a_driver_quotes_reaches_neither_the_terminal_nor_the_log(run: Run,
         assert result.returncode == 1
         assert "redis://shop:***@h:1 refuses the password ***" in result.stdout + result.stderr
         assert "hunter2" not in result.stdout + result.stderr
+
+
+IMPORTS = {
+    "import os\nvalue = os.environ['NO_SUCH']\n": "KeyError: 'NO_SUCH' ({}/service.py:2)",
+    "import json\njson.loads('x')\n": "JSONDecodeError: Expecting value: line 1 column 1 (char 0) ({}/service.py:2)",
+    "def app():\n    return int('x')\n": "ValueError: invalid literal for int() with base 10: 'x' ({}/service.py:2)",
+    "from starlette.routing import Nothing\n": "({}/service.py:1)",
+    "app = (\n": "SyntaxError: '(' was never closed ({}/service.py:1)",
+}
+
+
+@pytest.mark.parametrize("source", IMPORTS)
+def test_an_application_that_does_not_load_is_told_with_its_own_line(source: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(source)
+    assert IMPORTS[source].format(tmp_path) in run("check").stderr
+
+
+def test_what_was_meant_is_told(run: Run) -> None:
+    assert "no 'ap'; did you mean 'app'?" in run("check", "--set", "app.target=service:ap").stderr
+    assert (
+        "no module 'servic' on the import path; did you mean 'service'?"
+        in run("check", "--set", "app.target=servic:app").stderr
+    )
+
+
+@pytest.mark.parametrize("command", ["check", "run", "get /", "routes", "visits count bob"])
+def test_a_traceback_is_printed_when_asked_for(command: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text("import os\nos.environ['NO_SUCH'] # redis://u:hunter2@h\napp = None\n")
+    install_plugin(tmp_path, "absent", "import nowhere\n")
+    toml = VISITS + "[plugins.absent]\n"
+    for words in ([*command.split(), "--traceback"], ["--traceback", *command.split()]):
+        result = run(*words, toml=toml)
+        assert result.returncode == 78
+        assert "Traceback (most recent call last)" in result.stderr
+        assert "No module named 'nowhere'" in result.stderr
+        assert "hunter2" not in result.stderr
+    assert "Traceback" not in run(*command.split(), toml=toml).stderr
+
+
+def test_a_start_that_fails_has_a_traceback_too(run: Run, tmp_path: Path) -> None:
+    install_plugin(tmp_path, "failing", FAILING)
+    toml = APP + "[plugins.failing]\n[server]\nport = 0\n"
+    for command in (["check", "--connect"], ["run"], ["get", "/"]):
+        result = run(*command, "--traceback", toml=toml)
+        assert result.returncode == 1
+        assert 'module_failing.py", line 7, in run' in result.stderr
+        assert "Traceback" not in run(*command, toml=toml).stderr
 
 
 def test_plugins_are_listed_with_what_the_file_makes_of_them(run: Run) -> None:

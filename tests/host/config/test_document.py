@@ -64,9 +64,9 @@ def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> 
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("[a]\nb = \n", 2, "not valid TOML: invalid value"),
-        ("a = 1\na = 2\n", 2, "not valid TOML: cannot overwrite a value"),
-        ("[a]\n[a]\n", 2, "not valid TOML: cannot declare"),
+        ("[a]\nb = \n", 2, "b has no value; write b = and the value"),
+        ("a = 1\na = 2\n", 2, "the key 'a' stands twice, first in line 1; leave one out"),
+        ("[a]\n[a]\n", 2, "the table [a] stands twice, first in line 1; put its keys together"),
         ("a = 'x\n", 2, "not valid TOML"),
         ("a = [1,\n2", 2, "not valid TOML"),
     ],

@@ -46,17 +46,20 @@ def problems(toml: str, tmp_path: Path, *overrides: str, **environment: str) -> 
         ("cuont = 1", ["2: sample.cuont: unknown key; did you mean 'count'? (plugin p)"]),
         ("COUNT = 1", ["2: sample.COUNT: unknown key; did you mean 'count'? (plugin p)"]),
         ('count = "x"', ["2: sample.count: should be a valid integer, got 'x' (plugin p)"]),
-        ("count = true", ["2: sample.count: should be a valid integer, got True (plugin p)"]),
+        ("count = true", ["2: sample.count: should be a valid integer, got true (plugin p)"]),
         ("count = 1.0", ["2: sample.count: should be a valid integer, got 1.0 (plugin p)"]),
         ("count = 0", ["2: sample.count: should be greater than or equal to 1, got 0 (plugin p)"]),
-        ("on = 1", ["2: sample.on: should be a valid boolean, got 1 (plugin p)"]),
-        ("text = 5", ["2: sample.text: should be a valid string, got 5 (plugin p)"]),
+        ("on = 1", ["2: sample.on: should be true or false, without quotes, got 1 (plugin p)"]),
+        ("text = 5", ["2: sample.text: should be text in quotes, got 5 (plugin p)"]),
         ("share = inf", ["2: sample.share: should be a valid number, got inf (plugin p)"]),
         (
             'url = "nope"',
             ["2: sample.url: expected an address with a scheme, such as redis://127.0.0.1:6379, got 'nope'"],
         ),
-        ("[sample.inner]\nweight = 1", ["2: sample.inner.name: is required; add it to [sample.inner] (plugin p)"]),
+        (
+            "[sample.inner]\nweight = 1",
+            ["2: sample.inner.name: is required; write name = ... in [sample.inner] (plugin p)"],
+        ),
         (
             "many = [\n{name = 'a'},\n{nme = 'b'}]",
             ["4: sample.many[1].nme: unknown key; did you mean 'name'? (plugin p)"],
@@ -121,7 +124,7 @@ def test_a_mistake_in_a_reference_is_the_only_one_told_of_its_key(tmp_path: Path
 @pytest.mark.parametrize("number", [2**63, 10**20, -(10**30)])
 def test_a_number_of_any_size_is_explained(number: int, tmp_path: Path) -> None:
     (found,) = problems(f"text = {number}", tmp_path)
-    assert found == f"2: sample.text: should be a valid string, got {number} (plugin p)"
+    assert found == f"2: sample.text: should be text in quotes, got {number} (plugin p)"
     assert problems(f'wait = "${{VALUE}}"\nweight = {number}', tmp_path, VALUE="1s")[0].startswith("3: sample.weight")
 
 
