@@ -84,7 +84,8 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         """Return the connection that the current task keeps, or one for it."""
         task = asyncio.current_task()
         kept = self._sessions.get(task) if task is not None else None
-        return kept or Session(self.language, self.driver.writers, self._outcome, self._sessions)
+        driver = self.driver
+        return kept or Session(self.language, driver.writers, self._outcome, self._sessions, driver.readers)
 
     def connection(self) -> Session:  # type: ignore[override]
         """Return the connection that the current task keeps while it is inside."""

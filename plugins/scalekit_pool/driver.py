@@ -137,6 +137,10 @@ class Driver(Protocol):
         """Tell whether *error*, of opening a connection, does not pass by itself."""
         ...
 
+    def let_write(self, connection: Any) -> None:
+        """Let *connection*, which reads, write too, from the next statement on."""
+        ...
+
     @property
     def report(self) -> str:
         """What is wrong with servers that are not used; empty when nothing is."""

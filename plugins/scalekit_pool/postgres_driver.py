@@ -162,6 +162,9 @@ class PostgresDriver:
         """Tell whether the server refuses the user, the password or the database."""
         return isinstance(error, _REFUSALS)
 
+    def let_write(self, connection: Connection) -> None:
+        """Do nothing: every connection writes."""
+
     @property
     def report(self) -> str:
         """What is wrong with servers that are not used; empty when nothing is."""

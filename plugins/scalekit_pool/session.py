@@ -14,6 +14,7 @@ from scalekit.contracts import Row, Tables, Values
 from scalekit_pool.asking import Asking, Language, Operation
 from scalekit_pool.compiling import Call
 from scalekit_pool.driver import DOUBTFUL, Driver, Failure, Insertion
+from scalekit_pool.held_connection import HeldConnection
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
 from scalekit_pool.rows import converted
@@ -29,21 +30,28 @@ class Session(Asking):
     """Keeps one connection of *pool* from the first ``enter`` to the last ``leave``.
 
     *kept* has the sessions of all tasks, so that a task finds its own again; without it the session is nobody's, and
-    may go from task to task. What runs here runs one after the other.
+    may go from task to task. What runs here runs one after the other. With *readers*, it keeps one of those until
+    something writes, and goes on with one of *pool* then.
     """
 
-    def __init__(self, language: Language, pool: Pool[Any], outcome: Outcome, kept: Sessions | None) -> None:
+    def __init__(
+        self,
+        language: Language,
+        pool: Pool[Any],
+        outcome: Outcome,
+        kept: Sessions | None,
+        readers: Pool[Any] | None = None,
+    ) -> None:
         self.language = language
         self.writes = Writes(language.observer)
         self.transactions: list[Any] = []
         self._was_cut = False
         self._pool = pool
+        self._held = HeldConnection(pool, readers or pool)
         self._outcome = outcome
         self._kept = kept
-        self._lent: Lent[Any] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._depth = 0
-        self._used = False
         self._pending: Consistency | None = None
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -62,10 +70,12 @@ class Session(Asking):
     @property
     def raw_connection(self) -> Any:
         """The driver's own connection; what was done with it is undone when it is given back."""
-        self._used = True
+        if self._held.only_reads and not self._is_reading:
+            self._held.let_write(self.language.driver)
+        self._held.is_used = True
         self._begin_write()
         self.writes.lend_raw()
-        return self._connection
+        return self._held.connection
 
     def session(self) -> Session:
         """Return this one."""
@@ -73,25 +83,26 @@ class Session(Asking):
 
     async def enter(self) -> None:
         """Take a connection, unless there is one."""
-        if self._lent is None:
-            lent = self._pool.take() or await self._pool.acquire()
-            if self._lent is None:
-                self._keep(lent)
-            else:  # another task entered meanwhile
-                self._pool.release(lent)
-        if self._task is not None and asyncio.current_task() is not self._task:
-            self._task.remove_done_callback(self._abandon)  # it is not this one's alone
-        self._depth += 1
+        await self._enter(self._held.readers)
+
+    async def enter_to_write(self) -> None:
+        """Take a connection that writes, unless there is one."""
+        await self._enter(self._pool)
+        try:
+            async with self._lock:
+                await self._prepare(reads=False)
+        except BaseException:
+            self.leave()
+            raise
 
     def leave(self, *, used: bool = False) -> None:
         """Give it back with the last who leaves; *used* says that nobody knows how it is."""
-        if self._lent is None:  # the task that kept it has ended
+        if not self._depth:  # the task that kept it has ended
             return
-        self._used = self._used or used
+        self._held.is_used = self._held.is_used or used
         self._depth -= 1
         if self._depth > 0:
             return
-        lent, self._lent = self._lent, None
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None and self._kept is not None:
@@ -100,17 +111,19 @@ class Session(Asking):
                 del self._kept[self._task]
         self.note_write()
         self.writes.given_back()
-        dirty, self._used = self._used or bool(self.transactions), False
+        self._held.is_used = self._held.is_used or bool(self.transactions)
         self.transactions.clear()
         self._was_cut = False
-        (self._pool.release_used if dirty else self._pool.release)(lent)
+        self._held.put_back()
 
     async def run(self, operation: Operation, call: Call) -> Any:
         """Run *call* on this connection."""
         statement = call.statement
         async with self._lock:
-            connection = self._connection
-            self._used = self._used or not statement.plain
+            if self._held.lent is None or not statement.reads:
+                await self._prepare(statement.reads)
+            connection = self._held.connection
+            self._held.is_used = self._held.is_used or not statement.plain
             began = perf_counter()
             try:
                 result = await operation(connection, statement.sql, call.arguments)
@@ -163,7 +176,7 @@ class Session(Asking):
         """Do *work* of the pool's own on this connection; *sql* says in errors what it is."""
         async with self._lock:
             try:
-                return await work(self.language.driver, self._connection)
+                return await work(self.language.driver, self._held.connection)
             except BaseException as error:
                 self._fail(error, sql)
                 raise
@@ -182,7 +195,10 @@ class Session(Asking):
 
     async def _stream(self, call: Call) -> AsyncGenerator[Any, None]:
         sql = call.statement.sql
-        async with aclosing(self.language.driver.stream(self._connection, sql, call.arguments)) as chunks:
+        async with self._lock:
+            await self._prepare(call.statement.reads)
+            self._held.streams += 1
+        async with aclosing(self.language.driver.stream(self._held.connection, sql, call.arguments)) as chunks:
             try:
                 while True:
                     began = perf_counter()
@@ -193,11 +209,36 @@ class Session(Asking):
                     for row in rows:
                         yield row
             except GeneratorExit:
-                self._used = True  # the cursor is left open
+                self._held.is_used = True  # the cursor is left open
                 raise
+            finally:
+                self._held.streams -= 1
 
-    def _keep(self, lent: Lent[Any]) -> None:
-        self._lent = lent
+    @property
+    def _is_reading(self) -> bool:
+        return bool(self.transactions) and bool(self.transactions[0].read_only)
+
+    async def _enter(self, pool: Pool[Any]) -> None:
+        if not self._depth:
+            lent = pool.take() or await pool.acquire()
+            if not self._depth:
+                self._keep(lent, pool)
+            else:  # another task entered meanwhile
+                pool.release(lent)
+        if self._task is not None and asyncio.current_task() is not self._task:
+            self._task.remove_done_callback(self._abandon)  # it is not this one's alone
+        self._depth += 1
+
+    async def _prepare(self, reads: bool) -> None:
+        """Have a connection, one that writes unless what comes *reads*, or the transaction does; the lock is held."""
+        held = self._held
+        if held.lent is None and self._depth:
+            await held.go_on_with(held.readers if reads else self._pool)
+        elif not reads and held.only_reads and not self._is_reading and self._depth:
+            await held.go_on_with(self._pool)
+
+    def _keep(self, lent: Lent[Any], pool: Pool[Any]) -> None:
+        self._held.keep(lent, pool)
         self._task = asyncio.current_task()
         if self._task is not None and self._kept is not None:
             self._kept.setdefault(self._task, self)
@@ -209,12 +250,6 @@ class Session(Asking):
         self._depth = 1
         self.leave(used=True)
         self.writes.tell_abandoned()
-
-    @property
-    def _connection(self) -> Any:
-        if self._lent is None:
-            raise RuntimeError("this connection was given back; write `async with database.connection() as ...:`")
-        return self._lent.connection
 
     def _begin_write(self) -> None:
         """Note that the client has written; in a transaction that may come to last only with its end."""
@@ -234,17 +269,16 @@ class Session(Asking):
             await tell_failed(self.language.observer, self._failure(error), tables)
 
     def _failure(self, error: BaseException) -> Failure:
-        connection = None if self._lent is None else self._lent.connection
+        connection = None if self._held.lent is None else self._held.lent.connection
         failure = self.language.driver.failure(error, connection)
-        is_reading = bool(self.transactions) and self.transactions[0].read_only
-        return Failure.STATEMENT if failure is Failure.DEMOTED and is_reading else failure
+        return Failure.STATEMENT if failure is Failure.DEMOTED and self._is_reading else failure
 
     def _fail(self, error: BaseException, sql: str) -> None:
         """Note what *error* says about the connection; raises what the application sees in its place, if anything."""
-        driver, lent, failure = self.language.driver, self._lent, self._failure(error)
+        driver, lent, failure = self.language.driver, self._held.lent, self._failure(error)
         reason = ""
         if failure is not Failure.STATEMENT:
-            self._used = self._was_cut = True
+            self._held.is_used = self._was_cut = True
         if failure in DOUBTFUL:
             driver.doubt = failure
         if failure is Failure.UNKNOWN and lent is not None:

@@ -152,6 +152,11 @@ class SqliteDriver:
         """Tell that a file which cannot be opened does not come by itself, unless it is locked, or its disk full."""
         return not isinstance(error, sqlite3.Error) or _code(error) not in _PASSING
 
+    def let_write(self, connection: aiosqlite.Connection) -> None:
+        """Let *connection*, which reads, write too: this goes to its thread before what is asked of it next."""
+        let = partial(connection._conn.execute, "PRAGMA query_only = OFF")
+        connection._tx.put_nowait((asyncio.get_running_loop().create_future(), let))
+
     @property
     def report(self) -> str:
         """Nothing: there are no other servers."""

@@ -56,7 +56,7 @@ class Transaction:
         """Begin; raises Unavailable when no connection can be had in time, and ValueError on unknown options."""
         _refuse_unknown(**self._options)
         session = self._choose()
-        await session.enter()
+        await (session.enter() if self.read_only else session.enter_to_write())
         try:
             if session.transactions:
                 self._savepoint = f"scalekit_{next(_savepoints)}"

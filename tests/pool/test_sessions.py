@@ -112,12 +112,15 @@ async def test_nothing_is_left_in_a_session_of_sqlite(
     sqlite: Database, way: Callable[[Database, str], Awaitable[None]]
 ) -> None:
     async def found(left: str | None) -> Any:
+        await until_complete(sqlite)
         async with sqlite.connection() as connection:
-            return await connection.fetch_val(left) if left else connection.raw_connection.in_transaction
+            raw = connection.raw_connection  # of the connection that writes, which is idle
+            return await connection.fetch_val(left) if left else raw.in_transaction
 
     await sqlite.execute("CREATE TABLE kept (a)")
     for name, (trace, left) in SQLITE_TRACES.items():
         before = await found(left)
+        await until_complete(sqlite)
         await way(sqlite, trace)
         assert await found(left) == before, name
     await sqlite.execute("INSERT INTO kept VALUES (1)")

@@ -127,7 +127,7 @@ async def test_the_numbers_are_what_was_done(database: Database, telemetry: Tele
     assert number(telemetry, "errors", "cancelled") == 1
     await until_complete(database)
     assert number(telemetry, "size") == database.driver.writers.supply.size == number(telemetry, "idle")
-    async with database.connection():
+    async with database.transaction():
         assert number(telemetry, "in_use") == 1
         assert number(telemetry, "idle") == database.driver.writers.supply.size - 1
 
