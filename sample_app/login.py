@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sample_app.reading import NO_NUL, explained, read
-from scalekit.contracts import DATABASE, TOKENS
+from scalekit.contracts import DATABASE, LIMITS, TOKENS
 from scalekit.passwords import verify_password
 from scalekit.problem import ProblemResponse
 
@@ -33,9 +33,12 @@ async def login(request: Request) -> Response:
     asked = await _read(request)
     if isinstance(asked, ProblemResponse):
         return asked
+    limits = LIMITS(request)
+    await limits.hit("login-name", asked.username)  # from whichever addresses somebody guesses
     password = await DATABASE(request).fetch_val(PASSWORD, {"username": asked.username})
     if not await verify_password(asked.password, password, remember="60s"):
         return ProblemResponse(401, "no such user with this password", headers={"www-authenticate": "Bearer"})
+    await limits.reset("login-name", asked.username)
     tokens = await TOKENS(request).issue(asked.username, request=request)
     body = {"token": tokens.access, "refresh_token": tokens.refresh, "expires_in": tokens.expires_in}
     return JSONResponse(body, headers=tokens.headers)

@@ -48,7 +48,11 @@ def phrase(status: int) -> str:
 
 async def refuse(scope: Scope, send: Send, status: int, detail: str, **members: Any) -> None:
     """Answer *scope* with a problem; a websocket is closed before it opens, with the same answer where it can be."""
-    response = ProblemResponse(status, detail, **members)
+    await send_problem(scope, send, ProblemResponse(status, detail, **members), detail)
+
+
+async def send_problem(scope: Scope, send: Send, response: ProblemResponse, detail: str = "") -> None:
+    """Answer *scope* with *response*; a websocket is closed before it opens, with it where that can be."""
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": detail})
     else:

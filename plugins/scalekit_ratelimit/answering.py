@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.types import Message, Scope, Send
 
-from scalekit.problem import refuse
+from scalekit.problem import ProblemError, ProblemResponse, send_problem
 from scalekit_ratelimit.limits import Counts, Limits
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.only import QUOTA_EXCEEDED
@@ -19,14 +19,14 @@ logger = logging.getLogger("scalekit.ratelimit")
 STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
-class Exceeded(HTTPException):
+class Exceeded(ProblemError):
     """Ends a handler whose limit is reached; the answer is the middleware's, whatever the framework makes of this."""
 
 
 class Answer:
     """The way of an answer to the client, which is told of every limit that was asked."""
 
-    __slots__ = ("_limits", "_refused", "_scope", "counts", "raw", "replaced")
+    __slots__ = ("_limits", "_refused", "_scope", "counts", "raw", "replaced", "started")
 
     def __init__(self, limits: Limits, scope: Scope, send: Send) -> None:
         self._limits = limits
@@ -35,6 +35,7 @@ class Answer:
         self.counts: Counts = {}
         self._refused: list[tuple[Take, Count]] = []
         self.replaced = False
+        self.started = False
 
     def add(self, counts: Counts) -> bool:
         """Note how limits stand; tell whether all allow."""
@@ -55,45 +56,66 @@ class Answer:
             if self._refused:
                 self.replaced = True
                 return self.refuse()
+            self.started = True
             headers = [*(message.get("headers") or ()), *self._fields()]
             return self.raw({**message, "headers": headers})
         return _nothing() if self.replaced else self.raw(message)
 
     async def refuse(self) -> None:
         """Answer that a limit is reached."""
-        wait = max(_seconds(count.retry) for _, count in self._refused)
-        names = [take.rule.name for take, _ in self._refused]
-        headers = {name.decode(): value.decode() for name, value in self._fields()}
-        detail = f"too many requests: {', '.join(names)}"
-        headers["retry-after"] = str(wait)
-        members = {"type": QUOTA_EXCEEDED, "headers": headers, "violated-policies": names}
-        await refuse(self._scope, self.raw, 429, detail, **members)
+        await send_problem(self._scope, self.raw, self.problem())
+
+    async def end(self) -> None:
+        """Answer that a limit is reached, unless something was answered; to be called where Exceeded is caught."""
+        if self.replaced:
+            return
+        if self.started:
+            raise RuntimeError("a limit was counted after the response had begun: count before it")
+        await self.refuse()
+
+    def problem(self) -> ProblemResponse:
+        """Return the answer to who has reached a limit."""
+        return too_many(self._refused, self.counts, self._limits.legacy)
 
     def _fields(self) -> list[tuple[bytes, bytes]]:
-        if not self.counts:
-            return []
-        policies, standing = [], []
-        for take, count in self.counts.items():
-            rule = take.rule
-            policies.append(rule.field)
-            standing.append(standing_of(rule, count))
-        fields = [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(standing))]
-        return fields + self._legacy() if self._limits.legacy else fields
-
-    def _legacy(self) -> list[tuple[bytes, bytes]]:
-        take, count = min(self.counts.items(), key=lambda item: (item[1].allowed, item[1].remaining))
-        until = _seconds(count.reset if count.allowed else count.retry)
-        return [
-            (b"x-ratelimit-limit", b"%d" % take.rule.limit),
-            (b"x-ratelimit-remaining", b"%d" % count.remaining),
-            (b"x-ratelimit-reset", b"%d" % until),
-        ]
+        return fields(self.counts, self._limits.legacy)
 
     def _would_refuse(self, take: Take) -> None:
         self._limits.metrics.would_refuse(take.rule.name)
         logger.info(
             "policy %s would refuse %s %r", take.rule.name, self._scope.get("method", "GET"), self._scope["path"]
         )
+
+
+def too_many(refused: Sequence[tuple[Take, Count]], counts: Counts, legacy: bool) -> ProblemResponse:
+    """Return the answer to who was *refused*, with how all *counts* stand."""
+    names = [take.rule.name for take, _ in refused]
+    headers = {name.decode(): value.decode() for name, value in fields(counts, legacy)}
+    headers["retry-after"] = str(max(_seconds(count.retry) for _, count in refused))
+    members: dict[str, Any] = {"type": QUOTA_EXCEEDED, "violated-policies": names}
+    return ProblemResponse(429, f"too many requests: {', '.join(names)}", headers=headers, **members)
+
+
+def fields(counts: Counts, legacy: bool) -> list[tuple[bytes, bytes]]:
+    """Return the fields that tell how *counts* stand."""
+    if not counts:
+        return []
+    policies, standing = [], []
+    for take, count in counts.items():
+        policies.append(take.rule.field)
+        standing.append(standing_of(take.rule, count))
+    told = [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(standing))]
+    return told + _legacy(counts) if legacy else told
+
+
+def _legacy(counts: Counts) -> list[tuple[bytes, bytes]]:
+    take, count = min(counts.items(), key=lambda item: (item[1].allowed, item[1].remaining))
+    until = _seconds(count.reset if count.allowed else count.retry)
+    return [
+        (b"x-ratelimit-limit", b"%d" % take.rule.limit),
+        (b"x-ratelimit-remaining", b"%d" % count.remaining),
+        (b"x-ratelimit-reset", b"%d" % until),
+    ]
 
 
 async def _nothing() -> None:

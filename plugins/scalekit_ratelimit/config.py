@@ -17,7 +17,7 @@ from scalekit_ratelimit.rules import Algorithm, Rule, rule
 Priority = Literal["low", "normal", "high"]
 
 _NAME = r"^[A-Za-z0-9_.-]+$"
-_BY = re.compile(r"ip|subject|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_BY = re.compile(r"ip|subject|code|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def _several(value: Any) -> Any:
@@ -36,7 +36,7 @@ def _known_store(url: Url) -> Url:
 def _by(text: str) -> str:
     if not _BY.fullmatch(text):
         raise ValueError(
-            f'expected "ip", "subject", "header:X-API-Key" or a function as "module.path:name", got {text!r}'
+            f'expected "ip", "subject", "code", "header:X-API-Key" or a function as "module.path:name", got {text!r}'
         )
     return text
 
@@ -65,7 +65,7 @@ class PolicyTable(Table):
     burst: Positive | None = None
     """How many may come at once; without it, as many as limit says."""
     by: By = ("ip",)
-    """What is counted by: ``ip``, ``subject``, ``header:NAME``, a function, or several together."""
+    """What is counted by: ``ip``, ``subject``, ``header:NAME``, a function, several together, or ``code`` alone."""
     cost: Positive = 1
     """What one request takes from the limit."""
     exempt: tuple[Whom, ...] = ()
@@ -85,6 +85,25 @@ class PolicyTable(Table):
                 f"cost {self.cost} is more than the {least} that may come at once; nothing would be allowed"
             )
         return self
+
+    @model_validator(mode="after")
+    def _leaves_requests_to_the_code(self) -> PolicyTable:
+        if "code" not in self.by:
+            return self
+        if len(self.by) > 1:
+            raise ValueError('by = "code" stands alone; put what else is counted by into the key')
+        told = [name for name in ("path", "methods", "exempt", "priority") if name in self.model_fields_set]
+        if told:
+            raise ValueError(
+                f'{" and ".join(told)} cannot be beside by = "code", which is counted where LIMITS(request).hit(...) is'
+                " called; leave it out"
+            )
+        return self
+
+    @property
+    def in_code(self) -> bool:
+        """Whether the application counts it."""
+        return "code" in self.by
 
     def rules(self) -> tuple[Rule, ...]:
         """Return its limits; raises ValueError for one that cannot be counted."""

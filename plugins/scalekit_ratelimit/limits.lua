@@ -48,7 +48,7 @@ for i, key in ipairs(KEYS) do
   if state.allowed == 1 and refused then
     state.remaining = state.remaining + state.cost
     if counted then state.reset = math.max(0, state.reset - state.cost * state.one) end
-  elseif state.allowed == 1 then
+  elseif state.allowed == 1 and state.cost > 0 then
     if counted then
       redis.call('SET', key, whole(state.after), 'PX', whole(math.ceil(state.reset / 1000)))
     else

@@ -109,6 +109,17 @@ class Limits:
         begun = self.begin(takes)
         return await self.finish(begun) if isinstance(begun, Trip) else begun
 
+    async def forget(self, takes: Sequence[Take]) -> None:
+        """Forget what was taken, as far as that can be now."""
+        for take in takes:
+            self.memory.forget(take)
+        shared = self.shared
+        if shared is not None and not shared.breaker.trouble:
+            try:
+                await shared.limits.forget(takes)
+            except (RedisUnavailable, ReplyError) as error:
+                shared.breaker.note(error)
+
     def _without(self, shared: Shared, takes: Sequence[Take]) -> Counts:
         return dict(zip(takes, self.memory.take(takes), strict=True)) if self._counts_here(shared) else {}
 

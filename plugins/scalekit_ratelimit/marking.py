@@ -93,4 +93,4 @@ async def _count(policy: Policy) -> None:
         return
     takes = policy.takes(asking.scope)
     if takes and not asking.answer.add(await asking.limits.take(takes)):
-        raise Exceeded(429)
+        raise Exceeded(asking.answer.problem())

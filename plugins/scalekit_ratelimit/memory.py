@@ -43,7 +43,7 @@ class MemoryLimits:
         found = [self._look(take, now) for take in takes]
         if all(count.allowed or take.dry for take, count in zip(takes, found, strict=True)):
             for take, count in zip(takes, found, strict=True):
-                if count.allowed:
+                if count.allowed and take.cost:
                     self._consume(take, now)
             return found
         return [_untaken(take, count) for take, count in zip(takes, found, strict=True)]
@@ -62,6 +62,12 @@ class MemoryLimits:
             else:
                 young[key] = after
         return room
+
+    def forget(self, take: Take) -> None:
+        """Forget what was taken."""
+        key = (take.rule.name, take.who)
+        self._young.pop(key, None)
+        self._old.pop(key, None)
 
     def learn_refusal(self, rule: Rule, who: str, owed: int) -> None:
         """Note that *who* owes so many microseconds of *rule* elsewhere, so that nothing is let through here either.

@@ -170,8 +170,7 @@ def marking(app: ASGIApp, limits: Limits, answer: Answer) -> ASGIApp:
         try:
             await app(scope, receive, send)
         except Exceeded:
-            if not answer.replaced:
-                await answer.refuse()
+            await answer.end()
         finally:
             ASKING.reset(token)
 

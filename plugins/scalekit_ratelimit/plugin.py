@@ -7,15 +7,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit.contracts import LIMITS
 from scalekit.errors import Problem
 from scalekit.redis import REDIS, verify_redis
 from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
+from scalekit_ratelimit.coded import CodeLimitMiddleware, CodeLimits
 from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.middleware import LimitMiddleware, Slot
 from scalekit_ratelimit.opening import opened
-from scalekit_ratelimit.policies import is_late, policies
+from scalekit_ratelimit.policies import code_policies, is_late, policies
 from scalekit_ratelimit.shedding import SheddingMiddleware, SheddingSlot
 
 SLOT: Key[Slot] = Key("rate limit slot", plugin="ratelimit")
@@ -32,7 +34,7 @@ def scalekit_config() -> type[Table]:
 def scalekit_lifespan(context: Context) -> Lifespan:
     """Return what keeps the limits open."""
     config = context.config(RateLimitConfig)
-    chosen = policies(config)
+    chosen, in_code = policies(config), code_policies(config)
     slot, shedding = Slot(), SheddingSlot()
     context.provide(SLOT, slot)
     context.provide(SHEDDING, shedding)
@@ -46,12 +48,13 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def run() -> AsyncGenerator[None, None]:
         async with opened(config, chosen, context.get(REDIS), context.get(TELEMETRY)) as (limits, shedder):
             slot.limits, shedding.shedder = limits, shedder
+            context.provide(LIMITS, CodeLimits(in_code, limits))
             try:
                 yield
             finally:
                 slot.limits = shedding.shedder = None
 
-    return Lifespan(run, verify=verify)
+    return Lifespan(run, provides=(LIMITS,), verify=verify)
 
 
 @hookimpl
@@ -67,8 +70,10 @@ def scalekit_middleware(context: Context) -> Sequence[Layered]:
     config = context.config(RateLimitConfig)
     slot = context.get(SLOT)
     layers = [Layered(Layer.ADMIT, Middleware(LimitMiddleware, slot, False))]
-    if any(is_late(table.by, table.exempt) for table in config.policies):
+    if any(is_late(table.by, table.exempt) for table in config.policies if not table.in_code):
         layers.append(Layered(Layer.ADMIT_WHO, Middleware(LimitMiddleware, slot, True)))
+    if any(table.in_code for table in config.policies):
+        layers.append(Layered(Layer.ADMIT_WHO, Middleware(CodeLimitMiddleware, slot)))
     if config.concurrency is not None:
         layers.insert(0, Layered(Layer.ADMIT, Middleware(SheddingMiddleware, context.get(SHEDDING))))
     return layers

@@ -103,9 +103,16 @@ class Policies:
 
 def policies(config: RateLimitConfig) -> Policies:
     """Return the policies of the file; raises PluginError when a function that they name is not there."""
-    items = [(table.path, frozenset(table.methods), _policy(table)) for table in config.policies]
+    tables = [table for table in config.policies if not table.in_code]
+    items = [(table.path, frozenset(table.methods), _policy(table)) for table in tables]
     default = Policy("default", rules("default", config.default)) if config.default else None
     return Policies(items, default)
+
+
+def code_policies(config: RateLimitConfig) -> dict[str, Policy]:
+    """Return the policies that are counted in code, by their names."""
+    tables = [table for table in config.policies if table.in_code]
+    return {table.name: Policy(table.name, table.rules(), cost=table.cost, dry_run=table.dry_run) for table in tables}
 
 
 def is_late(by: Sequence[str], exempt: Sequence[Exemption]) -> bool:

@@ -71,6 +71,10 @@ class SharedLimits:
             counts |= dict(zip(takes, part, strict=True))
         return counts
 
+    async def forget(self, takes: Sequence[Take]) -> None:
+        """Forget what was taken by one who is counted; raises as scalekit.redis does."""
+        await self._redis.delete(*map(key_of, takes))
+
     def _send(self, takes: Sequence[Take]) -> asyncio.Future[Any]:
         return self._redis.begin(SCRIPT, *_asked(takes))
 

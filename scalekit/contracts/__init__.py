@@ -17,6 +17,7 @@ from scalekit.contracts.database import (
     Tables,
     Values,
 )
+from scalekit.contracts.limits import LIMITS, Limits
 from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, subject_in, subject_of
@@ -29,6 +30,7 @@ __all__ = [
     "CONSISTENCY_TOKENS",
     "DATABASE",
     "DATABASES",
+    "LIMITS",
     "QUEUE",
     "READS",
     "SERVICES",
@@ -41,6 +43,7 @@ __all__ = [
     "Databases",
     "Instance",
     "IssuedTokens",
+    "Limits",
     "Queue",
     "Row",
     "ServiceClient",

@@ -96,6 +96,25 @@ class Visitor:
 
 
 @pytest.mark.usefixtures("empty_database")
+async def test_passwords_are_guessed_five_times_for_one_name_from_whichever_addresses() -> None:
+    app = create_app(FILE)
+
+    async def guess(password: str, at: int, name: str = "testuser") -> Answer:
+        body = orjson.dumps({"username": name, "password": password})
+        return await request(app, "/auth/login", method="POST", body=body, state=state, client=(f"203.0.113.{at}", 1))
+
+    async with running(app) as state:
+        assert [(await guess("wrong", at)).status for at in range(4)] == [401] * 4
+        assert (await guess("testpass", 4)).status == 200, "who knows it begins anew"
+        assert [(await guess("wrong", at)).status for at in range(10, 15)] == [401] * 5
+        refused = await guess("wrong", 15)
+        assert (await guess("wrong", 16, "somebody else")).status == 401
+    assert refused.status == 429
+    assert refused.header("content-type") == "application/problem+json"
+    assert orjson.loads(refused.body)["violated-policies"] == ["login-name"]
+
+
+@pytest.mark.usefixtures("empty_database")
 async def test_items_are_added_and_listed_newest_first() -> None:
     app = create_app(LOAD)
     async with running(app) as state:

@@ -22,8 +22,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"policies": [policy("a", "5/s", cost=6)]}, "cost 6 is more than the 5 that may come at once"),
     ({"policies": [policy("a", "5/s", burst=6)]}, "burst 6 is above limit 5/1s"),
     ({"policies": [policy("a", "5/s", path="x")]}, "put a slash before it"),
-    ({"policies": [policy("a", "5/s", by="adress")]}, 'expected "ip", "subject", "header:X-API-Key" or a function'),
+    (
+        {"policies": [policy("a", "5/s", by="adress")]},
+        'expected "ip", "subject", "code", "header:X-API-Key" or a function',
+    ),
     ({"policies": [policy("a", "5/s", exempt=["ada"])]}, "or a user as { issuer = "),
+    ({"policies": [policy("a", "5/s", by=["ip", "code"])]}, 'by = "code" stands alone; put what else'),
+    (
+        {"policies": [policy("a", "5/s", by="code", path="/x", exempt=["10.0.0.0/8"])]},
+        "path and exempt cannot be beside by",
+    ),
     ({"policies": [policy("a", "20000/h", algorithm="sliding-window")]}, 'write algorithm = "gcra"'),
     ({"policies": [policy("a b", "5/s")]}, "name"),
     ({"concurrency": {"initial": 2}}, "initial 2 is not between least 4 and most 1000"),
