@@ -135,7 +135,7 @@ async def test_the_numbers_are_what_was_done(database: Database, telemetry: Tele
 async def test_connections_and_refusals_are_counted(url: str, telemetry: Telemetry) -> None:
     async with opened(url, telemetry=telemetry, max_size=1, max_waiting=1, acquire_timeout="50ms") as database:
         assert number(telemetry, "connections_opened") == 1
-        async with database.connection():
+        async with database.transaction():
             waiting = asyncio.create_task(database.execute("UPDATE absent SET a = 1"))
             await until(lambda: number(telemetry, "waiting") == 1)
             with pytest.raises(Unavailable):
