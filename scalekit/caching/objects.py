@@ -23,6 +23,8 @@ BYTES = b"b"
 JSON = b"j"
 NAMESPACE = b"object"
 LONGEST_KEY = 1024
+LARGEST_VALUE = 16 * 1024 * 1024
+"""Bytes of a value that are kept; a larger one would hold up what others ask the shared store for."""
 MISSING = object()
 FIRST_LOOK, LAST_LOOK = 0.005, 0.1
 """Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
@@ -68,6 +70,11 @@ class Objects:
     async def set_many(self, values: Mapping[str, Any], ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
         """Keep all of *values* by key for *ttl*."""
         framed, seconds = {self._key(key): _frame(value) for key, value in values.items()}, _seconds(ttl)
+        for key, frame in zip(values, framed.values(), strict=True):
+            if len(frame) > LARGEST_VALUE:
+                raise ValueError(
+                    f"{key!r} has {len(frame)} bytes and at most {LARGEST_VALUE} are kept; keep it elsewhere"
+                )
         await self._keep(framed, seconds, tags, await self._store.current() if tags else self._store.number)
 
     async def delete(self, *keys: str) -> None:
@@ -113,7 +120,9 @@ class Objects:
     async def _made(self, key: Key, seconds: float, make: Callable[[], Awaitable[T]], tags: Sequence[str]) -> Any:
         number = self._store.number
         value = await make()
-        await self._keep({key: _frame(value)}, seconds, tags, number)
+        frame = _frame(value)
+        if len(frame) <= LARGEST_VALUE:
+            await self._keep({key: frame}, seconds, tags, number)
         return value
 
     async def _leased(self, key: Key) -> tuple[Lease | None, Any]:

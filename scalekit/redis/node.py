@@ -1,8 +1,12 @@
 """One server: the wire to it while there is one, the calls that wait for the next, and what opens that.
 
+A large command or reply holds up what comes after it on its wire, so that wire is set aside until it is through, and
+callers have another; one that is through is kept for the next time. A server hangs when it owes a reply for too long
+and no byte moves.
+
 The breaker is what the last attempt to connect says. While it is closed and the wire has just been lost, calls wait for
-the next wire; after an attempt that failed they are refused at once, until one succeeds. A server that owes a reply for
-too long has no wire any more either: it hangs.
+the next wire; after an attempt that failed they are refused at once, until one succeeds. A server that hangs has no
+wire any more either.
 """
 
 from __future__ import annotations
@@ -27,10 +31,15 @@ logger = logging.getLogger("scalekit.redis")
 
 MOST_IN_FLIGHT = 10_000
 """Calls that may wait for replies of one server, or for a connection to it."""
+MOST_WAITING, SMALL = 64 * 1024 * 1024, 4096
+"""Bytes that may wait for a connection, and those of one command that may wait all the same."""
 OVERDUE = 0.5
-"""Seconds after its deadline at which a reply that is still owed means that the server hangs."""
+"""Seconds after its deadline at which a reply that is still owed means that the server hangs, unless bytes move."""
+MOST_ASIDE = 3
+"""Wires that large commands or replies may hold up at one time, beside the one that callers have."""
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts to connect, at most."""
+HANGS = "the server hangs"
 RENEWAL = 1.0
 """Seconds between two connections that are left because the server is not the right one."""
 
@@ -54,11 +63,15 @@ class Node:
         self.connector = connector
         self.metrics = metrics
         self._waiting: deque[Call] = deque()
+        self._waiting_bytes = 0
+        self._aside: list[Wire] = []
+        self._spare: Wire | None = None
         self._lost = asyncio.Event()
         self._attempted = asyncio.Event()
         self._lookout = Lookout(self._look)
         self.failures = 0
         self._renewable = 0.0
+        self._separable = 0.0
         self._warned = False
         self._closed = False
         self._task = asyncio.create_task(self._live(), name=f"scalekit: redis {name}")
@@ -66,7 +79,7 @@ class Node:
     @property
     def in_flight(self) -> int:
         """How many calls wait for a reply or for a connection."""
-        return len(self._waiting) + (len(self.wire.waiting) if self.wire else 0)
+        return len(self._waiting) + sum(len(wire.waiting) for wire in self._wires())
 
     async def attempted(self) -> None:
         """Wait until there has been one attempt to connect."""
@@ -97,8 +110,8 @@ class Node:
         self._lookout.stop()
         self._task.cancel()
         await asyncio.wait([self._task])
-        if self.wire is not None:
-            self.wire.close(self.trouble)
+        for wire in self._wires():
+            wire.close(self.trouble)
         self._fail(self._take_waiting(), "closed", self.trouble)
 
     def renew(self, reason: str) -> None:
@@ -106,22 +119,61 @@ class Node:
         wire, now = self.wire, monotonic()
         if wire is not None and now >= self._renewable:
             self._renewable = now + RENEWAL
-            asyncio.get_running_loop().call_soon(wire.close, reason)  # its replies are being read
+            for each in (wire, self._spare) if self._spare else (wire,):
+                asyncio.get_running_loop().call_soon(each.close, reason)  # its replies are being read
 
     def on_lost(self, wire: Wire, reason: str) -> None:
         """Send again what may be sent twice or never was; fail the rest."""
+        if wire is self._spare:
+            self._spare = None
+            return
+        if wire in self._aside:
+            self._aside.remove(wire)
+            self._take_over(wire, reason)
+            return
         self.wire = None
         if wire.answered:
             self.failures = 0
         else:  # a server that hangs up at once is not tried without a pause
             self._break(self.trouble or reason)
-        written, unwritten = wire.take_back()
-        again = [call for call in written if call.repeatable] + unwritten
-        self._waiting.extend(call for call in again if not call.future.done())
-        self._fail([call for call in written if not call.repeatable], "lost", reason)
+        self._take_over(wire, reason)
         if self.trouble:
             self._fail(self._take_waiting(), "gone", reason)
         self._lost.set()
+
+    def on_busy(self, wire: Wire) -> None:
+        """Give callers another wire until *wire* is through with what is large."""
+        if wire is self.wire and len(self._aside) < MOST_ASIDE and monotonic() >= self._separable:
+            wire.aside = True
+            self._aside.append(wire)
+            self.wire, self._spare = self._spare, None
+            if self.wire is None:
+                self._lost.set()
+
+    def on_drained(self, wire: Wire) -> None:
+        """Keep *wire* for the next time, if there is none yet."""
+        if self._spare is None:
+            self._aside.remove(wire)
+            wire.aside = False
+            self._spare = wire
+        else:
+            asyncio.get_running_loop().call_soon(wire.close, "it is no longer needed")  # its replies are being read
+
+    def _take_over(self, wire: Wire, reason: str) -> None:
+        """Let what *wire* had wait for another, unless it may have been carried out."""
+        written, unwritten = wire.take_back()
+        self._fail([call for call in written if not call.repeatable], "lost", reason)
+        again = [
+            call for call in (*(each for each in written if each.repeatable), *unwritten) if not call.future.done()
+        ]
+        if self.wire is None:
+            self._waiting.extend(again)
+        else:
+            for call in again:
+                self.wire.put(call)
+
+    def _wires(self) -> list[Wire]:
+        return [wire for wire in (*self._aside, self._spare, self.wire) if wire is not None]
 
     def on_push(self, push: list[Any]) -> None:
         """Pass on what the server said unasked."""
@@ -132,23 +184,29 @@ class Node:
             raise self._error("closed" if self._closed else "gone", self.trouble)
         if len(self._waiting) >= MOST_IN_FLIGHT:
             raise self._error("full", f"{len(self._waiting)} calls wait already")
+        if self._waiting_bytes > MOST_WAITING and len(call.packed) > SMALL:
+            raise self._error("full", f"{self._waiting_bytes} bytes wait already")
+        self._waiting_bytes += len(call.packed)
         self._waiting.append(call)
 
     def _look(self, now: float) -> float:
-        """Fail the calls whose time is over, and the wire when the oldest is long overdue; return when to look next."""
-        wire = self.wire
-        if wire is not None and wire.waiting and wire.waiting[0].at + OVERDUE <= now:
-            self._break("the server hangs")
-            wire.close(self.trouble)
-            return NEVER
+        """Fail the calls whose time is over, and each wire that is long overdue; return when to look next."""
         due, late = NEVER, []
-        for call in chain(wire.waiting if wire else (), self._waiting):
+        for wire in self._wires():
+            if wire.waiting and wire.waiting[0].at + OVERDUE <= now:
+                if wire.is_still(now, OVERDUE):
+                    if wire is self.wire:
+                        self._break(HANGS)
+                    wire.close(HANGS)
+                else:
+                    due = min(due, wire.moved + OVERDUE)
+            elif wire.waiting:
+                due = min(due, wire.waiting[0].at + OVERDUE)
+        for call in chain(*(wire.waiting for wire in self._wires()), self._waiting):
             if call.at <= now:
                 late.append(call)
             elif call.at < due:
                 due = call.at
-        if wire is not None and wire.waiting:
-            due = min(due, wire.waiting[0].at + OVERDUE)
         self._fail(late, "late", "no reply in time")
         return due
 
@@ -178,11 +236,20 @@ class Node:
         if self._warned:
             self._warned = False
             logger.warning("%s can be reached again", self.name)
+        self._put_waiting(wire)
+
+    def _put_waiting(self, wire: Wire) -> None:
         for call in self._take_waiting():
             if not call.future.done():
                 wire.put(call)
 
     def _note_trouble(self, error: Exception) -> None:
+        if self._aside:  # better one that is held up than none
+            self._separable = monotonic() + RENEWAL
+            self.wire = self._aside.pop()
+            self.wire.aside = False
+            self._put_waiting(self.wire)
+            return
         self._break(self.connector.explain(error))
         self.refused = self.connector.is_refusal(error)
         self.metrics.failed("connect")
@@ -197,6 +264,7 @@ class Node:
 
     def _take_waiting(self) -> list[Call]:
         waiting, self._waiting = list(self._waiting), deque()
+        self._waiting_bytes = 0
         return waiting
 
     def _fail(self, calls: Iterable[Call], kind: Kind, reason: str) -> None:

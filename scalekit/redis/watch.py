@@ -104,6 +104,12 @@ class Watch:
         for call in [call for calls in wire.take_back() for call in calls]:
             call.fail(RedisUnavailable(f"{self._name}: {reason}", "lost"))
 
+    def on_busy(self, wire: Wire) -> None:
+        """Go on: nobody else has this connection."""
+
+    def on_drained(self, wire: Wire) -> None:
+        """Go on."""
+
     def on_push(self, push: list[Any]) -> None:
         """Tell which keys were changed."""
         if push[0] == b"invalidate":

@@ -20,6 +20,8 @@ from scalekit.redis.metrics import Metrics
 
 MOST_UNSENT = 16 * 1024 * 1024
 """Bytes that may wait for the kernel to take them before nothing more is taken from callers."""
+LARGE = 1024 * 1024
+"""Bytes of one reply that may come before callers are given another connection."""
 
 
 class Owner(Protocol):
@@ -31,6 +33,14 @@ class Owner(Protocol):
 
     def on_push(self, push: list[Any]) -> None:
         """Note what the server said unasked."""
+        ...
+
+    def on_busy(self, wire: Wire) -> None:
+        """Note that a large command or reply is on its way over *wire*, which holds up what comes after it."""
+        ...
+
+    def on_drained(self, wire: Wire) -> None:
+        """Note that *wire*, which was set aside, owes nothing more."""
         ...
 
 
@@ -47,6 +57,10 @@ class Wire(asyncio.Protocol):
         self.waiting: deque[Call] = deque()
         self.full = False
         self.answered = False
+        self.aside = False
+        self.moved = monotonic()
+        self._partial = 0
+        self._unsent = 0
         self._lost = False
         self._unwritten: list[bytes] = []
         self._transport = transport
@@ -109,15 +123,35 @@ class Wire(asyncio.Protocol):
                     self._observe(now - call.began)
         except (ProtocolError, TypeError, IndexError):  # no reply, one that Python cannot hold, one too many
             self.close("the server sent what is no reply")
+        self.moved = now
         if count:
             self.answered = True
+            self._partial = 0
             self._metrics.commands.inc(count)
+            if self.aside and not waiting and not self._lost:
+                self._owner.on_drained(self)
+        else:
+            self._note_partial(len(data))
         if errors:
             self._metrics.failed("reply", errors)
+
+    def is_still(self, now: float, seconds: float) -> bool:
+        """Return whether no byte has moved in either direction for so many *seconds* before *now*."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self.moved = unsent, now
+        return self.moved + seconds <= now
+
+    def _note_partial(self, size: int) -> None:
+        self._partial += size
+        if self._partial > LARGE and not self.aside:
+            self._owner.on_busy(self)
 
     def pause_writing(self) -> None:
         """Take no more calls until the kernel has taken what was written."""
         self.full = True
+        if not self.aside:
+            self._owner.on_busy(self)
 
     def resume_writing(self) -> None:
         """Take calls again."""

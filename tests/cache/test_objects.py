@@ -46,6 +46,24 @@ async def test_a_value_lives_as_long_as_it_was_said() -> None:
     assert await objects.get("a") is None
 
 
+async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scalekit.caching.objects.LARGEST_VALUE", 100)
+    objects = Laboratory(Origin()).objects
+
+    async def make() -> bytes:
+        made.append(None)
+        return bytes(100)
+
+    made: list[None] = []
+    with pytest.raises(ValueError, match="'large' has 101 bytes and at most 100 are kept"):
+        await objects.set("large", bytes(100), 60)
+    for _ in range(2):
+        assert await objects.get_or_set("large", 60, make) == bytes(100)
+    assert len(made) == 2
+    await objects.set("small", bytes(99), 60)
+    assert await objects.get("small") == bytes(99)
+
+
 async def test_what_is_no_time_no_value_or_no_key_is_refused() -> None:
     objects = Laboratory(Origin()).objects
     with pytest.raises(ValueError, match="duration such as"):

@@ -208,7 +208,7 @@ async def test_no_more_calls_wait_than_may(server: Server, connections: Connecti
 
 
 async def test_no_more_bytes_wait_than_may(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, deadline=10) as redis:
+    async with proxy(server.port) as between, connections.open(between.url, deadline=60) as redis:
         await redis.get("key")
         between.open.clear()
         value = bytes(1024 * 1024)
@@ -220,7 +220,7 @@ async def test_no_more_bytes_wait_than_may(server: Server, connections: Connecti
             error = next((each.exception() for each in sets if each.done()), None)
         assert isinstance(error, RedisUnavailable)
         assert error.kind == "full"
-        assert 16 <= len(sets) < 50  # what the kernel and the proxy hold comes on top
+        assert 16 <= len(sets) < 90  # what the kernel and the proxy hold, and what waits for another wire, comes on top
         between.open.set()
         assert [each for each in await asyncio.gather(*sets, return_exceptions=True) if each is not True] == [error]
         assert await redis.get("large") == value

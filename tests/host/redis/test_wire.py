@@ -93,6 +93,12 @@ class Owner:
         for call in chain(*wire.take_back()):
             call.fail(RedisUnavailable(reason, "lost"))
 
+    def on_busy(self, wire: Wire) -> None:
+        pass
+
+    def on_drained(self, wire: Wire) -> None:
+        pass
+
     def on_push(self, push: list[Any]) -> None:
         self.pushes.append(push)
 
