@@ -9,8 +9,9 @@ from typing import Any, cast
 import hiredis
 
 from scalekit.redis.commands import Words
-from scalekit.redis.errors import RedisUnavailable, ReplyError, explained, value_or_error
+from scalekit.redis.errors import NOT_RUN, RedisUnavailable, ReplyError, explained, value_or_error
 
+MISSING = object()
 _packed = cast(Callable[[Words], bytes], hiredis.pack_command)  # its annotation is of a tuple of one
 
 
@@ -69,38 +70,60 @@ class Call:
 
 
 class Batch(Call):
-    """Several commands that are written together; their replies are a list, in which errors are values."""
+    """Several commands that are written together; their replies are a list, in which errors are values.
 
-    __slots__ = ("_commands", "_replies")
+    Those that the server did not run may be written once more: ``commands`` are those that are on their way.
+    """
+
+    __slots__ = ("_parts", "_places", "_replies", "_taken")
 
     def __init__(
         self, future: asyncio.Future[Any], packed: Sequence[bytes], began: float, at: float, repeatable: bool
     ) -> None:
         super().__init__(future, b"".join(packed), began, at, repeatable)
-        self._commands = len(packed)
-        self._replies: list[Any] = []
+        self._parts = packed
+        self._replies: list[Any] = [MISSING] * len(packed)
+        self._places: Sequence[int] = range(len(packed))
+        self._taken = 0
 
     @property
     def commands(self) -> int:
         """How many commands, and so replies, it is."""
-        return self._commands
+        return len(self._places)
 
     def take(self, reply: Any) -> bool:
         """Take a reply; tell whether it was the last."""
         self.repeatable = False  # half of it would be there twice
-        self._replies.append(value_or_error(reply))
-        if len(self._replies) < self._commands:
+        self._replies[self._places[self._taken]] = reply
+        self._taken += 1
+        if self._taken < len(self._places):
             return False
-        if not self.future.done():
-            self.future.set_result(self._replies)
+        if not self.future.done() and not self.again():
+            self.future.set_result([value_or_error(each) for each in self._replies])
         return True
+
+    def again(self) -> bool:
+        """Have what was not run sent again; tell whether that is so."""
+        return False
+
+    def not_run(self) -> list[int]:
+        """Return the places of the commands that the server did not run."""
+        replies = enumerate(self._replies)
+        return [place for place, reply in replies if isinstance(reply, ReplyError) and reply.code in NOT_RUN]
+
+    def narrow(self, places: Sequence[int]) -> None:
+        """Be the commands at *places* alone from now on."""
+        self._places, self._taken = places, 0
+        self.packed = b"".join([self._parts[place] for place in places])
 
     def fail(self, error: RedisUnavailable) -> None:
         """Tell who waits: with what came so far, the error in place of the rest, or the error alone."""
         if self.future.done():
             return
-        if self._replies:
-            missing = self._commands - len(self._replies)
-            self.future.set_result([*self._replies, *[error] * missing])
-        else:
+        for place in self._places[self._taken :]:
+            self._replies[place] = MISSING
+        if all(reply is MISSING for reply in self._replies):
             self.future.set_exception(error)
+        else:
+            replies = [error if reply is MISSING else value_or_error(reply) for reply in self._replies]
+            self.future.set_result(replies)

@@ -19,14 +19,13 @@ from scalekit.redis.commands import Command, Word, Words
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.hearing import Hearing
 from scalekit.redis.node import Node
+from scalekit.redis.retries import Retries
 from scalekit.redis.slots import SLOTS, slot_of
 from scalekit.redis.topology import Topology
 from scalekit.redis.tracking import Tracking
 from scalekit.redis.watch import CLUSTER_INFO, Watch
 
 PING = pack(("PING",))
-RETRY = 0.02
-"""Seconds to wait before a command is sent again whose keys are being moved."""
 
 
 class Cluster:
@@ -36,6 +35,7 @@ class Cluster:
         self.name = name
         self._topology = topology
         self._loop = asyncio.get_running_loop()
+        self._retries = Retries()
 
     def send(
         self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
@@ -105,24 +105,26 @@ class Cluster:
 
     def redirect(self, call: ClusterCall, error: ReplyError) -> bool:
         """Send *call* on as *error* says; tell whether that could be done."""
-        code = error.code
-        if code == "TRYAGAIN":  # it ends when the keys have been moved, which its deadline may see
-            in_time = call.at > monotonic() + RETRY
-            if in_time:
-                self._loop.call_later(RETRY, self._again, call)
-            return in_time
+        if error.code not in ("MOVED", "ASK"):
+            return self._retry(call)
         call.hops += 1
         if call.hops > MOST_HOPS:
             return False
-        if code in ("MOVED", "ASK"):
-            host = _host(error, call.host)
-            if code == "ASK":
-                self._put(call, self._topology.importing(host), Asking(call))
-            else:
-                self._put(call, self._topology.move(call.slot, host))
-            return True
+        host = _host(error, call.host)
+        if error.code == "ASK":
+            self._put(call, self._topology.importing(host), Asking(call))
+        else:
+            self._put(call, self._topology.move(call.slot, host))
+        return True
+
+    def _retry(self, call: ClusterCall) -> bool:
+        """Send *call*, which was not run, to another server at once or to its own after a pause."""
         self._topology.refresh_soon()
-        return call.repeatable and self.reroute(call, None)
+        hops = call.hops
+        if call.repeatable and self.reroute(call, None):
+            return True
+        call.hops = hops
+        return self._retries.later(call, self._again)
 
     def reroute(self, call: ClusterCall, error: RedisUnavailable | None) -> bool:
         """Send *call*, which failed with *error*, to another server; tell whether there is one, and it is safe."""
@@ -138,9 +140,7 @@ class Cluster:
         return True
 
     def _again(self, call: ClusterCall) -> None:
-        node = self._topology.node_of(call.slot, False)
-        if call.future.done():
-            return
+        node = self._topology.node_of(call.slot, call.replica)
         if node is None:
             call.fail(self._nobody(call.slot))
         else:

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 from scalekit.redis.address import Host
 from scalekit.redis.calls import Call, pack
-from scalekit.redis.errors import RedisUnavailable, ReplyError, explained
+from scalekit.redis.errors import NOT_RUN, RedisUnavailable, ReplyError, explained
 from scalekit.redis.node import Node
 
 MOST_HOPS = 5
 """Servers that may send a command on before it is given up."""
-ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
+ELSEWHERE = NOT_RUN | {"MOVED", "ASK"}
 """Codes of error replies that say where a command belongs, or that it is not there."""
 ASKING = pack(("ASKING",))
 

@@ -12,6 +12,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseErro
 
 from scalekit.config.mask import MASK
 from scalekit.redis.address import Address, Host
+from scalekit.redis.errors import NOT_RUN
 
 CONNECT_TIMEOUT = 1.0
 """Seconds that a connection may take to open, greeting included."""
@@ -63,9 +64,13 @@ class Connector:
         password = self._address.password
         return text.replace(password, MASK) if password else text
 
+    def is_passing(self, error: BaseException) -> bool:
+        """Tell whether *error* is the reply of a server that will soon be ready."""
+        return isinstance(error, BusyLoadingError) or str(error).partition(" ")[0] in NOT_RUN
+
     def is_refusal(self, error: BaseException) -> bool:
         """Tell whether *error* does not pass by itself."""
-        refused = isinstance(error, AuthenticationError | ResponseError) and not isinstance(error, BusyLoadingError)
+        refused = isinstance(error, AuthenticationError | ResponseError) and not self.is_passing(error)
         return refused or isinstance(error.__context__, ssl.SSLCertVerificationError)
 
     def _connection(self) -> AnyConnection:

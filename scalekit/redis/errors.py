@@ -9,9 +9,9 @@ from scalekit.resilience import Unavailable
 
 Kind = Literal["late", "lost", "gone", "full", "refused", "closed"]
 
-PASSING = frozenset(
-    ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "OOM", "MISCONF", "NOREPLICAS", "BUSY", "TRYAGAIN")
-)
+NOT_RUN = frozenset(("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY", "TRYAGAIN"))
+"""Codes of error replies that say that the server did not run the command, and soon may: it can be sent again."""
+PASSING = NOT_RUN | {"OOM", "MISCONF", "NOREPLICAS"}
 """Codes of error replies that say how the server is, not what is wrong with the command."""
 
 

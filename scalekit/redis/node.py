@@ -25,6 +25,7 @@ from scalekit.redis.connecting import Connector
 from scalekit.redis.deadlines import NEVER, Lookout
 from scalekit.redis.errors import Kind, RedisUnavailable
 from scalekit.redis.metrics import Metrics
+from scalekit.redis.retries import Retries
 from scalekit.redis.wire import Wire
 
 logger = logging.getLogger("scalekit.redis")
@@ -37,6 +38,8 @@ OVERDUE = 0.5
 """Seconds after its deadline at which a reply that is still owed means that the server hangs, unless bytes move."""
 MOST_ASIDE = 3
 """Wires that large commands or replies may hold up at one time, beside the one that callers have."""
+STARTING_PAUSE = 0.05
+"""Seconds between two attempts to connect to a server that answers that it is not ready yet."""
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts to connect, at most."""
 HANGS = "the server hangs"
@@ -59,6 +62,7 @@ class Node:
         self.trouble = ""
         self.refused = False
         self.wire: Wire | None = None
+        self.retries = Retries()
         self._pushed = pushed
         self.connector = connector
         self.metrics = metrics
@@ -70,6 +74,7 @@ class Node:
         self._attempted = asyncio.Event()
         self._lookout = Lookout(self._look)
         self.failures = 0
+        self._is_starting = False
         self._renewable = 0.0
         self._separable = 0.0
         self._warned = False
@@ -96,6 +101,13 @@ class Node:
             raise self._error("full", f"{len(wire.waiting)} calls wait already")
         if call.at < self._lookout.due:
             self._lookout.look_at(call.at)
+
+    def put_again(self, call: Call) -> None:
+        """Send *call* again, whose failure is its caller's."""
+        try:
+            self.put(call)
+        except RedisUnavailable as error:
+            call.fail(error)
 
     def ask(self, packed: bytes, at: float) -> asyncio.Future[Any]:
         """Send a question of our own; return the future of its reply, or raise as :meth:`put` does."""
@@ -221,7 +233,9 @@ class Node:
             if self.wire is not None:
                 await self._lost.wait()
             self._lost.clear()
-            if self.trouble:
+            if self._is_starting:
+                await asyncio.sleep(STARTING_PAUSE)
+            elif self.trouble:
                 self.failures += 1
                 await asyncio.sleep(min(0.05 * self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
@@ -232,7 +246,7 @@ class Node:
     def _adopt(self, wire: Wire) -> None:
         """Begin to use *wire*."""
         self.metrics.connections.inc()
-        self.wire, self.trouble, self.refused = wire, "", False
+        self.wire, self.trouble, self.refused, self._is_starting = wire, "", False, False
         if self._warned:
             self._warned = False
             logger.warning("%s can be reached again", self.name)
@@ -249,6 +263,10 @@ class Node:
             self.wire = self._aside.pop()
             self.wire.aside = False
             self._put_waiting(self.wire)
+            return
+        self._is_starting = self.connector.is_passing(error)
+        if self._is_starting:  # who waits has a deadline
+            self.trouble = ""
             return
         self._break(self.connector.explain(error))
         self.refused = self.connector.is_refusal(error)

@@ -10,7 +10,7 @@ from typing import Any
 
 from scalekit.redis.calls import Batch, Call, pack
 from scalekit.redis.commands import Command, Word, Words
-from scalekit.redis.errors import RedisUnavailable, ReplyError
+from scalekit.redis.errors import NOT_RUN, RedisUnavailable, ReplyError
 from scalekit.redis.hearing import Hearing
 from scalekit.redis.node import Node
 from scalekit.redis.tracking import Tracking
@@ -33,9 +33,10 @@ class SingleCall(Call):
         self.repeatable = repeatable
 
     def refuse(self, error: ReplyError) -> None:
-        """Tell who waits."""
+        """Go again where the server did not run it, or tell who waits."""
         _doubt(self.node, error)
-        super().refuse(error)
+        if error.code not in NOT_RUN or not self.node.retries.later(self, self.node.put_again):
+            super().refuse(error)
 
 
 class SingleBatch(Batch):
@@ -60,6 +61,14 @@ class SingleBatch(Batch):
         if isinstance(reply, ReplyError):
             _doubt(self._node, reply)
         return super().take(reply)
+
+    def again(self) -> bool:
+        """Have what was not run sent again; tell whether that is so."""
+        places = self.not_run()
+        if not places or not self._node.retries.later(self, self._node.put_again):
+            return False
+        self.narrow(places)
+        return True
 
 
 def _doubt(node: Node, error: ReplyError) -> None:
