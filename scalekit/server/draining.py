@@ -3,7 +3,8 @@
 On SIGTERM readiness turns at once, so that balancers look away; for the drain time connections are still taken, and
 every answer asks its client to connect anew next time, so that few idle ones are left to close. Then the listeners
 close, requests in flight finish within their time, and what is left is cut and named. SIGINT, which a person sends,
-does not wait for balancers. A second signal waits for nothing: what drains or stops is cut.
+does not wait for balancers. A second signal waits for nothing: what drains or stops is cut. Where a thread or the
+event loop hangs, the process ends regardless. So it does when a thread survives the last stop.
 
 A signal before the application has started ends the start: what has started stops again in reverse, and the status is
 0, since the process did what it was told.
@@ -30,6 +31,7 @@ from scalekit.host import Host
 from scalekit.memory.collections import settle
 from scalekit.served import SERVED, Served
 from scalekit.server.closing import let_nobody_knock, somebody_waits
+from scalekit.server.watchdog import Watchdog
 
 logger = logging.getLogger("scalekit")
 
@@ -37,6 +39,12 @@ CUT_GRACE = 1.0
 """Seconds that requests which were cut get to unwind."""
 LAST_MOMENT = 0.5
 """Seconds in which a connection that was made at the last moment brings its request."""
+FORCED_GRACE = 4.0
+"""Seconds after a second signal in which requests are cut and plugins unwind, before the process ends regardless."""
+THREAD_GRACE = 5.0
+"""Seconds that threads get to end when all has stopped."""
+HURRIED_GRACE = 0.5
+"""The same after a second signal."""
 NAMED = 5
 """How many of the requests that were cut the log names."""
 
@@ -53,6 +61,21 @@ class DrainingServer(uvicorn.Server):
         self.retiring = False
         self.served: Served | None = None
         self._signalled = False
+        self._watchdog = Watchdog()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve *sockets* to the end; threads that go on afterwards are waited for no longer than a moment."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self._watchdog.end_within(HURRIED_GRACE if self.force_exit else THREAD_GRACE, self.exit_status)
+
+    @property
+    def exit_status(self) -> int:
+        """The status of the process once it has served; a start that a signal ended has not failed."""
+        if self.host.lifecycle.stop_failures:
+            return 1
+        return 0 if self.started or self.should_exit else 1
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then take connections and say where."""
@@ -76,17 +99,25 @@ class DrainingServer(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            signal.signal(number, self.handle_exit)
         try:
             yield
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            for number in numbers:
+                signal.signal(number, self._hasten)
+
+    def _hasten(self, sig: int, frame: FrameType | None) -> None:
+        """Wait no longer for what is left of a process that has served."""
+        self._watchdog.end_within(0.0, self.exit_status)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain, or end a start that is not complete; at the second signal stop at once."""
         self.force_exit = self._signalled
         self._signalled = self.should_exit = True
+        if self.force_exit:
+            self._watchdog.end_within(FORCED_GRACE, self.exit_status)
         if sig == signal.SIGINT:
             self.drain_time = 0.0
         lifecycle = self.host.lifecycle

@@ -33,9 +33,7 @@ def run(server: DrainingServer, sockets: list[socket.socket]) -> int:
         server.run(sockets)
     except SystemExit:
         return 0 if server.should_exit else 1
-    if server.host.lifecycle.stop_failures:
-        return 1
-    return 0 if server.started or server.should_exit else 1
+    return server.exit_status
 
 
 def server_config(host: Host) -> uvicorn.Config:

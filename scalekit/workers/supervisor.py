@@ -27,6 +27,8 @@ LATELY = 1.8
 """Seconds since a worker was heard in which it may be trusted with a log line: less than two heartbeats."""
 STOP_FAILED = 1
 """Exit status of a worker in which the application or a plugin raised while it stopped."""
+FORCED_GRACE = 7.0
+"""Seconds after a second signal until workers that still run are killed; they end by themselves before, if they can."""
 SETTLED = 3
 """Looks at its memory that a worker survives before the limit counts: a limit that is too low must not spin."""
 
@@ -107,7 +109,9 @@ class Supervisor:
             yield from slot.workers
 
     def _end(self, number: signal.Signals) -> None:
-        """Hand a signal down and start no more workers."""
+        """Hand a signal down and start no more workers; the second time no worker outlives its own last moment."""
+        if self._ending.is_set():
+            self._begin(self._kill())
         self._ending.set()
         for slot in self._slots:
             slot.stand_down()
@@ -115,6 +119,11 @@ class Supervisor:
             listener.close()
         for worker in self._workers():
             worker.signal(number)
+
+    async def _kill(self) -> None:
+        await asyncio.sleep(FORCED_GRACE)
+        for worker in self._workers():
+            worker.signal(signal.SIGKILL)
 
     def _on_end(self, worker: Worker) -> None:
         """Take the worker's numbers over, and its failure to stop, which is the service's when all end."""
