@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 from scalekit import Duration, PathGlob, Rate, Table, Url
 from scalekit.config.tables import Method, SomeTime
 from scalekit.redis.address import parse
-from scalekit_ratelimit.counting import Exemption, exemption
+from scalekit_ratelimit.counting import IPV6_PREFIX, Exemption, exemption
 from scalekit_ratelimit.rules import Algorithm, Rule, rule
 
 Priority = Literal["low", "normal", "high"]
@@ -148,6 +148,8 @@ class RateLimitConfig(Table):
     """Limits for paths; every one that matches counts, and the strictest answers."""
     per_worker: bool = False
     """Whether ``memory:`` may count in each of several workers for itself, so that a limit is that of one worker."""
+    ipv6_prefix: Annotated[int, Field(ge=1, le=128)] = IPV6_PREFIX
+    """Bits of an IPv6 address that tell clients apart: who has one address of such a network has them all."""
     size: Annotated[int, Field(ge=2)] = 100_000
     """Keys that are remembered in memory; those that were not used for longest are forgotten."""
     on_error: Literal["local", "allow", "refuse"] = "local"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import Scope
 
@@ -20,9 +20,12 @@ Counter = Callable[[Scope], str | None]
 NOBODY = "unknown"
 
 
-@lru_cache(8192)
-def network_of(address: str) -> str:
-    """Return *address*, of IPv6 the /64: whoever has one address of that has them all."""
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that tell clients apart, by default: whoever has one address of a /64 has them all."""
+
+
+def network_of(address: str, prefix: int) -> str:
+    """Return *address*, of IPv6 the network of *prefix* bits that it is in."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -30,7 +33,7 @@ def network_of(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         if parsed.ipv4_mapped:
             return str(parsed.ipv4_mapped)
-        return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
+        return str(IPv6Network((int(parsed) >> 128 - prefix << 128 - prefix, prefix)))
     return str(parsed)
 
 
@@ -39,16 +42,29 @@ def digest(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def by_address(scope: Scope) -> str:
-    """Count by the address of the client, as the host has worked it out."""
-    client = scope.get("client")
-    return network_of(client[0]) if client else NOBODY
+@lru_cache(129)
+def address_counter(prefix: int) -> Counter:
+    """Return what counts by the address of the client, as the host has worked it out; of IPv6 by *prefix* bits."""
+    network = lru_cache(8192)(lambda address: network_of(address, prefix))
+
+    def count(scope: Scope) -> str:
+        client = scope.get("client")
+        return network(client[0]) if client else NOBODY
+
+    return count
 
 
-def by_subject(scope: Scope) -> str:
-    """Count by the authenticated user, of whichever issuer; who is none is counted by address."""
-    subject = subject_in(scope)
-    return _subject_key(subject) if subject is not None else by_address(scope)
+by_address = address_counter(IPV6_PREFIX)
+
+
+def by_subject(address: Counter) -> Counter:
+    """Return what counts by the authenticated user, of whichever issuer; who is none is counted by *address*."""
+
+    def count(scope: Scope) -> str | None:
+        subject = subject_in(scope)
+        return _subject_key(subject) if subject is not None else address(scope)
+
+    return count
 
 
 @lru_cache(8192)
@@ -56,19 +72,19 @@ def _subject_key(subject: SubjectIdentifier) -> str:
     return f"subject.{blake2b(subject.encoded, digest_size=16).hexdigest()}"
 
 
-def by_header(name: str) -> Counter:
-    """Return what counts by the header *name*; who does not send it is counted by address."""
+def by_header(name: str, address: Counter = by_address) -> Counter:
+    """Return what counts by the header *name*; who does not send it is counted by *address*."""
     wanted = name.lower().encode()
 
-    def count(scope: Scope) -> str:
+    def count(scope: Scope) -> str | None:
         values = [value for key, value in scope["headers"] if key == wanted]
-        return f"header.{digest(b','.join(values).decode('latin-1'))}" if values else by_address(scope)
+        return f"header.{digest(b','.join(values).decode('latin-1'))}" if values else address(scope)
 
     return count
 
 
-def by_function(place: str) -> Counter:
-    """Return what counts by what a function at ``module.path:name`` returns; raises PluginError where none is."""
+def function_at(place: str) -> Callable[[Scope], object]:
+    """Return the function at ``module.path:name``; raises PluginError where none is."""
     module, _, name = place.partition(":")
     try:
         function: Any = importlib.import_module(module)
@@ -78,6 +94,11 @@ def by_function(place: str) -> Counter:
         raise PluginError(f"by = {place!r}: {error}; name a function as module.path:name") from error
     if not callable(function):
         raise PluginError(f"by = {place!r} is no function, but {type(function).__name__}")
+    return cast(Callable[[Scope], object], function)
+
+
+def by_function(function: Callable[[Scope], object]) -> Counter:
+    """Return what counts by a digest of what *function* returns, and nobody where that is None."""
 
     def count(scope: Scope) -> str | None:
         found = function(scope)
@@ -86,9 +107,9 @@ def by_function(place: str) -> Counter:
     return count
 
 
-def counter(by: Sequence[str]) -> Counter:
-    """Return what counts by all of *by* together."""
-    counters = [_counter(each) for each in by]
+def counter(by: Sequence[str], address: Counter) -> Counter:
+    """Return what counts by all of *by* together, by *address* where that is one of them or takes the place of one."""
+    counters = [_counter(each, address) for each in by]
     if len(counters) == 1:
         return counters[0]
 
@@ -99,14 +120,14 @@ def counter(by: Sequence[str]) -> Counter:
     return together
 
 
-def _counter(by: str) -> Counter:
+def _counter(by: str, address: Counter) -> Counter:
     if by == "ip":
-        return by_address
+        return address
     if by == "subject":
-        return by_subject
+        return by_subject(address)
     if by.startswith("header:"):
-        return by_header(by.removeprefix("header:"))
-    return by_function(by)
+        return by_header(by.removeprefix("header:"), address)
+    return by_function(function_at(by))
 
 
 Exemption = IPv4Network | IPv6Network | SubjectIdentifier

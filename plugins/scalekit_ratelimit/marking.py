@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple, TypeVar, cast
 
 from anyio import from_thread
@@ -15,7 +15,7 @@ from scalekit import Rate
 from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.answering import Answer, Exceeded
 from scalekit_ratelimit.config import rules
-from scalekit_ratelimit.counting import Counter, Exempt, by_address, counter, exemption
+from scalekit_ratelimit.counting import Counter, Exempt, by_address, by_function, counter, exemption
 from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.policies import Policy
 from scalekit_ratelimit.rules import Algorithm
@@ -54,7 +54,6 @@ def limited(
         raise ValueError('limited() takes at least one limit, such as "5/15m"')
     rates = [Rate(text) for text in limits]
     whom = [exemption(each) for each in exempt]
-    count: Counter = by if callable(by) else by_address if by == "ip" else counter([by] if isinstance(by, str) else by)
 
     def mark(handler: H) -> H:
         known = name or f"{handler.__module__}.{handler.__qualname__}".replace("<locals>.", "")
@@ -62,35 +61,45 @@ def limited(
         made = rules(known, rates, burst, algorithm)
         if cost > min(rule.burst for rule in made):
             raise ValueError(f"cost {cost} is more than may come at once; nothing would be allowed")
-        policy = Policy(known, made, count, cost, Exempt(whom) if whom else None, dry_run)
+        exempted = Exempt(whom) if whom else None
+
+        @lru_cache(8)
+        def policy_with(address: Counter) -> Policy:
+            return Policy(known, made, _counter(by, address), cost, exempted, dry_run)
+
+        policy_with(by_address)  # so that a mistake is told here
         MARKED.append(known)
-        return cast(H, _counted(handler, policy))
+        return cast(H, _counted(handler, policy_with))
 
     return mark
 
 
-def _counted(handler: Callable[..., Any], policy: Policy) -> Callable[..., Any]:
+def _counter(by: str | Sequence[str] | Callable[[Scope], str | None], address: Counter) -> Counter:
+    return by_function(by) if callable(by) else counter([by] if isinstance(by, str) else by, address)
+
+
+def _counted(handler: Callable[..., Any], policy_with: Callable[[Counter], Policy]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(handler):
 
         @wraps(handler)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-            await _count(policy)
+            await _count(policy_with)
             return await handler(*args, **kwargs)
 
         return asynchronous
 
     @wraps(handler)
     def synchronous(*args: Any, **kwargs: Any) -> Any:
-        from_thread.run(_count, policy)
+        from_thread.run(_count, policy_with)
         return handler(*args, **kwargs)
 
     return synchronous
 
 
-async def _count(policy: Policy) -> None:
+async def _count(policy_with: Callable[[Counter], Policy]) -> None:
     asking = ASKING.get()
     if asking is None:  # no request that the host serves
         return
-    takes = policy.takes(asking.scope)
+    takes = policy_with(asking.limits.policies.address).takes(asking.scope)
     if takes and not asking.answer.add(await asking.limits.take(takes)):
         raise Exceeded(asking.answer.problem())

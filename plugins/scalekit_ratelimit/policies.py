@@ -11,7 +11,7 @@ from scalekit import PathGlob
 from scalekit.contracts import SubjectIdentifier
 from scalekit.path_glob import spellings
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
-from scalekit_ratelimit.counting import Counter, Exempt, Exemption, by_address, counter
+from scalekit_ratelimit.counting import Counter, Exempt, Exemption, address_counter, by_address, counter
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Rule
@@ -58,9 +58,18 @@ class Chosen:
 
 
 class Policies:
-    """Policies with the pattern of their path and their methods; *default* is for what none of them decides."""
+    """Policies with the pattern of their path and their methods; *default* is for what none of them decides.
 
-    def __init__(self, items: Sequence[tuple[PathGlob, frozenset[str], Policy]], default: Policy | None) -> None:
+    *address* is what counts by address, for the limits of marked handlers.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[tuple[PathGlob, frozenset[str], Policy]],
+        default: Policy | None,
+        address: Counter = by_address,
+    ) -> None:
+        self.address = address
         self._items = items
         self._default = default
         self._known: dict[tuple[str, str], tuple[Chosen | None, Chosen | None]] = {}
@@ -104,9 +113,10 @@ class Policies:
 def policies(config: RateLimitConfig) -> Policies:
     """Return the policies of the file; raises PluginError when a function that they name is not there."""
     tables = [table for table in config.policies if not table.in_code]
-    items = [(table.path, frozenset(table.methods), _policy(table)) for table in tables]
-    default = Policy("default", rules("default", config.default)) if config.default else None
-    return Policies(items, default)
+    address = address_counter(config.ipv6_prefix)
+    items = [(table.path, frozenset(table.methods), _policy(table, address)) for table in tables]
+    default = Policy("default", rules("default", config.default), address) if config.default else None
+    return Policies(items, default, address)
 
 
 def code_policies(config: RateLimitConfig) -> dict[str, Policy]:
@@ -121,11 +131,11 @@ def is_late(by: Sequence[str], exempt: Sequence[Exemption]) -> bool:
     return not known or any(isinstance(each, SubjectIdentifier) for each in exempt)
 
 
-def _policy(table: PolicyTable) -> Policy:
+def _policy(table: PolicyTable, address: Counter) -> Policy:
     return Policy(
         table.name,
         table.rules(),
-        counter(table.by),
+        counter(table.by, address),
         table.cost,
         Exempt(table.exempt) if table.exempt else None,
         table.dry_run,

@@ -25,7 +25,7 @@ from scalekit.plugins import installed
 from scalekit.testing.inprocess import running
 
 SECTIONS = ["Name", "Description", "Configuration", "Metrics", "Health", "Commands", "Failure", "Examples"]
-TABLE_CELL = re.compile(r"^\| `(?P<key>[a-z_.]+)` \| (?P<default>[^|]+) \|", re.MULTILINE)
+TABLE_CELL = re.compile(r"^\| `(?P<key>[a-z0-9_.]+)` \| (?P<default>[^|]+) \|", re.MULTILINE)
 
 
 async def bare_application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scalekit import ConfigError
 from scalekit.host import Host
 from scalekit.testing import request, running
+from scalekit.testing.conformance import bare_application
+from scalekit_ratelimit import limited
 from tests.ratelimit.asking import QUOTA_EXCEEDED, host, policy, standing
 
 pytestmark = pytest.mark.anyio
@@ -164,6 +167,48 @@ async def test_networks_are_exempt() -> None:
         for address in ("10.1.2.3", "2001:db8::7"):
             assert await statuses(app, state, 3, client=(address, 1)) == [200, 200, 200]
         assert await statuses(app, state, 2) == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "same", "other"),
+    [
+        (64, "2001:db8:0:ff00:ffff::9", "2001:db8:0:ff01::1"),
+        (56, "2001:db8:0:ffff::9", "2001:db8:0:fe00::1"),
+        (48, "2001:db8:0:1::9", "2001:db8:1::1"),
+        (128, "2001:db8:0:ff00::1", "2001:db8:0:ff00::2"),
+        (1, "::9", "8000::1"),
+    ],
+)
+@pytest.mark.parametrize("by", ["ip", "subject", "header:X-API-Key"])
+async def test_an_ipv6_client_is_counted_by_as_much_of_its_address_as_the_file_says(
+    prefix: int, same: str, other: str, by: str
+) -> None:
+    table: dict[str, Any] = {"ipv6_prefix": prefix, "policies": [policy("all", "1/h", by=by)]}
+    for app in (host(table), host({**table, "policies": []}, marked_by(by)), host({**table, "default": "1/h"})):
+        async with running(app) as state:
+            asked = [await statuses(app, state, 1, client=(each, 1)) for each in ("2001:db8:0:ff00::1", same, other)]
+            assert asked == [[200], [429], [200]]
+            mapped = [await statuses(app, state, 1, client=(each, 1)) for each in ("10.0.0.1", "::ffff:10.0.0.1")]
+            assert mapped == [[200], [429]]
+
+
+def marked_by(by: str) -> ASGIApp:
+    """Return an application whose one handler is marked."""
+
+    @limited("1/h", by=by)
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        await bare_application(scope, receive, send)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (bare_application if scope["type"] == "lifespan" else handler)(scope, receive, send)
+
+    return app
+
+
+@pytest.mark.parametrize("prefix", [0, 129, -1, "64", 56.5, True])
+def test_a_prefix_that_ipv6_has_not_is_refused(prefix: Any) -> None:
+    with pytest.raises(ConfigError, match=r"plugins\.ratelimit\.ipv6_prefix"):
+        host({"ipv6_prefix": prefix})
 
 
 async def ask_as(app: Host, who: str | None, state: Mapping[str, Any], kind: str = "http") -> list[Message]:
