@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from scalekit.caching.codec import Corrupt, ItemCodec, body_of, encoded, listed, unlisted
+from scalekit.caching.codec import HEAD, Corrupt, ItemCodec, body_of, encoded, listed, unlisted
 from scalekit.caching.items import Item, Key
+from scalekit.caching.tags import path_tags
 from scalekit_cache.entry import Entry, Headers, Ruling, Variants
 
 _ENTRY = Struct(">HdddhhIII")
@@ -56,6 +57,16 @@ class HttpCodec(ItemCodec):
             names = listed(item.names)
             return b"x", (_VARIANTS.pack(len(names)), names, item.token)
         return super().parts(item)
+
+    def tags_in(self, kind: bytes, head: bytes) -> tuple[bytes, ...]:
+        """Return the tags of an item of *kind*; those of an answer have those of its path among them."""
+        if kind != b"e":
+            return super().tags_in(kind, head)
+        *_, of_terms, of_path, _ = _ENTRY.unpack_from(head, HEAD.size)
+        place = HEAD.size + _ENTRY.size
+        _, tags, _ = self._terms_of(head[place : place + of_terms])
+        path = head[place + of_terms : place + of_terms + of_path].decode("utf-8", "surrogatepass")
+        return (*tags, *path_tags(path))
 
     def _entry_parts(self, entry: Entry) -> tuple[bytes, ...]:
         terms = self._terms_told((entry.ruling, entry.tags, entry.name))

@@ -7,8 +7,10 @@ import asyncio
 import click
 
 from scalekit import Context
+from scalekit.caching.matches import counted_purge
 from scalekit.caching.tags import name_tag, path_tag
 from scalekit.redis import RedisUnavailable, ReplyError
+from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
 
 
@@ -32,19 +34,19 @@ def commands(context: Context, config: CacheConfig) -> list[click.Command]:
         if not tags:
             raise click.UsageError("nothing to purge; name a --tag or a --path")
         try:
-            asyncio.run(_purge(context, config, tags))
+            said = asyncio.run(_purge(context, config, tags))
         except (RedisUnavailable, ReplyError) as error:
             raise click.ClickException(f"nothing was purged for certain: {error}") from None
+        click.echo(said)
 
     return [purge]
 
 
-async def _purge(context: Context, config: CacheConfig, tags: list[bytes]) -> None:
+async def _purge(context: Context, config: CacheConfig, tags: list[bytes]) -> str:
     from scalekit_cache.opening import open_frames
 
     if config.on_cluster_cache:
         async with context.started(), open_frames(context, config) as frames:
-            await frames.advance(tags)
-    else:  # nothing else has to be started for it
-        async with open_frames(context, config) as frames:
-            await frames.advance(tags)
+            return await counted_purge(frames, HttpCodec(), tags)
+    async with open_frames(context, config) as frames:  # nothing else has to be started for it
+        return await counted_purge(frames, HttpCodec(), tags)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import click
 
 from scalekit import Context
+from scalekit.caching.codec import ItemCodec
+from scalekit.caching.matches import counted_purge
 from scalekit.caching.tags import name_tag
 from scalekit.redis import REDIS, RedisUnavailable, ReplyError
 from scalekit_cluster_cache.config import ClusterCacheConfig, shown
@@ -37,9 +39,10 @@ def commands(context: Context, config: ClusterCacheConfig) -> list[click.Command
         """Forget the values that have a tag, in every process."""
         _need_nodes(config)
         try:
-            asyncio.run(_purge(context, config, [name_tag(each) for each in tag]))
+            said = asyncio.run(_purge(context, config, [name_tag(each) for each in tag]))
         except (RedisUnavailable, ReplyError) as error:
             raise click.ClickException(f"nothing was purged for certain: {error}") from None
+        click.echo(said)
 
     return [slots, purge]
 
@@ -71,8 +74,8 @@ async def _survey(context: Context, config: ClusterCacheConfig, hottest: int) ->
         return await survey(redis, config.nodes[0], lambda host: connections.open(config.url_of(host)), hottest)
 
 
-async def _purge(context: Context, config: ClusterCacheConfig, tags: list[bytes]) -> None:
+async def _purge(context: Context, config: ClusterCacheConfig, tags: list[bytes]) -> str:
     from scalekit_cluster_cache.opening import open_frames
 
     async with open_frames(context, config) as frames:
-        await frames.advance(tags)
+        return await counted_purge(frames, ItemCodec(), tags)

@@ -75,6 +75,22 @@ class ItemCodec:
         except (struct.error, LookupError, TypeError, AttributeError, ValueError) as error:
             raise Corrupt(f"no item: {type(error).__name__}") from None
 
+    def tags_of(self, head: bytes) -> tuple[int, tuple[bytes, ...]] | None:
+        """Return the number of the purge before an item, and its tags, from the *head* of its frame; None without."""
+        try:
+            magic, _, _, kind, since = HEAD.unpack_from(head)
+            return (since, self.tags_in(kind, head)) if magic == MAGIC else None
+        except (struct.error, LookupError, ValueError):
+            return None
+
+    def tags_in(self, kind: bytes, head: bytes) -> tuple[bytes, ...]:
+        """Return the tags of an item of *kind*. Raises LookupError for what has none."""
+        if kind != b"v":
+            raise LookupError(kind)
+        _, length = _VALUE.unpack_from(head, HEAD.size)
+        place = HEAD.size + _VALUE.size
+        return unlisted(head[place : place + length])
+
     def parts(self, item: Item) -> tuple[bytes, tuple[bytes, ...]]:
         """Return the kind of *item*, and what comes between head and checksum."""
         if not isinstance(item, Value):

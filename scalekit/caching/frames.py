@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -78,6 +78,14 @@ class Frames(Protocol):
 
     async def advance(self, tags: Sequence[bytes]) -> int:
         """Give the next number to a purge of *tags*, all at once; return it, and let all processes know."""
+        ...
+
+    def scan(self) -> AsyncGenerator[list[bytes], None]:
+        """Yield the keys of all that is there, some at a time; one may come twice, and what changes may be missing."""
+        ...
+
+    async def heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
+        """Return the first *size* bytes of what is under each of *keys*."""
         ...
 
     async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:

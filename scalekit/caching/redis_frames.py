@@ -9,17 +9,23 @@ what has tags and is older than its floor counts as purged.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from scalekit.caching.frames import LeaseName, Listener
 from scalekit.redis import Hearing, Redis, RedisUnavailable, ReplyError, Script
+from scalekit.redis.slots import key_in, shards
 
 LIFE = 31 * 86400.0
 """Seconds for which purges are remembered after the last: longer than anything is kept."""
 MOST_TAGS = 100_000
 """Tags whose last purge is remembered."""
+SCANNED = 500
+"""Keys that one step of a scan looks at."""
+PATIENCE = 5.0
+"""Seconds that a step of a scan may take: nobody but an operator waits for it."""
 NUMBER, FLOOR = b"#number", b"#floor"
 
 _BEGIN = """\
@@ -137,6 +143,34 @@ class RedisFrames:
         """Give the next number to a purge of *tags*, all at once."""
         life = int(LIFE * 1000)
         return _number(await self._redis.script(ADVANCE, [self._purges], [life, self._most_tags, *tags]))
+
+    async def scan(self) -> AsyncGenerator[list[bytes], None]:
+        """Yield the keys of all that is there, of one server after the other."""
+        pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", self._items) + b"*"
+        for place in await self._places():
+            cursor = b"0"
+            while True:
+                cursor, keys = await self._redis.call(
+                    "SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED, key=place, deadline=PATIENCE
+                )
+                yield [key.removeprefix(self._items) for key in keys]
+                if cursor == b"0":
+                    break
+
+    async def heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
+        """Return the first *size* bytes of what is under each of *keys*."""
+        words = [("GETRANGE", self._items + key, 0, size - 1) for key in keys]
+        replies = await self._redis.pipeline(words, deadline=PATIENCE) if words else []
+        return [frame_of(reply) or None for reply in replies]
+
+    async def _places(self) -> list[bytes]:
+        """Return one key for each server, which is with that server."""
+        try:
+            found = shards(await self._redis.call("CLUSTER", "SLOTS", deadline=PATIENCE), ("", 0))
+        except ReplyError:  # no cluster
+            return [self._purges]
+        firsts = {shard.primary: shard.first for shard in found}
+        return [key_in(slot) for slot in firsts.values()]
 
     async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
         """Tell whether *token* has the lease now, for so many *seconds*, and return what is there after that."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from scalekit.redis.address import Host
@@ -22,6 +23,11 @@ def slot_of(key: Word) -> int:
         if end > start + 1:
             data = data[start + 1 : end]
     return crc_hqx(data, 0) % SLOTS
+
+
+def key_in(slot: int) -> bytes:
+    """Return a key whose slot is *slot*."""
+    return next(key for number in count() if slot_of(key := b"%d" % number) == slot)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,12 @@ def test_the_command_purges_in_every_worker(shared: Shared, tmp_path: Path) -> N
     with Service(toml(shared.url, 2), {"service": APPLICATION}) as service:
         before = {path: get(service, path).text for path in ("/tagged", "/shop/1", "/other")}
         assert {get(service, "/tagged").text for _ in range(10)} == {before["/tagged"]}
+        for nothing in (("--tag", "nobody"), ("--path", "/shops/**"), ("--path", "/shop")):
+            done = purge(tmp_path, shared.url, *nothing)
+            assert (done.returncode, done.stdout.partition(":")[0]) == (0, "purged nothing")
         done = purge(tmp_path, shared.url, "--tag", "t", "--path", "/shop/**")
         assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "purged 2 of what was stored\n"
         wait_for("the purge", lambda: all(get(service, "/tagged").text != before["/tagged"] for _ in range(20)))
         wait_for("the purge", lambda: all(get(service, "/shop/1").text != before["/shop/1"] for _ in range(20)))
         assert {get(service, "/other").text for _ in range(10)} == {before["/other"]}
@@ -75,7 +79,8 @@ def test_the_command_purges_in_every_worker(shared: Shared, tmp_path: Path) -> N
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     with Redis() as server:
         assert "nothing to purge" in purge(tmp_path, server.url).stderr
-        assert "begins with a slash" in purge(tmp_path, server.url, "--path", "shop").stderr
+        assert "put a slash before it" in purge(tmp_path, server.url, "--path", "shop").stderr
+        assert "a star stands alone at the end" in purge(tmp_path, server.url, "--path", "/items*").stderr
         server.kill()
         done = purge(tmp_path, server.url, "--tag", "t")
         assert done.returncode == 1

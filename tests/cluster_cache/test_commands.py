@@ -45,6 +45,16 @@ async def test_slots_shows_masters_keys_and_the_fullest_slots(cluster: RedisClus
             assert f"  {node.cli('DBSIZE')} keys  " in shown.stdout
 
 
+@pytest.mark.anyio
+async def test_purge_says_how_much_it_purged(cluster: RedisCluster, tmp_path: Path) -> None:
+    async with process(cluster) as one:
+        for number in range(5):
+            await one.cache.set(f"counted:{number}", 1, "1h", tags=["counted"])
+        await one.cache.set("counted:other", 1, "1h", tags=["other"])
+        said = [run(tmp_path, nodes(cluster), "purge", "--tag", "counted").stdout for _ in range(2)]
+    assert said == ["purged 5 of what was stored\n", "purged nothing: nothing that is stored has such a tag or path\n"]
+
+
 def test_without_a_cluster_the_commands_say_what_to_do(tmp_path: Path) -> None:
     for words in (["slots"], ["purge", "--tag", "shop:7"]):
         shown = run(tmp_path, "[plugins.cluster-cache]\n", *words)
