@@ -19,7 +19,7 @@ def static_routes(settings: Settings) -> list[Mount]:
 
 def _files(settings: Settings, path: str, entries: Sequence[str]) -> StaticFiles:
     files = StaticFiles()
-    files.all_directories = list(_folders(settings, path, entries))
+    files.all_directories = [*_folders(settings, path, entries)]
     return files
 
 

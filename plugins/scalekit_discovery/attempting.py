@@ -46,13 +46,13 @@ async def attempt(
         raise TimeoutError
     options["headers"][TIMEOUT] = str(int(left * 1e3))
     targets.begin(target)
-    response: aiohttp.ClientResponse | None = None
+    begun: aiohttp.ClientResponse | None = None
     try:
         request = service.session.request(
             method, URL(target.base + path), timeout=_timeout(ceil(left * STEPS)), **options
         )
         cut_after = service.attempt_timeout if another and service.attempt_timeout < left else None
-        response = await (request if cut_after is None else _in_time(request, cut_after))
+        response = begun = await (request if cut_after is None else _in_time(request, cut_after))
     except FAILURES as error:
         _note_failure(targets, target, error, end, began)
         raise
@@ -60,7 +60,7 @@ async def attempt(
         targets.left(target)
         raise
     finally:
-        if response is None or response.connection is None:
+        if begun is None or begun.connection is None:
             target.in_flight -= 1
     now = monotonic()
     if response.status not in GATEWAY_FAILURES:
