@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Host, Mount
 from starlette.types import ASGIApp
 
 from scalekit.routes import path_of
@@ -30,7 +30,7 @@ class AppRoute(NamedTuple):
 
 
 def list_routes(app: ASGIApp) -> list[AppRoute]:
-    """Return the routes of *app*, in their order: of Starlette, FastAPI, Litestar or Django; empty for any other."""
+    """Return the routes of *app*, in their order: of Starlette, FastAPI, Litestar, Django or Quart."""
     return list(islice(_walk_app(app, "", DEEPEST), MOST))
 
 
@@ -40,6 +40,12 @@ def _walk_app(app: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
     routes = getattr(app, "routes", None)
     if isinstance(routes, list | tuple):
         yield from _walk(routes, prefix, depth)
+    elif isinstance(by_kind := getattr(app, "application_mapping", None), Mapping):  # Channels, by kind of scope
+        for inner in by_kind.values():
+            yield from _walk_app(inner, prefix, depth - 1)
+    elif (rules := getattr(getattr(app, "url_map", None), "iter_rules", None)) is not None:  # Quart
+        for rule in rules():
+            yield AppRoute(f"{prefix}{rule.rule}", "WEBSOCKET" if rule.websocket else _methods(rule))
     elif type(app).__module__.startswith("django.") and "django.urls" in sys.modules:
         yield from _walk_django(sys.modules["django.urls"].get_resolver(), f"{prefix}/", depth)
     else:  # middleware around an application
@@ -52,8 +58,8 @@ def _walk(routes: Iterable[Any], prefix: str, depth: int) -> Iterator[AppRoute]:
             contexts = route.effective_route_contexts()
             yield from _walk((each.starlette_route or each for each in contexts), prefix, depth - 1)
             continue
-        path = prefix + str(getattr(route, "path", ""))
-        below = list(_walk_app(route.app, path, depth - 1)) if isinstance(route, Mount) else []
+        path = prefix + str(getattr(route, "path", "") or getattr(route, "host", ""))
+        below = list(_walk_app(route.app, path, depth - 1)) if isinstance(route, Mount | Host) else []
         if below:
             yield from below
         else:
