@@ -26,7 +26,6 @@ unit: $(VENV)/developing
 # What fails runs once more at the end. BUSY=2 keeps the machine busy with two endless loops meanwhile.
 test: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
-	@tests/newest_python.sh
 	@BUSY=$(BUSY) exec setpriv --pdeathsig=TERM $(BIN)/python -m tests.gate
 
 # Draws other examples at random each time; a failure prints the seed and the example, which becomes a test.

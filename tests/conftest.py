@@ -15,6 +15,7 @@ from tests.servers import missing
 
 MARKS = (
     "needs(*servers): skip, or fail where CI=true, without these servers",
+    "every_python: runs under the oldest and the newest supported Python too, as those with the mark unit",
     "process: starts a process in a way that its code does not show",
     "slow: takes seconds though it needs no server",
     "alone: may run beside no other test, for it loads or counts the whole machine",

@@ -9,20 +9,34 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NoReturn
 
 from tests.gate.busy import busy
 from tests.gate.phase import Phase
+from tests.gate.pythons import environment, name_of, oldest_and_newest, remove_environments_of_gone_checkouts
 from tests.gate.summary import Total, lines
+
+BESIDE = ("-n2", "--dist=loadfile")
 
 
 def phases() -> list[Phase]:
     """Return the parts of the gate in their order."""
     return [
-        Phase("tests in two processes", ["-n2", "--dist=loadfile", "-m", "not alone"]),
+        Phase("tests in two processes", [*BESIDE, "-m", "not alone"]),
         Phase("tests that run alone", ["-m", "alone"]),
+        *_other_pythons(),
     ]
+
+
+def _other_pythons() -> Iterator[Phase]:
+    """Yield the quick tests and the start of the sample under the oldest and the newest supported Python."""
+    remove_environments_of_gone_checkouts()
+    for version, python in oldest_and_newest().items():
+        if version != sys.version_info[:2]:
+            name = f"quick tests under {name_of(version)}"
+            yield Phase(name, [*BESIDE, "-m", "unit or every_python"], partial(environment, version, python))
 
 
 def main() -> int:
@@ -30,8 +44,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)
     count = int(os.environ.get("BUSY") or 0)
     times = [("make check", float(os.environ["CHECK_SECONDS"]))] if os.environ.get("CHECK_SECONDS") else []
+    parts = phases()
     with busy(count):
-        total = _run(parts := phases(), times)
+        total = _run(parts, times)
     print("\n".join(lines(total, times, parts)), flush=True)
     return 0 if total.passed else 1
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,8 @@ class Phase:
 
     name: str
     arguments: Sequence[str]
-    python: str = sys.executable
+    python: Callable[[], str] = lambda: sys.executable
+    """Returns the interpreter, which may have to be prepared first."""
     folder: Path = ROOT
     seconds: float = 0.0
     outcome: Run = field(default_factory=Run)
@@ -34,7 +35,10 @@ class Phase:
         """Run the tests."""
         print(f"\n==> {self.name}", flush=True)
         began = time.monotonic()
-        self.outcome = self._pytest(self.arguments)
+        try:
+            self.outcome = self._pytest(self.arguments)
+        except (OSError, subprocess.SubprocessError) as error:
+            self.outcome = Run(problems=[f"it could not be prepared: {error}"])
         self.seconds = time.monotonic() - began
 
     def repeat(self, names: Iterable[str]) -> Run:
@@ -53,7 +57,7 @@ class Phase:
         with tempfile.TemporaryDirectory(prefix="scalekit-gate-") as folder:
             file = Path(folder, "results.json")
             plugin = ["-p", "tests.gate.recorder", "--record", str(file)]
-            command = [self.python, "-m", "pytest", "-q", *plugin, *arguments]
+            command = [self.python(), "-m", "pytest", "-q", *plugin, *arguments]
             return read(file, _end_of(command, self.folder))
 
 

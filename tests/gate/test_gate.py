@@ -143,6 +143,16 @@ def test_a_run_that_does_not_end_in_order_fails_the_gate(
     assert re.search(r"\d+ errors? in ", last[-1])
 
 
+def test_a_python_that_cannot_be_prepared_fails_the_gate() -> None:
+    def prepare() -> str:
+        raise subprocess.CalledProcessError(1, ["pip"])
+
+    phase = Phase("another Python", [], prepare)
+    total = _run([phase], [])
+    assert not total.passed
+    assert "another Python: it could not be prepared: Command '['pip']' returned non-zero" in total.problems[0]
+
+
 def test_a_skipped_test_fails_the_gate_where_it_decides(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     source = GOOD + "import pytest\ndef test_it(): pytest.skip('no disk')\n"
     total, last = gate(source)
