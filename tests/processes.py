@@ -111,7 +111,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def wait_for(what: str, condition: Callable[[], Value], process: Process | None = None, limit: float = 30.0) -> Value:
+def wait_for(what: str, condition: Callable[[], Value], process: Process | None = None, limit: float = 90.0) -> Value:
     """Ask until the answer is true and return it; a connection or command that fails means not yet."""
     deadline = time.monotonic() + limit
     while True:
@@ -235,7 +235,7 @@ class Box:
         self._give_away(path)
         return path
 
-    def stop(self, process: Process, number: signal.Signals = signal.SIGTERM, limit: float = 15.0) -> None:
+    def stop(self, process: Process, number: signal.Signals = signal.SIGTERM, limit: float = 60.0) -> None:
         """Ask the process to end, and kill it when it does not."""
         process.send_signal(number)
         self.resume(process)  # a paused process hears nothing else

@@ -90,7 +90,7 @@ def _version(folder: Path) -> int:
 
 def ask(port: int, method: str, path: str, body: str = "") -> str:
     """Send one HTTP request to this machine, past the proxies that the environment may name."""
-    connection = HTTPConnection(HOST, port, timeout=10)
+    connection = HTTPConnection(HOST, port, timeout=60)
     try:
         connection.request(method, path, body)
         response = connection.getresponse()
@@ -104,7 +104,7 @@ def ask(port: int, method: str, path: str, body: str = "") -> str:
 
 def listens(port: int) -> bool:
     """Tell whether somebody takes connections on the port."""
-    create_connection((HOST, port), timeout=5).close()
+    create_connection((HOST, port), timeout=60).close()
     return True
 
 
@@ -116,7 +116,7 @@ class Server:
     port_count: ClassVar[int] = 1
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     death_signal: ClassVar[signal.Signals] = signal.SIGKILL
-    start_limit: ClassVar[float] = 30.0
+    start_limit: ClassVar[float] = 90.0
     box: Box
     process: Process
     ports: list[int]
@@ -486,7 +486,7 @@ class RabbitMQ(Server):
 
     name = "rabbitmq"
     port_count = 3
-    start_limit = 90.0
+    start_limit = 180.0
 
     @property
     def url(self) -> str:

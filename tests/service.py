@@ -86,7 +86,7 @@ class Service(Server):
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, limit: float = 30.0) -> int:
+    def wait(self, limit: float = 120.0) -> int:
         """Wait until the process has ended by itself, and return its exit status."""
         return self.process.wait(limit)
 

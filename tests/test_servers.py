@@ -58,7 +58,7 @@ def backend(text: str) -> Iterator[int]:
 
 
 def redis_line(port: int, command: bytes) -> bytes:
-    with create_connection((HOST, port), timeout=5) as connection, connection.makefile("rb") as stream:
+    with create_connection((HOST, port), timeout=60) as connection, connection.makefile("rb") as stream:
         connection.sendall(command + b"\r\n")
         return stream.readline()
 
@@ -90,7 +90,7 @@ def test_paused_server_keeps_connections_open_and_unanswered() -> None:
         with pytest.raises(TimeoutError):
             connection.recv(100)
         redis.resume()
-        connection.settimeout(5)
+        connection.settimeout(60)
         assert connection.recv(100) == b"+PONG\r\n"
 
 
@@ -150,7 +150,7 @@ class Amqp:
     """Just enough AMQP 0-9-1 to publish a persistent message and to get it."""
 
     def __init__(self, port: int) -> None:
-        self.connection = create_connection((HOST, port), timeout=10)
+        self.connection = create_connection((HOST, port), timeout=60)
         self.stream = self.connection.makefile("rb")
         self.connection.sendall(b"AMQP\x00\x00\x09\x01")
         self.expect(10, 10)

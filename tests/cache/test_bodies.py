@@ -159,7 +159,7 @@ def test_over_http2_nobody_gets_what_the_body_of_another_has_shaped(http2: Serve
     def body() -> Iterator[bytes]:  # without a length, unlike bytes
         yield b"evil"
 
-    with httpx2.Client(base_url=f"http://{HOST}:{http2.port}", http1=False, http2=True, timeout=30) as client:
+    with httpx2.Client(base_url=f"http://{HOST}:{http2.port}", http1=False, http2=True, timeout=60) as client:
         assert client.request("GET", "/page", content=body()).text == "evil"
         plain = client.get("/page")
         assert (plain.text, plain.http_version) == ("nothing", "HTTP/2")

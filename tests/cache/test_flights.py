@@ -21,7 +21,7 @@ FRESH = Reply([(CC, "max-age=60")])
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 

@@ -76,7 +76,7 @@ async def test_who_asks_beside_a_client_that_does_not_take_its_304_has_the_respo
     laboratory = Laboratory(in_parts(b"who", b"le", headers=headers))
     slow = Slow(laboratory, [("If-None-Match", '"a"')])
     fast = Reader(laboratory)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await fast.task
     assert fast.answer.body == b"whole"
     slow.reads.set()

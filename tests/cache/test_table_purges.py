@@ -90,7 +90,7 @@ async def test_what_is_in_doubt_is_purged_again_until_it_must_be_decided(monkeyp
     purges = purges_of(store)
     async with purges.running():
         purges.may_have_written(None)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while purges._doubting is None or not purges._doubting.done():
                 await asyncio.sleep(0.01)
     assert store.number > 1

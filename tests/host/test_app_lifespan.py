@@ -167,7 +167,7 @@ async def test_a_lifespan_that_just_ends_has_not_failed(caplog: pytest.LogCaptur
         await receive()
         await send({"type": "lifespan.startup.complete"})
 
-    async with asyncio.timeout(2), app_lifespan(app, {}):
+    async with asyncio.timeout(60), app_lifespan(app, {}):
         await asyncio.sleep(0)
     assert caplog.text == ""
 

@@ -275,7 +275,7 @@ async def test_a_start_that_is_not_wanted_any_more_unwinds() -> None:
         await asyncio.sleep(0)
     lifecycle.end_start()
     with pytest.raises(StartError, match="the start was ended before it was complete"):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
     assert story.events == ["a+", "a-"]
     assert phase_of(lifecycle) is Phase.STOPPED
 
@@ -298,8 +298,8 @@ async def test_in_a_hurry_what_drains_and_what_stops_is_cut(caplog: pytest.LogCa
     draining = asyncio.create_task(lifecycle.drain())
     await asyncio.sleep(0)
     lifecycle.hurry()
-    await asyncio.wait_for(draining, 5)
-    assert "b" in await asyncio.wait_for(lifecycle.stop(), 5)
+    await asyncio.wait_for(draining, 60)
+    assert "b" in await asyncio.wait_for(lifecycle.stop(), 60)
     assert "b did not stop at once and was cut" in caplog.text
 
 
@@ -315,4 +315,4 @@ async def test_a_stop_that_has_begun_can_be_hurried() -> None:
     task = asyncio.create_task(lifecycle.stop())
     await stopping.wait()
     lifecycle.hurry()
-    assert await asyncio.wait_for(task, 5) == ["a"]
+    assert await asyncio.wait_for(task, 60) == ["a"]

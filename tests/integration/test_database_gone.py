@@ -111,7 +111,7 @@ def service(postgres: Postgres) -> Iterator[Service]:
 
 def ask(service: Service, path: str, method: str = "GET") -> tuple[int, str, str | None]:
     """Return status, body and Retry-After."""
-    connection = HTTPConnection(HOST, service.port, timeout=20)
+    connection = HTTPConnection(HOST, service.port, timeout=60)
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -151,8 +151,8 @@ def test_what_needs_the_database_gets_503_the_rest_is_served_and_all_heals(
     wait_for("readiness to turn", lambda: ask(service, "/health/ready")[0] == 503)
     assert ask(service, "/hello")[0] == 200
     (postgres.start if how == "kill" else postgres.resume)()
-    wait_for("the pool to heal", lambda: ask(service, "/count")[0] == 200, limit=2.0)
-    wait_for("readiness to come back", lambda: ask(service, "/health/ready")[0] == 200, limit=2.0)
+    wait_for("the pool to heal", lambda: ask(service, "/count")[0] == 200, limit=60.0)
+    wait_for("readiness to come back", lambda: ask(service, "/health/ready")[0] == 200, limit=60.0)
 
 
 def test_a_bare_application_gets_its_503_from_the_host(postgres: Postgres) -> None:
@@ -172,13 +172,13 @@ def test_a_service_starts_without_its_database_and_serves_once_that_is_there(pos
         assert ask(service, "/health/ready")[0] == 503
         assert ask(service, "/hello")[0] == 200
         postgres.start()
-        wait_for("readiness", lambda: ask(service, "/health/ready")[0] == 200, limit=2.0)
+        wait_for("readiness", lambda: ask(service, "/health/ready")[0] == 200, limit=60.0)
         assert ask(service, "/count")[0] == 200
 
 
 def test_when_too_many_wait_the_next_is_refused_at_once(postgres: Postgres) -> None:
     with Service(table(postgres.url, "max_size = 1\nmax_waiting = 0"), {"service": APPLICATION}) as service:
-        holding = HTTPConnection(HOST, service.port, timeout=20)
+        holding = HTTPConnection(HOST, service.port, timeout=60)
         holding.request("GET", "/slow")
         wait_for("the connection to be in use", lambda: gauge(service, "scalekit_pool_in_use") == 1)
         status, body, retry = ask(service, "/count")

@@ -68,7 +68,7 @@ def happened(server: Server, name: str) -> bool:
 
 
 def open_get(server: Server, path: str) -> tuple[HTTPConnection, HTTPResponse]:
-    connection = HTTPConnection(HOST, server.port, timeout=20)
+    connection = HTTPConnection(HOST, server.port, timeout=60)
     connection.request("GET", path)
     return connection, connection.getresponse()
 
@@ -130,7 +130,7 @@ def test_a_large_upload_is_passed_on_as_it_comes(server: Server, framing: str) -
 def test_websocket_messages_come_back_as_they_were(server: Server, message: str | bytes) -> None:
     with connect(f"ws://{HOST}:{server.port}/echo") as client:
         client.send(message)
-        assert client.recv(timeout=20) == message
+        assert client.recv(timeout=60) == message
 
 
 def test_a_websocket_keeps_its_subprotocol(server: Server) -> None:
@@ -142,7 +142,7 @@ def test_a_websocket_that_the_application_closes_tells_code_and_reason(server: S
     with connect(f"ws://{HOST}:{server.port}/echo") as client:
         client.send("close")
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(timeout=20)
+            client.recv(timeout=60)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "as you wish")
 
@@ -150,7 +150,7 @@ def test_a_websocket_that_the_application_closes_tells_code_and_reason(server: S
 def test_a_websocket_that_the_client_closes_tells_the_application(server: Server) -> None:
     with connect(f"ws://{HOST}:{server.port}/echo") as client:
         client.send("hello")
-        client.recv(timeout=20)
+        client.recv(timeout=60)
         client.close(1001)
     wait_for("the close", lambda: happened(server, "closed by the client"))
 

@@ -50,7 +50,7 @@ interval = "100ms"
 
 def fetch(service: Service, path: str, **headers: str) -> tuple[int, str]:
     """Return the status and the id of the request."""
-    connection = HTTPConnection(HOST, service.port, timeout=30)
+    connection = HTTPConnection(HOST, service.port, timeout=60)
     try:
         connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
@@ -121,7 +121,7 @@ def test_a_terminal_gets_rows_for_people_and_nothing_else_does() -> None:
             wait_for("the row", look, process)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
             os.close(controller)
     row = next(row for row in shown.split(b"\r\n") if b"/shown" in row)
     assert b"\x1b[32mINFO" in row
@@ -153,7 +153,7 @@ def test_requests_go_on_while_nobody_reads_standard_error() -> None:
             assert fetch(service, "/after")[0] == 200
         finally:
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
         read(logs / "combined.log")
 
 
@@ -179,7 +179,7 @@ def test_requests_go_on_when_standard_error_takes_nothing(place: str) -> None:
             wait_for("the file", lambda: b"request" in (logs / "combined.log").read_bytes())
         finally:
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
             for each in error.values():
                 each.close()
         assert any(line.get("path") == "/much" for line in read(logs / "combined.log"))

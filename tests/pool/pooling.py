@@ -33,7 +33,7 @@ async def opened(
         yield database
 
 
-async def until(condition: Callable[[], bool], limit: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], limit: float = 60.0) -> None:
     """Wait until *condition* holds."""
     async with asyncio.timeout(limit):
         while not condition():

@@ -286,7 +286,7 @@ async def test_a_server_that_is_lost_during_a_read_is_asked_once_more(opening: A
             find = (
                 "SELECT pid FROM pg_stat_activity WHERE query = :query AND state = 'active' AND wait_event = 'PgSleep'"
             )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while (pid := await database.fetch_val(find, {"query": query})) is None:
                     pass
             return int(pid)

@@ -180,7 +180,7 @@ async def test_a_connection_that_cannot_be_made_new_is_closed(postgres: Database
         other = await asyncpg.connect(postgres_url)
         await other.execute("SELECT pg_terminate_backend($1)", pid)
         await other.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await postgres.fetch_val("SELECT pg_backend_pid()") != pid
     assert raw.is_closed()
     await until_complete(postgres)

@@ -96,7 +96,7 @@ def test_a_worker_consumes_what_the_web_publishes_and_finishes_on_sigterm_before
         log = web.box.directory / "worker.log"
         wait_for("the drain", lambda: "draining" in log.read_text(), worker)
         (web.box.directory / "go").touch()
-        assert worker.wait(30) == 0, log.read_text()
+        assert worker.wait(120) == 0, log.read_text()
         assert len(rows(web, "ended")) == 2, log.read_text()
         assert {pid for *_, pid in rows(web, "begun")} == {worker.pid}
 

@@ -103,7 +103,7 @@ class Client:
         return await self.ask(f"/stock/{item}")
 
 
-async def until(what: str, condition: Callable[[], Any], limit: float = 20.0) -> Any:
+async def until(what: str, condition: Callable[[], Any], limit: float = 60.0) -> Any:
     """Wait until *condition*, which may be awaited, is true, and return what it says."""
     try:
         async with asyncio.timeout(limit):

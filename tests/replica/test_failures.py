@@ -261,7 +261,7 @@ async def test_a_promoted_replica_leaves_and_the_pool_finds_that_it_takes_writes
         async def written() -> bool:
             return (await client.write(1, 2)).status == 200
 
-        await until("the new primary", written, limit=3.0)
+        await until("the new primary", written)
         await until("leaving", lambda: is_out(instance, one))
         assert await health_of(instance, one) == f"ConnectionError: {place(one)} is a primary, not a replica"
         assert (await client.read(1)).body == b"2", "two is behind another primary, and lacks it"

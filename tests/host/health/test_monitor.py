@@ -28,7 +28,7 @@ def monitor(interval: float = 0.01, **checks: Check) -> Monitor:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

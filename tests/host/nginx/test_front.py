@@ -112,11 +112,11 @@ def send(front: Front, method: str, path: str, body: bytes = b"", **headers: str
 def test_websockets_go_through(front: Front) -> None:
     with connect(f"ws://{HOST}:{front.port}/echo", proxy=None) as socket:
         socket.send("there")
-        assert socket.recv(timeout=30) == "ereht"
+        assert socket.recv(timeout=60) == "ereht"
 
 
 def test_an_event_arrives_before_the_next_is_there(front: Front) -> None:
-    connection = HTTPConnection(HOST, front.port, timeout=30)
+    connection = HTTPConnection(HOST, front.port, timeout=60)
     connection.request("GET", "/events")
     response = connection.getresponse()
     assert response.readline() == b"data: first\n"
@@ -129,7 +129,7 @@ def test_an_upload_of_50_megabytes_arrives_whole_and_one_beyond_the_limit_does_n
     response, content = send(front, "PUT", "/size", b"x" * 50_000_000)
     assert (response.status, json.loads(content)) == (200, {"length": 50_000_000})
     assert send(front, "PUT", "/size", b"x", Content_Length="1")[0].status == 200
-    connection = HTTPConnection(HOST, front.port, timeout=30)
+    connection = HTTPConnection(HOST, front.port, timeout=60)
     connection.putrequest("PUT", "/size")
     connection.putheader("Content-Length", str(64 * 2**20 + 1))
     connection.endheaders()

@@ -10,7 +10,7 @@ from typing import Any
 from scalekit.redis import RedisUnavailable
 
 
-async def until(what: str, condition: Callable[[], object], limit: float = 30.0) -> None:
+async def until(what: str, condition: Callable[[], object], limit: float = 60.0) -> None:
     """Wait until *condition* is true."""
     end = time.monotonic() + limit
     while not condition():
@@ -19,7 +19,7 @@ async def until(what: str, condition: Callable[[], object], limit: float = 30.0)
         await asyncio.sleep(0.005)
 
 
-async def until_answered(ask: Callable[[], Awaitable[Any]], limit: float = 30.0) -> Any:
+async def until_answered(ask: Callable[[], Awaitable[Any]], limit: float = 60.0) -> Any:
     """Ask until Redis is available, and return its answer."""
     end = time.monotonic() + limit
     while True:

@@ -25,7 +25,7 @@ def knock_until_closed(port: int) -> tuple[int, list[str]]:
     failed: list[str] = []
     while True:
         try:
-            connection = socket.create_connection((HOST, port), timeout=5)
+            connection = socket.create_connection((HOST, port), timeout=60)
         except OSError:
             return answered, failed
         with connection:

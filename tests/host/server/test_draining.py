@@ -95,7 +95,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def open_request(port: int, path: str) -> HTTPConnection:
-    connection = HTTPConnection(HOST, port, timeout=20)
+    connection = HTTPConnection(HOST, port, timeout=60)
     connection.request("GET", path)
     return connection
 
@@ -221,7 +221,7 @@ def test_websockets_are_told_that_the_server_restarts() -> None:
         with connect(f"ws://{HOST}:{service.port}/") as socket:
             service.signal(signal.SIGTERM)
             with pytest.raises(ConnectionClosed) as closed:
-                socket.recv(timeout=20)
+                socket.recv(timeout=60)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1012
         assert service.wait() == 0

@@ -47,7 +47,7 @@ class Client:
     """A connection on which bytes are sent as they are."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection((HOST, port), timeout=20)
+        self.socket = socket.create_connection((HOST, port), timeout=60)
 
     def __enter__(self) -> Client:
         return self
