@@ -21,10 +21,11 @@ from scalekit.contracts import Row, TableObserver, Values
 from scalekit_pool.asking import Asking, Operation
 from scalekit_pool.batching import Batches
 from scalekit_pool.compiling import Call, Compiler
-from scalekit_pool.driver import DOUBTFUL, Driver, Failure
+from scalekit_pool.driver import DOUBTFUL, REPEATED_READS, Driver, Failure
 from scalekit_pool.observing import language_of
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
+from scalekit_pool.schema_change import STALE
 from scalekit_pool.session import Session, Sessions
 from scalekit_pool.statements import Reader
 from scalekit_pool.supply import Lent
@@ -126,7 +127,7 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
     async def run(self, operation: Operation, call: Call) -> Any:
         """Run *call* on any connection, or on the one that the current task keeps.
 
-        A read whose connection was lost is run once more on another.
+        A read whose connection was lost is run once more on another, and so is what met a changed schema.
         """
         if self._sessions:
             kept = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
@@ -140,7 +141,7 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
             result = await operation(lent.connection, statement.sql, call.arguments)
         except BaseException as error:
             failure = self._take_back(error, pool, lent, call)
-            if failure is Failure.LOST and statement.reads:
+            if failure is Failure.OUTDATED or (failure in REPEATED_READS and statement.reads):
                 async with self.session() as session:
                     return await session.run(operation, call)
             if not statement.reads:
@@ -217,6 +218,8 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
             self.driver.doubt = failure
         if failure is Failure.LOST:
             pool.supply.discard(lent, "lost")
+        elif failure in STALE:
+            pool.supply.discard(lent, "outdated")
         elif failure is Failure.DEMOTED:
             pool.forsake()
             if lent.epoch == pool.supply.epoch:

@@ -26,10 +26,16 @@ class Failure(Enum):
     """The statement took too long and was cancelled."""
     UNWRITABLE = auto()
     """There is no room for a write, or the disk fails; reads may go on."""
+    OUTDATED = auto()
+    """The connection remembered a type or a result that has been changed since; nothing was done."""
+    MISREAD = auto()
+    """It was done, but its rows have another form than the connection remembered."""
     UNKNOWN = auto()
     """The statement was cut: nobody knows what state the connection is in."""
 
 
+REPEATED_READS = (Failure.LOST, Failure.MISREAD)
+"""After these a read is run once more."""
 DOUBTFUL = (Failure.DEMOTED, Failure.UNWRITABLE, Failure.BUSY)
 """After these it is not known whether the database takes writes."""
 
@@ -127,6 +133,10 @@ class Driver(Protocol):
 
     def read_only_reason(self, connection: Any) -> str:
         """Return why *connection*, on which a write was refused, does not take any."""
+        ...
+
+    async def forget_schema(self, connection: Any) -> None:
+        """Let *connection* forget all that it remembers of types and statements."""
         ...
 
     async def write_refusal(self, connection: Any, doubt: Failure | None) -> Refusal | None:

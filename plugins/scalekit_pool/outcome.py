@@ -43,6 +43,8 @@ class Outcome:
             ) from error
         if failure is Failure.DEMOTED:
             raise Unavailable(f"{what} takes no writes: {reason}") from error
+        if failure is Failure.OUTDATED:
+            raise Unavailable(f"a type or a table of {what} was changed under a transaction; begin it again") from error
         if failure is Failure.UNWRITABLE:
             raise Unavailable(f"{what} takes no writes: {error}") from error
         if failure is Failure.BUSY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ _READ_ONLY_SETTING = (
 )
 _IS_WRITABLE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"
 _STORE = "CREATE TEMPORARY TABLE scalekit_probe ON COMMIT DROP AS SELECT repeat(md5(random()::text), 200) AS text"
+
+_GONE_OBJECT = re.compile(r"cache lookup failed for|with OID \d+ does not exist")
 
 _cursors = itertools.count(1)
 
@@ -128,6 +131,10 @@ class PostgresDriver:
             return Failure.DEMOTED if _may_be_read_only(connection) else Failure.STATEMENT
         if isinstance(error, _FULL):
             return Failure.UNWRITABLE
+        if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+            return Failure.MISREAD
+        if isinstance(error, asyncpg.InvalidCachedStatementError) or _names_a_gone_object(error):
+            return Failure.OUTDATED
         if isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)):
             return Failure.LOST
         if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
@@ -142,6 +149,10 @@ class PostgresDriver:
         if getattr(settings, "default_transaction_read_only", "off") == "on":
             return f"its {_READ_ONLY_SETTING}"
         return f"it is a standby, or its {_READ_ONLY_SETTING}"
+
+    async def forget_schema(self, connection: Connection) -> None:
+        """Let *connection* forget all that it remembers of types and statements."""
+        await connection.reload_schema_state()
 
     async def write_refusal(self, connection: Connection, doubt: Failure | None) -> Refusal | None:
         """Return why *connection* takes no writes, or None; where the disk was full, a row is stored to see."""
@@ -172,6 +183,12 @@ class PostgresDriver:
 
     def stop_running(self, connection: Connection) -> None:
         """Do nothing: asyncpg asks the server to cancel what nobody waits for."""
+
+
+def _names_a_gone_object(error: BaseException) -> bool:
+    """Tell whether the server was given the number of a type that has been dropped, and perhaps made anew."""
+    kinds = (asyncpg.InternalServerError, asyncpg.UndefinedObjectError)
+    return isinstance(error, kinds) and _GONE_OBJECT.search(str(error)) is not None
 
 
 def _may_be_read_only(connection: Connection) -> bool:

@@ -18,6 +18,7 @@ from scalekit_pool.held_connection import HeldConnection
 from scalekit_pool.outcome import Outcome
 from scalekit_pool.pool import Pool
 from scalekit_pool.rows import converted
+from scalekit_pool.schema_change import STALE, run_repeatably
 from scalekit_pool.supply import Lent
 from scalekit_pool.used import table_name
 from scalekit_pool.watching import ORIGIN, places_above
@@ -122,11 +123,11 @@ class Session(Asking):
         async with self._lock:
             if self._held.lent is None or not statement.reads:
                 await self._prepare(statement.reads)
-            connection = self._held.connection
             self._held.is_used = self._held.is_used or not statement.plain
             began = perf_counter()
             try:
-                result = await operation(connection, statement.sql, call.arguments)
+                driver, connection = self.language.driver, self._held.connection
+                result = await run_repeatably(driver, connection, operation, call, bool(self.transactions))
             except BaseException as error:
                 if not statement.reads:
                     self._begin_write()  # it may have been done all the same
@@ -178,6 +179,8 @@ class Session(Asking):
             try:
                 return await work(self.language.driver, self._held.connection)
             except BaseException as error:
+                if self._failure(error) in STALE:
+                    await self.language.driver.forget_schema(self._held.connection)
                 self._fail(error, sql)
                 raise
 

@@ -139,6 +139,9 @@ class SqliteDriver:
         """Return why *connection*, on which a write was refused, does not take any."""
         return "the file, or its folder, is read-only for this user"
 
+    async def forget_schema(self, connection: aiosqlite.Connection) -> None:
+        """Do nothing: SQLite notices by itself."""
+
     async def write_refusal(self, connection: aiosqlite.Connection, doubt: Failure | None) -> Refusal | None:
         """Return why *connection* takes no writes, or None."""
         if self._files is None:
