@@ -19,14 +19,14 @@ def static_routes(settings: Settings) -> list[Mount]:
 
 def _files(settings: Settings, path: str, entries: Sequence[str]) -> StaticFiles:
     files = StaticFiles()
-    files.all_directories = [*_folders(settings, path, entries)]
+    files.all_directories += _folders(settings, path, entries)
     return files
 
 
-def _folders(settings: Settings, path: str, entries: Sequence[str]) -> Iterator[Path]:
+def _folders(settings: Settings, path: str, entries: Sequence[str]) -> Iterator[str]:
     for entry in entries:
         try:
-            yield _folder(entry)
+            yield str(_folder(entry))
         except ValueError as error:
             settings.document.report(("app", "static", path), str(error))
 
