@@ -202,8 +202,10 @@ class Server(Table):
     """Time for each plugin to stop before it is cut."""
     workers: Annotated[int, Field(ge=1, le=512)] | None = None
     """Processes that serve, under a supervisor that replaces those which crash or hang; unset serves in one process."""
+    worker_start_timeout: SomeTime = Duration("5m")
+    """Time for a worker to become ready, imports of the application included, before it is ended."""
     hang: Duration = Duration("30s")
-    """How long a worker's event loop may be blocked before the worker is replaced."""
+    """How long the event loop of a worker that is ready may be blocked before the worker is replaced."""
     memory: Memory = Memory()
     """How a process keeps its memory in hand."""
 

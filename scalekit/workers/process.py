@@ -35,7 +35,7 @@ class Worker:
         self.generation = generation
         self.pid = process.pid
         loop = asyncio.get_running_loop()
-        self.started = self.heard = loop.time()
+        self.started = self.starting_since = self.heard = loop.time()
         self.retiring = False
         self.aborted = False
         self._process = process
@@ -70,6 +70,11 @@ class Worker:
     def why_ended(self) -> str:
         """How it came to its end."""
         return "hung" if self.aborted else "retired" if self.retiring else "crashed"
+
+    def pause_watch(self, seconds: float) -> None:
+        """Leave out *seconds* in which the supervisor stood still: it could hear nothing."""
+        self.heard = asyncio.get_running_loop().time()
+        self.starting_since += seconds
 
     def ask_for_numbers(self) -> None:
         """Ask what it has counted."""

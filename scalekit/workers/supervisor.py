@@ -166,10 +166,21 @@ class Supervisor:
             now = loop.time()
             for worker in self._workers():
                 if now - before > TICK + OVERSLEPT:
-                    worker.heard = now
-                elif now - worker.heard > self._table.hang and not worker.aborted:
-                    logger.error("%s has been silent for %s: its event loop is blocked", worker, self._table.hang)
+                    worker.pause_watch(now - before)
+                elif not worker.aborted and (trouble := self._trouble(worker, now)):
+                    logger.error("%s %s", worker, trouble)
                     self._begin(worker.abort())
+
+    def _trouble(self, worker: Worker, now: float) -> str:
+        """Return why *worker* is to be ended; a worker that starts is busy with imports, and need not be heard."""
+        table = self._table
+        if worker.is_ready:
+            silent = now - worker.heard > table.hang
+            return f"has been silent for {table.hang}: its event loop is blocked (server.hang)" if silent else ""
+        if now - worker.starting_since > table.worker_start_timeout:
+            remedy = "if it needs longer, raise server.worker_start_timeout"
+            return f"is not ready after {table.worker_start_timeout}, and is ended; {remedy}"
+        return ""
 
     async def _watch_memory(self) -> None:
         memory = self._table.memory

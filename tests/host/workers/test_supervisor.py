@@ -42,6 +42,20 @@ async def app(scope, receive, send):
 """
 
 
+SLOW_LIFESPAN = """
+import time
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan" and "SLOW_START" in globals():
+        await receive()
+        time.sleep(5)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        await served(scope, receive, send)
+""" + APPLICATION.replace("async def app(", "async def served(")
+
+
 def workers_are_not(service: Service, pids: list[int]) -> bool:
     return workers_of(service) != pids
 
@@ -94,6 +108,22 @@ def test_a_worker_whose_event_loop_is_blocked_is_replaced_and_shows_where() -> N
         assert "has been silent for 2s: its event loop is blocked" in service.log()
         assert "service.py" in service.log()
         wait_for("an answer", lambda: service.get("/") == "done")
+
+
+@pytest.mark.parametrize("slow", ["import time; time.sleep(5)", "SLOW_START = True"])
+def test_a_worker_that_starts_slowly_is_no_worker_that_hangs(slow: str) -> None:
+    with supervised(2, 'hang = "3s"', source=f"{slow}\n{SLOW_LIFESPAN}") as service:
+        assert len(workers_of(service)) == 2
+        assert "silent" not in service.log()
+        assert stop(service) == 0
+
+
+def test_a_worker_that_does_not_become_ready_is_ended_and_the_key_named() -> None:
+    toml = '[server]\nworkers = 1\nworker_start_timeout = "1s"\n'
+    with Starting(toml, {"service": f"import time; time.sleep(600)\n{APPLICATION}"}) as service:
+        assert service.wait() == 1
+        log = service.log()
+        assert "is not ready after 1s, and is ended; if it needs longer, raise server.worker_start_timeout" in log
 
 
 def test_a_worker_that_is_frozen_is_replaced() -> None:
