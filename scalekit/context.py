@@ -56,14 +56,17 @@ class Key(Generic[T]):
 class Context:
     """One application's configuration and resources, given to every hook.
 
-    ``redact(text)`` takes secrets out of a text. ``async with context.started():`` runs the plugins, without server
-    and application, around the body: for commands.
+    ``name`` is that of the service, empty when the file gives none. ``redact(text)`` takes secrets out of a text.
+    ``async with context.started():`` runs the plugins, without server and application, around the body: for commands.
     """
 
-    __slots__ = ("_configs", "_resources", "redact", "server", "started")
+    __slots__ = ("_configs", "_resources", "name", "redact", "server", "started")
 
-    def __init__(self, server: Server, configs: Mapping[type[Any], Any], redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, server: Server, configs: Mapping[type[Any], Any], redact: Callable[[str], str] = str, name: str = ""
+    ) -> None:
         self.server = server
+        self.name = name
         self.redact = redact
         self.started: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         self._configs = dict(configs)

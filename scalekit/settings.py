@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scalekit.config.app_name import AppName, spread_name
 from scalekit.config.document import Document, Source, read
 from scalekit.config.secrets import redactor
 from scalekit.config.switch import take_switch, without_problems
@@ -42,7 +43,7 @@ class Settings:
         """Return a new context that holds these tables and no resources."""
         configs = {type(table): table for table in self.tables.values()}
         tables = [self.app, self.server, self.health, *self.tables.values()]
-        return Context(self.server, configs, redactor(tables))
+        return Context(self.server, configs, redactor(tables), self.app.name)
 
 
 def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Settings:
@@ -121,12 +122,19 @@ def _report_unknown_keys(document: Document, name: str, candidates: Sequence[Ins
     document.problems += [each for each in copy.problems if each.message.startswith(UNKNOWN_KEY)]
 
 
+def _marked(model: type[Table]) -> dict[str, AppName]:
+    """Return the keys of *model* whose default is the name of the service."""
+    marks = ((key, mark) for key, field in model.model_fields.items() for mark in field.metadata)
+    return {key: mark for key, mark in marks if isinstance(mark, AppName)}
+
+
 def _parse_tables(document: Document, plugins: Plugins) -> dict[str, Table]:
     models = plugins.models()
     parsed: dict[str, Table] = {}
     for name in plugins.names:
         path = ("plugins", name)
         if name in models:
+            spread_name(document, path, _marked(models[name]))
             table = parse(models[name], document, path, plugin=name)
             parsed |= {name: table} if table else {}
         elif document.data["plugins"][name]:

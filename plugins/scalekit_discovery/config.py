@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import Duration, HttpUrl, Secret
+from scalekit.config.app_name import NAME_PATTERN, AppName
 from scalekit.config.tables import HostName, SomeTime, split_address
 from scalekit.config.tls import Certificates
 
-NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
+NAME = NAME_PATTERN
 SHORTEST_DEREGISTRATION = 60.0
 
 ServiceName = Annotated[str, Field(pattern=NAME)]
@@ -41,8 +42,8 @@ class DiscoveryConfig(Certificates):
     """Who knows where services are: this file, Consul or DNS."""
     services: dict[ServiceName, tuple[InstanceUrl, ...]] = {}
     """Services by name and their instances; what is named here is not looked for elsewhere."""
-    service: Annotated[str, Field(pattern=f"{NAME}|^$")] = ""
-    """The name under which Consul gets to know this service; empty does not register it."""
+    service: Annotated[str, Field(pattern=f"{NAME}|^$"), AppName("source", "consul")] = ""
+    """The name under which Consul gets to know this service; without it ``[app] name``, empty does not register it."""
     id: Annotated[str, Field(pattern=f"{NAME}|^$")] = ""
     """What tells this instance from the others of its service; empty makes it of service, address and port."""
     address: HostName | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from scalekit import Duration, Size, Table
+from scalekit.config.app_name import AppName
 from scalekit_logging.levels import Level
 from scalekit_logging.lines import OWN_NAMES
 
@@ -29,8 +30,8 @@ class LoggingConfig(Table):
     """The least level that is written."""
     levels: dict[str, Level] = {}
     """Levels of single loggers, by name; they hold for the loggers below as well."""
-    service: str = ""
-    """The name of this service, in every line; empty leaves it out."""
+    service: Annotated[str, AppName()] = ""
+    """The name of this service, in every line; without it ``[app] name``, and empty leaves it out."""
     fields: dict[str, str] = {}
     """More fields that every line has."""
     console: Literal["auto", "json", "pretty", "off"] = "auto"

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from scalekit.config.app_name import NAME_PATTERN
 from scalekit.config.descriptions import descriptions
 from scalekit.config.letter_case import in_either_case
 from scalekit.config.types import Duration, Secret, Size, SizeOrShare
@@ -68,6 +69,12 @@ def _prefix(path: str) -> str:
     if path and not re.fullmatch(ROOT_PATH, path):
         raise ValueError(f'expected a path such as "/shop", in ASCII and without a slash at its end, got {path!r}')
     return path
+
+
+def _service_name(name: str) -> str:
+    if name and not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(f'expected a name of letters, digits, ".", "_" and "-", such as "shop", got {name!r}')
+    return name
 
 
 ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
@@ -126,6 +133,8 @@ class App(Table):
 
     target: str | None = None
     """The ASGI application or a factory of one, as ``module.path:name``."""
+    name: Annotated[str, AfterValidator(_service_name), Field(json_schema_extra={"pattern": f"{NAME_PATTERN}|^$"})] = ""
+    """The name of this service in log lines, in Consul and over dashboards, where their own keys do not say another."""
     static: dict[StaticPath, Folders] = {}
     """Folders of static files by path; ``package:folder`` is one inside an installed package."""
 
