@@ -126,3 +126,13 @@ def test_nothing_names_a_place_of_one_machine() -> None:
     for path in [*CODE, *ROOT.glob("*.*"), *ROOT.glob("k6/**/*.js"), ROOT / "Makefile", ROOT / ".ci/run"]:
         if path.is_file() and path.name != ".git":
             assert not re.search(r"/(root|home|work)/", path.read_text(errors="replace")), path
+
+
+def test_every_supported_python_is_tested_by_the_same_commands() -> None:
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    (matrix,) = re.findall(r"python: \[(.+)\]", workflow)
+    versions = [tuple(map(int, word.strip('" ').split("."))) for word in matrix.split(",")]
+    assert versions == [(3, minor) for minor in range(11, versions[-1][1] + 1)]
+    assert PROJECT["project"]["requires-python"] == ">=3.11"
+    runs = re.findall(r"run: (make \w+)", workflow)
+    assert runs == re.findall(r"^make \w+", (ROOT / ".ci/run").read_text(), re.MULTILINE)

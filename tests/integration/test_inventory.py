@@ -62,7 +62,7 @@ def test_make_production_runs_all_of_it_and_ctrl_c_ends_it() -> None:
         address = next((line for line in lines if "sample application is on" in line), "")
         assert address, "".join(lines)
         port = int(address.strip().rpartition(":")[2])
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             token = client.post("/auth/login", content=LOGIN).raise_for_status().json()["token"]
             client.headers["Authorization"] = f"Bearer {token}"
             assert client.get("/api/inventory/3").raise_for_status().json()["stock"] == 140

@@ -336,7 +336,7 @@ async def test_what_is_no_list_of_users_is_explained_and_nothing_is_added(body: 
 
 @pytest.mark.needs("redis")
 def test_lists_are_kept_and_made_anew_after_a_write_in_any_worker(sample: SampleApp) -> None:
-    with httpx2.Client(base_url=f"http://127.0.0.1:{sample.port}") as client:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{sample.port}", timeout=60) as client:
         token = client.post("/auth/login", content=LOGIN).raise_for_status().json()["token"]
         client.headers["Authorization"] = f"Bearer {token}"
         for path, add, body in (

@@ -161,7 +161,7 @@ def test_an_answer_that_nobody_knows_what_it_was_made_from_is_not_kept(pool: str
         client = Client(service)
         client.post("/run", *TABLES)
         assert client.get("/raw") != client.get("/raw")
-        assert "stored" not in httpx2.get(service.url + "/raw").headers["cache-status"]
+        assert "stored" not in httpx2.get(service.url + "/raw", timeout=60).headers["cache-status"]
         catalog = "sqlite_master" if "sqlite" in pool else "pg_class"
         path = f"/show/(SELECT 1 AS n FROM {catalog}) AS s"
         assert client.get(path) != client.get(path)
