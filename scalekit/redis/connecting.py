@@ -14,8 +14,8 @@ from scalekit.config.mask import MASK
 from scalekit.redis.address import Address, Host
 from scalekit.redis.errors import NOT_RUN
 
-CONNECT_TIMEOUT = 1.0
-"""Seconds that a connection may take to open, greeting included."""
+CONNECT_TIMEOUT = 3.0
+"""Seconds that a connection may take to open, greeting included; on a busy machine that takes one now and then."""
 
 AnyConnection = Connection | UnixDomainSocketConnection
 
