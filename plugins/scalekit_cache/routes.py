@@ -1,4 +1,4 @@
-"""What the route of a request declares that it reads: parameters and security schemes of FastAPI."""
+"""What the route of a request declares that it reads: parameters and security schemes of FastAPI and Litestar."""
 
 from __future__ import annotations
 
@@ -36,20 +36,31 @@ class RouteReads:
     def of(self, scope: Scope) -> Reads | None:
         """Return what the route reads that *scope* was given to; None when it declares nothing."""
         route = scope.get("route")
-        if route is None:
+        declaring = scope.get("route_handler") if route is None else _dependant(scope, route)
+        if declaring is None:
             return None
-        dependant = _dependant(scope, route)
-        if dependant is None:
-            return None
-        known = self._known.get(id(dependant))
+        known = self._known.get(id(declaring))
         if known is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
+            found = self._of_dependant(declaring) if route is not None else self._of_handler(scope, declaring)
             # It is kept beside, since an id is an object's own only as long as that is there.
-            known = self._known[id(dependant)] = (dependant, self._read(dependant))
+            known = self._known[id(declaring)] = (declaring, found)
         return known[1]
 
-    def _read(self, dependant: Any) -> Reads | None:
+    def _of_handler(self, scope: Scope, handler: Any) -> Reads | None:
+        """Return what a *handler* of Litestar's reads, whose models have what their dependencies read."""
+        headers: set[bytes] = set()
+        secrets: set[bytes] = set()
+        for route in getattr(scope.get("litestar_app"), "routes", ()):
+            for found, model in getattr(route, "route_handler_map", {}).values():
+                if found is handler:
+                    headers.update(each.field_alias.lower().encode() for each in model.expected_header_params)
+                    if model.expected_cookie_params or "cookies" in model.expected_reserved_kwargs:
+                        secrets.add(b"cookie")
+        return self._reads(headers, secrets, set())
+
+    def _of_dependant(self, dependant: Any) -> Reads | None:
         headers: set[bytes] = set()
         secrets: set[bytes] = set()
         query: set[bytes] = set()
@@ -59,6 +70,9 @@ class RouteReads:
                 secrets.add(b"cookie")
             for place, name in _scheme(each.call):
                 (query if place == "query" else secrets).add(name)
+        return self._reads(headers, secrets, query)
+
+    def _reads(self, headers: set[bytes], secrets: set[bytes], query: set[bytes]) -> Reads | None:
         secrets.update(filter(self._meanings.is_credential, headers))
         if not headers and not secrets and not query:
             return None

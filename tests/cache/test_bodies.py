@@ -65,9 +65,8 @@ async def ask_with(laboratory: Laboratory, receive: Receive, version: str) -> by
 async def test_a_response_to_a_get_with_a_body_is_not_kept(version: str, parts: tuple[bytes, ...]) -> None:
     laboratory = Laboratory(echo, HOURLY)
     assert await ask_with(laboratory, receiving(*parts), version) == b"evil"
-    for _ in range(2):
-        answer = await laboratory.ask(http_version=version)
-        assert answer.body == b"nothing"
+    first, answer = [await laboratory.ask(http_version=version) for _ in range(2)]
+    assert first.body == answer.body == b"nothing"
     assert "hit" in (answer.header("cache-status") or "")
 
 
