@@ -136,9 +136,9 @@ def alive(pid: int) -> bool:
 def family(pid: int) -> list[int]:
     """Return the process and all its descendants, elders first."""
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        _, parent = _state_and_parent(int(entry.name))
-        children.setdefault(parent, []).append(int(entry.name))
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        _, parent = _state_and_parent(int(name))
+        children.setdefault(parent, []).append(int(name))
     members = [pid]
     for member in members:  # grows while it is read
         members += children.get(member, [])
@@ -147,12 +147,13 @@ def family(pid: int) -> list[int]:
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # often: no Path and no decoding
+            text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return "X", 0
     # The second field is the program's name, which may hold blanks and brackets.
-    state, parent = text.rpartition(")")[2].split()[:2]
-    return state, int(parent)
+    state, parent = text.rpartition(b")")[2].split(maxsplit=2)[:2]
+    return state.decode(), int(parent)
 
 
 def _send(pid: int, number: signal.Signals) -> None:
