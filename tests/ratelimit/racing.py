@@ -1,8 +1,15 @@
-"""Take from a limit on Redis as fast as can be, and print how often that was allowed."""
+"""Take from a limit on Redis as fast as can be, in several processes, which share what they import.
+
+Each says when it is ready, waits for a byte, and prints how often it was allowed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import signal
+import subprocess
 import sys
 
 from scalekit import Rate
@@ -20,8 +27,8 @@ async def race(url: str, algorithm: str, limit: str, number: int) -> int:
     this = rule("race", Rate(limit), None, "gcra" if algorithm == "gcra" else "sliding-window")
     async with Connections(Silence()).open(url, deadline=30.0) as redis:
         limits = SharedLimits(redis, "cluster" in url)
-        print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
+        os.write(1, b"ready\n")  # at once: several write to the pipe
+        await asyncio.to_thread(os.read, 0, 1)
         trips = [limits.send([Take(this, "everybody", 1, False)]) for _ in range(number)]
         counts = [await limits.receive(trip) for trip in trips]
     return sum(count.allowed for each in counts for count in each.values())
@@ -31,12 +38,45 @@ async def serve(url: str, limit: str, number: int) -> int:
     """Return how many of *number* requests an application with the default deadline let in."""
     app = host({"url": url, "default": limit})
     async with running(app) as state:
-        print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
+        os.write(1, b"ready\n")  # at once: several write to the pipe
+        await asyncio.to_thread(os.read, 0, 1)
         answers = await asyncio.gather(*(request(app, "/", state=state) for _ in range(number)))
     return sum(answer.status == 200 for answer in answers)
 
 
+def allowed(processes: int, url: str, kind: str, limit: str, number: int) -> int:
+    """Let *processes* take *number* times each, all at once; return how many of that were allowed."""
+    command = [sys.executable, "-m", "tests.ratelimit.racing", str(processes), url, kind, limit, str(number)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, process_group=0) as racers:
+        try:
+            assert racers.stdout is not None
+            for _ in range(processes):
+                assert racers.stdout.readline() == "ready\n"
+            output, _ = racers.communicate("g" * processes, timeout=120)
+        except BaseException:
+            os.killpg(racers.pid, signal.SIGKILL)
+            raise
+    assert racers.returncode == 0
+    counts = output.split()
+    assert len(counts) == processes
+    return sum(map(int, counts))
+
+
+def main(processes: int, url: str, kind: str, limit: str, number: int) -> None:
+    """Fork, take, and wait for all."""
+    gc.freeze()
+    children = []
+    for _ in range(processes):
+        pid = os.fork()
+        if pid == 0:
+            count = asyncio.run(serve(url, limit, number) if kind == "app" else race(url, kind, limit, number))
+            os.write(1, b"%d\n" % count)
+            os._exit(0)  # without taking apart what it shares
+        children.append(pid)
+    sys.exit(any(os.waitpid(child, 0)[1] for child in children))
+
+
 if __name__ == "__main__":
-    url, kind, limit, number = sys.argv[1:]
-    print(asyncio.run(serve(url, limit, int(number)) if kind == "app" else race(url, kind, limit, int(number))))
+    count, *what, each = sys.argv[1:]
+    main(int(count), what[0], what[1], what[2], int(each))

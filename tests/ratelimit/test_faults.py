@@ -15,6 +15,7 @@ from scalekit.testing import request, running
 from scalekit_ratelimit.breaker import Breaker
 from scalekit_ratelimit.plugin import SLOT
 from tests.ratelimit.asking import host
+from tests.ratelimit.racing import allowed
 from tests.servers import Redis as Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
@@ -146,20 +147,10 @@ async def test_whom_redis_has_refused_is_refused_while_it_is_late(server: Server
 
 
 def test_limits_stay_exact_over_eight_processes_while_the_machine_is_overloaded(server: Server) -> None:
-    command = [sys.executable, "-m", "tests.ratelimit.racing", server.url, "app", "200/1d", "60"]
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(busy())
-        racers = [stack.enter_context(racing(command)) for _ in range(8)]
-        for racer in racers:
-            assert racer.stdout is not None
-            assert racer.stdout.readline() == "ready\n"
-        for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("\n")
-            racer.stdin.flush()
-        outputs = [racer.communicate(timeout=120)[0] for racer in racers]
-    assert sum(map(int, outputs)) == 200
+        assert allowed(8, server.url, "app", "200/1d", 60) == 200
 
 
 def breaker_of(app: Host) -> Breaker:
@@ -173,16 +164,9 @@ def breaker_of(app: Host) -> Breaker:
 @contextmanager
 def busy() -> Iterator[None]:
     """Keep a processor busy until left."""
-    with racing([sys.executable, "-c", "while True: pass"]):
-        yield
-
-
-@contextmanager
-def racing(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Run *command*, which is ended when left."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
         try:
-            yield process
+            yield
         finally:
             process.kill()
 

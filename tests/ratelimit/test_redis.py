@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from time import monotonic_ns
 
 import pytest
@@ -19,6 +16,7 @@ from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Algorithm, rule
 from scalekit_ratelimit.shared import SharedLimits, key_of
 from tests.ratelimit.asking import host, policy, standing
+from tests.ratelimit.racing import allowed
 from tests.servers import Redis as Server
 from tests.servers import RedisCluster
 
@@ -54,31 +52,13 @@ def scripts(server: Server) -> int:
     return sum(map(int, runs))
 
 
-def race(url: str, algorithm: str, limit: str, processes: int, each: int) -> int:
-    command = [sys.executable, "-m", "tests.ratelimit.racing", url, algorithm, limit, str(each)]
-    with ExitStack() as stack:
-        racers = []
-        for _ in range(processes):
-            racer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            racers.append(stack.enter_context(racer))
-            stack.callback(racer.kill)
-        for racer in racers:
-            assert racer.stdout is not None
-            assert racer.stdout.readline() == "ready\n"
-        for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        return sum(int(racer.communicate(timeout=120)[0]) for racer in racers)
-
-
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
 def test_eight_processes_get_exactly_the_limit(url: str, algorithm: str) -> None:
-    assert race(url, algorithm, "100/1d", 8, 200) == 100
+    assert allowed(8, url, algorithm, "100/1d", 200) == 100
 
 
 def test_eight_processes_get_exactly_the_limit_of_a_cluster(cluster: RedisCluster) -> None:
-    assert race(cluster_url(cluster), "gcra", "100/1d", 8, 100) == 100
+    assert allowed(8, cluster_url(cluster), "gcra", "100/1d", 100) == 100
 
 
 async def open_limits(redis: Redis) -> tuple[SharedLimits, MemoryLimits]:
