@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from scalekit import ConfigError, StartError, create_app
+from scalekit import ConfigError, create_app
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application
 from tests.logging.gathering import Line, logging_app, logging_host, read
@@ -241,18 +241,18 @@ async def test_records_that_cannot_be_shown_cost_nothing_but_themselves(
 @pytest.mark.anyio
 async def test_a_directory_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError) as caught:
+    with pytest.raises(ConfigError) as caught:
         async with logging_app(bare_application, tmp_path / "file" / "logs"):
             pass
     assert "logging.directory" in str(caught.value)
-    assert "plugin 'logging'" in str(caught.value)
+    assert "(plugin logging)" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ({"level": "LOUD"}, "level"),
-        ({"levels": {"shop": "debug"}}, "levels"),
+        ({"levels": {"shop": "loud"}}, "levels"),
         ({"fields": {"level": "x"}}, "'level' is in every line already; choose another name"),
         ({"console": "colour"}, "console"),
         ({"directory": ""}, "directory"),
