@@ -6,31 +6,40 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import types, util
+from sqlalchemy import types
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncpgFloat, AsyncpgNumeric, PGDialect_asyncpg
 from sqlalchemy.engine.interfaces import Dialect
 
 
-class _NumberResult:
-    """Convert by the value: the type of the column, by which SQLAlchemy does, is not known before it runs."""
+def _by_value(kind: Any) -> Callable[[Any], Any]:
+    """Return what makes a value a Decimal or a float, as *kind* says.
 
-    asdecimal: bool
-    _effective_decimal_return_scale: int
-
-    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
-        """Return what makes a value a Decimal or a float, as the type of the expression says."""
-        if not self.asdecimal:
-            return lambda value: float(value) if isinstance(value, Decimal | int) else value
-        scale = f".{self._effective_decimal_return_scale}f"
-        return lambda value: Decimal(format(value, scale)) if isinstance(value, float) else value
+    SQLAlchemy goes by the type of the column, which is not known before the statement runs.
+    """
+    if not kind.asdecimal:
+        return lambda value: float(value) if isinstance(value, Decimal | int) else value
+    scale = f".{kind._effective_decimal_return_scale}f"
+    return lambda value: Decimal(format(value, scale)) if isinstance(value, float) else value
 
 
-class PostgresNumeric(_NumberResult, AsyncpgNumeric):
+_NUMERIC: Any = AsyncpgNumeric
+_FLOAT: Any = AsyncpgFloat
+
+
+class PostgresNumeric(_NUMERIC):  # type: ignore[misc]
     """NUMERIC."""
 
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+        """Return what converts a value."""
+        return _by_value(self)
 
-class PostgresFloat(_NumberResult, AsyncpgFloat):
+
+class PostgresFloat(_FLOAT):  # type: ignore[misc]
     """FLOAT."""
+
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+        """Return what converts a value."""
+        return _by_value(self)
 
 
 class PostgresDialect(PGDialect_asyncpg):
@@ -39,9 +48,7 @@ class PostgresDialect(PGDialect_asyncpg):
     supports_statement_cache = True
     supports_native_json_deserialization = False
     _backslash_escapes = False
-    colspecs = util.update_copy(
-        PGDialect_asyncpg.colspecs, {types.Numeric: PostgresNumeric, types.Float: PostgresFloat}
-    )
+    colspecs = {**PGDialect_asyncpg.colspecs, types.Numeric: PostgresNumeric, types.Float: PostgresFloat}
 
 
 def postgres_dialect() -> PostgresDialect:
