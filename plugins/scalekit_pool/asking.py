@@ -9,6 +9,7 @@ from scalekit.contracts import Row, TableObserver, Values
 from scalekit.errors import ReadOnlyError
 from scalekit_pool.compiling import Call, Compiler
 from scalekit_pool.driver import Driver, Insertion
+from scalekit_pool.outcome import SchemaChanged
 from scalekit_pool.rows import converted
 from scalekit_pool.selecting import selection
 from scalekit_pool.statements import Reader
@@ -86,10 +87,13 @@ class Asking:
     async def execute_many(self, query: Any, values: Sequence[Values]) -> None:
         """Run a statement once for each of *values*, all or nothing."""
         calls = [self.language.call(query, each) for each in values]
-        async with self.transaction():
-            for statement, arguments in _by_statement(calls):
-                call = Call(statement, arguments)
-                await self.session().run(self.language.driver.execute_many, call)
+
+        async def run_all() -> None:
+            async with self.transaction():
+                for statement, arguments in _by_statement(calls):
+                    await self.session().run(self.language.driver.execute_many, Call(statement, arguments))
+
+        await self._in_own_transaction(run_all)
 
     def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
         """Yield rows as they come."""
@@ -110,8 +114,22 @@ class Asking:
             return [] if returning else 0
         columns, data = as_rows(table, rows, self.language.compiler)
         how = Insertion(target_of(table), columns, skip_duplicates, tuple(returning or ()))
-        async with self.transaction(), self.session() as session:
-            return await session.insert(data, how)
+
+        async def run() -> Any:
+            async with self.transaction(), self.session() as session:
+                return await session.insert(data, how)
+
+        return await self._in_own_transaction(run)
+
+    async def _in_own_transaction(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do *work*, again where it met a changed schema, unless the transaction that this undoes is the task's."""
+        connections = 0 if self.session().transactions else self.language.driver.writers.supply.size
+        for _ in range(connections):
+            try:
+                return await work()
+            except SchemaChanged:
+                continue
+        return await work()
 
     async def select(
         self,

@@ -13,6 +13,10 @@ from scalekit_pool.metrics import StatementMetrics
 from scalekit_pool.watching import Origin, Place, Watch
 
 
+class SchemaChanged(Unavailable):
+    """A transaction met a type or a table that was changed since its connection was opened, and is undone."""
+
+
 class Outcome:
     """Notes what becomes of the statements of one database, called *name* in metrics and log lines."""
 
@@ -44,7 +48,9 @@ class Outcome:
         if failure is Failure.DEMOTED:
             raise Unavailable(f"{what} takes no writes: {reason}") from error
         if failure is Failure.OUTDATED:
-            raise Unavailable(f"a type or a table of {what} was changed under a transaction; begin it again") from error
+            raise SchemaChanged(
+                f"a type or a table of {what} was changed under a transaction; begin it again"
+            ) from error
         if failure is Failure.UNWRITABLE:
             raise Unavailable(f"{what} takes no writes: {error}") from error
         if failure is Failure.BUSY:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from scalekit.resilience import Unavailable
 from scalekit_pool.database import Database
@@ -100,23 +101,42 @@ async def test_a_transaction_that_meets_one_is_503_once_for_each_connection(
         assert await database.fetch_all(*QUERIES[name])
 
 
-async def test_rows_that_are_streamed_and_rows_that_are_inserted_together(
-    database: Database, shared_postgres: Postgres
-) -> None:
+async def test_rows_that_are_inserted_together(database: Database, shared_postgres: Postgres) -> None:
+    things = sa.table("things", sa.column("mood", sa.Enum("glad", "sad", name="mood")))
+    query, values = "INSERT INTO things (mood) VALUES (:mood)", [{"mood": "sad"}, {"mood": "glad"}]
     rows = [{"mood": "sad", "pair": (number, "n")} for number in range(30)]
-    await database.insert_many("things", rows)
-    assert [row async for row in database.iterate("SELECT mood FROM things WHERE mood = :mood", {"mood": "sad"})]
+
+    async def insert() -> None:
+        await database.insert_many("things", rows)
+        await database.insert_many("things", rows, returning=["mood"])
+        await database.execute_many(query, values)
+        await database.execute_many("UPDATE things SET mood = :mood WHERE mood = :mood AND false", values)
+        await database.execute_many(sa.insert(things), values)
+
+    for _ in range(2 * CONNECTIONS):
+        await insert()
     make(shared_postgres)
     for _ in range(2 * CONNECTIONS):
+        await insert()
+    assert await database.fetch_val("SELECT count(*) FROM things") == 1 + 2 * CONNECTIONS * 64
+    make(shared_postgres)
+    async with database.transaction():
+        await database.fetch_val("SELECT 1")
+        await database.insert_many("things", rows)
+
+
+async def test_rows_that_are_streamed(database: Database, shared_postgres: Postgres) -> None:
+    query = "SELECT mood FROM things WHERE mood = :mood"
+    for _ in range(CONNECTIONS):
+        assert [row async for row in database.iterate(query, {"mood": "glad"})]
+    make(shared_postgres)
+    refused = 0
+    for _ in range(3 * CONNECTIONS):
         try:
-            await database.insert_many("things", rows)
-            assert [
-                row async for row in database.iterate("SELECT mood FROM things WHERE mood = :mood", {"mood": "sad"})
-            ]
+            assert [row async for row in database.iterate(query, {"mood": "glad"})]
         except Unavailable:
-            pass
-    await database.insert_many("things", rows)
-    await database.insert_many("things", rows, returning=["mood"])
+            refused += 1
+    assert refused <= CONNECTIONS
 
 
 async def test_a_table_whose_columns_change_under_a_transaction(database: Database, shared_postgres: Postgres) -> None:
