@@ -14,16 +14,22 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
+from scalekit.tracestate import passed_on
+
 REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
 TRACESTATE = b"tracestate"
 SCOPE_KEY = "scalekit.identity"
 
-SAMPLED = "01"
-UNSAMPLED = "00"
+KNOWN_FLAGS = 0x03
+"""Whether the caller samples, and whether the trace id is random (W3C Trace Context level 2)."""
+RANDOM = "02"
+"""The flags of a trace that begins here."""
+
+NO_SPAN = "0" * 16
+BLANKS = b" \t"
 
 _READ = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
-_LONGEST_TRACESTATE = 512
 _AT_ONCE = 128
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 # W3C Trace Context, section 3.2.2: version 00 ends after the flags, a later one may go on after a dash.
@@ -39,14 +45,23 @@ class Identity(NamedTuple):
     request_id: str
     trace_id: str
     parent_id: str = ""
-    flags: str = UNSAMPLED
+    flags: str = RANDOM
     tracestate: str = ""
 
     def headers(self) -> dict[str, str]:
-        """Return what to send along when another service is called on behalf of this request."""
-        span = os.urandom(8).hex()
-        headers = {"x-request-id": self.request_id, "traceparent": f"00-{self.trace_id}-{span}-{self.flags}"}
+        """Return what to send along when another service is called on behalf of this request.
+
+        No span is recorded here, so what is called becomes a child of the caller's span. Where the trace begins here,
+        its parent is :attr:`root_id`, which every line that has the trace id tells.
+        """
+        parent = self.parent_id or self.root_id
+        headers = {"x-request-id": self.request_id, "traceparent": f"00-{self.trace_id}-{parent}-{self.flags}"}
         return {**headers, "tracestate": self.tracestate} if self.tracestate else headers
+
+    @property
+    def root_id(self) -> str:
+        """The span that stands for this request where the trace begins here: the last digits of the trace id."""
+        return self.trace_id[16:] if self.trace_id[16:] != NO_SPAN else self.trace_id[:16]
 
 
 # Asking the kernel for each costs more than all the rest. A process that is forked must not give the same ones out.
@@ -93,11 +108,11 @@ def _read(headers: Iterable[tuple[bytes, bytes]]) -> Identity:
             state = value if state is None else state + b"," + value
     new = new_id()
     identifier = given.decode("ascii") if given and _WELL_FORMED.fullmatch(given) else new
-    match = _VALID_TRACE.fullmatch(trace) if trace else None
+    match = _VALID_TRACE.fullmatch(trace.strip(BLANKS)) if trace else None
     if match is None:
         return Identity(identifier, new)
     trace_id, parent_id, flags = match.groups()
-    return Identity(identifier, trace_id.decode(), parent_id.decode(), _flags(flags), _tracestate(state))
+    return Identity(identifier, trace_id.decode(), parent_id.decode(), _flags(flags), passed_on(state))
 
 
 def new_id() -> str:
@@ -109,16 +124,9 @@ def _made_at_once() -> Iterator[Identity]:
     digits = os.urandom(16 * _AT_ONCE).hex()
     for place in range(0, len(digits), 32):
         new = digits[place : place + 32]
-        yield tuple.__new__(Identity, (new, new, "", UNSAMPLED, ""))  # which takes half the time
+        yield tuple.__new__(Identity, (new, new, "", RANDOM, ""))  # which takes half the time
 
 
 def _flags(flags: bytes) -> str:
-    """Return the flags to pass on: of those known to version 00, only whether the caller samples."""
-    return SAMPLED if int(flags, 16) & 1 else UNSAMPLED
-
-
-def _tracestate(state: bytes | None) -> str:
-    if state is None or len(state) > _LONGEST_TRACESTATE:
-        return ""
-    text = state.decode("latin-1")
-    return text if text.isascii() and text.isprintable() else ""
+    """Return the flags to pass on: those that are known, of which one says whether the caller samples."""
+    return f"{int(flags, 16) & KNOWN_FLAGS:02x}"

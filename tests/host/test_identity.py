@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.identity import identify, identity_of, new_id, request_id
+from scalekit.identity import Identity, identify, identity_of, new_id, request_id
 from tests.host.asgi import http_scope
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
-PASSED_ON = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]")
+PASSED_ON = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]")
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,30 @@ def test_a_trace_is_joined_when_its_parent_is_valid(value: str, valid: bool) -> 
     assert identity.tracestate == ("vendor=1" if valid else "")
 
 
-def test_what_is_sent_along_belongs_to_the_same_trace_under_a_new_span() -> None:
-    identity = identify([(b"x-request-id", b"abc"), (b"traceparent", f"00-{TRACE}-{PARENT}-03".encode())])
-    one, other = identity.headers(), identity.headers()
-    assert one["x-request-id"] == "abc"
-    assert one["traceparent"].startswith(f"00-{TRACE}-")
-    assert one["traceparent"].endswith("-01")
-    assert len({PARENT, one["traceparent"], other["traceparent"]}) == 3
-    assert "tracestate" not in one
+def test_what_is_called_becomes_a_child_of_the_callers_span() -> None:
+    identity = identify([(b"x-request-id", b"abc"), (b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())])
+    assert identity.headers() == {"x-request-id": "abc", "traceparent": f"00-{TRACE}-{PARENT}-01"}
+
+
+def test_where_the_trace_begins_here_its_lines_tell_the_parent() -> None:
+    identity = identify([])
+    assert identity.headers()["traceparent"] == f"00-{identity.trace_id}-{identity.trace_id[16:]}-02"
+    assert Identity("a", f"{PARENT}{'0' * 16}").headers()["traceparent"] == f"00-{PARENT}{'0' * 16}-{PARENT}-02"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sent"), [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("ff", "03"), ("fc", "00")]
+)
+@pytest.mark.parametrize("version", ["00", "01", "cc"])
+def test_known_flags_are_passed_on_and_others_are_zero(version: str, flags: str, sent: str) -> None:
+    identity = identify([(b"traceparent", f"{version}-{TRACE}-{PARENT}-{flags}".encode())])
+    assert identity.headers()["traceparent"] == f"00-{TRACE}-{PARENT}-{sent}"
+
+
+@pytest.mark.parametrize("blanks", [" {}", "\t{}", "{} ", "{}\t", "\t {} \t"])
+def test_blanks_around_a_parent_are_not_its_own(blanks: str) -> None:
+    value = blanks.format(f"00-{TRACE}-{PARENT}-01").encode()
+    assert identify([(b"traceparent", value)]).trace_id == TRACE
 
 
 def test_ids_are_new_each_time_also_in_a_process_that_was_forked() -> None:

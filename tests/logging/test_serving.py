@@ -177,10 +177,10 @@ async def test_an_answer_has_one_id_also_where_the_application_set_another(tmp_p
 
 
 @pytest.mark.anyio
-async def test_the_trace_is_passed_on_under_a_new_span(tmp_path: Path) -> None:
+async def test_the_trace_is_passed_on_with_the_callers_span(tmp_path: Path) -> None:
     answer, _ = await ask(tmp_path, "/other", headers={**IDS, "tracestate": "vendor=1"})
     assert f'"x-request-id":"abc-1","traceparent":"00-{TRACE}-'.encode() in answer.body
-    assert b"00f067aa0ba902b7" not in answer.body
+    assert b"-00f067aa0ba902b7-01" in answer.body
     assert b'"tracestate":"vendor=1"' in answer.body
 
 

@@ -1,0 +1,48 @@
+"""The header ``tracestate`` of W3C Trace Context: what its list may hold, and what of it is passed on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MOST_MEMBERS = 32
+LARGEST = 512
+"""Characters that are passed on, commas included."""
+LARGE_MEMBER = 128
+"""Members that are longer than this go first where the whole is too long."""
+LARGEST_READ = MOST_MEMBERS * 520
+"""Bytes beyond which no list can be valid, blanks aside."""
+
+_KEY = rb"(?:[a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
+_VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+_MEMBER = re.compile(rb"(" + _KEY + rb")=" + _VALUE)
+
+
+def passed_on(state: bytes | None) -> str:
+    """Return what to pass on of *state*, the values of all headers as one list; nothing of a list that is not valid."""
+    if state is None or len(state) > LARGEST_READ:
+        return ""
+    members: dict[bytes, bytes] = {}
+    for part in state.split(b","):
+        member = part.strip(b" \t")
+        if not member:
+            continue
+        found = _MEMBER.fullmatch(member)
+        if found is None or found[1] in members or len(members) == MOST_MEMBERS:
+            return ""
+        members[found[1]] = member
+    return b",".join(_fitting(members.values())).decode("ascii")
+
+
+def _fitting(members: Iterable[bytes]) -> list[bytes]:
+    """Return *members* that fit together; whole ones are left out, the large first, then those at the end."""
+    kept = list(members)
+    if _size(kept) > LARGEST:
+        kept = [member for member in kept if len(member) <= LARGE_MEMBER]
+    while _size(kept) > LARGEST:
+        kept.pop()
+    return kept
+
+
+def _size(members: list[bytes]) -> int:
+    return sum(map(len, members)) + max(0, len(members) - 1)
