@@ -7,7 +7,7 @@ from typing import Protocol
 from starlette.types import Scope
 
 from scalekit_cache.asked import Asked
-from scalekit_cache.entry import DECLARED, UNSEEN
+from scalekit_cache.entry import COOKIE, DECLARED, UNSEEN
 from scalekit_cache.keys import shows_secret
 from scalekit_cache.marking import marked
 from scalekit_cache.policies import Policies, Policy
@@ -40,6 +40,7 @@ def learn(knowledge: Knowledge, scope: Scope, asked: Asked, policy: Policy, know
         policy = knowledge.policies.reading(policy, reads)
         if asked.shows(reads.credentials):
             asked.credentials |= DECLARED
-    if is_unseen(asked, scope, known_state):
+    of_session = scope.get("session") and (policy.ignores_cookies or not asked.credentials & COOKIE)
+    if of_session or is_unseen(asked, scope, known_state):
         asked.credentials |= UNSEEN
     return policy

@@ -64,5 +64,5 @@ def _has_user(state: Mapping[str, Any], known: int) -> bool:
 
 def _has_certificate(scope: Scope) -> bool:
     """Tell whether the client has shown a certificate to the server (the TLS extension of ASGI)."""
-    tls = scope.get("extensions", {}).get("tls")
+    tls = (scope.get("extensions") or {}).get("tls")
     return bool(tls and (tls.get("client_cert_name") or tls.get("client_cert_chain")))

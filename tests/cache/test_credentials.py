@@ -444,6 +444,43 @@ async def test_a_certificate_of_the_client_is_a_credential() -> None:
     assert origin.calls == 3
 
 
+class Sessions:
+    """Middleware with the session of a cookie."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            cookie = dict(scope["headers"]).get(b"cookie")
+            scope["session"] = {"user": cookie.decode()} if cookie else {}
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "is_kept"),
+    [
+        (HOURLY, {}, False),
+        (Policy(ttl=3600.0, ignores_cookies=True), {}, False),
+        (HOURLY, {"cookies_are_private": False}, False),
+        (Policy(ttl=3600.0, by_identity=True), {}, True),
+    ],
+)
+async def test_a_session_is_kept_only_by_its_cookie(policy: Policy, options: dict[str, Any], is_kept: bool) -> None:
+    async def me(request: Request) -> Response:
+        return PlainTextResponse(request.session.get("user", "nobody"))
+
+    app = Starlette(routes=[Route("/me", me)], middleware=[Middleware(Sessions)])
+    laboratory = Laboratory(app, [("/**", policy)], **options)
+    said = []
+    for user in ("alice", "bob", "alice", "", "", "alice"):
+        answer = await laboratory.ask("/me", headers=[("Cookie", user)] if user else [])
+        is_hit = "hit" in (answer.header("cache-status") or "")
+        assert answer.body.decode() == (user or "nobody") or (is_hit and answer.body == b"nobody")
+        said.append(is_hit)
+    assert said[:5] == [False, False, is_kept, False, True]
+
+
 async def test_a_refresh_on_behalf_of_a_user_is_not_kept_for_all() -> None:
     async def me(request: Request) -> Response:
         headers = {CC: "max-age=10, stale-while-revalidate=60"}
