@@ -90,6 +90,15 @@ class Table:
             each.purged()
         return self.last
 
+    async def scan(self) -> AsyncGenerator[list[bytes], None]:
+        self.check()
+        for key in list(self.frames):
+            yield [key, key]
+
+    async def heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
+        self.check()
+        return [frame[:size] if (frame := self.frames.get(key)) else None for key in keys]
+
     @asynccontextmanager
     async def follow(self, listener: Listener) -> AsyncGenerator[None, None]:
         self.listeners.append(listener)

@@ -1,0 +1,59 @@
+"""How much a purge from the command line says that it purged."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalekit.caching import matches
+from scalekit.caching.matches import count, counted_purge
+from scalekit.caching.tags import name_tag, path_tag
+from scalekit_cache.policies import Policy
+from tests.cache.laboratory import Origin, Reply
+from tests.cache.test_levels import CODEC, Table, process, written
+
+pytestmark = pytest.mark.anyio
+
+NOTHING = "purged nothing: nothing that is stored has such a tag or path"
+
+
+async def filled() -> Table:
+    """Return a store with some responses, one of which varies, and a value."""
+    table = Table()
+    one = process(table, Origin(Reply([("Vary", "Foo")])), Policy(ttl=60.0, tags=(name_tag("shop"),)))
+    for target in ("/shop/1", "/shop/2", "/other"):
+        await one.ask(target)
+    await one.objects.set("value", 1, "1h", tags=["value", "shop"])
+    await written(one)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ([path_tag("/shop/*")], "purged 2 of what was stored"),
+        ([path_tag("/shop/**"), path_tag("/other")], "purged 3 of what was stored"),
+        ([name_tag("value")], "purged 1 of what was stored"),
+        ([name_tag("shop")], "purged 4 of what was stored"),
+        ([path_tag("/shop")], NOTHING),
+        ([name_tag("nobody")], NOTHING),
+    ],
+)
+async def test_it_counts_what_has_a_tag_and_was_not_purged_before(tags: list[bytes], said: str) -> None:
+    table = await filled()
+    assert await counted_purge(table, CODEC, tags) == said
+    assert await counted_purge(table, CODEC, tags) == NOTHING
+
+
+async def test_what_cannot_be_read_is_not_counted() -> None:
+    table = await filled()
+    for name, frame in list(table.frames.items()):
+        table.frames[name] = frame[:100]
+    table.frames[b"other"] = b"of somebody else"
+    assert str(await count(table, CODEC, [name_tag("shop")])) == NOTHING
+
+
+async def test_it_looks_at_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matches, "MOST", 2)
+    found = await count(await filled(), CODEC, [name_tag("shop")])
+    assert not found.all
+    assert str(found).startswith("purged at least ")
