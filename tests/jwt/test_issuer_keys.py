@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit import StartError
+from scalekit import ConfigError
 from scalekit.telemetry import Telemetry
 from scalekit_jwt.errors import Refused, UnknownKey
 from scalekit_jwt.key_file import make_key
@@ -198,7 +198,7 @@ async def test_a_key_file_is_told_of_the_type_of_its_key_first(
     path = tmp_path / "keys.json"
     path.write_bytes(orjson.dumps({"keys": [{**MEMBERS["ES256"], **changes}]}))
     path.chmod(0o600)
-    with pytest.raises(StartError, match=said):
+    with pytest.raises(ConfigError, match=said):
         async with service({"key_file": str(path), "algorithm": "ES256"}):
             pass
 
