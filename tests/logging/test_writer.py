@@ -212,7 +212,9 @@ def test_a_pipe_that_nobody_reads_loses_lines_but_holds_up_no_file(
     ((count, reason),) = losses(found)
     assert reason == BLOCKED
     assert tally.losses == {("console", BLOCKED): count}
-    assert numbers(found) == [*range(3000 - count), 3000]
+    kept = numbers(found)  # which they are depends on when the thread runs
+    assert kept == sorted(set(kept))
+    assert (kept[0], kept[-1], len(kept)) == (0, 3000, 3001 - count)
 
 
 def test_what_waits_for_a_reader_at_the_end_is_counted_as_lost(pipe: Pipe) -> None:
