@@ -1,10 +1,13 @@
-"""Where the server listens, for whoever tells others; there only when ``scalekit run`` serves."""
+"""What serves: ``scalekit run``, which tells where it listens, or another server, which tells nothing."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
-from scalekit.context import Key
+from scalekit.context import Context, Key
+
+logger = logging.getLogger("scalekit")
 
 
 @dataclass(slots=True)
@@ -24,3 +27,20 @@ class Served:
 
 SERVED: Key[Served] = Key("served")
 """Provided before plugins start. A command, a test or another server provides none."""
+
+OTHER_SERVER: Key[bool] = Key("other server")
+"""Provided before plugins start where another server serves: it may run several processes without saying so."""
+
+
+def warn_of_processes(context: Context, state: str, consequence: str, remedy: str) -> None:
+    """Warn, when a plugin starts, that each process of another server keeps *state* for itself.
+
+    ``scalekit run`` refuses such a start, for it knows how many workers there are.
+    """
+    if context.has(OTHER_SERVER):
+        logger.warning(
+            "%s, and it is not scalekit run that serves: if this server runs several processes, %s; %s",
+            state,
+            consequence,
+            remedy,
+        )

@@ -132,6 +132,11 @@ def verify_jwt(config: JwtConfig, has_database: bool, workers: int) -> None:
         raise ConfigError([Problem(_no_shared_sessions(workers), "plugins.jwt.state", plugin="jwt")])
 
 
+def in_memory(config: JwtConfig, database: Database | None) -> bool:
+    """Return whether sessions are those of this process alone."""
+    return config.redis is None and (database is None or config.state == "memory")
+
+
 def _no_shared_sessions(workers: int) -> str:
     return (
         f"{workers} workers cannot share sessions in memory; turn on [plugins.pool] to keep them in the database, and"
@@ -146,7 +151,7 @@ async def _sessions(config: JwtConfig, database: Database | None, workers: int, 
         return await stack.enter_async_context(redis_sessions(config.redis.reveal()))
     if config.state == "database" and database is None:
         raise StartError(NO_DATABASE)
-    if database is not None and config.state != "memory":
+    if database is not None and not in_memory(config, database):
         return DatabaseSessions(database)
     if workers > 1:
         raise StartError(_no_shared_sessions(workers))

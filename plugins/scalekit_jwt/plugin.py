@@ -13,18 +13,22 @@ from starlette.routing import BaseRoute
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
 from scalekit.contracts import DATABASE, TOKENS
 from scalekit.resilience import Unavailable
+from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_jwt import metrics
 from scalekit_jwt.commands import commands
 from scalekit_jwt.config import JwtConfig
 from scalekit_jwt.metrics import Metrics
 from scalekit_jwt.middleware import JwtMiddleware, Slot
-from scalekit_jwt.opening import Opened, opened, verify_jwt
+from scalekit_jwt.opening import Opened, in_memory, opened, verify_jwt
 from scalekit_jwt.policy import Policy
 from scalekit_jwt.refusing import BEARER, DPOP, SCHEME
 from scalekit_jwt.routes import routes
 
 logger = logging.getLogger("scalekit.jwt")
+
+APART = "a token that one of them revokes is good in the others"
+SHARE = "turn on [plugins.pool] to keep them in the database, or name redis"
 
 SLOT: Key[Slot] = Key("jwt slot", plugin="jwt")
 OPENED: Key[Opened] = Key("own tokens", plugin="jwt")
@@ -55,6 +59,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             context.provide(TOKENS, parts.tokens)
             context.provide(SCHEME, _scheme(config))
             slot.authenticator = parts.authenticator
+            if in_memory(config, database):
+                warn_of_processes(context, "[plugins.jwt] keeps sessions in memory", APART, SHARE)
             try:
                 yield
             finally:

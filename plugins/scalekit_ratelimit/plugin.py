@@ -11,6 +11,7 @@ from scalekit.contracts import LIMITS
 from scalekit.errors import Problem
 from scalekit.redis import REDIS, verify_redis
 from scalekit.redis import metrics as redis_metrics
+from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
 from scalekit_ratelimit.coded import CodeLimitMiddleware, CodeLimits
@@ -19,6 +20,9 @@ from scalekit_ratelimit.middleware import LimitMiddleware, Slot
 from scalekit_ratelimit.opening import opened
 from scalekit_ratelimit.policies import code_policies, is_late, policies
 from scalekit_ratelimit.shedding import SheddingMiddleware, SheddingSlot
+
+APART = "each counts for itself, which lets through as many times the limit"
+SHARE = 'write url = "redis://...", or per_worker = true if that is what you want'
 
 SLOT: Key[Slot] = Key("rate limit slot", plugin="ratelimit")
 SHEDDING: Key[SheddingSlot] = Key("shedding slot", plugin="ratelimit")
@@ -48,6 +52,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def run() -> AsyncGenerator[None, None]:
         async with opened(config, chosen, context.get(REDIS), context.get(TELEMETRY)) as (limits, shedder):
             slot.limits, shedding.shedder = limits, shedder
+            if _counts_apart(config):
+                warn_of_processes(context, "plugins.ratelimit.url is memory:", APART, SHARE)
             context.provide(LIMITS, CodeLimits(in_code, limits))
             try:
                 yield
@@ -95,11 +101,15 @@ def scalekit_health(context: Context) -> Sequence[Check]:
     return [Check("ratelimit", probe, critical=config.on_error == "refuse")]
 
 
+def _counts_apart(config: RateLimitConfig) -> bool:
+    """Return whether each process counts for itself, and the file does not say that this is wanted."""
+    return config.url.scheme == "memory" and not config.per_worker and bool(config.default or config.policies)
+
+
 def _refuse_several_counts(config: RateLimitConfig, workers: int | None) -> None:
-    counts = bool(config.default or config.policies)
-    if config.url.scheme == "memory" and not config.per_worker and (workers or 1) > 1 and counts:
+    if (workers or 1) > 1 and _counts_apart(config):
         message = (
             f"memory: counts in each of {workers} workers for itself, which lets through {workers} times the limit;"
-            ' write url = "redis://...", or per_worker = true if that is what you want'
+            f" {SHARE}"
         )
         raise ConfigError([Problem(message, "plugins.ratelimit.url", plugin="ratelimit")])
