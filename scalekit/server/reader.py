@@ -101,6 +101,9 @@ class RequestReader(HttpToolsProtocol):
         The parser takes what follows for that protocol, also when it is the body, so the message begins anew.
         """
         while not self._is_websocket:
+            if not any(name == b"upgrade" for name, _ in self.headers):  # CONNECT, which is one for the parser
+                self.refuse(Refused(501, "this server opens no tunnels"))
+                return
             message = self._head_without_upgrade() + bytes(rest)
             self.parser = HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
