@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
     raise Unavailable(REASON, retry_after=2.1)
 
 
@@ -98,6 +99,7 @@ async def test_it_is_a_503_with_the_time_to_wait_whose_reason_only_the_log_has(
 
 async def test_a_detail_for_clients_is_told() -> None:
     async def closed(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
         raise Unavailable(REASON, detail="the shop opens at nine")
 
     host = create_app({}, app=closed)
