@@ -128,9 +128,15 @@ class ReadingGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command and its arguments, without the file behind them."""
         name, command, rest = super().resolve_command(ctx, args)
-        if command is not None and rest and rest[-1].endswith(SUFFIX) and not _is_value(command, rest):
-            rest = rest[:-1]
+        if command is not None and rest and _is_file_name(rest[-1]) and not _is_value(command, rest):
+            *rest, file = rest
+            if not Path(file).is_file():
+                raise click.UsageError(f"there is no file {file!r}; name one that exists")
         return name, command, rest
+
+
+def _is_file_name(word: str) -> bool:
+    return word.endswith(SUFFIX) and not word.startswith("-")
 
 
 def reading_options(taken: Iterable[str]) -> list[click.Parameter]:

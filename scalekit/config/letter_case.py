@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from pydantic_core import core_schema
+from pydantic_core import CoreSchema, core_schema
 
 
 def in_either_case(schema: Any) -> Any:
@@ -17,7 +17,7 @@ def in_either_case(schema: Any) -> Any:
         return schema
     if schema.get("type") == "literal":
         words = {word.casefold(): word for word in schema["expected"] if isinstance(word, str)}
-        return core_schema.no_info_before_validator_function(partial(_spelled, words), schema)
+        return core_schema.no_info_before_validator_function(partial(_spelled, words), cast(CoreSchema, schema))
     return {key: value if key in ("metadata", "cls") else in_either_case(value) for key, value in schema.items()}
 
 

@@ -355,6 +355,7 @@ FORMS = [
     "{command} -c {file}",
     "{command} {file}",
     "{command} -c{file}",
+    "{command} --config={file}",
 ]
 
 
@@ -376,6 +377,16 @@ def test_a_command_of_a_plugin_is_found_in_the_file_that_is_named(form: str, run
     result = run("visits", "count", "bob", "--set", "plugins.visits.limit=0", "other.toml", toml=APP)
     assert "--set: plugins.visits.limit" in result.stderr
     assert "visits" in run("--help", "-c", "other.toml").stdout.split()
+
+
+def test_a_file_that_is_not_there_is_told_of(run: Run) -> None:
+    for words in (["visits", "count", "bob", "missing.toml"], ["visits", "count", "bob", "-c", "missing.toml"]):
+        result = run(*words, toml=VISITS)
+        assert result.returncode != 0
+        assert "missing.toml" in result.stderr or "No such command 'visits'" in result.stderr
+    for command in ("check", "run", "get /", "routes", "config show", "nginx"):
+        result = run(*command.split(), "missing.toml", toml=VISITS)
+        assert (result.returncode, "missing.toml: no such file" in result.stderr) == (78, True)
 
 
 def test_what_stands_behind_an_option_is_no_file(run: Run, tmp_path: Path) -> None:

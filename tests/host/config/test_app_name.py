@@ -18,7 +18,8 @@ PLUGINS = {"logging": {}, "discovery": {"source": "consul"}, "metrics": {}}
 
 
 def services(settings: Settings) -> dict[str, str]:
-    return {name: table.service for name, table in settings.tables.items() if hasattr(table, "service")}
+    tables: dict[str, Any] = dict(settings.tables)
+    return {name: table.service for name, table in tables.items() if hasattr(table, "service")}
 
 
 def test_one_name_is_the_default_of_logs_and_discovery() -> None:
