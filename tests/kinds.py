@@ -88,8 +88,11 @@ def _is_ours(value: object) -> bool:
 
 
 def _unwrapped(value: object) -> object:
-    while isinstance(value, FunctionType | staticmethod | classmethod) and hasattr(value, "__wrapped__"):
-        value = value.__wrapped__
+    while isinstance(value, FunctionType | staticmethod | classmethod):
+        wrapped = getattr(value, "__wrapped__", None)
+        if wrapped is None:
+            return value
+        value = wrapped
     return value
 
 
