@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from struct import pack, unpack
 from subprocess import DEVNULL, CompletedProcess, Popen, TimeoutExpired
 from threading import Lock
 from typing import NoReturn
@@ -60,7 +61,7 @@ class Template:
         """Let a child run the command, and return its status and output."""
         request = json.dumps([words, str(folder), environment]).encode()
         with self._lock, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            socket.send_fds(self._socket, [b"%d\n" % len(request)], [output.fileno(), errors.fileno()])
+            socket.send_fds(self._socket, [pack(">I", len(request))], [output.fileno(), errors.fileno()])
             self._socket.sendall(request)
             status = int(self._replies.readline())
             output.seek(0)
@@ -84,10 +85,10 @@ def _fork_for_each_request(descriptor: int) -> None:
     """Fork for each request; only a child returns, to run the command."""
     with socket.socket(fileno=descriptor) as requests:
         while True:
-            head, descriptors, _, _ = socket.recv_fds(requests, 32, 2)
+            head, descriptors, _, _ = socket.recv_fds(requests, 4, 2)
             if not head:
                 sys.exit()
-            words, folder, environment = json.loads(_exactly(requests, int(head)))
+            words, folder, environment = json.loads(_exactly(requests, *unpack(">I", head)))
             pid = os.fork()
             if pid == 0:
                 _become(words, folder, environment, descriptors)
