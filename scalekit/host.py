@@ -21,7 +21,7 @@ from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
 from scalekit.problem import ProblemResponse, refuse
 from scalekit.resilience import Unavailable
-from scalekit.served import OTHER_SERVER, SERVED
+from scalekit.served import OTHER_SERVER, WORKER
 from scalekit.settings import Settings
 
 
@@ -136,7 +136,7 @@ class Host:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        if not self.context.has(SERVED) and not self.context.has(OTHER_SERVER):
+        if not self.context.has(WORKER) and not self.context.has(OTHER_SERVER):
             self.context.provide(OTHER_SERVER, True)
         try:
             await self.lifecycle.start()

@@ -28,6 +28,9 @@ class Served:
 SERVED: Key[Served] = Key("served")
 """Provided before plugins start. A command, a test or another server provides none."""
 
+WORKER: Key[str] = Key("worker")
+"""Provided before plugins start by ``scalekit run`` alone: the number of this worker, empty without workers."""
+
 OTHER_SERVER: Key[bool] = Key("other server")
 """Provided before plugins start where another server serves: it may run several processes without saying so."""
 

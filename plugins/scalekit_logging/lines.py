@@ -46,10 +46,15 @@ class Lines:
     """Makes lines; *fields* are in every one of them."""
 
     def __init__(self, fields: Mapping[str, str], redaction: Redaction) -> None:
-        self.fields = dict(fields)
+        self.fields: dict[str, str | int] = dict(fields)
         self.redaction = redaction
         self._own = frozenset((*OWN_NAMES, *fields))
         self._clock = Clock()
+
+    def identify(self, worker: int, pid: int) -> None:
+        """Say in every line from now on which of several workers wrote it; fields of the file go before."""
+        self.fields = {"worker": worker, "pid": pid, **self.fields}
+        self._own = frozenset((*OWN_NAMES, *self.fields))
 
     def line(
         self, number: int, logger: str, event: object, fields: Mapping[Any, Any], identity: Identity | None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Observing, Table, hookimpl
+from scalekit.served import WORKER
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
@@ -32,6 +34,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
+        if context.has(WORKER) and (worker := context.get(WORKER)):
+            journal.lines.identify(int(worker), os.getpid())
         journal.start(Metrics(context.get(TELEMETRY)))
         install(journal)
         try:

@@ -98,9 +98,10 @@ def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> in
 
 
 def _work(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, place: str) -> int:
+    from scalekit.workers.place import Place
     from scalekit.workers.worker import work
 
-    faulthandler.enable()  # a worker that hangs is ended by SIGABRT, and shows where
+    faulthandler.enable(Place.read(place).stacks)  # a worker that hangs is ended by SIGABRT, and shows where
     host = _host(source, formatter)
     status = work(host, place)
     _trace(ctx, host)

@@ -29,7 +29,7 @@ import uvicorn
 
 from scalekit.host import Host
 from scalekit.memory.collections import settle
-from scalekit.served import SERVED, Served
+from scalekit.served import SERVED, WORKER, Served
 from scalekit.server.closing import let_nobody_knock, somebody_waits
 from scalekit.server.watchdog import Watchdog
 
@@ -52,9 +52,10 @@ NAMED = 5
 class DrainingServer(uvicorn.Server):
     """One server process."""
 
-    def __init__(self, config: uvicorn.Config, host: Host, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, host: Host, announce: Callable[[], None], worker: str = "") -> None:
         super().__init__(config)
         self.host = host
+        host.context.provide(WORKER, worker)
         self.announce = announce
         table = host.settings.server
         self.drain_time = float(table.drain) if table.role == "web" else 0.0  # no balancer looks at a worker

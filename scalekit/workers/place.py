@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which worker this process is, and the sockets that it was given."""
+    """Which worker this process is, and what it was given: sockets, and a pipe for its stacks when it crashes."""
 
     slot: str
     control: int
+    stacks: int
     listeners: tuple[int, ...]
 
     @classmethod
     def read(cls, text: str) -> Place:
         """Return the place that :meth:`__str__` wrote."""
-        slot, control, listeners = text.split(":")
-        return cls(slot, int(control), tuple(map(int, filter(None, listeners.split(",")))))
+        slot, control, stacks, listeners = text.split(":")
+        return cls(slot, int(control), int(stacks), tuple(map(int, filter(None, listeners.split(",")))))
 
     def __str__(self) -> str:
         """Return the form for a command line."""
-        return f"{self.slot}:{self.control}:{','.join(map(str, self.listeners))}"
+        return f"{self.slot}:{self.control}:{self.stacks}:{','.join(map(str, self.listeners))}"

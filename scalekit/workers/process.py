@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,9 @@ from scalekit.workers.place import Place
 
 ABORT_GRACE = 2.0
 """Seconds that a process gets to write its stacks after SIGABRT before it is killed."""
+
+LARGEST_STACKS = 65_536
+"""Bytes of stacks that are read, which is what a pipe holds."""
 
 OnMessage = Callable[["Worker", Sent], None]
 
@@ -30,6 +34,9 @@ class WorkerFailed(ScalekitError):
 class Worker:
     """A process in its *slot*, of which it is the *generation*-th."""
 
+    stacks = ""
+    """Where its threads were when it crashed or was ended because it hung."""
+
     def __init__(self, slot: str, generation: int, process: Process, channel: Channel, on_message: OnMessage) -> None:
         self.slot = slot
         self.generation = generation
@@ -38,6 +45,7 @@ class Worker:
         self.started = self.starting_since = self.heard = loop.time()
         self.retiring = False
         self.aborted = False
+        self.stacks_pipe: int | None = None
         self._process = process
         self._channel = channel
         self._on_message = on_message
@@ -126,7 +134,16 @@ class Worker:
         await asyncio.wait({self._listening}, timeout=1.0)  # its last numbers may still be on the way
         self._listening.cancel()
         await self._channel.close()
+        self.stacks = self._read_stacks()
         return status
+
+    def _read_stacks(self) -> str:
+        if self.stacks_pipe is None:
+            return ""
+        with open(self.stacks_pipe, "rb", buffering=0) as pipe:
+            self.stacks_pipe = None
+            os.set_blocking(pipe.fileno(), False)
+            return (pipe.read(LARGEST_STACKS) or b"").decode("utf-8", "replace").strip()
 
 
 async def spawn(
@@ -137,13 +154,19 @@ async def spawn(
     It is in a process group of its own, so that Ctrl-C reaches the supervisor alone.
     """
     ours, theirs = socket.socketpair()
-    with theirs:
-        inherited = [theirs.fileno(), *(each.fileno() for each in listeners)]
-        place = Place(slot, inherited[0], tuple(inherited[1:]))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, str(place), pass_fds=inherited, process_group=0
-        )
-    return Worker(slot, generation, process, await Channel.open(ours), on_message)
+    stacks, written = os.pipe()
+    try:
+        with theirs:
+            place = Place(slot, theirs.fileno(), written, tuple(each.fileno() for each in listeners))
+            inherited = [place.control, place.stacks, *place.listeners]
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, str(place), pass_fds=inherited, process_group=0
+            )
+    finally:
+        os.close(written)
+    worker = Worker(slot, generation, process, await Channel.open(ours), on_message)
+    worker.stacks_pipe = stacks
+    return worker
 
 
 def described(status: int) -> str:

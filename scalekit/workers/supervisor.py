@@ -29,6 +29,8 @@ STOP_FAILED = 1
 """Exit status of a worker in which the application or a plugin raised while it stopped."""
 FORCED_GRACE = 7.0
 """Seconds after a second signal until workers that still run are killed; they end by themselves before, if they can."""
+UNTOLD = 20.0
+"""Seconds that stacks wait for a worker that can log them."""
 SETTLED = 3
 """Looks at its memory that a worker survives before the limit counts: a limit that is too low must not spin."""
 
@@ -128,8 +130,18 @@ class Supervisor:
     def _on_end(self, worker: Worker) -> None:
         """Take the worker's numbers over, and its failure to stop, which is the service's when all end."""
         self._numbers.end(worker)
+        if worker.stacks:
+            self._begin(self._tell_stacks(worker))
         if self._ending.is_set() and worker.is_ready and worker.ended.result() == STOP_FAILED:
             self._stop_failed = True
+
+    async def _tell_stacks(self, worker: Worker) -> None:
+        """Log where *worker* was, in the form that the log has: another worker, or the next one, writes the line."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + UNTOLD
+        while self.any_worker() is None and loop.time() < end and not self._ending.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(TICK)
+        logger.error("%s was here when it ended:\n%s", worker, worker.stacks)
 
     def _on_failure(self, error: WorkerFailed) -> None:
         if not any(slot.serving for slot in self._slots):

@@ -21,14 +21,15 @@ def work(host: Host, text: str) -> int:
     place = Place.read(text)
     context = host.context
     control = Control(socket.socket(fileno=place.control), context.get(TELEMETRY), context.get(INQUIRIES))
-    return run(WorkerServer(server_config(host), host, control), [socket.socket(fileno=fd) for fd in place.listeners])
+    server = WorkerServer(server_config(host), host, control, place.slot)
+    return run(server, [socket.socket(fileno=fd) for fd in place.listeners])
 
 
 class WorkerServer(DrainingServer):
     """A server that its supervisor hears from, and that ends when the supervisor has gone."""
 
-    def __init__(self, config: uvicorn.Config, host: Host, control: Control) -> None:
-        super().__init__(config, host, control.ready)
+    def __init__(self, config: uvicorn.Config, host: Host, control: Control, slot: str) -> None:
+        super().__init__(config, host, control.ready, slot)
         self.control = control
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:

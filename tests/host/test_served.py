@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from scalekit import create_app
-from scalekit.served import SERVED, Served
+from scalekit.served import WORKER
 from scalekit.testing import running
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ async def warnings(caplog: pytest.LogCaptureFixture, served: bool = False, **plu
     """Return what is warned of when an application with *plugins* starts."""
     host = create_app({"plugins": plugins}, app=app)
     if served:
-        host.context.provide(SERVED, Served("127.0.0.1", 8000, "/health/ready"))
+        host.context.provide(WORKER, "")
     with caplog.at_level(logging.WARNING):
         async with running(host):
             pass

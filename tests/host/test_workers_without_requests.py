@@ -45,7 +45,7 @@ def test_a_worker_listens_for_operators_alone() -> None:
     (only,) = listen(Server(role="worker", management=f"{HOST}:{management}"))
     with only:
         assert only.getsockname()[1] == management
-    assert Place.read(str(Place("1", 5, ()))) == Place("1", 5, ())
+    assert Place.read(str(Place("1", 5, 6, ()))) == Place("1", 5, 6, ())
 
 
 async def test_a_worker_needs_no_application_and_leaves_out_what_is_not_wanted() -> None:

@@ -106,6 +106,7 @@ def test_a_worker_whose_event_loop_is_blocked_is_replaced_and_shows_where() -> N
             service.get("/block")
         assert wait_for_new_workers(service, [blocked], 1)
         assert "has been silent for 2s: its event loop is blocked" in service.log()
+        service.wait_for_log("was here when it ended")
         assert "service.py" in service.log()
         wait_for("an answer", lambda: service.get("/") == "done")
 

@@ -1,0 +1,52 @@
+"""Lines of several workers: each says which one wrote it, and all of them are JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from tests.processes import wait_for
+from tests.workers import Supervised, serving_pids, stop, wait_for_new_workers, workers_of
+
+TOML = """
+[server]
+drain = "100ms"
+workers = 2
+hang = "3s"
+[plugins.logging]
+"""
+HANGS = """
+import os
+import time
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        if scope["path"] == "/hang":
+            time.sleep(600)
+        body = b"%d" % os.getpid() if scope["path"] == "/" else b'{"status":"ready"}'
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+
+def test_each_line_says_which_worker_wrote_it_and_where_one_hung_is_a_line_too() -> None:
+    with Supervised(TOML, {"service": HANGS}) as service:
+        pids = serving_pids(service, 2)
+        assert pids == set(workers_of(service))
+        hung = next(iter(pids))
+        os.kill(hung, signal.SIGABRT)
+        wait_for_new_workers(service, [hung], 2)
+        serving_pids(service, 2)
+        wait_for("its stacks", lambda: "was here when it ended" in service.log())
+        assert stop(service) == 0
+        lines = [json.loads(line) for line in service.log().splitlines() if line.startswith("{")]
+        rest = [line for line in service.log().splitlines() if not line.startswith("{")]
+    assert {line["pid"] for line in lines} & pids
+    assert {line["worker"] for line in lines} == {1, 2}
+    assert [line for line in lines if line["event"] == "request"]
+    (stacks,) = [line for line in lines if "was here when it ended" in line["event"]]
+    assert f"(pid {hung}) was here when it ended" in stacks["event"]
+    assert "Fatal Python error: Aborted" in stacks["event"]
+    assert not [line for line in rest if "Fatal Python error" in line or 'File "' in line]
