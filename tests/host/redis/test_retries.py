@@ -183,3 +183,28 @@ def _follows(node: ClusterNode, master: ClusterNode) -> bool:
     identifier = master.cli("CLUSTER", "MYID")
     me = next(line for line in node.cli("CLUSTER", "NODES").splitlines() if "myself" in line).split()
     return bool(me[3] == identifier)
+
+
+async def test_what_is_refused_while_its_keys_are_moved_is_sent_again(
+    cluster: RedisCluster, connections: Connections, telemetry: Telemetry
+) -> None:
+    async def get_both(redis: Redis) -> Any:
+        return await redis.mget(["{key}1", "{key}2"]) == [b"1", None]
+
+    async with connections.open(cluster_url(cluster), deadline=60) as redis:
+        await redis.set("{key}1", "1")
+        slot = slot_of("key")
+        masters = [node for node in cluster.nodes if node.cli("ROLE").split()[0] == "master"]
+        owner = next(node for node in masters if _has(node, slot))
+        other = next(node for node in masters if node is not owner)
+        assert other.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", owner.cli("CLUSTER", "MYID")) == "OK"
+        assert owner.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", other.cli("CLUSTER", "MYID")) == "OK"
+
+        def end() -> None:
+            for node in (owner, other):
+                node.cli("CLUSTER", "SETSLOT", slot, "STABLE")
+
+        try:
+            await is_answered_once_it_can_be(redis, telemetry, [get_both], end)
+        finally:
+            end()
