@@ -6,8 +6,8 @@ has the scope, or its message, at hand and the exception is one of those that su
 
 * NotImplementedError
 * AssertionError or KeyError, of a line that reads the scope or a message, such as ``assert scope["type"] == "http"``
-* any exception but a TypeError or AttributeError whose text speaks of scopes, protocols or HTTP, or that a ``raise``
-  right below a line such as ``if scope["type"] != "http":`` raises
+* any exception but a TypeError, AttributeError or OSError whose text speaks of scopes, protocols or HTTP, or that a
+  ``raise`` right below a line such as ``if scope["type"] != "http":`` raises
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from collections.abc import Mapping
 
 from starlette.types import Scope
 
-LINES_ABOVE = 2
-"""How far above a ``raise`` its condition may stand."""
-_WORDS = re.compile(r"lifespan|scope|protocol|https?\b|asgi|websocket|not supported|unsupported", re.IGNORECASE)
-_TYPE = re.compile(r"""["']type["']|scope_type|case """)
-_READS = re.compile(r"""\bscope\b|["']type["']""")
+MOST_LINES = 200
+"""How far above a ``raise`` the condition of its branch may stand."""
+_WORDS = re.compile(r"lifespan|scope|protocol|https?\b(?!:)|asgi|websocket|not supported|unsupported", re.IGNORECASE)
+_TYPE = re.compile(r"""["']type["']|scope_type""")
 _FIELDS = frozenset(
     [
         "lifespan",
@@ -53,18 +52,37 @@ def speaks_of_scope(error: BaseException, scope: Scope) -> bool:
     if isinstance(error, NotImplementedError):
         return True
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    if not any(_is_at_hand(value, scope) for value in frame.f_locals.values()):
+    names = [name for name, value in frame.f_locals.items() if _is_at_hand(value, scope)]
+    if not names or isinstance(error, TypeError | AttributeError | OSError):
         return False
-    if isinstance(error, KeyError):
-        return bool(error.args) and error.args[0] in _FIELDS
     file = frame.f_code.co_filename
-    text = linecache.getline(file, line).strip()
-    if isinstance(error, AssertionError):
-        return not text or bool(_READS.search(text) or _WORDS.search(str(error)))
-    if isinstance(error, TypeError | AttributeError):
-        return False
-    above = "".join(linecache.getline(file, each) for each in range(line - LINES_ABOVE, line + 1))
-    return bool(_WORDS.search(str(error))) or (text.startswith("raise") and bool(_TYPE.search(above)))
+    text = linecache.getline(file, line)
+    reads = not text or any(re.search(rf"\b{name}\b", text) for name in names)
+    if isinstance(error, KeyError):
+        return reads and bool(error.args) and error.args[0] in _FIELDS
+    if isinstance(error, AssertionError) and (reads or _TYPE.search(text)):
+        return True
+    return bool(_WORDS.search(str(error))) or _refuses_type(file, line)
+
+
+def _refuses_type(file: str, number: int) -> bool:
+    """Return whether line *number* of *file* raises on a condition that is about the type of a scope or message."""
+    line = linecache.getline(file, number)
+    if not line.lstrip().startswith("raise"):
+        return "raise" in line and bool(_TYPE.search(line))
+    branch = linecache.getline(file, number - 1)
+    text = branch.lstrip()
+    if not text.startswith(("else", "case")):
+        return text.startswith(("if ", "elif ")) and bool(_TYPE.search(text))
+    indent = len(branch) - len(text)
+    for above in range(number - 2, max(0, number - MOST_LINES), -1):
+        other = linecache.getline(file, above)
+        if other.strip() and len(other) - len(other.lstrip()) <= indent:
+            if _TYPE.search(other):
+                return True
+            if not other.lstrip().startswith(("elif ", "case ")):
+                return False
+    return False
 
 
 def _is_at_hand(value: object, scope: Scope) -> bool:

@@ -37,10 +37,44 @@ async def answers_http(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-@pytest.mark.parametrize("app", [raises, returns, reads_and_raises, answers_http])
+async def raises_otherwise(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+    else:
+        raise ValueError("what was that?")
+
+
+@pytest.mark.parametrize("app", [raises, returns, reads_and_raises, raises_otherwise, answers_http])
 async def test_an_application_without_lifespan_is_served_without(app: ASGIApp) -> None:
     async with app_lifespan(app, {}):
         pass
+
+
+async def breaks_in_its_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        raise ValueError("no licence")
+
+
+async def breaks_otherwise(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        licence = ""
+        if licence:
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            raise ValueError("no licence")
+
+
+async def misses_a_setting(scope: Scope, receive: Receive, send: Send) -> None:
+    settings: dict[str, str] = {}
+    await send({"type": settings["server"]})
+
+
+async def misses_a_server(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("Error: no licence at https://licences.example")
 
 
 async def breaks(scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,9 +96,12 @@ async def asserts_something_else(scope: Scope, receive: Receive, send: Send) -> 
     assert licence, "no licence"
 
 
-@pytest.mark.parametrize("app", [breaks, reads_and_breaks, misses_an_attribute, asserts_something_else])
+READING = (reads_and_breaks, breaks_in_its_lifespan, breaks_otherwise)
+
+
+@pytest.mark.parametrize("app", [breaks, *READING, misses_an_attribute, misses_a_server, asserts_something_else])
 async def test_an_application_that_is_broken_does_not_start(app: ASGIApp) -> None:
-    starts = [app_lifespan(app, {})] if app is reads_and_breaks else [app_lifespan(app, {}), verifying(app)]
+    starts = [app_lifespan(app, {})] if app in READING else [app_lifespan(app, {}), verifying(app)]
     for start in starts:
         with pytest.raises(ApplicationStartError, match=r"(?s)Error: no licence.*test_app_lifespan.py:\d+") as failure:
             async with start:
@@ -72,7 +109,13 @@ async def test_an_application_that_is_broken_does_not_start(app: ASGIApp) -> Non
         assert failure.value.__cause__ is not None
 
 
-@pytest.mark.parametrize("app", [raises, returns, reads_and_raises, answers_http])
+async def test_a_setting_that_is_missing_is_no_part_of_the_scope() -> None:
+    with pytest.raises(ApplicationStartError, match=r"KeyError: 'server' .*test_app_lifespan.py:\d+"):
+        async with app_lifespan(misses_a_setting, {}):
+            pass
+
+
+@pytest.mark.parametrize("app", [raises, returns, reads_and_raises, raises_otherwise, answers_http])
 async def test_to_verify_an_application_tells_it_nothing(app: ASGIApp) -> None:
     async with verifying(app):
         pass
