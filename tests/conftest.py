@@ -70,7 +70,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.passed and item.get_closest_marker("unit") and _ended_processes() != item.stash[ENDED]:
+    # The teardown is that of the module's fixtures too, after its last test.
+    is_judged = report.passed and report.when != "teardown" and item.get_closest_marker("unit")
+    if is_judged and _ended_processes() != item.stash[ENDED]:
         report.outcome, report.longrepr = "failed", "it starts a process: mark it with pytest.mark.process"
     if report.failed and is_hypothesis_test(getattr(item, "obj", None)):
         report.sections.append(("hypothesis", f"draw the same examples with {_how_to_repeat(item.config)}"))

@@ -182,7 +182,6 @@ async def refuses_writes(reads: Statements) -> None:
         reads.transaction()
 
 
-@pytest.mark.process  # the servers of this file end after it
 async def test_copies_of_a_file_are_read_by_time(tmp_path: Path) -> None:
     url, copy = f"sqlite:///{tmp_path}/shop.db", tmp_path / "copy.db"
     async with shop({"url": url}, {}) as instance:
