@@ -7,11 +7,11 @@ from typing import Protocol
 from starlette.types import Scope
 
 from scalekit_cache.asked import Asked
-from scalekit_cache.entry import COOKIE, DECLARED, UNSEEN
+from scalekit_cache.entry import DECLARED
 from scalekit_cache.keys import shows_secret
 from scalekit_cache.marking import marked
 from scalekit_cache.policies import Policies, Policy
-from scalekit_cache.recognition import is_unseen
+from scalekit_cache.recognition import State, recognise
 from scalekit_cache.refusals import Refusal
 from scalekit_cache.routes import RouteReads
 
@@ -23,10 +23,11 @@ class Knowledge(Protocol):
     routes: RouteReads
 
 
-def learn(knowledge: Knowledge, scope: Scope, asked: Asked, policy: Policy, known_state: int) -> Policy | Refusal:
+def learn(knowledge: Knowledge, scope: Scope, asked: Asked, policy: Policy, known: State) -> Policy | Refusal:
     """Let *asked* know what the application has found out; return the policy of the handler, or why nothing is kept.
 
-    The application has left in *scope* which handler it was, and who asks; *policy* is that of the path.
+    The application has left in *scope* which handler it was, and who asks; *policy* is that of the path,
+    and *known* what its state had before.
     """
     if asked.has_body:
         return Refusal.REQUEST_BODY
@@ -40,7 +41,5 @@ def learn(knowledge: Knowledge, scope: Scope, asked: Asked, policy: Policy, know
         policy = knowledge.policies.reading(policy, reads)
         if asked.shows(reads.credentials):
             asked.credentials |= DECLARED
-    of_session = scope.get("session") and (policy.ignores_cookies or not asked.credentials & COOKIE)
-    if of_session or is_unseen(asked, scope, known_state):
-        asked.credentials |= UNSEEN
+    recognise(asked, scope, policy, known)
     return policy

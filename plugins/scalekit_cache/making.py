@@ -18,6 +18,7 @@ from scalekit_cache.freshening import freshened
 from scalekit_cache.judgement import learn
 from scalekit_cache.keeper import Keeper
 from scalekit_cache.policies import Policy
+from scalekit_cache.recognition import recognise, state_of
 from scalekit_cache.refusals import Refusal
 from scalekit_cache.ruling import COOKIES
 from scalekit_cache.storing import Kept, dated, is_longer, judge, kept_headers, relevant_of
@@ -74,17 +75,18 @@ class Making:
         self.stale = stale
         self._send = send or to_nobody
         self._begun_at = keeper.clock()
-        self._state = len(scope.get("state") or ())
+        self._state = state_of(scope)
 
     def send(self, message: Message) -> Awaitable[None]:
         """Look at *message*, pass it on and let those who follow have it."""
         kind = message["type"]
         if kind == "http.response.body":
             self.complete = last = not message.get("more_body", False)
-            if self._kept is not None and self.asked.has_body:
+            kept = self._kept
+            if kept is not None and self._is_for_one(kept):
                 self._break_off()
-            elif self._kept is not None:
-                self._take(self._kept, message.get("body", b""), last)
+            elif kept is not None:
+                self._take(kept, message.get("body", b""), last)
                 return self._deliver(message, last)
         elif kind == "http.response.start":
             return self._begin(message)
@@ -265,15 +267,20 @@ class Making:
         self.flight.feed(entry.body, True)
         self.keeper.landed(self.flight)
 
+    def _is_for_one(self, kept: Kept) -> bool:
+        """Tell whether the application has found a user, or a body in the request, since its response began."""
+        recognise(self.asked, self.scope, self.policy, self._state)
+        return self.asked.has_body or self.asked.lacks(kept.ruling) != 0
+
     def _break_off(self) -> None:
-        """Share no more of a response which the body of its request may shape."""
+        """Share no more of a response which turns out to be for nobody else."""
         if self.flight.kept is None:
             self._give_up()
         else:
             self._kept = None
             self.flight.outdated = True
             self.flight.fail()
-            self.keeper.landed(self.flight)
+            self.keeper.outgrown(self.flight)
 
     def _give_up(self) -> None:
         self._start = self._kept = None

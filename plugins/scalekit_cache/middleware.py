@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.admission import PENDING, admitted
 from scalekit.caching.items import Key
+from scalekit.contracts import is_authenticated
 from scalekit_cache.asked import Asked
 from scalekit_cache.bypass import Bypass
 from scalekit_cache.core import HttpCache
@@ -15,7 +16,6 @@ from scalekit_cache.entry import COOKIE, Entry, Variants
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.locating import locate
-from scalekit_cache.recognition import is_authenticated
 from scalekit_cache.serving import Serving
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})

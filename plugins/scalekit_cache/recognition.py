@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from itertools import islice
+from functools import lru_cache
 from typing import Any
 
 from starlette.types import Scope
 
+from scalekit.contracts import is_authenticated
 from scalekit_cache.asked import Asked
-from scalekit_cache.entry import NAMELESS, USER
+from scalekit_cache.entry import COOKIE, NAMELESS, UNSEEN, USER
+from scalekit_cache.policies import Policy
 
-USERS = frozenset(
-    {
-        "user",
-        "current_user",
-        "auth_user",
-        "authenticated_user",
-        "user_id",
-        "username",
-        "auth",
-        "identity",
-        "principal",
-        "account",
-        "subject",
-        "claims",
-    }
+State = Mapping[str, Any]
+NOTHING: State = {}
+
+_OF_USERS = re.compile(
+    r"user(?!_?agent)|authenticated|api_?key|tenant|credential|principal|customer"
+    r"|(?<![a-z])(?:auth|authorization|identity|account|subject|sub|claims|uid|member|viewer|actor|caller|login|person"
+    r"|profile|jwt|token|scopes|roles?|permissions|org|organi[sz]ation|client_id)(?![a-z])"
 )
-"""Names under which applications leave a user in ``request.state``."""
+"""What the names have in them under which applications leave a user, or what one may do, in ``request.state``."""
 
 
-def is_authenticated(user: Any) -> bool:
-    """Tell whether *user* is somebody; one that does not say so is."""
-    try:
-        return bool(getattr(user, "is_authenticated", True))
-    except NotImplementedError:  # what BaseUser of Starlette does in a class that does not say it
-        return True
+@lru_cache(4096)
+def names_user(name: str) -> bool:
+    """Tell whether applications leave a user in ``request.state`` under such a *name*."""
+    return _OF_USERS.search(name.lower()) is not None
 
 
-def is_unseen(asked: Asked, scope: Scope, known_state: int) -> bool:
-    """Tell whether the application has found a user of whom *asked* knows nothing.
+def state_of(scope: Scope) -> State:
+    """Return what stands in the state of *scope* now."""
+    state = scope.get("state")
+    return dict(state) if state else NOTHING
 
-    *known_state* is how many names ``scope["state"]`` had before: what middleware adds comes after them.
-    """
+
+def recognise(asked: Asked, scope: Scope, policy: Policy, known: State) -> None:
+    """Let *asked* know of a user whom the application has left in *scope* meanwhile, whose state was *known* before."""
+    if _has_session(asked, scope, policy) or _is_unseen(asked, scope, known):
+        asked.credentials |= UNSEEN
+
+
+def _has_session(asked: Asked, scope: Scope, policy: Policy) -> bool:
+    session = scope.get("session")
+    if session is None or not _is_something(session):
+        return False
+    return policy.ignores_cookies or not asked.credentials & COOKIE
+
+
+def _is_unseen(asked: Asked, scope: Scope, known: State) -> bool:
+    """Tell whether the application has found a user of whom *asked* knows nothing."""
     user, auth = scope.get("user"), scope.get("auth")
     scopes = getattr(auth, "scopes", None)
     if user is not None and is_authenticated(user):
@@ -51,15 +60,23 @@ def is_unseen(asked: Asked, scope: Scope, known_state: int) -> bool:
         return True
     if not asked.credentials & (USER | NAMELESS):
         state = scope.get("state")
-        if state and len(state) > known_state and _has_user(state, known_state):
+        if state and _has_user(state, known):
             return True
     return _has_certificate(scope)
 
 
-def _has_user(state: Mapping[str, Any], known: int) -> bool:
+def _has_user(state: State, known: State) -> bool:
     return any(
-        name in USERS and bool(value) and is_authenticated(value) for name, value in islice(state.items(), known, None)
+        known.get(name) is not value and names_user(name) and _is_something(value) and is_authenticated(value)
+        for name, value in state.items()
     )
+
+
+def _is_something(value: object) -> bool:
+    try:
+        return bool(value)
+    except Exception:  # it is neither true nor false, or not loaded yet
+        return True
 
 
 def _has_certificate(scope: Scope) -> bool:

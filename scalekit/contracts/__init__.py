@@ -20,7 +20,7 @@ from scalekit.contracts.database import (
 from scalekit.contracts.limits import LIMITS, Limits
 from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
-from scalekit.contracts.subjects import SubjectIdentifier, subject_in, subject_of
+from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Tables",
     "Tokens",
     "Values",
+    "is_authenticated",
     "subject_in",
     "subject_of",
 ]

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
+_WITHOUT_NAME = (object.__str__, object.__repr__)
+"""How objects are written that say nothing of themselves: with an address, which another has later."""
+
 
 class SubjectIdentifier(NamedTuple):
     """A user: *subject* is unique only within its *issuer*, which is empty for users whom the application names.
@@ -28,17 +31,21 @@ class SubjectIdentifier(NamedTuple):
         return self.text.encode("utf-8", "surrogatepass")
 
 
+def is_authenticated(user: Any) -> bool:
+    """Tell whether *user* is somebody; one that does not say so, or fails to say it, is."""
+    try:
+        return bool(getattr(user, "is_authenticated", True))
+    except Exception:  # NotImplementedError of Starlette's BaseUser, or whatever loading a user raises
+        return True
+
+
 def subject_of(user: Any) -> SubjectIdentifier | None:
     """Return who *user* is, an object as Starlette's middleware sets it; None without a name."""
     known = getattr(user, "subject_identifier", None)
     if isinstance(known, SubjectIdentifier):
         return known
     for attribute in ("identity", "display_name"):
-        try:
-            name = str(getattr(user, attribute))
-        except (AttributeError, NotImplementedError):
-            continue
-        if name:
+        if name := _name(user, attribute):
             return SubjectIdentifier("", name)
     return None
 
@@ -46,6 +53,16 @@ def subject_of(user: Any) -> SubjectIdentifier | None:
 def subject_in(scope: Scope) -> SubjectIdentifier | None:
     """Return the authenticated user of a request or websocket; None where there is none, or none with a name."""
     user = scope.get("user")
-    if user is None or not getattr(user, "is_authenticated", True):
-        return None
-    return subject_of(user)
+    return None if user is None or not is_authenticated(user) else subject_of(user)
+
+
+def _name(user: Any, attribute: str) -> str:
+    """Return the *attribute* as a name; empty where it tells no two users apart, as None and an address do not."""
+    try:
+        found = getattr(user, attribute, None)
+        if isinstance(found, str):
+            return str(found)
+        is_nameless = found is None or (type(found).__str__, type(found).__repr__) == _WITHOUT_NAME
+        return "" if is_nameless else str(found)
+    except Exception:  # as above
+        return ""

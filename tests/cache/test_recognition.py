@@ -1,0 +1,198 @@
+"""However an application says who asks, nobody else gets what it has made for that user."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.authentication import BaseUser
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit.contracts import subject_in, subject_of
+from scalekit_cache.flights import Broken
+from scalekit_cache.policies import Policy
+from tests.cache.laboratory import Laboratory
+
+pytestmark = pytest.mark.anyio
+
+WHO = "X-Shop-Who"
+CROWD = ["alice", "bob", "", "alice", "bob"]
+HOURLY = Policy(ttl=3600.0)
+Leave = Callable[[Scope, str], None]
+
+
+class Lazy:
+    """A user that is loaded when it is looked at, which fails here."""
+
+    @property
+    def is_authenticated(self) -> bool:
+        raise RuntimeError("not loaded")
+
+
+class Ambiguous:
+    """An object that is neither true nor false."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
+def in_state(name: str) -> Leave:
+    def leave(scope: Scope, user: str) -> None:
+        scope["state"][name] = user
+
+    return leave
+
+
+def in_new_state(scope: Scope, user: str) -> None:
+    scope["state"] = {"user": user}
+
+
+def in_scope(name: str, value: Callable[[str], Any]) -> Leave:
+    def leave(scope: Scope, user: str) -> None:
+        scope[name] = value(user)
+
+    return leave
+
+
+NAMES = [
+    "user",
+    "currentUser",
+    "user_info",
+    "session_user",
+    "uid",
+    "sub",
+    "tenant",
+    "tenant_id",
+    "org",
+    "organization_id",
+    "customer",
+    "member",
+    "viewer",
+    "actor",
+    "caller",
+    "login",
+    "profile",
+    "jwt",
+    "token",
+    "token_data",
+    "api_key",
+    "client_id",
+    "scopes",
+    "roles",
+    "permissions",
+    "account_id",
+    "is_authenticated",
+]
+LEFT: dict[str, Leave] = {
+    **{f"state {name}": in_state(name) for name in NAMES},
+    "new state": in_new_state,
+    "text": in_scope("user", str),
+    "mapping": in_scope("user", lambda user: {"name": user}),
+    "lazy": in_scope("user", lambda user: Lazy()),
+    "lazy in state": lambda scope, user: in_state("user")(scope, Lazy()),  # type: ignore[arg-type]
+    "ambiguous": lambda scope, user: in_state("user")(scope, Ambiguous()),  # type: ignore[arg-type]
+}
+
+
+def answering(leave: Leave, start_first: bool) -> ASGIApp:
+    """Return an application that names who asks, with *leave*, before its response starts or while it streams."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        user = dict(scope["headers"]).get(WHO.lower().encode(), b"").decode()
+        start = {"type": "http.response.start", "status": 200, "headers": []}
+        if start_first:
+            await send(start)
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+        await asyncio.sleep(0)
+        if user:
+            leave(scope, user)
+        if not start_first:
+            await send(start)
+        await send({"type": "http.response.body", "body": user.encode()})
+
+    return app
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
+@pytest.mark.parametrize("start_first", [False, True], ids=["before", "in the stream"])
+@pytest.mark.parametrize("left", LEFT)
+async def test_however_a_user_is_named_the_response_is_for_nobody_else(
+    left: str, start_first: bool, together: bool
+) -> None:
+    async def ask(user: str) -> str:
+        headers = [(WHO, user)] if user else []
+        try:
+            answer = await laboratory.ask(headers=headers, state={"user": None, "sub": None, "db": 1})
+        except Broken:  # who has begun to follow it
+            assert (start_first, together) == (True, True)
+            return ""
+        return answer.body.decode()
+
+    for crowd in (CROWD, CROWD[2:]):
+        laboratory = Laboratory(answering(LEFT[left], start_first), [("/**", HOURLY)])
+        got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
+        for user, body in zip(crowd, got, strict=True):
+            assert body in (user, "")
+
+
+async def test_what_else_is_left_in_the_state_keeps_nothing_from_being_stored() -> None:
+    names = [
+        "user_agent",
+        "db_session",
+        "author",
+        "request_uuid",
+        "profiler",
+        "view_rate_limit",
+        "remembered",
+        "factor",
+    ]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"].update(dict.fromkeys(names, "x"), user="", tenant=None)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    laboratory = Laboratory(app, [("/**", HOURLY)])
+    _, answer = [await laboratory.ask() for _ in range(2)]
+    assert "hit" in (answer.header("cache-status") or "")
+
+
+class Unnamed(BaseUser):
+    """A user with an identity that tells nobody apart."""
+
+    def __init__(self, name: str, identity: object) -> None:
+        self.name = name
+        self._identity = identity
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def display_name(self) -> str:
+        return self.name
+
+    @property
+    def identity(self) -> Any:
+        if isinstance(self._identity, Exception):
+            raise self._identity
+        return self._identity
+
+
+@pytest.mark.parametrize("identity", [None, "", object(), KeyError("id"), RuntimeError("not loaded")], ids=repr)
+async def test_users_without_an_identity_are_told_apart_by_their_names(identity: object) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["user"].name.encode()})
+
+    laboratory = Laboratory(app, [("/**", Policy(ttl=3600.0, by_identity=True))])
+    for name in ("alice", "bob", "alice"):
+        assert (await laboratory.ask(user=Unnamed(name, identity))).body == name.encode()
+    assert subject_of(Unnamed("", identity)) is None
+
+
+def test_a_user_that_fails_to_say_who_it_is_has_no_name() -> None:
+    assert subject_in({"type": "http", "user": Lazy()}) is None
+    assert subject_in({"type": "http", "user": BaseUser()}) is None
