@@ -142,7 +142,7 @@ async def at_hand(one: Process) -> int:
 
 
 async def test_values_elsewhere_are_there_while_a_master_is_dead(cluster: RedisCluster) -> None:
-    async with process(cluster, read_from="replica") as one:
+    async with process(cluster, read_from="replica", disconnected_ttl="1h") as one:
         await until("the following", one.followed)  # it forgets everything when that begins
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "value"))
