@@ -8,12 +8,15 @@ from urllib.parse import unquote, unquote_plus
 
 MASK = "***"
 MARK = "://"
+KEYS = ("http:", "https:")
+"""Where a user may be a secret: many services take a key for one, with no password or an empty one."""
 
 _SECRET_NAME = re.compile(r"passw|pwd|secret|token|credential|(^|[_-])(api)?key", re.IGNORECASE)
 _BEGINNING = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/*")
-_PARAMETER = re.compile(r"([?&;])([^?&;=\s]+)=([^&;\s\"']+)")
-_VALUE = re.compile(r"([?&;])([^?&;=]+)=([^&;]+)")
+_PARAMETER = re.compile(r"([?&;])([^?&;=\s]*)(=[^?&;\s\"']*)?")
+_VALUE = re.compile(r"([?&;])([^?&;=]*)(=[^?&;]*)?")
 _PORT = re.compile(r"[0-9]{1,5}(?=[/?#,:]|$)|$")
+_USER = re.compile(r"[^:/?#@\s]+:?@")
 _BLANK = re.compile(r"\s")
 
 
@@ -39,9 +42,11 @@ def mask_address(text: str) -> str:
         beginning = _BEGINNING.match(before)
         shown = beginning[0] if beginning else ""
         user, colon, _ = before[len(shown) :].partition(":")
-        if colon and shown.endswith(MARK):
+        if colon and shown.endswith(MARK) and not shown.lower().startswith(KEYS):
             shown += user + colon
-        return f"{shown}{MASK}@{mask_values(place)}"
+        # An @ in a secret parameter is none before a host.
+        is_place = f"@{place}" in mask_values(text) or "=" not in before
+        return f"{shown}{MASK}@{mask_values(place) if is_place else MASK}"
     scheme, mark, rest = text.partition(MARK)
     if mark and not at and not rest.startswith("["):
         host, colon, port = rest.partition(":")
@@ -53,23 +58,37 @@ def mask_address(text: str) -> str:
 
 def mask_parameters(text: str) -> str:
     """Return *text* with the values of parameters replaced by ``***`` whose names are those of secrets."""
-    return _PARAMETER.sub(_masked, text) if "=" in text else text
+    return _PARAMETER.sub(_Masking(), text) if "=" in text else text
 
 
 def mask_values(address: str) -> str:
     """Return *address* with the values of its secret parameters replaced by ``***``, whatever is in them."""
-    return _VALUE.sub(_masked, address) if "=" in address else address
+    return _VALUE.sub(_Masking(), address) if "=" in address else address
 
 
 def secret_values(query: str) -> Iterator[str]:
     """Return the values of the parameters in *query* whose names are those of secrets."""
-    for match in _VALUE.finditer(f"?{query}"):
-        if is_secret_name(unquote_plus(match[2])):
-            yield match[3]
+    for part in query.split("&"):
+        for match in _VALUE.finditer(f"?{part}"):
+            if match[3] and is_secret_name(unquote_plus(match[2])):
+                yield from dict.fromkeys((f"?{part}"[match.start(3) + 1 :], match[3][1:]))
 
 
-def _masked(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}={MASK}" if is_secret_name(unquote(match[2])) else match[0]
+class _Masking:
+    """Masks the parameters of one text; a secret ends at ``&``, since clients differ on what ``;`` and ``?`` are."""
+
+    def __init__(self) -> None:
+        self._end = -1
+
+    def __call__(self, match: re.Match[str]) -> str:
+        """Return what stands for one parameter, or for what may be the rest of a secret."""
+        if match.start() == self._end and match[1] != "&":
+            self._end = match.end()
+            return "" if match[2] or match[3] else match[0]
+        if not match[3] or not is_secret_name(unquote(match[2])):
+            return match[0]
+        self._end = match.end()
+        return f"{match[1]}{match[2]}={MASK}"
 
 
 def _without_userinfo(text: str) -> Iterator[str]:
@@ -80,7 +99,10 @@ def _without_userinfo(text: str) -> Iterator[str]:
         blank = _BLANK.search(text, mark)
         end = blank.start() if blank else len(text)
         at = text.rfind("@", mark, end)
-        colon = text.find(":", mark + len(MARK), at) if at > 0 else -1
+        begin = mark + len(MARK)
+        colon = text.find(":", begin, at) if at > 0 else -1
+        if at > 0 and text[mark - 4 : mark].lower() in ("http", "ttps") and _USER.match(text, begin):
+            colon = begin - 1
         if colon >= 0:
             yield text[done : colon + 1] + MASK
             done = at

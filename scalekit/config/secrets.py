@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from pydantic import BaseModel
 
 from scalekit.config.mask import MASK, mask_passwords, secret_values
 from scalekit.config.types import Secret
 from scalekit.config.url import Url
+
+SHORTEST_KEY = 8
+"""Signs of a user of HTTP without a password that is taken for a key: shorter ones are names, or words of any text."""
 
 
 def redactor(tables: Iterable[BaseModel]) -> Callable[[str], str]:
@@ -42,7 +45,10 @@ def _secrets(value: Any) -> Iterator[str]:
         yield value.get_secret_value()
     elif isinstance(value, Url):
         yield from (value.parts.password_text, value.parts.password or "")
-        yield from secret_values(value.parts.query)
+        if value.scheme.startswith("http") and not value.parts.password and len(value.parts.user or "") >= SHORTEST_KEY:
+            yield value.parts.user or ""
+        for secret in secret_values(value.parts.query):
+            yield from (secret, unquote_plus(secret))
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from _secrets(getattr(value, name))

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote
 
-from scalekit.config.mask import MASK, mask_address, mask_values
+from scalekit.config.mask import KEYS, MASK, mask_address, mask_values
 from scalekit.config.types import Spelled
 from scalekit.config.url_syntax import UrlParts, split_url
 
 MEMORY = ":memory:"
 
+_USER = re.compile(r"(https?://)[^/?#@]+@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -70,7 +71,7 @@ class Url(Spelled):
         """Return the address with its password masked."""
         password = self.parts.password_text
         if not password:
-            return mask_values(self._text)
+            return mask_values(_without_key(self._text))
         before, _, behind = self._text.partition(f":{password}@")
         return f"{before}:{MASK}@{mask_values(behind)}"
 
@@ -90,6 +91,13 @@ class HttpUrl(Url):
     SCHEMES = ("http", "https")
     EXAMPLE = "http://127.0.0.1:8001"
     __slots__ = ()
+
+
+def _without_key(address: str) -> str:
+    """Return *address* without a user who may be a key: one of HTTP without a password."""
+    if address.startswith(KEYS) and (found := _USER.match(address)):
+        return f"{found[1]}{MASK}@{address[found.end() :]}"
+    return address
 
 
 def _check_file(file: str, parts: UrlParts) -> None:

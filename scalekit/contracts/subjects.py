@@ -6,9 +6,6 @@ from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
-_WITHOUT_NAME = (object.__str__, object.__repr__)
-"""How objects are written that say nothing of themselves: with an address, which another has later."""
-
 
 class SubjectIdentifier(NamedTuple):
     """A user: *subject* is unique only within its *issuer*, which is empty for users whom the application names.
@@ -62,7 +59,12 @@ def _name(user: Any, attribute: str) -> str:
         found = getattr(user, attribute, None)
         if isinstance(found, str):
             return str(found)
-        is_nameless = found is None or (type(found).__str__, type(found).__repr__) == _WITHOUT_NAME
-        return "" if is_nameless else str(found)
+        return "" if found is None or _is_plain(type(found)) else str(found)
     except Exception:  # as above
         return ""
+
+
+def _is_plain(kind: type) -> bool:
+    """Tell whether objects of *kind* are written with an address, which another object may have later."""
+    own = {name for each in kind.__mro__[:-1] for name in ("__str__", "__repr__") if name in vars(each)}
+    return not own

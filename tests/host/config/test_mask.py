@@ -186,9 +186,54 @@ def test_masking_takes_time_that_is_linear_in_the_text(mask: Callable[[str], str
         assert time.perf_counter() - begun < 30, piece  # quadratic would be hours
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis://h:1?db=1&password=a;S3cret",
+        "redis://h:1?db=1&password=a;b=1;S3cret",
+        "redis://h:1?password=a?S3cret",
+        "redis://h:1?password=a?S3cret=1",
+        "redis://h:1?db=1;password=S3cret",
+        "http://h/?next=http://h/?token=S3cret",
+        "http://S3cret99@h/",
+        "https://S3cret99:@h/?page=2",
+        "HTTPS://S3cret99@h:8000",
+    ],
+)
+def test_a_secret_is_masked_to_its_end_however_clients_split_parameters(text: str) -> None:
+    url = Url(text)
+    for said in (str(url), repr(url), mask_address(text), mask_passwords(f"cannot reach '{text}'")):
+        assert "S3cret" not in said
+
+
+def test_what_a_client_says_of_a_key_or_a_parameter_is_masked() -> None:
+    from pydantic import BaseModel, ConfigDict
+
+    class Sample(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        urls: list[Url]
+
+    redact = redactor(
+        [Sample(urls=[Url("https://S3cret99@h/"), Url("redis://h?password=a%2FS3cret;b"), Url("http://a@h")])]
+    )
+    assert redact("a key S3cret99, or a password a/S3cret;b") == "a key ***, or a password ***"
+
+
+@pytest.mark.parametrize("secret", ["@S3cret", "a@S3cret", "a/@S3cret", "a@b@S3cret"])
+def test_an_at_sign_in_a_parameter_shows_no_rest_of_it(secret: str) -> None:
+    for text in (f"redis://h:1?password={secret}", f"redis://u:p@h/0?db=1&passwd={secret}"):
+        with pytest.raises(ValueError, match="%40") as caught:
+            Url(text)
+        assert "S3cret" not in str(caught.value)
+
+
 def test_what_is_no_password_stays() -> None:
-    text = "GET http://127.0.0.1:8000/x?page=2 from ada@example.com: took 5 ms"
+    text = (
+        "GET http://127.0.0.1:8000/x?page=2;y=3 from ada@example.com: took 5 ms; see http://h/@ada and http://h?to=a@b"
+    )
     assert mask_passwords(text) == text
+    assert mask_passwords("postgresql://shop@h/x?a=1&token=b&c=2") == "postgresql://shop@h/x?a=1&token=***&c=2"
+    assert mask_passwords("?token=a; then ?page=2") == "?token=***; then ?page=2"
     assert mask_address("http://127.0.0.1:8000/x?page=2") == "http://127.0.0.1:8000/x?page=2"
     assert mask_address("http://[::1]:8000") == "http://[::1]:8000"
     assert mask_address("shop.app:app") == "shop.app:app"
