@@ -58,7 +58,11 @@ class _Protocol:
         self.stopping = False
 
     async def run(self) -> None:
-        await self.app(self.scope, self.to_app.get, self.send)
+        try:
+            await self.app(self.scope, self.to_app.get, self.send)
+        except SystemExit as error:  # asyncio would end the event loop with it, before anything else is stopped
+            kind = StopError if self.stopping else ApplicationStartError
+            raise kind(place_of(error)) from error
 
     async def send(self, message: Message) -> None:
         self.started = message["type"] == "lifespan.startup.complete"
@@ -120,7 +124,10 @@ async def verify_lifespan(app: ASGIApp, context: Context, timeout: float) -> Non
         asked.set()
 
     async def call() -> None:
-        await app(scope, receive, send)
+        try:
+            await app(scope, receive, send)
+        except SystemExit as error:
+            raise ApplicationStartError(place_of(error)) from error
 
     task, waiting = asyncio.create_task(call()), asyncio.create_task(asked.wait())
     await asyncio.wait({task, waiting}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -132,6 +139,8 @@ async def verify_lifespan(app: ASGIApp, context: Context, timeout: float) -> Non
 
 
 def _refuse_broken(error: BaseException | None, scope: Scope) -> None:
+    if isinstance(error, ApplicationStartError):
+        raise error
     if error is None or speaks_of_scope(error, scope):
         logger.debug("the application has no lifespan: %r", error)
         return

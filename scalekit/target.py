@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from starlette.types import ASGIApp
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 
 
@@ -46,7 +47,8 @@ def application(found: Any, name: str) -> ASGIApp:
     if _accepts(found, 3):
         return cast(ASGIApp, found)
     if not _accepts(found, 0):
-        raise ValueError(f"{name} is neither an ASGI application nor a factory of one: {type(found).__name__}")
+        kind = type(found).__name__
+        raise ValueError(f"{name} is neither an ASGI application nor a factory of one: {kind}{_remedy(found)}")
     try:
         made = found()
     except (Exception, SystemExit) as error:
@@ -57,6 +59,22 @@ def application(found: Any, name: str) -> ASGIApp:
     if not _accepts(made, 3):
         raise ValueError(f"the factory {name} returned {type(made).__name__}, which is not an ASGI application")
     return cast(ASGIApp, made)
+
+
+def _remedy(found: Any) -> str:
+    """Return the end of a message about *found*, which is no application: what would make it one."""
+    if inspect.ismodule(found):
+        return "; name an application inside it"
+    if not callable(found):
+        return ""
+    if not isinstance(found, type) and _accepts(found, 2):
+        return "; it takes two arguments as WSGI does: wrap it, for example in asgiref.wsgi.WsgiToAsgi"
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    names = [each.name for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
+    return f"; a factory takes no arguments: give defaults to {', '.join(names)}"
 
 
 def _accepts(found: Any, count: int) -> bool:

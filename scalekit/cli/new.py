@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
+from importlib.machinery import PathFinder
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -36,6 +38,9 @@ def plugin(name: str) -> None:
 def app(name: str) -> None:
     """Make a service called NAME, with a scalekit.toml and tests."""
     package = _package_name(name)
+    if package == "tests" or package in sys.stdlib_module_names or PathFinder.find_spec(package, _installed()):
+        message = f"a module {package!r} is there already, which the service would hide; choose another name"
+        raise click.BadParameter(message, param_hint="NAME")
     folder = Path(name)
     _write("app", folder, name, package)
     click.echo(f"made {folder}; next: cd {folder} && pip install -e '.[test]' && pytest && scalekit run")
@@ -46,6 +51,11 @@ def _package_name(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) or keyword.iskeyword(package):
         raise click.BadParameter(f"expected lower-case words such as user-cache, got {name!r}", param_hint="NAME")
     return package
+
+
+def _installed() -> list[str]:
+    """Return where modules are imported from, without the folder that a command runs in."""
+    return [entry for entry in sys.path if entry and Path(entry).resolve() != Path.cwd()]
 
 
 def _write(kind: str, folder: Path, name: str, package: str) -> None:

@@ -147,7 +147,12 @@ def _parse(file: FilePath) -> Document:
     except FileNotFoundError:
         hint = "no such file; name one that exists, or make one with `scalekit new app NAME`"
         raise ConfigError([Problem(hint, file=name)]) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            [Problem("holds bytes that are not UTF-8; save the file as UTF-8", file=name, line=line)]
+        ) from None
+    except OSError as error:
         raise ConfigError([Problem(f"cannot be read: {error}", file=name)]) from None
     except tomllib.TOMLDecodeError as error:
         message, line = explain(text, error)

@@ -77,6 +77,7 @@ def _service_name(name: str) -> str:
     return name
 
 
+TARGET = r"\w+(\.\w+)*:\w+(\.\w+)*"
 ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
 Address = Annotated[str, AfterValidator(_name_or_address)]
 HostName = Annotated[str, Field(pattern=r"^[^\s/*@]+$"), AfterValidator(_name_or_address)]
@@ -141,7 +142,7 @@ class App(Table):
     @field_validator("target")
     @classmethod
     def _names_an_attribute(cls, target: str | None) -> str | None:
-        if target is not None and not all(part.strip() for part in target.partition(":")):
+        if target is not None and not re.fullmatch(TARGET, target):
             raise ValueError(f"expected module.path:name, such as shop.app:app, got {target!r}")
         return target
 

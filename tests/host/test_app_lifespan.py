@@ -224,3 +224,42 @@ async def test_a_starlette_application_that_fails_to_stop_raises_its_own_error()
     with pytest.raises(OSError, match=r"^disk full$"):
         async with app_lifespan(Starlette(lifespan=lifespan), {}):
             pass
+
+
+async def exits_at_once(scope: Scope, receive: Receive, send: Send) -> None:
+    raise SystemExit("no licence")
+
+
+async def exits_when_told_to_start(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    raise SystemExit("no licence")
+
+
+@asynccontextmanager
+async def exiting(app: Starlette) -> AsyncGenerator[None, None]:
+    raise SystemExit("no licence")
+    yield
+
+
+@pytest.mark.parametrize("app", [exits_at_once, exits_when_told_to_start, Starlette(lifespan=exiting)])
+async def test_an_application_that_exits_at_its_start_does_not_start(app: ASGIApp) -> None:
+    with pytest.raises(ApplicationStartError, match="SystemExit: no licence"):
+        async with app_lifespan(app, {}):
+            pass
+
+
+async def test_to_verify_an_application_that_exits_tells_why() -> None:
+    with pytest.raises(ApplicationStartError, match=r"SystemExit: no licence \(.*test_app_lifespan.py:\d+\)"):
+        await verify_lifespan(exits_at_once, Context(Server(), {}), 60)
+
+
+async def test_an_application_that_exits_at_its_stop_has_failed_to_stop() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        raise SystemExit(3)
+
+    with pytest.raises(StopError, match="SystemExit: 3"):
+        async with app_lifespan(app, {}):
+            pass

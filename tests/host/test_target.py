@@ -48,6 +48,14 @@ def test_a_factory_is_called() -> None:
     [
         ("app = 3", "app", "is neither an ASGI application nor a factory of one: int"),
         ("def app(environ, start_response): pass", "app", "is neither an ASGI application nor a factory"),
+        ("def app(environ, start_response): pass", "app", "function; it takes two arguments as WSGI does: wrap it"),
+        ("class App:\n def __call__(self, a, b): pass\napp = App()", "app", "App; it takes two arguments as WSGI does"),
+        (
+            "def make(settings, *, debug): pass",
+            "make",
+            "function; a factory takes no arguments: give defaults to settings",
+        ),
+        ("import json as app", "app", "module; name an application inside it"),
         ("def make(): return 3", "make", "returned int, which is not an ASGI application"),
         ("def make(): raise OSError('no disk')", "make", r"failed: OSError: no disk \(.*target_module.py:1\)"),
         ("x = 1", "app", "module 'target_module' has no 'app'"),

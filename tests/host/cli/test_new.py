@@ -183,6 +183,14 @@ def test_a_name_that_cannot_be_a_package_is_refused(name: str, run: Run) -> None
     assert "expected lower-case words" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["json", "starlette", "scalekit", "tests"])
+def test_an_app_that_would_hide_another_module_is_refused(name: str, run: Run, tmp_path: Path) -> None:
+    result = run("new", "app", name)
+    assert result.returncode == 2
+    assert f"a module {name!r} is there already" in result.stderr
+    assert not (tmp_path / name).exists()
+
+
 def test_what_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     result = run("new", "app", "shop")

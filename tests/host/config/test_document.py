@@ -108,13 +108,9 @@ def test_a_circle_over_three_files_is_refused(write: Write) -> None:
         read(write("d.toml", 'extends = "a.toml"'))
 
 
-def test_a_file_that_may_not_be_read_is_refused(write: Write) -> None:
-    file = write("latin.toml", "")
-    file.write_bytes(b"a = '\xe9'")
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        read(file)
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read(file.parent)
+        read(tmp_path)
 
 
 def test_a_mark_at_the_beginning_of_a_file_is_passed_over(write: Write) -> None:
@@ -189,3 +185,11 @@ def test_keys_are_shown_as_they_are_written() -> None:
 def test_a_whole_table_can_be_set_on_the_command_line() -> None:
     document = read({"server": {"port": 1}}, ["server={host = '::1'}", "plugins.cache={}", "app.target={}"])
     assert document.data == {"server": {"host": "::1"}, "plugins": {"cache": {}}, "app": {"target": "{}"}}
+
+
+def test_a_file_that_is_not_utf_8_is_named_with_the_line_and_the_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "latin.toml"
+    file.write_bytes('[app]\ntarget = "a:b"\nname = "café"\n'.encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        read(file)
+    assert str(caught.value.problems[0]) == f"{file}:3: holds bytes that are not UTF-8; save the file as UTF-8"

@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from scalekit import ConfigError, create_app
+from scalekit.config.tables import App
 from scalekit.testing.conformance import bare_application
 
 
@@ -64,3 +66,11 @@ def test_the_management_address_has_a_host_and_a_port_that_can_be_known(address:
 def test_the_management_address_has_a_port_of_its_own() -> None:
     with pytest.raises(ConfigError, match="management has the port of the public address, 8132; give it another"):
         create_app({"server": {"port": 8132, "management": "127.0.0.2:8132"}}, app=bare_application)
+
+
+@pytest.mark.parametrize(
+    "target", ["./shop:app", "shop/app:app", ".shop:app", "shop.app", "shop:", "a b:c", "shop:app()"]
+)
+def test_a_target_that_is_no_module_and_name_is_refused_before_it_is_imported(target: str) -> None:
+    with pytest.raises(ValidationError, match=r"expected module\.path:name, such as shop\.app:app"):
+        App(target=target)
