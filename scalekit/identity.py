@@ -26,7 +26,8 @@ KNOWN_FLAGS = 0x03
 RANDOM = "02"
 """The flags of a trace that begins here."""
 
-NO_SPAN = "0" * 16
+MOST_CALLS = 100
+"""Calls of one request whose spans are remembered."""
 BLANKS = b" \t"
 
 _READ = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
@@ -40,28 +41,29 @@ _VALID_TRACE = re.compile(
 
 
 class Identity(NamedTuple):
-    """The ids of one request; *parent_id* is the caller's span and empty where the trace begins here."""
+    """The ids of one request; *parent_id* is the caller's span and empty where the trace begins here.
+
+    *calls* has the span ids of the calls made on its behalf, the first MOST_CALLS: the line that tells of the request
+    reports them.
+    """
 
     request_id: str
     trace_id: str
+    calls: list[str]
     parent_id: str = ""
     flags: str = RANDOM
     tracestate: str = ""
 
     def headers(self) -> dict[str, str]:
-        """Return what to send along when another service is called on behalf of this request.
+        """Return what to send along with one call to another service on behalf of this request.
 
-        No span is recorded here, so what is called becomes a child of the caller's span. Where the trace begins here,
-        its parent is :attr:`root_id`, which every line that has the trace id tells.
+        Each call has a span of its own (W3C Trace Context, section 3.2.2.4: a parent id is that of one request).
         """
-        parent = self.parent_id or self.root_id
-        headers = {"x-request-id": self.request_id, "traceparent": f"00-{self.trace_id}-{parent}-{self.flags}"}
+        span = os.urandom(8).hex()
+        if len(self.calls) < MOST_CALLS:
+            self.calls.append(span)
+        headers = {"x-request-id": self.request_id, "traceparent": f"00-{self.trace_id}-{span}-{self.flags}"}
         return {**headers, "tracestate": self.tracestate} if self.tracestate else headers
-
-    @property
-    def root_id(self) -> str:
-        """The span that stands for this request where the trace begins here: the last digits of the trace id."""
-        return self.trace_id[16:] if self.trace_id[16:] != NO_SPAN else self.trace_id[:16]
 
 
 # Asking the kernel for each costs more than all the rest. A process that is forked must not give the same ones out.
@@ -110,9 +112,9 @@ def _read(headers: Iterable[tuple[bytes, bytes]]) -> Identity:
     identifier = given.decode("ascii") if given and _WELL_FORMED.fullmatch(given) else new
     match = _VALID_TRACE.fullmatch(trace.strip(BLANKS)) if trace else None
     if match is None:
-        return Identity(identifier, new)
+        return Identity(identifier, new, [])
     trace_id, parent_id, flags = match.groups()
-    return Identity(identifier, trace_id.decode(), parent_id.decode(), _flags(flags), passed_on(state))
+    return Identity(identifier, trace_id.decode(), [], parent_id.decode(), _flags(flags), passed_on(state))
 
 
 def new_id() -> str:
@@ -124,7 +126,7 @@ def _made_at_once() -> Iterator[Identity]:
     digits = os.urandom(16 * _AT_ONCE).hex()
     for place in range(0, len(digits), 32):
         new = digits[place : place + 32]
-        yield tuple.__new__(Identity, (new, new, "", RANDOM, ""))  # which takes half the time
+        yield tuple.__new__(Identity, (new, new, [], "", RANDOM, ""))  # which takes half the time
 
 
 def _flags(flags: bytes) -> str:

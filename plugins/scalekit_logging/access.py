@@ -22,8 +22,9 @@ _LONGEST_REMEMBERED = 256
 _LONGEST = 2048
 
 
-Ending = tuple[float, str, str, str, str, str, int, float, int, str, bytes]
-"""What is said of a request: when, both ids, method, path, route, status, seconds, bytes, client and user agent."""
+Ending = tuple[float, str, str, str, str, str, int, float, int, str, bytes, list[str]]
+"""What is said of a request: when, both ids, method, path, route, status, seconds, bytes, client, user agent
+and the spans of calls."""
 
 
 class Texts(dict[str | bytes, str]):
@@ -62,12 +63,18 @@ class AccessLines:
             if isinstance(entry, bytes):
                 lines.append(entry)
                 continue
-            now, request_id, trace_id, method, path, route, status, seconds, size, client, user_agent = entry
+            now, request_id, trace_id, method, path, route, status, seconds, size, client, user_agent, calls = entry
             line = (
                 f'{{"timestamp":"{stamp(now)}{good if status < 500 else bad}{request_id}'
                 f'","trace_id":"{trace_id}","method":{texts[method]},"path":{texts[path]},"route":{texts[route]}'
                 f',"status":{status},"duration_ms":{seconds * 1000:.3f},"bytes":{size},"client":{texts[client]}'
-                f',"user_agent":{texts[user_agent]}}}\n'
+                f',"user_agent":{texts[user_agent]}{_calls(calls) if calls else ""}}}\n'
             )
             lines.append(line.encode())
         return lines
+
+
+def _calls(spans: list[str]) -> str:
+    """Return the field that reports the spans of the calls made for a request; they are hexadecimal digits."""
+    listed = '","'.join(spans)
+    return f',"calls":["{listed}"]'

@@ -58,6 +58,7 @@ class LoggingObserver(Observer):
             exchange.sent,
             client[0] if client else "",
             _user_agent(scope),
+            identity.calls,
         )
         journal.write_ending(ending)
 
@@ -109,7 +110,7 @@ class LoggingObserver(Observer):
 def _fields(exchange: Exchange, status: int, error: BaseException | None = None) -> dict[str, Any]:
     scope = exchange.scope
     client = scope.get("client")
-    fields = {
+    fields: dict[str, Any] = {
         "method": scope.get("method", "GET"),
         "path": exchange.path,
         "route": exchange.route,
@@ -119,6 +120,8 @@ def _fields(exchange: Exchange, status: int, error: BaseException | None = None)
         "client": client[0] if client else "",
         "user_agent": _user_agent(scope).decode("latin-1"),
     }
+    if exchange.identity.calls:
+        fields["calls"] = exchange.identity.calls
     if isinstance(exchange, Socket):
         fields["code"] = exchange.code
     return fields if error is None else {**fields, "exception": exception_text(error)}

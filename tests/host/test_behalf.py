@@ -40,7 +40,7 @@ async def test_the_identity_and_the_deadline_are_those_of_the_request_and_are_go
 
 
 async def test_what_a_request_before_left_behind_is_nobodys() -> None:
-    identity, deadline = CURRENT.set(Identity("before", "0" * 32)), DEADLINE.set(time() + 60)
+    identity, deadline = CURRENT.set(Identity("before", "0" * 32, [])), DEADLINE.set(time() + 60)
     try:
         assert await seen({"type": "http", "headers": [(b"x-request-id", b"after")]}) == ("after", None)
     finally:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.identity import Identity, identify, identity_of, new_id, request_id
+from scalekit.identity import MOST_CALLS, identify, identity_of, new_id, request_id
 from tests.host.asgi import http_scope
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -65,15 +65,24 @@ def test_a_trace_is_joined_when_its_parent_is_valid(value: str, valid: bool) -> 
     assert identity.tracestate == ("vendor=1" if valid else "")
 
 
-def test_what_is_called_becomes_a_child_of_the_callers_span() -> None:
-    identity = identify([(b"x-request-id", b"abc"), (b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())])
-    assert identity.headers() == {"x-request-id": "abc", "traceparent": f"00-{TRACE}-{PARENT}-01"}
+@pytest.mark.parametrize("given", [[], [(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())]])
+def test_each_call_names_a_span_of_its_own_that_the_request_remembers(given: list[tuple[bytes, bytes]]) -> None:
+    identity = identify([(b"x-request-id", b"abc"), *given])
+    sent = [identity.headers() for _ in range(3)]
+    assert {each["x-request-id"] for each in sent} == {"abc"}
+    parts = [each["traceparent"].split("-") for each in sent]
+    assert {(version, trace) for version, trace, _, _ in parts} == {("00", identity.trace_id)}
+    spans = [span for _, _, span, _ in parts]
+    assert identity.calls == spans
+    assert len({PARENT, *spans}) == 4
 
 
-def test_where_the_trace_begins_here_its_lines_tell_the_parent() -> None:
+def test_the_spans_that_a_request_remembers_have_a_bound() -> None:
     identity = identify([])
-    assert identity.headers()["traceparent"] == f"00-{identity.trace_id}-{identity.trace_id[16:]}-02"
-    assert Identity("a", f"{PARENT}{'0' * 16}").headers()["traceparent"] == f"00-{PARENT}{'0' * 16}-{PARENT}-02"
+    for _ in range(2 * MOST_CALLS):
+        identity.headers()
+    assert len(identity.calls) == MOST_CALLS
+    assert identify([]).calls == []
 
 
 @pytest.mark.parametrize(
@@ -82,7 +91,7 @@ def test_where_the_trace_begins_here_its_lines_tell_the_parent() -> None:
 @pytest.mark.parametrize("version", ["00", "01", "cc"])
 def test_known_flags_are_passed_on_and_others_are_zero(version: str, flags: str, sent: str) -> None:
     identity = identify([(b"traceparent", f"{version}-{TRACE}-{PARENT}-{flags}".encode())])
-    assert identity.headers()["traceparent"] == f"00-{TRACE}-{PARENT}-{sent}"
+    assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-{sent}", identity.headers()["traceparent"])
 
 
 @pytest.mark.parametrize("blanks", [" {}", "\t{}", "{} ", "{}\t", "\t {} \t"])

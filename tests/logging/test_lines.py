@@ -182,7 +182,7 @@ def test_every_number_has_the_name_of_the_level_below(number: int, name: str) ->
 def test_an_access_line_is_as_the_others_whatever_the_client_sent(
     path: str, method: str, route: str, client: str, agent: bytes
 ) -> None:
-    ending = (0.5, "abc", TRACE, method, path, route, 503, 0.0012345, 7, client, agent)
+    ending = (0.5, "abc", TRACE, method, path, route, 503, 0.0012345, 7, client, agent, ["00f067aa0ba902b7"])
     data = AccessLines(LINES).shaped([ending])[0]
     assert data.count(b"\n") == 1
     assert len(data) < LONGEST_LINE
@@ -194,11 +194,12 @@ def test_an_access_line_is_as_the_others_whatever_the_client_sent(
     assert {name: line[name] for name in usual if name != "timestamp"} == {
         name: value for name, value in usual.items() if name != "timestamp"
     }
+    assert line["calls"] == ["00f067aa0ba902b7"]
     assert (line["status"], round(line["duration_ms"], 1), line["bytes"]) == (503, 1.2, 7)
 
 
 def test_paths_that_never_come_again_take_no_memory() -> None:
     access = AccessLines(LINES)
     for _ in range(5000):
-        access.shaped([(0.5, "abc", TRACE, "GET", f"/{uuid4()}", "", 200, 0.1, 7, "127.0.0.1", b"")])
+        access.shaped([(0.5, "abc", TRACE, "GET", f"/{uuid4()}", "", 200, 0.1, 7, "127.0.0.1", b"", [])])
     assert len(access.texts) <= 2048

@@ -158,7 +158,8 @@ def test_secrets_of_the_configuration_are_masked_wherever_they_stand() -> None:
     assert shape(f"only {CONFIGURED}", {})["event"] == "only ***"
     assert shape("x", {"url": Url("redis://:pw@db/")})["url"] == "redis://:***@db/"
     access = AccessLines(LINES)
-    (data,) = access.shaped([(0.0, "a", "b", "GET", f"/{CONFIGURED}", "", 200, 0.1, 1, CONFIGURED, b"token=abc")])
+    ending = (0.0, "a", "b", "GET", f"/{CONFIGURED}", "", 200, 0.1, 1, CONFIGURED, b"token=abc", ["c"])
+    (data,) = access.shaped([ending])
     assert "igured" not in data.decode()
     assert parse(data)[0]["path"] == "/***"
     assert parse(data)[0]["user_agent"] == "token=***"

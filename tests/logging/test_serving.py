@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio.to_thread
+import orjson
 import pytest
 import structlog
 from fastapi import FastAPI, Request
@@ -177,11 +178,16 @@ async def test_an_answer_has_one_id_also_where_the_application_set_another(tmp_p
 
 
 @pytest.mark.anyio
-async def test_the_trace_is_passed_on_with_the_callers_span(tmp_path: Path) -> None:
-    answer, _ = await ask(tmp_path, "/other", headers={**IDS, "tracestate": "vendor=1"})
-    assert f'"x-request-id":"abc-1","traceparent":"00-{TRACE}-'.encode() in answer.body
-    assert b"-00f067aa0ba902b7-01" in answer.body
-    assert b'"tracestate":"vendor=1"' in answer.body
+@pytest.mark.parametrize("table", [{}, {"tail": {"slow": "1h"}}], ids=["quick line", "with tail"])
+async def test_the_trace_is_passed_on_with_a_span_that_the_access_line_reports(
+    tmp_path: Path, table: dict[str, Any]
+) -> None:
+    answer, lines = await ask(tmp_path, "/other", headers={**IDS, "tracestate": "vendor=1"}, table=table)
+    sent = orjson.loads(answer.body)
+    assert (sent["x-request-id"], sent["tracestate"]) == ("abc-1", "vendor=1")
+    version, trace, span, flags = sent["traceparent"].split("-")
+    assert (version, trace, flags) == ("00", TRACE, "01")
+    assert access(lines)["calls"] == [span]
 
 
 @pytest.mark.anyio

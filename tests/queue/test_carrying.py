@@ -34,7 +34,7 @@ async def test_a_handler_runs_on_behalf_of_the_publisher(table: Table) -> None:
         seen.append((CURRENT.get(), DEADLINE.get(), message.deadline))
 
     async with serving(table, consumers) as host:
-        identity = CURRENT.set(Identity("request-7", TRACE, flags="01"))
+        identity = CURRENT.set(Identity("request-7", TRACE, [], flags="01"))
         asked = round(time()) + 3600.5
         deadline = DEADLINE.set(asked)
         await host.context.get(QUEUE).publish("data.created", 1)
