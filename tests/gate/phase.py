@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.gate.verdict import Run, read
+from tests.processes import alive, family
 
 ROOT = Path(__file__).parents[2]
+WITH_SIGINT = ("env", "--default-signal=INT")
+"""Lets the command be interrupted: a gate in the background may ignore SIGINT, and the command would inherit that."""
 PATIENCE = 60.0
 """Seconds that pytest has to take its servers down when the gate is interrupted."""
 
@@ -62,14 +66,17 @@ class Phase:
 
 
 def _end_of(command: Sequence[str], folder: Path) -> int:
-    """Return the status with which the command ends; it never outlives the gate."""
-    process = subprocess.Popen(["setpriv", "--pdeathsig=TERM", *command], cwd=folder)
+    """Return the status with which the command ends; neither it nor what it started outlives an interrupted gate."""
+    process = subprocess.Popen(["setpriv", "--pdeathsig=TERM", *WITH_SIGINT, *command], cwd=folder)
     try:
         return process.wait()
     finally:
         if process.poll() is None:
+            started = family(process.pid)
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
-                process.kill()
+                pass
+            for pid in filter(alive, started):
+                os.kill(pid, signal.SIGKILL)

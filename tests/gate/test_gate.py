@@ -15,7 +15,7 @@ import pytest
 
 from tests.gate.__main__ import _run
 from tests.gate.busy import busy
-from tests.gate.phase import ROOT, Phase
+from tests.gate.phase import ROOT, WITH_SIGINT, Phase
 from tests.gate.summary import Total, lines
 from tests.processes import alive, wait_for
 
@@ -196,7 +196,7 @@ def test_busy_loops_end_when_the_gate_is_ended(number: signal.Signals) -> None:
         print(*pids, flush=True)
         time.sleep(600)
     """
-    command = [sys.executable, "-c", textwrap.dedent(source)]
+    command = [*WITH_SIGINT, sys.executable, "-c", textwrap.dedent(source)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         pids = [int(pid) for pid in process.stdout.readline().split()]
