@@ -32,7 +32,7 @@ WORKER: Key[str] = Key("worker")
 """Provided before plugins start by ``scalekit run`` alone: the number of this worker, empty without workers."""
 
 OTHER_SERVER: Key[bool] = Key("other server")
-"""Provided before plugins start where another server serves: it may run several processes without saying so."""
+"""Provided before plugins start where another server serves, and true where it may run several processes."""
 
 
 def warn_of_processes(context: Context, state: str, consequence: str, remedy: str) -> None:
@@ -40,7 +40,7 @@ def warn_of_processes(context: Context, state: str, consequence: str, remedy: st
 
     ``scalekit run`` refuses such a start, for it knows how many workers there are.
     """
-    if context.has(OTHER_SERVER):
+    if context.has(OTHER_SERVER) and context.get(OTHER_SERVER):
         logger.warning(
             "%s, and it is not scalekit run that serves: if this server runs several processes, %s; %s",
             state,

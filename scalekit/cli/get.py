@@ -17,6 +17,7 @@ from scalekit.cli.output import table
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
 from scalekit.host import Host, Part, fold
+from scalekit.served import OTHER_SERVER
 from scalekit.testing.inprocess import Answer, request, running
 
 
@@ -70,6 +71,7 @@ def _is_latin(value: str) -> bool:
 
 
 async def _ask(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> Answer:
+    host.context.provide(OTHER_SERVER, False)  # this process alone answers this request
     async with running(host) as state:
         return await request(host, path, method=method, headers=headers, body=body, state=state)
 

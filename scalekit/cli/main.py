@@ -52,6 +52,14 @@ class Commands(click.Group):
             return command
         return _plugin_groups(ctx).get(cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command and its arguments; of one that is unknown the message tells what was meant."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise click.UsageError(f"No such command {args[0]!r}{_hint(ctx, args[0], self.list_commands(ctx))}", ctx)
+        return super().resolve_command(ctx, args)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse *args*, and keep them: commands of plugins are in a file that may be named behind them."""
         ctx.meta[WORDS] = list(args)
@@ -73,6 +81,18 @@ class Commands(click.Group):
             _trace(ctx, error)
             output.error(str(error))
             ctx.exit(error.exit_status)
+
+
+def _hint(ctx: click.Context, name: str, known: list[str]) -> str:
+    from scalekit.plugins import installed
+    from scalekit.target import meant
+
+    if name not in installed():
+        return meant(name, known)
+    source = named_source(ctx)
+    if not source.exists():
+        return f"; commands of the plugin {name!r} need a file that turns it on, and there is no file {source.file!r}"
+    return f"; commands of the plugin {name!r} are there when {source.file} has the table [plugins.{name}]"
 
 
 def _trace(ctx: click.Context, error: BaseException) -> None:

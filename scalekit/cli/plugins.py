@@ -15,7 +15,7 @@ def plugins(source: FileSource) -> None:
     """List the installed plugins; of those that FILE turns on also hooks, layers and start order."""
     from scalekit.plugins import installed
 
-    details = _enabled(source) if source.exists() else {}
+    details = _enabled(source) if source.exists() or source.is_named else {}
     rows = []
     for name, candidates in installed().items():
         for each in candidates:

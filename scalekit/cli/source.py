@@ -33,6 +33,11 @@ class FileSource:
     overrides: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody has named the file, so that it has to be there."""
+        return self.file != DEFAULT_FILE
+
     def exists(self) -> bool:
         """Tell whether the file is there."""
         return Path(self.file).is_file()

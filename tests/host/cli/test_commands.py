@@ -427,3 +427,32 @@ def _on_a_terminal(folder: Path, *arguments: str) -> str:
         process.wait(60)
     os.close(ours)
     return text.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("chekc",), "No such command 'chekc'; did you mean 'check'?"),
+        (
+            ("cache", "purge"),
+            "commands of the plugin 'cache' are there when scalekit.toml has the table [plugins.cache]",
+        ),
+        (("cache", "purge", "-c", "none.toml"), "need a file that turns it on, and there is no file 'none.toml'"),
+    ],
+)
+def test_a_command_that_is_unknown_is_told_with_what_was_meant(arguments: tuple[str, ...], says: str, run: Run) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert says in result.stderr
+
+
+def test_plugins_are_not_listed_of_a_file_that_is_named_and_not_there(run: Run) -> None:
+    result = run("plugins", "-c", "none.toml")
+    assert result.returncode == 78
+    assert "none.toml: no such file" in result.stderr
+
+
+def test_get_is_not_taken_for_a_server_with_several_processes(run: Run) -> None:
+    toml = '[app]\ntarget = "service:app"\n[plugins.ratelimit]\ndefault = "9/s"\n'
+    result = run("get", "/", toml=toml)
+    assert "several processes" not in result.stdout + result.stderr
