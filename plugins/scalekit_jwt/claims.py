@@ -58,7 +58,7 @@ def scopes_of(claims: Mapping[str, Any]) -> list[str]:
     """Return the scopes of a token: ``scope`` (RFC 8693), or ``scp`` as some issuers have it."""
     given = claims.get("scope", claims.get("scp", ""))
     if isinstance(given, str):
-        return given.split()
+        return [scope for scope in given.split(" ") if scope]  # no other blank separates them (RFC 6749, section 3.3)
     if isinstance(given, list) and all(isinstance(each, str) for each in given):
         return list(given)
     raise Refused("claim")

@@ -96,11 +96,16 @@ def digest(value: bytes) -> str:
 
 
 def bound_key(claims: Mapping[str, Any]) -> str:
-    """Return the thumbprint of the key that a token with *claims* is bound to; empty where it is bound to none."""
+    """Return the thumbprint of the key that a token with *claims* is bound to; empty where it is bound to none.
+
+    Raises Refused for one that is bound otherwise, such as to a certificate (RFC 8705): nobody here checks that.
+    """
     confirmation = claims.get("cnf", {})
     if not isinstance(confirmation, dict):
         raise Refused("claim")
-    return text(confirmation, "jkt") if "jkt" in confirmation else ""
+    if confirmation and "jkt" not in confirmation:
+        raise Refused("binding")
+    return text(confirmation, "jkt") if confirmation else ""
 
 
 def _key(header: Mapping[str, Any]) -> SigningKey:

@@ -56,9 +56,15 @@ async def test_a_token_of_it_that_is_bound_to_a_key_needs_a_proof(issuer: Issuer
         assert str((await client.api()).header("www-authenticate")).startswith("DPoP")
         assert (await holder.api()).status == 200
         assert (await Holder(client).api()).status == 401, "another key"
-        for confirmation in ("key", {"jkt": 1}, {"jkt": ""}):
+        for confirmation in ("key", {"jkt": 1}, {"jkt": ""}, {"x5t#S256": "bound"}, {"jwk": {}}, {"kid": "1"}):
             client.token = issuer.forge.claiming(cnf=confirmation)
             assert (await client.api()).status == (await holder.api()).status == 401
+
+
+async def test_only_a_space_is_between_two_scopes(issuer: Issuer) -> None:
+    async with service(issuer.table()) as client:
+        client.token = issuer.forge.claiming(scope=" read  a\u00a0b c\td\u2003e ")
+        assert orjson.loads((await client.api()).body)["scopes"] == ["read", "a\u00a0b", "c\td\u2003e"]
 
 
 async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_turned_away(issuer: Issuer) -> None:
