@@ -7,7 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOOP = "while True: pass"
+LOOP = """
+print(flush=True)
+while True:
+    pass
+"""
 
 
 @contextmanager
@@ -16,10 +20,13 @@ def busy(count: int) -> Iterator[list[int]]:
     command = ["setpriv", "--pdeathsig=KILL", sys.executable, "-S", "-c", LOOP]
     loops: list[subprocess.Popen[bytes]] = []
     try:
-        loops.extend(subprocess.Popen(command, process_group=0) for _ in range(count))
+        loops.extend(subprocess.Popen(command, process_group=0, stdout=subprocess.PIPE) for _ in range(count))
+        for loop in loops:  # until it says so, the kernel does not know yet that it ends with this process
+            if loop.stdout is not None:
+                loop.stdout.readline()
         yield [loop.pid for loop in loops]
     finally:
         for loop in loops:
             loop.kill()
         for loop in loops:
-            loop.wait()
+            loop.communicate()
