@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from collections.abc import Generator
 
@@ -21,6 +22,7 @@ MARKS = (
     "alone: may run beside no other test, for it loads or counts the whole machine",
     "unit: is quick and needs no server and no other process (set by tests/kinds.py)",
 )
+ADDRESS = re.compile(r" at 0x[0-9a-f]")
 MISSING = "missing servers"
 ENDED = pytest.StashKey[int]()
 
@@ -52,6 +54,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if ADDRESS.search(item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid}: its name differs in each process; give its parameters ids")
         mark(item)
 
 

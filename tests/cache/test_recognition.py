@@ -181,7 +181,11 @@ class Unnamed(BaseUser):
         return self._identity
 
 
-@pytest.mark.parametrize("identity", [None, "", object(), KeyError("id"), RuntimeError("not loaded")], ids=repr)
+@pytest.mark.parametrize(
+    "identity",
+    [None, "", object(), KeyError("id"), RuntimeError("not loaded")],
+    ids=lambda identity: type(identity).__name__,
+)
 async def test_users_without_an_identity_are_told_apart_by_their_names(identity: object) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
