@@ -66,10 +66,14 @@ class Compiler:
         found = self._known.get(compiled)
         if found is None:
             found = self._known[compiled] = self._work_out(compiled)
-        arguments = compiled.construct_params(extracted_parameters=extracted, _collected_params=parameters)
+        arguments = compiled.construct_params(
+            extracted_parameters=extracted, _collected_params=parameters, escape_names=False
+        )
         for column in found.defaults:
             arguments[column.key] = _default_of(column, compiled.isinsert)
-        if compiled.post_compile_params:  # lists, whose length is part of the text
+        if (
+            compiled.post_compile_params or compiled.literal_execute_params
+        ):  # lists and values that are part of the text
             return self._expanded(compiled, found, arguments)
         bind = found.bind
         ordered = [bind[name](arguments[name]) if name in bind else arguments[name] for name in found.names]
