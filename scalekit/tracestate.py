@@ -13,13 +13,17 @@ LARGE_MEMBER = 128
 LARGEST_READ = MOST_MEMBERS * 520
 """Bytes beyond which no list can be valid, blanks aside."""
 
-_KEY = rb"(?:[a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
+# Level 2, section 3.3.1.3.1: an at sign may stand anywhere but in front.
+_KEY = rb"[a-z0-9][a-z0-9_*/@-]{0,255}"
 _VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 _MEMBER = re.compile(rb"(" + _KEY + rb")=" + _VALUE)
 
 
 def passed_on(state: bytes | None) -> str:
-    """Return what to pass on of *state*, the values of all headers as one list; nothing of a list that is not valid."""
+    """Return what to pass on of *state*, the values of all headers as one list; nothing of a list that is not valid.
+
+    Of members with one key the first, which is the newest, is passed on.
+    """
     if state is None or len(state) > LARGEST_READ:
         return ""
     members: dict[bytes, bytes] = {}
@@ -28,9 +32,9 @@ def passed_on(state: bytes | None) -> str:
         if not member:
             continue
         found = _MEMBER.fullmatch(member)
-        if found is None or found[1] in members or len(members) == MOST_MEMBERS:
+        if found is None or len(members) == MOST_MEMBERS:
             return ""
-        members[found[1]] = member
+        members.setdefault(found[1], member)
     return b",".join(_fitting(members.values())).decode("ascii")
 
 
