@@ -56,7 +56,8 @@ async def test_a_token_of_it_that_is_bound_to_a_key_needs_a_proof(issuer: Issuer
         assert str((await client.api()).header("www-authenticate")).startswith("DPoP")
         assert (await holder.api()).status == 200
         assert (await Holder(client).api()).status == 401, "another key"
-        for confirmation in ("key", {"jkt": 1}, {"jkt": ""}, {"x5t#S256": "bound"}, {"jwk": {}}, {"kid": "1"}):
+        confirmations: list[Any] = ["key", {"jkt": 1}, {"jkt": ""}, {"x5t#S256": "bound"}, {"jwk": {}}, {"kid": "1"}]
+        for confirmation in confirmations:
             client.token = issuer.forge.claiming(cnf=confirmation)
             assert (await client.api()).status == (await holder.api()).status == 401
 
