@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ class Row(Protocol):
     def __getitem__(self, key: Any) -> Any: ...
     def __getattr__(self, name: str) -> Any: ...
     def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
     def keys(self) -> Iterable[str]:
         """Return the names of the columns."""
         ...
