@@ -8,13 +8,14 @@ from pydantic import AfterValidator, Field
 
 from scalekit import Duration, PathGlob, Size, Table, Url
 from scalekit.caching.tags import name_tag
+from scalekit.config.shape import Shape
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.redis.address import SCHEMES, parse
 from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.marking import EARLY
 from scalekit_cache.policies import DEFAULT_STATUSES, Policy
 
-FieldName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+FieldName = Annotated[str, Shape(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
 Share = Annotated[float, Field(ge=0, lt=1)]
 CLUSTER = "cluster-cache:"
 Status = Annotated[int, Field(ge=200, le=599)]
@@ -83,13 +84,17 @@ class CacheConfig(Table):
     """How long the shared store may take; what takes longer is missing."""
     disconnected_ttl: Duration = Duration("800ms")
     """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,64}$")] = "scalekit:cache"
+    prefix: Annotated[
+        str, Shape(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
+    ] = "scalekit:cache"
     """What keys in the shared store begin with; services that share it need one each."""
     size: SomeSize = Size("64MiB")
     """Bytes of memory for what is kept in each process."""
     max_body: SomeSize = Size("1MiB")
     """Largest body that is kept; what is larger is passed on as it comes."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$")] = "scalekit"
+    name: Annotated[
+        str, Shape(r"^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$", 'a token that begins with a letter, such as "scalekit"')
+    ] = "scalekit"
     """What this cache is called in ``Cache-Status``."""
     wait: SomeTime = Duration("10s")
     """How long a request waits for another that has the same answer made, before it goes on alone."""

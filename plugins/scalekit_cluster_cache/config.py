@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, model_validator
 
 from scalekit import Duration, Secret, Size, Table
 from scalekit.config.mask import mask_address
+from scalekit.config.shape import Shape
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.redis.address import Host, parse
 
@@ -72,7 +73,9 @@ class ClusterCacheConfig(Table):
     """How long the cluster may take; what takes longer is missing."""
     disconnected_ttl: Duration = Duration("800ms")
     """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,64}$")] = "scalekit:cluster"
+    prefix: Annotated[
+        str, Shape(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
+    ] = "scalekit:cluster"
     """What keys in the cluster begin with; services that share it need one each."""
     size: SomeSize = Size("64MiB")
     """Bytes of memory for what each process has at hand."""

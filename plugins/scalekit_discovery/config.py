@@ -8,13 +8,15 @@ from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import Duration, HttpUrl, Secret
 from scalekit.config.app_name import NAME_PATTERN, AppName
+from scalekit.config.shape import Shape
 from scalekit.config.tables import HostName, SomeTime, split_address
 from scalekit.config.tls import Certificates
 
 NAME = NAME_PATTERN
 SHORTEST_DEREGISTRATION = 60.0
 
-ServiceName = Annotated[str, Field(pattern=NAME)]
+_EXPECTED = 'a name of letters, digits, ".", "_" and "-", such as "shop"'
+ServiceName = Annotated[str, Shape(NAME, _EXPECTED)]
 
 
 def _of_an_instance(url: HttpUrl) -> HttpUrl:
@@ -42,9 +44,9 @@ class DiscoveryConfig(Certificates):
     """Who knows where services are: this file, Consul or DNS."""
     services: dict[ServiceName, tuple[InstanceUrl, ...]] = {}
     """Services by name and their instances; what is named here is not looked for elsewhere."""
-    service: Annotated[str, Field(pattern=f"{NAME}|^$"), AppName("source", "consul")] = ""
+    service: Annotated[str, Shape(f"{NAME}|^$", _EXPECTED), AppName("source", "consul")] = ""
     """The name under which Consul gets to know this service; without it ``[app] name``, empty does not register it."""
-    id: Annotated[str, Field(pattern=f"{NAME}|^$")] = ""
+    id: Annotated[str, Shape(f"{NAME}|^$", _EXPECTED)] = ""
     """What tells this instance from the others of its service; empty makes it of service, address and port."""
     address: HostName | None = None
     """Where others reach this instance; without it, the address that is served or from which Consul is reached."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import Duration, Size, Url
+from scalekit.config.shape import Shape
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit.config.tls import Certificates
 from scalekit.messages import Consumers
@@ -42,7 +43,9 @@ class QueueConfig(Certificates):
     """The ``Consumers`` of the application, as ``module.path:name``; without it messages are only published."""
     consume: Literal["everywhere", "workers"] = "everywhere"
     """Which processes consume: all of them, or only those whose ``[server] role`` is worker."""
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,64}$")] = ""
+    prefix: Annotated[
+        str, Shape(r"^[A-Za-z0-9._:-]{0,64}$", 'at most 64 letters, digits and ". _ : -", such as "shop."')
+    ] = ""
     """What the names of queues at the broker begin with, where several services share it."""
     max_body: SomeSize = Size("16MiB")
     """Largest body of a message, as JSON."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from scalekit import Duration, PathGlob, Rate, Table, Url
+from scalekit.config.shape import Shape
 from scalekit.config.tables import Method, SomeTime
 from scalekit.redis.address import parse
 from scalekit_ratelimit.counting import IPV6_PREFIX, Exemption, exemption
@@ -16,7 +17,7 @@ from scalekit_ratelimit.rules import Algorithm, Rule, rule
 
 Priority = Literal["low", "normal", "high"]
 
-_NAME = r"^[A-Za-z0-9_.-]+$"
+_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 _BY = re.compile(r"ip|subject|code|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -54,7 +55,7 @@ Positive = Annotated[int, Field(ge=1)]
 class PolicyTable(Table):
     """Who may ask how often for what."""
 
-    name: Annotated[str, Field(pattern=_NAME, max_length=64)]
+    name: Annotated[str, Shape(_NAME, 'at most 64 letters, digits and "_ . -", such as "login"')]
     """What it is called in answers, metrics and the log."""
     path: PathGlob = PathGlob("/**")
     """Paths that it is for, such as ``/search/**``."""

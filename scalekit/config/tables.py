@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema
 from scalekit.config.app_name import NAME_PATTERN
 from scalekit.config.descriptions import descriptions
 from scalekit.config.letter_case import in_either_case
+from scalekit.config.shape import Shape
 from scalekit.config.types import Duration, Secret, Size, SizeOrShare
 from scalekit.config.url import HttpUrl
 
@@ -80,11 +81,15 @@ def _service_name(name: str) -> str:
 TARGET = r"\w+(\.\w+)*:\w+(\.\w+)*"
 ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
 Address = Annotated[str, AfterValidator(_name_or_address)]
-HostName = Annotated[str, Field(pattern=r"^[^\s/*@]+$"), AfterValidator(_name_or_address)]
+HostName = Annotated[
+    str,
+    Shape(r"^[^\s/*@]+$", 'a host name or address without scheme and path, such as "shop.example"'),
+    AfterValidator(_name_or_address),
+]
 Method = Annotated[
     str,
     BeforeValidator(lambda word: word.upper() if isinstance(word, str) else word),
-    Field(pattern=r"^[A-Z-]+$", json_schema_extra={"pattern": "^[A-Za-z-]+$"}),
+    Shape(r"^[A-Za-z-]+$", 'a method such as "GET"'),
 ]
 Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
 SomeTime = Annotated[Duration, AfterValidator(_more_than_none)]
@@ -123,7 +128,7 @@ def _one_or_more(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-StaticPath = Annotated[str, Field(pattern=r"^/[^?#*{}]*[^/?#*{}]$")]
+StaticPath = Annotated[str, Shape(r"^/[^?#*{}]*[^/?#*{}]$", 'a path such as "/static", without a slash at its end')]
 Folders = Annotated[
     tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])
 ]
@@ -264,7 +269,7 @@ class External(Table):
 class Health(Table):
     """How health is checked and shown."""
 
-    path: Annotated[str, Field(pattern=r"^/[^?#]*[^/?#]$")] = "/health"
+    path: Annotated[str, Shape(r"^/[^?#]*[^/?#]$", 'a path such as "/health", without a slash at its end')] = "/health"
     """Where the health pages are: this path, and ``/live`` and ``/ready`` under it."""
     interval: SomeTime = Duration("5s")
     """Time between two rounds of each check."""

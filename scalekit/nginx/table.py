@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from scalekit.config.shape import Shape
 from scalekit.config.tables import SomeTime, Table, split_address
 from scalekit.config.types import Duration
 
@@ -23,8 +24,10 @@ def _listens(address: str) -> str:
 
 
 ListenAddress = Annotated[str, AfterValidator(_listens)]
-FilePath = Annotated[str, Field(pattern=PLAIN_PATH)]
-ServerName = Annotated[str, Field(pattern=SERVER_NAME)]
+FilePath = Annotated[
+    str, Shape(PLAIN_PATH, 'a path of letters, digits, blanks and "_ . / @ + , = ~ -", such as "shop/static"')
+]
+ServerName = Annotated[str, Shape(SERVER_NAME, 'a host name such as "shop.example" or "*.shop.example"')]
 
 
 class Nginx(Table):
@@ -38,7 +41,7 @@ class Nginx(Table):
     """The certificate with its chain; with it nginx serves TLS."""
     key: FilePath | None = None
     """The key of certificate."""
-    static: dict[Annotated[str, Field(pattern=URL_PATH)], FilePath] = {}
+    static: dict[Annotated[str, Shape(URL_PATH, 'a path with a slash at both ends, such as "/static/"')], FilePath] = {}
     """Folders of files that nginx serves itself, by path, such as ``"/static/" = "shop/static"``."""
     upstreams: tuple[ListenAddress, ...] = ()
     """The instances where nobody knows the live ones; empty is the address of ``[server]``."""
@@ -46,7 +49,7 @@ class Nginx(Table):
     """How long an instance is gone before it is taken out; nginx passes it by from the first failure on."""
     directory: FilePath = "nginx"
     """Where nginx keeps its process id, logs and temporary files."""
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] | None = None
+    user: Annotated[str, Shape(r"^[a-z_][a-z0-9_-]{0,31}$", 'a user of this machine, such as "www-data"')] | None = None
     """Whom the workers of an nginx that root starts run as."""
     workers: Annotated[int, Field(ge=1, le=512)] | None = None
     """Worker processes; without it one for each core."""

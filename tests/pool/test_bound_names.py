@@ -27,7 +27,7 @@ async def test_columns_with_odd_names_are_written_and_read(database: Database) -
     await database.insert_soon(ODD, {"id": 6, **SAME})
     plain = {name: number for name, number in SAME.items() if "." not in name}  # a dot leads to another table
     assert await database.select(ODD, *plain, where=ODD.c.id == 5) == [plain]
-    rows = await database.fetch_all(sa.select(ODD).order_by(ODD.c.id))
+    rows: Any = await database.fetch_all(sa.select(ODD).order_by(ODD.c.id))
     assert [list(row) for row in rows] == [
         [1, *[7] * 10],
         [2, *range(1, 11)],
