@@ -17,7 +17,7 @@ H = TypeVar("H", bound=Callable[..., Any])
 
 MARK = "__scalekit_cached__"
 EARLY = 0.1
-NAMED = ("router", "app", "litestar_app")
+NAMED = ("router", "litestar_app")
 """What frameworks leave in the scope that say which handler has answered; 404 has none."""
 
 REMEMBERED = 4096
@@ -95,7 +95,8 @@ def marked(scope: Scope) -> Policy | None:
             Marks.is_lost = True
             logger.error(
                 "@cached has no effect on %r: the application does not say in the ASGI scope which handler it is,"
-                " or only in a copy of the scope; write a policy in [plugins.cache] instead",
+                " or a middleware inside it passes on a copy of the scope, or answers by itself;"
+                " write a policy in [plugins.cache] instead",
                 scope["path"],
             )
         return None

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from scalekit.contracts import is_authenticated
 from scalekit_cache.asked import Asked
+from scalekit_cache.credentials import LONGEST
 from scalekit_cache.entry import COOKIE, NAMELESS, UNSEEN, USER
 from scalekit_cache.policies import Policy
 
@@ -23,6 +24,16 @@ _OF_USERS = re.compile(
     r"|profile|jwt|token|scopes|roles?|permissions|org|organi[sz]ation|client_id)(?![a-z])"
 )
 """What the names have in them under which applications leave a user, or what one may do, in ``request.state``."""
+_OF_ANYBODY = re.compile(
+    rb"accept.*|if-.*|content-.*|sec-(?:fetch|ch|gpc|purpose).*|x-forwarded-.*|x-b3-.*|x-envoy-.*"
+    rb"|cf-(?:ray|visitor|ipcountry|connecting-ip|connecting-ipv6|worker)"
+    rb"|host|connection|keep-alive|te|via|from|dnt|user-agent|referer|origin|pragma|priority|range|date|expect|trailer"
+    rb"|upgrade|upgrade-insecure-requests|save-data|max-forwards|cache-control|forwarded|cdn-loop|purpose|x-purpose|x-moz"
+    rb"|x-requested-with|x-request-id|x-correlation-id|x-real-ip|x-client-ip|true-client-ip|traceparent|tracestate|baggage"
+    rb"|b3|x-amzn-trace-id|x-amz-cf-id|x-cloud-trace-context|x-request-start|x-request-timeout-ms|x-user-agent|x-varnish"
+    rb"|downlink|rtt|ect|dpr|device-memory|viewport-width|width"
+)
+"""Headers that browsers and proxies send whoever asks."""
 
 
 @lru_cache(4096)
@@ -39,7 +50,7 @@ def state_of(scope: Scope) -> State:
 
 def recognise(asked: Asked, scope: Scope, policy: Policy, known: State) -> None:
     """Let *asked* know of a user whom the application has left in *scope* meanwhile, whose state was *known* before."""
-    if _has_session(asked, scope, policy) or _is_unseen(asked, scope, known):
+    if _has_session(asked, scope, policy) or _is_unseen(asked, scope, known) or _may_be_hidden(scope):
         asked.credentials |= UNSEEN
 
 
@@ -63,6 +74,25 @@ def _is_unseen(asked: Asked, scope: Scope, known: State) -> bool:
         if state and _has_user(state, known):
             return True
     return _has_certificate(scope)
+
+
+def is_copied(scope: Scope) -> bool:
+    """Tell whether a middleware inside of Starlette has passed on a copy of *scope*, as ASGI recommends.
+
+    What the application has found out, such as a user, is in the copy then. Or the middleware has answered by itself.
+    """
+    return "app" in scope and "router" not in scope and "litestar_app" not in scope and hasattr(scope["app"], "router")
+
+
+def _may_be_hidden(scope: Scope) -> bool:
+    """Tell whether there may be a user in a copy of *scope*: with a header that not everybody sends."""
+    return is_copied(scope) and not all(is_of_anybody(name) for name, _ in scope["headers"])
+
+
+@lru_cache(4096)
+def is_of_anybody(name: bytes) -> bool:
+    """Tell whether browsers and proxies send the header *name*, in lower case, whoever asks."""
+    return len(name) <= LONGEST and _OF_ANYBODY.fullmatch(name) is not None
 
 
 def _has_user(state: State, known: State) -> bool:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI
 from litestar import Controller, Litestar, Router, get
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -251,7 +252,8 @@ async def test_where_nobody_names_the_handler_that_is_told_once(
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             await self.app({**scope}, receive, send)
 
-    for app in (cached(ttl="1h")(bare), Copying(starlette())):
+    inside = Starlette(routes=[Mount("/", app=starlette())], middleware=[Middleware(Copying)])
+    for app in (cached(ttl="1h")(bare), Copying(starlette()), inside):
         monkeypatch.setattr(Marks, "is_lost", False)
         caplog.clear()
         laboratory = Laboratory(app)

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from starlette.authentication import BaseUser
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.authentication import BaseUser, SimpleUser
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.contracts import subject_in, subject_of
@@ -135,6 +140,41 @@ async def test_however_a_user_is_named_the_response_is_for_nobody_else(
         got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
         for user, body in zip(crowd, got, strict=True):
             assert body in (user, "")
+
+
+class CopyingLogin:
+    """Middleware that leaves its user in a copy of the scope only, as the specification of ASGI recommends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0)
+        user = dict(scope["headers"]).get(WHO.lower().encode(), b"").decode()
+        await self.app({**scope, "user": SimpleUser(user)} if user else scope, receive, send)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
+async def test_a_user_in_a_copy_of_the_scope_is_not_mixed_with_others(together: bool) -> None:
+    async def me(request: Request) -> Response:
+        return PlainTextResponse(request.user.display_name if "user" in request.scope else "")
+
+    async def ask(user: str) -> str:
+        headers = [("User-Agent", "b"), ("Sec-Fetch-Mode", "cors"), ("X-Forwarded-For", "::1"), ("CF-Ray", "1")]
+        answer = await laboratory.ask("/me", headers=[*headers, (WHO, user)] if user else headers)
+        said.append("hit" in (answer.header("cache-status") or ""))
+        return answer.body.decode()
+
+    for build in (Starlette, FastAPI):
+        for crowd in (CROWD, [*CROWD[2:], "", ""]):
+            said: list[bool] = []
+            app = build(routes=[Route("/me", me)])
+            app.add_middleware(CopyingLogin)
+            laboratory = Laboratory(app, [("/**", HOURLY)])
+            got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
+            for user, body in zip(crowd, got, strict=True):
+                assert body in (user, "")
+        assert together or said[-1], "who is nobody still gets what is kept"
 
 
 async def test_what_else_is_left_in_the_state_keeps_nothing_from_being_stored() -> None:
