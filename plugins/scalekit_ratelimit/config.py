@@ -35,6 +35,9 @@ def _known_store(url: Url) -> Url:
 
 
 def _by(text: str) -> str:
+    word, colon, name = text.partition(":")
+    if word.lower() in ("ip", "subject", "code", "header"):  # as other words, in either case
+        text = f"{word.lower()}{colon}{name}"
     if not _BY.fullmatch(text):
         raise ValueError(
             f'expected "ip", "subject", "code", "header:X-API-Key" or a function as "module.path:name", got {text!r}'

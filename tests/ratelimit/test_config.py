@@ -7,6 +7,7 @@ import pytest
 
 from scalekit import ConfigError, PluginError, create_app
 from scalekit.testing.conformance import bare_application
+from scalekit_ratelimit.config import PolicyTable
 from tests.ratelimit.asking import host, policy
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -44,6 +45,20 @@ def test_mistakes_are_told_with_their_remedy(table: dict[str, Any], message: str
         host(table)
     assert message in str(caught.value)
     assert "plugins.ratelimit" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("by", "read"),
+    [
+        ("IP", ("ip",)),
+        ("Code", ("code",)),
+        ("HEADER:X-API-Key", ("header:X-API-Key",)),
+        (["Subject", "Header:Tenant"], ("subject", "header:Tenant")),
+        ("Header.ip:Ip", ("Header.ip:Ip",)),
+    ],
+)
+def test_what_is_counted_by_may_be_written_in_either_case(by: str | list[str], read: tuple[str, ...]) -> None:
+    assert PolicyTable.model_validate(policy("a", "5/s", by=by)).by == read
 
 
 def test_memory_with_several_workers_is_refused_unless_the_file_says_so() -> None:
