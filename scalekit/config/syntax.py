@@ -10,6 +10,8 @@ from scalekit.config.positions import Path, scanned
 
 _PAIR = re.compile(r"""\s*(?P<key>[A-Za-z0-9_.-]+|"[^"]*"|'[^']*')\s*(?P<sign>[=:])\s*(?P<value>.*?)\s*$""")
 _WORD = re.compile(r"(?P<word>[0-9][0-9.]*[A-Za-z%/][A-Za-z0-9/]*)\s*(?:#.*)?")
+_LIST = re.compile(r"""\s*(?P<key>[A-Za-z0-9_.-]+|"[^"]*"|'[^']*')\s*=\s*\[""")
+_SECOND = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s;,"'\[{]+)\s*[;,\s]\s*[A-Za-z0-9_.-]+\s*=(?!=).*""")
 _SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
 
@@ -25,13 +27,32 @@ def explain(text: str, error: tomllib.TOMLDecodeError) -> tuple[str, int]:
     found = _PAIR.fullmatch(line)
     if message.startswith("Illegal character '\\n'"):
         return "a string is not closed; end it with the sign that it begins with", number
-    if message.startswith("Unescaped"):
+    if line.lstrip().startswith(("//", ";")):
+        return "not valid TOML: a comment begins with #", number
+    if message.startswith(("Unescaped", "Invalid hex value", "Escaped character")):
         return r"a backslash in double quotes begins an escape; write \\, or put the text in single quotes", number
     if found and found["sign"] == ":":
         return f"not valid TOML: write {found['key']} = with an equals sign in place of the colon", number
+    if opened := _open_list(lines[:number]):
+        return opened, number
     if found and message.startswith(("Invalid value", "Expected newline", "Invalid initial")):
         return _value(found["key"], found["value"], message), number
     return f"not valid TOML: {message[:1].lower()}{message[1:]}", number
+
+
+def _open_list(lines: list[str]) -> str:
+    """Return the message for a list that is open at the end of *lines*, empty where none is."""
+    for number in range(len(lines), 0, -1):
+        line = re.sub(r"\s+#.*$", "", lines[number - 1]).rstrip()
+        begun, is_last = _LIST.match(line), number == len(lines)
+        if line.endswith("]") and not is_last:
+            break
+        if begun:
+            where = "" if is_last else f" that begins in line {number}"
+            return f"{begun['key']}: in the list{where} text stands in quotes, commas between values, and ] at the end"
+        if not is_last and (line.lstrip().startswith("[") or _PAIR.fullmatch(line)):
+            break
+    return ""
 
 
 def _twice(lines: list[str], number: int, message: str) -> str:
@@ -46,6 +67,10 @@ def _twice(lines: list[str], number: int, message: str) -> str:
     if not path:
         return f"not valid TOML: {message[:1].lower()}{message[1:]}"
     where = f"first in line {before.lines[path]}"
+    marks = [lines[each - 1].lstrip()[:2] for each in (before.lines[path], number)]
+    if all(mark.startswith("[") for mark in marks) and marks.count("[[") == 1:
+        name = _named(path)
+        return f"the table [{name}] is also written [[{name}]], {where}; write [[{name}]] above each of several"
     is_header = lines[number - 1].lstrip().startswith("[")
     if is_header and (message.startswith("Cannot declare") or before.is_table(path)):
         return f"the table [{_named(path)}] stands twice, {where}; put its keys together"
@@ -60,8 +85,15 @@ def _value(key: str, value: str, message: str) -> str:
         return f"{key} has no value; write {key} = and the value, text in quotes"
     if text.lower() in _SWITCHES:
         return f"{key}: write {_SWITCHES[text.lower()]}, in lower case, or put text in quotes"
+    if text.lower() in ("null", "none", "nil"):
+        return f"{key}: TOML has no {text}; leave the key out"
     if text.startswith("{"):
-        return f"{key}: an inline table stands in one line; or write [{key}] above its keys"
+        rule = "an inline table stands in one line, with text in quotes and commas only between its keys"
+        return f"{key}: {rule}; or write [{key}] above its keys"
+    if _SECOND.fullmatch(text):
+        return f"{key}: each key stands in a line of its own"
+    if re.fullmatch(r"[+-]?0[0-9_]+", text):
+        return f"{key}: a number begins with no 0"
     if text[0] in "\"'[":
         return f"not valid TOML: {message[:1].lower()}{message[1:]}"
     word = _WORD.fullmatch(text)
