@@ -68,7 +68,7 @@ def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> 
         ("a = 1\na = 2\n", 2, "the key 'a' stands twice, first in line 1; leave one out"),
         ("[a]\n[a]\n", 2, "the table [a] stands twice, first in line 1; put its keys together"),
         ("a = 'x\n", 2, "not valid TOML"),
-        ("a = [1,\n2", 2, "not valid TOML"),
+        ("a = [1,\n2", 2, "a: in the list that begins in line 1"),
     ],
 )
 def test_a_file_that_is_not_toml_is_refused_with_its_line(write: Write, text: str, line: int, message: str) -> None:
