@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import orjson
@@ -30,6 +30,12 @@ FIRST_LOOK, LAST_LOOK = 0.005, 0.1
 """Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
 
 
+class Make:
+    """One call that makes a value, which is *outdated* once the value is set or deleted meanwhile."""
+
+    outdated = False
+
+
 class Objects:
     """Get and set values in *store*, and make one that is missing once; caches of one store have each a *namespace*."""
 
@@ -47,6 +53,7 @@ class Objects:
         self._wait = wait
         self._namespace = namespace
         self._making: dict[Key, tuple[asyncio.Lock, list[None]]] = {}
+        self._begun: dict[Key, set[Make]] = {}
 
     async def get(self, key: str, default: Any = None) -> Any:
         """Return the value under *key*, or *default*."""
@@ -75,11 +82,15 @@ class Objects:
                 raise ValueError(
                     f"{key!r} has {len(frame)} bytes and at most {LARGEST_VALUE} are kept; keep it elsewhere"
                 )
-        await self._keep(framed, seconds, tags, await self._store.current() if tags else self._store.number)
+        number = await self._store.current() if tags else self._store.number
+        self._outdate(framed)
+        await self._keep(framed, seconds, tags, number)
 
     async def delete(self, *keys: str) -> None:
         """Forget what is under *keys*."""
-        await self._store.remove([self._key(key) for key in keys])
+        whole = [self._key(key) for key in keys]
+        self._outdate(whole)
+        await self._store.remove(whole)
 
     async def get_or_set(
         self, key: str, ttl: str | float, make: Callable[[], Awaitable[T]], tags: Sequence[str] = ()
@@ -119,11 +130,30 @@ class Objects:
 
     async def _made(self, key: Key, seconds: float, make: Callable[[], Awaitable[T]], tags: Sequence[str]) -> Any:
         number = self._store.number
-        value = await make()
+        with self._watched(key) as begun:
+            value = await make()
         frame = _frame(value)
-        if len(frame) <= LARGEST_VALUE:
+        if len(frame) <= LARGEST_VALUE and not begun.outdated:
             await self._keep({key: frame}, seconds, tags, number)
         return value
+
+    @contextmanager
+    def _watched(self, key: Key) -> Iterator[Make]:
+        """Have a call that makes what is under *key* know of changes to it, as far as they are made in this process."""
+        begun = Make()
+        calls = self._begun.setdefault(key, set())
+        calls.add(begun)
+        try:
+            yield begun
+        finally:
+            calls.discard(begun)
+            if not calls:
+                del self._begun[key]
+
+    def _outdate(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            for begun in self._begun.get(key, ()):
+                begun.outdated = True
 
     async def _leased(self, key: Key) -> tuple[Lease | None, Any]:
         """Return the lease to make what is under *key*, or what another process has made meanwhile, or neither."""

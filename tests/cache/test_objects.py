@@ -46,6 +46,36 @@ async def test_a_value_lives_as_long_as_it_was_said() -> None:
     assert await objects.get("a") is None
 
 
+@pytest.mark.parametrize("change", ["delete", "set", "set many"])
+async def test_what_was_made_from_older_data_does_not_undo_a_change(change: str) -> None:
+    async def make() -> str:
+        found = data[-1]
+        begun.release()
+        await go_on.wait()
+        return found
+
+    objects = Laboratory(Origin()).objects
+    data, begun, go_on = ["old"], asyncio.Semaphore(0), asyncio.Event()
+    early = asyncio.create_task(objects.get_or_set("k", 60, make))
+    other = asyncio.create_task(objects.get_or_set("other", 60, make))
+    for _ in range(2):
+        await begun.acquire()
+    data.append("new")
+    if change == "delete":
+        await objects.delete("k")
+    elif change == "set":
+        await objects.set("k", "new", 60)
+    else:
+        await objects.set_many({"k": "new"}, 60)
+    late = asyncio.create_task(objects.get_or_set("k", 60, make))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert [await each for each in (early, other, late)] == ["old", "old", "new"]
+    assert await objects.get_many(["k", "other"]) == {"k": "new", "other": "old"}
+    assert not objects._making
+    assert not objects._begun
+
+
 async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalekit.caching.objects.LARGEST_VALUE", 100)
     objects = Laboratory(Origin()).objects
