@@ -9,6 +9,7 @@ from scalekit_cache.dates import parse_date
 Fields = Mapping[bytes, bytes]
 
 LONGEST_HEURISTIC = 86400.0
+OLDEST = 2**31
 
 
 def expiry_lifetime(fields: Fields, now: float) -> float:
@@ -30,9 +31,16 @@ def initial_age(fields: Fields, asked: float, now: float) -> float:
     apparent = max(0.0, now - _date(fields, now))
     if b"age" not in fields:  # it was made here
         return apparent
-    first = fields[b"age"].partition(b",")[0].strip()
-    told = int(first) if first.isdigit() and len(first) < 12 else 0
-    return max(apparent, told + max(0.0, now - asked))
+    return max(apparent, _told_age(fields[b"age"]) + max(0.0, now - asked))
+
+
+def _told_age(value: bytes) -> int:
+    """Return the seconds that ``Age`` says; what is too large for a number is as old as can be (section 1.2.2)."""
+    first = value.partition(b",")[0].strip()
+    if not first.isdigit():
+        return 0
+    digits = first.lstrip(b"0")
+    return OLDEST if len(digits) > len(str(OLDEST)) else min(int(digits or b"0"), OLDEST)
 
 
 def _date(fields: Fields, now: float) -> float:

@@ -99,6 +99,8 @@ async def test_a_fresh_answer_is_given_again(headers: Pairs) -> None:
         [(CC, "max-age=3600"), (CC, "s-maxage=1")],
         [(CC, "max-age=0"), ("Expires", AHEAD), ("Date", NOW)],
         [(CC, "max-age=10"), ("Age", "15"), ("Date", NOW)],
+        [(CC, "max-age=3600"), ("Age", "9" * 50), ("Date", NOW)],
+        [(CC, "max-age=3600"), ("Age", "0" * 20 + "7200"), ("Date", NOW)],
         [(CC, "max-age=10"), ("Date", CLOCK.date(-15))],
         [("Expires", AGO), ("Date", NOW)],
         [("Expires", NOW), ("Date", NOW)],
