@@ -80,8 +80,8 @@ class _Protocol:
             if answer is None:
                 _refuse_broken(_error(task), self.scope)
         elif answer["type"] == "lifespan.startup.failed":
-            message = answer.get("message", "").strip() or "lifespan.startup.failed"
-            raise ApplicationStartError(message) from await _outcome(task)
+            error = await _outcome(task)
+            raise ApplicationStartError(_told(answer, error)) from error
 
     async def shutdown(self, task: asyncio.Task[None]) -> None:
         if not self.supported or task.done():  # why it ended early has been logged
@@ -94,7 +94,7 @@ class _Protocol:
         if error is not None:
             raise error
         if answer is not None:
-            raise StopError(answer.get("message", "").strip() or answer["type"])
+            raise StopError(_told(answer, None))
 
     async def _ask(self, task: asyncio.Task[None], event: str) -> Message | None:
         """Send *event* and return the answer, or None when the application ends without one."""
@@ -145,6 +145,12 @@ def _refuse_broken(error: BaseException | None, scope: Scope) -> None:
         logger.debug("the application has no lifespan: %r", error)
         return
     raise ApplicationStartError(place_of(error)) from error
+
+
+def _told(answer: Message, error: BaseException | None) -> str:
+    """Return what *answer* says of a failure, or where it says nothing, what *error* is, with which the task ended."""
+    message = str(answer.get("message") or "").strip()
+    return message or (answer["type"] if error is None else place_of(error))
 
 
 async def _outcome(task: asyncio.Task[None]) -> BaseException | None:

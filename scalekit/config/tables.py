@@ -52,7 +52,7 @@ def _name_or_address(text: str) -> str:
         encoded = text.encode("ascii" if text.isascii() else "idna")
     except UnicodeError as error:
         raise ValueError(f"expected a host name, got {text!r}: {error}") from None
-    if not encoded or not encoded.decode().isprintable():
+    if not encoded or not encoded.decode().isprintable() or not {*"/ "}.isdisjoint(text):
         raise ValueError(f"expected a host name or address, such as 127.0.0.1, got {text!r}")
     return text
 

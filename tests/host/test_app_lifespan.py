@@ -263,3 +263,25 @@ async def test_an_application_that_exits_at_its_stop_has_failed_to_stop() -> Non
     with pytest.raises(StopError, match="SystemExit: 3"):
         async with app_lifespan(app, {}):
             pass
+
+
+@pytest.mark.parametrize("message", [{}, {"message": None}, {"message": " "}])
+async def test_a_failed_start_without_words_is_told_by_its_exception(message: dict[str, Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", **message})
+        raise LookupError("no row 7")
+
+    with pytest.raises(ApplicationStartError, match=r"LookupError: no row 7 \(.*test_app_lifespan.py:\d+\)"):
+        async with app_lifespan(app, {}):
+            pass
+
+
+async def test_a_failed_start_without_words_or_exception_is_told_by_its_message() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": None})
+
+    with pytest.raises(ApplicationStartError, match=r"lifespan\.startup\.failed"):
+        async with app_lifespan(app, {}):
+            pass

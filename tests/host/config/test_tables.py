@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from scalekit import ConfigError, create_app
-from scalekit.config.tables import App
+from scalekit.config.tables import App, Server
 from scalekit.testing.conformance import bare_application
 
 
@@ -74,3 +74,9 @@ def test_the_management_address_has_a_port_of_its_own() -> None:
 def test_a_target_that_is_no_module_and_name_is_refused_before_it_is_imported(target: str) -> None:
     with pytest.raises(ValidationError, match=r"expected module\.path:name, such as shop\.app:app"):
         App(target=target)
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1/24", "local host", ""])
+def test_an_address_to_listen_on_is_no_url(host: str) -> None:
+    with pytest.raises(ValidationError, match=r"expected a host name or address, such as 127\.0\.0\.1, got "):
+        Server(host=host)
