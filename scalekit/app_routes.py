@@ -29,6 +29,12 @@ class AppRoute(NamedTuple):
     methods: str
 
 
+class AppMount(AppRoute):
+    """A mount whose routes are not known: it answers all paths below its own."""
+
+    __slots__ = ()
+
+
 def list_routes(app: ASGIApp) -> list[AppRoute]:
     """Return the routes of *app*, in their order: of Starlette, FastAPI, Litestar, Django or Quart."""
     return list(islice(_walk_app(app, "", DEEPEST), MOST))
@@ -63,7 +69,7 @@ def _walk(routes: Iterable[Any], prefix: str, depth: int) -> Iterator[AppRoute]:
         if below:
             yield from below
         else:
-            yield AppRoute(path, _methods(route))
+            yield (AppMount if isinstance(route, Mount) else AppRoute)(path, _methods(route))
 
 
 def _methods(route: Any) -> str:
@@ -82,13 +88,13 @@ def _walk_django(resolver: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
 
 def warn_of_hidden_routes(app: ASGIApp, by_owner: Mapping[str, Sequence[BaseRoute]], health: Sequence[str]) -> None:
     """Log a warning for each route of *app* that plugins' routes (*by_owner*) or the *health* pages answer instead."""
-    own = {route.path for route in list_routes(app)}
-    for path in sorted(own.intersection(health)):
+    own = list_routes(app)
+    for path in sorted({route.path for route in own}.intersection(health)):
         remedy = 'set another path in [health], such as path = "/-/health", or remove the route'
         logger.warning("the application's route %s never gets a request: the host answers it; %s", path, remedy)
     for owner, routes in by_owner.items():
         for route in routes:
-            for path in sorted(each for each in own if _answers(route, each)):
+            for path in sorted({each.path for each in own if _answers(route, each)}):
                 logger.warning(
                     "the application's route %s never gets a request: %r answers %s; give one of them another path",
                     path,
@@ -97,6 +103,7 @@ def warn_of_hidden_routes(app: ASGIApp, by_owner: Mapping[str, Sequence[BaseRout
                 )
 
 
-def _answers(route: BaseRoute, path: str) -> bool:
+def _answers(route: BaseRoute, hidden: AppRoute) -> bool:
     expression: re.Pattern[str] | None = getattr(route, "path_regex", None)
-    return expression is not None and expression.match(path) is not None
+    paths = [hidden.path, f"{hidden.path}/"] if isinstance(hidden, AppMount) else [hidden.path]
+    return expression is not None and any(expression.match(path) for path in paths)

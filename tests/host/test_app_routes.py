@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +117,15 @@ def test_a_route_of_the_application_that_a_plugin_answers_is_warned_of(caplog: p
         "the application's route /visits/today never gets a request: 'visits' answers /visits/{name}"
     )
     assert "/visits/{who}" in warned[1]
+
+
+def test_a_mount_of_the_application_below_a_static_folder_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    routes = [Mount("/static", bare_application), Route("/static", page), Mount("/statics", bare_application)]
+    for application, warnings in ((Starlette(routes=routes), 1), (Starlette(routes=routes[1:]), 0)):
+        caplog.clear()
+        create_app({"app": {"static": {"/static": [str(tmp_path)]}}}, app=application)
+        assert len(caplog.records) == warnings
+    create_app({"app": {"static": {"/static": [str(tmp_path)]}}}, app=Starlette(routes=routes))
+    assert "route /static never gets a request: 'host' answers /static; give one" in caplog.text
