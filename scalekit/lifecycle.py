@@ -16,8 +16,9 @@ from enum import Enum
 from typing import Any
 
 from scalekit.context import Context
-from scalekit.errors import ResourceError, StartError
+from scalekit.errors import ResourceError, StartError, StopError
 from scalekit.lifespan import Callback, Lifespan
+from scalekit.target import place_of
 
 logger = logging.getLogger("scalekit")
 
@@ -216,9 +217,12 @@ class _Running:
         self._task = asyncio.create_task(self._live(), name=f"scalekit: {step.name}")
 
     async def _live(self) -> None:
-        async with self.step.lifespan.run():
-            self._started.set()
-            await self._leave.wait()
+        try:
+            async with self.step.lifespan.run():
+                self._started.set()
+                await self._leave.wait()
+        except SystemExit as error:  # asyncio would end the event loop with it, before anything else is stopped
+            raise (StopError if self._started.is_set() else StartError)(place_of(error)) from error
 
     async def start(self) -> None:
         """Wait until the step has started; raises StartError when it fails or takes too long."""

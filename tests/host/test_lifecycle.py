@@ -316,3 +316,26 @@ async def test_a_stop_that_has_begun_can_be_hurried() -> None:
     await stopping.wait()
     lifecycle.hurry()
     assert await asyncio.wait_for(task, 60) == ["a"]
+
+
+async def leave() -> None:
+    raise SystemExit("no licence")
+
+
+async def test_a_step_that_exits_at_its_start_has_failed_to_start_and_those_before_it_are_unwound() -> None:
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"), story.step("b", starting=leave))
+    with pytest.raises(StartError, match=r"b did not start: SystemExit: no licence \(.*test_lifecycle.py:\d+\)"):
+        await lifecycle.start()
+    assert story.events == ["a+", "a-"]
+
+
+async def test_a_step_that_exits_at_its_stop_does_not_keep_the_others_from_stopping(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    story = Story()
+    lifecycle = story.lifecycle(story.step("a"), story.step("b", stopping=leave))
+    await lifecycle.start()
+    await lifecycle.stop()
+    assert story.events == ["a+", "b+", "a-"]
+    assert "SystemExit: no licence" in caplog.text
