@@ -79,7 +79,7 @@ def _methods(route: Any) -> str:
 
 def _walk_django(resolver: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
     for pattern in resolver.url_patterns if depth else ():
-        path = prefix + str(pattern.pattern)
+        path = prefix + str(pattern.pattern).removeprefix("^")  # each regular expression begins with it
         if hasattr(pattern, "url_patterns"):
             yield from _walk_django(pattern, path, depth - 1)
         else:

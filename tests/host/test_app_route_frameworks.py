@@ -121,6 +121,11 @@ def test_no_row_is_blank(application: Any) -> None:
     assert all(path and methods for path, methods in rows)
 
 
+def test_regular_expressions_of_django_are_listed_as_paths() -> None:
+    paths = [path for path, _ in list_routes(on_django.make())]
+    assert "/old/(?P<year>[0-9]{4})/$" in paths
+
+
 def test_rules_of_werkzeug_are_listed() -> None:
     rules = [
         SimpleNamespace(rule="/items/<int:number>", methods={"GET", "HEAD"}, websocket=False),

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import path, reverse
+from django.urls import path, re_path, reverse
 
 
 async def show(request: HttpRequest) -> HttpResponse:
@@ -33,6 +33,7 @@ def refuse(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", show),
     path("inner/<int:number>", item, name="item"),
+    re_path(r"^old/(?P<year>[0-9]{4})/$", show),
     path("items", body),
     path("fail", fail),
     path("refuse", refuse),
