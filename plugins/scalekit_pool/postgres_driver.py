@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import asyncpg
 
@@ -66,6 +67,7 @@ class PostgresDriver:
         what = ", ".join(f"{place}/{place.database}" for place in places)
         self.read_only = read_only
         self.doubt: Failure | None = None
+        self._begun_read_only: WeakSet[Any] = WeakSet()
         connector = PostgresConnector(places, config, read_only, observer.stale)
         self._timelines = connector.timelines
         self.readers: Pool[Any] = Pool(what, connector, config.limits, observer)
@@ -105,6 +107,11 @@ class PostgresDriver:
 
     async def begin(self, connection: Connection, options: Mapping[str, Any]) -> None:
         """Begin a transaction; *options* are isolation, readonly and deferrable."""
+        # What the server is at this moment holds for the whole transaction, whatever it says of itself meanwhile.
+        if _may_be_read_only(connection):
+            self._begun_read_only.add(connection)
+        else:
+            self._begun_read_only.discard(connection)
         await self.run(connection, _begin(**options))
 
     async def commit(self, connection: Connection) -> None:
@@ -128,7 +135,8 @@ class PostgresDriver:
         if self.read_only and isinstance(error, _CONFLICTS):
             return Failure.BUSY
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            return Failure.DEMOTED if _may_be_read_only(connection) else Failure.STATEMENT
+            refused = _may_be_read_only(connection) or connection in self._begun_read_only
+            return Failure.DEMOTED if refused else Failure.STATEMENT
         if isinstance(error, _FULL):
             return Failure.UNWRITABLE
         if isinstance(error, asyncpg.OutdatedSchemaCacheError):

@@ -267,6 +267,23 @@ async def test_a_postgresql_that_is_read_only(server: Postgres, on: str, off: st
 
 
 @pytest.mark.needs("postgres")
+async def test_a_transaction_that_was_begun_while_no_writes_were_taken_is_a_503_to_its_end(server: Postgres) -> None:
+    async with items(server.url, max_size=2) as database:
+        server.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        server.sql("SELECT pg_reload_conf()")
+        await is_unready(database, "default_transaction_read_only")
+        with pytest.raises(Unavailable, match="takes no writes"):  # noqa: PT012
+            async with database.transaction(), asyncio.timeout(LIMIT):
+                assert await database.fetch_val("SHOW transaction_read_only") == "on"
+                server.sql("ALTER SYSTEM RESET default_transaction_read_only")
+                server.sql("SELECT pg_reload_conf()")
+                while await database.fetch_val("SHOW default_transaction_read_only") == "on":
+                    await asyncio.sleep(0.01)
+                await database.execute(INSERT, LARGE)
+        await heals(database)
+
+
+@pytest.mark.needs("postgres")
 async def test_a_transaction_that_was_begun_for_reading_does_not_doubt_the_server(server: Postgres) -> None:
     async with items(server.url, max_size=2) as database:
         epoch = database.driver.writers.supply.epoch
