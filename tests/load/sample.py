@@ -11,7 +11,10 @@ from tests.servers import Server, ask
 from tests.service import ROOT
 
 FILE = ROOT / "sample_app/load.toml"
-UNLIMITED = ("plugins.ratelimit.default=1000000/s", "plugins.ratelimit.policies=[]")
+UNLIMITED = (
+    "plugins.ratelimit.default=1000000/s",
+    'plugins.ratelimit.policies=[{name = "login-name", limit = "1000000/s", by = "code"}]',
+)
 """What `load.toml` says, for other files: one machine asks more often than any client may."""
 
 
