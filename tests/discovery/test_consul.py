@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -183,7 +184,12 @@ class Talkative(Consul):
         return len(re.findall(rf"/v1/health/service/{name}\?\S*\b{way}\b", logged))
 
 
-async def test_a_consul_that_is_still_reading_what_it_kept_takes_nobody_out() -> None:
+async def test_a_consul_that_is_still_reading_what_it_kept_takes_nobody_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def told(text: str, times: int) -> bool:
+        return caplog.text.count(text) == times
+
     with Talkative() as consul, Stock(registered(consul)) as service:
         async with services(source="consul", consul=consul.url) as live:
             assert await found(live, 1) == [service.url]
@@ -193,9 +199,11 @@ async def test_a_consul_that_is_still_reading_what_it_kept_takes_nobody_out() ->
             for times in range(3):
                 assert consul.asked("inventory", "consistent") == times
                 consul.kill()
+                await until(partial(told, "cannot be asked", times + 1))
                 await until(consul.start)
                 await until(lambda: passing(consul, "inventory"))
                 await until(partial(is_asked_again, consul, times))
+                await until(partial(told, "answers again about", times + 1))
             assert not watching.done()
             watching.cancel()
 
