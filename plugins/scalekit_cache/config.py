@@ -103,7 +103,7 @@ class CacheConfig(Table):
     cookies: Literal["private", "ignore"] = "private"
     """Whether a request with cookies is taken to be from somebody; ``ignore`` says that no answer depends on them."""
     credential_headers: tuple[FieldName, ...] = CREDENTIAL_HEADERS
-    """Request headers that tell who asks, beside ``Authorization`` and ``Cookie``; naming some replaces these."""
+    """Request headers that identify the user, beside ``Authorization`` and ``Cookie``; naming some replaces these."""
     sort_query: bool = True
     """Whether the order of a query's parameters does not matter."""
     targeted: tuple[FieldName, ...] = ("ScaleKit-Cache-Control", "CDN-Cache-Control")

@@ -1,4 +1,4 @@
-"""Request headers that tell who asks, beside ``Authorization`` and ``Cookie``, which always do."""
+"""Request headers that identify the user, beside ``Authorization`` and ``Cookie``, which always do."""
 
 from __future__ import annotations
 
@@ -95,5 +95,5 @@ class Meanings(dict[bytes, Meaning | None]):
         return found
 
     def is_credential(self, name: bytes) -> bool:
-        """Tell whether the header *name* tells who asks."""
+        """Return whether the header *name* identifies the user."""
         return name in ALWAYS or self[name] is Meaning.CREDENTIAL

@@ -256,7 +256,7 @@ class Flight:
         await news
 
     def tell(self) -> None:
-        """Wake who waits for more."""
+        """Wake the readers of the body."""
         news, self._news = self._news, []
         for future in news:
             if not future.done():

@@ -26,7 +26,7 @@ class Knowledge(Protocol):
 def learn(knowledge: Knowledge, scope: Scope, asked: Asked, policy: Policy, known: State) -> Policy | Refusal:
     """Let *asked* know what the application has found out; return the policy of the handler, or why nothing is kept.
 
-    The application has left in *scope* which handler it was, and who asks; *policy* is that of the path,
+    The application has left in *scope* which handler it was, and the user; *policy* is that of the path,
     and *known* what its state had before.
     """
     if asked.has_body:

@@ -46,7 +46,7 @@ class Making:
     complete = False
     refusal: Refusal | None = None
     otherwise: Send | None = None
-    """Who gets a response that is not kept, and no failure, where nobody waits for it."""
+    """Receives a response that is not stored, and no failure, where no client waits for it."""
     _start: Message | None = None
     _first: Sequence[Message] = ()
     _delivery: Delivery | None = None
@@ -123,7 +123,7 @@ class Making:
         return self._send(start) if kept is None else self._hold(start)
 
     def _hold(self, *first: Message) -> Awaitable[None]:
-        """Send *first* with the first part of the body: nobody waits for a client that takes neither."""
+        """Send *first* with the first part of the body; followers do not wait for a client that reads neither."""
         self._first = first
         if len(first) == 1 and self._send is not to_nobody:
             self.flight.taken = 0

@@ -33,7 +33,7 @@ _OF_ANYBODY = re.compile(
     rb"|b3|x-amzn-trace-id|x-amz-cf-id|x-cloud-trace-context|x-request-start|x-request-timeout-ms|x-user-agent|x-varnish"
     rb"|downlink|rtt|ect|dpr|device-memory|viewport-width|width"
 )
-"""Headers that browsers and proxies send whoever asks."""
+"""Headers that browsers and proxies send for every user."""
 
 
 @lru_cache(4096)
@@ -91,7 +91,7 @@ def _may_be_hidden(scope: Scope) -> bool:
 
 @lru_cache(4096)
 def is_of_anybody(name: bytes) -> bool:
-    """Tell whether browsers and proxies send the header *name*, in lower case, whoever asks."""
+    """Return whether browsers and proxies send the header *name*, in lower case, for every user."""
     return len(name) <= LONGEST and _OF_ANYBODY.fullmatch(name) is not None
 
 

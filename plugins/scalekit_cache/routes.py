@@ -19,7 +19,7 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Reads:
-    """What a route reads: headers that tell who asks, others that it *varies* by, and secrets in the query."""
+    """What a route reads: headers that identify the user, others that it *varies* by, and secrets in the query."""
 
     credentials: tuple[bytes, ...]
     varies: tuple[bytes, ...]

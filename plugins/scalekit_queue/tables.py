@@ -67,7 +67,7 @@ class Tables:
             await _make(transaction, self._database.dialect)
 
     async def make_at_start(self) -> None:
-        """Make them, or leave it to whoever needs them first, where the database is gone for now."""
+        """Make them; while the database is gone, the first operation that needs them does."""
         try:
             if trouble := self._database.trouble:
                 raise Unavailable(trouble)

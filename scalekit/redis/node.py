@@ -265,7 +265,7 @@ class Node:
             self._put_waiting(self.wire)
             return
         self._is_starting = self.connector.is_passing(error)
-        if self._is_starting:  # who waits has a deadline
+        if self._is_starting:  # each waiting command has a deadline
             self.trouble = ""
             return
         self._break(self.connector.explain(error))

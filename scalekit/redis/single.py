@@ -33,7 +33,7 @@ class SingleCall(Call):
         self.repeatable = repeatable
 
     def refuse(self, error: ReplyError) -> None:
-        """Go again where the server did not run it, or tell who waits."""
+        """Send the command again where the server did not run it, or fail it."""
         _doubt(self.node, error)
         if error.code not in NOT_RUN or not self.node.retries.later(self, self.node.put_again):
             super().refuse(error)
