@@ -17,6 +17,7 @@ from scalekit_logging.outlets import Loss
 from tests.logging import filling
 from tests.logging.gathering import parse, read, rotated
 from tests.processes import SPAWNER, wait_for
+from tests.small_disk import small_disk
 
 FILLING = Path(filling.__file__)
 ROOT = FILLING.parent.parent.parent
@@ -138,15 +139,10 @@ def test_a_lock_that_nobody_gives_back_costs_lines_only(
     assert numbers(tmp_path / "logs") == [3]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("a small disk can only be mounted by root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+@pytest.fixture(name="small_disk")
+def a_small_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path, "64k") as disk:
+        yield disk
 
 
 def test_a_full_disk_loses_whole_lines_until_there_is_room_again(small_disk: Path) -> None:

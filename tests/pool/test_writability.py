@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from scalekit_pool.database import Database
 from scalekit_pool.probing import probe
 from tests.pool.pooling import opened, until_complete
 from tests.servers import Postgres
+from tests.small_disk import small_disk
 
 pytestmark = pytest.mark.anyio
 
@@ -28,15 +27,10 @@ INSERT = "INSERT INTO items (text) VALUES (:text)"
 LARGE = {"text": "x" * 20_000}
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("a small disk can only be mounted by root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+@pytest.fixture(name="small_disk")
+def a_small_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path, "1m") as disk:
+        yield disk
 
 
 @pytest.fixture(autouse=True)
