@@ -6,6 +6,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Where this is set, each of a thousand processes compiles again all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run production unit test fuzz check bench load drill clean
 
 # With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as

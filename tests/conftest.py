@@ -19,7 +19,7 @@ MARKS = (
     "every_python: runs under the oldest and the newest supported Python too, as those with the mark unit",
     "process: starts a process in a way that its code does not show",
     "slow: takes seconds though it needs no server",
-    "alone: may run beside no other test, for it loads or counts the whole machine",
+    "load: loads the whole machine, which one test at a time may do (set by tests/kinds.py)",
     "unit: is quick and needs no server and no other process (set by tests/kinds.py)",
 )
 ADDRESS = re.compile(r" at 0x[0-9a-f]")

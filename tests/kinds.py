@@ -29,10 +29,10 @@ NAMES = {"fork", "forkpty", "create_subprocess_exec", "create_subprocess_shell",
 
 
 def mark(item: pytest.Item) -> None:
-    """Add the marks ``unit`` and ``alone`` where they are due."""
+    """Add the marks ``unit`` and ``load`` where they are due."""
     needed = {name for marker in item.iter_markers("needs") for name in marker.args}
     if needed & LOAD:
-        item.add_marker("alone")
+        item.add_marker("load")
     if not (needed or _takes_long(item) or item.get_closest_marker("process") or _starts_process(item)):
         item.add_marker("unit")
 

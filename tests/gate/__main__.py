@@ -11,23 +11,25 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import NoReturn
 
 from tests.gate.busy import busy
+from tests.gate.lane import Lane, run_lanes
 from tests.gate.phase import Phase
 from tests.gate.pythons import environment, name_of, oldest_and_newest, remove_environments_of_gone_checkouts
-from tests.gate.summary import Total, lines
+from tests.gate.summary import PART, Total, lines
 
-BESIDE = ("-n3", "--dist=loadfile")
-"""One process more than a small machine has cores: tests wait for servers more than half of their time."""
+BESIDE = ("-p", "tests.gate.order", "--no-loadscope-reorder", "--dist=loadfile")
+PROCESSES = "-n3"
+"""One more than a small machine has cores: tests wait for servers more than half of their time."""
 
 
-def phases() -> list[Phase]:
-    """Return the parts of the gate in their order."""
+def lanes() -> list[Lane]:
+    """Return the parts of the gate; lanes run beside each other."""
     return [
-        Phase("tests side by side", [*BESIDE, "-m", "not alone"]),
-        Phase("tests that run alone", ["-m", "alone"]),
-        *_other_pythons(),
+        [Phase("tests side by side", [PROCESSES, *BESIDE, "-m", "not load"])],
+        [Phase("tests that load the machine", ["-m", "load"]), *_other_pythons()],
     ]
 
 
@@ -37,30 +39,31 @@ def _other_pythons() -> Iterator[Phase]:
     for version, python in oldest_and_newest().items():
         if version != sys.version_info[:2]:
             name = f"quick tests under {name_of(version)}"
-            yield Phase(name, [*BESIDE, "-m", "unit or every_python"], partial(environment, version, python))
+            yield Phase(name, ["-n2", *BESIDE, "-m", "unit or every_python"], partial(environment, version, python))
 
 
 def main() -> int:
     """Run every phase, and return the exit status."""
     signal.signal(signal.SIGTERM, _end)
+    began = time.monotonic()
     count = int(os.environ.get("BUSY") or 0)
     times = [("make check", float(os.environ["CHECK_SECONDS"]))] if os.environ.get("CHECK_SECONDS") else []
-    parts = phases()
+    parts = lanes()
     with busy(count):
         total = _run(parts, times)
-    print("\n".join(lines(total, times, parts)), flush=True)
+    times.append(("make test", time.monotonic() - began))
+    print("\n".join(lines(total, times, list(chain(*parts)))), flush=True)
     return 0 if total.passed else 1
 
 
-def _run(parts: Sequence[Phase], times: list[tuple[str, float]]) -> Total:
+def _run(parts: Sequence[Lane], times: list[tuple[str, float]]) -> Total:
+    run_lanes(parts)
     total = Total()
-    for phase in parts:
-        phase.run()
-        times.append((phase.name, phase.seconds))
     began = time.monotonic()
-    for phase in parts:
+    for phase in chain(*parts):
+        times.append((PART + phase.name, phase.seconds))
         total.add(phase)
-    times.append(("once more, what failed", time.monotonic() - began))
+    times.append((PART + "once more, what failed", time.monotonic() - began))
     return total
 
 

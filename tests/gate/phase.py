@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from tests.gate.verdict import Run, read
 from tests.processes import alive, family
@@ -34,16 +36,20 @@ class Phase:
     folder: Path = ROOT
     seconds: float = 0.0
     outcome: Run = field(default_factory=Run)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
-    def run(self) -> None:
-        """Run the tests."""
-        print(f"\n==> {self.name}", flush=True)
+    def run(self, output: IO[bytes] | None = None) -> None:
+        """Run the tests, unless the phase has been stopped; print to *output*, the standard output without."""
         began = time.monotonic()
         try:
-            self.outcome = self._pytest(self.arguments)
+            self.outcome = self._pytest(self.arguments, output)
         except (OSError, subprocess.SubprocessError) as error:
             self.outcome = Run(problems=[f"it could not be prepared: {error}"])
         self.seconds = time.monotonic() - began
+
+    def stop(self) -> None:
+        """Interrupt the tests if they run, in whichever thread, and let them not begin otherwise."""
+        self.stopped.set()
 
     def repeat(self, names: Iterable[str]) -> Run:
         """Run the named tests once more, one after the other."""
@@ -52,31 +58,40 @@ class Phase:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as only:
             json.dump(wanted, only)
             only.flush()
-            run = self._pytest(["--only", only.name, "--maxfail=10", *files])
+            run = self._pytest(["--only", only.name, "--maxfail=10", *files], None)
         if missing := set(wanted) - set(run.tests):
             run.problems.append(f"{len(missing)} tests did not run again: {min(missing)}, ...")
         return run
 
-    def _pytest(self, arguments: Iterable[str]) -> Run:
+    def _pytest(self, arguments: Iterable[str], output: IO[bytes] | None) -> Run:
         with tempfile.TemporaryDirectory(prefix="scalekit-gate-") as folder:
             file = Path(folder, "results.json")
             plugin = ["-p", "tests.gate.recorder", "--record", str(file)]
             command = [self.python(), "-m", "pytest", "-q", *plugin, *arguments]
-            return read(file, _end_of(command, self.folder))
+            return read(file, self._end_of(command, output))
 
-
-def _end_of(command: Sequence[str], folder: Path) -> int:
-    """Return the status with which the command ends; neither it nor what it started outlives an interrupted gate."""
-    process = subprocess.Popen(["setpriv", "--pdeathsig=TERM", *WITH_SIGINT, *command], cwd=folder)
-    try:
-        return process.wait()
-    finally:
-        if process.poll() is None:
-            started = family(process.pid)
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
+    def _end_of(self, command: Sequence[str], output: IO[bytes] | None) -> int:
+        """Return the status with which the command ends; neither it nor what it started outlives a stopped phase."""
+        if self.stopped.is_set():
+            return -signal.SIGINT
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig=TERM", *WITH_SIGINT, *command], cwd=self.folder, stdout=output, stderr=output
+        )
+        try:
+            while process.poll() is None and not self.stopped.wait(0.1):
                 pass
-            for pid in filter(alive, started):
-                os.kill(pid, signal.SIGKILL)
+        finally:
+            if process.poll() is None:
+                _interrupt(process)
+        return process.wait()
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    started = family(process.pid)
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        pass
+    for pid in filter(alive, started):
+        os.kill(pid, signal.SIGKILL)

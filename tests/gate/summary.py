@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from tests.gate.phase import Phase
 
 SLOWEST = 40
+PART = "  "
+"""Begins the name of what ran beside other parts, whose seconds are in those of the whole."""
 WORDS = ("failed", "passed", "skipped", "xfailed", "xpassed", "error")
 
 
@@ -60,11 +62,11 @@ def durations(phases: Iterable[Phase]) -> list[str]:
 
 
 def lines(total: Total, times: Sequence[tuple[str, float]], phases: Sequence[Phase]) -> list[str]:
-    """Return all that is printed at the end."""
+    """Return all that is printed at the end; times are those of the whole, and of parts, which are indented."""
     counts = Counter(total.counts)
     counts["error"] += len(total.problems)
     words = [f"{counts[word]} {word}{'s' * (word == 'error' and counts[word] > 1)}" for word in WORDS if counts[word]]
-    seconds = sum(each for _, each in times)
+    seconds = sum(each for name, each in times if not name.startswith(PART))
     return [
         _rule(f"slowest {SLOWEST} durations"),
         *durations(phases),

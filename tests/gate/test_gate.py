@@ -53,7 +53,7 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
         (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
         times: list[tuple[str, float]] = []
         parts = [Phase("a part", arguments, folder=tmp_path)]
-        total = _run(parts, times)
+        total = _run([parts], times)
         return total, lines(total, times, parts)
 
     return gate
@@ -148,7 +148,7 @@ def test_a_python_that_cannot_be_prepared_fails_the_gate() -> None:
         raise subprocess.CalledProcessError(1, ["pip"])
 
     phase = Phase("another Python", [], prepare)
-    total = _run([phase], [])
+    total = _run([[phase]], [])
     assert not total.passed
     assert "another Python: it could not be prepared: Command '['pip']' returned non-zero" in total.problems[0]
 
@@ -176,6 +176,80 @@ def test_a_test_that_is_gone_the_second_time_fails_the_gate(gate: Gate) -> None:
     )
     assert not total.passed
     assert "a part, once more: 1 tests did not run again: test_1.py::test_it, ..." in total.problems
+
+
+HANGS = """
+import os, time
+from pathlib import Path
+def test_it():
+    Path({note!r}).write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+MEETS = """
+import time
+from pathlib import Path
+def test_it():
+    folder = Path(__file__).parent
+    Path(folder, "{own}").touch()
+    deadline = time.monotonic() + 60
+    while not Path(folder, "{other}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+"""
+
+
+def test_lanes_run_beside_each_other_and_phases_of_a_lane_in_their_order(gate: Gate, tmp_path: Path) -> None:
+    (tmp_path / "test_one.py").write_text(MEETS.format(own="one", other="two"))
+    (tmp_path / "test_two.py").write_text(MEETS.format(own="two", other="one"))
+    (tmp_path / "test_last.py").write_text("from pathlib import Path\ndef test_it(): assert Path('one').exists()\n")
+    one, two, last = (Phase(name, [f"test_{name}.py"], folder=tmp_path) for name in ("one", "two", "last"))
+    total = _run([[one], [two, last]], [])
+    assert total.passed
+    assert total.counts["passed"] == 3
+
+
+def test_what_fails_in_a_lane_beside_is_shown(gate: Gate, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    folder = Path("nowhere")
+    _run([[Phase("one", [], folder=folder)], [Phase("two", ["--version"])]], [])
+    shown, _ = capfdbinary.readouterr()
+    assert b"==> one" in shown
+    assert b"==> two\npytest " in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_gate_ends_the_phases_of_every_lane(number: signal.Signals, gate: Gate, tmp_path: Path) -> None:
+    notes = [tmp_path / "one", tmp_path / "two"]
+    for note in notes:
+        (tmp_path / f"test_{note.name}.py").write_text(HANGS.format(note=str(note)))
+    source = f"""
+    import signal
+    from pathlib import Path
+    from tests.gate.__main__ import _end
+    from tests.gate.lane import run_lanes
+    from tests.gate.phase import Phase
+    signal.signal(signal.SIGTERM, _end)
+    one, two = (Phase(name, [f"test_{{name}}.py"], folder=Path({str(tmp_path)!r})) for name in ("one", "two"))
+    run_lanes([[one], [two, one]])
+    """
+    command = [*WITH_SIGINT, sys.executable, "-c", textwrap.dedent(source)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for("both tests", lambda: all(note.exists() and note.read_text() for note in notes), process)
+        pids = [int(note.read_text()) for note in notes]
+        os.kill(process.pid, number)
+    assert process.returncode != 0
+    wait_for("the end of the tests", lambda: not any(map(alive, pids)))
+
+
+def test_files_with_slow_tests_come_first(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("def pytest_configure(config): config.addinivalue_line('markers', 'unit: x')")
+    quick = "import pytest\n@pytest.mark.unit\ndef test_quick(): pass\n"
+    (tmp_path / "test_a.py").write_text(quick)
+    (tmp_path / "test_b.py").write_text(quick + "def test_slow(): pass\n")
+    (tmp_path / "test_c.py").write_text("def test_slow(): pass\ndef test_slow_too(): pass\n")
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "tests.gate.order", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    listed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60).stdout
+    assert re.findall(r"test_(\w)\.py", listed) == ["c", "c", "b", "b", "a"]
 
 
 def test_busy_loops_run_beside_and_end_with_the_block() -> None:

@@ -1,0 +1,48 @@
+"""Phases that run one after the other, beside those of other lanes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import chain
+
+from tests.gate.phase import Phase
+
+Lane = Sequence[Phase]
+
+
+def run_lanes(lanes: Sequence[Lane]) -> None:
+    """Run the lanes beside each other; an exception in this thread, such as an interrupt, ends what runs.
+
+    The first lane prints as it goes, each phase of the others when it is over.
+    """
+    with ThreadPoolExecutor(len(lanes)) as threads:
+        try:
+            runs = [threads.submit(_run_lane, lane, beside=number > 0) for number, lane in enumerate(lanes)]
+            for run in as_completed(runs):
+                run.result()
+        except BaseException:
+            for phase in chain(*lanes):
+                phase.stop()
+            raise
+
+
+def _run_lane(lane: Lane, beside: bool) -> None:
+    for phase in lane:
+        if beside:
+            _run_quietly(phase)
+        else:
+            print(f"\n==> {phase.name}", flush=True)
+            phase.run()
+
+
+def _run_quietly(phase: Phase) -> None:
+    with tempfile.TemporaryFile() as output:
+        phase.run(output)
+        output.seek(0)
+        print(f"\n==> {phase.name}", flush=True)
+        shutil.copyfileobj(output, sys.stdout.buffer)
+        sys.stdout.flush()
