@@ -29,7 +29,8 @@ def lanes() -> list[Lane]:
     """Return the parts of the gate; lanes run beside each other."""
     return [
         [Phase("tests side by side", [PROCESSES, *BESIDE, "-m", "not load"])],
-        [Phase("tests that load the machine", ["-m", "load"]), *_other_pythons()],
+        [Phase("tests that load the machine", ["-m", "load"])],
+        list(_other_pythons()),
     ]
 
 
@@ -39,7 +40,7 @@ def _other_pythons() -> Iterator[Phase]:
     for version, python in oldest_and_newest().items():
         if version != sys.version_info[:2]:
             name = f"quick tests under {name_of(version)}"
-            yield Phase(name, ["-n2", *BESIDE, "-m", "unit or every_python"], partial(environment, version, python))
+            yield Phase(name, ["-m", "unit or every_python"], partial(environment, version, python))
 
 
 def main() -> int:
