@@ -12,6 +12,9 @@ from scalekit.config.types import Spelled
 MOST_DECODINGS = 3
 """How often a path that was percent-encoded several times is decoded."""
 
+PADDING = "\x00 \t\n\v\f\r"
+"""Characters at the end of a segment that some do not look at."""
+
 _ENCODED_SLASH = re.compile(r"%2f|%5c|%2e(?:%2e)?(?=/|$)", re.IGNORECASE)
 _UNENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SEGMENTS = r"(?:/[^/]*)*?"
@@ -49,7 +52,7 @@ def spellings(path: str) -> tuple[str, ...]:
     """Return *path* and, where it differs, how a framework that tidies paths up may read it.
 
     What is to be protected or limited is looked for under both: a doubled slash, a dot segment, a backslash or a second
-    percent-encoding hides nothing.
+    percent-encoding hides nothing, nor does a line feed at the end, before which ``$`` matches in a regular expression.
     """
     tidy = _tidy(path)
     return (path,) if tidy == path else (path, tidy)
@@ -123,7 +126,7 @@ def _tidy(path: str) -> str:
         path = decoded
     done: list[str] = []
     for segment in path.replace("\\", "/").split("/"):
-        segment = segment.partition(";")[0].rstrip("\x00 ")
+        segment = segment.partition(";")[0].rstrip(PADDING)
         if segment == "..":
             del done[-1:]
         elif segment and segment != ".":

@@ -108,10 +108,13 @@ def test_whatever_else_is_refused_with_the_remedy(glob: str, remedy: str) -> Non
         PathGlob(glob)
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["//a/b", "/a//b", "/./a/b", "/x/../a/b", "/a%2fb", "/a/%2e/b", "/x/%2e%2e/a/b", "/%2561/b", "\\a\\b", "/a;v=1/b"],
+TIDIED = (
+    *("//a/b", "/a//b", "/./a/b", "/x/../a/b", "/a%2fb", "/a/%2e/b", "/x/%2e%2e/a/b", "/%2561/b", "\\a\\b", "/a;v=1/b"),
+    *("/a/b\n", "/a /b\t", "/a/b\x00", "/a/b%0a", "/a/b;x\n"),
 )
+
+
+@pytest.mark.parametrize("path", TIDIED)
 def test_a_path_that_a_framework_may_tidy_up_is_looked_for_under_both_spellings(path: str) -> None:
     assert spellings(path) == (path, "/a/b")
 

@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from scalekit import ConfigError, PathGlob, create_app
 from scalekit.caching.tags import path_tag, path_tags
+from scalekit.path_glob import spellings
 from scalekit.testing import request, running
 from scalekit_cache.policies import NO_POLICY
 from scalekit_cache.policies import Policies as CachePolicies
@@ -47,7 +52,7 @@ def test_policies_and_rules_agree(glob: str, path: str) -> None:
     if matches:  # and perhaps as another spelling too
         assert TokenPolicy([glob], [], []).needs("GET", path) is not None
         assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).of(path, "GET", False) is not None
-        if "//" not in path and "/." not in path:
+        if len(spellings(path)) == 1:
             assert TokenPolicy(["/**"], [glob], []).needs("GET", path) is None
 
 
@@ -96,7 +101,9 @@ async def test_the_prefix_of_a_proxy_is_no_part_of_the_path_to_anybody() -> None
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("target", ["//login", "/login/", "/./login", "/%6cogin", "/x/../login", "/x/%2e%2e/login"])
+@pytest.mark.parametrize(
+    "target", ["//login", "/login/", "/./login", "/%6cogin", "/x/../login", "/x/%2e%2e/login", "/login%0A"]
+)
 async def test_another_spelling_of_a_limited_path_is_counted_with_it(target: str) -> None:
     host = create_app({"plugins": {"ratelimit": {"policies": [limited("/login")]}}}, app=app)
     async with running(host) as state:
@@ -113,3 +120,17 @@ def test_a_protected_pattern_that_leaves_what_is_deeper_open_is_told(
     with caplog.at_level(logging.WARNING, "scalekit.jwt"):
         create_app({"plugins": {"jwt": {"secret": SECRET, "protect": protect}}}, app=app)
     assert ('write "/api/**" to protect all below' in caplog.text) is warned
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "path", ["/admin", "/admin%0A", "/admin/7/keys", "/admin/7/keys%0a", "/admin/7/keys/", "//admin"]
+)
+async def test_no_spelling_that_a_route_of_starlette_takes_gets_past_its_protection(path: str) -> None:
+    async def secret(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("secret")
+
+    target = Starlette(routes=[Route("/admin", secret), Route("/admin/{number:int}/keys", secret)])
+    host = create_app({"plugins": {"jwt": {"secret": SECRET, "protect": ["/admin", "/admin/*/keys"]}}}, app=target)
+    async with running(host) as state:
+        assert (await request(host, path, state=state)).status == 401
