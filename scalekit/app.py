@@ -36,6 +36,7 @@ from scalekit.memory import figures as memory_figures
 from scalekit.memory.growth import TOPIC, memory_answer, tracing
 from scalekit.operator_pages import operator_pages
 from scalekit.operators import Operators
+from scalekit.own_prefix import OwnPrefix, own_prefix
 from scalekit.proxy_hint import ProxyHint
 from scalekit.redis import REDIS, Connections
 from scalekit.redis import metrics as redis_metrics
@@ -143,7 +144,9 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         lifespan = Lifespan(partial(app_lifespan, target, state, context))
         steps.append(Step(APPLICATION, lifespan, None, server.graceful_timeout))
     lifecycle = Lifecycle(steps, context)
+    prefix = own_prefix(target)
     parts = [
+        *([Part("prefix", "host", Middleware(OwnPrefix, prefix))] if prefix else []),
         *_entrance(settings, lifecycle, monitor, routes),
         *_layers(settings, plugins.middleware(context)),
         *_plugin_routes(settings, routes),

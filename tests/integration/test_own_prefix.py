@@ -1,0 +1,60 @@
+"""A prefix that the application takes off by itself leads past nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django import conf
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount
+
+from scalekit import create_app
+from scalekit.own_prefix import own_prefix
+from scalekit.testing import request, running
+from tests.integration.applications import on_django
+
+SECRET = "a secret for tests that is long enough"
+PATHS = ["/admin", "/v1/admin", "/v1//admin", "/v1/admin%0A", "/v1/admin/"]
+
+
+def prefixed() -> FastAPI:
+    app = FastAPI()
+    app.root_path = "/v1"  # as its parameter does, which is deprecated
+    app.get("/admin")(lambda: "secret")
+    app.get("/open")(lambda: "open")
+    return app
+
+
+APPLICATIONS: list[Any] = [
+    prefixed(),
+    CORSMiddleware(prefixed(), allow_origins=["*"]),
+    Starlette(routes=[Mount("/", prefixed())]),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("app", APPLICATIONS, ids=["alone", "in middleware", "mounted"])
+async def test_what_is_below_the_prefix_is_protected_and_limited(app: Any) -> None:
+    limit = {"name": "a", "path": "/open", "limit": "1/h"}
+    plugins = {"jwt": {"secret": SECRET, "protect": ["/admin"]}, "ratelimit": {"policies": [limit]}}
+    host = create_app({"plugins": plugins}, app=app)
+    async with running(host) as state:
+        assert {(await request(host, path, state=state)).status for path in PATHS} == {401}
+        assert [(await request(host, path, state=state)).status for path in ("/open", "/v1/open")] == [200, 429]
+        assert (await request(host, "/v1/health/live", state=state)).status == 200
+
+
+def test_django_has_one_in_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = on_django.make()
+    assert own_prefix(app) == ""
+    monkeypatch.setattr(conf.settings, "FORCE_SCRIPT_NAME", "/v1")
+    assert own_prefix(app) == "/v1"
+
+
+def test_others_have_none() -> None:
+    assert [own_prefix(app) for app in (FastAPI(), Starlette(), Starlette(routes=[Mount("/x", prefixed())]))] == [
+        ""
+    ] * 3
