@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from scalekit import Duration, PathGlob, Secret, Table, Url
 from scalekit.config.tables import Method, SomeTime
 from scalekit.config.url_syntax import split_url
+from scalekit.methods import with_head
 from scalekit_jwt.keys import KEY_TYPES, SHORTEST_SECRET
 from scalekit_jwt.policy import Rule
 
@@ -45,7 +46,7 @@ class RuleTable(Table):
     path: PathGlob
     """Paths that it is for, such as ``/api/**``."""
     methods: tuple[Method, ...] = ()
-    """Methods that it is for; empty for all."""
+    """Methods that it is for, ``GET`` being ``HEAD`` too; empty for all."""
     scopes: tuple[Word, ...] = ()
     """Scopes that the token must have, all of them."""
     claims: dict[str, str | int | bool | list[str | int]] = {}
@@ -53,7 +54,7 @@ class RuleTable(Table):
 
     def rule(self) -> Rule:
         """Return what the core knows of it."""
-        return Rule(self.path, frozenset(self.methods), frozenset(self.scopes), self.claims)
+        return Rule(self.path, with_head(self.methods), frozenset(self.scopes), self.claims)
 
 
 class IssuerTable(Table):

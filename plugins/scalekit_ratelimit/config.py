@@ -63,7 +63,7 @@ class PolicyTable(Table):
     path: PathGlob = PathGlob("/**")
     """Paths that it is for, such as ``/search/**``."""
     methods: tuple[Method, ...] = ()
-    """Methods that it is for, a websocket's handshake being a GET; without any, all of them."""
+    """Methods that it is for, ``GET`` being ``HEAD`` and a websocket's handshake too; without any, all of them."""
     limit: Annotated[Limits, Field(min_length=1)]
     """How often, as ``"5/15m"``, or several that hold at once."""
     burst: Positive | None = None

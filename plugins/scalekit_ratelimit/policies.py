@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from scalekit import PathGlob
 from scalekit.contracts import SubjectIdentifier
+from scalekit.methods import with_head
 from scalekit.path_glob import spellings
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
 from scalekit_ratelimit.counting import Counter, Exempt, Exemption, address_counter, by_address, counter
@@ -114,7 +115,7 @@ def policies(config: RateLimitConfig) -> Policies:
     """Return the policies of the file; raises PluginError when a function that they name is not there."""
     tables = [table for table in config.policies if not table.in_code]
     address = address_counter(config.ipv6_prefix)
-    items = [(table.path, frozenset(table.methods), _policy(table, address)) for table in tables]
+    items = [(table.path, with_head(table.methods), _policy(table, address)) for table in tables]
     default = Policy("default", rules("default", config.default), address) if config.default else None
     return Policies(items, default, address)
 
