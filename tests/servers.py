@@ -234,8 +234,9 @@ class ClusterNode(Redis):
         return [line.split() for line in self.cli("CLUSTER", "NODES").splitlines()]
 
     def agrees(self) -> bool:
-        """Tell whether the node sees three masters, three replicas and no trouble."""
-        flags = [line[2].split(",") for line in self.view()]
+        """Tell whether the node sees three masters, three replicas and no trouble, and shows them to clients."""
+        view = self.view()
+        flags = [line[2].split(",") for line in view]
         roles = [flag for line in flags for flag in line if flag not in {"myself", "nofailover"}]
         replication = self.cli("INFO", "replication")
         return (
@@ -243,6 +244,8 @@ class ClusterNode(Redis):
             and sorted(roles) == ["master"] * 3 + ["slave"] * 3
             # A master's word counts too: it may still keep back writes from a replica that says it is up.
             and ("state=online" in replication or "master_link_status:up" in replication)
+            # No replica is shown of which the node does not know yet how far it is.
+            and {_port(line[1]) for line in view} <= set(self.cli("CLUSTER", "SLOTS").split())
         )
 
 
@@ -340,8 +343,11 @@ class RedisCluster:
         self.wait_until_agreed()
 
     def _node_at(self, address: str) -> ClusterNode:
-        port = int(address.partition("@")[0].rpartition(":")[2])
-        return next(node for node in self.nodes if node.port == port)
+        return next(node for node in self.nodes if str(node.port) == _port(address))
+
+
+def _port(address: str) -> str:
+    return address.partition("@")[0].rpartition(":")[2]
 
 
 def _holds(slots: str, slot: int) -> bool:

@@ -43,10 +43,12 @@ ATTACKS = {
 def test_a_thousand_slow_clients_are_cut_and_others_served(attack: str) -> None:
     with Service(TOML, {"service": LARGE}) as service, Box("slow") as box, ThreadPoolExecutor(1) as pool:
         before = resident_bytes(service.pid)
+        service.pause()  # whom it does not know yet it does not cut, however slowly they come
         path = "/large" if attack == "slow readers" else "/"
         command = [find("slowhttptest"), *ATTACKS[attack], "-u", f"{service.url}{path}"]
         attacking = pool.submit(box.run, *command, check=False)
         wait_for("the attack", lambda: connections(service.port) > 300)
+        service.resume()
         assert service.get("/still/here") == "x" * 10
         wait_for("the end of every slow connection", lambda: attacking.done() and connections(service.port) == 0)
         assert resident_bytes(service.pid) - before < 50_000_000

@@ -20,6 +20,7 @@ workers = 4
 [plugins.pool]
 url = "sqlite:///sessions.db"
 [plugins.jwt]
+grace = "1h"
 key_file = "keys.json"
 insecure_cookie = true
 protect = ["/api/**"]

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio]
 async def test_a_replica_of_an_old_primary_is_not_read_from(cluster: Cluster, user: str, reason: str) -> None:
     old, (new, follower) = cluster.primary, cluster.replicas
     old.sql("CREATE ROLE app LOGIN; GRANT ALL ON stock TO app")
+    await asyncio.to_thread(cluster.wait_until_replayed)
 
     def address(server: Postgres) -> str:
         return f"postgresql://{user}@{HOST}:{server.port}/postgres"

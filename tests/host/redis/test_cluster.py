@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +15,6 @@ from scalekit.redis.cluster import Cluster
 from scalekit.redis.cluster_calls import Asking, ClusterCall
 from scalekit.redis.slots import slot_of
 from tests.host.redis.conftest import cluster_url
-from tests.processes import wait_for
 from tests.servers import ClusterNode, RedisCluster
 from tests.servers import Redis as Server
 
@@ -99,8 +97,7 @@ async def test_probe_asks_every_server_that_has_slots(cluster: RedisCluster, clu
 async def test_replicas_answer_what_only_reads_where_that_will_do(
     cluster: RedisCluster, connections: Connections
 ) -> None:
-    # A server shows no replica of which it does not know yet how far it is.
-    await asyncio.to_thread(wait_for, "the replicas to be shown", lambda: all(map(shows_all(cluster), cluster.nodes)))
+    await asyncio.to_thread(cluster.wait_until_agreed)
     async with connections.open(cluster_url(cluster), deadline=5, replica_reads=True) as redis:
         await fill(redis)
         for node in cluster.nodes:
@@ -110,11 +107,6 @@ async def test_replicas_answer_what_only_reads_where_that_will_do(
         replicas = {cluster.replica(key).port for key in KEYS[:20]}
         assert sum(gets[port] for port in replicas) == len(KEYS), gets
         await redis.set(KEYS[0], "new")
-
-
-def shows_all(cluster: RedisCluster) -> Callable[[ClusterNode], bool]:
-    ports = {str(node.port) for node in cluster.nodes}
-    return lambda node: ports <= set(node.cli("CLUSTER", "SLOTS").split())
 
 
 async def test_callers_follow_keys_whose_server_changes_places_with_its_replica(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scalekit.redis import Connections, Hearing, Redis
+from scalekit.redis import Connections, Hearing, Redis, watch
 from scalekit.redis.tracking import Tracking
 from tests.host.redis.conftest import SERVERS, cluster_url
 from tests.host.redis.proxy import proxy
@@ -18,6 +18,7 @@ from tests.servers import ClusterNode, RedisCluster
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
+unhurried = pytest.mark.usefixtures("time_to_answer")
 
 
 class Heard:
@@ -58,6 +59,12 @@ async def hearing(redis: Redis, *prefixes: bytes) -> AsyncGenerator[Heard, None]
     assert heard.off()
 
 
+@pytest.fixture
+def time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no server be taken for lost that a busy machine keeps from answering."""
+    monkeypatch.setattr(watch, "PATIENCE", 60.0)
+
+
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS])
 def own(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Start a server for a test that harms it."""
@@ -65,6 +72,7 @@ def own(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
 
 
+@unhurried
 async def test_what_anybody_writes_below_a_prefix_is_told(redis: Redis, server: Server) -> None:
     async with hearing(redis, b"seen:", b"too:") as heard:
         server.cli("SET", "seen:theirs", "x")
@@ -78,6 +86,7 @@ async def test_what_anybody_writes_below_a_prefix_is_told(redis: Redis, server: 
         assert heard.turns == [True]
 
 
+@unhurried
 async def test_a_server_that_is_emptied_ends_all_that_was_told(redis: Redis, server: Server) -> None:
     async with hearing(redis) as heard:
         await redis.set("seen:own", "x")
@@ -87,6 +96,7 @@ async def test_a_server_that_is_emptied_ends_all_that_was_told(redis: Redis, ser
         assert heard.on()
 
 
+@unhurried
 async def test_a_connection_that_is_killed_is_told_and_opened_again(redis: Redis, server: Server) -> None:
     async with hearing(redis) as heard:
         server.cli("CLIENT", "KILL", "TYPE", "normal")
@@ -95,6 +105,7 @@ async def test_a_connection_that_is_killed_is_told_and_opened_again(redis: Redis
         await until("what is written after", lambda: heard.keys == {b"seen:after"})
 
 
+@unhurried
 async def test_a_connection_that_is_cut_is_told_before_what_follows(server: Server, connections: Connections) -> None:
     async with proxy(server.port) as between, connections.open(between.url) as redis, hearing(redis) as heard:
         between.refuses = True
@@ -109,7 +120,7 @@ async def test_a_connection_that_is_cut_is_told_before_what_follows(server: Serv
 async def test_silence_is_noticed_though_the_connection_stays(server: Server, connections: Connections) -> None:
     async with proxy(server.port) as between, connections.open(between.url) as redis, hearing(redis) as heard:
         between.open.clear()
-        await until("the loss", lambda: heard.turns == [True, False])
+        await until("the loss", heard.off)
         between.open.set()
         await until("the recovery", heard.on)
         server.cli("SET", "seen:after", "x")
@@ -120,12 +131,13 @@ async def test_a_server_that_hangs_is_noticed(own: Server, connections: Connecti
     async with connections.open(own.url) as redis, hearing(redis) as heard:
         own.pause()
         try:
-            await until("the loss", lambda: heard.turns == [True, False])
+            await until("the loss", heard.off)
         finally:
             own.resume()
         await until("the recovery", heard.on)
 
 
+@unhurried
 async def test_a_server_that_dies_and_comes_back(own: Server, connections: Connections) -> None:
     async with connections.open(own.url) as redis, hearing(redis) as heard:
         await asyncio.to_thread(own.kill)
@@ -154,6 +166,7 @@ async def test_who_may_not_track_is_never_told_that_it_is_on(own: Server, connec
             await until("the permission", lambda: tracking.on)
 
 
+@unhurried
 async def test_a_cluster_tells_of_every_server(cluster: RedisCluster, connections: Connections) -> None:
     async with connections.open(cluster_url(cluster), deadline=5) as redis, hearing(redis) as heard:
         await asyncio.gather(*(redis.set(f"seen:{number}", "x") for number in range(50)))
@@ -187,6 +200,7 @@ async def test_a_master_that_dies_is_told_and_its_replica_is_heard(
     await asyncio.to_thread(cluster.start)
 
 
+@unhurried
 async def test_with_replica_reads_a_change_is_told_again_by_the_replica(
     cluster: RedisCluster, connections: Connections
 ) -> None:
