@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from os.path import isfile
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -74,9 +74,9 @@ class PoolConfig(Table):
             raise ValueError("urls are servers of one PostgreSQL; a SQLite file goes into url")
         if self.password is not None and self.password_file is not None:
             raise ValueError("password and password_file give the password twice; leave one out")
-        if self.password_file is not None and not Path(self.password_file).is_file():
+        if self.password_file is not None and not isfile(self.password_file):
             raise ValueError(f"password_file: there is no file {self.password_file!r}")
-        if self.tls_ca is not None and not Path(self.tls_ca).is_file():
+        if self.tls_ca is not None and not isfile(self.tls_ca):
             raise ValueError(f"tls_ca: there is no file {self.tls_ca!r}")
         return self
 

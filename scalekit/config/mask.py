@@ -11,13 +11,17 @@ MARK = "://"
 KEYS = ("http:", "https:")
 """Where a user may be a secret: many services take a key for one, with no password or an empty one."""
 
-_SECRET_NAME = re.compile(r"passw|pwd|secret|token|credential|(^|[_-])(api)?key", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"passw|pwd|secret|token|credential|(^|[_-])((api)?key|sig(nature)?$)", re.IGNORECASE)
 _BEGINNING = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/*")
 _PARAMETER = re.compile(r"([?&;])([^?&;=\s]*)(=[^?&;\s\"']*)?")
 _VALUE = re.compile(r"([?&;])([^?&;=]*)(=[^?&;]*)?")
 _PORT = re.compile(r"[0-9]{1,5}(?=[/?#,:]|$)|$")
 _USER = re.compile(r"[^:/?#@\s]+:?@")
 _BLANK = re.compile(r"\s")
+_SETTING = re.compile(r"(?:^|(?<=[\s;,:]))([\w-]+)\s*=\s*")
+"""Of ``host=db user=shop password=...``, which drivers take in the place of an address."""
+_PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_JWK_MEMBER = re.compile(r"""(\\?["'](?:k|d|p|q|dp|dq|qi)\\?["']\s*:\s*\\?["'])[^"'\\]*""")
 
 
 def is_secret_name(name: object) -> bool:
@@ -29,7 +33,9 @@ def mask_passwords(text: str) -> str:
     """Return *text* with the passwords of every address in it replaced by ``***``, in time linear in its length.
 
     An address may be ambiguous: from the first colon of its authority to its last ``@`` all may be the password.
+    Private keys are replaced too: somebody may have put one where its file should be named.
     """
+    text = mask_keys(text)
     if MARK in text and "@" in text:
         text = "".join(_without_userinfo(text))
     return mask_parameters(text)
@@ -37,6 +43,7 @@ def mask_passwords(text: str) -> str:
 
 def mask_address(text: str) -> str:
     """Return *text*, which should be an address, without whatever may be a password, blanks included."""
+    text = mask_keys(text)
     before, at, place = text.rpartition("@")
     if at and (":" in before or "/" in before):
         beginning = _BEGINNING.match(before)
@@ -53,7 +60,14 @@ def mask_address(text: str) -> str:
         # What should be a port may be a password whose host was forgotten.
         if colon and not re.search(r"[/?#]", host) and not _PORT.match(port):
             return f"{scheme}{MARK}{host}:{MASK}"
-    return mask_values(text) if mark else text
+    return mask_values(text) if mark else _mask_settings(text)
+
+
+def mask_keys(text: str) -> str:
+    """Return *text* without the private keys in it: PEM, or the members of a JWK."""
+    if "PRIVATE KEY" in text:
+        text = _PRIVATE_KEY.sub(rf"-----BEGIN \1PRIVATE KEY-----{MASK}", text)
+    return _JWK_MEMBER.sub(rf"\1{MASK}", text) if "kty" in text else text
 
 
 def mask_parameters(text: str) -> str:
@@ -72,6 +86,12 @@ def secret_values(query: str) -> Iterator[str]:
         for match in _VALUE.finditer(f"?{part}"):
             if match[3] and is_secret_name(unquote_plus(match[2])):
                 yield from dict.fromkeys((f"?{part}"[match.start(3) + 1 :], match[3][1:]))
+
+
+def _mask_settings(text: str) -> str:
+    """Return *text* without what follows the name of a secret: it may have blanks and further ``=`` in it."""
+    secret = next((each for each in _SETTING.finditer(text) if is_secret_name(each[1])), None)
+    return f"{text[: secret.end()]}{MASK}" if secret else text
 
 
 class _Masking:

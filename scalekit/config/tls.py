@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
+from os.path import isfile
 
 from pydantic import model_validator
 
@@ -28,7 +28,7 @@ class Certificates(Table):
             raise ValueError("key_file is the key of a certificate; name that in cert_file")
         for name in ("ca_file", "cert_file", "key_file"):
             file = getattr(self, name)
-            if file and not Path(file).is_file():
+            if file and not isfile(file):
                 raise ValueError(f"{name}: there is no file {file}; put it there")
         return self
 

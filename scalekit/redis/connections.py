@@ -12,7 +12,7 @@ import asyncio
 import importlib
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from os.path import isfile
 
 from scalekit.context import Key
 from scalekit.errors import StartError
@@ -66,7 +66,7 @@ def verify_redis(url: str) -> None:
     """Raise ImportError when the client libraries are not there, and StartError when a file that *url* names is not."""
     importlib.import_module("scalekit.redis.opening")
     for name, file in parse(url).tls:
-        if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not Path(file).is_file():
+        if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not isfile(file):
             raise StartError(f"{name}: there is no file {file}; put it there")
 
 

@@ -47,6 +47,9 @@ ADDRESSES = [
     ("jwt", "issuer", "https://shop:{}@127.0.0.1:1"),
     ("jwt", "issuers", [{"issuer": "https://shop:{}@127.0.0.1:1", "audience": "x"}]),
     ("jwt", "issuers", [{"issuer": "x", "audience": "x", "jwks": "ftp://shop:{}@127.0.0.1:1"}]),
+    ("pool", "url", "host=127.0.0.1 user=shop password={} dbname=x"),
+    ("replica", "urls", ["Server=127.0.0.1;Password={};Database=x"]),
+    ("cache", "url", "127.0.0.1:6379,password={}"),
 ]
 """Every key of a plugin that takes an address, and some that take none."""
 NEEDED: dict[str, dict[str, object]] = {"replica": {"secret": "x" * 32}, "jwt": {"secret": "x" * 32}}
@@ -103,6 +106,38 @@ def test_no_command_shows_a_password(file: Path, place: tuple[str, str, object],
     for output in outputs(file):
         for spelling in (*spellings(password), written):
             assert spelling not in output
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEA/S3cret\n-----END PRIVATE KEY-----\n"
+KEYS = [PEM, PEM.replace("\n", ""), PEM + "x" * 5000, '{"kty": "oct", "k": "S3cret", "kid": "a"}']
+FILES: list[tuple[str, str, Callable[[str], object]]] = [
+    ("jwt", "keys", lambda key: [key]),
+    ("jwt", "key_file", lambda key: key),
+    ("queue", "key_file", lambda key: key),
+    ("queue", "ca_file", lambda key: key),
+    ("discovery", "cert_file", lambda key: key),
+    ("pool", "tls_ca", lambda key: key),
+    ("pool", "password_file", lambda key: key),
+    ("cluster-cache", "tls", lambda key: {"key": key, "certificate": "x"}),
+    ("cache", "url", lambda key: key),
+]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["pem", "one line", "too long for a name", "jwk"])
+@pytest.mark.parametrize(("plugin", "name", "value"), FILES, ids=[f"{each[0]}.{each[1]}" for each in FILES])
+def test_a_key_that_stands_where_its_file_should_is_not_shown(
+    file: Path, plugin: str, name: str, value: Callable[[str], object], key: str
+) -> None:
+    write(file, plugin, name, value(key))
+    for output in outputs(file):
+        assert "S3cret" not in output
+        assert "MIGHAgEA" not in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("name", ["sig", "X-Amz-Signature", "signature", "access_token", "apikey"])
+def test_signatures_in_addresses_are_masked(name: str) -> None:
+    assert str(Url(f"https://h/up?{name}=S3cret&design=a")) == f"https://h/up?{name}=***&design=a"
 
 
 @settings(max_examples=25)
