@@ -36,6 +36,16 @@ def defer(scope: Scope, verdict: Verdict) -> None:
     scope[PENDING] = (*scope.get(PENDING, ()), verdict)
 
 
+def withdraw(scope: Scope, verdict: Verdict) -> None:
+    """Leave those verdicts that are further out than *verdict*: whoever refuses waits for no other before it answers.
+
+    They are pending still when a link has called on without waiting for them.
+    """
+    pending = scope.get(PENDING, ())
+    if verdict in pending:
+        scope[PENDING] = pending[: pending.index(verdict)]
+
+
 async def admitted(scope: Scope) -> None:
     """Return when everybody admits *scope*; raises NotAdmitted, which the caller passes on, when somebody does not."""
     for verdict in scope.pop(PENDING, ()):

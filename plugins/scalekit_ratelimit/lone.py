@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit.admission import PENDING, NotAdmitted, admitted, defer
+from scalekit.admission import PENDING, NotAdmitted, admitted, defer, withdraw
 from scalekit.exchange import adding
 from scalekit.problem import refuse
 from scalekit.resilience import Unavailable
@@ -89,6 +89,7 @@ class Deferred:
         except NotAdmitted as refusal:
             if refusal is not self._refusal:
                 raise
+            withdraw(scope, self.wait)
             await self._refuse(scope)
         finally:
             self._question.reply.cancel()

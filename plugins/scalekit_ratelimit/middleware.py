@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit.admission import NotAdmitted, admitted, defer, waits
+from scalekit.admission import NotAdmitted, admitted, defer, waits, withdraw
 from scalekit.resilience import Unavailable
 from scalekit.routes import route_path
 from scalekit_ratelimit.answering import Answer, Exceeded
@@ -109,6 +109,7 @@ class LimitMiddleware:
         except NotAdmitted as refusal:
             if refusal is not verdict.refusal:
                 raise
+            withdraw(scope, verdict.wait)
             await verdict.refuse(scope)
         finally:
             verdict.trip.abandon()

@@ -84,13 +84,37 @@ async def test_the_verdict_travels_with_the_first_question_of_who_waits(server: 
     assert writes == [3, 3, 3], "both limits and the question share a write"
 
 
-async def test_nothing_leaves_before_the_verdict_though_a_link_forgets_to_wait(server: Server) -> None:
+ONE = {"default": "1/1d"}
+SEVERAL = {"policies": [policy("a", "1/1d"), policy("b", "5/1d")]}
+LAYERS = {"policies": [policy("a", "5/1d"), policy("who", "1/1d", by="subject")]}
+
+
+@pytest.mark.parametrize("table", [ONE, SEVERAL, LAYERS], ids=["one", "several", "layers"])
+async def test_nothing_leaves_before_the_verdict_though_a_link_forgets_to_wait(
+    server: Server, table: dict[str, Any]
+) -> None:
     server.cli("FLUSHALL")
-    app = host({"url": server.url, "default": "1/1d", "deadline": "10s"})
+    app = host({"url": server.url, "deadline": "10s", **table})
     async with running(app) as state:
-        (outer,) = chained(app, Waiting(answering, careless=True))
+        outer = chained(app, Waiting(answering, careless=True))[0]
         answers = [await request(outer, "/", state=state) for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 429]
+
+
+@pytest.mark.parametrize("table", [ONE, SEVERAL, LAYERS], ids=["one", "several", "layers"])
+async def test_a_client_hears_that_nobody_knows_though_a_link_forgets_to_wait(table: dict[str, Any]) -> None:
+    with Server() as own:
+        app = host({"url": own.url, "deadline": "10s", "on_error": "refuse", **table})
+
+        async def losing(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.to_thread(own.kill)
+            await answering(scope, receive, send)
+
+        async with running(app) as state:
+            own.pause()
+            outer = chained(app, Waiting(losing, careless=True))[0]
+            answer = await request(outer, "/", state=state)
+    assert (answer.status, answer.body.count(b"title")) == (503, 1)
 
 
 async def test_where_nobody_waits_the_limit_does_before_anything_runs(server: Server) -> None:
