@@ -52,7 +52,7 @@ class Watch:
 
     ``proved`` is when, on the monotonic clock, every change until then is known to have been told.
     *shifted* is called when *on* has changed, *told* with keys or with None for all of them, and *turned* when the
-    answer to *question* is another than the last.
+    answer to *question* is another than the last, and after each connection that ended or could not be had.
     """
 
     def __init__(
@@ -126,6 +126,7 @@ class Watch:
                 self._metrics.failed("tracking")
                 self._warn(self._connector.explain(error))
             self.end("the server does not answer")
+            self._turned(self)
             attempt += 1
             await asyncio.sleep(min(0.05 * attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
