@@ -35,6 +35,12 @@ def rabbitmq_table(shared_rabbitmq: RabbitMQ) -> dict[str, Any]:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a start wait for no broker, where that would be in vain."""
+    monkeypatch.setattr("scalekit_queue.amqp_transport.START_LIMIT", 0.0)
+
+
+@pytest.fixture
 def sqlite_table(tmp_path: Path) -> dict[str, Any]:
     return {"url": f"sqlite:///{tmp_path}/queue.db", "poll": "20ms", "lease": "2s"}
 

@@ -89,15 +89,17 @@ async def test_messages_go_and_come_over_tls_with_certificates_on_both_sides(sec
     assert letter.body == b"2"
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("missing", [("ca_file",), ("cert_file", "key_file")])
 async def test_without_the_certificate_of_either_side_nothing_is_published(
-    secured: SecuredRabbitMQ, missing: tuple[str, ...]
+    secured: SecuredRabbitMQ, missing: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     table = {key: value for key, value in secured.table().items() if key not in missing}
     async with serving(table) as host:
         with pytest.raises(PublishFailed) as failed:
             await host.context.get(QUEUE).publish("data.created", 3, timeout="300ms")
         assert not failed.value.maybe_sent
+        await until(lambda: "publishing: no connection" in caplog.text)
         await host.monitor.check_once()
         assert "publishing: " in host.monitor.results["queue"].last_error
     with pytest.raises(ScalekitError, match="the broker cannot be reached"):

@@ -202,9 +202,11 @@ async def test_a_second_consumer_of_a_name_stops_the_start_and_both_are_named(
             pass
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_password_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "scalekit")
     async with serving({"url": "amqp://guest:open-sesame@127.0.0.1:9/"}) as host:
+        await until(lambda: "no connection to the broker" in caplog.text)
         await host.monitor.check_once()
         assert host.monitor.results["queue"].last_error
         assert "open-sesame" not in host.monitor.results["queue"].last_error

@@ -168,6 +168,7 @@ async def test_relays_of_several_processes_take_turns_in_order_and_one_that_is_k
         assert numbers == sorted(numbers), "published out of order"
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_relay_that_is_asked_to_end_gives_back_what_it_has_claimed(tmp_path: Path) -> None:
     nowhere = {"url": "amqp://guest:guest@127.0.0.1:9/"}
     pool = {"url": f"sqlite:///{tmp_path}/test.db"}

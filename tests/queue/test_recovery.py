@@ -233,6 +233,7 @@ async def test_what_is_in_work_survives_a_reconnect_and_is_not_acknowledged_on_a
     assert ended == [1, 1, 2]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_waits_is_bounded(rabbitmq_table: Table) -> None:
     async with serving({**rabbitmq_table, "url": "amqp://guest:guest@127.0.0.1:9/", "max_waiting": 3}) as host:
         queue = host.context.get(QUEUE)
@@ -244,6 +245,7 @@ async def test_what_waits_is_bounded(rabbitmq_table: Table) -> None:
         assert all(isinstance(each, PublishFailed) and not each.maybe_sent for each in results)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_messages_whose_publisher_has_given_up_count_no_longer_and_hold_no_body(rabbitmq_table: Table) -> None:
     table = {**rabbitmq_table, "url": "amqp://guest:guest@127.0.0.1:9/", "max_waiting": 3}
     async with serving(table) as host:
