@@ -280,6 +280,9 @@ class Box:
 
     def _end(self, process: Process, number: signal.Signals) -> None:
         """End the process, and wait for its descendants: until they notice they may write into the directory."""
+        if number is signal.SIGKILL:  # its descendants too, which would finish what they do first
+            self.kill(process)
+            return
         pids = family(process.pid)
         self.stop(process, number)
         wait_for(f"the end of {pids}", lambda: not any(map(alive, pids)))

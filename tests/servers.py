@@ -50,6 +50,8 @@ CATALOGUE = {
     "valkey": "valkey-server",
     "wrk": "wrk",
 }
+# For Erlang: one scheduler, and no thread turns round and round until there is something to do.
+FRUGAL = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
 PORT_TAKEN = re.compile("address already in use|eaddrinuse|port already in use", re.IGNORECASE)
 
 
@@ -525,7 +527,7 @@ class RabbitMQ(Server):
             "RABBITMQ_PID_FILE": f"{folder}/pid",
             # The script becomes the broker, so that the process id is the broker's.
             "RABBITMQ_ALLOW_INPUT": "1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-noinput -kernel inet_dist_use_interface {{127,0,0,1}} {FRUGAL}",
             "ERL_EPMD_PORT": str(mapper),
             "ERL_EPMD_ADDRESS": HOST,
             "ERL_CRASH_DUMP_SECONDS": "0",
