@@ -18,6 +18,8 @@ logger = logging.getLogger("scalekit.pool")
 
 C = TypeVar("C")
 
+FIRST_PAUSE = 0.05
+"""Seconds between the first two attempts to open a connection, at most; each further pause is longer by that."""
 LONGEST_PAUSE = 0.5
 """Seconds between two attempts to open a connection, at most: so soon it is noticed that a server is back."""
 MEND_LIMIT = 5.0
@@ -187,7 +189,7 @@ class Supply(Generic[C]):
                     if len(self._openers) > 1:
                         raise
                     attempt += 1
-                await asyncio.sleep(min(0.05 * attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(min(FIRST_PAUSE * attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
         except BaseException as error:
             self.size -= 1
             if isinstance(error, asyncio.CancelledError):
