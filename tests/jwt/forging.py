@@ -6,10 +6,40 @@ import json
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from functools import cache
+from itertools import count
 from typing import Any
 
 from scalekit_jwt.key_file import make_key
-from scalekit_jwt.keys import SigningKey
+from scalekit_jwt.keys import KEY_TYPES, SigningKey
+
+RSA_KEYS = 4
+"""How many keys of RSA a process makes: one takes as long as five hundred of another type."""
+_TURNS = count()
+
+
+@cache
+def member_of(algorithm: str, number: int) -> dict[str, Any]:
+    """Return the key *number* for *algorithm*, with its private part, as a JWK that nobody changes."""
+    if KEY_TYPES[algorithm] == "RSA" and algorithm != "RS256":  # which is the same but for what it is for
+        return {**member_of("RS256", number), "alg": algorithm, "kid": f"{algorithm}-{number}"}
+    return make_key(algorithm)
+
+
+@cache
+def key_of(algorithm: str, number: int) -> SigningKey:
+    """Return the key *number* for *algorithm*."""
+    if KEY_TYPES[algorithm] == "RSA" and algorithm != "RS256":
+        kid = member_of(algorithm, number)["kid"]
+        return key_of("RS256", number)._replace(algorithm=algorithm, kid=kid)
+    return SigningKey.read(member_of(algorithm, number), algorithm)
+
+
+def _another_key(algorithm: str) -> tuple[dict[str, Any], SigningKey]:
+    """Return a key that the last few calls have not returned."""
+    turn = next(_TURNS)
+    number = turn % RSA_KEYS if KEY_TYPES[algorithm] == "RSA" else turn
+    return member_of(algorithm, number), key_of(algorithm, number)
 
 
 def encoded(data: bytes | str | Mapping[str, Any]) -> str:
@@ -20,11 +50,10 @@ def encoded(data: bytes | str | Mapping[str, Any]) -> str:
 
 
 class Forge:
-    """Makes tokens with a key of its own, whose every part can be replaced."""
+    """Makes tokens with a key that the forges before it do not have, whose every part can be replaced."""
 
     def __init__(self, algorithm: str = "ES256", issuer: str = "scalekit", audience: str = "scalekit") -> None:
-        self.member = make_key(algorithm)
-        self.key = SigningKey.read(self.member, algorithm)
+        self.member, self.key = _another_key(algorithm)
         now = int(time.time())
         self.header: dict[str, Any] = {"alg": algorithm, "typ": "at+jwt", "kid": self.key.kid}
         self.claims: dict[str, Any] = {"iss": issuer, "sub": "ada", "aud": audience, "iat": now, "exp": now + 86400}

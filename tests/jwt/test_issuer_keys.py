@@ -18,7 +18,7 @@ from scalekit_jwt.key_file import make_key
 from scalekit_jwt.keys import KEY_TYPES, KeySet, SigningKey
 from scalekit_jwt.metrics import Metrics
 from scalekit_jwt.remote_keys import RemoteKeys, read_keys
-from tests.jwt.forging import Forge
+from tests.jwt.forging import Forge, key_of, member_of
 from tests.jwt.issuer import Issuer
 from tests.jwt.laboratory import service
 
@@ -26,7 +26,6 @@ pytestmark = pytest.mark.anyio
 FOREIGN = [algorithm for algorithm in KEY_TYPES if algorithm != "HS256"]
 RSA = [algorithm for algorithm in FOREIGN if KEY_TYPES[algorithm] == "RSA"]
 EC = [algorithm for algorithm in FOREIGN if KEY_TYPES[algorithm] == "EC"]
-MEMBERS = {algorithm: make_key(algorithm) for algorithm in KEY_TYPES}
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def issuer() -> Iterator[Issuer]:
 
 def public(algorithm: str, **changes: Any) -> dict[str, Any]:
     """Return the public key for *algorithm* with *changes*, None leaves out."""
-    member = {**SigningKey.read(MEMBERS[algorithm], algorithm).public(), **changes}
+    member = {**key_of(algorithm, 0).public(), **changes}
     return {name: value for name, value in member.items() if value is not None}
 
 
@@ -196,7 +195,7 @@ async def test_a_key_file_is_told_of_the_type_of_its_key_first(
     changes: dict[str, Any], said: str, tmp_path: Any
 ) -> None:
     path = tmp_path / "keys.json"
-    path.write_bytes(orjson.dumps({"keys": [{**MEMBERS["ES256"], **changes}]}))
+    path.write_bytes(orjson.dumps({"keys": [{**member_of("ES256", 0), **changes}]}))
     path.chmod(0o600)
     with pytest.raises(ConfigError, match=said):
         async with service({"key_file": str(path), "algorithm": "ES256"}):
@@ -208,7 +207,7 @@ def test_a_key_of_one_type_that_says_it_is_of_another_is_refused(claimed: str, r
     for algorithm, kind in KEY_TYPES.items():
         if kind in (claimed, KEY_TYPES[real]):
             with pytest.raises(ValueError, match=r"not a key of type|too short|needs a key on"):
-                SigningKey.read({**MEMBERS[real], "kty": claimed, "alg": algorithm}, algorithm)
+                SigningKey.read({**member_of(real, 0), "kty": claimed, "alg": algorithm}, algorithm)
 
 
 def test_a_set_of_our_own_refuses_two_keys_that_nothing_tells_apart() -> None:

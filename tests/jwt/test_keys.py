@@ -19,6 +19,7 @@ from scalekit.testing.conformance import bare_application
 from scalekit_jwt.config import JwtConfig
 from scalekit_jwt.key_file import KeyFile, make_key
 from scalekit_jwt.opening import keys_of
+from tests.jwt.forging import key_of, member_of
 from tests.jwt.laboratory import Client, service
 from tests.jwt.laboratory import app as application
 
@@ -66,9 +67,8 @@ async def test_a_key_file_is_made_for_its_owner_alone_and_used_again(algorithm: 
 async def test_keys_come_from_files_too_and_all_of_them_verify(algorithm: str, form: str, tmp_path: Path) -> None:
     paths = []
     for number in range(2):
-        member = make_key(algorithm)
-        key = JWKRegistry.import_key(member)
-        content = key.as_pem(private=True) if form == "pem" else json.dumps(member).encode()  # type: ignore[union-attr]
+        member, key = member_of(algorithm, number), key_of(algorithm, number).key
+        content = key.as_pem(private=True) if form == "pem" else json.dumps(member).encode()
         paths.append(write(tmp_path / f"{number}.{form}", content))
     async with service({"keys": paths, "algorithm": algorithm}) as client:
         await client.login("ada")
@@ -85,7 +85,7 @@ async def test_keys_come_from_files_too_and_all_of_them_verify(algorithm: str, f
         (b"", "not a key of type EC"),
         (b"{}", "not a key of type EC"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a key of type EC"),
-        (json.dumps(make_key("RS256")).encode(), "not a key of type EC"),
+        (json.dumps(member_of("RS256", 0)).encode(), "not a key of type EC"),
         (JWKRegistry.import_key(make_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]
     ],
 )
