@@ -10,12 +10,12 @@ import pytest
 from scalekit import create_app
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application, toml_blocks
+from tests.documents import documents
 
 ROOT = Path(__file__).parent.parent
-READMES = [path for path in sorted(ROOT.glob("**/*.md")) if not {".venv", "node_modules"} & set(path.parts)]
 EXAMPLES = [
     pytest.param(block, id=f"{path.relative_to(ROOT)}-{number}")
-    for path in READMES
+    for path in documents()
     for number, block in enumerate(toml_blocks(path.read_text()), 1)
 ]
 
