@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from scalekit.contracts import is_authenticated
 from scalekit_cache.asked import Asked
+from scalekit_cache.copying import is_copied
 from scalekit_cache.credentials import LONGEST
 from scalekit_cache.entry import COOKIE, NAMELESS, UNSEEN, USER
 from scalekit_cache.policies import Policy
@@ -76,17 +77,9 @@ def _is_unseen(asked: Asked, scope: Scope, known: State) -> bool:
     return _has_certificate(scope)
 
 
-def is_copied(scope: Scope) -> bool:
-    """Tell whether a middleware inside of Starlette has passed on a copy of *scope*, as ASGI recommends.
-
-    What the application has found out, such as a user, is in the copy then. Or the middleware has answered by itself.
-    """
-    return "app" in scope and "router" not in scope and "litestar_app" not in scope and hasattr(scope["app"], "router")
-
-
 def _may_be_hidden(scope: Scope) -> bool:
     """Tell whether there may be a user in a copy of *scope*: with a header that not everybody sends."""
-    return is_copied(scope) and not all(is_of_anybody(name) for name, _ in scope["headers"])
+    return not all(is_of_anybody(name) for name, _ in scope["headers"]) and is_copied(scope)
 
 
 @lru_cache(4096)

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.authentication import BaseUser, SimpleUser
+from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Host, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.contracts import subject_in, subject_of
@@ -142,6 +145,10 @@ async def test_however_a_user_is_named_the_response_is_for_nobody_else(
             assert body in (user, "")
 
 
+async def me(request: Request) -> Response:
+    return PlainTextResponse(request.user.display_name if "user" in request.scope else "")
+
+
 class CopyingLogin:
     """Middleware that leaves its user in a copy of the scope only, as the specification of ASGI recommends."""
 
@@ -156,9 +163,6 @@ class CopyingLogin:
 
 @pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
 async def test_a_user_in_a_copy_of_the_scope_is_not_mixed_with_others(together: bool) -> None:
-    async def me(request: Request) -> Response:
-        return PlainTextResponse(request.user.display_name if "user" in request.scope else "")
-
     async def ask(user: str) -> str:
         headers = [("User-Agent", "b"), ("Sec-Fetch-Mode", "cors"), ("X-Forwarded-For", "::1"), ("CF-Ray", "1")]
         answer = await laboratory.ask("/me", headers=[*headers, (WHO, user)] if user else headers)
@@ -175,6 +179,62 @@ async def test_a_user_in_a_copy_of_the_scope_is_not_mixed_with_others(together: 
             for user, body in zip(crowd, got, strict=True):
                 assert body in (user, "")
         assert together or said[-1], "who is nobody still gets what is kept"
+
+
+COPYING = [Middleware(CopyingLogin)]
+BELOW: dict[str, list[BaseRoute]] = {
+    "of a route": [Route("/me", me, middleware=COPYING)],
+    "inside one of Starlette's": [Route("/me", me, middleware=[Middleware(GZipMiddleware), *COPYING])],
+    "of a mount": [Mount("/", routes=[Route("/me", me)], middleware=COPYING)],
+    "of a route in a mount": [Mount("/", routes=[Route("/me", me, middleware=COPYING)])],
+    "of a mounted application": [Mount("/", Starlette(routes=[Route("/me", me)], middleware=COPYING))],
+    "around a mounted application": [Mount("/", CopyingLogin(FastAPI(routes=[Route("/me", me)])))],
+    "of a mounted router": [Mount("/", Router([Route("/me", me)], middleware=COPYING))],
+    "of a host": [Host("shop.example", Starlette(routes=[Route("/me", me)], middleware=COPYING))],
+}
+
+
+@pytest.mark.parametrize("routes", BELOW.values(), ids=BELOW.keys())
+@pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
+async def test_nor_is_one_in_a_copy_that_a_middleware_below_the_application_makes(
+    routes: list[BaseRoute], together: bool
+) -> None:
+    async def ask(user: str) -> str:
+        return (await laboratory.ask("/me", headers=[(WHO, user)] if user else [])).body.decode()
+
+    for build in (Starlette, FastAPI):
+        laboratory = Laboratory(build(routes=routes), [("/**", HOURLY)])
+        got = await asyncio.gather(*map(ask, CROWD)) if together else [await ask(user) for user in CROWD]
+        for user, body in zip(CROWD, got, strict=True):
+            assert body in (user, "")
+
+
+async def test_nor_is_one_in_a_router_that_is_included() -> None:
+    router = APIRouter()
+    router.routes.append(Route("/me", me, middleware=COPYING))
+    app = FastAPI()
+    app.include_router(router)
+    laboratory = Laboratory(app, [("/**", HOURLY)])
+    for user in CROWD:
+        answer = await laboratory.ask("/me", headers=[(WHO, user)] if user else [])
+        assert answer.body.decode() in (user, "")
+
+
+@pytest.mark.parametrize("build", [Starlette, FastAPI])
+@pytest.mark.parametrize("path", ["/plain", "/zipped", "/class", "/inner/plain"])
+async def test_where_nothing_copies_the_scope_any_header_may_come(path: str, build: Callable[..., Any]) -> None:
+    class Page(HTTPEndpoint):
+        async def get(self, request: Request) -> Response:
+            return PlainTextResponse("page")
+
+    routes: list[BaseRoute] = [
+        Route("/plain", me),
+        Route("/zipped", me, middleware=[Middleware(GZipMiddleware)], max_body_size=100),
+        Route("/class", Page),
+    ]
+    laboratory = Laboratory(build(routes=[*routes, Mount("/inner", build(routes=routes))]), [("/**", HOURLY)])
+    said = [(await laboratory.ask(path, headers=[(WHO, "a")])).header("cache-status") or "" for _ in range(2)]
+    assert "hit" in said[1]
 
 
 async def test_what_else_is_left_in_the_state_keeps_nothing_from_being_stored() -> None:
