@@ -19,6 +19,8 @@ def encode_json(value: Any) -> bytes:
     """
     if isinstance(value, BaseModel):
         encoded = value.model_dump_json().encode()
+        if b"NaN" in encoded or b"Infinity" in encoded:  # as a text, or, with ser_json_inf_nan="constants", as no JSON
+            _refuse_invalid(value, encoded)
     else:
         try:
             encoded = orjson.dumps(value)
@@ -27,6 +29,14 @@ def encode_json(value: Any) -> bytes:
     if b"null" in encoded:  # the only sign of a number that was lost; most values never pay for the walk
         _refuse_non_finite(value)
     return encoded
+
+
+def _refuse_invalid(value: BaseModel, encoded: bytes) -> None:
+    try:
+        orjson.loads(encoded)
+    except ValueError:
+        _refuse_non_finite(value)
+        raise
 
 
 def _refuse_non_finite(value: Any) -> None:

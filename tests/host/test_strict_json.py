@@ -9,7 +9,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from scalekit.strict_json import encode_json
 
@@ -32,6 +32,14 @@ class Reading(BaseModel):
     values: dict[str, list[float]]
 
 
+class Constants(Reading):
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+
+class Words(Reading):
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+
 @given(VALUES)
 def test_what_json_can_represent_comes_back_as_it_was(value: Any) -> None:
     assert orjson.loads(encode_json(value)) == value
@@ -45,6 +53,7 @@ def test_what_json_can_represent_comes_back_as_it_was(value: Any) -> None:
         lambda number: {"a": [None, {"b": (number,)}]},
         lambda number: Point(number),
         lambda number: Reading(values={"a": [1.0, number]}),
+        lambda number: Constants(values={"a": [1.0, number]}),
     ],
 )
 def test_a_number_that_json_cannot_represent_is_refused_wherever_it_is(number: float, wrap: Any) -> None:
@@ -55,6 +64,11 @@ def test_a_number_that_json_cannot_represent_is_refused_wherever_it_is(number: f
 def test_the_value_of_an_enum_is_looked_at_too() -> None:
     with pytest.raises(ValueError, match="JSON cannot represent nan"):
         encode_json({"level": Level.UNKNOWN})
+
+
+def test_a_model_may_say_how_it_writes_them() -> None:
+    assert encode_json(Words(values={"a": [math.inf]})) == b'{"values":{"a":["Infinity"]}}'
+    assert encode_json(Constants(values={"NaN": [1.0]})) == b'{"values":{"NaN":[1.0]}}'
 
 
 def test_none_and_the_text_null_are_no_reason_to_refuse() -> None:
