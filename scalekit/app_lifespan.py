@@ -65,7 +65,8 @@ class _Protocol:
             raise kind(place_of(error)) from error
 
     async def send(self, message: Message) -> None:
-        self.started = message["type"] == "lifespan.startup.complete"
+        if message["type"] == "lifespan.startup.complete":  # frameworks report later failures before they raise them
+            self.started = True
         await self.answers.put(message)
 
     def note_end(self, task: asyncio.Task[None]) -> None:

@@ -193,6 +193,24 @@ async def test_a_lifespan_that_raises_while_served_is_logged_and_does_not_hang_t
     assert "ValueError: gone" in caplog.text
 
 
+async def test_a_task_of_a_starlette_application_that_fails_while_served_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail() -> None:
+        raise ValueError("the feed is gone")
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fail())
+            yield
+
+    async with app_lifespan(Starlette(lifespan=lifespan), {}):
+        await asyncio.sleep(0.01)
+    assert "the application's lifespan failed" in caplog.text
+    assert "the feed is gone" in caplog.text
+
+
 async def test_a_lifespan_that_raises_when_told_to_stop_keeps_the_type_of_its_error() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
