@@ -150,7 +150,7 @@ class RequestReader(HttpToolsProtocol):
             self._hosts += 1
             self._host = value.rstrip()
         elif name == b"expect":
-            self.expect_100_continue = value.lower() == b"100-continue"
+            self.expect_100_continue = value.rstrip().lower() == b"100-continue"
         elif value.rstrip().lower() == b"chunked":
             self._chunked = True
         else:

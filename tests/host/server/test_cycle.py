@@ -19,8 +19,10 @@ pytestmark = pytest.mark.anyio
 SEEN: ContextVar[str] = ContextVar("SEEN", default="nothing")
 
 
-async def test_a_client_that_asks_is_told_to_go_on_once_the_body_is_read() -> None:
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+@pytest.mark.parametrize("expectation", [b"100-continue", b"100-Continue \t"])
+async def test_a_client_that_asks_is_told_to_go_on_once_the_body_is_read(expectation: bytes) -> None:
+    fields = b"Host: x\r\nConnection: close\r\nContent-Length: 5\r\nExpect: " + expectation
+    head = b"POST / HTTP/1.1\r\n" + fields + b"\r\n\r\n"
     heard: list[bytes] = []
 
     async def hears(scope: Scope, receive: Receive, send: Send) -> None:
