@@ -52,9 +52,10 @@ def cached(
     The arguments are the keys of a policy. The handler stays as it is, so that every framework sees what it saw. Raises
     ValueError for what is no duration, and for every other value that a policy would not take.
     """
-    if by not in (None, "identity"):
+    is_by_identity = by is not None and str(by).lower() == "identity"
+    if by is not None and not is_by_identity:
         raise ValueError(f'by is "identity" or None, got {by!r}')
-    if cookies not in ("private", "ignore"):
+    if str(cookies).lower() not in ("private", "ignore"):
         raise ValueError(f'cookies is "private" or "ignore", got {cookies!r}')
     if not 0 <= early_refresh < 1:
         raise ValueError(f"early_refresh is a share of ttl from 0 to below 1, got {early_refresh!r}")
@@ -62,8 +63,8 @@ def cached(
         ttl=None if ttl is None else Duration(ttl),
         vary=tuple(sorted(name.lower().encode() for name in _several("vary", vary))),
         query=None if query is None else frozenset(name.encode() for name in _several("query", query)),
-        by_identity=by == "identity",
-        ignores_cookies=cookies == "ignore",
+        by_identity=is_by_identity,
+        ignores_cookies=cookies.lower() == "ignore",
         while_revalidate=Duration(stale_while_revalidate),
         if_error=Duration(stale_if_error),
         early=early_refresh,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -12,13 +11,12 @@ from scalekit import Duration, PathGlob, Rate, Table, Url
 from scalekit.config.shape import Shape
 from scalekit.config.tables import Method, SomeTime
 from scalekit.redis.address import parse
-from scalekit_ratelimit.counting import IPV6_PREFIX, Exemption, exemption
+from scalekit_ratelimit.counting import IPV6_PREFIX, Exemption, exemption, spelled
 from scalekit_ratelimit.rules import Algorithm, Rule, rule
 
 Priority = Literal["low", "normal", "high"]
 
 _NAME = r"^[A-Za-z0-9_.-]{1,64}$"
-_BY = re.compile(r"ip|subject|code|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def _several(value: Any) -> Any:
@@ -34,20 +32,9 @@ def _known_store(url: Url) -> Url:
     return url
 
 
-def _by(text: str) -> str:
-    word, colon, name = text.partition(":")
-    if word.lower() in ("ip", "subject", "code", "header"):  # as other words, in either case
-        text = f"{word.lower()}{colon}{name}"
-    if not _BY.fullmatch(text):
-        raise ValueError(
-            f'expected "ip", "subject", "code", "header:X-API-Key" or a function as "module.path:name", got {text!r}'
-        )
-    return text
-
-
 Limits = Annotated[tuple[Rate, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
 By = Annotated[
-    tuple[Annotated[str, AfterValidator(_by)], ...],
+    tuple[Annotated[str, AfterValidator(spelled)], ...],
     BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
     Field(min_length=1),
 ]

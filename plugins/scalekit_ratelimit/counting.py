@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,10 +19,21 @@ Counter = Callable[[Scope], str | None]
 """Returns who is counted, or None for who is not."""
 
 NOBODY = "unknown"
-
-
+_BY = re.compile(r"ip|subject|code|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that tell clients apart, by default: whoever has one address of a /64 has them all."""
+
+
+def spelled(by: str) -> str:
+    """Return *by*, which requests are counted by, as it is spelled here; raises ValueError for what is none of them."""
+    word, colon, name = by.partition(":")
+    if word.lower() in ("ip", "subject", "code", "header"):  # as other words, in either case
+        by = f"{word.lower()}{colon}{name}"
+    if not _BY.fullmatch(by):
+        raise ValueError(
+            f'expected "ip", "subject", "code", "header:X-API-Key" or a function as "module.path:name", got {by!r}'
+        )
+    return by
 
 
 def network_of(address: str, prefix: int) -> str:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache, wraps
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 from anyio import from_thread
 from starlette.types import Scope
@@ -15,11 +15,12 @@ from scalekit import Rate
 from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.answering import Answer, Exceeded
 from scalekit_ratelimit.config import rules
-from scalekit_ratelimit.counting import Counter, Exempt, by_address, by_function, counter, exemption
+from scalekit_ratelimit.counting import Counter, Exempt, by_address, by_function, counter, exemption, spelled
 from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.policies import Policy
 from scalekit_ratelimit.rules import Algorithm
 
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 H = TypeVar("H", bound=Callable[..., Any])
 
 
@@ -58,7 +59,7 @@ def limited(
     def mark(handler: H) -> H:
         known = name or f"{handler.__module__}.{handler.__qualname__}".replace("<locals>.", "")
         known = "".join(each if each.isalnum() and each.isascii() else "." if each in "<>." else "_" for each in known)
-        made = rules(known, rates, burst, algorithm)
+        made = rules(known, rates, burst, _spelled(algorithm))
         if cost > min(rule.burst for rule in made):
             raise ValueError(f"cost {cost} is more than may come at once; nothing would be allowed")
         exempted = Exempt(whom) if whom else None
@@ -75,7 +76,19 @@ def limited(
 
 
 def _counter(by: str | Sequence[str] | Callable[[Scope], str | None], address: Counter) -> Counter:
-    return by_function(by) if callable(by) else counter([by] if isinstance(by, str) else by, address)
+    if callable(by):
+        return by_function(by)
+    words = [spelled(each) for each in ([by] if isinstance(by, str) else by)]
+    if not words or "code" in words:
+        raise ValueError(f'by is what each call of a handler is counted by, such as "ip", got {by!r}')
+    return counter(words, address)
+
+
+def _spelled(algorithm: str) -> Algorithm:
+    for known in ALGORITHMS:
+        if algorithm.lower() == known:
+            return known
+    raise ValueError(f"algorithm is one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
 
 
 def _counted(handler: Callable[..., Any], policy_with: Callable[[Counter], Policy]) -> Callable[..., Any]:

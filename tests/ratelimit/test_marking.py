@@ -110,3 +110,24 @@ def test_marks_that_can_never_hold_are_refused() -> None:
     for limits, more in wrong:
         with pytest.raises((ValueError, PluginError)):
             limited(*limits, **more)(login)
+
+
+@pytest.mark.parametrize("by", ["IP", "Subject", "HEADER:X-Key", ["Ip", "header:x-key"]])
+@pytest.mark.parametrize("algorithm", ["GCRA", "Sliding-Window"])
+def test_words_are_taken_in_either_case(by: Any, algorithm: Any) -> None:
+    limited("1/h", by=by, algorithm=algorithm)(other)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"by": "user"}, r'expected "ip", "subject", .* got .user.'),
+        ({"by": ["ip", "header:"]}, r"expected .* got .header:."),
+        ({"by": []}, "by is what each call of a handler is counted by"),
+        ({"by": "code"}, "by is what each call of a handler is counted by"),
+        ({"algorithm": "leaky"}, "algorithm is one of gcra, sliding-window, got .leaky."),
+    ],
+)
+def test_a_word_that_is_none_is_told_where_it_is_written(terms: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        limited("1/h", **terms)(other)
