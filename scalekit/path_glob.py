@@ -20,6 +20,9 @@ _UNENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SEGMENTS = r"(?:/[^/]*)*?"
 
 
+Matches = Callable[[str], re.Match[str] | None]
+
+
 class PathGlob(Spelled, str):
     """A pattern of paths: ``/shops/*/items``, ``/static/**``.
 
@@ -30,7 +33,7 @@ class PathGlob(Spelled, str):
     JSON_SCHEMA = {"type": "string", "pattern": "^/"}
     expression: str
     """The regular expression that stands for it."""
-    matches: Callable[[str], re.Match[str] | None]
+    matches: Matches
     """Whether a path, as it is after decoding, matches the whole pattern."""
 
     def __new__(cls, text: str) -> Self:
@@ -56,6 +59,11 @@ def spellings(path: str) -> tuple[str, ...]:
     """
     tidy = _tidy(path)
     return (path,) if tidy == path else (path, tidy)
+
+
+def in_any_case(glob: str) -> Matches:
+    """Return what tells whether *glob* is for a path, in whichever case, for some frameworks do not mind it."""
+    return re.compile(PathGlob(glob).expression, re.DOTALL | re.IGNORECASE).fullmatch
 
 
 def _checked(text: object) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from scalekit import PathGlob
-from scalekit.path_glob import spellings
+from scalekit.path_glob import in_any_case, spellings
 
 REMEMBERED = 4096
 """Paths whose needs are remembered."""
 
-Matches = Callable[[str], re.Match[str] | None]
 Claims = Mapping[str, str | int | bool | Sequence[str | int]]
 
 
@@ -49,9 +47,9 @@ class Policy:
     """What *protect* and *rules* name needs a token, but for what *public* names."""
 
     def __init__(self, protect: Sequence[str], public: Sequence[str], rules: Sequence[Rule]) -> None:
-        self._protect = [_in_any_case(path) for path in protect]
+        self._protect = [in_any_case(path) for path in protect]
         self._public = [PathGlob(path).matches for path in public]
-        self._rules = [(_in_any_case(rule.path), rule) for rule in rules]
+        self._rules = [(in_any_case(rule.path), rule) for rule in rules]
         self._texts = [*protect, *(rule.path for rule in rules)]
         self._known: dict[tuple[str, str], Needs | None] = {}
 
@@ -90,11 +88,6 @@ class Policy:
         scopes = frozenset(scope for rule in rules for scope in rule.scopes)
         claims = [(name, _values(value)) for rule in rules for name, value in rule.claims.items()]
         return Needs(scopes, tuple(claims))
-
-
-def _in_any_case(path: str) -> Matches:
-    """Return what tells whether *path* is for a path, in whichever case, for some frameworks do not mind it."""
-    return re.compile(PathGlob(path).expression, re.DOTALL | re.IGNORECASE).fullmatch
 
 
 def _values(value: Any) -> frozenset[Any]:

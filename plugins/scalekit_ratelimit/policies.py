@@ -10,7 +10,7 @@ from starlette.types import Scope
 from scalekit import PathGlob
 from scalekit.contracts import SubjectIdentifier
 from scalekit.methods import with_head
-from scalekit.path_glob import spellings
+from scalekit.path_glob import in_any_case, spellings
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
 from scalekit_ratelimit.counting import Counter, Exempt, Exemption, address_counter, by_address, counter
 from scalekit_ratelimit.memory import Take
@@ -71,7 +71,7 @@ class Policies:
         address: Counter = by_address,
     ) -> None:
         self.address = address
-        self._items = items
+        self._items = [(in_any_case(glob), methods, policy) for glob, methods, policy in items]
         self._default = default
         self._known: dict[tuple[str, str], tuple[Chosen | None, Chosen | None]] = {}
 
@@ -97,8 +97,8 @@ class Policies:
         known = spellings(path)
         found = [
             policy
-            for glob, methods, policy in self._items
-            if (not methods or method in methods) and any(map(glob.matches, known))
+            for matches, methods, policy in self._items
+            if (not methods or method in methods) and any(map(matches, known))
         ]
         if self._default is None or not all(policy.dry_run for policy in found):
             return found
