@@ -47,7 +47,10 @@ app = Starlette(routes=[Route("/items/{id}", count), Route("/marked", marked), R
 
 
 def test_an_answer_is_made_once_and_given_again() -> None:
-    with Service(TOML, {"service": APPLICATION}) as service, httpx2.Client(base_url=service.url, timeout=60) as client:
+    with (
+        Service(TOML, {"service": APPLICATION}) as service,
+        httpx2.Client(base_url=service.url, timeout=60, verify=False) as client,
+    ):
         first, second = client.get("/items/1"), client.get("/items/1")
         assert (first.text, second.text) == ("1", "1")
         assert first.headers["cache-status"] == "scalekit; fwd=uri-miss; fwd-status=200; stored"
@@ -114,7 +117,7 @@ def test_a_handler_says_how_long_its_answers_are_kept_and_its_routes_are_counted
     toml = "[plugins.cache]\n[plugins.metrics]\n"
     with (
         Service(toml, {"service": FRAMEWORKS[framework]}) as service,
-        httpx2.Client(base_url=service.url, timeout=60) as client,
+        httpx2.Client(base_url=service.url, timeout=60, verify=False) as client,
     ):
         assert [client.get("/items/1").text for _ in range(3)] == ["1"] * 3
         assert client.get("/items/1", headers={"X-Shop": "other"}).text == "2"
@@ -147,7 +150,7 @@ async def app(scope, receive, send):
 """
     with (
         Service("[plugins.cache]\n[plugins.logging]\n", {"service": source}) as service,
-        httpx2.Client(base_url=service.url, timeout=60) as client,
+        httpx2.Client(base_url=service.url, timeout=60, verify=False) as client,
     ):
         whole = client.get("/")
         answers = [
@@ -185,7 +188,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 """
     with Service("[plugins.cache]\n", {"service": source}) as service, ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: httpx2.get(f"{service.url}/slow", timeout=60), range(20)))
+        answers = list(pool.map(lambda _: httpx2.get(f"{service.url}/slow", timeout=60, verify=False), range(20)))
         assert {answer.text for answer in answers} == {"1"}
 
 

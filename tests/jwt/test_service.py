@@ -57,7 +57,9 @@ class Person:
         self.cookies: dict[str, str] = {}
 
     def post(self, path: str, body: dict[str, str]) -> httpx2.Response:
-        with httpx2.Client(base_url=self.url, trust_env=False, cookies=self.cookies, timeout=60) as client:
+        with httpx2.Client(
+            base_url=self.url, trust_env=False, cookies=self.cookies, timeout=60, verify=False
+        ) as client:
             return client.post(path, json=body)
 
     def login(self) -> None:
@@ -69,7 +71,9 @@ class Person:
 
     def api(self) -> int:
         headers = {"authorization": f"Bearer {self.tokens['token']}"}
-        with httpx2.Client(base_url=self.url, trust_env=False, cookies=self.cookies, timeout=60) as client:
+        with httpx2.Client(
+            base_url=self.url, trust_env=False, cookies=self.cookies, timeout=60, verify=False
+        ) as client:
             return client.get("/api/who", headers=headers).status_code
 
 
