@@ -19,7 +19,9 @@ class Invalidation:
 
     def __init__(self, cache: HttpCache, scope: Scope, send: Send) -> None:
         self.cache = cache
-        self.scope = scope
+        self.scheme = scope["scheme"]
+        # Before the application has it: mounts make root_path longer in the scope itself.
+        self.location = locate(cache, scope, fields_of(scope["headers"]))
         self._send = send
 
     async def send(self, message: Message) -> None:
@@ -29,9 +31,9 @@ class Invalidation:
         await self._send(message)
 
     def _locations(self, message: Message) -> Iterator[Location]:
-        location = locate(self.cache, self.scope, fields_of(self.scope["headers"]))
+        location = self.location
         yield location
-        own = f"{self.scope['scheme']}://{location.host.decode('latin-1')}{location.raw_path.decode('latin-1')}"
+        own = f"{self.scheme}://{location.host.decode('latin-1')}{location.raw_path.decode('latin-1')}"
         for name, value in message.get("headers", ()):
             if name.lower() in ELSEWHERE:
                 try:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
 
 from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
 
@@ -102,6 +110,21 @@ async def test_a_change_names_other_places_of_its_own_host(name: str, value: str
     await laboratory.ask("/a", "POST")
     await laboratory.ask("/b")
     assert origin.calls == calls
+
+
+@pytest.mark.parametrize("build", [Starlette, FastAPI])
+async def test_a_change_below_a_mount_makes_what_is_kept_wrong(build: Callable[..., Any]) -> None:
+    calls = 0
+
+    async def page(request: Request) -> PlainTextResponse:
+        nonlocal calls
+        calls += 1
+        return PlainTextResponse(str(calls), headers={"Cache-Control": "max-age=60"})
+
+    routes = [Mount("/shop", routes=[Route("/items", page, methods=["GET", "POST"])])]
+    laboratory = Laboratory(build(routes=[Mount("/v1", build(routes=routes))]))
+    answers = [await laboratory.ask("/v1/shop/items", method) for method in ("GET", "GET", "POST", "GET")]
+    assert [answer.body for answer in answers] == [b"1", b"1", b"2", b"3"]
 
 
 async def test_a_change_makes_every_variant_wrong() -> None:
