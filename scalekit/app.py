@@ -36,7 +36,7 @@ from scalekit.memory import figures as memory_figures
 from scalekit.memory.growth import TOPIC, memory_answer, tracing
 from scalekit.operator_pages import operator_pages
 from scalekit.operators import Operators
-from scalekit.own_prefix import OwnPrefix, own_prefix
+from scalekit.own_prefix import OwnPrefix, WithoutOwnPrefix, own_prefix
 from scalekit.proxy_hint import ProxyHint
 from scalekit.redis import REDIS, Connections
 from scalekit.redis import metrics as redis_metrics
@@ -150,6 +150,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         *_entrance(settings, lifecycle, monitor, routes),
         *_layers(settings, plugins.middleware(context)),
         *_plugin_routes(settings, routes),
+        *([Part("prefix", "host", Middleware(WithoutOwnPrefix))] if prefix else []),
     ]
     host = Host(settings, context, lifecycle, monitor, parts, routes, prepared.order, target, state)
     if not server.trusted_proxies:

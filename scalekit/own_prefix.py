@@ -17,8 +17,12 @@ DEEPEST = 20
 """Levels of middleware and mounts that are looked into."""
 
 
+IS_OWN = "scalekit.own_prefix"
+"""Stands in a scope whose root_path is not the server's."""
+
+
 class OwnPrefix:
-    """Tell everybody of the *prefix* that the application takes off; a server's own goes before."""
+    """Tell all but the application of the *prefix* that it takes off; a server's own goes before."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self.app = app
@@ -28,6 +32,20 @@ class OwnPrefix:
         """Put the prefix where servers put theirs, then go on."""
         if not scope.get("root_path"):
             scope["root_path"] = self.prefix
+            scope[IS_OWN] = True
+        return self.app(scope, receive, send)
+
+
+class WithoutOwnPrefix:
+    """Give the application the scope as the server made it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Take away what was put there, then go on."""
+        if scope.pop(IS_OWN, False):
+            scope["root_path"] = ""
         return self.app(scope, receive, send)
 
 

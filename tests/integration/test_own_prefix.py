@@ -9,7 +9,9 @@ from django import conf
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
 
 from scalekit import create_app
 from scalekit.own_prefix import own_prefix
@@ -45,6 +47,19 @@ async def test_what_is_below_the_prefix_is_protected_and_limited(app: Any) -> No
         assert {(await request(host, path, state=state)).status for path in PATHS} == {401}
         assert [(await request(host, path, state=state)).status for path in ("/open", "/v1/open")] == [200, 429]
         assert (await request(host, "/v1/health/live", state=state)).status == 200
+
+
+@pytest.mark.anyio
+async def test_the_application_does_not_notice() -> None:
+    async def seen(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.scope["root_path"])
+
+    app = Starlette(routes=[Route("/v1/beside", seen), Mount("/", prefixed())])
+    host = create_app({"plugins": {"cache": {"policies": [{"path": "/**", "ttl": "1m"}]}}}, app=app)
+    async with running(host) as state:
+        for _ in range(2):
+            assert (await request(host, "/v1/beside", state=state)).body == b""
+            assert (await request(host, "/v1/open", state=state)).body == b'"open"'
 
 
 def test_django_has_one_in_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
