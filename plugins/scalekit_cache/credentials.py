@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import Enum, auto
+from functools import lru_cache
 
 ALWAYS = frozenset({b"authorization", b"cookie"})
 """Credentials with rules of their own (RFC 9111, section 3.5)."""
@@ -64,6 +65,18 @@ LONGEST = 256
 """Characters of a name that is looked at; longer ones are taken for credentials."""
 
 
+_OF_ANYBODY = re.compile(
+    rb"accept.*|if-.*|content-.*|sec-(?:fetch|ch|gpc|purpose).*|x-forwarded-.*|x-b3-.*|x-envoy-.*"
+    rb"|cf-(?:ray|visitor|ipcountry|connecting-ip|connecting-ipv6|worker)"
+    rb"|host|connection|keep-alive|te|via|from|dnt|user-agent|referer|origin|pragma|priority|range|date|expect|trailer"
+    rb"|upgrade|upgrade-insecure-requests|save-data|max-forwards|cache-control|forwarded|cdn-loop|purpose|x-purpose|x-moz"
+    rb"|x-requested-with|x-request-id|x-correlation-id|x-real-ip|x-client-ip|true-client-ip|traceparent|tracestate|baggage"
+    rb"|b3|x-amzn-trace-id|x-amz-cf-id|x-cloud-trace-context|x-request-start|x-request-timeout-ms|x-user-agent|x-varnish"
+    rb"|downlink|rtt|ect|dpr|device-memory|viewport-width|width"
+)
+"""Headers that browsers and proxies send for every user."""
+
+
 class Meaning(Enum):
     """What a header means to a cache, beside the form of a response that is wanted."""
 
@@ -97,3 +110,9 @@ class Meanings(dict[bytes, Meaning | None]):
     def is_credential(self, name: bytes) -> bool:
         """Return whether the header *name* identifies the user."""
         return name in ALWAYS or self[name] is Meaning.CREDENTIAL
+
+
+@lru_cache(4096)
+def is_of_anybody(name: bytes) -> bool:
+    """Return whether browsers and proxies send the header *name*, in lower case, for every user."""
+    return len(name) <= LONGEST and _OF_ANYBODY.fullmatch(name) is not None

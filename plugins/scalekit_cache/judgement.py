@@ -7,7 +7,7 @@ from typing import Protocol
 from starlette.types import Scope
 
 from scalekit_cache.asked import Asked
-from scalekit_cache.entry import DECLARED
+from scalekit_cache.entry import DECLARED, UNSEEN
 from scalekit_cache.keys import shows_secret
 from scalekit_cache.marking import marked
 from scalekit_cache.policies import Policies, Policy
@@ -41,5 +41,7 @@ def learn(knowledge: Knowledge, scope: Scope, asked: Asked, policy: Policy, know
         policy = knowledge.policies.reading(policy, reads)
         if asked.shows(reads.credentials):
             asked.credentials |= DECLARED
+        if reads.looks and knowledge.routes.shows_strange(scope, {*policy.vary, *reads.credentials}):
+            asked.credentials |= UNSEEN
     recognise(asked, scope, policy, known)
     return policy

@@ -12,7 +12,7 @@ from starlette.types import Scope
 from scalekit.contracts import is_authenticated
 from scalekit_cache.asked import Asked
 from scalekit_cache.copying import is_copied
-from scalekit_cache.credentials import LONGEST
+from scalekit_cache.credentials import is_of_anybody
 from scalekit_cache.entry import COOKIE, NAMELESS, UNSEEN, USER
 from scalekit_cache.policies import Policy
 
@@ -25,16 +25,6 @@ _OF_USERS = re.compile(
     r"|profile|jwt|token|scopes|roles?|permissions|org|organi[sz]ation|client_id)(?![a-z])"
 )
 """What the names have in them under which applications leave a user, or what one may do, in ``request.state``."""
-_OF_ANYBODY = re.compile(
-    rb"accept.*|if-.*|content-.*|sec-(?:fetch|ch|gpc|purpose).*|x-forwarded-.*|x-b3-.*|x-envoy-.*"
-    rb"|cf-(?:ray|visitor|ipcountry|connecting-ip|connecting-ipv6|worker)"
-    rb"|host|connection|keep-alive|te|via|from|dnt|user-agent|referer|origin|pragma|priority|range|date|expect|trailer"
-    rb"|upgrade|upgrade-insecure-requests|save-data|max-forwards|cache-control|forwarded|cdn-loop|purpose|x-purpose|x-moz"
-    rb"|x-requested-with|x-request-id|x-correlation-id|x-real-ip|x-client-ip|true-client-ip|traceparent|tracestate|baggage"
-    rb"|b3|x-amzn-trace-id|x-amz-cf-id|x-cloud-trace-context|x-request-start|x-request-timeout-ms|x-user-agent|x-varnish"
-    rb"|downlink|rtt|ect|dpr|device-memory|viewport-width|width"
-)
-"""Headers that browsers and proxies send for every user."""
 
 
 @lru_cache(4096)
@@ -80,12 +70,6 @@ def _is_unseen(asked: Asked, scope: Scope, known: State) -> bool:
 def _may_be_hidden(scope: Scope) -> bool:
     """Tell whether there may be a user in a copy of *scope*: with a header that not everybody sends."""
     return not all(is_of_anybody(name) for name, _ in scope["headers"]) and is_copied(scope)
-
-
-@lru_cache(4096)
-def is_of_anybody(name: bytes) -> bool:
-    """Return whether browsers and proxies send the header *name*, in lower case, for every user."""
-    return len(name) <= LONGEST and _OF_ANYBODY.fullmatch(name) is not None
 
 
 def _has_user(state: State, known: State) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
+from inspect import isroutine
 from typing import Any, get_args
 
 from starlette.types import Scope
 
-from scalekit_cache.credentials import Meanings
+from scalekit_cache.credentials import Meanings, is_of_anybody
 
 REMEMBERED = 4096
 """Routes of which it is remembered what they read."""
@@ -19,11 +20,15 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Reads:
-    """What a route reads: headers that identify the user, others that it *varies* by, and secrets in the query."""
+    """What a route reads: headers that identify the user, others that it *varies* by, and secrets in the query.
+
+    *looks* says that one of its dependencies gets the request itself, and may take any header from it.
+    """
 
     credentials: tuple[bytes, ...]
     varies: tuple[bytes, ...]
     query: frozenset[bytes]
+    looks: bool = False
 
 
 class RouteReads:
@@ -70,13 +75,20 @@ class RouteReads:
                 secrets.add(b"cookie")
             for place, name in _scheme(each.call):
                 (query if place == "query" else secrets).add(name)
-        return self._reads(headers, secrets, query)
+        looks = any(each is not dependant and _looks(each) for each in _every(dependant))
+        return self._reads(headers, secrets, query, looks)
 
-    def _reads(self, headers: set[bytes], secrets: set[bytes], query: set[bytes]) -> Reads | None:
+    def _reads(self, headers: set[bytes], secrets: set[bytes], query: set[bytes], looks: bool = False) -> Reads | None:
         secrets.update(filter(self._meanings.is_credential, headers))
-        if not headers and not secrets and not query:
+        if not headers and not secrets and not query and not looks:
             return None
-        return Reads(tuple(sorted(secrets)), tuple(sorted(headers - secrets)), frozenset(query))
+        return Reads(tuple(sorted(secrets)), tuple(sorted(headers - secrets)), frozenset(query), looks)
+
+    def shows_strange(self, scope: Scope, varies: Collection[bytes]) -> bool:
+        """Tell whether *scope* has a header that may tell who asks, and is none of those that are looked at anyway."""
+        return not all(
+            name in varies or is_of_anybody(name) or self._meanings.is_credential(name) for name, _ in scope["headers"]
+        )
 
 
 def _dependant(scope: Scope, route: Any) -> Any:
@@ -96,6 +108,18 @@ def _every(dependant: Any) -> Iterator[Any]:
         seen += 1
         yield each
         waiting.extend(each.dependencies)
+
+
+def _looks(dependency: Any) -> bool:
+    """Tell whether a *dependency* gets the request itself; those of FastAPI and of ScaleKit take what is known."""
+    names = ("request_param_name", "http_connection_param_name")
+    if not any(getattr(dependency, name, None) for name in names):
+        return False
+    call = dependency.call
+    while isinstance(call, partial):
+        call = call.func
+    function = call if isroutine(call) or isinstance(call, type) else type(call).__call__
+    return not str(function.__module__).startswith(("fastapi.", "scalekit.", "scalekit_"))
 
 
 def _header_names(field: Any) -> Iterator[bytes]:
