@@ -113,7 +113,7 @@ def _is_free(port: int) -> bool:
 
 def wait_for(what: str, condition: Callable[[], Value], process: Process | None = None, limit: float = 90.0) -> Value:
     """Ask until the answer is true and return it; a connection or command that fails means not yet."""
-    deadline = time.monotonic() + limit
+    began = time.monotonic()
     while True:
         problem: Exception | None = None
         try:
@@ -123,9 +123,15 @@ def wait_for(what: str, condition: Callable[[], Value], process: Process | None 
             problem = error
         if process is not None and process.poll() is not None:
             raise ExitedError(f"{what}: the process ended with {process.returncode}") from problem
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > limit:
             raise TimeoutError(f"{what}: not within {limit:g} s") from problem
-        time.sleep(0.02)
+        time.sleep(pause_after(waited, 0.02, 0.1))
+
+
+def pause_after(waited: float, shortest: float, longest: float) -> float:
+    """Return how long to wait before the next question, a twentieth of the time *waited* within limits."""
+    return min(longest, max(shortest, waited / 20))
 
 
 def alive(pid: int) -> bool:

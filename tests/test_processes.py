@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.processes import BLOCK, HOST, PortBlocks, free_ports
+from tests.processes import BLOCK, HOST, PortBlocks, free_ports, pause_after
 
 TAKE = """
 import sys
@@ -91,3 +91,7 @@ def test_ports_that_something_holds_are_left_out(blocks: tuple[PortBlocks, PortB
     with socket.create_server((HOST, ports[1])), socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         datagrams.bind((HOST, ports[2]))
         assert one.take(2) == [ports[0], ports[3]]
+
+
+def test_what_takes_long_is_asked_for_less_often() -> None:
+    assert [pause_after(waited, 0.02, 0.1) for waited in (0.0, 0.4, 1.0, 60.0)] == [0.02, 0.02, 0.05, 0.1]

@@ -8,15 +8,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from scalekit.redis import RedisUnavailable
+from tests.processes import pause_after
 
 
 async def until(what: str, condition: Callable[[], object], limit: float = 60.0) -> None:
     """Wait until *condition* is true."""
-    end = time.monotonic() + limit
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > end:
+        waited = time.monotonic() - began
+        if waited > limit:
             raise TimeoutError(f"{what}: not within {limit:g}s")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause_after(waited, 0.005, 0.05))
 
 
 async def until_answered(ask: Callable[[], Awaitable[Any]], limit: float = 60.0) -> Any:
