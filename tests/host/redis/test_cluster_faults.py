@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -13,7 +14,7 @@ from scalekit.redis import Connections, Redis, RedisUnavailable
 from tests.host.redis.conftest import cluster_url
 from tests.host.redis.proxy import proxy
 from tests.host.redis.waiting import failure, until, until_answered
-from tests.processes import HOST, wait_for
+from tests.processes import HOST
 from tests.servers import ClusterNode, RedisCluster
 
 pytestmark = pytest.mark.anyio
@@ -21,17 +22,26 @@ pytestmark = pytest.mark.anyio
 KEYS = [f"key:{number}" for number in range(60)]
 
 
+@pytest.fixture(autouse=True)
+def whole(cluster: RedisCluster) -> Iterator[None]:
+    """Start what a test has killed, though it fails: the next test has the same cluster."""
+    yield
+    cluster.start()
+
+
 def others_of(cluster: RedisCluster, key: str) -> list[str]:
     owner = cluster.owner(key)
     return [each for each in KEYS if cluster.owner(each) is not owner]
 
 
-async def keep_setting(redis: Redis, keys: list[str], stop: asyncio.Event) -> Counter[str]:
+async def keep_setting(
+    redis: Redis, keys: list[str], stop: asyncio.Event, deadline: float | None = None
+) -> Counter[str]:
     """Write until told to stop; return how it ended how often."""
     outcomes: Counter[str] = Counter()
     while not stop.is_set():
         try:
-            await redis.set(random.choice(keys), "value")
+            await redis.set(random.choice(keys), "value", deadline=deadline)
             outcomes["set"] += 1
         except RedisUnavailable as error:
             outcomes[error.kind] += 1
@@ -46,7 +56,7 @@ async def test_when_a_server_dies_the_others_go_on_and_its_replica_takes_its_pla
     async with connections.open(cluster_url(cluster)) as redis:
         await asyncio.gather(*(redis.set(key, "value", deadline=5) for key in KEYS))
         victim, replica, stop = cluster.owner("key:1"), cluster.replica("key:1"), asyncio.Event()
-        elsewhere = asyncio.create_task(keep_setting(redis, others, stop))
+        elsewhere = asyncio.create_task(keep_setting(redis, others, stop, deadline=60))
         here = asyncio.create_task(keep_setting(redis, ["key:1"], stop))
         await asyncio.to_thread(victim.kill)
         await until_answered(lambda: redis.set("key:1", "new"))
@@ -60,9 +70,7 @@ async def test_when_a_server_dies_the_others_go_on_and_its_replica_takes_its_pla
 
 
 async def test_reads_go_on_where_a_replica_will_do(cluster: RedisCluster, connections: Connections) -> None:
-    ports = {str(node.port) for node in cluster.nodes}
-    shown = lambda node: ports <= set(node.cli("CLUSTER", "SLOTS").split())  # noqa: E731
-    await asyncio.to_thread(wait_for, "the replicas to be shown", lambda: all(map(shown, cluster.nodes)))
+    await asyncio.to_thread(cluster.wait_until_agreed)
     async with connections.open(cluster_url(cluster), deadline=1, replica_reads=True) as redis:
         await asyncio.gather(*(redis.set(key, "value") for key in KEYS))
         await until_answered(lambda: same(redis))
@@ -80,7 +88,7 @@ async def same(redis: Redis) -> None:
 
 async def test_a_server_that_hangs_is_replaced(cluster: RedisCluster, connections: Connections) -> None:
     async with connections.open(cluster_url(cluster)) as redis:
-        await redis.set("key:1", "value")
+        await until_answered(lambda: redis.set("key:1", "value"))
         victim = cluster.owner("key:1")
         victim.pause()
         try:
