@@ -18,6 +18,7 @@ from scalekit.errors import ConfigError
 from scalekit.identity import CURRENT, Identity
 from scalekit.messages import Consumers, Message
 from scalekit.testing import request, running
+from scalekit_queue import amqp_transport
 from tests.queue.laboratory import Anything, serving, target_of, until
 
 pytestmark = pytest.mark.anyio
@@ -203,7 +204,8 @@ async def test_a_second_consumer_of_a_name_stops_the_start_and_both_are_named(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_password_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_password_is_in_no_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amqp_transport, "START_LIMIT", 0.1)  # there will be no connection
     caplog.set_level(logging.DEBUG, "scalekit")
     async with serving({"url": "amqp://guest:open-sesame@127.0.0.1:9/"}) as host:
         await until(lambda: "no connection to the broker" in caplog.text)

@@ -15,6 +15,7 @@ import pytest
 
 from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.messages import Consumers, Message
+from scalekit_queue import amqp_transport
 from tests.processes import Box, wait_for
 from tests.queue.laboratory import LIMIT, inside, serving, until
 from tests.servers import Postgres, Replica
@@ -173,7 +174,10 @@ async def test_relays_of_several_processes_take_turns_in_order_and_one_that_is_k
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_relay_that_is_asked_to_end_gives_back_what_it_has_claimed(tmp_path: Path) -> None:
+async def test_a_relay_that_is_asked_to_end_gives_back_what_it_has_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amqp_transport, "START_LIMIT", 0.1)  # there will be no connection
     nowhere = {"url": "amqp://guest:guest@127.0.0.1:9/"}
     pool = {"url": f"sqlite:///{tmp_path}/test.db"}
     async with serving(nowhere, pool=pool) as host:

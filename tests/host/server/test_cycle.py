@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from scalekit.server import protocol
 from tests.host.server.applications import GET, LAST, answer, body, echo, paths, start
 from tests.host.server.wire import serving, until
 
@@ -70,8 +71,9 @@ class Waiting:
 
 @pytest.mark.parametrize("behind", [b"", GET % b"/behind"])
 async def test_an_application_that_waits_is_told_of_a_client_that_leaves(
-    behind: bytes, caplog: pytest.LogCaptureFixture
+    behind: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(protocol, "SILENCE", 0.1)
     app = Waiting()
     async with serving(app) as wire:
         async with wire.client() as client:
