@@ -61,7 +61,7 @@ class Sampler:
         if self._samples % ROUNDS == 0:
             self._proportional.set(proportional(os.getpid()))
             self._objects.set(len(gc.get_objects()))
+            self._frozen.set(gc.get_freeze_count())  # which walks over them all, to count them
         self._samples += 1
         self._resident.set(resident(os.getpid()))
         self._blocks.set(sys.getallocatedblocks())
-        self._frozen.set(gc.get_freeze_count())
