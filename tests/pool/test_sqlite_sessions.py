@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,28 +89,28 @@ async def test_those_who_wait_to_write_let_others_read(database: Database) -> No
     assert await database.fetch_val(COUNT) == 1 + len(waiting)
 
 
-async def test_who_could_not_write_can_go_on_reading(tmp_path: Path) -> None:
-    async with opened(f"sqlite:///{tmp_path}/b.db", acquire_timeout="50ms") as database:
-        await database.execute("CREATE TABLE items (number int)")
-        held = asyncio.Event()
-        free = asyncio.Event()
+async def test_who_could_not_write_can_go_on_reading(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = asyncio.Event()
+    free = asyncio.Event()
 
-        async def hold() -> None:
-            async with database.transaction():
-                held.set()
-                await free.wait()
+    async def hold() -> None:
+        async with database.transaction():
+            held.set()
+            await free.wait()
 
-        holder = asyncio.create_task(hold())
-        await held.wait()
-        async with database.connection() as connection:
+    holder = asyncio.create_task(hold())
+    await held.wait()
+    writers = database.driver.writers
+    async with database.connection() as connection:
+        with monkeypatch.context() as impatient:
+            impatient.setattr(writers, "limits", replace(writers.limits, acquire_timeout=0.05))
             with pytest.raises(Unavailable):
                 await connection.execute(INSERT)
-            assert await connection.fetch_val(COUNT) == 0
-            free.set()
-            await holder
-            await connection.execute(INSERT)
-            assert await connection.fetch_val(COUNT) == 1
-        await until_complete(database)
+        assert await connection.fetch_val(COUNT) == 0
+        free.set()
+        await holder
+        await connection.execute(INSERT)
+        assert await connection.fetch_val(COUNT) == 1
 
 
 async def test_a_transaction_for_reading_waits_for_no_writer_and_sees_one_state(database: Database) -> None:
