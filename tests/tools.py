@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tests.processes import Box
 from tests.servers import find
+
+PATIENCE = 60
+"""Seconds that a response may take."""
+LONGEST = 600
+"""Seconds after which a load ends that nobody ends."""
+SUMMARY = "summary.json"
+K6_INTERRUPTED = 105
+"""k6's status after SIGINT, whatever came of the run."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +41,34 @@ class WrkResult:
     report: str
 
 
-def wrk(url: str, *options: str, connections: int = 16, seconds: int = 3, threads: int = 1) -> WrkResult:
-    """Load the URL; options are wrk's own, such as `"-H", "name: value"` or `"-s", script`."""
-    how = ["--latency", f"-t{threads}", f"-c{connections}", f"-d{seconds}s"]
+def wrk(url: str, *options: str, connections: int = 16, seconds: int = 3) -> WrkResult:
+    """Load the URL for so long; options are wrk's own, such as `"-H", "name: value"` or `"-s", script`."""
     with Box("wrk") as box:
-        return read_wrk(box.run(find("wrk"), *how, *options, url, limit=seconds + 30).stdout)
+        command = _wrk_command(url, options, connections, seconds)
+        return read_wrk(box.run(*command, limit=seconds + PATIENCE).stdout)
+
+
+@contextmanager
+def wrk_load(
+    url: str, *options: str, connections: int = 64, at_least: float = 3.0
+) -> Iterator[Callable[[], WrkResult]]:
+    """Load the URL while inside; the function that is given ends the load, after so many seconds, and reports."""
+    with Box("wrk") as box:
+        began = time.monotonic()
+        process = box.spawn(*_wrk_command(url, options, connections, LONGEST), log="report")
+
+        def finish() -> WrkResult:
+            time.sleep(max(0.0, began + at_least - time.monotonic()))
+            box.stop(process, signal.SIGINT)
+            return read_wrk((box.directory / "report").read_text())
+
+        yield finish
+
+
+def _wrk_command(url: str, options: Sequence[str], connections: int, seconds: int) -> list[object]:
+    # On a busy machine a response may take longer than wrk's two seconds.
+    how = ["--latency", "--timeout", f"{PATIENCE}s", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    return [find("wrk"), *how, *options, url]
 
 
 def read_wrk(report: str) -> WrkResult:
@@ -79,18 +114,50 @@ class K6Result:
 
 def k6(script: Path, *options: str, limit: float = 120.0, **environment: object) -> K6Result:
     """Run a script, whose `__ENV` has the keywords; the metrics are as `--summary-export` writes them."""
+    with Box("k6") as box:
+        result = box.run(*_k6_command(box, script, options, environment), check=False, limit=limit)
+        return _read_k6(box, result.returncode, result.stdout + result.stderr)
+
+
+@contextmanager
+def k6_load(script: Path, at_least: float = 3.0, **environment: object) -> Iterator[Callable[[], K6Result]]:
+    """Run a script while inside; the function that is given ends it, after so many seconds, and reports.
+
+    Such a run passed when every threshold was kept.
+    """
+    with Box("k6") as box:
+        began = time.monotonic()
+        variables = {"DURATION": f"{LONGEST}s", **environment}
+        process = box.spawn(*_k6_command(box, script, (), variables), log="report")
+
+        def finish() -> K6Result:
+            time.sleep(max(0.0, began + at_least - time.monotonic()))
+            box.stop(process, signal.SIGINT)
+            status = 0 if process.returncode == K6_INTERRUPTED else process.returncode
+            result = _read_k6(box, status, (box.directory / "report").read_text())
+            return replace(result, passed=result.passed and _kept_thresholds(result))
+
+        yield finish
+
+
+def _k6_command(box: Box, script: Path, options: Sequence[str], environment: Mapping[str, object]) -> list[object]:
+    box.environment["K6_AUTO_EXTENSION_RESOLUTION"] = "false"  # else it may fetch another k6
+    summary = box.write(SUMMARY, '{"metrics": {}}')
     quiet = ["--quiet", "--no-color", "--no-usage-report", "--address="]  # no port of its own
     variables = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
-    with Box("k6") as box:
-        box.environment["K6_AUTO_EXTENSION_RESOLUTION"] = "false"  # else it may fetch another k6
-        summary = box.write("summary.json", '{"metrics": {}}')
-        export = f"--summary-export={summary}"
-        command = [find("k6"), "run", *quiet, export, *variables, *options, script.absolute()]
-        result = box.run(*command, check=False, limit=limit)
-        exported = json.loads(summary.read_text())
-    report = result.stdout + result.stderr
+    return [find("k6"), "run", *quiet, f"--summary-export={summary}", *variables, *options, script.absolute()]
+
+
+def _read_k6(box: Box, status: int, report: str) -> K6Result:
+    exported = json.loads((box.directory / SUMMARY).read_text())
     checks = exported.get("root_group", {}).get("checks", {})
-    return K6Result(result.returncode == 0, result.returncode, exported["metrics"], report, checks)
+    return K6Result(status == 0, status, exported["metrics"], report, checks)
+
+
+def _kept_thresholds(result: K6Result) -> bool:
+    """Tell whether there were thresholds and all were kept: in this format true means broken."""
+    broken = [each for metric in result.metrics.values() for each in metric.get("thresholds", {}).values()]
+    return bool(broken) and not any(broken)
 
 
 def promtool(*arguments: object, text: str = "") -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tests.cache.test_shared_service import APPLICATION, get, toml
 from tests.processes import HOST, wait_for
 from tests.servers import Redis, RedisCluster
 from tests.service import Service
-from tests.tools import WrkResult, wrk
+from tests.tools import WrkResult, wrk_load
 
 THINGS = """\
 local number = 0
@@ -24,17 +23,17 @@ end
 """
 SHORT = APPLICATION.replace("max-age=600", "max-age=1")
 """What it answers ends soon, so that there are hits, misses and writes all the time."""
-SECONDS = 8
+SECONDS = 4
+"""How long at least there is load, two of what the service keeps."""
 
 
 @contextmanager
 def load(service: Service, folder: Path) -> Iterator[Callable[[], WrkResult]]:
-    """Ask 64 at once for many things while inside; give what waits for the report."""
+    """Ask 64 at once for many things while inside; give what ends that and reports."""
     script = folder / "things.lua"
     script.write_text(THINGS)
-    with ThreadPoolExecutor(1) as thread:
-        report = thread.submit(wrk, service.url, "-s", str(script), connections=64, seconds=SECONDS)
-        yield lambda: report.result(timeout=SECONDS + 60)
+    with wrk_load(service.url, "-s", str(script), at_least=SECONDS) as finish:
+        yield finish
 
 
 def keys(server: Redis) -> int:

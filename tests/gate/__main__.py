@@ -20,7 +20,8 @@ from tests.gate.phase import Phase
 from tests.gate.pythons import environment, name_of, oldest_and_newest, remove_environments_of_gone_checkouts
 from tests.gate.summary import PART, Total, lines
 
-BESIDE = ("-p", "tests.gate.order", "--no-loadscope-reorder", "--dist=loadfile")
+BESIDE = ("-p", "tests.gate.order", "--no-loadscope-reorder", "--dist=loadfile", "--max-worker-restart=0")
+"""After a crash, which fails the gate anyway, the run ends: pytest-xdist waits for ever after some."""
 PROCESSES = "-n3"
 """One more than a small machine has cores: tests wait for servers more than half of their time."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from tests.integration.test_drain_under_load import failures, wait_for_load
 from tests.processes import HOST, wait_for
 from tests.servers import Consul
 from tests.service import Service
-from tests.tools import k6, wrk
+from tests.tools import k6_load, wrk_load
 
 pytestmark = [pytest.mark.needs("nginx", "wrk")]
 ROLLING = Path(__file__).with_name("rolling.js")
@@ -37,14 +36,13 @@ def test_both_instances_restart_and_neither_a_get_nor_a_post_fails() -> None:
         Service(TOML) as first,
         Service(TOML) as second,
         Front({"server": DRAIN, "nginx": upstreams(first.port, second.port)}) as front,
-        ThreadPoolExecutor(2) as pool,
+        wrk_load(front.url, connections=32) as finish_reading,
+        k6_load(ROLLING, BASE_URL=front.url) as finish_both,
     ):
-        reading = pool.submit(wrk, front.url, connections=32, seconds=14)
-        both = pool.submit(k6, ROLLING, BASE_URL=front.url, DURATION="14s")
         for service in (first, second):
             wait_for_load(front)
             restart(service)
-        read, written = reading.result(), both.result()
+        read, written = finish_reading(), finish_both()
     assert written.passed, written.report
     assert written.metrics["http_reqs"]["count"] > 100
     assert read.requests > 1000
@@ -56,12 +54,11 @@ def test_an_instance_that_is_killed_fails_no_get() -> None:
         Service(TOML) as staying,
         Service(TOML) as killed,
         Front({"server": DRAIN, "nginx": upstreams(staying.port, killed.port)}) as front,
-        ThreadPoolExecutor(1) as pool,
+        wrk_load(front.url, connections=32) as finish,
     ):
-        load = pool.submit(wrk, front.url, connections=32, seconds=6)
         wait_for_load(front)
         killed.kill()
-        result = load.result()
+        result = finish()
     assert result.requests > 1000
     assert failures(result) == {}
 
@@ -84,14 +81,13 @@ def test_instances_that_consul_knows_restart_and_no_request_fails(consul: Consul
         Service(f"{TOML}\n[plugins.discovery]\n{table}") as first,
         Service(f"{TOML}\n[plugins.discovery]\n{table}") as second,
         Front({"server": DRAIN, "plugins.discovery": table}, watch=True) as front,
-        ThreadPoolExecutor(1) as pool,
     ):
         wait_for("both", lambda: all(server(each) in front.configuration() for each in (first, second)))
-        load = pool.submit(k6, ROLLING, BASE_URL=front.url, DURATION="14s")
-        wait_for("load on both", lambda: min(connections(each.port) for each in (first, second)) > 0)
-        for each in (first, second):
-            restart(each)
-        result = load.result()
+        with k6_load(ROLLING, BASE_URL=front.url) as finish:
+            wait_for("load on both", lambda: min(connections(each.port) for each in (first, second)) > 0)
+            for each in (first, second):
+                restart(each)
+            result = finish()
         assert result.passed, result.report
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,7 +10,7 @@ from tests.host.server.test_protocol import connections
 from tests.processes import wait_for
 from tests.servers import HAProxy, Nginx
 from tests.service import Service
-from tests.tools import WrkResult, wrk
+from tests.tools import WrkResult, wrk_load
 
 TOML = '[server]\ndrain = "1s"\n'
 
@@ -50,14 +49,13 @@ def test_behind_a_plain_tcp_balancer_nobody_retries_and_still_no_request_fails()
         Service(TOML) as staying,
         Service(TOML) as leaving,
         HAProxy(staying.port, leaving.port) as balancer,
-        ThreadPoolExecutor(1) as pool,
+        wrk_load(balancer.url) as finish,
     ):
-        load = pool.submit(wrk, balancer.url, connections=64, seconds=5)
         wait_for("load on both", lambda: min(map(connections, (staying.port, leaving.port))) > 20)
         leaving.signal(signal.SIGTERM)
         assert leaving.wait() == 0
         assert leaving.log().rstrip().endswith("stopped; every request was answered")
-        result = load.result()
+        result = finish()
     assert result.requests > 1000
     assert failures(result) == {}
 
@@ -68,12 +66,11 @@ def test_two_instances_restart_one_after_the_other_and_no_request_fails() -> Non
         Service(TOML) as first,
         Service(TOML) as second,
         Nginx(first.port, second.port) as nginx,
-        ThreadPoolExecutor(1) as pool,
+        wrk_load(nginx.url) as finish,
     ):
-        load = pool.submit(wrk, nginx.url, connections=64, seconds=12)
         for service in (first, second):
             wait_for_load(nginx)
             restart(service)
-        result = load.result()
+        result = finish()
     assert result.requests > 1000
     assert failures(result) == {}
