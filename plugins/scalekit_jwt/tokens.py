@@ -13,6 +13,7 @@ import orjson
 from starlette.requests import HTTPConnection
 
 from scalekit.contracts import SubjectIdentifier
+from scalekit.resilience import Unavailable
 from scalekit.strict_json import encode_json
 from scalekit_jwt.binding import Binding, key_of
 from scalekit_jwt.claims import moment, text
@@ -136,8 +137,21 @@ class OwnTokens:
         again = self.fingerprint.cookie(value.decode("latin-1")) if self.fingerprint and value else ""
         extra = verified.claims.get("ext", {})
         binding = Binding(verified.fingerprint, verified.key)
-        await self._sessions.answered(session.family, rotation.jti, now)
+        await self._note_answered(session.family, rotation.jti, now)
         return self._pair(following, " ".join(verified.scopes), extra, binding, again)
+
+    async def _note_answered(self, family: str, jti: str, now: float) -> None:
+        """Note that the pair of *jti* is handed out, if that can be noted.
+
+        A 503 in the place of the pair would make a thief of the client: its token has been used, perhaps noted as
+        answered too. Without the note that token gives the same successor for longer than the grace.
+        """
+        try:
+            await self._sessions.answered(family, jti, now)
+        except Unavailable as error:
+            logger.warning(
+                "a refreshed session is answered, which could not be noted: %s", error, extra={"session": family}
+            )
 
     async def logout(self, token: bytes, cookies: bytes, shown: Shown) -> None:
         """End the session of the refresh *token*; raises Refused when it is not good."""

@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
+from scalekit.resilience import Unavailable
 from scalekit.testing import request
 from scalekit_jwt.compact import read
+from scalekit_jwt.memory_sessions import MemorySessions
 from tests.jwt.laboratory import service
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +50,28 @@ async def test_many_refreshes_of_one_token_at_once_give_one_successor(plugins: P
         client.keep(answers[-1])
         client.keep(await client.refresh())
         assert (await client.api()).status == 200, "nobody is locked out"
+
+
+async def test_a_pair_is_handed_out_though_that_cannot_be_noted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with service({"grace": "0s"}) as client:
+        await client.login("ada")
+        used = client.refresh_token
+        with monkeypatch.context() as patch:
+            patch.setattr(MemorySessions, "answered", refuse)
+            first = await client.refresh()
+        assert first.status == 200
+        assert "could not be noted: the sessions are away" in caplog.text
+        again = await client.refresh(used)
+        assert jti_of(orjson.loads(again.body)["refresh_token"]) == jti_of(orjson.loads(first.body)["refresh_token"])
+        client.keep(again)
+        client.keep(await client.refresh())
+        assert (await client.refresh(used)).status == 401
+
+
+async def refuse(*_: object) -> None:
+    raise Unavailable("the sessions are away")
 
 
 async def test_a_used_token_is_theft_and_ends_the_session_for_both(
