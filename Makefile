@@ -24,7 +24,7 @@ production: $(VENV)/developing
 
 # The quick tests that need no server: tests/kinds.py finds which those are.
 unit: $(VENV)/developing
-	@$(BIN)/python -m pytest -q -n3 --dist=loadfile -m unit
+	@$(BIN)/python -m pytest -q -n3 --dist=worksteal -m unit
 
 # What fails runs once more at the end. BUSY=2 keeps the machine busy with two endless loops meanwhile.
 test: $(VENV)/developing
