@@ -77,7 +77,19 @@ class SqliteConnector:
 
     async def open(self) -> aiosqlite.Connection:
         """Return a new connection, set up."""
-        connection = aiosqlite.connect(self._address, uri=True, isolation_level=None, cached_statements=512)
+        opened: list[sqlite3.Connection] = []
+
+        def make(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            opened.append(sqlite3.Connection(*arguments, **options))
+            return opened[-1]
+
+        how: dict[str, Any] = {
+            "uri": True,
+            "isolation_level": None,
+            "cached_statements": 512,
+            "check_same_thread": False,
+        }
+        connection = aiosqlite.connect(self._address, factory=make, **how)
         try:
             await connection
             self.files[connection] = id_of(self._path)
@@ -88,7 +100,7 @@ class SqliteConnector:
             self._settings = await connection._execute(_settings, connection._conn)  # type: ignore[no-untyped-call]
         except BaseException:
             connection.stop()
-            await asyncio.to_thread(connection._thread.join, THREAD_LIMIT)  # it reports to this event loop
+            await asyncio.to_thread(_end, connection, opened)  # the thread reports to this event loop
             raise
         self.expects_file = True
         return connection
@@ -169,3 +181,10 @@ def _restore(raw: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
     for _, name, _ in raw.execute("PRAGMA database_list").fetchall():
         if name not in ("main", "temp"):
             raw.execute(f"DETACH {quoted(name)}")
+
+
+def _end(connection: aiosqlite.Connection, opened: list[sqlite3.Connection]) -> None:
+    """Wait for the thread of *connection*, and close what it has opened: aiosqlite forgets that when cancelled."""
+    connection._thread.join(THREAD_LIMIT)
+    for each in opened:
+        each.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -401,7 +402,7 @@ def test_any_selection_gives_what_following_the_keys_row_by_row_gives(question: 
     world, start, columns = question
     metadata, data, _ = world
     query, shape = selection(metadata.tables[start], columns, order_by="id")
-    with sqlite3.connect(":memory:") as connection:
+    with closing(sqlite3.connect(":memory:")) as connection:
         for name, rows in data.items():
             connection.execute(f"create table {name} ({', '.join(metadata.tables[name].c.keys())})")
             for row in rows:

@@ -1,0 +1,48 @@
+"""A file that is being opened while nobody waits for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit_pool.sqlite import SqliteConnector, uri_of
+
+pytestmark = pytest.mark.anyio
+
+
+class Slow(sqlite3.Connection):
+    """A connection that is not opened before it may be, and tells of its end."""
+
+    began = threading.Event()
+    may_open = threading.Event()
+    made = 0
+    closed = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        Slow.began.set()
+        assert Slow.may_open.wait(60)
+        super().__init__(*arguments, **options)
+        Slow.made += 1
+
+    def close(self) -> None:
+        super().close()
+        Slow.closed += 1
+
+
+async def test_what_a_thread_opens_for_nobody_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scalekit_pool.sqlite.THREAD_LIMIT", 60.0)
+    monkeypatch.setattr(sqlite3, "Connection", Slow)
+    file = str(tmp_path / "a.db")
+    opening = asyncio.create_task(SqliteConnector(uri_of(file, ""), file, False, 1.0).open())
+    await asyncio.to_thread(Slow.began.wait, 60)
+    opening.cancel()
+    await asyncio.sleep(0)
+    Slow.may_open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert (Slow.made, Slow.closed) == (1, 1)
