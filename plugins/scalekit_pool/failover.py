@@ -40,12 +40,13 @@ class PrimarySearch:
         attempts = [asyncio.ensure_future(self._connect(number)) for number in range(self._count)]
         winner: asyncio.Future[Connection] | None = None
         try:
-            winner = await _first(attempts)
+            found = await _first(attempts)
             if self._watcher is None:
-                winner = await _newest(attempts)
+                found = await _newest(attempts)
             if self._watcher is None:  # nobody else was first meanwhile
                 self._watcher = asyncio.create_task(self._watch(), name="scalekit: servers of the pool")
-            self._current = next(number for number, attempt in enumerate(attempts) if attempt is winner)
+            self._current = next(number for number, attempt in enumerate(attempts) if attempt is found)
+            winner = found  # nothing is awaited any more: who is cancelled before leaves no connection open
             return winner.result()
         finally:
             for attempt in attempts:
