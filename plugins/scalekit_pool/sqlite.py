@@ -186,5 +186,6 @@ def _restore(raw: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
 def _end(connection: aiosqlite.Connection, opened: list[sqlite3.Connection]) -> None:
     """Wait for the thread of *connection*, and close what it has opened: aiosqlite forgets that when cancelled."""
     connection._thread.join(THREAD_LIMIT)
-    for each in opened:
-        each.close()
+    if not connection._thread.is_alive():  # one that still runs a statement closes its connection afterwards
+        for each in opened:
+            each.close()
