@@ -11,10 +11,10 @@ from starlette.types import Scope
 
 from scalekit.contracts import is_authenticated
 from scalekit_cache.asked import Asked
-from scalekit_cache.copying import is_copied
 from scalekit_cache.credentials import is_of_anybody
 from scalekit_cache.entry import COOKIE, NAMELESS, UNSEEN, USER
 from scalekit_cache.policies import Policy
+from scalekit_cache.scope_copy import is_copied
 
 State = Mapping[str, Any]
 NOTHING: State = {}

@@ -85,7 +85,7 @@ class RouteReads:
         return Reads(tuple(sorted(secrets)), tuple(sorted(headers - secrets)), frozenset(query), looks)
 
     def shows_strange(self, scope: Scope, varies: Collection[bytes]) -> bool:
-        """Tell whether *scope* has a header that may tell who asks, and is none of those that are looked at anyway."""
+        """Return whether the request has a header that may identify its user and that the key does not have already."""
         return not all(
             name in varies or is_of_anybody(name) or self._meanings.is_credential(name) for name, _ in scope["headers"]
         )

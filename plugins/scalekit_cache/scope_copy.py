@@ -1,7 +1,7 @@
 """Whether a middleware of Starlette or FastAPI has passed on a copy of the scope, as ASGI recommends.
 
-What the application has found out, such as a user, is in the copy then, and the scope that went in says nothing of it.
-What it does say is how far it went itself: to the application, or to the last route that has left its name.
+A user that the application has authenticated is then in the copy alone. The scope of the request shows only how far it
+went itself: to the application, or to the last route that has left its name in it.
 """
 
 from __future__ import annotations
