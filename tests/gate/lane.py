@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import chain
 
@@ -21,7 +21,10 @@ def run_lanes(lanes: Sequence[Lane]) -> None:
     """
     with ThreadPoolExecutor(len(lanes)) as threads:
         try:
-            runs = [threads.submit(_run_lane, lane, beside=number > 0) for number, lane in enumerate(lanes)]
+            runs = [
+                threads.submit(_run_lane, lane, _run_quietly if number else _run_aloud)
+                for number, lane in enumerate(lanes)
+            ]
             for run in as_completed(runs):
                 run.result()
         except BaseException:
@@ -30,13 +33,14 @@ def run_lanes(lanes: Sequence[Lane]) -> None:
             raise
 
 
-def _run_lane(lane: Lane, beside: bool) -> None:
+def _run_lane(lane: Lane, run: Callable[[Phase], None]) -> None:
     for phase in lane:
-        if beside:
-            _run_quietly(phase)
-        else:
-            print(f"\n==> {phase.name}", flush=True)
-            phase.run()
+        run(phase)
+
+
+def _run_aloud(phase: Phase) -> None:
+    print(f"\n==> {phase.name}", flush=True)
+    phase.run()
 
 
 def _run_quietly(phase: Phase) -> None:
