@@ -81,8 +81,9 @@ async def test_a_password_of_a_client_that_has_gone_is_not_checked_and_makes_roo
     await asyncio.sleep(0)
     assert passwords._waiting <= passwords.THREADS, "only what a thread has begun still counts"
     assert await verify_password("testpass", hashed)
-    while passwords._waiting:  # else those count in the next test, whose loop never hears of their end
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while passwords._waiting:  # else those count in the next test, whose loop never hears of their end
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ async def test_a_search_that_is_cancelled_while_it_waits_for_a_newer_primary_clo
     servers = Servers()
     search = PrimarySearch(2, servers.connect, 60.0)
     opening = asyncio.create_task(search.open())
-    while not servers.opened:
+    while not (servers.opened or opening.done()):
         await asyncio.sleep(0)
     for _ in range(5):  # into the wait for others
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ import pytest
 from scalekit.contracts import DATABASE, QUEUE
 from scalekit.errors import ConfigError
 from scalekit.messages import Consumers, Message
-from tests.queue.laboratory import Anything, serving, until
+from tests.queue.laboratory import LIMIT, Anything, serving, until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
@@ -40,8 +40,9 @@ async def test_what_is_committed_is_published_and_what_is_rolled_back_is_not(tab
         await queue.publish("data.created", 100)
         await until(lambda: 100 in seen)
         rows = [row[0] for row in await database.fetch_all("SELECT number FROM items")]
-        while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):  # deleted once confirmed
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(LIMIT):
+            while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):  # deleted once confirmed
+                await asyncio.sleep(0.01)
     assert sorted(rows) == [0, 2, 4]
     assert sorted(seen) == [0, 2, 4, 100]
 
