@@ -151,6 +151,11 @@ def family(pid: int) -> list[int]:
     return members
 
 
+def parent_of(pid: int) -> int:
+    """Return the process id of the parent, 0 when the process is not there."""
+    return _state_and_parent(pid)[1]
+
+
 def _state_and_parent(pid: int) -> tuple[str, int]:
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # often: no Path and no decoding

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Protocol
 
-from tests.processes import alive, family, wait_for
+from tests.processes import alive, family, parent_of, wait_for
 from tests.service import APPLICATION, Service
 
 IN_A_SECOND = 'drain = "500ms"'
@@ -44,7 +44,13 @@ def supervised(workers: int, more: str = "", source: str = TELLS_ITS_PID, **plug
 
 def workers_of(service: Supervisor) -> list[int]:
     """Return the process ids of the workers that are there now."""
-    return [pid for pid in family(service.pid)[1:] if alive(pid) and _is_worker(pid)]
+    return [pid for pid in family(service.pid)[1:] if alive(pid) and _is_worker(pid, service.pid)]
+
+
+def parents_of_workers(service: Supervisor) -> list[int]:
+    """Return the process ids of the fork servers that are there now, the oldest first."""
+    members = [pid for pid in family(service.pid)[1:] if alive(pid) and b"--fork-server" in _command(pid)]
+    return sorted(set(members) - set(workers_of(service)))
 
 
 def wait_for_new_workers(service: Service, old: list[int], number: int) -> list[int]:
@@ -84,8 +90,14 @@ def sockets_of(pid: int) -> int:
     return len([name for name in names if re.match(r"socket:", name)])
 
 
-def _is_worker(pid: int) -> bool:
+def _is_worker(pid: int, supervisor: int) -> bool:
+    """Tell whether it has a place of its own, or is a fork, which has the command line of its parent."""
+    command = _command(pid)
+    return b"--worker" in command or (b"--fork-server" in command and parent_of(pid) != supervisor)
+
+
+def _command(pid: int) -> bytes:
     try:
-        return b"--worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return b""

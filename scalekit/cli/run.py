@@ -17,6 +17,8 @@ from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argu
 from scalekit.config.mask import mask_passwords
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from scalekit.host import Host
     from scalekit.settings import Settings
 
@@ -31,16 +33,23 @@ FORMAT = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
     multiple=True,
     help="Serve no requests; run this plugin, and those that it needs. Any number of times.",
 )
-@click.option("--worker", "place", hidden=True, help="How a supervisor starts its workers.")
+@click.option("--worker", hidden=True, help="How a supervisor starts a worker.")
+@click.option("--fork-server", hidden=True, help="How it starts the parent of workers.")
 @config_options
 @click.pass_context
-def run(ctx: click.Context, source: FileSource, only: tuple[str, ...], place: str | None) -> None:
+def run(
+    ctx: click.Context, source: FileSource, only: tuple[str, ...], worker: str | None, fork_server: str | None
+) -> None:
     """Serve the application that FILE describes until SIGTERM or Ctrl-C; SIGHUP replaces every worker."""
     formatter = _log()
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     if only:
         source = replace(source, overrides=(*source.overrides, "server.role=worker"), only=only)
-    ctx.exit(_run(ctx, source, formatter) if place is None else _work(ctx, source, formatter, place))
+    if worker is not None:
+        ctx.exit(_work(ctx, source, formatter, worker))
+    if fork_server is not None:
+        ctx.exit(_work_forked(ctx, source, formatter, fork_server))
+    ctx.exit(_run(ctx, source, formatter))
 
 
 class MaskingFormatter(logging.Formatter):
@@ -93,16 +102,43 @@ def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> in
     overrides = [part for override in source.overrides for part in ("--set", override)]
     only = [part for name in source.only for part in ("--only", name)]
     traces = ["--traceback"] if ctx.meta.get(TRACEBACK) else []
-    command = ["-m", "scalekit", "run", source.file, *overrides, *only, *traces, "--worker"]
+    command = ["-m", "scalekit", "run", source.file, *overrides, *only, *traces]
     return supervise(settings.server, command, listeners, partial(announce, announcement(settings, listeners)))
 
 
-def _work(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, place: str) -> int:
+def _work(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
     from scalekit.workers.place import Place
     from scalekit.workers.worker import work
 
-    faulthandler.enable(Place.read(place).stacks)  # a worker that hangs is ended by SIGABRT, and shows where
+    place = Place.read(text)
+    faulthandler.enable(place.stacks)  # a worker that hangs is ended by SIGABRT, and shows where
     host = _host(source, formatter)
     status = work(host, place)
     _trace(ctx, host)
     return status
+
+
+def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
+    """Import everything that workers need; return in each worker that is forked then, with its status."""
+    from scalekit.workers.fork_server import ForkServer
+    from scalekit.workers.place import Place
+
+    place = Place.read(text)
+    faulthandler.enable(place.stacks)
+    server = ForkServer(place)
+    settings, target = _import_all(source, formatter)
+    from scalekit.app import build
+    from scalekit.workers.worker import work
+
+    place = server.wait_for_fork(settings.server.memory.freeze)
+    host = build(settings, target)
+    formatter.redact = host.context.redact
+    status = work(host, place)
+    _trace(ctx, host)
+    return status
+
+
+def _import_all(source: FileSource, formatter: MaskingFormatter) -> tuple[Settings, ASGIApp]:
+    """Return what a host is built of, once one has been built: hooks import what the configuration needs."""
+    host = _host(source, formatter)
+    return host.settings, host.target

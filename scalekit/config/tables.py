@@ -217,6 +217,9 @@ class Server(Table):
     """Time for each plugin to stop before it is cut."""
     workers: Annotated[int, Field(ge=1, le=512)] | None = None
     """Processes that serve, under a supervisor that replaces those which crash or hang; unset serves in one process."""
+    preload: bool = True
+    """Whether one process imports plugins and application and forks the workers, which share its memory; each imports
+    for itself where importing starts threads."""
     worker_start_timeout: SomeTime = Duration("5m")
     """Time for a worker to become ready, imports of the application included, before it is ended."""
     hang: Duration = Duration("30s")

@@ -7,14 +7,11 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 
-from scalekit.workers.process import Worker, WorkerFailed, described
+from scalekit.workers.backoff import Backoff
+from scalekit.workers.child import WorkerFailed, described
+from scalekit.workers.process import Worker
 
 logger = logging.getLogger("scalekit")
-
-FIRST_DELAY = 0.5
-LONGEST_DELAY = 30.0
-LIVED = 10.0
-"""Seconds after which a worker that crashes is replaced at once, as the first is."""
 
 Start = Callable[[str, int], Awaitable[Worker]]
 
@@ -39,7 +36,7 @@ class Slot:
         self._on_end = on_end
         self._on_failure = on_failure
         self._generation = 0
-        self._crashes = 0
+        self._backoff = Backoff()
         self._changing = asyncio.Lock()
         self._watching: set[asyncio.Task[None]] = set()
         self._standing_down = asyncio.Event()
@@ -89,14 +86,13 @@ class Slot:
         self.workers.remove(worker)
         if worker.retiring or not worker.is_ready or self._standing_down.is_set():
             return
-        lived = asyncio.get_running_loop().time() - worker.started
-        self._crashes = 0 if lived > LIVED else self._crashes + 1
+        self._backoff.count_crash(asyncio.get_running_loop().time() - worker.started)
         await self._replace(f"{worker}: {described(status)}")
 
     async def _replace(self, reason: str) -> None:
         """Fill the slot, however often it takes, unless somebody else has."""
         while not self._standing_down.is_set():
-            delay = self._delay()
+            delay = self._backoff.delay
             logger.error("%s; a new worker starts %s", reason, f"in {delay:g}s" if delay else "now")
             await self._pause(delay)
             async with self._changing:
@@ -106,13 +102,10 @@ class Slot:
                     await self.fill()
                 except WorkerFailed as error:
                     reason = str(error)
-                    self._crashes += 1
+                    self._backoff.count_failed_start()
                     self._on_failure(error)
                 else:
                     return
-
-    def _delay(self) -> float:
-        return min(FIRST_DELAY * 2.0 ** (self._crashes - 2), LONGEST_DELAY) if self._crashes > 1 else 0.0
 
     async def _pause(self, delay: float) -> None:
         try:

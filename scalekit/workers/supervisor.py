@@ -11,9 +11,11 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from scalekit.config.tables import Server
 from scalekit.memory.usage import available, in_use
 from scalekit.workers.channel import Kind, Sent
+from scalekit.workers.child import Child, WorkerFailed
 from scalekit.workers.inquiries import NUMBER, Inquirer
+from scalekit.workers.launcher import Launcher
 from scalekit.workers.numbers import Numbers
-from scalekit.workers.process import Worker, WorkerFailed, spawn
+from scalekit.workers.process import Worker, spawn
 from scalekit.workers.reporting import ThroughWorker
 from scalekit.workers.slot import Slot
 
@@ -40,7 +42,8 @@ def supervise(
 ) -> int:
     """Serve *listeners* with as many workers as *table* says until a signal ends them; return the exit status.
 
-    *command* is what a worker is started by, after the interpreter; *on_serving* is called when all serve.
+    *command* is what a worker is started by, after the interpreter and before its place; *on_serving* is called when
+    all serve.
     """
     supervisor = Supervisor(table, command, listeners)
     alone = logging.getLogger().handlers[:]
@@ -54,8 +57,9 @@ class Supervisor:
 
     def __init__(self, table: Server, command: Sequence[str], listeners: Sequence[socket.socket]) -> None:
         self._table = table
-        self._command = command
         self._listeners = listeners
+        descriptors = [each.fileno() for each in listeners]
+        self._launcher = Launcher(command, descriptors, table.preload, self._on_child_end)
         self._numbers = Numbers(self._workers)
         self._inquirer = Inquirer(self._workers)
         self._slots = [
@@ -80,6 +84,7 @@ class Supervisor:
         for slot in self._slots:
             slot.stand_down()
         await asyncio.gather(*(slot.wait_until_empty() for slot in self._slots))
+        await self._launcher.wait_until_closed()
         for task in self._tasks:
             task.cancel()
         return self._failure.exit_status if self._failure else int(self._stop_failed)
@@ -89,6 +94,7 @@ class Supervisor:
         first, *others = self._slots
         try:
             await first.fill()
+            self._launcher.tell_effects()
             await asyncio.gather(*(slot.fill() for slot in others))
         except WorkerFailed as error:
             self._give_up(error)
@@ -98,7 +104,7 @@ class Supervisor:
         self._begin(self._reload_when_asked())
 
     async def _spawn(self, slot: str, generation: int) -> Worker:
-        return await spawn(slot, generation, self._command, self._listeners, self._on_message)
+        return await spawn((slot, generation), self._launcher.launch, self._on_message)
 
     def any_worker(self) -> Worker | None:
         """Return the worker that was heard last, and lately, of those that serve."""
@@ -119,29 +125,34 @@ class Supervisor:
             slot.stand_down()
         for listener in self._listeners:  # else the kernel goes on taking connections when no worker does
             listener.close()
+        self._launcher.close(number)
         for worker in self._workers():
             worker.signal(number)
 
     async def _kill(self) -> None:
         await asyncio.sleep(FORCED_GRACE)
+        self._launcher.kill()
         for worker in self._workers():
             worker.signal(signal.SIGKILL)
 
     def _on_end(self, worker: Worker) -> None:
         """Take the worker's numbers over, and its failure to stop, which is the service's when all end."""
         self._numbers.end(worker)
-        if worker.stacks:
-            self._begin(self._tell_stacks(worker))
+        self._on_child_end(worker)
         if self._ending.is_set() and worker.is_ready and worker.ended.result() == STOP_FAILED:
             self._stop_failed = True
 
-    async def _tell_stacks(self, worker: Worker) -> None:
-        """Log where *worker* was, in the form that the log has: another worker, or the next one, writes the line."""
+    def _on_child_end(self, child: Child) -> None:
+        if child.stacks:
+            self._begin(self._tell_stacks(child))
+
+    async def _tell_stacks(self, child: Child) -> None:
+        """Log where *child* was, in the form that the log has: another worker, or the next one, writes the line."""
         loop = asyncio.get_running_loop()
         end = loop.time() + UNTOLD
         while self.any_worker() is None and loop.time() < end and not self._ending.is_set():  # noqa: ASYNC110
             await asyncio.sleep(TICK)
-        logger.error("%s was here when it ended:\n%s", worker, worker.stacks)
+        logger.error("%s was here when it ended:\n%s", child, child.stacks)
 
     def _on_failure(self, error: WorkerFailed) -> None:
         if not any(slot.serving for slot in self._slots):
@@ -176,20 +187,20 @@ class Supervisor:
             before = loop.time()
             await asyncio.sleep(TICK)
             now = loop.time()
-            for worker in self._workers():
+            for child in (*self._launcher.starting, *self._workers()):
                 if now - before > TICK + OVERSLEPT:
-                    worker.pause_watch(now - before)
-                elif not worker.aborted and (trouble := self._trouble(worker, now)):
-                    logger.error("%s %s", worker, trouble)
-                    self._begin(worker.abort())
+                    child.pause_watch(now - before)
+                elif not child.aborted and (trouble := self._trouble(child, now)):
+                    logger.error("%s %s", child, trouble)
+                    self._begin(child.abort())
 
-    def _trouble(self, worker: Worker, now: float) -> str:
-        """Return why *worker* is to be ended; a worker that starts is busy with imports, and need not be heard."""
+    def _trouble(self, child: Child, now: float) -> str:
+        """Return why *child* is to be ended; one that starts is busy with imports, and need not be heard."""
         table = self._table
-        if worker.is_ready:
-            silent = now - worker.heard > table.hang
+        if isinstance(child, Worker) and child.is_ready:
+            silent = now - child.heard > table.hang
             return f"has been silent for {table.hang}: its event loop is blocked (server.hang)" if silent else ""
-        if now - worker.starting_since > table.worker_start_timeout:
+        if now - child.starting_since > table.worker_start_timeout:
             remedy = "if it needs longer, raise server.worker_start_timeout"
             return f"is not ready after {table.worker_start_timeout}, and is ended; {remedy}"
         return ""
@@ -216,20 +227,37 @@ class Supervisor:
             await self._reload.wait()
             self._reload.clear()
             logger.info("replacing every worker")
-            for slot in self._slots:
-                if not await self._renew(slot):
-                    break
-            else:
-                logger.info("every worker is new")
+            await self._replace_all()
+
+    async def _replace_all(self) -> None:
+        """Begin a generation, and replace one worker after the other until one does not start."""
+        try:
+            await self._launcher.renew()
+        except WorkerFailed as error:
+            self._tell_failed_start(error)
+            return
+        first, *others = self._slots
+        if not await self._renew(first):
+            self._launcher.revert()
+            return
+        self._launcher.keep()
+        self._launcher.tell_effects()
+        for slot in others:
+            if not await self._renew(slot):
+                return
+        logger.info("every worker is new")
 
     async def _renew(self, slot: Slot) -> bool:
         try:
             await slot.renew()
         except WorkerFailed as error:
-            if not self._ending.is_set():
-                logger.error("%s; the old worker stays", error)
+            self._tell_failed_start(error)
             return False
         return True
+
+    def _tell_failed_start(self, error: WorkerFailed) -> None:
+        if not self._ending.is_set():
+            logger.error("%s; the old worker stays", error)
 
     def _begin(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)

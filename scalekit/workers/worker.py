@@ -16,9 +16,8 @@ from scalekit.workers.inquiries import INQUIRIES
 from scalekit.workers.place import Place
 
 
-def work(host: Host, text: str) -> int:
-    """Serve *host* in the place that *text* tells, until the supervisor or a signal ends it; return the exit status."""
-    place = Place.read(text)
+def work(host: Host, place: Place) -> int:
+    """Serve *host* in *place* until the supervisor or a signal ends it; return the exit status."""
     context = host.context
     control = Control(socket.socket(fileno=place.control), context.get(TELEMETRY), context.get(INQUIRIES))
     server = WorkerServer(server_config(host), host, control, place.slot)
