@@ -11,7 +11,40 @@ from tests.processes import alive, family, parent_of, wait_for
 from tests.service import APPLICATION, Service
 
 IN_A_SECOND = 'drain = "500ms"'
+PRELOAD = ["preload = true", "preload = false"]
+IMPORTED = """
+import asyncio, os, pathlib, time
+with open("imports", "a") as file:
+    file.write(f"{os.getpid()}\\n")
+"""
+"""Notes the process that imports it."""
+COUNTING = """
+import asyncio, os, pathlib, time
+def count():
+    with open("starts", "a") as file:
+        file.write(f"{os.getpid():9}\\n")
+        return file.tell() // 10 - 1
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        number = count()
+        ...
+    await served(scope, receive, send)
+"""
 TELLS_ITS_PID = APPLICATION.replace('b"%s %d" % (scope["path"].encode(), length)', 'b"%d" % __import__("os").getpid()')
+
+
+def counting(on_start: str, source: str = APPLICATION) -> str:
+    """Return *source* with what runs when a worker starts, after the file ``starts`` has got its process id.
+
+    In *on_start* ``number`` is how many workers have started before.
+    """
+    return COUNTING.replace("...", on_start) + source.replace("async def app(", "async def served(")
+
+
+def pids_in(service: Service, file: str) -> list[int]:
+    """Return the process ids in a file, one a line, that the application has written."""
+    path = service.box.directory / file
+    return list(map(int, path.read_text().split())) if path.exists() else []
 
 
 class Supervisor(Protocol):

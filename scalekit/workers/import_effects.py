@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import random
 import socket
@@ -23,7 +22,7 @@ class ImportEffects:
     """Threads, open files and random generators; those files do not count that were open when this was made."""
 
     def __init__(self) -> None:
-        self._before = set(_descriptors())
+        self._before = _descriptors()
 
     def threads(self) -> list[str]:
         """Return the names of the threads that run beside the main one, native ones included."""
@@ -33,16 +32,20 @@ class ImportEffects:
 
     def warnings(self) -> list[str]:
         """Return one sentence for each thing that all workers would share."""
-        opened = [_described(each) for each in _descriptors() if each not in self._before]
+        opened = [_described(each, name) for each, name in _descriptors().items() if self._before.get(each) != name]
         found = [f"importing has opened {each}: all workers share it; {REMEDY}" for each in opened if each]
-        found += [
-            f"importing has made {each}: all workers draw the same numbers from it; {REMEDY}" for each in _generators()
-        ]
+        same = "all workers draw the same numbers from it"
+        found += [f"importing has made the random generator {each}: {same}; {REMEDY}" for each in _generators()]
         return found[:MOST_WARNINGS]
 
 
-def _descriptors() -> list[int]:
-    return sorted(map(int, os.listdir("/proc/self/fd")))
+def _descriptors() -> dict[int, str]:
+    """Return the open descriptors and the names of what they are for."""
+    names = {}
+    for each in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one of this very listing
+            names[int(each)] = os.readlink(f"/proc/self/fd/{each}")
+    return names
 
 
 def _task_name(task: int) -> str:
@@ -52,11 +55,10 @@ def _task_name(task: int) -> str:
         return "one that has just ended"
 
 
-def _described(descriptor: int) -> str:
+def _described(descriptor: int, name: str) -> str:
     """Return what *descriptor* is when processes must not share it, else nothing."""
     with suppress(OSError):
         kind = os.fstat(descriptor).st_mode
-        name = os.readlink(f"/proc/self/fd/{descriptor}")
         if stat.S_ISSOCK(kind):
             return _socket(descriptor)
         if name == "anon_inode:[eventpoll]":
@@ -82,28 +84,21 @@ def _address(address: Any) -> str:
 
 
 def _generators() -> Iterator[str]:
-    """Yield the random generators that were made; not those of the modules themselves, which forks seed anew."""
-    kinds = (random.Random, *_numpy_kinds())
-    made = [each for each in gc.get_objects() if issubclass(type(each), kinds)]
-    seeded = {id(each) for each in (random._inst, *_numpy_own())}
-    made = [each for each in made if id(each) not in seeded and not isinstance(each, random.SystemRandom)]
-    if made:
-        names = {id(value): f"{name}.{key}" for name, key, value in _globals() if issubclass(type(value), kinds)}
-        for each in made:
-            yield f"the random generator {names.get(id(each)) or f'{type(each).__name__} of no module'}"
-
-
-def _numpy_kinds() -> tuple[type, ...]:
+    """Yield the names of the random generators in modules, save those that are seeded anew after a fork."""
     numpy_random = sys.modules.get("numpy.random")
-    return (numpy_random.Generator, numpy_random.RandomState) if numpy_random else ()
-
-
-def _numpy_own() -> list[object]:
-    legacy = sys.modules.get("numpy.random.mtrand")
-    return [legacy._rand] if legacy else []
-
-
-def _globals() -> Iterator[tuple[str, str, object]]:
+    kinds: tuple[type, ...] = (random.Random,)
+    if numpy_random is not None:
+        kinds += (numpy_random.Generator, numpy_random.RandomState)
     for name, module in list(sys.modules.items()):
         for key, value in list(getattr(module, "__dict__", {}).items()):
-            yield name, key, value
+            if issubclass(type(value), kinds) and not _is_seeded_after_fork(value):
+                yield f"{name}.{key}"
+
+
+def _is_seeded_after_fork(generator: object) -> bool:
+    legacy = sys.modules.get("numpy.random.mtrand")
+    return (
+        generator is random._inst
+        or isinstance(generator, random.SystemRandom)
+        or (legacy is not None and generator is legacy._rand)
+    )

@@ -15,7 +15,7 @@ from scalekit.workers.child import Child, Process, WorkerFailed
 from scalekit.workers.fork_messages import Kind, receive, send
 from scalekit.workers.forked import ForkedProcess
 
-FORK_TIMEOUT = 10.0
+FORK_TIMEOUT = 5.0
 """Seconds in which a fork server that stands still has not forked, and is killed."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that a fork server gets to end when its last worker has ended, before it is killed."""

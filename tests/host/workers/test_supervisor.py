@@ -11,17 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import alive, wait_for
+from tests.processes import alive, family, wait_for
 from tests.service import APPLICATION, Service
-from tests.workers import TELLS_ITS_PID, Starting, serving_pids, stop, supervised, wait_for_new_workers, workers_of
+from tests.workers import (
+    IMPORTED,
+    PRELOAD,
+    TELLS_ITS_PID,
+    Starting,
+    counting,
+    pids_in,
+    serving_pids,
+    stop,
+    supervised,
+    wait_for_new_workers,
+    workers_of,
+)
 
-STARTED = """
-import os, pathlib, sys, time
-starts = pathlib.Path("starts")
-number = len(starts.read_text().split()) if starts.exists() else 0
-with starts.open("a") as file:
-    file.write(f"{os.getpid()}\\n")
-"""
 ALLOCATES = """
 kept = []
 async def app(scope, receive, send):
@@ -60,10 +65,6 @@ def workers_are_not(service: Service, pids: list[int]) -> bool:
     return workers_of(service) != pids
 
 
-def starts(service: Service) -> int:
-    return len((service.box.directory / "starts").read_text().split())
-
-
 def test_the_supervisor_starts_as_many_as_the_file_says_and_all_of_them_serve() -> None:
     with supervised(3) as service:
         assert len(workers_of(service)) == 3
@@ -71,11 +72,6 @@ def test_the_supervisor_starts_as_many_as_the_file_says_and_all_of_them_serve() 
         assert f"serving service:app with no plugins by 3 workers on {service.url}" in service.log()
         assert stop(service) == 0
         assert service.log().count("stopped; every request was answered") == 3
-
-
-def test_the_supervisor_imports_no_application() -> None:
-    with supervised(1, source=STARTED + APPLICATION) as service:
-        assert (service.box.directory / "starts").read_text().split() == list(map(str, workers_of(service)))
 
 
 def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> None:
@@ -112,19 +108,26 @@ def test_a_worker_whose_event_loop_is_blocked_is_replaced_and_shows_where() -> N
 
 
 @pytest.mark.parametrize("slow", ["import time; time.sleep(5)", "SLOW_START = True"])
-def test_a_worker_that_starts_slowly_is_no_worker_that_hangs(slow: str) -> None:
-    with supervised(2, 'hang = "3s"', source=f"{slow}\n{SLOW_LIFESPAN}") as service:
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_a_worker_that_starts_slowly_is_no_worker_that_hangs(slow: str, preload: str) -> None:
+    with supervised(2, f'hang = "3s"\n{preload}', source=f"{slow}\n{SLOW_LIFESPAN}") as service:
         assert len(workers_of(service)) == 2
         assert "silent" not in service.log()
         assert stop(service) == 0
 
 
-def test_a_worker_that_does_not_become_ready_is_ended_and_the_key_named() -> None:
-    toml = '[server]\nworkers = 1\nworker_start_timeout = "1s"\n'
-    with Starting(toml, {"service": f"import time; time.sleep(600)\n{APPLICATION}"}) as service:
+@pytest.mark.parametrize(
+    "source", [f"import time; time.sleep(600)\n{APPLICATION}", counting("time.sleep(600)")], ids=["import", "start"]
+)
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_a_worker_that_does_not_become_ready_is_ended_and_the_key_named(source: str, preload: str) -> None:
+    toml = f'[server]\nworkers = 1\nworker_start_timeout = "1s"\n{preload}\n'
+    with Starting(toml, {"service": source}) as service:
         assert service.wait() == 1
         log = service.log()
         assert "is not ready after 1s, and is ended; if it needs longer, raise server.worker_start_timeout" in log
+        assert "was here when it ended" in log
+        assert "service.py" in log
 
 
 def test_a_worker_that_is_frozen_is_replaced() -> None:
@@ -150,17 +153,20 @@ def test_workers_are_left_alone_when_the_supervisor_itself_stood_still() -> None
         assert "silent" not in service.log()
 
 
-def test_a_start_that_fails_is_told_once_and_ends_everything() -> None:
-    with Starting("[server]\nworkers = 4\n", {"service": STARTED + 'raise RuntimeError("no licence")\n'}) as service:
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_a_start_that_fails_is_told_once_and_ends_everything(preload: str) -> None:
+    source = IMPORTED + 'raise RuntimeError("no licence")\n'
+    with Starting(f"[server]\nworkers = 4\n{preload}\n", {"service": source}) as service:
         assert service.wait() == 78
-        assert starts(service) == 1
+        assert len(pids_in(service, "imports")) == 1
         assert service.log().count("no licence") == 1
         assert service.log().count("did not start") == 1
 
 
-def test_a_start_that_fails_in_one_worker_only_ends_them_all() -> None:
-    source = STARTED + APPLICATION + "\nif sys.argv[-1].startswith('3:'):\n    os._exit(5)\n"
-    with Starting("[server]\nworkers = 3\n", {"service": source}) as service:
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_a_start_that_fails_in_one_worker_only_ends_them_all(preload: str) -> None:
+    source = counting("if number == 2: os._exit(5)")
+    with Starting(f"[server]\nworkers = 3\n{preload}\n", {"service": source}) as service:
         assert service.wait() == 5
         assert service.log().count("did not start: it ended with status 5") == 1
 
@@ -174,8 +180,9 @@ def test_sighup_replaces_every_worker_by_one_that_is_ready() -> None:
         assert serving_pids(service, 2) == set(new)
 
 
-def test_new_workers_read_the_file_anew() -> None:
-    with supervised(1) as service:
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_new_workers_read_the_file_anew(preload: str) -> None:
+    with supervised(1, preload) as service:
         file = service.box.directory / "scalekit.toml"
         file.write_text(file.read_text() + '[health]\npath = "/well"\n')
         service.signal(signal.SIGHUP)
@@ -183,8 +190,9 @@ def test_new_workers_read_the_file_anew() -> None:
         assert service.get("/well/live") == '{"status":"alive"}'
 
 
-def test_when_the_new_file_is_wrong_the_old_workers_stay() -> None:
-    with supervised(2) as service:
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_when_the_new_file_is_wrong_the_old_workers_stay(preload: str) -> None:
+    with supervised(2, preload) as service:
         old = workers_of(service)
         (service.box.directory / "scalekit.toml").write_text("[server]\nworkerz = 2\n")
         service.signal(signal.SIGHUP)
@@ -194,37 +202,47 @@ def test_when_the_new_file_is_wrong_the_old_workers_stay() -> None:
         assert serving_pids(service, 2) == set(old)
 
 
-def test_when_no_worker_is_left_and_none_can_start_the_service_ends() -> None:
-    source = STARTED + APPLICATION + "\nif number > 0:\n    os._exit(5)\n"
-    with supervised(1, source=source) as service:
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_when_no_worker_is_left_and_none_can_start_the_service_ends(preload: str) -> None:
+    with supervised(1, preload, counting("if number: os._exit(5)")) as service:
         os.kill(workers_of(service)[0], signal.SIGKILL)
         assert service.wait() == 5
         assert "no service without it" in service.log()
 
 
-def test_a_replacement_that_does_not_start_is_tried_again_while_others_serve() -> None:
-    source = STARTED + TELLS_ITS_PID + "\nif number == 2:\n    os._exit(5)\n"
-    with supervised(2, source=source) as service:
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_a_replacement_that_does_not_start_is_tried_again_while_others_serve(preload: str) -> None:
+    source = counting("if number == 2: os._exit(5)", TELLS_ITS_PID)
+    with supervised(2, preload, source) as service:
         os.kill(workers_of(service)[0], signal.SIGKILL)
-        wait_for("the third start and a fourth", lambda: starts(service) == 4)
+        wait_for("the third start and a fourth", lambda: len(pids_in(service, "starts")) == 4)
         wait_for("two workers", lambda: len(workers_of(service)) == 2)
         assert len(serving_pids(service, 2)) == 2
         assert "did not start: it ended with status 5; a new worker starts" in service.log()
 
 
-def test_workers_drain_and_end_when_their_supervisor_is_killed() -> None:
-    with supervised(2) as service:
-        workers = workers_of(service)
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_workers_drain_and_end_when_their_supervisor_is_killed(preload: str) -> None:
+    with supervised(2, preload) as service:
+        processes = family(service.pid)
         service.signal(signal.SIGKILL)
-        wait_for("the end of the workers", lambda: not any(map(alive, workers)))
+        wait_for("the end of all", lambda: not any(map(alive, processes)))
         assert service.log().count("stopped; every request was answered") == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_start_ends_all(number: signal.Signals) -> None:
-    waiting = STARTED + "while not pathlib.Path('go').exists(): time.sleep(0.05)\n" + APPLICATION
-    with Starting("[server]\nworkers = 2\n", {"service": waiting}) as service:
-        wait_for("the first start", lambda: starts(service) == 1)
+@pytest.mark.parametrize("preload", PRELOAD)
+def test_a_signal_during_an_import_ends_all(number: signal.Signals, preload: str) -> None:
+    waiting = IMPORTED + "while not pathlib.Path('go').exists(): time.sleep(0.05)\n" + APPLICATION
+    with Starting(f"[server]\nworkers = 2\n{preload}\n", {"service": waiting}) as service:
+        wait_for("the first import", lambda: pids_in(service, "imports"))
+        assert stop(service, number) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_a_worker_starts_ends_all(number: signal.Signals) -> None:
+    with Starting("[server]\nworkers = 2\n", {"service": counting("await asyncio.sleep(600)")}) as service:
+        wait_for("the first start", lambda: pids_in(service, "starts"))
         assert stop(service, number) == 0
 
 

@@ -1,0 +1,269 @@
+"""Workers are forked from a parent that has imported everything, and nothing of it is missed when it goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import alive, family, parent_of, wait_for
+from tests.service import APPLICATION
+from tests.workers import (
+    IMPORTED,
+    TELLS_ITS_PID,
+    Supervised,
+    counting,
+    parents_of_workers,
+    pids_in,
+    serving_pids,
+    sockets_of,
+    stop,
+    supervised,
+    wait_for_new_workers,
+    workers_of,
+)
+
+ANSWERS_WITH = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({{"type": "http.response.start", "status": 200, "headers": []}})
+        await send({{"type": "http.response.body", "body": str({}).encode()}})
+"""
+
+
+def wait_for_new_parent(service: Supervised, old: int) -> int:
+    return wait_for("a new parent", lambda: [pid for pid in parents_of_workers(service) if pid != old])[0]
+
+
+def wait_for_end(pid: int) -> None:
+    wait_for(f"the end of {pid}", lambda: not alive(pid))
+
+
+def answers_of_all(service: Supervised) -> set[str]:
+    """Return what each of two workers answers, told apart by their process ids."""
+    answers: dict[str, str] = {}
+
+    def enough() -> bool:
+        pid, _, answer = service.get("/").partition(" ")
+        answers[pid] = answer
+        return len(answers) == 2
+
+    wait_for("both answers", enough)
+    return set(answers.values())
+
+
+def test_one_parent_imports_and_all_workers_are_forked_from_it() -> None:
+    with supervised(3, source=IMPORTED + TELLS_ITS_PID) as service:
+        (parent,) = parents_of_workers(service)
+        assert pids_in(service, "imports") == [parent]
+        assert {parent_of(pid) for pid in workers_of(service)} == {parent}
+        assert serving_pids(service, 3) == set(workers_of(service))
+        os.kill(workers_of(service)[0], signal.SIGKILL)
+        wait_for("a replacement", lambda: len(serving_pids(service, 3)) == 3)
+        assert pids_in(service, "imports") == [parent]
+
+
+def test_without_preload_each_worker_imports_for_itself() -> None:
+    with supervised(2, "preload = false", IMPORTED + TELLS_ITS_PID) as service:
+        assert parents_of_workers(service) == []
+        assert sorted(pids_in(service, "imports")) == workers_of(service)
+
+
+def test_workers_go_on_without_their_parent_and_another_forks_the_next_ones() -> None:
+    with supervised(2) as service:
+        workers = workers_of(service)
+        (parent,) = parents_of_workers(service)
+        os.kill(parent, signal.SIGKILL)
+        service.wait_for_log(f"(pid {parent}): it was ended by SIGKILL; its workers go on, and a new one starts now")
+        new = wait_for_new_parent(service, parent)
+        assert serving_pids(service, 2) == set(workers)
+        os.kill(workers[0], signal.SIGKILL)
+        wait_for("a replacement", lambda: workers_of(service))
+        (replacement,) = workers_of(service)
+        assert parent_of(replacement) == new
+        assert serving_pids(service, 2) - {workers[0]} == {workers[1], replacement}
+        assert stop(service) == 0
+        assert not any(map(alive, [*workers, new, replacement]))
+
+
+def test_a_service_survives_the_loss_of_its_only_worker_with_its_parent() -> None:
+    with supervised(1) as service:
+        lost = [*parents_of_workers(service), *workers_of(service)]
+        for pid in lost:
+            os.kill(pid, signal.SIGKILL)
+        wait_for("a replacement", lambda: not set(serving_pids(service, 1)) & set(lost))
+        assert stop(service) == 0
+
+
+def test_a_parent_that_stands_still_is_replaced_when_a_worker_is_to_start() -> None:
+    with supervised(2) as service:
+        first, second = workers_of(service)
+        (parent,) = parents_of_workers(service)
+        os.kill(parent, signal.SIGSTOP)
+        os.kill(first, signal.SIGKILL)
+        wait_for_end(parent)
+        new = wait_for_new_parent(service, parent)
+        wait_for("a replacement", lambda: [pid for pid in workers_of(service) if parent_of(pid) == new])
+        assert second in serving_pids(service, 2)
+        assert stop(service) == 0
+
+
+def test_a_parent_that_stands_still_keeps_no_service_from_its_end() -> None:
+    with supervised(1) as service:
+        (parent,) = parents_of_workers(service)
+        os.kill(parent, signal.SIGSTOP)
+        assert stop(service) == 0
+
+
+def test_sighup_starts_a_new_parent_which_imports_anew_and_ends_the_old_one() -> None:
+    with supervised(2, source=ANSWERS_WITH.format("1")) as service:
+        (parent,) = parents_of_workers(service)
+        old = workers_of(service)
+        (service.box.directory / "service.py").write_text(ANSWERS_WITH.format("'new code'"))
+        service.signal(signal.SIGHUP)
+        new = wait_for_new_workers(service, old, 2)
+        wait_for_end(parent)
+        assert service.get("/") == "new code"
+        assert {parent_of(pid) for pid in new} == set(parents_of_workers(service))
+        assert stop(service) == 0
+
+
+def test_when_new_code_does_not_load_the_old_is_what_a_crashed_worker_is_replaced_by() -> None:
+    with supervised(1, source=ANSWERS_WITH.format("'good'")) as service:
+        (parent,) = parents_of_workers(service)
+        (old,) = workers_of(service)
+        (service.box.directory / "service.py").write_text("raise RuntimeError('bad')\n")
+        service.signal(signal.SIGHUP)
+        service.wait_for_log("did not start: it ended with status 78; the old worker stays")
+        os.kill(old, signal.SIGKILL)
+        wait_for_new_workers(service, [old], 1)
+        wait_for("an answer", lambda: service.get("/") == "good")
+        assert parents_of_workers(service) == [parent]
+
+
+def test_when_no_worker_of_a_new_parent_starts_the_old_parent_stays() -> None:
+    with supervised(1, source=ANSWERS_WITH.format("'good'")) as service:
+        (parent,) = parents_of_workers(service)
+        (old,) = workers_of(service)
+        (service.box.directory / "service.py").write_text(counting("os._exit(5)"))
+        service.signal(signal.SIGHUP)
+        service.wait_for_log("did not start: it ended with status 5; the old worker stays")
+        wait_for("the end of the new parent", lambda: parents_of_workers(service) == [parent])
+        os.kill(old, signal.SIGKILL)
+        wait_for_new_workers(service, [old], 1)
+        wait_for("an answer", lambda: service.get("/") == "good")
+
+
+def test_a_signal_to_every_process_of_a_service_drains_it() -> None:
+    with supervised(2) as service:
+        for pid in family(service.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert service.wait() == 0
+        assert service.log().count("stopped; every request was answered") == 2
+        assert "ERROR" not in service.log()
+
+
+def test_threads_that_importing_has_started_turn_it_off() -> None:
+    thread = "import threading\nthreading.Thread(target=threading.Event().wait, name='feed', daemon=True).start()\n"
+    with supervised(2, source=thread + IMPORTED + TELLS_ITS_PID) as service:
+        service.wait_for_log("server.preload is off: importing has started threads (feed), which a fork would lose")
+        wait_for("the end of the parent", lambda: not parents_of_workers(service))
+        assert set(workers_of(service)) < set(pids_in(service, "imports"))
+        assert len(pids_in(service, "imports")) == 3
+        os.kill(workers_of(service)[0], signal.SIGKILL)
+        wait_for("the import of a replacement", lambda: len(pids_in(service, "imports")) == 4)
+        assert stop(service) == 0
+        assert service.log().count("server.preload is off") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import socket\nlistening = socket.create_server(('127.0.0.1', 0))\n", "a socket at 127.0.0.1:"),
+        (
+            "from socket import *\na = create_server(('127.0.0.1', 0))\nb = create_connection(a.getsockname())\n",
+            "a socket to 127.0.0.1:",
+        ),
+        ("import asyncio\nloop = asyncio.new_event_loop()\n", "the selector of an event loop"),
+        ("import sqlite3\ndb = sqlite3.connect('a.db')\ndb.execute('CREATE TABLE a (b)')\n", "/a.db for reading and"),
+        ("import random\nlots = random.Random(1)\n", "the random generator service.lots"),
+    ],
+    ids=["listener", "connection", "loop", "database", "generator"],
+)
+def test_what_workers_should_not_share_is_warned_of(source: str, told: str) -> None:
+    with supervised(2, source=source + APPLICATION) as service:
+        service.wait_for_log(told)
+        warnings = [line for line in service.log().splitlines() if "WARNING" in line and told in line]
+        assert len(warnings) == 1
+        assert "make it when a worker starts, in a lifespan, or set server.preload = false" in warnings[0]
+
+
+def test_plugins_make_nothing_that_is_warned_of() -> None:
+    names = ("cache", "discovery", "logging", "metrics", "pool", "queue", "ratelimit", "replica")
+    tables = dict.fromkeys(names, "") | dict.fromkeys(("cache", "ratelimit"), "per_worker = true")
+    tables["jwt"] = 'secret = "0123456789abcdef0123456789abcdef"'
+    with supervised(1, "\n".join(f"[plugins.{name}]\n{keys}" for name, keys in tables.items())) as service:
+        assert len(parents_of_workers(service)) == 1
+        assert "importing has" not in service.log()
+
+
+def test_random_numbers_differ_between_workers_and_fork_hooks_run_in_each() -> None:
+    source = """
+import os, random
+random.seed(1)
+forked = []
+os.register_at_fork(after_in_child=lambda: forked.append(os.getpid()))
+""" + ANSWERS_WITH.format("f'{os.getpid()} {random.random()} {forked == [os.getpid()]}'")
+    with supervised(2, source=source) as service:
+        answers = [answer.split() for answer in answers_of_all(service)]
+        assert answers[0][0] != answers[1][0]
+        assert [hooked for _, hooked in answers] == ["True", "True"]
+
+
+def test_exit_handlers_of_an_import_run_in_workers_alone() -> None:
+    exits = "import atexit\natexit.register(lambda: open('exits', 'a').write(f'{os.getpid()}\\n'))\n"
+    with supervised(2, source=IMPORTED + exits + TELLS_ITS_PID) as service:
+        workers = workers_of(service)
+        assert stop(service) == 0
+        assert sorted(pids_in(service, "exits")) == workers
+
+
+def test_workers_are_as_if_started_alone() -> None:
+    source = """
+import gc, os, signal, sys
+state = lambda: [os.getpgid(0) == os.getpid(), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), gc.get_threshold(),
+                 gc.isenabled()]
+""" + ANSWERS_WITH.format("f'{os.getpid()} {state()}'")
+    default = "True, [], (700, 10, 10), True" if sys.version_info < (3, 12) else "True, []"
+    with supervised(2, source=source) as service:
+        (answer,) = answers_of_all(service)
+        assert default in answer
+        first, second = workers_of(service)
+        assert sockets_of(first) == sockets_of(second)
+
+
+@pytest.mark.parametrize(("freeze", "frozen"), [("true", True), ("false", False)])
+def test_what_was_imported_is_frozen_unless_the_file_says_otherwise(freeze: str, frozen: bool) -> None:
+    source = "import gc\n" + ANSWERS_WITH.format("gc.get_freeze_count() > 0")
+    with supervised(1, f"[server.memory]\nfreeze = {freeze}", source) as service:
+        assert service.get("/") == str(frozen)
+
+
+def test_thresholds_that_an_application_sets_stay() -> None:
+    source = "import gc\ngc.set_threshold(123, 4, 5)\n" + ANSWERS_WITH.format("gc.get_threshold()")
+    with supervised(1, source=source) as service:
+        assert service.get("/") == "(123, 4, 5)"
+
+
+def test_workers_share_most_of_their_memory_with_their_parent() -> None:
+    with supervised(2) as service:
+        for pid in workers_of(service):
+            assert shared_with_parent(pid) > 0.4
+
+
+def shared_with_parent(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/smaps_rollup").read_text().split()
+    return 1 - int(fields[fields.index("Private_Dirty:") + 1]) / int(fields[fields.index("Anonymous:") + 1])
