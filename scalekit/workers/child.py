@@ -25,7 +25,7 @@ class WorkerFailed(ScalekitError):
         self.exit_status = status if status is not None and 0 < status < 128 else 1
 
 
-class Process(Protocol):
+class RunningProcess(Protocol):
     """A running process: one of asyncio's, or one that a fork server has forked."""
 
     @property
@@ -45,7 +45,7 @@ class Child:
     stacks = ""
     """Where its threads were when it crashed or was ended because it hung."""
 
-    def __init__(self, name: str, process: Process, stacks_pipe: int) -> None:
+    def __init__(self, name: str, process: RunningProcess, stacks_pipe: int) -> None:
         self.name = name
         self.pid = process.pid
         self.started = self.starting_since = asyncio.get_running_loop().time()

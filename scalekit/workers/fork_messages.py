@@ -14,7 +14,7 @@ LARGEST = 65_536
 MOST_DESCRIPTORS = 2
 
 
-class Kind(Enum):
+class ForkKind(Enum):
     """What a message is about; FORK alone comes from the supervisor."""
 
     READY = b"r"
@@ -24,10 +24,10 @@ class Kind(Enum):
     ENDED = b"e"
 
 
-class Message(NamedTuple):
+class ForkMessage(NamedTuple):
     """One message, and the descriptors that came with it."""
 
-    kind: Kind
+    kind: ForkKind
     value: Any
     descriptors: list[int]
 
@@ -37,15 +37,15 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
-def send(end: socket.socket, kind: Kind, value: Any = None, descriptors: Sequence[int] = ()) -> None:
+def send(end: socket.socket, kind: ForkKind, value: Any = None, descriptors: Sequence[int] = ()) -> None:
     """Send a message; raises OSError when the other side has gone or takes nothing."""
     socket.send_fds(end, [kind.value + orjson.dumps(value)], list(descriptors), socket.MSG_NOSIGNAL)
 
 
-def receive(end: socket.socket) -> Message | None:
+def receive(end: socket.socket) -> ForkMessage | None:
     """Return the next message, or None when the other side sends no more; raises BlockingIOError when none is there."""
     try:
         content, descriptors, _, _ = socket.recv_fds(end, LARGEST, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         return None
-    return Message(Kind(content[:1]), orjson.loads(content[1:]), descriptors) if content else None
+    return ForkMessage(ForkKind(content[:1]), orjson.loads(content[1:]), descriptors) if content else None

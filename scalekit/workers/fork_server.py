@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from scalekit.workers.fork_messages import Kind, Message, receive, send
+from scalekit.workers.fork_messages import ForkKind, ForkMessage, receive, send
 from scalekit.workers.import_effects import ImportEffects
 from scalekit.workers.place import Place
 
@@ -45,7 +45,7 @@ class ForkServer:
         """
         threads = self._effects.threads()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        self._tell(Kind.READY, {"threads": threads, "warnings": self._effects.warnings()})
+        self._tell(ForkKind.READY, {"threads": threads, "warnings": self._effects.warnings()})
         if threads:
             _exit()
         gc.collect()
@@ -69,7 +69,7 @@ class ForkServer:
             if self._stopping and not self._workers:
                 _exit()
 
-    def _fork(self, request: Message) -> Place | None:
+    def _fork(self, request: ForkMessage) -> Place | None:
         """Return the place in the worker, None in this process."""
         control, stacks = request.descriptors
         try:
@@ -77,7 +77,7 @@ class ForkServer:
             if not pid:
                 return Place(request.value, control, stacks, self._place.listeners)
         except OSError as error:
-            self._tell(Kind.FAILED, str(error))
+            self._tell(ForkKind.FAILED, str(error))
         else:
             self._keep(pid)
         os.close(control)
@@ -90,20 +90,20 @@ class ForkServer:
         except OSError as error:  # the supervisor could neither signal it nor learn of its end
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            self._tell(Kind.FAILED, str(error))
+            self._tell(ForkKind.FAILED, str(error))
             return
         self._workers[worker] = pid
         self._poll.register(worker, select.POLLIN)
-        self._tell(Kind.FORKED, pid, [worker])
+        self._tell(ForkKind.FORKED, pid, [worker])
 
     def _reap(self, worker: int) -> None:
         self._poll.unregister(worker)
         pid = self._workers.pop(worker)
         _, status = os.waitpid(pid, 0)
         os.close(worker)
-        self._tell(Kind.ENDED, [pid, os.waitstatus_to_exitcode(status)])
+        self._tell(ForkKind.ENDED, [pid, os.waitstatus_to_exitcode(status)])
 
-    def _tell(self, kind: Kind, value: object, descriptors: Sequence[int] = ()) -> None:
+    def _tell(self, kind: ForkKind, value: object, descriptors: Sequence[int] = ()) -> None:
         with suppress(ConnectionError):  # the supervisor has gone
             send(self._supervisor, kind, value, descriptors)
 

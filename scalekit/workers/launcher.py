@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from scalekit.workers import fork_messages
 from scalekit.workers.backoff import Backoff
-from scalekit.workers.child import Child, Process, WorkerFailed, described
+from scalekit.workers.child import Child, RunningProcess, WorkerFailed, described
 from scalekit.workers.forked import is_supported
 from scalekit.workers.parent import Parent, ParentGone
 from scalekit.workers.place import Place
@@ -50,7 +50,7 @@ class Launcher:
         """The parents that import."""
         return [parent for parent in self._parents if not parent.is_ready]
 
-    async def launch(self, slot: str, control: int, stacks: int) -> Process:
+    async def launch(self, slot: str, control: int, stacks: int) -> RunningProcess:
         """Return a new process for *slot*, which gets the descriptors; raises WorkerFailed."""
         for _ in range(ATTEMPTS):
             parent = await self._parent()
@@ -142,7 +142,7 @@ class Launcher:
         await parent.wait_until_ready()
         return parent
 
-    async def _execute(self, option: str, place: Place) -> Process:
+    async def _execute(self, option: str, place: Place) -> RunningProcess:
         """Return a process of its own group, so that Ctrl-C reaches the supervisor alone."""
         inherited = [place.control, place.stacks, *place.listeners]
         command = [sys.executable, *self._command, option, str(place)]

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from scalekit.errors import ScalekitError
-from scalekit.workers.child import Child, Process, WorkerFailed
-from scalekit.workers.fork_messages import Kind, receive, send
+from scalekit.workers.child import Child, RunningProcess, WorkerFailed
+from scalekit.workers.fork_messages import ForkKind, receive, send
 from scalekit.workers.forked import ForkedProcess
 
 FORK_TIMEOUT = 5.0
@@ -28,7 +28,7 @@ class ParentGone(ScalekitError):
 class Parent(Child):
     """The process that imports plugins and application once and forks workers; *end* is the supervisor's end."""
 
-    def __init__(self, process: Process, stacks_pipe: int, end: socket.socket) -> None:
+    def __init__(self, process: RunningProcess, stacks_pipe: int, end: socket.socket) -> None:
         self.threads: list[str] = []
         self.warnings: list[str] = []
         self._end_of_pair = end
@@ -51,7 +51,7 @@ class Parent(Child):
         """
         forked: asyncio.Future[ForkedProcess] = asyncio.get_running_loop().create_future()
         try:
-            send(self._end_of_pair, Kind.FORK, slot, descriptors)
+            send(self._end_of_pair, ForkKind.FORK, slot, descriptors)
         except OSError as error:
             raise ParentGone(f"{self}: {error}") from error
         self._awaited.append(forked)
@@ -81,16 +81,16 @@ class Parent(Child):
                 self._take(message.kind, message.value, message.descriptors)
             asyncio.get_running_loop().remove_reader(self._end_of_pair)
 
-    def _take(self, kind: Kind, value: Any, descriptors: Sequence[int]) -> None:
-        if kind is Kind.READY:
+    def _take(self, kind: ForkKind, value: Any, descriptors: Sequence[int]) -> None:
+        if kind is ForkKind.READY:
             self.threads, self.warnings = value["threads"], value["warnings"]
             self._ready.set()
-        elif kind is Kind.FORKED:
+        elif kind is ForkKind.FORKED:
             self._forked[value] = forked = ForkedProcess(value, descriptors[0], self.ended)
             self._awaited.popleft().set_result(forked)
-        elif kind is Kind.FAILED:
+        elif kind is ForkKind.FAILED:
             self._awaited.popleft().set_exception(WorkerFailed("a worker", value))
-        elif kind is Kind.ENDED:
+        elif kind is ForkKind.ENDED:
             pid, status = value
             self._forked.pop(pid).report(status)
 

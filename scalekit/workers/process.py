@@ -8,9 +8,9 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from scalekit.workers.channel import Channel, Kind, Sent
-from scalekit.workers.child import Child, Process
+from scalekit.workers.child import Child, RunningProcess
 
-Launch = Callable[[str, int, int], Awaitable[Process]]
+Launch = Callable[[str, int, int], Awaitable[RunningProcess]]
 """Starts a process for a slot, which gets two descriptors: its control socket, and where its stacks go."""
 OnMessage = Callable[["Worker", Sent], None]
 
@@ -19,7 +19,7 @@ class Worker(Child):
     """A process in its *slot*, of which it is the *generation*-th."""
 
     def __init__(
-        self, place: tuple[str, int], process: Process, channel: Channel, stacks_pipe: int, on_message: OnMessage
+        self, place: tuple[str, int], process: RunningProcess, channel: Channel, stacks_pipe: int, on_message: OnMessage
     ) -> None:
         self.slot, self.generation = place
         self.retiring = False
