@@ -36,7 +36,9 @@ class JournalHandler(logging.Handler):
         """Hand on *record*, unless it repeats what the line of its request has shown."""
         if record.exc_info and record.name.startswith(SERVERS) and is_shown(record.exc_info[1]):
             return
-        fields: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        fields: dict[str, Any] = {}
+        if not _STANDARD.issuperset(vars(record)):
+            fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             fields["exception"] = exception_text(record.exc_info)
         if record.stack_info:

@@ -12,7 +12,7 @@ from scalekit_logging.redaction import Redaction
 
 MORE = "..."
 DEEPEST = 8
-_LONGEST_KEY = 128
+LONGEST_KEY = 128
 _LONGEST_SECRET = 4096
 _SMALLEST, _GREATEST = -(2**63), 2**64 - 1
 
@@ -32,7 +32,7 @@ class Plainer:
             if self._left <= 0:
                 plain[MORE] = MORE
                 break
-            name = self.text(_bounded_text(key), _LONGEST_KEY)
+            name = self.text(_bounded_text(key), LONGEST_KEY)
             secret = value is not None and self._redaction.is_secret(_bounded_text(key))
             plain[name] = MASK if secret else self.value(value, depth + 1)
         return plain
@@ -55,7 +55,7 @@ class Plainer:
         """Return *text* without secrets and without what UTF-8 cannot hold, cut in the middle when it is too long."""
         longest = longest or self._longest
         half = longest // 2
-        whole = text.encode("utf-8", "backslashreplace").decode()
+        whole = text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
         if len(whole) <= longest + 2 * _LONGEST_SECRET:
             whole = self._redaction.clean(whole)
             return whole if len(whole) <= longest else f"{whole[:half]}{MORE}{whole[-half:]}"

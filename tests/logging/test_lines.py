@@ -5,15 +5,12 @@ import math
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from uuid import uuid4
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalekit.identity import identify
-from scalekit_logging.access import AccessLines
 from scalekit_logging.levels import name_of
 from scalekit_logging.lines import LEVEL_AT, LONGEST_LINE, Clock, Lines
 from scalekit_logging.redaction import Redaction
@@ -64,6 +61,20 @@ def deep() -> dict[str, Any]:
 hostile_text = st.text(st.characters(categories=None)) | st.sampled_from(
     ["\r\n{}", "\x1b[31mred\x1b[0m", "\x00", "\ud800", "\u2028", '"},{"', "\\", "%s %n", "a" * 100_000]
 )
+short_text = st.text(max_size=500) | st.sampled_from(
+    [
+        'a "quoted" \\ text',
+        "token=abc",
+        "s3cret",
+        "password:",
+        "'abc'",
+        "\ud800",
+        "Cookie: a=1; b=2\nHost: x",
+        "eyJhbGci.e30.c2ln",
+    ]
+)
+hostile_name = short_text | st.sampled_from(["password", "level", "region", "iban", "n" * 129, "api_key", "a=b"])
+plain = st.none() | st.booleans() | st.integers() | st.floats() | short_text
 simple = st.none() | st.booleans() | st.integers() | st.floats() | hostile_text | st.binary(max_size=100)
 objects = st.builds(Broken) | st.builds(Endless) | st.builds(cyclic) | st.builds(huge) | st.uuids() | st.datetimes()
 values = st.recursive(
@@ -90,6 +101,23 @@ def test_whatever_is_logged_gives_one_valid_line_of_bounded_length(
     assert list(line)[:8] == ["timestamp", "level", "event", "logger", "service", "region", "request_id", "trace_id"]
     assert (line["level"], line["service"], line["request_id"], line["trace_id"]) == ("error", "shop", "abc", TRACE)
     assert data[LEVEL_AT:].startswith(b'error"')
+
+
+class Text(str):
+    """A text that is no plain one: its line is shaped with care."""
+
+
+@given(
+    event=st.text(max_size=500), fields=st.dictionaries(hostile_name, plain, max_size=8), logger=st.text(max_size=99)
+)
+@settings(max_examples=500)
+def test_simple_lines_are_byte_for_byte_as_those_shaped_with_care(
+    event: str, fields: Mapping[str, Any], logger: str
+) -> None:
+    for lines in (LINES, Lines({}, Redaction(["iban"], lambda text: text.replace("s3cret", "***")))):
+        simple = lines.line(logging.ERROR, logger, event, fields, IDENTITY)
+        careful = lines.line(logging.ERROR, logger, Text(event), fields, IDENTITY)
+        assert simple[LEVEL_AT:] == careful[LEVEL_AT:]
 
 
 def test_keys_are_in_order_and_those_of_the_line_stay_its_own() -> None:
@@ -176,30 +204,3 @@ def test_the_time_is_rfc_3339_in_utc() -> None:
 )
 def test_every_number_has_the_name_of_the_level_below(number: int, name: str) -> None:
     assert name_of(number) == name
-
-
-@given(path=hostile_text, method=hostile_text, route=hostile_text, client=hostile_text, agent=st.binary(max_size=3000))
-def test_an_access_line_is_as_the_others_whatever_the_client_sent(
-    path: str, method: str, route: str, client: str, agent: bytes
-) -> None:
-    ending = (0.5, "abc", TRACE, method, path, route, 503, 0.0012345, 7, client, agent, ["00f067aa0ba902b7"])
-    data = AccessLines(LINES).shaped([ending])[0]
-    assert data.count(b"\n") == 1
-    assert len(data) < LONGEST_LINE
-    (line,) = parse(data)
-    assert data[LEVEL_AT:].startswith(b'error"')
-    usual = orjson.loads(LINES.line(logging.ERROR, "scalekit.access", "request", {}, IDENTITY))
-    assert line["timestamp"] == "1970-01-01T00:00:00.500000Z"
-    assert list(line)[: len(usual)] == list(usual)
-    assert {name: line[name] for name in usual if name != "timestamp"} == {
-        name: value for name, value in usual.items() if name != "timestamp"
-    }
-    assert line["calls"] == ["00f067aa0ba902b7"]
-    assert (line["status"], round(line["duration_ms"], 1), line["bytes"]) == (503, 1.2, 7)
-
-
-def test_paths_that_never_come_again_take_no_memory() -> None:
-    access = AccessLines(LINES)
-    for _ in range(5000):
-        access.shaped([(0.5, "abc", TRACE, "GET", f"/{uuid4()}", "", 200, 0.1, 7, "127.0.0.1", b"", [])])
-    assert len(access.texts) <= 2048
