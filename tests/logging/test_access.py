@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from uuid import uuid4
@@ -45,10 +46,11 @@ moments = st.floats(0, 4e9) | st.integers(0, 4 * 10**9).flatmap(
     )
 )
 durations = st.floats(0, 1e9) | st.sampled_from([0.0, 1e-9, 4.999e-7, 5e-7, 0.0000125, 0.0012345, 0.9999995, 1.0005])
-statuses = st.integers(100, 599)
+tokens = st.sampled_from(["GET", "PUT"]) | texts
+statuses = st.sampled_from([200, 499, 500]) | st.integers(100, 599)
 calls = st.lists(st.text("0123456789abcdef", min_size=16, max_size=16), max_size=3)
 endings = st.tuples(
-    moments, ids, ids, texts, texts, texts, statuses, durations, st.integers(0, 10**15), texts, agents, calls
+    moments, ids, ids, tokens, texts, tokens, statuses, durations, st.integers(0, 10**15), texts, agents, calls
 )
 
 
@@ -76,8 +78,10 @@ def with_orjson(ending: Ending) -> bytes:
     return orjson.dumps({**said, "calls": spans} if spans else said, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def ending(path: str = "/", method: str = "GET", route: str = "/", client: str = "127.0.0.1") -> Ending:
-    return (0.5, "abc", TRACE, method, path, route, 200, 0.1, 7, client, b"", [])
+def ending(
+    path: str = "/", method: str = "GET", route: str = "/", status: int = 200, client: str = "127.0.0.1"
+) -> Ending:
+    return (0.5, "abc", TRACE, method, path, route, status, 0.1, 7, client, b"", [])
 
 
 @given(st.lists(endings | st.just(b"a whole line\n"), max_size=8))
@@ -87,6 +91,17 @@ def test_lines_are_byte_for_byte_as_orjson_makes_them(batch: list[bytes | Ending
     expected = [entry if isinstance(entry, bytes) else with_orjson(entry) for entry in batch]
     assert access.shaped(batch) == expected
     assert access.shaped(batch) == expected, "what is remembered changes nothing"
+
+
+def test_each_method_route_and_status_has_lines_of_its_own() -> None:
+    access = AccessLines(LINES)
+    words = ("GET", "PUT", "/")
+    batch = [
+        ending(method=method, route=route, status=status)
+        for method, route, status in itertools.product(words, words, (200, 204, 499, 500))
+    ]
+    for entries in (batch, batch[::-1]):
+        assert access.shaped(entries) == [with_orjson(entry) for entry in entries]
 
 
 @given(ending=endings)
@@ -111,6 +126,6 @@ def test_what_never_comes_again_takes_no_memory() -> None:
 
 def test_long_texts_are_not_remembered() -> None:
     access = AccessLines(LINES)
-    for name in ("path", "method", "route", "client"):
-        access.shaped([ending(**{name: "x" * 2000})])
-    assert "x" * 2000 not in str(access.memos)
+    long = "x" * 2000
+    access.shaped([ending(path=long), ending(method=long), ending(route=long), ending(client=long)])
+    assert long not in str(access.memos)

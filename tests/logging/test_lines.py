@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scalekit.identity import identify
 from scalekit_logging.levels import name_of
-from scalekit_logging.lines import LEVEL_AT, LONGEST_LINE, Clock, Lines
+from scalekit_logging.lines import LEVEL_AT, LONGEST_LINE, Clock, Keys, Lines
 from scalekit_logging.redaction import Redaction
 from tests.logging.gathering import Line, parse
 
@@ -107,9 +107,7 @@ class Text(str):
     """A text that is no plain one: its line is shaped with care."""
 
 
-@given(
-    event=st.text(max_size=500), fields=st.dictionaries(hostile_name, plain, max_size=8), logger=st.text(max_size=99)
-)
+@given(event=short_text, fields=st.dictionaries(hostile_name, plain, max_size=8), logger=short_text)
 @settings(max_examples=500)
 def test_simple_lines_are_byte_for_byte_as_those_shaped_with_care(
     event: str, fields: Mapping[str, Any], logger: str
@@ -180,6 +178,15 @@ def test_a_long_text_is_cut_in_the_middle() -> None:
     assert len(text) < 20_000
     assert text.startswith("begin")
     assert text.endswith("end")
+    quoted = shape("x", value=f"'begin' \"{'-' * 20_000}\" end")["value"]
+    assert len(quoted) < 20_000
+
+
+def test_names_that_never_come_again_take_no_memory() -> None:
+    keys = Keys(frozenset(), Redaction())
+    for number in range(12_000):
+        assert keys[f"name{number}"] == (f"name{number}", False)
+    assert len(keys) <= 10_000
 
 
 def test_a_line_of_many_long_fields_stays_bounded() -> None:
