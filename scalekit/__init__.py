@@ -6,32 +6,37 @@ from scalekit.app import create_app
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Url
 from scalekit.context import Context, Key
 from scalekit.errors import ConfigError, PluginError, ResourceError, ScalekitError, StartError
-from scalekit.exchange import Exchange, Observer, Observing, Socket
 from scalekit.health.check import Check
 from scalekit.hookspecs import hookimpl
+from scalekit.http.exchange import Exchange, WebSocketExchange
+from scalekit.http.filter import LATER, Decision, Filter, Pending
+from scalekit.http.response import LocalResponse
 from scalekit.layers import Layer, Layered
 from scalekit.lifespan import Lifespan
 from scalekit.path_glob import PathGlob
 from scalekit.routes import ManagementRoute
 
 __all__ = [
+    "LATER",
     "Check",
     "ConfigError",
     "Context",
+    "Decision",
     "Duration",
     "Exchange",
+    "Filter",
     "HttpUrl",
     "Key",
     "Layer",
     "Layered",
     "Lifespan",
+    "LocalResponse",
     "ManagementRoute",
     "Middleware",
     "Network",
     "Networks",
-    "Observer",
-    "Observing",
     "PathGlob",
+    "Pending",
     "PluginError",
     "Port",
     "Rate",
@@ -39,10 +44,10 @@ __all__ = [
     "ScalekitError",
     "Secret",
     "Size",
-    "Socket",
     "StartError",
     "Table",
     "Url",
+    "WebSocketExchange",
     "create_app",
     "hookimpl",
 ]

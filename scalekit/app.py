@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,6 @@ from scalekit.config.document import Source
 from scalekit.config.tables import Network, Server, split_address
 from scalekit.context import Context
 from scalekit.errors import PluginError
-from scalekit.exchange import Observer, Observing
 from scalekit.frameworks import answer_as_problems
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
@@ -29,6 +28,8 @@ from scalekit.health.monitor import Monitor
 from scalekit.health.pages import HealthPages
 from scalekit.host import Host, Part
 from scalekit.hosts import AllowedHosts
+from scalekit.http.filter import Filter
+from scalekit.http.filter_chain import FilterChain
 from scalekit.layers import Layer, Layered
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, needed, series_budget, start_order
@@ -40,6 +41,7 @@ from scalekit.own_prefix import OwnPrefix, WithoutOwnPrefix, own_prefix
 from scalekit.proxy_hint import ProxyHint
 from scalekit.redis import REDIS, Connections
 from scalekit.redis import metrics as redis_metrics
+from scalekit.route import RouteTemplates
 from scalekit.routes import (
     ManagementListener,
     ManagementRoute,
@@ -145,14 +147,16 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         steps.append(Step(APPLICATION, lifespan, None, server.graceful_timeout))
     lifecycle = Lifecycle(steps, context)
     prefix = own_prefix(target)
+    own_routes = _plugin_routes(settings, routes)
+    templates = RouteTemplates(own_routes)
     parts = [
-        *([Part("prefix", "host", Middleware(OwnPrefix, prefix))] if prefix else []),
-        *_entrance(settings, lifecycle, monitor, routes),
-        *_layers(settings, plugins.middleware(context)),
-        *_plugin_routes(settings, routes),
-        *([Part("prefix", "host", Middleware(WithoutOwnPrefix))] if prefix else []),
+        *([Part("prefix", "host", OwnPrefix(prefix))] if prefix else []),
+        *_entrance(settings, lifecycle, monitor, routes, templates),
+        *_layers(settings, plugins.filters(context)),
+        *([Part("routes", "plugins", own_routes)] if own_routes else []),
+        *([Part("prefix", "host", WithoutOwnPrefix())] if prefix else []),
     ]
-    host = Host(settings, context, lifecycle, monitor, parts, routes, prepared.order, target, state)
+    host = Host(settings, context, lifecycle, monitor, parts, templates, routes, prepared.order, target, state)
     if not server.trusted_proxies:
         host.examine(ProxyHint)
     return host
@@ -207,26 +211,31 @@ async def _memory(settings: Settings, context: Context) -> AsyncGenerator[None, 
 
 
 def _entrance(
-    settings: Settings, lifecycle: Lifecycle, monitor: Monitor, routes: Mapping[str, Sequence[BaseRoute]]
+    settings: Settings,
+    lifecycle: Lifecycle,
+    monitor: Monitor,
+    routes: Mapping[str, Sequence[BaseRoute]],
+    templates: RouteTemplates,
 ) -> list[Part]:
     """Return what stands before every layer: who is asking, and the pages of operators."""
     server = settings.server
     parts: list[Part] = []
     if server.trusted_proxies:
         _warn_of_open_proxies(server.trusted_proxies)
-        parts.append(Part("proxies", "host", Middleware(TrustedProxies, server.trusted_proxies, server.forwarded)))
-    health = partial(HealthPages, path=settings.health.path, lifecycle=lifecycle, monitor=monitor)
+        parts.append(Part("proxies", "host", TrustedProxies(server.trusted_proxies, server.forwarded)))
+    path = settings.health.path
     if server.management is None:
         admits = Operators(server.trusted, server.token).admits
-        parts.append(Part("health", "host", Middleware(health, admits=admits)))
+        parts.append(Part("health", "host", HealthPages(path, lifecycle, monitor, admits)))
     else:
         pages = small_application([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
+        served = FilterChain([HealthPages(path, lifecycle, monitor)], pages, templates)
         _, port = split_address(server.management)
-        listener = Middleware(ManagementListener, health(pages, admits=lambda scope: True), port)
-        parts.append(Part("management", "host", listener))
+        parts.append(Part("management", "host", ManagementListener(served, port)))
     operators = [route for items in routes.values() for route in _public(settings, items) if is_for_operators(route)]
     if operators:
-        parts.append(Part("operators", "host", Middleware(PluginRoutes, operators, _guards(server))))
+        guarded = FilterChain(_guards(server), small_application(operators), templates)
+        parts.append(Part("operators", "host", PluginRoutes(operators, guarded)))
     return parts
 
 
@@ -237,37 +246,44 @@ def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[Layered]]) -> l
     owned.sort(key=lambda each: (each[0].layer, each[1]))
     for item, plugin in owned:
         _refuse_misfits(item, plugin)
-    once = [each for place, each in enumerate(owned) if not any(_alike(each[0], one) for one, _ in owned[:place])]
-    return [Part(item.layer.name, plugin, item.middleware) for item, plugin in once]
+    return [Part(item.layer.name, plugin, item.link) for item, plugin in _without_duplicates(owned)]
 
 
-def _guards(server: Server) -> list[Middleware]:
-    hosts = [Middleware(AllowedHosts, server.hosts)] if server.hosts else []
-    return [*hosts, Middleware(BodyLimits, server.max_body, server.body_timeout)]
+def _guards(server: Server) -> list[Filter]:
+    hosts = [AllowedHosts(server.hosts)] if server.hosts else []
+    return [*hosts, BodyLimits(server.max_body, server.body_timeout)]
 
 
-def _alike(one: Layered, other: Layered) -> bool:
-    mine, its = one.middleware, other.middleware
-    return one.layer is other.layer and (mine.cls, mine.args, mine.kwargs) == (its.cls, its.args, its.kwargs)
+def _without_duplicates(owned: Iterable[tuple[Layered, str]]) -> Iterator[tuple[Layered, str]]:
+    """Yield what several plugins bring alike, the same filter or equal middleware in one layer, only once."""
+    seen: list[tuple[Layer, Any]] = []
+    for item, plugin in owned:
+        link = item.link
+        same = (item.layer, link if isinstance(link, Filter) else (link.cls, link.args, link.kwargs))
+        if same not in seen:
+            seen.append(same)
+            yield item, plugin
 
 
 def _refuse_misfits(item: Layered, plugin: str) -> None:
-    bases = getattr(item.middleware.cls, "__mro__", ())
-    if any(base.__module__ == "starlette.middleware.base" for base in bases):
-        name = getattr(item.middleware.cls, "__name__", "")
-        raise PluginError(f"plugin {plugin!r}: {name} is a BaseHTTPMiddleware; write a pure ASGI class")
-    factory: object = item.middleware.cls
-    strangers = [each for each in item.middleware.args if factory is Observing and not isinstance(each, Observer)]
-    if strangers:
+    link = item.link
+    if isinstance(link, Filter):
+        return
+    if not isinstance(link, Middleware):
         raise PluginError(
-            f"plugin {plugin!r}: {strangers[0]!r} is no observer; make it a subclass of scalekit.Observer"
+            f"plugin {plugin!r}: {link!r} is no filter; make it an instance of a subclass of scalekit.Filter, or a"
+            " Middleware"
         )
+    bases = getattr(link.cls, "__mro__", ())
+    if any(base.__module__ == "starlette.middleware.base" for base in bases):
+        name = getattr(link.cls, "__name__", "")
+        raise PluginError(f"plugin {plugin!r}: {name} is a BaseHTTPMiddleware; write a pure ASGI class")
 
 
-def _plugin_routes(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[Part]:
+def _plugin_routes(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> PluginRoutes | None:
     public = [route for items in by_plugin.values() for route in _public(settings, items)]
     routes = [route for route in public if not is_for_operators(route)]
-    return [Part("routes", "plugins", Middleware(PluginRoutes, routes))] if routes else []
+    return PluginRoutes(routes) if routes else None
 
 
 def _public(settings: Settings, routes: Sequence[BaseRoute]) -> list[BaseRoute]:

@@ -1,40 +1,27 @@
-"""Let what is done on behalf of a request carry the request's identity and its deadline."""
+"""Propagate the identity and the deadline of a request to the messages and calls that are made on its behalf."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from scalekit.deadline import DEADLINE, deadline_asked
-from scalekit.identity import CURRENT, Identity, identity_of
+from scalekit.deadline import DEADLINE, TIMEOUT_HEADER, deadline_from
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Filter
+from scalekit.identity import CURRENT
 
 
-class OnBehalf:
-    """Set CURRENT and DEADLINE while a request or websocket is served, where nobody has yet.
+class RequestContext(Filter):
+    """Set CURRENT and DEADLINE while the application serves a request or websocket."""
 
-    For plugins that send messages or calls: ``Layered(Layer.DATA, Middleware(OnBehalf))``. However many bring it, it
-    stands in the chain once.
-    """
+    request_headers = (TIMEOUT_HEADER,)
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def on_application(self, exchange: Exchange) -> None:
+        """Set what differs."""
+        identity = exchange.identity
+        if CURRENT.get() is not identity:
+            exchange.set_context(CURRENT, identity)
+        deadline = deadline_from(exchange.headers.get(TIMEOUT_HEADER))
+        if DEADLINE.get() != deadline:
+            exchange.set_context(DEADLINE, deadline)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve the request."""
-        if scope["type"] in ("http", "websocket"):
-            identity = identity_of(scope)
-            deadline = deadline_asked(scope["headers"])
-            if CURRENT.get() is not identity or DEADLINE.get() != deadline:
-                return self._serve(identity, deadline, scope, receive, send)
-        return self.app(scope, receive, send)
 
-    async def _serve(
-        self, identity: Identity, deadline: float | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        served, until = CURRENT.set(identity), DEADLINE.set(deadline)
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            DEADLINE.reset(until)
-            CURRENT.reset(served)
+REQUEST_CONTEXT = RequestContext()
+"""For plugins that send messages or calls: ``Layered(Layer.DATA, REQUEST_CONTEXT)``. It stands in a chain once."""

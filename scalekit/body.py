@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.config.types import Size
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
+from scalekit.http.response import problem
 from scalekit.problem import refuse
+
+CONTENT_LENGTH, TRANSFER_ENCODING = b"content-length", b"transfer-encoding"
 
 MINIMUM_RATE = 1024
 """Bytes that buy a client one more second: a large upload over a slow line goes through, a trickle does not."""
@@ -17,42 +22,42 @@ LONGEST_LENGTH = 18
 """Digits of a Content-Length that are worth reading."""
 
 
-class BodyLimits:
+class BodyLimits(Filter):
     """Refuse bodies above *max_body* bytes with 413, and those that keep the application waiting with 408.
 
     A body is never buffered here. What is refused in the middle looks to the application like a client that left.
     """
 
-    def __init__(self, app: ASGIApp, max_body: Size, timeout: float) -> None:
-        self.app = app
+    request_headers = (CONTENT_LENGTH, TRANSFER_ENCODING)
+
+    def __init__(self, max_body: Size, timeout: float) -> None:
         self.max_body = max_body
         self.timeout = timeout
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Pass on what has no body, without a step of its own; watch the body of what has one."""
-        if scope["type"] != "http":
-            return self.app(scope, receive, send)
-        declared = None
-        chunked = scope.get("http_version", "1.1")[0] != "1"
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                declared = value
-            elif name == b"transfer-encoding":
-                chunked = True
-        if declared is None and not chunked:
-            return self.app(scope, receive, send)
-        if declared is not None and not declared.isdigit():
-            return refuse(scope, send, 400, "Content-Length is not a number")
-        if declared is not None and (len(declared) > LONGEST_LENGTH or int(declared) > self.max_body):
-            return refuse(scope, send, 413, f"the body is larger than {self.max_body}")
-        return _WatchedBody(self, scope, receive, send).serve()
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Let a request without a body pass; watch the body of one that has one."""
+        declared = exchange.headers.get(CONTENT_LENGTH)
+        if declared is None and TRANSFER_ENCODING not in exchange.headers:
+            if exchange.scope.get("http_version", "1.1")[0] == "1":
+                return None
+        elif declared is not None:
+            declared = exchange.values(CONTENT_LENGTH)[-1]
+            if not declared.isdigit():
+                return problem(400, "Content-Length is not a number")
+            if len(declared) > LONGEST_LENGTH or int(declared) > self.max_body:
+                return problem(413, f"the body is larger than {self.max_body}")
+        return partial(self._watch, exchange)
+
+    async def _watch(self, exchange: Exchange, app: ASGIApp) -> None:
+        await _WatchedBody(self, app, exchange.scope, exchange.receive, exchange.send).serve()
 
 
 class _WatchedBody:
     """One request: what has been read of its body, and whether it has been answered."""
 
-    def __init__(self, limits: BodyLimits, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, limits: BodyLimits, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self.limits = limits
+        self.app = app
         self.scope = scope
         self._receive = receive
         self._send = send
@@ -64,7 +69,7 @@ class _WatchedBody:
 
     async def serve(self) -> None:
         try:
-            await self.limits.app(self.scope, self.receive, self.send)
+            await self.app(self.scope, self.receive, self.send)
         except Exception:
             if not self.refused:
                 raise

@@ -10,15 +10,17 @@ their lists that belongs to the same hop.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from typing import NamedTuple
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from scalekit.config.tables import Network
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -55,23 +57,23 @@ class Hop(NamedTuple):
     host: bytes | None = None
 
 
-class TrustedProxies:
+class TrustedProxies(Filter):
     """Replace client, scheme and Host of a scope by what the trusted proxies in front say."""
 
-    def __init__(self, app: ASGIApp, networks: Sequence[Network], forwarded: str) -> None:
-        self.app = app
+    def __init__(self, networks: Sequence[Network], forwarded: str) -> None:
         self.networks = networks
         self.forwarded = forwarded
         self._known: dict[str, bool] = {}
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Resolve the client of a request or websocket, then go on."""
-        if scope["type"] != "lifespan":
-            client = scope.get("client")
-            peer = client[0] if client else ""
-            if not client or self.trusts(peer):
-                self._resolve(scope, peer)
-        return self.app(scope, receive, send)
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Resolve the client of a request or websocket."""
+        client = exchange.scope.get("client")
+        peer = client[0] if client else ""
+        if not client or self.trusts(peer):
+            self._resolve(exchange, peer)
+        return None
+
+    on_open = on_request
 
     def trusts(self, address: str) -> bool:
         """Tell whether *address* is a trusted proxy's."""
@@ -84,7 +86,8 @@ class TrustedProxies:
             known = self._known[address] = found
         return known
 
-    def _resolve(self, scope: Scope, peer: str) -> None:
+    def _resolve(self, exchange: Exchange, peer: str) -> None:
+        scope: Scope = exchange.scope
         hop = self._hop(scope["headers"], peer)
         if hop is None:
             return
@@ -96,7 +99,7 @@ class TrustedProxies:
             scope["scheme"] = SCHEMES[scope["type"]][hop.secure]
         if hop.host:
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
-            scope["headers"] = [*others, (b"host", hop.host)]
+            exchange.replace_headers([*others, (b"host", hop.host)])
 
     def _hop(self, headers: Headers, peer: str) -> Hop | None:
         said = _said(headers)

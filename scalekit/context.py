@@ -85,6 +85,12 @@ class Context:
             raise ResourceError(f"resource {key.name!r} is provided twice")
         self._resources[key] = value
 
+    def shared(self, key: Key[T], make: Callable[[], T]) -> T:
+        """Return what the hooks of one plugin share under *key*; whichever is called first has it made by *make*."""
+        if key not in self._resources:
+            self._resources[key] = make()
+        return self.get(key)
+
     def withdraw(self, key: Key[Any]) -> None:
         """Take back what was provided under *key*, if anything was."""
         self._resources.pop(key, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextvars import ContextVar
 from time import time
 
@@ -11,13 +10,12 @@ DEADLINE: ContextVar[float | None] = ContextVar("scalekit.deadline", default=Non
 TIMEOUT = "x-request-timeout-ms"
 """The header that says how many milliseconds a caller still waits."""
 
-_TIMEOUT = TIMEOUT.encode()
+TIMEOUT_HEADER = TIMEOUT.encode()
 _LONGEST_DIGITS = 9
 
 
-def deadline_asked(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    """Return until when the caller waits whose request with *headers* has just come; None where they do not say."""
-    for name, value in headers:
-        if name == _TIMEOUT:
-            return time() + int(value) / 1e3 if value.isdigit() and len(value) <= _LONGEST_DIGITS else None
-    return None
+def deadline_from(timeout: bytes | None) -> float | None:
+    """Return until when a caller waits whose header says *timeout* and has just come; None when it is no number."""
+    if timeout is None or not timeout.isdigit() or len(timeout) > _LONGEST_DIGITS:
+        return None
+    return time() + int(timeout) / 1e3

@@ -1,7 +1,7 @@
 """Every hook that a plugin may implement.
 
 Hooks are plain functions, called once, while the application is built. They describe: asynchronous work is returned,
-as a lifespan, a middleware or a probe, and never awaited here.
+as a lifespan or a probe, and never awaited here.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:  # type: ignore[empty-body]
 
 
 @hookspec
-def scalekit_middleware(context: Context) -> Sequence[Layered]:  # type: ignore[empty-body]
-    """Return the middleware to put around every request, observers among them, each with its layer."""
+def scalekit_filters(context: Context) -> Sequence[Layered]:  # type: ignore[empty-body]
+    """Return the filters, or the ASGI middleware, that take part in every request, each with its layer."""
 
 
 @hookspec

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -14,52 +15,65 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.context import SCOPE_KEY, Context
 from scalekit.errors import ApplicationStartError
-from scalekit.exchange import Exchange, Observing
 from scalekit.frameworks import problem_of
 from scalekit.health.monitor import Monitor
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Filter
+from scalekit.http.filter_chain import FilterChain, Progress
+from scalekit.http.response import LocalResponse
 from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
 from scalekit.problem import ProblemResponse, refuse
 from scalekit.resilience import Unavailable
+from scalekit.route import RouteTemplates
 from scalekit.served import OTHER_SERVER, WORKER
 from scalekit.settings import Settings
+
+logger = logging.getLogger("scalekit")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One link of the chain: its layer or place, whose it is, and the middleware."""
+    """One link of the chain: its layer or place, whose it is, and the filter or middleware."""
 
     place: str
     owner: str
-    middleware: Middleware
+    link: Filter | Middleware
 
 
-def fold(parts: Sequence[Part], app: ASGIApp) -> ASGIApp:
-    """Return *app* inside the middleware of *parts*, the first outermost; observers side by side become one."""
-    for factory, args, kwargs in reversed(list(_joined(part.middleware for part in parts))):
-        app = factory(app, *args, **kwargs)
-    return app
+def build_chain(parts: Sequence[Part], app: ASGIApp, templates: RouteTemplates) -> FilterChain:
+    """Return *app* inside the links of *parts*, the first outermost; filters side by side run as one chain."""
+    for filters, middleware in reversed(list(_runs(parts))):
+        app = FilterChain(filters, app, templates) if middleware is None else _wrap(middleware, app)
+    return app if isinstance(app, FilterChain) else FilterChain([], app, templates)
 
 
-def _joined(chain: Iterable[Middleware]) -> Iterator[Middleware]:
-    for observing, group in groupby(chain, key=_observes):
-        if observing:
-            observers: list[Any] = [observer for each in group for observer in each.args]
-            yield Middleware(Observing, *observers)
-        else:
-            yield from group
+def _runs(parts: Iterable[Part]) -> Iterator[tuple[list[Filter], Middleware | None]]:
+    """Yield filters that stand side by side together, and each middleware alone."""
+    filters: list[Filter] = []
+    for part in parts:
+        if isinstance(part.link, Filter):
+            filters.append(part.link)
+            continue
+        if filters:
+            yield filters, None
+            filters = []
+        yield [], part.link
+    if filters:
+        yield filters, None
 
 
-def _observes(middleware: Middleware) -> bool:
-    factory: object = middleware.cls
-    return factory is Observing
+def _wrap(middleware: Middleware, app: ASGIApp) -> ASGIApp:
+    factory, args, kwargs = middleware
+    wrapped: ASGIApp = factory(app, *args, **kwargs)
+    return wrapped
 
 
 class Host:
     """An application with its plugins around it, as one ASGI application.
 
-    The chain of *parts* is folded around *target* once; a request meets no plugin manager, no registry and no
-    configuration.
+    The chain of *parts* is built around *target* once; a request meets no plugin manager, no registry and no
+    configuration. *templates* knows the routes of the application and of plugins.
     """
 
     def __init__(
@@ -69,6 +83,7 @@ class Host:
         lifecycle: Lifecycle,
         monitor: Monitor,
         parts: Sequence[Part],
+        templates: RouteTemplates,
         routes: Mapping[str, Sequence[BaseRoute]],
         start_order: Sequence[str],
         target: ASGIApp,
@@ -79,47 +94,87 @@ class Host:
         self.lifecycle = lifecycle
         self.monitor = monitor
         self.parts = parts
+        self.templates = templates
         self.routes = routes
         self.start_order = start_order
         self.target = target
         self.state = state
-        self.chain = fold(parts, target)
+        self.chain = build_chain(parts, target, templates)
 
-    def examine(self, examiner: Callable[[ASGIApp, Callable[[], None]], ASGIApp]) -> None:
-        """Let *examiner* stand before the chain until it calls what it is given; afterwards it costs nothing."""
+    def examine(self, examiner: Callable[[Callable[[], None]], Filter]) -> None:
+        """Let a filter that *examiner* makes stand outermost until it calls what it is given; then it costs nothing."""
         chain = self.chain
 
         def finished() -> None:
             self.chain = chain
 
-        self.chain = examiner(chain, finished)
+        parts = [Part("examination", "host", examiner(finished)), *self.parts]
+        self.chain = build_chain(parts, self.target, self.templates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
+        if scope["type"] not in ("http", "websocket"):
+            await self.chain(scope, receive, send)
+            return
+        exchange = self.exchange(scope, receive, send)
+        await self._finish(exchange, exchange.chain.serve(exchange))
+
+    def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
+        """Return the record of a request or websocket that has just come."""
         scope[SCOPE_KEY] = self.context
         if "state" not in scope:  # a server without lifespan state
             scope["state"] = dict(self.state)
-        if scope["type"] != "http":
-            await self.chain(scope, receive, send)
+        return self.chain.exchange(scope, receive, send)
+
+    def decide(self, exchange: Exchange) -> Progress:
+        """Let filters decide on *exchange*, for a server that needs a task only for what :meth:`run` does."""
+        try:
+            return exchange.chain.decide(exchange)
+        except Exception as error:
+            exchange.chain.abandon(exchange)
+            exchange.takeover = partial(_fail, error)
+            return None
+
+    async def run(self, exchange: Exchange) -> None:
+        """Serve what is left of *exchange* when all have decided."""
+        await self._finish(exchange, exchange.chain.run(exchange))
+
+    async def respond(self, exchange: Exchange, response: LocalResponse) -> None:
+        """Send *response*, on which the filters of *exchange* have decided."""
+        await self._finish(exchange, exchange.respond(response))
+
+    async def fail(self, exchange: Exchange, error: Exception) -> None:
+        """End *exchange* with *error*, which its response has met."""
+        await self._finish(exchange, _raise(error))
+
+    def complete(self, exchange: Exchange) -> None:
+        """Tell the filters of *exchange* that its response is complete."""
+        try:
+            exchange.complete(None)
+        except Exception:
+            logger.exception("a filter failed once the response was complete")
+
+    async def _finish(self, exchange: Exchange, serving: Awaitable[None]) -> None:
+        """Await *serving* and tell the filters how the request ended; respond where nobody has."""
+        if exchange.scope["type"] != "http":
+            await _completed(exchange, serving)
             return
-        exchange = Exchange(send)
+        scope, receive, send = exchange.scope, exchange.client_receive, exchange.client_send
         try:
             try:
-                await self.chain(scope, receive, exchange.pass_on)
+                await serving
             except Unavailable as gone:
                 if exchange.status:
-                    exchange.end(gone)
+                    exchange.complete(gone)
                     raise
-                await _answer(gone, scope, receive, exchange)
-                exchange.end(None)
-                return
+                await problem_of(gone)(scope, receive, exchange.send)
             except BaseException as error:
-                exchange.end(error)
+                exchange.complete(error)
                 raise
-            exchange.end(None)
+            exchange.complete(None)
         except asyncio.CancelledError:
             if self.lifecycle.phase is not Phase.DRAINING:
                 raise
@@ -171,7 +226,18 @@ def _application_error(error: Exception) -> BaseException | None:
     return reported.__cause__ if isinstance(reported, ApplicationStartError) else None
 
 
-async def _answer(gone: Unavailable, scope: Scope, receive: Receive, exchange: Exchange) -> None:
-    """Answer what no framework has answered; who observes sees an answer like any other."""
-    send = exchange.send if exchange.told is not None else exchange.pass_on
-    await problem_of(gone)(scope, receive, send)
+async def _completed(exchange: Exchange, serving: Awaitable[None]) -> None:
+    try:
+        await serving
+    except BaseException as error:
+        exchange.complete(error)
+        raise
+    exchange.complete(None)
+
+
+async def _raise(error: Exception) -> None:
+    raise error
+
+
+async def _fail(error: Exception, app: ASGIApp) -> None:
+    raise error

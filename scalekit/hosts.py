@@ -4,30 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
+from scalekit.http.response import problem
 
-from scalekit.problem import refuse
+HOST = b"host"
 
 
-class AllowedHosts:
+class AllowedHosts(Filter):
     """Serve only the hosts of an exact list; a name without a port allows every port."""
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        self.app = app
+    request_headers = (HOST,)
+
+    def __init__(self, hosts: Sequence[str]) -> None:
         self.hosts = frozenset(host.lower().encode("idna" if not host.isascii() else "ascii") for host in hosts)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 400 to a missing or double Host, 421 to one that is not served here."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        values = [value for name, value in scope["headers"] if name == b"host"]
-        if len(values) != 1:
-            await refuse(scope, send, 400, "exactly one Host header is needed")
-        elif self._allows(values[0].lower()):
-            await self.app(scope, receive, send)
-        else:
-            await refuse(scope, send, 421, "this host is not served here")
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Respond with 400 to a missing or repeated Host, with 421 to one that is not on the list."""
+        host = exchange.headers.get(HOST)
+        if host is None or HOST in exchange.repeated:
+            return problem(400, "exactly one Host header is needed")
+        if self._allows(host.lower()):
+            return None
+        return problem(421, "this host is not served here")
+
+    on_open = on_request
 
     def _allows(self, host: bytes) -> bool:
         if host in self.hosts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -30,7 +30,8 @@ MOST_CALLS = 100
 """Calls of one request whose spans are remembered."""
 BLANKS = b" \t"
 
-_READ = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
+HEADERS = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
+"""The request headers that say it."""
 _AT_ONCE = 128
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 # W3C Trace Context, section 3.2.2: version 00 ends after the flags, a later one may go on after a dash.
@@ -89,9 +90,21 @@ def request_id(scope: Scope) -> str:
 
 def identify(headers: Sequence[tuple[bytes, bytes]]) -> Identity:
     """Return the identity that *headers* name; what is missing, malformed or there twice is made anew."""
-    for name, _ in headers:
-        if name in _READ:
-            return _read(headers)
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in HEADERS:
+            values.setdefault(name, []).append(value)
+    return _read(values) if values else _new_identity()
+
+
+def identity_from(headers: Mapping[bytes, bytes], repeated: Mapping[bytes, list[bytes]]) -> Identity:
+    """Return the same from an index of the headers, with those that came more than once in *repeated*."""
+    if HEADERS.isdisjoint(headers):
+        return _new_identity()
+    return _read({name: repeated.get(name) or [headers[name]] for name in HEADERS if name in headers})
+
+
+def _new_identity() -> Identity:
     try:
         return _new.pop()
     except IndexError:
@@ -99,27 +112,27 @@ def identify(headers: Sequence[tuple[bytes, bytes]]) -> Identity:
         return _new.pop()
 
 
-def _read(headers: Iterable[tuple[bytes, bytes]]) -> Identity:
-    given = trace = state = None
-    for name, value in headers:
-        if name == REQUEST_ID:
-            given = value if given is None else b""
-        elif name == TRACEPARENT:
-            trace = value if trace is None else b""
-        elif name == TRACESTATE:
-            state = value if state is None else state + b"," + value
+def _read(values: Mapping[bytes, list[bytes]]) -> Identity:
+    given, trace = _only(values.get(REQUEST_ID)), _only(values.get(TRACEPARENT))
+    state = values.get(TRACESTATE)
     new = new_id()
-    identifier = given.decode("ascii") if given and _WELL_FORMED.fullmatch(given) else new
-    match = _VALID_TRACE.fullmatch(trace.strip(BLANKS)) if trace else None
+    identifier = given.decode("ascii") if _WELL_FORMED.fullmatch(given) else new
+    match = _VALID_TRACE.fullmatch(trace.strip(BLANKS))
     if match is None:
         return Identity(identifier, new, [])
     trace_id, parent_id, flags = match.groups()
-    return Identity(identifier, trace_id.decode(), [], parent_id.decode(), _flags(flags), passed_on(state))
+    traced = passed_on(b",".join(state) if state else None)
+    return Identity(identifier, trace_id.decode(), [], parent_id.decode(), _flags(flags), traced)
+
+
+def _only(values: list[bytes] | None) -> bytes:
+    """Return the one value of a header, empty when there is none, or there are several."""
+    return values[0] if values is not None and len(values) == 1 else b""
 
 
 def new_id() -> str:
     """Return 32 random hexadecimal digits."""
-    return identify(()).request_id
+    return _new_identity().request_id
 
 
 def _made_at_once() -> Iterator[Identity]:

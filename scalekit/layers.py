@@ -7,6 +7,8 @@ from enum import IntEnum, auto
 
 from starlette.middleware import Middleware
 
+from scalekit.http.filter import Filter
+
 
 class Layer(IntEnum):
     """The order of the chain, outermost first.
@@ -35,7 +37,7 @@ class Layer(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layered:
-    """A pure ASGI middleware, or ``Middleware(Observing, observer)``, and the layer it belongs to."""
+    """A filter, or a pure ASGI middleware, and the layer it belongs to."""
 
     layer: Layer
-    middleware: Middleware
+    link: Filter | Middleware

@@ -7,11 +7,13 @@ goes by paths, such as what is protected or limited, has to take the prefix off 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable
 from typing import Any
 
 from starlette.routing import Host, Mount
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
+
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
 
 DEEPEST = 20
 """Levels of middleware and mounts that are looked into."""
@@ -21,32 +23,30 @@ IS_OWN = "scalekit.own_prefix"
 """Stands in a scope whose root_path is not the server's."""
 
 
-class OwnPrefix:
+class OwnPrefix(Filter):
     """Tell all but the application of the *prefix* that it takes off; a server's own goes before."""
 
-    def __init__(self, app: ASGIApp, prefix: str) -> None:
-        self.app = app
+    def __init__(self, prefix: str) -> None:
         self.prefix = prefix
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Put the prefix where servers put theirs, then go on."""
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Put the prefix where servers put theirs."""
+        scope = exchange.scope
         if not scope.get("root_path"):
             scope["root_path"] = self.prefix
             scope[IS_OWN] = True
-        return self.app(scope, receive, send)
+        return None
+
+    on_open = on_request
 
 
-class WithoutOwnPrefix:
+class WithoutOwnPrefix(Filter):
     """Give the application the scope as the server made it."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Take away what was put there, then go on."""
-        if scope.pop(IS_OWN, False):
-            scope["root_path"] = ""
-        return self.app(scope, receive, send)
+    def on_application(self, exchange: Exchange) -> None:
+        """Take away what was put there."""
+        if exchange.scope.pop(IS_OWN, False):
+            exchange.scope["root_path"] = ""
 
 
 def own_prefix(app: ASGIApp) -> str:

@@ -128,9 +128,9 @@ class Plugins:
         """Ask every plugin what to run around the application's life."""
         return {name: items[0] for name, items in self._each("scalekit_lifespan", Lifespan, context).items()}
 
-    def middleware(self, context: Context) -> dict[str, list[Layered]]:
-        """Ask every plugin for its middleware."""
-        return self._each("scalekit_middleware", Layered, context)
+    def filters(self, context: Context) -> dict[str, list[Layered]]:
+        """Ask every plugin for its filters and middleware."""
+        return self._each("scalekit_filters", Layered, context)
 
     def routes(self, context: Context) -> dict[str, list[BaseRoute]]:
         """Ask every plugin for its routes."""

@@ -7,37 +7,40 @@ Only the first requests of a process are looked at, so that the others pay nothi
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from ipaddress import ip_address
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from scalekit.client_ip import forwarding_header, parse_address
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
 
 logger = logging.getLogger("scalekit")
 
 EXAMINED = 10_000
 
 
-class ProxyHint:
-    """Looks at the first requests on their way to *app*, and calls *finished* when it needs to see no more."""
+class ProxyHint(Filter):
+    """Looks at the first requests, and calls *finished* when it needs to see no more."""
 
-    def __init__(self, app: ASGIApp, finished: Callable[[], None]) -> None:
-        self.app = app
+    def __init__(self, finished: Callable[[], None]) -> None:
         self._finished = finished
         self._left = EXAMINED
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Look at one request, then serve it."""
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Look at one request or websocket."""
         if self._left:
             self._left -= 1
-            name = forwarding_header(scope["headers"])
-            if name is not None and _is_near(scope):
-                _warn(scope, name)
+            name = forwarding_header(exchange.scope["headers"])
+            if name is not None and _is_near(exchange.scope):
+                _warn(exchange.scope, name)
                 self._left = 0
             if not self._left:
                 self._finished()
-        return self.app(scope, receive, send)
+        return None
+
+    on_open = on_request
 
 
 def _is_near(scope: Scope) -> bool:

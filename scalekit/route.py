@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.routing import BaseRoute, Host, Match, Mount
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 
-from scalekit.routes import PluginRoutes, route_path
+from scalekit.http.route_path import route_path
 
 MOST_WALKS = 100
 """How often the tree is walked, at most: each time an endpoint comes that is not known yet."""
@@ -53,14 +53,22 @@ class _Place:
         return "" if self.inner else f"{self.template}/{{path}}"
 
 
+class PluginRouteTable(Protocol):
+    """The routes of plugins: *exact* paths, and those with parameters, by the first of their *segments*."""
+
+    exact: set[str]
+    open: list[BaseRoute]
+    segments: set[str]
+
+
 class RouteTemplates:
-    """The templates of the application, and of the plugins' routes, that *app* leads to: what a middleware wraps.
+    """The templates of an application's routes, and of those that *plugins* bring.
 
     ``known`` has the template of each endpoint that has only one, by the endpoint's id: for those who are in a hurry.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._plugins = _plugin_routes(app)
+    def __init__(self, plugins: PluginRouteTable | None = None) -> None:
+        self._plugins = plugins
         self.known: dict[int, str] = {}
         self._places: dict[int, dict[str, _Place]] = {}
         self._kept: list[object] = []  # an id is an object's own only as long as that is there
@@ -150,16 +158,7 @@ def _path(scope: Scope) -> str:
     return route_path({"path": scope["path"], "root_path": scope.get("app_root_path", scope.get("root_path", ""))})
 
 
-def _plugin_routes(app: Any) -> PluginRoutes | None:
-    """Return what serves the plugins' routes, which is somewhere below *app* when there are any."""
-    for _ in range(DEEPEST):
-        if isinstance(app, PluginRoutes):
-            return app
-        app = getattr(app, "app", None)
-    return None
-
-
-def _of_plugins(plugins: PluginRoutes, scope: Scope) -> str:
+def _of_plugins(plugins: PluginRouteTable, scope: Scope) -> str:
     path = route_path(scope)
     if path in plugins.exact:
         return path

@@ -8,15 +8,17 @@ not there never meets a router of ours, and its scope is not touched.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from scalekit.errors import PluginError
 from scalekit.frameworks import on_unavailable
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
 from scalekit.problem import on_http_exception
 from scalekit.resilience import Unavailable
 
@@ -25,19 +27,21 @@ class ManagementRoute(Route):
     """A page for operators: on the management address where there is one, else on the public one."""
 
 
-class ManagementListener:
-    """Serve operators' *pages* on the management port and *app* on every other."""
+class ManagementListener(Filter):
+    """Serve operators' *pages*, and nothing else, on the management *port*."""
 
-    def __init__(self, app: ASGIApp, pages: ASGIApp, port: int) -> None:
-        self.app = app
+    def __init__(self, pages: ASGIApp, port: int) -> None:
         self.pages = pages
         self.port = port
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def on_request(self, exchange: Exchange) -> Decision:
         """Choose by the port that the connection came in on, which no header can change."""
-        server = scope.get("server")
-        chosen = self.pages if server is not None and server[1] == self.port else self.app
-        return chosen(scope, receive, send)
+        server = exchange.scope.get("server")
+        if server is None or server[1] != self.port:
+            return None
+        return partial(_serve_with, self.pages, exchange, exchange.scope)
+
+    on_open = on_request
 
 
 OPERATORS = "/-"
@@ -49,24 +53,23 @@ def is_for_operators(route: BaseRoute) -> bool:
     return path_of(route).startswith(f"{OPERATORS}/")
 
 
-class PluginRoutes:
-    """Serve *routes* within *guards*; what none of them matches goes on to *app*."""
+class PluginRoutes(Filter):
+    """Serve *routes*, with *app* where that stands before them."""
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], guards: Sequence[Middleware] = ()) -> None:
-        self.app = app
-        self.routes: ASGIApp = small_application(routes)
-        for factory, args, kwargs in reversed(guards):
-            self.routes = factory(self.routes, *args, **kwargs)
+    def __init__(self, routes: Sequence[BaseRoute], app: ASGIApp | None = None) -> None:
+        self.app = small_application(routes) if app is None else app
         self.exact = {path_of(route) for route in routes if "{" not in path_of(route) and not isinstance(route, Mount)}
         self.open = [route for route in routes if path_of(route) not in self.exact]
         self.segments = {path_of(route).split("/", 2)[1] for route in self.open}
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def on_request(self, exchange: Exchange) -> Decision:
         """Choose by the path; a plugin's application gets a scope of its own to write on."""
-        path = route_path(scope)
-        if path in self.exact or (self.segments and self._matches(path, scope)):
-            return self.routes(dict(scope), receive, send)
-        return self.app(scope, receive, send)
+        path = exchange.route_path
+        if path in self.exact or (self.segments and self._matches(path, exchange.scope)):
+            return partial(_serve_with, self.app, exchange, dict(exchange.scope))
+        return None
+
+    on_open = on_request
 
     def _matches(self, path: str, scope: Scope) -> bool:
         if path.partition("/")[2].partition("/")[0] not in self.segments:
@@ -74,14 +77,9 @@ class PluginRoutes:
         return any(route.matches(scope)[0] is not Match.NONE for route in self.open)
 
 
-def route_path(scope: Scope) -> str:
-    """Return the path of *scope* below the prefix that a proxy or a mount has taken off."""
-    path: str = scope["path"]
-    prefix = scope.get("root_path")
-    if not prefix or not path.startswith(prefix):
-        return path
-    below = path[len(prefix) :]
-    return below if below.startswith("/") else path if below else "/"
+def _serve_with(own: ASGIApp, exchange: Exchange, scope: Scope, app: ASGIApp) -> Awaitable[None]:
+    """Serve with *own* in place of *app*, which stands further in."""
+    return own(scope, exchange.receive, exchange.send)
 
 
 def small_application(routes: Sequence[BaseRoute]) -> Starlette:

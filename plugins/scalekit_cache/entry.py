@@ -191,13 +191,17 @@ class Entry(Item):
         stand_in.newer = stand_in.older = None
         return stand_in
 
-    def head(self, now: float) -> Headers:
-        """Return the headers to answer with *now*, for who may change the list."""
+    def headers_at(self, now: float) -> Headers:
+        """Return the headers to respond with *now*: a list that is not for changing."""
         age = int(now - self.born)
         if age != self._second:
             self._second = age
             self._head = self.aged(now, b"%b; hit; ttl=%d%b" % (self.name, int(self.expires - now), self.detail))
-        return self._head.copy()
+        return self._head
+
+    def head(self, now: float) -> Headers:
+        """Return the same for who may change the list."""
+        return self.headers_at(now).copy()
 
     def aged(self, now: float, status: bytes) -> Headers:
         """Return the headers with the age of *now* and the *status* of the cache."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import click
 
-from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.caching.metrics import Declarations
 from scalekit.caching.objects import NAMESPACE, Objects
 from scalekit.contracts import CACHE, CLUSTER_FRAMES, DATABASE, TABLE_OBSERVER
@@ -21,17 +22,17 @@ from scalekit_cache import metrics
 from scalekit_cache.commands import commands
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.core import HttpCache, Options
+from scalekit_cache.filters import CacheFilter
 from scalekit_cache.metrics import Metrics
-from scalekit_cache.middleware import CacheMiddleware, Slot
 from scalekit_cache.opening import open_store
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules
-from scalekit_cache.table_purges import table_purges
+from scalekit_cache.table_purges import TablePurges
 
 OF_CACHE = b"cache object"
 """What keys of values begin with in the store of the cluster cache, which has values of its own."""
 ASKED_BY: dict[Key[Any], str] = {CLUSTER_FRAMES: "url", DATABASE: "tags_from_sql"}
-SLOT: Key[Slot] = Key("cache slot", plugin="cache")
+FILTER: Key[CacheFilter] = Key("cache filter", plugin="cache")
 
 
 @hookimpl
@@ -44,8 +45,7 @@ def scalekit_config() -> type[Table]:
 def scalekit_lifespan(context: Context) -> Lifespan:
     """Return what keeps the store open."""
     config = context.config(CacheConfig)
-    slot = Slot()
-    context.provide(SLOT, slot)
+    cache_filter = _filter(context)
 
     def verify(given: Container[Key[Any]]) -> None:
         _check_workers(config, context.server.workers or 1)
@@ -59,18 +59,19 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             cache = HttpCache(store, _policies(config), _options(config), counts, time.time)
             namespace = OF_CACHE if config.on_cluster_cache else NAMESPACE
             context.provide(CACHE, Objects(store, counts, time.time, config.wait, namespace))
-            slot.cache = cache
+            cache_filter.cache = cache
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(cache.close)
-                stack.callback(setattr, slot, "cache", None)
+                stack.callback(setattr, cache_filter, "cache", None)
                 if config.tags_from_sql:
-                    purges = table_purges(cache, slot, counts.owing)
+                    suspend = partial(cache_filter.suspend, cache)
+                    purges = TablePurges(store, counts, suspend, counts.owing)
                     context.provide(TABLE_OBSERVER, await stack.enter_async_context(purges.running()))
                 yield
 
     async def drain() -> None:
-        if slot.cache is not None:
-            slot.cache.drain()
+        if cache_filter.cache is not None:
+            cache_filter.cache.drain()
 
     requires = (CLUSTER_FRAMES,) if config.on_cluster_cache else ()
     if config.tags_from_sql:
@@ -90,9 +91,9 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
-    """Return what answers from the cache, once it is known who asks."""
-    return [Layered(Layer.CACHE, Middleware(CacheMiddleware, context.get(SLOT)))]
+def scalekit_filters(context: Context) -> Sequence[Layered]:
+    """Return the cache, further in than authentication."""
+    return [Layered(Layer.CACHE, _filter(context))]
 
 
 @hookimpl
@@ -113,6 +114,11 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
     """Return `scalekit cache purge`."""
     return commands(context, context.config(CacheConfig))
+
+
+def _filter(context: Context) -> CacheFilter:
+    """Return the filter of this application, one for all hooks; it lets everything pass before the cache is open."""
+    return context.shared(FILTER, lambda: CacheFilter(context.config(CacheConfig).credential_headers))
 
 
 def _check_workers(config: CacheConfig, workers: int) -> None:

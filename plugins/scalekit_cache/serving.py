@@ -65,11 +65,6 @@ class Serving:
             return self._serve_shared()
         return self.serve_found(found)
 
-    async def look(self) -> Entry | Variants | None:
-        """Return what is kept, here or in the store that processes share."""
-        found = self.cache.peek(self.primary, self.asked)
-        return found if type(found) is Entry else await self.cache.fetch(self.primary, self.asked)
-
     async def _serve_shared(self) -> None:
         await self.serve_found(await self.cache.fetch(self.primary, self.asked))
 

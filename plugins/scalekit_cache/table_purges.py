@@ -17,8 +17,6 @@ from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.store import Store
 from scalekit.contracts import Tables
 from scalekit.telemetry.series import GaugeSeries
-from scalekit_cache.core import HttpCache
-from scalekit_cache.middleware import Slot
 from scalekit_cache.table_tags import ANY_TABLE, READ, tags_of
 
 logger = logging.getLogger("scalekit.cache")
@@ -137,15 +135,6 @@ class TablePurges:
             now, tags = loop.time(), tuple(self._doubtful)
             await self._purge(tags)
             self._doubtful = {tag: until for tag, until in self._doubtful.items() if until > now}
-
-
-def table_purges(cache: HttpCache, slot: Slot, owing: GaugeSeries) -> TablePurges:
-    """Return what purges the answers of *cache*; while a purge is owed, *slot* is empty, and *owing* tells how many."""
-
-    def suspend(suspended: bool) -> None:
-        slot.cache = None if suspended else cache
-
-    return TablePurges(cache.store, cache.metrics, suspend, owing)
 
 
 def _purged_with(tables: Tables) -> tuple[bytes, ...]:

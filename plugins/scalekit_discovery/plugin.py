@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
-from scalekit.behalf import OnBehalf
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit.behalf import REQUEST_CONTEXT
 from scalekit.contracts import SERVICES
 from scalekit.telemetry import Declaration, declared_in
 from scalekit_discovery import metrics
@@ -53,9 +53,9 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what lets calls carry the identity and the deadline of the request on whose behalf they are made."""
-    return [Layered(Layer.DATA, Middleware(OnBehalf))]
+    return [Layered(Layer.DATA, REQUEST_CONTEXT)]
 
 
 @hookimpl

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from scalekit import Exchange
 from scalekit_jwt.address import AS_THEY_ARE
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.proof import Asked, Shown
 
-Headers = Iterable[tuple[bytes, bytes]]
+AUTHORIZATION, COOKIE = b"authorization", b"cookie"
 
 SUBPROTOCOLS = {"bearer": 2, "dpop": 3}
 """What a browser offers, which can set no header for a websocket: ``["bearer", token]``, ``["dpop", token, proof]``."""
 
 
-def credentials(headers: Headers) -> tuple[bytes, bool, bytes]:
+def credentials(exchange: Exchange) -> tuple[bytes, bool, bytes]:
     """Return the token, empty where there is none, whether it is said to be bound to a key, and the cookies.
 
     Raises Refused when two are shown.
     """
-    authorization = cookies = b""
-    for name, value in headers:
-        if name == b"authorization":
-            if authorization:
-                raise Refused("repeated")
-            authorization = value
-        elif name == b"cookie":
-            cookies = cookies + b"; " + value if cookies else value
+    headers = exchange.headers
+    cookies = headers.get(COOKIE, b"")
+    if exchange.repeated:
+        if AUTHORIZATION in exchange.repeated:
+            raise Refused("repeated")
+        cookies = b"; ".join(exchange.values(COOKIE))
+    authorization = headers.get(AUTHORIZATION, b"")
     if authorization[:7] == b"Bearer ":
         return authorization[7:].strip(b" "), False, cookies
     scheme, _, token = authorization.partition(b" ")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from starlette.routing import BaseRoute
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import DATABASE, TOKENS
 from scalekit.resilience import Unavailable
 from scalekit.served import warn_of_processes
@@ -18,8 +18,8 @@ from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_jwt import metrics
 from scalekit_jwt.commands import commands
 from scalekit_jwt.config import JwtConfig
+from scalekit_jwt.filters import Authentication
 from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.middleware import JwtMiddleware, Slot
 from scalekit_jwt.opening import Opened, in_memory, opened, verify_jwt
 from scalekit_jwt.policy import Policy
 from scalekit_jwt.refusing import BEARER, DPOP, SCHEME
@@ -30,7 +30,7 @@ logger = logging.getLogger("scalekit.jwt")
 APART = "a token that one of them revokes is good in the others"
 SHARE = "turn on [plugins.pool] to keep them in the database, or name redis"
 
-SLOT: Key[Slot] = Key("jwt slot", plugin="jwt")
+AUTHENTICATION: Key[Authentication] = Key("authentication", plugin="jwt")
 OPENED: Key[Opened] = Key("own tokens", plugin="jwt")
 
 
@@ -44,8 +44,7 @@ def scalekit_config() -> type[Table]:
 def scalekit_lifespan(context: Context) -> Lifespan:
     """Return what keeps keys and revocations known while the application runs."""
     config = context.config(JwtConfig)
-    slot = Slot()
-    context.provide(SLOT, slot)
+    authentication = _authentication(context)
 
     def verify(given: Container[Key[Any]]) -> None:
         verify_jwt(config, DATABASE in given, context.server.workers or 1)
@@ -54,17 +53,18 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def run() -> AsyncGenerator[None, None]:
         database = context.get(DATABASE) if context.has(DATABASE) else None
         workers = context.server.workers or 1
-        async with opened(config, database, workers, Metrics(context.get(TELEMETRY))) as parts:
+        metrics = Metrics(context.get(TELEMETRY))
+        async with opened(config, database, workers, metrics) as parts:
             context.provide(OPENED, parts)
             context.provide(TOKENS, parts.tokens)
             context.provide(SCHEME, _scheme(config))
-            slot.authenticator = parts.authenticator
+            authentication.authenticator, authentication.metrics = parts.authenticator, metrics
             if in_memory(config, database):
                 warn_of_processes(context, "[plugins.jwt] keeps sessions in memory", APART, SHARE)
             try:
                 yield
             finally:
-                slot.authenticator = None
+                authentication.authenticator = None
 
     return Lifespan(run, provides=(TOKENS, OPENED, SCHEME), after=(DATABASE,), verify=verify)
 
@@ -76,17 +76,14 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
-    """Return what tells who asks."""
-    config = context.config(JwtConfig)
-    policy = Policy(config.protect, config.public, [table.rule() for table in config.rules])
-    for path in policy.open_below():
+def scalekit_filters(context: Context) -> Sequence[Layered]:
+    """Return the authentication of requests and websockets."""
+    authentication = _authentication(context)
+    for path in authentication.policy.open_below():
         logger.warning(
             '%r is for one segment: what is deeper needs no token; write "%s*" to protect all below', path, path
         )
-    counted = Metrics(context.get(TELEMETRY))
-    middleware = Middleware(JwtMiddleware, context.get(SLOT), policy, _scheme(config), counted)
-    return [Layered(Layer.IDENTIFY, middleware)]
+    return [Layered(Layer.IDENTIFY, authentication)]
 
 
 @hookimpl
@@ -112,6 +109,17 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
     """Return `scalekit jwt rotate`."""
     return commands(context.config(JwtConfig))
+
+
+def _authentication(context: Context) -> Authentication:
+    """Return the filter of this application, one for all hooks; it knows no token before the plugin has started."""
+
+    def make() -> Authentication:
+        config = context.config(JwtConfig)
+        policy = Policy(config.protect, config.public, [table.rule() for table in config.rules])
+        return Authentication(policy, _scheme(config))
+
+    return context.shared(AUTHENTICATION, make)
 
 
 def _scheme(config: JwtConfig) -> str:

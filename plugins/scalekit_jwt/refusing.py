@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from starlette.types import Scope, Send
-
-from scalekit import Key
-from scalekit.admission import admitted
-from scalekit.problem import ProblemResponse, refuse
+from scalekit import Key, LocalResponse
+from scalekit.http.response import local_problem
+from scalekit.problem import ProblemResponse
 from scalekit_jwt.proof import ALGORITHMS
 
 BEARER = 'Bearer realm="api"'
@@ -65,17 +63,16 @@ def forbidden(scheme: str, scopes: frozenset[str]) -> ProblemResponse:
     return _problem(403, description, challenge(scheme, "insufficient_scope", description, scopes))
 
 
-async def answer(scope: Scope, send: Send, response: ProblemResponse, detail: str) -> None:
-    """Send *response*, or close the websocket that *scope* is with *detail*, once the request is admitted."""
-    await admitted(scope)
-    if scope["type"] == "websocket":
-        headers = {"www-authenticate": response.headers["www-authenticate"]}
-        await refuse(scope, send, response.status_code, detail, headers=headers)
-    else:
-        # The response is sent to many, and whoever stands further out may add to the list that it gets.
-        headers_of_one = [*response.raw_headers]
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers_of_one})
-        await send({"type": "http.response.body", "body": response.body})
+@lru_cache(REMEMBERED)
+def unauthorized_response(scheme: str, reason: str = "") -> LocalResponse:
+    """Return the same for a filter to give."""
+    return local_problem(unauthorized(scheme, reason), "a valid token is needed")
+
+
+@lru_cache(REMEMBERED)
+def forbidden_response(scheme: str, scopes: frozenset[str]) -> LocalResponse:
+    """Return the response to a token that is good, and not enough, for a filter to give."""
+    return local_problem(forbidden(scheme, scopes), "the token does not allow this")
 
 
 def _problem(status: int, detail: str, www_authenticate: str) -> ProblemResponse:

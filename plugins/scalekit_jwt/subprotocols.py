@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from starlette.types import Message, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit_jwt.credentials import offered
+from scalekit import Exchange
+from scalekit_jwt.credentials import AUTHORIZATION, offered
 
 
-def taking_subprotocols(scope: Scope, send: Send) -> Send:
+def take_subprotocol(exchange: Exchange) -> str:
     """Move a token that came as a subprotocol to where it belongs; the application never sees it as a protocol.
 
-    Return what to send with: a browser gives up when none of the protocols that it offers is chosen.
+    Return the protocol to accept with, for a browser gives up when none of those that it offers is chosen; empty when
+    no token came so.
     """
+    scope = exchange.scope
     found = offered(scope.get("subprotocols", []))
-    if not found or any(name == b"authorization" for name, _ in scope["headers"]):
-        return send
+    if not found or AUTHORIZATION in exchange.headers:
+        return ""
     chosen, token, *proofs = found
     scope["subprotocols"] = [chosen, *scope["subprotocols"][len(found) :]]
-    scope["headers"] = [
-        *((name, value) for name, value in scope["headers"] if name != b"sec-websocket-protocol"),
-        (b"sec-websocket-protocol", ", ".join(scope["subprotocols"]).encode("latin-1", "replace")),
-        (b"authorization", f"{chosen} {token}".encode("utf-8", "replace")),
-        *((b"dpop", proof.encode("utf-8", "replace")) for proof in proofs),
-    ]
+    exchange.replace_headers(
+        [
+            *((name, value) for name, value in scope["headers"] if name != b"sec-websocket-protocol"),
+            (b"sec-websocket-protocol", ", ".join(scope["subprotocols"]).encode("latin-1", "replace")),
+            (AUTHORIZATION, f"{chosen} {token}".encode("utf-8", "replace")),
+            *((b"dpop", proof.encode("utf-8", "replace")) for proof in proofs),
+        ]
+    )
+    return chosen
 
-    async def accept_one(message: Message) -> None:
-        if message["type"] == "websocket.accept" and not message.get("subprotocol"):
-            message = {**message, "subprotocol": chosen}
-        await send(message)
 
-    return accept_one
+def accept_with(protocol: str, app: ASGIApp) -> ASGIApp:
+    """Return *app* such that its websockets are accepted with *protocol*, unless it names another."""
+
+    async def accepting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def accept(message: Message) -> None:
+            if message["type"] == "websocket.accept" and not message.get("subprotocol"):
+                message = {**message, "subprotocol": protocol}
+            await send(message)
+
+        await app(scope, receive, accept)
+
+    return accepting

@@ -8,15 +8,15 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Observing, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.served import WORKER
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
+from scalekit_logging.filters import AccessLog
 from scalekit_logging.installation import install, remove
 from scalekit_logging.journal import Journal, verify_directory
 from scalekit_logging.metrics import Metrics
-from scalekit_logging.observer import LoggingObserver
 
 JOURNAL: Key[Journal] = Key("journal", plugin="logging")
 
@@ -59,9 +59,9 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
-    """Stand outermost: refusals are logged too."""
-    return [Layered(Layer.LOG, Middleware(Observing, LoggingObserver(_journal(context))))]
+def scalekit_filters(context: Context) -> Sequence[Layered]:
+    """Return the access log, outermost, so that refusals are logged too."""
+    return [Layered(Layer.LOG, AccessLog(_journal(context)))]
 
 
 @hookimpl
@@ -78,6 +78,4 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 
 def _journal(context: Context) -> Journal:
     """Return the journal of this application, one for all hooks; it does nothing before it is started."""
-    if not context.has(JOURNAL):
-        context.provide(JOURNAL, Journal(context.config(LoggingConfig), context.redact))
-    return context.get(JOURNAL)
+    return context.shared(JOURNAL, lambda: Journal(context.config(LoggingConfig), context.redact))

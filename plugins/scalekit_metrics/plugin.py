@@ -10,13 +10,13 @@ import click
 from prometheus_client import REGISTRY
 from starlette.routing import BaseRoute
 
-from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Observing, Table, hookimpl
+from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Table, hookimpl
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_metrics import metrics
 from scalekit_metrics.commands import commands
 from scalekit_metrics.config import MetricsConfig
+from scalekit_metrics.filters import RequestMetrics
 from scalekit_metrics.metrics import NAMES, duration
-from scalekit_metrics.observer import MetricsObserver
 from scalekit_metrics.page import MetricsPage
 from scalekit_metrics.recorder import Recorder
 from scalekit_metrics.registry import Registry
@@ -41,11 +41,11 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what measures requests, refused ones too."""
     config = context.config(MetricsConfig)
     recorder = Recorder(context.get(TELEMETRY), config.buckets)
-    return [Layered(Layer.MEASURE, Middleware(Observing, MetricsObserver(recorder, config.exemplars)))]
+    return [Layered(Layer.MEASURE, RequestMetrics(recorder, config.exemplars))]
 
 
 @hookimpl

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import DATABASE, DATABASES, TABLE_OBSERVER
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_pool import metrics
 from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.middleware import PoolMiddleware
+from scalekit_pool.filters import RequestOrigin
 from scalekit_pool.opening import Opener, verify_driver
 from scalekit_pool.probing import probe, refuse_stale_servers
 from scalekit_pool.start_migration import StartMigration
@@ -56,9 +56,9 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what tells the pool for whom a connection is used."""
-    return [Layered(Layer.DATA, Middleware(PoolMiddleware))]
+    return [Layered(Layer.DATA, RequestOrigin())]
 
 
 @hookimpl

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
-from scalekit.behalf import OnBehalf
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit.behalf import REQUEST_CONTEXT
 from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, QUEUE, READS
 from scalekit.telemetry import Declaration, declared_in
 from scalekit_queue import metrics
@@ -60,9 +60,9 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what lets messages carry the identity and the deadline of the request that publishes them."""
-    return [Layered(Layer.DATA, Middleware(OnBehalf))]
+    return [Layered(Layer.DATA, REQUEST_CONTEXT)]
 
 
 @hookimpl

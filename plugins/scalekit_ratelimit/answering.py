@@ -11,8 +11,8 @@ from starlette.types import Message, Scope, Send
 from scalekit.problem import ProblemError, ProblemResponse, send_problem
 from scalekit_ratelimit.limits import Counts, Limits
 from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.only import QUOTA_EXCEEDED
 from scalekit_ratelimit.rules import MICROSECONDS, Count, Rule
+from scalekit_ratelimit.single_limit import QUOTA_EXCEEDED
 
 logger = logging.getLogger("scalekit.ratelimit")
 
@@ -57,7 +57,7 @@ class Answer:
                 self.replaced = True
                 return self.refuse()
             self.started = True
-            headers = [*(message.get("headers") or ()), *self._fields()]
+            headers = [*(message.get("headers") or ()), *self.headers()]
             return self.raw({**message, "headers": headers})
         return _nothing() if self.replaced else self.raw(message)
 
@@ -77,7 +77,8 @@ class Answer:
         """Return the answer to who has reached a limit."""
         return too_many(self._refused, self.counts, self._limits.legacy)
 
-    def _fields(self) -> list[tuple[bytes, bytes]]:
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that tell how the limits stand."""
         return fields(self.counts, self._limits.legacy)
 
     def _would_refuse(self, take: Take) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
+from scalekit import Decision, Exchange, Filter
 from scalekit_ratelimit.answering import Answer, Exceeded, too_many
 from scalekit_ratelimit.counting import digest
+from scalekit_ratelimit.filters import serve_decorated
 from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.marking import ASKING, Asking
 from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.middleware import Slot
 from scalekit_ratelimit.policies import Policy
 
 
@@ -58,26 +58,20 @@ class CodeLimits:
         return [Take(rule, who, found.cost, found.dry_run) for rule in found.rules]
 
 
-class CodeLimitMiddleware:
-    """Answer 429 where the application has reached a limit of its own, whatever its framework makes of that."""
+class CodeLimitFilter(Filter):
+    """Respond with 429 where the application has reached a limit of its own, whatever its framework makes of that.
 
-    carries_admission = True
+    ``limits`` are there while they run.
+    """
 
-    def __init__(self, app: ASGIApp, slot: Slot) -> None:
-        self.app = app
-        self.slot = slot
+    limits: Limits | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def on_request(self, exchange: Exchange) -> Decision:
         """Let the application find the request that it counts for."""
-        limits = self.slot.limits
-        if limits is None or scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        answer = Answer(limits, scope, send)
-        token = ASKING.set(Asking(limits, scope, answer))
-        try:
-            await self.app(scope, receive, answer.send)
-        except Exceeded:
-            await answer.end()
-        finally:
-            ASKING.reset(token)
+        limits = self.limits
+        if limits is None:
+            return None
+        scope = exchange.scope
+        return partial(serve_decorated, exchange, Asking(limits, scope, Answer(limits, scope, exchange.send)))
+
+    on_open = on_request

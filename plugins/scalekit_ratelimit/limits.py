@@ -12,14 +12,14 @@ from scalekit.resilience import Unavailable
 from scalekit_ratelimit.breaker import Breaker
 from scalekit_ratelimit.memory import MemoryLimits, Take
 from scalekit_ratelimit.metrics import Metrics
-from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.policies import Policies
 from scalekit_ratelimit.rules import Count
 from scalekit_ratelimit.shared import SharedLimits, Trip
+from scalekit_ratelimit.single_limit import SingleLimit
 
 Counts = dict[Take, Count]
-Asked = int | asyncio.Future[Any] | None
-"""The room of one limit, or what brings it, or None where nobody counts."""
+Slack = int | asyncio.Future[Any] | None
+"""The microseconds that one limit leaves, negative when it is reached, or what brings them; None: nobody counts."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Limits:
         self.metrics = metrics
         self.legacy = legacy
 
-    def begin(self, takes: Sequence[Take]) -> Trip | Counts:
+    def start_check(self, takes: Sequence[Take]) -> Trip | Counts:
         """Return how each stands, or the question that has been sent to find out; raises Unavailable."""
         shared = self.shared
         if shared is None:
@@ -55,59 +55,68 @@ class Limits:
         except RedisUnavailable:
             return self._without(shared, takes)
 
-    async def finish(self, trip: Trip) -> Counts:
-        """Return what came of the question; raises Unavailable."""
+    def finish_check(self, trip: Trip) -> Trip | Counts:
+        """Return what came of the question, whose reply is there, or another that was sent; raises Unavailable."""
         shared = self.shared
-        if shared is None:
-            raise RuntimeError("nothing was sent")
+        if shared is None:  # the plugin has stopped meanwhile
+            raise Unavailable("limits cannot be counted now")
         try:
-            counts = await shared.limits.receive(trip)
+            counts = shared.limits.receive(trip)
+        except (RedisUnavailable, ReplyError) as error:
+            self._note(shared, error)
+            return self._without(shared, trip.takes)
+        if not isinstance(counts, Trip):
             for take, count in counts.items():
                 if not count.allowed:
                     self.memory.learn_refusal(take.rule, take.who, count.reset)
-            return counts
-        except (RedisUnavailable, ReplyError) as error:
-            self._note(shared, error)
-        return self._without(shared, [take for takes, _ in trip.parts for take in takes])
+        return counts
 
-    def begin_one(self, only: Only, who: str, shared: Shared) -> Asked:
-        """Return the question that has been sent for one limit, or what is known without; raises Unavailable."""
+    def start_single_check(self, limit: SingleLimit, who: str) -> Slack:
+        """Return the slack of one limit, or what brings it; None where nobody counts; raises Unavailable."""
+        shared = self.shared
+        if shared is None:
+            return self.memory.take_one(limit.rule, who, limit.taken)
         if shared.breaker.trouble:
-            return self._one_without(only, who, shared)
+            return self._single_without(limit, who, shared)
         try:
-            return shared.limits.send_one(only, who)
+            return shared.limits.send_one(limit, who)
         except RedisUnavailable:
-            return self._one_without(only, who, shared)
+            return self._single_without(limit, who, shared)
 
-    async def finish_one(self, only: Only, who: str, shared: Shared, reply: asyncio.Future[Any]) -> int | None:
-        """Return the room, None where nobody counts; raises Unavailable."""
+    def finish_single_check(self, limit: SingleLimit, who: str, reply: asyncio.Future[Any]) -> Slack:
+        """Return the slack that *reply* has brought, or what was sent in its place; raises Unavailable."""
+        shared = self.shared
+        if shared is None:  # the plugin has stopped meanwhile
+            raise Unavailable("limits cannot be counted now")
         try:
-            room: int = await reply
-            if room < 0:
-                self.memory.learn_refusal(only.rule, who, only.rule.tolerance - only.taken - room)
-            return room
+            slack: int = reply.result()
         except ReplyError as error:
             if error.code == "NOSCRIPT":
-                return await self.finish_one(only, who, shared, shared.limits.teach_one(only, who))
+                return shared.limits.teach_one(limit, who)
             self._note(shared, error)
         except RedisUnavailable as error:
             self._note(shared, error)
-        return self._one_without(only, who, shared)
+        else:
+            if slack < 0:
+                self.memory.learn_refusal(limit.rule, who, limit.rule.tolerance - limit.taken - slack)
+            return slack
+        return self._single_without(limit, who, shared)
 
     def _note(self, shared: Shared, error: RedisUnavailable | ReplyError) -> None:
         if isinstance(error, RedisUnavailable) and error.kind in ("late", "lost"):
             self.metrics.late()
         shared.breaker.note(error)
 
-    def _one_without(self, only: Only, who: str, shared: Shared) -> int | None:
-        if self._counts_here(shared):
-            return self.memory.take_one(only.rule, who, only.taken)
-        return None
+    def _single_without(self, limit: SingleLimit, who: str, shared: Shared) -> int | None:
+        return self.memory.take_one(limit.rule, who, limit.taken) if self._counts_here(shared) else None
 
     async def take(self, takes: Sequence[Take]) -> Counts:
         """Take, wherever it is counted; raises Unavailable."""
-        begun = self.begin(takes)
-        return await self.finish(begun) if isinstance(begun, Trip) else begun
+        counts = self.start_check(takes)
+        while isinstance(counts, Trip):
+            await asyncio.wait([counts.reply])
+            counts = self.finish_check(counts)
+        return counts
 
     async def forget(self, takes: Sequence[Take]) -> None:
         """Forget what was taken, as far as that can be now."""

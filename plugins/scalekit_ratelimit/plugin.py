@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import LIMITS
 from scalekit.errors import Problem
 from scalekit.redis import REDIS, verify_redis
@@ -14,18 +14,34 @@ from scalekit.redis import metrics as redis_metrics
 from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
-from scalekit_ratelimit.coded import CodeLimitMiddleware, CodeLimits
+from scalekit_ratelimit.coded import CodeLimitFilter, CodeLimits
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.middleware import LimitMiddleware, Slot
+from scalekit_ratelimit.filters import LimitFilter
+from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.opening import opened
 from scalekit_ratelimit.policies import code_policies, is_late, policies
-from scalekit_ratelimit.shedding import SheddingMiddleware, SheddingSlot
+from scalekit_ratelimit.shedding import LoadShedding, Shedder
 
 APART = "each counts for itself, which lets through as many times the limit"
 SHARE = 'write url = "redis://...", or per_worker = true if that is what you want'
 
-SLOT: Key[Slot] = Key("rate limit slot", plugin="ratelimit")
-SHEDDING: Key[SheddingSlot] = Key("shedding slot", plugin="ratelimit")
+
+class LimitFilters:
+    """The filters of one application: by address, by user, of code, and load shedding."""
+
+    def __init__(self) -> None:
+        self.by_address = LimitFilter(by_user=False)
+        self.by_user = LimitFilter(by_user=True)
+        self.coded = CodeLimitFilter()
+        self.load_shedding = LoadShedding()
+
+    def start(self, limits: Limits | None, shedder: Shedder | None) -> None:
+        """Let the filters count with *limits* and *shedder*, or no more."""
+        self.by_address.limits = self.by_user.limits = self.coded.limits = limits
+        self.load_shedding.shedder = shedder
+
+
+FILTERS: Key[LimitFilters] = Key("rate limit filters", plugin="ratelimit")
 
 
 @hookimpl
@@ -39,9 +55,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     """Return what keeps the limits open."""
     config = context.config(RateLimitConfig)
     chosen, in_code = policies(config), code_policies(config)
-    slot, shedding = Slot(), SheddingSlot()
-    context.provide(SLOT, slot)
-    context.provide(SHEDDING, shedding)
+    filters = context.shared(FILTERS, LimitFilters)
 
     def verify(given: Container[Key[Any]]) -> None:
         _refuse_several_counts(config, context.server.workers)
@@ -51,14 +65,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         async with opened(config, chosen, context.get(REDIS), context.get(TELEMETRY)) as (limits, shedder):
-            slot.limits, shedding.shedder = limits, shedder
+            filters.start(limits, shedder)
             if _counts_apart(config):
                 warn_of_processes(context, "plugins.ratelimit.url is memory:", APART, SHARE)
             context.provide(LIMITS, CodeLimits(in_code, limits))
             try:
                 yield
             finally:
-                slot.limits = shedding.shedder = None
+                filters.start(None, None)
 
     return Lifespan(run, provides=(LIMITS,), verify=verify)
 
@@ -71,17 +85,17 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what refuses by address, and once it is known who asks by subject."""
     config = context.config(RateLimitConfig)
-    slot = context.get(SLOT)
-    layers = [Layered(Layer.ADMIT, Middleware(LimitMiddleware, slot, False))]
+    filters = context.shared(FILTERS, LimitFilters)
+    layers = [Layered(Layer.ADMIT, filters.by_address)]
     if any(is_late(table.by, table.exempt) for table in config.policies if not table.in_code):
-        layers.append(Layered(Layer.ADMIT_WHO, Middleware(LimitMiddleware, slot, True)))
+        layers.append(Layered(Layer.ADMIT_WHO, filters.by_user))
     if any(table.in_code for table in config.policies):
-        layers.append(Layered(Layer.ADMIT_WHO, Middleware(CodeLimitMiddleware, slot)))
+        layers.append(Layered(Layer.ADMIT_WHO, filters.coded))
     if config.concurrency is not None:
-        layers.insert(0, Layered(Layer.ADMIT, Middleware(SheddingMiddleware, context.get(SHEDDING))))
+        layers.insert(0, Layered(Layer.ADMIT, filters.load_shedding))
     return layers
 
 
@@ -89,10 +103,11 @@ def scalekit_middleware(context: Context) -> Sequence[Layered]:
 def scalekit_health(context: Context) -> Sequence[Check]:
     """Return what tells whether limits are counted for all instances; critical where nothing is let in otherwise."""
     config = context.config(RateLimitConfig)
-    slot = context.get(SLOT)
+    filters = context.shared(FILTERS, LimitFilters)
 
     async def probe() -> None:
-        shared = slot.limits.shared if slot.limits else None
+        limits = filters.by_address.limits
+        shared = limits.shared if limits is not None else None
         if shared is not None:
             await shared.breaker.check()
 

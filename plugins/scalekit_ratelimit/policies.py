@@ -14,8 +14,8 @@ from scalekit.path_glob import in_any_case, spellings
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
 from scalekit_ratelimit.counting import Counter, Exempt, Exemption, address_counter, by_address, counter
 from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Rule
+from scalekit_ratelimit.single_limit import SingleLimit
 
 ORDER: tuple[Priority, ...] = ("high", "normal", "low")
 REMEMBERED = 4096
@@ -44,18 +44,18 @@ class Policy:
 
 
 class Chosen:
-    """The policies of a path and method; *only* is the limit where there is but one, and nothing else to look at."""
+    """The policies of a path and method; *single* is their limit where there is exactly one, without exemptions."""
 
-    __slots__ = ("only", "policies")
+    __slots__ = ("policies", "single")
 
     def __init__(self, policies: tuple[Policy, ...]) -> None:
         self.policies = policies
-        self.only: Only | None = None
+        self.single: SingleLimit | None = None
         if len(policies) == 1:
             (policy,) = policies
             plain = policy.exempt is None and not policy.dry_run and len(policy.rules) == 1
             if plain and policy.rules[0].algorithm == "gcra":
-                self.only = Only(policy.rules[0], policy.cost, policy.count)
+                self.single = SingleLimit(policy.rules[0], policy.cost, policy.count)
 
 
 class Policies:

@@ -9,8 +9,8 @@ from typing import Any
 
 from scalekit.redis import PreparedScript, Redis, ReplyError, Script
 from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Count, Rule
+from scalekit_ratelimit.single_limit import SingleLimit
 
 SCRIPT = Script(files("scalekit_ratelimit").joinpath("limits.lua").read_text())
 GCRA = Script(files("scalekit_ratelimit").joinpath("gcra.lua").read_text())
@@ -21,15 +21,20 @@ PREFIX = "scalekit:ratelimit:"
 class Trip:
     """A question that has been sent: the *takes* of each slot, and the reply to come."""
 
-    __slots__ = ("parts",)
+    __slots__ = ("parts", "reply")
 
     def __init__(self, parts: list[tuple[Sequence[Take], asyncio.Future[Any]]]) -> None:
         self.parts = parts
+        replies = [reply for _, reply in parts]
+        self.reply: asyncio.Future[Any] = (
+            replies[0] if len(replies) == 1 else asyncio.gather(*replies, return_exceptions=True)
+        )
+        """Done once every part has its reply."""
 
-    def abandon(self) -> None:
-        """Let replies that nobody has waited for go nowhere."""
-        for _, reply in self.parts:
-            reply.cancel()
+    @property
+    def takes(self) -> list[Take]:
+        """The takes of all parts."""
+        return [take for takes, _ in self.parts for take in takes]
 
 
 class SharedLimits:
@@ -38,20 +43,20 @@ class SharedLimits:
     def __init__(self, redis: Redis, cluster: bool) -> None:
         self._redis = redis
         self._cluster = cluster
-        self._prepared: dict[Only, PreparedScript] = {}
+        self._prepared: dict[SingleLimit, PreparedScript] = {}
 
-    def send_one(self, only: Only, who: str) -> asyncio.Future[Any]:
+    def send_one(self, limit: SingleLimit, who: str) -> asyncio.Future[Any]:
         """Ask to take from one limit, and for the room; raises RedisUnavailable where that cannot be."""
-        return self._script(only).begin(_key(who, only.rule))
+        return self._script(limit).begin(_key(who, limit.rule))
 
-    def teach_one(self, only: Only, who: str) -> asyncio.Future[Any]:
+    def teach_one(self, limit: SingleLimit, who: str) -> asyncio.Future[Any]:
         """Ask a server that does not know the script."""
-        return self._script(only).teach(_key(who, only.rule))
+        return self._script(limit).teach(_key(who, limit.rule))
 
-    def _script(self, only: Only) -> PreparedScript:
-        found = self._prepared.get(only)
+    def _script(self, limit: SingleLimit) -> PreparedScript:
+        found = self._prepared.get(limit)
         if found is None:
-            found = self._prepared[only] = self._redis.prepare(GCRA, (only.taken, only.rule.tolerance))
+            found = self._prepared[limit] = self._redis.prepare(GCRA, (limit.taken, limit.rule.tolerance))
         return found
 
     def send(self, takes: Sequence[Take]) -> Trip:
@@ -60,15 +65,17 @@ class SharedLimits:
             return Trip([(takes, self._send(takes))])
         return Trip([(part, self._send(part)) for part in by_slot(takes)])
 
-    async def receive(self, trip: Trip) -> dict[Take, Count]:
-        """Return how each stands; raises as scalekit.redis does."""
-        if len(trip.parts) == 1:
-            takes, reply = trip.parts[0]
-            return dict(zip(takes, await self._reply(takes, reply), strict=True))
+    def receive(self, trip: Trip) -> dict[Take, Count] | Trip:
+        """Return how each of *trip*, whose replies are there, stands; raises as scalekit.redis does.
+
+        Where a server did not know the script, return the question that has been sent to it once more, with the script.
+        """
+        unknown = [reply for _, reply in trip.parts if _is_unknown_script(reply)]
+        if unknown:
+            return Trip([(takes, self._teach(takes) if reply in unknown else reply) for takes, reply in trip.parts])
         counts: dict[Take, Count] = {}
-        replies = await asyncio.gather(*(self._reply(takes, reply) for takes, reply in trip.parts))
-        for (takes, _), part in zip(trip.parts, replies, strict=True):
-            counts |= dict(zip(takes, part, strict=True))
+        for takes, reply in trip.parts:
+            counts |= zip(takes, _counts(reply.result()), strict=True)
         return counts
 
     async def forget(self, takes: Sequence[Take]) -> None:
@@ -78,14 +85,17 @@ class SharedLimits:
     def _send(self, takes: Sequence[Take]) -> asyncio.Future[Any]:
         return self._redis.begin(SCRIPT, *_asked(takes))
 
-    async def _reply(self, takes: Sequence[Take], reply: asyncio.Future[Any]) -> list[Count]:
-        try:
-            found = await reply
-        except ReplyError as error:
-            if error.code != "NOSCRIPT":
-                raise
-            found = await self._redis.script(SCRIPT, *_asked(takes))
-        return [Count(bool(found[at]), *found[at + 1 : at + 4]) for at in range(0, len(found), 4)]
+    def _teach(self, takes: Sequence[Take]) -> asyncio.Future[Any]:
+        return self._redis.begin(SCRIPT, *_asked(takes), by_source=True)
+
+
+def _is_unknown_script(reply: asyncio.Future[Any]) -> bool:
+    error = None if reply.cancelled() else reply.exception()
+    return isinstance(error, ReplyError) and error.code == "NOSCRIPT"
+
+
+def _counts(found: Sequence[int]) -> list[Count]:
+    return [Count(bool(found[at]), *found[at + 1 : at + 4]) for at in range(0, len(found), 4)]
 
 
 def key_of(take: Take) -> str:

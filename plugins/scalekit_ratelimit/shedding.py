@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from scalekit.problem import refuse
-from scalekit.routes import route_path
+from scalekit import Decision, Exchange, Filter
+from scalekit.http.response import problem
 from scalekit_ratelimit.concurrency import Concurrency
+from scalekit_ratelimit.config import Priority
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.policies import Policies
 
@@ -22,45 +19,31 @@ class Shedder:
         self.metrics = metrics
         self._policies = policies
 
-    def priority(self, scope: Scope) -> str:
-        """Return the highest priority of the policies that are for *scope*."""
-        path = scope["path"] if not scope.get("root_path") else route_path(scope)
-        return self._policies.priority(path, scope["method"])
+    def priority(self, exchange: Exchange) -> Priority:
+        """Return the highest priority of the policies that are for a request."""
+        return self._policies.priority(exchange.route_path, exchange.scope["method"])
 
 
-class SheddingSlot:
-    """Holds the shedder while it is started."""
+class LoadShedding(Filter):
+    """Respond with 503 where too many requests are in flight; a websocket, which stays, is none of them.
 
-    __slots__ = ("shedder",)
+    ``shedder`` is there while the limit is.
+    """
 
-    def __init__(self) -> None:
-        self.shedder: Shedder | None = None
+    shedder: Shedder | None = None
 
-
-class SheddingMiddleware:
-    """Answer 503 where too many requests are in flight; a websocket, which stays, is none of them."""
-
-    def __init__(self, app: ASGIApp, slot: SheddingSlot) -> None:
-        self.app = app
-        self.slot = slot
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def on_request(self, exchange: Exchange) -> Decision:
         """Let the request in, or refuse it."""
-        shedder = self.slot.shedder
-        if shedder is None or scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        priority = shedder.priority(scope)
-        concurrency = shedder.concurrency
-        if not concurrency.enter(priority):
-            shedder.metrics.shed(priority)
-            headers = {"retry-after": shedder.retry_after}
-            await refuse(scope, send, 503, "too many requests are in flight", headers=headers)
-            return
-        began = perf_counter()
-        seconds: float | None = None
-        try:
-            await self.app(scope, receive, send)
-            seconds = perf_counter() - began
-        finally:
-            concurrency.leave(seconds)
+        shedder = self.shedder
+        if shedder is None:
+            return None
+        priority = shedder.priority(exchange)
+        if shedder.concurrency.enter(priority):
+            return None
+        shedder.metrics.shed(priority)
+        return problem(503, "too many requests are in flight", headers={"retry-after": shedder.retry_after})
+
+    def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Take note of how long it took; the time of a request that failed says nothing."""
+        if self.shedder is not None:
+            self.shedder.concurrency.leave(exchange.seconds if error is None else None)

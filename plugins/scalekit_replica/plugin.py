@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Middleware, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_replica import metrics
 from scalekit_replica.config import ReplicaConfig
-from scalekit_replica.middleware import ReplicaMiddleware
+from scalekit_replica.filters import ConsistencyFilter
 from scalekit_replica.opening import Replicated, replicated
 from scalekit_replica.reads import Reads
 
@@ -56,14 +56,13 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what reads and issues tokens, where there are replicas."""
     config = context.config(ReplicaConfig)
     if not config.urls:
         return []
 
-    middleware = Middleware(ReplicaMiddleware, lambda: context.get(REPLICATED).tokens, config.lifetime)
-    return [Layered(Layer.DATA, middleware)]
+    return [Layered(Layer.DATA, ConsistencyFilter(lambda: context.get(REPLICATED).tokens, config.lifetime))]
 
 
 @hookimpl

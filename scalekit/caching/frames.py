@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Listener(Protocol):
@@ -43,6 +43,14 @@ class Frames(Protocol):
 
     async def get_one(self, key: bytes) -> bytes | None:
         """Return what is under *key*, for who hears of purges."""
+        ...
+
+    def begin_get(self, key: bytes) -> Future[Any]:
+        """Ask at once for what is under *key*; :meth:`frame_in` reads the reply."""
+        ...
+
+    def frame_in(self, reply: Future[Any]) -> bytes | None:
+        """Return what has come with *reply*; raises as :meth:`get_one` does."""
         ...
 
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:

@@ -16,13 +16,14 @@ from functools import partial
 from itertools import count
 
 from scalekit.caching.codec import Codec, Corrupt
+from scalekit.caching.fetch import SharedFetches
 from scalekit.caching.following import DISCONNECTED_TTL, Following
 from scalekit.caching.frames import Frames, LeaseName
 from scalekit.caching.held import Held
 from scalekit.caching.items import Item, Key, digest
 from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.purge_numbers import PurgeNumbers
-from scalekit.caching.store import Alone, Lease, MemoryStore
+from scalekit.caching.store import Alone, Fetch, Lease, MemoryStore
 
 logger = logging.getLogger("scalekit.caching")
 
@@ -54,6 +55,7 @@ class Levels:
         self._clock = clock
         self._purges = PurgeNumbers(frames)
         self._following = Following(local, frames, self._purges, metrics, disconnected_ttl)
+        self._fetches = SharedFetches(frames, codec, self._following, self._purges, metrics, self._keep)
         self._writes: dict[bytes, asyncio.Future[None]] = {}
         self._process = os.urandom(8)
         self._claims = count()
@@ -109,6 +111,10 @@ class Levels:
                 self._metrics.found_nowhere.inc()
                 return None
         return (await self._fetched({key: name}))[key]
+
+    def begin_fetch(self, key: Key) -> Fetch | None:
+        """Ask the shared store at once; None where that takes more than one question."""
+        return None if self._writes else self._fetches.begin(key)
 
     async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return what is under each of *keys* at either level, in one trip; what cannot be read is deleted."""

@@ -89,6 +89,18 @@ class RedisFrames:
         except ReplyError as error:
             return frame_of(error)
 
+    def begin_get(self, key: bytes) -> asyncio.Future[Any]:
+        """Ask at once for what is under *key*; :meth:`frame_in` reads the reply."""
+        return self._redis.get(self._items + key)
+
+    def frame_in(self, reply: asyncio.Future[Any]) -> bytes | None:
+        """Return what has come with *reply*."""
+        error = reply.exception()
+        if isinstance(error, ReplyError):
+            return frame_of(error)
+        found: bytes | None = reply.result()
+        return found
+
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         """Return what is under each of *keys*, and the number of the last purge, all in one trip."""
         prefix = self._items

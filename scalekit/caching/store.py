@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from scalekit.caching.generations import Generations
 from scalekit.caching.items import Item, Key
@@ -16,6 +16,21 @@ class Lease(Protocol):
 
     def release(self, after: Future[None] | None = None) -> None:
         """Give it back once *after* is done, so that the next need not wait until it runs out."""
+        ...
+
+
+class FetchAgain(Exception):
+    """What has come cannot be relied on: use :meth:`Store.fetch`."""
+
+
+class Fetch(Protocol):
+    """A question for what is under *key*: once *reply* is there, :meth:`finish` tells what was found."""
+
+    key: Key
+    reply: Future[Any]
+
+    def finish(self) -> Item | None:
+        """Return what was found; raises FetchAgain."""
         ...
 
 
@@ -42,6 +57,10 @@ class Store(Protocol):
 
     async def fetch(self, key: Key) -> Item | None:
         """Return what is under *key* in the process or elsewhere, unless it was purged."""
+        ...
+
+    def begin_fetch(self, key: Key) -> Fetch | None:
+        """Ask elsewhere at once for what is under *key*; None where that takes more than one question: use fetch."""
         ...
 
     async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
@@ -121,6 +140,10 @@ class MemoryStore:
     async def fetch(self, key: Key) -> Item | None:
         """Return the same."""
         return self.peek(key)
+
+    def begin_fetch(self, key: Key) -> Fetch | None:
+        """Return None: there is nothing elsewhere."""
+        return None
 
     async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return the same of each of *keys*."""

@@ -16,7 +16,7 @@ from scalekit.cli.cache_status import explained
 from scalekit.cli.output import table
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
-from scalekit.host import Host, Part, fold
+from scalekit.host import Host, Part, build_chain
 from scalekit.served import OTHER_SERVER
 from scalekit.testing.inprocess import Answer, request, running
 
@@ -115,7 +115,7 @@ def _watch(host: Host) -> list[Lap]:
     parts: list[Part] = []
     for part, lap in zip(host.parts, laps, strict=True):
         parts += [Part(part.place, part.owner, Middleware(Timed, lap)), part]
-    host.chain = fold(parts, Timed(host.target, inner))
+    host.chain = build_chain(parts, Timed(host.target, inner), host.templates)
     return [*laps, inner]
 
 

@@ -34,11 +34,11 @@ def _enabled(source: FileSource) -> dict[str, tuple[str, str, str]]:
 
     settings = source.settings()
     prepared = prepare(settings)
-    middleware = settings.plugins.middleware(prepared.context)
+    filters = settings.plugins.filters(prepared.context)
     details = {}
     for name in settings.plugins.names:
         hooks = ", ".join(hook.removeprefix("scalekit_") for hook in settings.plugins.hooks(name))
-        layers = ", ".join(item.layer.name for item in middleware.get(name, ()))
+        layers = ", ".join(item.layer.name for item in filters.get(name, ()))
         position = str(prepared.order.index(name) + 1) if name in prepared.order else ""
         details[name] = (hooks, layers, position)
     return details

@@ -3,51 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from scalekit.health.monitor import Monitor, Result, Status
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
+from scalekit.http.response import LocalResponse, problem
 from scalekit.lifecycle import Lifecycle, Phase
-from scalekit.problem import refuse
-from scalekit.routes import route_path
+
+HEADERS = [(b"cache-control", b"no-store"), (b"content-type", b"application/json")]
 
 Page = Callable[[bool], tuple[int, dict[str, Any]]]
 
 
-class HealthPages:
+class HealthPages(Filter):
     """Answer the health pages before any layer: no log, no limit, no dependency stands between them and a probe.
 
     *admits* tells who sees details; anyone else learns the status and nothing more.
     """
 
     def __init__(
-        self, app: ASGIApp, path: str, lifecycle: Lifecycle, monitor: Monitor, admits: Callable[[Scope], bool]
+        self, path: str, lifecycle: Lifecycle, monitor: Monitor, admits: Callable[[Scope], bool] = lambda scope: True
     ) -> None:
-        self.app = app
         self.lifecycle = lifecycle
         self.monitor = monitor
         self.admits = admits
         self.pages: dict[str, Page] = {path: self._summary, f"{path}/live": self._live, f"{path}/ready": self._ready}
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer a health page, pass on everything else without a step of its own."""
-        if scope["type"] != "http":
-            return self.app(scope, receive, send)
-        page = self.pages.get(route_path(scope) if scope.get("root_path") else scope["path"])
-        return self.app(scope, receive, send) if page is None else self._answer(page, scope, receive, send)
-
-    async def _answer(self, page: Page, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await refuse(scope, send, 405, "health pages are read with GET", headers={"allow": "GET, HEAD"})
-        else:
-            status, content = page(self.admits(scope))
-            headers = {"cache-control": "no-store"}
-            response = Response(orjson.dumps(content), status, headers, media_type="application/json")
-            await response(scope, receive, send)
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Respond with a health page to a request for one."""
+        page = self.pages.get(exchange.route_path)
+        if page is None:
+            return None
+        if exchange.scope["method"] not in ("GET", "HEAD"):
+            return problem(405, "health pages are read with GET", headers={"allow": "GET, HEAD"})
+        status, content = page(self.admits(exchange.scope))
+        body = orjson.dumps(content)
+        return LocalResponse(status, [*HEADERS, (b"content-length", b"%d" % len(body))], body)
 
     def _live(self, details: bool) -> tuple[int, dict[str, Any]]:
         return 200, {"status": "alive"}

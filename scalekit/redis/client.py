@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -90,7 +90,7 @@ class Redis:
         self._deadline = end_of(0.0, deadline)
         self._replica_reads = replica_reads
 
-    def get(self, key: Word, *, deadline: float | None = None) -> Awaitable[bytes | None]:
+    def get(self, key: Word, *, deadline: float | None = None) -> asyncio.Future[bytes | None]:
         """Return the value of *key*, or None."""
         now = monotonic()
         at = now + self._deadline if deadline is None else end_of(now, deadline)
@@ -174,12 +174,21 @@ class Redis:
         return self._courier.tracking(prefixes, hearing, self._replica_reads)
 
     def begin(
-        self, script: Script, keys: Sequence[Word], args: Sequence[Word] = (), *, deadline: float | None = None
+        self,
+        script: Script,
+        keys: Sequence[Word],
+        args: Sequence[Word] = (),
+        *,
+        by_source: bool = False,
+        deadline: float | None = None,
     ) -> asyncio.Future[Any]:
-        """Send *script* at once; the reply is a ReplyError ``NOSCRIPT`` where the server does not know it."""
+        """Send *script* at once; the reply is a ReplyError ``NOSCRIPT`` where the server does not know it.
+
+        With *by_source* its source is sent along, for a server that does not.
+        """
         now = monotonic()
         at = now + self._deadline if deadline is None else end_of(now, deadline)
-        return self._courier.send(eval_words(script, False, keys, args), keys[0], now, at, False, False)
+        return self._courier.send(eval_words(script, by_source, keys, args), keys[0], now, at, False, False)
 
     def prepare(self, script: Script, args: Sequence[Word], *, deadline: float | None = None) -> PreparedScript:
         """Return *script* with *args*, to be run for one key after the other at less cost."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Iterable
 from typing import Any, Protocol
 
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from scalekit.server.head import Framing, Header, default_lines, encode, lines
@@ -100,10 +101,10 @@ class Cycle(Framing):
         if self._event is not None:
             self._event.set()
 
-    async def run(self, app: ASGIApp) -> None:
-        """Serve the request with *app*; what it fails to answer is answered with 500, or cut if it has begun."""
+    async def run(self, serving: Awaitable[Any]) -> None:
+        """Await *serving*; what it fails to answer is answered with 500, or cut if it has begun."""
         try:
-            result: Any = await app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
+            result = await serving
         except BaseException as error:
             logger.error("Exception in ASGI application\n", exc_info=error)
             await self._fail()
@@ -138,6 +139,21 @@ class Cycle(Framing):
         self._write()
         self.transport.close()
 
+    def respond(self, status: int, headers: Iterable[Header], body: bytes) -> None:
+        """Write a complete response at once, unless the client is gone; the connection goes on by itself.
+
+        Raises RuntimeError when it is not one that HTTP allows.
+        """
+        if self.disconnected:
+            return
+        head = self._head(status, headers)
+        whole = head + self._framed(body, False)
+        self._check_length()
+        self.writes += 1
+        self.transport.write(whole)
+        self._close_response()
+        self.connection = None
+
     async def send(self, message: Message) -> None:
         """Write what *message* says, when the client takes it. Raises RuntimeError when it may not come now."""
         if self.flow.write_paused and not self.disconnected:
@@ -154,10 +170,12 @@ class Cycle(Framing):
     def _start(self, message: Message) -> None:
         if message["type"] != "http.response.start":
             raise RuntimeError(f"Expected ASGI message 'http.response.start', but got '{message['type']}'.")
+        self._hold(self._head(message["status"], message.get("headers", ())))
+
+    def _head(self, status: int, headers: Iterable[Header]) -> bytes:
         self.response_started = True
         self.waiting_for_100_continue = False
-        status: int = message["status"]
-        head = lines(message.get("headers", ()), self)
+        head = lines(headers, self)
         head[:0] = default_lines(self.defaults, self)
         if self.closes:
             self.keep_alive = False
@@ -168,7 +186,7 @@ class Cycle(Framing):
             head.append(b"transfer-encoding: chunked")
         if self.chunked and self.scope["http_version"] == "1.0":
             head = self._delimit_by_close(head)
-        self._hold(encode(status, head))
+        return encode(status, head)
 
     def _delimit_by_close(self, head: list[bytes]) -> list[bytes]:
         """Return *head* without transfer codings, which HTTP/1.0 does not know (RFC 9112, section 6.1)."""
@@ -178,31 +196,37 @@ class Cycle(Framing):
     def _go_on(self, message: Message) -> None:
         if message["type"] != "http.response.body":
             raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{message['type']}'.")
-        body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
+        self._hold(self._framed(message.get("body", b""), more))
+        if not more:
+            self._check_length()
+            self._write()
+            self._close_response()
+            if self.connection is not None:
+                self.connection.on_response_complete()
+
+    def _framed(self, body: bytes, more: bool) -> bytes:
+        """Return *body* as it stands on the wire; *more* tells whether another part follows."""
         if self.scope["method"] == "HEAD":
             self.length = 0
-        elif self.chunked:
+            return b""
+        if self.chunked:
             end = b"" if more else b"0\r\n\r\n"
-            self._hold(b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end)
-        else:
-            if len(body) > self.length:
-                raise RuntimeError("Response content longer than Content-Length")
-            self.length -= len(body)
-            self._hold(body)
-        if not more:
-            self._end()
+            return b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end
+        if len(body) > self.length:
+            raise RuntimeError("Response content longer than Content-Length")
+        self.length -= len(body)
+        return body
 
-    def _end(self) -> None:
+    def _check_length(self) -> None:
         if self.length and self.length != UNTIL_CLOSE:
             raise RuntimeError("Response content shorter than Content-Length")
-        self._write()
+
+    def _close_response(self) -> None:
         self.response_complete = True
         self.notify()
         if not self.keep_alive:
             self.transport.close()
-        if self.connection is not None:
-            self.connection.on_response_complete()
 
     def _hold(self, data: bytes) -> None:
         """Write *data* together with what follows it in this turn of the loop: a call to the kernel is dear."""

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.server import ServerState
 
+from scalekit.http.exchange import Exchange
+from scalekit.http.response import LocalResponse
 from scalekit.server.cycle import Cycle
 from scalekit.server.deadlines import Timer
 from scalekit.server.reader import Limits, RequestReader
 from scalekit.server.refusal import Refused, refusal
 from scalekit.server.scope import http_scope
+from scalekit.server.service import Service
 from scalekit.server.sockets import reset
 
 SILENCE = 2.0
@@ -28,21 +33,27 @@ SILENCE = 2.0
 
 
 class HttpProtocol(RequestReader):
-    """One connection."""
+    """One connection.
 
-    app: Any
+    It lets the filters of *service* decide on a request before it makes a task: where none waits and one of them
+    responds, the response is written at once. A task is for what the application serves.
+    """
+
     cycle: Any  # a Cycle, where uvicorn has its own kind
     pipeline: deque[Any]
+    _serves_pipeline = False
 
     def __init__(
         self,
         limits: Limits,
+        service: Service,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(limits, config, server_state, app_state, _loop)
+        self._service = service
         self._running: Any = None  # a Cycle, once a request has come
         self._timer = Timer(self.loop)
         self._head_deadline = self._timer.deadline(limits.header_timeout, self._on_slow_head)
@@ -134,10 +145,34 @@ class HttpProtocol(RequestReader):
         self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
 
     def _serve(self, cycle: Cycle) -> None:
-        # A context of its own: what one request sets there, the next one on this connection would see otherwise.
-        cycle.task = self.loop.create_task(cycle.run(self.app), context=Context())
         self._running = cycle
+        self._decide(cycle, self._service.exchange(cycle.scope, cycle.receive, cycle.send))
+
+    def _decide(self, cycle: Cycle, exchange: Exchange, _: object = None) -> None:
+        """Let filters decide, and do what comes of it; a reply that one of them waits for calls this again."""
+        progress = self._service.decide(exchange)
+        if progress is None:
+            self._run(cycle, self._service.run(exchange))
+        elif not isinstance(progress, LocalResponse):
+            progress.add_done_callback(partial(self._decide, cycle, exchange))
+        elif self.flow.write_paused:
+            self._run(cycle, self._service.respond(exchange, progress))
+        else:
+            self._respond(cycle, exchange, progress)
+
+    def _run(self, cycle: Cycle, serving: Awaitable[None]) -> None:
+        # A context of its own: what one request sets there, the next one on this connection would see otherwise.
+        cycle.task = self.loop.create_task(cycle.run(serving), context=Context())
         self.tasks.add(cycle.task)
+
+    def _respond(self, cycle: Cycle, exchange: Exchange, response: LocalResponse) -> None:
+        try:
+            cycle.respond(response.status, exchange.start_response(response), response.body)
+        except Exception as error:
+            self._run(cycle, self._service.fail(exchange, error))
+            return
+        self._service.complete(exchange)
+        self.on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         """Hand a part of a body to the application that reads it."""
@@ -159,13 +194,20 @@ class HttpProtocol(RequestReader):
     def on_response_complete(self) -> None:
         """Go on to the request that waits, if one does; give the client its time to take what is left to be taken."""
         self.server_state.total_requests += 1
+        if self._serves_pipeline:  # the loop below goes on
+            return
         if not self.transport.is_closing():
             self.flow.resume_reading()
-            if self.pipeline:
-                self._serve(self.pipeline.popleft())
-            else:
-                self._idle_deadline.start()
+            self._serve_pipeline()
         self._watch_rest()
+
+    def _serve_pipeline(self) -> None:
+        self._serves_pipeline = True
+        while self.pipeline and self._running.response_complete and not self.transport.is_closing():
+            self._serve(self.pipeline.popleft())
+        self._serves_pipeline = False
+        if not self._is_serving():
+            self._idle_deadline.start()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over; its deadlines are the websocket protocol's from here on."""
@@ -209,10 +251,14 @@ class HttpProtocol(RequestReader):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _watch_head(self) -> None:
-        if self._is_serving():
+        if self._is_serving() or self._idle_deadline.runs():  # a response that went out at once has started that
             if not self._in_head:
                 self._head_deadline.stop()
-        elif not self._head_deadline.runs() and not self.transport.is_closing():
+                return
+            self._idle_deadline.stop()
+            if self._is_serving():
+                return
+        if not self._head_deadline.runs() and not self.transport.is_closing():
             self._head_deadline.start()
 
     def _on_slow_head(self) -> None:

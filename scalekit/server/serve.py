@@ -42,7 +42,7 @@ def server_config(host: Host) -> uvicorn.Config:
     limits = Limits(table.header_timeout, table.write_timeout, table.max_header)
     return uvicorn.Config(
         host,
-        http=partial(HttpProtocol, limits),  # type: ignore[arg-type]
+        http=partial(HttpProtocol, limits, host),  # type: ignore[arg-type]
         ws=WebSocketProtocol,
         lifespan="on",
         interface="asgi3",

@@ -20,7 +20,7 @@ from scalekit.app import create_app
 from scalekit.config.descriptions import descriptions
 from scalekit.config.document import read
 from scalekit.context import SCOPE_KEY
-from scalekit.host import Host, fold
+from scalekit.host import Host, build_chain
 from scalekit.plugins import installed
 from scalekit.testing.inprocess import running
 
@@ -158,7 +158,7 @@ class PluginConformance:
         async with running(host) as state:
             scope.update({"state": {**state}, SCOPE_KEY: host.context})
             own = [part for part in host.parts if part.owner == self.name]
-            await fold(own, app)(scope, receive, send)
+            await build_chain(own, app, host.templates)(scope, receive, send)
 
 
 def toml_blocks(text: str) -> list[str]:

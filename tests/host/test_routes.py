@@ -9,7 +9,8 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from scalekit import ManagementRoute, PluginError
-from scalekit.routes import ManagementListener, PluginRoutes, refuse_conflicts, route_path, small_application
+from scalekit.http.route_path import route_path
+from scalekit.routes import ManagementListener, PluginRoutes, refuse_conflicts, small_application
 from tests.host.asgi import Conversation, http_scope, respond
 
 pytestmark = pytest.mark.anyio

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 
-from scalekit.exchange import Exchange, Observer, Socket
-from scalekit.identity import identity_of
+from scalekit import Decision, Exchange, Filter, WebSocketExchange
+from scalekit.identity import TRACEPARENT
 from scalekit_metrics.recorder import LEFT, Recorder
 
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
-class MetricsObserver(Observer):
+class RequestMetrics(Filter):
     """Records into *recorder* what every request pays for: hence few steps."""
 
     def __init__(self, recorder: Recorder, exemplars: bool) -> None:
         self.recorder = recorder
         self.exemplars = exemplars
 
-    def begin(self, exchange: Exchange) -> None:
+    def on_request(self, exchange: Exchange) -> Decision:
         """Count it as in flight."""
         self.recorder.in_flight.value += 1
+        return None
 
-    def end(self, exchange: Exchange, error: BaseException | None) -> None:
+    def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Count and time it."""
         recorder = self.recorder
         recorder.in_flight.value -= 1
@@ -33,20 +34,21 @@ class MetricsObserver(Observer):
             elif isinstance(error, CancelledError):
                 status = status or LEFT
         outcome = recorder.outcome(method, exchange.route, status)
-        outcome.sent.value += exchange.sent
-        if exchange.received and method not in WITHOUT_BODY:
-            outcome.received.value += exchange.received
-        if self.exemplars and exchange.is_traced():
-            outcome.observe_traced(exchange.seconds, identity_of(exchange.scope))
+        outcome.sent.value += exchange.response_bytes
+        if exchange.request_bytes and method not in WITHOUT_BODY:
+            outcome.received.value += exchange.request_bytes
+        if self.exemplars and TRACEPARENT in exchange.headers and exchange.identity.parent_id:
+            outcome.observe_traced(exchange.seconds, exchange.identity)
         else:
             outcome.duration.observe(exchange.seconds)
 
-    def open(self, socket: Socket) -> None:
+    def on_open(self, exchange: WebSocketExchange) -> Decision:
         """Count it as open."""
         self.recorder.websockets.inc()
+        return None
 
-    def close(self, socket: Socket, error: BaseException | None) -> None:
+    def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
         """Count it no longer, and count its exception."""
         self.recorder.websockets.dec()
         if isinstance(error, Exception):
-            self.recorder.count_exception("GET", socket.route, error)
+            self.recorder.count_exception("GET", exchange.route, error)

@@ -1,4 +1,4 @@
-"""Give each request its identity, and write its line."""
+"""Write an access line for each request and websocket, and let log lines show its ids."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from asyncio import CancelledError
 from time import time
 from typing import Any
 
-from starlette.types import Scope
 from structlog.contextvars import clear_contextvars
 
-from scalekit.exchange import Exchange, Observer, Socket
+from scalekit import Exchange, Filter, WebSocketExchange
+from scalekit.identity import CURRENT, REQUEST_ID
 from scalekit_logging import tail
 from scalekit_logging.journal import Journal
 from scalekit_logging.records import exception_text, mark_shown
@@ -18,30 +18,44 @@ from scalekit_logging.tail import Tail
 CLIENT_LEFT = 499
 """The status, nginx's, of a request whose client did not wait for the answer."""
 USER_AGENT = b"user-agent"
+_LENGTH = len(REQUEST_ID)
+_INITIALS = b"xX"
 
 
-class LoggingObserver(Observer):
-    """Lets requests be served under their identity, and writes to *journal* how each one ended."""
+class AccessLog(Filter):
+    """Serves requests under their identity, names it in the response, and writes to *journal* how each one ended."""
+
+    request_headers = (USER_AGENT,)
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._tails: dict[Exchange, Tail] = {}
 
-    def begin(self, exchange: Exchange) -> None:
+    def on_application(self, exchange: Exchange) -> None:
         """Let every line that is logged from here on show the identity, and keep details if they may be wanted."""
-        if exchange.identify():  # within another request, whose fields are not this one's
+        if CURRENT.get() is not None:  # within another request, whose fields are not this one's
             clear_contextvars()
+        exchange.set_context(CURRENT, exchange.identity)
         if self.journal.tails is not None:
             kept = self._tails[exchange] = self.journal.tails.open()
-            tail.CURRENT.set(kept)
+            exchange.set_context(tail.CURRENT, kept)
 
-    def end(self, exchange: Exchange, error: BaseException | None) -> None:
+    def on_response_start(self, exchange: Exchange) -> None:
+        """Name the request in the response exactly once."""
+        headers = exchange.response_headers
+        for name, _ in headers:
+            if len(name) == _LENGTH and name[0] in _INITIALS and name.lower() == REQUEST_ID:
+                headers[:] = [field for field in headers if field[0].lower() != REQUEST_ID]
+                break
+        headers.append((REQUEST_ID, exchange.identity.request_id.encode()))
+
+    def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Write the line of a request; of what is here, every request pays for the first lines."""
         journal = self.journal
         if error is not None or not exchange.status or journal.tails is not None:
             self._end(exchange, error)
             return
-        status = CLIENT_LEFT if exchange.late else exchange.status
+        status = CLIENT_LEFT if exchange.disconnected_early else exchange.status
         if status < journal.least_status:
             return
         scope, identity = exchange.scope, exchange.identity
@@ -55,20 +69,16 @@ class LoggingObserver(Observer):
             exchange.route,
             status,
             exchange.seconds,
-            exchange.sent,
+            exchange.response_bytes,
             client[0] if client else "",
-            _user_agent(scope),
+            exchange.headers.get(USER_AGENT, b""),
             identity.calls,
         )
         journal.write_ending(ending)
 
-    def open(self, socket: Socket) -> None:
-        """Do the same for a websocket."""
-        self.begin(socket)
-
-    def close(self, socket: Socket, error: BaseException | None) -> None:
+    def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
         """Write the line of a websocket."""
-        self._end(socket, error)
+        self._end(exchange, error)
 
     def _end(self, exchange: Exchange, error: BaseException | None) -> None:
         """Write how *exchange* ended, and what was kept of it if anybody will want to know."""
@@ -86,8 +96,8 @@ class LoggingObserver(Observer):
     def _status(self, exchange: Exchange, error: BaseException | None, failed: bool) -> int:
         """Return what was answered: by the server or the host, where the application did not."""
         if exchange.status:
-            return CLIENT_LEFT if exchange.late else exchange.status
-        if exchange.left and not failed:
+            return CLIENT_LEFT if exchange.disconnected_early else exchange.status
+        if exchange.disconnected and not failed:
             return CLIENT_LEFT
         if isinstance(error, CancelledError):
             return 503 if self.journal.draining else CLIENT_LEFT
@@ -98,8 +108,7 @@ class LoggingObserver(Observer):
         kept, tails = self._tails.pop(exchange, None), self.journal.tails
         if kept is None or tails is None:
             return False
-        tail.CURRENT.set(None)
-        slow = not isinstance(exchange, Socket) and exchange.seconds > tails.slow
+        slow = not isinstance(exchange, WebSocketExchange) and exchange.seconds > tails.slow
         if failed or slow:
             self.journal.reveal(kept, exchange.identity)
         else:
@@ -116,13 +125,13 @@ def _fields(exchange: Exchange, status: int, error: BaseException | None = None)
         "route": exchange.route,
         "status": status,
         "duration_ms": round(exchange.seconds * 1000, 3),
-        "bytes": exchange.sent,
+        "bytes": exchange.response_bytes,
         "client": client[0] if client else "",
-        "user_agent": _user_agent(scope).decode("latin-1"),
+        "user_agent": exchange.headers.get(USER_AGENT, b"").decode("latin-1"),
     }
     if exchange.identity.calls:
         fields["calls"] = exchange.identity.calls
-    if isinstance(exchange, Socket):
+    if isinstance(exchange, WebSocketExchange):
         fields["code"] = exchange.code
     return fields if error is None else {**fields, "exception": exception_text(error)}
 
@@ -131,16 +140,8 @@ def _fails(exchange: Exchange, error: BaseException | None) -> bool:
     """Tell whether *error* is a mistake, and not only the news that the client left or the request was cut."""
     if error is None or isinstance(error, CancelledError):
         return False
-    return not (exchange.left and (isinstance(error, OSError) or "Disconnect" in type(error).__name__))
+    return not (exchange.disconnected and (isinstance(error, OSError) or "Disconnect" in type(error).__name__))
 
 
 def _event(exchange: Exchange) -> str:
-    return "websocket" if isinstance(exchange, Socket) else "request"
-
-
-def _user_agent(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        if name == USER_AGENT:
-            found: bytes = value
-            return found
-    return b""
+    return "websocket" if isinstance(exchange, WebSocketExchange) else "request"

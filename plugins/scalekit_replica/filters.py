@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scalekit import Decision, Exchange, Filter, WebSocketExchange
 from scalekit.consistency import CONSISTENCY, HEADER, Consistency
 from scalekit_replica.issuing import Tokens
 
@@ -15,33 +17,41 @@ Headers = Iterable[tuple[bytes, bytes]]
 _COOKIE = re.compile(rb"(?:^|;)\s*" + HEADER + rb"=([\w-]+)")
 
 
-class ReplicaMiddleware:
-    """Read tokens from requests, and add one to the answer where something was written.
+class ConsistencyFilter(Filter):
+    """Read tokens from requests, and add one to the response where something was written.
 
-    *find_tokens* is called with each request, for nothing has started yet when middleware is made.
+    *find_tokens* is called with each request, for nothing has started yet when filters are made.
     """
 
-    def __init__(self, app: ASGIApp, find_tokens: Callable[[], Tokens], lifetime: float) -> None:
-        self.app = app
+    def __init__(self, find_tokens: Callable[[], Tokens], lifetime: float) -> None:
         self._find_tokens = find_tokens
         self._max_age = b"; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % int(lifetime)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve; servers give each request a context of its own, so nothing has to be taken back."""
-        if scope["type"] not in ("http", "websocket"):
-            return self.app(scope, receive, send)
-        tokens = self._find_tokens()
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Serve with the consistency of the client."""
+        return partial(self._serve, exchange)
+
+    def on_open(self, exchange: WebSocketExchange) -> Decision:
+        """Serve a websocket, whose messages are written one after the other, with the consistency of the client."""
+        return partial(self._serve_websocket, exchange)
+
+    async def _serve(self, exchange: Exchange, app: ASGIApp) -> None:
+        scope, send, tokens = exchange.scope, exchange.send, self._find_tokens()
         consistency = consistency_of(scope["headers"], tokens)
-        CONSISTENCY.set(consistency)
-        if scope["type"] == "websocket":
-            return self.app(scope, self._settling(receive, consistency, tokens), send)
+        exchange.set_context(CONSISTENCY, consistency)
 
         def issuing(message: Message) -> Awaitable[None]:
             if (consistency.wrote or consistency.pending) and message["type"] == "http.response.start":
                 return self._send_with_token(message, scope, send, consistency, tokens)
             return send(message)
 
-        return self.app(scope, receive, issuing)
+        await app(scope, exchange.receive, issuing)
+
+    async def _serve_websocket(self, exchange: WebSocketExchange, app: ASGIApp) -> None:
+        tokens = self._find_tokens()
+        consistency = consistency_of(exchange.scope["headers"], tokens)
+        exchange.set_context(CONSISTENCY, consistency)
+        await app(exchange.scope, self._settling(exchange.receive, consistency, tokens), exchange.send)
 
     async def _send_with_token(
         self, message: Message, scope: Scope, send: Send, consistency: Consistency, tokens: Tokens

@@ -1,0 +1,91 @@
+"""A look-up in the shared store that is under way, for who does not wait in a coroutine."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable
+from typing import Any
+
+from scalekit.caching.codec import Codec, Corrupt
+from scalekit.caching.following import Following
+from scalekit.caching.frames import Frames
+from scalekit.caching.items import Item, Key, digest
+from scalekit.caching.metrics import CachingMetrics
+from scalekit.caching.purge_numbers import PurgeNumbers
+from scalekit.caching.store import FetchAgain
+
+
+class SharedFetches:
+    """Begins look-ups that take one question for one frame, as they do while the process hears of purges.
+
+    What is found is kept in the process with *keep*.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        codec: Codec,
+        following: Following,
+        purges: PurgeNumbers,
+        metrics: CachingMetrics,
+        keep: Callable[[Item, bytes], None],
+    ) -> None:
+        self._frames = frames
+        self._codec = codec
+        self._following = following
+        self._purges = purges
+        self._metrics = metrics
+        self._keep = keep
+
+    def begin(self, key: Key) -> SharedFetch | None:
+        """Ask for what is under *key*; None while the process does not hear of purges."""
+        following = self._following
+        if not following.live:
+            return None
+        name = digest(key)
+        return SharedFetch(self, self._frames.begin_get(name), name, key, following.changes)
+
+    def finish(self, fetch: SharedFetch) -> Item | None:
+        """Return what *fetch* has found; raises FetchAgain where that must be looked at more closely."""
+        following = self._following
+        try:
+            frame = self._frames.frame_in(fetch.reply)
+        except Exception as error:
+            self._metrics.failed(type(error).__name__)
+            return following.stand_in(fetch.key)
+        if not following.live:  # something may have been purged meanwhile
+            raise FetchAgain
+        if frame is None:
+            self._metrics.found_nowhere.inc()
+            return None
+        item = self._decoded(frame, fetch)
+        self._metrics.found_shared.inc()
+        if not following.changed_since(fetch.name, fetch.changes):
+            self._keep(item, fetch.name)
+        return item
+
+    def _decoded(self, frame: bytes, fetch: SharedFetch) -> Item:
+        try:
+            item = self._codec.decode(frame, fetch.name, fetch.key)
+        except Corrupt as error:
+            raise FetchAgain from error
+        if self._purges.may_be_outdated(item):
+            raise FetchAgain
+        return item
+
+
+class SharedFetch:
+    """A question for what is under *key*, whose digest is *name*, asked after so many *changes*."""
+
+    __slots__ = ("_fetches", "changes", "key", "name", "reply")
+
+    def __init__(self, fetches: SharedFetches, reply: Future[Any], name: bytes, key: Key, changes: int) -> None:
+        self._fetches = fetches
+        self.reply = reply
+        self.name = name
+        self.key = key
+        self.changes = changes
+
+    def finish(self) -> Item | None:
+        """Return what was found, once the reply is there; raises FetchAgain."""
+        return self._fetches.finish(self)

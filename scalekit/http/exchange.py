@@ -1,0 +1,226 @@
+"""The record of one request or websocket, on which filters work.
+
+The chain that serves the request makes it. Filters read the request in it, decide, and add to the response; the
+application sends and receives through it. Nothing is worked out that nobody asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from contextvars import ContextVar
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.types import Message, Receive, Scope, Send
+
+from scalekit.http.header_index import index_headers
+from scalekit.http.route_path import route_path
+from scalekit.identity import SCOPE_KEY as IDENTITY
+from scalekit.identity import Identity, identity_from
+
+if TYPE_CHECKING:
+    from scalekit.http.filter import Pending, Takeover
+    from scalekit.http.filter_chain import FilterChain
+    from scalekit.http.response import Header, LocalResponse
+    from scalekit.http.stage import Stage
+    from scalekit.route import RouteTemplates
+
+T = TypeVar("T")
+
+SWITCHING_PROTOCOLS = 101
+"""The status of a websocket that was accepted."""
+FORBIDDEN = 403
+"""What servers respond when a websocket is closed before it was accepted."""
+
+
+class Exchange:
+    """One HTTP request and its response.
+
+    ``scope`` is the request as ASGI has it, ``path`` its path before the application could write another one there.
+    ``headers`` has the first value of each request header that a filter of the chain looks up, ``repeated`` all values
+    of those that came more than once. ``added_headers`` go out with the response; while it starts, ``response_headers``
+    is the list that is sent. ``status`` is 0 until a response starts; ``response_bytes`` and ``request_bytes`` are of
+    bodies. ``disconnected`` tells whether the client is gone, ``disconnected_early`` whether it was when the response
+    started. At the end ``seconds`` is the time from the request to the last byte of the response.
+    """
+
+    # On the class, so that a request sets only what differs.
+    status = 0
+    response_bytes = 0
+    request_bytes = 0
+    disconnected = False
+    disconnected_early = False
+    seconds = 0.0
+    response_headers: list[Header]
+    _ended = 0.0
+    _route_path: str | None = None
+    _route: str | None = None
+    _identity: Identity | None = None
+    _replaced: list[tuple[ContextVar[Any], Any]] | None = None
+    # Of the chain that serves it: how far its filters have decided, and what they have.
+    next_decision = 0
+    depth = 0
+    pending: list[tuple[int, Pending]] | None = None
+    decided: tuple[int, LocalResponse | Takeover] | None = None
+    takeover: Takeover | None = None
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, chain: FilterChain, stage: Stage) -> None:
+        self.began = perf_counter()
+        self.scope = scope
+        self.path: str = scope["path"]
+        self.client_receive = receive
+        self.client_send = send
+        self.chain = chain
+        self.stage = stage
+        self.headers, self.repeated = index_headers(scope["headers"], stage.indexed_names)
+        self.added_headers: list[Header] = []
+
+    @property
+    def route_path(self) -> str:
+        """The path below what a proxy or a mount has taken off: rules for paths go by it."""
+        path = self._route_path
+        if path is None:
+            path = self._route_path = route_path(self.scope) if self.scope.get("root_path") else self.path
+        return path
+
+    @property
+    def identity(self) -> Identity:
+        """The ids of the request: its own and its trace's."""
+        found = self._identity
+        if found is None:
+            found = self.scope.get(IDENTITY)
+            if found is None:
+                found = self.scope[IDENTITY] = identity_from(self.headers, self.repeated)
+            self._identity = found
+        return found
+
+    @property
+    def route(self) -> str:
+        """The template of the route that has served the request, empty when there is none."""
+        route = self._route
+        if route is None:
+            templates, scope = self.stage.templates, self.scope
+            route = templates.known.get(id(scope.get("endpoint")))
+            if route is None:
+                route = templates.of(scope)
+            if self.seconds:
+                self._route = route
+        return route
+
+    @property
+    def templates(self) -> RouteTemplates:
+        """What knows the routes of the application."""
+        return self.stage.templates
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return every value of the request header *name*, which the filter lists in ``request_headers``."""
+        several = self.repeated.get(name)
+        if several is not None:
+            return several
+        return [self.headers[name]] if name in self.headers else []
+
+    def replace_headers(self, headers: list[Header]) -> None:
+        """Let the request have *headers*, which filters further in and the application see."""
+        self.scope["headers"] = headers
+        self.headers, self.repeated = index_headers(headers, self.stage.indexed_names)
+
+    def set_context(self, variable: ContextVar[T], value: T) -> None:
+        """Set a context *variable* for the application; it has its value of before once the request is complete."""
+        if self._replaced is None:
+            self._replaced = []
+        self._replaced.append((variable, variable.get(None)))
+        variable.set(value)
+
+    def start_response(self, response: LocalResponse) -> list[Header]:
+        """Take note that *response* is sent, and return the headers to send it with."""
+        self.status = response.status
+        self.response_bytes = len(response.body)
+        self.response_headers = [*response.headers, *self.added_headers]
+        for start in self.stage.response_starts[self.depth]:
+            start(self)
+        return self.response_headers
+
+    def complete(self, error: BaseException | None) -> None:
+        """Tell the filters that the request has ended; *error* is what came out of the application."""
+        self.seconds = (self._ended or perf_counter()) - self.began
+        for complete in self.stage.completions[self.depth]:
+            complete(self, error)
+        if self._replaced is not None:
+            for variable, value in reversed(self._replaced):
+                variable.set(value)
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send *message* to the client."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            self.response_bytes += len(message.get("body", b""))
+            if not message.get("more_body"):
+                self._ended = perf_counter()
+        elif kind == "http.response.start":
+            self.status = message["status"]
+            self.disconnected_early = self.disconnected
+            starts = self.stage.response_starts[self.depth]
+            if starts or self.added_headers:
+                message = self._with_headers(message, starts)
+        return self.client_send(message)
+
+    def _with_headers(self, message: Message, starts: Any) -> Message:
+        self.response_headers = [*(message.get("headers") or ()), *self.added_headers]
+        for start in starts:
+            start(self)
+        message = dict(message)
+        message["headers"] = self.response_headers
+        return message
+
+    async def receive(self) -> Message:
+        """Receive a message from the client."""
+        message = await self.client_receive()
+        if message["type"] == "http.disconnect":
+            self.disconnected = True
+        else:
+            self.request_bytes += len(message.get("body", b""))
+        return message
+
+    async def respond(self, response: LocalResponse) -> None:
+        """Send *response*."""
+        headers = self.start_response(response)
+        await self.client_send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self.client_send({"type": "http.response.body", "body": response.body})
+
+
+class WebSocketExchange(Exchange):
+    """One websocket. ``status`` is how its opening was answered, ``code`` how it was closed."""
+
+    code = 0
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send *message* to the client."""
+        kind = message["type"]
+        if kind == "websocket.send":
+            self.response_bytes += len(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
+        elif kind in ("websocket.accept", "websocket.http.response.start"):
+            self.status = message.get("status", SWITCHING_PROTOCOLS)
+            starts = self.stage.response_starts[self.depth]
+            if starts or self.added_headers:
+                message = self._with_headers(message, starts)
+        elif kind == "websocket.close":
+            self.status = self.status or FORBIDDEN
+            self.code = message.get("code", 1000)
+        return self.client_send(message)
+
+    async def receive(self) -> Message:
+        """Receive a message from the client."""
+        message = await self.client_receive()
+        if message["type"] == "websocket.disconnect":
+            self.disconnected = True
+            self.code = self.code or message.get("code", 1005)
+        return message
+
+    async def respond(self, response: LocalResponse) -> None:
+        """Refuse the websocket with *response*, or close it where the server cannot send one."""
+        if "websocket.http.response" not in self.scope.get("extensions", {}):
+            await self.send({"type": "websocket.close", "code": 1008, "reason": response.detail})
+            return
+        headers = self.start_response(response)
+        await self.client_send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
+        await self.client_send({"type": "websocket.http.response.body", "body": response.body})

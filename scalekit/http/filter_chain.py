@@ -1,0 +1,173 @@
+"""Run filters that stand side by side, as one ASGI application.
+
+Filters decide in a plain loop, from the outermost on, without waiting. A decision that is pending does not stop the
+loop while the next filter only looks, so that a rate limit and a cache that ask the same server share a trip without
+knowing of each other; all of them are made before anything takes effect, leaves, or the application runs. A server that
+calls ``decide`` itself, such as ``scalekit run``, needs a task only for what the application has to serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit.http.exchange import Exchange, WebSocketExchange
+from scalekit.http.filter import Decision, Filter, Later, Pending
+from scalekit.http.header_index import IndexedNames
+from scalekit.http.response import LocalResponse
+from scalekit.http.stage import request_stage, websocket_stage
+from scalekit.identity import HEADERS
+from scalekit.route import RouteTemplates
+
+Progress = LocalResponse | asyncio.Future[Any] | None
+"""What is to be done: send a response, wait for a reply and decide again, or serve in a task."""
+
+
+class FilterChain:
+    """*filters*, the first outermost, before *app*; *templates* knows the routes of the application."""
+
+    def __init__(self, filters: Sequence[Filter], app: ASGIApp, templates: RouteTemplates) -> None:
+        self.filters = filters
+        self.app = app
+        self._templates = templates
+        names = IndexedNames([HEADERS, *(each.request_headers for each in filters)])
+        self._requests = request_stage(filters, names, templates)
+        self._websockets = websocket_stage(filters, names, templates)
+        self._inner: dict[int, ASGIApp] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request or a websocket; pass on every other scope."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        exchange = self.exchange(scope, receive, send)
+        try:
+            await self.serve(exchange)
+        except BaseException as error:
+            exchange.complete(error)
+            raise
+        exchange.complete(None)
+
+    def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
+        """Return the record of a request or websocket that has just come."""
+        if scope["type"] == "http":
+            return Exchange(scope, receive, send, self, self._requests)
+        return WebSocketExchange(scope, receive, send, self, self._websockets)
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Serve what *exchange* is about, to its end."""
+        progress = self.decide(exchange)
+        while isinstance(progress, asyncio.Future):
+            try:
+                await progress
+            except asyncio.CancelledError:
+                if not progress.cancelled() or _is_cancelled():
+                    self.abandon(exchange)
+                    raise
+            except Exception:
+                pass
+            progress = self.decide(exchange)
+        if progress is not None:
+            await exchange.respond(progress)
+        else:
+            await self.run(exchange)
+
+    def decide(self, exchange: Exchange) -> Progress:
+        """Let filters decide until there is a response, a reply to wait for, or nobody but the application left."""
+        if exchange.pending:
+            return self._decide_pending(exchange)
+        stage = exchange.stage
+        decisions = stage.decisions
+        for number in range(exchange.next_decision, len(decisions)):
+            exchange.depth = stage.places[number]
+            decision = decisions[number](exchange)
+            if decision is not None:
+                exchange.next_decision = number + 1
+                return self._take(exchange, number, decision)
+        exchange.depth = len(self.filters)
+        return None
+
+    async def run(self, exchange: Exchange) -> None:
+        """Serve by the application, or by the filter that has taken over: what is left when all have decided."""
+        takeover, exchange.takeover = exchange.takeover, None  # which may refer to the exchange
+        for prepare in exchange.stage.applications[exchange.depth]:
+            prepare(exchange)
+        if takeover is None:
+            await self.app(exchange.scope, exchange.receive, exchange.send)
+        else:
+            await takeover(self._further_in(exchange.depth))
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Drop the replies that nobody waits for any more."""
+        for _, pending in exchange.pending or ():
+            pending.reply.cancel()
+        exchange.pending = exchange.decided = None
+
+    def _take(self, exchange: Exchange, number: int, decision: Decision) -> Progress:
+        """Act on the decision of the filter *number*, with none pending further out."""
+        if isinstance(decision, Pending):
+            exchange.pending = [(number, decision)]
+            return self._decide_pending(exchange)
+        exchange.depth = exchange.stage.places[number]
+        if isinstance(decision, LocalResponse):
+            return decision
+        if isinstance(decision, Later) or not callable(decision):
+            raise TypeError(f"{exchange.stage.decisions[number]!r} decided {decision!r} with nothing pending")
+        exchange.takeover = decision
+        return None
+
+    def _decide_pending(self, exchange: Exchange) -> Progress:
+        """Let those decide who only look, then make the pending decisions from the outermost on."""
+        pending = exchange.pending or []
+        self._look_ahead(exchange, pending)
+        while pending:
+            number, outermost = pending[0]
+            if not outermost.reply.done():
+                return outermost.reply
+            decision = outermost.decide()
+            if isinstance(decision, Pending):
+                pending[0] = (number, decision)
+                continue
+            del pending[0]
+            if decision is not None:
+                self.abandon(exchange)
+                return self._take(exchange, number, decision)
+        exchange.pending = None
+        if exchange.decided is not None:
+            number, made = exchange.decided
+            exchange.decided = None
+            return self._take(exchange, number, made)
+        return self.decide(exchange)
+
+    def _look_ahead(self, exchange: Exchange, pending: list[tuple[int, Pending]]) -> None:
+        """Let the next filters decide as long as they may while decisions are pending."""
+        stage = exchange.stage
+        while exchange.decided is None and exchange.next_decision < len(stage.decisions):
+            number = exchange.next_decision
+            if not stage.early[number]:
+                return
+            exchange.depth = stage.places[number]
+            decision = stage.decisions[number](exchange)
+            if isinstance(decision, Later):
+                return
+            exchange.next_decision = number + 1
+            if isinstance(decision, Pending):
+                pending.append((number, decision))
+            elif decision is not None:
+                exchange.decided = (number, decision)
+
+    def _further_in(self, place: int) -> ASGIApp:
+        """Return what stands further in than the filter at *place*."""
+        found = self._inner.get(place)
+        if found is None:
+            rest = self.filters[place + 1 :]
+            found = self._inner[place] = FilterChain(rest, self.app, self._templates) if rest else self.app
+        return found
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

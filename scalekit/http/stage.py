@@ -1,0 +1,73 @@
+"""What the filters of a chain do with one kind of scope: requests, or websockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalekit.http.filter import Decision, Filter
+from scalekit.http.header_index import IndexedNames
+from scalekit.route import RouteTemplates
+
+Hook = Callable[[Any], None]
+Completion = Callable[[Any, BaseException | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The methods of filters, bound, in the order in which they are called.
+
+    ``decisions`` are made from the outermost filter on; ``places`` are those of their filters in the chain, and
+    ``early`` tells which of them are made while others are pending. The rest is by depth, the number of filters that
+    take part in a request: all of them where the application serves it, else those further out than who did.
+    """
+
+    decisions: Sequence[Callable[[Any], Decision]]
+    places: Sequence[int]
+    early: Sequence[bool]
+    applications: Sequence[Sequence[Hook]]
+    response_starts: Sequence[Sequence[Hook]]
+    completions: Sequence[Sequence[Completion]]
+    indexed_names: IndexedNames
+    templates: RouteTemplates
+
+
+def request_stage(filters: Sequence[Filter], names: IndexedNames, templates: RouteTemplates) -> Stage:
+    """Return what *filters* do with HTTP requests."""
+    return _stage(filters, "on_request", "on_complete", names, templates)
+
+
+def websocket_stage(filters: Sequence[Filter], names: IndexedNames, templates: RouteTemplates) -> Stage:
+    """Return what *filters* do with websockets."""
+    return _stage(filters, "on_open", "on_close", names, templates)
+
+
+def _stage(
+    filters: Sequence[Filter], decide: str, complete: str, names: IndexedNames, templates: RouteTemplates
+) -> Stage:
+    deciding = [(place, each) for place, each in enumerate(filters) if _has(each, decide)]
+    return Stage(
+        [getattr(each, decide) for _, each in deciding],
+        [place for place, _ in deciding],
+        [each.runs_while_pending for _, each in deciding],
+        _by_depth(filters, "on_application", inwards=True),
+        _by_depth(filters, "on_response_start", inwards=False),
+        _by_depth(filters, complete, inwards=False),
+        names,
+        templates,
+    )
+
+
+def _by_depth(filters: Sequence[Filter], name: str, *, inwards: bool) -> list[Sequence[Any]]:
+    """Return for each depth the methods *name* of the filters that take part, in the order of their calls."""
+    found: list[Sequence[Any]] = []
+    for depth in range(len(filters) + 1):
+        methods = [getattr(each, name) for each in filters[:depth] if _has(each, name)]
+        found.append(tuple(methods if inwards else methods[::-1]))
+    return found
+
+
+def _has(each: Filter, name: str) -> bool:
+    """Return whether the class of *each* has a method *name* of its own."""
+    return getattr(type(each), name) is not getattr(Filter, name)
