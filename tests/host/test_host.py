@@ -116,7 +116,7 @@ async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) 
                     seen.append(error)
                     raise
         @hookimpl
-        def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Watch))]
+        def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Watch))]
         """,
     )
 
@@ -300,7 +300,7 @@ async def test_middleware_never_stands_between_the_server_and_the_lifespan(insta
             def __init__(self, app): pass
             async def __call__(self, scope, receive, send): raise RuntimeError("nothing gets through")
         @hookimpl
-        def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Wall))]
+        def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Wall))]
         """,
     )
     app = host(Starlette(), plugins={"wall": {}})

@@ -32,7 +32,7 @@ async def switch(request):
     return PlainTextResponse("switched")
 
 @hookimpl
-def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Closed))]
+def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Closed))]
 
 @hookimpl
 def scalekit_routes(context):

@@ -129,7 +129,7 @@ def test_every_plugin_that_would_keep_something_in_each_worker_is_named_at_once(
     [
         ("scalekit_config()", "dict", "scalekit_config must return a subclass of scalekit.Table"),
         ("scalekit_lifespan(context)", "3", "scalekit_lifespan must return Lifespan, got 3"),
-        ("scalekit_middleware(context)", "[object]", "scalekit_middleware must return Layered, got"),
+        ("scalekit_filters(context)", "[object]", "scalekit_filters must return Layered, got"),
         ("scalekit_routes(context)", "'x'", "scalekit_routes must return BaseRoute, got 'x'"),
         ("scalekit_health(context)", "{}", "scalekit_health must return Check, got {}"),
     ],
@@ -164,7 +164,7 @@ def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install
         "from scalekit import Layer, Layered, Middleware\n"
         "from tests.host.tracing import Trace\n"
         "@hookimpl\n"
-        "def scalekit_middleware(context):\n"
+        "def scalekit_filters(context):\n"
         "    return [Layered(Layer[name], Middleware(Trace, name + '-{0}')) for name in {1}]\n"
     )
     install("zeta", source.format("zeta", ["LOG", "DATA"]))
@@ -181,7 +181,7 @@ def test_what_two_plugins_bring_alike_stands_in_the_chain_once(install: Install)
         "from scalekit import Layer, Layered, Middleware\n"
         "from tests.host.tracing import Trace\n"
         "@hookimpl\n"
-        "def scalekit_middleware(context):\n"
+        "def scalekit_filters(context):\n"
         "    names = ['shared', '{0}']\n"
         "    return [Layered(layer, Middleware(Trace, n)) for n in names for layer in (Layer.LOG, Layer.DATA)]\n"
     )
@@ -197,7 +197,7 @@ def test_a_base_http_middleware_is_refused(install: Install) -> None:
         "from scalekit import Layer, Layered, Middleware\n"
         "class Slow(BaseHTTPMiddleware): pass\n"
         "@hookimpl\n"
-        "def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Slow))]\n"
+        "def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Slow))]\n"
     )
     install("slow", source)
     assert refusal("slow") == "plugin 'slow': Slow is a BaseHTTPMiddleware; write a pure ASGI class"
@@ -207,7 +207,7 @@ def test_what_is_no_observer_is_refused(install: Install) -> None:
     source = NOTHING + (
         "from scalekit import Layer, Layered, Middleware, Observing\n"
         "@hookimpl\n"
-        "def scalekit_middleware(context): return [Layered(Layer.LOG, Middleware(Observing, 7))]\n"
+        "def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Observing, 7))]\n"
     )
     install("slow", source)
     assert refusal("slow") == "plugin 'slow': 7 is no observer; make it a subclass of scalekit.Observer"

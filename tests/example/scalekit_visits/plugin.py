@@ -41,7 +41,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_middleware(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[Layered]:
     header = context.config(VisitsConfig).header
     return [Layered(Layer.DATA, Middleware(VisitsMiddleware, context, header))]
 

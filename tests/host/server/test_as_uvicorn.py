@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scalekit.server.protocol import HttpProtocol
+from tests.host.server.service import OwnConnections
 from tests.host.server.wire import LIMIT, LIMITS, Client, Wire, serving
 
 LAST = b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -184,7 +184,7 @@ class Pair:
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        self.servers = [serving(app, CountingUvicorn), serving(app, partial(CountingOurs, LIMITS))]
+        self.servers = [serving(app, CountingUvicorn), serving(app, OwnConnections(LIMITS, CountingOurs))]
 
     def __enter__(self) -> Pair:
         self.wires = [self.runner.run(server.__aenter__()) for server in self.servers]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,6 +11,7 @@ from scalekit.config import Size
 from scalekit.server.protocol import HttpProtocol
 from scalekit.server.reader import Limits
 from tests.host.server.applications import GET, LAST, answer, echo
+from tests.host.server.service import OwnConnections
 from tests.host.server.wire import Client, serving, until
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +45,7 @@ class Counting(HttpProtocol):
         super().data_received(data)
 
 
-OURS = partial(Counting, LIMITS)
+OURS = OwnConnections(LIMITS, Counting)
 
 
 async def early(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from scalekit.config import Size
-from scalekit.server.protocol import HttpProtocol
 from scalekit.server.reader import Limits
+from tests.host.server.service import OwnConnections
 from tests.processes import HOST
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +50,7 @@ class Server:
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[None, None]:
         config = uvicorn.Config(self.app, interface="asgi3", timeout_keep_alive=600, log_config=None)
-        protocol: Any = partial(HttpProtocol, LIMITS, config, self.state, {})
+        protocol: Any = partial(OwnConnections(LIMITS), config, self.state, {})
         with socket.create_server((HOST, 0)) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             self.port = listener.getsockname()[1]

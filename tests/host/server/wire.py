@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import uvicorn
@@ -15,13 +14,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from scalekit.config import Size
-from scalekit.server.protocol import HttpProtocol
 from scalekit.server.reader import Limits
+from tests.host.server.service import OwnConnections
 from tests.processes import HOST
 
 LIMIT = 20.0
 LIMITS = Limits(header_timeout=600.0, write_timeout=600.0, max_header=Size("64KiB"))
-OURS: Callable[..., HttpToolsProtocol] = partial(HttpProtocol, LIMITS)
+OURS = OwnConnections(LIMITS)
 
 
 class Client:
