@@ -36,11 +36,11 @@ class BodyLimits(Filter):
 
     def on_request(self, exchange: Exchange) -> Decision:
         """Let a request without a body pass; watch the body of one that has one."""
-        declared = exchange.headers.get(CONTENT_LENGTH)
-        if declared is None and TRANSFER_ENCODING not in exchange.headers:
+        headers = exchange.headers
+        if CONTENT_LENGTH not in headers and TRANSFER_ENCODING not in headers:
             if exchange.scope.get("http_version", "1.1")[0] == "1":
                 return None
-        elif declared is not None:
+        elif CONTENT_LENGTH in headers:
             declared = exchange.values(CONTENT_LENGTH)[-1]
             if not declared.isdigit():
                 return problem(400, "Content-Length is not a number")

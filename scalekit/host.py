@@ -111,16 +111,14 @@ class Host:
         parts = [Part("examination", "host", examiner(finished)), *self.parts]
         self.chain = build_chain(parts, self.target, self.templates)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request, websocket or lifespan."""
-        if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
-            return
-        if scope["type"] not in ("http", "websocket"):
-            await self.chain(scope, receive, send)
-            return
-        exchange = self.exchange(scope, receive, send)
-        await self._finish(exchange, exchange.chain.serve(exchange))
+        kind = scope["type"]
+        if kind == "http":
+            return self._serve(self.exchange(scope, receive, send), self.chain.serve)
+        if kind == "websocket":
+            return self._serve_websocket(self.exchange(scope, receive, send))
+        return self._live(scope, receive, send) if kind == "lifespan" else self.chain(scope, receive, send)
 
     def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         """Return the record of a request or websocket that has just come."""
@@ -138,17 +136,17 @@ class Host:
             exchange.takeover = partial(_fail, error)
             return None
 
-    async def run(self, exchange: Exchange) -> None:
+    def run(self, exchange: Exchange) -> Awaitable[None]:
         """Serve what is left of *exchange* when all have decided."""
-        await self._finish(exchange, exchange.chain.run(exchange))
+        return self._serve(exchange, exchange.chain.run)
 
-    async def respond(self, exchange: Exchange, response: LocalResponse) -> None:
+    def respond(self, exchange: Exchange, response: LocalResponse) -> Awaitable[None]:
         """Send *response*, on which the filters of *exchange* have decided."""
-        await self._finish(exchange, exchange.respond(response))
+        return self._serve(exchange, lambda exchange: exchange.respond(response))
 
-    async def fail(self, exchange: Exchange, error: Exception) -> None:
+    def fail(self, exchange: Exchange, error: Exception) -> Awaitable[None]:
         """End *exchange* with *error*, which its response has met."""
-        await self._finish(exchange, _raise(error))
+        return self._serve(exchange, partial(_raise, error))
 
     def complete(self, exchange: Exchange) -> None:
         """Tell the filters of *exchange* that its response is complete."""
@@ -157,20 +155,16 @@ class Host:
         except Exception:
             logger.exception("a filter failed once the response was complete")
 
-    async def _finish(self, exchange: Exchange, serving: Awaitable[None]) -> None:
-        """Await *serving* and tell the filters how the request ended; respond where nobody has."""
-        if exchange.scope["type"] != "http":
-            await _completed(exchange, serving)
-            return
-        scope, receive, send = exchange.scope, exchange.client_receive, exchange.client_send
+    async def _serve(self, exchange: Exchange, serve: Callable[[Exchange], Awaitable[None]]) -> None:
+        """Serve a request with *serve* and tell the filters how it ended; respond where nobody has."""
         try:
             try:
-                await serving
+                await serve(exchange)
             except Unavailable as gone:
                 if exchange.status:
                     exchange.complete(gone)
                     raise
-                await problem_of(gone)(scope, receive, exchange.send)
+                await problem_of(gone)(exchange.scope, exchange.client_receive, exchange.send)
             except BaseException as error:
                 exchange.complete(error)
                 raise
@@ -179,15 +173,19 @@ class Host:
             if self.lifecycle.phase is not Phase.DRAINING:
                 raise
             if not exchange.status:  # cut, because it did not finish while the process drained
-                headers = {"retry-after": "1", "x-request-id": request_id(scope)}
-                await refuse(scope, send, 503, "the server is restarting", headers=headers)
+                headers = {"retry-after": "1", "x-request-id": request_id(exchange.scope)}
+                await refuse(exchange.scope, exchange.client_send, 503, "the server is restarting", headers=headers)
         except Exception as error:
-            identity = request_id(scope)
-            error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
-            if not exchange.status:
-                headers = {"x-request-id": identity}
-                await ProblemResponse(500, headers=headers, request_id=identity)(scope, receive, send)
+            await _respond_to_failure(exchange, error)
             raise
+
+    async def _serve_websocket(self, exchange: Exchange) -> None:
+        try:
+            await exchange.chain.serve(exchange)
+        except BaseException as error:
+            exchange.complete(error)
+            raise
+        exchange.complete(None)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -226,16 +224,16 @@ def _application_error(error: Exception) -> BaseException | None:
     return reported.__cause__ if isinstance(reported, ApplicationStartError) else None
 
 
-async def _completed(exchange: Exchange, serving: Awaitable[None]) -> None:
-    try:
-        await serving
-    except BaseException as error:
-        exchange.complete(error)
-        raise
-    exchange.complete(None)
+async def _respond_to_failure(exchange: Exchange, error: Exception) -> None:
+    scope = exchange.scope
+    identity = request_id(scope)
+    error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
+    if not exchange.status:
+        response = ProblemResponse(500, headers={"x-request-id": identity}, request_id=identity)
+        await response(scope, exchange.client_receive, exchange.client_send)
 
 
-async def _raise(error: Exception) -> None:
+async def _raise(error: Exception, exchange: Exchange) -> None:
     raise error
 
 

@@ -99,7 +99,7 @@ def identify(headers: Sequence[tuple[bytes, bytes]]) -> Identity:
 
 def identity_from(headers: Mapping[bytes, bytes], repeated: Mapping[bytes, list[bytes]]) -> Identity:
     """Return the same from an index of the headers, with those that came more than once in *repeated*."""
-    if HEADERS.isdisjoint(headers):
+    if REQUEST_ID not in headers and TRACEPARENT not in headers and TRACESTATE not in headers:
         return _new_identity()
     return _read({name: repeated.get(name) or [headers[name]] for name in HEADERS if name in headers})
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalekit.caching.items import digest
 from scalekit.contracts import subject_of
 from scalekit_cache.credentials import Meaning, Meanings
 from scalekit_cache.directives import Directives, parse_cache_control
-from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, OTHER, USER, Headers, Ruling
+from scalekit_cache.entry import OTHER, Headers, Ruling
 from scalekit_cache.keys import REWRITING
+from scalekit_cache.requester import ANONYMOUS, Requester
 from scalekit_cache.storing import fields_of
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
@@ -40,17 +40,13 @@ class Asked:
     method = "GET"
     noted: Mapping[bytes, bytes] = {}
     directives = NOTHING
-    credentials = 0
     has_body = False
-    _name = b""
-    _scopes: Sequence[str] = ()
-    _authorization: bytes | None = None
-    _cookie: bytes | None = None
     _others: tuple[bytes, ...] = ()
     _fields: dict[bytes, bytes] | None = None
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Headers, requester: Requester = ANONYMOUS) -> None:
         self._headers = headers
+        self.identify(requester)
 
     def read(self, method: str, meanings: Meanings) -> None:
         """Look for headers with one of *meanings* in a request with *method*."""
@@ -59,27 +55,12 @@ class Asked:
         control = noted.get(b"cache-control")
         if control is not None:
             self.directives = parse_cache_control(control)
-        self.show(noted.get(b"authorization"), noted.get(b"cookie"))
-        others = [name for name in noted if meanings[name] is Meaning.CREDENTIAL]
-        if others:
-            self.credentials |= OTHER
-            self._others = tuple(sorted(others))
+        self._others = tuple(sorted([name for name in noted if meanings[name] is Meaning.CREDENTIAL]))
 
-    def show(self, authorization: bytes | None, cookie: bytes | None) -> None:
-        """Take note of the credentials in the headers."""
-        if authorization is not None:
-            self.credentials |= AUTHORIZATION
-            self._authorization = authorization
-        if cookie is not None:
-            self.credentials |= COOKIE
-            self._cookie = cookie
-
-    def introduce(self, user: Any, scopes: Sequence[str]) -> None:
-        """Take note of the *user* whom somebody has recognised, and of what they may do."""
-        subject = subject_of(user)
-        self._name = subject.encoded if subject is not None else b""
-        self._scopes = scopes
-        self.credentials |= USER if self._name else NAMELESS
+    def identify(self, requester: Requester) -> None:
+        """Take note of who asks."""
+        self._requester = requester
+        self.credentials = requester.credentials | (OTHER if self._others else 0)
 
     @property
     def bypass(self) -> bytes:
@@ -97,7 +78,7 @@ class Asked:
         """All headers by name, and who asks."""
         if self._fields is None:
             self._fields = fields_of(self._headers)
-            self._fields[IDENTITY] = self._identity(self._cookie)
+            self._fields[IDENTITY] = self._identity(self._requester.cookie)
             self._fields[IDENTITY_WITHOUT_COOKIES] = self._identity(None)
         return self._fields
 
@@ -115,26 +96,21 @@ class Asked:
     def knows(self, user: Any, scopes: Sequence[str]) -> bool:
         """Tell whether *user*, who may do *scopes*, is the one who was introduced."""
         subject = subject_of(user)
-        if subject is None or subject.encoded != self._name:
+        if subject is None or subject.encoded != self._requester.name:
             return False
-        return sorted(self._scopes) == sorted(scopes)
+        return sorted(self._requester.scopes) == sorted(scopes)
 
     def selecting(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return what an answer that varies by *names* is selected by."""
         if names == BY_IDENTITY:  # as most do that vary by who asks
-            return (self._identity(self._cookie),)
+            return (self._identity(self._requester.cookie),)
         return selecting(names, self.fields)
 
     def _identity(self, cookie: bytes | None) -> bytes:
-        """Return a digest of what was shown: a credential is not for memory that others may look at."""
-        shown: tuple[bytes, ...] = ()
-        if self._name:
-            scopes = [each.encode() for each in sorted(self._scopes)] if self._scopes else ()
-            shown = (b"user", self._name, b"%d" % len(scopes), *scopes)
-        if self._authorization is not None:
-            shown = (*shown, b"authorization", self._authorization)
-        if cookie is not None:
-            shown = (*shown, b"cookie", cookie)
+        requester = self._requester
+        if not self._others and cookie is requester.cookie:
+            return requester.identity
+        others: tuple[bytes, ...] = ()
         for name in self._others:
-            shown = (*shown, b"header", name, self.noted[name])
-        return digest(shown) if shown else b""
+            others = (*others, b"header", name, self.noted[name])
+        return requester.digest(cookie, others)

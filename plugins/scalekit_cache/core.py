@@ -20,6 +20,7 @@ from scalekit_cache.keys import canonical_query
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
 from scalekit_cache.refusals import Refusal
+from scalekit_cache.requester import Requesters
 from scalekit_cache.routes import RouteReads
 from scalekit_cache.ruling import Rules, Rulings
 
@@ -91,6 +92,7 @@ class HttpCache:
         self.rulings = Rulings(options.rules)
         self.meanings = Meanings(NOTED, options.credential_headers)
         self.routes = RouteReads(self.meanings)
+        self.requesters = Requesters(options.cookies_are_private)
         self.plain_queries = not policies.reshape_queries
         self.moments = count(1)
         """Numbers for moments in the life of requests, in the order in which they come."""

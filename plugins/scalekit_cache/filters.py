@@ -8,16 +8,14 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from scalekit import Decision, Exchange, Filter
-from scalekit.contracts import is_authenticated
 from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.bypass import Bypass
 from scalekit_cache.core import HttpCache
 from scalekit_cache.credentials import Meanings
-from scalekit_cache.entry import COOKIE
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
-from scalekit_cache.locating import locate
 from scalekit_cache.lookup import Lookup
+from scalekit_cache.requester import Requester
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""
@@ -75,16 +73,13 @@ def _plain_lookup(cache: HttpCache, exchange: Exchange) -> Lookup | None:
         return None
     meanings = cache.meanings
     for name in headers:
-        if name not in PLAIN and meanings[name] is not None:
+        if meanings[name] is not None and name not in PLAIN:
             return None
     host = headers.get(HOST)
     if not host or (exchange.repeated and not PLAIN.isdisjoint(exchange.repeated)):
         return None
-    asked = Asked(scope["headers"])
-    if AUTHORIZATION in headers or CREDENTIAL_COOKIE in headers:
-        asked.show(headers.get(AUTHORIZATION), headers.get(CREDENTIAL_COOKIE))
-    _introduce(asked, cache, exchange)
-    return Lookup(cache, exchange, asked, (host, raw_path, query, SCHEMES[scope["scheme"]]), scope["path"])
+    requester = _requester(cache, exchange, headers.get(AUTHORIZATION), headers.get(CREDENTIAL_COOKIE))
+    return Lookup(cache, exchange, requester, (host, raw_path, query, SCHEMES[scope["scheme"]]))
 
 
 def _special_request(cache: HttpCache, exchange: Exchange) -> Decision:
@@ -94,19 +89,15 @@ def _special_request(cache: HttpCache, exchange: Exchange) -> Decision:
     asked.read(scope["method"], cache.meanings)
     if asked.bypass:
         return partial(_bypass, cache, exchange, asked.bypass)
-    _introduce(asked, cache, exchange)
-    place = locate(cache, scope, asked.noted)
-    return Lookup(cache, exchange, asked, place.key, place.path, place.policy).start()
+    noted = asked.noted
+    requester = _requester(cache, exchange, noted.get(AUTHORIZATION), noted.get(CREDENTIAL_COOKIE))
+    asked.identify(requester)
+    return Lookup(cache, exchange, requester, None, asked).start()
 
 
-def _introduce(asked: Asked, cache: HttpCache, exchange: Exchange) -> None:
-    """Let *asked* know the user."""
+def _requester(cache: HttpCache, exchange: Exchange, authorization: bytes | None, cookie: bytes | None) -> Requester:
     scope = exchange.scope
-    user = scope.get("user")
-    if user is not None and is_authenticated(user):
-        asked.introduce(user, getattr(scope.get("auth"), "scopes", ()))
-    if not cache.options.cookies_are_private:
-        asked.credentials &= ~COOKIE
+    return cache.requesters.of(authorization, cookie, scope.get("user"), scope.get("auth"))
 
 
 async def _bypass(cache: HttpCache, exchange: Exchange, reason: bytes, app: ASGIApp) -> None:

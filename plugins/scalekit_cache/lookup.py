@@ -7,42 +7,64 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from scalekit import Decision, Exchange, LocalResponse, Pending
-from scalekit.caching.items import Key
+from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Fetch, FetchAgain
-from scalekit_cache.asked import Asked
+from scalekit_cache.asked import BY_IDENTITY, Asked
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import Entry, Variants
-from scalekit_cache.policies import Policy
+from scalekit_cache.locating import locate
+from scalekit_cache.requester import Requester
 from scalekit_cache.serving import Serving
 
 
 class Lookup:
-    """Finds what is stored under *key*, and decides what is done with it.
+    """Finds what is stored for a *requester*, and decides what is done with it.
 
-    A *plain* request asks for no more than the resource: a fresh response is given to it as it is stored. Everything
-    else is served by a Serving, with the policy of *path* or the one that is known.
+    A plain request asks for no more than a resource, which is stored under its *key*: a fresh response is given to it
+    as it is stored. One that may ask for more is what *asked* says; it is served by a Serving, as is what is not found.
     """
 
+    __slots__ = ("_asked", "_cache", "_exchange", "_key", "_place", "_requester", "_variants")
+
     def __init__(
-        self, cache: HttpCache, exchange: Exchange, asked: Asked, key: Key, path: str, policy: Policy | None = None
+        self,
+        cache: HttpCache,
+        exchange: Exchange,
+        requester: Requester,
+        key: Key | None,
+        asked: Asked | None = None,
     ) -> None:
-        self.cache = cache
-        self.exchange = exchange
-        self.asked = asked
-        self.key = key
-        self.path = path
-        self.policy = policy
+        self._cache = cache
+        self._exchange = exchange
+        self._requester = requester
+        self._asked = asked
         self._variants: Variants | None = None
+        self._place = None if asked is None else locate(cache, exchange.scope, asked.noted)
+        self._key: Key = self._place.key if self._place is not None else key or ()
 
     def start(self) -> Decision:
         """Decide by what the process has, or ask the store that processes share."""
-        found = self.cache.peek(self.key, self.asked)
-        if type(found) is Entry or not self.cache.store.shared:
+        store = self._cache.store
+        found = store.peek(self._key)
+        if type(found) is Variants:
+            found = store.peek((found.token, *self._selecting(found.names))) or found
+        if type(found) is Entry or not store.shared:
             return self._decide(found)
-        return self._ask(self.key)
+        return self._ask(self._key)
+
+    def _selecting(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Return what a response that varies by *names* is selected by."""
+        if names == BY_IDENTITY and self._asked is None:  # as most do that vary by who asks
+            return (self._requester.identity,)
+        return self._request().selecting(names)
+
+    def _request(self) -> Asked:
+        if self._asked is None:
+            self._asked = Asked(self._exchange.scope["headers"], self._requester)
+        return self._asked
 
     def _ask(self, key: Key) -> Decision:
-        fetch = self.cache.store.begin_fetch(key)
+        fetch = self._cache.store.begin_fetch(key)
         return self._fetch_and_serve if fetch is None else Pending(fetch.reply, partial(self._finish, fetch))
 
     def _finish(self, fetch: Fetch) -> Decision:
@@ -53,37 +75,41 @@ class Lookup:
         if type(found) is Variants and self._variants is None:
             self._variants = found
             return self._find_variant(found)
-        return self._decide(found if isinstance(found, Entry | Variants) else self._variants)
+        return self._decide(found or self._variants)
 
     def _find_variant(self, variants: Variants) -> Decision:
-        key = (variants.token, *self.asked.selecting(variants.names))
-        found = self.cache.store.peek(key)
+        key = (variants.token, *self._selecting(variants.names))
+        found = self._cache.store.peek(key)
         return self._decide(found) if type(found) is Entry else self._ask(key)
 
-    def _decide(self, found: Entry | Variants | None) -> Decision:
-        if type(found) is Entry and self._may_be_given(found):
-            pending = self.exchange.pending
-            if pending:  # it counts as a hit once those further out have decided
-                return Pending(pending[-1][1].reply, partial(self._give, found))
-            return self._give(found)
-        return partial(self._serve, found)
+    def _decide(self, found: Item | None) -> Decision:
+        if type(found) is Entry and self._place is None and not self._requester.credentials & ~found.ruling.covers:
+            now = self._cache.clock()
+            if now < found.plain_until:
+                return self._give_once_admitted(found) if self._exchange.pending else self._give(found, now)
+        return partial(self._serve, found if isinstance(found, Entry | Variants) else None)
 
-    def _may_be_given(self, entry: Entry) -> bool:
-        if self.policy is not None or self.asked.credentials & ~entry.ruling.covers:
-            return False
-        return self.cache.clock() < entry.plain_until
+    def _give_once_admitted(self, entry: Entry) -> Decision:
+        """Wait for the filters further out: a request that they refuse is no hit."""
+        pending = self._exchange.pending or []
+        return Pending(pending[-1][1].reply, lambda: self._give(entry, self._cache.clock()))
 
-    def _give(self, entry: Entry) -> LocalResponse:
-        self.cache.metrics.hit.inc()
-        self.exchange.scope.update(entry.routed)
-        return LocalResponse(entry.status, entry.headers_at(self.cache.clock()), entry.body)
+    def _give(self, entry: Entry, now: float) -> LocalResponse:
+        self._cache.metrics.hit.inc()
+        if entry.routed:
+            self._exchange.scope.update(entry.routed)
+        return LocalResponse(entry.status, entry.headers_at(now), entry.body)
 
     async def _fetch_and_serve(self, app: ASGIApp) -> None:
-        await self._serve(await self.cache.fetch(self.key, self.asked), app)
+        await self._serve(await self._cache.fetch(self._key, self._request()), app)
 
     async def _serve(self, found: Entry | Variants | None, app: ASGIApp) -> None:
-        exchange = self.exchange
-        policy = self.cache.policies.of(self.path, self.key[1]) if self.policy is None else self.policy
-        receive, send = exchange.receive, exchange.send
-        serving = Serving(self.cache, app, exchange.scope, receive, send, self.asked, policy, self.key, self.path)
+        exchange, place = self._exchange, self._place
+        if place is None:
+            path: str = exchange.scope["path"]
+            policy = self._cache.policies.of(path, self._key[1])
+        else:
+            path, policy = place.path, place.policy
+        scope, receive, send = exchange.scope, exchange.receive, exchange.send
+        serving = Serving(self._cache, app, scope, receive, send, self._request(), policy, self._key, path)
         await serving.serve_found(found)

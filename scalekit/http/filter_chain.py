@@ -9,7 +9,7 @@ calls ``decide`` itself, such as ``scalekit run``, needs a task only for what th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,6 +25,8 @@ from scalekit.route import RouteTemplates
 Progress = LocalResponse | asyncio.Future[Any] | None
 """What is to be done: send a response, wait for a reply and decide again, or serve in a task."""
 
+SERVED = frozenset({"http", "websocket"})
+
 
 class FilterChain:
     """*filters*, the first outermost, before *app*; *templates* knows the routes of the application."""
@@ -38,18 +40,11 @@ class FilterChain:
         self._websockets = websocket_stage(filters, names, templates)
         self._inner: dict[int, ASGIApp] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a request or a websocket; pass on every other scope."""
-        if scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        exchange = self.exchange(scope, receive, send)
-        try:
-            await self.serve(exchange)
-        except BaseException as error:
-            exchange.complete(error)
-            raise
-        exchange.complete(None)
+        if scope["type"] in SERVED:
+            return _complete(self.exchange(scope, receive, send))
+        return self.app(scope, receive, send)
 
     def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         """Return the record of a request or websocket that has just come."""
@@ -57,9 +52,16 @@ class FilterChain:
             return Exchange(scope, receive, send, self, self._requests)
         return WebSocketExchange(scope, receive, send, self, self._websockets)
 
-    async def serve(self, exchange: Exchange) -> None:
+    def serve(self, exchange: Exchange) -> Awaitable[None]:
         """Serve what *exchange* is about, to its end."""
         progress = self.decide(exchange)
+        if progress is None:
+            return self.run(exchange)
+        if isinstance(progress, LocalResponse):
+            return exchange.respond(progress)
+        return self._serve_pending(exchange, progress)
+
+    async def _serve_pending(self, exchange: Exchange, progress: Progress) -> None:
         while isinstance(progress, asyncio.Future):
             try:
                 await progress
@@ -70,35 +72,35 @@ class FilterChain:
             except Exception:
                 pass
             progress = self.decide(exchange)
-        if progress is not None:
-            await exchange.respond(progress)
-        else:
-            await self.run(exchange)
+        await (self.run(exchange) if progress is None else exchange.respond(progress))
 
     def decide(self, exchange: Exchange) -> Progress:
         """Let filters decide until there is a response, a reply to wait for, or nobody but the application left."""
         if exchange.pending:
             return self._decide_pending(exchange)
-        stage = exchange.stage
-        decisions = stage.decisions
-        for number in range(exchange.next_decision, len(decisions)):
+        stage, number = exchange.stage, exchange.next_decision
+        try:
+            for decide in stage.decisions[number:] if number else stage.decisions:
+                decision = decide(exchange)
+                number += 1
+                if decision is not None:
+                    exchange.next_decision = number
+                    return self._take(exchange, number - 1, decision)
+        except BaseException:
             exchange.depth = stage.places[number]
-            decision = decisions[number](exchange)
-            if decision is not None:
-                exchange.next_decision = number + 1
-                return self._take(exchange, number, decision)
+            raise
         exchange.depth = len(self.filters)
         return None
 
-    async def run(self, exchange: Exchange) -> None:
+    def run(self, exchange: Exchange) -> Awaitable[None]:
         """Serve by the application, or by the filter that has taken over: what is left when all have decided."""
-        takeover, exchange.takeover = exchange.takeover, None  # which may refer to the exchange
         for prepare in exchange.stage.applications[exchange.depth]:
             prepare(exchange)
+        takeover = exchange.takeover
         if takeover is None:
-            await self.app(exchange.scope, exchange.receive, exchange.send)
-        else:
-            await takeover(self._further_in(exchange.depth))
+            return self.app(exchange.scope, exchange.receive, exchange.send)
+        exchange.takeover = None  # which may refer to the exchange
+        return takeover(self._further_in(exchange.depth))
 
     def abandon(self, exchange: Exchange) -> None:
         """Drop the replies that nobody waits for any more."""
@@ -112,7 +114,7 @@ class FilterChain:
             exchange.pending = [(number, decision)]
             return self._decide_pending(exchange)
         exchange.depth = exchange.stage.places[number]
-        if isinstance(decision, LocalResponse):
+        if type(decision) is LocalResponse:
             return decision
         if isinstance(decision, Later) or not callable(decision):
             raise TypeError(f"{exchange.stage.decisions[number]!r} decided {decision!r} with nothing pending")
@@ -166,6 +168,15 @@ class FilterChain:
             rest = self.filters[place + 1 :]
             found = self._inner[place] = FilterChain(rest, self.app, self._templates) if rest else self.app
         return found
+
+
+async def _complete(exchange: Exchange) -> None:
+    try:
+        await exchange.chain.serve(exchange)
+    except BaseException as error:
+        exchange.complete(error)
+        raise
+    exchange.complete(None)
 
 
 def _is_cancelled() -> bool:

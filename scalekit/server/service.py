@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -22,15 +23,15 @@ class Service(Protocol):
         """Let filters decide on *exchange*."""
         ...
 
-    async def run(self, exchange: Exchange) -> None:
+    def run(self, exchange: Exchange) -> Awaitable[None]:
         """Serve what is left when all have decided."""
         ...
 
-    async def respond(self, exchange: Exchange, response: LocalResponse) -> None:
+    def respond(self, exchange: Exchange, response: LocalResponse) -> Awaitable[None]:
         """Send *response*, on which the filters have decided."""
         ...
 
-    async def fail(self, exchange: Exchange, error: Exception) -> None:
+    def fail(self, exchange: Exchange, error: Exception) -> Awaitable[None]:
         """End *exchange* with *error*, which its response has met."""
         ...
 
