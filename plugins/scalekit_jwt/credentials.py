@@ -36,6 +36,11 @@ def credentials(exchange: Exchange) -> tuple[bytes, bool, bytes]:
     return token.strip(b" ") if scheme in (b"bearer", b"dpop") else b"", scheme == b"dpop", cookies
 
 
+def cookies_in(scope: Mapping[str, Any]) -> bytes:
+    """Return the cookies of the request that *scope* is."""
+    return b"; ".join(value for name, value in scope["headers"] if name == COOKIE)
+
+
 def shown(scope: Mapping[str, Any]) -> Shown:
     """Return the proof in *scope*, of which one that comes with another is none, and what is asked for."""
     proofs = [value for name, value in scope["headers"] if name == b"dpop"]

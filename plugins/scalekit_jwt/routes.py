@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from scalekit_jwt.credentials import credentials, shown
+from scalekit_jwt.credentials import cookies_in, shown
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.issuer import Keys
 from scalekit_jwt.keys import KEY_TYPES
@@ -27,7 +27,7 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
         own = tokens()
         try:
             token = await _refresh_token(request)
-            issued = await own.refresh(token, credentials(request.scope["headers"])[2], shown(request.scope))
+            issued = await own.refresh(token, cookies_in(request.scope), shown(request.scope))
         except Refused as refused:
             return _refusal(request, refused.reason)
         body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
@@ -37,7 +37,7 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
         own = tokens()
         try:
             token = await _refresh_token(request)
-            await own.logout(token, credentials(request.scope["headers"])[2], shown(request.scope))
+            await own.logout(token, cookies_in(request.scope), shown(request.scope))
         except Refused as refused:
             return _refusal(request, refused.reason)
         headers = {"cache-control": "no-store"}

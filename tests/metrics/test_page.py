@@ -11,7 +11,7 @@ from scalekit.telemetry import Counter, Gauge, Histogram
 from scalekit.testing import request, running
 from scalekit_metrics.page import takes_gzip
 from tests.metrics.scraping import Measured, measured, numbers_in, parse_openmetrics
-from tests.metrics.test_middleware import application
+from tests.metrics.test_filters import application
 from tests.tools import promtool
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from scalekit_metrics.exposition import TextFormat, write
 from scalekit_metrics.metrics import NAMES
 from scalekit_metrics.registry import Registry
 from tests.metrics.scraping import Numbers, measured, numbers_in, of
-from tests.metrics.test_middleware import application
+from tests.metrics.test_filters import application
 
 
 @pytest.fixture

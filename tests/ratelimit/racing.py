@@ -17,8 +17,8 @@ from scalekit.redis import Connections
 from scalekit.telemetry import Silence
 from scalekit.testing import request, running
 from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.rules import rule
-from scalekit_ratelimit.shared import SharedLimits
+from scalekit_ratelimit.rules import Count, rule
+from scalekit_ratelimit.shared import SharedLimits, Trip
 from tests.ratelimit.asking import host
 
 
@@ -30,7 +30,7 @@ async def race(url: str, algorithm: str, limit: str, number: int) -> int:
         os.write(1, b"ready\n")  # at once: several write to the pipe
         await asyncio.to_thread(os.read, 0, 1)
         trips = [limits.send([Take(this, "everybody", 1, False)]) for _ in range(number)]
-        counts = [await limits.receive(trip) for trip in trips]
+        counts = [await counts_of(limits, trip) for trip in trips]
     return sum(count.allowed for each in counts for count in each.values())
 
 
@@ -42,6 +42,15 @@ async def serve(url: str, limit: str, number: int) -> int:
         await asyncio.to_thread(os.read, 0, 1)
         answers = await asyncio.gather(*(request(app, "/", state=state) for _ in range(number)))
     return sum(answer.status == 200 for answer in answers)
+
+
+async def counts_of(limits: SharedLimits, trip: Trip) -> dict[Take, Count]:
+    """Return what comes of *trip*: how each of its takes stands."""
+    counts: Trip | dict[Take, Count] = trip
+    while isinstance(counts, Trip):
+        await asyncio.wait([counts.reply])
+        counts = limits.receive(counts)
+    return counts
 
 
 def allowed(processes: int, url: str, kind: str, limit: str, number: int) -> int:

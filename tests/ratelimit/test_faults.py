@@ -13,7 +13,7 @@ from scalekit.host import Host
 from scalekit.redis import RedisUnavailable
 from scalekit.testing import request, running
 from scalekit_ratelimit.breaker import Breaker
-from scalekit_ratelimit.plugin import SLOT
+from scalekit_ratelimit.plugin import FILTERS
 from tests.ratelimit.asking import host
 from tests.ratelimit.racing import allowed
 from tests.servers import Redis as Server
@@ -155,7 +155,7 @@ def test_limits_stay_exact_over_eight_processes_while_the_machine_is_overloaded(
 
 def breaker_of(app: Host) -> Breaker:
     """Return what keeps requests of *app* away from Redis."""
-    limits = app.context.get(SLOT).limits
+    limits = app.context.get(FILTERS).by_address.limits
     assert limits is not None
     assert limits.shared is not None
     return limits.shared.breaker

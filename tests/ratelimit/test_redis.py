@@ -12,11 +12,11 @@ from scalekit.telemetry import Silence
 from scalekit.testing import request, running
 from scalekit_ratelimit.counting import by_address
 from scalekit_ratelimit.memory import MemoryLimits, Take
-from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Algorithm, rule
 from scalekit_ratelimit.shared import SharedLimits, key_of
+from scalekit_ratelimit.single_limit import SingleLimit
 from tests.ratelimit.asking import host, policy, standing
-from tests.ratelimit.racing import allowed
+from tests.ratelimit.racing import allowed, counts_of
 from tests.servers import Redis as Server
 from tests.servers import RedisCluster
 
@@ -73,7 +73,7 @@ async def test_redis_counts_as_memory_does(url: str, algorithm: Algorithm) -> No
         shared, memory = await open_limits(redis)
         for cost, dry in [(1, False), (3, True), (2, False), (4, False), (3, True), (1, True), (2, False), (3, False)]:
             takes = [Take(rules[0], "x", cost, False), Take(rules[1], "x", 2, dry)]
-            there = await shared.receive(shared.send(takes))
+            there = await counts_of(shared, shared.send(takes))
             here = dict(zip(takes, memory.take(takes), strict=True))
             for take in takes:
                 assert there[take][:2] == here[take][:2], (take, there, here)
@@ -86,17 +86,17 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
     this = rule("a", Rate("10/1d"))
     async with Connections(Silence()).open(url, deadline=10.0) as redis:
         shared, memory = await open_limits(redis)
-        only = Only(this, 2, by_address)
-        await shared.teach_one(only, "x")
-        memory.take_one(this, "x", only.taken)
+        single = SingleLimit(this, 2, by_address)
+        await shared.teach_one(single, "x")
+        memory.take_one(this, "x", single.taken)
         for turn in range(8):
             if turn % 2:
-                there, here = await shared.send_one(only, "x"), memory.take_one(this, "x", only.taken)
+                there, here = await shared.send_one(single, "x"), memory.take_one(this, "x", single.taken)
                 assert there == pytest.approx(here, abs=86_400_000)
                 assert (there // this.interval, there >= 0) == (here // this.interval, here >= 0)
             else:
                 take = Take(this, "x", 1, False)
-                counts = await shared.receive(shared.send([take]))
+                counts = await counts_of(shared, shared.send([take]))
                 assert counts[take][:2] == memory.take([take])[0][:2]
 
 
@@ -107,7 +107,7 @@ async def test_a_window_of_redis_gives_back_what_is_older_than_it(url: str) -> N
         take = [Take(this, "x", 1, False)]
         allowed = 0
         while allowed < 6:  # which is never, where nothing is given back
-            count = (await limits.receive(limits.send(take)))[take[0]]
+            count = (await counts_of(limits, limits.send(take)))[take[0]]
             allowed += count.allowed
             await asyncio.sleep(count.retry / 1e6)
 

@@ -9,8 +9,8 @@ from scalekit import Rate
 from scalekit_ratelimit.answering import standing_of
 from scalekit_ratelimit.counting import by_address
 from scalekit_ratelimit.memory import MemoryLimits, Take
-from scalekit_ratelimit.only import REMEMBERED, Only
 from scalekit_ratelimit.rules import rule
+from scalekit_ratelimit.single_limit import REMEMBERED, SingleLimit
 
 STEPS = st.lists(st.integers(0, 3_000_000), min_size=1, max_size=60)
 
@@ -20,34 +20,30 @@ def test_one_limit_alone_says_what_it_says_among_others(limit: int, cost: int, s
     now = 1
     alone, among = (MemoryLimits(10, lambda: now * 1000) for _ in range(2))
     this = rule("x", Rate(f"{limit}/10s"))
-    only = Only(this, cost, by_address)
+    single = SingleLimit(this, cost, by_address)
     for pause in steps:
         now += pause
-        room = alone.take_one(this, "a", only.taken)
+        room = alone.take_one(this, "a", single.taken)
         (count,) = among.take([Take(this, "a", cost, False)])
         assert count.allowed == (room >= 0)
         if room >= 0:
-            assert only.standing(room) == (b"ratelimit", standing_of(this, count))
+            assert single.headers(room) == ((b"ratelimit-policy", this.field), (b"ratelimit", standing_of(this, count)))
         else:
-            start, _ = only.refusal(room)
-            fields = dict(start["headers"])
+            fields = dict(single.too_many_requests(room).headers)
             assert fields[b"ratelimit"] == standing_of(this, count)
             assert int(fields[b"retry-after"]) == -(-count.retry // 1_000_000)
 
 
-def test_an_answer_may_be_changed_by_who_passes_it_on() -> None:
-    only = Only(rule("x", Rate("5/s")), 1, by_address)
-    first, body = only.refusal(-1)
-    first["headers"].append((b"x-request-id", b"1"))
-    again, _ = only.refusal(-1)
-    assert (b"x-request-id", b"1") not in again["headers"]
-    assert json.loads(body["body"])["violated-policies"] == ["x"]
+def test_a_refusal_names_the_policy() -> None:
+    response = SingleLimit(rule("x", Rate("5/s")), 1, by_address).too_many_requests(-1)
+    assert (response.status, json.loads(response.body)["violated-policies"]) == (429, ["x"])
+    assert dict(response.headers)[b"ratelimit-policy"] == b'"x";q=5;w=1'
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    only = Only(rule("x", Rate("100000/s")), 1, by_address)
+    single = SingleLimit(rule("x", Rate("100000/s")), 1, by_address)
     for number in range(3 * REMEMBERED):
-        only.standing(number * only.interval)
-        only.refusal(-number * 1_000_000 - 1)
-    assert len(only._fields) <= REMEMBERED
-    assert len(only._refusals) <= REMEMBERED
+        single.headers(number * single.interval)
+        single.too_many_requests(-number * 1_000_000 - 1)
+    assert len(single._headers) <= REMEMBERED
+    assert len(single._responses) <= REMEMBERED
