@@ -111,14 +111,17 @@ class Host:
         parts = [Part("examination", "host", examiner(finished)), *self.parts]
         self.chain = build_chain(parts, self.target, self.templates)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""
         kind = scope["type"]
         if kind == "http":
-            return self._serve(self.exchange(scope, receive, send), self.chain.serve)
-        if kind == "websocket":
-            return self._serve_websocket(self.exchange(scope, receive, send))
-        return self._live(scope, receive, send) if kind == "lifespan" else self.chain(scope, receive, send)
+            await self._serve(self.exchange(scope, receive, send), self.chain.serve)
+        elif kind == "websocket":
+            await self._serve_websocket(self.exchange(scope, receive, send))
+        elif kind == "lifespan":
+            await self._live(scope, receive, send)
+        else:
+            await self.chain(scope, receive, send)
 
     def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         """Return the record of a request or websocket that has just come."""

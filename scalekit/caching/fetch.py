@@ -38,12 +38,16 @@ class SharedFetches:
         self._keep = keep
 
     def begin(self, key: Key) -> SharedFetch | None:
-        """Ask for what is under *key*; None while the process does not hear of purges."""
+        """Ask for what is under *key*; None while the process does not hear of purges, or the store is gone."""
         following = self._following
         if not following.live:
             return None
         name = digest(key)
-        return SharedFetch(self, self._frames.begin_get(name), name, key, following.changes)
+        try:
+            reply = self._frames.begin_get(name)
+        except Exception:  # Store.fetch meets it again, and counts it
+            return None
+        return SharedFetch(self, reply, name, key, following.changes)
 
     def finish(self, fetch: SharedFetch) -> Item | None:
         """Return what *fetch* has found; raises FetchAgain where that must be looked at more closely."""

@@ -14,12 +14,14 @@ from scalekit.caching.frames import Frames
 from scalekit.caching.levels import Levels
 from scalekit.caching.objects import Objects
 from scalekit.caching.store import MemoryStore, Store
+from scalekit.http.filter_chain import FilterChain
+from scalekit.route import RouteTemplates
 from scalekit.telemetry import Telemetry
 from scalekit.testing import Answer
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.core import HttpCache, Options
+from scalekit_cache.filters import CacheFilter
 from scalekit_cache.metrics import Metrics
-from scalekit_cache.middleware import CacheMiddleware, Slot
 from scalekit_cache.policies import Policies, Policy
 from scalekit_cache.ruling import Rules
 
@@ -112,15 +114,19 @@ class Laboratory:
             self.store, Policies(policies), Options(**{**chosen, **options}), self.metrics, lambda: self.now
         )
         self.objects = Objects(self.store, self.metrics, lambda: self.now, 30.0)
-        slot = Slot()
-        slot.cache = self.cache
-        self.middleware = CacheMiddleware(app, slot)
+        self.filter = CacheFilter(self.cache.options.credential_headers)
+        self.filter.cache = self.cache
+        self.serve(app)
 
     def _new_store(self, size: int) -> Store:
         local = MemoryStore(size)
         if not SHARED:
             return local
         return Levels(local, SHARED[0](), HttpCodec(), self.metrics, lambda: self.now)
+
+    def serve(self, app: Any) -> None:
+        """Let *app* stand behind the cache from now on."""
+        self.chain = FilterChain([self.filter], app, RouteTemplates())
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -151,7 +157,7 @@ class Laboratory:
 
     async def ask(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> Answer:
         answer = Answer()
-        await self.middleware(self.scope(target, method, headers, **more), empty_body, collecting(answer))
+        await self.chain(self.scope(target, method, headers, **more), empty_body, collecting(answer))
         return answer
 
     async def settle(self) -> None:

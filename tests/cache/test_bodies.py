@@ -55,7 +55,7 @@ def receiving(*parts: bytes, gate: asyncio.Event | None = None) -> Receive:
 async def ask_with(laboratory: Laboratory, receive: Receive, version: str) -> bytes:
     answer = Answer()
     scope = laboratory.scope(http_version=version)
-    await laboratory.middleware(scope, receive, collecting(answer))
+    await laboratory.chain(scope, receive, collecting(answer))
     return answer.body
 
 

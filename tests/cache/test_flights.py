@@ -176,7 +176,7 @@ class Reader:
         self.reads.set()
         self.leaves = False
         self._collect = collecting(self.answer)
-        self.task = asyncio.ensure_future(laboratory.middleware(laboratory.scope(), empty_body, self.send))
+        self.task = asyncio.ensure_future(laboratory.chain(laboratory.scope(), empty_body, self.send))
 
     async def send(self, message: Message) -> None:
         if self.leaves:
@@ -260,7 +260,7 @@ async def test_a_leader_learns_that_its_client_left_once_nobody_follows() -> Non
     told: list[str] = []
     left = asyncio.Event()
     laboratory = Laboratory(app)
-    leader = asyncio.ensure_future(laboratory.middleware(laboratory.scope(), receive, collecting(Answer())))
+    leader = asyncio.ensure_future(laboratory.chain(laboratory.scope(), receive, collecting(Answer())))
     follower = Reader(laboratory)
     await until(lambda: follower.answer.body == b"one")
     left.set()
@@ -378,7 +378,7 @@ async def test_what_the_server_sends_by_itself_is_passed_on_and_not_kept(kind: s
         async def send(message: Message, seen: list[str] = seen) -> None:
             seen.append(message["type"])
 
-        await laboratory.middleware(laboratory.scope(), empty_body, send)
+        await laboratory.chain(laboratory.scope(), empty_body, send)
         assert (seen, calls) == (["http.response.start", kind], number)
 
 
@@ -409,7 +409,7 @@ async def test_trailers_and_what_comes_before_the_answer_are_passed_on() -> None
         async def send(message: Message, seen: list[Message] = seen) -> None:
             seen.append(message)
 
-        await laboratory.middleware(laboratory.scope(extensions=offered), empty_body, send)
+        await laboratory.chain(laboratory.scope(extensions=offered), empty_body, send)
         said = (b"cache-status", b"scalekit; fwd=uri-miss; fwd-status=200; detail=trailers")
         assert seen == [messages[0], {**messages[1], "headers": [*messages[1]["headers"], said]}, *messages[2:]]
         assert extensions == [offered] * number

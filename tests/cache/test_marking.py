@@ -83,9 +83,9 @@ async def test_a_change_forgets_what_was_found_by_fewer_parameters() -> None:
     await laboratory.ask("/page?utm=1")
     answer = await laboratory.ask("/page?utm=2")
     assert answer.body == b"1"
-    laboratory.middleware.app = Starlette(routes=[Route("/page", Counter().answer, methods=["POST"])])
+    laboratory.serve(Starlette(routes=[Route("/page", Counter().answer, methods=["POST"])]))
     await laboratory.ask("/page?utm=3", "POST")
-    laboratory.middleware.app = app
+    laboratory.serve(app)
     assert (await laboratory.ask("/page?utm=4")).body == b"2"
 
 

@@ -132,7 +132,7 @@ async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
     await laboratory.ask()
     laboratory.pass_time(3)
     leave, answer = asyncio.Event(), Answer()
-    task = asyncio.ensure_future(laboratory.middleware(laboratory.scope(), receive, collecting(answer)))
+    task = asyncio.ensure_future(laboratory.chain(laboratory.scope(), receive, collecting(answer)))
     async with asyncio.timeout(60):
         while answer.body != b"2":
             await asyncio.sleep(0.01)
@@ -149,7 +149,7 @@ async def test_a_stream_ends_with_the_task_of_its_client() -> None:
     await laboratory.ask()
     laboratory.pass_time(3)
     answer = Answer()
-    task = asyncio.ensure_future(laboratory.middleware(laboratory.scope(), never, collecting(answer)))
+    task = asyncio.ensure_future(laboratory.chain(laboratory.scope(), never, collecting(answer)))
     async with asyncio.timeout(60):
         while answer.body != b"2":
             await asyncio.sleep(0.01)

@@ -334,7 +334,7 @@ async def test_requests_without_a_host_share_only_what_one_server_was_asked() ->
         for server in servers:
             scope = laboratory.scope(headers=[], server=server)
             scope["headers"] = []
-            await laboratory.middleware(scope, empty_body, collecting(Answer()))
+            await laboratory.chain(scope, empty_body, collecting(Answer()))
     await laboratory.ask(headers=[("Host", ""), ("Host", "shop.example")])
     await laboratory.ask()
     assert origin.calls == len(servers) + 2

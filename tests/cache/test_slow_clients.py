@@ -92,7 +92,7 @@ class Slow:
         self.reads = asyncio.Event()
         self.seen: list[Message] = []
         scope = laboratory.scope(headers=headers)
-        self.task = asyncio.ensure_future(laboratory.middleware(scope, asyncio.Event().wait, self.send))  # type: ignore[arg-type]
+        self.task = asyncio.ensure_future(laboratory.chain(scope, asyncio.Event().wait, self.send))  # type: ignore[arg-type]
 
     async def send(self, message: Message) -> None:
         await self.reads.wait()
