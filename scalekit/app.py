@@ -270,10 +270,8 @@ def _refuse_misfits(item: Layered, plugin: str) -> None:
     if isinstance(link, Filter):
         return
     if not isinstance(link, Middleware):
-        raise PluginError(
-            f"plugin {plugin!r}: {link!r} is no filter; make it an instance of a subclass of scalekit.Filter, or a"
-            " Middleware"
-        )
+        remedy = "make it an instance of a subclass of scalekit.Filter, or a Middleware"
+        raise PluginError(f"plugin {plugin!r}: {link!r} is no filter; {remedy}")
     bases = getattr(link.cls, "__mro__", ())
     if any(base.__module__ == "starlette.middleware.base" for base in bases):
         name = getattr(link.cls, "__name__", "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +27,6 @@ from scalekit.resilience import Unavailable
 from scalekit.route import RouteTemplates
 from scalekit.served import OTHER_SERVER, WORKER
 from scalekit.settings import Settings
-
-logger = logging.getLogger("scalekit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Host:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""
-        kind = scope["type"]
+        kind = scope["type"]  # and this is a coroutine function, by which servers tell that it is ASGI 3
         if kind == "http":
             await self._serve(self.exchange(scope, receive, send), self.chain.serve)
         elif kind == "websocket":
@@ -153,10 +150,7 @@ class Host:
 
     def complete(self, exchange: Exchange) -> None:
         """Tell the filters of *exchange* that its response is complete."""
-        try:
-            exchange.complete(None)
-        except Exception:
-            logger.exception("a filter failed once the response was complete")
+        exchange.complete(None)
 
     async def _serve(self, exchange: Exchange, serve: Callable[[Exchange], Awaitable[None]]) -> None:
         """Serve a request with *serve* and tell the filters how it ended; respond where nobody has."""

@@ -90,7 +90,6 @@ def test_the_public_names_are_those_that_are_there() -> None:
     visible = {name for name, value in vars(scalekit).items() if not name.startswith("_") and hasattr(value, "__doc__")}
     modules = {name for name in visible if type(getattr(scalekit, name)).__name__ == "module"}
     assert set(scalekit.__all__) == visible - modules
-    assert scalekit.__all__ == sorted(scalekit.__all__)
 
 
 def test_the_plugin_of_the_tests_uses_every_hook() -> None:

@@ -6,7 +6,8 @@ application sends and receives through it. Nothing is worked out that nobody ask
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import logging
+from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from scalekit.route import RouteTemplates
 
 T = TypeVar("T")
+
+logger = logging.getLogger("scalekit")
 
 SWITCHING_PROTOCOLS = 101
 """The status of a websocket that was accepted."""
@@ -61,6 +64,7 @@ class Exchange:
     next_decision = 0
     depth = 0
     pending: list[tuple[int, Pending]] | None = None
+    early_headers: Sequence[Header] = ()
     decided: tuple[int, LocalResponse | Takeover] | None = None
     takeover: Takeover | None = None
 
@@ -131,6 +135,11 @@ class Exchange:
         self._replaced.append((variable, variable.get(None)))
         variable.set(value)
 
+    def put_headers_aside(self, count: int) -> None:
+        """Keep all but the first *count* of ``added_headers`` until nothing is pending: the refused do not get them."""
+        self.early_headers = [*self.early_headers, *self.added_headers[count:]]
+        del self.added_headers[count:]
+
     def start_response(self, response: LocalResponse) -> list[Header]:
         """Take note that *response* is sent, and return the headers to send it with."""
         self.status = response.status
@@ -144,7 +153,10 @@ class Exchange:
         """Tell the filters that the request has ended; *error* is what came out of the application."""
         self.seconds = (self._ended or perf_counter()) - self.began
         for complete in self.stage.completions[self.depth]:
-            complete(self, error)
+            try:
+                complete(self, error)
+            except Exception:  # the others have to be told, and the client has its response
+                logger.exception("a filter failed once a request was complete")
         if self._replaced is not None:
             for variable, value in reversed(self._replaced):
                 variable.set(value)

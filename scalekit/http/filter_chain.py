@@ -54,7 +54,11 @@ class FilterChain:
 
     def serve(self, exchange: Exchange) -> Awaitable[None]:
         """Serve what *exchange* is about, to its end."""
-        progress = self.decide(exchange)
+        try:
+            progress = self.decide(exchange)
+        except BaseException:
+            self.abandon(exchange)
+            raise
         if progress is None:
             return self.run(exchange)
         if isinstance(progress, LocalResponse):
@@ -62,16 +66,13 @@ class FilterChain:
         return self._serve_pending(exchange, progress)
 
     async def _serve_pending(self, exchange: Exchange, progress: Progress) -> None:
-        while isinstance(progress, asyncio.Future):
-            try:
-                await progress
-            except asyncio.CancelledError:
-                if not progress.cancelled() or _is_cancelled():
-                    self.abandon(exchange)
-                    raise
-            except Exception:
-                pass
-            progress = self.decide(exchange)
+        try:
+            while isinstance(progress, asyncio.Future):
+                await _wait_for(progress)
+                progress = self.decide(exchange)
+        except BaseException:
+            self.abandon(exchange)
+            raise
         await (self.run(exchange) if progress is None else exchange.respond(progress))
 
     def decide(self, exchange: Exchange) -> Progress:
@@ -79,16 +80,19 @@ class FilterChain:
         if exchange.pending:
             return self._decide_pending(exchange)
         stage, number = exchange.stage, exchange.next_decision
+        decision: Decision = None
         try:
             for decide in stage.decisions[number:] if number else stage.decisions:
                 decision = decide(exchange)
                 number += 1
                 if decision is not None:
-                    exchange.next_decision = number
-                    return self._take(exchange, number - 1, decision)
+                    break
         except BaseException:
             exchange.depth = stage.places[number]
             raise
+        if decision is not None:
+            exchange.next_decision = number
+            return self._take(exchange, number - 1, decision)
         exchange.depth = len(self.filters)
         return None
 
@@ -112,6 +116,7 @@ class FilterChain:
         """Act on the decision of the filter *number*, with none pending further out."""
         if isinstance(decision, Pending):
             exchange.pending = [(number, decision)]
+            self._look_ahead(exchange, exchange.pending)
             return self._decide_pending(exchange)
         exchange.depth = exchange.stage.places[number]
         if type(decision) is LocalResponse:
@@ -122,11 +127,11 @@ class FilterChain:
         return None
 
     def _decide_pending(self, exchange: Exchange) -> Progress:
-        """Let those decide who only look, then make the pending decisions from the outermost on."""
+        """Make the pending decisions from the outermost on, as far as their replies are there."""
         pending = exchange.pending or []
-        self._look_ahead(exchange, pending)
         while pending:
             number, outermost = pending[0]
+            exchange.depth = exchange.stage.places[number]  # those who have looked ahead take no part yet
             if not outermost.reply.done():
                 return outermost.reply
             decision = outermost.decide()
@@ -138,6 +143,7 @@ class FilterChain:
                 self.abandon(exchange)
                 return self._take(exchange, number, decision)
         exchange.pending = None
+        exchange.added_headers += exchange.early_headers
         if exchange.decided is not None:
             number, made = exchange.decided
             exchange.decided = None
@@ -151,8 +157,14 @@ class FilterChain:
             number = exchange.next_decision
             if not stage.early[number]:
                 return
-            exchange.depth = stage.places[number]
-            decision = stage.decisions[number](exchange)
+            added = len(exchange.added_headers)
+            try:
+                decision = stage.decisions[number](exchange)
+            except Exception:  # which whoever is refused must not meet: it is raised again when nothing is pending
+                return
+            finally:
+                if len(exchange.added_headers) > added:
+                    exchange.put_headers_aside(added)
             if isinstance(decision, Later):
                 return
             exchange.next_decision = number + 1
@@ -179,6 +191,13 @@ async def _complete(exchange: Exchange) -> None:
     exchange.complete(None)
 
 
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+async def _wait_for(reply: asyncio.Future[Any]) -> None:
+    """Wait until *reply* is there, whatever it is."""
+    try:
+        await reply
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not reply.cancelled() or (task is not None and task.cancelling()):
+            raise
+    except Exception:
+        pass

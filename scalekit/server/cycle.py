@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.types import Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -101,18 +101,15 @@ class Cycle(Framing):
         if self._event is not None:
             self._event.set()
 
-    async def run(self, serving: Awaitable[Any]) -> None:
+    async def run(self, serving: Awaitable[None]) -> None:
         """Await *serving*; what it fails to answer is answered with 500, or cut if it has begun."""
         try:
-            result = await serving
+            await serving
         except BaseException as error:
             logger.error("Exception in ASGI application\n", exc_info=error)
             await self._fail()
         else:
-            if result is not None:
-                logger.error("ASGI callable should return None, but returned '%s'.", result)
-                self._cut()
-            elif not self.response_complete and not self.disconnected:
+            if not self.response_complete and not self.disconnected:
                 what = "completing" if self.response_started else "starting"
                 logger.error("ASGI callable returned without %s response.", what)
                 await self._fail()

@@ -10,29 +10,35 @@ from typing import Any
 import orjson
 from hypothesis import example, given
 from hypothesis import strategies as st
-from starlette.types import Message
+from starlette.types import Scope
 
+from scalekit import Exchange, Filter
+from scalekit.telemetry import Silence
+from scalekit.testing.conformance import bare_application
 from scalekit_jwt.address import normal
 from scalekit_jwt.compact import read
-from scalekit_jwt.credentials import credentials, shown
+from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, shown
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.fingerprint import Fingerprint, raw_digest
 from scalekit_jwt.fixed_keys import FixedKeys
 from scalekit_jwt.issuer import Issuer
 from scalekit_jwt.keys import KeySet
 from scalekit_jwt.proof import Asked, Shown, read_proof
-from scalekit_jwt.subprotocols import taking_subprotocols
-from scalekit_replica.middleware import consistency_of
+from scalekit_jwt.subprotocols import take_subprotocol
+from scalekit_replica.filters import consistency_of
+from scalekit_replica.issuing import Tokens
+from scalekit_replica.metrics import Metrics
 from scalekit_replica.tokens import Contents, Signer
 from tests.fuzz.words import fuzzed, texts, values
+from tests.host.asgi import behind
 from tests.jwt.forging import Forge
 from tests.jwt.proving import Prover
-from tests.replica.test_middleware import TOKENS
 
 FORGE = Forge()
 ISSUER = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), FixedKeys(KeySet([FORGE.key])), 30.0, time.time)
 ADDRESS = "http://localhost/api"
 SIGNER = Signer("a secret that all instances have")
+TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(Silence()))  # type: ignore[arg-type]  # reading asks no database
 PROVER = Prover()
 TOKEN = FORGE.token()
 CONSISTENCY = SIGNER.sign(Contents(7, 0.0, 2**31))
@@ -63,6 +69,17 @@ json = st.one_of(
 def proven(claims: dict[str, Any]) -> bytes:
     """Return a proof that is signed by the key that it shows, whatever it claims."""
     return PROVER.proof("GET", ADDRESS, "", None, **claims).encode()
+
+
+class Credentials(Filter):
+    """Reads what credentials are in."""
+
+    request_headers = (AUTHORIZATION, COOKIE)
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """Return the record of a request whose credentials are read."""
+    return behind(bare_application, Credentials()).exchange(scope, None, None)  # type: ignore[arg-type]
 
 
 tokens = st.one_of(
@@ -129,9 +146,11 @@ fields = st.lists(
 @given(fields, st.sampled_from([b"/", b"", b"/\xff", b"//[", b"/%"]))
 @fuzzed
 def test_credentials_are_found_or_refused(headers: list[tuple[bytes, bytes]], path: bytes) -> None:
+    scope = {"type": "http", "headers": headers, "scheme": "http", "method": "GET", "raw_path": path}
+    exchange = exchange_of({**scope, "path": path.decode("latin-1")})
     with suppress(Refused):
-        credentials(headers)
-    shown({"headers": headers, "scheme": "http", "method": "GET", "raw_path": path, "path": path.decode("latin-1")})
+        credentials(exchange)
+    shown(exchange.scope)
     consistency_of(headers, TOKENS)
 
 
@@ -141,15 +160,12 @@ def test_credentials_are_found_or_refused(headers: list[tuple[bytes, bytes]], pa
 @example(["bearer", TOKEN, "\u20ac"])
 @fuzzed
 def test_a_websocket_may_offer_any_protocols(protocols: list[str]) -> None:
-    scope: dict[str, Any] = {"type": "websocket", "subprotocols": protocols, "headers": []}
-    taking_subprotocols(scope, _send)
-    for name, value in scope["headers"]:
+    exchange = exchange_of({"type": "websocket", "path": "/", "subprotocols": protocols, "headers": []})
+    taken = take_subprotocol(exchange)
+    for name, value in exchange.scope["headers"]:
         assert isinstance(name, bytes)
         assert isinstance(value, bytes)
-
-
-async def _send(message: Message) -> None:
-    """Send nothing."""
+    assert bool(taken) == (AUTHORIZATION in exchange.headers)
 
 
 @given(values("__Host-Fgp", "__Secure-Fgp", "=", ";", " ", "a"), st.text(st.characters()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from ipaddress import ip_address, ip_network
 from time import time
@@ -13,11 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit.client_ip import TrustedProxies, parse_address
 from scalekit.config.types import Secret
-from scalekit.deadline import deadline_asked
+from scalekit.deadline import deadline_from
 from scalekit.identity import identify
 from scalekit.operators import Operators
 from scalekit_ratelimit.counting import by_address, by_header
 from tests.fuzz.words import fuzzed, mixed, texts, values
+from tests.host.asgi import behind
 
 PROXIES = (ip_network("127.0.0.0/8"), ip_network("::1/128"), ip_network("10.0.0.0/8"))
 ADDRESSES = ("127.0.0.1", "10.0.0.1", "::1", "[::1]", "192.0.2.1", "::ffff:192.0.2.1", "fe80::1%eth0", ":8080")
@@ -38,8 +40,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 def test_a_client_is_an_address_whatever_proxies_say(headers: list[tuple[bytes, bytes]], peer: str, kind: str) -> None:
     for dialect in ("auto", "forwarded", "x-forwarded"):
         client = (peer, 5000) if peer else None
-        scope: dict[str, Any] = {"type": kind, "client": client, "scheme": "http", "headers": headers}
-        TrustedProxies(app, PROXIES, dialect)(scope, _receive, _send).close()  # type: ignore[attr-defined]
+        scope: dict[str, Any] = {"type": kind, "path": "/", "client": client, "scheme": "http", "headers": headers}
+        asyncio.run(behind(app, TrustedProxies(PROXIES, dialect))(scope, _receive, _send))
         found = scope["client"]
         assert found in (None, client) or ip_address(found[0])
         assert scope["scheme"] in ("http", "https", "ws", "wss")
@@ -84,7 +86,7 @@ def test_a_request_has_an_identity(ids: list[tuple[bytes, bytes]], parent: bytes
 @given(values("0", "1", "1000", "-", "+", "_", ".", "e", " ", "\xb2", "inf", "nan", "9" * 5000))
 @fuzzed
 def test_a_deadline_is_soon_or_none(value: bytes) -> None:
-    found = deadline_asked([(b"x-request-timeout-ms", value)])
+    found = deadline_from(value)
     assert found is None or time() - 60 <= found <= time() + 10**6
 
 

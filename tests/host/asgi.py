@@ -8,6 +8,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scalekit.http.filter import Filter
+from scalekit.http.filter_chain import FilterChain
+from scalekit.route import RouteTemplates
+
 
 def http_scope(path: str = "/", method: str = "GET", headers: Sequence[tuple[bytes, bytes]] = (), **more: Any) -> Scope:
     return {
@@ -25,6 +29,11 @@ def http_scope(path: str = "/", method: str = "GET", headers: Sequence[tuple[byt
         "state": {},
         **more,
     }
+
+
+def behind(app: ASGIApp, *filters: Filter) -> FilterChain:
+    """Return *app* behind *filters*, the first outermost."""
+    return FilterChain(filters, app, RouteTemplates())
 
 
 class Conversation:

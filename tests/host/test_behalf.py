@@ -5,10 +5,10 @@ from time import time
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from scalekit.behalf import OnBehalf
+from scalekit.behalf import REQUEST_CONTEXT
 from scalekit.deadline import DEADLINE
 from scalekit.identity import CURRENT, Identity
-from tests.host.asgi import Conversation, respond
+from tests.host.asgi import Conversation, behind, respond
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +23,7 @@ async def seen(scope: Scope) -> tuple[str, float | None]:
         found.append((identity.request_id if identity else "", DEADLINE.get()))
         await respond(send)
 
-    await Conversation().run(OnBehalf(handler), scope)
+    await Conversation().run(behind(handler, REQUEST_CONTEXT), {"path": "/", **scope})
     (one,) = found
     return one
 

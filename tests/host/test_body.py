@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit.body import BodyLimits
 from scalekit.config import Size
-from tests.host.asgi import Conversation, echo_length, http_scope, respond
+from tests.host.asgi import Conversation, behind, echo_length, http_scope, respond
 
 pytestmark = pytest.mark.anyio
 
@@ -24,13 +24,13 @@ async def test_a_body_within_the_limit_is_read_as_it_is() -> None:
     client = Conversation()
     client.chunk(b"12345", more=True)
     client.chunk(b"67890")
-    await client.run(BodyLimits(echo_length, LIMIT, 1), http_scope(headers=CHUNKED))
+    await client.run(behind(echo_length, BodyLimits(LIMIT, 1)), http_scope(headers=CHUNKED))
     assert client.body == b"10"
 
 
 async def test_a_body_that_is_declared_too_large_is_refused_before_the_application_sees_it() -> None:
     client = Conversation()
-    await client.run(BodyLimits(echo_length, LIMIT, 1), http_scope(headers=declared(11)))
+    await client.run(behind(echo_length, BodyLimits(LIMIT, 1)), http_scope(headers=declared(11)))
     assert client.status == 413
     assert orjson.loads(client.body)["detail"] == "the body is larger than 10B"
 
@@ -38,14 +38,14 @@ async def test_a_body_that_is_declared_too_large_is_refused_before_the_applicati
 @pytest.mark.parametrize("length", ["9" * 5000, "1" * 19])
 async def test_an_absurd_length_is_too_large(length: str) -> None:
     client = Conversation()
-    await client.run(BodyLimits(echo_length, LIMIT, 1), http_scope(headers=declared(length)))
+    await client.run(behind(echo_length, BodyLimits(LIMIT, 1)), http_scope(headers=declared(length)))
     assert client.status == 413
 
 
 @pytest.mark.parametrize("length", ["", "-1", "1x", "+5", "1 2", "0x10"])
 async def test_a_length_that_is_no_number_is_refused(length: str) -> None:
     client = Conversation()
-    await client.run(BodyLimits(echo_length, LIMIT, 1), http_scope(headers=declared(length)))
+    await client.run(behind(echo_length, BodyLimits(LIMIT, 1)), http_scope(headers=declared(length)))
     assert client.status == 400
 
 
@@ -53,7 +53,7 @@ async def test_a_streamed_body_is_refused_as_soon_as_it_is_too_large() -> None:
     client = Conversation()
     client.chunk(b"123456", more=True)
     client.chunk(b"123456", more=True)  # and no end: the answer does not wait for it
-    await client.run(BodyLimits(echo_length, LIMIT, 1), http_scope(headers=CHUNKED))
+    await client.run(behind(echo_length, BodyLimits(LIMIT, 1)), http_scope(headers=CHUNKED))
     assert client.status == 413
     assert [message["type"] for message in client.sent] == ["http.response.start", "http.response.body"]
 
@@ -61,7 +61,7 @@ async def test_a_streamed_body_is_refused_as_soon_as_it_is_too_large() -> None:
 async def test_http_2_bodies_need_no_header_to_be_counted() -> None:
     client = Conversation()
     client.chunk(b"12345678901")
-    await client.run(BodyLimits(echo_length, LIMIT, 1), http_scope(http_version="2"))
+    await client.run(behind(echo_length, BodyLimits(LIMIT, 1)), http_scope(http_version="2"))
     assert client.status == 413
 
 
@@ -74,7 +74,7 @@ async def test_what_the_application_says_after_a_refusal_is_dropped() -> None:
 
     client = Conversation()
     client.chunk(b"12345678901", more=True)
-    await client.run(BodyLimits(stubborn, LIMIT, 1), http_scope(headers=CHUNKED))
+    await client.run(behind(stubborn, BodyLimits(LIMIT, 1)), http_scope(headers=CHUNKED))
     assert [message.get("status") for message in client.sent] == [413, None]
 
 
@@ -87,7 +87,7 @@ async def test_a_body_that_grows_too_large_after_the_answer_began_cuts_it_short(
     client = Conversation()
     client.chunk(b"12345", more=True)
     client.chunk(b"67890x", more=True)
-    await client.run(BodyLimits(echo, LIMIT, 1), http_scope(headers=CHUNKED))
+    await client.run(behind(echo, BodyLimits(LIMIT, 1)), http_scope(headers=CHUNKED))
     assert client.body == b"12345"
     assert client.sent[-1]["more_body"] is True, "the server is left to cut the connection"
 
@@ -95,7 +95,7 @@ async def test_a_body_that_grows_too_large_after_the_answer_began_cuts_it_short(
 async def test_a_body_that_does_not_come_is_refused_in_time() -> None:
     client = Conversation()
     async with asyncio.timeout(60):
-        await client.run(BodyLimits(echo_length, LIMIT, 0.01), http_scope(headers=declared(5)))
+        await client.run(behind(echo_length, BodyLimits(LIMIT, 0.01)), http_scope(headers=declared(5)))
     assert client.status == 408
 
 
@@ -109,7 +109,7 @@ async def test_a_trickle_does_not_prolong_the_time() -> None:
 
     dripping = asyncio.create_task(trickle())
     async with asyncio.timeout(60):
-        await client.run(BodyLimits(echo_length, Size("1MiB"), 0.05), http_scope(headers=CHUNKED))
+        await client.run(behind(echo_length, BodyLimits(Size("1MiB"), 0.05)), http_scope(headers=CHUNKED))
     dripping.cancel()
     assert client.status == 408
 
@@ -124,7 +124,7 @@ async def test_only_the_time_spent_waiting_counts_not_the_time_the_application_t
     client = Conversation()
     for _ in range(5):
         client.chunk(b"x", more=True)
-    await client.run(BodyLimits(slow_reader, LIMIT, 0.1), http_scope(headers=CHUNKED))
+    await client.run(behind(slow_reader, BodyLimits(LIMIT, 0.1)), http_scope(headers=CHUNKED))
     assert client.status == 200
 
 
@@ -132,7 +132,9 @@ async def test_data_buys_time() -> None:
     """At a KiB a second, 100 KiB that have come buy far more than the wait that follows."""
     client = Conversation()
     client.chunk(b"x" * 102400, more=True)
-    running = asyncio.create_task(client.run(BodyLimits(echo_length, Size("1MiB"), 0.01), http_scope(headers=CHUNKED)))
+    running = asyncio.create_task(
+        client.run(behind(echo_length, BodyLimits(Size("1MiB"), 0.01)), http_scope(headers=CHUNKED))
+    )
     await asyncio.sleep(0.1)
     client.chunk(b"end")
     await running
@@ -146,7 +148,9 @@ async def test_waiting_for_a_disconnect_after_the_body_is_not_limited() -> None:
 
     client = Conversation()
     client.chunk(b"x")
-    running = asyncio.create_task(client.run(BodyLimits(long_poll, LIMIT, 0.01), http_scope(headers=declared(1))))
+    running = asyncio.create_task(
+        client.run(behind(long_poll, BodyLimits(LIMIT, 0.01)), http_scope(headers=declared(1)))
+    )
     await asyncio.sleep(0.05)
     assert client.sent == []
     client.leave()
@@ -161,15 +165,17 @@ async def test_an_error_of_the_application_is_not_taken_for_a_refusal() -> None:
     client = Conversation()
     client.chunk(b"x")
     with pytest.raises(KeyError):
-        await client.run(BodyLimits(broken, LIMIT, 1), http_scope(headers=declared(1)))
+        await client.run(behind(broken, BodyLimits(LIMIT, 1)), http_scope(headers=declared(1)))
 
 
 async def test_a_request_without_a_body_meets_no_watch() -> None:
-    received: list[Receive] = []
+    received: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        received.append(receive)
+        received.append(getattr(receive, "__qualname__", ""))
 
     client = Conversation()
-    await BodyLimits(app, LIMIT, 1)(http_scope(), client.to_app.get, client.send)
-    assert received == [client.to_app.get]
+    limited = behind(app, BodyLimits(LIMIT, 1))
+    await client.run(limited, http_scope())
+    await client.run(limited, http_scope(headers=declared(1)))
+    assert received == ["Exchange.receive", "_WatchedBody.receive"]

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit.client_ip import TrustedProxies, parse_address
 from scalekit.operators import Operators
+from tests.host.asgi import behind
 
 PROXIES = tuple(ip_network(each) for each in ("10.0.0.0/8", "fd00::/8", "127.0.0.1/32"))
 Fields = list[tuple[str, str]]
@@ -34,11 +35,12 @@ def scope_of(fields: Fields, peer: str | None = "10.0.0.1", forwarded: str = "au
 
     scope = {
         "type": kind,
+        "path": "/",
         "scheme": "http" if kind == "http" else "ws",
         "client": (peer, 4711) if peer else None,
         "headers": [(b"host", b"here"), *((name.encode(), value.encode("latin-1")) for name, value in fields)],
     }
-    asyncio.run(TrustedProxies(app, PROXIES, forwarded)(scope, None, None))  # type: ignore[arg-type]
+    asyncio.run(behind(app, TrustedProxies(PROXIES, forwarded))(scope, None, None))  # type: ignore[arg-type]
     return seen
 
 
@@ -275,7 +277,7 @@ def test_nothing_a_client_writes_changes_what_the_trusted_proxy_appended(forged:
 
 def test_the_memory_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalekit.client_ip._REMEMBERED", 10)
-    proxies = TrustedProxies(None, PROXIES, "auto")  # type: ignore[arg-type]
+    proxies = TrustedProxies(PROXIES, "auto")
     for number in range(100):
         proxies.trusts(f"1.2.3.{number}")
     assert len(proxies._known) <= 10

@@ -126,7 +126,7 @@ async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) 
     app = host(http_only(broken), plugins={"watch": {}})
     client, error = await serve(app, http_scope())
     assert client.status == 500
-    factory: Any = app.parts[1].middleware.cls
+    factory: Any = app.parts[1].link.cls
     assert __import__(factory.__module__).seen == [error]
 
 

@@ -6,7 +6,7 @@ from starlette.types import Message, Receive, Scope, Send
 from scalekit import ConfigError, create_app
 from scalekit.hosts import AllowedHosts
 from scalekit.testing.conformance import bare_application
-from tests.host.asgi import Conversation, respond
+from tests.host.asgi import Conversation, behind, respond
 
 pytestmark = pytest.mark.anyio
 
@@ -17,8 +17,8 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def status(*hosts: bytes, allowed: tuple[str, ...] = ("shop.example", "localhost:8000", "[::1]")) -> int | None:
     client = Conversation()
-    scope = {"type": "http", "headers": [(b"host", host) for host in hosts], "method": "GET"}
-    await client.run(AllowedHosts(hello, allowed), scope)
+    scope = {"type": "http", "path": "/", "headers": [(b"host", host) for host in hosts], "method": "GET"}
+    await client.run(behind(hello, AllowedHosts(allowed)), scope)
     return client.status
 
 
@@ -62,12 +62,12 @@ async def test_a_websocket_is_closed_before_it_opens() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": "websocket", "headers": [(b"host", b"evil")]}
-    await AllowedHosts(hello, ("here",))(scope, None, send)  # type: ignore[arg-type]
+    scope = {"type": "websocket", "path": "/", "headers": [(b"host", b"evil")]}
+    await behind(hello, AllowedHosts(("here",)))(scope, None, send)  # type: ignore[arg-type]
     assert sent == [{"type": "websocket.close", "code": 1008, "reason": "this host is not served here"}]
     sent.clear()
     scope["extensions"] = {"websocket.http.response": {}}  # type: ignore[assignment]
-    await AllowedHosts(hello, ("here",))(scope, None, send)  # type: ignore[arg-type]
+    await behind(hello, AllowedHosts(("here",)))(scope, None, send)  # type: ignore[arg-type]
     assert sent[0]["type"] == "websocket.http.response.start"
     assert sent[0]["status"] == 421
 

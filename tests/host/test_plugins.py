@@ -203,14 +203,18 @@ def test_a_base_http_middleware_is_refused(install: Install) -> None:
     assert refusal("slow") == "plugin 'slow': Slow is a BaseHTTPMiddleware; write a pure ASGI class"
 
 
-def test_what_is_no_observer_is_refused(install: Install) -> None:
+def test_what_is_no_filter_is_refused(install: Install) -> None:
     source = NOTHING + (
-        "from scalekit import Layer, Layered, Middleware, Observing\n"
+        "from scalekit import Filter, Layer, Layered\n"
+        "class Notes(Filter): pass\n"
         "@hookimpl\n"
-        "def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Observing, 7))]\n"
+        "def scalekit_filters(context): return [Layered(Layer.LOG, {0})]\n"
     )
-    install("slow", source)
-    assert refusal("slow") == "plugin 'slow': 7 is no observer; make it a subclass of scalekit.Observer"
+    install("number", source.format("7"))
+    install("class", source.format("Notes"))
+    remedy = "is no filter; make it an instance of a subclass of scalekit.Filter, or a Middleware"
+    assert refusal("number") == f"plugin 'number': 7 {remedy}"
+    assert refusal("class").endswith(f".Notes'> {remedy}")
 
 
 def test_two_applications_have_nothing_in_common() -> None:

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket
 from scalekit import ManagementRoute, PluginError
 from scalekit.http.route_path import route_path
 from scalekit.routes import ManagementListener, PluginRoutes, refuse_conflicts, small_application
-from tests.host.asgi import Conversation, http_scope, respond
+from tests.host.asgi import Conversation, behind, http_scope, respond
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ ROUTES: list[BaseRoute] = [
 async def ask(path: str, method: str = "GET", **more: object) -> Conversation:
     client = Conversation()
     scopes.clear()
-    await client.run(PluginRoutes(application, ROUTES), http_scope(path, method, **more))  # type: ignore[arg-type]
+    await client.run(behind(application, PluginRoutes(ROUTES)), http_scope(path, method, **more))  # type: ignore[arg-type]
     return client
 
 
@@ -80,7 +80,7 @@ async def test_a_scope_that_goes_to_the_application_is_not_touched(path: str) ->
 
 async def test_a_scope_that_a_plugin_answered_is_not_written_on_either() -> None:
     scope = http_scope("/metrics")
-    await Conversation().run(PluginRoutes(application, ROUTES), scope)
+    await Conversation().run(behind(application, PluginRoutes(ROUTES)), scope)
     assert scope == http_scope("/metrics")
 
 
@@ -99,7 +99,7 @@ def test_the_path_below_a_prefix(path: str, root: str, below: str) -> None:
 
 async def test_the_port_of_the_connection_decides_whether_operators_pages_are_served() -> None:
     pages = Starlette(routes=[Route("/metrics", page)])
-    listener = ManagementListener(application, pages, 9100)
+    listener = behind(application, ManagementListener(pages, 9100))
     for port, expected in ((9100, b"plugin /metrics {}"), (8000, b"application")):
         client = Conversation()
         headers = [(b"host", b"x:9100"), (b"x-forwarded-port", b"9100")]

@@ -208,7 +208,7 @@ def test_plugins_are_listed_with_what_the_file_makes_of_them(run: Run) -> None:
     assert rows[0] == ["plugin", "enabled", "package", "starts", "layers", "hooks"]
     (row,) = [row for row in rows if row[0] == "visits"]
     assert row[1:6] == ["yes", "scalekit-visits", "1.0", "1", "DATA"]
-    assert {"config,", "health,", "lifespan,", "metrics,", "middleware,", "routes", "commands,"} == set(row[6:])
+    assert {"config,", "health,", "lifespan,", "metrics,", "filters,", "routes", "commands,"} == set(row[6:])
     (row,) = [row for row in map(str.split, run("plugins", toml=APP).stdout.splitlines()) if row[0] == "visits"]
     assert row == ["visits", "no", "scalekit-visits", "1.0"]
 

@@ -12,7 +12,7 @@ from scalekit.health.monitor import Monitor
 from scalekit.health.pages import HealthPages
 from scalekit.lifecycle import Lifecycle, Step
 from scalekit.testing.conformance import bare_application
-from tests.host.asgi import Conversation, http_scope
+from tests.host.asgi import Conversation, behind, http_scope
 from tests.host.test_lifecycle import Story
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,9 @@ class Instance:
     def __init__(self, *checks: Check, operator: bool = False) -> None:
         self.monitor = Monitor({check.name: check for check in checks}, 60, str)
         self.lifecycle = Story().lifecycle()
-        self.pages = HealthPages(bare_application, "/health", self.lifecycle, self.monitor, lambda scope: operator)
+        self.pages = behind(
+            bare_application, HealthPages("/health", self.lifecycle, self.monitor, lambda scope: operator)
+        )
 
     async def ask(self, path: str, **scope: Any) -> tuple[int | None, Any]:
         client = Conversation()

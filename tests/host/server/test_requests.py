@@ -6,6 +6,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from scalekit.hosts import AllowedHosts
+from tests.host.asgi import behind
 from tests.host.server.applications import GET, echo
 from tests.host.server.observation import refused, seen, told
 from tests.host.server.wire import serving
@@ -174,7 +175,7 @@ async def test_options_may_ask_of_the_whole_server() -> None:
 
 @pytest.mark.parametrize(("target", "status"), [(b"http://shop.example/", 200), (b"http://other.example/", 421)])
 async def test_which_hosts_are_served_is_judged_by_the_host_of_the_target(target: bytes, status: int) -> None:
-    async with serving(AllowedHosts(told, ["shop.example"])) as wire:
+    async with serving(behind(told, AllowedHosts(["shop.example"]))) as wire:
         answered = await wire.ask(
             b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, b"shop.example")
         )

@@ -1,0 +1,308 @@
+"""What the record of a request or websocket has, while it is served and afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from scalekit import Decision, Exchange, Filter, WebSocketExchange
+from scalekit.http.filter_chain import FilterChain
+from scalekit.identity import identity_of
+from tests.host.asgi import Conversation, behind, echo_length, http_scope, respond
+from tests.host.http.recording import Asker, Looking, Note, page, response
+
+pytestmark = pytest.mark.anyio
+
+COLOUR: ContextVar[str] = ContextVar("colour", default="none")
+
+
+class Ends(Filter):
+    """Keeps the record and the exception."""
+
+    request_headers = (b"x-seen",)
+    exchange: Any = None
+    error: BaseException | None = None
+
+    def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
+        self.exchange, self.error = exchange, error
+
+    def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
+        self.exchange, self.error = exchange, error
+
+
+class Sets(Filter):
+    """Sets a context variable."""
+
+    def __init__(self, colour: str) -> None:
+        self.colour = colour
+
+    def on_application(self, exchange: Exchange) -> None:
+        exchange.set_context(COLOUR, self.colour)
+
+
+async def serve(chain: FilterChain, *messages: Message, **more: Any) -> Conversation:
+    client = Conversation()
+    for message in messages:
+        client.to_app.put_nowait(message)
+    await client.run(chain, http_scope(**more))
+    return client
+
+
+async def test_the_record_of_a_request() -> None:
+    ends = Ends()
+
+    async def rewrites(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path"] = "/other"
+        await echo_length(scope, receive, send)
+
+    parts = [{"type": "http.request", "body": body, "more_body": body == b"12"} for body in (b"12", b"345")]
+    await serve(behind(rewrites, ends), *parts, path="/mine", method="POST")
+    record = ends.exchange
+    assert (record.path, record.route_path, record.route) == ("/mine", "/mine", "")
+    assert (record.status, record.request_bytes, record.response_bytes) == (200, 5, 1)
+    assert (record.disconnected, record.disconnected_early, ends.error) == (False, False, None)
+    assert record.seconds > 0
+
+
+async def test_rules_go_by_the_path_below_what_was_taken_off() -> None:
+    ends = Ends()
+    await serve(behind(page, ends), path="/shop/cart", root_path="/shop")
+    assert (ends.exchange.path, ends.exchange.route_path) == ("/shop/cart", "/cart")
+
+
+async def test_every_value_of_a_header() -> None:
+    ends = Ends()
+    for values in ([], [b"1"], [b"1", b"2", b"3"]):
+        await serve(behind(page, ends), headers=[(b"x-other", b"0"), *((b"x-seen", value) for value in values)])
+        assert ends.exchange.values(b"x-seen") == values
+        assert ends.exchange.headers.get(b"x-seen") == (values[0] if values else None)
+        assert b"x-other" not in ends.exchange.headers
+
+
+async def test_the_identity_is_that_of_the_scope_whoever_asks_first() -> None:
+    ends = Ends()
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(identity_of(scope))
+        await respond(send)
+
+    await serve(behind(app, ends), headers=[(b"x-request-id", b"abc")])
+    assert ends.exchange.identity is seen[0]
+
+    class AsksFirst(Filter):
+        def on_request(self, exchange: Exchange) -> Decision:
+            seen.append(exchange.identity)
+            return None
+
+    await serve(behind(app, AsksFirst()), headers=[(b"x-request-id", b"abc")])
+    assert seen[1] is seen[2]
+    assert [each.request_id for each in seen] == ["abc"] * 3
+
+
+async def test_the_size_of_a_response_given_by_a_filter() -> None:
+    class Gives(Filter):
+        def on_request(self, exchange: Exchange) -> Decision:
+            return response(404, b"none")
+
+    ends = Ends()
+    await serve(behind(page, ends, Gives()))
+    assert (ends.exchange.status, ends.exchange.response_bytes) == (404, 4)
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_client_that_left_is_told_from_one_that_left_before_the_response(early: bool) -> None:
+    ends = Ends()
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        if early:
+            await receive()
+        await respond(send)
+        await receive()
+
+    await serve(behind(reads, ends), *[{"type": "http.disconnect"}] * 2)
+    assert (ends.exchange.disconnected_early, ends.exchange.disconnected) == (early, True)
+
+
+async def test_the_time_ends_with_the_last_byte() -> None:
+    ends = Ends()
+
+    async def lingers(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send)
+        ended.append(asyncio.get_running_loop().time() - began)
+        await asyncio.sleep(0.05)
+
+    ended: list[float] = []
+    began = asyncio.get_running_loop().time()
+    await serve(behind(lingers, ends))
+    assert ends.exchange.seconds <= ended[0]
+
+
+async def test_context_variables_are_set_for_the_application_and_are_as_before_afterwards() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(COLOUR.get())
+        await respond(send)
+
+    class Notes(Filter):
+        def on_request(self, exchange: Exchange) -> Decision:
+            seen.append(COLOUR.get())
+            return None
+
+        def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
+            seen.append(COLOUR.get())
+
+    token = COLOUR.set("before")
+    await serve(behind(app, Sets("outer"), Notes(), Sets("inner")))
+    assert seen == ["before", "inner", "inner"]
+    assert COLOUR.get() == "before"
+    COLOUR.reset(token)
+
+
+async def test_context_variables_are_as_before_after_an_exception_too() -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await serve(behind(broken, Sets("mine")))
+    assert COLOUR.get() == "none"
+
+
+def records() -> list[object]:
+    return [each for each in gc.get_objects() if isinstance(each, Exchange)]
+
+
+async def test_an_exception_is_told_and_passed_on_and_leaves_nothing_behind() -> None:
+    ends, mine = Ends(), LookupError("mine")
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise mine
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(LookupError) as caught:
+            await serve(behind(broken, ends, Sets("mine")))
+        assert caught.value is mine is ends.error
+        assert ends.exchange.status == 0
+        ends.exchange = ends.error = None
+        mine.__traceback__ = None
+        del caught
+        assert records() == []
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", ["none", "response", "takeover", "pending", "looking"])
+async def test_a_request_leaves_no_circle_for_the_garbage_collector(kind: str) -> None:
+    notes: list[Note] = []
+    asker = Asker()
+
+    def decides(exchange: Exchange) -> Any:
+        async def serve(app: Any) -> None:
+            await app(exchange.scope, exchange.receive, exchange.send)
+
+        found = {"response": response(), "takeover": serve, "pending": asker, "looking": asker}.get(kind)
+        return asker(exchange) if found is asker else found
+
+    async def ask(client: Conversation) -> None:
+        chain = behind(page, Sets("outer"), Looking("a", notes, decides), Looking("b", notes, inner), Sets("inner"))
+        serving = asyncio.create_task(client.run(chain, http_scope()))
+        while not notes:
+            await asyncio.sleep(0)
+        if asker.replies:
+            asker.answer()
+        await serving
+        asker.replies.clear()
+
+    inner = response() if kind == "looking" else None
+    gc.collect()
+    gc.disable()
+    try:
+        client = Conversation()
+        await ask(client)
+        assert client.status == 200
+        await asyncio.sleep(0)
+        assert records() == []
+    finally:
+        gc.enable()
+
+
+async def open_websocket(chain: FilterChain, **more: Any) -> Conversation:
+    client = Conversation()
+    client.to_app.put_nowait({"type": "websocket.connect"})
+    client.to_app.put_nowait({"type": "websocket.disconnect", "code": 1001})
+    await client.run(chain, http_scope(type="websocket", **more))
+    return client
+
+
+async def test_the_record_of_a_websocket() -> None:
+    ends = Ends()
+
+    async def closes(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "ü"})
+        await send({"type": "websocket.send", "bytes": b"123"})
+        await send({"type": "websocket.close", "code": 4000})
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await open_websocket(behind(closes, ends))
+    assert (type(ends.exchange), type(ends.error)) == (WebSocketExchange, LookupError)
+    assert (ends.exchange.status, ends.exchange.response_bytes, ends.exchange.code) == (101, 5, 4000)
+
+
+async def test_a_websocket_that_its_client_closes() -> None:
+    ends = Ends()
+
+    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "headers": [(b"x-mine", b"1")]})
+        await receive()
+
+    class Adds(Filter):
+        def on_open(self, exchange: WebSocketExchange) -> Decision:
+            exchange.added_headers.append((b"x-added", b"1"))
+            return None
+
+    client = await open_websocket(behind(waits, ends, Adds()))
+    assert (ends.exchange.status, ends.exchange.code, ends.exchange.disconnected) == (101, 1001, True)
+    assert client.sent[0]["headers"] == [(b"x-mine", b"1"), (b"x-added", b"1")]
+
+
+@pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}])
+async def test_a_websocket_is_refused_as_the_server_can(extensions: dict[str, Any]) -> None:
+    notes: list[Note] = []
+    outer, inner = Looking("a", notes), Looking("c", notes)
+    chain = behind(page, outer, Looking("b", notes, response(421)), inner)
+    client = await open_websocket(chain, extensions=extensions)
+    if extensions:
+        assert [message["type"] for message in client.sent] == [
+            "websocket.http.response.start",
+            "websocket.http.response.body",
+        ]
+        assert (client.sent[0]["status"], client.sent[1]["body"]) == (421, b"local")
+        assert notes == [("a", "open"), ("b", "open"), ("a", "start", 421), ("a", "close", 421, 0)]
+    else:
+        assert client.sent == [{"type": "websocket.close", "code": 1008, "reason": "refused"}]
+        assert notes == [("a", "open"), ("b", "open"), ("a", "close", 403, 1008)]
+
+
+async def test_a_websocket_waits_for_a_pending_decision_like_a_request() -> None:
+    notes: list[Note] = []
+    asker = Asker(response(429))
+    client = Conversation()
+    chain = behind(page, Looking("a", notes, asker), Looking("b", notes))
+    opening = asyncio.create_task(client.run(chain, http_scope(type="websocket")))
+    while not notes:
+        await asyncio.sleep(0)
+    assert notes == [("a", "open"), ("b", "open")]
+    asker.answer()
+    await opening
+    assert [message["type"] for message in client.sent] == ["websocket.close"]

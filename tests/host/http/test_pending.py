@@ -1,0 +1,251 @@
+"""Decisions that wait for a reply: all are made before anything takes effect, from the outermost on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp
+
+from scalekit import LATER, Decision, Exchange, Pending
+from tests.host.asgi import Conversation, behind, http_scope
+from tests.host.http.recording import Asker, Looking, Note, Recorder, calls, page, response
+
+pytestmark = pytest.mark.anyio
+
+
+class Request:
+    """One request that is served in a task."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.client = Conversation()
+        self.task = asyncio.create_task(self.client.run(app, http_scope()))
+
+    async def goes_on(self) -> None:
+        """Let everything happen that can happen without a reply."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def ends(self) -> Conversation:
+        async with asyncio.timeout(20):
+            await self.task
+        return self.client
+
+
+async def test_those_who_look_are_asked_while_a_decision_is_pending_and_the_next_is_not() -> None:
+    notes: list[Note] = []
+    asker = Asker()
+    chain = behind(page, Looking("a", notes, asker), Looking("b", notes), Recorder("c", notes), Looking("d", notes))
+    request = Request(chain)
+    await request.goes_on()
+    assert notes == [("a", "request"), ("b", "request")]
+    asker.answer()
+    assert (await request.ends()).body == b"page"
+    assert calls(notes, "request") == ["a", "b", "c", "d"]
+    assert calls(notes, "complete") == ["d", "c", "b", "a"]
+
+
+async def test_the_application_does_not_run_before_every_decision_is_made() -> None:
+    notes: list[Note] = []
+    outer, inner = Asker(), Asker()
+    request = Request(behind(page, Looking("a", notes, outer), Looking("b", notes, inner)))
+    await request.goes_on()
+    assert len(outer.replies) == len(inner.replies) == 1
+    inner.answer()
+    await request.goes_on()
+    assert calls(notes, "application") == []
+    outer.answer()
+    assert (await request.ends()).body == b"page"
+
+
+async def test_one_that_has_to_wait_is_asked_again_when_nothing_is_pending() -> None:
+    notes: list[Note] = []
+    asker = Asker()
+
+    def later(exchange: Exchange) -> Decision:
+        return LATER if exchange.pending else response(404)
+
+    request = Request(behind(page, Looking("a", notes, asker), Looking("b", notes, later), Looking("c", notes)))
+    await request.goes_on()
+    assert calls(notes, "request") == ["a", "b"]
+    asker.answer()
+    assert (await request.ends()).status == 404
+    assert calls(notes, "request") == ["a", "b", "b"]
+    assert calls(notes, "complete") == ["a"]
+
+
+@pytest.mark.parametrize("first", ["outer", "inner"])
+async def test_the_refusal_of_the_outer_one_wins_and_nobody_waits_for_the_inner_reply(first: str) -> None:
+    notes: list[Note] = []
+    outer, inner = Asker(response(429)), Asker(response(200))
+    chain = behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes, inner))
+    request = Request(chain)
+    await request.goes_on()
+    if first == "inner":
+        inner.answer()
+        await request.goes_on()
+        assert request.client.sent == []
+    outer.answer()
+    assert (await request.ends()).status == 429
+    assert inner.reply.cancelled() == (first == "outer")
+    assert notes[-2:] == [("a", "start", 429), ("a", "complete", 429, "")]
+    assert calls(notes, "complete") == ["a"]
+
+
+async def test_a_response_found_while_looking_ahead_is_given_once_those_further_out_have_decided() -> None:
+    notes: list[Note] = []
+    outer = Asker()
+    request = Request(behind(page, Looking("a", notes, outer), Looking("b", notes, response()), Looking("c", notes)))
+    await request.goes_on()
+    assert request.client.sent == []
+    outer.answer()
+    assert (await request.ends()).body == b"local"
+    assert calls(notes, "request") == ["a", "b"]
+    assert calls(notes, "complete") == ["a"]
+
+
+async def test_a_takeover_found_while_looking_ahead_serves_once_those_further_out_have_decided() -> None:
+    notes: list[Note] = []
+    outer = Asker()
+
+    def takes_over(exchange: Exchange) -> Any:
+        async def serve(app: ASGIApp) -> None:
+            notes.append(("b", "serves"))
+            await app(exchange.scope, exchange.receive, exchange.send)
+
+        return serve
+
+    request = Request(behind(page, Looking("a", notes, outer), Looking("b", notes, takes_over), Looking("c", notes)))
+    await request.goes_on()
+    assert notes == [("a", "request"), ("b", "request")]
+    outer.answer()
+    assert (await request.ends()).body == b"page"
+    assert [note[0] for note in notes if note[1] in ("serves", "complete")] == ["b", "c", "a"]
+
+
+async def test_the_headers_of_one_that_looks_ahead_reach_nobody_who_is_refused() -> None:
+    notes: list[Note] = []
+
+    def adds(exchange: Exchange) -> Decision:
+        exchange.added_headers.append((b"x-inner", b"1"))
+        return None
+
+    def added(outcome: Decision) -> Decision:
+        exchanges[-1].added_headers.append((b"x-outer", b"1"))
+        return outcome
+
+    exchanges: list[Exchange] = []
+
+    def asks(exchange: Exchange) -> Decision:
+        exchanges.append(exchange)
+        return asker(exchange)
+
+    for outcome, expected in ((response(429), [b"x-outer"]), (None, [b"x-inner", b"x-outer"])):
+        asker = Asker(lambda outcome=outcome: added(outcome))  # type: ignore[misc]
+        request = Request(behind(page, Looking("a", notes, asks), Looking("b", notes, adds)))
+        await request.goes_on()
+        asker.answer()
+        headers = (await request.ends()).sent[0]["headers"]
+        assert sorted(name for name, _ in headers if name.startswith(b"x-")) == expected
+
+
+async def test_a_decision_may_be_pending_again() -> None:
+    notes: list[Note] = []
+    second, inner = Asker(response(418)), Asker(response(200))
+    first = Asker(lambda: second(request_exchange[-1]))
+    request_exchange: list[Exchange] = []
+
+    def asks(exchange: Exchange) -> Decision:
+        request_exchange.append(exchange)
+        return first(exchange)
+
+    request = Request(behind(page, Looking("a", notes, asks), Looking("b", notes, inner)))
+    await request.goes_on()
+    inner.answer()
+    first.answer()
+    await request.goes_on()
+    assert request.client.sent == []
+    second.answer()
+    assert (await request.ends()).status == 418
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), asyncio.CancelledError()])
+async def test_whatever_the_reply_is_the_decision_is_made(error: BaseException) -> None:
+    notes: list[Note] = []
+    asker = Asker(response(503))
+    request = Request(behind(page, Looking("a", notes, asker)))
+    await request.goes_on()
+    if isinstance(error, asyncio.CancelledError):
+        asker.reply.cancel()
+    else:
+        asker.reply.set_exception(error)
+    assert (await request.ends()).status == 503
+
+
+async def test_a_request_that_is_cancelled_cancels_the_replies_and_is_told_to_those_further_out() -> None:
+    notes: list[Note] = []
+    outer, inner = Asker(), Asker()
+    request = Request(
+        behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes), Looking("d", notes, inner))
+    )
+    await request.goes_on()
+    request.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request.ends()
+    assert outer.reply.cancelled()
+    assert inner.reply.cancelled()
+    assert calls(notes, "complete") == ["a"]
+    assert notes[-1] == ("a", "complete", 0, "CancelledError")
+
+
+async def test_an_exception_of_a_decision_cancels_the_other_replies_and_is_told_to_those_further_out() -> None:
+    notes: list[Note] = []
+
+    def fails() -> Decision:
+        raise LookupError
+
+    outer, inner = Asker(fails), Asker()
+    request = Request(
+        behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes), Looking("d", notes, inner))
+    )
+    await request.goes_on()
+    outer.answer()
+    with pytest.raises(LookupError):
+        await request.ends()
+    assert inner.reply.cancelled()
+    assert calls(notes, "complete") == ["a"]
+    assert notes[-1] == ("a", "complete", 0, "LookupError")
+
+
+async def test_an_exception_of_one_that_looks_ahead_is_met_only_by_those_who_come_so_far() -> None:
+    notes: list[Note] = []
+
+    def fails(exchange: Exchange) -> Decision:
+        raise LookupError
+
+    for outcome in (response(429), None):
+        asker = Asker(outcome)
+        notes.clear()
+        request = Request(behind(page, Looking("a", notes, asker), Looking("b", notes, fails)))
+        await request.goes_on()
+        asker.answer()
+        if outcome is not None:
+            assert (await request.ends()).status == 429
+            continue
+        with pytest.raises(LookupError):
+            await request.ends()
+        assert notes[-1] == ("a", "complete", 0, "LookupError")
+
+
+async def test_replies_that_are_there_already_need_no_turn_of_the_loop() -> None:
+    def is_there(exchange: Exchange) -> Decision:
+        reply = asyncio.get_running_loop().create_future()
+        reply.set_result(None)
+        return Pending(reply, lambda: None)
+
+    notes: list[Note] = []
+    chain = behind(page, Looking("a", notes, is_there), Looking("b", notes, is_there))
+    exchange = chain.exchange(http_scope(), None, None)  # type: ignore[arg-type]
+    assert chain.decide(exchange) is None
+    assert (exchange.depth, exchange.pending) == (2, None)
