@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Sequence
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,7 +60,7 @@ class Exchange:
     _route_path: str | None = None
     _route: str | None = None
     _identity: Identity | None = None
-    _replaced: list[tuple[ContextVar[Any], Any]] | None = None
+    _replaced: list[Token[Any]] | None = None
     # Of the chain that serves it: how far its filters have decided, and what they have.
     next_decision = 0
     depth = 0
@@ -132,8 +133,7 @@ class Exchange:
         """Set a context *variable* for the application; it has its value of before once the request is complete."""
         if self._replaced is None:
             self._replaced = []
-        self._replaced.append((variable, variable.get(None)))
-        variable.set(value)
+        self._replaced.append(variable.set(value))
 
     def put_headers_aside(self, count: int) -> None:
         """Keep all but the first *count* of ``added_headers`` until nothing is pending: the refused do not get them."""
@@ -158,8 +158,13 @@ class Exchange:
             except Exception:  # the others have to be told, and the client has its response
                 logger.exception("a filter failed once a request was complete")
         if self._replaced is not None:
-            for variable, value in reversed(self._replaced):
-                variable.set(value)
+            self._restore_context(self._replaced)
+
+    def _restore_context(self, replaced: list[Token[Any]]) -> None:
+        self._replaced = None  # a token refers to its context, and that to whatever is set in it
+        for token in reversed(replaced):
+            with suppress(ValueError):  # where a coroutine is closed elsewhere, its context is gone with it
+                token.var.reset(token)
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send *message* to the client."""

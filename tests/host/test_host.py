@@ -126,8 +126,8 @@ async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) 
     app = host(http_only(broken), plugins={"watch": {}})
     client, error = await serve(app, http_scope())
     assert client.status == 500
-    factory: Any = app.parts[1].link.cls
-    assert __import__(factory.__module__).seen == [error]
+    watch: Any = app.parts[1].link
+    assert __import__(watch.cls.__module__).seen == [error]
 
 
 async def test_plugins_start_before_the_application_and_stop_after_it(install: Install) -> None:

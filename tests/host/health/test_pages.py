@@ -30,13 +30,12 @@ class Instance:
     def __init__(self, *checks: Check, operator: bool = False) -> None:
         self.monitor = Monitor({check.name: check for check in checks}, 60, str)
         self.lifecycle = Story().lifecycle()
-        self.pages = behind(
-            bare_application, HealthPages("/health", self.lifecycle, self.monitor, lambda scope: operator)
-        )
+        self.pages = HealthPages("/health", self.lifecycle, self.monitor, lambda scope: operator)
+        self.app = behind(bare_application, self.pages)
 
     async def ask(self, path: str, **scope: Any) -> tuple[int | None, Any]:
         client = Conversation()
-        await client.run(self.pages, http_scope(path, **scope))
+        await client.run(self.app, http_scope(path, **scope))
         return client.status, orjson.loads(client.body) if client.body.startswith(b"{") else client.body
 
 
@@ -122,5 +121,5 @@ async def test_a_prefix_that_a_proxy_took_off_does_not_hide_the_pages() -> None:
 async def test_answers_are_never_stored() -> None:
     client = Conversation()
     scope: Scope = http_scope("/health/ready")
-    await client.run(Instance().pages, scope)
+    await client.run(Instance().app, scope)
     assert (b"cache-control", b"no-store") in client.sent[0]["headers"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextvars import ContextVar
+from collections.abc import Generator
+from contextvars import ContextVar, copy_context
+from types import coroutine
 from typing import Any
 
 import pytest
@@ -35,14 +37,18 @@ class Ends(Filter):
         self.exchange, self.error = exchange, error
 
 
+SERVED: ContextVar[Exchange | None] = ContextVar("served", default=None)
+
+
 class Sets(Filter):
-    """Sets a context variable."""
+    """Sets context variables."""
 
     def __init__(self, colour: str) -> None:
         self.colour = colour
 
     def on_application(self, exchange: Exchange) -> None:
         exchange.set_context(COLOUR, self.colour)
+        exchange.set_context(SERVED, exchange)
 
 
 async def serve(chain: FilterChain, *messages: Message, **more: Any) -> Conversation:
@@ -171,6 +177,24 @@ async def test_context_variables_are_as_before_after_an_exception_too() -> None:
 
     with pytest.raises(LookupError):
         await serve(behind(broken, Sets("mine")))
+    assert COLOUR.get() == "none"
+
+
+def test_one_that_is_closed_in_another_context_is_told_so() -> None:
+    ends = Ends()
+
+    async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+
+    @coroutine
+    def never() -> Generator[None, None, Message]:
+        yield
+        raise AssertionError
+
+    serving: Any = behind(hangs, ends, Sets("mine"))(http_scope(), never, None)  # type: ignore[arg-type]
+    copy_context().run(serving.send, None)
+    serving.close()
+    assert isinstance(ends.error, GeneratorExit)
     assert COLOUR.get() == "none"
 
 
