@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from functools import lru_cache, wraps
-from typing import Any, NamedTuple, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from anyio import from_thread
 from starlette.types import Scope
 
 from scalekit import Rate
 from scalekit.contracts import SubjectIdentifier
-from scalekit_ratelimit.answering import Answer, Exceeded
 from scalekit_ratelimit.config import rules
 from scalekit_ratelimit.counting import Counter, Exempt, by_address, by_function, counter, exemption, spelled
-from scalekit_ratelimit.limits import Limits
+from scalekit_ratelimit.handler_limits import CURRENT
 from scalekit_ratelimit.policies import Policy
 from scalekit_ratelimit.rules import Algorithm
 
@@ -24,16 +22,7 @@ ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 H = TypeVar("H", bound=Callable[..., Any])
 
 
-class Asking(NamedTuple):
-    """The request that is served, as far as its limits are concerned."""
-
-    limits: Limits
-    scope: Scope
-    answer: Answer
-
-
-ASKING: ContextVar[Asking | None] = ContextVar("scalekit_ratelimit", default=None)
-MARKED: list[str] = []
+DECORATED: set[str] = set()
 """Names of handlers that are marked: without any, requests need not say who they are."""
 
 
@@ -69,7 +58,7 @@ def limited(
             return Policy(known, made, _counter(by, address), cost, exempted, dry_run)
 
         policy_with(by_address)  # so that a mistake is told here
-        MARKED.append(known)
+        DECORATED.add(known)
         return cast(H, _counted(handler, policy_with))
 
     return mark
@@ -110,9 +99,9 @@ def _counted(handler: Callable[..., Any], policy_with: Callable[[Counter], Polic
 
 
 async def _count(policy_with: Callable[[Counter], Policy]) -> None:
-    asking = ASKING.get()
-    if asking is None:  # no request that the host serves
+    current = CURRENT.get()
+    if current is None:  # no request that the host serves
         return
-    takes = policy_with(asking.limits.policies.address).takes(asking.scope)
-    if takes and not asking.answer.add(await asking.limits.take(takes)):
-        raise Exceeded(asking.answer.problem())
+    takes = policy_with(current.limits.policies.address).takes(current.scope)
+    if takes:
+        current.note(await current.limits.take(takes), told=True)

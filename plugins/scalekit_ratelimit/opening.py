@@ -35,7 +35,7 @@ async def opened(
             shared = await _shared(config, await stack.enter_async_context(opening), stack)
         figures = (lambda: (flying.in_flight, flying.limit)) if flying else None
         stack.enter_context(metrics.showing(lambda: len(memory), figures))
-        yield Limits(policies, memory, shared, metrics, config.legacy_headers), shedder
+        yield Limits(policies, memory, shared, metrics), shedder
 
 
 async def _shared(config: RateLimitConfig, redis: Redis, stack: AsyncExitStack) -> Shared:

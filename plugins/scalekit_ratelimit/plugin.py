@@ -14,9 +14,9 @@ from scalekit.redis import metrics as redis_metrics
 from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
-from scalekit_ratelimit.coded import CodeLimitFilter, CodeLimits
+from scalekit_ratelimit.coded import CodeLimits
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.filters import LimitFilter
+from scalekit_ratelimit.filters import HandlerLimitFilter, LimitFilter
 from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.opening import opened
 from scalekit_ratelimit.policies import code_policies, is_late, policies
@@ -27,17 +27,17 @@ SHARE = 'write url = "redis://...", or per_worker = true if that is what you wan
 
 
 class LimitFilters:
-    """The filters of one application: by address, by user, of code, and load shedding."""
+    """The filters of one application: by address, by user, of handlers, and load shedding."""
 
     def __init__(self) -> None:
         self.by_address = LimitFilter(by_user=False)
         self.by_user = LimitFilter(by_user=True)
-        self.coded = CodeLimitFilter()
+        self.handlers = HandlerLimitFilter()
         self.load_shedding = LoadShedding()
 
     def start(self, limits: Limits | None, shedder: Shedder | None) -> None:
         """Let the filters count with *limits* and *shedder*, or no more."""
-        self.by_address.limits = self.by_user.limits = self.coded.limits = limits
+        self.by_address.limits = self.by_user.limits = self.handlers.limits = limits
         self.load_shedding.shedder = shedder
 
 
@@ -89,11 +89,10 @@ def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what refuses by address, and once it is known who asks by subject."""
     config = context.config(RateLimitConfig)
     filters = context.shared(FILTERS, LimitFilters)
-    layers = [Layered(Layer.ADMIT, filters.by_address)]
+    filters.handlers.in_code = any(table.in_code for table in config.policies)
+    layers = [Layered(Layer.ADMIT, filters.by_address), Layered(Layer.DATA, filters.handlers)]
     if any(is_late(table.by, table.exempt) for table in config.policies if not table.in_code):
         layers.append(Layered(Layer.ADMIT_WHO, filters.by_user))
-    if any(table.in_code for table in config.policies):
-        layers.append(Layered(Layer.ADMIT_WHO, filters.coded))
     if config.concurrency is not None:
         layers.insert(0, Layered(Layer.ADMIT, filters.load_shedding))
     return layers

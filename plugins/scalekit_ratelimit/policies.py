@@ -1,9 +1,11 @@
-"""Which limits are for a request."""
+"""Which policies, and which check of their limits, are for a request."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.types import Scope
 
@@ -11,6 +13,7 @@ from scalekit import PathGlob
 from scalekit.contracts import SubjectIdentifier
 from scalekit.methods import with_head
 from scalekit.path_glob import in_any_case, spellings
+from scalekit_ratelimit.check import Check, CombinedCheck
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
 from scalekit_ratelimit.counting import Counter, Exempt, Exemption, address_counter, by_address, counter
 from scalekit_ratelimit.memory import Take
@@ -19,7 +22,9 @@ from scalekit_ratelimit.single_limit import SingleLimit
 
 ORDER: tuple[Priority, ...] = ("high", "normal", "low")
 REMEMBERED = 4096
-"""Paths whose policies are remembered."""
+"""Paths of which it is remembered what is for them."""
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,25 +48,26 @@ class Policy:
         return [] if who is None else [Take(rule, who, self.cost, self.dry_run) for rule in self.rules]
 
 
-class Chosen:
-    """The policies of a path and method; *single* is their limit where there is exactly one, without exemptions."""
+class Remembered(dict[tuple[str, str], V]):
+    """What *choose* returns for a path and a method, by both; it is chosen again once too many are remembered."""
 
-    __slots__ = ("policies", "single")
+    def __init__(self, choose: Callable[[str, str], V]) -> None:
+        super().__init__()
+        self._choose = choose
 
-    def __init__(self, policies: tuple[Policy, ...]) -> None:
-        self.policies = policies
-        self.single: SingleLimit | None = None
-        if len(policies) == 1:
-            (policy,) = policies
-            plain = policy.exempt is None and not policy.dry_run and len(policy.rules) == 1
-            if plain and policy.rules[0].algorithm == "gcra":
-                self.single = SingleLimit(policy.rules[0], policy.cost, policy.count)
+    def __missing__(self, key: tuple[str, str]) -> V:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        found = self[key] = self._choose(*key)
+        return found
 
 
 class Policies:
     """Policies with the pattern of their path and their methods; *default* is for what none of them decides.
 
-    *address* is what counts by address, for the limits of marked handlers.
+    ``early`` and ``late`` are the checks of each path and method before and after authentication, None where nothing
+    is counted; ``priority`` is the highest one of their policies. *address* is what counts by address, for the limits
+    of decorated handlers, and *legacy* tells whether clients get the ``X-RateLimit`` headers too.
     """
 
     def __init__(
@@ -69,31 +75,35 @@ class Policies:
         items: Sequence[tuple[PathGlob, frozenset[str], Policy]],
         default: Policy | None,
         address: Counter = by_address,
+        legacy: bool = False,
     ) -> None:
         self.address = address
+        self.legacy = legacy
+        self.early = Remembered(partial(self._check, False))
+        self.late = Remembered(partial(self._check, True))
+        self.priority = Remembered(self._highest_priority)
         self._items = [(in_any_case(glob), methods, policy) for glob, methods, policy in items]
         self._default = default
-        self._known: dict[tuple[str, str], tuple[Chosen | None, Chosen | None]] = {}
+        self._checks: dict[tuple[Policy, ...], Check[Any, Any]] = {}
 
-    def of(self, path: str, method: str, late: bool) -> Chosen | None:
-        """Return what is for *path* and *method* before, or with *late* once, it is known who asks."""
-        known = self._known.get((path, method))
-        if known is None:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            known = self._known[path, method] = self._choose(path, method)
-        return known[late]
+    def _check(self, late: bool, path: str, method: str) -> Check[Any, Any] | None:
+        chosen = tuple(policy for policy in self._chosen(path, method) if policy.late is late)
+        if chosen and chosen not in self._checks:
+            self._checks[chosen] = self._single(*chosen) or CombinedCheck(chosen, self.legacy)
+        return self._checks.get(chosen)
 
-    def priority(self, path: str, method: str) -> Priority:
-        """Return the highest priority of what is for *path* and *method*."""
-        chosen = [found for late in (False, True) if (found := self.of(path, method, late)) is not None]
-        priorities: set[Priority] = {policy.priority for found in chosen for policy in found.policies}
-        for each in ORDER:
-            if each in priorities:
-                return each
-        return "normal"
+    def _single(self, policy: Policy, *more: Policy) -> SingleLimit | None:
+        """Return the limit where there is exactly one, which counts every request by GCRA."""
+        if more or self.legacy or policy.exempt is not None or policy.dry_run or len(policy.rules) > 1:
+            return None
+        (rule,) = policy.rules
+        return SingleLimit(rule, policy.cost, policy.count) if rule.algorithm == "gcra" else None
 
-    def _all(self, path: str, method: str) -> list[Policy]:
+    def _highest_priority(self, path: str, method: str) -> Priority:
+        priorities = {policy.priority for policy in self._chosen(path, method)}
+        return next((each for each in ORDER if each in priorities), "normal")
+
+    def _chosen(self, path: str, method: str) -> list[Policy]:
         known = spellings(path)
         found = [
             policy
@@ -104,12 +114,6 @@ class Policies:
             return found
         return [*found, self._default]  # what is on trial takes nobody's limit away
 
-    def _choose(self, path: str, method: str) -> tuple[Chosen | None, Chosen | None]:
-        found = self._all(path, method)
-        early = tuple(policy for policy in found if not policy.late)
-        late = tuple(policy for policy in found if policy.late)
-        return Chosen(early) if early else None, Chosen(late) if late else None
-
 
 def policies(config: RateLimitConfig) -> Policies:
     """Return the policies of the file; raises PluginError when a function that they name is not there."""
@@ -117,7 +121,7 @@ def policies(config: RateLimitConfig) -> Policies:
     address = address_counter(config.ipv6_prefix)
     items = [(table.path, with_head(table.methods), _policy(table, address)) for table in tables]
     default = Policy("default", rules("default", config.default), address) if config.default else None
-    return Policies(items, default, address)
+    return Policies(items, default, address, config.legacy_headers)
 
 
 def code_policies(config: RateLimitConfig) -> dict[str, Policy]:

@@ -5,36 +5,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalekit.redis import PreparedScript, Redis, ReplyError, Script
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Count, Rule
-from scalekit_ratelimit.single_limit import SingleLimit
+
+if TYPE_CHECKING:
+    from scalekit_ratelimit.single_limit import SingleLimit
 
 SCRIPT = Script(files("scalekit_ratelimit").joinpath("limits.lua").read_text())
 GCRA = Script(files("scalekit_ratelimit").joinpath("gcra.lua").read_text())
 
 PREFIX = "scalekit:ratelimit:"
 
+Parts = Sequence[tuple[Sequence[Take], asyncio.Future[Any]]]
+"""Takes of each slot, and the reply to come."""
 
-class Trip:
-    """A question that has been sent: the *takes* of each slot, and the reply to come."""
 
-    __slots__ = ("parts", "reply")
+class Takes:
+    """What one request takes of several limits, and the replies to come once it was sent to Redis."""
 
-    def __init__(self, parts: list[tuple[Sequence[Take], asyncio.Future[Any]]]) -> None:
+    __slots__ = ("parts", "takes")
+
+    def __init__(self, takes: Sequence[Take]) -> None:
+        self.takes = takes
+        self.parts: Parts = []
+
+    def sent(self, parts: Parts) -> asyncio.Future[Any]:
+        """Note the *parts* in which it was sent; return what is done once each of them has its reply."""
         self.parts = parts
         replies = [reply for _, reply in parts]
-        self.reply: asyncio.Future[Any] = (
-            replies[0] if len(replies) == 1 else asyncio.gather(*replies, return_exceptions=True)
-        )
-        """Done once every part has its reply."""
-
-    @property
-    def takes(self) -> list[Take]:
-        """The takes of all parts."""
-        return [take for takes, _ in self.parts for take in takes]
+        return replies[0] if len(replies) == 1 else asyncio.gather(*replies, return_exceptions=True)
 
 
 class SharedLimits:
@@ -59,23 +61,22 @@ class SharedLimits:
             found = self._prepared[limit] = self._redis.prepare(GCRA, (limit.taken, limit.rule.tolerance))
         return found
 
-    def send(self, takes: Sequence[Take]) -> Trip:
+    def send(self, takes: Takes) -> asyncio.Future[Any]:
         """Ask to take from all or, in each slot, from none; raises RedisUnavailable where that cannot be."""
-        if not self._cluster or len(takes) == 1:
-            return Trip([(takes, self._send(takes))])
-        return Trip([(part, self._send(part)) for part in by_slot(takes)])
+        parts = by_slot(takes.takes) if self._cluster and len(takes.takes) > 1 else [takes.takes]
+        return takes.sent([(part, self._send(part)) for part in parts])
 
-    def receive(self, trip: Trip) -> dict[Take, Count] | Trip:
-        """Return how each of *trip*, whose replies are there, stands; raises as scalekit.redis does.
+    def receive(self, takes: Takes) -> dict[Take, Count] | asyncio.Future[Any]:
+        """Return how each of *takes*, whose replies are there, stands; raises as scalekit.redis does.
 
-        Where a server did not know the script, return the question that has been sent to it once more, with the script.
+        Where a server did not know the script, return what is done once it has replied to the script itself.
         """
-        unknown = [reply for _, reply in trip.parts if _is_unknown_script(reply)]
+        unknown = [reply for _, reply in takes.parts if _is_unknown_script(reply)]
         if unknown:
-            return Trip([(takes, self._teach(takes) if reply in unknown else reply) for takes, reply in trip.parts])
+            return takes.sent([(part, self._teach(part) if reply in unknown else reply) for part, reply in takes.parts])
         counts: dict[Take, Count] = {}
-        for takes, reply in trip.parts:
-            counts |= zip(takes, _counts(reply.result()), strict=True)
+        for part, reply in takes.parts:
+            counts |= zip(part, _counts(reply.result()), strict=True)
         return counts
 
     async def forget(self, takes: Sequence[Take]) -> None:
@@ -107,7 +108,7 @@ def _key(who: str, rule: Rule) -> str:
     return f"{PREFIX}{{{who}}}:{rule.name}:{rule.algorithm[0]}"
 
 
-def by_slot(takes: Sequence[Take]) -> list[list[Take]]:
+def by_slot(takes: Sequence[Take]) -> Sequence[Sequence[Take]]:
     """Return *takes* in groups that share a slot."""
     groups: dict[str, list[Take]] = {}
     for take in takes:

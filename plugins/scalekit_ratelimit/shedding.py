@@ -21,7 +21,7 @@ class Shedder:
 
     def priority(self, exchange: Exchange) -> Priority:
         """Return the highest priority of the policies that are for a request."""
-        return self._policies.priority(exchange.route_path, exchange.scope["method"])
+        return self._policies.priority[exchange.route_path, exchange.scope["method"]]
 
 
 class LoadShedding(Filter):

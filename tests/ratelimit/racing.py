@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from scalekit import Rate
 from scalekit.redis import Connections
@@ -18,7 +19,7 @@ from scalekit.telemetry import Silence
 from scalekit.testing import request, running
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Count, rule
-from scalekit_ratelimit.shared import SharedLimits, Trip
+from scalekit_ratelimit.shared import SharedLimits, Takes
 from tests.ratelimit.asking import host
 
 
@@ -29,8 +30,10 @@ async def race(url: str, algorithm: str, limit: str, number: int) -> int:
         limits = SharedLimits(redis, "cluster" in url)
         os.write(1, b"ready\n")  # at once: several write to the pipe
         await asyncio.to_thread(os.read, 0, 1)
-        trips = [limits.send([Take(this, "everybody", 1, False)]) for _ in range(number)]
-        counts = [await counts_of(limits, trip) for trip in trips]
+        asked = [Takes([Take(this, "everybody", 1, False)]) for _ in range(number)]
+        for takes in asked:
+            limits.send(takes)
+        counts = [await replied(limits, takes) for takes in asked]
     return sum(count.allowed for each in counts for count in each.values())
 
 
@@ -44,13 +47,20 @@ async def serve(url: str, limit: str, number: int) -> int:
     return sum(answer.status == 200 for answer in answers)
 
 
-async def counts_of(limits: SharedLimits, trip: Trip) -> dict[Take, Count]:
-    """Return what comes of *trip*: how each of its takes stands."""
-    counts: Trip | dict[Take, Count] = trip
-    while isinstance(counts, Trip):
-        await asyncio.wait([counts.reply])
-        counts = limits.receive(counts)
-    return counts
+async def counts_of(limits: SharedLimits, takes: Sequence[Take]) -> dict[Take, Count]:
+    """Take on Redis, and return how each of *takes* stands."""
+    asked = Takes(takes)
+    limits.send(asked)
+    return await replied(limits, asked)
+
+
+async def replied(limits: SharedLimits, asked: Takes) -> dict[Take, Count]:
+    """Return how what was *asked* stands once Redis has replied."""
+    while True:
+        await asyncio.wait([reply for _, reply in asked.parts])
+        counts = limits.receive(asked)
+        if isinstance(counts, dict):
+            return counts
 
 
 def allowed(processes: int, url: str, kind: str, limit: str, number: int) -> int:

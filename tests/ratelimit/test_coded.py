@@ -21,10 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import Rate
 from scalekit.contracts import LIMITS, Limits
-from scalekit.host import Host
 from scalekit.testing import Answer, request, running
+from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit import limited
 from scalekit_ratelimit.coded import CodeLimits
+from scalekit_ratelimit.handler_limits import RequestLimits
 from scalekit_ratelimit.policies import Policy
 from scalekit_ratelimit.rules import rule
 from tests.ratelimit.asking import QUOTA_EXCEEDED, host, policy, standing
@@ -255,9 +256,17 @@ async def test_a_limit_that_is_reached_after_the_response_has_begun_is_an_error_
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
-def test_the_host_is_not_wrapped_where_no_policy_is_in_code() -> None:
-    def layers(app: Host) -> int:
-        return sum(part.owner == "ratelimit" for part in app.parts)
+async def test_the_application_is_not_wrapped_where_it_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", set())  # those of other tests
+    sends: list[Send] = []
 
-    assert layers(host({"default": "1/h"})) == 1
-    assert layers(host({"default": "1/h", **LIMITED})) == 2
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            sends.append(send)
+        await bare_application(scope, receive, send)
+
+    for table in ({"default": "9/1h"}, {"default": "9/1h", **LIMITED}):
+        app = host(table, noting)
+        async with running(app) as state:
+            await request(app, "/", state=state)
+    assert [isinstance(getattr(send, "__self__", None), RequestLimits) for send in sends] == [False, True]

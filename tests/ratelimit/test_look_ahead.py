@@ -26,6 +26,12 @@ def a_server() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["plain", "decorated"])
+def handlers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let some handler have limits of its own, or none."""
+    monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", {"some"} if request.param else set())
+
+
 class Question(Filter):
     """Asks Redis for something of its own while limits are pending, as a cache does, and decides what *answer* says."""
 

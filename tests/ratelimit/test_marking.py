@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import litestar
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit import PluginError
 from scalekit.testing import request, running
+from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit import limited
 from tests.ratelimit.asking import QUOTA_EXCEEDED, host, standing
 
@@ -93,6 +96,60 @@ async def test_a_marked_handler_is_limited_and_the_answer_is_the_same_in_every_f
     assert answers[2].header("retry-after") == "450"
     assert set(standing(free)) == {"default"}
     assert elsewhere.status == 200
+
+
+async def test_what_a_marked_handler_tells_is_not_kept_with_its_response() -> None:
+    app = host({"default": "10/15m"}, starlette(), cache={"policies": [{"path": "/**", "ttl": "1h"}]})
+    del CALLS[:]
+    async with running(app) as state:
+        answers = [await request(app, "/login", state=state) for _ in range(4)]
+    assert CALLS == ["login"]
+    assert [answer.status for answer in answers] == [200] * 4
+    assert [set(standing(answer)) for answer in answers] == [{"default", "login"}, *[{"default"}] * 3]
+    assert [standing(answer)["default"]["r"] for answer in answers] == [9, 8, 7, 6]
+
+
+async def test_a_refusal_by_a_marked_handler_is_not_kept_though_the_framework_says_otherwise() -> None:
+    async def swallowing(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(HTTPException):
+            await login(Request(scope))
+        await bare_application(scope, receive, send)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (bare_application if scope["type"] == "lifespan" else swallowing)(scope, receive, send)
+
+    limited_app = host({}, app, cache={"policies": [{"path": "/**", "ttl": "1h"}]})
+    async with running(limited_app) as state:
+        asked = [(await request(limited_app, f"/{number}", state=state)).status for number in (1, 2, 3, 3)]
+        elsewhere = await request(limited_app, "/3", state=state, client=("203.0.113.9", 1))
+    assert asked == [200, 200, 429, 429]
+    assert elsewhere.status == 200
+
+
+async def test_a_handler_that_is_marked_while_the_application_runs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    decorated: set[str] = set()
+    for module in ("filters", "marking"):
+        monkeypatch.setattr(f"scalekit_ratelimit.{module}.DECORATED", decorated)
+    routes = [Route("/other", other)]
+    app = host({}, Starlette(routes=routes))
+    async with running(app) as state:
+        assert (await request(app, "/other", state=state)).status == 200
+        later = Route("/later", limited("1/1d", name="later")(other))
+        app.target.router.routes.append(later)  # type: ignore[attr-defined]
+        assert [(await request(app, "/later", state=state)).status for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize(("burst", "strictest", "limit"), [(9, "login", "2"), (1, "users", "9")])
+async def test_older_headers_are_those_of_the_strictest_limit(burst: int, strictest: str, limit: str) -> None:
+    users = {"name": "users", "limit": "9/15m", "by": "subject", "burst": burst}
+    wide = {"name": "wide", "limit": "20/15m"}
+    app = host({"policies": [wide, users], "legacy_headers": True}, starlette())
+    async with running(app) as state:
+        answers = [await request(app, "/login", state=state) for _ in range(3)]
+    assert [answer.header("x-ratelimit-limit") for answer in answers] == [limit] * 3
+    assert all([name for name, _ in answer.headers].count(b"x-ratelimit-remaining") == 1 for answer in answers)
+    assert answers[2].header("x-ratelimit-remaining") == "0"
+    assert json.loads(answers[2].body)["violated-policies"] == [strictest]
 
 
 async def test_a_marked_handler_outside_of_a_request_is_called_as_it_is() -> None:

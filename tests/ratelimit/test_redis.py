@@ -73,7 +73,7 @@ async def test_redis_counts_as_memory_does(url: str, algorithm: Algorithm) -> No
         shared, memory = await open_limits(redis)
         for cost, dry in [(1, False), (3, True), (2, False), (4, False), (3, True), (1, True), (2, False), (3, False)]:
             takes = [Take(rules[0], "x", cost, False), Take(rules[1], "x", 2, dry)]
-            there = await counts_of(shared, shared.send(takes))
+            there = await counts_of(shared, takes)
             here = dict(zip(takes, memory.take(takes), strict=True))
             for take in takes:
                 assert there[take][:2] == here[take][:2], (take, there, here)
@@ -96,7 +96,7 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
                 assert (there // this.interval, there >= 0) == (here // this.interval, here >= 0)
             else:
                 take = Take(this, "x", 1, False)
-                counts = await counts_of(shared, shared.send([take]))
+                counts = await counts_of(shared, [take])
                 assert counts[take][:2] == memory.take([take])[0][:2]
 
 
@@ -107,7 +107,7 @@ async def test_a_window_of_redis_gives_back_what_is_older_than_it(url: str) -> N
         take = [Take(this, "x", 1, False)]
         allowed = 0
         while allowed < 6:  # which is never, where nothing is given back
-            count = (await counts_of(limits, limits.send(take)))[take[0]]
+            count = (await counts_of(limits, take))[take[0]]
             allowed += count.allowed
             await asyncio.sleep(count.retry / 1e6)
 

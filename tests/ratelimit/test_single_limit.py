@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit import Rate
-from scalekit_ratelimit.answering import standing_of
 from scalekit_ratelimit.counting import by_address
+from scalekit_ratelimit.headers import ratelimit_member
 from scalekit_ratelimit.memory import MemoryLimits, Take
 from scalekit_ratelimit.rules import rule
 from scalekit_ratelimit.single_limit import REMEMBERED, SingleLimit
@@ -27,10 +27,13 @@ def test_one_limit_alone_says_what_it_says_among_others(limit: int, cost: int, s
         (count,) = among.take([Take(this, "a", cost, False)])
         assert count.allowed == (room >= 0)
         if room >= 0:
-            assert single.headers(room) == ((b"ratelimit-policy", this.field), (b"ratelimit", standing_of(this, count)))
+            assert single.headers(room) == (
+                (b"ratelimit-policy", this.field),
+                (b"ratelimit", ratelimit_member(this, count)),
+            )
         else:
             fields = dict(single.too_many_requests(room).headers)
-            assert fields[b"ratelimit"] == standing_of(this, count)
+            assert fields[b"ratelimit"] == ratelimit_member(this, count)
             assert int(fields[b"retry-after"]) == -(-count.retry // 1_000_000)
 
 
