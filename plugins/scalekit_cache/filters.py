@@ -15,7 +15,6 @@ from scalekit_cache.credentials import Meanings
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.lookup import Lookup
-from scalekit_cache.requester import Requester
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""
@@ -78,7 +77,8 @@ def _plain_lookup(cache: HttpCache, exchange: Exchange) -> Lookup | None:
     host = headers.get(HOST)
     if not host or (exchange.repeated and not PLAIN.isdisjoint(exchange.repeated)):
         return None
-    requester = _requester(cache, exchange, headers.get(AUTHORIZATION), headers.get(CREDENTIAL_COOKIE))
+    authorization, cookie = headers.get(AUTHORIZATION), headers.get(CREDENTIAL_COOKIE)
+    requester = cache.requesters.of(authorization, cookie, scope.get("user"), scope.get("auth"))
     return Lookup(cache, exchange, requester, (host, raw_path, query, SCHEMES[scope["scheme"]]))
 
 
@@ -90,14 +90,10 @@ def _special_request(cache: HttpCache, exchange: Exchange) -> Decision:
     if asked.bypass:
         return partial(_bypass, cache, exchange, asked.bypass)
     noted = asked.noted
-    requester = _requester(cache, exchange, noted.get(AUTHORIZATION), noted.get(CREDENTIAL_COOKIE))
+    authorization, cookie = noted.get(AUTHORIZATION), noted.get(CREDENTIAL_COOKIE)
+    requester = cache.requesters.of(authorization, cookie, scope.get("user"), scope.get("auth"))
     asked.identify(requester)
     return Lookup(cache, exchange, requester, None, asked).start()
-
-
-def _requester(cache: HttpCache, exchange: Exchange, authorization: bytes | None, cookie: bytes | None) -> Requester:
-    scope = exchange.scope
-    return cache.requesters.of(authorization, cookie, scope.get("user"), scope.get("auth"))
 
 
 async def _bypass(cache: HttpCache, exchange: Exchange, reason: bytes, app: ASGIApp) -> None:

@@ -84,21 +84,16 @@ class Lookup:
 
     def _decide(self, found: Item | None) -> Decision:
         if type(found) is Entry and self._place is None and not self._requester.credentials & ~found.ruling.covers:
-            now = self._cache.clock()
+            cache, exchange = self._cache, self._exchange
+            now = cache.clock()
             if now < found.plain_until:
-                return self._give_once_admitted(found) if self._exchange.pending else self._give(found, now)
+                if exchange.pending:  # a request that a filter further out refuses is no hit
+                    return Pending(exchange.pending[-1][1].reply, partial(self._decide, found))
+                cache.metrics.hit.value += 1
+                if found.routed:
+                    exchange.scope.update(found.routed)
+                return LocalResponse(found.status, found.headers_at(now), found.body)
         return partial(self._serve, found if isinstance(found, Entry | Variants) else None)
-
-    def _give_once_admitted(self, entry: Entry) -> Decision:
-        """Wait for the filters further out: a request that they refuse is no hit."""
-        pending = self._exchange.pending or []
-        return Pending(pending[-1][1].reply, lambda: self._give(entry, self._cache.clock()))
-
-    def _give(self, entry: Entry, now: float) -> LocalResponse:
-        self._cache.metrics.hit.inc()
-        if entry.routed:
-            self._exchange.scope.update(entry.routed)
-        return LocalResponse(entry.status, entry.headers_at(now), entry.body)
 
     async def _fetch_and_serve(self, app: ASGIApp) -> None:
         await self._serve(await self._cache.fetch(self._key, self._request()), app)

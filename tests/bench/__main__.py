@@ -16,7 +16,8 @@ from tests.servers import missing
 
 UNDER_WRK = {"starlette_bare", "scalekit_empty", "both_on"}
 UNDER_WRK |= {"fastapi_bare", "fastapi_observed", "litestar_bare", "litestar_observed"}
-STACKS_UNDER_WRK = {"starlette_bare", "stack_redis_cached", "fastapi_full", "litestar_full"}
+STACKS_UNDER_WRK = {"starlette_bare", "stack_memory_cached", "stack_redis_near", "stack_redis_cached"}
+STACKS_UNDER_WRK |= {"fastapi_full", "litestar_full"}
 
 
 @dataclass(frozen=True, slots=True)

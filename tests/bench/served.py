@@ -17,8 +17,15 @@ from tests.tools import WrkResult, wrk
 
 CASES = Path(__file__).parent / "cases"
 ROOT = CASES.parent.parent.parent
-FILES = {"scalekit_empty": "empty.toml", "both_on": "both.toml", "stack_redis_cached": "stack.toml"}
-"""What ``scalekit run`` serves for a case; uvicorn serves the others."""
+ROOMY = "plugins.cache.size=64MiB"
+FILES = {
+    "scalekit_empty": ("empty.toml",),
+    "both_on": ("both.toml",),
+    "stack_redis_cached": ("stack.toml",),
+    "stack_redis_near": ("stack.toml", ROOMY),
+    "stack_memory_cached": ("stack.toml", ROOMY),
+}
+"""What ``scalekit run`` serves for a case, with overrides; uvicorn serves the others."""
 PATH = "/api/data"
 HEADERS = """
 import importlib, json, sys
@@ -36,7 +43,11 @@ class Served(Server):
         self.case = case
         self.options = options
         self.python = python_of(case.peer) if case.peer else sys.executable
-        self.environment = {"PYTHONPATH": f"{CASES}:{ROOT}", "BENCH_SECRET": SECRET, "BENCH_REDIS": address}
+        self.environment = {
+            "PYTHONPATH": f"{CASES}:{ROOT}",
+            "BENCH_SECRET": SECRET,
+            "BENCH_REDIS": address if case.needs else "memory:",
+        }
 
     def prepare(self) -> None:
         self.box.environment |= self.environment
@@ -44,9 +55,10 @@ class Served(Server):
 
     def command(self) -> list[object]:
         if self.case.module in FILES:
-            overrides = [f"server.port={self.port}", "app.target=starlette_bare:app", *self.options]
+            file, *own = FILES[self.case.module]
+            overrides = [f"server.port={self.port}", "app.target=starlette_bare:app", *own, *self.options]
             settings = [part for override in overrides for part in ("--set", override)]
-            return [self.python, "-m", "scalekit", "run", CASES / FILES[self.case.module], *settings]
+            return [self.python, "-m", "scalekit", "run", CASES / file, *settings]
         quiet = ["--no-access-log", "--log-level", "warning"]
         return [self.python, "-m", "uvicorn", f"{self.case.module}:app", "--port", self.port, *quiet]
 
