@@ -134,12 +134,11 @@ class FilterChain:
             exchange.depth = exchange.stage.places[number]  # those who have looked ahead take no part yet
             if not outermost.reply.done():
                 return outermost.reply
+            del pending[0]
             decision = outermost.decide()
             if isinstance(decision, Pending):
-                pending[0] = (number, decision)
-                continue
-            del pending[0]
-            if decision is not None:
+                pending.insert(0, (number, decision))
+            elif decision is not None:
                 self.abandon(exchange)
                 return self._take(exchange, number, decision)
         exchange.pending = None
