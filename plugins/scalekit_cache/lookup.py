@@ -47,10 +47,8 @@ class Lookup:
         store = self._cache.store
         found = store.peek(self._key)
         if type(found) is Variants:
-            found = store.peek((found.token, *self._selecting(found.names))) or found
-        if type(found) is Entry or not store.shared:
-            return self._decide(found)
-        return self._ask(self._key)
+            return self._find_variant(found)
+        return self._ask(self._key) if found is None and store.shared else self._decide(found)
 
     def _selecting(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return what a response that varies by *names* is selected by."""
@@ -73,14 +71,15 @@ class Lookup:
         except FetchAgain:
             return self._fetch_and_serve
         if type(found) is Variants and self._variants is None:
-            self._variants = found
             return self._find_variant(found)
         return self._decide(found or self._variants)
 
     def _find_variant(self, variants: Variants) -> Decision:
+        self._variants = variants
+        store = self._cache.store
         key = (variants.token, *self._selecting(variants.names))
-        found = self._cache.store.peek(key)
-        return self._decide(found) if type(found) is Entry else self._ask(key)
+        found = store.peek(key)
+        return self._ask(key) if found is None and store.shared else self._decide(found or variants)
 
     def _decide(self, found: Item | None) -> Decision:
         if type(found) is Entry and self._place is None and not self._requester.credentials & ~found.ruling.covers:
