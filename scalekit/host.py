@@ -14,11 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.context import SCOPE_KEY, Context
 from scalekit.errors import ApplicationStartError
-from scalekit.frameworks import problem_of
 from scalekit.health.monitor import Monitor
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Filter
-from scalekit.http.filter_chain import FilterChain, Progress
+from scalekit.http.filter_chain import FilterChain, Progress, respond_unavailable
 from scalekit.http.response import LocalResponse
 from scalekit.identity import request_id
 from scalekit.lifecycle import Lifecycle, Phase
@@ -158,23 +157,23 @@ class Host:
             try:
                 await serve(exchange)
             except Unavailable as gone:
-                if exchange.status:
-                    exchange.complete(gone)
-                    raise
-                await problem_of(gone)(exchange.scope, exchange.client_receive, exchange.send)
-            except BaseException as error:
-                exchange.complete(error)
-                raise
-            exchange.complete(None)
-        except asyncio.CancelledError:
+                await respond_unavailable(exchange, gone)
+        except asyncio.CancelledError as error:
+            exchange.complete(error)
             if self.lifecycle.phase is not Phase.DRAINING:
                 raise
             if not exchange.status:  # cut, because it did not finish while the process drained
                 headers = {"retry-after": "1", "x-request-id": request_id(exchange.scope)}
                 await refuse(exchange.scope, exchange.client_send, 503, "the server is restarting", headers=headers)
         except Exception as error:
+            exchange.complete(error)
             await _respond_to_failure(exchange, error)
             raise
+        except BaseException as error:
+            exchange.complete(error)
+            raise
+        else:
+            exchange.complete(None)
 
     async def _serve_websocket(self, exchange: Exchange) -> None:
         try:

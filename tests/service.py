@@ -95,3 +95,27 @@ class Service(Server):
 
     def wait_for_log(self, text: str) -> None:
         wait_for(f"{text!r} in the log", lambda: text in self.log(), self.process)
+
+
+class Foreign(Service):
+    """The same under a *server* that imports ``scalekit.asgi:app``: uvicorn, granian or hypercorn."""
+
+    name = "foreign"
+    death_signal = signal.SIGTERM  # killed, some would leave their workers
+
+    def __init__(self, server: str, toml: str = "", sources: Mapping[str, str] | None = None) -> None:
+        super().__init__('[app]\ntarget = "service:app"\n' + toml, sources)
+        self.server = server
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.box.environment["PYTHONPATH"] += f":{self.box.directory}"
+
+    def command(self) -> list[object]:
+        port = str(self.port)
+        options = {
+            "uvicorn": ["--host", HOST, "--port", port, "--no-proxy-headers", "--no-access-log"],
+            "granian": ["--interface", "asgi", "--host", HOST, "--port", port, "--no-access-log"],
+            "hypercorn": ["--bind", f"{HOST}:{port}"],
+        }[self.server]
+        return [sys.executable, "-m", self.server, *options, "scalekit.asgi:app"]

@@ -220,6 +220,8 @@ class WebSocketExchange(Exchange):
             starts = self.stage.response_starts[self.depth]
             if starts or self.added_headers:
                 message = self._with_headers(message, starts)
+        elif kind == "websocket.http.response.body":
+            self.response_bytes += len(message.get("body", b""))
         elif kind == "websocket.close":
             self.status = self.status or FORBIDDEN
             self.code = message.get("code", 1000)

@@ -14,12 +14,14 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from scalekit.frameworks import problem_of
 from scalekit.http.exchange import Exchange, WebSocketExchange
 from scalekit.http.filter import Decision, Filter, Later, Pending
 from scalekit.http.header_index import IndexedNames
 from scalekit.http.response import LocalResponse
 from scalekit.http.stage import request_stage, websocket_stage
 from scalekit.identity import HEADERS
+from scalekit.resilience import Unavailable
 from scalekit.route import RouteTemplates
 
 Progress = LocalResponse | asyncio.Future[Any] | None
@@ -176,18 +178,27 @@ class FilterChain:
         """Return what stands further in than the filter at *place*."""
         found = self._inner.get(place)
         if found is None:
-            rest = self.filters[place + 1 :]
-            found = self._inner[place] = FilterChain(rest, self.app, self._templates) if rest else self.app
+            found = self._inner[place] = FilterChain(self.filters[place + 1 :], self.app, self._templates)
         return found
 
 
 async def _complete(exchange: Exchange) -> None:
     try:
-        await exchange.chain.serve(exchange)
+        try:
+            await exchange.chain.serve(exchange)
+        except Unavailable as gone:
+            await respond_unavailable(exchange, gone)
     except BaseException as error:
         exchange.complete(error)
         raise
     exchange.complete(None)
+
+
+async def respond_unavailable(exchange: Exchange, gone: Unavailable) -> None:
+    """Respond to a request with the problem that *gone* is; raise it where that is too late, and for a websocket."""
+    if exchange.status or exchange.scope["type"] != "http":
+        raise gone
+    await problem_of(gone)(exchange.scope, exchange.client_receive, exchange.send)
 
 
 async def _wait_for(reply: asyncio.Future[Any]) -> None:

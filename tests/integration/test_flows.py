@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
@@ -17,7 +15,7 @@ from websockets.sync.client import connect
 
 from tests.processes import HOST, wait_for
 from tests.servers import Server, ask
-from tests.service import ROOT, Service
+from tests.service import Foreign, Service
 
 FLOWS = (Path(__file__).parent / "applications/flows.py").read_text()
 TOML = """
@@ -28,38 +26,10 @@ body_timeout = "500ms"
 """
 
 
-class Foreign(Server):
-    """The same application under a server that imports ``scalekit.asgi:app``."""
-
-    def __init__(self, name: str) -> None:
-        self.server = name
-
-    name = "foreign"
-    death_signal = signal.SIGTERM  # killed, some would leave their workers
-
-    def prepare(self) -> None:
-        self.box.write("service.py", FLOWS)
-        self.box.write("scalekit.toml", '[app]\ntarget = "service:app"\n' + TOML)
-        python_path = f"{ROOT}/tests/example:{self.box.directory}"
-        self.box.environment |= {"PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1"}
-
-    def command(self) -> list[object]:
-        port = str(self.port)
-        options = {
-            "uvicorn": ["--host", HOST, "--port", port, "--no-proxy-headers", "--no-access-log"],
-            "granian": ["--interface", "asgi", "--host", HOST, "--port", port, "--no-access-log"],
-            "hypercorn": ["--bind", f"{HOST}:{port}"],
-        }[self.server]
-        return [sys.executable, "-m", self.server, *options, "scalekit.asgi:app"]
-
-    def answers(self) -> bool:
-        return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
-
-
 @pytest.fixture(scope="module", params=["scalekit", "uvicorn", "granian", "hypercorn"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    chosen = Service(TOML, {"service": FLOWS}) if request.param == "scalekit" else Foreign(request.param)
-    with chosen as running:
+    own, sources = request.param == "scalekit", {"service": FLOWS}
+    with Service(TOML, sources) if own else Foreign(request.param, TOML, sources) as running:
         yield running
 
 

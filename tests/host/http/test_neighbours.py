@@ -1,0 +1,119 @@
+"""What a filter does is the same whatever stands beside it, and whoever runs the chain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from scalekit import create_app
+from scalekit.host import Host, Part, build_chain
+from scalekit.server.protocol import HttpProtocol
+from scalekit.testing import running
+from tests.clients import redis_reply
+from tests.host.http.requests import Outcome, outcome_of
+from tests.host.http.shop import TOML, app
+from tests.host.server.wire import LIMITS, serving
+from tests.processes import HOST
+from tests.servers import Redis
+
+pytestmark = pytest.mark.anyio
+
+
+class Passing:
+    """A middleware of a third party, which changes nothing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+class Apart(Passing):
+    """One that serves in a task of its own."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.ensure_future(super().__call__(scope, receive, send))
+        try:
+            await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+
+def file_in(folder: Path, store: str) -> Path:
+    """Write the file of a shop that logs into *folder*, and return its path."""
+    folder.mkdir()
+    file = folder / "scalekit.toml"
+    file.write_text(TOML.format(store=store).replace('"logs"', f'"{folder}"'))
+    return file
+
+
+def separate(host: Host, kind: Any) -> None:
+    """Let a middleware of *kind* stand between every two filters of *host*."""
+    between = Part("LOG", "test", Middleware(kind))
+    parts = [part for pair in pairwise(host.parts) for part in (pair[0], between)]
+    host.chain = build_chain([*parts, host.parts[-1]], host.target, host.templates)
+
+
+@asynccontextmanager
+async def served(folder: Path, store: str, between: Any, at_once: bool) -> AsyncGenerator[int, None]:
+    """Serve the shop, with connections that respond at once or as uvicorn's own; give the port."""
+    host = create_app(file_in(folder, store), app=app)
+    if between is not None:
+        separate(host, between)
+
+    def connection(config: Any, state: ServerState, app_state: dict[str, Any]) -> HttpToolsProtocol:
+        config.ws_ping_interval = None
+        if at_once:
+            return HttpProtocol(LIMITS, host, config, state, lifespan_state)
+        return HttpToolsProtocol(config, state, lifespan_state)
+
+    async with running(host) as lifespan_state, serving(host, connection) as wire:
+        yield wire.port
+
+
+async def outcome(folder: Path, store: str, between: Any, at_once: bool) -> Outcome:
+    async with served(folder, store, between, at_once) as port:
+        return await asyncio.to_thread(outcome_of, port, folder / "combined.log")
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Redis]:
+    with Redis() as running:
+        yield running
+
+
+FORMS = (("uvicorn", None, False), ("apart", Passing, True), ("tasks", Apart, False))
+"""Names, what stands between every two filters, and whether responses are given at once."""
+
+
+def agree(found: Outcome, expected: Outcome) -> None:
+    assert found.responses == expected.responses
+    assert found.lines == expected.lines
+    assert found.metrics == expected.metrics
+
+
+async def test_with_stores_in_memory(tmp_path: Path) -> None:
+    expected = await outcome(tmp_path / "together", "memory:", None, True)
+    for name, between, at_once in FORMS:
+        agree(await outcome(tmp_path / name, "memory:", between, at_once), expected)
+
+
+@pytest.mark.needs("redis")
+async def test_with_stores_on_redis(tmp_path: Path, redis: Redis) -> None:
+    store = f"redis://{HOST}:{redis.port}"
+    expected = await outcome(tmp_path / "together", store, None, True)
+    for name, between, at_once in FORMS:
+        redis_reply(redis.port, "FLUSHALL")
+        agree(await outcome(tmp_path / name, store, between, at_once), expected)

@@ -1,0 +1,38 @@
+"""The chain gives the same whoever runs it: connections that ask it before they make a task, and other servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.http.requests import Outcome, outcome_of
+from tests.host.http.shop import TOML
+from tests.service import Foreign, Service
+
+SHOP = Path(__file__).with_name("shop.py").read_text()
+
+
+def outcome(service: Service) -> Outcome:
+    with service as running:
+        return outcome_of(running.port, running.box.directory / "logs" / "combined.log")
+
+
+@pytest.fixture(scope="module")
+def expected() -> Outcome:
+    """Return what ``scalekit run`` makes of everything."""
+    return outcome(Service(TOML.format(store="memory:"), {"service": SHOP}))
+
+
+def told(line: dict[str, Any], server: str) -> dict[str, Any]:
+    """Return *line* without the code by which a websocket was closed, which hypercorn does not tell applications."""
+    return {name: value for name, value in line.items() if name != "code" or server != "hypercorn"}
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "granian", "hypercorn"])
+def test_another_server_gives_the_same(server: str, expected: Outcome) -> None:
+    found = outcome(Foreign(server, TOML.format(store="memory:"), {"service": SHOP}))
+    assert found.responses == expected.responses
+    assert [told(line, server) for line in found.lines] == [told(line, server) for line in expected.lines]
+    assert found.metrics == expected.metrics
