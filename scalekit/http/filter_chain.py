@@ -22,6 +22,7 @@ from scalekit.http.response import LocalResponse
 from scalekit.http.stage import request_stage, websocket_stage
 from scalekit.identity import HEADERS
 from scalekit.resilience import Unavailable
+from scalekit.resilience import Unavailable
 from scalekit.route import RouteTemplates
 
 Progress = LocalResponse | asyncio.Future[Any] | None
@@ -137,6 +138,8 @@ class FilterChain:
             if not outermost.reply.done():
                 return outermost.reply
             del pending[0]
+            if outermost.reply.cancelled():  # its connection was closed meanwhile
+                raise Unavailable("the server that a filter has asked is gone")
             decision = outermost.decide()
             if isinstance(decision, Pending):
                 pending.insert(0, (number, decision))
