@@ -70,7 +70,7 @@ class CombinedCheck:
 
     def take(self, memory: MemoryLimits, takes: Takes) -> Counts:
         """Take from *memory*."""
-        return dict(zip(takes.takes, memory.take(takes.takes), strict=True))
+        return list(zip(takes.takes, memory.take(takes.takes), strict=True))
 
     def send(self, shared: SharedLimits, takes: Takes) -> asyncio.Future[Any]:
         """Ask Redis to take."""
@@ -82,7 +82,7 @@ class CombinedCheck:
 
     def learn(self, memory: MemoryLimits, takes: Takes, result: Counts) -> None:
         """Note which limits are reached."""
-        for take, count in result.items():
+        for take, count in result:
             if not count.allowed:
                 memory.learn_refusal(take.rule, take.who, count.reset)
 
@@ -102,7 +102,7 @@ ALL = CombinedCheck((), False)
 
 def in_force(counts: Counts, metrics: Metrics, scope: Scope | None = None) -> Counts:
     """Return those of *counts* that may refuse; record what is refused, and what a policy on trial would refuse."""
-    for take, count in counts.items():
+    for take, count in counts:
         if count.allowed:
             continue
         if not take.dry:
@@ -112,9 +112,9 @@ def in_force(counts: Counts, metrics: Metrics, scope: Scope | None = None) -> Co
         if scope is not None:
             method, path = scope.get("method", "GET"), scope["path"]
             logger.info("policy %s would refuse %s %r", take.rule.name, method, path)
-    return {take: count for take, count in counts.items() if not take.dry}
+    return [(take, count) for take, count in counts if not take.dry]
 
 
 def is_allowed(counts: Counts) -> bool:
     """Return whether all of *counts* allow the request."""
-    return all(count.allowed for count in counts.values())
+    return all(count.allowed for _, count in counts)

@@ -35,7 +35,7 @@ class CodeLimits:
         """Return how often *key* may be counted now."""
         counts = await self._limits.take([take._replace(cost=0) for take in self._takes(policy, key)])
         cost = self._policies[policy].cost
-        return min((count.remaining // cost for count in counts.values()), default=0)
+        return min((count.remaining // cost for _, count in counts), default=0)
 
     async def reset(self, policy: str, key: str) -> None:
         """Forget what was counted for *key*."""

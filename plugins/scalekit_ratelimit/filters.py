@@ -42,7 +42,11 @@ class LimitFilter(Filter):
         if check is None:
             return None
         takes = check.takes(exchange.scope)
-        return None if takes is None else self._check(limits, check, takes, exchange)
+        if takes is None:
+            return None
+        if limits.shared is None:  # memory does not wait
+            return check.decide(exchange, check.take(limits.memory, takes), limits.metrics)
+        return self._check(limits, check, takes, exchange)
 
     on_open = on_request
 

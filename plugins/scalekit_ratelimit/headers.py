@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from scalekit.problem import ProblemResponse
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import MICROSECONDS, Count, Rule
 
-Counts = dict[Take, Count]
+Counts = Sequence[tuple[Take, Count]]
 Header = tuple[bytes, bytes]
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -18,7 +19,7 @@ REMAINING = LEGACY + b"remaining"
 
 def too_many_requests(counts: Counts, legacy: bool) -> ProblemResponse:
     """Return the 429 to a request of which *counts* are those of the limits in force, one of them reached."""
-    refused = {take.rule.name: count for take, count in counts.items() if not count.allowed}
+    refused = {take.rule.name: count for take, count in counts if not count.allowed}
     headers = {name.decode(): value.decode() for name, value in limit_headers(counts, legacy)}
     headers["retry-after"] = str(max(_seconds(count.retry) for count in refused.values()))
     members: dict[str, Any] = {"type": QUOTA_EXCEEDED, "violated-policies": list(refused)}
@@ -29,8 +30,8 @@ def limit_headers(counts: Counts, legacy: bool) -> list[Header]:
     """Return the headers for *counts*; with *legacy* the ``X-RateLimit`` ones of the strictest limit too."""
     if not counts:
         return []
-    policies = b", ".join(take.rule.field for take in counts)
-    states = b", ".join(ratelimit_member(take.rule, count) for take, count in counts.items())
+    policies = b", ".join(take.rule.field for take, _ in counts)
+    states = b", ".join(ratelimit_member(take.rule, count) for take, count in counts)
     headers = [(b"ratelimit-policy", policies), (b"ratelimit", states)]
     return headers + _legacy_headers(counts) if legacy else headers
 
@@ -59,7 +60,7 @@ def ratelimit_member(rule: Rule, count: Count) -> bytes:
 
 
 def _legacy_headers(counts: Counts) -> list[Header]:
-    take, count = min(counts.items(), key=lambda item: (item[1].allowed, item[1].remaining))
+    take, count = min(counts, key=lambda item: (item[1].allowed, item[1].remaining))
     until = _seconds(count.reset if count.allowed else count.retry)
     return [
         (LEGACY + b"limit", b"%d" % take.rule.limit),

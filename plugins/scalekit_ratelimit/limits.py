@@ -74,7 +74,7 @@ class Limits:
         while isinstance(result, asyncio.Future):
             await asyncio.wait([result])
             result = self.finish_check(ALL, asked, result)
-        return result or {}
+        return result or []
 
     async def forget(self, takes: Sequence[Take]) -> None:
         """Forget what was taken, as far as that can be now."""

@@ -40,16 +40,17 @@ class MemoryLimits:
     def take(self, takes: Sequence[Take]) -> list[Count]:
         """Take from all or, where one of them refuses, from none; say how each stands."""
         now = self._clock() // 1000
-        found = [self._look(take, now) for take in takes]
-        if all(count.allowed or take.dry for take, count in zip(takes, found, strict=True)):
-            for take, count in zip(takes, found, strict=True):
-                if count.allowed and take.cost:
-                    self._consume(take, now)
-            return found
-        return [_untaken(take, count) for take, count in zip(takes, found, strict=True)]
+        counts = [self._look(take, now) for take in takes]
+        for take, count in zip(takes, counts, strict=True):
+            if not count.allowed and not take.dry:
+                return list(map(_untaken, takes, counts))
+        for take, count in zip(takes, counts, strict=True):
+            if count.allowed and take.cost:
+                self._consume(take, count, now)
+        return counts
 
     def take_one(self, rule: Rule, who: str, taken: int) -> int:
-        """Take from one *rule* that counts by GCRA so many microseconds; return the room."""
+        """Take from one *rule* that counts by GCRA so many microseconds; return the slack."""
         now = self._clock() // 1000
         key = (rule.name, who)
         young = self._young
@@ -83,12 +84,13 @@ class MemoryLimits:
         rule, who, cost, _ = take
         if rule.algorithm == "sliding-window":
             return self._look_at_window(take, now)
-        arrival = max(self._get((rule.name, who)) or now, now)
-        after = arrival + cost * rule.interval
-        room = now + rule.tolerance - after
-        if room < 0:
-            return _refused(rule, arrival - now, -room)
-        return Count(True, room // rule.interval, after - now, 0)
+        arrival = self._get((rule.name, who)) or now
+        owed = arrival - now if arrival > now else 0
+        reset = owed + cost * rule.interval
+        slack = rule.tolerance - reset
+        if slack < 0:
+            return _refused(rule, owed, -slack)
+        return Count(True, slack // rule.interval, reset, 0)
 
     def _look_at_window(self, take: Take, now: int) -> Count:
         rule, who, cost, _ = take
@@ -101,7 +103,7 @@ class MemoryLimits:
             return Count(False, rule.limit - len(times), times[-1] + rule.period - now, freed)
         return Count(True, room, rule.period, 0)
 
-    def _consume(self, take: Take, now: int) -> None:
+    def _consume(self, take: Take, count: Count, now: int) -> None:
         rule, who, cost, _ = take
         key = (rule.name, who)
         if rule.algorithm == "sliding-window":
@@ -109,7 +111,7 @@ class MemoryLimits:
             times.extend([now] * cost)
             self._put(key, times)
         else:
-            self._put(key, max(self._get(key) or now, now) + cost * rule.interval)
+            self._put(key, now + count.reset)
 
     def _get(self, key: Key) -> Any:
         found = self._young.get(key)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.types import Scope
 
@@ -16,15 +16,12 @@ from scalekit.path_glob import in_any_case, spellings
 from scalekit_ratelimit.check import Check, CombinedCheck
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
 from scalekit_ratelimit.counting import Counter, Exempt, Exemption, address_counter, by_address, counter
+from scalekit_ratelimit.memo import Memo
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Rule
 from scalekit_ratelimit.single_limit import SingleLimit
 
 ORDER: tuple[Priority, ...] = ("high", "normal", "low")
-REMEMBERED = 4096
-"""Paths of which it is remembered what is for them."""
-
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +45,6 @@ class Policy:
         return [] if who is None else [Take(rule, who, self.cost, self.dry_run) for rule in self.rules]
 
 
-class Remembered(dict[tuple[str, str], V]):
-    """What *choose* returns for a path and a method, by both; it is chosen again once too many are remembered."""
-
-    def __init__(self, choose: Callable[[str, str], V]) -> None:
-        super().__init__()
-        self._choose = choose
-
-    def __missing__(self, key: tuple[str, str]) -> V:
-        if len(self) >= REMEMBERED:
-            self.clear()
-        found = self[key] = self._choose(*key)
-        return found
-
-
 class Policies:
     """Policies with the pattern of their path and their methods; *default* is for what none of them decides.
 
@@ -79,9 +62,9 @@ class Policies:
     ) -> None:
         self.address = address
         self.legacy = legacy
-        self.early = Remembered(partial(self._check, False))
-        self.late = Remembered(partial(self._check, True))
-        self.priority = Remembered(self._highest_priority)
+        self.early = Memo(partial(self._check, False))
+        self.late = Memo(partial(self._check, True))
+        self.priority = Memo(self._highest_priority)
         self._items = [(in_any_case(glob), methods, policy) for glob, methods, policy in items]
         self._default = default
         self._checks: dict[tuple[Policy, ...], Check[Any, Any]] = {}

@@ -21,7 +21,10 @@ LARGEST_WINDOW = 10_000
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared by identity: it is part of keys
 class Rule:
-    """At most *limit* in *period* microseconds, *burst* of them at once; *name* is what clients are told."""
+    """At most *limit* in *period* microseconds, *burst* of them at once; *name* is what clients are told.
+
+    *field* is the member of ``RateLimit-Policy``, which begins with the *quoted* name.
+    """
 
     name: str
     limit: int
@@ -31,11 +34,7 @@ class Rule:
     interval: int
     tolerance: int
     quoted: bytes
-
-    @property
-    def field(self) -> bytes:
-        """The member of ``RateLimit-Policy``."""
-        return self.quoted + b";q=%d;w=%d" % (self.limit, -(-self.period // MICROSECONDS))
+    field: bytes
 
 
 class Count(NamedTuple):
@@ -64,4 +63,5 @@ def rule(name: str, rate: Rate, burst: int | None = None, algorithm: Algorithm =
         raise ValueError(f"burst {most} is above limit {rate}; it says how many of those may come at once")
     interval = -(-period // rate.limit)
     quoted = b'"' + name.encode() + b'"'
-    return Rule(name, rate.limit, period, most, algorithm, interval, most * interval, quoted)
+    field = quoted + b";q=%d;w=%d" % (rate.limit, -(-period // MICROSECONDS))
+    return Rule(name, rate.limit, period, most, algorithm, interval, most * interval, quoted, field)

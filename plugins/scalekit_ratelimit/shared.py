@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from scalekit.redis import PreparedScript, Redis, ReplyError, Script
+from scalekit_ratelimit.headers import Counts
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Count, Rule
 
@@ -66,7 +67,7 @@ class SharedLimits:
         parts = by_slot(takes.takes) if self._cluster and len(takes.takes) > 1 else [takes.takes]
         return takes.sent([(part, self._send(part)) for part in parts])
 
-    def receive(self, takes: Takes) -> dict[Take, Count] | asyncio.Future[Any]:
+    def receive(self, takes: Takes) -> Counts | asyncio.Future[Any]:
         """Return how each of *takes*, whose replies are there, stands; raises as scalekit.redis does.
 
         Where a server did not know the script, return what is done once it has replied to the script itself.
@@ -74,10 +75,8 @@ class SharedLimits:
         unknown = [reply for _, reply in takes.parts if _is_unknown_script(reply)]
         if unknown:
             return takes.sent([(part, self._teach(part) if reply in unknown else reply) for part, reply in takes.parts])
-        counts: dict[Take, Count] = {}
-        for part, reply in takes.parts:
-            counts |= zip(part, _counts(reply.result()), strict=True)
-        return counts
+        replies = [(part, _counts(reply.result())) for part, reply in takes.parts]
+        return [each for part, counts in replies for each in zip(part, counts, strict=True)]
 
     async def forget(self, takes: Sequence[Take]) -> None:
         """Forget what was taken by one who is counted; raises as scalekit.redis does."""

@@ -7,23 +7,18 @@ much a request is too early. Headers and responses are made once for each pair o
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any
 
 from scalekit import Exchange, LocalResponse
 from scalekit.problem import ProblemResponse
 from scalekit.redis import ReplyError
 from scalekit_ratelimit.counting import Counter
 from scalekit_ratelimit.headers import QUOTA_EXCEEDED, Header
+from scalekit_ratelimit.memo import Memo
 from scalekit_ratelimit.memory import MemoryLimits
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.rules import MICROSECONDS, Rule
 from scalekit_ratelimit.shared import SharedLimits
-
-REMEMBERED = 4096
-"""Headers and responses that are remembered of each limit."""
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class SingleLimit:
@@ -32,17 +27,16 @@ class SingleLimit:
     It is a Check: what a request takes of it is that key, and the result is the slack.
     """
 
-    __slots__ = ("_headers", "_responses", "cost", "interval", "policy", "rule", "taken", "takes")
+    __slots__ = ("_headers", "_interval", "_responses", "_tolerance", "rule", "taken", "takes")
 
     def __init__(self, rule: Rule, cost: int, count: Counter) -> None:
         self.rule = rule
-        self.cost = cost
         self.takes = count
-        self.interval = rule.interval
         self.taken = cost * rule.interval
-        self.policy = (b"ratelimit-policy", rule.field)
-        self._headers: dict[tuple[int, int], tuple[Header, Header]] = {}
-        self._responses: dict[tuple[int, int], LocalResponse] = {}
+        self._interval = rule.interval
+        self._tolerance = rule.tolerance
+        self._headers = Memo(self._make_headers)
+        self._responses = Memo(self._make_response)
 
     def take(self, memory: MemoryLimits, takes: str) -> int:
         """Take from *memory*."""
@@ -65,46 +59,24 @@ class SingleLimit:
     def learn(self, memory: MemoryLimits, takes: str, result: int) -> None:
         """Note that the limit is reached."""
         if result < 0:
-            memory.learn_refusal(self.rule, takes, self.rule.tolerance - self.taken - result)
+            memory.learn_refusal(self.rule, takes, self._tolerance - self.taken - result)
 
     def decide(self, exchange: Exchange, result: int, metrics: Metrics) -> LocalResponse | None:
-        """Return the 429, or add headers."""
+        """Return the 429, of which nothing was taken, or add headers."""
         if result >= 0:
-            exchange.added_headers += self.headers(result)
+            seconds = -((result - self._tolerance) // MICROSECONDS)
+            exchange.added_headers += self._headers[result // self._interval, seconds]
             return None
         metrics.refused(self.rule.name)
-        return self.too_many_requests(result)
+        return self._responses[max(0, result + self.taken) // self._interval, -(result // MICROSECONDS)]
 
-    def headers(self, slack: int) -> tuple[Header, Header]:
-        """Return the headers of a request that may pass."""
-        told = (slack // self.interval, (slack - self.rule.tolerance) // MICROSECONDS)
-        found = self._headers.get(told)
-        if found is None:
-            found = remember(self._headers, told, (self.policy, self._state(told[0], -told[1])))
-        return found
+    def _make_headers(self, remaining: int, seconds: int) -> tuple[Header, Header]:
+        state = self.rule.quoted + b";r=%d;t=%d" % (remaining, seconds)
+        return (b"ratelimit-policy", self.rule.field), (b"ratelimit", state)
 
-    def too_many_requests(self, slack: int) -> LocalResponse:
-        """Return the response to a request that may not pass, of which nothing was taken."""
-        told = (max(0, slack + self.taken) // self.interval, slack // MICROSECONDS)
-        found = self._responses.get(told)
-        if found is None:
-            found = remember(self._responses, told, self._refused(told[0], -told[1]))
-        return found
-
-    def _refused(self, remaining: int, wait: int) -> LocalResponse:
+    def _make_response(self, remaining: int, seconds: int) -> LocalResponse:
         name = self.rule.name
         members: dict[str, Any] = {"type": QUOTA_EXCEEDED, "violated-policies": [name]}
-        response = ProblemResponse(429, f"too many requests: {name}", headers={"retry-after": str(wait)}, **members)
-        headers = [*response.raw_headers, self.policy, self._state(remaining, wait)]
+        response = ProblemResponse(429, f"too many requests: {name}", headers={"retry-after": str(seconds)}, **members)
+        headers = [*response.raw_headers, *self._make_headers(remaining, seconds)]
         return LocalResponse(429, headers, bytes(response.body))
-
-    def _state(self, remaining: int, seconds: int) -> Header:
-        return (b"ratelimit", self.rule.quoted + b";r=%d;t=%d" % (remaining, seconds))
-
-
-def remember(known: dict[K, V], key: K, value: V) -> V:
-    """Return *value*, which *known* has from now on; it forgets all when it is full."""
-    if len(known) >= REMEMBERED:
-        known.clear()
-    known[key] = value
-    return value

@@ -59,8 +59,8 @@ async def replied(limits: SharedLimits, asked: Takes) -> dict[Take, Count]:
     while True:
         await asyncio.wait([reply for _, reply in asked.parts])
         counts = limits.receive(asked)
-        if isinstance(counts, dict):
-            return counts
+        if not isinstance(counts, asyncio.Future):
+            return dict(counts)
 
 
 def allowed(processes: int, url: str, kind: str, limit: str, number: int) -> int:

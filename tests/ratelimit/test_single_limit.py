@@ -2,17 +2,32 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit import Rate
+from scalekit import Exchange, LocalResponse, Rate
+from scalekit.http.filter_chain import FilterChain
+from scalekit.route import RouteTemplates
+from scalekit.telemetry import Silence
+from scalekit.testing.conformance import bare_application
+from scalekit_ratelimit.check import CombinedCheck
 from scalekit_ratelimit.counting import by_address
-from scalekit_ratelimit.headers import ratelimit_member
-from scalekit_ratelimit.memory import MemoryLimits, Take
+from scalekit_ratelimit.memo import MAX_KEYS
+from scalekit_ratelimit.memory import MemoryLimits
+from scalekit_ratelimit.metrics import Metrics
+from scalekit_ratelimit.policies import Policy
 from scalekit_ratelimit.rules import rule
-from scalekit_ratelimit.single_limit import REMEMBERED, SingleLimit
+from scalekit_ratelimit.single_limit import SingleLimit
 
 STEPS = st.lists(st.integers(0, 3_000_000), min_size=1, max_size=60)
+CHAIN = FilterChain([], bare_application, RouteTemplates())
+METRICS = Metrics(Silence())
+
+
+def an_exchange() -> Exchange:
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": ("127.0.0.1", 1)}
+    return CHAIN.exchange(scope, None, None)  # type: ignore[arg-type]  # nobody receives or sends
 
 
 @given(limit=st.integers(2, 7), cost=st.integers(1, 2), steps=STEPS)
@@ -20,33 +35,33 @@ def test_one_limit_alone_says_what_it_says_among_others(limit: int, cost: int, s
     now = 1
     alone, among = (MemoryLimits(10, lambda: now * 1000) for _ in range(2))
     this = rule("x", Rate(f"{limit}/10s"))
-    single = SingleLimit(this, cost, by_address)
+    single, combined = SingleLimit(this, cost, by_address), CombinedCheck([Policy("x", (this,), cost=cost)], False)
     for pause in steps:
         now += pause
-        room = alone.take_one(this, "a", single.taken)
-        (count,) = among.take([Take(this, "a", cost, False)])
-        assert count.allowed == (room >= 0)
-        if room >= 0:
-            assert single.headers(room) == (
-                (b"ratelimit-policy", this.field),
-                (b"ratelimit", ratelimit_member(this, count)),
-            )
-        else:
-            fields = dict(single.too_many_requests(room).headers)
-            assert fields[b"ratelimit"] == ratelimit_member(this, count)
-            assert int(fields[b"retry-after"]) == -(-count.retry // 1_000_000)
+        one, other = an_exchange(), an_exchange()
+        refused = single.decide(one, single.take(alone, "127.0.0.1"), METRICS)
+        takes = combined.takes(other.scope)
+        assert takes is not None
+        refused_too = combined.decide(other, combined.take(among, takes), METRICS)
+        assert one.added_headers == other.added_headers
+        assert bool(one.added_headers) != bool(refused)
+        assert told(refused) == told(refused_too)
+
+
+def told(response: LocalResponse | None) -> object:
+    return response and (response.status, dict(response.headers), response.body)
 
 
 def test_a_refusal_names_the_policy() -> None:
-    response = SingleLimit(rule("x", Rate("5/s")), 1, by_address).too_many_requests(-1)
+    response = SingleLimit(rule("x", Rate("5/s")), 1, by_address).decide(an_exchange(), -1, METRICS)
+    assert response is not None
     assert (response.status, json.loads(response.body)["violated-policies"]) == (429, ["x"])
     assert dict(response.headers)[b"ratelimit-policy"] == b'"x";q=5;w=1'
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    single = SingleLimit(rule("x", Rate("100000/s")), 1, by_address)
-    for number in range(3 * REMEMBERED):
-        single.headers(number * single.interval)
-        single.too_many_requests(-number * 1_000_000 - 1)
-    assert len(single._headers) <= REMEMBERED
-    assert len(single._responses) <= REMEMBERED
+@pytest.mark.parametrize("step", [1, -1_000_000])
+def test_what_is_remembered_is_bounded(step: int) -> None:
+    single = SingleLimit(rule("x", Rate("1000000/s")), 1, by_address)
+    for number in range(1, 3 * MAX_KEYS):
+        single.decide(an_exchange(), number * step, METRICS)
+        assert len(single._headers) + len(single._responses) <= MAX_KEYS

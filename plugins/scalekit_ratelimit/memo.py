@@ -1,0 +1,26 @@
+"""Remember what was worked out for a path and a method, or for what remains and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+V = TypeVar("V")
+
+MAX_KEYS = 4096
+
+
+class Memo(dict[tuple[A, B], V]):
+    """The values that *make* returns, by both of its arguments; it forgets all when it is full."""
+
+    def __init__(self, make: Callable[[A, B], V]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: tuple[A, B]) -> V:
+        if len(self) >= MAX_KEYS:
+            self.clear()
+        found = self[key] = self._make(*key)
+        return found
