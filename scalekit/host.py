@@ -111,7 +111,13 @@ class Host:
         """Serve one request, websocket or lifespan."""
         kind = scope["type"]  # and this is a coroutine function, by which servers tell that it is ASGI 3
         if kind == "http":
-            await self._serve(self.exchange(scope, receive, send), self.chain.serve)
+            exchange = self.exchange(scope, receive, send)
+            try:
+                await exchange.chain.serve(exchange)
+            except BaseException as error:
+                await self._end(exchange, error)
+            else:
+                exchange.complete(None)
         elif kind == "websocket":
             await self._serve_websocket(self.exchange(scope, receive, send))
         elif kind == "lifespan":
@@ -152,28 +158,29 @@ class Host:
         exchange.complete(None)
 
     async def _serve(self, exchange: Exchange, serve: Callable[[Exchange], Awaitable[None]]) -> None:
-        """Serve a request with *serve* and tell the filters how it ended; respond where nobody has."""
+        """Serve a request with *serve*, as :meth:`__call__` does by its chain."""
         try:
-            try:
-                await serve(exchange)
-            except Unavailable as gone:
-                await respond_unavailable(exchange, gone)
-        except asyncio.CancelledError as error:
-            exchange.complete(error)
-            if self.lifecycle.phase is not Phase.DRAINING:
-                raise
+            await serve(exchange)
+        except BaseException as error:
+            await self._end(exchange, error)
+        else:
+            exchange.complete(None)
+
+    async def _end(self, exchange: Exchange, error: BaseException) -> None:
+        """Tell the filters of a request that *error* has ended; respond where nobody has, and raise what is a fault."""
+        if isinstance(error, Unavailable) and not exchange.status:
+            await respond_unavailable(exchange, error)
+            exchange.complete(None)
+            return
+        exchange.complete(error)
+        if isinstance(error, asyncio.CancelledError) and self.lifecycle.phase is Phase.DRAINING:
             if not exchange.status:  # cut, because it did not finish while the process drained
                 headers = {"retry-after": "1", "x-request-id": request_id(exchange.scope)}
                 await refuse(exchange.scope, exchange.client_send, 503, "the server is restarting", headers=headers)
-        except Exception as error:
-            exchange.complete(error)
+            return
+        if isinstance(error, Exception):
             await _respond_to_failure(exchange, error)
-            raise
-        except BaseException as error:
-            exchange.complete(error)
-            raise
-        else:
-            exchange.complete(None)
+        raise error
 
     async def _serve_websocket(self, exchange: Exchange) -> None:
         try:

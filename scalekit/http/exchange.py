@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Sequence
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,8 +162,10 @@ class Exchange:
     def _restore_context(self, replaced: list[Token[Any]]) -> None:
         self._replaced = None  # a token refers to its context, and that to whatever is set in it
         for token in reversed(replaced):
-            with suppress(ValueError):  # where a coroutine is closed elsewhere, its context is gone with it
+            try:
                 token.var.reset(token)
+            except ValueError:  # where a coroutine is closed elsewhere, its context is gone with it
+                return
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send *message* to the client."""

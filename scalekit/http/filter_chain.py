@@ -22,7 +22,6 @@ from scalekit.http.response import LocalResponse
 from scalekit.http.stage import request_stage, websocket_stage
 from scalekit.identity import HEADERS
 from scalekit.resilience import Unavailable
-from scalekit.resilience import Unavailable
 from scalekit.route import RouteTemplates
 
 Progress = LocalResponse | asyncio.Future[Any] | None
