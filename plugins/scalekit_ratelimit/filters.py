@@ -76,7 +76,7 @@ class HandlerLimitFilter(Filter):
     def on_request(self, exchange: Exchange) -> Decision:
         """Let the application find the limits of its request."""
         limits = self.limits
-        if limits is None or not (DECORATED or self.in_code):
+        if not (DECORATED or self.in_code) or limits is None:
             return None
         headers = exchange.scope.get(LIMIT_HEADERS, exchange.added_headers)
         return RequestLimits(limits, exchange, headers).serve

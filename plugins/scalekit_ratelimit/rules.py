@@ -23,7 +23,8 @@ LARGEST_WINDOW = 10_000
 class Rule:
     """At most *limit* in *period* microseconds, *burst* of them at once; *name* is what clients are told.
 
-    *field* is the member of ``RateLimit-Policy``, which begins with the *quoted* name.
+    *field* is the member of ``RateLimit-Policy``, which begins with the *quoted* name; *key_suffix* is the end of keys
+    on Redis.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Rule:
     tolerance: int
     quoted: bytes
     field: bytes
+    key_suffix: str
 
 
 class Count(NamedTuple):
@@ -64,4 +66,5 @@ def rule(name: str, rate: Rate, burst: int | None = None, algorithm: Algorithm =
     interval = -(-period // rate.limit)
     quoted = b'"' + name.encode() + b'"'
     field = quoted + b";q=%d;w=%d" % (rate.limit, -(-period // MICROSECONDS))
-    return Rule(name, rate.limit, period, most, algorithm, interval, most * interval, quoted, field)
+    end = f":{name}:{algorithm[0]}"
+    return Rule(name, rate.limit, period, most, algorithm, interval, most * interval, quoted, field, end)

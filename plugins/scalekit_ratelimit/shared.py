@@ -104,7 +104,7 @@ def key_of(take: Take) -> str:
 
 
 def _key(who: str, rule: Rule) -> str:
-    return f"{PREFIX}{{{who}}}:{rule.name}:{rule.algorithm[0]}"
+    return f"{PREFIX}{{{who}}}{rule.key_suffix}"
 
 
 def by_slot(takes: Sequence[Take]) -> Sequence[Sequence[Take]]:
