@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hmac import compare_digest
 
 from starlette.authentication import AuthCredentials
 
 from scalekit.resilience import Unavailable
 from scalekit_jwt.compact import MOST_BYTES, read
+from scalekit_jwt.credentials import DPOP, token_in
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.fingerprint import Fingerprint, raw_digest
 from scalekit_jwt.identity import TokenUser
@@ -16,15 +18,25 @@ from scalekit_jwt.metrics import Metrics
 from scalekit_jwt.proof import Proofs
 from scalekit_jwt.revoked import Revoked
 
+MOST_COOKIES = 1024
+"""Bytes of cookies that are remembered with a token."""
+
 
 class Known:
-    """A token that was good: who it stands for, until when, and what it may be bound to: a cookie's digest, a key."""
+    """A token that was good: who it stands for, until when, and what it may be bound to: a cookie's digest, a key.
 
-    __slots__ = ("auth", "bound", "expires", "fingerprint", "key", "token", "user")
+    ``cookies`` are those of the last request that had the right one, where it is *bound* to a cookie. With *proved* it
+    came as one that is bound to a key, and ``needs_proof`` tells whether a proof of that key has to be checked.
+    """
 
-    def __init__(self, token: Verified, bound: bool) -> None:
+    __slots__ = ("auth", "bound", "cookies", "expires", "fingerprint", "key", "needs_proof", "proved", "token", "user")
+
+    def __init__(self, token: Verified, bound: bool, proved: bool) -> None:
         self.token = token
         self.bound = bound
+        self.cookies: bytes | None = None
+        self.proved = proved
+        self.needs_proof = proved or bool(token.key)
         self.user = TokenUser(token)
         self.auth = AuthCredentials(token.scopes)
         self.expires = token.expires
@@ -35,9 +47,9 @@ class Known:
 class Authenticator:
     """Verifies tokens of *own* and of the *others*, by their ``iss``; remembers at most *most* of them.
 
-    They are remembered as they are, which is half the time of a digest. A look-up compares two texts only when their
-    keyed hashes are alike, so its time tells nothing of a token that somebody guesses at. Those that are bound to a
-    key need a proof each time: *proofs* checks it.
+    They are remembered as the Authorization has them, which is half the time of a digest. A look-up compares two texts
+    only when their keyed hashes are alike, so its time tells nothing of a token that somebody guesses at. Those that
+    are bound to a key need a proof each time: *proofs* checks it.
     """
 
     def __init__(
@@ -61,34 +73,35 @@ class Authenticator:
         self.proofs = proofs
         self._known: dict[bytes, Known] = {}
 
-    def recall(self, token: bytes, cookies: bytes) -> Known | None:
-        """Return who *token* stands for where that is remembered; raises Refused when it is not good any more."""
-        known = self._known.get(token)
+    def recall(self, authorization: bytes, cookies: bytes) -> Known | None:
+        """Return who the token stands for where that is remembered; raises Refused when it is not good any more."""
+        known = self._known.get(authorization)
         if known is None:
             return None
         if known.expires <= self._clock():
-            del self._known[token]
+            del self._known[authorization]
             raise Refused("expired")
-        if known.bound:
+        if known.bound and not (known.cookies is not None and compare_digest(cookies, known.cookies)):
             self._check_fingerprint(known, cookies)
-        self._metrics.known.inc()
+        self._metrics.known.value += 1
         return known
 
-    def verify(self, token: bytes, cookies: bytes) -> Known:
-        """Return who *token* stands for, and remember it; raises Refused when it is not good, or lacks its cookie.
+    def verify(self, authorization: bytes, cookies: bytes) -> Known:
+        """Return who the token stands for, and remember it; raises Refused when it is not good, or lacks its cookie.
 
-        Raises Unavailable while it is not known yet what has been revoked.
+        *authorization* is a normalized one: other spellings would take more room. Raises Unavailable while it is not
+        known yet what has been revoked.
         """
-        known = self._verify(token)
+        known = self._verify(token_in(authorization), proved=authorization.startswith(DPOP))
         if known.bound:
             self._check_fingerprint(known, cookies)
-        self._remember(token, known)
+        self._remember(authorization, known)
         return known
 
     def forget_revoked(self) -> None:
         """Forget those that have been revoked meanwhile."""
         ends = self._revoked.ends
-        self._known = {token: known for token, known in self._known.items() if not ends(known.token)}
+        self._known = {shown: known for shown, known in self._known.items() if not ends(known.token)}
 
     def forget_all(self) -> None:
         """Forget all, for the keys have changed, and with them what is good."""
@@ -99,7 +112,7 @@ class Authenticator:
         """How many are remembered."""
         return len(self._known)
 
-    def _verify(self, token: bytes) -> Known:
+    def _verify(self, token: bytes, proved: bool) -> Known:
         if len(token) > MOST_BYTES:
             raise Refused("too_long")
         compact = read(token)
@@ -112,14 +125,15 @@ class Authenticator:
             raise Unavailable("what has been revoked is not known yet")
         if self._revoked.ends(verified):
             raise Refused("revoked")
-        return Known(verified, bound=self.fingerprint is not None and issuer is self._own)
+        return Known(verified, self.fingerprint is not None and issuer is self._own, proved)
 
     def _check_fingerprint(self, known: Known, cookies: bytes) -> None:
         if self.fingerprint is not None and not self.fingerprint.find(cookies, known.fingerprint):
             raise Refused("fingerprint")
+        known.cookies = cookies if len(cookies) <= MOST_COOKIES else None
 
-    def _remember(self, token: bytes, known: Known) -> None:
+    def _remember(self, authorization: bytes, known: Known) -> None:
         self._metrics.new.inc()
         if len(self._known) >= self._most:
             self._known.pop(next(iter(self._known)))
-        self._known[token] = known
+        self._known[authorization] = known

@@ -13,27 +13,36 @@ from scalekit_jwt.proof import Asked, Shown
 
 AUTHORIZATION, COOKIE = b"authorization", b"cookie"
 
+BEARER, DPOP = b"Bearer ", b"DPoP "
+SCHEMES = {b"bearer": BEARER, b"dpop": DPOP}
+
 SUBPROTOCOLS = {"bearer": 2, "dpop": 3}
 """What a browser offers, which can set no header for a websocket: ``["bearer", token]``, ``["dpop", token, proof]``."""
 
 
-def credentials(exchange: Exchange) -> tuple[bytes, bool, bytes]:
-    """Return the token, empty where there is none, whether it is said to be bound to a key, and the cookies.
+def credentials(exchange: Exchange) -> tuple[bytes, bytes]:
+    """Return the Authorization and the cookies of a request, empty where there are none.
 
-    Raises Refused when two are shown.
+    Raises Refused when there are two Authorizations.
     """
     headers = exchange.headers
-    cookies = headers.get(COOKIE, b"")
-    if exchange.repeated:
-        if AUTHORIZATION in exchange.repeated:
-            raise Refused("repeated")
-        cookies = b"; ".join(exchange.values(COOKIE))
-    authorization = headers.get(AUTHORIZATION, b"")
-    if authorization[:7] == b"Bearer ":
-        return authorization[7:].strip(b" "), False, cookies
+    if not exchange.repeated:
+        return headers.get(AUTHORIZATION, b""), headers.get(COOKIE, b"")
+    if AUTHORIZATION in exchange.repeated:
+        raise Refused("repeated")
+    return headers.get(AUTHORIZATION, b""), b"; ".join(exchange.values(COOKIE))
+
+
+def normalize(authorization: bytes) -> bytes:
+    """Return an Authorization as ``Bearer TOKEN`` or ``DPoP TOKEN``; empty for any other scheme, or without a token."""
     scheme, _, token = authorization.partition(b" ")
-    scheme = scheme.lower()
-    return token.strip(b" ") if scheme in (b"bearer", b"dpop") else b"", scheme == b"dpop", cookies
+    known, token = SCHEMES.get(scheme.lower()), token.strip(b" ")
+    return known + token if known and token else b""
+
+
+def token_in(authorization: bytes) -> bytes:
+    """Return the token in an Authorization."""
+    return authorization.partition(b" ")[2].strip(b" ")
 
 
 def cookies_in(scope: Mapping[str, Any]) -> bytes:

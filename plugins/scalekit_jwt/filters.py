@@ -11,7 +11,7 @@ from scalekit import LATER, Decision, Exchange, Filter, LocalResponse, WebSocket
 from scalekit.http.response import problem
 from scalekit.resilience import Unavailable
 from scalekit_jwt.authenticating import Authenticator, Known
-from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, shown
+from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, shown, token_in
 from scalekit_jwt.errors import Refused, UnknownKey
 from scalekit_jwt.identity import NOBODY, NOTHING
 from scalekit_jwt.metrics import Metrics
@@ -41,16 +41,21 @@ class Authentication(Filter):
     def on_request(self, exchange: Exchange) -> Decision:
         """Let a request through, or refuse it."""
         authenticator = self.authenticator
-        needs = self.policy.needs(exchange.scope.get("method", "GET"), exchange.route_path)
+        needs = self.policy.needs[exchange.scope.get("method", "GET"), exchange.route_path]
         try:
-            token, bound, cookies = credentials(exchange)
-            if not token or authenticator is None:
+            authorization, cookies = credentials(exchange)
+            if not authorization or authenticator is None:
                 return self._without(needs, "", exchange)
-            known = authenticator.recall(token, cookies)
+            known = authenticator.recall(authorization, cookies)
+            if known is None:
+                authorization = normalize(authorization)
+                if not authorization:
+                    return self._without(needs, "", exchange)
+                known = authenticator.recall(authorization, cookies)
             if known is None:
                 if exchange.pending:  # to verify a signature is costly: only for who is within the limits
                     return LATER
-                known = authenticator.verify(token, cookies)
+                known = authenticator.verify(authorization, cookies)
         except UnknownKey as unknown:
             if unknown.arrival is not None:
                 return partial(self._verify_with_new_keys, exchange, unknown.arrival, needs)
@@ -59,7 +64,7 @@ class Authentication(Filter):
             return self._without(needs, refused.reason, exchange)
         except Unavailable as gone:
             return _unavailable(gone)
-        if bound or known.key:
+        if known.needs_proof:
             return partial(self._prove, exchange, known, needs)
         return self._with(known, needs, exchange)
 
@@ -84,10 +89,10 @@ class Authentication(Filter):
     async def _proven(self, exchange: Exchange, known: Known, needs: Needs | None) -> LocalResponse | None:
         authenticator = self.authenticator
         try:
-            token, bound, _ = credentials(exchange)
-            if authenticator is None or not (bound and known.key):
+            authorization, _ = credentials(exchange)
+            if authenticator is None or not (known.proved and known.key):
                 raise Refused("binding")
-            await authenticator.proofs.check(shown(exchange.scope), token, known.key)
+            await authenticator.proofs.check(shown(exchange.scope), token_in(authorization), known.key)
         except Refused as refused:
             return self._without(needs, refused.reason, exchange)
         except Unavailable as gone:
@@ -107,13 +112,13 @@ class Authentication(Filter):
         if not await arrival() or authenticator is None:
             return self._without(needs, "unknown_key", exchange)
         try:
-            token, bound, cookies = credentials(exchange)
-            known = authenticator.verify(token, cookies)
+            authorization, cookies = credentials(exchange)
+            known = authenticator.verify(normalize(authorization), cookies)
         except Refused as refused:
             return self._without(needs, refused.reason, exchange)
         except Unavailable as gone:
             return _unavailable(gone)
-        if bound or known.key:
+        if known.needs_proof:
             return await self._proven(exchange, known, needs)
         return self._with(known, needs, exchange)
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalekit import PathGlob
+from scalekit.memo import Memo
 from scalekit.path_glob import in_any_case, spellings
-
-REMEMBERED = 4096
-"""Paths whose needs are remembered."""
 
 Claims = Mapping[str, str | int | bool | Sequence[str | int]]
 
@@ -44,26 +42,17 @@ TOKEN_ALONE = Needs(frozenset(), ())
 
 
 class Policy:
-    """What *protect* and *rules* name needs a token, but for what *public* names."""
+    """What *protect* and *rules* name needs a token, but for what *public* names.
+
+    ``needs`` has what a request needs by its method and path, None when it needs no token.
+    """
 
     def __init__(self, protect: Sequence[str], public: Sequence[str], rules: Sequence[Rule]) -> None:
         self._protect = [in_any_case(path) for path in protect]
         self._public = [PathGlob(path).matches for path in public]
         self._rules = [(in_any_case(rule.path), rule) for rule in rules]
         self._texts = [*protect, *(rule.path for rule in rules)]
-        self._known: dict[tuple[str, str], Needs | None] = {}
-
-    def needs(self, method: str, path: str) -> Needs | None:
-        """Return what a request needs; None when it needs no token."""
-        try:
-            return self._known[method, path]
-        except KeyError:
-            pass
-        needs = self._work_out(method, path)
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        self._known[method, path] = needs
-        return needs
+        self.needs = Memo(self._work_out)
 
     def open_below(self) -> list[str]:
         """Return the patterns that end in ``/*`` and leave open what is deeper: few who write that mean it."""

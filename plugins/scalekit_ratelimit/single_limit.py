@@ -10,11 +10,11 @@ import asyncio
 from typing import Any
 
 from scalekit import Exchange, LocalResponse
+from scalekit.memo import Memo
 from scalekit.problem import ProblemResponse
 from scalekit.redis import ReplyError
 from scalekit_ratelimit.counting import Counter
 from scalekit_ratelimit.headers import QUOTA_EXCEEDED, Header
-from scalekit_ratelimit.memo import Memo
 from scalekit_ratelimit.memory import MemoryLimits
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.rules import MICROSECONDS, Rule

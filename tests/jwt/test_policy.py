@@ -46,16 +46,16 @@ POLICY = Policy(["/api/**", "/a*/secret"], ["/api/public/**", "/api/status"], [R
     ],
 )
 def test_these_need_a_token(path: str) -> None:
-    assert POLICY.needs("GET", path) is not None
+    assert POLICY.needs["GET", path] is not None
 
 
 @pytest.mark.parametrize("path", ["/", "/apix", "/api/public", "/api/public/x", "/api/status", "/a/b/secret", "/other"])
 def test_these_do_not(path: str) -> None:
-    assert POLICY.needs("GET", path) is None
+    assert POLICY.needs["GET", path] is None
 
 
 def test_a_rule_is_for_its_methods_alone() -> None:
-    assert POLICY.needs("POST", "/reports/1") is None
+    assert POLICY.needs["POST", "/reports/1"] is None
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_a_rule_is_for_its_methods_alone() -> None:
     ],
 )
 def test_a_claim_has_the_value_or_one_of_them(wanted: Any, given: Any, good: bool) -> None:
-    needs = Policy([], [], [Rule("/**", claims={"x": wanted})]).needs("GET", "/")
+    needs = Policy([], [], [Rule("/**", claims={"x": wanted})]).needs["GET", "/"]
     assert needs is not None
     assert needs.missing([], {"x": given}) is not good
 
 
 def test_every_rule_that_matches_counts() -> None:
     rules = [Rule("/**", scopes=frozenset({"a"})), Rule("/x/**", scopes=frozenset({"b"}))]
-    needs = Policy([], [], rules).needs("GET", "/x/y")
+    needs = Policy([], [], rules).needs["GET", "/x/y"]
     assert needs is not None
     assert needs.missing(["a"], {})
     assert needs.missing(["b"], {})
@@ -92,5 +92,5 @@ def test_every_rule_that_matches_counts() -> None:
 def test_what_is_remembered_of_paths_is_bounded() -> None:
     policy = Policy(["/api/**"], [], [])
     for number in range(10_000):
-        assert policy.needs("GET", f"/api/{number}") is not None
-    assert len(policy._known) <= 4096
+        assert policy.needs["GET", f"/api/{number}"] is not None
+    assert len(policy.needs) <= 4096

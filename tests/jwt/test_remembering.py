@@ -48,7 +48,7 @@ class Laboratory:
         return self.now
 
     def show(self, token: str) -> str:
-        shown = token.encode()
+        shown = b"Bearer " + token.encode()
         known = self.authenticator.recall(shown, b"") or self.authenticator.verify(shown, b"")
         return known.user.identity
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from scalekit_jwt.authenticating import MOST_COOKIES
+from scalekit_jwt.plugin import OPENED
 from tests.jwt.laboratory import service
 
 pytestmark = pytest.mark.anyio
@@ -133,3 +135,44 @@ async def test_two_authorization_headers_are_one_too_many() -> None:
         answer = await client.send("/api/who", **scope_headers)
         assert answer.status == 400
         assert 'error="invalid_request"' in str(answer.header("www-authenticate"))
+
+
+async def test_a_token_is_remembered_once_however_its_scheme_is_spelled() -> None:
+    async with service(plugins={"metrics": {}}) as client:
+        await client.login("ada")
+        spelled = [
+            "Bearer {}",
+            "bearer {}",
+            "Bearer    {}",
+            "BEARER {}  ",
+            "Bearer {}",
+            "DPoP {}",
+            "dPOP {}",
+            "bearer {}",
+        ]
+        statuses = [(await client.api(authorization=each.format(client.token))).status for each in spelled]
+        assert statuses == [200] * 5 + [401, 401, 200], "one that is bound to no key needs no proof, and takes none"
+        page = (await client.send("/metrics")).body.decode()
+    assert 'scalekit_jwt_verified_total{outcome="new"} 2\n' in page
+    assert 'scalekit_jwt_verified_total{outcome="remembered"} 6\n' in page
+
+
+@pytest.mark.parametrize("more", ["a=b", "a=" + 2 * MOST_COOKIES * "b"])
+async def test_the_cookie_is_looked_at_each_time_that_others_come_with_it(more: str) -> None:
+    async with service() as client:
+        await client.login("ada")
+        right = client.cookie
+        name = right.partition("=")[0]
+        for cookies, status in [
+            (f"{more}; {right}", 200),
+            (f"{more}; {right}", 200),
+            (f"{more}; {right[:-1]}", 401),
+            (f"{more}; {name}=other", 401),
+            (more, 401),
+            (right, 200),
+            ("", 401),
+            (f"{more}; {right}", 200),
+        ]:
+            assert (await client.api(cookie=cookies)).status == status, cookies
+        known = next(iter(client.app.context.get(OPENED).authenticator._known.values()))
+        assert known.cookies is None or len(known.cookies) <= MOST_COOKIES

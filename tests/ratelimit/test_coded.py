@@ -25,7 +25,7 @@ from scalekit.testing import Answer, request, running
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit import limited
 from scalekit_ratelimit.coded import CodeLimits
-from scalekit_ratelimit.handler_limits import RequestLimits
+from scalekit_ratelimit.handler_limits import CURRENT, RequestLimits
 from scalekit_ratelimit.policies import Policy
 from scalekit_ratelimit.rules import rule
 from tests.ratelimit.asking import QUOTA_EXCEEDED, host, policy, standing
@@ -256,17 +256,19 @@ async def test_a_limit_that_is_reached_after_the_response_has_begun_is_an_error_
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
-async def test_the_application_is_not_wrapped_where_it_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_application_that_counts_nothing_is_served_without_limits_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", set())  # those of other tests
-    sends: list[Send] = []
+    limits: list[RequestLimits | None] = []
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            sends.append(send)
+            limits.append(CURRENT.get())
         await bare_application(scope, receive, send)
 
     for table in ({"default": "9/1h"}, {"default": "9/1h", **LIMITED}):
         app = host(table, noting)
         async with running(app) as state:
             await request(app, "/", state=state)
-    assert [isinstance(getattr(send, "__self__", None), RequestLimits) for send in sends] == [False, True]
+    assert [each is not None for each in limits] == [False, True]

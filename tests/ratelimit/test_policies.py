@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from scalekit.memo import MAX_KEYS
 from scalekit_ratelimit.check import CombinedCheck
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.memo import MAX_KEYS
 from scalekit_ratelimit.policies import Policies, policies
 from scalekit_ratelimit.single_limit import SingleLimit
 from tests.ratelimit.asking import policy

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from scalekit import Exchange, LocalResponse, Rate
 from scalekit.http.filter_chain import FilterChain
+from scalekit.memo import MAX_KEYS
 from scalekit.route import RouteTemplates
 from scalekit.telemetry import Silence
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit.check import CombinedCheck
 from scalekit_ratelimit.counting import by_address
-from scalekit_ratelimit.memo import MAX_KEYS
 from scalekit_ratelimit.memory import MemoryLimits
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.policies import Policy

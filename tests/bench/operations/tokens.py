@@ -52,7 +52,7 @@ def _ours(algorithm: str) -> Callable[[str], Any]:
         authenticator = Authenticator(issuer, {}, None, revoked, 1, metrics, time.time, proofs)
 
         async def verify(number: int) -> None:
-            authenticator.verify(tokens[number % TOKENS], b"")
+            authenticator.verify(b"Bearer " + tokens[number % TOKENS], b"")
 
         yield verify
 

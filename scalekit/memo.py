@@ -1,4 +1,4 @@
-"""Remember what was worked out for a path and a method, or for what remains and when."""
+"""Remember what was worked out for two arguments, such as a path and a method, as long as there is room."""
 
 from __future__ import annotations
 
