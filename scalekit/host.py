@@ -169,9 +169,13 @@ class Host:
     async def _end(self, exchange: Exchange, error: BaseException) -> None:
         """Tell the filters of a request that *error* has ended; respond where nobody has, and raise what is a fault."""
         if isinstance(error, Unavailable) and not exchange.status:
-            await respond_unavailable(exchange, error)
-            exchange.complete(None)
-            return
+            try:
+                await respond_unavailable(exchange, error)
+            except BaseException as failed:
+                error = failed
+            else:
+                exchange.complete(None)
+                return
         exchange.complete(error)
         if isinstance(error, asyncio.CancelledError) and self.lifecycle.phase is Phase.DRAINING:
             if not exchange.status:  # cut, because it did not finish while the process drained

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import orjson
 import pytest
 
+import scalekit
 from scalekit import create_app
+from scalekit.http.filter_chain import FilterChain
+from scalekit.http.response import problem
+from scalekit.route import RouteTemplates
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application, toml_blocks
 from tests.documents import documents
@@ -32,6 +39,20 @@ def test_every_example_starts_and_stops(example: str, tmp_path: Path, monkeypatc
             return (await request(app, "/health/live", state=state)).status
 
     assert asyncio.run(once()) == 200
+
+
+def test_the_filter_of_the_handbook_decides_and_adds_to_responses() -> None:
+    handbook = (ROOT / "plugins/README.md").read_text().partition("\n## Filters\n")[2]
+    names = {**vars(scalekit), "problem": problem, "Sequence": Sequence}
+    whole = "\n".join(re.findall(r"^```python\n(.*?)^```", handbook, re.DOTALL | re.MULTILINE)[:2])
+    assert len([line for line in whole.partition("@hookimpl")[0].splitlines() if line]) <= 10
+    exec(whole, names)
+    (layered,) = names["scalekit_filters"](None)
+    chain = FilterChain([layered.link], bare_application, RouteTemplates())
+    refused = asyncio.run(request(chain, "/"))
+    assert (refused.status, orjson.loads(refused.body)["detail"]) == (403, "say who you are")
+    greeted = asyncio.run(request(chain, "/", headers={"x-guest": "ada"}))
+    assert (greeted.status, greeted.header("x-greeting")) == (200, "hello")
 
 
 def test_the_readme_has_an_example_of_ten_lines() -> None:

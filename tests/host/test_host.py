@@ -12,14 +12,15 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit import StartError, create_app
+from scalekit import Exchange, Filter, StartError, create_app
 from scalekit.host import Host
 from scalekit.lifecycle import Phase
+from scalekit.resilience import Unavailable
 from scalekit.testing import request, running
 from scalekit_visits.keys import VISITS
-from tests.host.asgi import Conversation, http_only, http_scope, respond
+from tests.host.asgi import Conversation, behind, http_only, http_scope, respond
 from tests.host.conftest import Install
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +100,27 @@ async def test_a_malformed_request_id_is_replaced() -> None:
 
     client, _ = await serve(host(http_only(broken)), http_scope(headers=[(b"x-request-id", b"a\r\nb")]))
     assert len(orjson.loads(client.body)["request_id"]) == 32
+
+
+async def test_filters_are_told_though_nobody_takes_the_response() -> None:
+    ended: list[object] = []
+
+    class Ends(Filter):
+        def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
+            ended.append((exchange.status, error))
+
+    async def needs(scope: Scope, receive: Receive, send: Send) -> None:
+        raise Unavailable("a shelf")
+
+    async def broken(message: Message) -> None:
+        raise gone
+
+    gone = OSError("the client has gone")
+    app = host(http_only(needs))
+    app.chain = behind(http_only(needs), Ends())
+    with pytest.raises(OSError, match="the client has gone"):
+        await app(http_scope(), Conversation().to_app.get, broken)
+    assert ended == [(503, gone)]
 
 
 async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) -> None:

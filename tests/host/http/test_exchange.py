@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
 from scalekit.http.filter_chain import FilterChain
 from scalekit.identity import identity_of
+from scalekit.resilience import Unavailable
 from tests.host.asgi import Conversation, behind, echo_length, http_scope, respond
 from tests.host.http.recording import Asker, Looking, Note, page, response
 
@@ -223,17 +224,21 @@ async def test_an_exception_is_told_and_passed_on_and_leaves_nothing_behind() ->
         gc.enable()
 
 
-@pytest.mark.parametrize("kind", ["none", "response", "takeover", "pending", "looking"])
+@pytest.mark.parametrize("kind", ["none", "response", "takeover", "pending", "looking", "looking takeover"])
 async def test_a_request_leaves_no_circle_for_the_garbage_collector(kind: str) -> None:
     notes: list[Note] = []
     asker = Asker()
 
-    def decides(exchange: Exchange) -> Any:
+    def takes_over(exchange: Exchange) -> Any:
         async def serve(app: Any) -> None:
             await app(exchange.scope, exchange.receive, exchange.send)
 
-        found = {"response": response(), "takeover": serve, "pending": asker, "looking": asker}.get(kind)
-        return asker(exchange) if found is asker else found
+        return serve
+
+    def decides(exchange: Exchange) -> Any:
+        if kind in ("none", "response"):
+            return response() if kind == "response" else None
+        return takes_over(exchange) if kind == "takeover" else asker(exchange)
 
     async def ask(client: Conversation) -> None:
         chain = behind(page, Sets("outer"), Looking("a", notes, decides), Looking("b", notes, inner), Sets("inner"))
@@ -245,7 +250,7 @@ async def test_a_request_leaves_no_circle_for_the_garbage_collector(kind: str) -
         await serving
         asker.replies.clear()
 
-    inner = response() if kind == "looking" else None
+    inner = {"looking": response(), "looking takeover": takes_over}.get(kind)
     gc.collect()
     gc.disable()
     try:
@@ -316,6 +321,17 @@ async def test_a_websocket_is_refused_as_the_server_can(extensions: dict[str, An
     else:
         assert client.sent == [{"type": "websocket.close", "code": 1008, "reason": "refused"}]
         assert notes == [("a", "open"), ("b", "open"), ("a", "close", 403, 1008)]
+
+
+async def test_a_websocket_that_needs_what_is_gone_fails() -> None:
+    ends = Ends()
+
+    def gone(exchange: Exchange) -> Decision:
+        raise Unavailable("the list of guests")
+
+    with pytest.raises(Unavailable):
+        await open_websocket(behind(page, ends, Looking("a", [], gone)))
+    assert isinstance(ends.error, Unavailable)
 
 
 async def test_a_websocket_waits_for_a_pending_decision_like_a_request() -> None:

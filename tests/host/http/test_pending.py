@@ -170,17 +170,24 @@ async def test_a_decision_may_be_pending_again() -> None:
     assert (await request.ends()).status == 418
 
 
-@pytest.mark.parametrize("error", [OSError("gone"), asyncio.CancelledError()])
-async def test_whatever_the_reply_is_the_decision_is_made(error: BaseException) -> None:
+async def test_whatever_the_reply_is_the_decision_is_made() -> None:
     notes: list[Note] = []
-    asker = Asker(response(503))
+    asker = Asker(response(418))
     request = Request(behind(page, Looking("a", notes, asker)))
     await request.goes_on()
-    if isinstance(error, asyncio.CancelledError):
-        asker.reply.cancel()
-    else:
-        asker.reply.set_exception(error)
+    asker.reply.set_exception(OSError("gone"))
+    assert (await request.ends()).status == 418
+
+
+async def test_where_the_reply_is_cancelled_what_was_asked_is_gone() -> None:
+    notes: list[Note] = []
+    outer, inner = Asker(response(418)), Asker()
+    request = Request(behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes, inner)))
+    await request.goes_on()
+    outer.reply.cancel()
     assert (await request.ends()).status == 503
+    assert inner.reply.cancelled()
+    assert notes[-1] == ("a", "complete", 503, "")
 
 
 async def test_a_request_that_is_cancelled_cancels_the_replies_and_is_told_to_those_further_out() -> None:

@@ -268,10 +268,10 @@ async def test_a_filter_that_fails_is_responded_to_by_the_host(
 
 
 @pytest.mark.parametrize("failure", ["cancelled", "exception"])
-async def test_a_reply_that_fails_is_decided_on_too(failure: str) -> None:
-    decides = Decides()
-    async with deciding(decides.app, decides) as wire, wire.client() as client:
-        await client.send(GET % b"/pending")
+async def test_a_reply_that_fails_holds_nothing_up(failure: str) -> None:
+    decides, ends = Decides(), Ends()
+    async with deciding(decides.app, ends, decides) as wire, wire.client() as client:
+        await client.send(LAST % b"/pending")
         await until(lambda: bool(decides.replies))
         reply = decides.replies["/pending"]
         if failure == "cancelled":
@@ -279,4 +279,7 @@ async def test_a_reply_that_fails_is_decided_on_too(failure: str) -> None:
         else:
             reply.set_exception(OSError("gone"))
             reply.exception()  # which the filter reads
-        await client.receive(b"/pending")
+        status = int((await client.rest()).split()[1])
+        await until(lambda: not wire.state.tasks)
+    assert status == (503 if failure == "cancelled" else 200)
+    assert ends.notes == [("/pending", status, "")]
