@@ -1,4 +1,4 @@
-"""Where middleware sits."""
+"""Where filters stand in the chain."""
 
 from __future__ import annotations
 

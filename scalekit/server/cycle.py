@@ -109,7 +109,9 @@ class Cycle(Framing):
             logger.error("Exception in ASGI application\n", exc_info=error)
             await self._fail()
         else:
-            if not self.response_complete and not self.disconnected:
+            if self.left and not self.response_complete:  # it was told so, and responds to nobody
+                self._cut()
+            elif not self.response_complete and not self.disconnected:
                 what = "completing" if self.response_started else "starting"
                 logger.error("ASGI callable returned without %s response.", what)
                 await self._fail()

@@ -225,6 +225,23 @@ async def test_an_exception_of_a_decision_cancels_the_other_replies_and_is_told_
     assert notes[-1] == ("a", "complete", 0, "LookupError")
 
 
+async def test_an_exception_of_a_decision_whose_reply_was_there_cancels_the_other_replies_too() -> None:
+    notes: list[Note] = []
+
+    def fails() -> Decision:
+        raise LookupError
+
+    def is_there(exchange: Exchange) -> Decision:
+        reply = asyncio.get_running_loop().create_future()
+        reply.set_result(None)
+        return Pending(reply, fails)
+
+    inner = Asker()
+    with pytest.raises(LookupError):
+        await Request(behind(page, Looking("a", notes, is_there), Looking("b", notes, inner))).ends()
+    assert inner.reply.cancelled()
+
+
 async def test_an_exception_of_one_that_looks_ahead_is_met_only_by_those_who_come_so_far() -> None:
     notes: list[Note] = []
 

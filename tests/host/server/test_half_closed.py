@@ -104,6 +104,26 @@ def test_an_application_that_listens_is_told_when_the_response_stands_still(
     assert answered.endswith(b"\r\n\r\nit may still be read")
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_application_that_ends_when_it_is_told_has_not_failed(
+    begun: bool, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(protocol, "SILENCE", 0.05)
+
+    async def listens(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send(start())
+            await send(body(b"begun", more=True))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with runner:
+        answered = runner.run(half_closing(listens, GET % b"/"))
+    assert answered.endswith(b"begun\r\n" if begun else b"")
+    assert b"500" not in answered
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "begun", [b"", b"GET / HT", CHUNKED, CHUNKED + b"5\r\nhel", CHUNKED + b"0\r\nX-A: b", GET % b"/first" + CHUNKED]
 )
