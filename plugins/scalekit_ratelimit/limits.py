@@ -86,11 +86,7 @@ class Limits:
             if room < 0:
                 self.memory.learn_refusal(only.rule, who, only.rule.tolerance - only.taken - room)
             return room
-        except ReplyError as error:
-            if error.code == "NOSCRIPT":
-                return await self.finish_one(only, who, shared, shared.limits.teach_one(only, who))
-            self._note(shared, error)
-        except RedisUnavailable as error:
+        except (RedisUnavailable, ReplyError) as error:
             self._note(shared, error)
         return self._one_without(only, who, shared)
 

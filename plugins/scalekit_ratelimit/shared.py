@@ -44,10 +44,6 @@ class SharedLimits:
         """Ask to take from one limit, and for the room; raises RedisUnavailable where that cannot be."""
         return self._script(only).begin(_key(who, only.rule))
 
-    def teach_one(self, only: Only, who: str) -> asyncio.Future[Any]:
-        """Ask a server that does not know the script."""
-        return self._script(only).teach(_key(who, only.rule))
-
     def _script(self, only: Only) -> PreparedScript:
         found = self._prepared.get(only)
         if found is None:

@@ -53,7 +53,8 @@ class Node:
     """One server, *name* in messages.
 
     *trouble* is why its callers are refused at once, empty while they are not; *failures* is how many connections in a
-    row could not be had, or were lost before they answered anything.
+    row could not be had, or were lost before they answered anything. ``unites`` tells whether runs of a script for
+    several keys can be one command.
     """
 
     def __init__(self, name: str, connector: Connector, metrics: Metrics, pushed: Pushed) -> None:
@@ -62,6 +63,7 @@ class Node:
         self.trouble = ""
         self.refused = False
         self.wire: Wire | None = None
+        self.unites = True
         self.retries = Retries()
         self._pushed = pushed
         self.connector = connector
@@ -84,7 +86,7 @@ class Node:
     @property
     def in_flight(self) -> int:
         """How many calls wait for a reply or for a connection."""
-        return len(self._waiting) + sum(len(wire.waiting) for wire in self._wires())
+        return len(self._waiting) + sum(wire.in_flight for wire in self._wires())
 
     async def attempted(self) -> None:
         """Wait until there has been one attempt to connect."""
@@ -95,10 +97,10 @@ class Node:
         wire = self.wire
         if wire is None:
             self._wait(call)
-        elif len(wire.waiting) < MOST_IN_FLIGHT and not wire.full:
+        elif len(wire.waiting) + wire.united < MOST_IN_FLIGHT and not wire.full:
             wire.put(call)
         else:
-            raise self._error("full", f"{len(wire.waiting)} calls wait already")
+            raise self._error("full", f"{wire.in_flight} calls wait already")
         if call.at < self._lookout.due:
             self._lookout.look_at(call.at)
 
@@ -107,7 +109,8 @@ class Node:
         try:
             self.put(call)
         except RedisUnavailable as error:
-            call.fail(error)
+            for each in call.calls:
+                each.fail(error)
 
     def ask(self, packed: bytes, at: float) -> asyncio.Future[Any]:
         """Send a question of our own; return the future of its reply, or raise as :meth:`put` does."""
@@ -198,8 +201,9 @@ class Node:
             raise self._error("full", f"{len(self._waiting)} calls wait already")
         if self._waiting_bytes > MOST_WAITING and len(call.packed) > SMALL:
             raise self._error("full", f"{self._waiting_bytes} bytes wait already")
-        self._waiting_bytes += len(call.packed)
-        self._waiting.append(call)
+        for each in call.calls:
+            self._waiting_bytes += len(each.packed)
+            self._waiting.append(each)
 
     def _look(self, now: float) -> float:
         """Fail the calls whose time is over, and each wire that is long overdue; return when to look next."""
@@ -214,7 +218,7 @@ class Node:
                     due = min(due, wire.moved + OVERDUE)
             elif wire.waiting:
                 due = min(due, wire.waiting[0].at + OVERDUE)
-        for call in chain(*(wire.waiting for wire in self._wires()), self._waiting):
+        for call in chain(*(wire.calls() for wire in self._wires()), self._waiting):
             if call.at <= now:
                 late.append(call)
             elif call.at < due:

@@ -87,7 +87,7 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
     async with Connections(Silence()).open(url, deadline=10.0) as redis:
         shared, memory = await open_limits(redis)
         only = Only(this, 2, by_address)
-        await shared.teach_one(only, "x")
+        await shared.send_one(only, "x")
         memory.take_one(this, "x", only.taken)
         for turn in range(8):
             if turn % 2:
