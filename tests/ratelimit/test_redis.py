@@ -100,6 +100,20 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
                 assert counts[take][:2] == memory.take([take])[0][:2]
 
 
+@pytest.mark.parametrize("requests", [5, 60])
+async def test_requests_of_one_moment_are_counted_one_after_the_other(url: str, requests: int) -> None:
+    rates = [("a", 40, 1), ("a", 40, 3), ("b", 7, 1)]
+    limits = [Only(rule(name, Rate(f"{limit}/1d")), cost, by_address) for name, limit, cost in rates]
+    async with Connections(Silence()).open(url, deadline=10.0) as redis:
+        shared, memory = await open_limits(redis)
+        asked = [(limits[turn % 3], f"client {turn % 4}") for turn in range(requests)]
+        rooms = await asyncio.gather(*[shared.send_one(only, who) for only, who in asked])
+        for (only, who), there in zip(asked, rooms, strict=True):
+            here = memory.take_one(only.rule, who, only.taken)
+            assert there == pytest.approx(here, abs=86_400_000)
+            assert (there // only.interval, there >= 0) == (here // only.interval, here >= 0)
+
+
 async def test_a_window_of_redis_gives_back_what_is_older_than_it(url: str) -> None:
     this = rule("short", Rate("2/50ms"), None, "sliding-window")
     async with Connections(Silence()).open(url, deadline=10.0) as redis:
