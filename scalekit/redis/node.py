@@ -53,8 +53,7 @@ class Node:
     """One server, *name* in messages.
 
     *trouble* is why its callers are refused at once, empty while they are not; *failures* is how many connections in a
-    row could not be had, or were lost before they answered anything. ``unites`` tells whether runs of a script for
-    several keys can be one command.
+    row could not be had, or were lost before they answered anything.
     """
 
     def __init__(self, name: str, connector: Connector, metrics: Metrics, pushed: Pushed) -> None:
@@ -63,7 +62,7 @@ class Node:
         self.trouble = ""
         self.refused = False
         self.wire: Wire | None = None
-        self.unites = True
+        self.unites = True  # runs of a script for several keys to one command
         self.retries = Retries()
         self._pushed = pushed
         self.connector = connector
@@ -178,9 +177,8 @@ class Node:
         """Let what *wire* had wait for another, unless it may have been carried out."""
         written, unwritten = wire.take_back()
         self._fail([call for call in written if not call.repeatable], "lost", reason)
-        again = [
-            call for call in (*(each for each in written if each.repeatable), *unwritten) if not call.future.done()
-        ]
+        candidates = (*(each for each in written if each.repeatable), *unwritten)
+        again = [call for call in candidates if not call.future.done()]
         if self.wire is None:
             self._waiting.extend(again)
         else:
