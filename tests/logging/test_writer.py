@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -17,7 +20,7 @@ from scalekit_logging.access import AccessLines
 from scalekit_logging.files import RotatingFile
 from scalekit_logging.levels import INFO
 from scalekit_logging.lines import Lines
-from scalekit_logging.outlets import Loss, Outlet, Sink
+from scalekit_logging.outlets import BUFFER, Loss, Outlet, Sink
 from scalekit_logging.pretty import as_they_are
 from scalekit_logging.redaction import Redaction
 from scalekit_logging.stream import BLOCKED, Stream
@@ -174,6 +177,33 @@ def test_a_writer_that_hangs_does_not_keep_the_process() -> None:
         writer.stop(0.1)  # returns, although the write does not
         assert not sink.written
         sink.go_on.set()
+
+
+def test_a_signal_handler_that_logs_at_any_step_of_logging_neither_blocks_nor_goes_uncounted() -> None:
+    said = itertools.count()
+    sink = Hanging()
+    with writing(sink, limit=PIPE) as (writer, tally):
+
+        def handle(_: FrameType, event: str, __: object) -> Any:
+            if event == "line":
+                writer.add(line(next(said)))
+            return handle
+
+        def trace(frame: FrameType, _: str, __: object) -> Any:
+            return handle if frame.f_code.co_filename in (writer_module.__file__, threading.__file__) else None
+
+        def log() -> None:
+            sys.settrace(trace)
+            for _ in range(1000):
+                writer.add(line(next(said)))
+            sys.settrace(None)
+
+        thread = threading.Thread(target=log, daemon=True)
+        thread.start()
+        wait_for("the end of logging", lambda: not thread.is_alive())
+        sink.go_on.set()
+        wait_for("recovery", lambda: tally.losses and not writer.trouble())
+    assert tally.losses[BUFFER, FULL] + len(numbers(parse(b"".join(sink.written)))) == next(said)
 
 
 class Raising(Hanging):
