@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any
 
 from scalekit.redis.calls import Call
-from scalekit.redis.connecting import Connector
+from scalekit.redis.connector import Connector
 from scalekit.redis.deadlines import NEVER, Lookout
 from scalekit.redis.errors import Kind, RedisUnavailable
 from scalekit.redis.metrics import Metrics
@@ -242,8 +242,7 @@ class Node:
                 await asyncio.sleep(min(0.05 * self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
     async def _open(self) -> Wire:
-        opened = await self.connector.open()
-        return Wire(opened.transport, opened.keep, self, self.metrics)
+        return Wire(await self.connector.open(), self, self.metrics)
 
     def _adopt(self, wire: Wire) -> None:
         """Begin to use *wire*."""

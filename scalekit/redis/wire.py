@@ -50,7 +50,7 @@ class Owner(Protocol):
 
 
 class Wire(asyncio.Protocol):
-    """A connection that is open; *keep* is what must live as long as it does.
+    """A connection that is open.
 
     ``runs`` are runs of scripts that are not written yet, by their group: others can go together with them. ``united``
     are all those beyond the first of what goes together.
@@ -59,7 +59,6 @@ class Wire(asyncio.Protocol):
     def __init__(
         self,
         transport: asyncio.Transport,
-        keep: object,
         owner: Owner,
         metrics: Metrics,
     ) -> None:
@@ -75,7 +74,6 @@ class Wire(asyncio.Protocol):
         self._lost = False
         self._unwritten: list[Call] = []
         self._transport = transport
-        self._keep = keep
         self._owner = owner
         self._metrics = metrics
         self._observe = metrics.seconds.observe

@@ -16,7 +16,7 @@ import pytest
 from scalekit import StartError, create_app
 from scalekit.redis import REDIS, Connections, RedisUnavailable
 from scalekit.redis.address import parse
-from scalekit.redis.connecting import Connector
+from scalekit.redis.connector import Connector
 from scalekit.redis.metrics import CONNECTIONS
 from scalekit.telemetry import Telemetry
 from scalekit.testing import running
