@@ -144,7 +144,7 @@ class Writer:
         while not self._stopping:
             if not lines:
                 self._wait_for_entries()
-            if not self._stopping:
+            if not (self._stopping or self._pressed):  # which may have come with the first entry, in one permit
                 self._wake.acquire(EVERY)  # more lines come in the meantime, which makes larger batches
             lines = self._write_batch()
         self._write_batch()
