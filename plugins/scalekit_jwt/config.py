@@ -11,8 +11,9 @@ from scalekit import Duration, PathGlob, Secret, Table, Url
 from scalekit.config.tables import Method, SomeTime
 from scalekit.config.url_syntax import split_url
 from scalekit.methods import with_head
-from scalekit_jwt.keys import KEY_TYPES, SHORTEST_SECRET
+from scalekit_jwt.keys import KEY_TYPES
 from scalekit_jwt.policy import Rule
+from scalekit_jwt.secret_key import SHORTEST_SECRET
 
 Foreign = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Algorithm = Literal["HS256"] | Foreign

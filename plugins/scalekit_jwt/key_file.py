@@ -14,22 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from joserfc.jwk import JWKRegistry
 
-from scalekit_jwt.keys import CURVES, KEY_TYPES, KeySet, SigningKey
+from scalekit_jwt.keys import KEY_TYPES, KeySet, SigningKey
+from scalekit_jwt.secret_key import make_secret
 
 logger = logging.getLogger("scalekit.jwt")
 
 MOST_BYTES = 1 << 20
-_BITS = {"oct": 256, "RSA": 2048}
 
 
 def make_key(algorithm: str) -> dict[str, Any]:
     """Return a new key for *algorithm*, as a JWK."""
-    kind: Any = KEY_TYPES[algorithm]
-    key = JWKRegistry.generate_key(kind, CURVES[algorithm][0] if algorithm in CURVES else _BITS[kind], private=True)
-    kid = secrets.token_urlsafe(9)
-    return {**key.as_dict(private=True), "kid": kid, "alg": algorithm, "use": "sig"}
+    kind = KEY_TYPES[algorithm]
+    if kind == "oct":
+        members = make_secret()
+    else:
+        from scalekit_jwt.asymmetric_key import make_pair  # takes long to import, and a secret does without
+
+        members = make_pair(kind, algorithm)
+    return {**members, "kid": secrets.token_urlsafe(9), "alg": algorithm, "use": "sig"}
 
 
 class KeyFile:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-from joserfc.errors import JoseError
-from joserfc.jwk import JWKRegistry, Key, OctKey, RSAKey
-from joserfc.jws import JWSRegistry
+from typing import Any, NamedTuple, Protocol
 
 from scalekit_jwt.errors import Refused, UnknownKey
+from scalekit_jwt.secret_key import SecretKey
 
 KEY_TYPES = {
     "HS256": "oct",
@@ -24,10 +21,28 @@ CURVES = {
     "EdDSA": ("Ed25519", "Ed448"),
 }
 """The curves of the keys that an algorithm is for, the first of which is made."""
-SHORTEST_SECRET = 32
-SHORTEST_RSA = 2048
 
-_ALGORITHMS = JWSRegistry.algorithms  # by name: RFC 9864 calls EdDSA deprecated, and asking for it would warn
+
+class KeyMaterial(Protocol):
+    """A secret or an asymmetric key."""
+
+    private: bool
+    """Whether it can sign."""
+
+    def weakness(self, algorithm: str) -> str:
+        """Return why the key must not be used for *algorithm*, empty when it may."""
+
+    def verify(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
+        """Return whether *signature* over *signed* is of this key."""
+
+    def sign(self, algorithm: str, signed: bytes) -> bytes:
+        """Return the signature over *signed*."""
+
+    def thumbprint(self) -> str:
+        """Return the thumbprint of RFC 7638."""
+
+    def public_members(self) -> dict[str, Any]:
+        """Return the members of a JWK for others to verify with."""
 
 
 class SigningKey(NamedTuple):
@@ -35,7 +50,7 @@ class SigningKey(NamedTuple):
 
     kid: str
     algorithm: str
-    key: Any
+    key: KeyMaterial
     until: float = 0.0
 
     @classmethod
@@ -45,8 +60,8 @@ class SigningKey(NamedTuple):
         if isinstance(value, Mapping) and value.get("kty") != wanted:  # which the library does not look at
             raise ValueError(f"not a key of type {wanted}, which {algorithm} needs: its kty is {value.get('kty')!r}")
         try:
-            key: Key = JWKRegistry.import_key(dict(value) if isinstance(value, Mapping) else value, wanted)
-        except (JoseError, ValueError, TypeError, KeyError):
+            key = _read(value, wanted)
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise ValueError(f"not a key of type {wanted}, which {algorithm} needs") from None
         members = value if isinstance(value, Mapping) else {}
         _refuse_unfit(key, members, algorithm)
@@ -58,33 +73,34 @@ class SigningKey(NamedTuple):
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
         """Tell whether *signature* over *signed* is of this key."""
-        try:
-            return bool(_ALGORITHMS[self.algorithm].verify(signed, signature, self.key))
-        except (JoseError, ValueError):
-            return False
+        return self.key.verify(self.algorithm, signed, signature)
 
     def sign(self, signed: bytes) -> bytes:
         """Return the signature over *signed*."""
-        return bytes(_ALGORITHMS[self.algorithm].sign(signed, self.key))
+        return self.key.sign(self.algorithm, signed)
 
     @property
     def private(self) -> bool:
         """Whether it can sign."""
-        return bool(self.key.is_private)
+        return self.key.private
 
     def public(self) -> dict[str, Any]:
         """Return the JWK for others to verify with."""
-        members = {name: value for name, value in self.key.as_dict(private=False).items() if name != "exp"}
+        members = {name: value for name, value in self.key.public_members().items() if name != "exp"}
         return {**members, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
 
-def _refuse_unfit(key: Key, members: Mapping[str, Any], algorithm: str) -> None:
-    if isinstance(key, OctKey) and len(key.raw_value) < SHORTEST_SECRET:
-        raise ValueError(f"a secret of {len(key.raw_value)} bytes is too short; {SHORTEST_SECRET} are needed")
-    if isinstance(key, RSAKey) and key.raw_value.key_size < SHORTEST_RSA:
-        raise ValueError(f"an RSA key of {key.raw_value.key_size} bits is too short; {SHORTEST_RSA} are needed")
-    if algorithm in CURVES and key.as_dict().get("crv") not in CURVES[algorithm]:
-        raise ValueError(f"{algorithm} needs a key on {' or '.join(CURVES[algorithm])}")
+def _read(value: Mapping[str, Any] | str | bytes, kind: str) -> KeyMaterial:
+    if kind == "oct":
+        return SecretKey.read(value)
+    from scalekit_jwt.asymmetric_key import AsymmetricKey  # takes long to import, and a secret does without
+
+    return AsymmetricKey.read(value, kind)
+
+
+def _refuse_unfit(key: KeyMaterial, members: Mapping[str, Any], algorithm: str) -> None:
+    if weakness := key.weakness(algorithm):
+        raise ValueError(weakness)
     if members.get("use", "sig") != "sig" or members.get("alg", algorithm) != algorithm:
         raise ValueError(f"the key says itself that it is not for signatures with {algorithm}")
     operations = members.get("key_ops", ["verify"])

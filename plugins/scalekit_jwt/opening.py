@@ -123,6 +123,8 @@ def verify_jwt(config: JwtConfig, has_database: bool, workers: int) -> None:
         keys_of(config)
     if config.issuers:
         importlib.import_module("scalekit_jwt.fetching")
+    if config.issuers or config.sender == "dpop":  # else the first token or proof would wait for the import
+        importlib.import_module("scalekit_jwt.asymmetric_key")
     if config.redis is not None:
         verify_redis(config.redis.reveal())
         importlib.import_module("scalekit_jwt.redis_sessions")

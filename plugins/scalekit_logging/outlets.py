@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from scalekit_logging.levels import WARNING
-from scalekit_logging.lines import LEVEL_AT, Lines
+from scalekit_logging.lines import Lines
 
 LOGGER = "scalekit.logging"
 BUFFER = "buffer"
@@ -48,7 +48,7 @@ class Sink(Protocol):
 
 
 class Outlet:
-    """A sink, what it lost, and whether it says so."""
+    """A sink, what it lost, and whether it says so; *errors_only* tells whoever writes which lines it is for."""
 
     def __init__(self, sink: Sink, lines: Lines, errors_only: bool = False) -> None:
         self.sink = sink
@@ -60,8 +60,6 @@ class Outlet:
 
     def write(self, lines: list[bytes], count: CountLost) -> None:
         """Write *lines*; once that works again, say in a line how many were lost meanwhile."""
-        if self.errors_only:
-            lines = [line for line in lines if line[LEVEL_AT] in ERRORS]
         if lines or self.sink.waiting():
             loss = self._try(lines)
             if loss is not None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Event, Thread
+from operator import itemgetter
+from threading import Lock, Thread
 from typing import Protocol
 
 from scalekit_logging.access import Ending
 from scalekit_logging.levels import NAMES
 from scalekit_logging.lines import LEVEL_AT
-from scalekit_logging.outlets import BUFFER, Loss, Outlet
+from scalekit_logging.outlets import BUFFER, ERRORS, Loss, Outlet
 
 EVERY = 0.05
 """Seconds between two batches."""
@@ -23,6 +24,7 @@ FULL = "the buffer is full"
 STOPPED = "the process ended"
 
 _LEVELS = {ord(name[0]): name for name in NAMES.values()}
+_level_of = itemgetter(LEVEL_AT)
 
 
 class Tally(Protocol):
@@ -35,6 +37,25 @@ class Tally(Protocol):
     def lost(self, outlet: str, reason: str, lines: int) -> None:
         """Count lines that an outlet did not get."""
         ...
+
+
+class BinarySemaphore:
+    """A semaphore of one permit; a signal handler may release it at any time, since that waits for nothing."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let whoever acquires it, now or next, go on."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # it was released already, and nobody has acquired it since
+
+    def acquire(self, limit: float | None) -> None:
+        """Wait until it is released, for *limit* seconds at most."""
+        self._lock.acquire(timeout=-1 if limit is None else limit)
 
 
 class Writer:
@@ -52,11 +73,12 @@ class Writer:
         # What waits is the difference; those who log change the first, the thread the second.
         self._added = 0
         self._taken = 0
+        self._pressing_from = self._much
+        self._pressed = False
         self._refused = 0
         self._refused_before = 0
-        self._asked = False
-        self._filled = Event()
-        self._pressed = Event()
+        self._idle = False
+        self._wake = BinarySemaphore()
         self._stopping = False
         self._deadline = 0.0
         self._thread = Thread(target=self._run, name="scalekit: log writer", daemon=True)
@@ -69,30 +91,35 @@ class Writer:
 
     def add(self, line: bytes) -> None:
         """Take *line*, a whole one, to be written soon; when there is no room it is lost."""
-        if self._added - self._taken > self._much and self._is_full():
+        if self._added > self._pressing_from and self._is_full():
             return
-        self._added += len(line)
+        size = len(line)
+        self._added += size
         self._entries.append(line)
-        if not self._asked:
-            self._asked = True
-            self._filled.set()
+        if self._idle:
+            self._wake_up()
 
     def add_ending(self, ending: Ending) -> None:
         """Take what a request's line says, to be shaped and written soon."""
-        if self._added - self._taken > self._much and self._is_full():
+        if self._added > self._pressing_from and self._is_full():
             return
         self._added += ABOUT_A_LINE
         self._entries.append(ending)
-        if not self._asked:
-            self._asked = True
-            self._filled.set()
+        if self._idle:
+            self._wake_up()
 
     def _is_full(self) -> bool:
         """Press the thread to write now; tell whether that comes too late."""
-        self._pressed.set()
+        if not self._pressed:
+            self._pressed = True
+            self._wake.release()
         full = self._added - self._taken > self._limit
         self._refused += full
         return full
+
+    def _wake_up(self) -> None:
+        self._idle = False
+        self._wake.release()
 
     def trouble(self) -> str:
         """Return why lines are being lost now; empty when none are."""
@@ -102,8 +129,7 @@ class Writer:
         """Write what waits, for *limit* seconds at most, and end."""
         self._deadline = time.monotonic() + limit
         self._stopping = True
-        self._pressed.set()
-        self._filled.set()
+        self._wake.release()
         self._thread.join(limit + 2 * EVERY)
         if not self._thread.is_alive():  # else it hangs in a write, and its descriptor must stay its own
             self.close()
@@ -114,10 +140,13 @@ class Writer:
             outlet.sink.close()
 
     def _run(self) -> None:
+        lines = 0
         while not self._stopping:
-            self._filled.wait(EVERY if self._waiting() else RETRY if self.trouble() else None)
-            self._pressed.wait(EVERY)  # more lines come in the meantime, which makes larger batches
-            self._write_batch()
+            if not lines:
+                self._wait_for_entries()
+            if not (self._stopping or self._pressed):  # which may have come with the first entry, in one permit
+                self._wake.acquire(EVERY)  # more lines come in the meantime, which makes larger batches
+            lines = self._write_batch()
         self._write_batch()
         while self._waiting() and time.monotonic() < self._deadline:
             time.sleep(EVERY / 10)
@@ -126,29 +155,47 @@ class Writer:
             if lines := outlet.sink.waiting():
                 outlet.lose(Loss(lines, STOPPED), self._tally.lost)
 
+    def _wait_for_entries(self) -> None:
+        """Wait for the next entry, or until an outlet that failed may be tried again."""
+        self._idle = True
+        if not self._entries:  # those that came before have not woken the thread
+            self._wake.acquire(EVERY if self._waiting() else RETRY if self.trouble() else None)
+        self._idle = False
+
     def _waiting(self) -> bool:
         return any(outlet.sink.waiting() for outlet in self._outlets)
 
-    def _write_batch(self) -> None:
-        # In this order: a line that comes after the last step asks anew.
-        self._filled.clear()
-        self._pressed.clear()
-        self._asked = False
+    def _write_batch(self) -> int:
+        """Write what has come in, and return how many lines that were."""
+        self._pressed = False  # before entries are taken: whoever finds no room afterwards presses again
         lines = self._take()
         refused = self._refused - self._refused_before
         self._refused_before += refused
+        levels = bytes(map(_level_of, lines))
+        errors = _errors(lines, levels)
         for outlet in self._outlets:
-            outlet.write(lines, self._tally.lost)
+            outlet.write(errors if outlet.errors_only else lines, self._tally.lost)
         if refused:
             self._tally.lost(BUFFER, FULL, refused)
             for outlet in self._outlets:
                 if not outlet.errors_only:
                     outlet.lose(Loss(refused, FULL))
-        for level, number in Counter(line[LEVEL_AT] for line in lines).items():
-            self._tally.written(_LEVELS[level], number)
+        for level, name in _LEVELS.items():
+            if number := levels.count(level):
+                self._tally.written(name, number)
+        return len(lines)
 
     def _take(self) -> list[bytes]:
         taken = self._added
-        entries = [self._entries.popleft() for _ in range(len(self._entries))]
+        popleft = self._entries.popleft
+        entries = [popleft() for _ in range(len(self._entries))]
         self._taken = taken  # what came in since is counted as waiting until the next time
+        self._pressing_from = taken + self._much
         return self._shape(entries)
+
+
+def _errors(lines: list[bytes], levels: bytes) -> list[bytes]:
+    """Return those of *lines* whose level, of which *levels* has the first letters, is an error's."""
+    if not any(letter in levels for letter in ERRORS):
+        return []
+    return [line for line, level in zip(lines, levels, strict=True) if level in ERRORS]

@@ -52,10 +52,6 @@ class SharedLimits:
         """Ask to take from one limit, and for the room; raises RedisUnavailable where that cannot be."""
         return self._script(limit).begin(_key(who, limit.rule))
 
-    def teach_one(self, limit: SingleLimit, who: str) -> asyncio.Future[Any]:
-        """Ask a server that does not know the script."""
-        return self._script(limit).teach(_key(who, limit.rule))
-
     def _script(self, limit: SingleLimit) -> PreparedScript:
         found = self._prepared.get(limit)
         if found is None:

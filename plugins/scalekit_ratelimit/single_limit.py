@@ -12,7 +12,6 @@ from typing import Any
 from scalekit import Exchange, LocalResponse
 from scalekit.memo import Memo
 from scalekit.problem import ProblemResponse
-from scalekit.redis import ReplyError
 from scalekit_ratelimit.counting import Counter
 from scalekit_ratelimit.headers import QUOTA_EXCEEDED, Header
 from scalekit_ratelimit.memory import MemoryLimits
@@ -46,14 +45,9 @@ class SingleLimit:
         """Ask Redis to take."""
         return shared.send_one(self, takes)
 
-    def receive(self, shared: SharedLimits, takes: str, reply: asyncio.Future[Any]) -> int | asyncio.Future[Any]:
-        """Return the slack, or the reply to come."""
-        try:
-            slack: int = reply.result()
-        except ReplyError as error:
-            if error.code != "NOSCRIPT":
-                raise
-            return shared.teach_one(self, takes)
+    def receive(self, shared: SharedLimits, takes: str, reply: asyncio.Future[Any]) -> int:
+        """Return the slack."""
+        slack: int = reply.result()
         return slack
 
     def learn(self, memory: MemoryLimits, takes: str, result: int) -> None:

@@ -41,16 +41,12 @@ class Frames(Protocol):
     Purges are numbered; a later one has a higher number, whatever was lost in between.
     """
 
-    async def get_one(self, key: bytes) -> bytes | None:
-        """Return what is under *key*, for who hears of purges."""
-        ...
-
     def begin_get(self, key: bytes) -> Future[Any]:
-        """Ask at once for what is under *key*; :meth:`frame_in` reads the reply."""
+        """Ask at once for what is under *key*, for a process that hears of purges; :meth:`frame_in` reads the reply."""
         ...
 
     def frame_in(self, reply: Future[Any]) -> bytes | None:
-        """Return what has come with *reply*; raises as :meth:`get_one` does."""
+        """Return what has come with *reply*; raises what the store raises."""
         ...
 
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import count
 
@@ -23,7 +23,7 @@ from scalekit.caching.held import Held
 from scalekit.caching.items import Item, Key, digest
 from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.purge_numbers import PurgeNumbers
-from scalekit.caching.store import Alone, Fetch, Lease, MemoryStore
+from scalekit.caching.store import Alone, Fetch, FetchAgain, Lease, MemoryStore
 
 logger = logging.getLogger("scalekit.caching")
 
@@ -95,21 +95,15 @@ class Levels:
         found = self.peek(key)
         if found is not None:
             return found
-        name, following = digest(key), self._following
+        name = digest(key)
         if self._writes:
             await self._written((name,))
-        if following.live:
-            changes = following.changes
-            try:
-                frame = await self.frames.get_one(name)
-            except Exception as error:
-                self._metrics.failed(type(error).__name__)
-                return self._following.stand_in(key)
-            if following.live:  # else something was purged meanwhile
-                if frame is not None:
-                    return await self._taken(frame, name, key, changes)
-                self._metrics.found_nowhere.inc()
-                return None
+        fetch = self._fetches.begin(key)
+        if fetch is not None:
+            with suppress(Exception):  # finish() meets it again
+                await fetch.reply
+            with suppress(FetchAgain):
+                return fetch.finish()
         return (await self._fetched({key: name}))[key]
 
     def begin_fetch(self, key: Key) -> Fetch | None:

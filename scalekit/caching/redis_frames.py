@@ -82,15 +82,8 @@ class RedisFrames:
         self._most_tags = most_tags
         self._number_words = ("ZSCORE", self._purges, NUMBER)
 
-    async def get_one(self, key: bytes) -> bytes | None:
-        """Return what is under *key*, for who hears of purges."""
-        try:
-            return await self._redis.get(self._items + key)
-        except ReplyError as error:
-            return frame_of(error)
-
     def begin_get(self, key: bytes) -> asyncio.Future[Any]:
-        """Ask at once for what is under *key*; :meth:`frame_in` reads the reply."""
+        """Ask at once for what is under *key*, for a process that hears of purges; :meth:`frame_in` reads the reply."""
         return self._redis.get(self._items + key)
 
     def frame_in(self, reply: asyncio.Future[Any]) -> bytes | None:

@@ -21,7 +21,8 @@ Host = tuple[str, int]
 class Address:
     """Where Redis is, and as whom; equal addresses share a connection.
 
-    *hosts* is one, several for a cluster, none for a socket at *path*. *tls* has redis-py's options.
+    *hosts* is one, several for a cluster, none for a socket at *path*. *tls* has the options of redis-py's
+    addresses.
     """
 
     scheme: str

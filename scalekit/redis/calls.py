@@ -49,6 +49,11 @@ class Call:
         """How many commands, and so replies, it is."""
         return 1
 
+    @property
+    def calls(self) -> Sequence[Call]:
+        """It, or what waits for replies of its own where several go together."""
+        return (self,)
+
     def take(self, reply: Any) -> bool:
         """Take a reply; tell whether it was the last. Nobody may be waiting any more: it is dropped then."""
         future = self.future

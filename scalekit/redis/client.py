@@ -20,7 +20,7 @@ from scalekit.redis.commands import (
 )
 from scalekit.redis.errors import ReplyError
 from scalekit.redis.hearing import Hearing
-from scalekit.redis.prepared import PreparedScript
+from scalekit.redis.prepared import PreparedScript, ScriptForm
 from scalekit.redis.script import Script
 
 if TYPE_CHECKING:
@@ -50,10 +50,8 @@ class Courier(Protocol):
         """Send a command; return the future of its reply."""
         ...
 
-    def send_packed(
-        self, packed: bytes, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
-    ) -> asyncio.Future[Any]:
-        """Send a command that is packed already; return the future of its reply."""
+    def prepare(self, form: ScriptForm, deadline: float) -> PreparedScript:
+        """Return what runs the script of *form*, each time within *deadline* seconds."""
         ...
 
     async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
@@ -191,9 +189,12 @@ class Redis:
         return self._courier.send(eval_words(script, by_source, keys, args), keys[0], now, at, False, False)
 
     def prepare(self, script: Script, args: Sequence[Word], *, deadline: float | None = None) -> PreparedScript:
-        """Return *script* with *args*, to be run for one key after the other at less cost."""
+        """Return *script* with *args*, to be run for many keys at less cost.
+
+        Raises ValueError where the first line of *script* names an engine.
+        """
         seconds = self._deadline if deadline is None else end_of(0.0, deadline)
-        return PreparedScript(self._courier, script, args, seconds)
+        return self._courier.prepare(ScriptForm(script, args), seconds)
 
     async def probe(self, *, deadline: float = 1.0) -> None:
         """Return when every server that is needed answers, for a health check; raises RedisUnavailable."""

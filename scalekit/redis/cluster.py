@@ -15,10 +15,12 @@ from typing import Any
 from scalekit.redis.address import Host
 from scalekit.redis.calls import Call, pack
 from scalekit.redis.cluster_calls import MOST_HOPS, Asking, ClusterCall
+from scalekit.redis.cluster_scripts import ClusterScript
 from scalekit.redis.commands import Command, Word, Words
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.hearing import Hearing
 from scalekit.redis.node import Node
+from scalekit.redis.prepared import PreparedScript, ScriptForm
 from scalekit.redis.retries import Retries
 from scalekit.redis.slots import SLOTS, slot_of
 from scalekit.redis.topology import Topology
@@ -41,12 +43,6 @@ class Cluster:
         self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply, or of its failure."""
-        return self.send_packed(pack(words), key, began, at, repeatable, replica)
-
-    def send_packed(
-        self, packed: bytes, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
-    ) -> asyncio.Future[Any]:
-        """Send a command that is packed already; return the future of its reply, or of its failure."""
         future = self._loop.create_future()
         if key is None or replica:
             slot = None if key is None else slot_of(key)
@@ -54,15 +50,22 @@ class Cluster:
         else:
             slot = slot_of(key)
             node = self._topology.primaries[slot]
-        call = ClusterCall(self, slot, future, packed, began, at, repeatable, replica, node)
-        if node is None:
-            call.fail(self._nobody(slot))
-            return future
+        self.begin(ClusterCall(self, slot, future, pack(words), began, at, repeatable, replica, node))
+        return future
+
+    def prepare(self, form: ScriptForm, deadline: float) -> PreparedScript:
+        """Return what runs the script of *form*, each time within *deadline* seconds."""
+        return ClusterScript(self, self._topology, form, deadline)
+
+    def begin(self, call: ClusterCall) -> None:
+        """Send *call* to its server, or fail it."""
+        if call.node is None:
+            call.fail(self._nobody(call.slot))
+            return
         try:
-            node.put(call)
+            call.node.put(call)
         except RedisUnavailable as error:
             call.fail(error)
-        return future
 
     async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
         """Send commands together; return their replies in order, errors among them."""

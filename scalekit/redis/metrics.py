@@ -10,7 +10,12 @@ from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 COMMANDS = Counter("scalekit_redis_commands", "Commands that were answered.", ("redis",))
-SECONDS = Histogram("scalekit_redis_seconds", "Time that calls took, pipelines as one.", ("redis",), buckets=BUCKETS)
+SECONDS = Histogram(
+    "scalekit_redis_seconds",
+    "Time that calls took, pipelines and runs of a script that go together as one.",
+    ("redis",),
+    buckets=BUCKETS,
+)
 ERRORS = Counter(
     "scalekit_redis_errors", "Calls that failed, and connections that could not be had.", ("redis", "kind")
 )

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any
 
 from scalekit.redis.calls import Call
-from scalekit.redis.connecting import Connector
+from scalekit.redis.connector import Connector
 from scalekit.redis.deadlines import NEVER, Lookout
 from scalekit.redis.errors import Kind, RedisUnavailable
 from scalekit.redis.metrics import Metrics
@@ -62,6 +62,7 @@ class Node:
         self.trouble = ""
         self.refused = False
         self.wire: Wire | None = None
+        self.unites = True  # runs of a script for several keys to one command
         self.retries = Retries()
         self._pushed = pushed
         self.connector = connector
@@ -84,7 +85,7 @@ class Node:
     @property
     def in_flight(self) -> int:
         """How many calls wait for a reply or for a connection."""
-        return len(self._waiting) + sum(len(wire.waiting) for wire in self._wires())
+        return len(self._waiting) + sum(wire.in_flight for wire in self._wires())
 
     async def attempted(self) -> None:
         """Wait until there has been one attempt to connect."""
@@ -95,10 +96,10 @@ class Node:
         wire = self.wire
         if wire is None:
             self._wait(call)
-        elif len(wire.waiting) < MOST_IN_FLIGHT and not wire.full:
+        elif len(wire.waiting) + wire.united < MOST_IN_FLIGHT and not wire.full:
             wire.put(call)
         else:
-            raise self._error("full", f"{len(wire.waiting)} calls wait already")
+            raise self._error("full", f"{wire.in_flight} calls wait already")
         if call.at < self._lookout.due:
             self._lookout.look_at(call.at)
 
@@ -107,7 +108,8 @@ class Node:
         try:
             self.put(call)
         except RedisUnavailable as error:
-            call.fail(error)
+            for each in call.calls:
+                each.fail(error)
 
     def ask(self, packed: bytes, at: float) -> asyncio.Future[Any]:
         """Send a question of our own; return the future of its reply, or raise as :meth:`put` does."""
@@ -175,9 +177,8 @@ class Node:
         """Let what *wire* had wait for another, unless it may have been carried out."""
         written, unwritten = wire.take_back()
         self._fail([call for call in written if not call.repeatable], "lost", reason)
-        again = [
-            call for call in (*(each for each in written if each.repeatable), *unwritten) if not call.future.done()
-        ]
+        candidates = (*(each for each in written if each.repeatable), *unwritten)
+        again = [call for call in candidates if not call.future.done()]
         if self.wire is None:
             self._waiting.extend(again)
         else:
@@ -198,8 +199,9 @@ class Node:
             raise self._error("full", f"{len(self._waiting)} calls wait already")
         if self._waiting_bytes > MOST_WAITING and len(call.packed) > SMALL:
             raise self._error("full", f"{self._waiting_bytes} bytes wait already")
-        self._waiting_bytes += len(call.packed)
-        self._waiting.append(call)
+        for each in call.calls:
+            self._waiting_bytes += len(each.packed)
+            self._waiting.append(each)
 
     def _look(self, now: float) -> float:
         """Fail the calls whose time is over, and each wire that is long overdue; return when to look next."""
@@ -214,7 +216,7 @@ class Node:
                     due = min(due, wire.moved + OVERDUE)
             elif wire.waiting:
                 due = min(due, wire.waiting[0].at + OVERDUE)
-        for call in chain(*(wire.waiting for wire in self._wires()), self._waiting):
+        for call in chain(*(wire.calls() for wire in self._wires()), self._waiting):
             if call.at <= now:
                 late.append(call)
             elif call.at < due:
@@ -240,8 +242,7 @@ class Node:
                 await asyncio.sleep(min(0.05 * self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
     async def _open(self) -> Wire:
-        opened = await self.connector.open()
-        return Wire(opened.transport, opened.keep, self, self.metrics)
+        return Wire(await self.connector.open(), self, self.metrics)
 
     def _adopt(self, wire: Wire) -> None:
         """Begin to use *wire*."""

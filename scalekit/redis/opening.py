@@ -9,7 +9,7 @@ from scalekit.errors import StartError
 from scalekit.redis.address import Address, Host
 from scalekit.redis.client import Courier
 from scalekit.redis.cluster import Cluster
-from scalekit.redis.connecting import Connector
+from scalekit.redis.connector import Connector
 from scalekit.redis.metrics import Metrics
 from scalekit.redis.node import Node
 from scalekit.redis.single import Single

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from hashlib import sha1
+
+_FOR_EACH_KEY = """\
+local function run(KEYS, ARGV)
+%s
+end
+local function failure(reply)
+  if type(reply) == 'table' then return reply end
+  return {err = (string.find(reply, '^%%u+ ') and '' or 'ERR ') .. reply}
+end
+local each = tonumber(ARGV[1])
+local shared = #ARGV == each + 1
+local replies = {}
+for place = 1, #KEYS do
+  local first = shared and 2 or 2 + (place - 1) * each
+  local ran, reply = pcall(run, {KEYS[place]}, {unpack(ARGV, first, first + each - 1)})
+  if not ran then reply = failure(reply) end
+  if reply == nil then reply = false end
+  replies[place] = reply
+end
+return replies
+"""
 
 
 class Script:
     """A Lua script, known to the server by its digest. A value: a module may hold it."""
 
-    __slots__ = ("digest", "source")
-
     def __init__(self, source: str) -> None:
         self.source = source
         self.digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def for_each_key(self) -> Script:
+        """Return a script that runs this one for each of two keys or more, in order, and returns one reply for each.
+
+        Its arguments are how many this one has, and then those: once for all keys, or for each key by itself. The reply
+        for a key for which this one fails is the error. Raises ValueError where the source cannot be run so.
+        """
+        if self.source.startswith("#!"):
+            raise ValueError("a script whose first line names an engine cannot be part of another")
+        return Script(_FOR_EACH_KEY % self.source)

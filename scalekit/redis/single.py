@@ -8,73 +8,16 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
-from scalekit.redis.calls import Batch, Call, pack
+from scalekit.redis.calls import pack
 from scalekit.redis.commands import Command, Word, Words
-from scalekit.redis.errors import NOT_RUN, RedisUnavailable, ReplyError
+from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.hearing import Hearing
 from scalekit.redis.node import Node
+from scalekit.redis.prepared import PreparedScript, ScriptForm
+from scalekit.redis.script_calls import SingleScript
+from scalekit.redis.single_calls import SingleBatch, SingleCall
 from scalekit.redis.tracking import Tracking
 from scalekit.redis.watch import ROLE, Watch
-
-
-class SingleCall(Call):
-    """One command for *node*."""
-
-    __slots__ = ("node",)
-
-    def __init__(
-        self, node: Node, future: asyncio.Future[Any], packed: bytes, began: float, at: float, repeatable: bool
-    ) -> None:
-        self.node = node
-        self.future = future  # as Call does, at a third of the cost
-        self.packed = packed
-        self.began = began
-        self.at = at
-        self.repeatable = repeatable
-
-    def refuse(self, error: ReplyError) -> None:
-        """Send the command again where the server did not run it, or fail it."""
-        _doubt(self.node, error)
-        if error.code not in NOT_RUN or not self.node.retries.later(self, self.node.put_again):
-            super().refuse(error)
-
-
-class SingleBatch(Batch):
-    """Several commands for *node*."""
-
-    __slots__ = ("_node",)
-
-    def __init__(
-        self,
-        node: Node,
-        future: asyncio.Future[Any],
-        packed: Sequence[bytes],
-        began: float,
-        at: float,
-        repeatable: bool,
-    ) -> None:
-        super().__init__(future, packed, began, at, repeatable)
-        self._node = node
-
-    def take(self, reply: Any) -> bool:
-        """Take a reply; tell whether it was the last."""
-        if isinstance(reply, ReplyError):
-            _doubt(self._node, reply)
-        return super().take(reply)
-
-    def again(self) -> bool:
-        """Have what was not run sent again; tell whether that is so."""
-        places = self.not_run()
-        if not places or not self._node.retries.later(self, self._node.put_again):
-            return False
-        self.narrow(places)
-        return True
-
-
-def _doubt(node: Node, error: ReplyError) -> None:
-    """Leave a server that became a replica: another has its address, or will."""
-    if error.code == "READONLY":
-        node.renew("the server is a replica")
 
 
 class Single:
@@ -92,13 +35,9 @@ class Single:
         self.node.put(call)
         return call.future
 
-    def send_packed(
-        self, packed: bytes, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
-    ) -> asyncio.Future[Any]:
-        """Send a command that is packed already; return the future of its reply."""
-        call = SingleCall(self.node, self._loop.create_future(), packed, began, at, repeatable)
-        self.node.put(call)
-        return call.future
+    def prepare(self, form: ScriptForm, deadline: float) -> PreparedScript:
+        """Return what runs the script of *form*, each time within *deadline* seconds."""
+        return SingleScript(self.node, form, deadline)
 
     async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
         """Send commands together; return their replies in order, errors among them."""

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from scalekit.redis.calls import Call, pack
-from scalekit.redis.connecting import Connector
+from scalekit.redis.connector import Connector
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.metrics import Metrics
 from scalekit.redis.wire import Wire
@@ -131,9 +131,9 @@ class Watch:
             await asyncio.sleep(min(0.05 * attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
     async def _begin(self) -> None:
-        opened = await self._connector.open()
+        transport = await self._connector.open()
         self._lost.clear()
-        self._wire = Wire(opened.transport, opened.keep, self, self._metrics)
+        self._wire = Wire(transport, self, self._metrics)
         await self._ask(self._first)
         self.on = True
         if self._warned:

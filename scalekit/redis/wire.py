@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hiredis import ProtocolError, PushNotification, Reader
 
 from scalekit.redis.calls import Call
 from scalekit.redis.errors import ReplyError
 from scalekit.redis.metrics import Metrics
+
+if TYPE_CHECKING:
+    from scalekit.redis.script_calls import ScriptCall
 
 MOST_UNSENT = 16 * 1024 * 1024
 """Bytes that may wait for the kernel to take them before nothing more is taken from callers."""
@@ -45,16 +50,21 @@ class Owner(Protocol):
 
 
 class Wire(asyncio.Protocol):
-    """A connection that is open; *keep* is what must live as long as it does."""
+    """A connection that is open.
+
+    ``runs`` are runs of scripts that are not written yet, by their group: others can go together with them. ``united``
+    are all those beyond the first of what goes together.
+    """
 
     def __init__(
         self,
         transport: asyncio.Transport,
-        keep: object,
         owner: Owner,
         metrics: Metrics,
     ) -> None:
         self.waiting: deque[Call] = deque()
+        self.runs: dict[str, ScriptCall] = {}
+        self.united = 0
         self.full = False
         self.answered = False
         self.aside = False
@@ -62,9 +72,8 @@ class Wire(asyncio.Protocol):
         self._partial = 0
         self._unsent = 0
         self._lost = False
-        self._unwritten: list[bytes] = []
+        self._unwritten: list[Call] = []
         self._transport = transport
-        self._keep = keep
         self._owner = owner
         self._metrics = metrics
         self._observe = metrics.seconds.observe
@@ -78,7 +87,7 @@ class Wire(asyncio.Protocol):
         self.waiting.append(call)
         if not self._unwritten:
             self._loop.call_soon(self._flush)
-        self._unwritten.append(call.packed)
+        self._unwritten.append(call)
 
     def close(self, reason: str) -> None:
         """End the connection at once; its owner is told."""
@@ -90,9 +99,19 @@ class Wire(asyncio.Protocol):
     def take_back(self) -> tuple[list[Call], list[Call]]:
         """Return the calls that were written and not answered, and those that were not written."""
         written = len(self.waiting) - len(self._unwritten)
-        calls = list(self.waiting)
+        entries = [entry.calls for entry in self.waiting]
         self.waiting.clear()
-        return calls[:written], calls[written:]
+        self.united = 0
+        return list(chain(*entries[:written])), list(chain(*entries[written:]))
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls wait for a reply."""
+        return len(self.waiting) + self.united
+
+    def calls(self) -> Iterator[Call]:
+        """Yield the calls that wait for a reply, each by itself where several go together."""
+        return chain.from_iterable(entry.calls for entry in self.waiting)
 
     def _flush(self) -> None:
         if self._lost:
@@ -100,8 +119,13 @@ class Wire(asyncio.Protocol):
         if self._transport.is_closing():  # and does not say so before the next turn of the loop
             self.close("the connection broke")
             return
-        parts, self._unwritten = self._unwritten, []
-        self._transport.write(b"".join(parts))
+        calls, self._unwritten = self._unwritten, []
+        if self.runs:
+            for run in self.runs.values():
+                if run.runs is not None:
+                    run.seal()
+            self.runs.clear()
+        self._transport.write(b"".join([call.packed for call in calls]))
 
     def data_received(self, data: bytes) -> None:
         """Hand each reply to the call that it is for."""

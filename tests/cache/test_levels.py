@@ -47,6 +47,12 @@ class Table:
         self.check()
         return self.frames.get(key)
 
+    def begin_get(self, key: bytes) -> asyncio.Future[bytes | None]:
+        return asyncio.ensure_future(self.get_one(key))
+
+    def frame_in(self, reply: asyncio.Future[bytes | None]) -> bytes | None:
+        return reply.result()
+
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         self.check()
         return [self.frames.get(key) for key in keys], self.last

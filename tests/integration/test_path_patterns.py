@@ -50,10 +50,10 @@ def test_policies_and_rules_agree(glob: str, path: str) -> None:
     known = CachePolicies([(glob, CachePolicy(ttl=1.0))])
     assert (known.of(path, b"/plain") is not NO_POLICY) == matches
     if matches:  # and perhaps as another spelling too
-        assert TokenPolicy([glob], [], []).needs("GET", path) is not None
-        assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).of(path, "GET", False) is not None
+        assert TokenPolicy([glob], [], []).needs["GET", path] is not None
+        assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).early[path, "GET"] is not None
         if len(spellings(path)) == 1:
-            assert TokenPolicy(["/**"], [glob], []).needs("GET", path) is None
+            assert TokenPolicy(["/**"], [glob], []).needs["GET", path] is None
 
 
 @given(GLOBS.filter(lambda glob: "*" not in glob.rpartition("/")[0]), PATHS)

@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc.jwk import ECKey
 
 from scalekit.testing import request
 from scalekit_jwt.compact import read
@@ -61,7 +62,7 @@ def noncanonical(part: int) -> str:
 def hostile() -> Iterator[tuple[str, str]]:
     good = FORGE.token()
     head, body, signature = good.split(".")
-    public_key = FORGE.key.key.public_key
+    public_key = ECKey.import_key(FORGE.key.public()).public_key
     pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     mine = Forge()
     jwk = mine.key.public()

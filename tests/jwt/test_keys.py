@@ -19,7 +19,7 @@ from scalekit.testing.conformance import bare_application
 from scalekit_jwt.config import JwtConfig
 from scalekit_jwt.key_file import KeyFile, make_key
 from scalekit_jwt.opening import keys_of
-from tests.jwt.forging import key_of, member_of
+from tests.jwt.forging import member_of
 from tests.jwt.laboratory import Client, service
 from tests.jwt.laboratory import app as application
 
@@ -67,8 +67,9 @@ async def test_a_key_file_is_made_for_its_owner_alone_and_used_again(algorithm: 
 async def test_keys_come_from_files_too_and_all_of_them_verify(algorithm: str, form: str, tmp_path: Path) -> None:
     paths = []
     for number in range(2):
-        member, key = member_of(algorithm, number), key_of(algorithm, number).key
-        content = key.as_pem(private=True) if form == "pem" else json.dumps(member).encode()
+        member = member_of(algorithm, number)
+        pair: Any = JWKRegistry.import_key(member)
+        content = pair.as_pem(private=True) if form == "pem" else json.dumps(member).encode()
         paths.append(write(tmp_path / f"{number}.{form}", content))
     async with service({"keys": paths, "algorithm": algorithm}) as client:
         await client.login("ada")

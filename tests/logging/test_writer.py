@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import subprocess
 import sys
@@ -9,15 +10,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from scalekit_logging import writer as writer_module
-from scalekit_logging.access import AccessLines
+from scalekit_logging.access import AccessLines, Ending
 from scalekit_logging.files import RotatingFile
 from scalekit_logging.levels import INFO
 from scalekit_logging.lines import Lines
-from scalekit_logging.outlets import Loss, Outlet, Sink
+from scalekit_logging.outlets import BUFFER, Loss, Outlet, Sink
 from scalekit_logging.pretty import as_they_are
 from scalekit_logging.redaction import Redaction
 from scalekit_logging.stream import BLOCKED, Stream
@@ -134,6 +137,8 @@ class Hanging:
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.written: list[bytes] = []
+        self.looks = 0
+        self.closed = False
 
     def open(self) -> None:
         pass
@@ -144,10 +149,64 @@ class Hanging:
         return None
 
     def waiting(self) -> int:
+        self.looks += 1
         return 0
 
     def close(self) -> None:
-        pass
+        self.closed = True
+
+
+class Prompt(Hanging):
+    """A sink that writes at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on.set()
+
+
+def test_the_line_of_a_request_is_written_soon() -> None:
+    sink = Prompt()
+    with writing(sink) as (writer, tally):
+        wait_for("the thread", lambda: sink.looks)
+        writer.add_ending((0.5, "abc", "def", "GET", "/", "/", 500, 0.1, 7, "127.0.0.1", b"", []))
+        wait_for("the line", lambda: tally.lines == {"error": 1})
+    assert [each["status"] for each in parse(b"".join(sink.written))] == [500]
+
+
+def test_a_line_that_comes_as_the_thread_becomes_idle_is_written_soon() -> None:
+    sink = Prompt()
+
+    def shape(entries: list[bytes | Ending]) -> list[bytes]:
+        if not entries and not sink.closed and len(sink.written) == 1:
+            writer.add(line(2))
+        return AccessLines(LINES).shaped(entries)
+
+    writer = Writer([Outlet(sink, LINES)], PIPE, shape, Tally())
+    writer.start()
+    wait_for("the thread", lambda: sink.looks)
+    writer.add(line(1))
+    wait_for("both lines", lambda: numbers(parse(b"".join(sink.written))) == [1, 2])
+    writer.stop(1.0)
+
+
+def test_a_buffer_that_is_half_full_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "EVERY", 300)
+    sink = Prompt()
+    with writing(sink, limit=PIPE) as (writer, tally):
+        for first in range(0, 5000, 50):
+            for number in range(first, first + 50):
+                writer.add(line(number, length=1000))  # altogether less than fits
+            wait_for("these lines", lambda first=first: len(sink.written) > first)  # type: ignore[misc]
+        monkeypatch.setattr(writer_module, "EVERY", 0)
+    assert numbers(parse(b"".join(sink.written))) == list(range(5000))
+    assert tally.losses == {}
+
+
+def test_an_idle_writer_ends_when_told() -> None:
+    sink = Prompt()
+    with writing(sink):
+        wait_for("the thread", lambda: sink.looks)
+    assert sink.closed
 
 
 def test_a_full_buffer_loses_lines_and_says_so_when_there_is_room_again() -> None:
@@ -176,8 +235,38 @@ def test_a_writer_that_hangs_does_not_keep_the_process() -> None:
         sink.go_on.set()
 
 
+def test_a_signal_handler_that_logs_at_any_step_of_logging_neither_blocks_nor_goes_uncounted() -> None:
+    said = itertools.count()
+    sink = Hanging()
+    with writing(sink, limit=PIPE) as (writer, tally):
+
+        def handle(_: FrameType, event: str, __: object) -> Any:
+            if event == "line":
+                writer.add(line(next(said)))
+            return handle
+
+        def trace(frame: FrameType, _: str, __: object) -> Any:
+            return handle if frame.f_code.co_filename in (writer_module.__file__, threading.__file__) else None
+
+        def log() -> None:
+            sys.settrace(trace)
+            for _ in range(1000):
+                writer.add(line(next(said)))
+            sys.settrace(None)
+
+        thread = threading.Thread(target=log, daemon=True)
+        thread.start()
+        wait_for("the end of logging", lambda: not thread.is_alive())
+        sink.go_on.set()
+        wait_for("recovery", lambda: tally.losses and not writer.trouble())
+    assert tally.losses[BUFFER, FULL] + len(numbers(parse(b"".join(sink.written)))) == next(said)
+
+
 class Raising(Hanging):
+    tries = 0
+
     def write(self, lines: list[bytes]) -> Loss | None:
+        self.tries += 1
         if self.go_on.is_set():
             return super().write(lines)
         raise LookupError("a mistake")
@@ -257,7 +346,7 @@ def test_an_outlet_is_tried_again_though_nothing_is_logged(monkeypatch: pytest.M
     sink = Raising()
     with writing(sink) as (writer, tally):
         writer.add(line(1))
-        wait_for("the loss", lambda: tally.losses)
+        wait_for("another try", lambda: tally.losses and sink.tries > 4)
         sink.go_on.set()
         wait_for("recovery", lambda: not writer.trouble())
     assert losses(parse(b"".join(sink.written))) == [(1, "LookupError")]

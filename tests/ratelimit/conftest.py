@@ -7,12 +7,12 @@ from scalekit.redis.wire import Wire
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the number of calls in each write to Redis."""
+    """Return the number of calls in each write to Redis, those that go as one command one by one."""
     seen: list[int] = []
     flush = Wire._flush
 
     def counting(self: Wire) -> None:
-        seen.append(len(self._unwritten))
+        seen.append(sum(len(entry.calls) for entry in self._unwritten))
         flush(self)
 
     monkeypatch.setattr(Wire, "_flush", counting)

@@ -87,7 +87,7 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
     async with Connections(Silence()).open(url, deadline=10.0) as redis:
         shared, memory = await open_limits(redis)
         single = SingleLimit(this, 2, by_address)
-        await shared.teach_one(single, "x")
+        await shared.send_one(single, "x")
         memory.take_one(this, "x", single.taken)
         for turn in range(8):
             if turn % 2:
@@ -98,6 +98,20 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
                 take = Take(this, "x", 1, False)
                 counts = await counts_of(shared, [take])
                 assert counts[take][:2] == memory.take([take])[0][:2]
+
+
+@pytest.mark.parametrize("requests", [5, 60])
+async def test_requests_of_one_moment_are_counted_one_after_the_other(url: str, requests: int) -> None:
+    rates = [("a", 40, 1), ("a", 40, 3), ("b", 7, 1)]
+    limits = [SingleLimit(rule(name, Rate(f"{number}/1d")), cost, by_address) for name, number, cost in rates]
+    async with Connections(Silence()).open(url, deadline=10.0) as redis:
+        shared, memory = await open_limits(redis)
+        asked = [(limits[turn % 3], f"client {turn % 4}") for turn in range(requests)]
+        rooms = await asyncio.gather(*[shared.send_one(limit, who) for limit, who in asked])
+        for (limit, who), there in zip(asked, rooms, strict=True):
+            here = memory.take_one(limit.rule, who, limit.taken)
+            assert there == pytest.approx(here, abs=86_400_000)
+            assert (there // limit.rule.interval, there >= 0) == (here // limit.rule.interval, here >= 0)
 
 
 async def test_a_window_of_redis_gives_back_what_is_older_than_it(url: str) -> None:

@@ -73,7 +73,7 @@ async def test_a_prepared_script_goes_where_its_key_is(clustered: Redis) -> None
     prepared = clustered.prepare(Script("return redis.call('INCRBY', KEYS[1], ARGV[1])"), (5,))
     keys = [f"prepared:{number}" for number in range(30)]
     await clustered.delete(*keys)
-    assert await asyncio.gather(*map(prepared.teach, keys)) == [5] * 30
+    assert await asyncio.gather(*map(prepared.begin, keys)) == [5] * 30
     assert await asyncio.gather(*map(prepared.begin, keys)) == [10] * 30
 
 

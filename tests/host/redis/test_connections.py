@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from scalekit import StartError, create_app
 from scalekit.redis import REDIS, Connections, RedisUnavailable
 from scalekit.redis.address import parse
-from scalekit.redis.connecting import Connector
+from scalekit.redis.connector import Connector
 from scalekit.redis.metrics import CONNECTIONS
 from scalekit.telemetry import Telemetry
 from scalekit.testing import running
@@ -72,7 +73,10 @@ async def test_who_waits_when_the_last_leaves_is_told(server: Server, connection
     async with proxy(server.port) as between:
         async with connections.open(between.url) as redis:
             between.open.clear()
-            waiting = [asyncio.ensure_future(redis.get("key")), asyncio.ensure_future(redis.set("key", "x"))]
+            waiting: list[asyncio.Future[Any]] = [
+                asyncio.ensure_future(redis.get("key")),
+                asyncio.ensure_future(redis.set("key", "x")),
+            ]
             await asyncio.sleep(0)
         ended = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(each, RedisUnavailable) for each in ended), ended

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from scalekit.redis import Connections, Redis, RedisUnavailable
 from scalekit.redis.address import parse
 from scalekit.redis.calls import pack
-from scalekit.redis.connecting import Connector
+from scalekit.redis.connector import Connector
 from scalekit.redis.metrics import Metrics
 from scalekit.redis.node import Node
 from scalekit.telemetry import Telemetry
@@ -111,7 +112,10 @@ async def test_a_read_whose_connection_is_lost_is_sent_again(server: Server, con
     async with proxy(server.port) as between, connections.open(between.url) as redis:
         await redis.get("key")
         between.open.clear()
-        reads = [asyncio.ensure_future(redis.get("key", deadline=10)), asyncio.ensure_future(redis.mget(["key"]))]
+        reads: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(redis.get("key", deadline=10)),
+            asyncio.ensure_future(redis.mget(["key"])),
+        ]
         segments = between.segments
         await until("the commands to arrive", lambda: between.segments > segments)
         between.cut()

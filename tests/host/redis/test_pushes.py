@@ -10,7 +10,7 @@ import pytest
 
 from scalekit.redis.address import parse
 from scalekit.redis.calls import pack
-from scalekit.redis.connecting import Connector
+from scalekit.redis.connector import Connector
 from scalekit.redis.metrics import Metrics
 from scalekit.redis.node import Node
 from scalekit.telemetry import Telemetry

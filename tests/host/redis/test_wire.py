@@ -110,7 +110,7 @@ async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any],
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
     owner, now = Owner(), monotonic()
-    wire = Wire(transport, None, owner, Metrics(Silence(), ""))
+    wire = Wire(transport, owner, Metrics(Silence(), ""))
     calls = [
         Batch(loop.create_future(), [pack(("X",))] * count, now, now + 9, False)
         if count > 1

@@ -1,0 +1,102 @@
+"""A secret for HS256, which needs no library: those for other keys take a tenth of a second to import."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from secrets import token_bytes
+from typing import Any
+
+SHORTEST_SECRET = 32
+_PUBLIC = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-rsa ", b"ssh-dss ", b"ssh-ed25519 ", b"ecdsa-sha2-")
+"""Marks of public keys and certificates, which are known to everybody and sign nothing (CVE-2016-10555)."""
+
+
+class SecretKey:
+    """The secret *value*, for *operations* of RFC 7517."""
+
+    def __init__(self, value: bytes, operations: object = ("sign", "verify")) -> None:
+        self._value = value
+        allowed = operations if isinstance(operations, list | tuple) else ()
+        self.private = "sign" in allowed
+        self._verifies = "verify" in allowed
+
+    @classmethod
+    def read(cls, value: Mapping[str, Any] | str | bytes) -> SecretKey:
+        """Return the secret in a JWK, or that *value* is; raises ValueError, TypeError or KeyError."""
+        if isinstance(value, Mapping):
+            secret, operations = _decoded(value["k"]), value.get("key_ops", ("sign", "verify"))
+        else:
+            secret, operations = value.encode() if isinstance(value, str) else value, ("sign", "verify")
+        if _is_public(secret):
+            raise ValueError("a public key is no secret")
+        return cls(secret, operations)
+
+    def weakness(self, algorithm: str) -> str:
+        """Return why the key must not be used, empty when it may."""
+        size = len(self._value)
+        return f"a secret of {size} bytes is too short; {SHORTEST_SECRET} are needed" if size < SHORTEST_SECRET else ""
+
+    def verify(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
+        """Return whether *signature* over *signed* is of this key."""
+        return self._verifies and hmac.compare_digest(hmac.digest(self._value, signed, "sha256"), signature)
+
+    def sign(self, algorithm: str, signed: bytes) -> bytes:
+        """Return the signature over *signed*; raises ValueError when the key is not for that."""
+        if not self.private:
+            raise ValueError("the key says itself that it does not sign")
+        return hmac.digest(self._value, signed, "sha256")
+
+    def thumbprint(self) -> str:
+        """Return the thumbprint of RFC 7638."""
+        return _encoded(sha256(f'{{"k":"{_encoded(self._value)}","kty":"oct"}}'.encode()).digest())
+
+    def public_members(self) -> dict[str, Any]:
+        """Return the members of a JWK for others to verify with: a secret has none."""
+        return {}
+
+
+def make_secret() -> dict[str, Any]:
+    """Return the members of a JWK with a new secret."""
+    return {"kty": "oct", "k": _encoded(token_bytes(SHORTEST_SECRET))}
+
+
+def _encoded(value: bytes) -> str:
+    return urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    """Decode base64url without padding; raises ValueError for any other spelling."""
+    decoded = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    if _encoded(decoded) != text:
+        raise ValueError("not base64url")
+    return decoded
+
+
+def _is_public(value: bytes) -> bool:
+    if any(mark in value for mark in _PUBLIC):
+        return True
+    if not _is_der_sequence(value):
+        return False
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+    from cryptography.x509 import load_der_x509_certificate
+
+    for load in (load_der_public_key, load_der_x509_certificate):
+        try:
+            load(value)
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+        return True
+    return False
+
+
+def _is_der_sequence(value: bytes) -> bool:
+    """Return whether *value* is one ASN.1 sequence from its first byte to its last, as binary public keys are."""
+    if len(value) < 2 or value[0] != 0x30:
+        return False
+    longer = value[1] - 0x80 if value[1] > 0x80 else 0
+    length = int.from_bytes(value[2 : 2 + longer], "big") if longer else value[1]
+    return len(value) == 2 + longer + length
