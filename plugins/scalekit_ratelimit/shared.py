@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from scalekit.redis import PreparedScript, Redis, ReplyError, Script
+from scalekit.redis import PreparedScript, Redis, Script
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.only import Only
 from scalekit_ratelimit.rules import Count, Rule
@@ -60,9 +60,9 @@ class SharedLimits:
         """Return how each stands; raises as scalekit.redis does."""
         if len(trip.parts) == 1:
             takes, reply = trip.parts[0]
-            return dict(zip(takes, await self._reply(takes, reply), strict=True))
+            return dict(zip(takes, await self._reply(reply), strict=True))
         counts: dict[Take, Count] = {}
-        replies = await asyncio.gather(*(self._reply(takes, reply) for takes, reply in trip.parts))
+        replies = await asyncio.gather(*(self._reply(reply) for takes, reply in trip.parts))
         for (takes, _), part in zip(trip.parts, replies, strict=True):
             counts |= dict(zip(takes, part, strict=True))
         return counts
@@ -74,13 +74,8 @@ class SharedLimits:
     def _send(self, takes: Sequence[Take]) -> asyncio.Future[Any]:
         return self._redis.begin(SCRIPT, *_asked(takes))
 
-    async def _reply(self, takes: Sequence[Take], reply: asyncio.Future[Any]) -> list[Count]:
-        try:
-            found = await reply
-        except ReplyError as error:
-            if error.code != "NOSCRIPT":
-                raise
-            found = await self._redis.script(SCRIPT, *_asked(takes))
+    async def _reply(self, reply: asyncio.Future[Any]) -> list[Count]:
+        found = await reply
         return [Count(bool(found[at]), *found[at + 1 : at + 4]) for at in range(0, len(found), 4)]
 
 
