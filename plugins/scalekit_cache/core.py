@@ -150,7 +150,7 @@ class HttpCache:
                 existing = Variants(flight.primary, names, os.urandom(16))
                 self.store.put(existing)
             entry.key = (existing.token, *asked.selecting(names))
-        flight.written = self.store.put(entry)
+        flight.written = self.store.put(entry, flight.lease)
         if self._alone:
             self._alone.pop(flight.key, None)
         return entry

@@ -29,44 +29,51 @@ Ending = tuple[float, str, str, str, str, str, int, float, int, str, bytes, list
 and the spans of calls."""
 
 
-class Texts(dict[str | bytes, str]):
+class Texts(dict[str | bytes, bytes]):
     """A memo of texts as they stand in JSON, without secrets."""
 
     def __init__(self, plainer: Plainer) -> None:
         super().__init__()
         self._plainer = plainer
 
-    def __missing__(self, text: str | bytes) -> str:
+    def __missing__(self, text: str | bytes) -> bytes:
         """Shape *text*."""
         decoded = text.decode("latin-1") if isinstance(text, bytes) else text
-        shaped = orjson.dumps(self._plainer.text(decoded)).decode()
+        shaped = orjson.dumps(self._plainer.text(decoded))
         if len(text) <= _LONGEST_REMEMBERED:
             _make_room(self)
             self[text] = shaped
         return shaped
 
 
-class Segments(dict[tuple[str, str, int], tuple[str, str, str]]):
-    """A memo of what method, route and status decide: the text before the request id, the path and the duration."""
+class Formats(dict[tuple[str, str, int], bytes]):
+    """A memo of the formats of lines, one for each method, route and status."""
 
-    def __init__(self, texts: Texts, static: str) -> None:
+    def __init__(self, texts: Texts, static: bytes) -> None:
         super().__init__()
         self._texts = texts
         self._static = static
 
-    def __missing__(self, key: tuple[str, str, int]) -> tuple[str, str, str]:
-        """Shape the segments of *key*."""
+    def __missing__(self, key: tuple[str, str, int]) -> bytes:
+        """Make the format of *key*; the second of the time, its microseconds and all that follows are left open."""
         method, route, status = key
-        level = name_of(INFO if status < 500 else ERROR)
-        segments = (
-            f'Z","level":"{level}",{self._static},"request_id":"',
-            f'","method":{self._texts[method]},"path":',
-            f',"route":{self._texts[route]},"status":{status},"duration_ms":',
+        level = name_of(INFO if status < 500 else ERROR).encode()
+        given = (level, self._static, self._texts[method], self._texts[route])
+        level, static, shown_method, shown_route = (each.replace(b"%", b"%%") for each in given)
+        made = (
+            b'{"timestamp":"%b%06dZ","level":"' + level + b'",' + static + b',"request_id":"%b","trace_id":"%b"'
+            b',"method":'
+            + shown_method
+            + b',"path":%b,"route":'
+            + shown_route
+            + b',"status":'
+            + b"%d" % status
+            + b',"duration_ms":%.3f,"bytes":%d,"client":%b,"user_agent":%b%b}\n'
         )
         if len(method) + len(route) <= _LONGEST_REMEMBERED:
             _make_room(self)
-            self[key] = segments
-        return segments
+            self[key] = made
+        return made
 
 
 class AccessLines:
@@ -74,18 +81,18 @@ class AccessLines:
 
     def __init__(self, lines: Lines) -> None:
         plainer = Plainer(lines.redaction, _LONGEST, 0)
-        static = orjson.dumps({"event": EVENT, "logger": LOGGER, **lines.fields}).decode()[1:-1]
+        static = orjson.dumps({"event": EVENT, "logger": LOGGER, **lines.fields})[1:-1]
         self._texts = Texts(plainer)
         self._paths = Texts(plainer)  # of which many never come again, and must not push out the others
-        self._segments = Segments(self._texts, static)
-        self._second = (inf, "")
-        self.memos = (self._texts, self._paths, self._segments)
+        self._formats = Formats(self._texts, static)
+        self._second = (inf, b"")
+        self.memos = (self._texts, self._paths, self._formats)
 
     def shaped(self, entries: Iterable[bytes | Ending]) -> list[bytes]:
         """Return *entries* as lines: those that are lines already as they are, endings shaped."""
-        texts, paths, segments = self._texts, self._paths, self._segments
+        texts, paths, formats = self._texts, self._paths, self._formats
         lines: list[bytes] = []
-        began, prefix = self._second
+        began, second = self._second
         for entry in entries:
             if isinstance(entry, bytes):
                 lines.append(entry)
@@ -95,26 +102,30 @@ class AccessLines:
             if not 0.0 <= past < 1.0:
                 began = now // 1.0
                 past = now - began
-                prefix = f'{{"timestamp":"{second_text(began)}'
-            micros = int(past * 1e6)
-            before_id, before_path, before_duration = segments[method, route, status]
-            line = (
-                f"{prefix}{micros if micros > 99_999 else f'{micros:06}'}{before_id}{request_id}"
-                f'","trace_id":"{trace_id}{before_path}{paths[path]}{before_duration}{"%.3f" % (seconds * 1e3)}'
-                f',"bytes":{size},"client":{texts[client]},"user_agent":{texts[user_agent]}'
-                f"{_calls(calls) if calls else ''}}}\n"
+                second = second_text(began).encode()
+            line = formats[method, route, status] % (
+                second,
+                past * 1e6,
+                request_id.encode(),
+                trace_id.encode(),
+                paths[path],
+                seconds * 1e3,
+                size,
+                texts[client],
+                texts[user_agent],
+                _calls(calls) if calls else b"",
             )
-            lines.append(line.encode())
-        self._second = began, prefix
+            lines.append(line)
+        self._second = began, second
         return lines
 
 
-def _make_room(memo: Texts | Segments) -> None:
+def _make_room(memo: Texts | Formats) -> None:
     if len(memo) >= REMEMBERED:
         memo.clear()
 
 
-def _calls(spans: list[str]) -> str:
+def _calls(spans: list[str]) -> bytes:
     """Return the field that reports the spans of the calls made for a request; they are hexadecimal digits."""
     listed = '","'.join(spans)
-    return f',"calls":["{listed}"]'
+    return f',"calls":["{listed}"]'.encode()

@@ -15,11 +15,10 @@ from logging.handlers import QueueHandler
 from threading import Lock
 from typing import Any
 
-import structlog
-
 from scalekit_logging.journal import Journal
 from scalekit_logging.levels import CRITICAL, NUMBERS
 from scalekit_logging.records import JournalHandler, log_event, text_of
+from scalekit_logging.structlog_import import structlog
 
 _journals: list[Journal] = []
 _undo = ExitStack()

@@ -14,9 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
-
 from scalekit.telemetry.snapshot import Families, Family, Values
 
 SUMMARY_PARTS = ("sum", "count")
@@ -29,7 +26,7 @@ _NUMBERS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 class TextFormat:
     """Prometheus's own format, version 0.0.4."""
 
-    content_type = CONTENT_TYPE_PLAIN_0_0_4
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
     end = ""
 
     def heading(self, name: str, family: Family) -> str:
@@ -45,7 +42,7 @@ class TextFormat:
 class OpenMetrics(TextFormat):
     """OpenMetrics 1.0, which has exemplars."""
 
-    content_type = CONTENT_TYPE_LATEST
+    content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"
     end = "# EOF\n"
 
     def heading(self, name: str, family: Family) -> str:

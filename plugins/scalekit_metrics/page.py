@@ -6,7 +6,6 @@ import asyncio
 import zlib
 from time import perf_counter
 
-from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -61,6 +60,8 @@ def _encoded(pieces: list[str]) -> bytes:
 
 def form_for(accept: str) -> TextFormat:
     """Return the format that a header *accept* asks for, by the rules of Prometheus's own client."""
+    from prometheus_client.exposition import choose_encoder  # a start does without
+
     try:
         _, content_type = choose_encoder(accept)
     except (TypeError, ValueError):  # a version that is no version

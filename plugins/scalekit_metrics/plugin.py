@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import click
-from prometheus_client import REGISTRY
 from starlette.routing import BaseRoute
 
 from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Table, hookimpl
@@ -19,7 +18,7 @@ from scalekit_metrics.filters import RequestMetrics
 from scalekit_metrics.metrics import NAMES, duration
 from scalekit_metrics.page import MetricsPage
 from scalekit_metrics.recorder import Recorder
-from scalekit_metrics.registry import Registry
+from scalekit_metrics.registry import Registry, default_registry, verify_library
 
 
 @hookimpl
@@ -34,10 +33,13 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        with context.get(TELEMETRY).including(Registry(REGISTRY, NAMES).families):
+        with context.get(TELEMETRY).including(Registry(default_registry, NAMES).families):
             yield
 
-    return Lifespan(run, series_budget=context.config(MetricsConfig).max_series)
+    def verify(given: object) -> None:
+        verify_library(context.server.workers or 0)
+
+    return Lifespan(run, series_budget=context.config(MetricsConfig).max_series, verify=verify)
 
 
 @hookimpl

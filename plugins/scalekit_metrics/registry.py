@@ -5,17 +5,19 @@ Only the form is changed here, so that these numbers travel and add up as all ot
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
-
-from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.samples import Sample
+from typing import TYPE_CHECKING, Any
 
 from scalekit.telemetry.snapshot import Families, Family, Values
 from scalekit_metrics.exposition import SUMMARY_PARTS
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client.samples import Sample
 
 logger = logging.getLogger("scalekit")
 
@@ -25,11 +27,29 @@ OVER_WORKERS = {"process_start_time_seconds": "min", "process_max_fds": "max", "
 _UNFIT = re.compile(r"[^a-zA-Z0-9_:]")
 
 
-class Registry:
-    """The metrics of *registry*, but none by a *reserved* name."""
+def default_registry() -> CollectorRegistry:
+    """Return the registry of prometheus_client that everything is in which names none; the first call imports it."""
+    from prometheus_client import REGISTRY
 
-    def __init__(self, registry: CollectorRegistry, reserved: Collection[str]) -> None:
-        self._registry = registry
+    return REGISTRY
+
+
+def verify_library(workers: int) -> None:
+    """Raise ModuleNotFoundError when prometheus_client is not there.
+
+    It is imported where *workers* tell their numbers all the time: before they are forked, since they then share it.
+    """
+    if workers:
+        importlib.import_module("prometheus_client")
+    elif importlib.util.find_spec("prometheus_client") is None:
+        raise ModuleNotFoundError("No module named 'prometheus_client'", name="prometheus_client")
+
+
+class Registry:
+    """The metrics of the registry that *find* returns, but none by a *reserved* name."""
+
+    def __init__(self, find: Callable[[], CollectorRegistry], reserved: Collection[str]) -> None:
+        self._find = find
         self._reserved = reserved
         self._warned: set[object] = set()
 
@@ -46,7 +66,7 @@ class Registry:
 
     def _metrics(self) -> Iterator[Metric]:
         # Not by the registry's own collect(), in which the first that fails hides those after it.
-        for collector in list(self._registry._collector_to_names):
+        for collector in list(self._find()._collector_to_names):
             try:
                 yield from list(collector.collect())
             except Exception as error:

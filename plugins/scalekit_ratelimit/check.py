@@ -40,11 +40,8 @@ class Check(Protocol[T, R]):
         """Ask Redis to take; raises RedisUnavailable when that cannot be sent."""
         ...
 
-    def receive(self, shared: SharedLimits, takes: T, reply: asyncio.Future[Any]) -> R | asyncio.Future[Any]:
-        """Return the result of *reply*, or the reply to come where Redis has to be asked again.
-
-        Raises RedisUnavailable or ReplyError.
-        """
+    def receive(self, shared: SharedLimits, takes: T, reply: asyncio.Future[Any]) -> R:
+        """Return the result of *reply*; raises RedisUnavailable or ReplyError."""
         ...
 
     def learn(self, memory: MemoryLimits, takes: T, result: R) -> None:
@@ -76,8 +73,8 @@ class CombinedCheck:
         """Ask Redis to take."""
         return shared.send(takes)
 
-    def receive(self, shared: SharedLimits, takes: Takes, reply: asyncio.Future[Any]) -> Counts | asyncio.Future[Any]:
-        """Return the counts, or the reply to come."""
+    def receive(self, shared: SharedLimits, takes: Takes, reply: asyncio.Future[Any]) -> Counts:
+        """Return the counts."""
         return shared.receive(takes)
 
     def learn(self, memory: MemoryLimits, takes: Takes, result: Counts) -> None:

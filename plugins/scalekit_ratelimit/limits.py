@@ -51,8 +51,8 @@ class Limits:
         except RedisUnavailable:
             return self._without(shared, check, takes)
 
-    def finish_check(self, check: Check[T, R], takes: T, reply: asyncio.Future[Any]) -> R | asyncio.Future[Any] | None:
-        """Return as ``start_check`` does, once *reply* is there; raises Unavailable."""
+    def finish_check(self, check: Check[T, R], takes: T, reply: asyncio.Future[Any]) -> R | None:
+        """Return the result that *reply* has brought, or None when nobody counts; raises Unavailable."""
         shared = self.shared
         if shared is None:
             return check.take(self.memory, takes)
@@ -63,15 +63,14 @@ class Limits:
                 self.metrics.late()
             shared.breaker.note(error)
             return self._without(shared, check, takes)
-        if not isinstance(result, asyncio.Future):
-            check.learn(self.memory, takes, result)
+        check.learn(self.memory, takes, result)
         return result
 
     async def take(self, takes: Sequence[Take]) -> Counts:
         """Return the counts of *takes*, none where nobody counts; raises Unavailable."""
         asked = Takes(takes)
         result = self.start_check(ALL, asked)
-        while isinstance(result, asyncio.Future):
+        if isinstance(result, asyncio.Future):
             await asyncio.wait([result])
             result = self.finish_check(ALL, asked, result)
         return result or []

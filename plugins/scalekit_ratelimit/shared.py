@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from scalekit.redis import PreparedScript, Redis, ReplyError, Script
+from scalekit.redis import PreparedScript, Redis, Script
 from scalekit_ratelimit.headers import Counts
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Count, Rule
@@ -63,14 +63,8 @@ class SharedLimits:
         parts = by_slot(takes.takes) if self._cluster and len(takes.takes) > 1 else [takes.takes]
         return takes.sent([(part, self._send(part)) for part in parts])
 
-    def receive(self, takes: Takes) -> Counts | asyncio.Future[Any]:
-        """Return how each of *takes*, whose replies are there, stands; raises as scalekit.redis does.
-
-        Where a server did not know the script, return what is done once it has replied to the script itself.
-        """
-        unknown = [reply for _, reply in takes.parts if _is_unknown_script(reply)]
-        if unknown:
-            return takes.sent([(part, self._teach(part) if reply in unknown else reply) for part, reply in takes.parts])
+    def receive(self, takes: Takes) -> Counts:
+        """Return how each of *takes*, whose replies are there, stands; raises as scalekit.redis does."""
         replies = [(part, _counts(reply.result())) for part, reply in takes.parts]
         return [each for part, counts in replies for each in zip(part, counts, strict=True)]
 
@@ -80,14 +74,6 @@ class SharedLimits:
 
     def _send(self, takes: Sequence[Take]) -> asyncio.Future[Any]:
         return self._redis.begin(SCRIPT, *_asked(takes))
-
-    def _teach(self, takes: Sequence[Take]) -> asyncio.Future[Any]:
-        return self._redis.begin(SCRIPT, *_asked(takes), by_source=True)
-
-
-def _is_unknown_script(reply: asyncio.Future[Any]) -> bool:
-    error = None if reply.cancelled() else reply.exception()
-    return isinstance(error, ReplyError) and error.code == "NOSCRIPT"
 
 
 def _counts(found: Sequence[int]) -> list[Count]:

@@ -61,6 +61,13 @@ class Frames(Protocol):
         """Begin at once to keep *frame* under *key*; of what is begun in one process for one key, the last stays."""
         ...
 
+    def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> Future[None]:
+        """Begin at once to keep *frame* under the name of *lease*, and to end that in the same step.
+
+        It ends if *token* still has it, even where *frame* cannot be kept.
+        """
+        ...
+
     async def delete(self, keys: Sequence[bytes]) -> None:
         """Forget what is under *keys*."""
         ...

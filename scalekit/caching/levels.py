@@ -29,6 +29,7 @@ logger = logging.getLogger("scalekit.caching")
 
 LONGEST = 30 * 86400.0
 """Seconds for which it is kept by what the answers of a resource vary; a purge is remembered for longer."""
+LARGEST_OF_SCRIPT = 65536  # bytes of an item, which a script copies twice
 MOST_WRITES = 256
 """Items on their way to the shared store at one time; what comes beyond them stays in the process."""
 
@@ -176,15 +177,19 @@ class Levels:
         logger.warning("an item in the shared store could not be read and is deleted: %s", error)
         await self._delete((name,))
 
-    def put(self, item: Item) -> asyncio.Future[None] | None:
-        """Keep *item* here at once, and begin to keep it in the shared store."""
+    def put(self, item: Item, lease: Lease | None = None) -> asyncio.Future[None] | None:
+        """Keep *item* here at once, and begin to keep it in the shared store; that ends a *lease* of its key."""
         name = digest(item.key)
         self._keep(item, name)
         seconds = min(item.useful_until() - self._clock(), LONGEST)
         if seconds <= 0 or len(self._writes) >= MOST_WRITES:
             return None
         try:
-            write = self.frames.put_one(name, self._codec.encode(item, name), seconds)
+            frame = self._codec.encode(item, name)
+            if isinstance(lease, Held) and lease.lease.name == name and len(frame) <= LARGEST_OF_SCRIPT:
+                write = lease.end_with(frame, seconds)
+            else:
+                write = self.frames.put_one(name, frame, seconds)
         except Exception as error:
             self._metrics.failed(type(error).__name__)
             return None
@@ -223,10 +228,14 @@ class Levels:
 
         Without the shared store everybody has the right.
         """
-        name = digest(key)
+        name, changes = digest(key), self._following.changes
         held = Held(self.frames, LeaseName(name, b"" if variant == key else digest(variant)), self._token())
         try:
-            return await self._claimed(held, name, key, seconds)
+            taken, frame = await self.frames.acquire(held.lease, held.token, seconds)
+            if frame is None:
+                return held if taken else None, None
+            await self.current()
+            return held if taken else None, await self._taken(frame, name, key, changes)
         except Exception as error:
             self._metrics.failed(type(error).__name__)
             held.release()
@@ -234,14 +243,6 @@ class Levels:
         except BaseException:
             held.release()
             raise
-
-    async def _claimed(self, held: Held, name: bytes, key: Key, seconds: float) -> tuple[Held | None, Item | None]:
-        changes = self._following.changes
-        taken, frame = await held.acquire(seconds)
-        if frame is None:
-            return held if taken else None, None
-        await self.current()
-        return held if taken else None, await self._taken(frame, name, key, changes)
 
     def _token(self) -> bytes:
         return b"%b%d" % (self._process, next(self._claims))

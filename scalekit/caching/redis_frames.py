@@ -68,6 +68,13 @@ local found = redis.pcall('GET', KEYS[2])
 return {taken and 1 or 0, type(found) == 'string' and found}
 """
 )
+KEEP_AND_RELEASE = Script(
+    """\
+local kept = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if redis.pcall('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
+return kept
+"""
+)
 RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 
 
@@ -112,6 +119,11 @@ class RedisFrames:
     def put_one(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
         """Begin at once to keep *frame* under *key*."""
         return self._redis.call("SET", self._items + key, frame, "PX", max(1, int(seconds * 1000)))
+
+    def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+        """Begin at once to keep *frame* under the name of *lease*, and to end that in the same step."""
+        keys = (self._items + lease.name, self._lease_key(lease))
+        return self._redis.begin(KEEP_AND_RELEASE, keys, (frame, max(1, int(seconds * 1000)), token))
 
     async def delete(self, keys: Sequence[bytes]) -> None:
         """Forget what is under *keys*."""
@@ -180,21 +192,13 @@ class RedisFrames:
     async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
         """Tell whether *token* has the lease now, for so many *seconds*, and return what is there after that."""
         keys = (self._lease_key(lease), self._items + lease.name)
-        taken, frame = await self._redis.script(ACQUIRE, keys, (token, max(1, int(seconds * 1000))))
+        taken, frame = await self._redis.begin(ACQUIRE, keys, (token, max(1, int(seconds * 1000))))
         return bool(taken), frame
 
     def release(self, lease: LeaseName, token: bytes) -> None:
         """Begin at once to end the lease, if *token* still has it; one that cannot be ended runs out."""
-        key = self._lease_key(lease)
-
-        def released(reply: asyncio.Future[Any]) -> None:
-            error = None if reply.cancelled() else reply.exception()
-            if isinstance(error, ReplyError) and error.code == "NOSCRIPT":
-                with suppress(RedisUnavailable):
-                    self._redis.call("EVAL", RELEASE.source, 1, key, token).add_done_callback(_heard)
-
         with suppress(RedisUnavailable):
-            self._redis.begin(RELEASE, (key,), (token,)).add_done_callback(released)
+            self._redis.begin(RELEASE, (self._lease_key(lease),), (token,)).add_done_callback(_heard)
 
     def _lease_key(self, lease: LeaseName) -> bytes:
         """Return a key in the slot of what is to be made: on a cluster, both are with one server."""

@@ -71,8 +71,11 @@ class Store(Protocol):
         """Return the number of the last purge, wherever that was."""
         ...
 
-    def put(self, item: Item) -> Future[None] | None:
-        """Keep *item*; return what tells that it is there for all, if that takes its time in the background."""
+    def put(self, item: Item, lease: Lease | None = None) -> Future[None] | None:
+        """Keep *item*; return what tells that it is there for all, if that takes its time in the background.
+
+        A *lease* to make it may end with that; it must be released all the same.
+        """
         ...
 
     async def keep(self, items: Sequence[Item]) -> None:
@@ -153,7 +156,7 @@ class MemoryStore:
         """Return the number of the last purge."""
         return self.generations.number
 
-    def put(self, item: Item) -> Future[None] | None:
+    def put(self, item: Item, lease: Lease | None = None) -> Future[None] | None:
         """Keep *item*; when it was purged while it was made, nobody gets it."""
         self.table.put(item)
         return None

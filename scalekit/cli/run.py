@@ -15,6 +15,7 @@ import click
 from scalekit.cli.output import traceback
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.mask import mask_passwords
+from scalekit.memory.collections import paused, spare_imports
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -71,18 +72,21 @@ def _log() -> MaskingFormatter:
 
 
 def _host(source: FileSource, formatter: MaskingFormatter) -> Host:
-    host = source.host()
+    with paused():
+        host = source.host()
+    spare_imports(host.settings.server.memory)
     formatter.redact = host.context.redact
     return host
 
 
 def _run(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) -> int:
-    settings = source.settings()
+    with paused():
+        settings = source.settings()
     if settings.server.workers is not None:
         return _supervise(ctx, source, settings)
+    host = _host(source, formatter)
     from scalekit.server.serve import serve
 
-    host = _host(source, formatter)
     status = serve(host)
     _trace(ctx, host)
     return status
@@ -140,5 +144,6 @@ def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingForma
 
 def _import_all(source: FileSource, formatter: MaskingFormatter) -> tuple[Settings, ASGIApp]:
     """Return what a host is built of, once one has been built: hooks import what the configuration needs."""
-    host = _host(source, formatter)
+    host = source.host()
+    formatter.redact = host.context.redact
     return host.settings, host.target

@@ -6,9 +6,28 @@ import gc
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scalekit.config.tables import Memory
+if TYPE_CHECKING:
+    from scalekit.config.tables import Memory
+
+
+@contextmanager
+def paused() -> Generator[None, None, None]:
+    """Collect no garbage while modules are imported: they leave little, and each collection looks at all of them."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)
+    try:
+        yield
+    finally:
+        if gc.get_threshold()[0] == 0:  # else the application has chosen its own
+            gc.set_threshold(*thresholds)
+
+
+def spare_imports(table: Memory) -> None:
+    """Spare collections from now on what has been imported, garbage or not."""
+    if table.freeze:
+        gc.freeze()
 
 
 def settle(table: Memory) -> None:

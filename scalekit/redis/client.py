@@ -14,11 +14,9 @@ from scalekit.redis.commands import (
     Word,
     Words,
     command,
-    eval_words,
     milliseconds,
     set_words,
 )
-from scalekit.redis.errors import ReplyError
 from scalekit.redis.hearing import Hearing
 from scalekit.redis.prepared import PreparedScript, ScriptForm
 from scalekit.redis.script import Script
@@ -48,6 +46,12 @@ class Courier(Protocol):
         self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply."""
+        ...
+
+    def run(
+        self, script: Script, keys: Sequence[Word], args: Sequence[Word], began: float, at: float
+    ) -> asyncio.Future[Any]:
+        """Run *script*, whose source goes only to a server that does not know it; return the future of its reply."""
         ...
 
     def prepare(self, form: ScriptForm, deadline: float) -> PreparedScript:
@@ -151,15 +155,7 @@ class Redis:
         self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = (), *, deadline: float | None = None
     ) -> Any:
         """Run *script* and return what it returns; its source is sent only to a server that does not know it."""
-        now = monotonic()
-        at = now + self._deadline if deadline is None else end_of(now, deadline)
-        key = keys[0] if keys else None
-        try:
-            return await self._courier.send(eval_words(script, False, keys, args), key, now, at, False, False)
-        except ReplyError as error:
-            if error.code != "NOSCRIPT":
-                raise
-        return await self._courier.send(eval_words(script, True, keys, args), key, now, at, False, False)
+        return await self.begin(script, keys, args, deadline=deadline)
 
     def tracking(self, prefixes: Sequence[bytes], hearing: Hearing) -> AbstractAsyncContextManager[Tracking]:
         """Tell *hearing* which keys are changed, by whomever, of those that begin with one of *prefixes*.
@@ -172,21 +168,12 @@ class Redis:
         return self._courier.tracking(prefixes, hearing, self._replica_reads)
 
     def begin(
-        self,
-        script: Script,
-        keys: Sequence[Word],
-        args: Sequence[Word] = (),
-        *,
-        by_source: bool = False,
-        deadline: float | None = None,
+        self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = (), *, deadline: float | None = None
     ) -> asyncio.Future[Any]:
-        """Send *script* at once; the reply is a ReplyError ``NOSCRIPT`` where the server does not know it.
-
-        With *by_source* its source is sent along, for a server that does not.
-        """
+        """Send *script* at once; return the future of what it returns."""
         now = monotonic()
         at = now + self._deadline if deadline is None else end_of(now, deadline)
-        return self._courier.send(eval_words(script, by_source, keys, args), keys[0], now, at, False, False)
+        return self._courier.run(script, keys, args, now, at)
 
     def prepare(self, script: Script, args: Sequence[Word], *, deadline: float | None = None) -> PreparedScript:
         """Return *script* with *args*, to be run for many keys at less cost.

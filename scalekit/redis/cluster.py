@@ -15,13 +15,14 @@ from typing import Any
 from scalekit.redis.address import Host
 from scalekit.redis.calls import Call, pack
 from scalekit.redis.cluster_calls import MOST_HOPS, Asking, ClusterCall
-from scalekit.redis.cluster_scripts import ClusterScript
-from scalekit.redis.commands import Command, Word, Words
+from scalekit.redis.cluster_scripts import ClusterScript, ClusterScriptCall
+from scalekit.redis.commands import Command, Word, Words, eval_words
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.hearing import Hearing
 from scalekit.redis.node import Node
 from scalekit.redis.prepared import PreparedScript, ScriptForm
 from scalekit.redis.retries import Retries
+from scalekit.redis.script import Script
 from scalekit.redis.slots import SLOTS, slot_of
 from scalekit.redis.topology import Topology
 from scalekit.redis.tracking import Tracking
@@ -52,6 +53,18 @@ class Cluster:
             node = self._topology.primaries[slot]
         self.begin(ClusterCall(self, slot, future, pack(words), began, at, repeatable, replica, node))
         return future
+
+    def run(
+        self, script: Script, keys: Sequence[Word], args: Sequence[Word], began: float, at: float
+    ) -> asyncio.Future[Any]:
+        """Run *script* where the first of *keys* is; return the future of its reply, or of its failure."""
+        slot = slot_of(keys[0]) if keys else None
+        node = self._topology.node_of(slot, False)
+        packed = pack(eval_words(script, False, keys, args))
+        call = ClusterScriptCall(self, slot, self._loop.create_future(), packed, began, at, False, False, node)
+        call.source = lambda: pack(eval_words(script, True, keys, args))
+        self.begin(call)
+        return call.future
 
     def prepare(self, form: ScriptForm, deadline: float) -> PreparedScript:
         """Return what runs the script of *form*, each time within *deadline* seconds."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -46,24 +48,23 @@ class ClusterScript:
             False,
             self._topology.primaries[slot],
         )
-        call.form, call.key = self._form, word
+        call.source = partial(self._form.pack, word, True)
         self._sender.begin(call)
         return call.future
 
 
 class ClusterScriptCall(ClusterCall):
-    """A run of a script in a *form* for *key*, by a server that may not know it."""
+    """A run of a script by a server that may not know it: *source* is the same command with the script in it."""
 
-    __slots__ = ("form", "key")
-    form: ScriptForm | None
-    key: bytes
+    __slots__ = ("source",)
+    source: Callable[[], bytes] | None
 
     def refuse(self, error: ReplyError) -> None:
         """Send the source where the server does not know the script, or do as other commands do."""
-        form = self.form
-        if error.code != "NOSCRIPT" or form is None or self.node is None:
+        source = self.source
+        if error.code != "NOSCRIPT" or source is None or self.node is None:
             super().refuse(error)
             return
-        self.form = None
-        self.packed = form.pack(self.key, by_source=True)
+        self.source = None
+        self.packed = source()
         self.node.put_again(self)

@@ -9,13 +9,14 @@ from time import monotonic
 from typing import Any
 
 from scalekit.redis.calls import pack
-from scalekit.redis.commands import Command, Word, Words
+from scalekit.redis.commands import Command, Word, Words, eval_words
 from scalekit.redis.errors import RedisUnavailable, ReplyError
 from scalekit.redis.hearing import Hearing
 from scalekit.redis.node import Node
 from scalekit.redis.prepared import PreparedScript, ScriptForm
+from scalekit.redis.script import Script
 from scalekit.redis.script_calls import SingleScript
-from scalekit.redis.single_calls import SingleBatch, SingleCall
+from scalekit.redis.single_calls import SingleBatch, SingleCall, SourceCall
 from scalekit.redis.tracking import Tracking
 from scalekit.redis.watch import ROLE, Watch
 
@@ -32,6 +33,16 @@ class Single:
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply."""
         call = SingleCall(self.node, self._loop.create_future(), pack(words), began, at, repeatable)
+        self.node.put(call)
+        return call.future
+
+    def run(
+        self, script: Script, keys: Sequence[Word], args: Sequence[Word], began: float, at: float
+    ) -> asyncio.Future[Any]:
+        """Run *script*; return the future of its reply."""
+        packed = pack(eval_words(script, False, keys, args))
+        call = SourceCall(self.node, self._loop.create_future(), packed, began, at, False)
+        call.source = lambda: pack(eval_words(script, True, keys, args))
         self.node.put(call)
         return call.future
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scalekit.redis.calls import Batch, Call
@@ -31,6 +31,23 @@ class SingleCall(Call):
         _doubt(self.node, error)
         if error.code not in NOT_RUN or not self.node.retries.later(self, self.node.put_again):
             super().refuse(error)
+
+
+class SourceCall(SingleCall):
+    """A run of a script by *node*, which may not know it: *source* is the same command with the script in it."""
+
+    __slots__ = ("source",)
+    source: Callable[[], bytes] | None
+
+    def refuse(self, error: ReplyError) -> None:
+        """Send the source where the server does not know the script, or do as other commands do."""
+        source = self.source
+        if error.code != "NOSCRIPT" or source is None:
+            super().refuse(error)
+            return
+        self.source = None
+        self.packed = source()
+        self.node.put_again(self)
 
 
 class SingleBatch(Batch):

@@ -8,7 +8,6 @@ first packet of a connection (SYN, RFC 9293) is dropped: a client whose handshak
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 import sys
@@ -34,6 +33,8 @@ def let_nobody_knock(listeners: Sequence[socket.socket]) -> None:
     """Drop what comes for *listeners* from now on, where the kernel can; accepted connections go on."""
     if not sys.platform.startswith("linux"):
         return
+    import ctypes  # takes its time, and most of a process's life does without
+
     program = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
     described = struct.pack("HL", len(NO_SYN) // 8, ctypes.addressof(program))
     for each in listeners:

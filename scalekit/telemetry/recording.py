@@ -37,6 +37,7 @@ class Telemetry:
         self._declared: dict[str, Declaration[Any]] = {}
         self._samples: list[Sample] = []
         self._sources: list[Source] = []
+        self._was_read = False
         self._last: Families = {}
         self._failing: list[Callable[[], Any]] = []
 
@@ -63,16 +64,21 @@ class Telemetry:
 
     @contextmanager
     def including(self, source: Source) -> Generator[None, None, None]:
-        """Add the families that *source* returns to each snapshot; when left, the last that it returns stay."""
+        """Add the families that *source* returns to each snapshot; when left, the last that it returns stay.
+
+        While no snapshot has been taken *source* is not called, not even at last: it may have to import much.
+        """
         self._sources.append(source)
         try:
             yield
         finally:
-            self._last |= self._call(source) or {}
+            if self._was_read:
+                self._last |= self._call(source) or {}
             self._sources.remove(source)
 
     def snapshot(self) -> Snapshot:
         """Return the numbers of this process."""
+        self._was_read = True
         for callback in list(self._samples):
             self._call(callback)
         families = dict(self._last)

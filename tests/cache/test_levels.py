@@ -66,6 +66,15 @@ class Table:
     def put_one(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
         return asyncio.ensure_future(self.put({key: frame}, [seconds]))
 
+    def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+        async def both() -> None:
+            try:
+                await self.put({lease.name: frame}, [seconds])
+            finally:
+                self.release(lease, token)
+
+        return asyncio.ensure_future(both())
+
     async def delete(self, keys: Sequence[bytes]) -> None:
         self.check()
         for key in keys:
@@ -282,6 +291,54 @@ async def test_a_client_that_wants_it_new_gets_it_new_though_another_answer_is_t
     assert (await two.ask(headers=[(CC, "no-cache")])).body == b"2"
     await written(two)
     assert table.leases == {}
+
+
+class Forgetful(Table):
+    """Frames whose writes are lost on the way, leases and all; releases are told apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loses = False
+        self.writes: list[bytes] = []
+        self.released: list[LeaseName] = []
+
+    def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+        async def lose() -> None:
+            raise ConnectionError("lost")
+
+        self.writes.append(frame)
+        return asyncio.ensure_future(lose()) if self.loses else super().put_and_release(lease, token, frame, seconds)
+
+    def release(self, lease: LeaseName, token: bytes) -> None:
+        self.released.append(lease)
+        super().release(lease, token)
+
+
+@pytest.mark.parametrize("loses", [False, True])
+async def test_a_lease_ends_with_the_write_and_by_itself_only_where_that_is_lost(loses: bool) -> None:
+    table = Forgetful()
+    table.loses = loses
+    one = process(table, Origin(Reply([(CC, "max-age=60")])))
+    await one.ask()
+    await written(one)
+    await asyncio.sleep(0)
+    assert (len(table.writes), table.leases) == (1, {})
+    assert len(table.released) == 1, "by the table itself, or once it is known that the write was lost"
+
+
+@pytest.mark.parametrize(("headers", "largest"), [([("Vary", "Foo")], 65536), ([], 100)])
+async def test_a_lease_ends_after_a_write_that_cannot_end_it(
+    headers: list[tuple[str, str]], largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalekit.caching.levels.LARGEST_OF_SCRIPT", largest)
+    table, origin = Forgetful(), Origin(Reply([(CC, "max-age=60"), *headers]))
+    one = process(table, origin)
+    await one.ask()
+    await written(one)
+    await asyncio.sleep(0)
+    assert (table.writes, table.leases, len(table.released)) == ([], {}, 1)
+    assert (await process(table, origin).ask()).body == b"1"
+    assert origin.calls == 1
 
 
 async def test_who_waits_for_another_process_can_be_cancelled_and_leaves_nothing() -> None:

@@ -17,7 +17,7 @@ from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.objects import Objects
 from scalekit.caching.redis_frames import RedisFrames
 from scalekit.caching.store import MemoryStore
-from scalekit.redis import Connections
+from scalekit.redis import Connections, RedisUnavailable
 from scalekit.telemetry import Telemetry
 from tests.cache.conftest import Shared
 from tests.cache.laboratory import NOON
@@ -168,6 +168,39 @@ async def test_a_lease_is_ended_by_a_server_that_has_forgotten_the_script(shared
         async with asyncio.timeout(60):
             while not await is_free():
                 await asyncio.sleep(0.005)
+
+
+async def test_what_is_kept_ends_the_lease_in_the_same_step_if_it_is_still_held(shared: Shared) -> None:
+    async with process(shared.url) as one, process(shared.url) as two:
+        for round_ in range(2):
+            lease = LeaseName(b"k", b"variant %d" % round_)
+            assert (await one.frames.acquire(lease, b"1", 60))[0]
+            await one.frames.put_and_release(lease, b"another", b"theirs", 60)
+            assert await two.frames.acquire(lease, b"2", 60) == (False, b"theirs")
+            await one.frames.put_and_release(lease, b"1", b"made %d" % round_, 60)
+            assert await two.frames.acquire(lease, b"2", 60) == (True, b"made %d" % round_)
+            shared.cli("SCRIPT", "FLUSH")
+        assert 0 < int(shared.cli("PTTL", "test:item:k")) <= 60_000
+
+
+async def test_the_lease_of_what_cannot_be_kept_ends_too(shared: Shared) -> None:
+    lease = LeaseName(b"k")
+    async with process(shared.url) as one:
+        assert await one.frames.acquire(lease, b"1", 60) == (True, None)
+        shared.cli("CONFIG", "SET", "maxmemory", 1)
+        try:
+            with pytest.raises(RedisUnavailable, match="OOM"):
+                await one.frames.put_and_release(lease, b"1", b"made", 60)
+        finally:
+            shared.cli("CONFIG", "SET", "maxmemory", 0)
+        assert await one.frames.acquire(lease, b"2", 60) == (True, None)
+
+
+async def test_a_key_of_another_in_the_place_of_a_lease_does_not_keep_the_item_away(shared: Shared) -> None:
+    async with process(shared.url) as one:
+        shared.cli("LPUSH", "test:lease:{test:item:k}", "x")
+        await one.frames.put_and_release(LeaseName(b"k"), b"1", b"made", 60)
+        assert await one.frames._redis.get("test:item:k") == b"made"
 
 
 async def test_a_key_of_another_in_the_place_of_a_lease_or_an_item_holds_up_nobody(shared: Shared) -> None:

@@ -43,7 +43,7 @@ def shown(*workers: CollectorRegistry) -> Numbers:
 
 
 def families(registry: CollectorRegistry) -> Families:
-    return Registry(registry, NAMES).families()
+    return Registry(lambda: registry, NAMES).families()
 
 
 def labels(**pairs: str) -> frozenset[tuple[str, str]]:
@@ -147,7 +147,7 @@ def test_a_collector_that_fails_hides_no_other_and_is_told_of_once(
 ) -> None:
     registry.register(Failing())
     Gauge("stock", "Stock.", registry=registry).set(2)
-    source = Registry(registry, NAMES)
+    source = Registry(lambda: registry, NAMES)
     with caplog.at_level(logging.WARNING, "scalekit"):
         for _ in range(3):
             assert list(source.families()) == ["stock"]
@@ -161,7 +161,7 @@ def test_a_name_of_ours_is_left_out_and_told_of_once(
 ) -> None:
     Histogram("http_request_duration_seconds", "Another's.", ["handler"], registry=registry).labels("x").observe(1)
     Gauge("stock", "Stock.", registry=registry).set(2)
-    source = Registry(registry, NAMES)
+    source = Registry(lambda: registry, NAMES)
     with caplog.at_level(logging.WARNING, "scalekit"):
         for _ in range(3):
             assert list(source.families()) == ["stock"]
