@@ -18,7 +18,10 @@ Takeover = Callable[[ASGIApp], Awaitable[None]]
 
 
 class Pending:
-    """A decision that waits for *reply*; *decide* makes it, and is called once the reply is there, whatever it is."""
+    """A decision that waits for *reply*; *decide* makes it once the reply has a result or an exception.
+
+    A reply that is cancelled becomes a 503: what was asked is gone.
+    """
 
     __slots__ = ("decide", "reply")
 

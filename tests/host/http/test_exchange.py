@@ -287,6 +287,19 @@ async def test_the_record_of_a_websocket() -> None:
     assert (ends.exchange.status, ends.exchange.response_bytes, ends.exchange.code) == (101, 5, 4000)
 
 
+async def test_the_code_of_a_websocket_is_that_of_who_closed_it_first() -> None:
+    ends = Ends()
+
+    async def closes(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 4000})
+        assert (await receive())["code"] == 1001
+
+    await open_websocket(behind(closes, ends))
+    assert ends.exchange.code == 4000
+
+
 async def test_a_websocket_that_its_client_closes() -> None:
     ends = Ends()
 

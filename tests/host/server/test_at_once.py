@@ -19,6 +19,11 @@ MANY = 2000
 """Requests in one segment, far more than Python's stack has room for."""
 
 
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
 def bodies(received: bytes) -> list[bytes]:
     """Return the bodies of responses that name their paths, in order."""
     return [b"/" + each.partition(b"\r\n\r\n/")[2] for each in received.split(b"HTTP/1.1 200 OK\r\n")[1:]]
@@ -265,6 +270,23 @@ async def test_a_filter_that_fails_is_responded_to_by_the_host(
     assert received.startswith(b"HTTP/1.1 %d " % status)
     assert b"application/problem+json" in received
     assert ends.notes == [("/pending", *noted)]
+
+
+async def test_a_filter_that_fails_leaves_no_reply_that_somebody_waits_for() -> None:
+    class Fails(Decides):
+        def response(self, path: str) -> LocalResponse:
+            raise LookupError(path)
+
+    class Looks(Decides):
+        runs_while_pending = True
+
+    outer, inner = Fails(), Looks()
+    async with deciding(outer.app, outer, inner) as wire, wire.client() as client:
+        await client.send(LAST % b"/pending")
+        await until(lambda: bool(inner.replies))
+        outer.replies["/pending"].set_result(None)
+        assert (await client.rest()).startswith(b"HTTP/1.1 500 ")
+    assert inner.replies["/pending"].cancelled()
 
 
 @pytest.mark.parametrize("failure", ["cancelled", "exception"])
