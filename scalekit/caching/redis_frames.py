@@ -123,7 +123,9 @@ class RedisFrames:
     def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
         """Begin at once to keep *frame* under the name of *lease*, and to end that in the same step."""
         keys = (self._items + lease.name, self._lease_key(lease))
-        return self._redis.begin(KEEP_AND_RELEASE, keys, (frame, max(1, int(seconds * 1000)), token))
+        args = (frame, max(1, int(seconds * 1000)), token)
+        # By its source: sent again, it would overtake what is kept under the same name meanwhile.
+        return self._redis.begin(KEEP_AND_RELEASE, keys, args, by_source=True)
 
     async def delete(self, keys: Sequence[bytes]) -> None:
         """Forget what is under *keys*."""

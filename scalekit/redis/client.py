@@ -14,6 +14,7 @@ from scalekit.redis.commands import (
     Word,
     Words,
     command,
+    eval_words,
     milliseconds,
     set_words,
 )
@@ -168,11 +169,23 @@ class Redis:
         return self._courier.tracking(prefixes, hearing, self._replica_reads)
 
     def begin(
-        self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = (), *, deadline: float | None = None
+        self,
+        script: Script,
+        keys: Sequence[Word] = (),
+        args: Sequence[Word] = (),
+        *,
+        by_source: bool = False,
+        deadline: float | None = None,
     ) -> asyncio.Future[Any]:
-        """Send *script* at once; return the future of what it returns."""
+        """Send *script* at once; return the future of what it returns.
+
+        A server that does not know it is sent its source, after what was sent meanwhile, or always where *by_source*.
+        """
         now = monotonic()
         at = now + self._deadline if deadline is None else end_of(now, deadline)
+        if by_source:
+            key = keys[0] if keys else None
+            return self._courier.send(eval_words(script, True, keys, args), key, now, at, False, False)
         return self._courier.run(script, keys, args, now, at)
 
     def prepare(self, script: Script, args: Sequence[Word], *, deadline: float | None = None) -> PreparedScript:

@@ -183,6 +183,19 @@ async def test_what_is_kept_ends_the_lease_in_the_same_step_if_it_is_still_held(
         assert 0 < int(shared.cli("PTTL", "test:item:k")) <= 60_000
 
 
+async def test_of_what_one_process_keeps_the_last_stays_though_the_server_has_forgotten_every_script(
+    shared: Shared,
+) -> None:
+    lease = LeaseName(b"k")
+    async with process(shared.url) as one:
+        shared.cli("SCRIPT", "FLUSH")
+        await asyncio.gather(
+            one.frames.put_and_release(lease, b"1", b"older", 60),
+            one.frames.put_one(b"k", b"newer", 60),
+        )
+        assert await one.frames.get_one(b"k") == b"newer"
+
+
 async def test_the_lease_of_what_cannot_be_kept_ends_too(shared: Shared) -> None:
     lease = LeaseName(b"k")
     async with process(shared.url) as one:
