@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
@@ -172,10 +173,11 @@ async def test_a_request_without_a_body_meets_no_watch() -> None:
     received: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        received.append(getattr(receive, "__qualname__", ""))
+        exchange: Any = receive.__self__  # type: ignore[attr-defined]
+        received.append(exchange.client_receive.__qualname__)
 
     client = Conversation()
     limited = behind(app, BodyLimits(LIMIT, 1))
     await client.run(limited, http_scope())
     await client.run(limited, http_scope(headers=declared(1)))
-    assert received == ["Exchange.receive", "_WatchedBody.receive"]
+    assert received == ["Queue.get", "_WatchedBody.receive"]
