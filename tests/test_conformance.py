@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
+import pytest
+
+from scalekit import Decision, Exchange, Filter, create_app
+from scalekit.host import Host, Part
 from scalekit.testing import PluginConformance
+from scalekit.testing.conformance import bare_application
 
 
 class TestVisits(PluginConformance):
     name = "visits"
+
+
+class Writes(Filter):
+    """Writes request headers where filters further in do not see it."""
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        exchange.scope["headers"] = [*exchange.scope["headers"], (b"x-guest", b"ada")]
+        return None
+
+
+def test_a_filter_that_writes_into_the_scope_is_told_how_to_replace_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def host(self: PluginConformance) -> Host:
+        built = create_app({}, app=bare_application)
+        built.parts = [Part("DATA", "visits", Writes())]
+        return built
+
+    monkeypatch.setattr(TestVisits, "host", host)
+    with pytest.raises(AssertionError, match=r"exchange\.replace_headers"):
+        TestVisits().test_filters_further_in_see_the_request_headers_that_the_application_sees()

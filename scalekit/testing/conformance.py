@@ -20,7 +20,9 @@ from scalekit.app import create_app
 from scalekit.config.descriptions import descriptions
 from scalekit.config.document import read
 from scalekit.context import SCOPE_KEY
-from scalekit.host import Host, build_chain
+from scalekit.host import Host, Part, build_chain
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
 from scalekit.plugins import installed
 from scalekit.testing.inprocess import running
 
@@ -146,7 +148,19 @@ class PluginConformance:
         asyncio.run(self._through_middleware(stream, _http_scope(), seen))
         assert seen == [message["type"] for message in sent]
 
-    async def _through_middleware(self, app: ASGIApp, scope: Scope, seen: list[str] | None = None) -> None:
+    def test_filters_further_in_see_the_request_headers_that_the_application_sees(self) -> None:
+        async def closes(scope: Scope, receive: Receive, send: Send) -> None:
+            """Take the request as it is."""
+
+        for kind in ("http", "websocket"):
+            checks = _HeaderCheck()
+            scope = {**_http_scope(), "type": kind, "subprotocols": ["bearer", "token"]}
+            asyncio.run(self._through_middleware(closes, scope, [], Part("DATA", "conformance", checks)))
+            assert checks.differing == [], "change request headers with exchange.replace_headers"
+
+    async def _through_middleware(
+        self, app: ASGIApp, scope: Scope, seen: list[str] | None = None, *inner: Part
+    ) -> None:
         async def receive() -> Message:
             return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -158,7 +172,32 @@ class PluginConformance:
         async with running(host) as state:
             scope.update({"state": {**state}, SCOPE_KEY: host.context})
             own = [part for part in host.parts if part.owner == self.name]
-            await build_chain(own, app, host.templates)(scope, receive, send)
+            await build_chain([*own, *inner], app, host.templates)(scope, receive, send)
+
+
+class _EveryName:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+class _HeaderCheck(Filter):
+    """Notes the headers that the record of a request and its scope do not have in common."""
+
+    request_headers = _EveryName()
+
+    def __init__(self) -> None:
+        self.differing: list[object] = []
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Compare them."""
+        named = {name for name, _ in exchange.scope["headers"]}
+        for name in named | set(exchange.headers):
+            values = [value for each, value in exchange.scope["headers"] if each == name]
+            if exchange.values(name) != values:
+                self.differing.append((name, exchange.values(name), values))
+        return None
+
+    on_open = on_request
 
 
 def toml_blocks(text: str) -> list[str]:
