@@ -55,11 +55,12 @@ def _has_session(asked: Asked, scope: Scope, policy: Policy) -> bool:
 def _is_unseen(asked: Asked, scope: Scope, known: State) -> bool:
     """Tell whether the application has found a user of whom *asked* knows nothing."""
     user, auth = scope.get("user"), scope.get("auth")
-    scopes = getattr(auth, "scopes", None)
-    if user is not None and is_authenticated(user):
-        return not asked.knows(user, scopes or ())
-    if auth is not None and (scopes is None or scopes):
-        return True
+    if user is not None or auth is not None:
+        scopes = getattr(auth, "scopes", None)
+        if user is not None and is_authenticated(user):
+            return not asked.knows(user, scopes or ())
+        if auth is not None and (scopes is None or scopes):
+            return True
     if not asked.credentials & (USER | NAMELESS):
         state = scope.get("state")
         if state and _has_user(state, known):
@@ -69,7 +70,10 @@ def _is_unseen(asked: Asked, scope: Scope, known: State) -> bool:
 
 def _may_be_hidden(scope: Scope) -> bool:
     """Tell whether there may be a user in a copy of *scope*: with a header that not everybody sends."""
-    return not all(is_of_anybody(name) for name, _ in scope["headers"]) and is_copied(scope)
+    for name, _ in scope["headers"]:
+        if not is_of_anybody(name):
+            return is_copied(scope)
+    return False
 
 
 def _has_user(state: State, known: State) -> bool:
@@ -88,5 +92,6 @@ def _is_something(value: object) -> bool:
 
 def _has_certificate(scope: Scope) -> bool:
     """Tell whether the client has shown a certificate to the server (the TLS extension of ASGI)."""
-    tls = (scope.get("extensions") or {}).get("tls")
+    extensions = scope.get("extensions")
+    tls = extensions.get("tls") if extensions else None
     return bool(tls and (tls.get("client_cert_name") or tls.get("client_cert_chain")))
