@@ -144,6 +144,9 @@ def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingForma
 
 def _import_all(source: FileSource, formatter: MaskingFormatter) -> tuple[Settings, ASGIApp]:
     """Return what a host is built of, once one has been built: hooks import what the configuration needs."""
+    from scalekit.server.serve import import_server
+
     host = source.host()
     formatter.redact = host.context.redact
+    import_server(host)
     return host.settings, host.target

@@ -36,6 +36,13 @@ def run(server: DrainingServer, sockets: list[socket.socket]) -> int:
     return server.exit_status
 
 
+def import_server(host: Host) -> None:
+    """Import the event loop and what else uvicorn imports at a start, before workers are forked."""
+    config = server_config(host)
+    config.load()
+    config.get_loop_factory()
+
+
 def server_config(host: Host) -> uvicorn.Config:
     """Return uvicorn's configuration for *host*."""
     table = host.settings.server

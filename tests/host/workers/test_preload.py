@@ -26,6 +26,18 @@ from tests.workers import (
     workers_of,
 )
 
+EMBEDDED = """
+[plugins.cache]
+[plugins.discovery]
+[plugins.jwt]
+secret = "0123456789abcdef0123456789abcdef"
+[plugins.logging]
+[plugins.metrics]
+[plugins.pool]
+[plugins.queue]
+[plugins.ratelimit]
+[plugins.replica]
+"""
 ANSWERS_WITH = """
 async def app(scope, receive, send):
     if scope["type"] == "http":
@@ -202,10 +214,7 @@ def test_what_workers_should_not_share_is_warned_of(source: str, told: str) -> N
 
 
 def test_plugins_make_nothing_that_is_warned_of() -> None:
-    names = ("cache", "discovery", "logging", "metrics", "pool", "queue", "ratelimit", "replica")
-    tables = dict.fromkeys(names, "") | dict.fromkeys(("cache", "ratelimit"), "per_worker = true")
-    tables["jwt"] = 'secret = "0123456789abcdef0123456789abcdef"'
-    with supervised(1, "\n".join(f"[plugins.{name}]\n{keys}" for name, keys in tables.items())) as service:
+    with supervised(1, EMBEDDED) as service:
         assert len(parents_of_workers(service)) == 1
         assert "importing has" not in service.log()
 
@@ -221,6 +230,15 @@ os.register_at_fork(after_in_child=lambda: forked.append(os.getpid()))
         answers = [answer.split() for answer in answers_of_all(service)]
         assert answers[0][0] != answers[1][0]
         assert [hooked for _, hooked in answers] == ["True", "True"]
+
+
+def test_a_worker_imports_nothing_more_after_it_was_forked() -> None:
+    source = """
+import json, os, sys
+os.register_at_fork(before=lambda: open("before", "w").write(json.dumps(sorted(sys.modules))))
+""" + ANSWERS_WITH.format("' '.join(set(sys.modules) - set(json.load(open('before'))))")
+    with supervised(1, EMBEDDED, source) as service:
+        assert service.get("/") == ""
 
 
 def test_exit_handlers_of_an_import_run_in_workers_alone() -> None:
