@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import calls, noticing, overload, reads, requests, scrape, starting, throughput, workers
+from tests.bench import calls, noticing, overload, preload, reads, requests, scrape, starting, throughput, workers
 from tests.bench.inprocess import Case
 from tests.bench.operations import database, queue, redis, tokens
 from tests.bench.row import HEAD, Row, write
@@ -48,6 +48,7 @@ PARTS = [
     Part(["stack"], ["wrk", "redis"], lambda _: workers.measure(5, 3)),
     Part(["stack"], ["redis"], lambda options: starting.measure_stacks(options.rounds // 4)),
     Part(["stack"], NEEDED, lambda options: starting.measure_production(options.rounds // 4)),
+    Part(["stack"], NEEDED, lambda options: preload.measure(max(1, options.rounds // 8))),
     Part(["metrics"], [], lambda options: scrape.measure(options.rounds)),
     Part(["pool"], ["postgres"], lambda options: database.measure(options.rounds // 2)),
     Part(["replica"], ["postgres"], lambda options: reads.measure(options.rounds)),

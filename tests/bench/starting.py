@@ -86,7 +86,7 @@ def measure_stacks(rounds: int) -> list[Row]:
             Process(f"{name}, its stack", [python_of(name.lower()), "-c", UVICORN, f"{name.lower()}_full"], environment)
             for name in ("FastAPI", "Litestar")
         ]
-        held = Process(ours.title, ours.command, ours.environment, Goal("ratio", 1.4), 55)
+        held = Process(ours.title, ours.command, ours.environment, Goal("ratio", 2.2), 52)
         return list(_rows("stack", [_bare(), held, *peers], rounds))
 
 
@@ -99,7 +99,7 @@ def measure_production(rounds: int) -> list[Row]:
         text = (FOLDER / file.name).read_text()
         file.write_text(text.replace("workers = 2\n", ""))  # the figures are of a process, not of its supervisor
         ours = _host("ScaleKit, all ten plugins", file, environment, f"server.port={port}")
-        held = Process(ours.title, ours.command, ours.environment, Goal("figure", 1000), 85)
+        held = Process(ours.title, ours.command, ours.environment, Goal("figure", 600), 85)
         return list(_rows("stack", [_bare(), held], rounds))
 
 
