@@ -18,8 +18,6 @@ from scalekit.config.mask import mask_passwords
 from scalekit.memory.collections import paused, spare_imports
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from scalekit.host import Host
     from scalekit.settings import Settings
 
@@ -130,23 +128,16 @@ def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingForma
     place = Place.read(text)
     faulthandler.enable(place.stacks)
     server = ForkServer(place)
-    settings, target = _import_all(source, formatter)
     from scalekit.app import build
+    from scalekit.server.serve import import_server
     from scalekit.workers.worker import work
 
-    place = server.wait_for_fork(settings.server.memory.freeze)
-    host = build(settings, target)
+    rehearsed = source.host()  # hooks import what the configuration needs; kept, since freeing it would unshare pages
+    formatter.redact = rehearsed.context.redact
+    import_server(rehearsed)
+    place = server.wait_for_fork(rehearsed.settings.server.memory.freeze)
+    host = build(rehearsed.settings, rehearsed.target)
     formatter.redact = host.context.redact
     status = work(host, place)
     _trace(ctx, host)
     return status
-
-
-def _import_all(source: FileSource, formatter: MaskingFormatter) -> tuple[Settings, ASGIApp]:
-    """Return what a host is built of, once one has been built: hooks import what the configuration needs."""
-    from scalekit.server.serve import import_server
-
-    host = source.host()
-    formatter.redact = host.context.redact
-    import_server(host)
-    return host.settings, host.target

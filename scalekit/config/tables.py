@@ -104,8 +104,7 @@ class Table(BaseModel):
     The string below a field becomes the help of the JSON Schema, so every field has one.
     """
 
-    # Built when it is first used: most tables are only part of another.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -36,7 +36,7 @@ class ForkServer:
         self._stopping = False
         self._effects = ImportEffects()
         self._thresholds = gc.get_threshold()
-        gc.set_threshold(0)  # what is freed before the end of the imports would leave holes in the pages shared
+        gc.set_threshold(0)  # garbage that is freed leaves holes, and what workers put there unshares pages
 
     def wait_for_fork(self, freeze: bool) -> Place:
         """Fork workers while the supervisor asks for some; return in each of them, with its place.
@@ -48,7 +48,6 @@ class ForkServer:
         self._tell(ForkKind.READY, {"threads": threads, "warnings": self._effects.warnings()})
         if threads:
             _exit()
-        gc.collect()
         if freeze:
             gc.freeze()
         place = self._serve()

@@ -35,6 +35,8 @@ class Launcher:
         self._command = command
         self._listeners = tuple(listeners)
         self._preload = preload and is_supported()
+        if preload and not self._preload:
+            logger.info("server.preload is off: this system does not name processes by descriptors (pidfd_open)")
         self._on_end = on_end
         self._parents: list[Parent] = []
         self._current: Parent | None = None

@@ -55,6 +55,34 @@ def test_what_start_has_made_is_left_out_of_collections() -> None:
     assert gc.get_threshold() == (5000, 20, 30)
 
 
+COLLECTOR = """
+import gc
+held_back = gc.get_threshold()[0] == 0
+{}
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        text = f"{{held_back}} {{gc.get_threshold()}} {{gc.isenabled()}} {{gc.get_freeze_count() > 0}}"
+        await send({{"type": "http.response.start", "status": 200, "headers": []}})
+        await send({{"type": "http.response.body", "body": text.encode()}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "freeze", "thresholds"),
+    [
+        ("", True, gc.get_threshold()),
+        ("", False, gc.get_threshold()),
+        ("gc.set_threshold(123, 4, 5)", True, (123, 4, 5)),
+    ],
+)
+def test_collections_are_held_back_until_everything_is_imported(
+    own: str, freeze: bool, thresholds: tuple[int, int, int]
+) -> None:
+    toml = f"[server.memory]\nfreeze = {str(freeze).lower()}\n"
+    with Service(toml, {"service": COLLECTOR.format(own)}) as service:
+        assert service.get("/") == f"True {thresholds} True {freeze}"
+
+
 @pytest.mark.slow
 def test_a_look_names_what_has_grown_since_the_last() -> None:
     growth = Growth()
