@@ -141,13 +141,13 @@ async def test_a_token_is_remembered_once_however_its_scheme_is_spelled() -> Non
     async with service(plugins={"metrics": {}}) as client:
         await client.login("ada")
         spelled = [
+            "bearer  {}",
             "Bearer {}",
-            "bearer {}",
-            "Bearer    {}",
-            "BEARER {}  ",
+            "Bearer  {}",
+            "BEARER {} ",
             "Bearer {}",
-            "DPoP {}",
             "dPOP {}",
+            "DPoP {}",
             "bearer {}",
         ]
         statuses = [(await client.api(authorization=each.format(client.token))).status for each in spelled]
