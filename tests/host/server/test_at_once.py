@@ -118,6 +118,16 @@ async def test_a_body_that_follows_its_response_belongs_to_nobody(kind: str) -> 
         assert bodies(await client.receive(b"/3")) == [b"/local/2", b"/3"]
 
 
+async def test_a_large_body_that_follows_its_response_is_read_and_kept_nowhere() -> None:
+    decides = Decides()
+    async with deciding(decides.app, decides) as wire, wire.client() as client:
+        await client.send(b"POST /local/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
+        await client.receive(b"/local/1")
+        async with asyncio.timeout(20):
+            await client.send(b"x" * 3_000_000 + GET % b"/local/2")
+        await client.receive(b"/local/2")
+
+
 SOON = 0.05
 """Seconds of a deadline that passes while a test waits for what it does."""
 
@@ -165,6 +175,16 @@ async def test_a_head_that_has_begun_behind_a_response_in_one_segment_has_its_ti
     async with deciding(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
         await client.send(GET % b"/local" + b"GET /loc")
         assert b"\r\n\r\n/localHTTP/1.1 408 " in await client.rest()
+
+
+async def test_the_idle_time_does_not_run_once_the_next_head_has_begun() -> None:
+    decides = Decides()
+    async with deciding(decides.app, decides, keep_alive=SOON) as wire, wire.client() as client:
+        await client.send(GET % b"/local/1" + b"GET /local/2 ")
+        await client.receive(b"/local/1")
+        await asyncio.sleep(4 * SOON)
+        await client.send(b"HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.receive(b"/local/2")
 
 
 async def test_a_client_that_does_not_read_is_waited_for() -> None:
