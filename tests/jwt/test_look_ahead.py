@@ -28,7 +28,7 @@ def server() -> Iterator[Redis]:
 
 
 class Writes(list[int]):
-    """The number of calls in each write to Redis."""
+    """The number of calls in each write to Redis, those that go as one command one by one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
 
     def counting(self: Wire) -> None:
         seen.wires.add(self)
-        seen.append(len(self._unwritten))
+        seen.append(sum(len(entry.calls) for entry in self._unwritten))
         flush(self)
 
     monkeypatch.setattr(Wire, "_flush", counting)
