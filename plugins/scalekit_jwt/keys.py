@@ -31,18 +31,23 @@ class KeyMaterial(Protocol):
 
     def weakness(self, algorithm: str) -> str:
         """Return why the key must not be used for *algorithm*, empty when it may."""
+        ...
 
     def verify(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
         """Return whether *signature* over *signed* is of this key."""
+        ...
 
     def sign(self, algorithm: str, signed: bytes) -> bytes:
         """Return the signature over *signed*."""
+        ...
 
     def thumbprint(self) -> str:
         """Return the thumbprint of RFC 7638."""
+        ...
 
     def public_members(self) -> dict[str, Any]:
         """Return the members of a JWK for others to verify with."""
+        ...
 
 
 class SigningKey(NamedTuple):

@@ -122,7 +122,7 @@ class Lines:
                 line[key] = MASK
                 continue
             line[key] = value
-            if kind is str:
+            if isinstance(value, str):
                 texts.append(value)
         return texts
 

@@ -72,19 +72,23 @@ class Policies:
     def _check(self, late: bool, path: str, method: str) -> Check[Any, Any] | None:
         chosen = tuple(policy for policy in self._chosen(path, method) if policy.late is late)
         if chosen and chosen not in self._checks:
-            self._checks[chosen] = self._single(*chosen) or CombinedCheck(chosen, self.legacy)
+            check: Any = self._single(*chosen) or CombinedCheck(chosen, self.legacy)
+            self._checks[chosen] = check
         return self._checks.get(chosen)
 
     def _single(self, policy: Policy, *more: Policy) -> SingleLimit | None:
         """Return the limit where there is exactly one, which counts every request by GCRA."""
         if more or self.legacy or policy.exempt is not None or policy.dry_run or len(policy.rules) > 1:
             return None
-        (rule,) = policy.rules
-        return SingleLimit(rule, policy.cost, policy.count) if rule.algorithm == "gcra" else None
+        singles = [SingleLimit(rule, policy.cost, policy.count) for rule in policy.rules if rule.algorithm == "gcra"]
+        return singles[0] if singles else None
 
     def _highest_priority(self, path: str, method: str) -> Priority:
         priorities = {policy.priority for policy in self._chosen(path, method)}
-        return next((each for each in ORDER if each in priorities), "normal")
+        for each in ORDER:
+            if each in priorities:
+                return each
+        return "normal"
 
     def _chosen(self, path: str, method: str) -> list[Policy]:
         known = spellings(path)

@@ -121,7 +121,7 @@ class FilterChain:
             self._look_ahead(exchange, exchange.pending)
             return self._decide_pending(exchange)
         exchange.depth = exchange.stage.places[number]
-        if type(decision) is LocalResponse:
+        if isinstance(decision, LocalResponse):
             return decision
         if isinstance(decision, Later) or not callable(decision):
             raise TypeError(f"{exchange.stage.decisions[number]!r} decided {decision!r} with nothing pending")

@@ -31,12 +31,15 @@ class RunningProcess(Protocol):
     @property
     def pid(self) -> int:
         """Its number."""
+        ...
 
     def send_signal(self, number: int, /) -> None:
         """Send a signal; raises ProcessLookupError when it has ended."""
+        ...
 
     async def wait(self) -> int | None:
         """Return its exit status once it has ended, or None where nobody knows it."""
+        ...
 
 
 class Child:

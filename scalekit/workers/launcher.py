@@ -54,6 +54,7 @@ class Launcher:
 
     async def launch(self, slot: str, control: int, stacks: int) -> RunningProcess:
         """Return a new process for *slot*, which gets the descriptors; raises WorkerFailed."""
+        reason = ""
         for _ in range(ATTEMPTS):
             parent = await self._parent()
             if parent is None or parent.threads:

@@ -14,6 +14,11 @@ from tests.host.asgi import respond
 Note = tuple[Any, ...]
 
 
+def decided(decision: Any, *args: Any) -> Any:
+    """Return *decision*, or what it returns where it is a function."""
+    return decision(*args) if callable(decision) else decision
+
+
 class Recorder(Filter):
     """Notes each call under its *name*, and decides what *decision*, a value or a function of the exchange, says."""
 
@@ -24,13 +29,13 @@ class Recorder(Filter):
 
     def on_request(self, exchange: Exchange) -> Decision:
         self.notes.append((self.name, "request"))
-        decided: Decision = self.decision(exchange) if callable(self.decision) else self.decision
-        return decided
+        decision: Decision = decided(self.decision, exchange)
+        return decision
 
     def on_open(self, exchange: WebSocketExchange) -> Decision:
         self.notes.append((self.name, "open"))
-        decided: Decision = self.decision(exchange) if callable(self.decision) else self.decision
-        return decided
+        decision: Decision = decided(self.decision, exchange)
+        return decision
 
     def on_application(self, exchange: Exchange) -> None:
         self.notes.append((self.name, "application"))
@@ -73,9 +78,8 @@ class Asker:
         self.reply.set_result(None)
 
     def _decide(self) -> Decision:
-        then: Any = self.then
-        decided: Decision = then() if callable(then) else then
-        return decided
+        decision: Decision = decided(self.then)
+        return decision
 
 
 def response(status: int = 200, body: bytes = b"local", *headers: tuple[bytes, bytes]) -> LocalResponse:
