@@ -53,14 +53,19 @@ class Parent(Child):
         try:
             send(self._end_of_pair, ForkKind.FORK, slot, descriptors)
         except OSError as error:
+            await self._kill()
             raise ParentGone(f"{self}: {error}") from error
         self._awaited.append(forked)
         first: set[asyncio.Future[Any]] = {forked, self.ended}
         await asyncio.wait(first, timeout=FORK_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         if not forked.done():
-            self.signal(signal.SIGKILL)
+            await self._kill()
             raise ParentGone(f"{self} has not forked a worker")
         return forked.result()
+
+    async def _kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        await asyncio.wait({self.ended})
 
     def close(self) -> None:
         """Want no more workers: it ends when those that it has forked have ended."""

@@ -111,15 +111,15 @@ def test_a_service_survives_the_loss_of_its_only_worker_with_its_parent() -> Non
 
 
 def test_a_parent_that_stands_still_is_replaced_when_a_worker_is_to_start() -> None:
-    with supervised(2) as service:
-        first, second = workers_of(service)
+    with supervised(1) as service:
+        (worker,) = workers_of(service)
         (parent,) = parents_of_workers(service)
         os.kill(parent, signal.SIGSTOP)
-        os.kill(first, signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
         wait_for_end(parent)
         new = wait_for_new_parent(service, parent)
         wait_for("a replacement", lambda: [pid for pid in workers_of(service) if parent_of(pid) == new])
-        assert second in serving_pids(service, 2)
+        assert serving_pids(service, 1)
         assert stop(service) == 0
 
 
@@ -178,6 +178,18 @@ def test_a_signal_to_every_process_of_a_service_drains_it() -> None:
         assert "ERROR" not in service.log()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_parent_alone_changes_nothing(number: signal.Signals) -> None:
+    with supervised(1) as service:
+        (parent,) = parents_of_workers(service)
+        (worker,) = workers_of(service)
+        os.kill(parent, number)
+        os.kill(worker, signal.SIGKILL)
+        (replacement,) = wait_for_new_workers(service, [worker], 1)
+        assert parent_of(replacement) == parent
+        assert stop(service) == 0
+
+
 def test_threads_that_importing_has_started_turn_it_off() -> None:
     thread = "import threading\nthreading.Thread(target=threading.Event().wait, name='feed', daemon=True).start()\n"
     with supervised(2, source=thread + IMPORTED + TELLS_ITS_PID) as service:
@@ -230,6 +242,20 @@ os.register_at_fork(after_in_child=lambda: forked.append(os.getpid()))
         answers = [answer.split() for answer in answers_of_all(service)]
         assert answers[0][0] != answers[1][0]
         assert [hooked for _, hooked in answers] == ["True", "True"]
+
+
+def test_the_numbers_of_numpy_differ_between_workers_too_and_its_generators_are_warned_of() -> None:
+    source = """
+import os, sys, types
+numpy_random, seeded = types.ModuleType("numpy.random"), []
+numpy_random.Generator, numpy_random.RandomState = (type(name, (), {}) for name in ("Generator", "RandomState"))
+numpy_random.seed = lambda: seeded.append(os.getpid())
+sys.modules["numpy.random"] = numpy_random
+lots = numpy_random.Generator()
+""" + ANSWERS_WITH.format("seeded == [os.getpid()]")
+    with supervised(2, source=source) as service:
+        assert service.get("/") == "True"
+        service.wait_for_log("importing has made the random generator service.lots")
 
 
 def test_a_worker_imports_nothing_more_after_it_was_forked() -> None:
