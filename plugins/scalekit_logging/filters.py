@@ -6,13 +6,12 @@ from asyncio import CancelledError
 from time import time
 from typing import Any
 
-from structlog.contextvars import clear_contextvars
-
 from scalekit import Exchange, Filter, WebSocketExchange
 from scalekit.identity import CURRENT, REQUEST_ID
 from scalekit_logging import tail
 from scalekit_logging.journal import Journal
 from scalekit_logging.records import exception_text, mark_shown
+from scalekit_logging.structlog_import import structlog
 from scalekit_logging.tail import Tail
 
 CLIENT_LEFT = 499
@@ -34,7 +33,7 @@ class AccessLog(Filter):
     def on_application(self, exchange: Exchange) -> None:
         """Let every line that is logged from here on show the identity, and keep details if they may be wanted."""
         if CURRENT.get() is not None:  # within another request, whose fields are not this one's
-            clear_contextvars()
+            structlog.contextvars.clear_contextvars()
         exchange.set_context(CURRENT, exchange.identity)
         if self.journal.tails is not None:
             kept = self._tails[exchange] = self.journal.tails.open()

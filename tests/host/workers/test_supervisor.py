@@ -121,11 +121,11 @@ def test_a_worker_that_starts_slowly_is_no_worker_that_hangs(slow: str, preload:
 )
 @pytest.mark.parametrize("preload", PRELOAD)
 def test_a_worker_that_does_not_become_ready_is_ended_and_the_key_named(source: str, preload: str) -> None:
-    toml = f'[server]\nworkers = 1\nworker_start_timeout = "1s"\n{preload}\n'
+    toml = f'[server]\nworkers = 1\nworker_start_timeout = "3s"\n{preload}\n'
     with Starting(toml, {"service": source}) as service:
         assert service.wait() == 1
         log = service.log()
-        assert "is not ready after 1s, and is ended; if it needs longer, raise server.worker_start_timeout" in log
+        assert "is not ready after 3s, and is ended; if it needs longer, raise server.worker_start_timeout" in log
         assert "was here when it ended" in log
         assert "service.py" in log
 
