@@ -166,6 +166,7 @@ class HttpProtocol(RequestReader):
         self.tasks.add(cycle.task)
 
     def _respond(self, cycle: Cycle, exchange: Exchange, response: LocalResponse) -> None:
+        exchange.disconnected = exchange.disconnected_early = cycle.left
         try:
             cycle.respond(response.status, exchange.start_response(response), response.body)
         except Exception as error:

@@ -211,6 +211,32 @@ async def test_a_client_that_leaves_while_a_decision_is_pending(path: str, caplo
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 
+class Departures(Filter):
+    """Notes of each request whether its client had left when its response began."""
+
+    def __init__(self) -> None:
+        self.early: list[bool] = []
+
+    def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
+        self.early.append(exchange.disconnected_early)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_filters_are_told_of_a_client_that_left_before_a_response_at_once(leaves: bool) -> None:
+    decides, departures = Decides(), Departures()
+    async with deciding(decides.app, departures, decides) as wire:
+        async with wire.client() as client:
+            await client.send(b"POST /pending HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+            await until(lambda: "/pending" in decides.replies)
+            if not leaves:
+                decides.replies["/pending"].set_result(None)
+                await client.receive(b"/pending")
+        if leaves:
+            decides.replies["/pending"].set_result(None)
+        await until(lambda: bool(departures.early))
+    assert departures.early == [leaves]
+
+
 async def shut_down(wire: Wire) -> None:
     """Do what a server does with its connections when it drains."""
     for connection in list(wire.state.connections):
