@@ -14,6 +14,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
+from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.server import ServerState
@@ -22,9 +23,10 @@ from scalekit.http.exchange import Exchange
 from scalekit.http.response import LocalResponse
 from scalekit.server.cycle import Cycle
 from scalekit.server.deadlines import Timer
+from scalekit.server.known_heads import KnownHeads
 from scalekit.server.reader import Limits, RequestReader
 from scalekit.server.refusal import Refused, refusal
-from scalekit.server.scope import http_scope
+from scalekit.server.scope import http_scope, known_scope
 from scalekit.server.service import Service
 from scalekit.server.sockets import reset
 
@@ -42,11 +44,13 @@ class HttpProtocol(RequestReader):
     cycle: Any  # a Cycle, where uvicorn has its own kind
     pipeline: deque[Any]
     _serves_pipeline = False
+    _data = b""
 
     def __init__(
         self,
         limits: Limits,
         service: Service,
+        known_heads: KnownHeads,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -54,6 +58,7 @@ class HttpProtocol(RequestReader):
     ) -> None:
         super().__init__(limits, config, server_state, app_state, _loop)
         self._service = service
+        self._known_heads = known_heads
         self._running: Any = None  # a Cycle, once a request has come
         self._timer = Timer(self.loop)
         self._head_deadline = self._timer.deadline(limits.header_timeout, self._on_slow_head)
@@ -82,9 +87,22 @@ class HttpProtocol(RequestReader):
         if not self._takes_requests:
             return
         self._idle_deadline.stop()
-        self.parse(data)
+        scope = self._known_heads.find(data)
+        if scope is None or self._head_size or self._is_serving():  # in the middle of a message, or behind another
+            self._data = data
+            self.parse(data)
+        else:
+            self._serve_known(scope)
         if self._takes_requests:
             self._watch_head()
+
+    def _serve_known(self, known: Scope) -> None:
+        """Serve a request without a body, whose head is *known*, as :meth:`on_headers_complete` does."""
+        if not self.flow.write_paused:
+            self._write_deadline.stop()
+        self.cycle = cycle = Cycle(self, known_scope(self, known), self.server_state.default_headers, True, False)
+        cycle.complete()
+        self._serve(cycle)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Go on writing to a client that has sent whole requests and closed its side (RFC 9112, section 9.6).
@@ -123,9 +141,11 @@ class HttpProtocol(RequestReader):
             self._write_deadline.stop()  # it ran for the answer before, and the next one gets its own
         self._upgrades = self.parser.should_upgrade()
         if self._upgrades:
-            self._begin_upgrade(version, serving)
+            self.begin_upgrade(version, serving)
             return
         scope = http_scope(self, version)
+        if self.cycle is not None and self._head_size == self._segment == len(self._data):
+            self._known_heads.remember(self._data, scope)
         self._in_body = True
         if self._chunked:
             self.begin_chunks()
@@ -136,13 +156,6 @@ class HttpProtocol(RequestReader):
             self.pipeline.append(cycle)
         else:
             self._serve(cycle)
-
-    def _begin_upgrade(self, version: str, serving: bool) -> None:
-        self._is_websocket = version == "1.1" and self._should_upgrade()
-        if self._is_websocket and serving:
-            raise Refused(400, "a websocket handshake may not stand behind a request that is not answered yet")
-        method = self.parser.get_method().decode("ascii")
-        self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
 
     def _serve(self, cycle: Cycle) -> None:
         self._running = cycle

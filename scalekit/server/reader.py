@@ -165,6 +165,14 @@ class RequestReader(HttpToolsProtocol):
         overhead: Any = Overhead(self.limits.max_header)
         self.headers = self._overhead = overhead
 
+    def begin_upgrade(self, version: str, serving: bool) -> None:
+        """Note what the request asks to change to; raise Refused for a websocket while another request is served."""
+        self._is_websocket = version == "1.1" and self._should_upgrade()
+        if self._is_websocket and serving:
+            raise Refused(400, "a websocket handshake may not stand behind a request that is not answered yet")
+        method = self.parser.get_method().decode("ascii")
+        self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
+
     def check_head(self, version: str) -> None:
         """Raise Refused for a head of HTTP *version* that is too large, or does not say for which one host it is."""
         self._in_head = False

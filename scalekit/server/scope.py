@@ -32,3 +32,16 @@ def http_scope(connection: HttpToolsProtocol, version: str) -> Scope:
         "raw_path": connection.root_path.encode("ascii") + url.path,
         "query_string": url.query or b"",
     }
+
+
+def known_scope(connection: HttpToolsProtocol, known: Scope) -> Scope:
+    """Return the scope of a request on *connection* whose head was read before, as *known*."""
+    return {
+        **known,
+        "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
+        "server": connection.server,
+        "client": connection.client,
+        "scheme": connection.scheme,
+        "headers": known["headers"].copy(),
+        "state": connection.app_state.copy(),
+    }

@@ -10,6 +10,7 @@ import uvicorn
 from scalekit.host import Host
 from scalekit.server.draining import DrainingServer
 from scalekit.server.handshake import WebSocketProtocol
+from scalekit.server.known_heads import KnownHeads
 from scalekit.server.protocol import HttpProtocol
 from scalekit.server.reader import Limits
 from scalekit.server.sockets import announce, announcement, listen
@@ -49,7 +50,7 @@ def server_config(host: Host) -> uvicorn.Config:
     limits = Limits(table.header_timeout, table.write_timeout, table.max_header)
     return uvicorn.Config(
         host,
-        http=partial(HttpProtocol, limits, host),  # type: ignore[arg-type]
+        http=partial(HttpProtocol, limits, host, KnownHeads()),  # type: ignore[arg-type]
         ws=WebSocketProtocol,
         lifespan="on",
         interface="asgi3",

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 
 from scalekit import create_app
 from scalekit.host import Host, Part, build_chain
+from scalekit.server.known_heads import KnownHeads
 from scalekit.server.protocol import HttpProtocol
 from scalekit.testing import running
 from tests.clients import redis_reply
@@ -76,7 +77,7 @@ async def served(folder: Path, store: str, between: Any, at_once: bool) -> Async
     def connection(config: Any, state: ServerState, app_state: dict[str, Any]) -> HttpToolsProtocol:
         config.ws_ping_interval = None
         if at_once:
-            return HttpProtocol(LIMITS, host, config, state, lifespan_state)
+            return HttpProtocol(LIMITS, host, KnownHeads(), config, state, lifespan_state)
         return HttpToolsProtocol(config, state, lifespan_state)
 
     async with running(host) as lifespan_state, serving(host, connection) as wire:

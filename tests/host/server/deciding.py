@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit import Decision, Exchange, Filter, LocalResponse, Pending, create_app
 from scalekit.host import Host
+from scalekit.server.known_heads import KnownHeads
 from scalekit.server.protocol import HttpProtocol
 from scalekit.server.reader import Limits
 from tests.host.asgi import behind
@@ -76,7 +77,7 @@ async def deciding(
     host = host_of(app, *filters)
 
     def connection(config: Any, state: Any, app_state: dict[str, Any]) -> HttpProtocol:
-        return HttpProtocol(limits, host, config, state, app_state)
+        return HttpProtocol(limits, host, KnownHeads(), config, state, app_state)
 
     async with serving(host, connection, keep_alive) as wire:
         yield wire

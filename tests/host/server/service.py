@@ -13,6 +13,7 @@ from scalekit.http.filter import Filter
 from scalekit.http.filter_chain import FilterChain
 from scalekit.http.response import LocalResponse
 from scalekit.route import RouteTemplates
+from scalekit.server.known_heads import KnownHeads
 from scalekit.server.protocol import HttpProtocol
 from scalekit.server.reader import Limits
 
@@ -39,7 +40,8 @@ class OwnConnections:
     def __init__(self, limits: Limits, kind: type[HttpProtocol] = HttpProtocol) -> None:
         self.limits = limits
         self.kind = kind
+        self.known_heads = KnownHeads()
 
     def __call__(self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any]) -> HttpProtocol:
         app: Any = config.app
-        return self.kind(self.limits, BareService(app), config, state, app_state)
+        return self.kind(self.limits, BareService(app), self.known_heads, config, state, app_state)
