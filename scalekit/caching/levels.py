@@ -109,7 +109,7 @@ class Levels:
 
     def begin_fetch(self, key: Key) -> Fetch | None:
         """Ask the shared store at once; None where that takes more than one question."""
-        return None if self._writes else self._fetches.begin(key)
+        return None if self._writes and digest(key) in self._writes else self._fetches.begin(key)
 
     async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return what is under each of *keys* at either level, in one trip; what cannot be read is deleted."""

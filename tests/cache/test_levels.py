@@ -341,6 +341,28 @@ async def test_a_lease_ends_after_a_write_that_cannot_end_it(
     assert origin.calls == 1
 
 
+class Holding(Table):
+    """One that never ends a write."""
+
+    def put_one(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+
+async def test_a_look_up_goes_out_at_once_unless_its_own_key_is_being_written() -> None:
+    written, other = [(b"x", path, b"", b"http") for path in (b"/written", b"/other")]
+    levels = process(Holding(), Origin(Reply())).store
+    assert isinstance(levels, Levels)
+    async with levels._following.following():
+        while not levels._following.live:
+            await asyncio.sleep(0)
+        levels.put(Variants(written, (b"foo",), b"token"))
+        assert levels.begin_fetch(written) is None
+        fetch = levels.begin_fetch(other)
+        assert fetch is not None
+        await fetch.reply
+        assert fetch.finish() is None
+
+
 async def test_who_waits_for_another_process_can_be_cancelled_and_leaves_nothing() -> None:
     origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
     origin.gate = asyncio.Event()
