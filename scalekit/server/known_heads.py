@@ -1,7 +1,7 @@
 """Request heads that came before, by their bytes: they are not parsed again.
 
 Clients that poll, and those that call an API, send the same bytes again and again. A head may hold credentials, so only
-a bounded number of short ones is remembered, and none of a connection's first request.
+a bounded number of short ones is remembered, and none that came only once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KnownHeads:
 
     def find(self, data: bytes) -> Scope | None:
         """Return the scope of the request that *data* is; the caller copies it and puts in what is its own."""
-        return self._scopes.get(data)
+        return self._scopes.get(data) if len(data) <= MAX_BYTES else None  # to hash a part of a body takes long
 
     def remember(self, data: bytes, scope: Scope) -> None:
         """Remember *scope* if *data*, from which it was read, is the head of an HTTP/1.1 request and nothing else."""

@@ -23,7 +23,7 @@ from scalekit.http.exchange import Exchange
 from scalekit.http.response import LocalResponse
 from scalekit.server.cycle import Cycle
 from scalekit.server.deadlines import Timer
-from scalekit.server.known_heads import KnownHeads
+from scalekit.server.known_heads import MAX_BYTES, KnownHeads
 from scalekit.server.reader import Limits, RequestReader
 from scalekit.server.refusal import Refused, refusal
 from scalekit.server.scope import http_scope, known_scope
@@ -35,16 +35,13 @@ SILENCE = 2.0
 
 
 class HttpProtocol(RequestReader):
-    """One connection.
-
-    It lets the filters of *service* decide on a request before it makes a task: where none waits and one of them
-    responds, the response is written at once. A task is for what the application serves.
-    """
+    """One connection: the filters of *service* respond at once where they can; the application gets a task."""
 
     cycle: Any  # a Cycle, where uvicorn has its own kind
     pipeline: deque[Any]
     _serves_pipeline = False
-    _data = b""
+    _last = b""
+    _repeats = False
 
     def __init__(
         self,
@@ -89,7 +86,8 @@ class HttpProtocol(RequestReader):
         self._idle_deadline.stop()
         scope = self._known_heads.find(data)
         if scope is None or self._head_size or self._is_serving():  # in the middle of a message, or behind another
-            self._data = data
+            self._repeats = data == self._last
+            self._last = data if len(data) <= MAX_BYTES else b""
             self.parse(data)
         else:
             self._serve_known(scope)
@@ -144,8 +142,8 @@ class HttpProtocol(RequestReader):
             self.begin_upgrade(version, serving)
             return
         scope = http_scope(self, version)
-        if self.cycle is not None and self._head_size == self._segment == len(self._data):
-            self._known_heads.remember(self._data, scope)
+        if self._repeats and self._head_size == self._segment == len(self._last):
+            self._known_heads.remember(self._last, scope)
         self._in_body = True
         if self._chunked:
             self.begin_chunks()

@@ -61,7 +61,7 @@ async def test_a_head_that_came_before_is_not_parsed_again_and_says_the_same() -
             responses.append(await client.receive(b"b'')"))
         assert len(set(responses)) == 1
         assert b"alone" not in responses[0]
-        assert Parsing.parsed == [HEAD] * 2, "the first request of a connection is not remembered"
+        assert Parsing.parsed == [HEAD] * 2, "what came only once is not remembered"
         assert wire.state.total_requests == 5
 
 
@@ -121,6 +121,19 @@ async def test_a_known_head_behind_a_request_that_is_served_waits_for_it() -> No
         assert (await client.receive(b"')")).endswith(b"%a)" % HEAD)
         await client.send(HEAD + HEAD)
         await responses_of(client, 2)
+
+
+async def test_heads_that_differ_and_what_is_long_are_neither_remembered_nor_held() -> None:
+    made = connections()
+    async with serving(told, made) as wire, wire.client() as client:
+        for number in range(4):
+            await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nTraceparent: %d\r\n\r\n" % number)
+            await responses_of(client, 1)
+        await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * known_heads.MAX_BYTES + b"\r\n\r\n")
+        await responses_of(client, 1)
+        (connection,) = wire.state.connections
+        assert vars(connection)["_last"] == b""
+    assert len(made.known_heads) == 0
 
 
 def test_only_so_many_are_remembered_and_the_oldest_forgotten() -> None:
