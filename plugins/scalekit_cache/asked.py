@@ -58,7 +58,7 @@ class Asked:
         self._others = tuple(sorted([name for name in noted if meanings[name] is Meaning.CREDENTIAL]))
 
     def identify(self, requester: Requester) -> None:
-        """Take note of who asks."""
+        """Set the client that sends the request."""
         self._requester = requester
         self.credentials = requester.credentials | (OTHER if self._others else 0)
 

@@ -1,4 +1,4 @@
-"""Who sends a request, as far as its credentials tell."""
+"""The client of a request, as its credentials identify it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_BYTES = 4096
 
 
 class Requester:
-    """The user whom somebody has recognised and the headers that identify one.
+    """The authenticated user of a request, and the request headers that identify a user.
 
     ``credentials`` tells which there are; ``identity`` is a digest of all of them, for a credential is not for memory
-    that others may look at; it is empty for all who show none.
+    that others may read; it is empty for a request without credentials.
     """
 
     __slots__ = ("_identity", "authorization", "cookie", "credentials", "name", "scopes")
@@ -70,7 +70,7 @@ class Requesters:
         self._by_user: dict[int, tuple[Any, Any, SubjectIdentifier, Requester]] = {}
 
     def of(self, authorization: bytes | None, cookie: bytes | None, user: Any, auth: Any) -> Requester:
-        """Return who shows these headers, and is recognised as *user* who may do what *auth* says."""
+        """Return the requester with these headers, authenticated as *user* with the scopes of *auth*."""
         if user is None or not is_authenticated(user):
             return ANONYMOUS if authorization is None and cookie is None else self._make(None, authorization, cookie)
         known = self._by_user.get(id(user))

@@ -7,7 +7,7 @@ from scalekit_pool.watching import ORIGIN
 
 
 class ServedRequest:
-    """The request of *exchange*; its route and id are worked out when somebody asks."""
+    """The request of *exchange*; its route and id are computed when they are read."""
 
     __slots__ = ("_exchange",)
 

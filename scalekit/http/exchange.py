@@ -1,7 +1,7 @@
 """The record of one request or websocket, on which filters work.
 
 The chain that serves the request makes it. Filters read the request in it, decide, and add to the response; the
-application sends and receives through it. Nothing is worked out that nobody asks for.
+application sends and receives through it. Identity, route and path are computed when a filter first reads them.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Filter:
 
     ``request_headers`` are the names, in lower case, that it looks up in ``exchange.headers``. With
     ``runs_while_pending`` it is asked while filters further out wait for their decisions: it may then look, ask a
-    server and remember, but nothing that it does may have an effect on whoever is refused.
+    server and remember, but nothing that it does may have an effect on a request that is refused.
     """
 
     request_headers: Container[bytes] = ()

@@ -109,7 +109,7 @@ class FilterChain:
         return takeover(self._further_in(exchange.depth))
 
     def abandon(self, exchange: Exchange) -> None:
-        """Drop the replies that nobody waits for any more."""
+        """Cancel the replies that pending decisions wait for."""
         for _, pending in exchange.pending or ():
             pending.reply.cancel()
         exchange.pending = exchange.decided = None
@@ -163,7 +163,7 @@ class FilterChain:
             added = len(exchange.added_headers)
             try:
                 decision = stage.decisions[number](exchange)
-            except Exception:  # which whoever is refused must not meet: it is raised again when nothing is pending
+            except Exception:  # a refused request must not meet it: it is raised again when nothing is pending
                 return
             finally:
                 if len(exchange.added_headers) > added:
