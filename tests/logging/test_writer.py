@@ -191,14 +191,24 @@ def test_a_line_that_comes_as_the_thread_becomes_idle_is_written_soon() -> None:
 
 def test_a_buffer_that_is_half_full_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "EVERY", 300)
-    sink = Prompt()
+    sink, added = Prompt(), itertools.count()
+    half = PIPE // 2 + 2000  # a line more than half begins to press
     with writing(sink, limit=PIPE) as (writer, tally):
-        for first in range(0, 5000, 50):
-            for number in range(first, first + 50):
-                writer.add(line(number, length=1000))  # altogether less than fits
-            wait_for("these lines", lambda first=first: len(sink.written) > first)  # type: ignore[misc]
+
+        def add(lines: int) -> None:
+            for number in itertools.islice(added, lines):
+                writer.add(line(number, length=1000))
+            wait_for("these lines", lambda: waiting() < half)
+
+        def waiting() -> int:
+            return writer._added - writer._taken
+
+        for _ in range(60):
+            add(40)  # from an idle thread on; all in all less than fits
+            while waiting() > 12_000:
+                add(20)
         monkeypatch.setattr(writer_module, "EVERY", 0)
-    assert numbers(parse(b"".join(sink.written))) == list(range(5000))
+    assert numbers(parse(b"".join(sink.written))) == list(range(next(added)))
     assert tally.losses == {}
 
 
