@@ -13,7 +13,7 @@ from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Store
 from scalekit.caching.tags import path_tags
 from scalekit_cache.asked import NOTED, Asked
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, Meanings
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, AsksMore, Meanings
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
 from scalekit_cache.keys import canonical_query
@@ -91,6 +91,7 @@ class HttpCache:
         self.max_body = options.max_body
         self.rulings = Rulings(options.rules)
         self.meanings = Meanings(NOTED, options.credential_headers)
+        self.asks_more = AsksMore(self.meanings)
         self.routes = RouteReads(self.meanings)
         self.requesters = Requesters(options.cookies_are_private)
         self.plain_queries = not policies.reshape_queries

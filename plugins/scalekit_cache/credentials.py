@@ -61,6 +61,10 @@ CREDENTIAL_HEADERS = (
 """What clients, and proxies that authenticate, send as a rule; ``*`` stands for any part of a name."""
 REMEMBERED = 4096
 """Names of headers of which it is remembered what they mean."""
+PLAIN = frozenset({b"host", *ALWAYS})
+"""Headers that mean something to a cache in a request that asks for no more than a resource."""
+MOST_NAMES = 16
+"""Headers of a request of which it is remembered together what they mean."""
 LONGEST = 256
 """Characters of a name that is looked at; longer ones are taken for credentials."""
 
@@ -110,6 +114,23 @@ class Meanings(dict[bytes, Meaning | None]):
     def is_credential(self, name: bytes) -> bool:
         """Return whether the header *name* identifies the user."""
         return name in ALWAYS or self[name] is Meaning.CREDENTIAL
+
+
+class AsksMore(dict[tuple[bytes, ...], bool]):
+    """Whether a request with headers of these names may ask for more than a resource, by their *meanings*."""
+
+    def __init__(self, meanings: Meanings) -> None:
+        super().__init__()
+        self._meanings = meanings
+
+    def __missing__(self, names: tuple[bytes, ...]) -> bool:
+        meanings = self._meanings
+        found = any(meanings[name] is not None and name not in PLAIN for name in names)
+        if len(names) <= MOST_NAMES:
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[names] = found
+        return found
 
 
 @lru_cache(4096)

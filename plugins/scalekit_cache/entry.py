@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
+from scalekit import LocalResponse
 from scalekit.caching.items import Item, Key
 from scalekit.caching.tags import path_tags
 
@@ -111,7 +112,7 @@ class Entry(Item):
     """
 
     __slots__ = (
-        "_head",
+        "_response",
         "_second",
         "body",
         "born",
@@ -173,7 +174,7 @@ class Entry(Item):
         self.routed = routed
         self.detail = b""
         self._second = -1
-        self._head = headers
+        self._response: LocalResponse | None = None
 
     def every_tag(self) -> tuple[bytes, ...]:
         """Return its tags and those of its path."""
@@ -187,21 +188,23 @@ class Entry(Item):
     def standing_in(self) -> Entry:
         """Return a copy whose ``Cache-Status`` says that the shared store could not be asked."""
         stand_in = copy(self)
-        stand_in.detail, stand_in._second = b"; detail=disconnected", -1
+        stand_in.detail, stand_in._response = b"; detail=disconnected", None
         stand_in.newer = stand_in.older = None
         return stand_in
 
-    def headers_at(self, now: float) -> Headers:
-        """Return the headers to respond with *now*: a list that is not for changing."""
+    def response_at(self, now: float) -> LocalResponse:
+        """Return the response to a hit *now*, made once a second."""
         age = int(now - self.born)
-        if age != self._second:
+        response = self._response
+        if response is None or age != self._second:
+            status = b"%b; hit; ttl=%d%b" % (self.name, int(self.expires - now), self.detail)
+            response = self._response = LocalResponse(self.status, self.aged(now, status), self.body)
             self._second = age
-            self._head = self.aged(now, b"%b; hit; ttl=%d%b" % (self.name, int(self.expires - now), self.detail))
-        return self._head
+        return response
 
     def head(self, now: float) -> Headers:
-        """Return the same for who may change the list."""
-        return self.headers_at(now).copy()
+        """Return a copy of the headers of the same."""
+        return self.response_at(now).headers.copy()
 
     def aged(self, now: float, status: bytes) -> Headers:
         """Return the headers with the age of *now* and the *status* of the cache."""

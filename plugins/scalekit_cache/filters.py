@@ -11,7 +11,7 @@ from scalekit import Decision, Exchange, Filter
 from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.bypass import Bypass
 from scalekit_cache.core import HttpCache
-from scalekit_cache.credentials import Meanings
+from scalekit_cache.credentials import PLAIN, Meanings
 from scalekit_cache.invalidating import Invalidation
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.lookup import Lookup
@@ -19,8 +19,6 @@ from scalekit_cache.lookup import Lookup
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""
 HOST, AUTHORIZATION, CREDENTIAL_COOKIE = b"host", b"authorization", b"cookie"
-PLAIN = frozenset({HOST, AUTHORIZATION, CREDENTIAL_COOKIE})
-"""Relevant headers of a request that asks for no more than a resource."""
 
 
 class RelevantHeaders:
@@ -70,10 +68,8 @@ def _plain_lookup(cache: HttpCache, exchange: Exchange) -> Lookup | None:
     raw_path, query = scope.get("raw_path"), scope["query_string"]
     if not raw_path or scope.get("root_path") or (query and (b"&" in query or not cache.plain_queries)):
         return None
-    meanings = cache.meanings
-    for name in headers:
-        if meanings[name] is not None and name not in PLAIN:
-            return None
+    if cache.asks_more[tuple(headers)]:
+        return None
     host = headers.get(HOST)
     if not host or (exchange.repeated and not PLAIN.isdisjoint(exchange.repeated)):
         return None

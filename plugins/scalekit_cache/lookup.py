@@ -6,7 +6,7 @@ from functools import partial
 
 from starlette.types import ASGIApp
 
-from scalekit import Decision, Exchange, LocalResponse, Pending
+from scalekit import Decision, Exchange, Pending
 from scalekit.caching.items import Item, Key
 from scalekit.caching.store import Fetch, FetchAgain
 from scalekit_cache.asked import BY_IDENTITY, Asked
@@ -44,11 +44,13 @@ class Lookup:
 
     def start(self) -> Decision:
         """Decide by what the process has, or ask the store that processes share."""
-        store = self._cache.store
-        found = store.peek(self._key)
+        store, key = self._cache.store, self._key
+        found = store.peek(key)
         if type(found) is Variants:
-            return self._find_variant(found)
-        return self._ask(self._key) if found is None and store.shared else self._decide(found)
+            self._variants = found
+            key = (found.token, *self._selecting(found.names))
+            found = store.peek(key)
+        return self._ask(key) if found is None and store.shared else self._decide(found or self._variants)
 
     def _selecting(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return what a response that varies by *names* is selected by."""
@@ -91,7 +93,7 @@ class Lookup:
                 cache.metrics.hit.value += 1
                 if found.routed:
                     exchange.scope.update(found.routed)
-                return LocalResponse(found.status, found.headers_at(now), found.body)
+                return found.response_at(now)
         return partial(self._serve, found if isinstance(found, Entry | Variants) else None)
 
     async def _fetch_and_serve(self, app: ASGIApp) -> None:

@@ -14,11 +14,14 @@ from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.purge_numbers import PurgeNumbers
 from scalekit.caching.store import FetchAgain
 
+MAX_REMEMBERED, MAX_REMEMBERED_BYTES = 64, 16384
+"""Frames that are not decoded again while they are the same, and the bytes of one."""
+
 
 class SharedFetches:
     """Begins look-ups that take one question for one frame, as they do while the process hears of purges.
 
-    What is found is kept in the process with *keep*.
+    What is found is kept in the process with *keep*. A popular frame that finds no room there is decoded once.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class SharedFetches:
         self._purges = purges
         self._metrics = metrics
         self._keep = keep
+        self._decoded_last: dict[bytes, tuple[bytes, Item]] = {}
 
     def begin(self, key: Key) -> SharedFetch | None:
         """Ask for what is under *key*; None while the process does not hear of purges, or the store is gone."""
@@ -69,13 +73,25 @@ class SharedFetches:
         return item
 
     def _decoded(self, frame: bytes, fetch: SharedFetch) -> Item:
-        try:
-            item = self._codec.decode(frame, fetch.name, fetch.key)
-        except Corrupt as error:
-            raise FetchAgain from error
+        last = self._decoded_last.get(fetch.name)
+        if last is not None and last[0] == frame:
+            item = last[1]
+        else:
+            try:
+                item = self._codec.decode(frame, fetch.name, fetch.key)
+            except Corrupt as error:
+                raise FetchAgain from error
+            self._remember(fetch.name, frame, item)
         if self._purges.may_be_outdated(item):
             raise FetchAgain
         return item
+
+    def _remember(self, name: bytes, frame: bytes, item: Item) -> None:
+        decoded = self._decoded_last
+        if len(frame) <= MAX_REMEMBERED_BYTES:
+            if len(decoded) >= MAX_REMEMBERED and name not in decoded:
+                del decoded[next(iter(decoded))]
+            decoded[name] = frame, item
 
 
 class SharedFetch:

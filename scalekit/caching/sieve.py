@@ -33,6 +33,7 @@ class Sieve:
             self._evict()
         self.items[key] = item
         self.size += size
+        item.newer = None  # one that was here before may come again
         newest = item.older = self._newest
         if newest is None:
             self._oldest = item

@@ -18,6 +18,7 @@ from scalekit.http.header_index import index_headers
 from scalekit.http.route_path import route_path
 from scalekit.identity import SCOPE_KEY as IDENTITY
 from scalekit.identity import Identity, identity_from
+from scalekit.memo import computed_once
 
 if TYPE_CHECKING:
     from scalekit.http.filter import Pending, Takeover
@@ -56,9 +57,7 @@ class Exchange:
     seconds = 0.0
     response_headers: list[Header]
     _ended = 0.0
-    _route_path: str | None = None
     _route: str | None = None
-    _identity: Identity | None = None
     _replaced: list[Token[Any]] | None = None
     # Of the chain that serves it: how far its filters have decided, and what they have.
     next_decision = 0
@@ -79,23 +78,17 @@ class Exchange:
         self.headers, self.repeated = index_headers(scope["headers"], stage.indexed_names)
         self.added_headers: list[Header] = []
 
-    @property
+    @computed_once
     def route_path(self) -> str:
-        """The path below what a proxy or a mount has taken off: rules for paths go by it."""
-        path = self._route_path
-        if path is None:
-            path = self._route_path = route_path(self.scope) if self.scope.get("root_path") else self.path
-        return path
+        """Return the path below what a proxy or a mount has taken off: rules for paths go by it."""
+        return route_path(self.scope) if self.scope.get("root_path") else self.path
 
-    @property
+    @computed_once
     def identity(self) -> Identity:
-        """The ids of the request: its own and its trace's."""
-        found = self._identity
+        """Return the ids of the request: its own and its trace's."""
+        found: Identity | None = self.scope.get(IDENTITY)
         if found is None:
-            found = self.scope.get(IDENTITY)
-            if found is None:
-                found = self.scope[IDENTITY] = identity_from(self.headers, self.repeated)
-            self._identity = found
+            found = self.scope[IDENTITY] = identity_from(self.headers, self.repeated)
         return found
 
     @property

@@ -12,16 +12,18 @@ Header = tuple[bytes, bytes]
 class LocalResponse:
     """*status*, *headers* with a Content-Length among them, and *body*; the list of headers is not changed.
 
-    A websocket whose server cannot send it is closed with *detail* as the reason.
+    One that is sent again and again is encoded once: ``encoded`` is what a server remembers of it, None until it is
+    sent. A websocket whose server cannot send it is closed with *detail* as the reason.
     """
 
-    __slots__ = ("body", "detail", "headers", "status")
+    __slots__ = ("body", "detail", "encoded", "headers", "status")
 
     def __init__(self, status: int, headers: list[Header], body: bytes, detail: str = "") -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.detail = detail
+        self.encoded: Any = None
 
 
 def local_problem(response: ProblemResponse, detail: str = "") -> LocalResponse:

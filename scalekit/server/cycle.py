@@ -15,7 +15,8 @@ from typing import Protocol
 from starlette.types import Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from scalekit.server.head import Framing, Header, default_lines, encode, lines
+from scalekit.http.response import LocalResponse
+from scalekit.server.head import Framing, Header, default_lines, encode, encode_local, lines
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -138,20 +139,27 @@ class Cycle(Framing):
         self._write()
         self.transport.close()
 
-    def respond(self, status: int, headers: Iterable[Header], body: bytes) -> None:
-        """Write a complete response at once, unless the client is gone; the connection goes on by itself.
+    def respond(self, response: LocalResponse, headers: list[Header]) -> None:
+        """Write *response* with *headers* at once, unless the client is gone; the connection goes on by itself.
 
         Raises RuntimeError when it is not one that HTTP allows.
         """
         if self.disconnected:
             return
-        head = self._head(status, headers)
-        whole = head + self._framed(body, False)
-        self._check_length()
+        self.response_started = True
+        head = None
+        if self.keep_alive and self.scope["method"] != "HEAD":
+            head = encode_local(response, headers, self.defaults)
+        whole = self._encode(response, headers) if head is None else head + response.body
         self.writes += 1
         self.transport.write(whole)
         self._close_response()
         self.connection = None
+
+    def _encode(self, response: LocalResponse, headers: list[Header]) -> bytes:
+        whole = self._head(response.status, headers) + self._framed(response.body, False)
+        self._check_length()
+        return whole
 
     async def send(self, message: Message) -> None:
         """Write what *message* says, when the client takes it. Raises RuntimeError when it may not come now."""

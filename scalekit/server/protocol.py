@@ -179,7 +179,7 @@ class HttpProtocol(RequestReader):
     def _respond(self, cycle: Cycle, exchange: Exchange, response: LocalResponse) -> None:
         exchange.disconnected = exchange.disconnected_early = cycle.left
         try:
-            cycle.respond(response.status, exchange.start_response(response), response.body)
+            cycle.respond(response, exchange.start_response(response))
         except Exception as error:
             self._run(cycle, self._service.fail(exchange, error))
             return

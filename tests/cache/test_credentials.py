@@ -25,7 +25,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit_cache import cached
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, LONGEST, REMEMBERED, Meanings
+from scalekit_cache.asked import NOTED
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, LONGEST, MOST_NAMES, REMEMBERED, AsksMore, Meanings
 from scalekit_cache.policies import Policy
 from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
 
@@ -492,3 +493,16 @@ async def test_a_refresh_on_behalf_of_a_user_is_not_kept_for_all() -> None:
     await laboratory.ask("/me", headers=[(UNKNOWN, "alice")])
     await laboratory.settle()
     assert (await laboratory.ask("/me")).body == b"nobody"
+
+
+def test_what_names_mean_together_is_remembered_within_bounds_and_never_wrong() -> None:
+    asks_more = AsksMore(Meanings(NOTED, ["X-Shop-*"]))
+    for number in range(2 * REMEMBERED):
+        assert not asks_more[b"host", b"x-%d" % number]
+    assert len(asks_more) <= REMEMBERED
+    for names in [(b"host", b"cookie", b"authorization"), (b"accept",) * (2 * MOST_NAMES)]:
+        assert not asks_more[names]
+    for more in (b"range", b"x-shop-user", b"x_shop_user", b"cache-control"):
+        assert asks_more[b"host", more]
+        assert asks_more[(*[b"accept"] * 2 * MOST_NAMES, more)]
+    assert all(len(names) <= MOST_NAMES for names in asks_more)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from scalekit import Duration
 from scalekit.caching.codec import MAGIC, Corrupt
 from scalekit.caching.frames import Frames, LeaseName, Listener
-from scalekit.caching.items import Item, Value, digest
+from scalekit.caching.items import Item, Key, Value, digest
 from scalekit.caching.levels import Levels
+from scalekit.caching.metrics import CachingMetrics
 from scalekit.caching.store import MemoryStore
+from scalekit.telemetry import Telemetry
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.policies import Policy
@@ -361,6 +363,35 @@ async def test_a_look_up_goes_out_at_once_unless_its_own_key_is_being_written() 
         assert fetch is not None
         await fetch.reply
         assert fetch.finish() is None
+
+
+class CountingCodec(HttpCodec):
+    """Counts what it decodes."""
+
+    decoded = 0
+
+    def decode(self, frame: bytes, name: bytes, key: Key) -> Item:
+        self.decoded += 1
+        return super().decode(frame, name, key)
+
+
+async def test_a_frame_that_finds_no_room_in_the_process_is_decoded_again_only_when_it_has_changed() -> None:
+    table, codec = Table(), CountingCodec()
+    levels = Levels(MemoryStore(1), table, codec, CachingMetrics(Telemetry(1000), "test"), lambda: NOON)
+    async with levels.opened():
+        while not levels._following.live:
+            await asyncio.sleep(0)
+        key = (b"a",)
+        for body in (b"1", b"2"):
+            codec.decoded = 0
+            table.frames[digest(key)] = CODEC.encode(Value(key, body, NOON + 60, (b"tag",)), digest(key))
+            for _ in range(3):
+                found = await levels.fetch(key)
+                assert isinstance(found, Value)
+                assert found.frame == body
+            assert codec.decoded == 1
+        await levels.purge([b"tag"])
+        assert await levels.fetch(key) is None
 
 
 async def test_who_waits_for_another_process_can_be_cancelled_and_leaves_nothing() -> None:

@@ -15,13 +15,17 @@ def item(name: int, size: int = 0) -> Item:
     return Item((b"%d" % name,), size)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["put", "use", "remove"]), st.integers(0, 8), st.integers(0, 1500))))
+@given(
+    st.lists(st.tuples(st.sampled_from(["put", "put again", "use", "remove"]), st.integers(0, 8), st.integers(0, 1500)))
+)
 def test_it_never_has_more_than_its_budget_and_always_adds_up(steps: list[tuple[str, int, int]]) -> None:
     sieve = Sieve(5 * OVERHEAD)
+    before: dict[int, Item] = {}
     for step, name, size in steps:
         key = (b"%d" % name,)
-        if step == "put":
-            new = item(name, size)
+        if step.startswith("put"):
+            new = before[name] if step == "put again" and name in before else item(name, size)
+            before[name] = new
             sieve.put(new)
             assert sieve.items.get(key) is (new if new.size <= sieve.budget else None)
         elif step == "use" and key in sieve.items:
