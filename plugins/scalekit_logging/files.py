@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scalekit_logging.lines import LONGEST_LINE
-from scalekit_logging.outlets import Loss, reason_of
+from scalekit_logging.outlets import Loss, count_lines, reason_of
 
 LOCK_TIME = 1.0
 """Seconds to wait for other processes."""
@@ -41,15 +41,14 @@ class RotatingFile:
         with self._locked():
             pass
 
-    def write(self, lines: list[bytes]) -> Loss | None:
-        """Append *lines*, each of them whole or not at all."""
-        written = 0
+    def write(self, text: bytes) -> Loss | None:
+        """Append the lines of *text*, each of them whole or not at all."""
         try:
-            while written < len(lines):
+            while text:
                 with self._locked() as size:
-                    written += self._append(lines[written:] if written else lines, size)
+                    text = self._append(text, size)
         except OSError as error:
-            return Loss(len(lines) - written, reason_of(error))
+            return Loss(count_lines(text), reason_of(error))
         return None
 
     def waiting(self) -> int:
@@ -92,18 +91,17 @@ class RotatingFile:
         except FileNotFoundError:
             return None
 
-    def _append(self, lines: list[bytes], size: int) -> int:
-        """Append as many of *lines* as fit, and return how many that were."""
-        data = b"".join(lines)
-        if size + len(data) > self._max_size:
-            fitting = _fitting(lines, self._max_size - size)
-            if not fitting and size:
+    def _append(self, text: bytes, size: int) -> bytes:
+        """Append as many lines of *text* as fit, and return the others."""
+        end = len(text)
+        if size + end > self._max_size:
+            end = text.rfind(b"\n", 0, max(0, self._max_size - size)) + 1
+            if not end and size:
                 self._rotate()
-                return 0
-            lines = fitting or lines[:1]  # one that is too long for any file gets a file of its own
-            data = b"".join(lines)
-        self._write(data, size)
-        return len(lines)
+                return text
+            end = end or text.index(b"\n") + 1  # one that is too long for any file gets a file of its own
+        self._write(text[:end], size)
+        return text[end:]
 
     def _write(self, data: bytes, size: int) -> None:
         written = 0
@@ -151,17 +149,6 @@ def _wait_for(descriptor: int) -> None:
             time.sleep(_ASK_AGAIN)
         else:
             return
-
-
-def _fitting(lines: list[bytes], room: int) -> list[bytes]:
-    """Return those of *lines*, from the first on, that fit into *room*."""
-    count = 0
-    for line in lines:
-        room -= len(line)
-        if room < 0:
-            break
-        count += 1
-    return lines[:count]
 
 
 def _move(old: Path, new: Path) -> None:

@@ -34,8 +34,11 @@ class Sink(Protocol):
         """Make ready; raises OSError when that cannot be."""
         ...
 
-    def write(self, lines: list[bytes]) -> Loss | None:
-        """Write *lines*, or say how many of these and earlier ones are lost; without any, go on with what waits."""
+    def write(self, text: bytes) -> Loss | None:
+        """Write the lines of *text*, or return how many of these and earlier ones are lost.
+
+        An empty one goes on with what waits.
+        """
         ...
 
     def waiting(self) -> int:
@@ -58,10 +61,10 @@ class Outlet:
         self._owed = 0
         self._reason = ""
 
-    def write(self, lines: list[bytes], count: CountLost) -> None:
-        """Write *lines*; once that works again, say in a line how many were lost meanwhile."""
-        if lines or self.sink.waiting():
-            loss = self._try(lines)
+    def write(self, text: bytes, count: CountLost) -> None:
+        """Write the lines of *text*; once that works again, say in a line how many were lost meanwhile."""
+        if text or self.sink.waiting():
+            loss = self._try(text)
             if loss is not None:
                 self.lose(loss, count)
                 return
@@ -79,15 +82,20 @@ class Outlet:
     def _report(self) -> None:
         fields = {"lost_lines": self._owed, "outlet": self.sink.name, "reason": self._reason}
         line = self._lines.line(WARNING, LOGGER, f"{self._owed} log lines were lost", fields, None)
-        if self._try([line]) is None:
+        if self._try(line) is None:
             self._owed = 0
             self.trouble = ""
 
-    def _try(self, lines: list[bytes]) -> Loss | None:
+    def _try(self, text: bytes) -> Loss | None:
         try:
-            return self.sink.write(lines)
+            return self.sink.write(text)
         except Exception as error:  # costs these lines, not the thread that writes all others
-            return Loss(len(lines), type(error).__name__)
+            return Loss(count_lines(text), type(error).__name__)
+
+
+def count_lines(text: bytes) -> int:
+    """Return how many lines *text* has, each of which ends with a line feed and holds no other."""
+    return text.count(b"\n")
 
 
 def reason_of(error: OSError) -> str:

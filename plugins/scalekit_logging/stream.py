@@ -42,9 +42,9 @@ class Stream:
         except OSError:
             self._kind = 0  # not open at all: writing will say so
 
-    def write(self, lines: list[bytes]) -> Loss | None:
-        """Write *lines* after those that wait, as far as there is room now."""
-        loss = self._queue(self._shape(lines)) if lines else None
+    def write(self, text: bytes) -> Loss | None:
+        """Write the lines of *text* after those that wait, as far as there is room now."""
+        loss = self._queue(self._shape(text.splitlines(keepends=True))) if text else None
         try:
             self._write_while_there_is_room()
         except OSError as error:

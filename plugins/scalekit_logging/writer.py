@@ -1,4 +1,9 @@
-"""Take lines from whoever logs, without making anybody wait, and write them in a thread of its own."""
+"""Buffer log lines and write them in a thread, so that no caller waits for a file or a stream.
+
+The parts of an access line are formatted by the thread that made them, SHAPED_TOGETHER requests at a time, and the
+writer's thread gets one text of all: a dozen small objects for each request that one core makes and another frees cost
+both of them more than formatting does. The writer's thread formats what is left over when there are few requests.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from threading import Lock, Thread
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from scalekit_logging.access import Ending
 from scalekit_logging.levels import NAMES
 from scalekit_logging.lines import LEVEL_AT
 from scalekit_logging.outlets import BUFFER, ERRORS, Loss, Outlet
 
+SHAPED_TOGETHER = 64
+"""Entries that are made into one text."""
 EVERY = 0.05
 """Seconds between two batches."""
 RETRY = 1.0
@@ -23,8 +30,29 @@ ABOUT_A_LINE = 512
 FULL = "the buffer is full"
 STOPPED = "the process ended"
 
+T = TypeVar("T")
+
 _LEVELS = {ord(name[0]): name for name in NAMES.values()}
 _level_of = itemgetter(LEVEL_AT)
+
+
+class Batch(NamedTuple):
+    """Whole lines as one *text*; *levels* has the first letter of the level of each."""
+
+    text: bytes
+    levels: bytes
+
+    @classmethod
+    def of(cls, lines: list[bytes]) -> Batch:
+        """Return *lines* as one batch."""
+        return cls(b"".join(lines), bytes(map(_level_of, lines)))
+
+    def errors(self) -> bytes:
+        """Return those of its lines whose level is an error's."""
+        if not any(letter in self.levels for letter in ERRORS):
+            return b""
+        lines = zip(self.text.splitlines(keepends=True), self.levels, strict=True)
+        return b"".join([line for line, level in lines if level in ERRORS])
 
 
 class Tally(Protocol):
@@ -70,6 +98,8 @@ class Writer:
         self._tally = tally
         self._shape = shape
         self._entries: deque[bytes | Ending] = deque()
+        self._batches: deque[Batch] = deque()  # which came before all of the entries
+        self._shaping = Lock()
         # What waits is the difference; those who log change the first, the thread the second.
         self._added = 0
         self._taken = 0
@@ -104,9 +134,20 @@ class Writer:
         if self._added > self._pressing_from and self._is_full():
             return
         self._added += ABOUT_A_LINE
-        self._entries.append(ending)
+        entries = self._entries
+        entries.append(ending)
+        if len(entries) >= SHAPED_TOGETHER:
+            self._shape_entries()
         if self._idle:
             self._wake_up()
+
+    def _shape_entries(self) -> None:
+        """Make one text of all entries, unless the writer's thread is doing so."""
+        if self._shaping.acquire(blocking=False):
+            try:
+                self._batches.append(Batch.of(self._shape(_drain(self._entries))))
+            finally:
+                self._shaping.release()
 
     def _is_full(self) -> bool:
         """Press the thread to write now; tell whether that comes too late."""
@@ -158,7 +199,7 @@ class Writer:
     def _wait_for_entries(self) -> None:
         """Wait for the next entry, or until an outlet that failed may be tried again."""
         self._idle = True
-        if not self._entries:  # those that came before have not woken the thread
+        if not (self._entries or self._batches):  # those that came before have not woken the thread
             self._wake.acquire(EVERY if self._waiting() else RETRY if self.trouble() else None)
         self._idle = False
 
@@ -168,34 +209,32 @@ class Writer:
     def _write_batch(self) -> int:
         """Write what has come in, and return how many lines that were."""
         self._pressed = False  # before entries are taken: whoever finds no room afterwards presses again
-        lines = self._take()
+        batch = self._take()
         refused = self._refused - self._refused_before
         self._refused_before += refused
-        levels = bytes(map(_level_of, lines))
-        errors = _errors(lines, levels)
+        errors = batch.errors()
         for outlet in self._outlets:
-            outlet.write(errors if outlet.errors_only else lines, self._tally.lost)
+            outlet.write(errors if outlet.errors_only else batch.text, self._tally.lost)
         if refused:
             self._tally.lost(BUFFER, FULL, refused)
             for outlet in self._outlets:
                 if not outlet.errors_only:
                     outlet.lose(Loss(refused, FULL))
         for level, name in _LEVELS.items():
-            if number := levels.count(level):
+            if number := batch.levels.count(level):
                 self._tally.written(name, number)
-        return len(lines)
+        return len(batch.levels)
 
-    def _take(self) -> list[bytes]:
+    def _take(self) -> Batch:
         taken = self._added
-        popleft = self._entries.popleft
-        entries = [popleft() for _ in range(len(self._entries))]
+        with self._shaping:
+            batches = [*_drain(self._batches), Batch.of(self._shape(_drain(self._entries)))]
         self._taken = taken  # what came in since is counted as waiting until the next time
         self._pressing_from = taken + self._much
-        return self._shape(entries)
+        return Batch(b"".join([each.text for each in batches]), b"".join([each.levels for each in batches]))
 
 
-def _errors(lines: list[bytes], levels: bytes) -> list[bytes]:
-    """Return those of *lines* whose level, of which *levels* has the first letters, is an error's."""
-    if not any(letter in levels for letter in ERRORS):
-        return []
-    return [line for line, level in zip(lines, levels, strict=True) if level in ERRORS]
+def _drain(queue: deque[T]) -> list[T]:
+    """Return what *queue* holds now, and take it out; more may be added meanwhile."""
+    popleft = queue.popleft
+    return [popleft() for _ in range(len(queue))]

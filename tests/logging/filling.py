@@ -18,7 +18,7 @@ def main(directory: str, writer: str, number: int) -> None:
             b'{"writer":"%s","number":%d,"more":"%s"}\n' % (writer.encode(), each, b"x" * (each % 200))
             for each in range(first, first + 10)
         ]
-        loss = file.write(lines)
+        loss = file.write(b"".join(lines))
         if loss is not None:
             raise RuntimeError(loss)
     file.close()

@@ -17,10 +17,10 @@ def main(name: str, number: int) -> None:
             b'{"writer":"%s","number":%d,"more":"%s"}\n' % (name.encode(), each, b"x" * (each * 37 % 9000))
             for each in range(first, first + 10)
         ]
-        loss = stream.write(lines)
+        loss = stream.write(b"".join(lines))
         while loss is None and stream.waiting():
             time.sleep(0.001)  # the reader is slow
-            loss = stream.write([])
+            loss = stream.write(b"")
         if loss is not None:
             raise RuntimeError(loss)
     stream.close()

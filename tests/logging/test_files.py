@@ -42,7 +42,7 @@ def file(tmp_path: Path) -> Iterator[RotatingFile]:
 
 def test_a_full_file_is_moved_on_and_only_so_many_are_kept(file: RotatingFile, tmp_path: Path) -> None:
     for number in range(35):
-        assert file.write([line(number)]) is None
+        assert file.write(line(number)) is None
     logs = tmp_path / "logs"
     assert sorted(path.name for path in logs.glob("combined*")) == ["combined.log", "combined.log.1", "combined.log.2"]
     assert [each["number"] for each in read(logs / "combined.log")] == [30, 31, 32, 33, 34]
@@ -53,7 +53,7 @@ def test_a_full_file_is_moved_on_and_only_so_many_are_kept(file: RotatingFile, t
 def test_a_batch_is_divided_among_files_and_a_line_too_long_for_any_has_its_own(
     file: RotatingFile, tmp_path: Path
 ) -> None:
-    assert file.write([line(1), line(2, 2000), *(line(number) for number in range(3, 15))]) is None
+    assert file.write(b"".join([line(1), line(2, 2000), *(line(number) for number in range(3, 15))])) is None
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "logs").glob("combined*")}
     assert sizes == {"combined.log": 100, "combined.log.1": 500, "combined.log.2": 2000}
 
@@ -62,26 +62,26 @@ def test_without_kept_files_the_file_begins_anew(tmp_path: Path) -> None:
     file = RotatingFile(str(tmp_path), "combined.log", 500, 0)
     file.open()
     for number in range(35):
-        assert file.write([line(number)]) is None
+        assert file.write(line(number)) is None
     file.close()
     assert numbers(tmp_path) == [30, 31, 32, 33, 34]
 
 
 def test_a_file_that_was_moved_or_removed_is_made_again(file: RotatingFile, tmp_path: Path) -> None:
     path = tmp_path / "logs" / "combined.log"
-    file.write([line(1)])
+    file.write(line(1))
     path.rename(tmp_path / "elsewhere")
-    file.write([line(2)])
+    file.write(line(2))
     assert [each["number"] for each in read(path)] == [2]
     for each in (tmp_path / "logs").iterdir():
         each.unlink()
     path.parent.rmdir()
-    file.write([line(3)])
+    file.write(line(3))
     assert [each["number"] for each in read(path)] == [3]
 
 
 def test_only_the_owner_and_the_group_can_read(file: RotatingFile, tmp_path: Path) -> None:
-    file.write([line(1)])
+    file.write(line(1))
     assert stat.S_IMODE((tmp_path / "logs" / "combined.log").stat().st_mode) & 0o007 == 0
 
 
@@ -91,10 +91,10 @@ def test_the_half_line_of_a_writer_that_was_killed_is_taken_away(left: bytes, tm
     path.write_bytes(left)
     file = RotatingFile(str(tmp_path), "combined.log", 500_000, 2)
     file.open()
-    file.write([line(2)])
+    file.write(line(2))
     with path.open("ab") as other:
         other.write(b'{"another half')
-    file.write([line(3)])
+    file.write(line(3))
     file.close()
     assert [each["number"] for each in read(path)] == [1, 2, 3][left.startswith(b'{"half') :]
 
@@ -134,8 +134,8 @@ def test_a_lock_that_nobody_gives_back_costs_lines_only(
     monkeypatch.setattr(files, "LOCK_TIME", 0.05)
     with (tmp_path / "logs" / "combined.log").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert file.write([line(1), line(2)]) == Loss(2, "resource temporarily unavailable")
-    assert file.write([line(3)]) is None
+        assert file.write(line(1) + line(2)) == Loss(2, "resource temporarily unavailable")
+    assert file.write(line(3)) is None
     assert numbers(tmp_path / "logs") == [3]
 
 
@@ -148,15 +148,15 @@ def a_small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_loses_whole_lines_until_there_is_room_again(small_disk: Path) -> None:
     file = RotatingFile(str(small_disk), "combined.log", 10_000_000, 2)
     file.open()
-    assert file.write([line(1)]) is None
-    loss = file.write([line(number, 1000) for number in range(2, 102)])
+    assert file.write(line(1)) is None
+    loss = file.write(b"".join(line(number, 1000) for number in range(2, 102)))
     assert loss == Loss(100, "no space left on device")
     assert numbers(small_disk) == [1]
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 40_000)
-    assert file.write([line(number, 1000) for number in range(200, 230)]) is not None
+    assert file.write(b"".join(line(number, 1000) for number in range(200, 230))) is not None
     ballast.unlink()
-    assert file.write([line(number, 1000) for number in range(300, 330)]) is None
+    assert file.write(b"".join(line(number, 1000) for number in range(300, 330))) is None
     file.close()
     assert numbers(small_disk) == [1, *range(300, 330)]
     parse((small_disk / "combined.log").read_bytes())

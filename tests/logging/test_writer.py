@@ -24,7 +24,7 @@ from scalekit_logging.outlets import BUFFER, Loss, Outlet, Sink
 from scalekit_logging.pretty import as_they_are
 from scalekit_logging.redaction import Redaction
 from scalekit_logging.stream import BLOCKED, Stream
-from scalekit_logging.writer import FULL, STOPPED, Writer
+from scalekit_logging.writer import FULL, SHAPED_TOGETHER, STOPPED, Writer
 from tests.logging import shouting
 from tests.logging.gathering import Line, Tally, parse, read
 from tests.processes import SPAWNER, wait_for
@@ -143,9 +143,10 @@ class Hanging:
     def open(self) -> None:
         pass
 
-    def write(self, lines: list[bytes]) -> Loss | None:
+    def write(self, text: bytes) -> Loss | None:
         self.go_on.wait()
-        self.written += lines
+        if text:
+            self.written.append(text)
         return None
 
     def waiting(self) -> int:
@@ -187,6 +188,34 @@ def test_a_line_that_comes_as_the_thread_becomes_idle_is_written_soon() -> None:
     writer.add(line(1))
     wait_for("both lines", lambda: numbers(parse(b"".join(sink.written))) == [1, 2])
     writer.stop(1.0)
+
+
+def test_lines_of_many_requests_come_in_order_among_others_and_are_formatted_where_they_end() -> None:
+    sink, formatted_by = Prompt(), set()
+
+    def shape(entries: list[bytes | Ending]) -> list[bytes]:
+        if any(not isinstance(entry, bytes) for entry in entries):
+            formatted_by.add(threading.current_thread().name)
+        return AccessLines(LINES).shaped(entries)
+
+    tally = Tally()
+    errors = Prompt()
+    writer = Writer([Outlet(sink, LINES), Outlet(errors, LINES, errors_only=True)], 1 << 20, shape, tally)
+    writer.start()
+    count = 10 * SHAPED_TOGETHER
+    for number in range(count):
+        status = 500 if number % 100 == 99 else 200
+        writer.add(line(number))
+        writer.add_ending((0.5, "abc", "def", "GET", f"/{number}", "/", status, 0.1, 7, "127.0.0.1", b"", []))
+    wait_for("all lines", lambda: len(parse(b"".join(sink.written))) == 2 * count)
+    writer.stop(1.0)
+    written = parse(b"".join(sink.written))
+    assert [each.get("number", each.get("path")) for each in written] == [
+        each for number in range(count) for each in (number, f"/{number}")
+    ]
+    assert threading.current_thread().name in formatted_by
+    assert [each["path"] for each in parse(b"".join(errors.written))] == [f"/{n}" for n in range(99, count, 100)]
+    assert tally.lines == {"info": 2 * count - count // 100, "error": count // 100}
 
 
 def test_a_buffer_that_is_half_full_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,10 +304,10 @@ def test_a_signal_handler_that_logs_at_any_step_of_logging_neither_blocks_nor_go
 class Raising(Hanging):
     tries = 0
 
-    def write(self, lines: list[bytes]) -> Loss | None:
+    def write(self, text: bytes) -> Loss | None:
         self.tries += 1
         if self.go_on.is_set():
-            return super().write(lines)
+            return super().write(text)
         raise LookupError("a mistake")
 
 
@@ -373,11 +402,11 @@ def test_a_line_that_is_written_in_part_keeps_the_others_away_until_it_is_whole(
     fcntl.fcntl(pipe.writer, fcntl.F_SETPIPE_SZ, 4096)
     stream = pipe.stream()
     stream.open()
-    stream.write([b"x" * 6000 + b"\n"])
+    stream.write(b"x" * 6000 + b"\n")
     pipe.take()  # room for what another process says; this one's turn is not over
     assert not others_may_write()
     pipe.take()
-    stream.write([])
+    stream.write(b"")
     assert stream.waiting() == 0
     pipe.take()
     assert others_may_write()
