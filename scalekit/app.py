@@ -33,14 +33,10 @@ from scalekit.http.filter_chain import FilterChain
 from scalekit.layers import Layer, Layered
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, needed, series_budget, start_order
-from scalekit.memory import figures as memory_figures
-from scalekit.memory.growth import TOPIC, memory_answer, tracing
 from scalekit.operator_pages import operator_pages
 from scalekit.operators import Operators
 from scalekit.own_prefix import OwnPrefix, WithoutOwnPrefix, own_prefix
 from scalekit.proxy_hint import ProxyHint
-from scalekit.redis import REDIS, Connections
-from scalekit.redis import metrics as redis_metrics
 from scalekit.route import RouteTemplates
 from scalekit.routes import (
     ManagementListener,
@@ -50,13 +46,16 @@ from scalekit.routes import (
     refuse_conflicts,
     small_application,
 )
+from scalekit.runner.memory import figures as memory_figures
+from scalekit.runner.memory.growth import TOPIC, memory_answer, tracing
+from scalekit.runner.workers import metrics as worker_metrics
+from scalekit.runner.workers.inquiries import INQUIRIES, Inquiries
 from scalekit.settings import Settings, load
 from scalekit.static_files import static_routes
 from scalekit.target import load_target
 from scalekit.telemetry import TELEMETRY, Declaration, Silence, Telemetry, catalogue, declared_in
 from scalekit.verification import verify
-from scalekit.workers import metrics as worker_metrics
-from scalekit.workers.inquiries import INQUIRIES, Inquiries
+from scalekit_redis import metrics as redis_metrics
 
 logger = logging.getLogger("scalekit")
 
@@ -106,7 +105,6 @@ def prepare(settings: Settings) -> Prepared:
     recorded = {"host": _own_metrics(settings), **settings.plugins.metrics(context)}
     telemetry.catalogue = catalogue(recorded, shared={"redis": declared_in(redis_metrics)})
     context.provide(TELEMETRY, telemetry)
-    context.provide(REDIS, Connections(telemetry))
     inquiries = Inquiries()
     inquiries.register(TOPIC, memory_answer())
     context.provide(INQUIRIES, inquiries)

@@ -86,7 +86,7 @@ class Context:
         self._resources[key] = value
 
     def shared(self, key: Key[T], make: Callable[[], T]) -> T:
-        """Return what the hooks of one plugin share under *key*; whichever is called first has it made by *make*."""
+        """Return what is shared under *key*, by the hooks of a plugin or by all plugins; the first call makes it."""
         if key not in self._resources:
             self._resources[key] = make()
         return self.get(key)

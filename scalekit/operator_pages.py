@@ -10,12 +10,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
-from scalekit.memory import growth
 from scalekit.operators import Operators
 from scalekit.problem import ProblemResponse
 from scalekit.routes import OPERATORS, ManagementRoute, is_for_operators, path_of
+from scalekit.runner.memory import growth
+from scalekit.runner.workers.inquiries import INQUIRIES
 from scalekit.settings import Settings
-from scalekit.workers.inquiries import INQUIRIES
 
 INDEX = f"{OPERATORS}/"
 MEMORY = f"{OPERATORS}/memory"

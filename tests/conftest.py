@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from tests.kinds import mark
+from tests.plugin_source import install  # noqa: F401 - a fixture
 from tests.seed import seed
 from tests.servers import missing
 

@@ -24,7 +24,7 @@ async def app(scope, receive, send):
 """
 START = """
 import sys
-from scalekit.server.draining import DrainingServer
+from scalekit.runner.server.draining import DrainingServer
 async def main_loop(self): self.drain_time = 0.0
 DrainingServer.main_loop = main_loop
 from scalekit.cli import main

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from scalekit.caching.codec import HEAD, Corrupt, ItemCodec, body_of, encoded, listed, unlisted
-from scalekit.caching.items import Item, Key
-from scalekit.caching.tags import path_tags
 from scalekit_cache.entry import Entry, Headers, Ruling, Variants
+from scalekit_caching.codec import HEAD, Corrupt, ItemCodec, body_of, encoded, listed, unlisted
+from scalekit_caching.items import Item, Key
+from scalekit_caching.tags import path_tags
 
 _ENTRY = Struct(">HdddhhIII")
 """Status, when it was born, expires, and is made anew; where its validators are; the lengths of what follows."""

@@ -7,11 +7,11 @@ import asyncio
 import click
 
 from scalekit import Context
-from scalekit.caching.matches import counted_purge
-from scalekit.caching.tags import name_tag, path_tag
-from scalekit.redis import RedisUnavailable, ReplyError
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
+from scalekit_caching.matches import counted_purge
+from scalekit_caching.tags import name_tag, path_tag
+from scalekit_redis import RedisUnavailable, ReplyError
 
 
 def commands(context: Context, config: CacheConfig) -> list[click.Command]:

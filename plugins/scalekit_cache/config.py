@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from scalekit import Duration, PathGlob, Size, Table, Url
-from scalekit.caching.tags import name_tag
 from scalekit.config.shape import Shape
 from scalekit.config.tables import SomeSize, SomeTime
-from scalekit.redis.address import SCHEMES, parse
 from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.marking import EARLY
 from scalekit_cache.policies import DEFAULT_STATUSES, Policy
+from scalekit_caching.tags import name_tag
+from scalekit_redis.address import SCHEMES, parse
 
 FieldName = Annotated[str, Shape(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
 Share = Annotated[float, Field(ge=0, lt=1)]

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
-from scalekit.caching.items import Item, Key
-from scalekit.caching.store import Store
-from scalekit.caching.tags import path_tags
 from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.credentials import CREDENTIAL_HEADERS, AsksMore, Meanings
 from scalekit_cache.entry import Entry, Variants
@@ -23,6 +20,9 @@ from scalekit_cache.refusals import Refusal
 from scalekit_cache.requester import Requesters
 from scalekit_cache.routes import RouteReads
 from scalekit_cache.ruling import Rules, Rulings
+from scalekit_caching.items import Item, Key
+from scalekit_caching.store import Store
+from scalekit_caching.tags import path_tags
 
 REMEMBERED = 4096
 """Keys of answers that were not for sharing, for which nobody waits the next time."""

@@ -7,8 +7,8 @@ from copy import copy
 from typing import Any
 
 from scalekit import LocalResponse
-from scalekit.caching.items import Item, Key
-from scalekit.caching.tags import path_tags
+from scalekit_caching.items import Item, Key
+from scalekit_caching.tags import path_tags
 
 Headers = list[tuple[bytes, bytes]]
 

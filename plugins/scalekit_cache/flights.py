@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from enum import Enum, auto
 
-from scalekit.caching.items import Key
-from scalekit.caching.store import Lease
 from scalekit_cache.entry import Headers
 from scalekit_cache.storing import Kept
 from scalekit_cache.table_tags import TablesRead
+from scalekit_caching.items import Key
+from scalekit_caching.store import Lease
 
 GONE = float("inf")
 """The place of a leader who takes nothing more."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from scalekit.caching.items import Key
+from scalekit_caching.items import Key
 
 SCHEMES = {"http": b"http", "https": b"https"}
 

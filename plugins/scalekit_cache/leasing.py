@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from scalekit.caching.items import Item, Key
-from scalekit.caching.store import Lease
 from scalekit_cache.asked import Asked
 from scalekit_cache.assessing import is_reusable
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.flights import Flight
+from scalekit_caching.items import Item, Key
+from scalekit_caching.store import Lease
 
 FIRST_LOOK = 0.005
 LAST_LOOK = 0.1

@@ -7,14 +7,14 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from scalekit import Decision, Exchange, Pending
-from scalekit.caching.items import Item, Key
-from scalekit.caching.store import Fetch, FetchAgain
 from scalekit_cache.asked import BY_IDENTITY, Asked
 from scalekit_cache.core import HttpCache
 from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.locating import locate
 from scalekit_cache.requester import Requester
 from scalekit_cache.serving import Serving
+from scalekit_caching.items import Item, Key
+from scalekit_caching.store import Fetch, FetchAgain
 
 
 class Lookup:

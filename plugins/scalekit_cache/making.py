@@ -8,7 +8,6 @@ from typing import Any
 
 from starlette.types import Message, Scope, Send
 
-from scalekit.caching.tags import path_tags
 from scalekit_cache.answering import unchanged, unchanged_messages
 from scalekit_cache.asked import Asked
 from scalekit_cache.delivery import Delivery, send_all, to_nobody
@@ -22,6 +21,7 @@ from scalekit_cache.recognition import recognise, state_of
 from scalekit_cache.refusals import Refusal
 from scalekit_cache.ruling import COOKIES
 from scalekit_cache.storing import Kept, dated, is_longer, judge, kept_headers, relevant_of
+from scalekit_caching.tags import path_tags
 
 WITHOUT_BODY = frozenset({204, 304})
 ERRORS = 500

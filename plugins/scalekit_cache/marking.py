@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 from starlette.types import Scope
 
 from scalekit import Duration
-from scalekit.caching.tags import name_tag
 from scalekit_cache.policies import DEFAULT_STATUSES, Policy
+from scalekit_caching.tags import name_tag
 
 H = TypeVar("H", bound=Callable[..., Any])
 

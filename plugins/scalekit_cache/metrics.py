@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scalekit.caching.metrics import CachingMetrics
 from scalekit.telemetry import Counter, Gauge, Telemetry
+from scalekit_caching.metrics import CachingMetrics
 
 REQUESTS = Counter("scalekit_cache_requests", "Requests that the cache could answer, by how it went.", ("outcome",))
 REFRESHES = Counter("scalekit_cache_refreshes", "Answers that were made anew in the background.", ("outcome",))

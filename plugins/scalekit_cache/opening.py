@@ -6,15 +6,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from scalekit import Context
-from scalekit.caching.frames import Frames
-from scalekit.caching.levels import Levels
-from scalekit.caching.redis_frames import RedisFrames
-from scalekit.caching.store import MemoryStore, Store
 from scalekit.contracts import CLUSTER_FRAMES
-from scalekit.redis import REDIS
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.metrics import Metrics
+from scalekit_caching.frames import Frames
+from scalekit_caching.levels import Levels
+from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.store import MemoryStore, Store
+from scalekit_redis import redis_connections
 
 
 @asynccontextmanager
@@ -39,5 +39,5 @@ async def open_frames(context: Context, config: CacheConfig) -> AsyncGenerator[F
     if config.on_cluster_cache:
         yield context.get(CLUSTER_FRAMES)
         return
-    async with context.get(REDIS).open(config.url.reveal(), deadline=config.deadline) as redis:
+    async with redis_connections(context).open(config.url.reveal(), deadline=config.deadline) as redis:
         yield RedisFrames(redis, config.prefix)

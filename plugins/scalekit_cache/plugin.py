@@ -11,12 +11,8 @@ from typing import Any
 import click
 
 from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
-from scalekit.caching.metrics import Declarations
-from scalekit.caching.objects import NAMESPACE, Objects
 from scalekit.contracts import CACHE, CLUSTER_FRAMES, DATABASE, TABLE_OBSERVER
 from scalekit.errors import Problem
-from scalekit.redis import REDIS, verify_redis
-from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_cache import metrics
 from scalekit_cache.commands import commands
@@ -28,6 +24,10 @@ from scalekit_cache.opening import open_store
 from scalekit_cache.policies import Policies
 from scalekit_cache.ruling import Rules
 from scalekit_cache.table_purges import TablePurges
+from scalekit_caching.metrics import Declarations
+from scalekit_caching.objects import NAMESPACE, Objects
+from scalekit_redis import metrics as redis_metrics
+from scalekit_redis import redis_connections, verify_redis
 
 OF_CACHE = b"cache object"
 """What keys of values begin with in the store of the cluster cache, which has values of its own."""
@@ -104,7 +104,7 @@ def scalekit_health(context: Context) -> Sequence[Check]:
         return []
 
     async def check() -> None:
-        async with context.get(REDIS).open(config.url.reveal()) as redis:
+        async with redis_connections(context).open(config.url.reveal()) as redis:
             await redis.probe()
 
     return [Check("cache", check, critical=False)]

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit.caching.items import Key
 from scalekit_cache.asked import Asked
 from scalekit_cache.core import HttpCache, Refreshed
 from scalekit_cache.entry import Entry
@@ -18,6 +17,7 @@ from scalekit_cache.policies import Policy
 from scalekit_cache.refusals import OF_THE_REQUEST
 from scalekit_cache.table_tags import begin_collecting
 from scalekit_cache.validating import nobody, refreshing
+from scalekit_caching.items import Key
 
 logger = logging.getLogger("scalekit.cache")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scalekit.caching.items import digest
 from scalekit.contracts import SubjectIdentifier, is_authenticated, subject_of
 from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, USER
+from scalekit_caching.items import digest
 
 MAX_REMEMBERED = 1024
 """Requesters whose identity is remembered, since a digest of it costs more than all the rest of a look-up."""

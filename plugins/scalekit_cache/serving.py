@@ -8,7 +8,6 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit.caching.items import Key
 from scalekit_cache.answering import answer
 from scalekit_cache.asked import Asked
 from scalekit_cache.assessing import Verdict, assess
@@ -25,6 +24,7 @@ from scalekit_cache.renewal import Relay, renewed
 from scalekit_cache.sharing import flight_key, is_for_one, is_in_time, is_over, may_follow, may_take
 from scalekit_cache.table_tags import begin_collecting
 from scalekit_cache.validating import validating
+from scalekit_caching.items import Key
 
 FORWARDED = {type(None): b"fwd=uri-miss", Variants: b"fwd=vary-miss", Entry: b"fwd=request"}
 """Why the application is asked when something, or nothing, was found that is not for this request (RFC 9211, 2.2)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from scalekit.caching.items import Key
 from scalekit_cache.asked import NOTHING, Asked
 from scalekit_cache.assessing import is_reusable
 from scalekit_cache.core import Refreshed
@@ -10,6 +9,7 @@ from scalekit_cache.entry import COOKIE
 from scalekit_cache.flights import Flight
 from scalekit_cache.policies import Policy
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
+from scalekit_caching.items import Key
 
 
 def is_for_one(asked: Asked, policy: Policy) -> bool:

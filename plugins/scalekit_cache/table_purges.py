@@ -13,11 +13,11 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from scalekit.caching.metrics import CachingMetrics
-from scalekit.caching.store import Store
 from scalekit.contracts import Tables
 from scalekit.telemetry.series import GaugeSeries
 from scalekit_cache.table_tags import ANY_TABLE, READ, tags_of
+from scalekit_caching.metrics import CachingMetrics
+from scalekit_caching.store import Store
 
 logger = logging.getLogger("scalekit.cache")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from scalekit.caching.tags import name_tag
 from scalekit.contracts import Tables
+from scalekit_caching.tags import name_tag
 
 MOST_TABLES = 100
 """Tables that one answer is tagged with; what is made from more is not kept."""

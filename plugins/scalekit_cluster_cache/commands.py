@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import click
 
 from scalekit import Context
-from scalekit.caching.codec import ItemCodec
-from scalekit.caching.matches import counted_purge
-from scalekit.caching.tags import name_tag
-from scalekit.redis import REDIS, RedisUnavailable, ReplyError
+from scalekit_caching.codec import ItemCodec
+from scalekit_caching.matches import counted_purge
+from scalekit_caching.tags import name_tag
 from scalekit_cluster_cache.config import ClusterCacheConfig, shown
 from scalekit_cluster_cache.slots import Share, survey
+from scalekit_redis import RedisUnavailable, ReplyError, redis_connections
 
 
 def commands(context: Context, config: ClusterCacheConfig) -> list[click.Command]:
@@ -69,7 +69,7 @@ def _need_nodes(config: ClusterCacheConfig) -> None:
 
 
 async def _survey(context: Context, config: ClusterCacheConfig, hottest: int) -> list[Share]:
-    connections = context.get(REDIS)
+    connections = redis_connections(context)
     async with connections.open(config.url) as redis:
         return await survey(redis, config.nodes[0], lambda host: connections.open(config.url_of(host)), hottest)
 

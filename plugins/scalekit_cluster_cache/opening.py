@@ -6,16 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from scalekit import Context
-from scalekit.caching.redis_frames import RedisFrames
-from scalekit.redis import REDIS
+from scalekit_caching.redis_frames import RedisFrames
 from scalekit_cluster_cache.config import ClusterCacheConfig
 from scalekit_cluster_cache.frames import ReplicaFrames
+from scalekit_redis import redis_connections
 
 
 @asynccontextmanager
 async def open_frames(context: Context, config: ClusterCacheConfig) -> AsyncGenerator[RedisFrames, None]:
     """Return the store, open while inside; that the cluster cannot be reached yet is no error."""
     replicas = config.read_from == "replica"
-    connections = context.get(REDIS)
+    connections = redis_connections(context)
     async with connections.open(config.url, deadline=config.deadline, replica_reads=replicas) as redis:
         yield (ReplicaFrames if replicas else RedisFrames)(redis, config.prefix)

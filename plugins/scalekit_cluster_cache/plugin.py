@@ -10,19 +10,19 @@ from typing import Any
 import click
 
 from scalekit import Check, ConfigError, Context, Key, Lifespan, Table, hookimpl
-from scalekit.caching.codec import ItemCodec
-from scalekit.caching.levels import Levels
-from scalekit.caching.metrics import CachingMetrics, Declarations
-from scalekit.caching.objects import Objects
-from scalekit.caching.store import MemoryStore, Store
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_FRAMES
 from scalekit.errors import Problem
-from scalekit.redis import REDIS, verify_redis
-from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit_caching.codec import ItemCodec
+from scalekit_caching.levels import Levels
+from scalekit_caching.metrics import CachingMetrics, Declarations
+from scalekit_caching.objects import Objects
+from scalekit_caching.store import MemoryStore, Store
 from scalekit_cluster_cache.commands import commands
 from scalekit_cluster_cache.config import ClusterCacheConfig
 from scalekit_cluster_cache.opening import open_frames
+from scalekit_redis import metrics as redis_metrics
+from scalekit_redis import redis_connections, verify_redis
 
 
 @hookimpl
@@ -75,7 +75,7 @@ def scalekit_health(context: Context) -> Sequence[Check]:
     config = context.config(ClusterCacheConfig)
 
     async def check() -> None:
-        async with context.get(REDIS).open(config.url) as redis:
+        async with redis_connections(context).open(config.url) as redis:
             await redis.probe()
 
     return [Check("cluster-cache", check, critical=False)] if config.nodes else []

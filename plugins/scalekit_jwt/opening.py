@@ -12,7 +12,6 @@ from pathlib import Path
 
 from scalekit.contracts import Database
 from scalekit.errors import ConfigError, Problem, StartError
-from scalekit.redis import verify_redis
 from scalekit_jwt.authenticating import Authenticator
 from scalekit_jwt.config import IssuerTable, JwtConfig
 from scalekit_jwt.database_sessions import DatabaseSessions
@@ -28,6 +27,7 @@ from scalekit_jwt.revoked import Revoked
 from scalekit_jwt.sessions import Sessions
 from scalekit_jwt.tokens import Lifetimes, OwnTokens
 from scalekit_jwt.watching import Watch
+from scalekit_redis import verify_redis
 
 NO_DATABASE = 'state = "database" needs [plugins.pool]; turn it on'
 

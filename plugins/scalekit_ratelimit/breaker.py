@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from scalekit.redis import Redis, RedisUnavailable, ReplyError
 from scalekit.resilience import Unavailable
+from scalekit_redis import Redis, RedisUnavailable, ReplyError
 
 logger = logging.getLogger("scalekit.ratelimit")
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from scalekit.redis import RedisUnavailable, ReplyError
 from scalekit.resilience import Unavailable
 from scalekit_ratelimit.breaker import Breaker
 from scalekit_ratelimit.check import ALL, Check
@@ -16,6 +15,7 @@ from scalekit_ratelimit.memory import MemoryLimits, Take
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.policies import Policies
 from scalekit_ratelimit.shared import SharedLimits, Takes
+from scalekit_redis import RedisUnavailable, ReplyError
 
 T = TypeVar("T")
 R = TypeVar("R")

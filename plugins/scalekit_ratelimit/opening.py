@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic_ns
 
-from scalekit.redis import Connections, Redis
 from scalekit.telemetry import Telemetry
 from scalekit_ratelimit.breaker import Breaker
 from scalekit_ratelimit.concurrency import Aimd, Concurrency, Gradient
@@ -17,6 +16,7 @@ from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.policies import Policies
 from scalekit_ratelimit.shared import SharedLimits
 from scalekit_ratelimit.shedding import Shedder
+from scalekit_redis import Connections, Redis
 
 
 @asynccontextmanager

@@ -9,8 +9,6 @@ from typing import Any
 from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import LIMITS
 from scalekit.errors import Problem
-from scalekit.redis import REDIS, verify_redis
-from scalekit.redis import metrics as redis_metrics
 from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
@@ -21,6 +19,8 @@ from scalekit_ratelimit.limits import Limits
 from scalekit_ratelimit.opening import opened
 from scalekit_ratelimit.policies import code_policies, is_late, policies
 from scalekit_ratelimit.shedding import LoadShedding, Shedder
+from scalekit_redis import metrics as redis_metrics
+from scalekit_redis import redis_connections, verify_redis
 
 APART = "each counts for itself, which lets through as many times the limit"
 SHARE = 'write url = "redis://...", or per_worker = true if that is what you want'
@@ -64,7 +64,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        async with opened(config, chosen, context.get(REDIS), context.get(TELEMETRY)) as (limits, shedder):
+        async with opened(config, chosen, redis_connections(context), context.get(TELEMETRY)) as (limits, shedder):
             filters.start(limits, shedder)
             if _counts_apart(config):
                 warn_of_processes(context, "plugins.ratelimit.url is memory:", APART, SHARE)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from scalekit.redis import PreparedScript, Redis, Script
 from scalekit_ratelimit.headers import Counts
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Count, Rule
+from scalekit_redis import PreparedScript, Redis, Script
 
 if TYPE_CHECKING:
     from scalekit_ratelimit.single_limit import SingleLimit
@@ -64,12 +64,12 @@ class SharedLimits:
         return takes.sent([(part, self._send(part)) for part in parts])
 
     def receive(self, takes: Takes) -> Counts:
-        """Return how each of *takes*, whose replies are there, stands; raises as scalekit.redis does."""
+        """Return how each of *takes*, whose replies are there, stands; raises as scalekit_redis does."""
         replies = [(part, _counts(reply.result())) for part, reply in takes.parts]
         return [each for part, counts in replies for each in zip(part, counts, strict=True)]
 
     async def forget(self, takes: Sequence[Take]) -> None:
-        """Forget what was taken by one who is counted; raises as scalekit.redis does."""
+        """Forget what was taken by one who is counted; raises as scalekit_redis does."""
         await self._redis.delete(*map(key_of, takes))
 
     def _send(self, takes: Sequence[Take]) -> asyncio.Future[Any]:

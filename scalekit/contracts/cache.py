@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from scalekit.caching.frames import Frames
 from scalekit.context import Key
 from scalekit.contracts.database import Values
+from scalekit_caching.frames import Frames
 
 T = TypeVar("T")
 TTL = "1h"

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from redis import Redis as RedisPy
 
-from scalekit.redis import Connections, RedisUnavailable
-from scalekit.redis import Redis as Shared
 from scalekit.telemetry import Telemetry
+from scalekit_redis import Connections, RedisUnavailable
+from scalekit_redis import Redis as Shared
 from tests.bench.row import Goal, Row
 from tests.cache.test_redis_frames import Process, process
 from tests.cache.test_shared_service import get, toml

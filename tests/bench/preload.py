@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from scalekit.memory.usage import proportional
+from scalekit.runner.memory.usage import proportional
 from tests.bench.peers import python_of_a_user
 from tests.bench.row import Goal, Row
 from tests.processes import family, wait_for

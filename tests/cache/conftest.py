@@ -7,9 +7,9 @@ from itertools import count
 
 import pytest
 
-from scalekit.caching.redis_frames import RedisFrames
-from scalekit.redis import Connections
 from scalekit.telemetry import Telemetry
+from scalekit_caching.redis_frames import RedisFrames
+from scalekit_redis import Connections
 from tests.cache import laboratory
 from tests.processes import HOST
 from tests.servers import Redis, RedisCluster

@@ -10,10 +10,6 @@ from urllib.parse import unquote
 
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.caching.frames import Frames
-from scalekit.caching.levels import Levels
-from scalekit.caching.objects import Objects
-from scalekit.caching.store import MemoryStore, Store
 from scalekit.http.filter_chain import FilterChain
 from scalekit.route import RouteTemplates
 from scalekit.telemetry import Telemetry
@@ -24,6 +20,10 @@ from scalekit_cache.filters import CacheFilter
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies, Policy
 from scalekit_cache.ruling import Rules
+from scalekit_caching.frames import Frames
+from scalekit_caching.levels import Levels
+from scalekit_caching.objects import Objects
+from scalekit_caching.store import MemoryStore, Store
 
 NOON = 1_700_000_000.0
 Pairs = Iterable[tuple[str, str]]

@@ -6,16 +6,16 @@ import asyncio
 
 import pytest
 
-from scalekit.caching.levels import Levels
-from scalekit.caching.redis_frames import RedisFrames
-from scalekit.caching.store import MemoryStore
-from scalekit.redis import Connections
 from scalekit.telemetry import Telemetry
+from scalekit_caching.levels import Levels
+from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.store import MemoryStore
+from scalekit_redis import Connections
 from tests.cache.laboratory import Laboratory, Origin, Reply
 from tests.cache.test_levels import CODEC
 from tests.cache.test_redis_frames import Process, process
 from tests.cache.test_two_levels import held, live, three, until
-from tests.host.redis.proxy import Proxy, proxy
+from tests.lib.redis.proxy import Proxy, proxy
 from tests.servers import Redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.caching.store import MemoryStore
 from scalekit.testing import Answer
 from scalekit_cache import cached
 from scalekit_cache.policies import Policy
+from scalekit_caching.store import MemoryStore
 from tests.cache.laboratory import Laboratory, Origin, Reply, collecting, empty_body
 
 pytestmark = pytest.mark.anyio

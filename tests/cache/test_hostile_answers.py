@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scalekit.caching.codec import HEAD, MAGIC, Corrupt
-from scalekit.caching.items import digest
-from scalekit.caching.levels import Levels
-from scalekit.caching.redis_frames import RedisFrames
-from scalekit.redis import Connections, Redis
 from scalekit.telemetry import Telemetry
 from scalekit_cache.codec import HttpCodec
+from scalekit_caching.codec import HEAD, MAGIC, Corrupt
+from scalekit_caching.items import digest
+from scalekit_caching.levels import Levels
+from scalekit_caching.redis_frames import RedisFrames
+from scalekit_redis import Connections, Redis
 from tests.cache.conftest import Shared
 from tests.cache.laboratory import Laboratory, Origin, Reply
 from tests.cache.test_levels import process, written

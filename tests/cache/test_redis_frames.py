@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scalekit.caching.codec import MAGIC, ItemCodec
-from scalekit.caching.following import DISCONNECTED_TTL
-from scalekit.caching.frames import LeaseName
-from scalekit.caching.items import Value, digest
-from scalekit.caching.levels import Levels
-from scalekit.caching.metrics import CachingMetrics
-from scalekit.caching.objects import Objects
-from scalekit.caching.redis_frames import RedisFrames
-from scalekit.caching.store import MemoryStore
-from scalekit.redis import Connections, RedisUnavailable
 from scalekit.telemetry import Telemetry
+from scalekit_caching.codec import MAGIC, ItemCodec
+from scalekit_caching.following import DISCONNECTED_TTL
+from scalekit_caching.frames import LeaseName
+from scalekit_caching.items import Value, digest
+from scalekit_caching.levels import Levels
+from scalekit_caching.metrics import CachingMetrics
+from scalekit_caching.objects import Objects
+from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.store import MemoryStore
+from scalekit_redis import Connections, RedisUnavailable
 from tests.cache.conftest import Shared
 from tests.cache.laboratory import NOON
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from starlette.authentication import AuthCredentials, BaseUser, SimpleUser, UnauthenticatedUser
 from starlette.types import Receive, Scope, Send
 
-from scalekit.caching.items import digest
 from scalekit.contracts import SubjectIdentifier
 from scalekit.testing import Answer
 from scalekit_cache.keys import REWRITING
 from scalekit_cache.policies import Policy
+from scalekit_caching.items import digest
 from tests.cache.conftest import Shared, sharing
 from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply, collecting, empty_body
 

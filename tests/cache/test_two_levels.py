@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from scalekit.redis import RedisUnavailable
+from scalekit_redis import RedisUnavailable
 from tests.cache.conftest import Shared
 from tests.cache.test_redis_frames import Process, process
 from tests.servers import Redis

@@ -8,10 +8,10 @@ import pytest
 
 from scalekit.app import create_app
 from scalekit.contracts import CLUSTER_CACHE, Cache
-from scalekit.redis import Connections, Redis
 from scalekit.telemetry import TELEMETRY, Telemetry
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
+from scalekit_redis import Connections, Redis
 from tests.processes import HOST
 from tests.servers import ClusterNode, RedisCluster
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from scalekit.redis.slots import slot_of
 from scalekit.resilience import Unavailable
+from scalekit_redis.slots import slot_of
 from tests.cluster_cache.conftest import Process, direct, is_master, process
-from tests.host.redis.proxy import proxy
-from tests.host.redis.waiting import until
+from tests.lib.redis.proxy import proxy
+from tests.lib.redis.waiting import until
 from tests.processes import HOST, wait_for
 from tests.servers import ClusterNode, RedisCluster
 
@@ -232,7 +232,7 @@ async def move(slots: list[int], source: ClusterNode, target: ClusterNode) -> No
 async def test_other_nodes_behind_the_same_seed_are_found(
     cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scalekit.redis.topology.REFRESH", 3600.0)  # the loss shows that the map is old
+    monkeypatch.setattr("scalekit_redis.topology.REFRESH", 3600.0)  # the loss shows that the map is old
     async with proxy(cluster.nodes[0].port) as seed, process(nodes=f"{HOST}:{seed.port}") as one:
         await until("the following", one.followed)
         await one.cache.set("key", "first")

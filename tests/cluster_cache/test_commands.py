@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from scalekit import ConfigError, create_app
-from scalekit.redis.address import parse
 from scalekit.testing.conformance import bare_application
 from scalekit_cluster_cache.config import ClusterCacheConfig
+from scalekit_redis.address import parse
 from tests.cluster_cache.conftest import process
 from tests.command_line import scalekit
 from tests.processes import HOST, wait_for

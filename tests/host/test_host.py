@@ -21,7 +21,7 @@ from scalekit.resilience import Unavailable
 from scalekit.testing import request, running
 from scalekit_visits.keys import VISITS
 from tests.host.asgi import Conversation, behind, http_only, http_scope, respond
-from tests.host.conftest import Install
+from tests.plugin_source import Install
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ import pytest
 from scalekit import ConfigError, Key, Lifespan, PluginError, create_app
 from scalekit.lifespan import start_order, unmet
 from scalekit.testing.conformance import bare_application
-from tests.host.conftest import Install
+from tests.plugin_source import Install
 
 POOL: Key[object] = Key("pool", plugin="pool")
 QUEUE: Key[object] = Key("queue")

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 
 from scalekit import create_app
 from scalekit.testing import request, running
-from tests.host.conftest import Install
+from tests.plugin_source import Install
 
 pytestmark = pytest.mark.anyio
 

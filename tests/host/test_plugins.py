@@ -10,7 +10,7 @@ from scalekit import ConfigError, PluginError, create_app
 from scalekit.plugins import installed
 from scalekit.testing import Answer, request, running
 from scalekit.testing.conformance import bare_application
-from tests.host.conftest import Install
+from tests.plugin_source import Install
 
 NOTHING = "from scalekit import hookimpl\n"
 

@@ -10,9 +10,9 @@ from scalekit import Key, Lifespan, create_app
 from scalekit.config.tables import Server
 from scalekit.errors import ConfigError
 from scalekit.lifespan import needed
-from scalekit.server.sockets import listen
+from scalekit.runner.server.sockets import listen
+from scalekit.runner.workers.place import Place
 from scalekit.testing import running
-from scalekit.workers.place import Place
 from tests.processes import HOST, free_ports
 
 pytestmark = pytest.mark.anyio

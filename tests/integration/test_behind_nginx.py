@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.nginx.front import Front, upstreams
-from tests.host.server.test_protocol import connections
+from tests.host.runner.server.test_protocol import connections
 from tests.integration.test_drain_under_load import failures, wait_for_load
 from tests.processes import HOST, wait_for
 from tests.servers import Consul

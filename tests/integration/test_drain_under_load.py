@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.host.server.test_protocol import connections
+from tests.host.runner.server.test_protocol import connections
 from tests.processes import wait_for
 from tests.servers import HAProxy, Nginx
 from tests.service import Service

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.server.test_protocol import connections, resident_bytes
+from tests.host.runner.server.test_protocol import connections, resident_bytes
 from tests.processes import Box, wait_for
 from tests.servers import find
 from tests.service import Service

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.host.server.test_protocol import connections
+from tests.host.runner.server.test_protocol import connections
 from tests.integration.test_drain_under_load import failures
 from tests.processes import family, wait_for
 from tests.servers import HAProxy

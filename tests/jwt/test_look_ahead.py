@@ -11,9 +11,9 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit.redis.wire import Wire
 from scalekit.testing import Answer, request, running
 from scalekit_jwt.keys import SigningKey
+from scalekit_redis.wire import Wire
 from tests.jwt.forging import Forge
 from tests.servers import Redis
 

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 
 from scalekit import Rate
-from scalekit.redis import Connections
 from scalekit.telemetry import Silence
 from scalekit.testing import request, running
 from scalekit_ratelimit.memory import Take
 from scalekit_ratelimit.rules import Count, rule
 from scalekit_ratelimit.shared import SharedLimits, Takes
+from scalekit_redis import Connections
 from tests.ratelimit.asking import host
 
 

@@ -10,10 +10,10 @@ from time import perf_counter
 import pytest
 
 from scalekit.host import Host
-from scalekit.redis import RedisUnavailable
 from scalekit.testing import request, running
 from scalekit_ratelimit.breaker import Breaker
 from scalekit_ratelimit.plugin import FILTERS
+from scalekit_redis import RedisUnavailable
 from tests.ratelimit.asking import host
 from tests.ratelimit.racing import allowed
 from tests.servers import Redis as Server

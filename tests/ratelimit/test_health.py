@@ -8,10 +8,10 @@ from typing import cast
 
 import pytest
 
-from scalekit.redis import Redis
 from scalekit.testing import request, running
 from scalekit_ratelimit import breaker
 from scalekit_ratelimit.breaker import CALM, PATIENCE, Breaker
+from scalekit_redis import Redis
 from tests.ratelimit.asking import host
 from tests.ratelimit.test_faults import breaker_of, until
 from tests.servers import Redis as Server

@@ -10,10 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scalekit import Decision, Exchange, Filter, LocalResponse, Pending
 from scalekit.host import Host
 from scalekit.http.filter_chain import FilterChain
-from scalekit.redis import Redis
 from scalekit.route import RouteTemplates
 from scalekit.testing import request, running
 from scalekit_ratelimit.filters import LimitFilter
+from scalekit_redis import Redis
 from tests.ratelimit.asking import host, policy, standing
 from tests.servers import Redis as Server
 

@@ -7,7 +7,6 @@ from time import monotonic_ns
 import pytest
 
 from scalekit import Rate
-from scalekit.redis import Connections, Redis
 from scalekit.telemetry import Silence
 from scalekit.testing import request, running
 from scalekit_ratelimit.counting import by_address
@@ -15,6 +14,7 @@ from scalekit_ratelimit.memory import MemoryLimits, Take
 from scalekit_ratelimit.rules import Algorithm, rule
 from scalekit_ratelimit.shared import SharedLimits, key_of
 from scalekit_ratelimit.single_limit import SingleLimit
+from scalekit_redis import Connections, Redis
 from tests.ratelimit.asking import host, policy, standing
 from tests.ratelimit.racing import allowed, counts_of
 from tests.servers import Redis as Server

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from redis.asyncio import BlockingConnectionPool, RedisCluster
 from redis.asyncio import Redis as RedisPy
 
-from scalekit.redis import Connections, Redis, Script
 from scalekit.telemetry import Telemetry
+from scalekit_redis import Connections, Redis, Script
 from tests.bench.operations import Case, Operation, compare
 from tests.bench.row import Row
 from tests.servers import Redis as Server

@@ -58,7 +58,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 NO_REDIS = """
 import sys
 for name in ("opening", "wire", "calls", "handshake", "connector", "node"):
-    sys.modules.pop(f"scalekit.redis.{name}", None)
+    sys.modules.pop(f"scalekit_redis.{name}", None)
 sys.modules["hiredis"] = None
 async def app(scope, receive, send):
     raise NotImplementedError

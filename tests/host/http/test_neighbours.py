@@ -17,13 +17,13 @@ from uvicorn.server import ServerState
 
 from scalekit import create_app
 from scalekit.host import Host, Part, build_chain
-from scalekit.server.known_heads import KnownHeads
-from scalekit.server.protocol import HttpProtocol
+from scalekit.runner.server.known_heads import KnownHeads
+from scalekit.runner.server.protocol import HttpProtocol
 from scalekit.testing import running
 from tests.clients import redis_reply
 from tests.host.http.requests import Outcome, outcome_of
 from tests.host.http.shop import TOML, app
-from tests.host.server.wire import LIMITS, serving
+from tests.host.runner.server.wire import LIMITS, serving
 from tests.processes import HOST
 from tests.servers import Redis
 

@@ -8,16 +8,16 @@ import pytest
 
 from scalekit import create_app
 from scalekit.errors import PluginError
-from scalekit.redis import metrics as redis_metrics
 from scalekit.telemetry import TELEMETRY, Alert, Counter, Gauge, catalogue, declared_in
 from scalekit.testing.conformance import bare_application
-from tests.host.conftest import Install
+from scalekit_redis import metrics as redis_metrics
+from tests.plugin_source import Install
 
 GREETED = Counter("greeted", "Guests greeted.", ("how",), alert=Alert("Too many guests.", bound=5))
 WAITING = Gauge("waiting", "Guests waiting.")
 PLUGIN = """
 from scalekit import hookimpl
-from scalekit.redis import metrics
+from scalekit_redis import metrics
 from scalekit.telemetry import Counter, declared_in
 
 @hookimpl

@@ -18,7 +18,7 @@ from scalekit.telemetry.totals import Totals
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from tests.host.asgi import http_scope
-from tests.host.conftest import Install
+from tests.plugin_source import Install
 
 EXPORTER = """
 from contextlib import asynccontextmanager

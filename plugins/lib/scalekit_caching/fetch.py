@@ -1,0 +1,111 @@
+"""A look-up in the shared store that is under way, for who does not wait in a coroutine."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable
+from typing import Any
+
+from scalekit_caching.codec import Codec, Corrupt
+from scalekit_caching.following import Following
+from scalekit_caching.frames import Frames
+from scalekit_caching.items import Item, Key, digest
+from scalekit_caching.metrics import CachingMetrics
+from scalekit_caching.purge_numbers import PurgeNumbers
+from scalekit_caching.store import FetchAgain
+
+MAX_REMEMBERED, MAX_REMEMBERED_BYTES = 64, 16384
+"""Frames that are not decoded again while they are the same, and the bytes of one."""
+
+
+class SharedFetches:
+    """Begins look-ups that take one question for one frame, as they do while the process hears of purges.
+
+    What is found is kept in the process with *keep*. A popular frame that finds no room there is decoded once.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        codec: Codec,
+        following: Following,
+        purges: PurgeNumbers,
+        metrics: CachingMetrics,
+        keep: Callable[[Item, bytes], None],
+    ) -> None:
+        self._frames = frames
+        self._codec = codec
+        self._following = following
+        self._purges = purges
+        self._metrics = metrics
+        self._keep = keep
+        self._decoded_last: dict[bytes, tuple[bytes, Item]] = {}
+
+    def begin(self, key: Key) -> SharedFetch | None:
+        """Ask for what is under *key*; None while the process does not hear of purges, or the store is gone."""
+        following = self._following
+        if not following.live:
+            return None
+        name = digest(key)
+        try:
+            reply = self._frames.begin_get(name)
+        except Exception:  # Store.fetch meets it again, and counts it
+            return None
+        return SharedFetch(self, reply, name, key, following.changes)
+
+    def finish(self, fetch: SharedFetch) -> Item | None:
+        """Return what *fetch* has found; raises FetchAgain where that must be looked at more closely."""
+        following = self._following
+        try:
+            frame = self._frames.frame_in(fetch.reply)
+        except Exception as error:
+            self._metrics.failed(type(error).__name__)
+            return following.stand_in(fetch.key)
+        if not following.live:  # something may have been purged meanwhile
+            raise FetchAgain
+        if frame is None:
+            self._metrics.found_nowhere.inc()
+            return None
+        item = self._decoded(frame, fetch)
+        self._metrics.found_shared.inc()
+        if not following.changed_since(fetch.name, fetch.changes):
+            self._keep(item, fetch.name)
+        return item
+
+    def _decoded(self, frame: bytes, fetch: SharedFetch) -> Item:
+        last = self._decoded_last.get(fetch.name)
+        if last is not None and last[0] == frame:
+            item = last[1]
+        else:
+            try:
+                item = self._codec.decode(frame, fetch.name, fetch.key)
+            except Corrupt as error:
+                raise FetchAgain from error
+            self._remember(fetch.name, frame, item)
+        if self._purges.may_be_outdated(item):
+            raise FetchAgain
+        return item
+
+    def _remember(self, name: bytes, frame: bytes, item: Item) -> None:
+        decoded = self._decoded_last
+        if len(frame) <= MAX_REMEMBERED_BYTES:
+            if len(decoded) >= MAX_REMEMBERED and name not in decoded:
+                del decoded[next(iter(decoded))]
+            decoded[name] = frame, item
+
+
+class SharedFetch:
+    """A question for what is under *key*, whose digest is *name*, asked after so many *changes*."""
+
+    __slots__ = ("_fetches", "changes", "key", "name", "reply")
+
+    def __init__(self, fetches: SharedFetches, reply: Future[Any], name: bytes, key: Key, changes: int) -> None:
+        self._fetches = fetches
+        self.reply = reply
+        self.name = name
+        self.key = key
+        self.changes = changes
+
+    def finish(self) -> Item | None:
+        """Return what was found, once the reply is there; raises FetchAgain."""
+        return self._fetches.finish(self)

@@ -1,0 +1,89 @@
+"""Open connections: TCP, TLS or a socket of this machine, then user and database."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import Any
+
+from scalekit.config.mask import MASK
+from scalekit_redis.address import Address, Host
+from scalekit_redis.errors import NOT_RUN, ReplyError
+from scalekit_redis.handshake import Handshake
+from scalekit_redis.tls import tls_context
+
+CONNECT_TIMEOUT = 3.0
+"""Seconds that a connection may take to open, greeting included; on a busy machine that takes one now and then."""
+KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+"""Seconds until an idle connection is probed, between two probes, and how many: firewalls forget what is silent."""
+FULL = "ERR max number of clients"
+
+
+class Connector:
+    """Opens connections to one server of *address*; *greeting* is a command that each of them begins with."""
+
+    def __init__(self, address: Address, host: Host | None, greeting: tuple[str, ...] = ("PING",)) -> None:
+        self._address = address
+        self.host = host
+        self._greeting = greeting
+
+    async def open(self) -> asyncio.Transport:
+        """Return a connection that is ready for commands.
+
+        Raises OSError when there is none, ReplyError when the server refuses, and TimeoutError.
+        """
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            transport, handshake = await self._connect()
+            try:
+                await handshake.replied
+            except BaseException:
+                transport.abort()
+                raise
+        return transport
+
+    async def _connect(self) -> tuple[asyncio.Transport, Handshake]:
+        loop = asyncio.get_running_loop()
+        commands = self._commands()
+        if self.host is None:
+            return await loop.create_unix_connection(lambda: Handshake(commands), self._address.path)
+        secured: dict[str, Any] = {}
+        if self._address.secure:
+            secured["ssl"] = tls_context(dict(self._address.tls))
+        host, port = self.host
+        transport, handshake = await loop.create_connection(lambda: Handshake(commands), host, port, **secured)
+        _keep_alive(transport.get_extra_info("socket"))
+        return transport, handshake
+
+    def _commands(self) -> list[tuple[str, ...]]:
+        address = self._address
+        user = address.username or ("default" if address.password else "")
+        hello = ("HELLO", "3", "AUTH", user, address.password or "") if user else ("HELLO", "3")
+        select = [("SELECT", str(address.db))] if address.db else []
+        return [hello, *select, self._greeting]
+
+    def explain(self, error: BaseException) -> str:
+        """Return in plain words, without secrets, why ``open`` failed."""
+        if type(error) is TimeoutError:
+            return f"no connection within {CONNECT_TIMEOUT:g}s"
+        text = str(error) or type(error).__name__
+        password = self._address.password
+        return text.replace(password, MASK) if password else text
+
+    def is_passing(self, error: BaseException) -> bool:
+        """Return whether *error* is the reply of a server that will soon be ready."""
+        return isinstance(error, ReplyError) and error.code in NOT_RUN
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """Return whether *error* does not pass by itself."""
+        refused = isinstance(error, ReplyError) and not self.is_passing(error)
+        if refused and str(error).startswith(FULL):
+            return False
+        return refused or isinstance(error, ssl.SSLCertVerificationError)
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE:
+        if hasattr(socket, name):  # macOS has not all of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,0 +1,65 @@
+"""The first words on a connection: protocol, user, database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+from hiredis import ProtocolError, PushNotification, Reader
+
+from scalekit_redis.calls import pack
+from scalekit_redis.errors import ReplyError
+
+
+class Handshake(asyncio.Protocol):
+    """Sends *commands* at once when it is connected; ``replied`` completes when each of them has its reply."""
+
+    def __init__(self, commands: Sequence[tuple[str, ...]]) -> None:
+        self.replied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.replied.add_done_callback(_retrieve)
+        self._commands = commands
+        self._transport: asyncio.Transport | None = None
+        self._missing = len(commands)
+        self._reader = Reader(replyError=ReplyError, notEnoughData=Ellipsis)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the commands."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(b"".join(map(pack, self._commands)))
+
+    def data_received(self, data: bytes) -> None:
+        """Read replies; the first that is an error ends the handshake."""
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not Ellipsis:
+                self._take(reply)
+        except ProtocolError:
+            self._fail(ConnectionError("the server sent what is no reply"))
+        if self._missing < 0:
+            self._fail(ConnectionError("the server said more than it was asked"))
+        elif not self._missing and not self.replied.done():
+            self.replied.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits."""
+        self._fail(exc or ConnectionError("the server closed the connection"))
+
+    def _take(self, reply: Any) -> None:
+        if type(reply) is PushNotification:
+            return
+        self._missing -= 1
+        if type(reply) is ReplyError:
+            self._fail(reply)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.replied.done():
+            self.replied.set_exception(error)
+        elif self._transport is not None:  # it is about to be handed on
+            self._transport.abort()
+
+
+def _retrieve(replied: asyncio.Future[None]) -> None:
+    """Note the exception, which nobody waits for when the connection was given up meanwhile."""
+    if not replied.cancelled():
+        replied.exception()

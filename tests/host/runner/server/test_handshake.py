@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import signal
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from tests.host.runner.server.test_protocol import Client, problem
+from tests.processes import HOST
+from tests.service import Service
+
+KEY = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+CLOSING = """
+async def app(scope, receive, send):
+    await send({"type": "websocket.close"})
+"""
+
+
+def test_a_websocket_that_is_refused_gets_the_whole_answer_and_is_no_error() -> None:
+    with Service('[server]\nhosts = ["shop.example"]\ndrain = "0s"') as service:
+        with pytest.raises(InvalidStatus) as refused, connect(f"ws://{HOST}:{service.port}/"):
+            pytest.fail("it was opened")
+        answer = refused.value.response
+        assert (answer.status_code, answer.headers["content-type"]) == (421, "application/problem+json")
+        assert b"this host is not served here" in (answer.body or b"")
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+        assert "ERROR" not in service.log()
+
+
+@pytest.mark.parametrize(
+    ("line", "rest"),
+    [
+        (b"GET / HTTP/1.1", b"".join(b"X-%d: y\r\n" % number for number in range(200)) + b"\r\n"),
+        (b"GET / HTTP/1.1", b"X: " + b"a" * 20_000 + b"\r\n\r\n"),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1", b"\r\n"),
+        (b"GET / HTTP/1.1", b"Content-Length: 3\r\n\r\nabc"),
+        (b"POST / HTTP/1.1", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ],
+    ids=["headers", "header", "target", "body", "chunks"],
+)
+def test_a_handshake_that_cannot_be_read_is_refused_and_keeps_no_connection(line: bytes, rest: bytes) -> None:
+    with Service('[server]\ndrain = "0s"') as service, Client(service.port) as client:
+        client.send(line + b"\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + KEY + rest)
+        status, detail = problem(client.rest())
+        assert (status, detail.partition(": ")[0]) == (400, "the websocket handshake is not valid")
+        assert len(detail) <= 200
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+        assert "ERROR" not in service.log()
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "status", "why"),
+    [
+        (b"GET", b"", 400, "missing Sec-WebSocket-Key header"),
+        (b"GET", KEY + b"Origin: a\r\nOrigin: b\r\n", 400, "invalid Origin header: multiple values"),
+        (b"OPTIONS", KEY, 405, "unsupported HTTP method: OPTIONS"),
+    ],
+)
+def test_a_handshake_that_is_not_valid_is_refused_with_a_problem(
+    line: bytes, fields: bytes, status: int, why: str
+) -> None:
+    with Service() as service, Client(service.port) as client:
+        head = line + b" / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + fields
+        client.send(head + b"\r\n")
+        assert problem(client.rest()) == (status, f"the websocket handshake is not valid: {why}")
+
+
+def test_what_an_application_refuses_is_its_own_answer() -> None:
+    with Service("", {"service": CLOSING}) as service, Client(service.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + KEY + b"\r\n")
+        answer = client.rest()
+        assert answer.startswith(b"HTTP/1.1 403 ")
+        assert b"handshake" not in answer

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+import pytest
+
+from scalekit.runner.workers.channel import LARGEST, Channel, Kind, Sent
+
+pytestmark = pytest.mark.anyio
+
+
+async def pair() -> tuple[Channel, Channel]:
+    ours, theirs = socket.socketpair()
+    return await Channel.open(ours), await Channel.open(theirs)
+
+
+async def received(channel: Channel) -> list[Sent]:
+    return [message async for message in channel.messages()]
+
+
+async def test_messages_arrive_whole_and_in_order() -> None:
+    ours, theirs = await pair()
+    sent = [(Kind.READY, b""), (Kind.NUMBERS, b"x" * 1_000_000), (Kind.ALIVE, b"")]
+    for kind, content in sent:
+        ours.send(kind, content)
+    _, arrived = await asyncio.gather(ours.close(), received(theirs))
+    assert arrived == sent
+    await theirs.close()
+
+
+async def test_a_side_that_has_gone_ends_the_messages_and_takes_none() -> None:
+    ours, theirs = await pair()
+    await theirs.close()
+    assert await received(ours) == []
+    await ours.close()
+    ours.send(Kind.ALIVE)
+
+
+async def test_a_message_that_is_cut_off_or_too_large_or_unknown_ends_the_messages() -> None:
+    for raw in (b"a\0\0", struct.pack("!cI", b"n", 10) + b"short", struct.pack("!cI", b"n", LARGEST + 1), b"?\0\0\0\0"):
+        raw_end, theirs = socket.socketpair()
+        channel = await Channel.open(theirs)
+        raw_end.sendall(raw)
+        raw_end.close()
+        assert await received(channel) == []
+        await channel.close()
+
+
+async def test_a_side_that_takes_nothing_is_not_idle_and_is_left_in_the_end() -> None:
+    ours, theirs = await pair()
+    assert ours.idle
+    ours.send(Kind.NUMBERS, b"x" * 10_000_000)
+    assert not ours.idle
+    await ours.close()
+    await theirs.close()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+
+import pytest
+
+from scalekit.telemetry import Telemetry
+from scalekit_redis import Connections, Redis
+from tests.processes import HOST
+from tests.servers import Redis as Server
+from tests.servers import RedisCluster
+
+SERVERS = {"redis": "redis-server", "valkey": "valkey-server"}
+
+
+@pytest.fixture(
+    scope="package", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="server"
+)
+def a_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Start one of the servers, the same for every test: a test that harms it starts its own."""
+    with Server(binary=SERVERS[request.param]) as server:
+        yield server
+
+
+UVLOOP = ("asyncio", {"use_uvloop": True})
+BOTH_LOOPS = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"use_uvloop": False}), UVLOOP], ids=["asyncio", "uvloop"]
+)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return UVLOOP
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry(100)
+
+
+@pytest.fixture
+def connections(telemetry: Telemetry) -> Connections:
+    return Connections(telemetry)
+
+
+@pytest.fixture
+async def redis(server: Server, connections: Connections) -> AsyncGenerator[Redis, None]:
+    server.cli("FLUSHALL")
+    async with connections.open(server.url) as redis:
+        yield redis
+
+
+@pytest.fixture(
+    scope="session", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="any_cluster"
+)
+def a_cluster_of_either_kind(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
+    with RedisCluster(binary=SERVERS[request.param]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module", name="cluster")
+def a_cluster(any_cluster: RedisCluster) -> RedisCluster:
+    """Return an empty cluster for the tests of one module, each of which leaves it whole."""
+    return any_cluster.clear()
+
+
+def cluster_url(cluster: RedisCluster) -> str:
+    return "redis-cluster://" + ",".join(f"{HOST}:{node.port}" for node in cluster.nodes[:3])
+
+
+@pytest.fixture
+async def clustered(cluster: RedisCluster, connections: Connections) -> AsyncGenerator[Redis, None]:
+    async with connections.open(cluster_url(cluster), deadline=5) as redis:
+        yield redis

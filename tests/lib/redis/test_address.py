@@ -1,0 +1,68 @@
+"""What an address may be, and what is said when it is none."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.provisional import domains
+
+from scalekit_redis.address import Address, parse
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://localhost", Address("redis", (("localhost", 6379),))),
+        ("redis://localhost:6380/3", Address("redis", (("localhost", 6380),), db=3)),
+        ("redis://:p%40ss@localhost", Address("redis", (("localhost", 6379),), password="p@ss")),
+        ("redis://ann:secret@[::1]:7000/0", Address("redis", (("::1", 7000),), username="ann", password="secret")),
+        ("unix:///run/redis.sock?db=2", Address("unix", path="/run/redis.sock", db=2)),
+        ("unix://:secret@/run/redis.sock", Address("unix", path="/run/redis.sock", password="secret")),
+        ("redis-cluster://a,b:7001,[::1]:7002", Address("redis-cluster", (("a", 6379), ("b", 7001), ("::1", 7002)))),
+        (
+            "rediss://host?ssl_check_hostname=false&ssl_ca_certs=/ca.pem",
+            Address("rediss", (("host", 6379),), tls=(("ssl_ca_certs", "/ca.pem"), ("ssl_check_hostname", "false"))),
+        ),
+    ],
+)
+def test_an_address_is_read(url: str, address: Address) -> None:
+    assert parse(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://localhost", "expected an address that begins with redis://, rediss://, unix://, redis-cluster://"),
+        ("redis://", "expected a host, such as redis://127.0.0.1:6379"),
+        ("redis://a,b", "takes one host, got 2; a cluster is redis-cluster://"),
+        ("redis://a:port", "write a port of 1 to 65535"),
+        ("redis://a:70000", "write a port of 1 to 65535"),
+        ("redis://a/name", "the database of a Redis address is a number"),
+        ("redis-cluster://a/1", "a cluster has one database; leave the path out"),
+        ("unix://", "expected the path of a socket"),
+        ("rediss://a?ssl_ca_cert=x", "no option 'ssl_ca_cert'; did you mean ssl_ca_certs?"),
+        ("redis://a?timeout=3", "no such option; known are: none"),
+    ],
+)
+def test_what_is_none_is_explained(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://ann:hush@a:port", "redis://ann:hush@a,b", "http://ann:hush@a", "redis://ann:hush@"]
+)
+def test_no_mistake_shows_the_password(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^expected|takes one|no host and port") as caught:
+        parse(url)
+    assert "hush" not in str(caught.value)
+
+
+@given(st.lists(st.tuples(domains(), st.integers(1, 65535)), min_size=1), st.text(), st.text())
+def test_an_address_shows_where_and_never_as_whom(hosts: list[tuple[str, int]], username: str, password: str) -> None:
+    address = Address("redis-cluster", tuple(hosts), username=username, password=f"hush{password}")
+    assert parse(str(address)).hosts == address.hosts
+    assert "hush" not in str(address) + repr(address)

@@ -1,0 +1,99 @@
+"""One timer keeps many deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from time import monotonic
+
+import pytest
+
+from scalekit_redis import Connections
+from scalekit_redis.deadlines import NEVER, Lookout
+from tests.lib.redis.proxy import proxy
+from tests.lib.redis.waiting import failure, until
+from tests.servers import Redis as Server
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_it_looks_when_the_earliest_has_come_and_again_when_it_is_told_to() -> None:
+    began = monotonic()
+    looks: list[float] = []
+
+    def look(now: float) -> float:
+        looks.append(now - began)
+        return began + 0.06 if len(looks) == 1 else NEVER
+
+    lookout = Lookout(look)
+    lookout.look_at(began + 5)
+    lookout.look_at(began + 0.03)
+    await until("two looks", lambda: len(looks) == 2)
+    assert looks[0] >= 0.025
+    assert looks[1] >= 0.055
+    assert lookout.due == NEVER
+
+
+async def test_it_looks_no_more_when_it_was_stopped() -> None:
+    looks: list[float] = []
+
+    def look(now: float) -> float:
+        looks.append(now)
+        return NEVER
+
+    stopped, other = Lookout(look), Lookout(look)
+    stopped.look_at(monotonic())
+    stopped.stop()
+    other.look_at(monotonic() + 0.02)
+    await until("the other's look", lambda: other.due == NEVER)
+    assert len(looks) == 1
+
+
+async def test_each_call_has_its_own_deadline_whatever_the_order(server: Server, connections: Connections) -> None:
+    async with proxy(server.port) as between, connections.open(between.url, deadline=10) as redis:
+        await redis.get("key")
+        between.open.clear()
+        long = redis.call("ECHO", "long")
+        ended: list[str] = []
+
+        async def end(name: str, deadline: float) -> None:
+            await failure(lambda: redis.call("ECHO", name, deadline=deadline))
+            ended.append(name)
+
+        deadlines = {"c": 0.16, "a": 0.02, "b": 0.08}
+        await asyncio.gather(*(end(name, deadline) for name, deadline in deadlines.items()))
+        assert ended == ["a", "b", "c"]
+        between.open.set()
+        assert await long == b"long"
+
+
+async def test_calls_that_wait_for_a_connection_have_theirs_too(server: Server, connections: Connections) -> None:
+    async with proxy(server.port) as between, connections.open(between.url) as redis:
+        await redis.get("key")
+        between.open.clear()  # a connection can be made, and is not greeted
+        between.cut()
+        await until("another attempt", lambda: between.accepted == 2)
+        assert (await failure(lambda: redis.get("key", deadline=0.05))).kind == "late"
+        between.open.set()
+
+
+async def test_what_could_not_be_sent_or_read_while_the_loop_was_held_up_is_not_late(
+    server: Server, connections: Connections
+) -> None:
+    async with connections.open(server.url) as redis:
+        await redis.set("key", "value", deadline=5)
+        reading = redis.get("key", deadline=0.02)
+        time.sleep(0.7)  # noqa: ASYNC251
+        assert await reading == b"value"
+
+
+@pytest.mark.parametrize("deadline", [float("inf"), float("nan"), 1e9])
+async def test_there_is_no_command_without_a_deadline(
+    server: Server, connections: Connections, deadline: float
+) -> None:
+    async with connections.open(server.url) as redis:
+        with pytest.raises(ValueError, match="a deadline is at most 3600 seconds"):
+            await redis.get("key", deadline=deadline)
+        with pytest.raises(ValueError, match="a deadline is at most 3600 seconds"):
+            async with connections.open(server.url, deadline=deadline):
+                pass

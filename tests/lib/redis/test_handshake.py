@@ -1,0 +1,90 @@
+"""What a server may say to a new connection, and what becomes of that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+
+from scalekit_redis.address import parse
+from scalekit_redis.connector import Connector
+from scalekit_redis.errors import ReplyError
+
+pytestmark = pytest.mark.anyio
+WELCOME = b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"
+
+
+@asynccontextmanager
+async def server(reply: bytes, heard: list[bytes], *, closes: bool = False) -> AsyncGenerator[int, None]:
+    """Say *reply* to whoever has sent a PING."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"PING\r\n"))
+        writer.write(reply)
+        if closes:
+            writer.close()
+        else:
+            await reader.read()
+            writer.close()
+
+    listening = await asyncio.start_server(greet, "127.0.0.1")
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+def connector(port: int, user: str = "", database: str = "") -> Connector:
+    return Connector(parse(f"redis://{user}127.0.0.1:{port}{database}"), ("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    ("user", "database", "replies", "words"),
+    [
+        ("", "", b"+PONG\r\n", [b"HELLO", b"3", b"PING"]),
+        (":hush@", "", b"+PONG\r\n", [b"HELLO", b"3", b"AUTH", b"default", b"hush", b"PING"]),
+        ("ann:hush@", "/7", b"+OK\r\n+PONG\r\n", [b"HELLO", b"3", b"AUTH", b"ann", b"hush", b"SELECT", b"7", b"PING"]),
+        ("ann@", "", b"+PONG\r\n", [b"HELLO", b"3", b"AUTH", b"ann", b"", b"PING"]),
+    ],
+)
+async def test_protocol_user_and_database_go_out_at_once(
+    user: str, database: str, replies: bytes, words: list[bytes]
+) -> None:
+    heard: list[bytes] = []
+    async with server(WELCOME + replies, heard) as port:
+        transport = await connector(port, user, database).open()
+        transport.abort()
+    lines = heard[0].split(b"\r\n")[:-1]
+    assert [line for before, line in pairwise(lines) if before.startswith(b"$")] == words
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "said"),
+    [
+        (b"-WRONGPASS no such user\r\n-NOAUTH\r\n", ReplyError, "WRONGPASS"),
+        (WELCOME + b"-LOADING wait\r\n", ReplyError, "LOADING"),
+        (WELCOME + b"+PONG\r\n+PONG\r\n", ConnectionError, "more than it was asked"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ConnectionError, "what is no reply"),
+    ],
+)
+async def test_a_server_that_does_not_greet_well_is_not_used(reply: bytes, error: type[Exception], said: str) -> None:
+    async with server(reply, []) as port:
+        with pytest.raises(error, match=said):
+            await connector(port).open()
+
+
+async def test_a_server_that_hangs_up_is_told_of() -> None:
+    async with server(WELCOME, [], closes=True) as port:
+        with pytest.raises(ConnectionError, match="the server closed the connection"):
+            await connector(port).open()
+
+
+def test_only_what_does_not_pass_by_itself_is_a_refusal() -> None:
+    one = connector(1)
+    assert one.is_refusal(ReplyError("WRONGPASS no such user"))
+    assert not one.is_refusal(ReplyError("ERR max number of clients reached"))
+    assert not one.is_refusal(ReplyError("LOADING wait"))
+    assert one.is_passing(ReplyError("LOADING wait"))
+    assert not one.is_passing(ReplyError("WRONGPASS no such user"))
+    assert not one.is_passing(OSError("LOADING of nothing"))

@@ -1,0 +1,43 @@
+"""What a server says unasked is told apart from replies, and told."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from scalekit.telemetry import Telemetry
+from scalekit_redis.address import parse
+from scalekit_redis.calls import pack
+from scalekit_redis.connector import Connector
+from scalekit_redis.metrics import Metrics
+from scalekit_redis.node import Node
+from tests.lib.redis.waiting import until
+from tests.servers import Redis as Server
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_invalidations_come_between_replies_and_disturb_none(server: Server, telemetry: Telemetry) -> None:
+    pushes: list[list[Any]] = []
+    address = parse(server.url)
+    node = Node("tracked", Connector(address, address.hosts[0]), Metrics(telemetry, "tracked"), pushes.append)
+
+    def call(*words: str) -> asyncio.Future[Any]:
+        return node.ask(pack(words), monotonic() + 5)
+
+    await node.attempted()
+    assert await call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "seen:") == b"OK"
+    replies = await asyncio.gather(
+        *(call("SET", f"{'seen' if number % 2 else 'not'}:{number}", "x") for number in range(50))
+    )
+    assert replies == [b"OK"] * 50
+
+    def seen() -> set[bytes]:
+        return {key for _, keys in pushes for key in keys}
+
+    await until("the invalidations", lambda: len(seen()) == 25)
+    assert seen() == {b"seen:%d" % number for number in range(1, 50, 2)}
+    await node.close()

@@ -1,0 +1,210 @@
+"""What a server says that it did not run is sent again, within the caller's deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from scalekit.telemetry import Telemetry
+from scalekit_redis import Connections, Redis, RedisUnavailable
+from scalekit_redis.metrics import ERRORS
+from scalekit_redis.slots import slot_of
+from tests.lib.redis.conftest import cluster_url
+from tests.lib.redis.waiting import until
+from tests.processes import HOST
+from tests.servers import ClusterNode, RedisCluster
+from tests.servers import Redis as Server
+
+pytestmark = pytest.mark.anyio
+
+Ask = Callable[[Redis], Awaitable[Any]]
+
+
+async def set_it(redis: Redis) -> Any:
+    return await redis.set("key", "value")
+
+
+async def set_in_a_pipeline(redis: Redis) -> Any:
+    return (await redis.pipeline([("SET", "key", "value"), ("GET", "key"), ("PING",)]))[1] == b"value"
+
+
+async def get_in_a_pipeline(redis: Redis) -> Any:
+    reply = (await redis.pipeline([("EXISTS", "other"), ("GET", "key")]))[1]
+    if isinstance(reply, Exception):
+        raise reply
+    return reply == b"value"
+
+
+async def get_it(redis: Redis) -> Any:
+    return await redis.get("key") == b"value"
+
+
+WRITES = [set_it, set_in_a_pipeline]
+READS = [get_it, get_in_a_pipeline]
+
+
+def refusals(telemetry: Telemetry) -> float:
+    """Return how many error replies have come."""
+    family = telemetry.snapshot().families.get(ERRORS.name)
+    return sum(count for labels, count in family.data.items() if labels[1] == "reply") if family else 0.0
+
+
+async def is_answered_once_it_can_be(
+    redis: Redis, telemetry: Telemetry, asks: list[Ask], end: Callable[[], object]
+) -> None:
+    """Check that all that is asked while it is refused is answered after *end*."""
+    asked = [asyncio.ensure_future(ask(redis)) for ask in asks]
+    before = refusals(telemetry)
+    await until("a refusal", lambda: refusals(telemetry) > before + len(asks))
+    assert not any(each.done() for each in asked)
+    await asyncio.to_thread(end)
+    assert await asyncio.gather(*asked) == [True] * len(asks)
+
+
+@asynccontextmanager
+async def busy(server: Server) -> AsyncGenerator[None, None]:
+    """Keep *server* busy with a script inside."""
+    server.cli("CONFIG", "SET", "lua-time-limit", "10")
+    _, writer = await asyncio.open_connection(HOST, server.port)
+    writer.write(b"EVAL 'while true do end' 0\r\n")
+    await writer.drain()
+    await until("a busy server", lambda: server.cli("GET", "key").startswith("BUSY"))
+    try:
+        yield
+    finally:
+        server.cli("SCRIPT", "KILL")
+        writer.close()
+
+
+async def test_what_a_busy_server_refuses_is_sent_again(
+    server: Server, connections: Connections, telemetry: Telemetry
+) -> None:
+    server.cli("SET", "key", "value")
+    async with connections.open(server.url, deadline=60) as redis:
+        await redis.get("key")
+        async with busy(server):
+            await is_answered_once_it_can_be(redis, telemetry, [*WRITES, *READS], lambda: server.cli("SCRIPT", "KILL"))
+
+
+async def test_a_busy_server_is_no_reason_not_to_start(server: Server, connections: Connections) -> None:
+    async with busy(server), connections.open(server.url, deadline=60) as redis:
+        asked = asyncio.ensure_future(set_it(redis))
+        await asyncio.sleep(0)
+        server.cli("SCRIPT", "KILL")
+        assert await asked
+
+
+async def test_a_refusal_that_outlasts_the_deadline_is_told(server: Server, connections: Connections) -> None:
+    async with connections.open(server.url, deadline=0.2) as redis:
+        await redis.get("key")
+        async with busy(server):
+            for ask in (get_it, get_in_a_pipeline):
+                with pytest.raises(RedisUnavailable) as caught:
+                    await ask(redis)
+                assert caught.value.kind in ("refused", "late")
+
+
+@pytest.mark.needs("redis")
+async def test_what_a_replica_refuses_is_sent_again(connections: Connections, telemetry: Telemetry) -> None:
+    with Server() as server, Server() as master:
+        async with connections.open(server.url, deadline=60) as redis:
+            await redis.set("key", "value")
+            server.cli("REPLICAOF", HOST, master.port)
+            await is_answered_once_it_can_be(redis, telemetry, [*WRITES], lambda: server.cli("REPLICAOF", "NO", "ONE"))
+
+
+@pytest.mark.needs("redis")
+async def test_what_a_replica_without_its_master_refuses_is_sent_again(
+    connections: Connections, telemetry: Telemetry
+) -> None:
+    with Server() as server, Server() as master:
+        async with connections.open(server.url, deadline=60) as redis:
+            await redis.set("key", "value")
+            server.cli("CONFIG", "SET", "replica-serve-stale-data", "no")
+            await asyncio.to_thread(master.kill)
+            server.cli("REPLICAOF", HOST, master.port)
+            await is_answered_once_it_can_be(redis, telemetry, [*READS], lambda: server.cli("REPLICAOF", "NO", "ONE"))
+
+
+@pytest.mark.needs("redis")
+async def test_what_a_server_refuses_that_loads_its_data_is_sent_again(connections: Connections) -> None:
+    slowly = ("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
+    with Server(*slowly) as server:
+        server.cli("EVAL", "for n = 1, 1000 do redis.call('SET', 'k' .. n, string.rep('x', 100)) end", 0)
+        server.cli("SET", "key", "value")
+        assert server.cli("SAVE") == "OK"
+        async with connections.open(server.url, deadline=60) as redis:
+            await redis.get("key")
+            await asyncio.to_thread(server.kill)
+            starting = asyncio.ensure_future(asyncio.to_thread(server.start))
+            kinds: set[str] = set()
+            answered = False
+            while not answered:
+                try:
+                    answered = await get_it(redis) and await set_it(redis)
+                except RedisUnavailable as error:
+                    kinds.add(error.kind)
+                    await asyncio.sleep(0.005)
+            assert kinds <= {"gone", "lost"}, "while nobody listens there is nobody to wait for"
+            await starting
+
+
+async def test_what_a_cluster_without_a_slot_refuses_is_sent_again(
+    cluster: RedisCluster, connections: Connections, telemetry: Telemetry
+) -> None:
+    async with connections.open(cluster_url(cluster), deadline=120) as redis:
+        await redis.set("key", "value")
+        master = next(node for node in cluster.nodes if not _has(node, slot_of("key")))
+        killed = [master, *(node for node in cluster.nodes if _follows(node, master))]
+        for node in killed:
+            await asyncio.to_thread(node.kill)
+        there = next(node for node in cluster.nodes if node not in killed)
+        try:
+            await until("the end of the cluster", lambda: "state:fail" in there.cli("CLUSTER", "INFO"), limit=60)
+        except TimeoutError:
+            await asyncio.to_thread(cluster.start)
+            raise
+        await is_answered_once_it_can_be(redis, telemetry, [set_it, get_it], cluster.start)
+
+
+def _has(node: ClusterNode, slot: int) -> bool:
+    """Tell whether *node* is a replica, or the master that has *slot*."""
+    me = next(line for line in node.cli("CLUSTER", "NODES").splitlines() if "myself" in line).split()
+    ranges = [part.split("-") for part in me[8:] if part[0].isdigit()]
+    return "slave" in me[2] or any(int(first[0]) <= slot <= int(first[-1]) for first in ranges)
+
+
+def _follows(node: ClusterNode, master: ClusterNode) -> bool:
+    """Tell whether *node* is a replica of *master*."""
+    identifier = master.cli("CLUSTER", "MYID")
+    me = next(line for line in node.cli("CLUSTER", "NODES").splitlines() if "myself" in line).split()
+    return bool(me[3] == identifier)
+
+
+async def test_what_is_refused_while_its_keys_are_moved_is_sent_again(
+    cluster: RedisCluster, connections: Connections, telemetry: Telemetry
+) -> None:
+    async def get_both(redis: Redis) -> Any:
+        return await redis.mget(["{key}1", "{key}2"]) == [b"1", None]
+
+    async with connections.open(cluster_url(cluster), deadline=60) as redis:
+        await redis.set("{key}1", "1")
+        slot = slot_of("key")
+        masters = [node for node in cluster.nodes if node.cli("ROLE").split()[0] == "master"]
+        owner = next(node for node in masters if _has(node, slot))
+        other = next(node for node in masters if node is not owner)
+        assert other.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", owner.cli("CLUSTER", "MYID")) == "OK"
+        assert owner.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", other.cli("CLUSTER", "MYID")) == "OK"
+
+        def end() -> None:
+            for node in (owner, other):
+                node.cli("CLUSTER", "SETSLOT", slot, "STABLE")
+
+        try:
+            await is_answered_once_it_can_be(redis, telemetry, [get_both], end)
+        finally:
+            end()
