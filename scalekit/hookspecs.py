@@ -21,6 +21,8 @@ from scalekit.lifespan import Lifespan
 from scalekit.telemetry.declarations import Declaration
 
 GROUP = "scalekit"
+VERSION = 1
+"""Rises when a hook is removed or an argument changes its meaning: see docs/stability.md."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)

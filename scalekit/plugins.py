@@ -207,6 +207,12 @@ def _missing_package(plugin: Installed, error: ImportError) -> str:
 
 
 def _reject_malformed(module: ModuleType) -> None:
+    wanted = getattr(module, "scalekit_hooks_version", hookspecs.VERSION)
+    if wanted != hookspecs.VERSION:
+        raise PluginError(
+            f"is written for version {wanted} of the hooks, and this host has version {hookspecs.VERSION}; "
+            "install a version of the plugin that supports it"
+        )
     for name, function in inspect.getmembers(module, inspect.isfunction):
         marked = hasattr(function, f"{hookspecs.GROUP}_impl")
         if marked and inspect.iscoroutinefunction(function):

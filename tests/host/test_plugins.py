@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scalekit import ConfigError, PluginError, create_app
+from scalekit import ConfigError, PluginError, create_app, hookspecs
 from scalekit.plugins import installed
 from scalekit.testing import Answer, request, running
 from scalekit.testing.conformance import bare_application
@@ -85,6 +85,15 @@ def test_a_hook_without_its_mark_is_refused(install: Install) -> None:
 def test_a_wrong_argument_name_is_refused(install: Install) -> None:
     install("args", NOTHING + "@hookimpl\ndef scalekit_routes(ctx): return []")
     assert "Argument(s) {'ctx'} are declared in the hookimpl but can not be found" in refusal("args")
+
+
+def test_a_plugin_for_other_hooks_is_refused_with_both_versions(install: Install) -> None:
+    install("older", NOTHING + f"scalekit_hooks_version = {hookspecs.VERSION - 1}")
+    install("same", NOTHING + f"scalekit_hooks_version = {hookspecs.VERSION}")
+    message = refusal("older", "same")
+    assert f"plugins.older: is written for version {hookspecs.VERSION - 1} of the hooks" in message
+    assert f"this host has version {hookspecs.VERSION}" in message
+    assert "plugins.same" not in message
 
 
 def test_a_hook_may_take_fewer_arguments(install: Install) -> None:
