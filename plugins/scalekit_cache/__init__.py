@@ -1,5 +1,5 @@
 """Keep answers and values, and give them again without asking the application."""
 
-from scalekit_cache.marking import cached
+from scalekit_cache.decorator import cached
 
 __all__ = ["cached"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from starlette.types import Message, Send
 
-from scalekit_cache.conditions import if_range_holds, not_modified, one_range
-from scalekit_cache.entry import Entry, Headers
+from scalekit_cache.conditional import if_range_holds, not_modified, one_range
+from scalekit_cache.stored_response import Entry, Headers
 
 SUCCESS = frozenset({200, 203})
 OF_THE_BODY = frozenset(

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from scalekit_cache.directives import Directives, seconds
-from scalekit_cache.entry import Ruling
+from scalekit_cache.stored_response import Ruling
 
 
 class Response(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 
 from starlette.types import Message, Send
 
-from scalekit_cache.entry import with_status
+from scalekit_cache.stored_response import with_status
 
 
 class Bypass:

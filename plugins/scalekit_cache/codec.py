@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from scalekit_cache.entry import Entry, Headers, Ruling, Variants
+from scalekit_cache.stored_response import Entry, Headers, Ruling, Variants
 from scalekit_caching.codec import HEAD, Corrupt, ItemCodec, body_of, encoded, listed, unlisted
 from scalekit_caching.items import Item, Key
 from scalekit_caching.tags import path_tags

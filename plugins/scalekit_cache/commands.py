@@ -43,7 +43,7 @@ def commands(context: Context, config: CacheConfig) -> list[click.Command]:
 
 
 async def _purge(context: Context, config: CacheConfig, tags: list[bytes]) -> str:
-    from scalekit_cache.opening import open_frames
+    from scalekit_cache.storage import open_frames
 
     if config.on_cluster_cache:
         async with context.started(), open_frames(context, config) as frames:

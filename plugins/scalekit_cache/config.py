@@ -10,7 +10,7 @@ from scalekit import Duration, PathGlob, Size, Table, Url
 from scalekit.config.shape import Shape
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit_cache.credentials import CREDENTIAL_HEADERS
-from scalekit_cache.marking import EARLY
+from scalekit_cache.decorator import EARLY
 from scalekit_cache.policies import DEFAULT_STATUSES, Policy
 from scalekit_caching.tags import name_tag
 from scalekit_redis.address import SCHEMES, parse

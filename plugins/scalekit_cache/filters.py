@@ -8,13 +8,13 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from scalekit import Decision, Exchange, Filter
-from scalekit_cache.asked import NOTED, Asked
 from scalekit_cache.bypass import Bypass
-from scalekit_cache.core import HttpCache
 from scalekit_cache.credentials import PLAIN, Meanings
-from scalekit_cache.invalidating import Invalidation
+from scalekit_cache.http_cache import HttpCache
+from scalekit_cache.invalidation import Invalidation
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.lookup import Lookup
+from scalekit_cache.request import NOTED, Asked
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""

@@ -6,14 +6,14 @@ from typing import Protocol
 
 from starlette.types import Scope
 
-from scalekit_cache.asked import Asked
-from scalekit_cache.entry import DECLARED, UNSEEN
+from scalekit_cache.cache_status import Refusal
+from scalekit_cache.decorator import marked
 from scalekit_cache.keys import shows_secret
-from scalekit_cache.marking import marked
 from scalekit_cache.policies import Policies, Policy
-from scalekit_cache.recognition import State, recognise
-from scalekit_cache.refusals import Refusal
-from scalekit_cache.routes import RouteReads
+from scalekit_cache.request import Asked
+from scalekit_cache.route_parameters import RouteReads
+from scalekit_cache.stored_response import DECLARED, UNSEEN
+from scalekit_cache.user_detection import State, recognise
 
 
 class Knowledge(Protocol):

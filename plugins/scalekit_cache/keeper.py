@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from scalekit_cache.asked import Asked
-from scalekit_cache.entry import Entry
-from scalekit_cache.flights import Flight
 from scalekit_cache.policies import Policies
-from scalekit_cache.routes import RouteReads
-from scalekit_cache.ruling import Rulings
+from scalekit_cache.request import Asked
+from scalekit_cache.route_parameters import RouteReads
+from scalekit_cache.single_flight import Flight
+from scalekit_cache.storability import Rulings
+from scalekit_cache.stored_response import Entry
 
 
 class Keeper(Protocol):

@@ -7,12 +7,12 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from scalekit import Decision, Exchange, Pending
-from scalekit_cache.asked import BY_IDENTITY, Asked
-from scalekit_cache.core import HttpCache
-from scalekit_cache.entry import Entry, Variants
+from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.locating import locate
+from scalekit_cache.request import BY_IDENTITY, Asked
+from scalekit_cache.request_handler import Serving
 from scalekit_cache.requester import Requester
-from scalekit_cache.serving import Serving
+from scalekit_cache.stored_response import Entry, Variants
 from scalekit_caching.items import Item, Key
 from scalekit_caching.store import Fetch, FetchAgain
 

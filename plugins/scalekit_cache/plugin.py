@@ -17,13 +17,13 @@ from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_cache import metrics
 from scalekit_cache.commands import commands
 from scalekit_cache.config import CacheConfig
-from scalekit_cache.core import HttpCache, Options
 from scalekit_cache.filters import CacheFilter
+from scalekit_cache.http_cache import HttpCache, Options
 from scalekit_cache.metrics import Metrics
-from scalekit_cache.opening import open_store
 from scalekit_cache.policies import Policies
-from scalekit_cache.ruling import Rules
-from scalekit_cache.table_purges import TablePurges
+from scalekit_cache.sql_invalidation import TablePurges
+from scalekit_cache.storability import Rules
+from scalekit_cache.storage import open_store
 from scalekit_caching.metrics import Declarations
 from scalekit_caching.objects import NAMESPACE, Objects
 from scalekit_redis import metrics as redis_metrics

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from scalekit import PathGlob
-from scalekit_cache.routes import Reads
+from scalekit_cache.route_parameters import Reads
 
 DEFAULT_STATUSES = frozenset({200, 301, 308})
 REMEMBERED = 4096

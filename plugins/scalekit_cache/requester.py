@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalekit.contracts import SubjectIdentifier, is_authenticated, subject_of
-from scalekit_cache.entry import AUTHORIZATION, COOKIE, NAMELESS, USER
+from scalekit_cache.stored_response import AUTHORIZATION, COOKIE, NAMELESS, USER
 from scalekit_caching.items import digest
 
 MAX_REMEMBERED = 1024

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from scalekit_cache.asked import NOTHING, Asked
 from scalekit_cache.assessing import is_reusable
-from scalekit_cache.core import Refreshed
-from scalekit_cache.entry import COOKIE
-from scalekit_cache.flights import Flight
+from scalekit_cache.http_cache import Refreshed
 from scalekit_cache.policies import Policy
+from scalekit_cache.request import NOTHING, Asked
+from scalekit_cache.single_flight import Flight
+from scalekit_cache.stored_response import COOKIE
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES
 from scalekit_caching.items import Key
 

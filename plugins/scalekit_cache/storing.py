@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from scalekit_cache.cache_status import Refusal, refusal_of
 from scalekit_cache.dates import format_date
-from scalekit_cache.entry import Headers, Ruling
 from scalekit_cache.freshness import expiry_lifetime, heuristic_lifetime, initial_age
 from scalekit_cache.policies import Policy
-from scalekit_cache.refusals import Refusal, refusal_of
-from scalekit_cache.ruling import Fields, Rulings
+from scalekit_cache.storability import Fields, Rulings
+from scalekit_cache.stored_response import Headers, Ruling
 
 LONGEST_LENGTH = 18
 """Digits of a ``Content-Length`` that are read as a number; Python refuses to read thousands."""

@@ -7,8 +7,8 @@ import asyncio
 from starlette.types import Message, Receive, Scope
 
 from scalekit import deadline
-from scalekit_cache.asked import CONDITIONS
-from scalekit_cache.entry import Entry
+from scalekit_cache.request import CONDITIONS
+from scalekit_cache.stored_response import Entry
 
 TIMEOUT = deadline.TIMEOUT.encode()
 

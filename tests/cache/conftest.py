@@ -10,7 +10,7 @@ import pytest
 from scalekit.telemetry import Telemetry
 from scalekit_caching.redis_frames import RedisFrames
 from scalekit_redis import Connections
-from tests.cache import laboratory
+from tests.cache import harness as laboratory
 from tests.processes import HOST
 from tests.servers import Redis, RedisCluster
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.authentication import SimpleUser
 
 from scalekit_cache.policies import Policy
-from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 

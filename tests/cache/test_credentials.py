@@ -25,10 +25,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit_cache import cached
-from scalekit_cache.asked import NOTED
 from scalekit_cache.credentials import CREDENTIAL_HEADERS, LONGEST, MOST_NAMES, REMEMBERED, AsksMore, Meanings
 from scalekit_cache.policies import Policy
-from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+from scalekit_cache.request import NOTED
+from tests.cache.harness import Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 

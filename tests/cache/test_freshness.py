@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -204,7 +204,7 @@ async def test_a_slow_answer_with_an_age_is_older_by_the_time_it_took() -> None:
 
 
 async def test_heuristics_count_only_where_they_are_turned_on() -> None:
-    from scalekit_cache.ruling import Rules
+    from scalekit_cache.storability import Rules
 
     headers = [("Last-Modified", CLOCK.date(-1000)), ("Date", NOW)]
     for status, calls in ((200, 1), (404, 1), (201, 2), (503, 2)):

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from scalekit import Duration
 from scalekit.telemetry import Telemetry
 from scalekit_cache.codec import HttpCodec
-from scalekit_cache.entry import Entry, Variants
 from scalekit_cache.policies import Policy
+from scalekit_cache.stored_response import Entry, Variants
 from scalekit_caching.codec import MAGIC, Corrupt
 from scalekit_caching.frames import Frames, LeaseName, Listener
 from scalekit_caching.items import Item, Key, Value, digest
 from scalekit_caching.levels import Levels
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.store import MemoryStore
-from tests.cache.laboratory import NOON, Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import NOON, Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 

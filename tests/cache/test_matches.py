@@ -8,7 +8,7 @@ from scalekit_cache.policies import Policy
 from scalekit_caching import matches
 from scalekit_caching.matches import count, counted_purge
 from scalekit_caching.tags import name_tag, path_tag
-from tests.cache.laboratory import Origin, Reply
+from tests.cache.harness import Origin, Reply
 from tests.cache.test_levels import CODEC, Table, process, written
 
 pytestmark = pytest.mark.anyio

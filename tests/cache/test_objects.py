@@ -12,7 +12,7 @@ from scalekit_cache.policies import Policy
 from scalekit_caching.generations import REMEMBERED
 from scalekit_caching.items import Value
 from scalekit_caching.store import MemoryStore
-from tests.cache.laboratory import Laboratory, Origin, Reply
+from tests.cache.harness import Laboratory, Origin, Reply
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from scalekit_caching.redis_frames import RedisFrames
 from scalekit_caching.store import MemoryStore
 from scalekit_redis import Connections, RedisUnavailable
 from tests.cache.conftest import Shared
-from tests.cache.laboratory import NOON
+from tests.cache.harness import NOON
 
 pytestmark = pytest.mark.anyio
 

@@ -7,13 +7,13 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scalekit_cache.conditions import if_range_holds, not_modified, one_range
+from scalekit_cache.cache_status import Refusal
+from scalekit_cache.conditional import if_range_holds, not_modified, one_range
 from scalekit_cache.directives import LONGEST, parse_cache_control, parse_targeted, seconds
 from scalekit_cache.freshness import LONGEST_HEURISTIC, expiry_lifetime, heuristic_lifetime, initial_age
 from scalekit_cache.keys import canonical_query
 from scalekit_cache.policies import Policy
-from scalekit_cache.refusals import Refusal
-from scalekit_cache.ruling import Rules, Rulings
+from scalekit_cache.storability import Rules, Rulings
 from scalekit_cache.storing import judge
 from scalekit_cache.vary import normalised, vary_names
 from tests.fuzz.test_dates import dates

@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.cache.laboratory import Laboratory, Origin, Reply
+from tests.cache.harness import Laboratory, Origin, Reply
 from tests.fuzz.test_cache_fields import directives, names, numbers, tags
 from tests.fuzz.test_dates import dates
 from tests.fuzz.words import fuzzed, values

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_cache import table_purges
+from scalekit_cache import sql_invalidation as table_purges
 from scalekit_cache.metrics import OWED, Metrics
-from scalekit_cache.table_purges import TablePurges
+from scalekit_cache.sql_invalidation import TablePurges
 from scalekit_cache.table_tags import ANY_TABLE, MOST_TABLES, READ, TablesRead, begin_collecting
 from scalekit_caching.store import MemoryStore
 

@@ -9,7 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.testing import Answer
 from scalekit_cache.policies import Policy
-from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,9 @@ from typing import Any
 from scalekit.contracts import subject_of
 from scalekit_cache.credentials import Meaning, Meanings
 from scalekit_cache.directives import Directives, parse_cache_control
-from scalekit_cache.entry import OTHER, Headers, Ruling
 from scalekit_cache.keys import REWRITING
 from scalekit_cache.requester import ANONYMOUS, Requester
+from scalekit_cache.stored_response import OTHER, Headers, Ruling
 from scalekit_cache.storing import fields_of
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 

@@ -11,7 +11,7 @@ from scalekit_caching.levels import Levels
 from scalekit_caching.redis_frames import RedisFrames
 from scalekit_caching.store import MemoryStore
 from scalekit_redis import Connections
-from tests.cache.laboratory import Laboratory, Origin, Reply
+from tests.cache.harness import Laboratory, Origin, Reply
 from tests.cache.test_levels import CODEC
 from tests.cache.test_redis_frames import Process, process
 from tests.cache.test_two_levels import held, live, three, until

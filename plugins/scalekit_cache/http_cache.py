@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
-from scalekit_cache.asked import NOTED, Asked
+from scalekit_cache.cache_status import Refusal
 from scalekit_cache.credentials import CREDENTIAL_HEADERS, AsksMore, Meanings
-from scalekit_cache.entry import Entry, Variants
-from scalekit_cache.flights import Flight
 from scalekit_cache.keys import canonical_query
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies
-from scalekit_cache.refusals import Refusal
+from scalekit_cache.request import NOTED, Asked
 from scalekit_cache.requester import Requesters
-from scalekit_cache.routes import RouteReads
-from scalekit_cache.ruling import Rules, Rulings
+from scalekit_cache.route_parameters import RouteReads
+from scalekit_cache.single_flight import Flight
+from scalekit_cache.storability import Rules, Rulings
+from scalekit_cache.stored_response import Entry, Variants
 from scalekit_caching.items import Item, Key
 from scalekit_caching.store import Store
 from scalekit_caching.tags import path_tags

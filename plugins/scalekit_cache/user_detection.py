@@ -10,11 +10,11 @@ from typing import Any
 from starlette.types import Scope
 
 from scalekit.contracts import is_authenticated
-from scalekit_cache.asked import Asked
 from scalekit_cache.credentials import is_of_anybody
-from scalekit_cache.entry import COOKIE, NAMELESS, UNSEEN, USER
 from scalekit_cache.policies import Policy
+from scalekit_cache.request import Asked
 from scalekit_cache.scope_copy import is_copied
+from scalekit_cache.stored_response import COOKIE, NAMELESS, UNSEEN, USER
 
 State = Mapping[str, Any]
 NOTHING: State = {}

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from scalekit.testing import Answer
 from scalekit_cache import bodies
 from scalekit_cache.policies import Policy
-from tests.cache.laboratory import Laboratory, collecting
+from tests.cache.harness import Laboratory, collecting
 from tests.processes import HOST
 from tests.servers import Server, ask
 

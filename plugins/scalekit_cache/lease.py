@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from scalekit_cache.asked import Asked
 from scalekit_cache.assessing import is_reusable
-from scalekit_cache.core import HttpCache
-from scalekit_cache.entry import Entry, Variants
-from scalekit_cache.flights import Flight
+from scalekit_cache.http_cache import HttpCache
+from scalekit_cache.request import Asked
+from scalekit_cache.single_flight import Flight
+from scalekit_cache.stored_response import Entry, Variants
 from scalekit_caching.items import Item, Key
 from scalekit_caching.store import Lease
 

@@ -13,10 +13,10 @@ from http import HTTPStatus
 
 from scalekit.consistency import HEADER as CONSISTENCY
 from scalekit.identity import REQUEST_ID, TRACEPARENT, TRACESTATE
+from scalekit_cache.cache_status import Refusal
 from scalekit_cache.directives import Directives, parse_cache_control, parse_targeted, seconds
-from scalekit_cache.entry import AUTHORIZATION, COOKIE, DECLARED, EVERY, UNSEEN, Ruling
 from scalekit_cache.policies import Policy
-from scalekit_cache.refusals import Refusal
+from scalekit_cache.stored_response import AUTHORIZATION, COOKIE, DECLARED, EVERY, UNSEEN, Ruling
 from scalekit_cache.vary import ANYTHING, IDENTITY, IDENTITY_WITHOUT_COOKIES, MOST, vary_names
 
 Fields = Mapping[bytes, bytes]

@@ -18,7 +18,7 @@ from scalekit_cache.keys import REWRITING
 from scalekit_cache.policies import Policy
 from scalekit_caching.items import digest
 from tests.cache.conftest import Shared, sharing
-from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply, collecting, empty_body
+from tests.cache.harness import Laboratory, Origin, Pairs, Reply, collecting, empty_body
 
 pytestmark = pytest.mark.anyio
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from scalekit_cache.cache_status import Refusal
 from scalekit_cache.dates import format_date
-from scalekit_cache.entry import Entry, Ruling
 from scalekit_cache.freshness import initial_age
 from scalekit_cache.policies import Policy
-from scalekit_cache.refusals import Refusal
-from scalekit_cache.ruling import COOKIES, LEFT_OUT, Rulings
+from scalekit_cache.storability import COOKIES, LEFT_OUT, Rulings
+from scalekit_cache.stored_response import Entry, Ruling
 from scalekit_cache.storing import Kept, fields_of, judge, kept_headers
 
 NOT_UPDATED = LEFT_OUT | {b"content-length", b"content-encoding", b"content-range"}

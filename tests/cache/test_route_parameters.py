@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.requests import HTTPConnection, Request
 
 from scalekit_cache.policies import Policy
-from tests.cache.laboratory import Laboratory
+from tests.cache.harness import Laboratory
 
 pytestmark = pytest.mark.anyio
 

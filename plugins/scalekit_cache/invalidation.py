@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 
 from starlette.types import Message, Scope, Send
 
-from scalekit_cache.core import HttpCache
+from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.locating import Location, locate
 from scalekit_cache.storing import fields_of
 

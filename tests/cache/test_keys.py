@@ -13,7 +13,7 @@ from starlette.datastructures import QueryParams
 
 from scalekit_cache.keys import canonical_query
 from scalekit_cache.policies import Policy
-from tests.cache.laboratory import Laboratory, Origin, Reply
+from tests.cache.harness import Laboratory, Origin, Reply
 
 PAGE_AND_TAGS = [("/**", Policy(ttl=60.0, query=frozenset({b"page", b"tag[]", "größe".encode()})))]
 ANYTHING = [("/**", Policy(ttl=60.0))]

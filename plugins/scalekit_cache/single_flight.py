@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from enum import Enum, auto
 
-from scalekit_cache.entry import Headers
+from scalekit_cache.stored_response import Headers
 from scalekit_cache.storing import Kept
 from scalekit_cache.table_tags import TablesRead
 from scalekit_caching.items import Key

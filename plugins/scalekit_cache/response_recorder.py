@@ -9,18 +9,18 @@ from typing import Any
 from starlette.types import Message, Scope, Send
 
 from scalekit_cache.answering import unchanged, unchanged_messages
-from scalekit_cache.asked import Asked
-from scalekit_cache.delivery import Delivery, send_all, to_nobody
-from scalekit_cache.entry import NOWHERE, Entry, Headers, with_status
-from scalekit_cache.flights import Flight
-from scalekit_cache.freshening import freshened
+from scalekit_cache.cache_status import Refusal
 from scalekit_cache.judgement import learn
 from scalekit_cache.keeper import Keeper
+from scalekit_cache.leader_stream import Delivery, send_all, to_nobody
 from scalekit_cache.policies import Policy
-from scalekit_cache.recognition import recognise, state_of
-from scalekit_cache.refusals import Refusal
-from scalekit_cache.ruling import COOKIES
+from scalekit_cache.request import Asked
+from scalekit_cache.revalidation import freshened
+from scalekit_cache.single_flight import Flight
+from scalekit_cache.storability import COOKIES
+from scalekit_cache.stored_response import NOWHERE, Entry, Headers, with_status
 from scalekit_cache.storing import Kept, dated, is_longer, judge, kept_headers, relevant_of
+from scalekit_cache.user_detection import recognise, state_of
 from scalekit_caching.tags import path_tags
 
 WITHOUT_BODY = frozenset({204, 304})

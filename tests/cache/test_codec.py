@@ -20,7 +20,7 @@ from scalekit_caching.levels import Levels
 from scalekit_caching.redis_frames import RedisFrames
 from scalekit_redis import Connections, Redis
 from tests.cache.conftest import Shared
-from tests.cache.laboratory import Laboratory, Origin, Reply
+from tests.cache.harness import Laboratory, Origin, Reply
 from tests.cache.test_levels import process, written
 
 pytestmark = pytest.mark.anyio

@@ -9,19 +9,19 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit_cache.answering import answer
-from scalekit_cache.asked import Asked
 from scalekit_cache.assessing import Verdict, assess
+from scalekit_cache.background_refresh import Relay, renewed
 from scalekit_cache.bodies import FRAMED_BY_HEADERS, Opening
-from scalekit_cache.core import HttpCache, Refreshed
-from scalekit_cache.entry import Entry, Variants, with_status
-from scalekit_cache.flights import Flight, Landed
-from scalekit_cache.leasing import lease_of
-from scalekit_cache.making import STORED, Making, routed
+from scalekit_cache.cache_status import OF_THE_REQUEST
+from scalekit_cache.http_cache import HttpCache, Refreshed
+from scalekit_cache.lease import lease_of
 from scalekit_cache.policies import Policy
 from scalekit_cache.problems import refuse_only_if_cached
-from scalekit_cache.refusals import OF_THE_REQUEST
-from scalekit_cache.renewal import Relay, renewed
+from scalekit_cache.request import Asked
+from scalekit_cache.response_recorder import STORED, Making, routed
 from scalekit_cache.sharing import flight_key, is_for_one, is_in_time, is_over, may_follow, may_take
+from scalekit_cache.single_flight import Flight, Landed
+from scalekit_cache.stored_response import Entry, Variants, with_status
 from scalekit_cache.table_tags import begin_collecting
 from scalekit_cache.validating import validating
 from scalekit_caching.items import Key

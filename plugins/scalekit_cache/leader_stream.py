@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from starlette.types import Message, Send
 
-from scalekit_cache.flights import Flight
+from scalekit_cache.single_flight import Flight
 
 
 class Delivery:

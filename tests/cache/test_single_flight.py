@@ -12,7 +12,7 @@ from scalekit.testing import Answer
 from scalekit_cache import cached
 from scalekit_cache.policies import Policy
 from scalekit_caching.store import MemoryStore
-from tests.cache.laboratory import Laboratory, Origin, Reply, collecting, empty_body
+from tests.cache.harness import Laboratory, Origin, Reply, collecting, empty_body
 
 pytestmark = pytest.mark.anyio
 

@@ -15,11 +15,11 @@ from scalekit.route import RouteTemplates
 from scalekit.telemetry import Telemetry
 from scalekit.testing import Answer
 from scalekit_cache.codec import HttpCodec
-from scalekit_cache.core import HttpCache, Options
 from scalekit_cache.filters import CacheFilter
+from scalekit_cache.http_cache import HttpCache, Options
 from scalekit_cache.metrics import Metrics
 from scalekit_cache.policies import Policies, Policy
-from scalekit_cache.ruling import Rules
+from scalekit_cache.storability import Rules
 from scalekit_caching.frames import Frames
 from scalekit_caching.levels import Levels
 from scalekit_caching.objects import Objects

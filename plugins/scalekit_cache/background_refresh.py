@@ -8,13 +8,13 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit_cache.asked import Asked
-from scalekit_cache.core import HttpCache, Refreshed
-from scalekit_cache.entry import Entry
-from scalekit_cache.flights import Flight
-from scalekit_cache.making import ERRORS, Making, routed
+from scalekit_cache.cache_status import OF_THE_REQUEST
+from scalekit_cache.http_cache import HttpCache, Refreshed
 from scalekit_cache.policies import Policy
-from scalekit_cache.refusals import OF_THE_REQUEST
+from scalekit_cache.request import Asked
+from scalekit_cache.response_recorder import ERRORS, Making, routed
+from scalekit_cache.single_flight import Flight
+from scalekit_cache.stored_response import Entry
 from scalekit_cache.table_tags import begin_collecting
 from scalekit_cache.validating import nobody, refreshing
 from scalekit_caching.items import Key

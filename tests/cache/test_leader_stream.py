@@ -10,8 +10,8 @@ from http.client import HTTPConnection
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.cache.laboratory import Laboratory
-from tests.cache.test_flights import Reader, Stream, until
+from tests.cache.harness import Laboratory
+from tests.cache.test_single_flight import Reader, Stream, until
 from tests.processes import HOST
 from tests.service import Service
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from tests.cache.laboratory import Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import Laboratory, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 

@@ -19,9 +19,9 @@ from starlette.routing import BaseRoute, Host, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.contracts import subject_in, subject_of
-from scalekit_cache.flights import Broken
 from scalekit_cache.policies import Policy
-from tests.cache.laboratory import Laboratory
+from scalekit_cache.single_flight import Broken
+from tests.cache.harness import Laboratory
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from scalekit_cache.entry import AUTHORIZATION, COOKIE, DECLARED, NAMELESS, OTHER, UNSEEN, USER
+from scalekit_cache.stored_response import AUTHORIZATION, COOKIE, DECLARED, NAMELESS, OTHER, UNSEEN, USER
 
 
 class Refusal(Enum):

@@ -20,9 +20,9 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit_cache import cached
-from scalekit_cache.marking import Marks
+from scalekit_cache.decorator import Marks
 from scalekit_cache.policies import Policy
-from tests.cache.laboratory import Laboratory, Pairs
+from tests.cache.harness import Laboratory, Pairs
 
 pytestmark = pytest.mark.anyio
 
