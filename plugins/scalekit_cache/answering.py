@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.types import Message, Send
 
 from scalekit_cache.conditional import if_range_holds, not_modified, one_range
-from scalekit_cache.stored_response import Entry, Headers
+from scalekit_cache.stored_response import Headers, StoredResponse
 
 SUCCESS = frozenset({200, 203})
 OF_THE_BODY = frozenset(
@@ -16,14 +16,14 @@ OF_THE_BODY = frozenset(
 """What a 304 leaves out: the client has it."""
 
 
-async def give(entry: Entry, head: Headers, send: Send) -> None:
+async def give(entry: StoredResponse, head: Headers, send: Send) -> None:
     """Send *entry* as it is, with *head* for its headers."""
     await send({"type": "http.response.start", "status": entry.status, "headers": head})
     await send({"type": "http.response.body", "body": entry.body})
 
 
 async def answer(
-    entry: Entry, head: Headers, method: str, asked: Mapping[bytes, bytes], now: float, send: Send
+    entry: StoredResponse, head: Headers, method: str, asked: Mapping[bytes, bytes], now: float, send: Send
 ) -> None:
     """Send *entry* to a client that *asked* with conditions or for a part; *head* are the headers of the whole."""
     if entry.status in SUCCESS and unchanged(head, asked, now):

@@ -6,14 +6,14 @@ from enum import Enum, auto
 from typing import Protocol
 
 from scalekit_cache.directives import Directives, seconds
-from scalekit_cache.stored_response import Ruling
+from scalekit_cache.stored_response import StoragePolicy
 
 
 class Response(Protocol):
     """What counts of a response that is kept, or that is being made and may be kept."""
 
     @property
-    def ruling(self) -> Ruling:
+    def ruling(self) -> StoragePolicy:
         """How it is kept."""
         ...
 
@@ -33,44 +33,44 @@ class Response(Protocol):
         ...
 
 
-class Verdict(Enum):
+class Reuse(Enum):
     """What to do with an entry."""
 
-    GIVE = auto()
+    FRESH = auto()
     """It is fresh, or stale and good enough for who asks."""
-    GIVE_AND_REFRESH = auto()
+    STALE_WHILE_REVALIDATE = auto()
     """Give it at once and have it refreshed."""
-    VALIDATE = auto()
+    REVALIDATE = auto()
     """Ask the application first."""
-    VALIDATE_OR_GIVE = auto()
+    STALE_IF_ERROR = auto()
     """Ask the application first; give it if that fails."""
 
 
-def assess(entry: Response, asked: Directives, now: float) -> Verdict:
+def decide_reuse(entry: Response, asked: Directives, now: float) -> Reuse:
     """Return what to do with *entry* for a request with the directives *asked*."""
     ruling = entry.ruling
     left = entry.expires - now
     if asked and _refused(entry, asked, left, now):
-        return Verdict.VALIDATE
+        return Reuse.REVALIDATE
     if ruling.checked:
-        return Verdict.VALIDATE
+        return Reuse.REVALIDATE
     if left > 0:
-        return Verdict.GIVE_AND_REFRESH if now >= entry.early else Verdict.GIVE
+        return Reuse.STALE_WHILE_REVALIDATE if now >= entry.early else Reuse.FRESH
     if ruling.strict:
-        return Verdict.VALIDATE
+        return Reuse.REVALIDATE
     if "max-stale" in asked:
         limit = seconds(asked, "max-stale") if asked["max-stale"] is not None else None
         if limit is None or -left <= limit:
-            return Verdict.GIVE
+            return Reuse.FRESH
     if -left < ruling.while_revalidate:
-        return Verdict.GIVE_AND_REFRESH
+        return Reuse.STALE_WHILE_REVALIDATE
     if_error = max(ruling.if_error, seconds(asked, "stale-if-error") or 0)
-    return Verdict.VALIDATE_OR_GIVE if -left < if_error else Verdict.VALIDATE
+    return Reuse.STALE_IF_ERROR if -left < if_error else Reuse.REVALIDATE
 
 
 def is_reusable(response: Response, asked: Directives, now: float) -> bool:
     """Tell whether *response* may be given without asking the application first."""
-    return assess(response, asked, now) in (Verdict.GIVE, Verdict.GIVE_AND_REFRESH)
+    return decide_reuse(response, asked, now) in (Reuse.FRESH, Reuse.STALE_WHILE_REVALIDATE)
 
 
 def _refused(entry: Response, asked: Directives, left: float, now: float) -> bool:

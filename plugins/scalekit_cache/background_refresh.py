@@ -8,21 +8,21 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit_cache.cache_status import OF_THE_REQUEST
-from scalekit_cache.http_cache import HttpCache, Refreshed
-from scalekit_cache.policies import Policy
-from scalekit_cache.request import Asked
-from scalekit_cache.response_recorder import ERRORS, Making, routed
+from scalekit_cache.cache_status import REQUEST_REASONS
+from scalekit_cache.http_cache import HttpCache, RefreshResult
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.request import CacheRequest
+from scalekit_cache.response_recorder import ERRORS, ResponseRecorder, routed
 from scalekit_cache.single_flight import Flight
-from scalekit_cache.stored_response import Entry
+from scalekit_cache.stored_response import StoredResponse
 from scalekit_cache.table_tags import begin_collecting
-from scalekit_cache.validating import nobody, refreshing
+from scalekit_cache.validating import background_request, nobody
 from scalekit_caching.items import Key
 
 logger = logging.getLogger("scalekit.cache")
 
 
-class Caller(Protocol):
+class RefreshTrigger(Protocol):
     """The request that has caused it."""
 
     cache: HttpCache
@@ -30,19 +30,19 @@ class Caller(Protocol):
     scope: Scope
     receive: Receive
     send: Send
-    asked: Asked
-    policy: Policy
+    asked: CacheRequest
+    policy: CachePolicy
     primary: Key
     path: str
 
 
-class Relay:
+class ClientRelay:
     """The way to the client of *caller*, for a response that is not kept.
 
     ``begun`` tells that the client gets it; ``leads`` that it was this client for whom the application was asked.
     """
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: RefreshTrigger) -> None:
         self._caller = caller
         self._deadline: asyncio.Timeout | None = None
         self._started = asyncio.Event()
@@ -87,13 +87,15 @@ class Relay:
         return message
 
 
-async def renewed(caller: Caller, entry: Entry, relay: Relay | None = None) -> Refreshed:
+async def refresh_stored(
+    caller: RefreshTrigger, entry: StoredResponse, relay: ClientRelay | None = None
+) -> RefreshResult:
     """Have *entry* made anew and kept; *relay* gets what must not be kept. What must not be kept ends *entry* too."""
     cache = caller.cache
-    scope = refreshing(caller.scope, entry)
+    scope = background_request(caller.scope, entry)
     flight = Flight(caller.primary, caller.primary, cache.store.number, cache.max_body, shared=False)
     flight.begun = next(cache.moments)
-    making = Making(cache, flight, caller.asked, caller.policy, scope, caller.path, b"fwd=stale", entry)
+    making = ResponseRecorder(cache, flight, caller.asked, caller.policy, scope, caller.path, b"fwd=stale", entry)
     making.otherwise = None if relay is None else relay.send
     if cache.collects:
         flight.tables = begin_collecting()
@@ -104,14 +106,14 @@ async def renewed(caller: Caller, entry: Entry, relay: Relay | None = None) -> R
                 relay.lead(deadline)
             await caller.app(scope, nobody() if relay is None else relay.receive, making.send)
     except Exception as failure:
-        logger.warning("refreshing %r failed: %s", caller.scope["path"], type(failure).__name__)
+        logger.warning("background_request %r failed: %s", caller.scope["path"], type(failure).__name__)
         error = failure
     failed = not making.complete or making.status >= ERRORS
     (cache.metrics.not_refreshed if failed else cache.metrics.refreshed).inc()
     if relay is not None and relay.begun:
         caller.scope.update(routed(scope))
-    if making.refusal is not None and making.refusal not in OF_THE_REQUEST:
+    if making.refusal is not None and making.refusal not in REQUEST_REASONS:
         await cache.store.remove([entry.key])
     names = making.entry.ruling.names if making.entry is not None else ()
     selecting = caller.asked.selecting(names) if names else ()
-    return Refreshed(making.entry, failed, making.refusal, flight.begun, selecting, error)
+    return RefreshResult(making.entry, failed, making.refusal, flight.begun, selecting, error)

@@ -12,7 +12,7 @@ PATIENCE = 1.0
 """Seconds that the first part of a request may take; one that takes longer is taken to have a body."""
 
 
-class Opening:
+class BodyProbe:
     """The first messages of a request, looked at before the application gets them."""
 
     def __init__(self, receive: Receive) -> None:

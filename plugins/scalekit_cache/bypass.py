@@ -9,7 +9,7 @@ from starlette.types import Message, Send
 from scalekit_cache.stored_response import with_status
 
 
-class Bypass:
+class BypassSender:
     """The sending side of such a request; *said* is the cache's member of ``Cache-Status``."""
 
     def __init__(self, said: bytes, send: Send) -> None:

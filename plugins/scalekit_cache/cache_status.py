@@ -7,7 +7,7 @@ from enum import Enum
 from scalekit_cache.stored_response import AUTHORIZATION, COOKIE, DECLARED, NAMELESS, OTHER, UNSEEN, USER
 
 
-class Refusal(Enum):
+class NotStored(Enum):
     """One reason; its value is what ``Cache-Status`` ends with."""
 
     AUTHORIZATION = b"; detail=authorization"
@@ -35,19 +35,20 @@ class Refusal(Enum):
 
 
 _OF_CREDENTIALS = (
-    (AUTHORIZATION, Refusal.AUTHORIZATION),
-    (USER | NAMELESS, Refusal.USER),
-    (COOKIE, Refusal.COOKIE),
-    (OTHER, Refusal.CREDENTIAL_HEADER),
-    (DECLARED, Refusal.DECLARED),
-    (UNSEEN, Refusal.USER_OF_APPLICATION),
+    (AUTHORIZATION, NotStored.AUTHORIZATION),
+    (USER | NAMELESS, NotStored.USER),
+    (COOKIE, NotStored.COOKIE),
+    (OTHER, NotStored.CREDENTIAL_HEADER),
+    (DECLARED, NotStored.DECLARED),
+    (UNSEEN, NotStored.USER_OF_APPLICATION),
 )
-OF_THE_REQUEST = frozenset(
-    {refusal for _, refusal in _OF_CREDENTIALS} | {Refusal.REQUEST_BODY, Refusal.METHOD, Refusal.PURGED, Refusal.ERROR}
+REQUEST_REASONS = frozenset(
+    {refusal for _, refusal in _OF_CREDENTIALS}
+    | {NotStored.REQUEST_BODY, NotStored.METHOD, NotStored.PURGED, NotStored.ERROR}
 )
 """Reasons which say nothing of what was stored before: others may still have that."""
 
 
-def refusal_of(credentials: int) -> Refusal:
+def reason_for_credentials(credentials: int) -> NotStored:
     """Return the first reason in *credentials*, of which there is at least one."""
     return next(refusal for credential, refusal in _OF_CREDENTIALS if credentials & credential)

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from scalekit_cache.stored_response import Entry, Headers, Ruling, Variants
+from scalekit_cache.stored_response import Headers, StoragePolicy, StoredResponse, Variants
 from scalekit_caching.codec import HEAD, Corrupt, ItemCodec, body_of, encoded, listed, unlisted
 from scalekit_caching.items import Item, Key
 from scalekit_caching.tags import path_tags
@@ -36,7 +36,7 @@ REMEMBERED = 1024
 LONGEST_REMEMBERED = 4096
 """Bytes of terms that are remembered by them."""
 
-Terms = tuple[Ruling, tuple[bytes, ...], bytes]
+Terms = tuple[StoragePolicy, tuple[bytes, ...], bytes]
 """What many answers have in common: how they are kept, their tags, and the name of the cache."""
 
 
@@ -51,7 +51,7 @@ class HttpCodec(ItemCodec):
 
     def parts(self, item: Item) -> tuple[bytes, tuple[bytes, ...]]:
         """Return the kind of *item*, and what comes between head and checksum."""
-        if isinstance(item, Entry):
+        if isinstance(item, StoredResponse):
             return b"e", self._entry_parts(item)
         if isinstance(item, Variants):
             names = listed(item.names)
@@ -68,7 +68,7 @@ class HttpCodec(ItemCodec):
         path = head[place + of_terms : place + of_terms + of_path].decode("utf-8", "surrogatepass")
         return (*tags, *path_tags(path))
 
-    def _entry_parts(self, entry: Entry) -> tuple[bytes, ...]:
+    def _entry_parts(self, entry: StoredResponse) -> tuple[bytes, ...]:
         terms = self._terms_told((entry.ruling, entry.tags, entry.name))
         path = entry.path.encode("utf-8", "surrogatepass")
         headers = b"\n".join([part for field in entry.headers for part in field])
@@ -88,7 +88,7 @@ class HttpCodec(ItemCodec):
         )
         return head, terms, path, headers, entry.body
 
-    def _entry(self, frame: bytes, place: int, key: Key, since: int) -> Entry:
+    def _entry(self, frame: bytes, place: int, key: Key, since: int) -> StoredResponse:
         status, born, expires, early, etag, modified, of_terms, of_path, of_headers = _ENTRY.unpack_from(frame, place)
         if not isfinite(born + expires) or early != early:
             raise Corrupt("no time")
@@ -98,7 +98,7 @@ class HttpCodec(ItemCodec):
         end = after_path + of_headers
         headers = _headers(frame[after_path:end])
         ruling, tags, name = self._terms_of(frame[place:after_terms])
-        return Entry(
+        return StoredResponse(
             key,
             status,
             headers,
@@ -142,7 +142,7 @@ def _headers(told: bytes) -> Headers:
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def _told(ruling: Ruling, tags: tuple[bytes, ...], name: bytes) -> bytes:
+def _told(ruling: StoragePolicy, tags: tuple[bytes, ...], name: bytes) -> bytes:
     fields: dict[str, Any] = {name: getattr(ruling, name) for name in _RULING}
     lists = {"names": ruling.names, "without": sorted(ruling.without), "tags": tags, "name": [name]}
     fields |= {key: [value.decode("latin-1") for value in values] for key, values in lists.items()}
@@ -153,7 +153,7 @@ def _terms(fields: Any) -> Terms:
     for key, types in _RULING.items():
         if type(fields[key]) not in types:
             raise TypeError(key)
-    ruling = Ruling(
+    ruling = StoragePolicy(
         **{key: fields[key] for key in _RULING},
         names=encoded(fields["names"]),
         without=frozenset(encoded(fields["without"])),

@@ -11,7 +11,7 @@ from scalekit.config.shape import Shape
 from scalekit.config.tables import SomeSize, SomeTime
 from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.decorator import EARLY
-from scalekit_cache.policies import DEFAULT_STATUSES, Policy
+from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
 from scalekit_caching.tags import name_tag
 from scalekit_redis.address import SCHEMES, parse
 
@@ -31,7 +31,7 @@ def _known_store(url: Url) -> Url:
     return url
 
 
-class PolicyTable(Table):
+class CachePolicyTable(Table):
     """How the answers below a path are kept that do not say it themselves."""
 
     path: PathGlob
@@ -57,9 +57,9 @@ class PolicyTable(Table):
     statuses: tuple[Status, ...] = tuple(sorted(DEFAULT_STATUSES))
     """Statuses of answers that ttl is for."""
 
-    def policy(self) -> Policy:
+    def policy(self) -> CachePolicy:
         """Return what the core knows of it."""
-        return Policy(
+        return CachePolicy(
             self.ttl,
             tuple(sorted(name.lower().encode() for name in self.vary)),
             None if self.query is None else frozenset(name.encode() for name in self.query),
@@ -112,8 +112,8 @@ class CacheConfig(Table):
     """The share of its age since ``Last-Modified`` for which an answer is fresh that says nothing; 0 keeps none."""
     tags_from_sql: bool = False
     """Whether the tables that a handler read become tags, and what changes a table through DATABASE purges them."""
-    policies: tuple[PolicyTable, ...] = ()
-    """Rules for paths; the first that matches counts."""
+    policies: tuple[CachePolicyTable, ...] = ()
+    """StorageRules for paths; the first that matches counts."""
 
     @property
     def shared(self) -> bool:

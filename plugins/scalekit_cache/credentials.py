@@ -81,14 +81,14 @@ _OF_ANYBODY = re.compile(
 """Headers that browsers and proxies send for every user."""
 
 
-class Meaning(Enum):
+class HeaderRole(Enum):
     """What a header means to a cache, beside the form of a response that is wanted."""
 
     NOTED = auto()
     CREDENTIAL = auto()
 
 
-class Meanings(dict[bytes, Meaning | None]):
+class HeaderRoles(dict[bytes, HeaderRole | None]):
     """The meaning of each header by its name: *noted* ones, and those that one of *patterns* calls a credential.
 
     Look with ``[]`` only: what is not there yet is found out then.
@@ -96,30 +96,30 @@ class Meanings(dict[bytes, Meaning | None]):
 
     def __init__(self, noted: Iterable[bytes], patterns: Iterable[str]) -> None:
         super().__init__()
-        self._known: dict[bytes, Meaning | None] = dict.fromkeys([*noted, *ALWAYS], Meaning.NOTED)
+        self._known: dict[bytes, HeaderRole | None] = dict.fromkeys([*noted, *ALWAYS], HeaderRole.NOTED)
         self.update(self._known)
         parts = ["[^ ]*".join(map(re.escape, pattern.lower().split("*"))) for pattern in patterns]
         self._credentials = re.compile("|".join(parts) or "(?!)")
 
-    def __missing__(self, name: bytes) -> Meaning | None:
+    def __missing__(self, name: bytes) -> HeaderRole | None:
         # A gateway to WSGI reads names with underscores as if they had hyphens.
         text = name.decode("latin-1").lower().replace("_", "-")
         is_one = len(text) > LONGEST or self._credentials.fullmatch(text) is not None
         if len(self) >= REMEMBERED:
             self.clear()
             self.update(self._known)
-        found = self[name] = Meaning.CREDENTIAL if is_one else None
+        found = self[name] = HeaderRole.CREDENTIAL if is_one else None
         return found
 
     def is_credential(self, name: bytes) -> bool:
         """Return whether the header *name* identifies the user."""
-        return name in ALWAYS or self[name] is Meaning.CREDENTIAL
+        return name in ALWAYS or self[name] is HeaderRole.CREDENTIAL
 
 
-class AsksMore(dict[tuple[bytes, ...], bool]):
+class SpecialHeaders(dict[tuple[bytes, ...], bool]):
     """Whether a request with headers of these names may ask for more than a resource, by their *meanings*."""
 
-    def __init__(self, meanings: Meanings) -> None:
+    def __init__(self, meanings: HeaderRoles) -> None:
         super().__init__()
         self._meanings = meanings
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from starlette.types import Scope
 
 from scalekit import Duration
-from scalekit_cache.policies import DEFAULT_STATUSES, Policy
+from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
 from scalekit_caching.tags import name_tag
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -21,13 +21,13 @@ NAMED = ("router", "litestar_app")
 """What frameworks leave in the scope that say which handler has answered; 404 has none."""
 
 REMEMBERED = 4096
-"""Handlers of which it is remembered how they are marked."""
+"""Handlers of which it is remembered how they are policy_of."""
 
-_known: dict[int, tuple[Any, Policy | None]] = {}
+_known: dict[int, tuple[Any, CachePolicy | None]] = {}
 logger = logging.getLogger("scalekit.cache")
 
 
-class Marks:
+class DecoratorState:
     """What is known of all handlers together: whether there are any, and whether nobody says which one has answered."""
 
     any = False
@@ -59,7 +59,7 @@ def cached(
         raise ValueError(f'cookies is "private" or "ignore", got {cookies!r}')
     if not 0 <= early_refresh < 1:
         raise ValueError(f"early_refresh is a share of ttl from 0 to below 1, got {early_refresh!r}")
-    policy = Policy(
+    policy = CachePolicy(
         ttl=None if ttl is None else Duration(ttl),
         vary=tuple(sorted(name.lower().encode() for name in _several("vary", vary))),
         query=None if query is None else frozenset(name.encode() for name in _several("query", query)),
@@ -74,7 +74,7 @@ def cached(
 
     def mark(handler: H) -> H:
         setattr(handler, MARK, policy)
-        Marks.any = True
+        DecoratorState.any = True
         return handler
 
     return mark
@@ -86,14 +86,14 @@ def _several(key: str, names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def marked(scope: Scope) -> Policy | None:
+def policy_of(scope: Scope) -> CachePolicy | None:
     """Return what :func:`cached` says of the handler that *scope* was given to, or None."""
-    if not Marks.any:
+    if not DecoratorState.any:
         return None
     endpoint = scope.get("endpoint") or scope.get("route_handler")
     if endpoint is None:
-        if not Marks.is_lost and all(name not in scope for name in NAMED):
-            Marks.is_lost = True
+        if not DecoratorState.is_lost and all(name not in scope for name in NAMED):
+            DecoratorState.is_lost = True
             logger.error(
                 "@cached has no effect on %r: the application does not say in the ASGI scope which handler it is,"
                 " or a middleware inside it passes on a copy of the scope, or answers by itself;"
@@ -106,14 +106,14 @@ def marked(scope: Scope) -> Policy | None:
         if len(_known) >= REMEMBERED:
             _known.clear()
         found = (getattr(handler, MARK, None) for handler in _handlers(endpoint))
-        policy = next((each for each in found if isinstance(each, Policy)), None)
+        policy = next((each for each in found if isinstance(each, CachePolicy)), None)
         # It is kept beside, since an id is an object's own only as long as that is there.
         known = _known[id(endpoint)] = (endpoint, policy)
     return known[1]
 
 
 def _handlers(endpoint: Any) -> Iterator[Any]:
-    """Yield what may have been marked of *endpoint*, which has answered GET: itself, or what is in it."""
+    """Yield what may have been policy_of of *endpoint*, which has answered GET: itself, or what is in it."""
     yield endpoint
     while isinstance(endpoint, partial):
         endpoint = endpoint.func

@@ -8,13 +8,13 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from scalekit import Decision, Exchange, Filter
-from scalekit_cache.bypass import Bypass
-from scalekit_cache.credentials import PLAIN, Meanings
+from scalekit_cache.bypass import BypassSender
+from scalekit_cache.credentials import PLAIN, HeaderRoles
 from scalekit_cache.http_cache import HttpCache
-from scalekit_cache.invalidation import Invalidation
+from scalekit_cache.invalidation import InvalidationSender
 from scalekit_cache.keys import SCHEMES
 from scalekit_cache.lookup import Lookup
-from scalekit_cache.request import NOTED, Asked
+from scalekit_cache.request import NOTED, CacheRequest
 
 SAFE = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Methods that change nothing and are not kept."""
@@ -24,7 +24,7 @@ HOST, AUTHORIZATION, CREDENTIAL_COOKIE = b"host", b"authorization", b"cookie"
 class RelevantHeaders:
     """The names of request headers that mean something to a cache."""
 
-    def __init__(self, meanings: Meanings) -> None:
+    def __init__(self, meanings: HeaderRoles) -> None:
         self._meanings = meanings
 
     def __contains__(self, name: object) -> bool:
@@ -41,7 +41,7 @@ class CacheFilter(Filter):
     cache: HttpCache | None = None
 
     def __init__(self, credential_headers: Sequence[str]) -> None:
-        self.request_headers = RelevantHeaders(Meanings(NOTED, credential_headers))
+        self.request_headers = RelevantHeaders(HeaderRoles(NOTED, credential_headers))
 
     def on_request(self, exchange: Exchange) -> Decision:
         """Respond with what is stored, or let the application be asked."""
@@ -81,7 +81,7 @@ def _plain_lookup(cache: HttpCache, exchange: Exchange) -> Lookup | None:
 def _special_request(cache: HttpCache, exchange: Exchange) -> Decision:
     """Decide on a HEAD, or a GET with conditions, directives, a range or another query than most."""
     scope = exchange.scope
-    asked = Asked(scope["headers"])
+    asked = CacheRequest(scope["headers"])
     asked.read(scope["method"], cache.meanings)
     if asked.bypass:
         return partial(_bypass, cache, exchange, asked.bypass)
@@ -96,9 +96,9 @@ async def _bypass(cache: HttpCache, exchange: Exchange, reason: bytes, app: ASGI
     """Let the application respond, and say in ``Cache-Status`` why."""
     cache.metrics.passed.inc()
     said = b"%b; fwd=bypass; detail=%b" % (cache.name, reason)
-    await app(exchange.scope, exchange.receive, Bypass(said, exchange.send).send)
+    await app(exchange.scope, exchange.receive, BypassSender(said, exchange.send).send)
 
 
 async def _invalidate(cache: HttpCache, exchange: Exchange, app: ASGIApp) -> None:
     """Let the application respond to a request that changes something, and forget what that makes wrong."""
-    await app(exchange.scope, exchange.receive, Invalidation(cache, exchange.scope, exchange.send).send)
+    await app(exchange.scope, exchange.receive, InvalidationSender(cache, exchange.scope, exchange.send).send)

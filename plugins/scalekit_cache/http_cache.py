@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
-from scalekit_cache.cache_status import Refusal
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, AsksMore, Meanings
+from scalekit_cache.cache_status import NotStored
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, HeaderRoles, SpecialHeaders
 from scalekit_cache.keys import canonical_query
-from scalekit_cache.metrics import Metrics
-from scalekit_cache.policies import Policies
-from scalekit_cache.request import NOTED, Asked
-from scalekit_cache.requester import Requesters
-from scalekit_cache.route_parameters import RouteReads
+from scalekit_cache.metrics import CacheMetrics
+from scalekit_cache.policies import CachePolicies
+from scalekit_cache.request import NOTED, CacheRequest
+from scalekit_cache.requester import CredentialsCache
+from scalekit_cache.route_parameters import RouteInspector
 from scalekit_cache.single_flight import Flight
-from scalekit_cache.storability import Rules, Rulings
-from scalekit_cache.stored_response import Entry, Variants
+from scalekit_cache.storability import StoragePolicies, StorageRules
+from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.items import Item, Key
 from scalekit_caching.store import Store
 from scalekit_caching.tags import path_tags
@@ -31,7 +31,7 @@ MOST_REFRESHES = 64
 
 
 @dataclass(frozen=True)
-class Options:
+class CacheOptions:
     """What the file says of the HTTP cache; times are in seconds."""
 
     name: bytes
@@ -40,7 +40,7 @@ class Options:
     refresh_timeout: float
     cookies_are_private: bool
     sort_query: bool
-    rules: Rules
+    rules: StorageRules
     tags_from_sql: bool = False
     credential_headers: tuple[str, ...] = CREDENTIAL_HEADERS
 
@@ -60,16 +60,16 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True)
-class Refreshed:
+class RefreshResult:
     """How making an answer anew went: what is kept now, whether it *failed*, or why it must not be kept.
 
     It was *begun* at that moment, for a request by whose values it is *selecting*; *error* is what the application
     raised.
     """
 
-    entry: Entry | None
+    entry: StoredResponse | None
     failed: bool
-    refusal: Refusal | None
+    refusal: NotStored | None
     begun: int
     selecting: tuple[bytes, ...]
     error: Exception | None
@@ -79,7 +79,12 @@ class HttpCache:
     """Finds and keeps answers; one that is being made is made once."""
 
     def __init__(
-        self, store: Store, policies: Policies, options: Options, metrics: Metrics, clock: Callable[[], float]
+        self,
+        store: Store,
+        policies: CachePolicies,
+        options: CacheOptions,
+        metrics: CacheMetrics,
+        clock: Callable[[], float],
     ) -> None:
         self.store = store
         self.policies = policies
@@ -89,11 +94,11 @@ class HttpCache:
         self.name = options.name
         self.collects = options.tags_from_sql
         self.max_body = options.max_body
-        self.rulings = Rulings(options.rules)
-        self.meanings = Meanings(NOTED, options.credential_headers)
-        self.asks_more = AsksMore(self.meanings)
-        self.routes = RouteReads(self.meanings)
-        self.requesters = Requesters(options.cookies_are_private)
+        self.rulings = StoragePolicies(options.rules)
+        self.meanings = HeaderRoles(NOTED, options.credential_headers)
+        self.asks_more = SpecialHeaders(self.meanings)
+        self.routes = RouteInspector(self.meanings)
+        self.requesters = CredentialsCache(options.cookies_are_private)
         self.plain_queries = not policies.reshape_queries
         self.moments = count(1)
         """Numbers for moments in the life of requests, in the order in which they come."""
@@ -101,23 +106,23 @@ class HttpCache:
         self._flights: dict[Key, Flight] = {}
         self._alone: dict[Key, None] = {}
         self._most_refreshes = MOST_REFRESHES
-        self._refreshes: dict[Key, asyncio.Task[Refreshed]] = {}
+        self._refreshes: dict[Key, asyncio.Task[RefreshResult]] = {}
 
-    def peek(self, primary: Key, asked: Asked) -> Entry | Variants | None:
+    def peek(self, primary: Key, asked: CacheRequest) -> StoredResponse | Variants | None:
         """Return what the process has for who *asked*; Variants when it has other answers of the resource only."""
         found = self.store.peek(primary)
         if type(found) is Variants:
             found = self.store.peek((found.token, *asked.selecting(found.names))) or found
-        return found if isinstance(found, Entry | Variants) else None
+        return found if isinstance(found, StoredResponse | Variants) else None
 
-    async def fetch(self, primary: Key, asked: Asked) -> Entry | Variants | None:
+    async def fetch(self, primary: Key, asked: CacheRequest) -> StoredResponse | Variants | None:
         """Return the same from wherever the store has it."""
         found = await self.store.fetch(primary)
         if type(found) is Variants:
             found = await self.variant(found, asked) or found
-        return found if isinstance(found, Entry | Variants) else None
+        return found if isinstance(found, StoredResponse | Variants) else None
 
-    async def variant(self, variants: Variants, asked: Asked) -> Item | None:
+    async def variant(self, variants: Variants, asked: CacheRequest) -> Item | None:
         """Return the one of *variants* that is *asked* for, from wherever the store has it."""
         return await self.store.fetch((variants.token, *asked.selecting(variants.names)))
 
@@ -139,7 +144,7 @@ class HttpCache:
             self.plain_queries = False
             flight.primary = (host, raw_path, canonical_query(whole, query, self.options.sort_query), *rest)
 
-    def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
+    def keep(self, entry: StoredResponse, flight: Flight, asked: CacheRequest) -> StoredResponse:
         """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""
         existing = self.store.held(flight.primary)
         names = entry.ruling.names
@@ -226,7 +231,9 @@ class HttpCache:
             self._alone.clear()
         self._alone[key] = None
 
-    def refresh(self, key: Key, make: Callable[[], Coroutine[Any, Any, Refreshed]]) -> asyncio.Task[Refreshed] | None:
+    def refresh(
+        self, key: Key, make: Callable[[], Coroutine[Any, Any, RefreshResult]]
+    ) -> asyncio.Task[RefreshResult] | None:
         """Have what is under *key* made anew in the background, once; return the task, None when too many run."""
         task = self._refreshes.get(key)
         if task is None and len(self._refreshes) < self._most_refreshes:

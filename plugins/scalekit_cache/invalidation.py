@@ -8,20 +8,20 @@ from urllib.parse import urljoin, urlsplit
 from starlette.types import Message, Scope, Send
 
 from scalekit_cache.http_cache import HttpCache
-from scalekit_cache.locating import Location, locate
+from scalekit_cache.locating import Resource, resource_of
 from scalekit_cache.storing import fields_of
 
 ELSEWHERE = frozenset({b"location", b"content-location"})
 
 
-class Invalidation:
+class InvalidationSender:
     """The sending side of a request that changes something: what is kept of it is forgotten when that succeeds."""
 
     def __init__(self, cache: HttpCache, scope: Scope, send: Send) -> None:
         self.cache = cache
         self.scheme = scope["scheme"]
         # Before the application has it: mounts make root_path longer in the scope itself.
-        self.location = locate(cache, scope, fields_of(scope["headers"]))
+        self.location = resource_of(cache, scope, fields_of(scope["headers"]))
         self._send = send
 
     async def send(self, message: Message) -> None:
@@ -30,7 +30,7 @@ class Invalidation:
             await self.cache.forget(list(self._locations(message)))
         await self._send(message)
 
-    def _locations(self, message: Message) -> Iterator[Location]:
+    def _locations(self, message: Message) -> Iterator[Resource]:
         location = self.location
         yield location
         own = f"{self.scheme}://{location.host.decode('latin-1')}{location.raw_path.decode('latin-1')}"

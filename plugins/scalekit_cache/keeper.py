@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from scalekit_cache.policies import Policies
-from scalekit_cache.request import Asked
-from scalekit_cache.route_parameters import RouteReads
+from scalekit_cache.policies import CachePolicies
+from scalekit_cache.request import CacheRequest
+from scalekit_cache.route_parameters import RouteInspector
 from scalekit_cache.single_flight import Flight
-from scalekit_cache.storability import Rulings
-from scalekit_cache.stored_response import Entry
+from scalekit_cache.storability import StoragePolicies
+from scalekit_cache.stored_response import StoredResponse
 
 
 class Keeper(Protocol):
@@ -18,9 +18,9 @@ class Keeper(Protocol):
 
     name: bytes
     max_body: int
-    rulings: Rulings
-    policies: Policies
-    routes: RouteReads
+    rulings: StoragePolicies
+    policies: CachePolicies
+    routes: RouteInspector
     clock: Callable[[], float]
 
     def said(self, why: bytes, status: int, outcome: bytes) -> bytes:
@@ -31,7 +31,7 @@ class Keeper(Protocol):
         """Let what *flight* makes, and all later requests for *path*, be found by the parameters *query* only."""
         ...
 
-    def keep(self, entry: Entry, flight: Flight, asked: Asked) -> Entry:
+    def keep(self, entry: StoredResponse, flight: Flight, asked: CacheRequest) -> StoredResponse:
         """Keep *entry*, which varies by its names, where it belongs."""
         ...
 

@@ -102,7 +102,7 @@ def parameter_name(part: bytes) -> bytes | None:
     return decoded if text == text.strip() and text.isprintable() else None
 
 
-def shows_secret(query: bytes, secrets: frozenset[bytes], kept: frozenset[bytes] | None) -> bool:
+def has_secret_parameter(query: bytes, secrets: frozenset[bytes], kept: frozenset[bytes] | None) -> bool:
     """Tell whether *query* has a parameter of *secrets* that is not part of the key, as the *kept* ones are."""
     if kept is None or not query:
         return False

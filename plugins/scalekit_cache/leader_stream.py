@@ -14,7 +14,7 @@ from starlette.types import Message, Send
 from scalekit_cache.single_flight import Flight
 
 
-class Delivery:
+class LeaderStream:
     """Sends *first*, and with *whole* the parts of *flight* after them, in a task of its own."""
 
     def __init__(self, flight: Flight, send: Send, first: Sequence[Message], whole: bool) -> None:
@@ -80,5 +80,5 @@ async def send_all(send: Send, messages: Sequence[Message]) -> None:
         await send(message)
 
 
-async def to_nobody(message: Message) -> None:
+async def discard(message: Message) -> None:
     """Send nothing."""

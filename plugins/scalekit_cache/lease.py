@@ -6,9 +6,9 @@ import asyncio
 
 from scalekit_cache.assessing import is_reusable
 from scalekit_cache.http_cache import HttpCache
-from scalekit_cache.request import Asked
+from scalekit_cache.request import CacheRequest
 from scalekit_cache.single_flight import Flight
-from scalekit_cache.stored_response import Entry, Variants
+from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.items import Item, Key
 from scalekit_caching.store import Lease
 
@@ -17,7 +17,7 @@ LAST_LOOK = 0.1
 """Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
 
 
-async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked) -> Lease | None:
+async def acquire_lease(cache: HttpCache, flight: Flight, primary: Key, asked: CacheRequest) -> Lease | None:
     """Return the lease of what *flight* is to make, unless another process has kept it or takes too long.
 
     When it is kept, all who wait for *flight* look again.
@@ -36,10 +36,10 @@ async def lease_of(cache: HttpCache, flight: Flight, primary: Key, asked: Asked)
         pause = min(2 * pause, LAST_LOOK)
 
 
-async def _is_kept(cache: HttpCache, found: Item, asked: Asked) -> bool:
+async def _is_kept(cache: HttpCache, found: Item, asked: CacheRequest) -> bool:
     """Tell whether *found*, or the variant of it that is *asked* for, would be given: who looks again leads no more."""
     if type(found) is Variants:
         found = await cache.variant(found, asked) or found
-    if type(found) is not Entry or asked.lacks(found.ruling):
+    if type(found) is not StoredResponse or asked.lacks(found.ruling):
         return False
     return is_reusable(found, asked.directives, cache.clock())

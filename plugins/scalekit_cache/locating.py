@@ -15,7 +15,7 @@ from scalekit_caching.items import Key
 Rewriting = tuple[tuple[bytes, bytes], ...]
 
 
-class Location:
+class Resource:
     """Where a resource is, in raw bytes; its *path* is what policies look at.
 
     ``policy`` is that of the file, and ``key`` is what its answers are found by.
@@ -36,20 +36,20 @@ class Location:
             query = canonical_query(query, self.policy.query, cache.options.sort_query)
         self.key: Key = primary_key(scheme, host, raw_path, query, rewriting)
 
-    def beside(self, cache: HttpCache, raw_path: bytes, query: bytes) -> Location:
+    def beside(self, cache: HttpCache, raw_path: bytes, query: bytes) -> Resource:
         """Return another resource of the same host."""
         path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
-        return Location(cache, self.scheme, self.host, raw_path, query, path, self.rewriting)
+        return Resource(cache, self.scheme, self.host, raw_path, query, path, self.rewriting)
 
 
-def locate(cache: HttpCache, scope: Scope, fields: Mapping[bytes, bytes]) -> Location:
+def resource_of(cache: HttpCache, scope: Scope, fields: Mapping[bytes, bytes]) -> Resource:
     """Return where the resource of *scope* is; of its headers *fields* has at least those that count."""
     rewriting = [(name, fields[name]) for name in sorted(REWRITING & fields.keys())]
     root_path = scope.get("root_path")
     if root_path:  # links in a response begin with it
         rewriting.append((b":root-path", root_path.encode("utf-8", "surrogatepass")))
     raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
-    return Location(
+    return Resource(
         cache,
         scope["scheme"],
         fields.get(b"host") or _server(scope),

@@ -8,11 +8,11 @@ from starlette.types import ASGIApp
 
 from scalekit import Decision, Exchange, Pending
 from scalekit_cache.http_cache import HttpCache
-from scalekit_cache.locating import locate
-from scalekit_cache.request import BY_IDENTITY, Asked
-from scalekit_cache.request_handler import Serving
-from scalekit_cache.requester import Requester
-from scalekit_cache.stored_response import Entry, Variants
+from scalekit_cache.locating import resource_of
+from scalekit_cache.request import BY_IDENTITY, CacheRequest
+from scalekit_cache.request_handler import RequestHandler
+from scalekit_cache.requester import RequestCredentials
+from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.items import Item, Key
 from scalekit_caching.store import Fetch, FetchAgain
 
@@ -21,7 +21,8 @@ class Lookup:
     """Finds what is stored for a *requester*, and decides what is done with it.
 
     A plain request asks for no more than a resource, which is stored under its *key*: a fresh response is given to it
-    as it is stored. One that may ask for more is what *asked* says; it is served by a Serving, as is what is not found.
+    as it is stored. One that may ask for more is what *asked* says; it is served by a
+    RequestHandler, as is what is not found.
     """
 
     __slots__ = ("_asked", "_cache", "_exchange", "_key", "_place", "_requester", "_variants")
@@ -30,16 +31,16 @@ class Lookup:
         self,
         cache: HttpCache,
         exchange: Exchange,
-        requester: Requester,
+        requester: RequestCredentials,
         key: Key | None,
-        asked: Asked | None = None,
+        asked: CacheRequest | None = None,
     ) -> None:
         self._cache = cache
         self._exchange = exchange
         self._requester = requester
         self._asked = asked
         self._variants: Variants | None = None
-        self._place = None if asked is None else locate(cache, exchange.scope, asked.noted)
+        self._place = None if asked is None else resource_of(cache, exchange.scope, asked.noted)
         self._key: Key = self._place.key if self._place is not None else key or ()
 
     def start(self) -> Decision:
@@ -58,9 +59,9 @@ class Lookup:
             return (self._requester.identity,)
         return self._request().selecting(names)
 
-    def _request(self) -> Asked:
+    def _request(self) -> CacheRequest:
         if self._asked is None:
-            self._asked = Asked(self._exchange.scope["headers"], self._requester)
+            self._asked = CacheRequest(self._exchange.scope["headers"], self._requester)
         return self._asked
 
     def _ask(self, key: Key) -> Decision:
@@ -84,7 +85,11 @@ class Lookup:
         return self._ask(key) if found is None and store.shared else self._decide(found or variants)
 
     def _decide(self, found: Item | None) -> Decision:
-        if type(found) is Entry and self._place is None and not self._requester.credentials & ~found.ruling.covers:
+        if (
+            type(found) is StoredResponse
+            and self._place is None
+            and not self._requester.credentials & ~found.ruling.covers
+        ):
             cache, exchange = self._cache, self._exchange
             now = cache.clock()
             if now < found.plain_until:
@@ -94,12 +99,12 @@ class Lookup:
                 if found.routed:
                     exchange.scope.update(found.routed)
                 return found.response_at(now)
-        return partial(self._serve, found if isinstance(found, Entry | Variants) else None)
+        return partial(self._serve, found if isinstance(found, StoredResponse | Variants) else None)
 
     async def _fetch_and_serve(self, app: ASGIApp) -> None:
         await self._serve(await self._cache.fetch(self._key, self._request()), app)
 
-    async def _serve(self, found: Entry | Variants | None, app: ASGIApp) -> None:
+    async def _serve(self, found: StoredResponse | Variants | None, app: ASGIApp) -> None:
         exchange, place = self._exchange, self._place
         if place is None:
             path: str = exchange.scope["path"]
@@ -107,5 +112,5 @@ class Lookup:
         else:
             path, policy = place.path, place.policy
         scope, receive, send = exchange.scope, exchange.receive, exchange.send
-        serving = Serving(self._cache, app, scope, receive, send, self._request(), policy, self._key, path)
+        serving = RequestHandler(self._cache, app, scope, receive, send, self._request(), policy, self._key, path)
         await serving.serve_found(found)

@@ -13,7 +13,7 @@ OWED = Gauge("scalekit_cache_owed_purges", "Tags of tables whose purge the share
 OUTCOMES = ("hit", "stale", "collapsed", "validated", "miss", "pass")
 
 
-class Metrics(CachingMetrics):
+class CacheMetrics(CachingMetrics):
     """The numbers of the cache."""
 
     def __init__(self, telemetry: Telemetry) -> None:

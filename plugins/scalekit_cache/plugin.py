@@ -18,11 +18,11 @@ from scalekit_cache import metrics
 from scalekit_cache.commands import commands
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.filters import CacheFilter
-from scalekit_cache.http_cache import HttpCache, Options
-from scalekit_cache.metrics import Metrics
-from scalekit_cache.policies import Policies
-from scalekit_cache.sql_invalidation import TablePurges
-from scalekit_cache.storability import Rules
+from scalekit_cache.http_cache import CacheOptions, HttpCache
+from scalekit_cache.metrics import CacheMetrics
+from scalekit_cache.policies import CachePolicies
+from scalekit_cache.sql_invalidation import SqlInvalidation
+from scalekit_cache.storability import StorageRules
 from scalekit_cache.storage import open_store
 from scalekit_caching.metrics import Declarations
 from scalekit_caching.objects import NAMESPACE, Objects
@@ -54,7 +54,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        counts = Metrics(context.get(TELEMETRY))
+        counts = CacheMetrics(context.get(TELEMETRY))
         async with open_store(context, config, counts, time.time) as store:
             cache = HttpCache(store, _policies(config), _options(config), counts, time.time)
             namespace = OF_CACHE if config.on_cluster_cache else NAMESPACE
@@ -65,7 +65,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
                 stack.callback(setattr, cache_filter, "cache", None)
                 if config.tags_from_sql:
                     suspend = partial(cache_filter.suspend, cache)
-                    purges = TablePurges(store, counts, suspend, counts.owing)
+                    purges = SqlInvalidation(store, counts, suspend, counts.owing)
                     context.provide(TABLE_OBSERVER, await stack.enter_async_context(purges.running()))
                 yield
 
@@ -131,20 +131,20 @@ def _check_workers(config: CacheConfig, workers: int) -> None:
         raise ConfigError([Problem(message, "plugins.cache.url", plugin="cache")])
 
 
-def _policies(config: CacheConfig) -> Policies:
-    return Policies([(table.path, table.policy()) for table in config.policies])
+def _policies(config: CacheConfig) -> CachePolicies:
+    return CachePolicies([(table.path, table.policy()) for table in config.policies])
 
 
-def _options(config: CacheConfig) -> Options:
+def _options(config: CacheConfig) -> CacheOptions:
     targeted = tuple(name.lower().encode() for name in config.targeted)
-    return Options(
+    return CacheOptions(
         config.name.encode(),
         config.max_body,
         config.wait,
         config.refresh_timeout,
         config.cookies == "private",
         config.sort_query,
-        Rules(targeted, config.heuristic),
+        StorageRules(targeted, config.heuristic),
         config.tags_from_sql,
         config.credential_headers,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from scalekit import PathGlob
-from scalekit_cache.route_parameters import Reads
+from scalekit_cache.route_parameters import RouteParameters
 
 DEFAULT_STATUSES = frozenset({200, 301, 308})
 REMEMBERED = 4096
@@ -17,7 +17,7 @@ _SUSPICIOUS = re.compile(rb"%(?:2e|2f|5c|00|3b|3f|23|25)|[\\;\x00-\x20]|//|/\.\.
 
 
 @dataclass(frozen=True)
-class Policy:
+class CachePolicy:
     """How answers are kept that do not say it themselves; times are in seconds, *ttl* None leaves it to the answer.
 
     *query* are the parameters that count, None for all. *ignores_cookies* says that answers do not depend on cookies.
@@ -36,7 +36,7 @@ class Policy:
     statuses: frozenset[int] = DEFAULT_STATUSES
     reads: tuple[bytes, ...] = ()
 
-    def under(self, policy: Policy) -> Policy:
+    def under(self, policy: CachePolicy) -> CachePolicy:
         """Return this with what *policy* says of queries, of tags, and of who may have the answers."""
         return replace(
             self,
@@ -48,21 +48,21 @@ class Policy:
         )
 
 
-NO_POLICY = Policy()
+NO_POLICY = CachePolicy()
 
 
-class Policies:
+class CachePolicies:
     """The policies of the file, the first that matches a path counts."""
 
-    def __init__(self, items: Sequence[tuple[str, Policy]]) -> None:
+    def __init__(self, items: Sequence[tuple[str, CachePolicy]]) -> None:
         self._items = [(PathGlob(path), policy) for path, policy in items]
-        self._known: dict[tuple[str, bytes], Policy] = {}
-        self._merged: dict[tuple[int, int], tuple[Policy, Policy, Policy]] = {}
-        self._querying: dict[tuple[int, frozenset[bytes]], tuple[Policy, Policy]] = {}
-        self._reading: dict[tuple[int, int], tuple[Policy, Reads, Policy]] = {}
+        self._known: dict[tuple[str, bytes], CachePolicy] = {}
+        self._merged: dict[tuple[int, int], tuple[CachePolicy, CachePolicy, CachePolicy]] = {}
+        self._querying: dict[tuple[int, frozenset[bytes]], tuple[CachePolicy, CachePolicy]] = {}
+        self._reading: dict[tuple[int, int], tuple[CachePolicy, RouteParameters, CachePolicy]] = {}
         self.reshape_queries = any(policy.query is not None for _, policy in items)
 
-    def of(self, path: str, raw_path: bytes) -> Policy:
+    def of(self, path: str, raw_path: bytes) -> CachePolicy:
         """Return the policy of *path*; none has a path that an application and a file may read in different ways."""
         if not self._items and not self._known:
             return NO_POLICY
@@ -87,7 +87,7 @@ class Policies:
         self._known[path, raw_path] = known[1]
         return True
 
-    def merged(self, mark: Policy, policy: Policy) -> Policy:
+    def merged(self, mark: CachePolicy, policy: CachePolicy) -> CachePolicy:
         """Return *mark*, of a handler, with what the *policy* of its path says of who may have the answers."""
         if policy is NO_POLICY:
             return mark
@@ -99,7 +99,7 @@ class Policies:
             known = self._merged[id(mark), id(policy)] = (mark, policy, mark.under(policy))
         return known[2]
 
-    def reading(self, policy: Policy, reads: Reads) -> Policy:
+    def reading(self, policy: CachePolicy, reads: RouteParameters) -> CachePolicy:
         """Return *policy* for a route that reads what *reads* says."""
         known = self._reading.get((id(policy), id(reads)))
         if known is None:
@@ -110,5 +110,5 @@ class Policies:
             known = self._reading[id(policy), id(reads)] = (policy, reads, merged)
         return known[2]
 
-    def _match(self, path: str) -> Policy:
+    def _match(self, path: str) -> CachePolicy:
         return next((policy for glob, policy in self._items if glob.matches(path)), NO_POLICY)

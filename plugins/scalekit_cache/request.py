@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalekit.contracts import subject_of
-from scalekit_cache.credentials import Meaning, Meanings
+from scalekit_cache.credentials import HeaderRole, HeaderRoles
 from scalekit_cache.directives import Directives, parse_cache_control
 from scalekit_cache.keys import REWRITING
-from scalekit_cache.requester import ANONYMOUS, Requester
-from scalekit_cache.stored_response import OTHER, Headers, Ruling
+from scalekit_cache.requester import ANONYMOUS, RequestCredentials
+from scalekit_cache.stored_response import OTHER, Headers, StoragePolicy
 from scalekit_cache.storing import fields_of
 from scalekit_cache.vary import IDENTITY, IDENTITY_WITHOUT_COOKIES, selecting
 
@@ -28,7 +28,7 @@ NOTHING: Directives = {}
 BY_IDENTITY = (IDENTITY,)
 
 
-class Asked:
+class CacheRequest:
     """One GET or HEAD: its headers, its *directives*, and the *credentials* that tell who asks.
 
     ``noted`` are the headers that say something to a cache, ``fields`` all of them, both by name. All credentials
@@ -44,20 +44,20 @@ class Asked:
     _others: tuple[bytes, ...] = ()
     _fields: dict[bytes, bytes] | None = None
 
-    def __init__(self, headers: Headers, requester: Requester = ANONYMOUS) -> None:
+    def __init__(self, headers: Headers, requester: RequestCredentials = ANONYMOUS) -> None:
         self._headers = headers
         self.identify(requester)
 
-    def read(self, method: str, meanings: Meanings) -> None:
+    def read(self, method: str, meanings: HeaderRoles) -> None:
         """Look for headers with one of *meanings* in a request with *method*."""
         self.method = method
         noted = self.noted = fields_of([field for field in self._headers if meanings[field[0]] is not None])
         control = noted.get(b"cache-control")
         if control is not None:
             self.directives = parse_cache_control(control)
-        self._others = tuple(sorted([name for name in noted if meanings[name] is Meaning.CREDENTIAL]))
+        self._others = tuple(sorted([name for name in noted if meanings[name] is HeaderRole.CREDENTIAL]))
 
-    def identify(self, requester: Requester) -> None:
+    def identify(self, requester: RequestCredentials) -> None:
         """Set the client that sends the request."""
         self._requester = requester
         self.credentials = requester.credentials | (OTHER if self._others else 0)
@@ -82,7 +82,7 @@ class Asked:
             self._fields[IDENTITY_WITHOUT_COOKIES] = self._identity(None)
         return self._fields
 
-    def lacks(self, ruling: Ruling) -> int:
+    def lacks(self, ruling: StoragePolicy) -> int:
         """Return the credentials for which an answer under *ruling* is not meant; 0 when this request may have it."""
         missing = self.credentials & ~ruling.covers
         if missing & OTHER and all(name in ruling.names for name in self._others):

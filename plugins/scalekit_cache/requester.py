@@ -10,12 +10,12 @@ from scalekit_cache.stored_response import AUTHORIZATION, COOKIE, NAMELESS, USER
 from scalekit_caching.items import digest
 
 MAX_REMEMBERED = 1024
-"""Requesters whose identity is remembered, since a digest of it costs more than all the rest of a look-up."""
+"""CredentialsCache whose identity is remembered, since a digest of it costs more than all the rest of a look-up."""
 MAX_BYTES = 4096
 """Bytes of the headers of one that is remembered."""
 
 
-class Requester:
+class RequestCredentials:
     """The authenticated user of a request, and the request headers that identify a user.
 
     ``credentials`` tells which there are; ``identity`` is a digest of all of them, for a credential is not for memory
@@ -55,10 +55,10 @@ class Requester:
         return digest(shown) if shown else b""
 
 
-ANONYMOUS = Requester(b"", (), None, None, 0)
+ANONYMOUS = RequestCredentials(b"", (), None, None, 0)
 
 
-class Requesters:
+class CredentialsCache:
     """Remembers requesters. *cookies_count* tells whether a cookie is a credential.
 
     One whose token is verified comes with the same user object each time, which is found at once; all that makes up a
@@ -67,9 +67,9 @@ class Requesters:
 
     def __init__(self, cookies_count: bool) -> None:
         self._cookies_count = cookies_count
-        self._by_user: dict[int, tuple[Any, Any, SubjectIdentifier, Requester]] = {}
+        self._by_user: dict[int, tuple[Any, Any, SubjectIdentifier, RequestCredentials]] = {}
 
-    def of(self, authorization: bytes | None, cookie: bytes | None, user: Any, auth: Any) -> Requester:
+    def of(self, authorization: bytes | None, cookie: bytes | None, user: Any, auth: Any) -> RequestCredentials:
         """Return the requester with these headers, authenticated as *user* with the scopes of *auth*."""
         if user is None or not is_authenticated(user):
             return ANONYMOUS if authorization is None and cookie is None else self._make(None, authorization, cookie)
@@ -91,7 +91,7 @@ class Requesters:
         user: tuple[SubjectIdentifier | None, Sequence[str]] | None,
         authorization: bytes | None,
         cookie: bytes | None,
-    ) -> Requester:
+    ) -> RequestCredentials:
         credentials, name = 0, b""
         scopes: Sequence[str] = ()
         if user is not None:
@@ -102,4 +102,4 @@ class Requesters:
             credentials |= AUTHORIZATION
         if cookie is not None and self._cookies_count:
             credentials |= COOKIE
-        return Requester(name, scopes, authorization, cookie, credentials)
+        return RequestCredentials(name, scopes, authorization, cookie, credentials)

@@ -9,18 +9,18 @@ from typing import Any
 from starlette.types import Message, Scope, Send
 
 from scalekit_cache.answering import unchanged, unchanged_messages
-from scalekit_cache.cache_status import Refusal
-from scalekit_cache.judgement import learn
+from scalekit_cache.cache_status import NotStored
+from scalekit_cache.judgement import reevaluate
 from scalekit_cache.keeper import Keeper
-from scalekit_cache.leader_stream import Delivery, send_all, to_nobody
-from scalekit_cache.policies import Policy
-from scalekit_cache.request import Asked
-from scalekit_cache.revalidation import freshened
+from scalekit_cache.leader_stream import LeaderStream, discard, send_all
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.request import CacheRequest
+from scalekit_cache.revalidation import update_stored_response
 from scalekit_cache.single_flight import Flight
 from scalekit_cache.storability import COOKIES
-from scalekit_cache.stored_response import NOWHERE, Entry, Headers, with_status
-from scalekit_cache.storing import Kept, dated, is_longer, judge, kept_headers, relevant_of
-from scalekit_cache.user_detection import recognise, state_of
+from scalekit_cache.stored_response import NOWHERE, Headers, StoredResponse, with_status
+from scalekit_cache.storing import Freshness, dated, evaluate, is_longer, kept_headers, relevant_of
+from scalekit_cache.user_detection import detect_user, state_of
 from scalekit_caching.tags import path_tags
 
 WITHOUT_BODY = frozenset({204, 304})
@@ -30,7 +30,7 @@ NEVER = float("inf")
 STORED = b"; stored"
 
 
-class Making:
+class ResponseRecorder:
     """The sending side of one call of the application.
 
     *stale* is what the application was asked to validate, if anything. Without *send* nobody waits for the answer. What
@@ -39,30 +39,30 @@ class Making:
     """
 
     # On the class, so that an answer sets only what differs.
-    entry: Entry | None = None
+    entry: StoredResponse | None = None
     unchanged = False
     extra: Headers = []
     status = 0
     complete = False
-    refusal: Refusal | None = None
+    refusal: NotStored | None = None
     otherwise: Send | None = None
     """Receives a response that is not stored, and no failure, where no client waits for it."""
     _start: Message | None = None
     _first: Sequence[Message] = ()
-    _delivery: Delivery | None = None
-    _kept: Kept | None = None
+    _delivery: LeaderStream | None = None
+    _kept: Freshness | None = None
     _fields: dict[bytes, bytes] = {}
 
     def __init__(
         self,
         keeper: Keeper,
         flight: Flight,
-        asked: Asked,
-        policy: Policy,
+        asked: CacheRequest,
+        policy: CachePolicy,
         scope: Scope,
         path: str,
         why: bytes,
-        stale: Entry | None = None,
+        stale: StoredResponse | None = None,
         send: Send | None = None,
     ) -> None:
         self.keeper = keeper
@@ -73,7 +73,7 @@ class Making:
         self.path = path
         self.why = why
         self.stale = stale
-        self._send = send or to_nobody
+        self._send = send or discard
         self._begun_at = keeper.clock()
         self._state = state_of(scope)
 
@@ -102,11 +102,11 @@ class Making:
         if stale is not None and status == 304 and (stale.etag is not None or stale.modified is not None):
             return self._freshen(stale, headers, now)
         fields = self._fields = relevant_of(headers, keeper.rulings.relevant)
-        judged = Refusal.TRAILERS if message.get("trailers") else self._judged(fields, now)
+        judged = NotStored.TRAILERS if message.get("trailers") else self._judged(fields, now)
         length = fields.get(b"content-length")
-        if length is not None and is_longer(length, keeper.max_body) and type(judged) is Kept:
-            judged = Refusal.TOO_LARGE
-        if isinstance(judged, Refusal):
+        if length is not None and is_longer(length, keeper.max_body) and type(judged) is Freshness:
+            judged = NotStored.TOO_LARGE
+        if isinstance(judged, NotStored):
             self.refusal, kept, outcome = judged, None, judged.value
             if self.otherwise is not None and status < ERRORS:
                 self._send = self.otherwise
@@ -125,9 +125,9 @@ class Making:
     def _hold(self, *first: Message) -> Awaitable[None]:
         """Send *first* with the first part of the body; followers do not wait for a client that reads neither."""
         self._first = first
-        if len(first) == 1 and self._send is not to_nobody:
+        if len(first) == 1 and self._send is not discard:
             self.flight.taken = 0
-        return to_nobody(first[0])
+        return discard(first[0])
 
     def _deliver(self, message: Message, last: bool) -> Awaitable[None]:
         """Let the client of the leader have *message*, which is in the flight too, at its own pace."""
@@ -135,9 +135,9 @@ class Making:
             return self._delivery.pace()
         first, self._first = self._first, ()
         whole = len(first) == 1  # else it is a 304, which has no parts
-        if last or self._send is to_nobody:
+        if last or self._send is discard:
             return send_all(self._send, (*first, message) if whole else first)
-        self._delivery = Delivery(self.flight, self._send, first, whole)
+        self._delivery = LeaderStream(self.flight, self._send, first, whole)
         return self._delivery.pace()
 
     def _pass_on(self, message: Message) -> Awaitable[None]:
@@ -159,25 +159,25 @@ class Making:
         if self._delivery is not None:
             await self._delivery.cancel()
 
-    def _judged(self, fields: dict[bytes, bytes], now: float) -> Kept | Refusal:
+    def _judged(self, fields: dict[bytes, bytes], now: float) -> Freshness | NotStored:
         flight = self.flight
         if flight.tables is not None and not flight.tables.known:
-            return Refusal.TABLES
+            return NotStored.TABLES
         if flight.outdated:
-            return Refusal.PURGED
+            return NotStored.PURGED
         if self.scope["method"] != "GET":
-            return Refusal.METHOD
+            return NotStored.METHOD
         if self.stale is not None and self.status >= ERRORS:
-            return Refusal.ERROR
-        learned = learn(self.keeper, self.scope, self.asked, self.policy, self._state)
-        if isinstance(learned, Refusal):
+            return NotStored.ERROR
+        learned = reevaluate(self.keeper, self.scope, self.asked, self.policy, self._state)
+        if isinstance(learned, NotStored):
             return learned
         if learned.query is not None and self.policy.query is None:
             self.keeper.reshape(flight, self.path, learned.query)
         self.policy = learned
-        return judge(self.status, fields, self.asked.lacks, learned, self.keeper.rulings, self._begun_at, now)
+        return evaluate(self.status, fields, self.asked.lacks, learned, self.keeper.rulings, self._begun_at, now)
 
-    def _take(self, kept: Kept, body: bytes, last: bool) -> None:
+    def _take(self, kept: Freshness, body: bytes, last: bool) -> None:
         """Keep the next part, and let those who follow have it."""
         flight, start = self.flight, self._start
         if start is not None:
@@ -199,11 +199,11 @@ class Making:
                 self._keep(kept, flight.headers, whole)
             self.keeper.landed(flight)
 
-    def _show(self, headers: Headers, kept: Kept, tags: tuple[bytes, ...]) -> None:
+    def _show(self, headers: Headers, kept: Freshness, tags: tuple[bytes, ...]) -> None:
         names = kept.ruling.names
         self.flight.begin(self.status, headers, kept, self.asked.selecting(names) if names else (), tags)
 
-    def _keep(self, kept: Kept, headers: Headers, body: bytes) -> None:
+    def _keep(self, kept: Freshness, headers: Headers, body: bytes) -> None:
         """Make the entry, unless something of it is missing."""
         flight = self.flight
         if flight.outdated:
@@ -221,7 +221,7 @@ class Making:
         early = NEVER
         if policy.early and kept.lifetime == ruling.by_policy:
             early = kept.born + kept.lifetime * (1 - policy.early * random())
-        entry = Entry(
+        entry = StoredResponse(
             flight.key,
             self.status,
             headers,
@@ -240,24 +240,24 @@ class Making:
         )
         self.entry = self.keeper.keep(entry, flight, self.asked)
 
-    async def _freshen(self, stale: Entry, headers: Headers, now: float) -> None:
+    async def _freshen(self, stale: StoredResponse, headers: Headers, now: float) -> None:
         """Take the answer that nothing has changed; nothing is passed on of it."""
-        self._send = to_nobody
-        learned = learn(self.keeper, self.scope, self.asked, self.policy, self._state)
-        if not isinstance(learned, Refusal):
+        self._send = discard
+        learned = reevaluate(self.keeper, self.scope, self.asked, self.policy, self._state)
+        if not isinstance(learned, NotStored):
             self.policy = learned
-        entry, kept = freshened(stale, headers, self.asked.lacks, self.policy, self.keeper.rulings, now)
-        kept = learned if isinstance(learned, Refusal) else kept
+        entry, kept = update_stored_response(stale, headers, self.asked.lacks, self.policy, self.keeper.rulings, now)
+        kept = learned if isinstance(learned, NotStored) else kept
         self.extra = [field for field in headers if field[0].lower() in COOKIES]
         self.entry, self.unchanged = entry, True
         if self.flight.tables is not None:
             tags = self.flight.tables.tags_beside(stale.tags)
             if tags is None:
-                kept = Refusal.TABLES
+                kept = NotStored.TABLES
             else:
                 entry.tags = tags
-        if isinstance(kept, Refusal) or self.flight.outdated:
-            self.refusal = kept if isinstance(kept, Refusal) else Refusal.PURGED
+        if isinstance(kept, NotStored) or self.flight.outdated:
+            self.refusal = kept if isinstance(kept, NotStored) else NotStored.PURGED
             self.keeper.part(self.flight)
             return
         entry.since = entry.valid = self.flight.since
@@ -267,9 +267,9 @@ class Making:
         self.flight.feed(entry.body, True)
         self.keeper.landed(self.flight)
 
-    def _is_for_one(self, kept: Kept) -> bool:
+    def _is_for_one(self, kept: Freshness) -> bool:
         """Tell whether the application has found a user, or a body in the request, since its response began."""
-        recognise(self.asked, self.scope, self.policy, self._state)
+        detect_user(self.asked, self.scope, self.policy, self._state)
         return self.asked.has_body or self.asked.lacks(kept.ruling) != 0
 
     def _break_off(self) -> None:

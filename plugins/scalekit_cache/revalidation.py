@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from scalekit_cache.cache_status import Refusal
+from scalekit_cache.cache_status import NotStored
 from scalekit_cache.dates import format_date
 from scalekit_cache.freshness import initial_age
-from scalekit_cache.policies import Policy
-from scalekit_cache.storability import COOKIES, LEFT_OUT, Rulings
-from scalekit_cache.stored_response import Entry, Ruling
-from scalekit_cache.storing import Kept, fields_of, judge, kept_headers
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.storability import COOKIES, LEFT_OUT, StoragePolicies
+from scalekit_cache.stored_response import StoragePolicy, StoredResponse
+from scalekit_cache.storing import Freshness, evaluate, fields_of, kept_headers
 
 NOT_UPDATED = LEFT_OUT | {b"content-length", b"content-encoding", b"content-range"}
 
 
-def freshened(
-    stale: Entry,
+def update_stored_response(
+    stale: StoredResponse,
     headers: Iterable[tuple[bytes, bytes]],
-    lacks: Callable[[Ruling], int],
-    policy: Policy,
-    rulings: Rulings,
+    lacks: Callable[[StoragePolicy], int],
+    policy: CachePolicy,
+    rulings: StoragePolicies,
     now: float,
-) -> tuple[Entry, Kept | Refusal]:
+) -> tuple[StoredResponse, Freshness | NotStored]:
     """Return *stale* with the *headers* of a 304 that came *now* instead of its own, and how that is kept."""
     news = fields_of(headers)
     names = news.keys() - NOT_UPDATED
@@ -32,13 +32,13 @@ def freshened(
         updated.append((b"date", format_date(now)))
     merged = [field for field in stale.headers if field[0] not in names] + updated
     fields = fields_of(merged) | {name: news[name] for name in news.keys() & (COOKIES | {b"age", b"connection"})}
-    kept = judge(stale.status, fields, lacks, policy, rulings, now, now)
-    if isinstance(kept, Refusal):
-        kept_as = Kept(stale.ruling, now - initial_age(fields, now, now), 0.0)
+    kept = evaluate(stale.status, fields, lacks, policy, rulings, now, now)
+    if isinstance(kept, NotStored):
+        kept_as = Freshness(stale.ruling, now - initial_age(fields, now, now), 0.0)
     else:
         kept_as = kept
         merged = kept_headers(merged, kept.ruling.without)
-    entry = Entry(
+    entry = StoredResponse(
         stale.key,
         stale.status,
         merged,

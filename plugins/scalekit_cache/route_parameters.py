@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from starlette.types import Scope
 
-from scalekit_cache.credentials import Meanings, is_of_anybody
+from scalekit_cache.credentials import HeaderRoles, is_of_anybody
 
 REMEMBERED = 4096
 """Routes of which it is remembered what they read."""
@@ -19,7 +19,7 @@ MOST = 1000
 
 
 @dataclass(frozen=True)
-class Reads:
+class RouteParameters:
     """What a route reads: headers that identify the user, others that it *varies* by, and secrets in the query.
 
     *looks* says that one of its dependencies gets the request itself, and may take any header from it.
@@ -31,14 +31,14 @@ class Reads:
     looks: bool = False
 
 
-class RouteReads:
+class RouteInspector:
     """What was found for each route; some headers have *meanings* even where they are plain parameters."""
 
-    def __init__(self, meanings: Meanings) -> None:
+    def __init__(self, meanings: HeaderRoles) -> None:
         self._meanings = meanings
-        self._known: dict[int, tuple[Any, Reads | None]] = {}
+        self._known: dict[int, tuple[Any, RouteParameters | None]] = {}
 
-    def of(self, scope: Scope) -> Reads | None:
+    def of(self, scope: Scope) -> RouteParameters | None:
         """Return what the route reads that *scope* was given to; None when it declares nothing."""
         route = scope.get("route")
         declaring = scope.get("route_handler") if route is None else _dependant(scope, route)
@@ -53,7 +53,7 @@ class RouteReads:
             known = self._known[id(declaring)] = (declaring, found)
         return known[1]
 
-    def _of_handler(self, scope: Scope, handler: Any) -> Reads | None:
+    def _of_handler(self, scope: Scope, handler: Any) -> RouteParameters | None:
         """Return what a *handler* of Litestar's reads, whose models have what their dependencies read."""
         headers: set[bytes] = set()
         secrets: set[bytes] = set()
@@ -65,7 +65,7 @@ class RouteReads:
                         secrets.add(b"cookie")
         return self._reads(headers, secrets, set())
 
-    def _of_dependant(self, dependant: Any) -> Reads | None:
+    def _of_dependant(self, dependant: Any) -> RouteParameters | None:
         headers: set[bytes] = set()
         secrets: set[bytes] = set()
         query: set[bytes] = set()
@@ -78,11 +78,13 @@ class RouteReads:
         looks = any(each is not dependant and _looks(each) for each in _every(dependant))
         return self._reads(headers, secrets, query, looks)
 
-    def _reads(self, headers: set[bytes], secrets: set[bytes], query: set[bytes], looks: bool = False) -> Reads | None:
+    def _reads(
+        self, headers: set[bytes], secrets: set[bytes], query: set[bytes], looks: bool = False
+    ) -> RouteParameters | None:
         secrets.update(filter(self._meanings.is_credential, headers))
         if not headers and not secrets and not query and not looks:
             return None
-        return Reads(tuple(sorted(secrets)), tuple(sorted(headers - secrets)), frozenset(query), looks)
+        return RouteParameters(tuple(sorted(secrets)), tuple(sorted(headers - secrets)), frozenset(query), looks)
 
     def shows_strange(self, scope: Scope, varies: Collection[bytes]) -> bool:
         """Return whether the request has a header that may identify its user and that the key does not have already."""

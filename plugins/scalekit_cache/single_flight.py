@@ -10,8 +10,8 @@ import asyncio
 from enum import Enum, auto
 
 from scalekit_cache.stored_response import Headers
-from scalekit_cache.storing import Kept
-from scalekit_cache.table_tags import TablesRead
+from scalekit_cache.storing import Freshness
+from scalekit_cache.table_tags import ReadTracker
 from scalekit_caching.items import Key
 from scalekit_caching.store import Lease
 
@@ -19,19 +19,19 @@ GONE = float("inf")
 """The place of a leader who takes nothing more."""
 
 
-class Landed(Enum):
+class FlightOutcome(Enum):
     """How waiting for the beginning of an answer ended."""
 
-    BEGUN = auto()
+    STARTED = auto()
     LEAD = auto()
     """The leader failed: whoever gets this leads."""
-    AGAIN = auto()
+    RETRY = auto()
     """Look again: it is kept now, or what was being made is outdated."""
-    ALONE = auto()
+    BYPASS = auto()
     """The answer is for its leader only, or does not come in time."""
 
 
-class Broken(RuntimeError):
+class LeaderFailed(RuntimeError):
     """The answer that was being followed ended in the middle."""
 
 
@@ -44,10 +44,10 @@ class Flight:
     """
 
     # On the class, so that a flight that nobody joins sets next to nothing.
-    kept: Kept | None = None
+    kept: Freshness | None = None
     lease: Lease | None = None
     written: asyncio.Future[None] | None = None
-    tables: TablesRead | None = None
+    tables: ReadTracker | None = None
     outdated = False
     landed_elsewhere = False
     complete = False
@@ -65,7 +65,7 @@ class Flight:
     _broken = False
     _reading: dict[int, int] = {}
     _news: list[asyncio.Future[None]] = []
-    _waiting: list[asyncio.Future[Landed]] = []
+    _waiting: list[asyncio.Future[FlightOutcome]] = []
 
     def __init__(self, key: Key, primary: Key, since: int, window: int, shared: bool = True) -> None:
         self.key = key
@@ -94,15 +94,15 @@ class Flight:
         """Whether anybody reads along."""
         return bool(self._reading)
 
-    async def landed(self, seconds: float) -> Landed:
+    async def landed(self, seconds: float) -> FlightOutcome:
         """Wait for the answer to begin, *seconds* at most."""
         if not self.open:
-            return Landed.ALONE
+            return FlightOutcome.BYPASS
         if self.kept is not None:
-            return Landed.BEGUN
+            return FlightOutcome.STARTED
         if self.complete:  # before anybody waited
-            return Landed.AGAIN
-        future: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
+            return FlightOutcome.RETRY
+        future: asyncio.Future[FlightOutcome] = asyncio.get_running_loop().create_future()
         if not self._waiting:
             self._waiting = []
         self._waiting.append(future)
@@ -110,22 +110,22 @@ class Flight:
             async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError:
-            return future.result() if future.done() and not future.cancelled() else Landed.ALONE
+            return future.result() if future.done() and not future.cancelled() else FlightOutcome.BYPASS
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.result() is Landed.LEAD:
+            if future.done() and not future.cancelled() and future.result() is FlightOutcome.LEAD:
                 self.fail()  # it was to lead on, and is gone too
             raise
         finally:
             self._waiting = [each for each in self._waiting if each is not future]
 
     def begin(
-        self, status: int, headers: Headers, kept: Kept, selecting: tuple[bytes, ...], tags: tuple[bytes, ...]
+        self, status: int, headers: Headers, kept: Freshness, selecting: tuple[bytes, ...], tags: tuple[bytes, ...]
     ) -> None:
         """Let all have the answer that begins so and has *tags*, whom the same values are *selecting* as its leader."""
         self.status, self.headers, self.kept = status, headers, kept
         self.selecting, self.tags = selecting, tags
         if self._waiting:
-            self._wake(Landed.BEGUN)
+            self._wake(FlightOutcome.STARTED)
 
     def release(self) -> None:
         """Let other processes make the response, once what was made here is there for all."""
@@ -136,13 +136,13 @@ class Flight:
     def part(self) -> None:
         """Let everybody go on alone: the answer is not for them."""
         self.open = False
-        self._wake(Landed.ALONE)
+        self._wake(FlightOutcome.BYPASS)
 
     def land(self) -> None:
         """Let everybody look again: somebody else has kept what is missing, or made it wrong."""
         self.open = False
         self.landed_elsewhere = True
-        self._wake(Landed.AGAIN)
+        self._wake(FlightOutcome.RETRY)
 
     def fail(self) -> bool:
         """Take note that the leader is gone; return whether another leads on."""
@@ -154,7 +154,7 @@ class Flight:
         while self._waiting:
             future, *self._waiting = self._waiting
             if not future.done():
-                future.set_result(Landed.LEAD)
+                future.set_result(FlightOutcome.LEAD)
                 return True
         self.open = False
         return False
@@ -202,12 +202,12 @@ class Flight:
     async def read(self, reader: int, place: int) -> tuple[bytes, bool]:
         """Return the part at *place* as soon as it is there, and whether it is the last.
 
-        Raises Broken when the answer ends before, or has gone on too far.
+        Raises LeaderFailed when the answer ends before, or has gone on too far.
         """
         self._reading[reader] = place
         while True:
             if self._broken or place < self._first:
-                raise Broken("the answer that this request shared ended in the middle")
+                raise LeaderFailed("the answer that this request shared ended in the middle")
             if place < self._first + len(self._chunks):
                 chunk = self._chunks[place - self._first]
                 return chunk, self.complete and place == self._first + len(self._chunks) - 1
@@ -242,7 +242,7 @@ class Flight:
             self._held -= len(self._chunks.pop(0))
             self._first += 1
 
-    def _wake(self, landed: Landed) -> None:
+    def _wake(self, landed: FlightOutcome) -> None:
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():

@@ -30,7 +30,7 @@ DOUBT = 30.0
 BETWEEN_DOUBTS = 1.0
 
 
-class TablePurges:
+class SqlInvalidation:
     """Hears which tables are read and changed, and purges from *store*.
 
     *suspend* is called with whether nothing may be answered from what is kept; *owing* shows how many tags are owed.

@@ -13,10 +13,10 @@ from http import HTTPStatus
 
 from scalekit.consistency import HEADER as CONSISTENCY
 from scalekit.identity import REQUEST_ID, TRACEPARENT, TRACESTATE
-from scalekit_cache.cache_status import Refusal
+from scalekit_cache.cache_status import NotStored
 from scalekit_cache.directives import Directives, parse_cache_control, parse_targeted, seconds
-from scalekit_cache.policies import Policy
-from scalekit_cache.stored_response import AUTHORIZATION, COOKIE, DECLARED, EVERY, UNSEEN, Ruling
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.stored_response import AUTHORIZATION, COOKIE, DECLARED, EVERY, UNSEEN, StoragePolicy
 from scalekit_cache.vary import ANYTHING, IDENTITY, IDENTITY_WITHOUT_COOKIES, MOST, vary_names
 
 Fields = Mapping[bytes, bytes]
@@ -59,28 +59,28 @@ Kind = tuple[object, ...]
 
 
 @dataclass(frozen=True)
-class Rules:
+class StorageRules:
     """What holds for every answer: *targeted* fields in order, and the *heuristic* share."""
 
     targeted: tuple[bytes, ...] = (b"scalekit-cache-control", b"cdn-cache-control")
     heuristic: float = 0.0
 
 
-class Rulings:
+class StoragePolicies:
     """What was found for each kind of answer, under *rules*; ``relevant`` are the fields that are looked at."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: StorageRules) -> None:
         self.rules = rules
         self.relevant = RELEVANT.union(rules.targeted)
         self._telling = (b"cache-control", b"vary", b"connection", *rules.targeted)
-        self._known: dict[Kind, tuple[Policy, Ruling | Refusal]] = {}
+        self._known: dict[Kind, tuple[CachePolicy, StoragePolicy | NotStored]] = {}
 
-    def of(self, status: int, fields: Fields, policy: Policy) -> Ruling | Refusal:
+    def of(self, status: int, fields: Fields, policy: CachePolicy) -> StoragePolicy | NotStored:
         """Return how answers of this kind are kept, or why they must not be."""
         if b"content-range" in fields:
-            return Refusal.PARTIAL
+            return NotStored.PARTIAL
         if not COOKIES.isdisjoint(fields):
-            return Refusal.SET_COOKIE
+            return NotStored.SET_COOKIE
         kind: Kind = (status, id(policy), *map(fields.get, self._telling))
         known = self._known.get(kind)
         if known is None:
@@ -91,22 +91,22 @@ class Rulings:
         return known[1]
 
 
-def rule(status: int, fields: Fields, policy: Policy, rules: Rules) -> Ruling | Refusal:
+def rule(status: int, fields: Fields, policy: CachePolicy, rules: StorageRules) -> StoragePolicy | NotStored:
     """Return how answers are kept with this *status* and these *fields*, or why they must not be."""
     if status < 200 or status in NOT_KEPT:
-        return Refusal.STATUS
+        return NotStored.STATUS
     directives, is_targeted = directives_of(fields, rules.targeted)
     told = {*vary_names([fields.get(b"vary", b"")]), *policy.vary}
     names = _names(told, policy)
     forbidden = _forbidden(status, directives)
     if names is None or forbidden is not None:
-        return forbidden or Refusal.VARY
+        return forbidden or NotStored.VARY
     explicit = next((each for name in ("s-maxage", "max-age") if (each := seconds(directives, name)) is not None), None)
     no_cache = "no-cache" in directives and not directives["no-cache"]
     strict = no_cache or _is_strict(directives)
     while_revalidate = seconds(directives, "stale-while-revalidate")
     if_error = seconds(directives, "stale-if-error")
-    return Ruling(
+    return StoragePolicy(
         lifetime=None if explicit is None else float(explicit),
         by_policy=policy.ttl if status in policy.statuses else None,
         expires=not is_targeted,
@@ -132,7 +132,7 @@ def directives_of(fields: Fields, targeted: Sequence[bytes]) -> tuple[Directives
     return parse_cache_control(fields.get(b"cache-control", b"")), False
 
 
-def _names(told: AbstractSet[bytes], policy: Policy) -> tuple[bytes, ...] | None:
+def _names(told: AbstractSet[bytes], policy: CachePolicy) -> tuple[bytes, ...] | None:
     """Return what the answers vary by, which is more than they have *told*; None when that is too much."""
     names = {*told, *policy.reads}
     if policy.by_identity:
@@ -140,12 +140,12 @@ def _names(told: AbstractSet[bytes], policy: Policy) -> tuple[bytes, ...] | None
     return None if ANYTHING in names or len(names) > MOST else tuple(sorted(names))
 
 
-def _forbidden(status: int, directives: Directives) -> Refusal | None:
+def _forbidden(status: int, directives: Directives) -> NotStored | None:
     if "private" in directives:
-        return Refusal.PRIVATE
+        return NotStored.PRIVATE
     if "must-understand" in directives:
-        return None if status in UNDERSTOOD else Refusal.NOT_UNDERSTOOD
-    return Refusal.NO_STORE if "no-store" in directives else None
+        return None if status in UNDERSTOOD else NotStored.NOT_UNDERSTOOD
+    return NotStored.NO_STORE if "no-store" in directives else None
 
 
 def _is_strict(directives: Directives) -> bool:
@@ -155,7 +155,7 @@ def _is_strict(directives: Directives) -> bool:
     return "s-maxage" in directives and {"stale-while-revalidate", "stale-if-error"}.isdisjoint(directives)
 
 
-def _covered(directives: Directives, policy: Policy, names: AbstractSet[bytes]) -> int:
+def _covered(directives: Directives, policy: CachePolicy, names: AbstractSet[bytes]) -> int:
     """Return the credentials that need not keep an answer from being shared."""
     if policy.by_identity:
         return EVERY

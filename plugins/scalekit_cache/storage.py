@@ -9,7 +9,7 @@ from scalekit import Context
 from scalekit.contracts import CLUSTER_FRAMES
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
-from scalekit_cache.metrics import Metrics
+from scalekit_cache.metrics import CacheMetrics
 from scalekit_caching.frames import Frames
 from scalekit_caching.levels import Levels
 from scalekit_caching.redis_frames import RedisFrames
@@ -19,7 +19,7 @@ from scalekit_redis import redis_connections
 
 @asynccontextmanager
 async def open_store(
-    context: Context, config: CacheConfig, metrics: Metrics, clock: Callable[[], float]
+    context: Context, config: CacheConfig, metrics: CacheMetrics, clock: Callable[[], float]
 ) -> AsyncGenerator[Store, None]:
     """Return the store of *config*, open while inside; that a shared one cannot be reached yet is no error."""
     local = MemoryStore(config.size)

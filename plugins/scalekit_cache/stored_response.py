@@ -47,7 +47,7 @@ class Variants(Item):
         self.token = token
 
 
-class Ruling:
+class StoragePolicy:
     """How answers of one kind are kept; times are in seconds.
 
     *lifetime* is how long they say that they are fresh, *by_policy* how long they are where they say nothing. *expires*
@@ -104,7 +104,7 @@ class Ruling:
         self.without = without
 
 
-class Entry(Item):
+class StoredResponse(Item):
     """An answer: its *status*, its *headers* as they are sent but for the age, its whole *body*, and how it is kept.
 
     ``plain_until`` is until when it may be given at once to who asks for nothing special; ``routed`` is what the
@@ -136,7 +136,7 @@ class Entry(Item):
         status: int,
         headers: Headers,
         body: bytes,
-        ruling: Ruling,
+        ruling: StoragePolicy,
         born: float,
         lifetime: float,
         etag: bytes | None,
@@ -185,7 +185,7 @@ class Entry(Item):
         more = max(self.ruling.while_revalidate, self.ruling.if_error)
         return self.expires + (max(more, FOR_VALIDATION) if self.etag or self.modified else more)
 
-    def standing_in(self) -> Entry:
+    def standing_in(self) -> StoredResponse:
         """Return a copy whose ``Cache-Status`` says that the shared store could not be asked."""
         stand_in = copy(self)
         stand_in.detail, stand_in._response = b"; detail=disconnected", None

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from scalekit_cache.cache_status import Refusal, refusal_of
+from scalekit_cache.cache_status import NotStored, reason_for_credentials
 from scalekit_cache.dates import format_date
 from scalekit_cache.freshness import expiry_lifetime, heuristic_lifetime, initial_age
-from scalekit_cache.policies import Policy
-from scalekit_cache.storability import Fields, Rulings
-from scalekit_cache.stored_response import Headers, Ruling
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.storability import Fields, StoragePolicies
+from scalekit_cache.stored_response import Headers, StoragePolicy
 
 LONGEST_LENGTH = 18
 """Digits of a ``Content-Length`` that are read as a number; Python refuses to read thousands."""
 
 
-class Kept:
+class Freshness:
     """An answer may be kept by its *ruling*; it had the age 0 when it was *born*, and is fresh for *lifetime*."""
 
     __slots__ = ("born", "lifetime", "ruling")
 
-    def __init__(self, ruling: Ruling, born: float, lifetime: float) -> None:
+    def __init__(self, ruling: StoragePolicy, born: float, lifetime: float) -> None:
         self.ruling = ruling
         self.born = born
         self.lifetime = lifetime
@@ -57,37 +57,37 @@ def relevant_of(headers: Iterable[tuple[bytes, bytes]], relevant: frozenset[byte
     return found
 
 
-def judge(
+def evaluate(
     status: int,
     fields: Fields,
-    lacks: Callable[[Ruling], int],
-    policy: Policy,
-    rulings: Rulings,
+    lacks: Callable[[StoragePolicy], int],
+    policy: CachePolicy,
+    rulings: StoragePolicies,
     asked: float,
     now: float,
-) -> Kept | Refusal:
+) -> Freshness | NotStored:
     """Return how an answer is kept that came *now*, or why it must not be.
 
     *fields* are those that are relevant; *lacks* tells which credentials of the request a ruling is not for; *asked* is
     when the request was made.
     """
     ruling = rulings.of(status, fields, policy)
-    if isinstance(ruling, Refusal):
+    if isinstance(ruling, NotStored):
         return ruling
     missing = lacks(ruling)
     if missing:
-        return refusal_of(missing)
+        return reason_for_credentials(missing)
     age = initial_age(fields, asked, now) if b"date" in fields or b"age" in fields else 0.0
     lifetime = _lifetime(ruling, fields, now)
     if lifetime is None:
-        return Refusal.NO_LIFETIME
+        return NotStored.NO_LIFETIME
     usable = lifetime - age + max(ruling.while_revalidate, ruling.if_error) > 0 and not ruling.checked
     if usable or b"etag" in fields or b"last-modified" in fields:
-        return Kept(ruling, now - age, lifetime)
-    return Refusal.STALE
+        return Freshness(ruling, now - age, lifetime)
+    return NotStored.STALE
 
 
-def _lifetime(ruling: Ruling, fields: Fields, now: float) -> float | None:
+def _lifetime(ruling: StoragePolicy, fields: Fields, now: float) -> float | None:
     """Return for how long an answer is fresh, or None when nobody says so."""
     if ruling.lifetime is not None:
         return ruling.lifetime

@@ -17,7 +17,7 @@ ANY_TABLE = name_tag("sql:*")
 """What every answer has that was made from a table."""
 
 
-class TablesRead:
+class ReadTracker:
     """The tables that the answer which is being made was made from until now."""
 
     __slots__ = ("_names", "known")
@@ -45,13 +45,13 @@ class TablesRead:
         return tags_of(frozenset(self._names), (ANY_TABLE,)) if self.known else None
 
 
-READ: ContextVar[TablesRead | None] = ContextVar("scalekit.cache.read", default=None)
+READ: ContextVar[ReadTracker | None] = ContextVar("scalekit.cache.read", default=None)
 """The tables of the answer that is being made here and now."""
 
 
-def begin_collecting() -> TablesRead:
+def begin_collecting() -> ReadTracker:
     """Return the tables that are read from now on, here and in what is begun here."""
-    tables = TablesRead()
+    tables = ReadTracker()
     READ.set(tables)
     return tables
 

@@ -11,8 +11,8 @@ from starlette.types import Scope
 
 from scalekit.contracts import is_authenticated
 from scalekit_cache.credentials import is_of_anybody
-from scalekit_cache.policies import Policy
-from scalekit_cache.request import Asked
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.request import CacheRequest
 from scalekit_cache.scope_copy import is_copied
 from scalekit_cache.stored_response import COOKIE, NAMELESS, UNSEEN, USER
 
@@ -39,20 +39,20 @@ def state_of(scope: Scope) -> State:
     return dict(state) if state else NOTHING
 
 
-def recognise(asked: Asked, scope: Scope, policy: Policy, known: State) -> None:
+def detect_user(asked: CacheRequest, scope: Scope, policy: CachePolicy, known: State) -> None:
     """Let *asked* know of a user whom the application has left in *scope* meanwhile, whose state was *known* before."""
     if _has_session(asked, scope, policy) or _is_unseen(asked, scope, known) or _may_be_hidden(scope):
         asked.credentials |= UNSEEN
 
 
-def _has_session(asked: Asked, scope: Scope, policy: Policy) -> bool:
+def _has_session(asked: CacheRequest, scope: Scope, policy: CachePolicy) -> bool:
     session = scope.get("session")
     if session is None or not _is_something(session):
         return False
     return policy.ignores_cookies or not asked.credentials & COOKIE
 
 
-def _is_unseen(asked: Asked, scope: Scope, known: State) -> bool:
+def _is_unseen(asked: CacheRequest, scope: Scope, known: State) -> bool:
     """Tell whether the application has found a user of whom *asked* knows nothing."""
     user, auth = scope.get("user"), scope.get("auth")
     if user is not None or auth is not None:

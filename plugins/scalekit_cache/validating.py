@@ -8,12 +8,12 @@ from starlette.types import Message, Receive, Scope
 
 from scalekit import deadline
 from scalekit_cache.request import CONDITIONS
-from scalekit_cache.stored_response import Entry
+from scalekit_cache.stored_response import StoredResponse
 
 TIMEOUT = deadline.TIMEOUT.encode()
 
 
-def validating(scope: Scope, entry: Entry) -> Scope:
+def conditional_request(scope: Scope, entry: StoredResponse) -> Scope:
     """Return a copy of *scope* that asks whether *entry* is still right, instead of what the client asks."""
     headers = [field for field in scope["headers"] if field[0] not in CONDITIONS]
     if entry.etag is not None:
@@ -23,9 +23,9 @@ def validating(scope: Scope, entry: Entry) -> Scope:
     return {**scope, "headers": headers}
 
 
-def refreshing(scope: Scope, entry: Entry) -> Scope:
+def background_request(scope: Scope, entry: StoredResponse) -> Scope:
     """Return the same for a GET on behalf of nobody: how long the client waits who has caused it is of no account."""
-    asked = validating(scope, entry)
+    asked = conditional_request(scope, entry)
     headers = [field for field in asked["headers"] if field[0] != TIMEOUT]
     return {**asked, "method": "GET", "headers": headers, "extensions": {}}
 

@@ -16,10 +16,10 @@ from scalekit.telemetry import Telemetry
 from scalekit.testing import Answer
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.filters import CacheFilter
-from scalekit_cache.http_cache import HttpCache, Options
-from scalekit_cache.metrics import Metrics
-from scalekit_cache.policies import Policies, Policy
-from scalekit_cache.storability import Rules
+from scalekit_cache.http_cache import CacheOptions, HttpCache
+from scalekit_cache.metrics import CacheMetrics
+from scalekit_cache.policies import CachePolicies, CachePolicy
+from scalekit_cache.storability import StorageRules
 from scalekit_caching.frames import Frames
 from scalekit_caching.levels import Levels
 from scalekit_caching.objects import Objects
@@ -85,13 +85,13 @@ class Origin:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-class Laboratory:
+class CacheHarness:
     """One cache."""
 
     def __init__(
         self,
         app: Callable[[Scope, Receive, Send], Awaitable[None]],
-        policies: Sequence[tuple[str, Policy]] = (),
+        policies: Sequence[tuple[str, CachePolicy]] = (),
         *,
         size: int = 2**20,
         store: Store | None = None,
@@ -99,7 +99,7 @@ class Laboratory:
     ) -> None:
         self.now = NOON
         self.telemetry = Telemetry(1000)
-        self.metrics = Metrics(self.telemetry)
+        self.metrics = CacheMetrics(self.telemetry)
         self.store = store or self._new_store(size)
         chosen: dict[str, Any] = {
             "name": b"scalekit",
@@ -108,10 +108,10 @@ class Laboratory:
             "refresh_timeout": 30.0,
             "cookies_are_private": True,
             "sort_query": True,
-            "rules": Rules(),
+            "rules": StorageRules(),
         }
         self.cache = HttpCache(
-            self.store, Policies(policies), Options(**{**chosen, **options}), self.metrics, lambda: self.now
+            self.store, CachePolicies(policies), CacheOptions(**{**chosen, **options}), self.metrics, lambda: self.now
         )
         self.objects = Objects(self.store, self.metrics, lambda: self.now, 30.0)
         self.filter = CacheFilter(self.cache.options.credential_headers)

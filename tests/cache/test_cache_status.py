@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from starlette.authentication import SimpleUser
 
-from scalekit_cache.policies import Policy
-from tests.cache.harness import Laboratory, Origin, Pairs, Reply
+from scalekit_cache.policies import CachePolicy
+from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ FRESH = (CC, "max-age=60")
     ],
 )
 async def test_it_says_why_nothing_is_stored(reply: Reply, asked: dict[str, Any], detail: str | None) -> None:
-    laboratory = Laboratory(Origin(reply))
+    laboratory = CacheHarness(Origin(reply))
     said = (await laboratory.ask(**asked)).header("cache-status")
     assert said == f"scalekit; fwd=uri-miss; fwd-status={reply.status}" + (f"; detail={detail}" if detail else "")
 
@@ -56,20 +56,20 @@ async def test_it_says_why_nothing_is_stored(reply: Reply, asked: dict[str, Any]
     ],
 )
 async def test_it_says_why_a_request_is_not_for_the_cache(headers: Pairs, detail: str) -> None:
-    laboratory = Laboratory(Origin(Reply([FRESH])))
+    laboratory = CacheHarness(Origin(Reply([FRESH])))
     answer = await laboratory.ask(headers=headers)
     assert answer.header("cache-status") == f"scalekit; fwd=bypass; detail={detail}"
 
 
 async def test_a_credential_is_no_variant() -> None:
-    laboratory = Laboratory(Origin(Reply([FRESH])))
+    laboratory = CacheHarness(Origin(Reply([FRESH])))
     await laboratory.ask()
     answer = await laboratory.ask(headers=[("Cookie", "a=b")])
     assert answer.header("cache-status") == "scalekit; fwd=request; fwd-status=200; detail=cookie"
 
 
 async def test_another_variant_is_one() -> None:
-    laboratory = Laboratory(Origin(Reply([FRESH, ("Vary", "X-Color")])))
+    laboratory = CacheHarness(Origin(Reply([FRESH, ("Vary", "X-Color")])))
     await laboratory.ask(headers=[("X-Color", "red")])
     answer = await laboratory.ask(headers=[("X-Color", "blue")])
     assert (answer.header("cache-status") or "").startswith("scalekit; fwd=vary-miss;")
@@ -77,7 +77,7 @@ async def test_another_variant_is_one() -> None:
 
 async def test_it_says_how_a_stale_response_went_on() -> None:
     replies = [Reply([FRESH, ("ETag", '"1"')]), Reply([FRESH, ("ETag", '"1"')]), Reply(status=503)]
-    laboratory = Laboratory(Origin(*replies), [("/**", Policy())])
+    laboratory = CacheHarness(Origin(*replies), [("/**", CachePolicy())])
     said = []
     for _ in range(3):
         said.append((await laboratory.ask()).header("cache-status"))

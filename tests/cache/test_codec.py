@@ -20,7 +20,7 @@ from scalekit_caching.levels import Levels
 from scalekit_caching.redis_frames import RedisFrames
 from scalekit_redis import Connections, Redis
 from tests.cache.conftest import Shared
-from tests.cache.harness import Laboratory, Origin, Reply
+from tests.cache.harness import CacheHarness, Origin, Reply
 from tests.cache.test_levels import process, written
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ async def store(shared: Shared) -> AsyncGenerator[tuple[Redis, RedisFrames], Non
 
 
 @asynccontextmanager
-async def asking(frames: RedisFrames, origin: Origin, hears: bool) -> AsyncGenerator[Laboratory, None]:
+async def asking(frames: RedisFrames, origin: Origin, hears: bool) -> AsyncGenerator[CacheHarness, None]:
     """Give a process that has nothing itself; it *hears* of changes, or asks for purges each time."""
     laboratory = process(frames, origin)
     levels = laboratory.store

@@ -8,8 +8,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.testing import Answer
-from scalekit_cache.policies import Policy
-from tests.cache.harness import Laboratory, Origin, Pairs, Reply
+from scalekit_cache.policies import CachePolicy
+from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ async def quiet() -> None:
         await asyncio.sleep(0)
 
 
-async def late(laboratory: Laboratory, origin: Origin, number: int, headers: Pairs = ()) -> list[Answer]:
+async def late(laboratory: CacheHarness, origin: Origin, number: int, headers: Pairs = ()) -> list[Answer]:
     """Return the answers to one request, and to *number* of them with *headers* that come once the first has begun."""
     gate = origin.gate = asyncio.Event()
     first = asyncio.create_task(laboratory.ask())
@@ -52,7 +52,7 @@ async def late(laboratory: Laboratory, origin: Origin, number: int, headers: Pai
 
 @pytest.mark.parametrize("control", STRICT)
 async def test_what_must_be_validated_before_each_use_is_not_for_who_came_after_it_had_begun(control: str) -> None:
-    laboratory = Laboratory(origin := Slow(Reply([(CC, control), TAG])))
+    laboratory = CacheHarness(origin := Slow(Reply([(CC, control), TAG])))
     origin.validates = False
     first, *others = await late(laboratory, origin, 10)
     assert first.body == b"1"
@@ -61,7 +61,7 @@ async def test_what_must_be_validated_before_each_use_is_not_for_who_came_after_
 
 
 async def test_it_is_validated_for_all_of_them_at_once() -> None:
-    laboratory = Laboratory(origin := Slow(Reply([(CC, "no-cache"), TAG])))
+    laboratory = CacheHarness(origin := Slow(Reply([(CC, "no-cache"), TAG])))
     answers = await late(laboratory, origin, 10)
     assert {answer.body for answer in answers} == {b"1"}
     assert origin.calls == 2
@@ -70,15 +70,17 @@ async def test_it_is_validated_for_all_of_them_at_once() -> None:
 
 @pytest.mark.parametrize("control", ["max-age=60", "max-age=0, stale-while-revalidate=60"])
 async def test_what_may_be_reused_is_shared(control: str) -> None:
-    laboratory = Laboratory(origin := Slow(Reply([(CC, control)])))
+    laboratory = CacheHarness(origin := Slow(Reply([(CC, control)])))
     assert {answer.body for answer in await late(laboratory, origin, 10)} == {b"1"}
 
 
-@pytest.mark.parametrize("policy", [Policy(), Policy(ttl=60.0)])
+@pytest.mark.parametrize("policy", [CachePolicy(), CachePolicy(ttl=60.0)])
 @pytest.mark.parametrize("control", [None, *STRICT])
-async def test_a_request_with_no_cache_never_gets_what_was_begun_before_it(control: str | None, policy: Policy) -> None:
+async def test_a_request_with_no_cache_never_gets_what_was_begun_before_it(
+    control: str | None, policy: CachePolicy
+) -> None:
     headers = [(CC, control), TAG] if control else [(CC, "max-age=60")]
-    laboratory = Laboratory(origin := Slow(Reply(headers)), [("/**", policy)])
+    laboratory = CacheHarness(origin := Slow(Reply(headers)), [("/**", policy)])
     origin.validates = False
     first, *others = await late(laboratory, origin, 5, [(CC, "no-cache")])
     assert first.body == b"1"
@@ -86,7 +88,7 @@ async def test_a_request_with_no_cache_never_gets_what_was_begun_before_it(contr
 
 
 async def test_a_request_with_no_cache_gets_what_was_begun_after_it_came() -> None:
-    laboratory = Laboratory(origin := Slow(Reply([(CC, "max-age=60")])))
+    laboratory = CacheHarness(origin := Slow(Reply([(CC, "max-age=60")])))
     gate = origin.gate = asyncio.Event()
     tasks = [asyncio.create_task(laboratory.ask(headers=[(CC, "no-cache")])) for _ in range(5)]
     while not origin.calls:
@@ -101,6 +103,6 @@ async def test_a_request_with_no_cache_gets_what_was_begun_after_it_came() -> No
 
 @pytest.mark.parametrize("directive", ["max-age=5", "min-fresh=55"])
 async def test_who_wants_something_fresher_goes_on_alone(directive: str) -> None:
-    laboratory = Laboratory(origin := Slow(Reply([(CC, "max-age=60"), ("Age", "10")])))
+    laboratory = CacheHarness(origin := Slow(Reply([(CC, "max-age=60"), ("Age", "10")])))
     first, other = await late(laboratory, origin, 1, [(CC, directive)])
     assert (first.body, other.body) == (b"1", b"2")

@@ -25,10 +25,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit_cache import cached
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, LONGEST, MOST_NAMES, REMEMBERED, AsksMore, Meanings
-from scalekit_cache.policies import Policy
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, LONGEST, MOST_NAMES, REMEMBERED, HeaderRoles, SpecialHeaders
+from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import NOTED
-from tests.cache.harness import Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -161,15 +161,15 @@ LOGINS = [
     ),
     Login("router", with_router_dependency, in_header(UNKNOWN)),
 ]
-HOURLY = Policy(ttl=3600.0)
-TERMS: dict[str, tuple[Callable[[Any], Any], Policy]] = {
-    "cached": (cached(ttl="1h"), Policy()),
-    "cached by identity": (cached(ttl="1h", by="identity"), Policy()),
+HOURLY = CachePolicy(ttl=3600.0)
+TERMS: dict[str, tuple[Callable[[Any], Any], CachePolicy]] = {
+    "cached": (cached(ttl="1h"), CachePolicy()),
+    "cached by identity": (cached(ttl="1h", by="identity"), CachePolicy()),
     "policy": (lambda handler: handler, HOURLY),
-    "policy by identity": (lambda handler: handler, Policy(ttl=3600.0, by_identity=True)),
-    "policy without cookies": (lambda handler: handler, Policy(ttl=3600.0, ignores_cookies=True)),
-    "policy with a query": (lambda handler: handler, Policy(ttl=3600.0, query=frozenset({b"page"}))),
-    "both": (cached(ttl="1h"), Policy(ttl=3600.0, by_identity=True, query=frozenset())),
+    "policy by identity": (lambda handler: handler, CachePolicy(ttl=3600.0, by_identity=True)),
+    "policy without cookies": (lambda handler: handler, CachePolicy(ttl=3600.0, ignores_cookies=True)),
+    "policy with a query": (lambda handler: handler, CachePolicy(ttl=3600.0, query=frozenset({b"page"}))),
+    "both": (cached(ttl="1h"), CachePolicy(ttl=3600.0, by_identity=True, query=frozenset())),
 }
 CROWD = ["alice", "bob", "", "alice", "bob", ""]
 
@@ -187,7 +187,7 @@ async def test_nobody_gets_what_the_application_has_made_for_another(login: Logi
     mark, policy = TERMS[terms]
     for crowd in (CROWD, CROWD[2:]):
         ignores = policy.ignores_cookies and login.name == "middleware Cookie"  # the file says that none matters
-        laboratory = Laboratory(login.build(mark), [("/**", policy)])
+        laboratory = CacheHarness(login.build(mark), [("/**", policy)])
         got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
         for user, body in zip(crowd, got, strict=True):
             own = {user or "nobody"}
@@ -196,7 +196,7 @@ async def test_nobody_gets_what_the_application_has_made_for_another(login: Logi
 
 @pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.name)
 async def test_who_shows_nothing_still_gets_what_is_kept(login: Login) -> None:
-    laboratory = Laboratory(login.build(lambda handler: handler), [("/**", HOURLY)])
+    laboratory = CacheHarness(login.build(lambda handler: handler), [("/**", HOURLY)])
     await laboratory.ask("/me")
     assert "hit" in ((await laboratory.ask("/me")).header("cache-status") or "")
 
@@ -281,14 +281,14 @@ COMMON = [
 
 
 async def test_headers_of_every_browser_and_proxy_do_not_count_as_credentials() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), [("/**", HOURLY)])
+    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)])
     for name in COMMON:
         await laboratory.ask(headers=[(name, name)])
     assert origin.calls == 1
 
 
 async def test_what_is_remembered_of_headers_has_a_bound() -> None:
-    meanings = Meanings([b"host"], ["X-*"])
+    meanings = HeaderRoles([b"host"], ["X-*"])
     assert [meanings[name] is None for name in (b"host", b"x-a", b"y", b"y" * (LONGEST + 1))] == [
         False,
         False,
@@ -301,10 +301,10 @@ async def test_what_is_remembered_of_headers_has_a_bound() -> None:
     assert meanings[b"host"] is not None
 
 
-@pytest.mark.parametrize(("policy", "calls"), [(HOURLY, 3), (Policy(ttl=3600.0, by_identity=True), 2)])
-async def test_a_header_in_the_list_counts_as_a_credential(policy: Policy, calls: int) -> None:
+@pytest.mark.parametrize(("policy", "calls"), [(HOURLY, 3), (CachePolicy(ttl=3600.0, by_identity=True), 2)])
+async def test_a_header_in_the_list_counts_as_a_credential(policy: CachePolicy, calls: int) -> None:
     for name in [*(pattern.replace("*", "Any") for pattern in CREDENTIAL_HEADERS), *NAMES]:
-        laboratory = Laboratory(origin := Origin(Reply()), [("/**", policy)])
+        laboratory = CacheHarness(origin := Origin(Reply()), [("/**", policy)])
         await laboratory.ask()
         await laboratory.ask(headers=[(name, "alice")])
         await laboratory.ask(headers=[(name, "alice")])
@@ -315,21 +315,23 @@ async def test_a_header_in_the_list_counts_as_a_credential(policy: Policy, calls
 @pytest.mark.parametrize(
     ("reply", "policy", "calls"),
     [
-        (Reply([(CC, "public, max-age=60")]), Policy(), 1),
-        (Reply([(CC, "max-age=60"), ("Vary", "X-Api-Key")]), Policy(), 2),
-        (Reply(), Policy(ttl=60.0, vary=(b"x-api-key",)), 2),
-        (Reply([(CC, "max-age=60"), ("Vary", "X-Other")]), Policy(), 4),
+        (Reply([(CC, "public, max-age=60")]), CachePolicy(), 1),
+        (Reply([(CC, "max-age=60"), ("Vary", "X-Api-Key")]), CachePolicy(), 2),
+        (Reply(), CachePolicy(ttl=60.0, vary=(b"x-api-key",)), 2),
+        (Reply([(CC, "max-age=60"), ("Vary", "X-Other")]), CachePolicy(), 4),
     ],
 )
-async def test_a_response_says_for_whom_it_is_whatever_the_credential(reply: Reply, policy: Policy, calls: int) -> None:
-    laboratory = Laboratory(origin := Origin(reply), [("/**", policy)])
+async def test_a_response_says_for_whom_it_is_whatever_the_credential(
+    reply: Reply, policy: CachePolicy, calls: int
+) -> None:
+    laboratory = CacheHarness(origin := Origin(reply), [("/**", policy)])
     for key in "aabb":
         await laboratory.ask(headers=[("X-API-Key", key)])
     assert origin.calls == calls
 
 
 async def test_the_file_has_a_list_of_its_own() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), [("/**", HOURLY)], credential_headers=("X-Weird",))
+    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)], credential_headers=("X-Weird",))
     for headers in ([("X-Weird", "a")], [("X-Weird", "b")], [("X_Weird", "b")], [], [("X-API-Key", "a")]):
         await laboratory.ask(headers=headers)
     assert origin.calls == 4, "the last two share"
@@ -392,7 +394,7 @@ SHOPS = pytest.mark.parametrize("build", [fastapi_shop, litestar_shop], ids=["fa
 
 @SHOPS
 async def test_a_route_varies_by_the_headers_that_it_declares(build: Callable[[], Any]) -> None:
-    laboratory = Laboratory(build())
+    laboratory = CacheHarness(build())
     for name in ("theme", "x-color", "x-size"):
         for value in "ab":
             first, second = [await laboratory.ask("/theme", headers=[(name, value)]) for _ in range(2)]
@@ -407,7 +409,7 @@ async def test_a_route_varies_by_the_headers_that_it_declares(build: Callable[[]
 async def test_what_a_route_declares_as_a_secret_is_not_kept(
     build: Callable[[], Any], path: str, name: str, prefix: str, options: dict[str, Any]
 ) -> None:
-    laboratory = Laboratory(build(), **options)
+    laboratory = CacheHarness(build(), **options)
     said = []
     for user in ("", "alice", "alice", "bob", ""):
         answer = await laboratory.ask(path, headers=[(name, prefix + user)] if user else [])
@@ -422,14 +424,14 @@ async def test_a_scheme_of_ones_own_may_look_at_cookies() -> None:
             return request.cookies.get("who")
 
     app = with_dependency(Session(auto_error=False))(lambda handler: handler)
-    laboratory = Laboratory(app, [("/**", Policy(ttl=3600.0, ignores_cookies=True))])
+    laboratory = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, ignores_cookies=True))])
     for user in ("alice", "bob", "alice"):
         assert (await laboratory.ask("/me", headers=[("Cookie", f"who={user}")])).body == user.encode()
 
 
 async def test_a_user_known_before_is_the_same_in_the_application() -> None:
     app = with_middleware("X-Token")(cached(ttl="1h", by="identity"))
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     who: dict[str, Any] = {"user": SimpleUser("alice"), "auth": AuthCredentials(["authenticated"])}
     _, answer = [await laboratory.ask("/me", headers=[("X-Token", "alice")], **who) for _ in range(2)]
     assert "hit" in (answer.header("cache-status") or "")
@@ -437,7 +439,7 @@ async def test_a_user_known_before_is_the_same_in_the_application() -> None:
 
 
 async def test_a_certificate_of_the_client_is_a_credential() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), [("/**", HOURLY)])
+    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)])
     for _ in range(2):
         await laboratory.ask(extensions={"tls": {"client_cert_name": "CN=alice"}})
     await laboratory.ask()
@@ -461,17 +463,19 @@ class Sessions:
     ("policy", "options", "is_kept"),
     [
         (HOURLY, {}, False),
-        (Policy(ttl=3600.0, ignores_cookies=True), {}, False),
+        (CachePolicy(ttl=3600.0, ignores_cookies=True), {}, False),
         (HOURLY, {"cookies_are_private": False}, False),
-        (Policy(ttl=3600.0, by_identity=True), {}, True),
+        (CachePolicy(ttl=3600.0, by_identity=True), {}, True),
     ],
 )
-async def test_a_session_is_kept_only_by_its_cookie(policy: Policy, options: dict[str, Any], is_kept: bool) -> None:
+async def test_a_session_is_kept_only_by_its_cookie(
+    policy: CachePolicy, options: dict[str, Any], is_kept: bool
+) -> None:
     async def me(request: Request) -> Response:
         return PlainTextResponse(request.session.get("user", "nobody"))
 
     app = Starlette(routes=[Route("/me", me)], middleware=[Middleware(Sessions)])
-    laboratory = Laboratory(app, [("/**", policy)], **options)
+    laboratory = CacheHarness(app, [("/**", policy)], **options)
     said = []
     for user in ("alice", "bob", "alice", "", "", "alice"):
         answer = await laboratory.ask("/me", headers=[("Cookie", user)] if user else [])
@@ -487,7 +491,7 @@ async def test_a_refresh_on_behalf_of_a_user_is_not_kept_for_all() -> None:
         return PlainTextResponse(request.user.display_name or "nobody", headers=headers)
 
     middleware = [Middleware(AuthenticationMiddleware, backend=Backend(UNKNOWN))]
-    laboratory = Laboratory(Starlette(routes=[Route("/me", me)], middleware=middleware))
+    laboratory = CacheHarness(Starlette(routes=[Route("/me", me)], middleware=middleware))
     await laboratory.ask("/me")
     laboratory.pass_time(11)
     await laboratory.ask("/me", headers=[(UNKNOWN, "alice")])
@@ -496,7 +500,7 @@ async def test_a_refresh_on_behalf_of_a_user_is_not_kept_for_all() -> None:
 
 
 def test_what_names_mean_together_is_remembered_within_bounds_and_never_wrong() -> None:
-    asks_more = AsksMore(Meanings(NOTED, ["X-Shop-*"]))
+    asks_more = SpecialHeaders(HeaderRoles(NOTED, ["X-Shop-*"]))
     for number in range(2 * REMEMBERED):
         assert not asks_more[b"host", b"x-%d" % number]
     assert len(asks_more) <= REMEMBERED

@@ -20,9 +20,9 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit_cache import cached
-from scalekit_cache.decorator import Marks
-from scalekit_cache.policies import Policy
-from tests.cache.harness import Laboratory, Pairs
+from scalekit_cache.decorator import DecoratorState
+from scalekit_cache.policies import CachePolicy
+from tests.cache.harness import CacheHarness, Pairs
 
 pytestmark = pytest.mark.anyio
 
@@ -49,9 +49,9 @@ def shop(status: int = 200, **terms: Any) -> tuple[ASGIApp, Counter]:
     return Starlette(routes=[Route("/page", page), Route("/other", counter.answer)]), counter
 
 
-async def is_shared(app: ASGIApp, *targets: str, headers: Pairs = (), policy: Policy | None = None) -> bool:
+async def is_shared(app: ASGIApp, *targets: str, headers: Pairs = (), policy: CachePolicy | None = None) -> bool:
     """Tell whether all *targets* get what was made for the first."""
-    laboratory = Laboratory(app, [("/**", policy)] if policy else ())
+    laboratory = CacheHarness(app, [("/**", policy)] if policy else ())
     answers = [await laboratory.ask(target, headers=headers) for target in targets]
     return len({answer.body for answer in answers}) == 1
 
@@ -74,12 +74,12 @@ async def test_a_handler_says_which_parameters_count(targets: list[str], shared:
 
 async def test_the_file_goes_before_the_handler_where_both_name_parameters() -> None:
     app, _ = shop(ttl="1h", query=["page"])
-    assert not await is_shared(app, "/page?a=1", "/page?a=2", policy=Policy(query=frozenset({b"a"})))
+    assert not await is_shared(app, "/page?a=1", "/page?a=2", policy=CachePolicy(query=frozenset({b"a"})))
 
 
 async def test_a_change_forgets_what_was_found_by_fewer_parameters() -> None:
     app, _ = shop(ttl="1h", query=["page"])
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     await laboratory.ask("/page?utm=1")
     answer = await laboratory.ask("/page?utm=2")
     assert answer.body == b"1"
@@ -236,7 +236,7 @@ def litestar_controller() -> Any:
     ],
 )
 async def test_it_takes_effect_in_every_framework_that_names_its_handlers(build: Callable[[], ASGIApp]) -> None:
-    laboratory = Laboratory(build())
+    laboratory = CacheHarness(build())
     first, second = [await laboratory.ask("/below/page") for _ in range(2)]
     assert (first.status, first.body) == (second.status, second.body)
     assert "hit" in (second.header("cache-status") or "")
@@ -260,9 +260,9 @@ async def test_where_nobody_names_the_handler_that_is_told_once(
 
     inside = Starlette(routes=[Mount("/", app=starlette())], middleware=[Middleware(Copying)])
     for app in (cached(ttl="1h")(bare), Copying(starlette()), inside):
-        monkeypatch.setattr(Marks, "is_lost", False)
+        monkeypatch.setattr(DecoratorState, "is_lost", False)
         caplog.clear()
-        laboratory = Laboratory(app)
+        laboratory = CacheHarness(app)
         with caplog.at_level(logging.ERROR, "scalekit.cache"):
             for _ in range(3):
                 await laboratory.ask("/below/page")
@@ -271,7 +271,7 @@ async def test_where_nobody_names_the_handler_that_is_told_once(
 
 
 async def test_a_page_that_is_not_there_is_no_reason_to_complain(caplog: pytest.LogCaptureFixture) -> None:
-    laboratory = Laboratory(starlette())
+    laboratory = CacheHarness(starlette())
     with caplog.at_level(logging.ERROR, "scalekit.cache"):
         await laboratory.ask("/nothing")
     assert not caplog.records

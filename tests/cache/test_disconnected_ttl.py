@@ -11,7 +11,7 @@ from scalekit_caching.levels import Levels
 from scalekit_caching.redis_frames import RedisFrames
 from scalekit_caching.store import MemoryStore
 from scalekit_redis import Connections
-from tests.cache.harness import Laboratory, Origin, Reply
+from tests.cache.harness import CacheHarness, Origin, Reply
 from tests.cache.test_levels import CODEC
 from tests.cache.test_redis_frames import Process, process
 from tests.cache.test_two_levels import held, live, three, until
@@ -111,7 +111,7 @@ async def test_cache_status_says_that_nobody_could_be_asked() -> None:
     with Redis() as server:
         async with Connections(Telemetry(100)).open(server.url, deadline=0.25) as redis:
             origin = Origin(Reply([("Cache-Control", "max-age=60")]))
-            laboratory = Laboratory(origin, store=MemoryStore(1))
+            laboratory = CacheHarness(origin, store=MemoryStore(1))
             frames, metrics = RedisFrames(redis, "test"), laboratory.metrics
             levels = Levels(MemoryStore(2**20), frames, CODEC, metrics, lambda: laboratory.now, disconnected_ttl=3600.0)
             laboratory.cache.store = laboratory.store = levels

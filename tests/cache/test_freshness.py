@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.cache.harness import Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +16,7 @@ CC = "Cache-Control"
 async def reused(headers: Pairs, after: float = 3.0) -> bool:
     """Tell whether an answer with *headers* is given again *after* so many seconds."""
     origin = Origin(Reply(headers))
-    laboratory = Laboratory(origin)
+    laboratory = CacheHarness(origin)
     first = await laboratory.ask()
     laboratory.pass_time(after)
     second = await laboratory.ask()
@@ -24,11 +24,11 @@ async def reused(headers: Pairs, after: float = 3.0) -> bool:
     return origin.calls == 1
 
 
-def dated(lab: Laboratory, seconds: float) -> str:
+def dated(lab: CacheHarness, seconds: float) -> str:
     return lab.date(seconds)
 
 
-CLOCK = Laboratory(Origin())
+CLOCK = CacheHarness(Origin())
 NOW, AHEAD, AGO = CLOCK.date(), CLOCK.date(10_000), CLOCK.date(-10_000)
 
 
@@ -143,7 +143,7 @@ async def test_any_other_answer_is_made_anew(headers: Pairs) -> None:
 @pytest.mark.parametrize("status", [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 503, 599])
 async def test_any_final_status_is_kept_for_as_long_as_the_answer_says(status: int) -> None:
     origin = Origin(Reply([(CC, "max-age=3600")], status))
-    laboratory = Laboratory(origin)
+    laboratory = CacheHarness(origin)
     first, second = await laboratory.ask(), await laboratory.ask()
     assert (first.status, second.status, origin.calls) == (status, status, 1)
     laboratory.pass_time(3600)
@@ -154,7 +154,7 @@ async def test_any_final_status_is_kept_for_as_long_as_the_answer_says(status: i
 @pytest.mark.parametrize("status", [206, 304])
 async def test_parts_and_nothing_new_are_not_kept(status: int) -> None:
     origin = Origin(Reply([(CC, "max-age=3600")], status))
-    laboratory = Laboratory(origin)
+    laboratory = CacheHarness(origin)
     await laboratory.ask()
     await laboratory.ask()
     assert origin.calls == 2
@@ -162,7 +162,7 @@ async def test_parts_and_nothing_new_are_not_kept(status: int) -> None:
 
 async def test_must_understand_forbids_to_keep_what_is_not_understood() -> None:
     origin = Origin(Reply([(CC, "max-age=3600, must-understand")], 299))
-    laboratory = Laboratory(origin)
+    laboratory = CacheHarness(origin)
     await laboratory.ask()
     await laboratory.ask()
     assert origin.calls == 2
@@ -182,7 +182,7 @@ async def test_must_understand_forbids_to_keep_what_is_not_understood() -> None:
     ],
 )
 async def test_the_age_is_right_at_every_reuse(headers: Pairs, after: int, age: int) -> None:
-    laboratory = Laboratory(Origin(Reply(headers)))
+    laboratory = CacheHarness(Origin(Reply(headers)))
     first = await laboratory.ask()
     for more in (0, 7):
         laboratory.pass_time(more if more else after)
@@ -192,7 +192,7 @@ async def test_the_age_is_right_at_every_reuse(headers: Pairs, after: int, age: 
 
 
 async def test_a_slow_answer_with_an_age_is_older_by_the_time_it_took() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=600"), ("Age", "30")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=600"), ("Age", "30")])))
     origin.gate = asyncio.Event()
     asking = asyncio.ensure_future(laboratory.ask())
     while not origin.calls:
@@ -204,11 +204,11 @@ async def test_a_slow_answer_with_an_age_is_older_by_the_time_it_took() -> None:
 
 
 async def test_heuristics_count_only_where_they_are_turned_on() -> None:
-    from scalekit_cache.storability import Rules
+    from scalekit_cache.storability import StorageRules
 
     headers = [("Last-Modified", CLOCK.date(-1000)), ("Date", NOW)]
     for status, calls in ((200, 1), (404, 1), (201, 2), (503, 2)):
-        laboratory = Laboratory(origin := Origin(Reply(headers, status)), rules=Rules(heuristic=0.1))
+        laboratory = CacheHarness(origin := Origin(Reply(headers, status)), rules=StorageRules(heuristic=0.1))
         await laboratory.ask()
         laboratory.pass_time(99)
         await laboratory.ask()

@@ -15,10 +15,10 @@ from starlette.types import Receive, Scope, Send
 from scalekit.contracts import SubjectIdentifier
 from scalekit.testing import Answer
 from scalekit_cache.keys import REWRITING
-from scalekit_cache.policies import Policy
+from scalekit_cache.policies import CachePolicy
 from scalekit_caching.items import digest
 from tests.cache.conftest import Shared, sharing
-from tests.cache.harness import Laboratory, Origin, Pairs, Reply, collecting, empty_body
+from tests.cache.harness import CacheHarness, Origin, Pairs, Reply, collecting, empty_body
 
 pytestmark = pytest.mark.anyio
 
@@ -29,34 +29,34 @@ CC = "Cache-Control"
 @pytest.mark.parametrize(
     ("headers", "policy", "calls"),
     [
-        ([(CC, "max-age=60")], Policy(), 2),
-        ([(CC, "max-age=60, must-revalidate")], Policy(), 2),
-        ([], Policy(ttl=60.0), 2),
-        ([(CC, "public, max-age=60")], Policy(), 1),
-        ([(CC, "s-maxage=60")], Policy(), 1),
-        ([(CC, "s-maxage=60, private")], Policy(), 2),
-        ([("CDN-Cache-Control", "public, max-age=60")], Policy(), 1),
-        ([("ScaleKit-Cache-Control", "public, max-age=60"), (CC, "private")], Policy(), 1),
-        ([("ScaleKit-Cache-Control", "private"), (CC, "public, max-age=60")], Policy(), 2),
-        ([(CC, "public, max-age=60"), ("CDN-Cache-Control", "max-age=60")], Policy(), 2),
-        ([(CC, "public, max-age=60"), ("Set-Cookie", "a=b")], Policy(), 2),
-        ([], Policy(ttl=60.0, by_identity=True), 1),
-        ([(CC, "max-age=60"), ("Vary", "Authorization, Cookie")], Policy(), 1),
-        ([], Policy(ttl=60.0, vary=(b"authorization", b"cookie")), 1),
-        ([], Policy(ttl=60.0, vary=(b"accept-language",)), 2),
+        ([(CC, "max-age=60")], CachePolicy(), 2),
+        ([(CC, "max-age=60, must-revalidate")], CachePolicy(), 2),
+        ([], CachePolicy(ttl=60.0), 2),
+        ([(CC, "public, max-age=60")], CachePolicy(), 1),
+        ([(CC, "s-maxage=60")], CachePolicy(), 1),
+        ([(CC, "s-maxage=60, private")], CachePolicy(), 2),
+        ([("CDN-Cache-Control", "public, max-age=60")], CachePolicy(), 1),
+        ([("ScaleKit-Cache-Control", "public, max-age=60"), (CC, "private")], CachePolicy(), 1),
+        ([("ScaleKit-Cache-Control", "private"), (CC, "public, max-age=60")], CachePolicy(), 2),
+        ([(CC, "public, max-age=60"), ("CDN-Cache-Control", "max-age=60")], CachePolicy(), 2),
+        ([(CC, "public, max-age=60"), ("Set-Cookie", "a=b")], CachePolicy(), 2),
+        ([], CachePolicy(ttl=60.0, by_identity=True), 1),
+        ([(CC, "max-age=60"), ("Vary", "Authorization, Cookie")], CachePolicy(), 1),
+        ([], CachePolicy(ttl=60.0, vary=(b"authorization", b"cookie")), 1),
+        ([], CachePolicy(ttl=60.0, vary=(b"accept-language",)), 2),
     ],
 )
 async def test_an_answer_to_somebody_is_kept_only_where_it_is_said_for_whom(
-    credential: str, headers: Pairs, policy: Policy, calls: int
+    credential: str, headers: Pairs, policy: CachePolicy, calls: int
 ) -> None:
-    laboratory = Laboratory(origin := Origin(Reply(headers)), [("/**", policy)])
+    laboratory = CacheHarness(origin := Origin(Reply(headers)), [("/**", policy)])
     for _ in range(2):
         await laboratory.ask(headers=[(credential, "secret")])
     assert origin.calls == calls
 
 
 async def test_an_answer_to_nobody_is_not_given_to_somebody_unless_it_is_for_all() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     await laboratory.ask()
     await laboratory.ask(headers=[("Cookie", "session=1")])
     await laboratory.ask(headers=[("Authorization", "Basic x")])
@@ -65,9 +65,9 @@ async def test_an_answer_to_nobody_is_not_given_to_somebody_unless_it_is_for_all
 
 
 async def test_cookies_count_for_nothing_where_the_file_says_so() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), [("/**", Policy(ttl=60.0, ignores_cookies=True))])
+    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", CachePolicy(ttl=60.0, ignores_cookies=True))])
     assert [(await laboratory.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])), cookies_are_private=False)
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])), cookies_are_private=False)
     assert [(await laboratory.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
     assert (await laboratory.ask(headers=[("Authorization", "x")])).body == b"2"
     assert origin.calls == 2
@@ -86,11 +86,11 @@ class Named(BaseUser):
         return self.name
 
 
-BY_IDENTITY = [("/**", Policy(ttl=60.0, by_identity=True))]
+BY_IDENTITY = [("/**", CachePolicy(ttl=60.0, by_identity=True))]
 
 
 async def test_users_are_told_apart_by_identity_or_name_and_by_scopes() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), BY_IDENTITY)
+    laboratory = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     people: list[dict[str, Any]] = [
         {"user": UnauthenticatedUser(), "auth": AuthCredentials()},
         {"user": SimpleUser("ann"), "auth": AuthCredentials(["authenticated"])},
@@ -110,7 +110,7 @@ class OfIssuer(Named):
 
 
 async def test_users_of_two_issuers_who_share_a_name_are_told_apart() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), BY_IDENTITY)
+    laboratory = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     people = [OfIssuer("a", "ada"), OfIssuer("b", "ada"), Named("ada"), OfIssuer("a", "b:c"), OfIssuer("a:b", "c")]
     for _ in range(2):
         assert [(await laboratory.ask(user=each)).body for each in people] == [b"1", b"2", b"3", b"4", b"5"]
@@ -118,7 +118,7 @@ async def test_users_of_two_issuers_who_share_a_name_are_told_apart() -> None:
 
 
 async def test_no_scopes_make_one_user_look_like_another_with_a_token() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), BY_IDENTITY)
+    laboratory = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     ann = SimpleUser("ann")
     await laboratory.ask(user=ann, auth=AuthCredentials(["authorization", "x"]))
     await laboratory.ask(user=ann, auth=AuthCredentials([]), headers=[("Authorization", "x")])
@@ -127,7 +127,7 @@ async def test_no_scopes_make_one_user_look_like_another_with_a_token() -> None:
 
 async def test_nothing_is_kept_for_a_user_whom_nothing_tells_from_another() -> None:
     for reply in (Reply(), Reply([(CC, "public, max-age=60")])):
-        laboratory = Laboratory(origin := Origin(reply), BY_IDENTITY)
+        laboratory = CacheHarness(origin := Origin(reply), BY_IDENTITY)
         for _ in range(2):
             await laboratory.ask(user=Named(""))
         await laboratory.ask()
@@ -136,7 +136,7 @@ async def test_nothing_is_kept_for_a_user_whom_nothing_tells_from_another() -> N
 
 
 async def test_followers_are_never_given_what_is_somebody_elses() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     origin.gate = asyncio.Event()
     anonymous = [asyncio.create_task(laboratory.ask()) for _ in range(3)]
     known = [asyncio.create_task(laboratory.ask(headers=[("Authorization", each)])) for each in "aabb"]
@@ -149,7 +149,7 @@ async def test_followers_are_never_given_what_is_somebody_elses() -> None:
 
 
 async def test_a_user_whom_nothing_tells_from_another_does_not_follow_a_stranger() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), BY_IDENTITY)
+    laboratory = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     origin.gate = asyncio.Event()
     people: list[dict[str, Any]] = [{}, {"user": Named("")}, {}]
     tasks = [asyncio.create_task(laboratory.ask(**person)) for person in people]
@@ -179,7 +179,7 @@ people = st.builds(
     st.sampled_from([None, "ann", "bob"]),
 )
 policies = st.builds(
-    Policy,
+    CachePolicy,
     ttl=st.sampled_from([None, 5.0, 60.0]),
     vary=st.sampled_from([(), (b"accept-language",), (b"authorization",), (b"cookie",), (b"authorization", b"cookie")]),
     by_identity=st.booleans(),
@@ -225,18 +225,18 @@ def seen(*what: str) -> bytes:
     return repr(what).encode()
 
 
-Asked = list[tuple[Person, str, str, int]]
+CacheRequest = list[tuple[Person, str, str, int]]
 crowds = st.tuples(policies, st.builds(Mirror, controls, varies, st.booleans()), steps)
 
 
-async def everybody_gets_his_own(policy: Policy, mirror: Mirror, asked: Asked) -> None:
+async def everybody_gets_his_own(policy: CachePolicy, mirror: Mirror, asked: CacheRequest) -> None:
     async def one(person: Person, target: str, method: str) -> None:
         answer = await laboratory.ask(target, method, **person.asks())
         path = target.partition("?")[0]
         own = seen(path, person.authorization or "", person.cookie or "", person.user or "")
         assert answer.body == (b"" if method == "HEAD" else own)
 
-    laboratory = Laboratory(mirror, [("/**", policy)])
+    laboratory = CacheHarness(mirror, [("/**", policy)])
     for person, target, method, seconds in asked:
         await one(person, target, method)
         laboratory.pass_time(seconds)
@@ -246,7 +246,7 @@ async def everybody_gets_his_own(policy: Policy, mirror: Mirror, asked: Asked) -
 
 @settings(max_examples=300)
 @given(crowds)
-def test_two_people_never_get_each_others_answer(crowd: tuple[Policy, Mirror, Asked]) -> None:
+def test_two_people_never_get_each_others_answer(crowd: tuple[CachePolicy, Mirror, CacheRequest]) -> None:
     asyncio.run(everybody_gets_his_own(*crowd))
 
 
@@ -254,7 +254,7 @@ def test_two_people_never_get_each_others_answer(crowd: tuple[Policy, Mirror, As
 @settings(max_examples=60)
 @given(crowds)
 def test_two_people_never_get_each_others_answer_from_redis(
-    redis_server: Shared, crowd: tuple[Policy, Mirror, Asked]
+    redis_server: Shared, crowd: tuple[CachePolicy, Mirror, CacheRequest]
 ) -> None:
     async def once() -> None:
         async with sharing(redis_server.url):
@@ -264,7 +264,7 @@ def test_two_people_never_get_each_others_answer_from_redis(
     asyncio.run(once())
 
 
-STATIC = [("/**/*.css", Policy(ttl=60.0)), ("/static/**", Policy(ttl=60.0)), ("/*.js", Policy(ttl=60.0))]
+STATIC = [("/**/*.css", CachePolicy(ttl=60.0)), ("/static/**", CachePolicy(ttl=60.0)), ("/*.js", CachePolicy(ttl=60.0))]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ STATIC = [("/**/*.css", Policy(ttl=60.0)), ("/static/**", Policy(ttl=60.0)), ("/
 )  # fmt: skip
 @pytest.mark.parametrize("credential", ["Authorization", "Cookie"])
 async def test_a_private_page_is_not_kept_under_a_rule_for_static_files(target: str, credential: str) -> None:
-    laboratory = Laboratory(Origin(Reply()), STATIC)
+    laboratory = CacheHarness(Origin(Reply()), STATIC)
     assert (await laboratory.ask(target, headers=[(credential, "victim")])).body == b"1"
     assert (await laboratory.ask(target)).body == b"2"
     assert (await laboratory.ask(target, headers=[(credential, "attacker")])).body == b"3"
@@ -293,7 +293,7 @@ async def test_a_private_page_is_not_kept_under_a_rule_for_static_files(target: 
     ],
 )
 async def test_a_path_that_can_be_read_in_two_ways_has_no_policy(target: str) -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), STATIC)
+    laboratory = CacheHarness(origin := Origin(Reply()), STATIC)
     await laboratory.ask(target)
     await laboratory.ask(target)
     assert origin.calls == 2
@@ -312,14 +312,14 @@ async def test_a_path_that_can_be_read_in_two_ways_has_no_policy(target: str) ->
     ],
 )
 async def test_keys_keep_raw_path_and_query(first: str, second: str) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     await laboratory.ask(first)
     await laboratory.ask(second)
     assert origin.calls == 2
 
 
 async def test_schemes_and_hosts_do_not_share() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     hosts: list[Pairs] = [[], [("Host", "evil.example")], [("Host", "shop.example"), ("Host", "evil.example")]]
     for host in hosts:
         await laboratory.ask(headers=host)
@@ -328,7 +328,7 @@ async def test_schemes_and_hosts_do_not_share() -> None:
 
 
 async def test_requests_without_a_host_share_only_what_one_server_was_asked() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     servers: list[Any] = [("a.example", 80), ("b.example", 80), ("a.example", 8000), ("/run/socket", None), None]
     for _ in range(2):
         for server in servers:
@@ -341,7 +341,7 @@ async def test_requests_without_a_host_share_only_what_one_server_was_asked() ->
 
 
 async def test_what_is_mounted_elsewhere_has_keys_of_its_own() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     for _ in range(2):
         for root in ("", "/a", "/b"):
             await laboratory.ask("/page", root_path=root)
@@ -350,7 +350,7 @@ async def test_what_is_mounted_elsewhere_has_keys_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", sorted(name.decode() for name in REWRITING))
 async def test_what_a_rewriting_header_provokes_reaches_only_who_sends_it(name: str) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     assert (await laboratory.ask(headers=[(name, "evil.example")])).body == b"1"
     assert (await laboratory.ask()).body == b"2"
     assert (await laboratory.ask(headers=[(name, "evil.example")])).body == b"1"
@@ -360,12 +360,12 @@ async def test_what_a_rewriting_header_provokes_reaches_only_who_sends_it(name: 
 
 async def test_errors_are_not_kept_unless_somebody_says_so() -> None:
     for status in (400, 404, 413, 500, 503):
-        laboratory = Laboratory(origin := Origin(Reply(status=status)), [("/**", Policy(ttl=60.0))])
+        laboratory = CacheHarness(origin := Origin(Reply(status=status)), [("/**", CachePolicy(ttl=60.0))])
         await laboratory.ask()
         await laboratory.ask()
         assert origin.calls == 2
-    gone = Policy(ttl=60.0, statuses=frozenset({404}))
-    laboratory = Laboratory(origin := Origin(Reply(status=404)), [("/**", gone)])
+    gone = CachePolicy(ttl=60.0, statuses=frozenset({404}))
+    laboratory = CacheHarness(origin := Origin(Reply(status=404)), [("/**", gone)])
     await laboratory.ask()
     await laboratory.ask()
     assert origin.calls == 1

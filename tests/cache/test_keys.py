@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from scalekit_cache.keys import canonical_query
-from scalekit_cache.policies import Policy
-from tests.cache.harness import Laboratory, Origin, Reply
+from scalekit_cache.policies import CachePolicy
+from tests.cache.harness import CacheHarness, Origin, Reply
 
-PAGE_AND_TAGS = [("/**", Policy(ttl=60.0, query=frozenset({b"page", b"tag[]", "größe".encode()})))]
-ANYTHING = [("/**", Policy(ttl=60.0))]
+PAGE_AND_TAGS = [("/**", CachePolicy(ttl=60.0, query=frozenset({b"page", b"tag[]", "größe".encode()})))]
+ANYTHING = [("/**", CachePolicy(ttl=60.0))]
 
 
 @pytest.mark.anyio
@@ -28,7 +28,7 @@ ANYTHING = [("/**", Policy(ttl=60.0))]
      "tag[]=red", "tag[0]=red", "tag=red"],
 )  # fmt: skip
 async def test_however_a_named_parameter_is_written_it_does_not_change_the_page_of_others(poison: str) -> None:
-    laboratory = Laboratory(Origin(Reply()), PAGE_AND_TAGS)
+    laboratory = CacheHarness(Origin(Reply()), PAGE_AND_TAGS)
     assert (await laboratory.ask(f"/shop?{poison}")).body == b"1"
     assert (await laboratory.ask("/shop")).body == b"2"
     assert (await laboratory.ask("/shop?utm=1")).body == b"2"
@@ -50,7 +50,7 @@ async def test_however_a_named_parameter_is_written_it_does_not_change_the_page_
     ],
 )
 async def test_named_parameters_are_told_apart_and_others_are_not(first: str, second: str, shared: bool) -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), PAGE_AND_TAGS)
+    laboratory = CacheHarness(origin := Origin(Reply()), PAGE_AND_TAGS)
     await laboratory.ask(f"/shop?{first}")
     await laboratory.ask(f"/shop?{second}")
     assert origin.calls == (1 if shared else 2)
@@ -73,7 +73,7 @@ async def test_named_parameters_are_told_apart_and_others_are_not(first: str, se
     ],
 )
 async def test_the_order_counts_between_values_of_one_name(first: str, second: str, shared: bool) -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), ANYTHING)
+    laboratory = CacheHarness(origin := Origin(Reply()), ANYTHING)
     await laboratory.ask(f"/?{first}")
     await laboratory.ask(f"/?{second}")
     assert origin.calls == (1 if shared else 2)

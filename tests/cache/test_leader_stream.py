@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.cache.harness import Laboratory
+from tests.cache.harness import CacheHarness
 from tests.cache.test_single_flight import Reader, Stream, until
 from tests.processes import HOST
 from tests.service import Service
@@ -32,7 +32,7 @@ def in_parts(*parts: bytes, headers: tuple[tuple[bytes, bytes], ...] = (CC,)) ->
     return app
 
 
-def blocked(laboratory: Laboratory) -> Reader:
+def blocked(laboratory: CacheHarness) -> Reader:
     """Return a client that opens and takes nothing."""
     reader = Reader(laboratory)
     reader.reads.clear()
@@ -56,7 +56,7 @@ async def test_who_asks_beside_a_client_that_does_not_read_has_the_response_at_o
         calls += 1
         await app(scope, receive, send)
 
-    laboratory = Laboratory(counted)
+    laboratory = CacheHarness(counted)
     slow = blocked(laboratory)
     at_once = Reader(laboratory)
     await at_once.task
@@ -73,7 +73,7 @@ async def test_who_asks_beside_a_client_that_does_not_read_has_the_response_at_o
 
 async def test_who_asks_beside_a_client_that_does_not_take_its_304_has_the_response_at_once() -> None:
     headers = (CC, (b"etag", b'"a"'))
-    laboratory = Laboratory(in_parts(b"who", b"le", headers=headers))
+    laboratory = CacheHarness(in_parts(b"who", b"le", headers=headers))
     slow = Slow(laboratory, [("If-None-Match", '"a"')])
     fast = Reader(laboratory)
     async with asyncio.timeout(60):
@@ -88,7 +88,7 @@ async def test_who_asks_beside_a_client_that_does_not_take_its_304_has_the_respo
 class Slow:
     """A client that takes nothing until it *reads*."""
 
-    def __init__(self, laboratory: Laboratory, headers: list[tuple[str, str]]) -> None:
+    def __init__(self, laboratory: CacheHarness, headers: list[tuple[str, str]]) -> None:
         self.reads = asyncio.Event()
         self.seen: list[Message] = []
         scope = laboratory.scope(headers=headers)
@@ -101,7 +101,7 @@ class Slow:
 
 async def test_beyond_what_may_be_kept_the_application_waits_for_its_client_and_others_ask_for_themselves() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream, max_body=100)
+    laboratory = CacheHarness(stream, max_body=100)
     slow = blocked(laboratory)
     for _ in range(50):
         stream.parts.put_nowait((b"x" * 10, True))
@@ -123,7 +123,7 @@ async def test_beyond_what_may_be_kept_the_application_waits_for_its_client_and_
 
 
 async def test_a_first_part_beyond_what_may_be_kept_reaches_its_client() -> None:
-    laboratory = Laboratory(in_parts(b"x" * 50, b"y" * 50, b"end"), max_body=10)
+    laboratory = CacheHarness(in_parts(b"x" * 50, b"y" * 50, b"end"), max_body=10)
     first, second = Reader(laboratory), Reader(laboratory)
     await asyncio.gather(first.task, second.task)
     assert first.answer.body == second.answer.body == b"x" * 50 + b"y" * 50 + b"end"
@@ -131,7 +131,7 @@ async def test_a_first_part_beyond_what_may_be_kept_reaches_its_client() -> None
 
 async def test_a_slow_client_that_leaves_ends_the_response_unless_others_read_it() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream)
+    laboratory = CacheHarness(stream)
     slow = blocked(laboratory)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: stream.sent == 1)
@@ -146,13 +146,13 @@ async def test_a_slow_client_that_leaves_ends_the_response_unless_others_read_it
 
 async def test_a_slow_leader_that_is_cancelled_leaves_nothing_behind() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream)
+    laboratory = CacheHarness(stream)
     slow, fast = blocked(laboratory), Reader(laboratory)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: fast.answer.body == b"one")
     slow.task.cancel()
     results = await asyncio.gather(slow.task, fast.task, return_exceptions=True)
-    assert [type(each).__name__ for each in results] == ["CancelledError", "Broken"]
+    assert [type(each).__name__ for each in results] == ["CancelledError", "LeaderFailed"]
     assert laboratory.cache._flights == {}
     slow = blocked(laboratory)
     stream.parts.put_nowait((b"who", True))
@@ -167,7 +167,7 @@ async def test_an_application_that_ends_without_a_body_has_its_head_sent() -> No
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [CC]})
 
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     assert (await laboratory.ask()).status == 200
 
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from scalekit import Duration
 from scalekit.telemetry import Telemetry
 from scalekit_cache.codec import HttpCodec
-from scalekit_cache.policies import Policy
-from scalekit_cache.stored_response import Entry, Variants
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.codec import MAGIC, Corrupt
 from scalekit_caching.frames import Frames, LeaseName, Listener
 from scalekit_caching.items import Item, Key, Value, digest
 from scalekit_caching.levels import Levels
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.store import MemoryStore
-from tests.cache.harness import NOON, Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import NOON, CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -132,14 +132,14 @@ class Table:
             del self.leases[lease]
 
 
-def process(table: Frames, origin: Origin, policy: Policy = Policy()) -> Laboratory:  # noqa: B008 - it is frozen
-    laboratory = Laboratory(origin, [("/**", policy)], store=MemoryStore(1))
+def process(table: Frames, origin: Origin, policy: CachePolicy = CachePolicy()) -> CacheHarness:  # noqa: B008 - it is frozen
+    laboratory = CacheHarness(origin, [("/**", policy)], store=MemoryStore(1))
     levels = Levels(MemoryStore(2**20), table, CODEC, laboratory.metrics, lambda: laboratory.now)
     laboratory.cache.store = laboratory.objects._store = laboratory.store = levels
     return laboratory
 
 
-async def written(*laboratories: Laboratory) -> None:
+async def written(*laboratories: CacheHarness) -> None:
     for laboratory in laboratories:
         assert isinstance(laboratory.store, Levels)
         await laboratory.store.close()
@@ -170,7 +170,7 @@ async def test_what_one_process_has_kept_another_gives(headers: Pairs) -> None:
 
 async def test_times_of_the_file_go_to_the_shared_store() -> None:
     origin, table = Origin(Reply()), Table()
-    policy = Policy(ttl=Duration("1d"), while_revalidate=Duration("5s"), if_error=Duration("1h"), early=0.1)
+    policy = CachePolicy(ttl=Duration("1d"), while_revalidate=Duration("5s"), if_error=Duration("1h"), early=0.1)
     one, two = process(table, origin, policy), process(table, origin, policy)
     await one.ask()
     await written(one)
@@ -247,7 +247,7 @@ async def test_what_is_purged_while_it_is_on_its_way_is_not_given(learned_first:
 
 @pytest.mark.parametrize("field", ["born", "expires", "early"])
 def test_an_answer_with_no_time_is_refused(field: str) -> None:
-    (entry,) = (item for item in kept() if isinstance(item, Entry))
+    (entry,) = (item for item in kept() if isinstance(item, StoredResponse))
     name, before = digest(entry.key), getattr(entry, field)
     setattr(entry, field, float("nan"))
     frame = CODEC.encode(entry, name)
@@ -415,7 +415,7 @@ async def test_who_waits_for_another_process_can_be_cancelled_and_leaves_nothing
 
 async def test_a_purge_counts_in_every_process_and_for_what_is_only_in_the_shared_store() -> None:
     origin, table = Origin(Reply()), Table()
-    policy = Policy(ttl=60.0, tags=(b"tag:t",))
+    policy = CachePolicy(ttl=60.0, tags=(b"tag:t",))
     one, two = process(table, origin, policy), process(table, origin, policy)
     for laboratory in (one, two):
         assert (await laboratory.ask("/a/b")).body == b"1"
@@ -526,7 +526,7 @@ def test_a_frame_that_was_changed_anywhere_is_refused(data: st.DataObject) -> No
 
 def test_every_kind_of_item_comes_back() -> None:
     items = kept()
-    assert {type(item) for item in items} == {Entry, Value, Variants}
+    assert {type(item) for item in items} == {StoredResponse, Value, Variants}
     for item in items:
         name = digest(item.key)
         whole = CODEC.encode(item, name)

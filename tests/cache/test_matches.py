@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalekit_cache.policies import Policy
+from scalekit_cache.policies import CachePolicy
 from scalekit_caching import matches
 from scalekit_caching.matches import count, counted_purge
 from scalekit_caching.tags import name_tag, path_tag
@@ -19,7 +19,7 @@ NOTHING = "purged nothing: nothing that is stored has such a tag or path"
 async def filled() -> Table:
     """Return a store with some responses, one of which varies, and a value."""
     table = Table()
-    one = process(table, Origin(Reply([("Vary", "Foo")])), Policy(ttl=60.0, tags=(name_tag("shop"),)))
+    one = process(table, Origin(Reply([("Vary", "Foo")])), CachePolicy(ttl=60.0, tags=(name_tag("shop"),)))
     for target in ("/shop/1", "/shop/2", "/other"):
         await one.ask(target)
     await one.objects.set("value", 1, "1h", tags=["value", "shop"])

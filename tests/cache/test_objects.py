@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_cache.policies import Policy
+from scalekit_cache.policies import CachePolicy
 from scalekit_caching.generations import REMEMBERED
 from scalekit_caching.items import Value
 from scalekit_caching.store import MemoryStore
-from tests.cache.harness import Laboratory, Origin, Reply
+from tests.cache.harness import CacheHarness, Origin, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ json = st.recursive(
 @given(json | st.binary(max_size=20))
 def test_a_value_comes_back_as_it_was(value: object) -> None:
     async def once() -> None:
-        objects = Laboratory(Origin()).objects
+        objects = CacheHarness(Origin()).objects
         await objects.set("k", value, 60)
         assert await objects.get("k", "nothing") == value
 
@@ -34,7 +34,7 @@ def test_a_value_comes_back_as_it_was(value: object) -> None:
 
 
 async def test_a_value_lives_as_long_as_it_was_said() -> None:
-    laboratory = Laboratory(Origin())
+    laboratory = CacheHarness(Origin())
     objects = laboratory.objects
     await objects.set("a", 1, "5m")
     await objects.set_many({"b": 2, "c": 3}, 10)
@@ -54,7 +54,7 @@ async def test_what_was_made_from_older_data_does_not_undo_a_change(change: str)
         await go_on.wait()
         return found
 
-    objects = Laboratory(Origin()).objects
+    objects = CacheHarness(Origin()).objects
     data, begun, go_on = ["old"], asyncio.Semaphore(0), asyncio.Event()
     early = asyncio.create_task(objects.get_or_set("k", 60, make))
     other = asyncio.create_task(objects.get_or_set("other", 60, make))
@@ -78,7 +78,7 @@ async def test_what_was_made_from_older_data_does_not_undo_a_change(change: str)
 
 async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalekit_caching.objects.LARGEST_VALUE", 100)
-    objects = Laboratory(Origin()).objects
+    objects = CacheHarness(Origin()).objects
 
     async def make() -> bytes:
         made.append(None)
@@ -95,7 +95,7 @@ async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatc
 
 
 async def test_what_is_no_time_no_value_or_no_key_is_refused() -> None:
-    objects = Laboratory(Origin()).objects
+    objects = CacheHarness(Origin()).objects
     with pytest.raises(ValueError, match="duration such as"):
         await objects.set("a", 1, "5 minutes")
     with pytest.raises(ValueError, match="expected a time such as"):
@@ -111,7 +111,7 @@ async def test_what_is_no_time_no_value_or_no_key_is_refused() -> None:
 
 
 async def test_what_is_missing_is_made_once_for_all_who_ask() -> None:
-    objects = Laboratory(Origin()).objects
+    objects = CacheHarness(Origin()).objects
     calls = 0
 
     async def make() -> int:
@@ -127,7 +127,7 @@ async def test_what_is_missing_is_made_once_for_all_who_ask() -> None:
 
 
 async def test_when_making_fails_the_next_one_makes() -> None:
-    objects = Laboratory(Origin()).objects
+    objects = CacheHarness(Origin()).objects
     calls = 0
 
     async def make() -> int:
@@ -144,7 +144,7 @@ async def test_when_making_fails_the_next_one_makes() -> None:
 
 
 async def test_who_makes_can_be_cancelled() -> None:
-    objects = Laboratory(Origin()).objects
+    objects = CacheHarness(Origin()).objects
     started = asyncio.Event()
 
     async def forever() -> int:
@@ -165,7 +165,7 @@ async def test_who_makes_can_be_cancelled() -> None:
 
 
 async def test_a_value_that_cannot_be_read_is_missing_counted_and_deleted() -> None:
-    laboratory = Laboratory(Origin())
+    laboratory = CacheHarness(Origin())
     key = (b"object", b"a")
     for frame in (b"", b"x", b"j{", b"j\xff\xfe", b"\x80\x04\x95\x00.", b"jnull,"):
         laboratory.store.put(Value(key, frame, laboratory.now + 60))
@@ -175,8 +175,8 @@ async def test_a_value_that_cannot_be_read_is_missing_counted_and_deleted() -> N
 
 
 async def test_a_purge_of_a_tag_forgets_values_and_answers_at_once() -> None:
-    laboratory = Laboratory(
-        origin := Origin(Reply()), [("/a/**", Policy(ttl=60.0, tags=(b"tag:t",))), ("/**", Policy(ttl=60.0))]
+    laboratory = CacheHarness(
+        origin := Origin(Reply()), [("/a/**", CachePolicy(ttl=60.0, tags=(b"tag:t",))), ("/**", CachePolicy(ttl=60.0))]
     )
     await laboratory.objects.set("tagged", 1, 60, tags=["t", "u"])
     await laboratory.objects.set("other", 1, 60, tags=["u"])
@@ -196,7 +196,7 @@ async def test_a_purge_of_a_tag_forgets_values_and_answers_at_once() -> None:
      ("/shop/1/x", ["/shop/1/x?y=1"]), ("/nothing", [])],
 )  # fmt: skip
 async def test_a_purge_of_a_path_forgets_the_answers_of_it_or_below_it(path: str, forgotten: list[str]) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
     targets = ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]
     before = {target: (await laboratory.ask(target)).body for target in targets}
     await laboratory.objects.purge(path=path)
@@ -206,7 +206,7 @@ async def test_a_purge_of_a_path_forgets_the_answers_of_it_or_below_it(path: str
 
 
 async def test_what_is_being_made_while_it_is_purged_is_not_kept() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
+    laboratory = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
     origin.gate = asyncio.Event()
     asking = asyncio.create_task(laboratory.ask("/a"))
     while not origin.calls:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from tests.cache.harness import Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +46,7 @@ CC = "Cache-Control"
 async def test_a_request_may_ask_for_something_newer_or_put_up_with_something_older(
     kept: str, after: float, asked: str, calls: int
 ) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, kept)])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, kept)])))
     await laboratory.ask()
     laboratory.pass_time(after)
     await laboratory.ask(headers=[(CC, asked)])
@@ -54,21 +54,21 @@ async def test_a_request_may_ask_for_something_newer_or_put_up_with_something_ol
 
 
 async def test_no_cache_validates_what_can_be_validated() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"one")))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"one")))
     await laboratory.ask()
     assert (await laboratory.ask(headers=[(CC, "no-cache")])).body == b"one"
     assert origin.header("if-none-match") == '"a"'
 
 
 async def test_no_store_keeps_nothing() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")])))
     await laboratory.ask(headers=[(CC, "no-store")])
     await laboratory.ask()
     assert origin.calls == 2
 
 
 async def test_only_if_cached_is_504_where_nothing_is_kept() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=1")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=1")])))
     answer = await laboratory.ask(headers=[(CC, "only-if-cached")])
     assert (answer.status, origin.calls) == (504, 0)
     await laboratory.ask()
@@ -81,7 +81,7 @@ async def test_only_if_cached_is_504_where_nothing_is_kept() -> None:
 @pytest.mark.parametrize(("status", "calls"), [(200, 3), (204, 3), (303, 3), (404, 2), (500, 2)])
 async def test_a_change_that_succeeds_makes_what_is_kept_wrong(method: str, status: int, calls: int) -> None:
     fresh = Reply([(CC, "max-age=3600")])
-    laboratory = Laboratory(origin := Origin(fresh, Reply(status=status), fresh))
+    laboratory = CacheHarness(origin := Origin(fresh, Reply(status=status), fresh))
     await laboratory.ask("/a?b=1")
     await laboratory.ask("/a?b=1", method)
     await laboratory.ask("/a?b=1")
@@ -90,14 +90,14 @@ async def test_a_change_that_succeeds_makes_what_is_kept_wrong(method: str, stat
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
 async def test_what_changes_nothing_makes_nothing_wrong(method: str) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")])))
     await laboratory.ask()
     await laboratory.ask(method=method)
     await laboratory.ask()
     assert origin.calls == 2
 
 
-@pytest.mark.parametrize("name", ["Location", "Content-Location"])
+@pytest.mark.parametrize("name", ["Resource", "Content-Resource"])
 @pytest.mark.parametrize(
     ("value", "calls"),
     [("/b", 3), ("b", 3), ("http://shop.example/b", 3), ("http://SHOP.example/b", 3), ("http://evil.example/b", 2),
@@ -105,7 +105,7 @@ async def test_what_changes_nothing_makes_nothing_wrong(method: str) -> None:
 )  # fmt: skip
 async def test_a_change_names_other_places_of_its_own_host(name: str, value: str, calls: int) -> None:
     fresh = Reply([(CC, "max-age=3600")])
-    laboratory = Laboratory(origin := Origin(fresh, Reply([(name, value)], 201), fresh))
+    laboratory = CacheHarness(origin := Origin(fresh, Reply([(name, value)], 201), fresh))
     await laboratory.ask("/b")
     await laboratory.ask("/a", "POST")
     await laboratory.ask("/b")
@@ -122,14 +122,14 @@ async def test_a_change_below_a_mount_makes_what_is_kept_wrong(build: Callable[.
         return PlainTextResponse(str(calls), headers={"Cache-Control": "max-age=60"})
 
     routes = [Mount("/shop", routes=[Route("/items", page, methods=["GET", "POST"])])]
-    laboratory = Laboratory(build(routes=[Mount("/v1", build(routes=routes))]))
+    laboratory = CacheHarness(build(routes=[Mount("/v1", build(routes=routes))]))
     answers = [await laboratory.ask("/v1/shop/items", method) for method in ("GET", "GET", "POST", "GET")]
     assert [answer.body for answer in answers] == [b"1", b"1", b"2", b"3"]
 
 
 async def test_a_change_makes_every_variant_wrong() -> None:
     varies = Reply([(CC, "max-age=3600"), ("Vary", "Foo")])
-    laboratory = Laboratory(origin := Origin(varies, varies, Reply(), varies))
+    laboratory = CacheHarness(origin := Origin(varies, varies, Reply(), varies))
     for foo in "12":
         await laboratory.ask(headers=[("Foo", foo)])
     await laboratory.ask(method="POST")
@@ -167,14 +167,14 @@ Requests = tuple[Pairs, Pairs]
     ],
 )
 async def test_answers_vary_by_the_headers_that_they_name(vary: str, first: Pairs, second: Pairs, calls: int) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", vary)])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", vary)])))
     await laboratory.ask(headers=first)
     await laboratory.ask(headers=second)
     assert origin.calls == calls
 
 
 async def test_variants_live_side_by_side() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", "Foo")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", "Foo")])))
     bodies = [(await laboratory.ask(headers=[("Foo", foo)])).body for foo in "121212"]
     assert bodies == [b"1", b"2"] * 3
     assert origin.calls == 2
@@ -184,7 +184,7 @@ async def test_what_answers_vary_by_only_grows() -> None:
     by_foo, by_bar, by_none = (
         Reply([(CC, "max-age=5000"), *vary]) for vary in ([("Vary", "Foo")], [("Vary", "Bar")], [])
     )
-    laboratory = Laboratory(origin := Origin(by_foo, by_bar, by_none))
+    laboratory = CacheHarness(origin := Origin(by_foo, by_bar, by_none))
     await laboratory.ask(headers=[("Foo", "1")])
     await laboratory.ask(headers=[("Foo", "2"), ("Bar", "1")])
     await laboratory.ask(headers=[("Foo", "2"), ("Bar", "2")])
@@ -194,7 +194,7 @@ async def test_what_answers_vary_by_only_grows() -> None:
 
 
 async def test_different_queries_are_different_resources_and_their_order_does_not_matter() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=5000")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000")])))
     targets = ["/?a=1&b=2", "/?b=2&a=1", "/?a=2&b=1", "/?a=1", "/?a=1&a=2", "/?a=2&a=1", "/", "/?"]
     bodies = [(await laboratory.ask(target)).body for target in targets]
     assert bodies == [b"1", b"1", b"2", b"3", b"4", b"5", b"6", b"6"]
@@ -206,7 +206,7 @@ async def test_different_queries_are_different_resources_and_their_order_does_no
     [[("Content-Length", "3")], [("Transfer-Encoding", "chunked")], [("If-Match", '"a"')], [("Upgrade", "h2c")]],
 )
 async def test_a_get_that_is_more_than_a_get_is_the_applications(headers: Pairs) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=5000")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000")])))
     await laboratory.ask()
     await laboratory.ask(headers=headers)
     await laboratory.ask(headers=headers)
@@ -225,7 +225,7 @@ async def test_a_get_that_is_more_than_a_get_is_the_applications(headers: Pairs)
     ],
 )  # fmt: skip
 async def test_what_belongs_to_one_connection_or_request_is_not_kept(kept: Pairs, missing: list[str]) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([*kept, (CC, "max-age=3600")])))
+    laboratory = CacheHarness(origin := Origin(Reply([*kept, (CC, "max-age=3600")])))
     first = await laboratory.ask()
     assert all(first.header(name) is not None for name in missing)
     second = await laboratory.ask()
@@ -235,7 +235,7 @@ async def test_what_belongs_to_one_connection_or_request_is_not_kept(kept: Pairs
 
 @pytest.mark.parametrize("name", ["Test-Header", "Content-Type", "WWW-Authenticate", "Strict-Transport-Security"])
 async def test_any_other_header_is_kept(name: str) -> None:
-    laboratory = Laboratory(Origin(Reply([(CC, "max-age=3600"), (name, "one"), (name, "two")])))
+    laboratory = CacheHarness(Origin(Reply([(CC, "max-age=3600"), (name, "one"), (name, "two")])))
     await laboratory.ask()
     answer = await laboratory.ask()
     assert [value for key, value in answer.headers if key == name.lower().encode()] == [b"one", b"two"]

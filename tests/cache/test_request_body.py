@@ -13,12 +13,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.testing import Answer
 from scalekit_cache import bodies
-from scalekit_cache.policies import Policy
-from tests.cache.harness import Laboratory, collecting
+from scalekit_cache.policies import CachePolicy
+from tests.cache.harness import CacheHarness, collecting
 from tests.processes import HOST
 from tests.servers import Server, ask
 
-HOURLY = [("/**", Policy(ttl=3600.0))]
+HOURLY = [("/**", CachePolicy(ttl=3600.0))]
 VERSIONS = ["1.1", "2", "3"]
 
 
@@ -52,7 +52,7 @@ def receiving(*parts: bytes, gate: asyncio.Event | None = None) -> Receive:
     return receive
 
 
-async def ask_with(laboratory: Laboratory, receive: Receive, version: str) -> bytes:
+async def ask_with(laboratory: CacheHarness, receive: Receive, version: str) -> bytes:
     answer = Answer()
     scope = laboratory.scope(http_version=version)
     await laboratory.chain(scope, receive, collecting(answer))
@@ -63,7 +63,7 @@ async def ask_with(laboratory: Laboratory, receive: Receive, version: str) -> by
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("parts", [(b"evil",), (b"", b"evil"), (b"", b"", b"ev", b"il")])
 async def test_a_response_to_a_get_with_a_body_is_not_kept(version: str, parts: tuple[bytes, ...]) -> None:
-    laboratory = Laboratory(echo, HOURLY)
+    laboratory = CacheHarness(echo, HOURLY)
     assert await ask_with(laboratory, receiving(*parts), version) == b"evil"
     first, answer = [await laboratory.ask(http_version=version) for _ in range(2)]
     assert first.body == answer.body == b"nothing"
@@ -73,7 +73,7 @@ async def test_a_response_to_a_get_with_a_body_is_not_kept(version: str, parts: 
 @pytest.mark.anyio
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_response_to_a_get_with_a_body_is_not_shared(version: str) -> None:
-    laboratory = Laboratory(echo, HOURLY)
+    laboratory = CacheHarness(echo, HOURLY)
     gate = asyncio.Event()
     evil = asyncio.create_task(ask_with(laboratory, receiving(b"evil", gate=gate), version))
     others = [asyncio.create_task(laboratory.ask(http_version=version)) for _ in range(3)]
@@ -87,7 +87,7 @@ async def test_a_response_to_a_get_with_a_body_is_not_shared(version: str) -> No
 @pytest.mark.anyio
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_body_that_is_read_late_shapes_nothing_that_is_kept(version: str) -> None:
-    laboratory = Laboratory(begin_and_echo, HOURLY)
+    laboratory = CacheHarness(begin_and_echo, HOURLY)
     assert await ask_with(laboratory, receiving(b"evil"), version) == b"begun:evil"
     assert (await laboratory.ask(http_version=version)).body == b"begun:nothing"
     assert laboratory.cache._flights == {}
@@ -96,7 +96,7 @@ async def test_a_body_that_is_read_late_shapes_nothing_that_is_kept(version: str
 @pytest.mark.anyio
 async def test_a_body_that_takes_its_time_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "PATIENCE", 0.01)
-    laboratory = Laboratory(echo, HOURLY)
+    laboratory = CacheHarness(echo, HOURLY)
     gate = asyncio.Event()
     evil = asyncio.create_task(ask_with(laboratory, receiving(b"evil", gate=gate), "2"))
     assert (await laboratory.ask(http_version="2")).body == b"nothing"

@@ -11,8 +11,8 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import PlainTextResponse
 from starlette.requests import HTTPConnection, Request
 
-from scalekit_cache.policies import Policy
-from tests.cache.harness import Laboratory
+from scalekit_cache.policies import CachePolicy
+from tests.cache.harness import CacheHarness
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ async def test_a_dependency_that_gets_the_request_may_take_any_header(dependency
     app = FastAPI()
     app.get("/me", response_class=PlainTextResponse)(me_of(dependency))
     crowd = ["alice", "bob", "", "alice", "bob"]
-    laboratory = Laboratory(app, [("/**", Policy(ttl=3600.0))])
+    laboratory = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0))])
     got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
     for user, body in zip(crowd, got, strict=True):
         assert body in (user, "")
@@ -60,6 +60,6 @@ def me_of(dependency: Any) -> Any:
 async def test_what_tells_nobody_apart_is_kept_whatever_gets_the_request(header: str) -> None:
     app = FastAPI()
     app.get("/me", response_class=PlainTextResponse)(me_of(who))
-    laboratory = Laboratory(app, [("/**", Policy(ttl=3600.0, vary=(b"x-shop-theme",)))])
+    laboratory = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, vary=(b"x-shop-theme",)))])
     said = [(await laboratory.ask("/me", headers=[(header, "a")])).header("cache-status") or "" for _ in range(2)]
     assert "hit" in said[1]

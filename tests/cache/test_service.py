@@ -38,11 +38,11 @@ async def count(request):
 
 
 @cached(ttl="1h")
-async def marked(request):
+async def policy_of(request):
     return await count(request)
 
 
-app = Starlette(routes=[Route("/items/{id}", count), Route("/marked", marked), Route("/other", count)])
+app = Starlette(routes=[Route("/items/{id}", count), Route("/policy_of", policy_of), Route("/other", count)])
 """
 
 
@@ -58,7 +58,7 @@ def test_an_answer_is_made_once_and_given_again() -> None:
         made, given = (parsedate_to_datetime(answer.headers["date"]) for answer in (first, second))
         assert abs(given - made) <= timedelta(seconds=1), "the first one's is the server's, which looks once a second"
         assert int(second.headers["age"]) < 60
-        assert client.get("/marked").text == client.get("/marked").text == "2"
+        assert client.get("/policy_of").text == client.get("/policy_of").text == "2"
         assert client.get("/other").text != client.get("/other").text
 
 

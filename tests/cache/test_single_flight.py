@@ -10,9 +10,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.testing import Answer
 from scalekit_cache import cached
-from scalekit_cache.policies import Policy
+from scalekit_cache.policies import CachePolicy
 from scalekit_caching.store import MemoryStore
-from tests.cache.harness import Laboratory, Origin, Reply, collecting, empty_body
+from tests.cache.harness import CacheHarness, Origin, Reply, collecting, empty_body
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
-async def held(laboratory: Laboratory, origin: Origin, number: int) -> list[asyncio.Task[Answer]]:
+async def held(laboratory: CacheHarness, origin: Origin, number: int) -> list[asyncio.Task[Answer]]:
     """Start *number* requests for one thing, of which the application holds those that reach it."""
     origin.gate = asyncio.Event()
     tasks = [asyncio.create_task(laboratory.ask()) for _ in range(number)]
@@ -37,7 +37,7 @@ async def held(laboratory: Laboratory, origin: Origin, number: int) -> list[asyn
 
 
 async def test_twenty_cold_requests_at_once_are_one_call() -> None:
-    laboratory = Laboratory(origin := Origin(FRESH))
+    laboratory = CacheHarness(origin := Origin(FRESH))
     tasks = await held(laboratory, origin, 20)
     assert origin.calls == 1
     origin.gate.set()  # type: ignore[union-attr]
@@ -48,7 +48,7 @@ async def test_twenty_cold_requests_at_once_are_one_call() -> None:
 
 
 async def test_requests_with_other_keys_do_not_wait_for_each_other() -> None:
-    laboratory = Laboratory(origin := Origin(FRESH))
+    laboratory = CacheHarness(origin := Origin(FRESH))
     origin.gate = asyncio.Event()
     tasks = [asyncio.create_task(laboratory.ask(f"/{number}")) for number in range(5)]
     await until(lambda: origin.calls == 5)
@@ -57,7 +57,7 @@ async def test_requests_with_other_keys_do_not_wait_for_each_other() -> None:
 
 
 async def test_when_the_leader_is_cancelled_one_follower_leads_on() -> None:
-    laboratory = Laboratory(origin := Origin(FRESH))
+    laboratory = CacheHarness(origin := Origin(FRESH))
     tasks = await held(laboratory, origin, 10)
     tasks[0].cancel()
     await until(lambda: origin.calls == 2)
@@ -73,7 +73,7 @@ async def test_when_the_leader_is_cancelled_one_follower_leads_on() -> None:
 
 
 async def test_when_leader_and_next_leader_are_cancelled_at_once_another_leads_on() -> None:
-    laboratory = Laboratory(origin := Origin(FRESH))
+    laboratory = CacheHarness(origin := Origin(FRESH))
     tasks = await held(laboratory, origin, 6)
     for task in tasks[:3]:
         task.cancel()
@@ -85,7 +85,7 @@ async def test_when_leader_and_next_leader_are_cancelled_at_once_another_leads_o
 
 
 async def test_all_can_be_cancelled_and_nothing_is_left() -> None:
-    laboratory = Laboratory(origin := Origin(FRESH))
+    laboratory = CacheHarness(origin := Origin(FRESH))
     tasks = await held(laboratory, origin, 6)
     for task in tasks:
         task.cancel()
@@ -96,7 +96,7 @@ async def test_all_can_be_cancelled_and_nothing_is_left() -> None:
 
 
 async def test_when_the_leader_fails_one_follower_leads_on() -> None:
-    laboratory = Laboratory(origin := Origin(Reply(error=OSError("gone")), FRESH))
+    laboratory = CacheHarness(origin := Origin(Reply(error=OSError("gone")), FRESH))
     tasks = await held(laboratory, origin, 10)
     origin.gate.set()  # type: ignore[union-attr]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
@@ -106,7 +106,7 @@ async def test_when_the_leader_fails_one_follower_leads_on() -> None:
 
 
 async def test_an_answer_that_is_not_for_sharing_lets_all_go_on_at_once_and_nobody_waits_again() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "private")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "private")])))
     tasks = await held(laboratory, origin, 10)
     assert origin.calls == 1
     origin.gate.set()  # type: ignore[union-attr]
@@ -120,7 +120,7 @@ async def test_an_answer_that_is_not_for_sharing_lets_all_go_on_at_once_and_nobo
 
 
 async def test_who_waits_too_long_goes_on_alone() -> None:
-    laboratory = Laboratory(origin := Origin(FRESH), wait=0.01)
+    laboratory = CacheHarness(origin := Origin(FRESH), wait=0.01)
     tasks = await held(laboratory, origin, 3)
     await until(lambda: origin.calls == 3)
     origin.gate.set()  # type: ignore[union-attr]
@@ -138,7 +138,7 @@ async def test_followers_of_another_variant_get_their_own() -> None:
 
     asked: list[Scope] = []
     gate = asyncio.Event()
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     tasks = [asyncio.create_task(laboratory.ask(headers=[("Foo", foo)])) for foo in "121212"]
     await until(lambda: asked)
     gate.set()
@@ -170,7 +170,7 @@ class Stream:
 class Reader:
     """A client that may stop to read."""
 
-    def __init__(self, laboratory: Laboratory, **asked: object) -> None:
+    def __init__(self, laboratory: CacheHarness, **asked: object) -> None:
         self.answer = Answer()
         self.reads = asyncio.Event()
         self.reads.set()
@@ -187,7 +187,7 @@ class Reader:
 
 async def test_followers_stream_as_the_leader_streams() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream)
+    laboratory = CacheHarness(stream)
     first, second = Reader(laboratory), Reader(laboratory)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: first.answer.body == second.answer.body == b"one")
@@ -202,7 +202,7 @@ async def test_followers_stream_as_the_leader_streams() -> None:
 
 async def test_a_slow_leader_does_not_hold_back_what_has_come() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream)
+    laboratory = CacheHarness(stream)
     first = Reader(laboratory)
     first.reads.clear()
     second = Reader(laboratory)
@@ -219,7 +219,7 @@ async def test_a_slow_leader_does_not_hold_back_what_has_come() -> None:
 
 async def test_a_leader_whose_client_leaves_serves_its_followers_to_the_end() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream)
+    laboratory = CacheHarness(stream)
     first, second = Reader(laboratory), Reader(laboratory)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: second.answer.body == b"one")
@@ -232,7 +232,7 @@ async def test_a_leader_whose_client_leaves_serves_its_followers_to_the_end() ->
 
 async def test_a_leader_that_is_cancelled_at_the_very_end_leaves_a_whole_answer() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream)
+    laboratory = CacheHarness(stream)
     first, second = Reader(laboratory), Reader(laboratory)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: first.answer.body == second.answer.body == b"one")
@@ -259,7 +259,7 @@ async def test_a_leader_learns_that_its_client_left_once_nobody_follows() -> Non
 
     told: list[str] = []
     left = asyncio.Event()
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     leader = asyncio.ensure_future(laboratory.chain(laboratory.scope(), receive, collecting(Answer())))
     follower = Reader(laboratory)
     await until(lambda: follower.answer.body == b"one")
@@ -274,13 +274,13 @@ async def test_a_leader_learns_that_its_client_left_once_nobody_follows() -> Non
 
 async def test_followers_of_an_answer_that_breaks_are_cut_and_nothing_is_kept() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream)
+    laboratory = CacheHarness(stream)
     first, second = Reader(laboratory), Reader(laboratory)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: second.answer.body == b"one")
     stream.parts.put_nowait(ValueError("broken"))
     results = await asyncio.gather(first.task, second.task, return_exceptions=True)
-    assert [type(each).__name__ for each in results] == ["ValueError", "Broken"]
+    assert [type(each).__name__ for each in results] == ["ValueError", "LeaderFailed"]
     assert laboratory.cache._flights == {}
     stream.parts.put_nowait((b"whole", False))
     assert (await laboratory.ask()).body == b"whole"
@@ -288,7 +288,7 @@ async def test_followers_of_an_answer_that_breaks_are_cut_and_nothing_is_kept() 
 
 async def test_an_answer_that_turns_out_too_large_is_passed_on_and_not_kept() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream, max_body=10)
+    laboratory = CacheHarness(stream, max_body=10)
     first, second = Reader(laboratory), Reader(laboratory)
     whole = b""
     for number in range(20):
@@ -317,7 +317,7 @@ async def test_who_waits_for_a_response_that_turns_out_too_large_gets_it_from_th
             await send({"type": "http.response.body", "body": b"12345", "more_body": True})
         await send({"type": "http.response.body", "body": b"end"})
 
-    laboratory = Laboratory(app, max_body=10)
+    laboratory = CacheHarness(app, max_body=10)
     first, second = Reader(laboratory), Reader(laboratory)
     await until(lambda: calls)
     gate.set()
@@ -328,7 +328,7 @@ async def test_who_waits_for_a_response_that_turns_out_too_large_gets_it_from_th
 
 async def test_who_reads_too_slowly_what_is_too_large_is_cut() -> None:
     stream = Stream()
-    laboratory = Laboratory(stream, max_body=10)
+    laboratory = CacheHarness(stream, max_body=10)
     first, second = Reader(laboratory), Reader(laboratory)
     stream.parts.put_nowait((b"12345", True))
     await until(lambda: first.answer.body == second.answer.body == b"12345")
@@ -345,7 +345,7 @@ async def test_who_reads_too_slowly_what_is_too_large_is_cut() -> None:
 
 async def test_what_says_that_it_is_too_large_is_not_waited_for() -> None:
     stream = Stream(((b"cache-control", b"max-age=60"), (b"content-length", b"1000")))
-    laboratory = Laboratory(stream, max_body=10)
+    laboratory = CacheHarness(stream, max_body=10)
     first, second = Reader(laboratory), Reader(laboratory)
     await until(lambda: stream.calls == 2)
     for _ in range(2):
@@ -354,7 +354,7 @@ async def test_what_says_that_it_is_too_large_is_not_waited_for() -> None:
 
 
 async def test_an_answer_that_is_shorter_than_it_says_is_not_kept() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=60"), ("Content-Length", "5")], body=b"1234")))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60"), ("Content-Length", "5")], body=b"1234")))
     await laboratory.ask()
     await laboratory.ask()
     assert origin.calls == 2
@@ -371,7 +371,7 @@ async def test_what_the_server_sends_by_itself_is_passed_on_and_not_kept(kind: s
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": kind, "path": "/x"})
 
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     for number in (1, 2):
         seen: list[str] = []
 
@@ -401,7 +401,7 @@ async def test_trailers_and_what_comes_before_the_answer_are_passed_on() -> None
             await send(message)
 
     extensions: list[object] = []
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     offered: dict[str, object] = {"http.response.trailers": {}, "http.response.early_hint": {}, "other": {}}
     for number in (1, 2):
         seen: list[Message] = []
@@ -420,7 +420,7 @@ STALE = "max-age=2, stale-while-revalidate=60"
 
 
 async def test_a_stale_answer_is_given_at_once_while_one_request_refreshes_it() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, STALE)])))
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()
@@ -435,7 +435,7 @@ async def test_a_stale_answer_is_given_at_once_while_one_request_refreshes_it() 
 
 
 async def test_a_refresh_takes_its_time_however_little_of_it_the_client_has() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, STALE)])))
     hurried = [("X-Request-Timeout-Ms", "0")]
     await laboratory.ask(headers=hurried)
     laboratory.pass_time(3)
@@ -445,7 +445,7 @@ async def test_a_refresh_takes_its_time_however_little_of_it_the_client_has() ->
 
 
 async def test_beyond_the_time_for_stale_answers_who_asks_waits() -> None:
-    laboratory = Laboratory(Origin(Reply([(CC, STALE)])))
+    laboratory = CacheHarness(Origin(Reply([(CC, STALE)])))
     await laboratory.ask()
     laboratory.pass_time(63)
     assert (await laboratory.ask()).body == b"2"
@@ -468,7 +468,7 @@ async def test_beyond_the_time_for_stale_answers_who_asks_waits() -> None:
 async def test_a_stale_answer_stands_in_for_a_failure_where_it_may(
     failure: Reply, control: str, stands_in: bool
 ) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, control), ("ETag", '"a"')]), failure))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, control), ("ETag", '"a"')]), failure))
     first = await laboratory.ask()
     laboratory.pass_time(5)
     try:
@@ -483,7 +483,7 @@ async def test_a_stale_answer_stands_in_for_a_failure_where_it_may(
 
 
 async def test_a_stale_answer_stands_in_for_one_that_takes_too_long() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=2, stale-if-error=60")])), wait=0.01)
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=2, stale-if-error=60")])), wait=0.01)
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()
@@ -494,8 +494,8 @@ async def test_a_stale_answer_stands_in_for_one_that_takes_too_long() -> None:
 
 
 async def test_a_policys_answer_is_made_anew_before_it_ends() -> None:
-    policy = Policy(ttl=100.0, early=0.5)
-    laboratory = Laboratory(origin := Origin(Reply()), [("/**", policy)])
+    policy = CachePolicy(ttl=100.0, early=0.5)
+    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", policy)])
     await laboratory.ask()
     laboratory.pass_time(49)
     await laboratory.ask()
@@ -508,7 +508,7 @@ async def test_a_policys_answer_is_made_anew_before_it_ends() -> None:
 
 
 async def test_early_refreshes_do_not_come_together() -> None:
-    laboratory = Laboratory(origin := Origin(Reply()), [("/**", Policy(ttl=100.0, early=0.5))])
+    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", CachePolicy(ttl=100.0, early=0.5))])
     for number in range(100):
         await laboratory.ask(f"/{number}")
     laboratory.pass_time(75)
@@ -519,7 +519,9 @@ async def test_early_refreshes_do_not_come_together() -> None:
 
 
 async def test_a_refresh_that_fails_is_counted_and_the_next_request_tries_again() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)]), Reply(error=ValueError("x")), Reply([(CC, STALE)])))
+    laboratory = CacheHarness(
+        origin := Origin(Reply([(CC, STALE)]), Reply(error=ValueError("x")), Reply([(CC, STALE)]))
+    )
     await laboratory.ask()
     laboratory.pass_time(3)
     for _ in range(2):
@@ -531,7 +533,7 @@ async def test_a_refresh_that_fails_is_counted_and_the_next_request_tries_again(
 
 
 async def test_what_runs_in_the_background_ends_with_the_cache() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, STALE)])))
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()
@@ -543,7 +545,7 @@ async def test_what_runs_in_the_background_ends_with_the_cache() -> None:
 
 
 async def test_a_head_has_the_answer_to_get_made_anew() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, STALE)])))
     await laboratory.ask()
     laboratory.pass_time(3)
     assert (await laboratory.ask(method="HEAD")).status == 200
@@ -553,7 +555,7 @@ async def test_a_head_has_the_answer_to_get_made_anew() -> None:
 
 
 async def test_nothing_is_made_anew_in_the_background_once_the_process_drains() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, STALE)])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, STALE)])))
     await laboratory.ask()
     laboratory.pass_time(3)
     laboratory.cache.drain()
@@ -563,7 +565,7 @@ async def test_nothing_is_made_anew_in_the_background_once_the_process_drains() 
 
 
 async def test_a_change_makes_what_is_being_made_at_that_moment_wrong_too() -> None:
-    laboratory = Laboratory(origin := Origin(FRESH))
+    laboratory = CacheHarness(origin := Origin(FRESH))
     tasks = await held(laboratory, origin, 4)
     gate, origin.gate = origin.gate, None
     await laboratory.ask(method="POST")
@@ -585,7 +587,7 @@ async def test_a_change_in_the_middle_of_an_answer_makes_it_wrong_too() -> None:
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     first = Reader(laboratory)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: first.answer.body == b"one")
@@ -598,12 +600,12 @@ async def test_a_change_in_the_middle_of_an_answer_makes_it_wrong_too() -> None:
     assert stream.calls == 2
 
 
-DECLARED = (("/", Policy(ttl=60, tags=(b"tag:items",))),)
+DECLARED = (("/", CachePolicy(ttl=60, tags=(b"tag:items",))),)
 
 
 @pytest.mark.parametrize("purged", [{"tag": "items"}, {"path": "/"}, {"path": "/**"}])
 async def test_who_asks_after_a_purge_does_not_get_what_was_begun_before(purged: dict[str, str]) -> None:
-    laboratory = Laboratory(origin := Origin(), DECLARED)
+    laboratory = CacheHarness(origin := Origin(), DECLARED)
     before = await held(laboratory, origin, 3)
     await laboratory.objects.purge(**purged)
     after = [asyncio.create_task(laboratory.ask()) for _ in range(3)]
@@ -616,7 +618,7 @@ async def test_who_asks_after_a_purge_does_not_get_what_was_begun_before(purged:
 
 
 async def test_a_purge_of_something_else_lets_all_share() -> None:
-    laboratory = Laboratory(origin := Origin(), DECLARED, store=MemoryStore(2**20))
+    laboratory = CacheHarness(origin := Origin(), DECLARED, store=MemoryStore(2**20))
     tasks = await held(laboratory, origin, 2)
     await laboratory.objects.purge(tag="users")
     tasks.append(asyncio.create_task(laboratory.ask()))
@@ -633,7 +635,7 @@ async def test_a_purge_of_a_tag_of_the_handler_parts_who_asks_later_in_the_middl
         await stream(scope, receive, send)
 
     stream = Stream(())
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     first, second = Reader(laboratory), Reader(laboratory)
     stream.parts.put_nowait((b"old", True))
     await until(lambda: first.answer.body == second.answer.body == b"old")
@@ -649,7 +651,7 @@ async def test_a_purge_of_a_tag_of_the_handler_parts_who_asks_later_in_the_middl
 
 async def test_a_stale_answer_is_not_made_good_by_what_was_begun_before_a_purge() -> None:
     stale = Reply([(CC, "max-age=1, stale-if-error=60")])
-    laboratory = Laboratory(origin := Origin(stale), (("/", Policy(tags=(b"tag:items",))),))
+    laboratory = CacheHarness(origin := Origin(stale), (("/", CachePolicy(tags=(b"tag:items",))),))
     await laboratory.ask()
     laboratory.pass_time(2)
     origin.gate = asyncio.Event()

@@ -6,9 +6,9 @@ import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_cache import sql_invalidation as table_purges
-from scalekit_cache.metrics import OWED, Metrics
-from scalekit_cache.sql_invalidation import TablePurges
-from scalekit_cache.table_tags import ANY_TABLE, MOST_TABLES, READ, TablesRead, begin_collecting
+from scalekit_cache.metrics import OWED, CacheMetrics
+from scalekit_cache.sql_invalidation import SqlInvalidation
+from scalekit_cache.table_tags import ANY_TABLE, MOST_TABLES, READ, ReadTracker, begin_collecting
 from scalekit_caching.store import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -28,17 +28,17 @@ class Shared(MemoryStore):
         await super().purge(tags)  # type: ignore[arg-type]
 
 
-def purges_of(store: MemoryStore) -> TablePurges:
+def purges_of(store: MemoryStore) -> SqlInvalidation:
     telemetry = Telemetry(100)
-    return TablePurges(store, Metrics(telemetry), lambda suspended: None, telemetry.series(OWED))
+    return SqlInvalidation(store, CacheMetrics(telemetry), lambda suspended: None, telemetry.series(OWED))
 
 
 def test_an_answer_that_was_made_from_no_table_has_no_tags() -> None:
-    assert TablesRead().tags() == ()
+    assert ReadTracker().tags() == ()
 
 
 def test_tables_become_tags_and_one_for_all() -> None:
-    tables = TablesRead()
+    tables = ReadTracker()
     tables.add(frozenset({"b", "a"}))
     assert tables.tags() == (ANY_TABLE, b"tag:sql:a", b"tag:sql:b")
     assert tables.tags_beside((b"tag:x", b"tag:sql:a")) == (b"tag:x", b"tag:sql:a", ANY_TABLE, b"tag:sql:b")
@@ -46,7 +46,7 @@ def test_tables_become_tags_and_one_for_all() -> None:
 
 @pytest.mark.parametrize("more", [None, frozenset(map(str, range(MOST_TABLES)))])
 def test_what_is_not_known_or_too_much_is_not_kept(more: frozenset[str] | None) -> None:
-    tables = TablesRead()
+    tables = ReadTracker()
     tables.add(frozenset({"a"}))
     tables.add(more)
     tables.add(frozenset({"a"}))

@@ -8,8 +8,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.testing import Answer
-from scalekit_cache.policies import Policy
-from tests.cache.harness import Laboratory, Origin, Reply, collecting
+from scalekit_cache.policies import CachePolicy
+from tests.cache.harness import CacheHarness, Origin, Reply, collecting
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ async def test_the_application_is_asked_once_for_each_request_and_the_old_respon
     reply: Reply, kind: str
 ) -> None:
     control = f"max-age=2, {kind}=600" if kind != "validation" else "max-age=2"
-    laboratory = Laboratory(origin := Origin(Reply([(CC, control), ("ETag", '"1"')]), reply))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, control), ("ETag", '"1"')]), reply))
     await laboratory.ask()
     laboratory.pass_time(3)
     answer = await laboratory.ask()
@@ -50,7 +50,7 @@ async def test_the_application_is_asked_once_for_each_request_and_the_old_respon
 
 
 async def test_all_who_wait_get_one_each() -> None:
-    laboratory = Laboratory(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])))
+    laboratory = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])))
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()
@@ -63,7 +63,7 @@ async def test_all_who_wait_get_one_each() -> None:
 
 async def test_a_304_that_says_private_is_for_who_asked() -> None:
     private = [Reply([(CC, "private"), ("ETag", tag)]) for tag in ('"1"', '"2"')]
-    laboratory = Laboratory(origin := Origin(STANDS_IN, *private))
+    laboratory = CacheHarness(origin := Origin(STANDS_IN, *private))
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()
@@ -75,7 +75,7 @@ async def test_a_304_that_says_private_is_for_who_asked() -> None:
 
 
 async def test_a_head_gets_no_body() -> None:
-    laboratory = Laboratory(Origin(STANDS_IN, Reply([(CC, "no-store")])))
+    laboratory = CacheHarness(Origin(STANDS_IN, Reply([(CC, "no-store")])))
     await laboratory.ask()
     laboratory.pass_time(3)
     answer = await laboratory.ask(method="HEAD")
@@ -84,7 +84,7 @@ async def test_a_head_gets_no_body() -> None:
 
 
 async def test_what_shapes_the_new_response_is_not_given_to_others() -> None:
-    laboratory = Laboratory(origin := Origin(STANDS_IN, Reply([(CC, "max-age=60"), ("Vary", "X-Color")])))
+    laboratory = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "max-age=60"), ("Vary", "X-Color")])))
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()
@@ -128,7 +128,7 @@ async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
         return {"type": "http.disconnect"}
 
     app = Endless()
-    laboratory = Laboratory(app, wait=0.01, refresh_timeout=0.2)
+    laboratory = CacheHarness(app, wait=0.01, refresh_timeout=0.2)
     await laboratory.ask()
     laboratory.pass_time(3)
     leave, answer = asyncio.Event(), Answer()
@@ -145,7 +145,7 @@ async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
 
 async def test_a_stream_ends_with_the_task_of_its_client() -> None:
     app = Endless()
-    laboratory = Laboratory(app)
+    laboratory = CacheHarness(app)
     await laboratory.ask()
     laboratory.pass_time(3)
     answer = Answer()
@@ -161,7 +161,7 @@ async def test_a_stream_ends_with_the_task_of_its_client() -> None:
 
 
 async def test_a_stream_that_breaks_is_seen_to_break() -> None:
-    laboratory = Laboratory(Endless(ValueError("broken")))
+    laboratory = CacheHarness(Endless(ValueError("broken")))
     await laboratory.ask()
     laboratory.pass_time(3)
     with pytest.raises(ValueError, match="broken"):
@@ -169,7 +169,7 @@ async def test_a_stream_that_breaks_is_seen_to_break() -> None:
 
 
 async def test_a_response_that_comes_too_late_goes_to_nobody_and_ends_the_old_one() -> None:
-    laboratory = Laboratory(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])), wait=0.01)
+    laboratory = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])), wait=0.01)
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()
@@ -180,8 +180,8 @@ async def test_a_response_that_comes_too_late_goes_to_nobody_and_ends_the_old_on
 
 
 async def test_what_is_not_kept_because_of_who_asked_ends_nothing() -> None:
-    policy = Policy(ttl=2.0, if_error=600.0)
-    laboratory = Laboratory(origin := Origin(Reply([("ETag", '"1"')])), [("/**", policy)])
+    policy = CachePolicy(ttl=2.0, if_error=600.0)
+    laboratory = CacheHarness(origin := Origin(Reply([("ETag", '"1"')])), [("/**", policy)])
     await laboratory.ask()
     laboratory.pass_time(3)
     await laboratory.ask(headers=[("Cookie", "a=b")])

@@ -19,15 +19,15 @@ from starlette.routing import BaseRoute, Host, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.contracts import subject_in, subject_of
-from scalekit_cache.policies import Policy
-from scalekit_cache.single_flight import Broken
-from tests.cache.harness import Laboratory
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.single_flight import LeaderFailed
+from tests.cache.harness import CacheHarness
 
 pytestmark = pytest.mark.anyio
 
 WHO = "X-Shop-Who"
 CROWD = ["alice", "bob", "", "alice", "bob"]
-HOURLY = Policy(ttl=3600.0)
+HOURLY = CachePolicy(ttl=3600.0)
 Leave = Callable[[Scope, str], None]
 
 
@@ -133,13 +133,13 @@ async def test_however_a_user_is_named_the_response_is_for_nobody_else(
         headers = [(WHO, user)] if user else []
         try:
             answer = await laboratory.ask(headers=headers, state={"user": None, "sub": None, "db": 1})
-        except Broken:  # who has begun to follow it
+        except LeaderFailed:  # who has begun to follow it
             assert (start_first, together) == (True, True)
             return ""
         return answer.body.decode()
 
     for crowd in (CROWD, CROWD[2:]):
-        laboratory = Laboratory(answering(LEFT[left], start_first), [("/**", HOURLY)])
+        laboratory = CacheHarness(answering(LEFT[left], start_first), [("/**", HOURLY)])
         got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
         for user, body in zip(crowd, got, strict=True):
             assert body in (user, "")
@@ -174,7 +174,7 @@ async def test_a_user_in_a_copy_of_the_scope_is_not_mixed_with_others(together: 
             said: list[bool] = []
             app = build(routes=[Route("/me", me)])
             app.add_middleware(CopyingLogin)
-            laboratory = Laboratory(app, [("/**", HOURLY)])
+            laboratory = CacheHarness(app, [("/**", HOURLY)])
             got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
             for user, body in zip(crowd, got, strict=True):
                 assert body in (user, "")
@@ -203,7 +203,7 @@ async def test_nor_is_one_in_a_copy_that_a_middleware_below_the_application_make
         return (await laboratory.ask("/me", headers=[(WHO, user)] if user else [])).body.decode()
 
     for build in (Starlette, FastAPI):
-        laboratory = Laboratory(build(routes=routes), [("/**", HOURLY)])
+        laboratory = CacheHarness(build(routes=routes), [("/**", HOURLY)])
         got = await asyncio.gather(*map(ask, CROWD)) if together else [await ask(user) for user in CROWD]
         for user, body in zip(CROWD, got, strict=True):
             assert body in (user, "")
@@ -214,7 +214,7 @@ async def test_nor_is_one_in_a_router_that_is_included() -> None:
     router.routes.append(Route("/me", me, middleware=COPYING))
     app = FastAPI()
     app.include_router(router)
-    laboratory = Laboratory(app, [("/**", HOURLY)])
+    laboratory = CacheHarness(app, [("/**", HOURLY)])
     for user in CROWD:
         answer = await laboratory.ask("/me", headers=[(WHO, user)] if user else [])
         assert answer.body.decode() in (user, "")
@@ -232,7 +232,7 @@ async def test_where_nothing_copies_the_scope_any_header_may_come(path: str, bui
         Route("/zipped", me, middleware=[Middleware(GZipMiddleware)], max_body_size=100),
         Route("/class", Page),
     ]
-    laboratory = Laboratory(build(routes=[*routes, Mount("/inner", build(routes=routes))]), [("/**", HOURLY)])
+    laboratory = CacheHarness(build(routes=[*routes, Mount("/inner", build(routes=routes))]), [("/**", HOURLY)])
     said = [(await laboratory.ask(path, headers=[(WHO, "a")])).header("cache-status") or "" for _ in range(2)]
     assert "hit" in said[1]
 
@@ -254,7 +254,7 @@ async def test_what_else_is_left_in_the_state_keeps_nothing_from_being_stored() 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x"})
 
-    laboratory = Laboratory(app, [("/**", HOURLY)])
+    laboratory = CacheHarness(app, [("/**", HOURLY)])
     _, answer = [await laboratory.ask() for _ in range(2)]
     assert "hit" in (answer.header("cache-status") or "")
 
@@ -291,7 +291,7 @@ async def test_users_without_an_identity_are_told_apart_by_their_names(identity:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope["user"].name.encode()})
 
-    laboratory = Laboratory(app, [("/**", Policy(ttl=3600.0, by_identity=True))])
+    laboratory = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, by_identity=True))])
     for name in ("alice", "bob", "alice"):
         assert (await laboratory.ask(user=Unnamed(name, identity))).body == name.encode()
     assert subject_of(Unnamed("", identity)) is None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cache.harness import Laboratory, Origin, Pairs, Reply
+from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
 
 CC = "Cache-Control"
-CLOCK = Laboratory(Origin())
+CLOCK = CacheHarness(Origin())
 NOW, LONG_AGO = CLOCK.date(), CLOCK.date(-3000)
 
 
@@ -34,7 +34,7 @@ NOW, LONG_AGO = CLOCK.date(), CLOCK.date(-3000)
     ],
 )  # fmt: skip
 async def test_a_client_that_has_it_gets_304(kept: Pairs, asked: Pairs) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=36000"), ("X-Test", "1"), *kept])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=36000"), ("X-Test", "1"), *kept])))
     whole = await laboratory.ask()
     answer = await laboratory.ask(headers=asked)
     assert (answer.status, answer.body, origin.calls) == (304, b"", 1)
@@ -58,14 +58,14 @@ async def test_a_client_that_has_it_gets_304(kept: Pairs, asked: Pairs) -> None:
     ],
 )  # fmt: skip
 async def test_a_client_that_has_something_else_gets_the_whole(kept: Pairs, asked: Pairs) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600"), *kept])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), *kept])))
     await laboratory.ask()
     answer = await laboratory.ask(headers=asked)
     assert (answer.status, answer.body, origin.calls) == (200, b"1", 1)
 
 
 async def test_an_error_is_never_304() -> None:
-    laboratory = Laboratory(Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')], 404)))
+    laboratory = CacheHarness(Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')], 404)))
     await laboratory.ask()
     assert (await laboratory.ask(headers=[("If-None-Match", '"abc"')])).status == 404
 
@@ -77,7 +77,7 @@ async def test_an_error_is_never_304() -> None:
 async def test_a_stale_answer_is_validated_by_what_it_has(validator: tuple[str, str], condition: str) -> None:
     replies = [Reply([(CC, "max-age=2"), validator, ("X", "1"), ("Y", "1")], body=b"whole")]
     replies.append(Reply([(CC, "max-age=100"), validator, ("X", "2")], body=b"other"))
-    laboratory = Laboratory(origin := Origin(*replies))
+    laboratory = CacheHarness(origin := Origin(*replies))
     await laboratory.ask()
     laboratory.pass_time(3)
     answer = await laboratory.ask()
@@ -94,8 +94,8 @@ async def test_a_stale_answer_is_validated_by_what_it_has(validator: tuple[str, 
         ("Test-Header", "1", "2"),
         ("Content-Foo", "1", "2"),
         ("Content-Type", "text/plain", "text/plain;charset=utf-8"),
-        ("Content-Location", "/foo", "/bar"),
-        ("Content-Security-Policy", "default-src 'self'", "default-src 'none'"),
+        ("Content-Resource", "/foo", "/bar"),
+        ("Content-Security-CachePolicy", "default-src 'self'", "default-src 'none'"),
         ("Cache-Control", "max-age=1", "max-age=3600"),
         ("Expires", CLOCK.date(1), CLOCK.date(3600)),
         ("Clear-Site-Data", "cache", "cookies"),
@@ -105,7 +105,7 @@ async def test_a_304_updates_the_headers_that_it_has(name: str, first: str, seco
     lives = [] if name in ("Cache-Control", "Expires") else [(CC, "max-age=1")]
     longer = [] if name in ("Cache-Control", "Expires") else [(CC, "max-age=3600")]
     replies = [Reply([*lives, ("ETag", '"a"'), (name, first)]), Reply([*longer, ("ETag", '"a"'), (name, second)])]
-    laboratory = Laboratory(origin := Origin(*replies))
+    laboratory = CacheHarness(origin := Origin(*replies))
     await laboratory.ask()
     laboratory.pass_time(3)
     for _ in range(2):
@@ -117,7 +117,7 @@ async def test_a_304_updates_the_headers_that_it_has(name: str, first: str, seco
 async def test_a_304_leaves_length_and_coding_as_they_are() -> None:
     first = Reply([(CC, "max-age=1"), ("ETag", '"a"'), ("Content-Encoding", "gzip")], body=b"zipped")
     second = Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Content-Encoding", "br"), ("Content-Length", "0")])
-    laboratory = Laboratory(Origin(first, second))
+    laboratory = CacheHarness(Origin(first, second))
     await laboratory.ask()
     laboratory.pass_time(3)
     answer = await laboratory.ask()
@@ -127,7 +127,7 @@ async def test_a_304_leaves_length_and_coding_as_they_are() -> None:
 async def test_a_cookie_in_a_304_goes_to_who_asked_and_to_nobody_else() -> None:
     first = Reply([(CC, "max-age=1"), ("ETag", '"a"')])
     second = Reply([(CC, "max-age=3600"), ("ETag", '"a"'), ("Set-Cookie", "a=b")])
-    laboratory = Laboratory(origin := Origin(first, second, first))
+    laboratory = CacheHarness(origin := Origin(first, second, first))
     await laboratory.ask()
     laboratory.pass_time(3)
     assert (await laboratory.ask()).header("set-cookie") == "a=b"
@@ -137,7 +137,7 @@ async def test_a_cookie_in_a_304_goes_to_who_asked_and_to_nobody_else() -> None:
 
 async def test_a_client_with_conditions_gets_304_after_the_cache_has_validated() -> None:
     reply = Reply([(CC, "max-age=2"), ("Last-Modified", LONG_AGO)])
-    laboratory = Laboratory(origin := Origin(reply))
+    laboratory = CacheHarness(origin := Origin(reply))
     await laboratory.ask()
     laboratory.pass_time(3)
     answer = await laboratory.ask(headers=[("If-Modified-Since", CLOCK.date(-10))])
@@ -145,7 +145,7 @@ async def test_a_client_with_conditions_gets_304_after_the_cache_has_validated()
 
 
 async def test_a_client_gets_304_when_the_new_answer_is_what_it_has() -> None:
-    laboratory = Laboratory(
+    laboratory = CacheHarness(
         Origin(Reply([(CC, "max-age=2"), ("ETag", '"1"')]), Reply([(CC, "max-age=2"), ("ETag", '"2"')]))
     )
     await laboratory.ask()
@@ -156,14 +156,14 @@ async def test_a_client_gets_304_when_the_new_answer_is_what_it_has() -> None:
 
 
 async def test_a_condition_reaches_the_application_where_nothing_is_kept() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')])))
     answer = await laboratory.ask(headers=[("If-None-Match", '"abc"')])
     assert (answer.status, origin.header("if-none-match")) == (304, '"abc"')
     assert (await laboratory.ask()).status == 200
 
 
 async def test_a_stored_validator_is_not_used_for_another_variant() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Vary", "Abc")])))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Vary", "Abc")])))
     await laboratory.ask(headers=[("Abc", "123")])
     await laboratory.ask(headers=[("Abc", "456")])
     assert (origin.calls, origin.header("if-none-match")) == (2, None)
@@ -174,7 +174,7 @@ async def test_a_stored_validator_is_not_used_for_another_variant() -> None:
 
 @pytest.mark.parametrize(CC.lower().replace("-", "_"), ["no-cache", "max-age=10000, no-cache"])
 async def test_no_cache_is_kept_and_validated_at_every_use(cache_control: str) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, cache_control), ("ETag", '"abcd"')], body=b"one")))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, cache_control), ("ETag", '"abcd"')], body=b"one")))
     await laboratory.ask()
     for calls in (2, 3):
         assert (await laboratory.ask()).body == b"one"
@@ -182,7 +182,9 @@ async def test_no_cache_is_kept_and_validated_at_every_use(cache_control: str) -
 
 
 async def test_a_304_that_nobody_asked_for_is_passed_on() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=2")]), Reply([(CC, "max-age=2")], 304, b""), Reply()))
+    laboratory = CacheHarness(
+        origin := Origin(Reply([(CC, "max-age=2")]), Reply([(CC, "max-age=2")], 304, b""), Reply())
+    )
     await laboratory.ask()
     laboratory.pass_time(3)
     assert [(await laboratory.ask()).status for _ in range(2)] == [304, 200]
@@ -191,7 +193,7 @@ async def test_a_304_that_nobody_asked_for_is_passed_on() -> None:
 
 async def test_an_answer_to_a_validation_takes_the_place_of_the_stale_one() -> None:
     replies = [Reply([(CC, "max-age=2"), ("ETag", '"1"')]), Reply([(CC, "max-age=9"), ("ETag", '"2"')])]
-    laboratory = Laboratory(origin := Origin(*replies))
+    laboratory = CacheHarness(origin := Origin(*replies))
     await laboratory.ask()
     laboratory.pass_time(3)
     assert (await laboratory.ask()).body == b"2"
@@ -218,7 +220,7 @@ async def test_an_answer_to_a_validation_takes_the_place_of_the_stale_one() -> N
     ],
 )
 async def test_a_range_is_answered_from_the_whole(wanted: str, status: int, body: bytes, place: str | None) -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"0123456789A")))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"0123456789A")))
     await laboratory.ask()
     answer = await laboratory.ask(headers=[("Range", wanted)])
     assert (answer.status, answer.body, answer.header("content-range")) == (status, body, place)
@@ -232,28 +234,28 @@ async def test_a_range_is_answered_from_the_whole(wanted: str, status: int, body
 )
 async def test_if_range_gives_the_whole_unless_it_is_the_same(condition: str, status: int) -> None:
     headers = [(CC, "max-age=3600"), ("ETag", '"a"'), ("Last-Modified", LONG_AGO)]
-    laboratory = Laboratory(Origin(Reply(headers, body=b"0123")))
+    laboratory = CacheHarness(Origin(Reply(headers, body=b"0123")))
     await laboratory.ask()
     answer = await laboratory.ask(headers=[("Range", "bytes=0-1"), ("If-Range", condition)])
     assert answer.status == status
 
 
 async def test_if_range_holds_for_no_weak_tag() -> None:
-    laboratory = Laboratory(Origin(Reply([(CC, "max-age=3600"), ("ETag", 'W/"a"')], body=b"0123")))
+    laboratory = CacheHarness(Origin(Reply([(CC, "max-age=3600"), ("ETag", 'W/"a"')], body=b"0123")))
     await laboratory.ask()
     assert (await laboratory.ask(headers=[("Range", "bytes=0-1"), ("If-Range", 'W/"a"')])).status == 200
 
 
 async def test_a_range_of_what_is_not_kept_is_the_applications_to_answer() -> None:
     part = Reply([(CC, "max-age=3600"), ("Content-Range", "bytes 4-9/10")], 206, b"01234")
-    laboratory = Laboratory(origin := Origin(part, Reply([(CC, "max-age=3600")], body=b"whole")))
+    laboratory = CacheHarness(origin := Origin(part, Reply([(CC, "max-age=3600")], body=b"whole")))
     answer = await laboratory.ask(headers=[("Range", "bytes=-5")])
     assert (answer.status, answer.body, origin.header("range")) == (206, b"01234", "bytes=-5")
     assert (await laboratory.ask()).body == b"whole"
 
 
 async def test_head_is_answered_from_get_and_never_kept_for_it() -> None:
-    laboratory = Laboratory(origin := Origin(Reply([(CC, "max-age=3600")], body=b"whole")))
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")], body=b"whole")))
     assert (await laboratory.ask(method="HEAD")).body == b""
     assert (await laboratory.ask()).body == b"whole"
     answer = await laboratory.ask(method="HEAD")
@@ -265,7 +267,7 @@ async def test_head_is_answered_from_get_and_never_kept_for_it() -> None:
 )
 @pytest.mark.parametrize("condition", ["If-Modified-Since", "If-Range"])
 async def test_a_date_that_no_calendar_has_is_no_condition(condition: str, date: str) -> None:
-    laboratory = Laboratory(Origin(Reply([("Cache-Control", "max-age=60"), ("Last-Modified", LONG_AGO)])))
+    laboratory = CacheHarness(Origin(Reply([("Cache-Control", "max-age=60"), ("Last-Modified", LONG_AGO)])))
     headers = [(condition, date), ("Range", "bytes=0-")] if condition == "If-Range" else [(condition, date)]
     for _ in range(2):
         assert (await laboratory.ask(headers=headers)).status == 200
@@ -275,7 +277,7 @@ async def test_a_date_that_no_calendar_has_is_no_condition(condition: str, date:
 @pytest.mark.parametrize("name", ["Expires", "Date", "Last-Modified"])
 async def test_an_application_may_send_a_date_that_no_calendar_has(name: str, date: str) -> None:
     origin = Origin(Reply([(name, date)]))
-    laboratory = Laboratory(origin)
+    laboratory = CacheHarness(origin)
     for _ in range(2):
         assert (await laboratory.ask()).status == 200
     assert origin.calls == 2

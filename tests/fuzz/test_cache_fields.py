@@ -7,14 +7,14 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scalekit_cache.cache_status import Refusal
+from scalekit_cache.cache_status import NotStored
 from scalekit_cache.conditional import if_range_holds, not_modified, one_range
 from scalekit_cache.directives import LONGEST, parse_cache_control, parse_targeted, seconds
 from scalekit_cache.freshness import LONGEST_HEURISTIC, expiry_lifetime, heuristic_lifetime, initial_age
 from scalekit_cache.keys import canonical_query
-from scalekit_cache.policies import Policy
-from scalekit_cache.storability import Rules, Rulings
-from scalekit_cache.storing import judge
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.storability import StoragePolicies, StorageRules
+from scalekit_cache.storing import evaluate
 from scalekit_cache.vary import normalised, vary_names
 from tests.fuzz.test_dates import dates
 from tests.fuzz.words import fuzzed, mixed, values
@@ -106,8 +106,10 @@ def test_a_response_is_judged_whatever_it_says(
 ) -> None:
     fields = {b"cache-control": control, b"vary": vary, b"expires": date, b"date": date, b"age": age}
     fields[b"cdn-cache-control"] = targeted
-    kept = judge(status, fields, lambda ruling: 0, Policy(ttl=60.0), Rulings(Rules()), NOW - 1, NOW)
-    assert isinstance(kept, Refusal) or kept.lifetime >= 0
+    kept = evaluate(
+        status, fields, lambda ruling: 0, CachePolicy(ttl=60.0), StoragePolicies(StorageRules()), NOW - 1, NOW
+    )
+    assert isinstance(kept, NotStored) or kept.lifetime >= 0
 
 
 @given(values("a", "=", "&", "%61", "%", ";", "+", "1", "tag[]", "%5B"), st.booleans())

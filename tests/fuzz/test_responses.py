@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.cache.harness import Laboratory, Origin, Reply
+from tests.cache.harness import CacheHarness, Origin, Reply
 from tests.fuzz.test_cache_fields import directives, names, numbers, tags
 from tests.fuzz.test_dates import dates
 from tests.fuzz.words import fuzzed, values
@@ -42,7 +42,7 @@ statuses = st.sampled_from([200, 200, 201, 204, 206, 301, 304, 404, 500, 503, 59
 @example([("location", "http://[")], 201, "POST")
 def test_an_application_may_say_anything(found: list[tuple[str, str]], status: int, method: str) -> None:
     async def ask() -> None:
-        laboratory = Laboratory(Origin(Reply(found, status)))
+        laboratory = CacheHarness(Origin(Reply(found, status)))
         for each in (method, "GET", method):
             assert (await laboratory.ask(method=each)).status == status
             laboratory.pass_time(30)

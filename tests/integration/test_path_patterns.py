@@ -16,9 +16,7 @@ from starlette.types import Receive, Scope, Send
 from scalekit import ConfigError, PathGlob, create_app
 from scalekit.path_glob import spellings
 from scalekit.testing import request, running
-from scalekit_cache.policies import NO_POLICY
-from scalekit_cache.policies import Policies as CachePolicies
-from scalekit_cache.policies import Policy as CachePolicy
+from scalekit_cache.policies import NO_POLICY, CachePolicies, CachePolicy
 from scalekit_caching.tags import path_tag, path_tags
 from scalekit_jwt.policy import Policy as TokenPolicy
 from scalekit_ratelimit.config import RateLimitConfig
