@@ -1,5 +1,5 @@
 """Tokens: issued, verified, rotated, revoked."""
 
-from scalekit_jwt.requiring import RequireToken
+from scalekit_jwt.dependencies import RequireToken
 
 __all__ = ["RequireToken"]

@@ -24,7 +24,7 @@ class AsymmetricKey:
         self.private = bool(key.is_private)
 
     @classmethod
-    def read(cls, value: Mapping[str, Any] | str | bytes, kind: str) -> AsymmetricKey:
+    def load(cls, value: Mapping[str, Any] | str | bytes, kind: str) -> AsymmetricKey:
         """Return the key in a JWK or PEM *value*; raises ValueError, TypeError or KeyError."""
         members = dict(value) if isinstance(value, Mapping) else value
         try:

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from scalekit import Exchange
-from scalekit_jwt.address import AS_THEY_ARE
+from scalekit_jwt.dpop import Asked, Shown
 from scalekit_jwt.errors import Refused
-from scalekit_jwt.proof import Asked, Shown
+from scalekit_jwt.htu import AS_THEY_ARE
 
 AUTHORIZATION, COOKIE = b"authorization", b"cookie"
 

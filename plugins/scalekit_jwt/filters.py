@@ -10,14 +10,14 @@ from starlette.types import ASGIApp
 from scalekit import LATER, Decision, Exchange, Filter, LocalResponse, WebSocketExchange
 from scalekit.http.response import problem
 from scalekit.resilience import Unavailable
-from scalekit_jwt.authenticating import Authenticator, Known
+from scalekit_jwt.authenticator import Authenticator, Known
+from scalekit_jwt.challenges import REFUSED, forbidden_response, unauthorized_response
 from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, shown, token_in
 from scalekit_jwt.errors import Refused, UnknownKey
-from scalekit_jwt.identity import NOBODY, NOTHING
 from scalekit_jwt.metrics import Metrics
 from scalekit_jwt.policy import TOKEN_ALONE, Needs, Policy
-from scalekit_jwt.refusing import REFUSED, forbidden_response, unauthorized_response
-from scalekit_jwt.subprotocols import accept_with, take_subprotocol
+from scalekit_jwt.user import NOBODY, NOTHING
+from scalekit_jwt.websocket_tokens import accept_with, take_subprotocol
 
 Arrival = Callable[[], Awaitable[bool]]
 

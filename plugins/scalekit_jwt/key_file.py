@@ -123,7 +123,7 @@ def _key(member: dict[str, Any]) -> SigningKey:
         raise ValueError(f"a key has the kty {kind!r}; there are {', '.join(sorted(set(KEY_TYPES.values())))}")
     if algorithm not in KEY_TYPES:
         raise ValueError(f"a key has the alg {algorithm!r}; there are {', '.join(KEY_TYPES)}")
-    return SigningKey.read(member, algorithm)
+    return SigningKey.load(member, algorithm)
 
 
 def _make(path: Path, keys: list[dict[str, Any]]) -> None:

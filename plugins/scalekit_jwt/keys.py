@@ -59,7 +59,7 @@ class SigningKey(NamedTuple):
     until: float = 0.0
 
     @classmethod
-    def read(cls, value: Mapping[str, Any] | str | bytes, algorithm: str, kid: str = "") -> SigningKey:
+    def load(cls, value: Mapping[str, Any] | str | bytes, algorithm: str, kid: str = "") -> SigningKey:
         """Return the key in a JWK or PEM *value*, for *algorithm*; raises ValueError when it is not fit for that."""
         wanted = KEY_TYPES[algorithm]
         if isinstance(value, Mapping) and value.get("kty") != wanted:  # which the library does not look at
@@ -97,10 +97,10 @@ class SigningKey(NamedTuple):
 
 def _read(value: Mapping[str, Any] | str | bytes, kind: str) -> KeyMaterial:
     if kind == "oct":
-        return SecretKey.read(value)
+        return SecretKey.load(value)
     from scalekit_jwt.asymmetric_key import AsymmetricKey  # takes long to import, and a secret does without
 
-    return AsymmetricKey.read(value, kind)
+    return AsymmetricKey.load(value, kind)
 
 
 def _refuse_unfit(key: KeyMaterial, members: Mapping[str, Any], algorithm: str) -> None:

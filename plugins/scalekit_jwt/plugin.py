@@ -16,13 +16,13 @@ from scalekit.resilience import Unavailable
 from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_jwt import metrics
+from scalekit_jwt.challenges import BEARER, DPOP, SCHEME
 from scalekit_jwt.commands import commands
 from scalekit_jwt.config import JwtConfig
+from scalekit_jwt.factory import Opened, in_memory, opened, verify_jwt
 from scalekit_jwt.filters import Authentication
 from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.opening import Opened, in_memory, opened, verify_jwt
 from scalekit_jwt.policy import Policy
-from scalekit_jwt.refusing import BEARER, DPOP, SCHEME
 from scalekit_jwt.routes import routes
 
 logger = logging.getLogger("scalekit.jwt")

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from scalekit_jwt.challenges import SCHEME, unauthorized
 from scalekit_jwt.credentials import cookies_in, shown
 from scalekit_jwt.errors import Refused
-from scalekit_jwt.issuer import Keys
 from scalekit_jwt.keys import KEY_TYPES
-from scalekit_jwt.refusing import SCHEME, unauthorized
-from scalekit_jwt.tokens import OwnTokens
+from scalekit_jwt.token_service import OwnTokens
+from scalekit_jwt.token_verifier import Keys
 
 MOST_BODY = 16384
 

@@ -24,7 +24,7 @@ class SecretKey:
         self._verifies = "verify" in allowed
 
     @classmethod
-    def read(cls, value: Mapping[str, Any] | str | bytes) -> SecretKey:
+    def load(cls, value: Mapping[str, Any] | str | bytes) -> SecretKey:
         """Return the secret in a JWK, or that *value* is; raises ValueError, TypeError or KeyError."""
         if isinstance(value, Mapping):
             secret, operations = _decoded(value["k"]), value.get("key_ops", ("sign", "verify"))

@@ -15,24 +15,24 @@ from starlette.types import Scope
 from scalekit import Exchange, Filter
 from scalekit.telemetry import Silence
 from scalekit.testing.conformance import bare_application
-from scalekit_jwt.address import normal
-from scalekit_jwt.compact import read
 from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, shown
+from scalekit_jwt.dpop import Asked, Shown, read_proof
 from scalekit_jwt.errors import Refused
 from scalekit_jwt.fingerprint import Fingerprint, raw_digest
-from scalekit_jwt.fixed_keys import FixedKeys
-from scalekit_jwt.issuer import Issuer
+from scalekit_jwt.htu import normal
+from scalekit_jwt.jws import read
 from scalekit_jwt.keys import KeySet
-from scalekit_jwt.proof import Asked, Shown, read_proof
-from scalekit_jwt.subprotocols import take_subprotocol
+from scalekit_jwt.static_keys import FixedKeys
+from scalekit_jwt.token_verifier import Issuer
+from scalekit_jwt.websocket_tokens import take_subprotocol
 from scalekit_replica.filters import consistency_of
 from scalekit_replica.issuing import Tokens
 from scalekit_replica.metrics import Metrics
 from scalekit_replica.tokens import Contents, Signer
 from tests.fuzz.words import fuzzed, texts, values
 from tests.host.asgi import behind
-from tests.jwt.forging import Forge
-from tests.jwt.proving import Prover
+from tests.jwt.dpop_client import Prover
+from tests.jwt.forged_tokens import Forge
 
 FORGE = Forge()
 ISSUER = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), FixedKeys(KeySet([FORGE.key])), 30.0, time.time)

@@ -22,8 +22,8 @@ from scalekit import Key, create_app
 from scalekit.contracts import DATABASE
 from scalekit.testing import request, running
 from scalekit_jwt import RequireToken
-from scalekit_jwt.identity import TokenUser
-from tests.jwt.laboratory import login, service
+from scalekit_jwt.user import TokenUser
+from tests.jwt.harness import login, service
 from tests.test_layout import PLUGINS
 
 pytestmark = pytest.mark.anyio

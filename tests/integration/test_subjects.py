@@ -20,10 +20,10 @@ from starlette.routing import Route
 
 from scalekit import ConfigError, create_app
 from scalekit.contracts import TOKENS, SubjectIdentifier, subject_of
-from scalekit_jwt.identity import TokenUser
+from scalekit_jwt.user import TokenUser
 from scalekit_ratelimit import limited
-from tests.jwt.issuer import Issuer
-from tests.jwt.laboratory import Client, service
+from tests.jwt.harness import Client, service
+from tests.jwt.issuer_server import Issuer
 
 pytestmark = pytest.mark.anyio
 CLAIMED = {"iat": int(time.time())}

@@ -15,14 +15,14 @@ from joserfc.jwk import OKPKey
 
 from scalekit.resilience import Unavailable
 from scalekit.testing import request
-from scalekit_jwt import memory_sessions
-from scalekit_jwt.compact import read
+from scalekit_jwt.dpop import Asked, Shown, digest, read_proof
 from scalekit_jwt.errors import Refused
-from scalekit_jwt.memory_sessions import MemorySessions
-from scalekit_jwt.proof import Asked, Shown, digest, read_proof
-from tests.jwt.forging import Forge
-from tests.jwt.laboratory import service
-from tests.jwt.proving import Holder, Prover
+from scalekit_jwt.jws import read
+from scalekit_jwt.session_store import memory as memory_sessions
+from scalekit_jwt.session_store.memory import MemorySessions
+from tests.jwt.dpop_client import Holder, Prover
+from tests.jwt.forged_tokens import Forge
+from tests.jwt.harness import service
 
 pytestmark = pytest.mark.anyio
 DPOP = {"sender": "dpop"}

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from tests.jwt.proving import Prover
-from tests.jwt.workers import Workers
+from tests.jwt.dpop_client import Prover
+from tests.jwt.worker_service import Workers
 
 TOML = """\
 [server]

@@ -14,9 +14,9 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from scalekit_jwt import RequireToken
-from scalekit_jwt.identity import TokenUser
-from tests.jwt.laboratory import Client, login, service
-from tests.jwt.proving import Holder
+from scalekit_jwt.user import TokenUser
+from tests.jwt.dpop_client import Holder
+from tests.jwt.harness import Client, login, service
 
 pytestmark = pytest.mark.anyio
 

@@ -17,11 +17,11 @@ from joserfc.jwk import JWKRegistry, KeySet
 from scalekit import ConfigError, StartError, create_app
 from scalekit.testing.conformance import bare_application
 from scalekit_jwt.config import JwtConfig
+from scalekit_jwt.factory import keys_of
 from scalekit_jwt.key_file import KeyFile, make_key
-from scalekit_jwt.opening import keys_of
-from tests.jwt.forging import member_of
-from tests.jwt.laboratory import Client, service
-from tests.jwt.laboratory import app as application
+from tests.jwt.forged_tokens import member_of
+from tests.jwt.harness import Client, service
+from tests.jwt.harness import app as application
 
 pytestmark = pytest.mark.anyio
 ALGORITHMS = ["HS256", "RS256", "RS512", "PS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"]

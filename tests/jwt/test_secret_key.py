@@ -27,7 +27,7 @@ FORMS = {
 @given(st.binary(min_size=32, max_size=80), st.binary(max_size=80))
 def test_its_signatures_are_those_of_the_library(secret: bytes, signed: bytes) -> None:
     theirs = OctKey.import_key(secret)
-    ours = SigningKey.read(secret, "HS256")
+    ours = SigningKey.load(secret, "HS256")
     signature = ours.sign(signed)
     assert signature == HS256.sign(signed, theirs)
     assert ours.verifies(signed, signature)
@@ -35,31 +35,31 @@ def test_its_signatures_are_those_of_the_library(secret: bytes, signed: bytes) -
     assert not ours.verifies(signed, signature[:-1])
     assert ours.kid == theirs.thumbprint()
     member: dict[str, Any] = {**theirs.as_dict(), "kid": ""}
-    assert SigningKey.read(member, "HS256").sign(signed) == signature
+    assert SigningKey.load(member, "HS256").sign(signed) == signature
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_public_key_is_no_secret_in_any_form(form: str) -> None:
     with pytest.raises(ValueError, match="not a key of type oct"):
-        SigningKey.read(FORMS[form], "HS256")
+        SigningKey.load(FORMS[form], "HS256")
     with pytest.raises(ValueError, match="not a key of type oct"):
-        SigningKey.read(b"beside it: " + FORMS["pem"], "HS256")
+        SigningKey.load(b"beside it: " + FORMS["pem"], "HS256")
 
 
 def test_a_secret_that_begins_like_a_public_key_is_one() -> None:
-    assert SigningKey.read(bytes((0x30, 30)) + bytes(30), "HS256").private
+    assert SigningKey.load(bytes((0x30, 30)) + bytes(30), "HS256").private
 
 
 @pytest.mark.parametrize("value", ["====", "a+/b" * 12, "a" * 45, "AB" * 21 + "AB=", 7, None, "é" * 43])
 def test_what_is_not_base64url_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="not a key of type oct"):
-        SigningKey.read({**make_key("HS256"), "k": value}, "HS256")
+        SigningKey.load({**make_key("HS256"), "k": value}, "HS256")
 
 
 def test_a_secret_does_no_more_than_it_says_it_is_for() -> None:
     member = make_key("HS256")
-    only_verifies = SigningKey.read({**member, "key_ops": ["verify"]}, "HS256")
-    only_signs = SigningKey.read({**member, "key_ops": ["sign"]}, "HS256")
+    only_verifies = SigningKey.load({**member, "key_ops": ["verify"]}, "HS256")
+    only_signs = SigningKey.load({**member, "key_ops": ["sign"]}, "HS256")
     signature = only_signs.sign(b"text")
     assert only_verifies.verifies(b"text", signature)
     assert not only_verifies.private

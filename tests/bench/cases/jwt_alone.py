@@ -4,8 +4,8 @@ from typing import Any
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit_jwt.fixed_keys import of_secret
-from scalekit_jwt.tokens import encode
+from scalekit_jwt.static_keys import of_secret
+from scalekit_jwt.token_service import encode
 from tests.bench.cases import jwt_known, starlette_bare
 
 PATH = starlette_bare.PATH

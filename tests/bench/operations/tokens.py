@@ -12,16 +12,16 @@ from joserfc.jwk import JWKRegistry
 from joserfc.jwk import KeySet as JoserfcKeys
 
 from scalekit.telemetry import Telemetry
-from scalekit_jwt.authenticating import Authenticator
-from scalekit_jwt.fixed_keys import FixedKeys
-from scalekit_jwt.issuer import Issuer
+from scalekit_jwt.authenticator import Authenticator
+from scalekit_jwt.dpop import Proofs
 from scalekit_jwt.key_file import make_key
 from scalekit_jwt.keys import KeySet, SigningKey
-from scalekit_jwt.memory_sessions import MemorySessions
 from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.proof import Proofs
-from scalekit_jwt.revoked import Revoked
-from scalekit_jwt.tokens import encode
+from scalekit_jwt.revocations import Revoked
+from scalekit_jwt.session_store.memory import MemorySessions
+from scalekit_jwt.static_keys import FixedKeys
+from scalekit_jwt.token_service import encode
+from scalekit_jwt.token_verifier import Issuer
 from tests.bench.operations import Case, Operation, compare
 from tests.bench.row import Row
 
@@ -33,7 +33,7 @@ TOKENS = 64
 
 def _tokens(member: Mapping[str, Any], algorithm: str) -> list[bytes]:
     now = int(time.time())
-    key = SigningKey.read(member, algorithm)
+    key = SigningKey.load(member, algorithm)
     claims = {"iss": "scalekit", "sub": "ada", "aud": "scalekit", "iat": now, "exp": now + 86400, "scope": "read write"}
     return [encode(key, "at+jwt", {**claims, "jti": f"token {number}"}).encode() for number in range(TOKENS)]
 
@@ -43,7 +43,7 @@ def _ours(algorithm: str) -> Callable[[str], Any]:
     async def opened(_: str) -> AsyncGenerator[Operation, None]:
         member = make_key(algorithm)
         tokens = _tokens(member, algorithm)
-        keys = FixedKeys(KeySet([SigningKey.read(member, algorithm)]))
+        keys = FixedKeys(KeySet([SigningKey.load(member, algorithm)]))
         issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
         metrics = Metrics(Telemetry(100))
         proofs = Proofs(MemorySessions(), 30.0, time.time)

@@ -1,0 +1,51 @@
+"""Keys that the file names one by one: a secret, or files with a key each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import orjson
+
+from scalekit_jwt.keys import KeySet, SigningKey
+
+
+class FixedKeys:
+    """Keys that stay as they are until the process ends."""
+
+    arrival: Callable[[], Awaitable[bool]] | None = None
+
+    def __init__(self, current: KeySet) -> None:
+        self.current = current
+
+    def missed(self) -> bool:
+        """Tell that there never are others."""
+        return False
+
+    def reload(self) -> bool:
+        """Tell that there never are others."""
+        return False
+
+
+def of_secret(secret: str) -> FixedKeys:
+    """Return the one key that *secret* is."""
+    return FixedKeys(KeySet([SigningKey.load(secret.encode(), "HS256", "secret")]))
+
+
+def of_files(paths: Sequence[str], algorithm: str) -> FixedKeys:
+    """Return the keys in files, a PEM or a JWK each; raises ValueError naming the file that holds none."""
+    keys = [_of_file(path, algorithm) for path in paths]
+    if not keys[0].private:
+        raise ValueError(f"{paths[0]}: the first key signs, and this one has no private part")
+    return FixedKeys(KeySet(keys))
+
+
+def _of_file(path: str, algorithm: str) -> SigningKey:
+    try:
+        content = Path(path).read_bytes()
+        value = orjson.loads(content) if content.lstrip()[:1] == b"{" else content
+        return SigningKey.load(value, algorithm)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

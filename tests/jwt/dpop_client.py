@@ -1,0 +1,75 @@
+"""A client that has a key, and proves it, as another library makes such proofs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from hashlib import sha256
+from itertools import count
+from typing import Any
+
+import orjson
+from joserfc import jws
+from joserfc.jwk import ECKey, Key
+
+from scalekit.testing import Answer
+from tests.jwt.forged_tokens import encoded
+from tests.jwt.harness import Client
+
+NUMBERS = count()
+ALGORITHMS = ["ES256", "EdDSA", "ES384", "RS256", "HS256"]
+
+
+class Prover:
+    """Somebody with a key, who makes proofs of which every part can be replaced; None leaves one out."""
+
+    def __init__(self, key: Key | None = None, algorithm: str = "ES256") -> None:
+        self.key = key or ECKey.generate_key("P-256")
+        self.algorithm = algorithm
+
+    @property
+    def thumbprint(self) -> str:
+        return self.key.thumbprint()
+
+    def proof(
+        self, method: str, address: str, token: str = "", header: Mapping[str, Any] | None = None, **claims: Any
+    ) -> str:
+        protected = {"typ": "dpop+jwt", "alg": self.algorithm, "jwk": self.key.as_dict(private=False), **(header or {})}
+        said: dict[str, Any] = {"jti": f"proof {next(NUMBERS)}", "htm": method, "htu": address, "iat": int(time.time())}
+        if token:
+            said["ath"] = encoded(sha256(token.encode()).digest())
+        registry = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+        content = orjson.dumps(_there(said | claims))
+        return jws.serialize_compact(_there(protected), content, self.key, registry=registry)
+
+
+def _there(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+class Holder:
+    """A client of a service whose tokens are bound to its key."""
+
+    def __init__(self, client: Client, prover: Prover | None = None) -> None:
+        self.client = client
+        self.prover = prover or Prover()
+
+    def address(self, path: str) -> str:
+        return f"http://localhost{path}"
+
+    async def login(self, subject: str, **more: Any) -> Answer:
+        answer = await self.client.send(
+            "/login", "POST", {"subject": subject, **more}, dpop=self.prover.proof("POST", self.address("/login"))
+        )
+        if answer.status == 200:
+            self.client.keep(answer)
+        return answer
+
+    async def api(self, target: str = "/api/who", method: str = "GET", **headers: str) -> Answer:
+        token = self.client.token
+        proof = self.prover.proof(method, self.address(target.partition("?")[0]), token)
+        return await self.client.send(target, method, **{"authorization": f"DPoP {token}", "dpop": proof, **headers})
+
+    async def refresh(self, path: str = "/auth/refresh", **headers: str) -> Answer:
+        fields = {"dpop": self.prover.proof("POST", self.address(path)), **headers}
+        return await self.client.send(path, "POST", {"refresh_token": self.client.refresh_token}, **fields)

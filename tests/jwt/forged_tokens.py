@@ -1,0 +1,83 @@
+"""Tokens as an attacker makes them, or another issuer: every part as it is wanted."""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from functools import cache
+from itertools import count
+from typing import Any
+
+from scalekit_jwt.key_file import make_key
+from scalekit_jwt.keys import KEY_TYPES, SigningKey
+
+RSA_KEYS = 4
+"""How many keys of RSA a process makes: one takes as long as five hundred of another type."""
+_TURNS = count()
+
+
+@cache
+def member_of(algorithm: str, number: int) -> dict[str, Any]:
+    """Return the key *number* for *algorithm*, with its private part, as a JWK that nobody changes."""
+    if KEY_TYPES[algorithm] == "RSA" and algorithm != "RS256":  # which is the same but for what it is for
+        return {**member_of("RS256", number), "alg": algorithm, "kid": f"{algorithm}-{number}"}
+    return make_key(algorithm)
+
+
+@cache
+def key_of(algorithm: str, number: int) -> SigningKey:
+    """Return the key *number* for *algorithm*."""
+    if KEY_TYPES[algorithm] == "RSA" and algorithm != "RS256":
+        kid = member_of(algorithm, number)["kid"]
+        return key_of("RS256", number)._replace(algorithm=algorithm, kid=kid)
+    return SigningKey.load(member_of(algorithm, number), algorithm)
+
+
+def _another_key(algorithm: str) -> tuple[dict[str, Any], SigningKey]:
+    """Return a key that the last few calls have not returned."""
+    turn = next(_TURNS)
+    number = turn % RSA_KEYS if KEY_TYPES[algorithm] == "RSA" else turn
+    return member_of(algorithm, number), key_of(algorithm, number)
+
+
+def encoded(data: bytes | str | Mapping[str, Any]) -> str:
+    """Return base64url of *data*, JSON of what is no text."""
+    if isinstance(data, Mapping):
+        data = json.dumps(data)
+    return urlsafe_b64encode(data.encode() if isinstance(data, str) else data).rstrip(b"=").decode()
+
+
+class Forge:
+    """Makes tokens with a key that the forges before it do not have, whose every part can be replaced."""
+
+    def __init__(self, algorithm: str = "ES256", issuer: str = "scalekit", audience: str = "scalekit") -> None:
+        self.member, self.key = _another_key(algorithm)
+        now = int(time.time())
+        self.header: dict[str, Any] = {"alg": algorithm, "typ": "at+jwt", "kid": self.key.kid}
+        self.claims: dict[str, Any] = {"iss": issuer, "sub": "ada", "aud": audience, "iat": now, "exp": now + 86400}
+
+    def token(
+        self,
+        header: bytes | str | Mapping[str, Any] | None = None,
+        claims: bytes | str | Mapping[str, Any] | None = None,
+        key: SigningKey | None = None,
+    ) -> str:
+        """Return a token that is signed over exactly these parts."""
+        signed = (
+            f"{encoded(self.header if header is None else header)}.{encoded(self.claims if claims is None else claims)}"
+        )
+        return f"{signed}.{encoded((key or self.key).sign(signed.encode()))}"
+
+    def headed(self, **changes: Any) -> str:
+        """Return a token whose header has *changes*, None leaves out."""
+        return self.token(header=_changed(self.header, changes))
+
+    def claiming(self, **changes: Any) -> str:
+        """Return a token whose claims have *changes*, None leaves out."""
+        return self.token(claims=_changed(self.claims, changes))
+
+
+def _changed(members: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**members, **changes}.items() if value is not None}

@@ -1,0 +1,47 @@
+"""No proof is looked at, or used up, for who is over a limit whose verdict travels with the look-up of the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from scalekit_jwt.keys import SigningKey
+from tests.jwt.dpop_client import Holder
+from tests.jwt.harness import service
+from tests.servers import Redis
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Redis]:
+    with Redis() as running:
+        yield running
+
+
+async def test_who_is_over_the_limit_gets_429_before_its_proof_is_looked_at(
+    server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bytes] = []
+    real = SigningKey.verifies
+
+    def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:
+        looked.append(signed)
+        return real(key, signed, signature)
+
+    monkeypatch.setattr(SigningKey, "verifies", counted)
+    limits = [{"name": "all", "limit": "3/1d", "path": "/api/*"}]
+    plugins = {
+        "ratelimit": {"url": server.url, "policies": limits, "deadline": "10s"},
+        "cache": {"url": server.url, "policies": [{"path": "/open", "ttl": "1h"}], "deadline": "10s"},
+    }
+    async with service({"sender": "dpop"}, plugins) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        assert (await holder.api()).status == 200
+        del looked[:]
+        used = holder.prover.proof("GET", holder.address("/api/who"), client.token)
+        statuses = [(await holder.api(dpop=used)).status for _ in range(4)]
+        assert statuses == [200, 401, 429, 429]
+        assert len(looked) == 2, "the token is remembered, and two proofs were looked at"

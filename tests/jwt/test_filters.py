@@ -1,0 +1,178 @@
+"""Requests with tokens, without, and with such as are not enough."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from scalekit_jwt.authenticator import MOST_COOKIES
+from scalekit_jwt.plugin import OPENED
+from tests.jwt.harness import service
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_token_opens_what_is_protected_and_tells_who_asks() -> None:
+    async with service() as client:
+        answer = await client.login("ada", scopes=["orders:read"])
+        assert answer.header("cache-control") == "no-store"
+        assert orjson.loads(answer.body)["expires_in"] == 900
+        for _ in range(2):  # the second is remembered
+            assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["orders:read"]}
+
+
+async def test_without_a_token_the_answer_says_what_is_needed() -> None:
+    async with service() as client:
+        answer = await client.send("/api/who")
+        assert answer.status == 401
+        assert answer.header("content-type") == "application/problem+json"
+        assert answer.header("www-authenticate") == 'Bearer realm="api"'
+        assert (await client.send("/api/who", authorization="Basic YTpi")).header("www-authenticate") == (
+            'Bearer realm="api"'
+        )
+
+
+async def test_a_token_that_is_not_good_is_refused_where_one_is_needed_and_ignored_elsewhere() -> None:
+    async with service() as client:
+        await client.login("ada")
+        client.token = client.token[:-8] + "AAAAAAAA"
+        answer = await client.api()
+        assert answer.status == 401
+        assert 'error="invalid_token"' in str(answer.header("www-authenticate"))
+        assert orjson.loads((await client.api("/open")).body)["who"] is None
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "",
+        "__Host-Fgp=",
+        "__Host-Fgp=other",
+        "Fgp=x",
+        "x{0}",
+        "={0}",
+        "\x0b{0}; a=b",
+        "__Host-Fgp=; __Host-Fgp=other",
+        "__Secure-{1}",
+        "__host-{1}",
+        "; ".join(f"__Host-Fgp={number}" for number in range(16)) + "; {0}",
+    ],
+)
+async def test_a_token_without_its_cookie_opens_nothing(cookie: str) -> None:
+    async with service() as client:
+        await client.login("ada")
+        assert (await client.api()).status == 200
+        client.cookie = cookie.format(client.cookie, client.cookie.removeprefix("__Host-"))
+        assert (await client.api()).status == 401
+        assert (await client.refresh()).status == 401
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+@pytest.mark.parametrize(
+    "cookies", ["{0}=planted; {1}", "{1}; {0}=planted", "a=b; {0}=; {0}=x;{1} ; {0}=y", "{1}; {1}"]
+)
+async def test_a_planted_cookie_beside_the_right_one_locks_nobody_out(cookies: str, insecure: bool) -> None:
+    async with service({"insecure_cookie": insecure}) as client:
+        await client.login("ada")
+        right = client.cookie
+        client.cookie = cookies.format(right.partition("=")[0], right)
+        assert (await client.api()).status == 200
+        renewed = await client.refresh()
+        assert renewed.status == 200
+        assert str(renewed.header("set-cookie")).startswith(f"{right};"), "the right one is handed out again"
+        client.refresh_token = orjson.loads(renewed.body)["refresh_token"]
+        assert (await client.logout()).status == 204
+
+
+async def test_the_cookie_is_hardened() -> None:
+    async with service() as client:
+        answer = await client.login("ada")
+        cookie = str(answer.header("set-cookie"))
+        assert cookie.startswith("__Host-Fgp=")
+        assert "domain" not in cookie.lower()
+        assert {"HttpOnly", "Secure", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    async with service({"insecure_cookie": True}) as client:
+        cookie = str((await client.login("ada")).header("set-cookie"))
+        assert cookie.startswith("Fgp=")
+        assert "Secure" not in cookie
+        assert (await client.api()).status == 200
+    async with service({"fingerprint": False}) as client:
+        assert (await client.login("ada")).header("set-cookie") is None
+        assert (await client.api()).status == 200
+
+
+async def test_rules_ask_for_scopes_and_claims() -> None:
+    rules = [
+        {"path": "/api/**", "methods": ["POST"], "scopes": ["write"]},
+        {"path": "/open", "claims": {"tenant": ["a", "b"]}},
+    ]
+    async with service({"rules": rules}) as client:
+        await client.login("ada", claims={"tenant": "c"}, scopes=["read"])
+        assert (await client.api()).status == 200
+        answer = await client.api(method="POST")
+        assert answer.status == 403
+        assert 'error="insufficient_scope"' in str(answer.header("www-authenticate"))
+        assert 'scope="write"' in str(answer.header("www-authenticate"))
+        assert (await client.api("/open")).status == 403
+        await client.login("ada", claims={"tenant": "b"}, scopes=["write"])
+        assert (await client.api(method="POST")).status == 200
+        assert (await client.api("/open")).status == 200
+
+
+async def test_starlettes_requires_works() -> None:
+    async with service() as client:
+        await client.login("ada")
+        assert (await client.api("/admin")).status == 403
+        await client.login("root", scopes=["admin"])
+        assert (await client.api("/admin")).status == 200
+        assert (await client.send("/admin")).status == 403
+
+
+async def test_two_authorization_headers_are_one_too_many() -> None:
+    async with service() as client:
+        await client.login("ada")
+        scope_headers = {"authorization": f"Bearer {client.token}", "Authorization": f"Bearer {client.token}"}
+        answer = await client.send("/api/who", **scope_headers)
+        assert answer.status == 400
+        assert 'error="invalid_request"' in str(answer.header("www-authenticate"))
+
+
+async def test_a_token_is_remembered_once_however_its_scheme_is_spelled() -> None:
+    async with service(plugins={"metrics": {}}) as client:
+        await client.login("ada")
+        spelled = [
+            "bearer  {}",
+            "Bearer {}",
+            "Bearer  {}",
+            "BEARER {} ",
+            "Bearer {}",
+            "dPOP {}",
+            "DPoP {}",
+            "bearer {}",
+        ]
+        statuses = [(await client.api(authorization=each.format(client.token))).status for each in spelled]
+        assert statuses == [200] * 5 + [401, 401, 200], "one that is bound to no key needs no proof, and takes none"
+        page = (await client.send("/metrics")).body.decode()
+    assert 'scalekit_jwt_verified_total{outcome="new"} 2\n' in page
+    assert 'scalekit_jwt_verified_total{outcome="remembered"} 6\n' in page
+
+
+@pytest.mark.parametrize("more", ["a=b", "a=" + 2 * MOST_COOKIES * "b"])
+async def test_the_cookie_is_looked_at_each_time_that_others_come_with_it(more: str) -> None:
+    async with service() as client:
+        await client.login("ada")
+        right = client.cookie
+        name = right.partition("=")[0]
+        for cookies, status in [
+            (f"{more}; {right}", 200),
+            (f"{more}; {right}", 200),
+            (f"{more}; {right[:-1]}", 401),
+            (f"{more}; {name}=other", 401),
+            (more, 401),
+            (right, 200),
+            ("", 401),
+            (f"{more}; {right}", 200),
+        ]:
+            assert (await client.api(cookie=cookies)).status == status, cookies
+        known = next(iter(client.app.context.get(OPENED).authenticator._known.values()))
+        assert known.cookies is None or len(known.cookies) <= MOST_COOKIES

@@ -1,0 +1,303 @@
+"""Every token here has one flaw, is signed with the right key where the flaw allows it, and opens nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import os
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc.jwk import ECKey
+
+from scalekit.testing import request
+from scalekit_jwt.errors import Refused
+from scalekit_jwt.jws import read
+from scalekit_jwt.key_file import make_key
+from scalekit_jwt.keys import KeySet, SigningKey
+from scalekit_jwt.static_keys import FixedKeys
+from scalekit_jwt.token_verifier import Issuer
+from tests.jwt.forged_tokens import Forge, encoded
+from tests.jwt.harness import service
+
+FORGE = Forge()
+NOW = int(time.time())
+"""When the tokens were made. What is to come stays so for a day: the tests may run long after."""
+
+KIDS: list[Any] = ["../../dev/null", "/dev/null", "' OR 1=1 --", "\x00", "", "é" * 10, 0, None, [], {}, True]
+MOMENTS: list[Any] = [1e308, -1, -1e10, "1", str(NOW + 86400), True, [], {}, 10**30, 253402300800]
+SUBJECTS: list[Any] = [None, "", 1, [], {}, "ada\x00", True]
+SCOPES: list[Any] = [1, {}, [1], True]
+
+
+def unsigned(alg: object, signature: str = "") -> str:
+    return f"{encoded({**FORGE.header, 'alg': alg})}.{encoded(FORGE.claims)}.{signature}"
+
+
+def with_hmac(secret: bytes, **header: object) -> str:
+    signed = f"{encoded({**FORGE.header, 'alg': 'HS256', **header})}.{encoded(FORGE.claims)}"
+    return f"{signed}.{encoded(hmac.digest(secret, signed.encode(), sha256))}"
+
+
+def noncanonical(part: int) -> str:
+    """Return a token in which the unused bits of a last character are set: the same bytes, spelled otherwise."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    claims = FORGE.claims
+    while True:
+        parts = FORGE.token(claims=claims).split(".")
+        if len(parts[part]) % 4:
+            parts[part] = parts[part][:-1] + alphabet[alphabet.index(parts[part][-1]) ^ 1]
+            return ".".join(parts)
+        claims = {**claims, "pad": claims.get("pad", "") + "x"}
+
+
+def hostile() -> Iterator[tuple[str, str]]:
+    good = FORGE.token()
+    head, body, signature = good.split(".")
+    public_key = ECKey.import_key(FORGE.key.public()).public_key
+    pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    mine = Forge()
+    jwk = mine.key.public()
+
+    for alg in ("none", "None", "NONE", "nOnE", "none ", "", None, 0, [], ["none"], {"alg": "none"}, True):
+        yield f"alg {alg!r}", unsigned(alg)
+        yield f"alg {alg!r} with a signature", unsigned(alg, signature)
+    yield "no alg", FORGE.headed(alg=None)
+    yield "no signature", f"{head}.{body}."
+    for alg in ("HS256", "HS384", "RS256", "ES384", "ES512", "EdDSA", "es256", "ES256K", "A128KW", "dir"):
+        yield f"alg {alg}", FORGE.headed(alg=alg)
+    yield "the public key as a secret, as PEM", with_hmac(pem)
+    yield (
+        "the public key as a secret, as DER",
+        with_hmac(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)),
+    )
+    yield "the public key as a secret, as JWK", with_hmac(json.dumps(FORGE.key.public()).encode())
+    yield "an empty secret", with_hmac(b"")
+    yield "psychic: r = s = 0", f"{head}.{body}.{encoded(bytes(64))}"
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    yield "psychic: r = s = n", f"{head}.{body}.{encoded(order.to_bytes(32, 'big') * 2)}"
+    yield "a signature of DER", f"{head}.{body}.{encoded(bytes.fromhex('3006020101020101'))}"
+    yield "a long signature", f"{head}.{body}.{signature}AAAA"
+    yield "half a signature", f"{head}.{body}.{signature[:43]}"
+    yield "another's signature", f"{head}.{body}.{mine.token().rpartition('.')[2]}"
+    yield "an embedded key", mine.token(header={**FORGE.header, "jwk": jwk})
+    yield "an embedded key and its kid", mine.headed(jwk=jwk)
+    for name in ("jku", "x5u"):
+        yield name, mine.token(header={**FORGE.header, name: "http://127.0.0.1:1/keys"})
+    yield "x5c", mine.token(header={**FORGE.header, "x5c": ["MIIB"]})
+    for kid in KIDS:
+        yield f"kid {kid!r}", FORGE.token(header={**FORGE.header, "kid": kid})
+    for crit in (["exp"], ["b64"], [], None, "exp"):
+        yield f"crit {crit!r}", FORGE.token(header={**FORGE.header, "crit": crit, "b64": False})
+    for typ in (
+        "refresh+jwt",
+        "JWT",
+        "jwt",
+        "dpop+jwt",
+        "logout+jwt",
+        "",
+        None,
+        1,
+        ["at+jwt"],
+        "at+jwt\x00",
+        "AT+JWT ;",
+    ):
+        yield f"typ {typ!r}", FORGE.token(header={**FORGE.header, "typ": typ})
+    yield "no typ", FORGE.headed(typ=None)
+
+    yield "expired", FORGE.claiming(exp=NOW - 31)
+    for name in ("exp", "nbf", "iat"):
+        for value in MOMENTS:
+            yield f"{name} {value!r}", FORGE.claiming(**{name: value})
+        for text in ("NaN", "Infinity", "-Infinity", "1e999", "00"):
+            members = json.dumps({**FORGE.claims, name: "HERE"}).replace('"HERE"', text)
+            yield f"{name} {text}", FORGE.token(claims=members)
+    yield "exp null", FORGE.token(claims={**FORGE.claims, "exp": None})
+    yield "no exp", FORGE.claiming(exp=None)
+    yield "nbf to come", FORGE.claiming(nbf=NOW + 86400)
+    yield "iat to come", FORGE.claiming(iat=NOW + 86400)
+    for aud in (None, "", "scalekit2", "scaleki", "SCALEKIT", [], ["other"], ["scalekit", 1], {"scalekit": 1}, 1, True):
+        yield f"aud {aud!r}", FORGE.claiming(aud=aud)
+    for iss in (None, "", "scalekit/", "SCALEKIT", "scalekit\x00", ["scalekit"], {"scalekit": 1}, 1, "\u017fcalekit"):
+        yield f"iss {iss!r}", FORGE.claiming(iss=iss)
+    for sub in SUBJECTS:
+        yield f"sub {sub!r}", FORGE.claiming(sub=sub)
+    for scope in SCOPES:
+        yield f"scope {scope!r}", FORGE.claiming(scope=scope)
+
+    members = json.dumps(FORGE.claims)
+    yield "a claim twice", FORGE.token(claims=members[:-1] + ', "sub": "root"}')
+    yield "a claim twice, spelled otherwise", FORGE.token(claims=members[:-1] + ', "s\\u0075b": "root"}')
+    compact = json.dumps(FORGE.claims, separators=(",", ":"))
+    yield "a claim twice, compact", FORGE.token(claims=compact[:-1] + ',"sub":"root"}')
+    # What is lost is made up for by numbers that are longer when they are written again.
+    yield (
+        "a claim twice, no longer than once",
+        FORGE.token(claims=compact[:-1] + ',"sub":"ada","x":[1e2,1e2,1e2,1e2,1e2,1e2]}'),
+    )
+    yield "a claim twice, nested", FORGE.token(claims=compact[:-1] + ',"x":{"a":1,"a":2}}')
+    yield "a header field twice", FORGE.token(header=json.dumps(FORGE.header)[:-1] + ', "alg": "ES256"}')
+    for content in ("", "null", "[]", "1", '"x"', "{", "{}x", "\ufeff{}", "{'sub': 1}", "[" * 4000):
+        yield f"claims {content[:9]!r}", FORGE.token(claims=content)
+        yield f"header {content[:9]!r}", FORGE.token(header=content)
+    yield "UTF-16", FORGE.token(claims=compact.encode("utf-16"))
+    yield "broken UTF-8", FORGE.token(claims=compact.encode().replace(b"ada", b"\xff\xfe"))
+    yield "a lone surrogate", FORGE.token(claims=compact.replace("ada", "\\ud800"))
+    yield "a comment", FORGE.token(claims="/**/" + compact)
+    yield "a trailing comma", FORGE.token(claims=compact[:-1] + ",}")
+
+    for part in range(3):
+        yield f"unused bits in part {part}", noncanonical(part)
+    yield "padding", f"{head}=.{body}.{signature}"
+    yield "more padding", f"{head}.{body}.{signature}=="
+    yield (
+        "plain base64",
+        FORGE.token(claims={**FORGE.claims, "x": "???>>>~~~"}).replace("_", "/").replace("-", "+") + "+",
+    )
+    yield "a space inside", f"{head}. {body}.{signature}"
+    yield "a line break", f"{head}.{body}\n.{signature}"
+    yield "a NUL", f"{good}\x00"
+    yield "two parts", f"{head}.{body}"
+    yield "four parts", f"{good}.{signature}"
+    yield "five parts", f"{head}..{body}.{signature}.{signature}"
+    yield "dots", ".."
+    yield "nothing between dots", f"{head}..{signature}"
+    yield "one word", "token"
+    yield "JSON serialisation", json.dumps({"protected": head, "payload": body, "signature": signature})
+    yield "nested", f"{encoded({**FORGE.header, 'cty': 'JWT'})}.{encoded(good)}.{signature}"
+    yield "full-width letters", good.replace("e", "\uff45".encode().decode("latin-1"), 1)
+    yield "over 8 KB", FORGE.claiming(x="x" * 8192)
+    yield "a megabyte of header", FORGE.headed(x="x" * 1_000_000)
+    yield "two tokens", f"{good}, {good}"
+    yield "another issuer's kid on our name", mine.token()
+
+
+CASES = list(hostile())
+
+
+def test_there_are_enough_of_them_and_no_two_are_the_same() -> None:
+    assert len({token for _, token in CASES}) >= 60
+    assert len({name for name, _ in CASES}) == len(CASES)
+
+
+@pytest.fixture(scope="module")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys.json"
+    second = make_key("ES256")
+    with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+        json.dump({"keys": [FORGE.member, second]}, file)
+    return path
+
+
+@pytest.mark.anyio
+async def test_none_of_them_opens_anything_and_none_is_an_error(key_file: Path) -> None:
+    table = {"key_file": str(key_file), "algorithm": "ES256", "fingerprint": False}
+    async with service(table) as client:
+        client.token = FORGE.token()
+        assert (await client.api()).status == 200, "without a flaw it is good"
+        client.token = FORGE.headed(jku="http://127.0.0.1:1/", x5u="http://127.0.0.1:1/")
+        assert (await client.api()).status == 200, "what is ignored does no harm"
+        opened = []
+        for name, token in CASES:
+            answer = await request(
+                client.app,
+                "/api/who",
+                headers={"authorization": f"Bearer {token.encode('utf-8', 'surrogatepass').decode('latin-1')}"},
+                state=client.state,
+            )
+            if answer.status != 401 or b"ada" in answer.body:
+                opened.append((name, answer.status))
+        assert opened == []
+
+
+@pytest.mark.anyio
+async def test_no_answer_and_no_log_line_holds_anything_of_a_token(
+    key_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with service({"key_file": str(key_file), "algorithm": "ES256", "fingerprint": False}) as client:
+        for _, token in CASES:
+            if len(token) < 20 or not token.isascii():
+                continue
+            client.token = token
+            answer = await client.api()
+            said = answer.body + b"".join(name + value for name, value in answer.headers)
+            assert token[:20].encode() not in said
+            assert token[:20] not in caplog.text
+
+
+@given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_whatever_it_is_it_is_read_or_refused(token: bytes) -> None:
+    try:
+        read(token)
+    except Refused:
+        pass
+
+
+PREFIXES = st.sampled_from(
+    ["", "Bearer ", "bearer ", "BEARER\t", "Basic ", "Bearer  ", "Bearer", ", ", "Digest ", "DPoP ", "dpop\t"]
+)
+HEADERS = st.text(alphabet=st.characters(max_codepoint=255), max_size=200)
+PIECES = st.lists(st.sampled_from([*FORGE.token().split("."), "", ".", "e30", "=", "\x00"]), max_size=5).map(".".join)
+
+
+@given(PREFIXES, HEADERS | PIECES, HEADERS | st.just("__Host-Fgp=") | HEADERS.map("__Host-Fgp={}".format))
+def test_no_header_and_no_cookie_is_an_error(prefix: str, value: str, cookie: str) -> None:
+
+    async def ask() -> int:
+        async with service() as client:
+            for target in ("/api/who", "/auth/refresh", "/auth/logout", "/open"):
+                method = "POST" if target.startswith("/auth") else "GET"
+                headers = {"authorization": prefix + value, "cookie": cookie, "dpop": value}
+                answer = await request(
+                    client.app,
+                    target,
+                    method=method,
+                    headers=headers,
+                    body=b'{"refresh_token": "a.b.c"}',
+                    state=client.state,
+                )
+                assert answer.status == (200 if target == "/open" else 401)
+        return 0
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("member", "algorithm", "said"),
+    [
+        ({**make_key("HS256"), "k": "c2hvcnQgYnV0IG5vdCB2ZXJ5"}, "HS256", "too short"),
+        ({**make_key("ES256"), "use": "enc"}, "ES256", "not for signatures"),
+        ({**make_key("ES256"), "alg": "ES384"}, "ES256", "not for signatures"),
+        ({**make_key("ES256"), "use": None, "key_ops": ["encrypt"]}, "ES256", "not a key|key_ops|not for"),
+        (make_key("ES256"), "HS256", "not a key of type oct"),
+        (make_key("HS256"), "ES256", "not a key of type EC"),
+        (make_key("EdDSA"), "ES256", "not a key of type EC"),
+    ],
+)
+def test_a_key_that_is_not_fit_is_refused(member: dict[str, object], algorithm: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        SigningKey.load(member, algorithm)
+
+
+def test_a_set_has_keys_of_one_type_and_each_kid_once() -> None:
+    one, other = make_key("ES256"), make_key("HS256")
+    with pytest.raises(ValueError, match="same kid"):
+        KeySet([SigningKey.load(one, "ES256"), SigningKey.load(one, "ES256")])
+    with pytest.raises(ValueError, match="several types"):
+        KeySet([SigningKey.load(one, "ES256"), SigningKey.load(other, "HS256")])
+
+
+def test_an_issuer_takes_no_token_in_another_name_whoever_chose_it() -> None:
+    keys = FixedKeys(KeySet([FORGE.key]))
+    issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
+    assert issuer.verify(read(FORGE.token().encode())).subject == "ada"
+    with pytest.raises(Refused, match="issuer"):
+        issuer.verify(read(FORGE.claiming(iss="scalekit2").encode()))

@@ -1,0 +1,216 @@
+"""Keys and tokens of issuers as they are in the wild."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit import ConfigError
+from scalekit.telemetry import Telemetry
+from scalekit_jwt.errors import Refused, UnknownKey
+from scalekit_jwt.jwks import RemoteKeys, read_keys
+from scalekit_jwt.key_file import make_key
+from scalekit_jwt.keys import KEY_TYPES, KeySet, SigningKey
+from scalekit_jwt.metrics import Metrics
+from tests.jwt.forged_tokens import Forge, key_of, member_of
+from tests.jwt.harness import service
+from tests.jwt.issuer_server import Issuer
+
+pytestmark = pytest.mark.anyio
+FOREIGN = [algorithm for algorithm in KEY_TYPES if algorithm != "HS256"]
+RSA = [algorithm for algorithm in FOREIGN if KEY_TYPES[algorithm] == "RSA"]
+EC = [algorithm for algorithm in FOREIGN if KEY_TYPES[algorithm] == "EC"]
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with Issuer().serving() as issuer:
+        yield issuer
+
+
+def public(algorithm: str, **changes: Any) -> dict[str, Any]:
+    """Return the public key for *algorithm* with *changes*, None leaves out."""
+    member = {**key_of(algorithm, 0).public(), **changes}
+    return {name: value for name, value in member.items() if value is not None}
+
+
+@pytest.mark.parametrize("says_algorithm", [True, False])
+@pytest.mark.parametrize("algorithm", FOREIGN)
+async def test_a_token_of_every_algorithm_is_taken(issuer: Issuer, algorithm: str, says_algorithm: bool) -> None:
+    forge = Forge(algorithm, issuer.url, "shop")
+    member = {**forge.key.public(), "alg": algorithm if says_algorithm else None}
+    issuer.documents["/keys"] = {"keys": [{name: value for name, value in member.items() if value}]}
+    async with service(issuer.table(algorithms=[algorithm])) as client:
+        client.token = forge.token()
+        assert (await client.api()).status == 200
+        client.token = forge.token()[:-8] + "AAAAAAAA"
+        assert (await client.api()).status == 401
+
+
+def test_a_key_without_algorithm_serves_all_of_its_type_and_curve() -> None:
+    keys, wrong = read_keys({"keys": [public("RS256", alg=None, kid="r")]}, RSA)
+    assert [keys.find({"kid": "r", "alg": each}, 0).algorithm for each in RSA] == RSA
+    assert [keys.find({"alg": each}, 0).algorithm for each in RSA] == RSA, "there is one key, whatever it is for"
+    document = {"keys": [public(each, alg=None, kid=each) for each in EC]}
+    keys, more = read_keys(document, EC)
+    for curve in EC:
+        for algorithm in EC:
+            if curve == algorithm:
+                assert keys.find({"kid": curve, "alg": algorithm}, 0).algorithm == algorithm
+            else:
+                with pytest.raises(Refused, match="algorithm"):
+                    keys.find({"kid": curve, "alg": algorithm}, 0)
+    assert wrong == more == []
+
+
+def test_a_key_serves_no_algorithm_that_is_not_allowed_or_not_its_own() -> None:
+    keys, _ = read_keys({"keys": [public("RS256", alg=None, kid="r")]}, ["RS256", "PS512"])
+    for algorithm in ("RS512", "HS256", "none", "ES256", "", None, ["RS256"], {"RS256": 1}):
+        with pytest.raises(Refused, match="algorithm"):
+            keys.find({"kid": "r", "alg": algorithm}, 0)
+    keys, _ = read_keys({"keys": [public("RS256", kid="r")]}, RSA)
+    with pytest.raises(Refused, match="algorithm"):
+        keys.find({"kid": "r", "alg": "PS256"}, 0)
+
+
+UNUSABLE: list[dict[str, Any]] = [
+    public("RS256", n="AQAB", kid="bad"),
+    public("RS256", n="!", kid="bad"),
+    public("RS256", e=None, kid="bad"),
+    public("RS256", n=7, kid="bad"),
+    public("RS256", n=["a"], kid="bad"),
+    public("RS256", kid=7),
+    public("RS256", kid=["bad"]),
+    public("RS256", key_ops=7, kid="bad"),
+    public("RS256", key_ops=["encrypt"], kid="bad"),
+    public("RS256", key_ops=[["verify"]], kid="bad"),
+    public("RS256", exp="never", kid="bad"),
+]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("bad", UNUSABLE, ids=[str(number) for number in range(len(UNUSABLE))])
+async def test_one_unusable_key_hides_no_other_and_is_told_once(
+    bad: dict[str, Any], place: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = Forge("RS256").key.public()
+    document = {"keys": [bad, good] if not place else [good, bad]}
+
+    async def fetch() -> dict[str, Any]:
+        return document
+
+    keys = RemoteKeys("https://a.example", ["RS256"], fetch, Metrics(Telemetry(100)), every=3600, again=0.0)
+    with caplog.at_level(logging.WARNING, "scalekit.jwt"):
+        for _ in range(3):
+            await keys.fetch()
+    assert keys.current.find({"kid": good["kid"], "alg": "RS256"}, 0).kid == good["kid"]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert f"keys of https://a.example are left out: keys[{place}]: " in told
+    assert not keys.trouble
+
+
+def test_keys_for_something_else_are_not_worth_a_warning() -> None:
+    others = [public("RS256", use="enc", kid="a"), public("ES256", kid="b"), public("RS512", kid="c"), {}, 1, None, []]
+    keys, wrong = read_keys({"keys": [*others, public("PS256")]}, ["RS256", "PS256"])
+    assert len(keys.keys) == 1
+    assert wrong == []
+
+
+def test_different_keys_with_one_kid_are_both_left_out_and_the_same_key_twice_is_one() -> None:
+    one, other, third = (Forge("RS256").key.public() for _ in range(3))
+    for keys_of_it in ([one, {**other, "kid": one["kid"]}, third], [third, {**other, "kid": one["kid"]}, one]):
+        keys, wrong = read_keys({"keys": keys_of_it}, ["RS256"])
+        assert [key.kid for key in keys.keys] == [third["kid"]]
+        assert wrong == [f"different keys have the kid {one['kid']!r}"]
+        with pytest.raises(UnknownKey):
+            keys.find({"kid": one["kid"], "alg": "RS256"}, 0)
+    keys, wrong = read_keys({"keys": [one, one, third]}, ["RS256"])
+    assert [key.kid for key in keys.keys] == [one["kid"], third["kid"]]
+    assert wrong == []
+
+
+def test_keys_of_two_curves_may_share_a_kid_for_their_algorithms_tell_them_apart() -> None:
+    keys, wrong = read_keys({"keys": [public("ES256", kid="a"), public("ES384", kid="a")]}, EC)
+    assert [keys.find({"kid": "a", "alg": each}, 0).algorithm for each in ("ES256", "ES384")] == ["ES256", "ES384"]
+    assert wrong == []
+
+
+WEIRD = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2) | st.booleans()
+
+
+@given(st.dictionaries(st.sampled_from(["kty", "kid", "alg", "use", "key_ops", "n", "e", "exp", "crv"]), WEIRD))
+def test_whatever_a_key_says_the_others_are_found(changes: dict[str, Any]) -> None:
+    good = public("RS256", kid="good")
+    keys, _ = read_keys({"keys": [{**public("RS256", kid="odd"), **changes}, good]}, RSA)
+    if changes.get("kid") != "good":
+        assert keys.find({"kid": "good", "alg": "RS256"}, 0).kid == "good"
+
+
+CLAIMS: list[tuple[dict[str, Any], int]] = [
+    ({"client_id": "shop", "aud": None}, 200),
+    ({"client_id": ["other", "shop"], "aud": None}, 200),
+    ({"client_id": "shop", "aud": "shop"}, 200),
+    ({"client_id": "shop", "aud": "other"}, 401),
+    ({"client_id": "other", "aud": "shop"}, 401),
+    ({"client_id": "other", "aud": None}, 401),
+    ({"client_id": None, "aud": "shop"}, 401),
+    ({"client_id": None, "aud": None}, 401),
+    ({"client_id": 7, "aud": None}, 401),
+    ({"client_id": "Shop", "aud": None}, 401),
+]
+
+
+@pytest.mark.parametrize(("claims", "status"), CLAIMS)
+async def test_an_audience_may_be_in_another_claim(issuer: Issuer, claims: dict[str, Any], status: int) -> None:
+    async with service(issuer.table(audience_claim="client_id", types=[""])) as client:
+        client.token = issuer.forge.token(
+            header={"alg": "RS256", "kid": issuer.forge.key.kid},
+            claims={name: value for name, value in {**issuer.forge.claims, **claims}.items() if value is not None},
+        )
+        assert (await client.api()).status == status
+
+
+async def test_a_token_without_audience_is_refused_where_the_file_does_not_say_otherwise(issuer: Issuer) -> None:
+    async with service(issuer.table()) as client:
+        client.token = issuer.forge.claiming(aud=None, client_id="shop")
+        assert (await client.api()).status == 401
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kty": "oct", "alg": "none"}, "a key has the alg 'none'"),
+        ({"kty": "dsa", "alg": "none"}, "a key has the kty 'dsa'"),
+        ({"kty": None}, "a key has the kty None"),
+        ({"kty": "oct"}, "not a key of type EC, which ES256 needs: its kty is 'oct'"),
+    ],
+)
+async def test_a_key_file_is_told_of_the_type_of_its_key_first(
+    changes: dict[str, Any], said: str, tmp_path: Any
+) -> None:
+    path = tmp_path / "keys.json"
+    path.write_bytes(orjson.dumps({"keys": [{**member_of("ES256", 0), **changes}]}))
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match=said):
+        async with service({"key_file": str(path), "algorithm": "ES256"}):
+            pass
+
+
+@pytest.mark.parametrize(("claimed", "real"), [("oct", "RS256"), ("EC", "RS256"), ("RSA", "ES256"), ("OKP", "ES256")])
+def test_a_key_of_one_type_that_says_it_is_of_another_is_refused(claimed: str, real: str) -> None:
+    for algorithm, kind in KEY_TYPES.items():
+        if kind in (claimed, KEY_TYPES[real]):
+            with pytest.raises(ValueError, match=r"not a key of type|too short|needs a key on"):
+                SigningKey.load({**member_of(real, 0), "kty": claimed, "alg": algorithm}, algorithm)
+
+
+def test_a_set_of_our_own_refuses_two_keys_that_nothing_tells_apart() -> None:
+    one, other = (SigningKey.load({**make_key("ES256"), "kid": "a"}, "ES256") for _ in range(2))
+    with pytest.raises(ValueError, match="same kid"):
+        KeySet([one, other])

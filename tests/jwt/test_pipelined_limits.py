@@ -1,0 +1,139 @@
+"""A limit's verdict and the cache's look-up pass a token in one trip; who is refused for want of a token counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from scalekit import create_app
+from scalekit.host import Host
+from scalekit.testing import Answer, request, running
+from scalekit_jwt.keys import SigningKey
+from scalekit_redis.wire import Wire
+from tests.jwt.forged_tokens import Forge
+from tests.servers import Redis
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
+PATH = "/api/x"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Redis]:
+    with Redis() as running_server:
+        yield running_server
+
+
+class Writes(list[int]):
+    """The number of calls in each write to Redis, those that go as one command one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wires: set[Wire] = set()
+
+    async def begin_anew(self) -> None:
+        """Forget what was written, once all of it is answered."""
+        while any(wire.waiting or wire._unwritten for wire in self.wires):
+            await asyncio.sleep(0.001)
+        self.clear()
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
+    seen = Writes()
+    flush = Wire._flush
+
+    def counting(self: Wire) -> None:
+        seen.wires.add(self)
+        seen.append(sum(len(entry.calls) for entry in self._unwritten))
+        flush(self)
+
+    monkeypatch.setattr(Wire, "_flush", counting)
+    return seen
+
+
+async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"for all who are known"})
+
+
+def stack(server: Redis, forge: Forge, limit: str = "100/1d") -> Host:
+    """Return limits by address and by subject, a token and a cache, all on *server*."""
+    policies = [{"name": "all", "limit": limit}, {"name": "who", "limit": "50/1d", "by": "subject"}]
+    kept = [{"path": "/api/**", "ttl": "1h", "by": "identity"}, {"path": "/open", "ttl": "1h"}]
+    plugins: dict[str, Any] = {
+        "jwt": {"secret": forge.member["k"], "protect": ["/api/**"], "fingerprint": False},
+        "ratelimit": {"url": server.url, "policies": policies, "deadline": "10s"},
+        "cache": {"url": server.url, "policies": kept, "deadline": "10s"},
+    }
+    return create_app({"plugins": plugins}, app=answering)
+
+
+def forged() -> Forge:
+    forge = Forge("HS256")
+    forge.member = {"k": "a secret for tests that is long enough"}
+    forge.key = SigningKey.load(forge.member["k"].encode(), "HS256", "secret")
+    forge.header["kid"] = "secret"
+    return forge
+
+
+async def ask(app: Host, state: dict[str, Any], token: str, path: str = PATH) -> Answer:
+    headers: Mapping[str, str] = {"authorization": f"Bearer {token}"} if token else {}
+    return await request(app, path, headers=headers, state=state)
+
+
+async def test_limits_before_and_after_the_token_and_the_look_up_are_one_write(server: Redis, writes: Writes) -> None:
+    server.cli("FLUSHALL")
+    forge = forged()
+    token = forge.token()
+    first, second = stack(server, forge), stack(server, forge)
+    async with running(first) as one, running(second) as two:
+        assert (await ask(first, one, token)).status == 200
+        assert (await ask(first, one, "", "/open")).status == 200
+        assert (await ask(second, two, token, "/api/y")).status == 200  # so that the token is remembered
+        await writes.begin_anew()
+        hit = await ask(second, two, token)  # which only Redis has
+        assert (hit.status, hit.body) == (200, b"for all who are known")
+        assert "hit" in str(hit.header("cache-status"))
+        assert writes == [3, 1], "the other is for which of the answers there, one for each user, it is"
+        assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2
+        await writes.begin_anew()
+        hit = await ask(second, two, "", "/open")
+        assert "hit" in str(hit.header("cache-status"))
+        assert writes == [len([name for name, _ in hit.headers if name == b"ratelimit-policy"]) + 1]
+
+
+@pytest.mark.parametrize("kind", ["none", "forged", "ended"])
+async def test_who_has_no_good_token_counts_and_gets_429_once_there_were_too_many(server: Redis, kind: str) -> None:
+    server.cli("FLUSHALL")
+    forge = forged()
+    token = {"none": "", "forged": Forge("HS256").token(), "ended": forge.claiming(exp=1)}[kind]
+    app = stack(server, forge, "3/1d")
+    async with running(app) as state:
+        refused = [(await ask(app, state, token)).status for _ in range(5)]
+        assert refused == [401, 401, 401, 429, 429]
+        assert (await ask(app, state, forge.token())).status == 429, "the same address"
+
+
+async def test_no_signature_is_looked_at_for_who_is_over_the_limit(
+    server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.cli("FLUSHALL")
+    forge = forged()
+    looked: list[bytes] = []
+    real = SigningKey.verifies
+
+    def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:
+        looked.append(signed)
+        return real(key, signed, signature)
+
+    monkeypatch.setattr(SigningKey, "verifies", counted)
+    app = stack(server, forge, "2/1d")
+    async with running(app) as state:
+        statuses = [(await ask(app, state, forge.claiming(jti=str(number)))).status for number in range(5)]
+    assert statuses == [200, 200, 429, 429, 429]
+    assert len(looked) == 2

@@ -1,0 +1,188 @@
+"""Sessions are refreshed, stolen, ended: the same wherever they are remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pytest
+
+from scalekit.resilience import Unavailable
+from scalekit.testing import request
+from scalekit_jwt.jws import read
+from scalekit_jwt.session_store.memory import MemorySessions
+from tests.jwt.harness import service
+
+pytestmark = pytest.mark.anyio
+Plugins = Mapping[str, Any]
+AT_ONCE = 50
+
+
+def jti_of(token: str) -> str:
+    return str(read(token.encode()).claims["jti"])
+
+
+async def test_a_refresh_gives_the_next_pair_with_the_same_claims_and_scopes(plugins: Plugins) -> None:
+    async with service(plugins=plugins) as client:
+        await client.login("ada", claims={"tenant": "a"}, scopes=["read", "write"])
+        before = client.token, client.refresh_token
+        answer = await client.refresh()
+        assert answer.status == 200
+        assert answer.header("cache-control") == "no-store"
+        client.keep(answer)
+        assert client.token not in before
+        assert client.refresh_token not in before
+        assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["read", "write"]}
+        assert read(client.token.encode()).claims["tenant"] == "a"
+        client.keep(await client.refresh())
+        assert (await client.api()).status == 200
+
+
+async def test_many_refreshes_of_one_token_at_once_give_one_successor(plugins: Plugins) -> None:
+    async with service({"grace": "1h"}, plugins) as client:
+        await client.login("ada")
+        answers = await asyncio.gather(*(client.refresh() for _ in range(AT_ONCE)))
+        assert [answer.status for answer in answers] == [200] * AT_ONCE
+        assert len({jti_of(orjson.loads(answer.body)["refresh_token"]) for answer in answers}) == 1
+        client.keep(answers[-1])
+        client.keep(await client.refresh())
+        assert (await client.api()).status == 200, "nobody is locked out"
+
+
+async def test_a_pair_is_handed_out_though_that_cannot_be_noted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with service({"grace": "0s"}) as client:
+        await client.login("ada")
+        used = client.refresh_token
+        with monkeypatch.context() as patch:
+            patch.setattr(MemorySessions, "answered", refuse)
+            first = await client.refresh()
+        assert first.status == 200
+        assert "could not be noted: the sessions are away" in caplog.text
+        again = await client.refresh(used)
+        assert jti_of(orjson.loads(again.body)["refresh_token"]) == jti_of(orjson.loads(first.body)["refresh_token"])
+        client.keep(again)
+        client.keep(await client.refresh())
+        assert (await client.refresh(used)).status == 401
+
+
+async def refuse(*_: object) -> None:
+    raise Unavailable("the sessions are away")
+
+
+async def test_a_used_token_is_theft_and_ends_the_session_for_both(
+    plugins: Plugins, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with service({"grace": "0s"}, plugins) as client:
+        await client.login("ada")
+        stolen = client.refresh_token
+        thief = client.another()
+        thief.cookie = client.cookie
+        client.keep(await client.refresh())
+        with caplog.at_level(logging.WARNING, "scalekit.jwt"):
+            assert (await thief.refresh(stolen)).status == 401
+        told = [record.__dict__ for record in caplog.records if "used again" in record.message]
+        assert [(each["levelname"], each["event_kind"], each["subject"]) for each in told] == [
+            ("WARNING", "theft", "ada")
+        ]
+        assert not [record for record in caplog.records if stolen in str(record.__dict__)]
+        assert (await client.refresh()).status == 401
+        while (await client.api()).status == 200:
+            await asyncio.sleep(0.01)  # what was revoked is read at once, in the background
+        await client.login("ada")
+        assert (await client.api()).status == 200, "a new session is not concerned"
+
+
+async def test_a_token_before_the_last_is_theft_even_within_the_grace(plugins: Plugins) -> None:
+    async with service({"grace": "1h"}, plugins) as client:
+        await client.login("ada")
+        first = client.refresh_token
+        for _ in range(2):
+            client.keep(await client.refresh())
+        assert (await client.refresh(first)).status == 401
+        assert (await client.refresh()).status == 401
+
+
+async def test_logout_ends_the_session(plugins: Plugins) -> None:
+    async with service(plugins=plugins) as client:
+        await client.login("ada")
+        other = client.another()
+        await other.login("ada")
+        answer = await client.logout()
+        assert answer.status == 204
+        assert "Max-Age=0" in str(answer.header("set-cookie"))
+        assert (await client.refresh()).status == 401
+        while (await client.api()).status == 200:
+            await asyncio.sleep(0.01)
+        assert (await other.api()).status == 200
+        assert (await other.refresh()).status == 200
+
+
+async def test_all_sessions_of_a_subject_end_and_new_ones_begin(plugins: Plugins) -> None:
+    async with service(plugins=plugins) as client:
+        others = [client.another(), client.another()]
+        bystander = client.another()
+        await bystander.login("bob")
+        for each in (client, *others):
+            await each.login("ada")
+            assert (await each.api()).status == 200
+        await client.send("/revoke", "POST", {"subject": "ada"})
+        for each in (client, *others):
+            while (await each.api()).status == 200:
+                await asyncio.sleep(0.01)
+            assert (await each.refresh()).status == 401
+        assert (await bystander.api()).status == 200
+        await client.login("ada")
+        assert (await client.api()).status == 200
+
+
+async def test_one_token_is_revoked_by_its_jti(plugins: Plugins) -> None:
+    async with service(plugins=plugins) as client:
+        await client.login("ada")
+        assert (await client.api()).status == 200
+        await client.send("/revoke", "POST", {"jti": jti_of(client.token)})
+        while (await client.api()).status == 200:
+            await asyncio.sleep(0.01)
+        client.keep(await client.refresh())
+        assert (await client.api()).status == 200
+
+
+async def test_a_form_does_as_well_as_json() -> None:
+    async with service() as client:
+        await client.login("ada")
+
+        async def post(path: str, body: str) -> int:
+            headers = {"cookie": client.cookie, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+            answer = await request(
+                client.app, path, method="POST", headers=headers, body=body.encode(), state=client.state
+            )
+            if answer.status == 200:
+                client.keep(answer)
+            return answer.status
+
+        assert await post("/auth/refresh", f"refresh_token={client.refresh_token}") == 200
+        twice = f"refresh_token={client.refresh_token}&refresh_token={client.refresh_token}"
+        assert await post("/auth/refresh", twice) == 401
+        assert await post("/auth/logout", f"refresh_token={client.refresh_token}&x=") == 204
+        assert await post("/auth/refresh", f"refresh_token={client.refresh_token}") == 401
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'{"refresh_token": 1}', b'{"refresh_token": "\xc3\xa9"}', b"x" * 20000]
+)
+async def test_a_body_without_a_token_is_refused(body: bytes) -> None:
+    async with service() as client:
+        answer = await request(client.app, "/auth/refresh", method="POST", body=body, state=client.state)
+        assert answer.status == 401
+
+
+async def test_an_access_token_does_not_refresh_and_a_refresh_token_opens_nothing() -> None:
+    async with service() as client:
+        await client.login("ada")
+        assert (await client.refresh(client.token)).status == 401
+        client.token = client.refresh_token
+        assert (await client.api()).status == 401

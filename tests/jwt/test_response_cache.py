@@ -1,0 +1,127 @@
+"""What the cache keeps for who shows no token is never given to who does, nor the other way round."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from scalekit.contracts import TOKENS
+from tests.jwt.dpop_client import Holder
+from tests.jwt.harness import Client, login, service
+from tests.servers import Redis
+
+pytestmark = pytest.mark.anyio
+POLICIES: dict[str, dict[str, Any]] = {
+    "for all": {"path": "/**", "ttl": "1h"},
+    "by identity": {"path": "/**", "ttl": "1h", "by": "identity", "cookies": "ignore"},
+}
+
+
+async def who(incoming: Request) -> Response:
+    name = incoming.user.identity if incoming.user.is_authenticated else "nobody"
+    return PlainTextResponse(f"for {name}")
+
+
+application = Starlette(routes=[Route("/login", login, methods=["POST"]), Route("/open", who), Route("/api/who", who)])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Redis]:
+    with Redis() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.needs("redis"))])
+def cache(request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    if request.param == "memory":
+        return {}
+    server: Redis = request.getfixturevalue("server")
+    server.cli("FLUSHALL")
+    return {"url": server.url, "deadline": "10s"}
+
+
+def plugins(cache: Mapping[str, Any], policy: str) -> dict[str, Any]:
+    return {"cache": {**cache, "policies": [POLICIES[policy]]}}
+
+
+def told(status: str | None) -> bool:
+    return status is not None and "hit" in status
+
+
+async def ask_as_nobody(client: Client, times: int = 3) -> None:
+    seen = [await client.another().send("/open") for _ in range(times)]
+    assert {answer.body for answer in seen} == {b"for nobody"}
+    assert told(seen[-1].header("cache-status")), "or else this tells nothing of the cache"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("first", ["nobody", "ada"])
+async def test_each_gets_its_own_whoever_came_first(cache: Mapping[str, Any], policy: str, first: str) -> None:
+    async with service({"fingerprint": False}, plugins(cache, policy), application) as client:
+        ada, eve = client.another(), client.another()
+        await ada.login("ada")
+        await eve.login("eve")
+        if first == "nobody":
+            await ask_as_nobody(client)
+        for _ in range(3):
+            for person, name in ((ada, b"ada"), (eve, b"eve")):
+                assert (await person.api("/open")).body == b"for " + name
+                assert (await person.api("/api/who")).body == b"for " + name
+            await ask_as_nobody(client)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_what_is_kept_for_a_user_opens_nothing_without_the_token(cache: Mapping[str, Any], policy: str) -> None:
+    async with service(plugins=plugins(cache, policy), application=application) as client:
+        await client.login("ada")
+        for _ in range(3):
+            assert (await client.api()).body == b"for ada"
+        for headers in ({}, {"authorization": "Bearer x"}, {"cookie": client.cookie}):
+            answer = await client.another().send("/api/who", **headers)
+            assert (answer.status, b"ada" in answer.body) == (401, False)
+        assert (await client.another().send("/api/who", authorization=f"Bearer {client.token}")).status == 401
+        assert (await client.api()).body == b"for ada", "a refusal is not kept in its place"
+
+
+async def test_a_bad_token_is_nobodys_where_none_is_needed_and_does_not_change_what_others_get(
+    cache: Mapping[str, Any],
+) -> None:
+    async with service({"fingerprint": False}, plugins(cache, "for all"), application) as client:
+        await client.login("ada")
+        for _ in range(2):
+            assert (await client.api("/open")).body == b"for ada"
+            assert (await client.api("/open", authorization="Bearer x.y.z")).body == b"for nobody"
+            await ask_as_nobody(client)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_a_bound_token_gets_its_own_and_each_request_needs_a_proof(cache: Mapping[str, Any], policy: str) -> None:
+    async with service({"sender": "dpop"}, plugins(cache, policy), application) as client:
+        holder = Holder(client)
+        await holder.login("ada")
+        await ask_as_nobody(client)
+        for _ in range(3):
+            assert (await holder.api("/open")).body == b"for ada"
+            assert (await holder.api("/api/who")).body == b"for ada"
+            assert (await holder.api("/api/who", dpop="x")).status == 401
+            await ask_as_nobody(client)
+
+
+async def test_who_was_revoked_gets_nothing_that_is_kept_for_it(cache: Mapping[str, Any]) -> None:
+    async with service({"fingerprint": False}, plugins(cache, "by identity"), application) as client:
+        await client.login("ada")
+        for _ in range(3):
+            assert (await client.api()).body == b"for ada"
+        tokens = client.app.context.get(TOKENS)
+        await tokens.revoke_all("ada")
+        while (answer := await client.api()).status == 200:
+            assert answer.body == b"for ada"
+            await asyncio.sleep(0.01)
+        assert (await client.api()).status == 401

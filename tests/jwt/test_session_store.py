@@ -1,0 +1,121 @@
+"""What is remembered of sessions ends: never before all that it ends has ended by itself, and not long after."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit.contracts import SubjectIdentifier
+from scalekit_jwt.plugin import OPENED
+from scalekit_jwt.session_store import Outcome, Session, Sessions
+from scalekit_jwt.token_service import OwnTokens
+from tests.jwt.harness import Client, service
+
+pytestmark = pytest.mark.anyio
+REFRESH, LEEWAY = 7 * 86400, 30
+NOON = 1_700_000_000.0
+ADA = SubjectIdentifier("scalekit", "ada")
+
+
+def tokens_of(client: Client) -> OwnTokens:
+    opened: OwnTokens = client.app.context.get(OPENED).tokens
+    return opened
+
+
+def sessions_of(client: Client) -> Sessions:
+    return tokens_of(client)._sessions
+
+
+async def test_the_end_of_a_subjects_sessions_is_remembered_as_long_as_one_of_them_could_be(
+    plugins: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with service(plugins=plugins) as client:
+        before, after = client.another(), client.another()
+        await before.login("ada")
+        began = time.time()
+        await client.send("/revoke", "POST", {"subject": "ada"})
+        ended = time.time()
+        await after.login("ada")
+        tokens, sessions = tokens_of(client), sessions_of(client)
+        with monkeypatch.context() as patched:
+            patched.setattr(tokens, "_clock", lambda: began + REFRESH + 2 * LEEWAY - 1)
+            await tokens.sweep()
+            assert await sessions.version_of(ADA)
+            patched.setattr(tokens, "_clock", lambda: ended + REFRESH + 2 * LEEWAY + 1)
+            await tokens.sweep()
+            assert not await sessions.version_of(ADA)
+
+
+async def test_what_begins_after_that_is_forgotten_ends_with_the_next_end(plugins: Mapping[str, Any]) -> None:
+    async with service(plugins=plugins) as client:
+        sessions = sessions_of(client)
+        await sessions.revoke_all(ADA, NOON, NOON + 900)
+        between = Session("between", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
+        await sessions.begin(between)
+        await sessions.sweep(NOON, NOON - 1)
+        assert await sessions.version_of(ADA) == between.version
+        await sessions.sweep(NOON, NOON)
+        assert await sessions.version_of(ADA) == 0
+        since = Session("since", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
+        await sessions.begin(since)
+        for session in (between, since):
+            assert (await sessions.rotate(session, "two", NOON, 5, NOON + 1e9)).outcome is Outcome.ROTATED
+        await sessions.revoke_all(ADA, NOON + 1, NOON + 900)
+        for session in (between, since):
+            assert (await sessions.rotate(session, "three", NOON, 5, NOON + 1e9)).outcome is Outcome.GONE
+
+
+async def test_versions_rise_whatever_the_clock_says(plugins: Mapping[str, Any]) -> None:
+    async with service(plugins=plugins) as client:
+        sessions = sessions_of(client)
+        seen = []
+        for now in (NOON, NOON, NOON - 60, NOON + 60):
+            await sessions.revoke_all(ADA, now, NOON + 1e9)
+            seen.append(await sessions.version_of(ADA))
+        assert seen == sorted(set(seen))
+        told = [each.version for each in await sessions.revocations(0, NOON) if each.kind == "subject"]
+        assert told == seen
+        await asyncio.gather(*(sessions.revoke_all(ADA._replace(subject="bob"), NOON, NOON + 1e9) for _ in range(20)))
+        told = [each.version for each in await sessions.revocations(0, NOON) if each.value == "bob"]
+        assert len(set(told)) == 20, "each is a step of its own"
+
+
+async def test_what_is_over_is_forgotten(plugins: Mapping[str, Any]) -> None:
+    async with service(plugins=plugins) as client:
+        sessions, now = sessions_of(client), time.time()
+        for number in range(3):
+            await sessions.begin(Session(f"f{number}", ADA, 0, "one", now + 1000))
+            await sessions.revoke("scalekit", f"token {number}", now + 1000)
+            assert await sessions.spend(f"proof {number}", now, now + 1000)
+        await sessions.sweep(now + 999, now)
+        assert len(await sessions.revocations(0, now)) == 3
+        assert not await sessions.spend("proof 0", now, now + 1000)
+        await sessions.sweep(now + 1001, now)
+        assert len(await sessions.revocations(0, now)) == 0
+
+
+async def test_a_proof_is_forgotten_once_it_is_of_no_use(plugins: Mapping[str, Any]) -> None:
+    async with service(plugins=plugins) as client:
+        sessions = sessions_of(client)
+        assert await sessions.spend("brief", time.time(), time.time() + 0.05)
+        while not await sessions.spend("brief", time.time(), time.time() + 0.05):
+            await sessions.sweep(time.time(), 0.0)
+
+
+async def test_a_shorter_lifetime_is_for_tokens_from_before_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = {"pool": {"url": f"sqlite:///{tmp_path}/sessions.db"}}
+    later = time.time() + 2 * 3600
+    async with service({"refresh": "7d"}, plugins) as client:
+        await client.login("ada")
+    for refresh, status in (("1h", 401), ("7d", 200)):
+        async with service({"refresh": refresh}, plugins) as now:
+            monkeypatch.setattr(tokens_of(now), "_clock", lambda: later)
+            now.refresh_token, now.cookie = client.refresh_token, client.cookie
+            assert (await now.refresh()).status == status
