@@ -1,4 +1,4 @@
-"""Keys of two halves: RSA, elliptic curves and Edwards curves."""
+"""KeySource of two halves: RSA, elliptic curves and Edwards curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from joserfc.jws import JWSRegistry
 
 from scalekit_jwt.keys import CURVES
 
-SHORTEST_RSA = 2048
+MIN_RSA_BITS = 2048
 
 _ALGORITHMS = JWSRegistry.algorithms  # by name: RFC 9864 calls EdDSA deprecated, and asking for it would warn
 
@@ -35,8 +35,8 @@ class AsymmetricKey:
     def weakness(self, algorithm: str) -> str:
         """Return why the key must not be used for *algorithm*, empty when it may."""
         key = self._key
-        if isinstance(key, RSAKey) and key.raw_value.key_size < SHORTEST_RSA:
-            return f"an RSA key of {key.raw_value.key_size} bits is too short; {SHORTEST_RSA} are needed"
+        if isinstance(key, RSAKey) and key.raw_value.key_size < MIN_RSA_BITS:
+            return f"an RSA key of {key.raw_value.key_size} bits is too short; {MIN_RSA_BITS} are needed"
         if algorithm in CURVES and key.as_dict().get("crv") not in CURVES[algorithm]:
             return f"{algorithm} needs a key on {' or '.join(CURVES[algorithm])}"
         return ""
@@ -63,5 +63,5 @@ class AsymmetricKey:
 
 def make_pair(kind: str, algorithm: str) -> dict[str, Any]:
     """Return the members of a JWK with a new pair."""
-    size: Any = CURVES[algorithm][0] if algorithm in CURVES else SHORTEST_RSA
+    size: Any = CURVES[algorithm][0] if algorithm in CURVES else MIN_RSA_BITS
     return dict(JWKRegistry.generate_key(kind, size, private=True).as_dict(private=True))

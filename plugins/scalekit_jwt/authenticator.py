@@ -9,20 +9,20 @@ from starlette.authentication import AuthCredentials
 
 from scalekit.resilience import Unavailable
 from scalekit_jwt.credentials import DPOP, token_in
-from scalekit_jwt.dpop import Proofs
-from scalekit_jwt.errors import Refused
-from scalekit_jwt.fingerprint import Fingerprint, raw_digest
-from scalekit_jwt.jws import MOST_BYTES, read
-from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.revocations import Revoked
-from scalekit_jwt.token_verifier import Issuer, Verified
+from scalekit_jwt.dpop import ProofVerifier
+from scalekit_jwt.errors import InvalidToken
+from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
+from scalekit_jwt.jws import MAX_BYTES, read
+from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.revocations import Revocations
+from scalekit_jwt.token_verifier import Issuer, VerifiedToken
 from scalekit_jwt.user import TokenUser
 
-MOST_COOKIES = 1024
+MAX_COOKIE_BYTES = 1024
 """Bytes of cookies that are remembered with a token."""
 
 
-class Known:
+class CachedToken:
     """A token that was good: who it stands for, until when, and what it may be bound to: a cookie's digest, a key.
 
     ``cookies`` are those of the last request that had the right one, where it is *bound* to a cookie. With *proved* it
@@ -31,7 +31,7 @@ class Known:
 
     __slots__ = ("auth", "bound", "cookies", "expires", "fingerprint", "key", "needs_proof", "proved", "token", "user")
 
-    def __init__(self, token: Verified, bound: bool, proved: bool) -> None:
+    def __init__(self, token: VerifiedToken, bound: bool, proved: bool) -> None:
         self.token = token
         self.bound = bound
         self.cookies: bytes | None = None
@@ -40,7 +40,7 @@ class Known:
         self.user = TokenUser(token)
         self.auth = AuthCredentials(token.scopes)
         self.expires = token.expires
-        self.fingerprint = raw_digest(token.fingerprint)
+        self.fingerprint = decode_digest(token.fingerprint)
         self.key = token.key
 
 
@@ -56,12 +56,12 @@ class Authenticator:
         self,
         own: Issuer,
         others: Mapping[str, Issuer],
-        fingerprint: Fingerprint | None,
-        revoked: Revoked,
+        fingerprint: FingerprintCookie | None,
+        revoked: Revocations,
         most: int,
-        metrics: Metrics,
+        metrics: JwtMetrics,
         clock: Callable[[], float],
-        proofs: Proofs,
+        proofs: ProofVerifier,
     ) -> None:
         self._own = own
         self._issuers = {**others, own.name: own}
@@ -71,23 +71,23 @@ class Authenticator:
         self._metrics = metrics
         self._clock = clock
         self.proofs = proofs
-        self._known: dict[bytes, Known] = {}
+        self._known: dict[bytes, CachedToken] = {}
 
-    def recall(self, authorization: bytes, cookies: bytes) -> Known | None:
-        """Return who the token stands for where that is remembered; raises Refused when it is not good any more."""
+    def lookup(self, authorization: bytes, cookies: bytes) -> CachedToken | None:
+        """Return the cached token, or None when it is not cached; raises InvalidToken when it has expired."""
         known = self._known.get(authorization)
         if known is None:
             return None
         if known.expires <= self._clock():
             del self._known[authorization]
-            raise Refused("expired")
+            raise InvalidToken("expired")
         if known.bound and not (known.cookies is not None and compare_digest(cookies, known.cookies)):
             self._check_fingerprint(known, cookies)
         self._metrics.known.value += 1
         return known
 
-    def verify(self, authorization: bytes, cookies: bytes) -> Known:
-        """Return who the token stands for, and remember it; raises Refused when it is not good, or lacks its cookie.
+    def verify(self, authorization: bytes, cookies: bytes) -> CachedToken:
+        """Verify the token and cache it; raises InvalidToken when it is invalid or its cookie is missing.
 
         *authorization* is a normalized one: other spellings would take more room. Raises Unavailable while it is not
         known yet what has been revoked.
@@ -98,12 +98,12 @@ class Authenticator:
         self._remember(authorization, known)
         return known
 
-    def forget_revoked(self) -> None:
+    def evict_revoked(self) -> None:
         """Forget those that have been revoked meanwhile."""
         ends = self._revoked.ends
         self._known = {shown: known for shown, known in self._known.items() if not ends(known.token)}
 
-    def forget_all(self) -> None:
+    def clear_cache(self) -> None:
         """Forget all, for the keys have changed, and with them what is good."""
         self._known.clear()
 
@@ -112,27 +112,27 @@ class Authenticator:
         """How many are remembered."""
         return len(self._known)
 
-    def _verify(self, token: bytes, proved: bool) -> Known:
-        if len(token) > MOST_BYTES:
-            raise Refused("too_long")
+    def _verify(self, token: bytes, proved: bool) -> CachedToken:
+        if len(token) > MAX_BYTES:
+            raise InvalidToken("too_long")
         compact = read(token)
         name = compact.claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
-            raise Refused("issuer")
+            raise InvalidToken("issuer")
         verified = issuer.verify(compact)
         if not self._revoked.known:
             raise Unavailable("what has been revoked is not known yet")
         if self._revoked.ends(verified):
-            raise Refused("revoked")
-        return Known(verified, self.fingerprint is not None and issuer is self._own, proved)
+            raise InvalidToken("revoked")
+        return CachedToken(verified, self.fingerprint is not None and issuer is self._own, proved)
 
-    def _check_fingerprint(self, known: Known, cookies: bytes) -> None:
+    def _check_fingerprint(self, known: CachedToken, cookies: bytes) -> None:
         if self.fingerprint is not None and not self.fingerprint.find(cookies, known.fingerprint):
-            raise Refused("fingerprint")
-        known.cookies = cookies if len(cookies) <= MOST_COOKIES else None
+            raise InvalidToken("fingerprint")
+        known.cookies = cookies if len(cookies) <= MAX_COOKIE_BYTES else None
 
-    def _remember(self, authorization: bytes, known: Known) -> None:
+    def _remember(self, authorization: bytes, known: CachedToken) -> None:
         self._metrics.new.inc()
         if len(self._known) >= self._most:
             self._known.pop(next(iter(self._known)))

@@ -5,52 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.errors import InvalidToken
 
-LATEST = 253_402_300_799.0
+MAX_NUMERIC_DATE = 253_402_300_799.0
 """The end of the year 9999: what lies behind it is no date that anybody means."""
 
 
-def moment(claims: Mapping[str, Any], name: str) -> float | None:
-    """Return the moment that the claim *name* is; raises Refused when it is there and is none."""
+def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
+    """Return the NumericDate in the claim *name*, or None without it; raises InvalidToken for any other value."""
     value = claims.get(name)
     if value is None:
         if name in claims:
-            raise Refused("claim")
+            raise InvalidToken("claim")
         return None
-    if type(value) not in (int, float) or not 0 <= value <= LATEST:
-        raise Refused("claim")
+    if type(value) not in (int, float) or not 0 <= value <= MAX_NUMERIC_DATE:
+        raise InvalidToken("claim")
     return float(value)
 
 
-def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
-    """Return when the token ends; raises Refused when it has ended, or has not begun."""
-    expires = moment(claims, "exp")
+def validate_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
+    """Return when the token ends; raises InvalidToken when it has ended, or has not begun."""
+    expires = numeric_date(claims, "exp")
     if expires is None:
-        raise Refused("claim")
+        raise InvalidToken("claim")
     if expires + leeway <= now:
-        raise Refused("expired")
+        raise InvalidToken("expired")
     for name in ("nbf", "iat"):
-        begins = moment(claims, name)
+        begins = numeric_date(claims, name)
         if begins is not None and begins - leeway > now:
-            raise Refused("not_yet")
+            raise InvalidToken("not_yet")
     return expires
 
 
-def check_audience(claims: Mapping[str, Any], audience: str, claim: str = "aud") -> None:
-    """Raise Refused when the token is not for *audience* by its *claim*, or by an ``aud`` that it has beside that."""
+def validate_audience(claims: Mapping[str, Any], audience: str, claim: str = "aud") -> None:
+    """Raise InvalidToken unless *claim*, and ``aud`` where present, name *audience*."""
     for name in {claim, "aud"} if "aud" in claims else {claim}:
         given = claims.get(name)
         named = given if isinstance(given, list) else [given]
         if not all(isinstance(each, str) for each in named) or audience not in named:
-            raise Refused("audience")
+            raise InvalidToken("audience")
 
 
 def text(claims: Mapping[str, Any], name: str, required: bool = True) -> str:
-    """Return the claim *name*, which is a text; raises Refused when it is not."""
+    """Return the claim *name*, which is a text; raises InvalidToken when it is not."""
     value = claims.get(name, None if required else "")
     if not isinstance(value, str) or (required and not value) or "\x00" in value:
-        raise Refused("claim")
+        raise InvalidToken("claim")
     return value
 
 
@@ -61,4 +61,4 @@ def scopes_of(claims: Mapping[str, Any]) -> list[str]:
         return [scope for scope in given.split(" ") if scope]  # no other blank separates them (RFC 6749, section 3.3)
     if isinstance(given, list) and all(isinstance(each, str) for each in given):
         return list(given)
-    raise Refused("claim")
+    raise InvalidToken("claim")

@@ -12,8 +12,8 @@ from scalekit.config.tables import Method, SomeTime
 from scalekit.config.url_syntax import split_url
 from scalekit.methods import with_head
 from scalekit_jwt.keys import KEY_TYPES
-from scalekit_jwt.policy import Rule
-from scalekit_jwt.secret_key import SHORTEST_SECRET
+from scalekit_jwt.policy import AccessRule
+from scalekit_jwt.secret_key import MIN_SECRET_BYTES
 
 Foreign = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Algorithm = Literal["HS256"] | Foreign
@@ -21,9 +21,9 @@ Word = Annotated[str, Field(min_length=1)]
 
 
 def _long_enough(secret: Secret | None) -> Secret | None:
-    if secret is not None and len(secret.get_secret_value().encode()) < SHORTEST_SECRET:
+    if secret is not None and len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
         raise ValueError(
-            f"too short: HS256 needs at least {SHORTEST_SECRET} bytes; make one with: openssl rand -base64 48"
+            f"too short: HS256 needs at least {MIN_SECRET_BYTES} bytes; make one with: openssl rand -base64 48"
         )
     return secret
 
@@ -53,9 +53,9 @@ class RuleTable(Table):
     claims: dict[str, str | int | bool | list[str | int]] = {}
     """Claims that it must have, each with this value, or one of these."""
 
-    def rule(self) -> Rule:
+    def rule(self) -> AccessRule:
         """Return what the core knows of it."""
-        return Rule(self.path, with_head(self.methods), frozenset(self.scopes), self.claims)
+        return AccessRule(self.path, with_head(self.methods), frozenset(self.scopes), self.claims)
 
 
 class IssuerTable(Table):
@@ -127,7 +127,7 @@ class JwtConfig(Table):
     poll: SomeTime = Duration("500ms")
     """Time between two looks at what has been revoked, and whether keys have changed."""
     remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Verified tokens that each process remembers."""
+    """VerifiedToken tokens that each process remembers."""
     protect: tuple[PathGlob, ...] = ()
     """Paths that need a token, such as ``/api/**``."""
     public: tuple[PathGlob, ...] = ()

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from scalekit import Exchange
-from scalekit_jwt.dpop import Asked, Shown
-from scalekit_jwt.errors import Refused
-from scalekit_jwt.htu import AS_THEY_ARE
+from scalekit_jwt.dpop import ExpectedRequest, PresentedProof
+from scalekit_jwt.errors import InvalidToken
+from scalekit_jwt.htu import PATH_SAFE_CHARACTERS
 
 AUTHORIZATION, COOKIE = b"authorization", b"cookie"
 
@@ -23,13 +23,13 @@ SUBPROTOCOLS = {"bearer": 2, "dpop": 3}
 def credentials(exchange: Exchange) -> tuple[bytes, bytes]:
     """Return the Authorization and the cookies of a request, empty where there are none.
 
-    Raises Refused when there are two Authorizations.
+    Raises InvalidToken when there are two Authorizations.
     """
     headers = exchange.headers
     if not exchange.repeated:
         return headers.get(AUTHORIZATION, b""), headers.get(COOKIE, b"")
     if AUTHORIZATION in exchange.repeated:
-        raise Refused("repeated")
+        raise InvalidToken("repeated")
     return headers.get(AUTHORIZATION, b""), b"; ".join(exchange.values(COOKIE))
 
 
@@ -50,10 +50,12 @@ def cookies_in(scope: Mapping[str, Any]) -> bytes:
     return b"; ".join(value for name, value in scope["headers"] if name == COOKIE)
 
 
-def shown(scope: Mapping[str, Any]) -> Shown:
+def shown(scope: Mapping[str, Any]) -> PresentedProof:
     """Return the proof in *scope*, of which one that comes with another is none, and what is asked for."""
     proofs = [value for name, value in scope["headers"] if name == b"dpop"]
-    return Shown(proofs[0] if len(proofs) == 1 else b"", Asked(scope.get("method", "GET"), _address(scope)))
+    return PresentedProof(
+        proofs[0] if len(proofs) == 1 else b"", ExpectedRequest(scope.get("method", "GET"), _address(scope))
+    )
 
 
 def offered(subprotocols: Sequence[str]) -> list[str]:
@@ -64,5 +66,5 @@ def offered(subprotocols: Sequence[str]) -> list[str]:
 
 def _address(scope: Mapping[str, Any]) -> str:
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    path = quote(scope.get("raw_path") or scope["path"], safe=AS_THEY_ARE)
+    path = quote(scope.get("raw_path") or scope["path"], safe=PATH_SAFE_CHARACTERS)
     return f"{scope['scheme']}://{host.decode('latin-1')}{path}"

@@ -1,4 +1,4 @@
-"""Proofs that a client has the key which its token is bound to (DPoP, RFC 9449)."""
+"""ProofVerifier that a client has the key which its token is bound to (DPoP, RFC 9449)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
-from scalekit_jwt.claims import moment, text
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.claims import numeric_date, text
+from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.htu import normal
 from scalekit_jwt.jws import read
 from scalekit_jwt.keys import KEY_TYPES, SigningKey
@@ -16,28 +16,28 @@ from scalekit_jwt.keys import KEY_TYPES, SigningKey
 TYPE = "dpop+jwt"
 ALGORITHMS = ("ES256", "EdDSA")
 """Short keys that are quickly checked: whoever shows a proof chooses the key."""
-MOST_AGE = 30.0
+MAX_AGE = 30.0
 """Seconds after which a proof is of no use any more, beside the leeway for clocks that differ."""
 
 _MEMBERS = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
-class Asked(NamedTuple):
+class ExpectedRequest(NamedTuple):
     """What is asked for: the method, and the address as the client knows it."""
 
     method: str
     address: str
 
 
-class Shown(NamedTuple):
+class PresentedProof(NamedTuple):
     """A *proof* that came with a request, empty where none did, and what is *asked* for."""
 
     proof: bytes
-    asked: Asked
+    asked: ExpectedRequest
 
 
-class Proof(NamedTuple):
+class VerifiedProof(NamedTuple):
     """A proof that is good: the thumbprint of its *key*, a *name* of its own, and *until* when it is of use."""
 
     key: str
@@ -45,49 +45,49 @@ class Proof(NamedTuple):
     until: float
 
 
-class Spent(Protocol):
+class ReplayStore(Protocol):
     """Remembers which proofs have been used, for all who share it."""
 
-    async def spend(self, proof: str, now: float, until: float) -> bool:
+    async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
         """Remember *proof* until it is of no use any more; tell whether it is used for the first time."""
         ...
 
 
-class Proofs:
+class ProofVerifier:
     """Checks proofs, each of which is good once: *spent* knows."""
 
-    def __init__(self, spent: Spent, leeway: float, clock: Callable[[], float]) -> None:
+    def __init__(self, spent: ReplayStore, leeway: float, clock: Callable[[], float]) -> None:
         self._spent = spent
         self._leeway = leeway
         self._clock = clock
 
-    async def check(self, shown: Shown, token: bytes = b"", key: str = "") -> str:
-        """Return the thumbprint of the key that a proof is of: *key*, where there is one; raises Refused.
+    async def check(self, shown: PresentedProof, token: bytes = b"", key: str = "") -> str:
+        """Return the thumbprint of the key that a proof is of: *key*, where there is one; raises InvalidToken.
 
         Raises Unavailable when nobody knows whether it has been used before.
         """
         now = self._clock()
-        proof = read_proof(shown, token, key, now, self._leeway)
-        if not await self._spent.spend(proof.name, now, proof.until):
-            raise Refused("proof_used")
+        proof = verify_proof(shown, token, key, now, self._leeway)
+        if not await self._spent.mark_proof_used(proof.name, now, proof.until):
+            raise InvalidToken("proof_used")
         return proof.key
 
 
-def read_proof(shown: Shown, token: bytes, wanted: str, now: float, leeway: float) -> Proof:
-    """Return what is shown if it is a proof for this request, *token* and key; raises Refused when it is not."""
+def verify_proof(shown: PresentedProof, token: bytes, wanted: str, now: float, leeway: float) -> VerifiedProof:
+    """Return what is shown if it is a proof for this request, *token* and key; raises InvalidToken when it is not."""
     try:
         header, claims, signed, signature = read(shown.proof)
         key = _key(header)
         thumbprint = key.key.thumbprint()
         if wanted and thumbprint != wanted:
-            raise Refused("binding")
+            raise InvalidToken("binding")
         until = _checked(claims, shown.asked, token, now, leeway)
         name = f"{thumbprint} {text(claims, 'jti')}"
         if not key.verifies(signed, signature):
-            raise Refused("proof")
-    except Refused as refused:
-        raise Refused("binding" if refused.reason == "binding" else "proof") from None
-    return Proof(thumbprint, digest(name.encode("utf-8", "surrogatepass")), until)
+            raise InvalidToken("proof")
+    except InvalidToken as refused:
+        raise InvalidToken("binding" if refused.reason == "binding" else "proof") from None
+    return VerifiedProof(thumbprint, digest(name.encode("utf-8", "surrogatepass")), until)
 
 
 def digest(value: bytes) -> str:
@@ -95,16 +95,16 @@ def digest(value: bytes) -> str:
     return urlsafe_b64encode(sha256(value).digest()).rstrip(b"=").decode()
 
 
-def bound_key(claims: Mapping[str, Any]) -> str:
+def confirmed_thumbprint(claims: Mapping[str, Any]) -> str:
     """Return the thumbprint of the key that a token with *claims* is bound to; empty where it is bound to none.
 
-    Raises Refused for one that is bound otherwise, such as to a certificate (RFC 8705): nobody here checks that.
+    Raises InvalidToken for one that is bound otherwise, such as to a certificate (RFC 8705): nobody here checks that.
     """
     confirmation = claims.get("cnf", {})
     if not isinstance(confirmation, dict):
-        raise Refused("claim")
+        raise InvalidToken("claim")
     if confirmation and "jkt" not in confirmation:
-        raise Refused("binding")
+        raise InvalidToken("binding")
     return text(confirmation, "jkt") if confirmation else ""
 
 
@@ -112,30 +112,30 @@ def _key(header: Mapping[str, Any]) -> SigningKey:
     """Return the public key in *header*; only what makes up its thumbprint is looked at."""
     algorithm, given, kind = header.get("alg"), header.get("jwk"), header.get("typ")
     if algorithm not in ALGORITHMS or not isinstance(given, dict) or _PRIVATE & given.keys():
-        raise Refused("proof")
+        raise InvalidToken("proof")
     if (
         not isinstance(kind, str)
         or kind.lower().removeprefix("application/") != TYPE
         or given.get("kty") != KEY_TYPES[algorithm]
     ):
-        raise Refused("proof")
+        raise InvalidToken("proof")
     members = {name: text(given, name) for name in ("kty", *_MEMBERS[KEY_TYPES[algorithm]])}
     try:
         return SigningKey.load(members, algorithm)
     except ValueError:
-        raise Refused("proof") from None
+        raise InvalidToken("proof") from None
 
 
-def _checked(claims: Mapping[str, Any], asked: Asked, token: bytes, now: float, leeway: float) -> float:
-    """Return until when a proof with *claims* is of use; raises Refused when it is for something else."""
+def _checked(claims: Mapping[str, Any], asked: ExpectedRequest, token: bytes, now: float, leeway: float) -> float:
+    """Return until when a proof with *claims* is of use; raises InvalidToken when it is for something else."""
     if text(claims, "htm") != asked.method or not _same(text(claims, "htu"), asked.address):
-        raise Refused("proof")
+        raise InvalidToken("proof")
     if token and claims.get("ath") != digest(token):
-        raise Refused("proof")
-    made = moment(claims, "iat")
-    if made is None or not made - leeway <= now < made + MOST_AGE + leeway:
-        raise Refused("proof")
-    return made + MOST_AGE + leeway
+        raise InvalidToken("proof")
+    made = numeric_date(claims, "iat")
+    if made is None or not made - leeway <= now < made + MAX_AGE + leeway:
+        raise InvalidToken("proof")
+    return made + MAX_AGE + leeway
 
 
 def _same(address: str, other: str) -> bool:

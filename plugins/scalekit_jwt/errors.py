@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 
-class Refused(Exception):
+class InvalidToken(Exception):
     """A token is not good; *reason* is one of a closed set, and never holds anything of the token."""
 
     def __init__(self, reason: str) -> None:
@@ -13,9 +13,9 @@ class Refused(Exception):
         self.reason = reason
 
 
-class UnknownKey(Refused):
-    """No key of the issuer has the token's ``kid``; *arrival* waits for others, and tells whether they came."""
+class UnknownKey(InvalidToken):
+    """No key of the issuer has the token's ``kid``; *wait_for_keys* waits for others, and tells whether they came."""
 
-    def __init__(self, arrival: Callable[[], Awaitable[bool]] | None = None) -> None:
+    def __init__(self, wait_for_keys: Callable[[], Awaitable[bool]] | None = None) -> None:
         super().__init__("unknown_key")
-        self.arrival = arrival
+        self.wait_for_keys = wait_for_keys

@@ -8,11 +8,11 @@ from hashlib import sha256
 from hmac import compare_digest
 
 BYTES = 32
-MOST_VALUES = 16
+MAX_VALUES = 16
 """Cookies of one name that are tried."""
 
 
-class Fingerprint:
+class FingerprintCookie:
     """How the cookie is made and found again; without *secure* it works over plain http, on a laptop.
 
     Browsers take ``__Host-`` from this very host over https only (RFC 6265bis, section 4.1.3.2): no other host of the
@@ -45,7 +45,7 @@ class Fingerprint:
         if b";" not in cookies:
             value = cookies[len(self._prefix) :] if cookies.startswith(self._prefix) else b""
             return value if matches(value, digest) else b""
-        left = MOST_VALUES
+        left = MAX_VALUES
         for part in cookies.split(b";"):
             part = part.strip(b" \t")
             if part.startswith(self._prefix):
@@ -58,12 +58,12 @@ class Fingerprint:
         return b""
 
 
-def digest_of(value: bytes) -> str:
+def fingerprint_digest(value: bytes) -> str:
     """Return what a token has of the cookie's *value*."""
     return urlsafe_b64encode(sha256(value).digest()).rstrip(b"=").decode()
 
 
-def raw_digest(text: str) -> bytes:
+def decode_digest(text: str) -> bytes:
     """Return the digest that a token has as *text*; empty, which matches nothing, where it is none."""
     try:
         return urlsafe_b64decode(text + "=")

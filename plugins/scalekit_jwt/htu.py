@@ -10,7 +10,7 @@ _HANDSHAKES = {"ws": "http", "wss": "https"}
 """A websocket begins as a request."""
 _ESCAPED = re.compile("%([0-9a-fA-F]{2})")
 _UNRESERVED = re.compile("[A-Za-z0-9._~-]")
-AS_THEY_ARE = "/%:@!$&'()*+,;=~"
+PATH_SAFE_CHARACTERS = "/%:@!$&'()*+,;=~"
 """Characters of a path that need not be escaped, and those that escape."""
 
 
@@ -27,7 +27,7 @@ def normal(address: str) -> str:
 
 
 def _path(path: str) -> str:
-    return _without_dots(_ESCAPED.sub(_unescaped, quote(path, safe=AS_THEY_ARE)))
+    return _without_dots(_ESCAPED.sub(_unescaped, quote(path, safe=PATH_SAFE_CHARACTERS)))
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Keys of another issuer: fetched in the background, and kept when it is gone."""
+"""KeySource of another issuer: fetched in the background, and kept when it is gone."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from scalekit_jwt.keys import CURVES, KEY_TYPES, KeySet, SigningKey
-from scalekit_jwt.metrics import Metrics
+from scalekit_jwt.metrics import JwtMetrics
 
 logger = logging.getLogger("scalekit.jwt")
 
-PATIENCE = 2.0
+KEY_WAIT_TIMEOUT = 2.0
 """Seconds that a request waits for a key that is not known yet."""
 DEADLINE = 10.0
 """Seconds that a fetch may take."""
-MOST_KEYS = 100
+MAX_KEYS = 100
 
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
-class RemoteKeys:
+class RemoteJwks:
     """The keys of *issuer*, of which those for *algorithms* count; *fetch* returns its JWK set.
 
     They are fetched *every* so many seconds, or when one is missed, but never sooner than *again* after the last time.
     """
 
     def __init__(
-        self, issuer: str, algorithms: Sequence[str], fetch: Fetch, metrics: Metrics, *, every: float, again: float
+        self, issuer: str, algorithms: Sequence[str], fetch: Fetch, metrics: JwtMetrics, *, every: float, again: float
     ) -> None:
         self.issuer = issuer
         self.current = KeySet([])
@@ -47,14 +47,14 @@ class RemoteKeys:
         """Tell that there are no others yet."""
         return False
 
-    async def arrival(self) -> bool:
+    async def wait_for_keys(self) -> bool:
         """Have the keys fetched, once for all who miss one, and wait a while for them; tell whether they were."""
         if self._cooling:
             return False
         arrived = self._arrived
         self._wanted.set()
         try:
-            await asyncio.wait_for(arrived.wait(), PATIENCE)
+            await asyncio.wait_for(arrived.wait(), KEY_WAIT_TIMEOUT)
         except TimeoutError:
             return False
         return True
@@ -79,7 +79,7 @@ class RemoteKeys:
         """Fetch once; tell whether there are other keys. What cannot be fetched changes nothing."""
         try:
             async with asyncio.timeout(DEADLINE):
-                keys, wrong = read_keys(await self._fetch(), self._algorithms)
+                keys, wrong = parse_jwks(await self._fetch(), self._algorithms)
         except Exception as error:  # whatever the other side sends, or does not
             self._metrics.not_fetched.inc()
             if not self.trouble:
@@ -100,14 +100,14 @@ class RemoteKeys:
         self._wrong = wrong
 
 
-def read_keys(document: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[KeySet, list[str]]:
+def parse_jwks(document: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[KeySet, list[str]]:
     """Return the keys in a JWK set that are fit for *algorithms*, and what is wrong with those that should be.
 
     Raises ValueError when there is none. A key that does not say its algorithm is for all of its type and curve.
     """
     found: dict[tuple[str, str], list[SigningKey]] = {}
     wrong: list[str] = []
-    for place, member in enumerate(list(document["keys"])[:MOST_KEYS]):
+    for place, member in enumerate(list(document["keys"])[:MAX_KEYS]):
         read, faults = _read(member, algorithms)
         if not read and faults:
             wrong.append(f"keys[{place}]: {faults[0]}")

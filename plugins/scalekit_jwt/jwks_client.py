@@ -9,10 +9,10 @@ import orjson
 from authlib.oidc.discovery import OpenIDProviderMetadata, get_well_known_url
 
 TIMEOUT = 5.0
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 
 
-class Fetcher:
+class JwksClient:
     """Fetches the JWK set of *issuer*: from *jwks*, or where its OIDC metadata says that it is."""
 
     def __init__(self, client: httpx2.AsyncClient, issuer: str, jwks: str) -> None:
@@ -41,7 +41,7 @@ class Fetcher:
             content = bytearray()
             async for chunk in response.aiter_bytes():
                 content += chunk
-                if len(content) > MOST_BYTES:
+                if len(content) > MAX_BYTES:
                     raise ValueError("too long")
         document = orjson.loads(content)
         if not isinstance(document, dict):

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.errors import InvalidToken
 
-MOST_BYTES = 8192
+MAX_BYTES = 8192
 
 
-class Compact(NamedTuple):
+class UnverifiedToken(NamedTuple):
     """A token that has been read and not been checked."""
 
     header: dict[str, Any]
@@ -25,18 +25,18 @@ class Compact(NamedTuple):
     signature: bytes
 
 
-def read(token: bytes) -> Compact:
-    """Return the parts of *token*; raises Refused when it is not exactly what a signed JWT is."""
-    if len(token) > MOST_BYTES:
-        raise Refused("too_long")
+def read(token: bytes) -> UnverifiedToken:
+    """Return the parts of *token*; raises InvalidToken when it is not exactly what a signed JWT is."""
+    if len(token) > MAX_BYTES:
+        raise InvalidToken("too_long")
     parts = token.split(b".")
     if len(parts) != 3:
-        raise Refused("malformed")
+        raise InvalidToken("malformed")
     header = _object(_decoded(parts[0]))
     if "crit" in header:
-        raise Refused("crit")
+        raise InvalidToken("crit")
     claims = _object(_decoded(parts[1]))
-    return Compact(header, claims, token[: -len(parts[2]) - 1], _decoded(parts[2]))
+    return UnverifiedToken(header, claims, token[: -len(parts[2]) - 1], _decoded(parts[2]))
 
 
 def _decoded(part: bytes) -> bytes:
@@ -44,9 +44,9 @@ def _decoded(part: bytes) -> bytes:
     try:
         decoded = urlsafe_b64decode(part + b"=" * (-len(part) % 4))
     except ValueError:
-        raise Refused("malformed") from None
+        raise InvalidToken("malformed") from None
     if not part or urlsafe_b64encode(decoded).rstrip(b"=") != part:
-        raise Refused("malformed")
+        raise InvalidToken("malformed")
     return decoded
 
 
@@ -55,18 +55,18 @@ def _object(text: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(text)
         if not isinstance(value, dict):
-            raise Refused("malformed")
+            raise InvalidToken("malformed")
         # A name that occurs twice is lost, so the same text again shows that none was. Other spellings of the same
         # object differ too, and get the slow look.
         if orjson.dumps(value) != text:
             json.loads(text, object_pairs_hook=_unique)
     except (ValueError, TypeError, RecursionError):  # orjson raises a TypeError for what nests too deep to be written
-        raise Refused("malformed") from None
+        raise InvalidToken("malformed") from None
     return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Refused("duplicate")
+        raise InvalidToken("duplicate")
     return found

@@ -20,7 +20,7 @@ from scalekit_jwt.secret_key import make_secret
 
 logger = logging.getLogger("scalekit.jwt")
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 
 
 def make_key(algorithm: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class KeyFile:
     known when it cannot be read.
     """
 
-    arrival: Callable[[], Awaitable[bool]] | None = None
+    wait_for_keys: Callable[[], Awaitable[bool]] | None = None
 
     def __init__(self, path: Path, algorithm: str) -> None:
         """Read *path*; raises ValueError when it holds no such keys."""
@@ -107,7 +107,7 @@ def _read(path: Path) -> KeySet:
 
 def _members(path: Path) -> list[dict[str, Any]]:
     with path.open("rb") as file:
-        content = file.read(MOST_BYTES)
+        content = file.read(MAX_BYTES)
     try:
         members = orjson.loads(content)["keys"]
     except (ValueError, KeyError, TypeError):

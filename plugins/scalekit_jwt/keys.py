@@ -1,11 +1,11 @@
-"""Keys, each for one algorithm, and sets of them."""
+"""KeySource, each for one algorithm, and sets of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from scalekit_jwt.errors import Refused, UnknownKey
+from scalekit_jwt.errors import InvalidToken, UnknownKey
 from scalekit_jwt.secret_key import SecretKey
 
 KEY_TYPES = {
@@ -114,7 +114,7 @@ def _refuse_unfit(key: KeyMaterial, members: Mapping[str, Any], algorithm: str) 
 
 
 class KeySet:
-    """Keys of one type, each found by its ``kid`` and algorithm; the first of them signs."""
+    """KeySource of one type, each found by its ``kid`` and algorithm; the first of them signs."""
 
     def __init__(self, keys: Sequence[SigningKey]) -> None:
         """Keep *keys*; raises ValueError when two cannot be told apart, or they are of several types."""
@@ -138,5 +138,5 @@ class KeySet:
             raise UnknownKey()
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in good:
-            raise Refused("algorithm")
+            raise InvalidToken("algorithm")
         return good[algorithm]

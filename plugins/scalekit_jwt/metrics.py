@@ -12,7 +12,7 @@ FETCHES = Counter("scalekit_jwt_key_fetches", "Fetches of other issuers' keys, b
 REMEMBERED = Gauge("scalekit_jwt_remembered", "Tokens that are remembered.")
 
 
-class Metrics:
+class JwtMetrics:
     """The numbers of the plugin."""
 
     def __init__(self, telemetry: Telemetry) -> None:

@@ -19,10 +19,10 @@ from scalekit_jwt import metrics
 from scalekit_jwt.challenges import BEARER, DPOP, SCHEME
 from scalekit_jwt.commands import commands
 from scalekit_jwt.config import JwtConfig
-from scalekit_jwt.factory import Opened, in_memory, opened, verify_jwt
-from scalekit_jwt.filters import Authentication
-from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.policy import Policy
+from scalekit_jwt.factory import JwtComponents, in_memory, open_components, verify_prerequisites
+from scalekit_jwt.filters import AuthenticationFilter
+from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.policy import AccessPolicy
 from scalekit_jwt.routes import routes
 
 logger = logging.getLogger("scalekit.jwt")
@@ -30,8 +30,8 @@ logger = logging.getLogger("scalekit.jwt")
 APART = "a token that one of them revokes is good in the others"
 SHARE = "turn on [plugins.pool] to keep them in the database, or name redis"
 
-AUTHENTICATION: Key[Authentication] = Key("authentication", plugin="jwt")
-OPENED: Key[Opened] = Key("own tokens", plugin="jwt")
+AUTHENTICATION: Key[AuthenticationFilter] = Key("authentication", plugin="jwt")
+COMPONENTS: Key[JwtComponents] = Key("own tokens", plugin="jwt")
 
 
 @hookimpl
@@ -47,15 +47,15 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     authentication = _authentication(context)
 
     def verify(given: Container[Key[Any]]) -> None:
-        verify_jwt(config, DATABASE in given, context.server.workers or 1)
+        verify_prerequisites(config, DATABASE in given, context.server.workers or 1)
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         database = context.get(DATABASE) if context.has(DATABASE) else None
         workers = context.server.workers or 1
-        metrics = Metrics(context.get(TELEMETRY))
-        async with opened(config, database, workers, metrics) as parts:
-            context.provide(OPENED, parts)
+        metrics = JwtMetrics(context.get(TELEMETRY))
+        async with open_components(config, database, workers, metrics) as parts:
+            context.provide(COMPONENTS, parts)
             context.provide(TOKENS, parts.tokens)
             context.provide(SCHEME, _scheme(config))
             authentication.authenticator, authentication.metrics = parts.authenticator, metrics
@@ -66,7 +66,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             finally:
                 authentication.authenticator = None
 
-    return Lifespan(run, provides=(TOKENS, OPENED, SCHEME), after=(DATABASE,), verify=verify)
+    return Lifespan(run, provides=(TOKENS, COMPONENTS, SCHEME), after=(DATABASE,), verify=verify)
 
 
 @hookimpl
@@ -79,7 +79,7 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return the authentication of requests and websockets."""
     authentication = _authentication(context)
-    for path in authentication.policy.open_below():
+    for path in authentication.policy.unprotected_subpaths():
         logger.warning(
             '%r is for one segment: what is deeper needs no token; write "%s*" to protect all below', path, path
         )
@@ -89,7 +89,7 @@ def scalekit_filters(context: Context) -> Sequence[Layered]:
 @hookimpl
 def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
     """Return the routes of sessions, and that of the public keys."""
-    return routes(lambda: context.get(OPENED).tokens, lambda: context.get(OPENED).keys)
+    return routes(lambda: context.get(COMPONENTS).tokens, lambda: context.get(COMPONENTS).keys)
 
 
 @hookimpl
@@ -97,7 +97,7 @@ def scalekit_health(context: Context) -> Sequence[Check]:
     """Tell whether what has been revoked is known, and the keys of others."""
 
     async def check() -> None:
-        parts = context.get(OPENED)
+        parts = context.get(COMPONENTS)
         troubles = [parts.watch.trouble, *(each.trouble for each in parts.remote)]
         if any(troubles):
             raise Unavailable("; ".join(filter(None, troubles)))
@@ -111,13 +111,13 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
     return commands(context.config(JwtConfig))
 
 
-def _authentication(context: Context) -> Authentication:
+def _authentication(context: Context) -> AuthenticationFilter:
     """Return the filter of this application, one for all hooks; it knows no token before the plugin has started."""
 
-    def make() -> Authentication:
+    def make() -> AuthenticationFilter:
         config = context.config(JwtConfig)
-        policy = Policy(config.protect, config.public, [table.rule() for table in config.rules])
-        return Authentication(policy, _scheme(config))
+        policy = AccessPolicy(config.protect, config.public, [table.rule() for table in config.rules])
+        return AuthenticationFilter(policy, _scheme(config))
 
     return context.shared(AUTHENTICATION, make)
 

@@ -14,7 +14,7 @@ Claims = Mapping[str, str | int | bool | Sequence[str | int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AccessRule:
     """What a token must say for requests to *path* with one of *methods*, of which none named means all."""
 
     path: str
@@ -24,8 +24,8 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What one request needs: all of *scopes*, and each of *claims* with one of its values."""
+class Requirement:
+    """What one request requirements: all of *scopes*, and each of *claims* with one of its values."""
 
     scopes: frozenset[str]
     claims: tuple[tuple[str, frozenset[Any]], ...]
@@ -37,31 +37,31 @@ class Needs:
         return not all(_has(claims.get(name), wanted) for name, wanted in self.claims)
 
 
-TOKEN_ALONE = Needs(frozenset(), ())
+ANY_VALID_TOKEN = Requirement(frozenset(), ())
 """What any good token is enough for."""
 
 
-class Policy:
-    """What *protect* and *rules* name needs a token, but for what *public* names.
+class AccessPolicy:
+    """What *protect* and *rules* name requirements a token, but for what *public* names.
 
-    ``needs`` has what a request needs by its method and path, None when it needs no token.
+    ``requirements`` has what a request requirements by its method and path, None when it requirements no token.
     """
 
-    def __init__(self, protect: Sequence[str], public: Sequence[str], rules: Sequence[Rule]) -> None:
+    def __init__(self, protect: Sequence[str], public: Sequence[str], rules: Sequence[AccessRule]) -> None:
         self._protect = [in_any_case(path) for path in protect]
         self._public = [PathGlob(path).matches for path in public]
         self._rules = [(in_any_case(rule.path), rule) for rule in rules]
         self._texts = [*protect, *(rule.path for rule in rules)]
-        self.needs = Memo(self._work_out)
+        self.requirements = Memo(self._work_out)
 
-    def open_below(self) -> list[str]:
+    def unprotected_subpaths(self) -> list[str]:
         """Return the patterns that end in ``/*`` and leave open what is deeper: few who write that mean it."""
         return [text for text in self._texts if text.endswith("/*") and self._is_open(text)]
 
     def _is_open(self, text: str) -> bool:
         return self._work_out("GET", text.replace("*", "x") + "/x") is None
 
-    def _work_out(self, method: str, path: str) -> Needs | None:
+    def _work_out(self, method: str, path: str) -> Requirement | None:
         known = spellings(path)
         if len(known) == 1 and any(matches(path) for matches in self._public):
             return None
@@ -73,10 +73,10 @@ class Policy:
         if not rules and not any(matches(each) for matches in self._protect for each in known):
             return None
         if not any(rule.scopes or rule.claims for rule in rules):
-            return TOKEN_ALONE
+            return ANY_VALID_TOKEN
         scopes = frozenset(scope for rule in rules for scope in rule.scopes)
         claims = [(name, _values(value)) for rule in rules for name, value in rule.claims.items()]
-        return Needs(scopes, tuple(claims))
+        return Requirement(scopes, tuple(claims))
 
 
 def _values(value: Any) -> frozenset[Any]:

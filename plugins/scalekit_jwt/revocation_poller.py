@@ -8,23 +8,23 @@ from collections.abc import Callable
 
 from scalekit.resilience import Unavailable
 from scalekit_jwt.authenticator import Authenticator
-from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.token_service import OwnTokens
+from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.token_service import TokenService
 
 logger = logging.getLogger("scalekit.jwt")
 
-SWEEP_EVERY = 60.0
+SWEEP_INTERVAL = 60.0
 
 
-class Watch:
+class RevocationPoller:
     """Keeps what this process knows up to date; *reload* tells whether there are other keys."""
 
     def __init__(
         self,
-        tokens: OwnTokens,
+        tokens: TokenService,
         authenticator: Authenticator,
         reload: Callable[[], bool],
-        metrics: Metrics,
+        metrics: JwtMetrics,
         clock: Callable[[], float],
     ) -> None:
         self._tokens = tokens
@@ -43,12 +43,12 @@ class Watch:
     async def look(self) -> None:
         """Look once; raises what the database raises."""
         if self._reload():
-            self._authenticator.forget_all()
+            self._authenticator.clear_cache()
         if await self._tokens.learn():
-            self._authenticator.forget_revoked()
+            self._authenticator.evict_revoked()
         self._metrics.remembered.set(self._authenticator.remembered)
         now = self._clock()
-        if now - self._swept >= SWEEP_EVERY:
+        if now - self._swept >= SWEEP_INTERVAL:
             self._swept = now
             await self._tokens.sweep()
 

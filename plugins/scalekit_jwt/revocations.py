@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.session_store import Revocation
-from scalekit_jwt.token_verifier import Verified
+from scalekit_jwt.token_verifier import VerifiedToken
 
 
-class Revoked:
+class Revocations:
     """The revocations that still count, by what they end; *issuer* is this service itself."""
 
     def __init__(self, issuer: str) -> None:
@@ -38,7 +38,7 @@ class Revoked:
                 news = True
         return news
 
-    def ends(self, token: Verified) -> bool:
+    def ends(self, token: VerifiedToken) -> bool:
         """Tell whether *token* has been revoked."""
         if token.jti and (token.issuer, token.jti) in self._tokens:
             return True

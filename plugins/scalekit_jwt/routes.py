@@ -12,15 +12,15 @@ from starlette.routing import Route
 
 from scalekit_jwt.challenges import SCHEME, unauthorized
 from scalekit_jwt.credentials import cookies_in, shown
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.keys import KEY_TYPES
-from scalekit_jwt.token_service import OwnTokens
-from scalekit_jwt.token_verifier import Keys
+from scalekit_jwt.token_service import TokenService
+from scalekit_jwt.token_verifier import KeySource
 
-MOST_BODY = 16384
+MAX_BODY_BYTES = 16384
 
 
-def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Route]:
+def routes(tokens: Callable[[], TokenService], keys: Callable[[], KeySource]) -> list[Route]:
     """Return the routes over *tokens* and *keys*, which are there once everything has started."""
 
     async def refresh(request: Request) -> Response:
@@ -28,7 +28,7 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
         try:
             token = await _refresh_token(request)
             issued = await own.refresh(token, cookies_in(request.scope), shown(request.scope))
-        except Refused as refused:
+        except InvalidToken as refused:
             return _refusal(request, refused.reason)
         body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
         return JSONResponse({**body, "token_type": issued.token_type}, headers=issued.headers)
@@ -38,7 +38,7 @@ def routes(tokens: Callable[[], OwnTokens], keys: Callable[[], Keys]) -> list[Ro
         try:
             token = await _refresh_token(request)
             await own.logout(token, cookies_in(request.scope), shown(request.scope))
-        except Refused as refused:
+        except InvalidToken as refused:
             return _refusal(request, refused.reason)
         headers = {"cache-control": "no-store"}
         if own.fingerprint:
@@ -63,16 +63,16 @@ def _refusal(request: Request, reason: str) -> Response:
 
 
 async def _refresh_token(request: Request) -> bytes:
-    """Return the refresh token in the body, JSON or a form; raises Refused when there is none."""
+    """Return the refresh token in the body, JSON or a form; raises InvalidToken when there is none."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BODY:
-            raise Refused("too_long")
+        if len(body) > MAX_BODY_BYTES:
+            raise InvalidToken("too_long")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     value = _form(bytes(body)) if kind == "application/x-www-form-urlencoded" else _json(bytes(body))
     if not isinstance(value, str) or not value.isascii():
-        raise Refused("malformed")
+        raise InvalidToken("malformed")
     return value.encode()
 
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from secrets import token_bytes
 from typing import Any
 
-SHORTEST_SECRET = 32
+MIN_SECRET_BYTES = 32
 _PUBLIC = (b"-----BEGIN ", b"---- BEGIN ", b"ssh-rsa ", b"ssh-dss ", b"ssh-ed25519 ", b"ecdsa-sha2-")
 """Marks of public keys and certificates, which are known to everybody and sign nothing (CVE-2016-10555)."""
 
@@ -37,7 +37,9 @@ class SecretKey:
     def weakness(self, algorithm: str) -> str:
         """Return why the key must not be used, empty when it may."""
         size = len(self._value)
-        return f"a secret of {size} bytes is too short; {SHORTEST_SECRET} are needed" if size < SHORTEST_SECRET else ""
+        return (
+            f"a secret of {size} bytes is too short; {MIN_SECRET_BYTES} are needed" if size < MIN_SECRET_BYTES else ""
+        )
 
     def verify(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
         """Return whether *signature* over *signed* is of this key."""
@@ -60,7 +62,7 @@ class SecretKey:
 
 def make_secret() -> dict[str, Any]:
     """Return the members of a JWK with a new secret."""
-    return {"kty": "oct", "k": _encoded(token_bytes(SHORTEST_SECRET))}
+    return {"kty": "oct", "k": _encoded(token_bytes(MIN_SECRET_BYTES))}
 
 
 def _encoded(value: bytes) -> str:

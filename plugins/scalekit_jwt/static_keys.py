@@ -1,4 +1,4 @@
-"""Keys that the file names one by one: a secret, or files with a key each."""
+"""KeySource that the file names one by one: a secret, or files with a key each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import orjson
 from scalekit_jwt.keys import KeySet, SigningKey
 
 
-class FixedKeys:
-    """Keys that stay as they are until the process ends."""
+class StaticKeys:
+    """KeySource that stay as they are until the process ends."""
 
-    arrival: Callable[[], Awaitable[bool]] | None = None
+    wait_for_keys: Callable[[], Awaitable[bool]] | None = None
 
     def __init__(self, current: KeySet) -> None:
         self.current = current
@@ -27,17 +27,17 @@ class FixedKeys:
         return False
 
 
-def of_secret(secret: str) -> FixedKeys:
+def keys_from_secret(secret: str) -> StaticKeys:
     """Return the one key that *secret* is."""
-    return FixedKeys(KeySet([SigningKey.load(secret.encode(), "HS256", "secret")]))
+    return StaticKeys(KeySet([SigningKey.load(secret.encode(), "HS256", "secret")]))
 
 
-def of_files(paths: Sequence[str], algorithm: str) -> FixedKeys:
+def keys_from_files(paths: Sequence[str], algorithm: str) -> StaticKeys:
     """Return the keys in files, a PEM or a JWK each; raises ValueError naming the file that holds none."""
     keys = [_of_file(path, algorithm) for path in paths]
     if not keys[0].private:
         raise ValueError(f"{paths[0]}: the first key signs, and this one has no private part")
-    return FixedKeys(KeySet(keys))
+    return StaticKeys(KeySet(keys))
 
 
 def _of_file(path: str, algorithm: str) -> SigningKey:

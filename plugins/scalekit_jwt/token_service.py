@@ -15,25 +15,25 @@ from starlette.requests import HTTPConnection
 from scalekit.contracts import SubjectIdentifier
 from scalekit.resilience import Unavailable
 from scalekit.strict_json import encode_json
-from scalekit_jwt.claims import moment, text
-from scalekit_jwt.dpop import Proofs, Shown
-from scalekit_jwt.errors import Refused
-from scalekit_jwt.fingerprint import Fingerprint, digest_of, raw_digest
+from scalekit_jwt.claims import numeric_date, text
+from scalekit_jwt.dpop import PresentedProof, ProofVerifier
+from scalekit_jwt.errors import InvalidToken
+from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest, fingerprint_digest
 from scalekit_jwt.jws import read
 from scalekit_jwt.keys import SigningKey
-from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.revocations import Revoked
-from scalekit_jwt.session_store import Outcome, Session, Sessions
-from scalekit_jwt.token_binding import Binding, key_of
-from scalekit_jwt.token_verifier import ACCESS, REFRESH, Issuer, Verified
+from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.revocations import Revocations
+from scalekit_jwt.session_store import RotationOutcome, Session, SessionStore
+from scalekit_jwt.token_binding import TokenBinding, key_of
+from scalekit_jwt.token_verifier import ACCESS, REFRESH, Issuer, VerifiedToken
 
 logger = logging.getLogger("scalekit.jwt")
 
 RESERVED = frozenset(
     {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "ver", "fgp", "scope", "scp", "cnf", "ext"}
 )
-LONGEST_SUBJECT = 255
-LONGEST_FOREIGN = 86400.0
+MAX_SUBJECT_LENGTH = 255
+FOREIGN_REVOCATION_TTL = 86400.0
 """Seconds for which a revoked token of another issuer is refused: nobody here knows when it ends."""
 
 
@@ -55,7 +55,7 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class Lifetimes:
+class TokenLifetimes:
     """Times in seconds."""
 
     access: float
@@ -64,18 +64,18 @@ class Lifetimes:
     leeway: float
 
 
-class OwnTokens:
+class TokenService:
     """Issues tokens as *issuer*, with its *keys*, and ends them in *sessions* and, here at once, in *revoked*."""
 
     def __init__(
         self,
         issuer: Issuer,
-        lifetimes: Lifetimes,
-        fingerprint: Fingerprint | None,
-        proofs: Proofs,
-        sessions: Sessions,
-        revoked: Revoked,
-        metrics: Metrics,
+        lifetimes: TokenLifetimes,
+        fingerprint: FingerprintCookie | None,
+        proofs: ProofVerifier,
+        sessions: SessionStore,
+        revoked: Revocations,
+        metrics: JwtMetrics,
         clock: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
@@ -107,12 +107,12 @@ class OwnTokens:
         await self._sessions.begin(session)
         value = self.fingerprint.make() if self.fingerprint else ""
         cookie = self.fingerprint.cookie(value) if self.fingerprint else ""
-        binding = Binding(digest_of(value.encode()) if value else "", key)
+        binding = TokenBinding(fingerprint_digest(value.encode()) if value else "", key)
         self._metrics.issued.inc()
         return self._pair(session, " ".join(scopes), extra, binding, cookie)
 
-    async def refresh(self, token: bytes, cookies: bytes, shown: Shown) -> Issued:
-        """Return the pair that follows *token*; raises Refused, for a token that was used before for all its family."""
+    async def refresh(self, token: bytes, cookies: bytes, shown: PresentedProof) -> Issued:
+        """Return the pair that follows *token*; raises InvalidToken."""
         verified = await self._read(token, cookies, shown)
         now = self._clock()
         owner = self._identifier(verified.subject)
@@ -120,7 +120,7 @@ class OwnTokens:
         until = now + self._lifetimes.refresh
         rotation = await self._sessions.rotate(session, _name(), now, self._lifetimes.grace, until)
         self._metrics.refreshed(rotation.outcome.value)
-        if rotation.outcome is Outcome.THEFT:
+        if rotation.outcome is RotationOutcome.THEFT:
             logger.warning(
                 "a refresh token was used again: its session is ended",
                 extra={
@@ -131,35 +131,35 @@ class OwnTokens:
             )
             await self._end(session.family)
         if not rotation.jti:
-            raise Refused("used" if rotation.outcome is Outcome.THEFT else "revoked")
+            raise InvalidToken("used" if rotation.outcome is RotationOutcome.THEFT else "revoked")
         following = replace(session, jti=rotation.jti, expires=rotation.expires)
         value = self._value(verified, cookies)
         again = self.fingerprint.cookie(value.decode("latin-1")) if self.fingerprint and value else ""
         extra = verified.claims.get("ext", {})
-        binding = Binding(verified.fingerprint, verified.key)
+        binding = TokenBinding(verified.fingerprint, verified.key)
         await self._note_answered(session.family, rotation.jti, now)
         return self._pair(following, " ".join(verified.scopes), extra, binding, again)
 
     async def _note_answered(self, family: str, jti: str, now: float) -> None:
         """Note that the pair of *jti* is handed out, if that can be noted.
 
-        A 503 in the place of the pair would make a thief of the client: its token has been used, perhaps noted as
-        answered too. Without the note that token gives the same successor for longer than the grace.
+        A 503 in the place of the pair would make a thief of the client: its token has been used, perhaps marked as
+        delivered too. Without the note that token gives the same successor for longer than the grace.
         """
         try:
-            await self._sessions.answered(family, jti, now)
+            await self._sessions.mark_delivered(family, jti, now)
         except Unavailable as error:
             logger.warning(
-                "a refreshed session is answered, which could not be noted: %s", error, extra={"session": family}
+                "the delivery of a refreshed session could not be recorded: %s", error, extra={"session": family}
             )
 
-    async def logout(self, token: bytes, cookies: bytes, shown: Shown) -> None:
-        """End the session of the refresh *token*; raises Refused when it is not good."""
+    async def logout(self, token: bytes, cookies: bytes, shown: PresentedProof) -> None:
+        """End the session of the refresh *token*; raises InvalidToken when it is not good."""
         await self._end((await self._read(token, cookies, shown)).session)
 
     async def revoke(self, jti: str, issuer: str = "") -> None:
         """End the one token that has this *jti*."""
-        until = self._clock() + LONGEST_FOREIGN if issuer else self._end_of_access()
+        until = self._clock() + FOREIGN_REVOCATION_TTL if issuer else self._end_of_access()
         await self._sessions.revoke(issuer or self._issuer.name, jti, until)
         self._changed()
 
@@ -188,26 +188,28 @@ class OwnTokens:
     def _end_of_access(self) -> float:
         return self._clock() + self._lifetimes.access + 2 * self._lifetimes.leeway
 
-    async def _read(self, token: bytes, cookies: bytes, shown: Shown) -> Verified:
+    async def _read(self, token: bytes, cookies: bytes, shown: PresentedProof) -> VerifiedToken:
         verified = self._refreshing.verify(read(token))
-        made = moment(verified.claims, "iat")
+        made = numeric_date(verified.claims, "iat")
         # One from when they were good for longer ends as they do now: what it could undo is remembered no longer.
         if made is None or made + self._lifetimes.refresh + self._lifetimes.leeway <= self._clock():
-            raise Refused("expired")
+            raise InvalidToken("expired")
         bound = self.fingerprint is not None
         if bound != bool(verified.fingerprint) or (bound and not self._value(verified, cookies)):
-            raise Refused("fingerprint")
+            raise InvalidToken("fingerprint")
         text(verified.claims, "jti")
         text(verified.claims, "sid")
         if verified.key:
             await self._proofs.check(shown, key=verified.key)
         return verified
 
-    def _value(self, token: Verified, cookies: bytes) -> bytes:
+    def _value(self, token: VerifiedToken, cookies: bytes) -> bytes:
         """Return the value of the cookie that *token* is bound to; empty where there is none."""
-        return self.fingerprint.find(cookies, raw_digest(token.fingerprint)) if self.fingerprint else b""
+        return self.fingerprint.find(cookies, decode_digest(token.fingerprint)) if self.fingerprint else b""
 
-    def _pair(self, session: Session, scope: str, extra: Mapping[str, Any], binding: Binding, cookie: str) -> Issued:
+    def _pair(
+        self, session: Session, scope: str, extra: Mapping[str, Any], binding: TokenBinding, cookie: str
+    ) -> Issued:
         now = self._clock()
         common: dict[str, Any] = {
             "iss": self._issuer.name,
@@ -238,8 +240,8 @@ def encode(key: SigningKey, kind: str, claims: Mapping[str, Any]) -> str:
 
 
 def _checked(subject: str, claims: dict[str, Any], scopes: Sequence[str]) -> dict[str, Any]:
-    if not subject or len(subject) > LONGEST_SUBJECT or "\x00" in subject:
-        raise ValueError(f"a subject is a text of 1 to {LONGEST_SUBJECT} characters")
+    if not subject or len(subject) > MAX_SUBJECT_LENGTH or "\x00" in subject:
+        raise ValueError(f"a subject is a text of 1 to {MAX_SUBJECT_LENGTH} characters")
     if taken := sorted(RESERVED & claims.keys()):
         raise ValueError(f"the claims {', '.join(taken)} are set by the issuer; name yours in another way")
     if isinstance(scopes, str) or any(not scope.isprintable() or " " in scope or not scope for scope in scopes):

@@ -6,17 +6,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scalekit_jwt.claims import check_audience, check_times, scopes_of, text
-from scalekit_jwt.dpop import bound_key
-from scalekit_jwt.errors import Refused, UnknownKey
-from scalekit_jwt.jws import Compact
+from scalekit_jwt.claims import scopes_of, text, validate_audience, validate_times
+from scalekit_jwt.dpop import confirmed_thumbprint
+from scalekit_jwt.errors import InvalidToken, UnknownKey
+from scalekit_jwt.jws import UnverifiedToken
 from scalekit_jwt.keys import KeySet
 
 ACCESS = "at+jwt"
 REFRESH = "refresh+jwt"
 
 
-class Keys(Protocol):
+class KeySource(Protocol):
     """Where the keys of an issuer are, now."""
 
     @property
@@ -25,7 +25,7 @@ class Keys(Protocol):
         ...
 
     @property
-    def arrival(self) -> Callable[[], Awaitable[bool]] | None:
+    def wait_for_keys(self) -> Callable[[], Awaitable[bool]] | None:
         """What waits for other keys, where they come from afar."""
         ...
 
@@ -35,7 +35,7 @@ class Keys(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedToken:
     """A token whose signature and claims are good."""
 
     issuer: str
@@ -61,41 +61,41 @@ class Issuer:
     name: str
     audience: str
     types: frozenset[str]
-    keys: Keys
+    keys: KeySource
     leeway: float
     clock: Callable[[], float]
     bound: bool = False
     audience_claim: str = "aud"
 
-    def verify(self, token: Compact) -> Verified:
-        """Return what *token* says; raises Refused when it is not good."""
+    def verify(self, token: UnverifiedToken) -> VerifiedToken:
+        """Return what *token* says; raises InvalidToken when it is not good."""
         now = self.clock()
         self._check_type(token.header)
         try:
             key = self.keys.current.find(token.header, now)
         except UnknownKey:
             if not self.keys.missed():
-                raise UnknownKey(self.keys.arrival) from None
+                raise UnknownKey(self.keys.wait_for_keys) from None
             key = self.keys.current.find(token.header, now)
         if not key.verifies(token.signed, token.signature):
-            raise Refused("signature")
+            raise InvalidToken("signature")
         return self._accepted(token.claims, now)
 
     def _check_type(self, header: Mapping[str, Any]) -> None:
         given = header.get("typ", "")
         if not isinstance(given, str) or given.lower().removeprefix("application/") not in self.types:
-            raise Refused("type")
+            raise InvalidToken("type")
 
-    def _accepted(self, claims: Mapping[str, Any], now: float) -> Verified:
-        expires = check_times(claims, now, self.leeway)
-        check_audience(claims, self.audience, self.audience_claim)
+    def _accepted(self, claims: Mapping[str, Any], now: float) -> VerifiedToken:
+        expires = validate_times(claims, now, self.leeway)
+        validate_audience(claims, self.audience, self.audience_claim)
         if claims.get("iss") != self.name:
-            raise Refused("issuer")
-        key = bound_key(claims)
+            raise InvalidToken("issuer")
+        key = confirmed_thumbprint(claims)
         if self.bound and not key:
-            raise Refused("binding")
+            raise InvalidToken("binding")
         version = claims.get("ver", 0)
-        return Verified(
+        return VerifiedToken(
             self.name,
             text(claims, "sub"),
             text(claims, "jti", required=False),

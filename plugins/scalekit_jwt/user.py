@@ -8,10 +8,10 @@ from typing import Any
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
 
 from scalekit.contracts import SubjectIdentifier
-from scalekit_jwt.token_verifier import Verified
+from scalekit_jwt.token_verifier import VerifiedToken
 
-NOBODY = UnauthenticatedUser()
-NOTHING = AuthCredentials()
+ANONYMOUS_USER = UnauthenticatedUser()
+NO_CREDENTIALS = AuthCredentials()
 
 
 class TokenUser(BaseUser):
@@ -22,7 +22,7 @@ class TokenUser(BaseUser):
 
     __slots__ = ("claims", "issuer", "subject", "subject_identifier")
 
-    def __init__(self, token: Verified) -> None:
+    def __init__(self, token: VerifiedToken) -> None:
         self.subject = token.subject
         self.issuer = token.issuer
         self.subject_identifier = SubjectIdentifier(token.issuer, token.subject)

@@ -8,7 +8,7 @@ from scalekit import Exchange
 from scalekit_jwt.credentials import AUTHORIZATION, offered
 
 
-def take_subprotocol(exchange: Exchange) -> str:
+def move_subprotocol_token(exchange: Exchange) -> str:
     """Move a token that came as a subprotocol to where it belongs; the application never sees it as a protocol.
 
     Return the protocol to accept with, for a browser gives up when none of those that it offers is chosen; empty when
@@ -31,7 +31,7 @@ def take_subprotocol(exchange: Exchange) -> str:
     return chosen
 
 
-def accept_with(protocol: str, app: ASGIApp) -> ASGIApp:
+def accept_with_subprotocol(protocol: str, app: ASGIApp) -> ASGIApp:
     """Return *app* such that its websockets are accepted with *protocol*, unless it names another."""
 
     async def accepting(scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,30 +16,30 @@ from scalekit import Exchange, Filter
 from scalekit.telemetry import Silence
 from scalekit.testing.conformance import bare_application
 from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, shown
-from scalekit_jwt.dpop import Asked, Shown, read_proof
-from scalekit_jwt.errors import Refused
-from scalekit_jwt.fingerprint import Fingerprint, raw_digest
+from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, verify_proof
+from scalekit_jwt.errors import InvalidToken
+from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
 from scalekit_jwt.htu import normal
 from scalekit_jwt.jws import read
 from scalekit_jwt.keys import KeySet
-from scalekit_jwt.static_keys import FixedKeys
+from scalekit_jwt.static_keys import StaticKeys
 from scalekit_jwt.token_verifier import Issuer
-from scalekit_jwt.websocket_tokens import take_subprotocol
+from scalekit_jwt.websocket_tokens import move_subprotocol_token
 from scalekit_replica.filters import consistency_of
 from scalekit_replica.issuing import Tokens
 from scalekit_replica.metrics import Metrics
 from scalekit_replica.tokens import Contents, Signer
 from tests.fuzz.words import fuzzed, texts, values
 from tests.host.asgi import behind
-from tests.jwt.dpop_client import Prover
-from tests.jwt.forged_tokens import Forge
+from tests.jwt.dpop_client import DpopProver
+from tests.jwt.forged_tokens import TokenForge
 
-FORGE = Forge()
-ISSUER = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), FixedKeys(KeySet([FORGE.key])), 30.0, time.time)
+FORGE = TokenForge()
+ISSUER = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), StaticKeys(KeySet([FORGE.key])), 30.0, time.time)
 ADDRESS = "http://localhost/api"
 SIGNER = Signer("a secret that all instances have")
 TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(Silence()))  # type: ignore[arg-type]  # reading asks no database
-PROVER = Prover()
+PROVER = DpopProver()
 TOKEN = FORGE.token()
 CONSISTENCY = SIGNER.sign(Contents(7, 0.0, 2**31))
 CLAIMS = ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp", "cnf", "fgp", "sid", "ver", "htm", "htu")
@@ -94,7 +94,7 @@ proofs = st.one_of(tokens, objects.map(proven))
 @example(b".".join([encoded(nested(300)), encoded(b"{}"), encoded(b"signature")]))
 @fuzzed
 def test_a_token_is_read_or_refused(token: bytes) -> None:
-    with suppress(Refused):
+    with suppress(InvalidToken):
         ISSUER.verify(read(token))
 
 
@@ -102,7 +102,7 @@ def test_a_token_is_read_or_refused(token: bytes) -> None:
 @fuzzed
 def test_a_signed_token_may_claim_anything(header: dict[str, Any], claims: dict[str, Any]) -> None:
     token = FORGE.token({**FORGE.header, **header}, {**FORGE.claims, **claims})
-    with suppress(Refused):
+    with suppress(InvalidToken):
         assert ISSUER.verify(read(token.encode())).subject
 
 
@@ -110,8 +110,8 @@ def test_a_signed_token_may_claim_anything(header: dict[str, Any], claims: dict[
 @example(b".".join([encoded(nested(300)), encoded(b"{}"), encoded(b"signature")]))
 @fuzzed
 def test_a_proof_is_read_or_refused(proof: bytes) -> None:
-    with suppress(Refused):
-        read_proof(Shown(proof, Asked("GET", ADDRESS)), b"", "", time.time(), 30.0)
+    with suppress(InvalidToken):
+        verify_proof(PresentedProof(proof, ExpectedRequest("GET", ADDRESS)), b"", "", time.time(), 30.0)
 
 
 KEY = {"kty": "EC", "crv": "P-256", "x": "", "y": ""}
@@ -123,8 +123,8 @@ def test_a_proof_may_show_any_key(members: dict[str, Any]) -> None:
     for algorithm in ("ES256", "EdDSA"):
         header = {"typ": "dpop+jwt", "alg": algorithm, "jwk": {**KEY, **members}}
         proof = b".".join([encoded(orjson.dumps(header)), encoded(b"{}"), encoded(b"signature")])
-        with suppress(Refused):
-            read_proof(Shown(proof, Asked("GET", ADDRESS)), b"", "", time.time(), 30.0)
+        with suppress(InvalidToken):
+            verify_proof(PresentedProof(proof, ExpectedRequest("GET", ADDRESS)), b"", "", time.time(), 30.0)
 
 
 @given(texts("http", "https", "ws", ":", "/", "//", "@", "[", "]", "..", ".", "%2e", "%", "?", "#", "host", "\ud800"))
@@ -148,7 +148,7 @@ fields = st.lists(
 def test_credentials_are_found_or_refused(headers: list[tuple[bytes, bytes]], path: bytes) -> None:
     scope = {"type": "http", "headers": headers, "scheme": "http", "method": "GET", "raw_path": path}
     exchange = exchange_of({**scope, "path": path.decode("latin-1")})
-    with suppress(Refused):
+    with suppress(InvalidToken):
         normalize(credentials(exchange)[0])
     shown(exchange.scope)
     consistency_of(headers, TOKENS)
@@ -161,7 +161,7 @@ def test_credentials_are_found_or_refused(headers: list[tuple[bytes, bytes]], pa
 @fuzzed
 def test_a_websocket_may_offer_any_protocols(protocols: list[str]) -> None:
     exchange = exchange_of({"type": "websocket", "path": "/", "subprotocols": protocols, "headers": []})
-    taken = take_subprotocol(exchange)
+    taken = move_subprotocol_token(exchange)
     for name, value in exchange.scope["headers"]:
         assert isinstance(name, bytes)
         assert isinstance(value, bytes)
@@ -172,8 +172,8 @@ def test_a_websocket_may_offer_any_protocols(protocols: list[str]) -> None:
 @fuzzed
 def test_a_cookie_and_a_digest_are_any_bytes(cookies: bytes, text: str) -> None:
     for secure in (False, True):
-        assert isinstance(Fingerprint(secure, 60.0).find(cookies, raw_digest(text)), bytes)
-    assert isinstance(raw_digest(text), bytes)
+        assert isinstance(FingerprintCookie(secure, 60.0).find(cookies, decode_digest(text)), bytes)
+    assert isinstance(decode_digest(text), bytes)
 
 
 @given(st.text(st.characters()) | texts(CONSISTENCY, CONSISTENCY[:-1], "=", "A", "_", "-"))

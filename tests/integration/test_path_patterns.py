@@ -18,7 +18,7 @@ from scalekit.path_glob import spellings
 from scalekit.testing import request, running
 from scalekit_cache.policies import NO_POLICY, CachePolicies, CachePolicy
 from scalekit_caching.tags import path_tag, path_tags
-from scalekit_jwt.policy import Policy as TokenPolicy
+from scalekit_jwt.policy import AccessPolicy
 from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.policies import policies as limits
 from tests.host.test_path_glob import GLOBS, PATHS
@@ -48,10 +48,10 @@ def test_policies_and_rules_agree(glob: str, path: str) -> None:
     known = CachePolicies([(glob, CachePolicy(ttl=1.0))])
     assert (known.of(path, b"/plain") is not NO_POLICY) == matches
     if matches:  # and perhaps as another spelling too
-        assert TokenPolicy([glob], [], []).needs["GET", path] is not None
+        assert AccessPolicy([glob], [], []).requirements["GET", path] is not None
         assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).early[path, "GET"] is not None
         if len(spellings(path)) == 1:
-            assert TokenPolicy(["/**"], [glob], []).needs["GET", path] is None
+            assert AccessPolicy(["/**"], [glob], []).requirements["GET", path] is None
 
 
 @given(GLOBS.filter(lambda glob: "*" not in glob.rpartition("/")[0]), PATHS)

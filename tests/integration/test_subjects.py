@@ -22,8 +22,8 @@ from scalekit import ConfigError, create_app
 from scalekit.contracts import TOKENS, SubjectIdentifier, subject_of
 from scalekit_jwt.user import TokenUser
 from scalekit_ratelimit import limited
-from tests.jwt.harness import Client, service
-from tests.jwt.issuer_server import Issuer
+from tests.jwt.harness import JwtClient, service
+from tests.jwt.issuer_server import IssuerServer
 
 pytestmark = pytest.mark.anyio
 CLAIMED = {"iat": int(time.time())}
@@ -60,35 +60,35 @@ app = Starlette(routes=[Route("/api/x", made), Route("/marked", marked), Route("
 
 
 @pytest.fixture
-def issuers() -> Iterator[list[Issuer]]:
+def issuers() -> Iterator[list[IssuerServer]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(Issuer().serving()) for _ in range(2)]
+        yield [stack.enter_context(IssuerServer().serving()) for _ in range(2)]
 
 
 @asynccontextmanager
-async def trusting(issuers: list[Issuer], **plugins: Any) -> AsyncGenerator[Client, None]:
+async def trusting(issuers: list[IssuerServer], **plugins: Any) -> AsyncGenerator[JwtClient, None]:
     tables = [each.table()["issuers"][0] for each in issuers]
     async with service({"issuers": tables, "protect": ["/api/**"]}, plugins, app) as client:
         yield client
 
 
-async def status(client: Client, issuer: Issuer, subject: str = "ada", target: str = "/api/x") -> int:
+async def status(client: JwtClient, issuer: IssuerServer, subject: str = "ada", target: str = "/api/x") -> int:
     client.token = issuer.forge.claiming(sub=subject)
     return (await client.api(target)).status
 
 
-async def test_one_name_at_two_issuers_is_two_counts(issuers: list[Issuer]) -> None:
+async def test_one_name_at_two_issuers_is_two_counts(issuers: list[IssuerServer]) -> None:
     limits = {"policies": [{"name": "users", "path": "/api/**", "limit": "1/h", "by": "subject"}]}
     async with trusting(issuers, ratelimit=limits) as client:
         assert [await status(client, each) for each in issuers for _ in range(2)] == [200, 429] * 2
 
 
-async def test_a_handlers_own_limit_tells_issuers_apart(issuers: list[Issuer]) -> None:
+async def test_a_handlers_own_limit_tells_issuers_apart(issuers: list[IssuerServer]) -> None:
     async with trusting(issuers, ratelimit={}) as client:
         assert [await status(client, each, "m", "/marked") for each in issuers for _ in range(2)] == [200, 429] * 2
 
 
-async def test_only_the_named_issuers_user_is_exempt(issuers: list[Issuer]) -> None:
+async def test_only_the_named_issuers_user_is_exempt(issuers: list[IssuerServer]) -> None:
     trusted, other = issuers
     exempt = [{"issuer": trusted.url, "subject": "root"}]
     policy = {"name": "users", "path": "/api/**", "limit": "1/h", "by": "subject", "exempt": exempt}
@@ -109,7 +109,7 @@ async def test_users_whom_the_application_names_are_no_users_of_an_issuer() -> N
             assert [(await client.api("/marked")).status for _ in range(2)] == [200, 429]
 
 
-async def test_the_end_of_a_subjects_sessions_ends_no_token_of_another_issuer(issuers: list[Issuer]) -> None:
+async def test_the_end_of_a_subjects_sessions_ends_no_token_of_another_issuer(issuers: list[IssuerServer]) -> None:
     async with trusting(issuers) as client:
         assert (await client.send("/revoke?subject=ada")).status == 200
         assert [await status(client, each) for each in issuers] == [200, 200]

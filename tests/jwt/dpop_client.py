@@ -14,13 +14,13 @@ from joserfc.jwk import ECKey, Key
 
 from scalekit.testing import Answer
 from tests.jwt.forged_tokens import encoded
-from tests.jwt.harness import Client
+from tests.jwt.harness import JwtClient
 
 NUMBERS = count()
 ALGORITHMS = ["ES256", "EdDSA", "ES384", "RS256", "HS256"]
 
 
-class Prover:
+class DpopProver:
     """Somebody with a key, who makes proofs of which every part can be replaced; None leaves one out."""
 
     def __init__(self, key: Key | None = None, algorithm: str = "ES256") -> None:
@@ -47,12 +47,12 @@ def _there(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-class Holder:
+class DpopClient:
     """A client of a service whose tokens are bound to its key."""
 
-    def __init__(self, client: Client, prover: Prover | None = None) -> None:
+    def __init__(self, client: JwtClient, prover: DpopProver | None = None) -> None:
         self.client = client
-        self.prover = prover or Prover()
+        self.prover = prover or DpopProver()
 
     def address(self, path: str) -> str:
         return f"http://localhost{path}"

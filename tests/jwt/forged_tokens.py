@@ -49,7 +49,7 @@ def encoded(data: bytes | str | Mapping[str, Any]) -> str:
     return urlsafe_b64encode(data.encode() if isinstance(data, str) else data).rstrip(b"=").decode()
 
 
-class Forge:
+class TokenForge:
     """Makes tokens with a key that the forges before it do not have, whose every part can be replaced."""
 
     def __init__(self, algorithm: str = "ES256", issuer: str = "scalekit", audience: str = "scalekit") -> None:

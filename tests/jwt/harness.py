@@ -61,7 +61,7 @@ app = Starlette(
 
 
 @dataclass
-class Client:
+class JwtClient:
     """Somebody who sends requests, with the tokens that were handed out last."""
 
     app: Any
@@ -97,25 +97,25 @@ class Client:
         if cookie:
             self.cookie = cookie.partition(";")[0]
 
-    def another(self) -> Client:
+    def another(self) -> JwtClient:
         """Return a second client of the same service, who has nothing yet."""
-        return Client(self.app, self.state)
+        return JwtClient(self.app, self.state)
 
 
 @asynccontextmanager
 async def service(
     table: Mapping[str, Any] | None = None, plugins: Mapping[str, Any] | None = None, application: Any = app
-) -> AsyncGenerator[Client, None]:
+) -> AsyncGenerator[JwtClient, None]:
     others = dict(plugins or {})
     own = {"protect": ["/api/**"], **others.pop("jwt", {}), **(table or {})}
     if not {"keys", "key_file"} & own.keys():
         own.setdefault("secret", SECRET)
     host = create_app({"plugins": {"jwt": own, **others}}, app=application)
     async with running(host) as state:
-        yield Client(host, state)
+        yield JwtClient(host, state)
 
 
-async def health(client: Client) -> str:
+async def health(client: JwtClient) -> str:
     """Return what the plugin's health check says is wrong."""
     try:
         await client.app.monitor.results["jwt"].check.probe()

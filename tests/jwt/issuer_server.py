@@ -10,10 +10,10 @@ from typing import Any, Self
 
 import orjson
 
-from tests.jwt.forged_tokens import Forge
+from tests.jwt.forged_tokens import TokenForge
 
 
-class Issuer:
+class IssuerServer:
     """An issuer that serves its metadata and its keys, and counts how often."""
 
     def __init__(self) -> None:
@@ -38,10 +38,10 @@ class Issuer:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.documents["/.well-known/openid-configuration"] = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
-        self.forge = Forge("RS256", self.url, "shop")
+        self.forge = TokenForge("RS256", self.url, "shop")
         self.publish(self.forge)
 
-    def publish(self, *forges: Forge) -> None:
+    def publish(self, *forges: TokenForge) -> None:
         self.documents["/keys"] = {"keys": [forge.key.public() for forge in forges]}
 
     def table(self, **changes: Any) -> dict[str, Any]:

@@ -6,35 +6,35 @@ import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_jwt.authenticator import Authenticator
-from scalekit_jwt.dpop import Proofs
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.dpop import ProofVerifier
+from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.jws import read
 from scalekit_jwt.keys import KeySet, SigningKey
-from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.revocations import Revoked
+from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.revocations import Revocations
 from scalekit_jwt.session_store import Revocation
-from scalekit_jwt.session_store.memory import MemorySessions
-from scalekit_jwt.static_keys import FixedKeys
+from scalekit_jwt.session_store.memory import MemorySessionStore
+from scalekit_jwt.static_keys import StaticKeys
 from scalekit_jwt.token_verifier import Issuer
-from tests.jwt.forged_tokens import Forge
+from tests.jwt.forged_tokens import TokenForge
 
 NOON = 1_700_000_000.0
 
 
-class Laboratory:
+class AuthenticatorHarness:
     """An authenticator with a clock that is turned by hand, which counts the signatures that are looked at."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int = 3) -> None:
         self.now = NOON
-        self.forge = Forge("HS256")
+        self.forge = TokenForge("HS256")
         self.forge.claims |= {"iat": NOON, "exp": NOON + 600}
-        self.revoked = Revoked("scalekit")
+        self.revoked = Revocations("scalekit")
         self.revoked.learn([])
         self.looked = 0
-        keys = FixedKeys(KeySet([self.forge.key]))
+        keys = StaticKeys(KeySet([self.forge.key]))
         issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, self.clock)
-        metrics = Metrics(Telemetry(100))
-        proofs = Proofs(MemorySessions(), 30.0, self.clock)
+        metrics = JwtMetrics(Telemetry(100))
+        proofs = ProofVerifier(MemorySessionStore(), 30.0, self.clock)
         self.authenticator = Authenticator(issuer, {}, None, self.revoked, most, metrics, self.clock, proofs)
         real = SigningKey.verifies
 
@@ -49,48 +49,48 @@ class Laboratory:
 
     def show(self, token: str) -> str:
         shown = b"Bearer " + token.encode()
-        known = self.authenticator.recall(shown, b"") or self.authenticator.verify(shown, b"")
+        known = self.authenticator.lookup(shown, b"") or self.authenticator.verify(shown, b"")
         return known.user.identity
 
 
 def test_its_signature_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    laboratory = Laboratory(monkeypatch)
-    token = laboratory.forge.token()
-    assert [laboratory.show(token) for _ in range(3)] == ["ada"] * 3
-    assert laboratory.looked == 1
+    harness = AuthenticatorHarness(monkeypatch)
+    token = harness.forge.token()
+    assert [harness.show(token) for _ in range(3)] == ["ada"] * 3
+    assert harness.looked == 1
 
 
 def test_it_ends_when_it_says_so_give_or_take_the_leeway(monkeypatch: pytest.MonkeyPatch) -> None:
-    laboratory = Laboratory(monkeypatch)
-    token = laboratory.forge.token()
-    laboratory.show(token)
-    laboratory.now = NOON + 629
-    laboratory.show(token)
-    laboratory.now = NOON + 630
+    harness = AuthenticatorHarness(monkeypatch)
+    token = harness.forge.token()
+    harness.show(token)
+    harness.now = NOON + 629
+    harness.show(token)
+    harness.now = NOON + 630
     for _ in range(2):
-        with pytest.raises(Refused, match="expired"):
-            laboratory.show(token)
-    assert laboratory.authenticator.remembered == 0
+        with pytest.raises(InvalidToken, match="expired"):
+            harness.show(token)
+    assert harness.authenticator.remembered == 0
 
 
 def test_a_token_that_is_not_good_is_never_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    laboratory = Laboratory(monkeypatch)
+    harness = AuthenticatorHarness(monkeypatch)
     for _ in range(2):
-        with pytest.raises(Refused, match="signature"):
-            laboratory.show(laboratory.forge.token(key=SigningKey.load(b"x" * 32, "HS256")))
-    assert laboratory.authenticator.remembered == 0
+        with pytest.raises(InvalidToken, match="signature"):
+            harness.show(harness.forge.token(key=SigningKey.load(b"x" * 32, "HS256")))
+    assert harness.authenticator.remembered == 0
 
 
 def test_there_is_room_for_so_many_and_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    laboratory = Laboratory(monkeypatch, most=3)
-    tokens = [laboratory.forge.claiming(jti=str(number)) for number in range(5)]
+    harness = AuthenticatorHarness(monkeypatch, most=3)
+    tokens = [harness.forge.claiming(jti=str(number)) for number in range(5)]
     for token in tokens:
-        laboratory.show(token)
-    assert laboratory.authenticator.remembered == 3
-    laboratory.show(tokens[4])
-    assert laboratory.looked == 5
-    laboratory.show(tokens[0])
-    assert laboratory.looked == 6
+        harness.show(token)
+    assert harness.authenticator.remembered == 3
+    harness.show(tokens[4])
+    assert harness.looked == 5
+    harness.show(tokens[0])
+    assert harness.looked == 6
 
 
 @pytest.mark.parametrize(
@@ -108,30 +108,30 @@ def test_there_is_room_for_so_many_and_the_oldest_go(monkeypatch: pytest.MonkeyP
 def test_a_revocation_ends_what_it_names(
     monkeypatch: pytest.MonkeyPatch, kind: str, value: str, version: int, ends: bool
 ) -> None:
-    laboratory = Laboratory(monkeypatch)
-    token = laboratory.forge.claiming(jti="7", sid="s", ver=2)
-    laboratory.show(token)
+    harness = AuthenticatorHarness(monkeypatch)
+    token = harness.forge.claiming(jti="7", sid="s", ver=2)
+    harness.show(token)
     issuer = "" if kind == "session" else "scalekit"
     news = [Revocation(1, kind, issuer, value, version, NOON + 1000)]
-    assert laboratory.revoked.learn(news)
-    assert not laboratory.revoked.learn(news), "it is no news any more"
-    laboratory.authenticator.forget_revoked()
+    assert harness.revoked.learn(news)
+    assert not harness.revoked.learn(news), "it is no news any more"
+    harness.authenticator.evict_revoked()
     for _ in range(2):
         if ends:
-            with pytest.raises(Refused, match="revoked"):
-                laboratory.show(token)
+            with pytest.raises(InvalidToken, match="revoked"):
+                harness.show(token)
         else:
-            laboratory.show(token)
-    laboratory.revoked.sweep(NOON + 1001)
-    laboratory.show(token)
+            harness.show(token)
+    harness.revoked.sweep(NOON + 1001)
+    harness.show(token)
 
 
 def test_the_same_token_in_another_spelling_is_not_another_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    laboratory = Laboratory(monkeypatch)
-    token = laboratory.forge.claiming(jti="7")
-    laboratory.revoked.learn([Revocation(1, "token", "scalekit", "7", 0, NOON + 1000)])
-    again = laboratory.forge.claiming(x=1, jti="7")
+    harness = AuthenticatorHarness(monkeypatch)
+    token = harness.forge.claiming(jti="7")
+    harness.revoked.learn([Revocation(1, "token", "scalekit", "7", 0, NOON + 1000)])
+    again = harness.forge.claiming(x=1, jti="7")
     for each in (token, again):
-        with pytest.raises(Refused, match="revoked"):
-            laboratory.show(each)
+        with pytest.raises(InvalidToken, match="revoked"):
+            harness.show(each)
     assert read(token.encode()).claims["jti"] == "7"

@@ -15,13 +15,13 @@ from joserfc.jwk import OKPKey
 
 from scalekit.resilience import Unavailable
 from scalekit.testing import request
-from scalekit_jwt.dpop import Asked, Shown, digest, read_proof
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, digest, verify_proof
+from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.jws import read
-from scalekit_jwt.session_store import memory as memory_sessions
-from scalekit_jwt.session_store.memory import MemorySessions
-from tests.jwt.dpop_client import Holder, Prover
-from tests.jwt.forged_tokens import Forge
+from scalekit_jwt.session_store import memory as memory_store
+from scalekit_jwt.session_store.memory import MemorySessionStore
+from tests.jwt.dpop_client import DpopClient, DpopProver
+from tests.jwt.forged_tokens import TokenForge
 from tests.jwt.harness import service
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ async def test_a_token_with_its_proof_opens_what_is_protected_wherever_proofs_ar
     plugins: Mapping[str, Any],
 ) -> None:
     async with service(DPOP, plugins) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         answer = await holder.login("ada", scopes=["read"])
         assert answer.status == 200
         assert answer.header("set-cookie") is None, "the key takes the place of the cookie"
@@ -54,9 +54,9 @@ async def test_a_token_with_its_proof_opens_what_is_protected_wherever_proofs_ar
 
 async def test_a_refresh_needs_a_proof_of_the_same_key_and_gives_tokens_that_are_bound_to_it() -> None:
     async with service(DPOP) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
-        for other in (client, Holder(client, Prover())):
+        for other in (client, DpopClient(client, DpopProver())):
             answer = await other.refresh()
             assert answer.status == 401
             assert str(answer.header("www-authenticate")).startswith(CHALLENGE)
@@ -71,7 +71,7 @@ async def test_a_refresh_needs_a_proof_of_the_same_key_and_gives_tokens_that_are
 @pytest.mark.parametrize("kind", ["DPoP+JWT", "application/dpop+jwt", "Application/DPOP+jwt"])
 async def test_the_type_of_a_proof_is_a_media_type(kind: str) -> None:
     async with service(DPOP) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
         proof = holder.prover.proof("GET", holder.address("/api/who"), client.token, {"typ": kind})
         assert (await client.api(authorization=f"DPoP {client.token}", dpop=proof)).status == 200
@@ -79,7 +79,7 @@ async def test_the_type_of_a_proof_is_a_media_type(kind: str) -> None:
 
 async def test_a_logout_needs_a_proof_too() -> None:
     async with service(DPOP) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
         assert (await client.logout()).status == 401
         assert (await holder.api()).status == 200
@@ -99,7 +99,7 @@ async def test_nobody_logs_in_without_a_proof() -> None:
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "DPoP", "dpop"])
 async def test_a_bound_token_is_no_bearer_token_and_the_other_way_round(scheme: str) -> None:
     async with service(DPOP) as bound, service({"fingerprint": False}) as unbound:
-        holder, other = Holder(bound), Holder(unbound)
+        holder, other = DpopClient(bound), DpopClient(unbound)
         await holder.login("ada")
         await other.login("ada")
         good = scheme.lower() == "dpop"
@@ -113,14 +113,14 @@ async def test_tokens_from_before_are_not_taken_once_they_must_be_bound() -> Non
         async with service(DPOP) as after:
             after.token, after.refresh_token = before.token, before.refresh_token
             assert (await after.api()).status == 401
-            holder = Holder(after)
+            holder = DpopClient(after)
             assert (await holder.api()).status == 401
             assert (await holder.refresh()).status == 401
 
 
 async def test_bound_tokens_from_before_still_need_their_key_once_new_ones_are_not_bound() -> None:
     async with service(DPOP) as before:
-        holder = Holder(before)
+        holder = DpopClient(before)
         await holder.login("ada")
         async with service({"fingerprint": False}) as after:
             after.token = before.token
@@ -132,12 +132,12 @@ async def test_bound_tokens_from_before_still_need_their_key_once_new_ones_are_n
 @pytest.mark.filterwarnings("ignore:EdDSA")
 async def test_a_key_of_the_other_kind_is_as_good() -> None:
     async with service(DPOP) as client:
-        holder = Holder(client, Prover(OKPKey.generate_key("Ed25519"), "EdDSA"))
+        holder = DpopClient(client, DpopProver(OKPKey.generate_key("Ed25519"), "EdDSA"))
         await holder.login("ada")
         assert (await holder.api()).status == 200
 
 
-PUBLIC = Prover()
+PUBLIC = DpopProver()
 HEADERS: dict[str, dict[str, Any]] = {
     "another type": {"typ": "jwt"},
     "a type with two prefixes": {"typ": "application/application/dpop+jwt"},
@@ -151,7 +151,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "another curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "crv": "P-384"}},
     "an unknown curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "crv": "P-1"}},
     "a number in the key": {"jwk": {**PUBLIC.key.as_dict(private=False), "x": 1}},
-    "another's key": {"jwk": Prover().key.as_dict(private=False)},
+    "another's key": {"jwk": DpopProver().key.as_dict(private=False)},
 }
 CLAIMS: dict[str, dict[str, Any]] = {
     "another method": {"htm": "POST"},
@@ -179,7 +179,7 @@ CLAIMS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("flaw", [*HEADERS, *CLAIMS])
 async def test_a_proof_with_a_flaw_is_none(flaw: str) -> None:
     async with service(DPOP) as client:
-        holder = Holder(client, PUBLIC)
+        holder = DpopClient(client, PUBLIC)
         await holder.login("ada")
         address = holder.address("/api/who")
         good = PUBLIC.proof("GET", address, client.token)
@@ -194,7 +194,7 @@ async def test_a_proof_with_a_flaw_is_none(flaw: str) -> None:
 @pytest.mark.parametrize("proof", ["", "x", "x.y.z", "é", "{0}, {0}", "{0}.", "{0}=", "{1}"])
 async def test_what_is_no_proof_is_none(proof: str) -> None:
     async with service(DPOP) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
         good = holder.prover.proof("GET", holder.address("/api/who"), client.token)
         bad = proof.format(good, good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"))
@@ -204,7 +204,7 @@ async def test_what_is_no_proof_is_none(proof: str) -> None:
 
 async def test_two_proofs_are_none() -> None:
     async with service(DPOP) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
         first, second = (holder.prover.proof("GET", holder.address("/api/who"), client.token) for _ in range(2))
         fields = {"authorization": f"DPoP {client.token}", "dpop": first, "DPoP": second}
@@ -222,7 +222,7 @@ async def test_two_proofs_are_none() -> None:
 )
 async def test_an_address_may_be_spelled_in_many_ways(address: str) -> None:
     async with service(DPOP) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
         proof = holder.prover.proof("GET", address, client.token)
         assert (await holder.api("/api/who?page=2", dpop=proof)).status == 200
@@ -230,7 +230,7 @@ async def test_an_address_may_be_spelled_in_many_ways(address: str) -> None:
 
 async def test_a_bad_proof_counts_as_no_token_where_none_is_needed() -> None:
     async with service(DPOP) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
         assert orjson.loads((await holder.api("/open", dpop="x")).body)["who"] is None
         assert orjson.loads((await holder.api("/open")).body)["who"] == "ada"
@@ -247,31 +247,31 @@ MADE = 1562262616.0
 
 
 async def test_the_proof_of_the_standard_is_good_in_its_time() -> None:
-    shown = Shown(PROOF.encode(), Asked("POST", "https://server.example.com/token"))
+    shown = PresentedProof(PROOF.encode(), ExpectedRequest("POST", "https://server.example.com/token"))
     for now in (MADE - 30, MADE, MADE + 59):
-        assert read_proof(shown, b"", "", now, 30.0).key == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+        assert verify_proof(shown, b"", "", now, 30.0).key == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
     for now in (MADE - 31, MADE + 60):
-        with pytest.raises(Refused):
-            read_proof(shown, b"", "", now, 30.0)
+        with pytest.raises(InvalidToken):
+            verify_proof(shown, b"", "", now, 30.0)
     assert digest(b"Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU") == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
 
 
 async def test_what_is_remembered_of_proofs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_sessions, "MOST", 3)
-    sessions = MemorySessions()
-    assert [await sessions.spend(name, 0.0, 10.0) for name in "abcabc"] == [True] * 3 + [False] * 3
+    monkeypatch.setattr(memory_store, "MOST", 3)
+    sessions = MemorySessionStore()
+    assert [await sessions.mark_proof_used(name, 0.0, 10.0) for name in "abcabc"] == [True] * 3 + [False] * 3
     with pytest.raises(Unavailable):
-        await sessions.spend("d", 9.0, 19.0)
-    assert [await sessions.spend(name, 10.0, 20.0) for name in "defg"[:3]] == [True] * 3
+        await sessions.mark_proof_used("d", 9.0, 19.0)
+    assert [await sessions.mark_proof_used(name, 10.0, 20.0) for name in "defg"[:3]] == [True] * 3
     with pytest.raises(Unavailable):
-        await sessions.spend("g", 10.0, 20.0)
+        await sessions.mark_proof_used("g", 10.0, 20.0)
 
 
 @given(st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
 def test_whatever_comes_as_a_proof_is_no_error(proof: str) -> None:
-    shown = Shown(proof.encode("latin-1"), Asked("GET", "http://localhost/"))
-    with pytest.raises(Refused):
-        read_proof(shown, b"", "", MADE, 30.0)
+    shown = PresentedProof(proof.encode("latin-1"), ExpectedRequest("GET", "http://localhost/"))
+    with pytest.raises(InvalidToken):
+        verify_proof(shown, b"", "", MADE, 30.0)
 
 
 WEIRD = st.recursive(
@@ -283,7 +283,7 @@ WEIRD = st.recursive(
 
 @given(st.sampled_from(["alg", "typ", "jwk", "kty", "crv", "x", "y", "htm", "htu", "iat", "jti", "ath", "crit"]), WEIRD)
 def test_whatever_a_proof_says_is_no_error(name: str, value: Any) -> None:
-    forge = Forge()
+    forge = TokenForge()
     key = {**PUBLIC.key.as_dict(private=False), **({name: value} if name in ("kty", "crv", "x", "y") else {})}
     header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": key}
     claims: dict[str, Any] = {"htm": "GET", "htu": "http://localhost/", "iat": MADE, "jti": "one"}
@@ -291,9 +291,9 @@ def test_whatever_a_proof_says_is_no_error(name: str, value: Any) -> None:
         if name in part:
             part[name] = value
     header |= {"crit": value} if name == "crit" else {}
-    shown = Shown(forge.token(header, claims).encode(), Asked("GET", "http://localhost/"))
-    with pytest.raises(Refused):  # the signature is of another key besides
-        read_proof(shown, b"token", "", MADE, 30.0)
+    shown = PresentedProof(forge.token(header, claims).encode(), ExpectedRequest("GET", "http://localhost/"))
+    with pytest.raises(InvalidToken):  # the signature is of another key besides
+        verify_proof(shown, b"token", "", MADE, 30.0)
 
 
 async def test_a_cookie_and_a_key_are_not_asked_for_together() -> None:

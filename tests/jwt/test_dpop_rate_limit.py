@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from scalekit_jwt.keys import SigningKey
-from tests.jwt.dpop_client import Holder
+from tests.jwt.dpop_client import DpopClient
 from tests.jwt.harness import service
 from tests.servers import Redis
 
@@ -37,7 +37,7 @@ async def test_who_is_over_the_limit_gets_429_before_its_proof_is_looked_at(
         "cache": {"url": server.url, "policies": [{"path": "/open", "ttl": "1h"}], "deadline": "10s"},
     }
     async with service({"sender": "dpop"}, plugins) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
         assert (await holder.api()).status == 200
         del looked[:]

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import pytest
 
-from tests.jwt.dpop_client import Prover
-from tests.jwt.worker_service import Workers
+from tests.jwt.dpop_client import DpopProver
+from tests.jwt.worker_service import WorkerService
 
 TOML = """\
 [server]
@@ -26,8 +26,8 @@ AT_ONCE = 24
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Workers]:
-    with Workers(TOML) as service:
+def workers() -> Iterator[WorkerService]:
+    with WorkerService(TOML) as service:
         yield service
 
 
@@ -37,8 +37,8 @@ def send(method: str, address: str, body: object = None, **headers: str) -> http
         return client.request(method, address, json=body, headers=headers)
 
 
-def test_a_proof_is_good_at_one_worker_once(workers: Workers) -> None:
-    prover, login, who = Prover(), f"{workers.url}/login", f"{workers.url}/api/who"
+def test_a_proof_is_good_at_one_worker_once(workers: WorkerService) -> None:
+    prover, login, who = DpopProver(), f"{workers.url}/login", f"{workers.url}/api/who"
     token = send("POST", login, {"subject": "ada"}, dpop=prover.proof("POST", login)).json()["token"]
     fields = {"authorization": f"DPoP {token}"}
     for _ in range(3):

@@ -15,8 +15,8 @@ from starlette.types import Message
 
 from scalekit_jwt import RequireToken
 from scalekit_jwt.user import TokenUser
-from tests.jwt.dpop_client import Holder
-from tests.jwt.harness import Client, login, service
+from tests.jwt.dpop_client import DpopClient
+from tests.jwt.harness import JwtClient, login, service
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +59,7 @@ async def whisper(scope: Any, receive: Any, send: Any) -> None:
 starlette = Starlette(routes=[Route("/login", login, methods=["POST"])])
 
 
-async def connect(client: Client, headers: dict[str, str], subprotocols: list[str]) -> list[Message]:
+async def connect(client: JwtClient, headers: dict[str, str], subprotocols: list[str]) -> list[Message]:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -103,7 +103,7 @@ async def test_a_websocket_opens_with_a_token_in_the_header_or_as_a_subprotocol(
 
 async def test_a_websocket_with_a_bound_token_needs_a_proof() -> None:
     async with service({"sender": "dpop"}, application=whisper) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
 
         def proof() -> str:
@@ -124,7 +124,7 @@ async def test_a_dependency_says_that_a_proof_is_needed_where_it_is() -> None:
     async with service({"sender": "dpop"}, application=fast) as client:
         challenge = str((await client.send("/mine")).header("www-authenticate"))
         assert challenge == 'DPoP realm="api", algs="ES256 EdDSA"'
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada", claims={"tenant": "a"}, scopes=["read"])
         assert (await holder.api("/mine")).status == 200
 

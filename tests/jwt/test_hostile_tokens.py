@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 
 from scalekit.testing import request
-from scalekit_jwt.errors import Refused
+from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.jws import read
 from scalekit_jwt.key_file import make_key
 from scalekit_jwt.keys import KeySet, SigningKey
-from scalekit_jwt.static_keys import FixedKeys
+from scalekit_jwt.static_keys import StaticKeys
 from scalekit_jwt.token_verifier import Issuer
-from tests.jwt.forged_tokens import Forge, encoded
+from tests.jwt.forged_tokens import TokenForge, encoded
 from tests.jwt.harness import service
 
-FORGE = Forge()
+FORGE = TokenForge()
 NOW = int(time.time())
 """When the tokens were made. What is to come stays so for a day: the tests may run long after."""
 
@@ -64,7 +64,7 @@ def hostile() -> Iterator[tuple[str, str]]:
     head, body, signature = good.split(".")
     public_key = ECKey.import_key(FORGE.key.public()).public_key
     pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    mine = Forge()
+    mine = TokenForge()
     jwk = mine.key.public()
 
     for alg in ("none", "None", "NONE", "nOnE", "none ", "", None, 0, [], ["none"], {"alg": "none"}, True):
@@ -237,7 +237,7 @@ async def test_no_answer_and_no_log_line_holds_anything_of_a_token(
 def test_whatever_it_is_it_is_read_or_refused(token: bytes) -> None:
     try:
         read(token)
-    except Refused:
+    except InvalidToken:
         pass
 
 
@@ -296,8 +296,8 @@ def test_a_set_has_keys_of_one_type_and_each_kid_once() -> None:
 
 
 def test_an_issuer_takes_no_token_in_another_name_whoever_chose_it() -> None:
-    keys = FixedKeys(KeySet([FORGE.key]))
+    keys = StaticKeys(KeySet([FORGE.key]))
     issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
     assert issuer.verify(read(FORGE.token().encode())).subject == "ada"
-    with pytest.raises(Refused, match="issuer"):
+    with pytest.raises(InvalidToken, match="issuer"):
         issuer.verify(read(FORGE.claiming(iss="scalekit2").encode()))

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from scalekit import ConfigError
 from scalekit.telemetry import Telemetry
-from scalekit_jwt.errors import Refused, UnknownKey
-from scalekit_jwt.jwks import RemoteKeys, read_keys
+from scalekit_jwt.errors import InvalidToken, UnknownKey
+from scalekit_jwt.jwks import RemoteJwks, parse_jwks
 from scalekit_jwt.key_file import make_key
 from scalekit_jwt.keys import KEY_TYPES, KeySet, SigningKey
-from scalekit_jwt.metrics import Metrics
-from tests.jwt.forged_tokens import Forge, key_of, member_of
+from scalekit_jwt.metrics import JwtMetrics
+from tests.jwt.forged_tokens import TokenForge, key_of, member_of
 from tests.jwt.harness import service
-from tests.jwt.issuer_server import Issuer
+from tests.jwt.issuer_server import IssuerServer
 
 pytestmark = pytest.mark.anyio
 FOREIGN = [algorithm for algorithm in KEY_TYPES if algorithm != "HS256"]
@@ -29,8 +29,8 @@ EC = [algorithm for algorithm in FOREIGN if KEY_TYPES[algorithm] == "EC"]
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer().serving() as issuer:
+def issuer() -> Iterator[IssuerServer]:
+    with IssuerServer().serving() as issuer:
         yield issuer
 
 
@@ -42,8 +42,8 @@ def public(algorithm: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("says_algorithm", [True, False])
 @pytest.mark.parametrize("algorithm", FOREIGN)
-async def test_a_token_of_every_algorithm_is_taken(issuer: Issuer, algorithm: str, says_algorithm: bool) -> None:
-    forge = Forge(algorithm, issuer.url, "shop")
+async def test_a_token_of_every_algorithm_is_taken(issuer: IssuerServer, algorithm: str, says_algorithm: bool) -> None:
+    forge = TokenForge(algorithm, issuer.url, "shop")
     member = {**forge.key.public(), "alg": algorithm if says_algorithm else None}
     issuer.documents["/keys"] = {"keys": [{name: value for name, value in member.items() if value}]}
     async with service(issuer.table(algorithms=[algorithm])) as client:
@@ -54,28 +54,28 @@ async def test_a_token_of_every_algorithm_is_taken(issuer: Issuer, algorithm: st
 
 
 def test_a_key_without_algorithm_serves_all_of_its_type_and_curve() -> None:
-    keys, wrong = read_keys({"keys": [public("RS256", alg=None, kid="r")]}, RSA)
+    keys, wrong = parse_jwks({"keys": [public("RS256", alg=None, kid="r")]}, RSA)
     assert [keys.find({"kid": "r", "alg": each}, 0).algorithm for each in RSA] == RSA
     assert [keys.find({"alg": each}, 0).algorithm for each in RSA] == RSA, "there is one key, whatever it is for"
     document = {"keys": [public(each, alg=None, kid=each) for each in EC]}
-    keys, more = read_keys(document, EC)
+    keys, more = parse_jwks(document, EC)
     for curve in EC:
         for algorithm in EC:
             if curve == algorithm:
                 assert keys.find({"kid": curve, "alg": algorithm}, 0).algorithm == algorithm
             else:
-                with pytest.raises(Refused, match="algorithm"):
+                with pytest.raises(InvalidToken, match="algorithm"):
                     keys.find({"kid": curve, "alg": algorithm}, 0)
     assert wrong == more == []
 
 
 def test_a_key_serves_no_algorithm_that_is_not_allowed_or_not_its_own() -> None:
-    keys, _ = read_keys({"keys": [public("RS256", alg=None, kid="r")]}, ["RS256", "PS512"])
+    keys, _ = parse_jwks({"keys": [public("RS256", alg=None, kid="r")]}, ["RS256", "PS512"])
     for algorithm in ("RS512", "HS256", "none", "ES256", "", None, ["RS256"], {"RS256": 1}):
-        with pytest.raises(Refused, match="algorithm"):
+        with pytest.raises(InvalidToken, match="algorithm"):
             keys.find({"kid": "r", "alg": algorithm}, 0)
-    keys, _ = read_keys({"keys": [public("RS256", kid="r")]}, RSA)
-    with pytest.raises(Refused, match="algorithm"):
+    keys, _ = parse_jwks({"keys": [public("RS256", kid="r")]}, RSA)
+    with pytest.raises(InvalidToken, match="algorithm"):
         keys.find({"kid": "r", "alg": "PS256"}, 0)
 
 
@@ -99,13 +99,13 @@ UNUSABLE: list[dict[str, Any]] = [
 async def test_one_unusable_key_hides_no_other_and_is_told_once(
     bad: dict[str, Any], place: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    good = Forge("RS256").key.public()
+    good = TokenForge("RS256").key.public()
     document = {"keys": [bad, good] if not place else [good, bad]}
 
     async def fetch() -> dict[str, Any]:
         return document
 
-    keys = RemoteKeys("https://a.example", ["RS256"], fetch, Metrics(Telemetry(100)), every=3600, again=0.0)
+    keys = RemoteJwks("https://a.example", ["RS256"], fetch, JwtMetrics(Telemetry(100)), every=3600, again=0.0)
     with caplog.at_level(logging.WARNING, "scalekit.jwt"):
         for _ in range(3):
             await keys.fetch()
@@ -117,26 +117,26 @@ async def test_one_unusable_key_hides_no_other_and_is_told_once(
 
 def test_keys_for_something_else_are_not_worth_a_warning() -> None:
     others = [public("RS256", use="enc", kid="a"), public("ES256", kid="b"), public("RS512", kid="c"), {}, 1, None, []]
-    keys, wrong = read_keys({"keys": [*others, public("PS256")]}, ["RS256", "PS256"])
+    keys, wrong = parse_jwks({"keys": [*others, public("PS256")]}, ["RS256", "PS256"])
     assert len(keys.keys) == 1
     assert wrong == []
 
 
 def test_different_keys_with_one_kid_are_both_left_out_and_the_same_key_twice_is_one() -> None:
-    one, other, third = (Forge("RS256").key.public() for _ in range(3))
+    one, other, third = (TokenForge("RS256").key.public() for _ in range(3))
     for keys_of_it in ([one, {**other, "kid": one["kid"]}, third], [third, {**other, "kid": one["kid"]}, one]):
-        keys, wrong = read_keys({"keys": keys_of_it}, ["RS256"])
+        keys, wrong = parse_jwks({"keys": keys_of_it}, ["RS256"])
         assert [key.kid for key in keys.keys] == [third["kid"]]
         assert wrong == [f"different keys have the kid {one['kid']!r}"]
         with pytest.raises(UnknownKey):
             keys.find({"kid": one["kid"], "alg": "RS256"}, 0)
-    keys, wrong = read_keys({"keys": [one, one, third]}, ["RS256"])
+    keys, wrong = parse_jwks({"keys": [one, one, third]}, ["RS256"])
     assert [key.kid for key in keys.keys] == [one["kid"], third["kid"]]
     assert wrong == []
 
 
 def test_keys_of_two_curves_may_share_a_kid_for_their_algorithms_tell_them_apart() -> None:
-    keys, wrong = read_keys({"keys": [public("ES256", kid="a"), public("ES384", kid="a")]}, EC)
+    keys, wrong = parse_jwks({"keys": [public("ES256", kid="a"), public("ES384", kid="a")]}, EC)
     assert [keys.find({"kid": "a", "alg": each}, 0).algorithm for each in ("ES256", "ES384")] == ["ES256", "ES384"]
     assert wrong == []
 
@@ -147,7 +147,7 @@ WEIRD = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers()
 @given(st.dictionaries(st.sampled_from(["kty", "kid", "alg", "use", "key_ops", "n", "e", "exp", "crv"]), WEIRD))
 def test_whatever_a_key_says_the_others_are_found(changes: dict[str, Any]) -> None:
     good = public("RS256", kid="good")
-    keys, _ = read_keys({"keys": [{**public("RS256", kid="odd"), **changes}, good]}, RSA)
+    keys, _ = parse_jwks({"keys": [{**public("RS256", kid="odd"), **changes}, good]}, RSA)
     if changes.get("kid") != "good":
         assert keys.find({"kid": "good", "alg": "RS256"}, 0).kid == "good"
 
@@ -167,7 +167,7 @@ CLAIMS: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("claims", "status"), CLAIMS)
-async def test_an_audience_may_be_in_another_claim(issuer: Issuer, claims: dict[str, Any], status: int) -> None:
+async def test_an_audience_may_be_in_another_claim(issuer: IssuerServer, claims: dict[str, Any], status: int) -> None:
     async with service(issuer.table(audience_claim="client_id", types=[""])) as client:
         client.token = issuer.forge.token(
             header={"alg": "RS256", "kid": issuer.forge.key.kid},
@@ -176,7 +176,7 @@ async def test_an_audience_may_be_in_another_claim(issuer: Issuer, claims: dict[
         assert (await client.api()).status == status
 
 
-async def test_a_token_without_audience_is_refused_where_the_file_does_not_say_otherwise(issuer: Issuer) -> None:
+async def test_a_token_without_audience_is_refused_where_the_file_does_not_say_otherwise(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         client.token = issuer.forge.claiming(aud=None, client_id="shop")
         assert (await client.api()).status == 401

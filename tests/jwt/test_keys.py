@@ -17,10 +17,10 @@ from joserfc.jwk import JWKRegistry, KeySet
 from scalekit import ConfigError, StartError, create_app
 from scalekit.testing.conformance import bare_application
 from scalekit_jwt.config import JwtConfig
-from scalekit_jwt.factory import keys_of
+from scalekit_jwt.factory import load_keys
 from scalekit_jwt.key_file import KeyFile, make_key
 from tests.jwt.forged_tokens import member_of
-from tests.jwt.harness import Client, service
+from tests.jwt.harness import JwtClient, service
 from tests.jwt.harness import app as application
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ def write(path: Path, content: bytes) -> str:
     return str(path)
 
 
-async def jwks(client: Client) -> list[dict[str, str]]:
+async def jwks(client: JwtClient) -> list[dict[str, str]]:
     keys: list[dict[str, str]] = orjson.loads((await client.send("/.well-known/jwks.json")).body)["keys"]
     return keys
 
@@ -132,7 +132,7 @@ def test_a_file_that_is_gone_once_the_keys_are_read_is_named(tmp_path: Path) -> 
     config = JwtConfig(keys=tuple(paths), algorithm="ES256", issuer="shop")
     (tmp_path / "1.jwk").unlink()
     with pytest.raises(StartError, match=f"^{paths[1]}: No such file or directory$"):
-        keys_of(config)
+        load_keys(config)
 
 
 async def test_a_key_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:

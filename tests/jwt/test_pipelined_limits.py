@@ -14,7 +14,7 @@ from scalekit.host import Host
 from scalekit.testing import Answer, request, running
 from scalekit_jwt.keys import SigningKey
 from scalekit_redis.wire import Wire
-from tests.jwt.forged_tokens import Forge
+from tests.jwt.forged_tokens import TokenForge
 from tests.servers import Redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
@@ -61,7 +61,7 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"for all who are known"})
 
 
-def stack(server: Redis, forge: Forge, limit: str = "100/1d") -> Host:
+def stack(server: Redis, forge: TokenForge, limit: str = "100/1d") -> Host:
     """Return limits by address and by subject, a token and a cache, all on *server*."""
     policies = [{"name": "all", "limit": limit}, {"name": "who", "limit": "50/1d", "by": "subject"}]
     kept = [{"path": "/api/**", "ttl": "1h", "by": "identity"}, {"path": "/open", "ttl": "1h"}]
@@ -73,8 +73,8 @@ def stack(server: Redis, forge: Forge, limit: str = "100/1d") -> Host:
     return create_app({"plugins": plugins}, app=answering)
 
 
-def forged() -> Forge:
-    forge = Forge("HS256")
+def forged() -> TokenForge:
+    forge = TokenForge("HS256")
     forge.member = {"k": "a secret for tests that is long enough"}
     forge.key = SigningKey.load(forge.member["k"].encode(), "HS256", "secret")
     forge.header["kid"] = "secret"
@@ -111,7 +111,7 @@ async def test_limits_before_and_after_the_token_and_the_look_up_are_one_write(s
 async def test_who_has_no_good_token_counts_and_gets_429_once_there_were_too_many(server: Redis, kind: str) -> None:
     server.cli("FLUSHALL")
     forge = forged()
-    token = {"none": "", "forged": Forge("HS256").token(), "ended": forge.claiming(exp=1)}[kind]
+    token = {"none": "", "forged": TokenForge("HS256").token(), "ended": forge.claiming(exp=1)}[kind]
     app = stack(server, forge, "3/1d")
     async with running(app) as state:
         refused = [(await ask(app, state, token)).status for _ in range(5)]

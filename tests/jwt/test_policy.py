@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from scalekit_jwt.policy import Policy, Rule
+from scalekit_jwt.policy import AccessPolicy, AccessRule
 
-POLICY = Policy(["/api/**", "/a*/secret"], ["/api/public/**", "/api/status"], [Rule("/reports/**", frozenset({"GET"}))])
+POLICY = AccessPolicy(
+    ["/api/**", "/a*/secret"], ["/api/public/**", "/api/status"], [AccessRule("/reports/**", frozenset({"GET"}))]
+)
 
 
 @pytest.mark.parametrize(
@@ -46,16 +48,16 @@ POLICY = Policy(["/api/**", "/a*/secret"], ["/api/public/**", "/api/status"], [R
     ],
 )
 def test_these_need_a_token(path: str) -> None:
-    assert POLICY.needs["GET", path] is not None
+    assert POLICY.requirements["GET", path] is not None
 
 
 @pytest.mark.parametrize("path", ["/", "/apix", "/api/public", "/api/public/x", "/api/status", "/a/b/secret", "/other"])
 def test_these_do_not(path: str) -> None:
-    assert POLICY.needs["GET", path] is None
+    assert POLICY.requirements["GET", path] is None
 
 
 def test_a_rule_is_for_its_methods_alone() -> None:
-    assert POLICY.needs["POST", "/reports/1"] is None
+    assert POLICY.requirements["POST", "/reports/1"] is None
 
 
 @pytest.mark.parametrize(
@@ -75,14 +77,14 @@ def test_a_rule_is_for_its_methods_alone() -> None:
     ],
 )
 def test_a_claim_has_the_value_or_one_of_them(wanted: Any, given: Any, good: bool) -> None:
-    needs = Policy([], [], [Rule("/**", claims={"x": wanted})]).needs["GET", "/"]
+    needs = AccessPolicy([], [], [AccessRule("/**", claims={"x": wanted})]).requirements["GET", "/"]
     assert needs is not None
     assert needs.missing([], {"x": given}) is not good
 
 
 def test_every_rule_that_matches_counts() -> None:
-    rules = [Rule("/**", scopes=frozenset({"a"})), Rule("/x/**", scopes=frozenset({"b"}))]
-    needs = Policy([], [], rules).needs["GET", "/x/y"]
+    rules = [AccessRule("/**", scopes=frozenset({"a"})), AccessRule("/x/**", scopes=frozenset({"b"}))]
+    needs = AccessPolicy([], [], rules).requirements["GET", "/x/y"]
     assert needs is not None
     assert needs.missing(["a"], {})
     assert needs.missing(["b"], {})
@@ -90,7 +92,7 @@ def test_every_rule_that_matches_counts() -> None:
 
 
 def test_what_is_remembered_of_paths_is_bounded() -> None:
-    policy = Policy(["/api/**"], [], [])
+    policy = AccessPolicy(["/api/**"], [], [])
     for number in range(10_000):
-        assert policy.needs["GET", f"/api/{number}"] is not None
-    assert len(policy.needs) <= 4096
+        assert policy.requirements["GET", f"/api/{number}"] is not None
+    assert len(policy.requirements) <= 4096

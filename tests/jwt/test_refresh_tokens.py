@@ -13,7 +13,7 @@ import pytest
 from scalekit.resilience import Unavailable
 from scalekit.testing import request
 from scalekit_jwt.jws import read
-from scalekit_jwt.session_store.memory import MemorySessions
+from scalekit_jwt.session_store.memory import MemorySessionStore
 from tests.jwt.harness import service
 
 pytestmark = pytest.mark.anyio
@@ -59,10 +59,10 @@ async def test_a_pair_is_handed_out_though_that_cannot_be_noted(
         await client.login("ada")
         used = client.refresh_token
         with monkeypatch.context() as patch:
-            patch.setattr(MemorySessions, "answered", refuse)
+            patch.setattr(MemorySessionStore, "mark_delivered", refuse)
             first = await client.refresh()
         assert first.status == 200
-        assert "could not be noted: the sessions are away" in caplog.text
+        assert "could not be recorded: the sessions are away" in caplog.text
         again = await client.refresh(used)
         assert jti_of(orjson.loads(again.body)["refresh_token"]) == jti_of(orjson.loads(first.body)["refresh_token"])
         client.keep(again)

@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from scalekit.contracts import TOKENS
-from tests.jwt.dpop_client import Holder
-from tests.jwt.harness import Client, login, service
+from tests.jwt.dpop_client import DpopClient
+from tests.jwt.harness import JwtClient, login, service
 from tests.servers import Redis
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +55,7 @@ def told(status: str | None) -> bool:
     return status is not None and "hit" in status
 
 
-async def ask_as_nobody(client: Client, times: int = 3) -> None:
+async def ask_as_nobody(client: JwtClient, times: int = 3) -> None:
     seen = [await client.another().send("/open") for _ in range(times)]
     assert {answer.body for answer in seen} == {b"for nobody"}
     assert told(seen[-1].header("cache-status")), "or else this tells nothing of the cache"
@@ -104,7 +104,7 @@ async def test_a_bad_token_is_nobodys_where_none_is_needed_and_does_not_change_w
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_bound_token_gets_its_own_and_each_request_needs_a_proof(cache: Mapping[str, Any], policy: str) -> None:
     async with service({"sender": "dpop"}, plugins(cache, policy), application) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await holder.login("ada")
         await ask_as_nobody(client)
         for _ in range(3):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from scalekit_jwt.errors import Refused
-from scalekit_jwt.jws import MOST_BYTES, read
+from scalekit_jwt.errors import InvalidToken
+from scalekit_jwt.jws import MAX_BYTES, read
 from scalekit_jwt.keys import SigningKey
 from tests.jwt.forged_tokens import encoded
 
@@ -113,16 +113,16 @@ UNSECURED = f"eyJhbGciOiJub25lIn0.{HS256.split('.')[1]}."
 
 @pytest.mark.parametrize("token", [UNSECURED, EDDSA, COOKBOOK_HS256], ids=["RFC 7515 A.5", "RFC 8037", "RFC 7520"])
 def test_what_is_no_signed_set_of_claims_is_refused(token: str) -> None:
-    with pytest.raises(Refused, match="malformed"):
+    with pytest.raises(InvalidToken, match="malformed"):
         read(token.encode())
 
 
 def test_the_longest_token_is_as_long_as_it_is_said() -> None:
     header, signature = encoded({"alg": "HS256"}), encoded(b"x" * 32)
-    room = MOST_BYTES - len(header) - len(signature) - 2
+    room = MAX_BYTES - len(header) - len(signature) - 2
     claims = encoded({"x": "y" * (room * 3 // 4 - 9)})
     token = f"{header}.{claims}.{signature}"
-    assert MOST_BYTES - 3 <= len(token) <= MOST_BYTES
+    assert MAX_BYTES - 3 <= len(token) <= MAX_BYTES
     read(token.encode())
-    with pytest.raises(Refused, match="too_long"):
-        read(b"A" * (MOST_BYTES + 1))
+    with pytest.raises(InvalidToken, match="too_long"):
+        read(b"A" * (MAX_BYTES + 1))

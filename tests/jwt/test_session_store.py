@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import SubjectIdentifier
-from scalekit_jwt.plugin import OPENED
-from scalekit_jwt.session_store import Outcome, Session, Sessions
-from scalekit_jwt.token_service import OwnTokens
-from tests.jwt.harness import Client, service
+from scalekit_jwt.plugin import COMPONENTS
+from scalekit_jwt.session_store import RotationOutcome, Session, SessionStore
+from scalekit_jwt.token_service import TokenService
+from tests.jwt.harness import JwtClient, service
 
 pytestmark = pytest.mark.anyio
 REFRESH, LEEWAY = 7 * 86400, 30
@@ -22,12 +22,12 @@ NOON = 1_700_000_000.0
 ADA = SubjectIdentifier("scalekit", "ada")
 
 
-def tokens_of(client: Client) -> OwnTokens:
-    opened: OwnTokens = client.app.context.get(OPENED).tokens
+def tokens_of(client: JwtClient) -> TokenService:
+    opened: TokenService = client.app.context.get(COMPONENTS).tokens
     return opened
 
 
-def sessions_of(client: Client) -> Sessions:
+def sessions_of(client: JwtClient) -> SessionStore:
     return tokens_of(client)._sessions
 
 
@@ -64,10 +64,10 @@ async def test_what_begins_after_that_is_forgotten_ends_with_the_next_end(plugin
         since = Session("since", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
         await sessions.begin(since)
         for session in (between, since):
-            assert (await sessions.rotate(session, "two", NOON, 5, NOON + 1e9)).outcome is Outcome.ROTATED
+            assert (await sessions.rotate(session, "two", NOON, 5, NOON + 1e9)).outcome is RotationOutcome.ROTATED
         await sessions.revoke_all(ADA, NOON + 1, NOON + 900)
         for session in (between, since):
-            assert (await sessions.rotate(session, "three", NOON, 5, NOON + 1e9)).outcome is Outcome.GONE
+            assert (await sessions.rotate(session, "three", NOON, 5, NOON + 1e9)).outcome is RotationOutcome.GONE
 
 
 async def test_versions_rise_whatever_the_clock_says(plugins: Mapping[str, Any]) -> None:
@@ -91,10 +91,10 @@ async def test_what_is_over_is_forgotten(plugins: Mapping[str, Any]) -> None:
         for number in range(3):
             await sessions.begin(Session(f"f{number}", ADA, 0, "one", now + 1000))
             await sessions.revoke("scalekit", f"token {number}", now + 1000)
-            assert await sessions.spend(f"proof {number}", now, now + 1000)
+            assert await sessions.mark_proof_used(f"proof {number}", now, now + 1000)
         await sessions.sweep(now + 999, now)
         assert len(await sessions.revocations(0, now)) == 3
-        assert not await sessions.spend("proof 0", now, now + 1000)
+        assert not await sessions.mark_proof_used("proof 0", now, now + 1000)
         await sessions.sweep(now + 1001, now)
         assert len(await sessions.revocations(0, now)) == 0
 
@@ -102,8 +102,8 @@ async def test_what_is_over_is_forgotten(plugins: Mapping[str, Any]) -> None:
 async def test_a_proof_is_forgotten_once_it_is_of_no_use(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions = sessions_of(client)
-        assert await sessions.spend("brief", time.time(), time.time() + 0.05)
-        while not await sessions.spend("brief", time.time(), time.time() + 0.05):
+        assert await sessions.mark_proof_used("brief", time.time(), time.time() + 0.05)
+        while not await sessions.mark_proof_used("brief", time.time(), time.time() + 0.05):
             await sessions.sweep(time.time(), 0.0)
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from scalekit.testing import Answer
 from scalekit_jwt.jws import read
-from scalekit_jwt.plugin import OPENED
-from scalekit_jwt.session_store import database as database_sessions
-from scalekit_jwt.session_store import redis as redis_sessions
-from tests.jwt.dpop_client import Holder
-from tests.jwt.harness import Client, health, service
+from scalekit_jwt.plugin import COMPONENTS
+from scalekit_jwt.session_store import database as database_store
+from scalekit_jwt.session_store import redis as redis_store
+from tests.jwt.dpop_client import DpopClient
+from tests.jwt.harness import JwtClient, health, service
 from tests.processes import HOST, wait_for
 from tests.servers import Postgres, Redis
 
@@ -75,8 +75,8 @@ def on_redis(server: Redis) -> Store:
 
 @pytest.fixture(params=[pytest.param("postgres", marks=POSTGRES), pytest.param("redis", marks=REDIS)])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(database_sessions, "DEADLINE", 1.0)
-    monkeypatch.setattr(redis_sessions, "DEADLINE", 1.0)
+    monkeypatch.setattr(database_store, "DEADLINE", 1.0)
+    monkeypatch.setattr(redis_store, "DEADLINE", 1.0)
     if request.param == "postgres":
         return on_postgres(request.getfixturevalue("database"))
     request.getfixturevalue("replica")
@@ -84,7 +84,7 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
 
 
 @asynccontextmanager
-async def people(store: Store, *names: str, **table: Any) -> AsyncGenerator[list[Client], None]:
+async def people(store: Store, *names: str, **table: Any) -> AsyncGenerator[list[JwtClient], None]:
     """Give clients of one service who have logged in under *names*."""
     async with service({**NO_GRACE, **table}, store.plugins) as client:
         clients = [client.another() for _ in names]
@@ -93,7 +93,7 @@ async def people(store: Store, *names: str, **table: Any) -> AsyncGenerator[list
         yield clients
 
 
-async def log_in(client: Client, name: str) -> None:
+async def log_in(client: JwtClient, name: str) -> None:
     """Log in, if need be again and again: a replica that is new may not acknowledge in time at first."""
     client.keep(await until(lambda: client.send("/login", "POST", {"subject": name}), 200))
 
@@ -105,8 +105,8 @@ async def until(ask: Callable[[], Awaitable[Answer]], status: int) -> Answer:
     return answer
 
 
-def trouble(client: Client) -> str:
-    found: str = client.app.context.get(OPENED).watch.trouble
+def trouble(client: JwtClient) -> str:
+    found: str = client.app.context.get(COMPONENTS).watch.trouble
     return found
 
 
@@ -174,7 +174,7 @@ async def test_what_was_revoked_elsewhere_meanwhile_is_known_afterwards(store: S
 
 async def test_bound_tokens_wait_for_it_since_nobody_knows_which_proofs_were_used(store: Store) -> None:
     async with service({"sender": "dpop"}, store.plugins) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         await until(lambda: holder.login("ada"), 200)
         assert (await holder.api()).status == 200
         await store.fail("pause")
@@ -211,7 +211,7 @@ async def test_a_service_starts_without_it_and_takes_no_token_until_it_knows_wha
 async def test_the_tables_are_made_when_the_database_is_there(
     database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_sessions, "DEADLINE", 1.0)
+    monkeypatch.setattr(database_store, "DEADLINE", 1.0)
     database.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     store = on_postgres(database)
     await store.fail("kill")
@@ -239,9 +239,9 @@ async def test_a_database_that_refuses_the_tables_ends_the_start(database: Postg
 async def test_a_refresh_that_was_committed_and_not_answered_is_no_theft_when_it_is_tried_again(
     database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_sessions, "DEADLINE", 1.0)
+    monkeypatch.setattr(database_store, "DEADLINE", 1.0)
     async with people(on_postgres(database), "ada") as (ada,):
-        await asyncio.to_thread(wait_for_replicas, database, "nobody")  # what is committed is not answered
+        await asyncio.to_thread(wait_for_replicas, database, "nobody")  # what is committed is not mark_delivered
         try:
             while (answer := await ada.refresh()).status == 200:
                 ada.keep(answer)
@@ -268,7 +268,7 @@ async def test_a_refresh_waits_for_a_replica_and_is_no_theft_when_it_is_tried_ag
     primary: Redis, replica: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with people(on_redis(primary), "ada") as (ada,):
-        monkeypatch.setattr(redis_sessions, "REPLICA_DEADLINE", 100)
+        monkeypatch.setattr(redis_store, "REPLICA_ACK_TIMEOUT_MS", 100)
         used = ada.refresh_token
         await asyncio.to_thread(replica.pause)
         try:
@@ -303,9 +303,9 @@ async def test_what_a_client_was_told_has_come_to_last_when_the_primary_dies(pri
 async def test_revocations_are_heard_of_after_they_have_been_lost(store: Store) -> None:
     async with people(store, "ada") as (ada,):
         assert (await ada.api()).status == 200
-        ada.app.context.get(OPENED).tokens._revoked.last = 1_000_000  # more than was ever told since
+        ada.app.context.get(COMPONENTS).tokens._revoked.last = 1_000_000  # more than was ever told since
         await until(lambda: ada.send("/revoke", "POST", {"subject": "ada"}), 200)
         while (await ada.api()).status == 200:
             await asyncio.sleep(0.02)
         now = time.time()
-        assert await ada.app.context.get(OPENED).tokens._sessions.revocations(2_000_000, now)
+        assert await ada.app.context.get(COMPONENTS).tokens._sessions.revocations(2_000_000, now)

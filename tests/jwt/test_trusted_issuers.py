@@ -12,30 +12,30 @@ import pytest
 
 from scalekit import ConfigError
 from scalekit.telemetry import Telemetry
-from scalekit_jwt.jwks import RemoteKeys, read_keys
-from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.plugin import OPENED
-from tests.jwt.dpop_client import Holder
-from tests.jwt.forged_tokens import Forge
-from tests.jwt.harness import Client, health, service
-from tests.jwt.issuer_server import Issuer
+from scalekit_jwt.jwks import RemoteJwks, parse_jwks
+from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.plugin import COMPONENTS
+from tests.jwt.dpop_client import DpopClient
+from tests.jwt.forged_tokens import TokenForge
+from tests.jwt.harness import JwtClient, health, service
+from tests.jwt.issuer_server import IssuerServer
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer().serving() as issuer:
+def issuer() -> Iterator[IssuerServer]:
+    with IssuerServer().serving() as issuer:
         yield issuer
 
 
-async def show(client: Client, token: str) -> int:
+async def show(client: JwtClient, token: str) -> int:
     client.token = token
     return (await client.api()).status
 
 
 @pytest.mark.parametrize("by", ["discovery", "jwks"])
-async def test_its_tokens_are_taken_without_our_cookie(issuer: Issuer, by: str) -> None:
+async def test_its_tokens_are_taken_without_our_cookie(issuer: IssuerServer, by: str) -> None:
     jwks = {"jwks": f"{issuer.url}/keys"} if by == "jwks" else {}
     async with service(issuer.table(**jwks)) as client:
         client.token = issuer.forge.claiming(scope="read")
@@ -45,35 +45,35 @@ async def test_its_tokens_are_taken_without_our_cookie(issuer: Issuer, by: str) 
         assert await show(client, issuer.forge.headed(typ="logout+jwt")) == 401
         assert await show(client, issuer.forge.claiming(aud="another")) == 401
         assert await show(client, issuer.forge.claiming(iss="scalekit")) == 401, "its key is good for it alone"
-        assert await show(client, Forge("RS256", issuer.url, "shop").token()) == 401
+        assert await show(client, TokenForge("RS256", issuer.url, "shop").token()) == 401
 
 
-async def test_a_token_of_it_that_is_bound_to_a_key_needs_a_proof(issuer: Issuer) -> None:
+async def test_a_token_of_it_that_is_bound_to_a_key_needs_a_proof(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
-        holder = Holder(client)
+        holder = DpopClient(client)
         token = issuer.forge.claiming(cnf={"jkt": holder.prover.thumbprint})
         assert await show(client, token) == 401
         assert str((await client.api()).header("www-authenticate")).startswith("DPoP")
         assert (await holder.api()).status == 200
-        assert (await Holder(client).api()).status == 401, "another key"
+        assert (await DpopClient(client).api()).status == 401, "another key"
         confirmations: list[Any] = ["key", {"jkt": 1}, {"jkt": ""}, {"x5t#S256": "bound"}, {"jwk": {}}, {"kid": "1"}]
         for confirmation in confirmations:
             client.token = issuer.forge.claiming(cnf=confirmation)
             assert (await client.api()).status == (await holder.api()).status == 401
 
 
-async def test_only_a_space_is_between_two_scopes(issuer: Issuer) -> None:
+async def test_only_a_space_is_between_two_scopes(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         client.token = issuer.forge.claiming(scope=" read  a\u00a0b c\td\u2003e ")
         assert orjson.loads((await client.api()).body)["scopes"] == ["read", "a\u00a0b", "c\td\u2003e"]
 
 
-async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_turned_away(issuer: Issuer) -> None:
+async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_turned_away(issuer: IssuerServer) -> None:
     async with service(issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms")) as client:
         assert await show(client, issuer.forge.token()) == 200
-        new = Forge("RS256", issuer.url, "shop")
+        new = TokenForge("RS256", issuer.url, "shop")
         issuer.publish(issuer.forge, new)
-        (keys,) = client.app.context.get(OPENED).remote
+        (keys,) = client.app.context.get(COMPONENTS).remote
         while keys._cooling:
             await asyncio.sleep(0.01)
         before = len(issuer.asked)
@@ -82,7 +82,7 @@ async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_tur
         assert len(issuer.asked) == before + 1
 
 
-async def test_random_kids_do_not_flood_it(issuer: Issuer) -> None:
+async def test_random_kids_do_not_flood_it(issuer: IssuerServer) -> None:
     async with service(issuer.table(jwks=f"{issuer.url}/keys", cool_down="1h", refetch="2h")) as client:
         for number in range(200):
             assert await show(client, issuer.forge.headed(kid=f"{number}")) == 401
@@ -90,7 +90,7 @@ async def test_random_kids_do_not_flood_it(issuer: Issuer) -> None:
         assert await show(client, issuer.forge.token()) == 200
 
 
-async def test_its_keys_are_kept_while_it_is_gone(issuer: Issuer) -> None:
+async def test_its_keys_are_kept_while_it_is_gone(issuer: IssuerServer) -> None:
     table = issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms", refetch="10ms")
     async with service(table) as client:
         assert await show(client, issuer.forge.token()) == 200
@@ -103,17 +103,17 @@ async def test_its_keys_are_kept_while_it_is_gone(issuer: Issuer) -> None:
             assert f"the keys of {issuer.url} cannot be fetched" in await health(client)
 
 
-async def test_a_key_that_is_withdrawn_is_refused_once_that_is_known(issuer: Issuer) -> None:
+async def test_a_key_that_is_withdrawn_is_refused_once_that_is_known(issuer: IssuerServer) -> None:
     table = issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms", refetch="10ms")
     async with service(table) as client:
         token = issuer.forge.token()
         assert await show(client, token) == 200
-        issuer.publish(Forge("RS256", issuer.url, "shop"))
+        issuer.publish(TokenForge("RS256", issuer.url, "shop"))
         while await show(client, token) == 200:
             await asyncio.sleep(0.01)
 
 
-async def test_a_service_starts_without_it_and_takes_its_tokens_when_it_is_there(issuer: Issuer) -> None:
+async def test_a_service_starts_without_it_and_takes_its_tokens_when_it_is_there(issuer: IssuerServer) -> None:
     issuer.status = 503
     async with service(issuer.table(cool_down="10ms")) as client:
         assert await show(client, issuer.forge.token()) == 401
@@ -122,14 +122,14 @@ async def test_a_service_starts_without_it_and_takes_its_tokens_when_it_is_there
             await asyncio.sleep(0.01)
 
 
-async def test_metadata_of_another_issuer_gives_no_keys(issuer: Issuer) -> None:
+async def test_metadata_of_another_issuer_gives_no_keys(issuer: IssuerServer) -> None:
     issuer.documents["/.well-known/openid-configuration"]["issuer"] = "https://evil.example"
     async with service(issuer.table()) as client:
         assert await show(client, issuer.forge.token()) == 401
     assert "/keys" not in issuer.asked
 
 
-async def test_one_of_its_tokens_is_revoked_by_issuer_and_jti(issuer: Issuer) -> None:
+async def test_one_of_its_tokens_is_revoked_by_issuer_and_jti(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         client.token = issuer.forge.claiming(jti="7")
         assert (await client.api()).status == 200
@@ -141,17 +141,25 @@ async def test_one_of_its_tokens_is_revoked_by_issuer_and_jti(issuer: Issuer) ->
 
 
 def test_keys_that_are_not_for_us_are_left_out() -> None:
-    good, short = Forge("RS256").key.public(), Forge("HS256").member
+    good, short = TokenForge("RS256").key.public(), TokenForge("HS256").member
     document = {
-        "keys": [{**good, "use": "enc", "kid": "a"}, short, 1, {}, {"kty": "RSA"}, Forge("ES256").key.public(), good]
+        "keys": [
+            {**good, "use": "enc", "kid": "a"},
+            short,
+            1,
+            {},
+            {"kty": "RSA"},
+            TokenForge("ES256").key.public(),
+            good,
+        ]
     }
-    keys, wrong = read_keys(document, ["RS256"])
+    keys, wrong = parse_jwks(document, ["RS256"])
     assert [key.kid for key in keys.keys] == [good["kid"]]
     assert [each.partition(":")[0] for each in wrong] == ["keys[4]"]
     with pytest.raises(ValueError, match="no key"):
-        read_keys({"keys": [short]}, ["RS256"])
+        parse_jwks({"keys": [short]}, ["RS256"])
     with pytest.raises(ValueError, match="different keys have the kid"):
-        read_keys({"keys": [good, {**Forge("RS256").key.public(), "kid": good["kid"]}]}, ["RS256"])
+        parse_jwks({"keys": [good, {**TokenForge("RS256").key.public(), "kid": good["kid"]}]}, ["RS256"])
 
 
 @pytest.mark.parametrize(
@@ -177,10 +185,10 @@ async def test_whoever_waits_for_a_key_does_not_wait_for_ever(monkeypatch: pytes
         await asyncio.Event().wait()
         return {}
 
-    monkeypatch.setattr("scalekit_jwt.jwks.PATIENCE", 0.01)
-    keys = RemoteKeys("https://login.example", ["RS256"], never, Metrics(Telemetry(100)), every=3600, again=0.0)
+    monkeypatch.setattr("scalekit_jwt.jwks.KEY_WAIT_TIMEOUT", 0.01)
+    keys = RemoteJwks("https://login.example", ["RS256"], never, JwtMetrics(Telemetry(100)), every=3600, again=0.0)
     running = asyncio.create_task(keys.run(lambda: None))
     await asyncio.sleep(0)
-    assert await keys.arrival() is False
+    assert await keys.wait_for_keys() is False
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

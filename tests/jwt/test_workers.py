@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.command_line import scalekit
-from tests.jwt.worker_service import Workers
+from tests.jwt.worker_service import WorkerService
 from tests.processes import wait_for
 
 TOML = """\
@@ -29,7 +29,7 @@ RUNS = 8
 """Requests in a row on connections of their own that tell that every worker knows, as likely as not all are met."""
 
 
-class RotatingWorkers(Workers):
+class RotatingWorkerService(WorkerService):
     """Workers whose keys are rotated by a command beside them."""
 
     def rotate(self) -> None:
@@ -42,15 +42,15 @@ class RotatingWorkers(Workers):
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[RotatingWorkers]:
-    with RotatingWorkers(TOML) as service:
+def workers() -> Iterator[RotatingWorkerService]:
+    with RotatingWorkerService(TOML) as service:
         yield service
 
 
 class Person:
     """A client whose every request may meet another worker."""
 
-    def __init__(self, workers: Workers, subject: str) -> None:
+    def __init__(self, workers: WorkerService, subject: str) -> None:
         self.url = workers.url
         self.subject = subject
         self.tokens: dict[str, str] = {}
@@ -77,13 +77,13 @@ class Person:
             return client.get("/api/who", headers=headers).status_code
 
 
-def test_a_token_of_one_worker_is_good_at_all(workers: Workers) -> None:
+def test_a_token_of_one_worker_is_good_at_all(workers: WorkerService) -> None:
     person = Person(workers, "ada")
     person.login()
     assert [person.api() for _ in range(RUNS)] == [200] * RUNS
 
 
-def test_many_refreshes_at_once_over_all_workers_give_one_session(workers: Workers) -> None:
+def test_many_refreshes_at_once_over_all_workers_give_one_session(workers: WorkerService) -> None:
     person = Person(workers, "eve")
     person.login()
     with ThreadPoolExecutor(50) as threads:
@@ -93,7 +93,7 @@ def test_many_refreshes_at_once_over_all_workers_give_one_session(workers: Worke
     assert person.refresh().status_code == 200
 
 
-def test_what_is_revoked_at_one_worker_is_soon_revoked_at_all(workers: Workers) -> None:
+def test_what_is_revoked_at_one_worker_is_soon_revoked_at_all(workers: WorkerService) -> None:
     person = Person(workers, "bob")
     person.login()
     assert [person.api() for _ in range(RUNS)] == [200] * RUNS  # remembered, here and there
@@ -102,7 +102,7 @@ def test_what_is_revoked_at_one_worker_is_soon_revoked_at_all(workers: Workers) 
     assert person.refresh().status_code == 401
 
 
-def test_keys_are_rotated_under_load_and_nobody_is_turned_away(workers: RotatingWorkers) -> None:
+def test_keys_are_rotated_under_load_and_nobody_is_turned_away(workers: RotatingWorkerService) -> None:
     stop = Event()
 
     def work(number: int) -> set[int]:

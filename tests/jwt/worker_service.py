@@ -7,7 +7,7 @@ from tests.service import ROOT, Service
 TARGET = '[app]\ntarget = "service:app"\n'
 
 
-class Workers(Service):
+class WorkerService(Service):
     """``tests.jwt.harness`` as the file says that follows on the name of the application."""
 
     def __init__(self, toml: str) -> None:

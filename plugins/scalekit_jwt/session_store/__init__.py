@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol
 from scalekit.contracts import SubjectIdentifier
 
 
-class Outcome(Enum):
+class RotationOutcome(Enum):
     """How it went with a refresh token."""
 
     ROTATED = "rotated"
     REPEATED = "repeated"
-    """It was used, and perhaps a moment ago at most was that answered: the client has lost it, and gets it again."""
+    """The token was rotated before and is within its grace period: the client gets the same successor again."""
     THEFT = "theft"
     GONE = "gone"
 
@@ -23,7 +23,7 @@ class Outcome(Enum):
 class Rotation(NamedTuple):
     """The *jti* of the token that follows, and when it *expires*."""
 
-    outcome: Outcome
+    outcome: RotationOutcome
     jti: str = ""
     expires: float = 0.0
 
@@ -62,7 +62,7 @@ def version_at(now: float) -> int:
     return int(now * 1000)
 
 
-class Sessions(Protocol):
+class SessionStore(Protocol):
     """Remembers sessions and revocations for all who share it. Raises Unavailable when it is gone."""
 
     async def version_of(self, subject: SubjectIdentifier) -> int:
@@ -76,12 +76,11 @@ class Sessions(Protocol):
     async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
         """Put *successor* in the place of ``session.jti``, if that is the newest; all at once, whoever else asks.
 
-        The one before it gives the same successor until *grace* after that is ``answered``: nobody is a thief who was
-        told that it cannot be known whether the token was used.
+        The predecessor returns the same successor until *grace* seconds after ``mark_delivered``.
         """
         ...
 
-    async def answered(self, family: str, jti: str, now: float) -> None:
+    async def mark_delivered(self, family: str, jti: str, now: float) -> None:
         """Note that *jti* is handed out, unless that is noted already."""
         ...
 
@@ -101,7 +100,7 @@ class Sessions(Protocol):
         """Return the revocations that may have come after the one with the number *after*, and still count."""
         ...
 
-    async def spend(self, proof: str, now: float, until: float) -> bool:
+    async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
         """Remember *proof* until it is of no use any more; tell whether it is used for the first time."""
         ...
 

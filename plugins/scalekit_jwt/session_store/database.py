@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from scalekit.contracts import Database, SubjectIdentifier
 from scalekit.resilience import Unavailable
-from scalekit_jwt.session_store import Outcome, Revocation, Rotation, Session, version_at
+from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 OVERLAP = 1000
 """How many revocations are read again: a number is given before its row is to be seen, so rows come out of order."""
@@ -57,7 +57,7 @@ _REVOCATIONS = """SELECT number, kind, issuer, value, version, expires FROM scal
     ORDER BY number"""
 
 
-class DatabaseSessions:
+class DatabaseSessionStore:
     """Remembers in *database*, whose tables ``scalekit_jwt_*`` are made as soon as it is there."""
 
     def __init__(self, database: Database) -> None:
@@ -87,15 +87,15 @@ class DatabaseSessions:
         new = {"jti": session.jti, "successor": successor, "expires": expires}
         async with self._asking() as database:
             if await database.fetch_one(_ROTATE, {**known, **new}) is not None:
-                return Rotation(Outcome.ROTATED, successor, expires)
+                return Rotation(RotationOutcome.ROTATED, successor, expires)
             row = await database.fetch_one(_LOOK, known)
         if row is None:
-            return Rotation(Outcome.GONE)
+            return Rotation(RotationOutcome.GONE)
         if row["previous"] == session.jti and (not row["since"] or now - row["since"] <= grace):
-            return Rotation(Outcome.REPEATED, row["jti"], row["expires"])
-        return Rotation(Outcome.THEFT)
+            return Rotation(RotationOutcome.REPEATED, row["jti"], row["expires"])
+        return Rotation(RotationOutcome.THEFT)
 
-    async def answered(self, family: str, jti: str, now: float) -> None:
+    async def mark_delivered(self, family: str, jti: str, now: float) -> None:
         """Note that *jti* is handed out."""
         async with self._asking() as database:
             await database.execute(_ANSWERED, {"family": family, "jti": jti, "now": now})
@@ -125,7 +125,7 @@ class DatabaseSessions:
             rows = await database.fetch_all(_REVOCATIONS, values)
         return [Revocation(*(row[column] for column in Revocation._fields)) for row in rows]
 
-    async def spend(self, proof: str, now: float, until: float) -> bool:
+    async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
         """Remember *proof*; tell whether it is used for the first time: one statement, so one can."""
         async with self._asking() as database:
             return await database.fetch_val(_SPEND, {"proof": proof, "expires": until}) is not None

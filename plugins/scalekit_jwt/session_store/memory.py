@@ -8,7 +8,7 @@ from itertools import islice
 
 from scalekit.contracts import SubjectIdentifier
 from scalekit.resilience import Unavailable
-from scalekit_jwt.session_store import Outcome, Revocation, Rotation, Session, version_at
+from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 MOST = 100_000
 """Sessions, subjects, revocations and proofs each; one more is refused, since none may be forgotten early."""
@@ -21,7 +21,7 @@ class _Family:
     since: float = 0.0
 
 
-class MemorySessions:
+class MemorySessionStore:
     """Remembers until the process ends."""
 
     def __init__(self) -> None:
@@ -44,16 +44,16 @@ class MemorySessions:
         """Put *successor* in the place of ``session.jti``, if that is the newest."""
         family = self._families.get(session.family)
         if family is None or session.version < self._versions.get(session.subject, 0):
-            return Rotation(Outcome.GONE)
+            return Rotation(RotationOutcome.GONE)
         if family.session.jti == session.jti:
             family.previous, family.since = session.jti, 0.0
             family.session = replace(family.session, jti=successor, expires=expires)
-            return Rotation(Outcome.ROTATED, successor, expires)
+            return Rotation(RotationOutcome.ROTATED, successor, expires)
         if family.previous == session.jti and (not family.since or now - family.since <= grace):
-            return Rotation(Outcome.REPEATED, family.session.jti, family.session.expires)
-        return Rotation(Outcome.THEFT)
+            return Rotation(RotationOutcome.REPEATED, family.session.jti, family.session.expires)
+        return Rotation(RotationOutcome.THEFT)
 
-    async def answered(self, family: str, jti: str, now: float) -> None:
+    async def mark_delivered(self, family: str, jti: str, now: float) -> None:
         """Note that *jti* is handed out."""
         found = self._families.get(family)
         if found is not None and found.session.jti == jti and not found.since:
@@ -79,7 +79,7 @@ class MemorySessions:
         """Return the revocations after the one with the number *after*."""
         return [each for each in self._revocations if each.number > after and each.expires > now]
 
-    async def spend(self, proof: str, now: float, until: float) -> bool:
+    async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
         """Remember *proof*; tell whether it is used for the first time. Raises Unavailable when there are too many."""
         if proof in self._proofs:
             return False

@@ -18,10 +18,10 @@ from redis.exceptions import RedisError
 
 from scalekit.contracts import SubjectIdentifier
 from scalekit.resilience import Unavailable
-from scalekit_jwt.session_store import Outcome, Revocation, Rotation, Session, version_at
+from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 DEADLINE = 2.0
-REPLICA_DEADLINE = 1000
+REPLICA_ACK_TIMEOUT_MS = 1000
 """Milliseconds that a replica has to acknowledge."""
 CONNECTIONS = 10
 PREFIX = "{scalekit:jwt}:"
@@ -63,7 +63,7 @@ return number
 """
 
 
-class RedisSessions:
+class RedisSessionStore:
     """Remembers on *redis*."""
 
     def __init__(self, redis: Any) -> None:
@@ -86,9 +86,9 @@ class RedisSessions:
         values = (session.subject.text, session.version, session.jti, successor, repr(now), grace, int(expires * 1000))
         (reply,) = await self._write([("EVAL", _ROTATE, 2, *keys, *values)])
         outcome, jti, ends = (each.decode() for each in reply)
-        return Rotation(Outcome(outcome), jti, int(ends) / 1000)
+        return Rotation(RotationOutcome(outcome), jti, int(ends) / 1000)
 
-    async def answered(self, family: str, jti: str, now: float) -> None:
+    async def mark_delivered(self, family: str, jti: str, now: float) -> None:
         """Note that *jti* is handed out; no replica is waited for, since to forget it is no harm."""
         await self._read("EVAL", _ANSWERED, 1, _family(family), jti, repr(now))
 
@@ -112,7 +112,7 @@ class RedisSessions:
         found = [Revocation(*orjson.loads(row)) for row in rows]
         return [each for each in found if each.expires > now]
 
-    async def spend(self, proof: str, now: float, until: float) -> bool:
+    async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
         """Remember *proof*; tell whether it is used for the first time.
 
         No replica is waited for: what a failover forgets is for one request again, and only for a moment.
@@ -144,7 +144,7 @@ class RedisSessions:
         try:
             async with self._redis.client() as connection:
                 replies = [await connection.execute_command(*words) for words in commands]
-                acknowledged = await connection.execute_command("WAIT", 1, REPLICA_DEADLINE)
+                acknowledged = await connection.execute_command("WAIT", 1, REPLICA_ACK_TIMEOUT_MS)
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable(f"Redis, which has the sessions, fails: {type(error).__name__}") from None
         if acknowledged < 1:
@@ -153,7 +153,7 @@ class RedisSessions:
 
 
 @asynccontextmanager
-async def redis_sessions(url: str) -> AsyncGenerator[RedisSessions, None]:
+async def open_redis_store(url: str) -> AsyncGenerator[RedisSessionStore, None]:
     """Give the sessions at *url*."""
     never = Retry(NoBackoff(), 0)  # what was sent twice would look like theft, and a new connection waits for nothing
     pool = BlockingConnectionPool.from_url(
@@ -166,7 +166,7 @@ async def redis_sessions(url: str) -> AsyncGenerator[RedisSessions, None]:
     )
     redis: Any = Redis.from_pool(pool)
     try:
-        yield RedisSessions(redis)
+        yield RedisSessionStore(redis)
     finally:
         await redis.aclose()
 

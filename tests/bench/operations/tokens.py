@@ -13,13 +13,13 @@ from joserfc.jwk import KeySet as JoserfcKeys
 
 from scalekit.telemetry import Telemetry
 from scalekit_jwt.authenticator import Authenticator
-from scalekit_jwt.dpop import Proofs
+from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.key_file import make_key
 from scalekit_jwt.keys import KeySet, SigningKey
-from scalekit_jwt.metrics import Metrics
-from scalekit_jwt.revocations import Revoked
-from scalekit_jwt.session_store.memory import MemorySessions
-from scalekit_jwt.static_keys import FixedKeys
+from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.revocations import Revocations
+from scalekit_jwt.session_store.memory import MemorySessionStore
+from scalekit_jwt.static_keys import StaticKeys
 from scalekit_jwt.token_service import encode
 from scalekit_jwt.token_verifier import Issuer
 from tests.bench.operations import Case, Operation, compare
@@ -43,11 +43,11 @@ def _ours(algorithm: str) -> Callable[[str], Any]:
     async def opened(_: str) -> AsyncGenerator[Operation, None]:
         member = make_key(algorithm)
         tokens = _tokens(member, algorithm)
-        keys = FixedKeys(KeySet([SigningKey.load(member, algorithm)]))
+        keys = StaticKeys(KeySet([SigningKey.load(member, algorithm)]))
         issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
-        metrics = Metrics(Telemetry(100))
-        proofs = Proofs(MemorySessions(), 30.0, time.time)
-        revoked = Revoked("scalekit")
+        metrics = JwtMetrics(Telemetry(100))
+        proofs = ProofVerifier(MemorySessionStore(), 30.0, time.time)
+        revoked = Revocations("scalekit")
         revoked.learn([])
         authenticator = Authenticator(issuer, {}, None, revoked, 1, metrics, time.time, proofs)
 
