@@ -10,7 +10,7 @@ import click
 
 from scalekit import Context
 from scalekit.contracts import DATABASE, Database
-from scalekit_pool.migration_files import MigrationError
+from scalekit_pool.migrations.files import MigrationError
 
 
 def commands(context: Context, directory: str) -> list[click.Command]:
@@ -37,8 +37,8 @@ async def _migrate(context: Context, directory: str) -> list[str]:
 # What follows imports the drivers, which only these commands need to know of.
 async def migrate_database(database: Database, directory: str) -> list[str]:
     """Apply what has not been applied yet to *database*; return the names of the files."""
-    from scalekit_pool.migration_sessions import migrating
-    from scalekit_pool.migrations import migrate
+    from scalekit_pool.migrations.backends import migrating
+    from scalekit_pool.migrations.runner import migrate
 
     async with database.connection() as session:
         return await migrate(migrating(database.dialect, session.raw_connection), folder_of(directory))
@@ -59,8 +59,8 @@ def folder_of(text: str) -> Path:
 
 
 async def _pending(context: Context, directory: str) -> list[str]:
-    from scalekit_pool.migration_sessions import migrating
-    from scalekit_pool.migrations import pending
+    from scalekit_pool.migrations.backends import migrating
+    from scalekit_pool.migrations.runner import pending
 
     async with context.started():
         database = context.get(DATABASE)

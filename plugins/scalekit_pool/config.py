@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from scalekit import Duration, Secret, Table, Url
 from scalekit.config.tables import SomeTime
-from scalekit_pool.limits import Limits
+from scalekit_pool.pool_limits import Limits
 
 
 class DatabaseUrl(Url):

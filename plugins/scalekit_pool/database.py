@@ -18,20 +18,20 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 
 from scalekit.contracts import Row, TableObserver, Values
-from scalekit_pool.asking import Asking, Operation
-from scalekit_pool.batching import Batches
-from scalekit_pool.compiling import Call, Compiler
+from scalekit_pool.compiler import Call, Compiler
+from scalekit_pool.connection_lifecycle import Lent
 from scalekit_pool.driver import DOUBTFUL, REPEATED_READS, Driver, Failure
-from scalekit_pool.observing import language_of
-from scalekit_pool.outcome import Outcome
+from scalekit_pool.insert_batcher import Batches
+from scalekit_pool.instrumentation import Outcome
+from scalekit_pool.observed_compiler import language_of
 from scalekit_pool.pool import Pool
+from scalekit_pool.query_api import Asking, Operation
 from scalekit_pool.schema_change import STALE
 from scalekit_pool.session import Session, Sessions
-from scalekit_pool.statements import Reader
-from scalekit_pool.supply import Lent
-from scalekit_pool.tables import primary_key, target_of
-from scalekit_pool.used import table_name
-from scalekit_pool.writes import tell_failed
+from scalekit_pool.statement_classifier import Reader
+from scalekit_pool.table_arguments import primary_key, target_of
+from scalekit_pool.table_usage import table_name
+from scalekit_pool.write_tracking import tell_failed
 
 
 class Backend(DatabaseBackend):
@@ -245,6 +245,6 @@ def _dialect(name: str) -> Dialect:
         dialect: Any = pysqlite.dialect(paramstyle="qmark")
         dialect.supports_native_decimal = False
         return dialect  # type: ignore[no-any-return]
-    from scalekit_pool.postgres_dialect import postgres_dialect  # only there is asyncpg needed
+    from scalekit_pool.postgres.dialect import postgres_dialect  # only there is asyncpg needed
 
     return postgres_dialect()

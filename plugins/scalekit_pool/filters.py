@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scalekit import Exchange, Filter
-from scalekit_pool.watching import ORIGIN
+from scalekit_pool.slow_query_log import ORIGIN
 
 
 class ServedRequest:

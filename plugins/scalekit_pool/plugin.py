@@ -14,10 +14,10 @@ from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_pool import metrics
 from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
+from scalekit_pool.factory import Opener, verify_driver
 from scalekit_pool.filters import RequestOrigin
-from scalekit_pool.opening import Opener, verify_driver
-from scalekit_pool.probing import probe, refuse_stale_servers
-from scalekit_pool.start_migration import StartMigration
+from scalekit_pool.health import probe, refuse_stale_servers
+from scalekit_pool.migrations.startup import StartMigration
 
 MIGRATION: Key[StartMigration] = Key("migration at the start", plugin="pool")
 

@@ -11,8 +11,8 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from scalekit.resilience import Unavailable
-from scalekit_pool.limits import Limits
-from scalekit_pool.supply import Connector, Lent, Observer, Supply
+from scalekit_pool.connection_lifecycle import Connector, Lent, Observer, Supply
+from scalekit_pool.pool_limits import Limits
 
 C = TypeVar("C")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalekit_pool.asking import Operation
-from scalekit_pool.compiling import Call
+from scalekit_pool.compiler import Call
 from scalekit_pool.driver import Driver, Failure
+from scalekit_pool.query_api import Operation
 
 STALE = (Failure.OUTDATED, Failure.MISREAD)
 """After these the connection has to forget what it remembers."""

@@ -11,18 +11,18 @@ from typing import Any, Self
 
 from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import Row, Tables, Values
-from scalekit_pool.asking import Asking, Language, Operation
-from scalekit_pool.compiling import Call
+from scalekit_pool.compiler import Call
+from scalekit_pool.connection_lifecycle import Lent
 from scalekit_pool.driver import DOUBTFUL, Driver, Failure, Insertion
-from scalekit_pool.held_connection import HeldConnection
-from scalekit_pool.outcome import Outcome
+from scalekit_pool.instrumentation import Outcome
 from scalekit_pool.pool import Pool
+from scalekit_pool.query_api import Asking, Language, Operation
 from scalekit_pool.rows import converted
 from scalekit_pool.schema_change import STALE, run_repeatably
-from scalekit_pool.supply import Lent
-from scalekit_pool.used import table_name
-from scalekit_pool.watching import ORIGIN, places_above
-from scalekit_pool.writes import Writes, tell_failed
+from scalekit_pool.session_connection import HeldConnection
+from scalekit_pool.slow_query_log import ORIGIN, places_above
+from scalekit_pool.table_usage import table_name
+from scalekit_pool.write_tracking import Writes, tell_failed
 
 Sessions = dict["asyncio.Task[Any]", "Session"]
 

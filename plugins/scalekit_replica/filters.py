@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
 from scalekit.consistency import CONSISTENCY, HEADER, Consistency
-from scalekit_replica.issuing import Tokens
+from scalekit_replica.token_issuer import Tokens
 
 Headers = Iterable[tuple[bytes, bytes]]
 

@@ -12,9 +12,9 @@ from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_replica import metrics
 from scalekit_replica.config import ReplicaConfig
+from scalekit_replica.factory import Replicated, replicated
 from scalekit_replica.filters import ConsistencyFilter
-from scalekit_replica.opening import Replicated, replicated
-from scalekit_replica.reads import Reads
+from scalekit_replica.read_database import Reads
 
 REPLICATED: Key[Replicated] = Key("replicas", plugin="replica")
 

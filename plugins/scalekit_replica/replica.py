@@ -13,7 +13,7 @@ from typing import Any
 from scalekit.contracts import Database
 from scalekit.resilience import Unavailable
 from scalekit_replica.metrics import ReplicaMetrics
-from scalekit_replica.positions import standing_of
+from scalekit_replica.wal_position import standing_of
 
 logger = logging.getLogger("scalekit.replica")
 

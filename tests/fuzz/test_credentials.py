@@ -26,9 +26,9 @@ from scalekit_jwt.static_keys import StaticKeys
 from scalekit_jwt.token_verifier import Issuer
 from scalekit_jwt.websocket_tokens import move_subprotocol_token
 from scalekit_replica.filters import consistency_of
-from scalekit_replica.issuing import Tokens
 from scalekit_replica.metrics import Metrics
-from scalekit_replica.tokens import Contents, Signer
+from scalekit_replica.token_codec import Contents, Signer
+from scalekit_replica.token_issuer import Tokens
 from tests.fuzz.words import fuzzed, texts, values
 from tests.host.asgi import behind
 from tests.jwt.dpop_client import DpopProver

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalekit_pool.database import Database
-from tests.pool.pooling import opened
+from tests.pool.harness import opened
 from tests.servers import Postgres
 
 # Much faster than a new database for each test.

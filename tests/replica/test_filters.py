@@ -16,9 +16,9 @@ from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, READS
 from scalekit.telemetry import Silence
 from scalekit_replica.filters import consistency_of
-from scalekit_replica.issuing import Tokens
 from scalekit_replica.metrics import Metrics
-from scalekit_replica.tokens import Contents, Signer
+from scalekit_replica.token_codec import Contents, Signer
+from scalekit_replica.token_issuer import Tokens
 from tests.replica.conftest import Cluster
 from tests.replica.shop import READ, TABLE, WRITE, Client, shop
 

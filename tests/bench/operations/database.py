@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.database import Database
-from scalekit_pool.opening import Opener
+from scalekit_pool.factory import Opener
 from tests.bench.operations import Case, Operation, compare
 from tests.bench.row import Row
 from tests.servers import Postgres

@@ -1,0 +1,1 @@
+"""Apply numbered SQL migration files."""

@@ -1,0 +1,72 @@
+"""Tables and their rows, as applications name them and as drivers want them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Table
+
+from scalekit.config.validation import nearest
+from scalekit.contracts import Values
+from scalekit_pool.compiler import Compiler
+from scalekit_pool.driver import Target
+
+
+def target_of(table: Any) -> Target:
+    """Return the name of *table*, a SQLAlchemy table or a text such as ``items`` or ``shop.items``."""
+    if isinstance(table, Table):
+        return Target(table.schema, table.name)
+    if not isinstance(table, str) or not table:
+        raise ValueError(f"expected a SQLAlchemy table or its name, got {table!r}")
+    schema, _, name = table.rpartition(".")
+    return Target(schema or None, name)
+
+
+def primary_key(table: Any) -> str | None:
+    """Return the name of the one column that is the primary key of *table*, or None."""
+    columns = list(table.primary_key.columns) if isinstance(table, Table) else []
+    return columns[0].name if len(columns) == 1 else None
+
+
+def as_rows(table: Any, rows: Sequence[Values], compiler: Compiler) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the columns of *rows*, and their values in this order, such as the driver takes them.
+
+    Raises ValueError naming the row whose columns are others than the first's, or a column that *table* lacks.
+    """
+    columns = list(rows[0])
+    if not columns:
+        raise ValueError("the rows have no columns; give each a value at least")
+    read = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
+    try:
+        data = list(map(read, rows))
+    except KeyError:
+        data = []
+    if not data or set(map(len, rows)) != {len(columns)}:
+        _refuse_unlike(columns, rows)
+    if not isinstance(table, Table):
+        return columns, data
+    return columns, _bound(data, compiler.bind_processors([_column(table, name) for name in columns]))
+
+
+def _refuse_unlike(columns: list[str], rows: Sequence[Values]) -> None:
+    for number, row in enumerate(rows):
+        if set(row) != set(columns):
+            raise ValueError(f"row {number} has the columns {', '.join(row)}, row 0 has {', '.join(columns)}")
+
+
+def _column(table: Table, name: str) -> Any:
+    try:
+        return table.c[name]
+    except KeyError:
+        raise ValueError(f"{table.name} has no column {name!r}; {nearest(name, table.c.keys())}") from None
+
+
+def _bound(data: list[tuple[Any, ...]], processors: Sequence[Any]) -> list[tuple[Any, ...]]:
+    if not any(processors):
+        return data
+    return [
+        tuple(process(value) if process else value for value, process in zip(row, processors, strict=True))
+        for row in data
+    ]

@@ -1,0 +1,53 @@
+"""What tests of the pool share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from scalekit.contracts import TableObserver
+from scalekit.telemetry import Telemetry
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.database import Database
+from scalekit_pool.factory import Opener
+from scalekit_pool.pool import Pool
+
+
+@asynccontextmanager
+async def opened(
+    *urls: str,
+    telemetry: Telemetry | None = None,
+    read_only: bool = False,
+    observer: TableObserver | None = None,
+    **options: Any,
+) -> AsyncGenerator[Database, None]:
+    """Open a database as the plugin does, with *options* of the table.
+
+    Without TLS: when asyncpg is cancelled while it asks the server for that, it drops an error which nobody can catch.
+    """
+    config = PoolConfig(**{"tls": "disable", **options})
+    opener = Opener(config, telemetry or Telemetry(1000), observer)
+    async with opener.open_any(urls, "primary", read_only=read_only) as database:
+        yield database
+
+
+async def until(condition: Callable[[], bool], limit: float = 60.0) -> None:
+    """Wait until *condition* holds."""
+    async with asyncio.timeout(limit):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def pools(database: Database) -> list[Pool[Any]]:
+    return list({id(pool): pool for pool in (database.driver.writers, database.driver.readers)}.values())
+
+
+def complete(database: Database) -> bool:
+    """Tell whether everything was given back."""
+    return all(pool.idle == pool.supply.size and not pool.waiting for pool in pools(database))
+
+
+async def until_complete(database: Database) -> None:
+    await until(lambda: complete(database))

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit_pool.migrations.files import MigrationError, read_migrations
+from scalekit_pool.migrations.sql_script import sqlite_statements, unfit
+
+
+def test_files_come_by_number_and_others_are_left_alone(tmp_path: Path) -> None:
+    for name in ("0002_b.sql", "10_c.sqlite.sql", "0001_a-b.sql", "11_d.postgresql.sql", "README.md", ".gitkeep"):
+        (tmp_path / name).write_text("SELECT 1;")
+    assert [each.name for each in read_migrations(tmp_path, "sqlite")] == ["0001_a-b", "0002_b", "10_c"]
+    assert [each.name for each in read_migrations(str(tmp_path), "postgresql")] == ["0001_a-b", "0002_b", "11_d"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["users.sql", "0001.sql", "0001_.sql", "0001_a.SQL", "0001_a.mysql.sql", "0001_a.sql~", "0001-a.sql", "1_ä.sql"],
+)
+def test_a_name_that_does_not_fit_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("SELECT 1;")
+    with pytest.raises(MigrationError) as caught:
+        read_migrations(tmp_path, "sqlite")
+    assert str(caught.value) == (
+        f"{tmp_path / name}: not the name of a migration: name it like 0001_create_users.sql or "
+        "0001_create_users.sqlite.sql (postgresql, sqlite), or move it away"
+    )
+
+
+@pytest.mark.parametrize("other", ["1_b.sql", "0001_a.sqlite.sql"])
+def test_a_number_there_twice_is_refused(tmp_path: Path, other: str) -> None:
+    for name in ("0001_a.sql", other):
+        (tmp_path / name).write_text("SELECT 1;")
+    with pytest.raises(MigrationError, match=rf"{tmp_path}/.*: number 1 is that of .* too: rename one"):
+        read_migrations(tmp_path, "sqlite")
+
+
+def test_what_cannot_be_read_is_told_with_its_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "0001_a.sql"
+    for content, message in (
+        (b"SELECT '\xff'", "not UTF-8 at byte 8: save it as UTF-8"),
+        ("SELECT 1".encode("utf-16-le"), "there is a NUL character in it: save it as text in UTF-8"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(MigrationError) as caught:
+            read_migrations(tmp_path, "sqlite")
+        assert str(caught.value) == f"{path}: {message}"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(MigrationError, match=f"{path}: cannot be read: Is a directory: put it right, or move it away"):
+        read_migrations(tmp_path, "sqlite")
+
+
+def test_a_directory_without_migrations_or_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        MigrationError, match=f"{tmp_path}: no migrations for sqlite: add a file, like 0001_create_users"
+    ):
+        read_migrations(tmp_path, "sqlite")
+    (tmp_path / "0001_a.postgresql.sql").write_text("SELECT 1;")
+    with pytest.raises(MigrationError, match="no migrations for sqlite"):
+        read_migrations(tmp_path, "sqlite")
+    with pytest.raises(MigrationError, match=r"absent: No such file or directory: make the directory, or name another"):
+        read_migrations(tmp_path / "absent", "sqlite")
+
+
+def control(text: str, dialect: str) -> tuple[int, str] | None:
+    found = unfit(text, dialect)
+    if found is None:
+        return None
+    assert found[1].startswith("remove ")
+    assert found[1].endswith(": each file is in a transaction of its own already")
+    return found[0], found[1].removeprefix("remove ").partition(":")[0]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("BEGIN;\nSELECT 1;\nCOMMIT;", (1, "BEGIN")),
+        ("-- first\nSELECT 1; /* ; */\n  Commit ;", (3, "COMMIT")),
+        ("SELECT ';'; rollback", (1, "ROLLBACK")),
+        ("SELECT 1;\nEND TRANSACTION;", (2, "END")),
+        ("SELECT 1; ROLLBACK TO SAVEPOINT a;", None),
+        ("SELECT 1 -- ; COMMIT;\n;", None),
+        ("SELECT '\n; COMMIT;', \"; COMMIT;\";", None),
+        ("/*\n; COMMIT; */ SELECT 1;", None),
+        ("SELECT 1 AS begin; SELECT beginning FROM commits; commits", None),
+    ],
+)
+def test_a_file_that_ends_its_transaction_is_found(text: str, found: tuple[int, str] | None, dialect: str) -> None:
+    assert control(text, dialect) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("DO $$ BEGIN PERFORM 1; COMMIT; END; $$;", None),
+        ("SELECT $a$ $$; COMMIT; $$ $a$;\nABORT", (2, "ABORT")),
+        (r"SELECT E'\'; COMMIT; ';", None),
+        ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END; START  TRANSACTION;", (1, "START  TRANSACTION")),
+        ("PREPARE TRANSACTION 'a'; PREPARE a AS SELECT 1;", (1, "PREPARE TRANSACTION")),
+        ("PREPARE a AS SELECT 1;", None),
+    ],
+)
+def test_what_postgresql_quotes_is_no_statement(text: str, found: tuple[int, str] | None) -> None:
+    assert control(text, "postgresql") == found
+
+
+def test_a_file_that_ends_its_transaction_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "0001_a.sql"
+    path.write_text("BEGIN;\nSELECT 1;\nCOMMIT;")
+    for dialect in ("sqlite", "postgresql"):
+        with pytest.raises(MigrationError) as caught:
+            read_migrations(tmp_path, dialect)
+        assert str(caught.value) == f"{path}:1: remove BEGIN: each file is in a transaction of its own already"
+
+
+def test_rows_that_would_have_to_be_sent_after_the_file_are_refused() -> None:
+    text = "CREATE TABLE a (b int);\nCOPY public.a (b) FROM stdin;\n1\n\\.\n"
+    assert unfit(text, "postgresql") == (2, "write INSERT for COPY FROM STDIN, as pg_dump --inserts does")
+    assert unfit("COPY a TO STDOUT; SELECT ' FROM STDIN'; COPY a FROM 'file'", "postgresql") is None
+
+
+PIECES = ("SELECT 1", "SELECT ';'", 'SELECT ";"', "SELECT 1 -- ; \n", "SELECT /* ; \n */ 1", "SELECT '''\n;'")
+TRIGGER = "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT ';'; SELECT 2; END"
+BETWEEN = ("", " ", "\n", "-- ; a\n", "/* ;\n */", "\n\n")
+
+
+@given(st.lists(st.tuples(st.sampled_from(BETWEEN), st.sampled_from((*PIECES, TRIGGER)))), st.sampled_from(BETWEEN))
+def test_a_script_is_divided_into_the_statements_that_it_was_made_of(pieces: list[tuple[str, str]], end: str) -> None:
+    text, expected = "", []
+    for between, statement in pieces:
+        text += between
+        expected.append((text.count("\n") + 1, f"{statement};"))
+        text += f"{statement};"
+    assert list(sqlite_statements(text + end)) == expected
+    without = [*expected[:-1], (expected[-1][0], expected[-1][1][:-1])] if expected else []
+    if without:
+        assert list(sqlite_statements(text[:-1])) == without

@@ -1,0 +1,208 @@
+"""A failover happens, and the old primary does not know of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from scalekit.resilience import Unavailable
+from scalekit.telemetry import Telemetry
+from scalekit_pool.database import Database
+from scalekit_pool.health import probe, refuse_stale_servers
+from scalekit_pool.postgres.connector import timelines
+from tests.pool.harness import opened, until
+from tests.processes import HOST
+from tests.servers import Postgres, Replica
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
+
+LIMIT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A primary and a replica that takes its place; the user has no rights but on the table."""
+
+    old: Postgres
+    new: Replica
+
+    @property
+    def urls(self) -> list[str]:
+        return [address(self.old), address(self.new)]
+
+    def promote(self) -> None:
+        self.new.sql("SELECT pg_promote()")
+
+
+def address(server: Postgres) -> str:
+    return f"postgresql://app@{HOST}:{server.port}/postgres"
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with Postgres() as old:
+        old.sql("CREATE ROLE app LOGIN; CREATE TABLE orders (number int); GRANT ALL ON orders TO app")
+        with old.replica("new") as new:
+            yield Pair(old, new)
+
+
+async def put(database: Database, number: int) -> bool:
+    try:
+        await database.execute("INSERT INTO orders VALUES (:number)", {"number": number})
+    except (Unavailable, TimeoutError):
+        return False
+    return True
+
+
+async def until_written(database: Database) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not await put(database, 0):
+            await asyncio.sleep(0.01)
+
+
+def stale(telemetry: Telemetry) -> float:
+    return float(telemetry.snapshot().families["scalekit_pool_stale_primaries"].data[("primary",)])
+
+
+def orders(server: Postgres) -> str:
+    return server.sql("SELECT count(*) FROM orders WHERE number > 0")
+
+
+@asynccontextmanager
+async def relay() -> AsyncGenerator[tuple[int, Callable[[Postgres], None]], None]:
+    """Give a port and what says to which server its connections go, as a name in the DNS or a proxy does."""
+    target: list[int] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        except OSError:
+            pass
+        writer.close()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(HOST, target[-1])
+        writers.extend((writer, up_writer))
+        await asyncio.gather(copy(reader, up_writer), copy(up_reader, writer))
+
+    async with await asyncio.start_server(carry, HOST, 0) as server:
+        yield server.sockets[0].getsockname()[1], lambda to: target.append(to.port)
+        for writer in writers:
+            writer.close()
+
+
+async def test_an_old_primary_that_comes_back_is_not_written_to(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    telemetry = Telemetry(1000)
+    async with opened(*pair.urls, telemetry=telemetry, max_size=8, acquire_timeout="2s") as database:
+        await until_written(database)
+        await asyncio.to_thread(pair.old.kill)
+        await asyncio.to_thread(pair.promote)
+        await until_written(database)
+        await asyncio.to_thread(pair.old.start)
+        for number in range(1, 201):
+            if number % 10 == 0:
+                database.driver.writers.renew()
+            await asyncio.gather(*(put(database, number) for _ in range(4)))
+        assert orders(pair.old) == "0"
+        assert int(orders(pair.new)) > 700
+        await until(lambda: bool(database.driver.report), LIMIT)
+        await probe(database)
+        with pytest.raises(
+            ConnectionError, match=f"{HOST}:{pair.old.port} says that it is a primary, but is on timeline 1"
+        ):
+            refuse_stale_servers(database)
+        assert caplog.text.count("it is an old primary") == 1
+        assert stale(telemetry) > 0
+        await asyncio.to_thread(pair.old.kill)
+        await until(lambda: not database.driver.report, LIMIT)
+        refuse_stale_servers(database)
+
+
+async def write_until_cut(database: Database, pair: Pair) -> None:
+    async with asyncio.timeout(LIMIT), database.transaction():
+        await database.execute("INSERT INTO orders VALUES (1)")
+        await asyncio.to_thread(pair.promote)
+        while True:
+            await database.fetch_val("SELECT pg_sleep(0.05)")
+
+
+async def test_connections_to_a_primary_that_is_replaced_while_it_lives_are_cut(pair: Pair) -> None:
+    async with opened(*pair.urls, max_size=4) as database:
+        await until_written(database)
+        with pytest.raises(Unavailable, match="lost"):
+            await write_until_cut(database, pair)
+        await until_written(database)
+        assert await put(database, 2)
+        assert (orders(pair.old), orders(pair.new)) == ("0", "1")
+
+
+async def test_a_process_that_starts_beside_an_old_primary_finds_the_new_one(pair: Pair) -> None:
+    await asyncio.to_thread(pair.promote)
+    for urls in (pair.urls, pair.urls[::-1]) * 3:
+        async with opened(*urls) as database:
+            assert await put(database, 1)
+    assert (orders(pair.old), orders(pair.new)) == ("0", "6")
+
+
+async def test_one_address_that_leads_back_to_the_old_primary_is_not_written_to(pair: Pair) -> None:
+    async with relay() as (port, lead_to):
+        lead_to(pair.old)
+        url = f"postgresql://app@{HOST}:{port}/postgres"
+        async with opened(url, acquire_timeout="200ms") as database:
+            assert await put(database, 1)
+            await asyncio.to_thread(pair.promote)
+            lead_to(pair.new)
+            database.driver.writers.renew()
+            assert await put(database, 2)
+            lead_to(pair.old)
+            database.driver.writers.renew()
+            with pytest.raises(Unavailable, match="timeline 1 and timeline 2 has been seen: it is an old primary"):
+                await database.execute("INSERT INTO orders VALUES (3)")
+            with pytest.raises(ConnectionError, match="it is an old primary"):
+                await probe(database)
+            lead_to(pair.new)
+            await until_written(database)
+    assert orders(pair.old) == "1"
+
+
+async def test_a_cluster_that_is_made_anew_under_the_same_address_is_written_to(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timelines, "REPLACED_AFTER", 0.5)
+    await asyncio.to_thread(pair.promote)
+    with Postgres() as another:
+        another.sql("CREATE ROLE app LOGIN; CREATE TABLE orders (number int); GRANT ALL ON orders TO app")
+        async with relay() as (port, lead_to):
+            lead_to(pair.new)
+            async with opened(f"postgresql://app@{HOST}:{port}/postgres") as database:
+                assert await put(database, 1)
+                lead_to(another)
+                await asyncio.to_thread(pair.new.kill)
+                await until_written(database)
+                assert await put(database, 2)
+        assert orders(another) == "1"
+
+
+async def test_two_clusters_that_are_no_copies_are_not_mixed(pair: Pair) -> None:
+    with Postgres() as another:
+        another.sql("CREATE ROLE app LOGIN; CREATE TABLE orders (number int); GRANT ALL ON orders TO app")
+        async with opened(address(pair.old), address(another)) as database:
+            for number in range(1, 20):
+                assert await put(database, number)
+                database.driver.writers.renew()
+            await until(lambda: "is another PostgreSQL cluster" in database.driver.report, LIMIT)
+        assert sorted([orders(pair.old), orders(another)]) == ["0", "19"]
+
+
+async def test_a_user_who_may_not_see_the_timeline_is_served(pair: Pair) -> None:
+    pair.old.sql("REVOKE EXECUTE ON FUNCTION pg_control_system(), pg_walfile_name(pg_lsn) FROM PUBLIC")
+    async with opened(address(pair.old)) as database:
+        assert await put(database, 1)

@@ -1,0 +1,92 @@
+"""Connections to a PostgreSQL that speaks TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit.resilience import Unavailable
+from scalekit_pool import connection_lifecycle as supply
+from tests.pool.harness import opened, until
+from tests.processes import HOST
+from tests.servers import Postgres
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres", "openssl")]
+
+Refused = Callable[..., Awaitable[None]]
+IS_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+
+class TlsPostgres(Postgres):
+    """A PostgreSQL with a certificate for its address, which is signed by itself."""
+
+    def __init__(self) -> None:
+        super().__init__("ssl=on")
+
+    def prepare(self) -> None:
+        super().prepare()
+        names = ["-subj", "/CN=database", "-addext", f"subjectAltName=IP:{HOST}"]
+        files = ["-keyout", self.data / "server.key", "-out", self.certificate]
+        self.box.run("openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2", *names, *files)
+
+    @property
+    def certificate(self) -> Path:
+        return self.data / "server.crt"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[TlsPostgres]:
+    with TlsPostgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def certificate(server: TlsPostgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    copy = tmp_path_factory.mktemp("tls") / "server.crt"
+    copy.write_bytes(server.certificate.read_bytes())
+    return str(copy)
+
+
+@pytest.mark.parametrize(("tls", "encrypted"), [("disable", False), ("prefer", True), ("require", True)])
+async def test_connections_are_encrypted_as_the_table_says(tls: str, encrypted: bool, server: TlsPostgres) -> None:
+    async with opened(server.url, tls=tls) as database:
+        assert await database.fetch_val(IS_ENCRYPTED) is encrypted
+
+
+@pytest.mark.parametrize("tls", ["require", "verify-ca", "verify-full"])
+async def test_a_server_whose_certificate_is_known_is_believed(tls: str, server: TlsPostgres, certificate: str) -> None:
+    async with opened(server.url, tls=tls, tls_ca=certificate) as database:
+        assert await database.fetch_val(IS_ENCRYPTED) is True
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Refused:
+    """Return what tells that no connection can be opened, with the reason, and leaves when none is being opened.
+
+    asyncpg that is cancelled while it asks for TLS drops an error which nobody can catch.
+    """
+    monkeypatch.setattr(supply, "FIRST_PAUSE", 3600.0)
+    monkeypatch.setattr(supply, "LONGEST_PAUSE", 3600.0)
+
+    async def refused(url: str, reason: str, **options: Any) -> None:
+        async with opened(url, connect_timeout="60s", acquire_timeout="200ms", **options) as database:
+            await until(lambda: f"no connection to {database.driver.writers.what}" in caplog.text)
+            with pytest.raises(Unavailable, match=reason):
+                await database.fetch_val("SELECT 1")
+
+    return refused
+
+
+@pytest.mark.parametrize("tls", ["verify-ca", "verify-full"])
+async def test_one_whose_certificate_is_not_known_is_not(tls: str, server: TlsPostgres, refused: Refused) -> None:
+    await refused(server.url, "certificate verify failed", tls=tls)
+
+
+async def test_only_the_strictest_looks_at_the_name(server: TlsPostgres, certificate: str, refused: Refused) -> None:
+    other_name = server.url.replace(HOST, "localhost")
+    async with opened(other_name, tls="verify-ca", tls_ca=certificate) as database:
+        assert await database.fetch_val(IS_ENCRYPTED) is True
+    await refused(other_name, "Hostname mismatch", tls="verify-full", tls_ca=certificate)

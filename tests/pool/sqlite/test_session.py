@@ -1,0 +1,144 @@
+"""On SQLite the one connection that writes is taken by those who write, not by those who read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scalekit.errors import ReadOnlyError
+from scalekit.resilience import Unavailable
+from scalekit_pool.database import Database
+from scalekit_pool.sqlite.driver import READERS
+from tests.pool.harness import opened, until, until_complete
+
+pytestmark = pytest.mark.anyio
+
+COUNT = "SELECT count(*) FROM items"
+INSERT = "INSERT INTO items VALUES (1)"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncGenerator[Database, None]:
+    async with opened(f"sqlite:///{tmp_path}/a.db", acquire_timeout="30s") as database:
+        await database.execute("CREATE TABLE items (number int)")
+        yield database
+        await until_complete(database)
+
+
+async def insert_in_session(database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.fetch_val(COUNT)
+        await connection.execute(INSERT)
+
+
+async def test_who_reads_on_a_connection_waits_for_no_writer(database: Database) -> None:
+    async with database.transaction():
+        await database.execute(INSERT)
+
+        async def read() -> int:
+            async with database.connection() as connection:
+                return int(await connection.fetch_val(COUNT))
+
+        assert await asyncio.create_task(read()) == 0
+
+
+async def test_a_connection_that_reads_keeps_nobody_from_writing(database: Database) -> None:
+    async with database.connection() as connection:
+        assert await connection.fetch_val(COUNT) == 0
+        await asyncio.create_task(insert_in_session(database))
+        assert await connection.fetch_val(COUNT) == 1
+
+
+async def test_what_follows_a_write_is_on_the_same_connection(database: Database) -> None:
+    async with database.connection() as connection:
+        assert await connection.fetch_val(COUNT) == 0
+        await connection.execute("CREATE TEMP TABLE own AS SELECT 5 AS number")
+        assert await connection.fetch_val("SELECT number FROM own") == 5
+        async with connection.transaction():
+            await connection.execute(INSERT)
+            assert await connection.fetch_val(COUNT) == 1
+        assert database.driver.readers.idle == database.driver.readers.supply.size
+    with pytest.raises(Exception, match="no such table"):
+        await database.fetch_val("SELECT number FROM own")
+
+
+async def test_rows_go_on_while_the_same_connection_writes(database: Database) -> None:
+    await database.execute_many("INSERT INTO items VALUES (:number)", [{"number": number} for number in range(300)])
+    seen = 0
+    async with database.connection() as connection:
+        async for _ in connection.iterate("SELECT number FROM items"):
+            if seen % 100 == 0:
+                await connection.execute(INSERT)
+            seen += 1
+        assert await connection.fetch_val(COUNT) == 303
+    assert seen == 300
+
+
+async def test_those_who_wait_to_write_let_others_read(database: Database) -> None:
+    async with database.transaction():
+        await database.execute(INSERT)
+        waiting = [asyncio.create_task(insert_in_session(database)) for _ in range(2 * READERS)]
+        await until(lambda: database.driver.writers.waiting == len(waiting))
+        assert await asyncio.create_task(database.fetch_val(COUNT)) == 0
+    await asyncio.gather(*waiting)
+    assert await database.fetch_val(COUNT) == 1 + len(waiting)
+
+
+async def test_who_could_not_write_can_go_on_reading(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = asyncio.Event()
+    free = asyncio.Event()
+
+    async def hold() -> None:
+        async with database.transaction():
+            held.set()
+            await free.wait()
+
+    holder = asyncio.create_task(hold())
+    await held.wait()
+    writers = database.driver.writers
+    async with database.connection() as connection:
+        with monkeypatch.context() as impatient:
+            impatient.setattr(writers, "limits", replace(writers.limits, acquire_timeout=0.05))
+            with pytest.raises(Unavailable):
+                await connection.execute(INSERT)
+        assert await connection.fetch_val(COUNT) == 0
+        free.set()
+        await holder
+        await connection.execute(INSERT)
+        assert await connection.fetch_val(COUNT) == 1
+
+
+async def test_a_transaction_for_reading_waits_for_no_writer_and_sees_one_state(database: Database) -> None:
+    async with database.transaction(readonly=True):
+        assert await database.fetch_val(COUNT) == 0
+        await asyncio.create_task(insert_in_session(database))
+        assert await database.fetch_val(COUNT) == 0
+        async with database.transaction():
+            with pytest.raises(ReadOnlyError):
+                await database.execute(INSERT)
+    assert await database.fetch_val(COUNT) == 1
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+async def test_the_drivers_own_connection_writes_always(database: Database, is_busy: bool) -> None:
+    async with AsyncExitStack() as stack:
+        if is_busy:
+            lent = await database.driver.writers.acquire()
+            stack.callback(database.driver.writers.release, lent)
+        async with database.connection() as connection:
+            assert await connection.fetch_val(COUNT) == 0
+            raw = connection.raw_connection
+            await raw.execute_fetchall(INSERT)
+            assert connection.raw_connection is raw
+            await connection.execute(INSERT)
+            assert connection.raw_connection is raw
+            assert await connection.fetch_val(COUNT) == 2
+    await until_complete(database)
+    async with database.transaction(readonly=True):
+        with pytest.raises(ReadOnlyError):
+            await database.execute(INSERT)

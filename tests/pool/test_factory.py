@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from scalekit import Secret, StartError
+from scalekit.errors import ReadOnlyError
+from scalekit.resilience import Unavailable
+from scalekit.telemetry import Telemetry
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.factory import Opener
+from scalekit_pool.health import probe
+from tests.pool.harness import opened, until, until_complete
+from tests.processes import HOST, free_ports
+from tests.servers import Postgres
+
+pytestmark = pytest.mark.anyio
+needs_postgres = pytest.mark.needs("postgres")
+
+SECRET = "S3cr3t-w0rd"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Postgres]:
+    """Give a server that asks for a password."""
+    with Postgres() as server:
+        server.sql(f"CREATE ROLE app LOGIN PASSWORD '{SECRET}'")
+        rules = server.data / "pg_hba.conf"
+        rules.write_text("host all app all scram-sha-256\nhost all all all trust\nhost replication all all trust\n")
+        server.sql("SELECT pg_reload_conf()")
+        yield server
+
+
+def address(server: Postgres, password: str = "", database: str = "postgres") -> str:
+    return f"postgresql://app{':' if password else ''}{password}@{HOST}:{server.port}/{database}"
+
+
+def others() -> set[Any]:
+    return {task for task in asyncio.all_tasks() if task.get_name().startswith("scalekit")}
+
+
+async def refusal(url: str, **options: Any) -> str:
+    with pytest.raises(StartError) as raised:
+        async with opened(url, **options):
+            pass
+    assert not others()
+    return str(raised.value)
+
+
+@needs_postgres
+async def test_a_password_may_be_in_the_address_or_the_table_or_a_file(guarded: Postgres, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    ways: list[tuple[str, dict[str, Any]]] = [
+        (address(guarded, SECRET), {}),
+        (address(guarded), {"password": SECRET}),
+        (address(guarded), {"password_file": str(file)}),
+    ]
+    for url, options in ways:
+        async with opened(url, **options) as database:
+            assert await database.fetch_val("SELECT current_user") == "app"
+
+
+@needs_postgres
+async def test_a_password_file_is_read_at_each_connect(guarded: Postgres, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(SECRET)
+    async with opened(address(guarded), password_file=str(file), max_size=2) as database:
+        assert await database.fetch_val("SELECT current_user") == "app"
+        guarded.sql("ALTER ROLE app PASSWORD 'another'")
+        try:
+            file.write_text("another")
+            database.driver.writers.renew()
+            assert await database.fetch_val("SELECT current_user") == "app"
+            assert database.driver.writers.supply.trouble == ""
+        finally:
+            guarded.sql(f"ALTER ROLE app PASSWORD '{SECRET}'")
+
+
+@needs_postgres
+async def test_a_server_that_refuses_stops_the_start_and_says_why(
+    guarded: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    where = f"{HOST}:{guarded.port}"
+    wrong = await refusal(address(guarded, "wr0ng-S3cr3t"))
+    assert wrong == f'{where} refuses the user or the password: password authentication failed for user "app"'
+    assert await refusal(address(guarded, SECRET, "absent")) == (
+        f'{where} has no such database: database "absent" does not exist'
+    )
+    assert "S3cr3t" not in caplog.text
+
+
+@needs_postgres
+async def test_a_server_that_is_not_there_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    port = free_ports(1)[0]
+    url = f"postgresql://app:{SECRET}@{HOST}:{port}/app"
+    async with opened(url, acquire_timeout="50ms") as database:
+        with pytest.raises(
+            Unavailable, match=f"no connection to {HOST}:{port}/app .*; nothing listens at {HOST}"
+        ) as told:
+            await database.fetch_val("SELECT 1")
+        with pytest.raises(ConnectionError, match="nothing listens at"):
+            await probe(database)
+        assert SECRET not in str(told.value) + caplog.text + database.driver.writers.supply.trouble
+    assert not others()
+    assert caplog.text.count("nothing listens") == 1
+
+
+async def test_a_host_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, HOST, 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        url = f"postgresql://app:{SECRET}@{HOST}:{port}/app"
+        async with opened(url, connect_timeout="50ms", acquire_timeout="50ms") as database:
+            with pytest.raises(Unavailable, match=r"within 0.05s; .*(no answer within 0.05s|TimeoutError)"):
+                await database.fetch_val("SELECT 1")
+
+
+@needs_postgres
+async def test_a_standby_is_not_taken_for_a_primary_nor_the_other_way(guarded: Postgres) -> None:
+    with guarded.replica("standby") as standby:
+        async with opened(standby.url, acquire_timeout="50ms") as database:
+            with pytest.raises(Unavailable, match=f"{HOST}:{standby.port} is a standby and takes no writes"):
+                await database.fetch_val("SELECT 1")
+        async with opened(guarded.url, read_only=True, acquire_timeout="50ms") as database:
+            with pytest.raises(Unavailable, match=f"{HOST}:{guarded.port} is a primary, not a replica"):
+                await database.fetch_val("SELECT 1")
+        async with opened(standby.url, guarded.url) as database:
+            assert await database.fetch_val("SELECT pg_is_in_recovery()") is False
+            await probe(database)
+        async with opened(standby.url, read_only=True) as database:
+            assert await database.fetch_val("SELECT pg_is_in_recovery()") is True
+            with pytest.raises(ReadOnlyError):
+                await database.execute("CREATE TABLE made (a int)")
+            assert database.driver.writers.supply.epoch == 0
+            with pytest.raises(ConnectionError, match="standby"):
+                await probe(database)
+
+
+@needs_postgres
+async def test_a_server_that_becomes_a_standby_is_left_for_one_that_takes_writes(postgres_url: str) -> None:
+    """An administrator who makes a server read-only leaves the connections to it alive."""
+    async with opened(postgres_url, max_size=3, min_size=3) as database:
+        await until(lambda: database.driver.writers.idle == 3)
+        async with database.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+            with pytest.raises(Unavailable, match="takes no writes"):
+                await connection.execute("CREATE TABLE made (a int)")
+        assert database.driver.writers.supply.epoch == 1
+        await database.execute("CREATE TABLE made (a int)")
+        await until_complete(database)
+
+
+async def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
+    assert "its folder must be there" in await refusal(f"sqlite:///{tmp_path}/absent/a.db")
+    broken = tmp_path / "broken.db"
+    broken.write_text("this is no database " * 100)
+    assert "not a database" in await refusal(f"sqlite:///{broken}")
+
+
+async def test_a_database_that_is_only_read_is_not_written(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    async with opened(url) as database:
+        await database.execute("CREATE TABLE made (a)")
+        await probe(database)
+    async with opened(url, read_only=True) as database:
+        assert await database.fetch_all("SELECT * FROM made") == []
+        with pytest.raises(ReadOnlyError):
+            await database.execute("INSERT INTO made VALUES (1)")
+
+
+@needs_postgres
+async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, tmp_path: Path) -> None:
+    opener = Opener(PoolConfig(max_size=2), Telemetry(100))
+    async with (
+        opener.open(f"sqlite:///{tmp_path}/a.db", "one", read_only=False) as one,
+        opener.open(postgres_url, "two", read_only=False) as two,
+    ):
+        assert (one.dialect, two.dialect) == ("sqlite", "postgresql")
+        assert two.driver.writers.limits.max_size == 2
+        assert one.driver.writers.limits.max_size == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            {"url": "mysql://u@host/name"},
+            "the scheme 'mysql' is none of postgresql, postgres, sqlite; write postgresql://",
+        ),
+        ({"url": "postgresql:///name"}, "names no host"),
+        ({"min_size": 5, "max_size": 4}, "min_size 5 is more than max_size 4"),
+        ({"url": "sqlite:///a.db", "urls": ("postgresql://u@h/n",)}, "url and urls name the database twice"),
+        ({"urls": ("sqlite:///a.db",)}, "a SQLite file goes into url"),
+        ({"password": Secret("x"), "password_file": "pyproject.toml"}, "give the password twice"),
+        ({"password_file": "/absent"}, "there is no file '/absent'"),
+        ({"tls_ca": "/absent"}, "tls_ca: there is no file '/absent'"),
+        ({"max_size": 0}, "greater than or equal to 1"),
+        ({"acquire_timeout": "0s"}, "acquire_timeout"),
+        ({"statement_cache": -1}, "statement_cache"),
+        ({"reset": "never"}, "when-needed"),
+        ({"tls": "sometimes"}, "verify-full"),
+        ({"max_sise": 3}, "max_sise"),
+    ],
+)
+def test_mistakes_in_the_table_are_named(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        PoolConfig(**table)
+
+
+def test_a_mistake_in_an_address_does_not_show_its_password() -> None:
+    for url in (f"mysql://u:{SECRET}@h/n", f"postgresql://u:{SECRET}@/n"):
+        with pytest.raises(ValidationError) as raised:
+            PoolConfig(url=url)  # type: ignore[arg-type]
+        assert [SECRET in detail["msg"] for detail in raised.value.errors()] == [False]

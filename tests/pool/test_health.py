@@ -1,0 +1,300 @@
+"""A database that answers, and takes no writes: readiness says so, writes are 503, reads go on, and all heals."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit.resilience import Unavailable
+from scalekit_pool.database import Database
+from scalekit_pool.health import probe
+from scalekit_pool.sqlite.connector import file_health as sqlite_health
+from tests.pool.harness import opened, until_complete
+from tests.servers import Postgres
+from tests.small_disk import small_disk
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 60.0
+INSERT = "INSERT INTO items (text) VALUES (:text)"
+LARGE = {"text": "x" * 20_000}
+
+
+@pytest.fixture(name="small_disk")
+def a_small_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path, "1m") as disk:
+        yield disk
+
+
+@pytest.fixture(autouse=True)
+def written_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_health, "WRITE_INTERVAL", 0.0)
+
+
+@asynccontextmanager
+async def items(url: str, **options: Any) -> AsyncGenerator[Database, None]:
+    async with opened(url, **options) as database:
+        await database.execute("CREATE TABLE IF NOT EXISTS items (text text)")
+        await database.execute(INSERT, {"text": "first"})
+        yield database
+
+
+async def reads(database: Database) -> bool:
+    return bool(await database.fetch_val("SELECT text FROM items") == "first")
+
+
+async def is_unready(database: Database, reason: str) -> None:
+    """Return when readiness has turned for *reason*."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                await probe(database)
+            except (ConnectionError, Unavailable) as error:
+                assert reason in str(error)  # noqa: PT017 - it is raised or not yet
+                return
+            await asyncio.sleep(0.02)
+
+
+async def heals(database: Database) -> None:
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                await probe(database)
+                await database.execute(INSERT, LARGE)
+                return
+            except (ConnectionError, Unavailable):
+                await asyncio.sleep(0.02)
+
+
+def fill(disk: Path) -> Path:
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65536, 1024, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                pass
+    return ballast
+
+
+@pytest.mark.parametrize("written_first", [False, True])
+async def test_a_full_disk_under_a_file(small_disk: Path, written_first: bool) -> None:
+    async with items(f"sqlite:///{small_disk}/a.db") as database:
+        await probe(database)
+        ballast = fill(small_disk)
+        if written_first:
+            with pytest.raises(Unavailable, match="takes no writes: database or disk is full"):
+                await database.execute(INSERT, LARGE)
+        await is_unready(database, "full")
+        with pytest.raises(Unavailable) as raised:
+            async with database.transaction():
+                await database.execute(INSERT, LARGE)
+        assert (raised.value.status_code, raised.value.headers) == (503, {"Retry-After": "1"})
+        with pytest.raises(Unavailable):
+            await database.insert_many("items", [LARGE] * 3)
+        assert await reads(database)
+        ballast.unlink()
+        await heals(database)
+        await until_complete(database)
+
+
+async def test_a_service_starts_and_reads_on_a_full_disk(small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk}/a.db"
+    async with items(url):
+        ballast = fill(small_disk)
+        async with opened(url, acquire_timeout="500ms") as database:
+            await is_unready(database, "")
+            ballast.unlink()
+            await heals(database)
+            assert await reads(database)
+
+
+@pytest.mark.parametrize("place", ["file", ":memory:"])
+async def test_a_file_with_as_many_pages_as_it_may_have(tmp_path: Path, place: str) -> None:
+    url = f"sqlite:///{tmp_path}/a.db" if place == "file" else "sqlite:///:memory:"
+    async with items(url) as database:
+        lent = database.driver.writers.take()
+        assert lent is not None
+        pages = (await lent.connection.execute_fetchall("PRAGMA page_count"))[0][0]
+        await lent.connection.execute_fetchall(f"PRAGMA max_page_count = {pages}")
+        database.driver.writers.release(lent)
+        with pytest.raises(Unavailable, match="full"):
+            await database.execute(INSERT, LARGE)
+        if place == "file":
+            lent = await database.driver.writers.acquire()
+            await lent.connection.execute_fetchall(f"PRAGMA max_page_count = {pages}")
+            database.driver.writers.release(lent)
+            await is_unready(database, "max_page_count")
+            database.driver.writers.renew()
+        assert await reads(database)
+        await heals(database)
+
+
+async def test_a_file_that_another_process_locks_for_ever(tmp_path: Path) -> None:
+    async with items(f"sqlite:///{tmp_path}/a.db", acquire_timeout="300ms") as database:
+        other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        await probe(database)  # others may write for a while
+        await is_unready(database, "has been locked by another process for")
+        with pytest.raises(Unavailable, match="locked"):
+            await database.execute(INSERT, LARGE)
+        assert await reads(database)
+        other.execute("ROLLBACK")
+        other.close()
+        await heals(database)
+
+
+async def test_readiness_turns_although_the_one_who_writes_is_always_busy(tmp_path: Path) -> None:
+    async with items(f"sqlite:///{tmp_path}/a.db", acquire_timeout="300ms") as database:
+        other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ended = asyncio.Event()
+
+        async def write_on() -> None:
+            while not ended.is_set():
+                try:
+                    await database.execute(INSERT, LARGE)
+                except Unavailable:
+                    pass
+
+        writers = [asyncio.create_task(write_on()) for _ in range(3)]
+        await is_unready(database, "")
+        other.execute("ROLLBACK")
+        other.close()
+        ended.set()
+        await asyncio.wait(writers)
+        await heals(database)
+
+
+@pytest.mark.parametrize("gone", ["file", "folder"])
+async def test_a_file_that_is_deleted_and_comes_back(tmp_path: Path, gone: str) -> None:
+    folder, kept = tmp_path / "data", tmp_path / "kept"
+    folder.mkdir()
+    async with items(f"sqlite:///{folder}/a.db", acquire_timeout="500ms") as database:
+        lent = database.driver.writers.take()
+        assert lent is not None
+        await lent.connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.driver.writers.release(lent)
+        shutil.copytree(folder, kept)
+        if gone == "folder":
+            shutil.rmtree(folder)
+        else:
+            for file in folder.iterdir():
+                file.unlink()
+        await is_unready(database, "a.db")
+        with pytest.raises(Unavailable):
+            await until_refused(database)
+        assert not (folder / "a.db").exists(), "an empty file is no database"
+        if gone == "folder":
+            folder.mkdir()
+        shutil.copy(kept / "a.db", folder / "a.db")
+        await heals(database)
+        assert await reads(database)
+        await until_complete(database)
+
+
+async def until_refused(database: Database) -> None:
+    async with asyncio.timeout(LIMIT):
+        while True:
+            await database.execute(INSERT, {"text": "lost"})
+
+
+async def test_the_probe_leaves_a_file_as_it_is(tmp_path: Path) -> None:
+    async with items(f"sqlite:///{tmp_path}/a.db") as database:
+        await database.execute("PRAGMA user_version = 7")
+        for _ in range(3):
+            await probe(database)
+        assert await database.fetch_val("PRAGMA user_version") == 7
+        assert await database.fetch_val("PRAGMA busy_timeout") == 5000
+
+
+async def test_a_file_that_is_opened_for_reading_only_is_well(tmp_path: Path) -> None:
+    async with items(f"sqlite:///{tmp_path}/a.db"), opened(f"sqlite:///{tmp_path}/a.db?mode=ro") as database:
+        await probe(database)
+        assert await reads(database)
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    with Postgres() as server:
+        yield server
+
+
+@pytest.mark.needs("postgres")
+@pytest.mark.parametrize(
+    ("on", "off"),
+    [
+        ("ALTER SYSTEM SET default_transaction_read_only = on", "ALTER SYSTEM RESET default_transaction_read_only"),
+        ("ALTER ROLE app SET default_transaction_read_only = on", "ALTER ROLE app RESET ALL"),
+    ],
+)
+async def test_a_postgresql_that_is_read_only(server: Postgres, on: str, off: str) -> None:
+    server.sql("CREATE ROLE app LOGIN SUPERUSER")
+    async with items(server.url.replace("postgres@", "app@"), min_size=2, max_size=2) as database:
+        await probe(database)
+        server.sql(on)
+        server.sql("SELECT pg_reload_conf()")
+        database.driver.writers.renew()
+        await is_unready(database, "default_transaction_read_only is on")
+        with pytest.raises(Unavailable, match="takes no writes: its default_transaction_read_only is on"):
+            await database.execute(INSERT, LARGE)
+        with pytest.raises(Unavailable, match="takes no writes: its default_transaction_read_only is on"):
+            async with database.transaction():
+                await database.execute(INSERT, LARGE)
+        assert await reads(database)
+        renewed = database.driver.writers.supply.opened
+        for _ in range(50):
+            with pytest.raises(Unavailable):
+                await database.execute(INSERT, LARGE)
+        assert database.driver.writers.supply.opened - renewed < 25, "not a connection for each write that fails"
+        server.sql(off)
+        server.sql("SELECT pg_reload_conf()")
+        await heals(database)
+
+
+@pytest.mark.needs("postgres")
+async def test_a_transaction_that_was_begun_while_no_writes_were_taken_is_a_503_to_its_end(server: Postgres) -> None:
+    async with items(server.url, max_size=2) as database:
+        server.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        server.sql("SELECT pg_reload_conf()")
+        await is_unready(database, "default_transaction_read_only")
+        with pytest.raises(Unavailable, match="takes no writes"):  # noqa: PT012
+            async with database.transaction(), asyncio.timeout(LIMIT):
+                assert await database.fetch_val("SHOW transaction_read_only") == "on"
+                server.sql("ALTER SYSTEM RESET default_transaction_read_only")
+                server.sql("SELECT pg_reload_conf()")
+                while await database.fetch_val("SHOW default_transaction_read_only") == "on":
+                    await asyncio.sleep(0.01)
+                await database.execute(INSERT, LARGE)
+        await heals(database)
+
+
+@pytest.mark.needs("postgres")
+async def test_a_transaction_that_was_begun_for_reading_does_not_doubt_the_server(server: Postgres) -> None:
+    async with items(server.url, max_size=2) as database:
+        epoch = database.driver.writers.supply.epoch
+        async with database.connection() as connection:
+            await connection.execute("BEGIN READ ONLY")
+            with pytest.raises(Exception, match="cannot execute INSERT in a read-only transaction"):
+                await connection.execute(INSERT, LARGE)
+        assert database.driver.writers.supply.epoch == epoch
+        await probe(database)
+
+
+@pytest.mark.needs("postgres")
+async def test_a_postgresql_whose_disk_is_full(server: Postgres) -> None:
+    async with items(server.url, max_size=2) as database:
+        full = "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+        with pytest.raises(Unavailable, match="takes no writes: could not extend file"):
+            await database.execute(full)
+        await probe(database)
+        assert database.driver.doubt is None
+        await heals(database)

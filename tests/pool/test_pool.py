@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from scalekit.resilience import Unavailable
+from scalekit.telemetry import Telemetry
+from scalekit_pool import pool as pool_module
+from scalekit_pool.connection_lifecycle import Lent
+from scalekit_pool.metrics import ConnectionMetrics
+from scalekit_pool.pool import Pool
+from scalekit_pool.pool_limits import Limits
+from tests.pool.conftest import POSTGRES
+from tests.pool.harness import until, until_complete
+
+pytestmark = pytest.mark.anyio
+
+
+class Things:
+    """Opens numbers, as long as it may; those that are *dead* are lost."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.closed: list[int] = []
+        self.dead: set[int] = set()
+        self.may_open = asyncio.Event()
+        self.may_open.set()
+        self.error: Exception | None = None
+
+    async def open(self) -> int:
+        await self.may_open.wait()
+        if self.error:
+            raise self.error
+        self.opened += 1
+        return self.opened
+
+    def works(self, connection: int) -> bool:
+        return connection not in self.dead
+
+    async def mend(self, connection: int) -> None:
+        if connection in self.dead:
+            raise ValueError
+
+    async def close(self, connection: int) -> None:
+        self.closed.append(connection)
+
+    def explain(self, error: Exception) -> str:
+        return f"explained: {error}"
+
+    async def stop(self) -> None:
+        pass
+
+
+@pytest.fixture
+async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Any, None]:
+    monkeypatch.setattr(pool_module, "ROUND", 0.01)
+    made: list[Pool[int]] = []
+
+    async def build(things: Things, **limits: Any) -> Pool[int]:
+        pool = Pool("things", things, Limits(**limits), ConnectionMetrics(Telemetry(100), "things"))
+        made.append(pool)
+        await pool.start()
+        return pool
+
+    yield build
+    for pool in made:
+        await pool.stop()
+        assert pool.supply.size == 0
+
+
+async def take(pool: Pool[int], count: int) -> list[Lent[int]]:
+    return [await pool.acquire() for _ in range(count)]
+
+
+async def test_there_are_never_more_than_max_size(make: Any) -> None:
+    things = Things()
+    pool = await make(things, max_size=3)
+    most = 0
+
+    async def use() -> None:
+        nonlocal most
+        lent = await pool.acquire()
+        most = max(most, pool.supply.size)
+        await asyncio.sleep(0)
+        (pool.release if lent.connection % 2 else pool.release_used)(lent)
+
+    await asyncio.gather(*(use() for _ in range(100)))
+    assert (most, things.opened) == (3, 3)
+    assert (pool.idle, pool.waiting) == (3, 0)
+
+
+async def test_who_waits_longest_is_served_first(make: Any) -> None:
+    pool = await make(Things(), max_size=1)
+    held = await pool.acquire()
+    served: list[int] = []
+
+    async def use(number: int) -> None:
+        lent = await pool.acquire()
+        served.append(number)
+        pool.release(lent)
+
+    tasks = []
+    for number in range(20):
+        tasks.append(asyncio.create_task(use(number)))
+        await until(lambda number=number: pool.waiting == number + 1)  # type: ignore[misc]
+    pool.release(held)
+    late = asyncio.create_task(use(20))
+    await asyncio.gather(*tasks, late)
+    assert served == list(range(21))
+
+
+async def test_one_more_than_may_wait_is_refused_at_once(make: Any) -> None:
+    pool = await make(Things(), max_size=1, max_waiting=2)
+    held = await pool.acquire()
+    waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
+    await until(lambda: pool.waiting == 2)
+    refused = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert refused.done()
+    with pytest.raises(Unavailable, match="2 wait for a connection to things already; all 1 are in use"):
+        refused.result()
+    pool.release(held)
+    pool.release(await waiting[0])
+    pool.release(await waiting[1])
+
+
+async def test_where_nobody_may_wait_connections_are_opened_all_the_same(make: Any) -> None:
+    pool = await make(Things(), max_size=2, max_waiting=0)
+    held = await take(pool, 2)
+    with pytest.raises(Unavailable, match="0 wait for a connection"):
+        await pool.acquire()
+    for lent in held:
+        pool.release(lent)
+
+
+async def test_who_waits_for_too_long_is_told_why(make: Any) -> None:
+    things = Things()
+    pool = await make(things, max_size=1, acquire_timeout=0.01)
+    held = await pool.acquire()
+    with pytest.raises(Unavailable, match=r"no connection to things within 0.01s; all 1 are in use") as raised:
+        await pool.acquire()
+    assert (raised.value.status_code, raised.value.headers) == (503, {"Retry-After": "1"})
+    assert pool.waiting == 0
+    things.error = OSError("gone")
+    things.dead.add(held.connection)
+    pool.release(held)
+    await until(lambda: bool(pool.supply.trouble))
+    with pytest.raises(Unavailable, match=r"within 0.01s; explained: gone"):
+        await pool.acquire()
+    things.error = None
+    await until(lambda: pool.idle == 1)
+
+
+async def test_connections_above_min_size_are_closed_when_nobody_needs_them(make: Any) -> None:
+    things = Things()
+    pool = await make(things, min_size=2, max_size=6, idle_timeout=0.01)
+    for lent in await take(pool, 6):
+        pool.release(lent)
+    await until(lambda: pool.supply.size == 2)
+    assert pool.idle == 2
+    assert len(things.closed) == 4
+
+
+async def test_connections_do_not_live_for_ever_nor_end_together(make: Any) -> None:
+    things = Things()
+    pool = await make(things, min_size=20, max_size=20, max_lifetime=100.0)
+    await until(lambda: pool.idle == 20)
+    now = asyncio.get_running_loop().time()
+    lives = [lent.dies - now for lent in pool._idle]
+    assert min(lives) > 89
+    assert max(lives) <= 100
+    assert max(lives) - min(lives) > 1
+    oldest = [lent for lent in pool._idle if lent.connection <= 5]
+    for lent in oldest:
+        lent.dies = now
+    await until(lambda: set(things.closed) == {1, 2, 3, 4, 5} and pool.idle == 20)
+    last = pool._idle[-1]
+    last.dies = now
+    other = await pool.acquire()
+    assert other.connection != last.connection
+    pool.release(other)
+    await until(lambda: last.connection in things.closed)
+
+
+async def test_min_size_is_kept_open(make: Any) -> None:
+    things = Things()
+    pool = await make(things, min_size=5, max_size=8)
+    await until(lambda: pool.idle == 5)
+    assert things.opened == 5
+    things.dead |= {1, 2, 3, 4, 5}
+    await until(lambda: pool.idle == 5 and things.opened == 10)
+    held = await take(pool, 5)
+    things.dead |= {lent.connection for lent in held}
+    for lent in held[:3]:
+        pool.release(lent)
+    for lent in held[3:]:
+        pool.release_used(lent)
+    await until(lambda: pool.idle == 5 and things.opened == 15)
+    pool.renew()
+    await until(lambda: pool.idle == 5 and things.opened == 20)
+
+
+async def test_who_waits_gets_another_connection_for_one_that_was_lost(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "ROUND", 3600)
+    things = Things()
+    pool = await make(things, max_size=1)
+    for give_back in (pool.release, pool.release_used):
+        held = await pool.acquire()
+        waiting = asyncio.create_task(pool.acquire())
+        await until(lambda: pool.waiting == 1)
+        things.dead.add(held.connection)
+        give_back(held)
+        pool.release(await waiting)
+    assert things.opened == 3
+
+
+async def test_a_connection_that_was_lent_before_a_renewal_is_closed(make: Any) -> None:
+    things = Things()
+    pool = await make(things, min_size=1, max_size=2)
+    first, second = await take(pool, 2)
+    pool.renew()
+    pool.release(first)
+    pool.release_used(second)
+    await until(lambda: pool.idle == 1)
+    assert sorted(things.closed) == [1, 2]
+
+
+async def test_opening_that_takes_too_long_is_given_up_and_tried_again(make: Any) -> None:
+    things = Things()
+    pool = await make(things, max_size=2, connect_timeout=0.01)
+    held = await pool.acquire()
+    things.may_open.clear()
+    waiting = asyncio.create_task(pool.acquire())
+    await until(lambda: pool.supply.trouble == "no answer within 0.01s")
+    things.may_open.set()
+    pool.release(await waiting)
+    assert pool.supply.trouble == ""
+    pool.release(held)
+
+
+async def test_who_waits_is_refused_when_the_pool_stops(make: Any) -> None:
+    things = Things()
+    pool = await make(things, max_size=1)
+    held = await pool.acquire()
+    waiting = asyncio.create_task(pool.acquire())
+    await until(lambda: pool.waiting == 1)
+    stopping = asyncio.create_task(pool.stop())
+    with pytest.raises(Unavailable, match="has stopped"):
+        await waiting
+    await stopping
+    pool.release(held)
+    await until(lambda: things.closed == [1])
+    with pytest.raises(Unavailable, match="not open"):
+        await pool.acquire()
+
+
+async def test_a_statement_that_takes_too_long_ends(opening: Any) -> None:
+    async with opening(statement_timeout="50ms", max_size=1) as database:
+        slow = "SELECT pg_sleep(60)"
+        if database.dialect == "sqlite":
+            slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+        with pytest.raises(TimeoutError, match=r"longer than statement_timeout over: .*SELECT"):
+            await database.fetch_all(slow)
+        with pytest.raises(TimeoutError):
+            async with database.transaction():
+                await database.execute(slow)
+        with pytest.raises(TimeoutError):
+            async for _row in database.iterate(slow):
+                pass
+        assert await database.fetch_val("SELECT 1") == 1
+        await until_complete(database)
+
+
+@pytest.mark.parametrize("url", [POSTGRES], indirect=True)
+async def test_a_server_that_is_lost_during_a_read_is_asked_once_more(opening: Any) -> None:
+    async with opening(max_size=3, min_size=3) as database:
+        await until(lambda: database.driver.writers.idle == 3)
+
+        async def until_found(query: str) -> int:
+            find = (
+                "SELECT pid FROM pg_stat_activity WHERE query = :query AND state = 'active' AND wait_event = 'PgSleep'"
+            )
+            async with asyncio.timeout(60):
+                while (pid := await database.fetch_val(find, {"query": query})) is None:
+                    pass
+            return int(pid)
+
+        async def end(query: str) -> None:
+            pid = await until_found(query)
+            await database.fetch_val("SELECT pg_terminate_backend(:pid, 10000)", {"pid": pid})
+
+        async def ended(query: str, times: int) -> Any:
+            task = asyncio.create_task(database.fetch_all(query))
+            for _ in range(times):
+                await end(query)
+            return await task
+
+        await database.execute("CREATE TABLE pace AS SELECT 60 AS seconds")
+        await database.execute("CREATE TABLE made (a int)")
+        read = "SELECT 1 AS a FROM pg_sleep((SELECT seconds FROM pace))"
+        with pytest.raises(Unavailable, match="was lost"):
+            await ended(read, 2)
+        with pytest.raises(Unavailable, match="may be undone or not"):
+            await ended("INSERT INTO made SELECT 1 FROM pg_sleep(60)", 1)
+        assert await database.fetch_val("SELECT count(*) FROM made") == 0
+        task = asyncio.create_task(database.fetch_all(read))
+        await until_found(read)
+        await database.execute("UPDATE pace SET seconds = 0")
+        await end(read)
+        assert (await task)[0].a == 1
+        await until_complete(database)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from scalekit.resilience import Unavailable
+from scalekit_pool.database import Database
+from tests.pool.harness import until_complete
+from tests.pool.schema import ITEMS, MADE, Colour, create, names
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def items(database: Database) -> AsyncGenerator[Database, None]:
+    await create(database, ITEMS)
+    yield database
+    await until_complete(database)
+
+
+async def test_text_takes_named_values(items: Database) -> None:
+    insert = """INSERT INTO items (id, name, data) VALUES (:id, :name, '[":not_one", "::x"]') -- :nor this"""
+    await items.execute(insert, {"id": 1, "name": "a:b"})
+    row = await items.fetch_one("SELECT id, name FROM items WHERE name = :name OR name = :name", {"name": "a:b"})
+    assert row is not None
+    assert (row["id"], row.name, row[1], len(row), list(row.keys())) == (1, "a:b", "a:b", 2, ["id", "name"])
+    assert dict(row._mapping) == dict(row) == {"id": 1, "name": "a:b"}
+    with pytest.raises(AttributeError):
+        _ = row.absent
+    assert await items.fetch_one("SELECT 1 FROM items WHERE id = :id", {"id": 2}) is None
+    assert await items.fetch_all("SELECT 1 FROM items WHERE id = :id", {"id": 2}) == []
+    assert await items.fetch_val("SELECT 1 FROM items WHERE id = :id", {"id": 2}) is None
+    assert await items.fetch_val("SELECT id, name FROM items", column="name") == "a:b"
+    assert await items.fetch_val("SELECT id, name FROM items", column=1) == "a:b"
+    assert await items.fetch_val(sa.select(ITEMS), column=ITEMS.c.name) == "a:b"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [({}, "needs a value for :id"), (None, "needs a value for :id"), ({"id": 1, "nmae": 2}, "has no :nmae")],
+)
+async def test_values_that_do_not_fit_are_refused_by_name(
+    items: Database, values: dict[str, Any] | None, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        await items.fetch_all("SELECT * FROM items WHERE id = :id", values)
+
+
+async def test_core_expressions_keep_their_types(items: Database) -> None:
+    values = {"name": "a", "data": {"b": [1, None]}, "made": MADE, "colour": Colour.BLUE, "price": Decimal("9.90")}
+    key = await items.execute(sa.insert(ITEMS).values(id=7, **values).returning(ITEMS.c.id))
+    assert key == 7
+    row = await items.fetch_one(sa.select(ITEMS).where(ITEMS.c.id == 7))
+    assert row is not None
+    assert {name: row[name] for name in values} == values
+    assert type(row.price) is Decimal
+    assert row.state == "new"
+    assert isinstance(row.serial, int)
+    await items.execute(sa.insert(ITEMS), {"id": 8, "name": "b"})
+    other = await items.fetch_one(sa.select(ITEMS).where(ITEMS.c.id == 8))
+    assert other is not None
+    assert (other.data, other.made, other.colour, other.price) == (None, None, None, None)
+    assert other.serial != row.serial
+    await items.execute(sa.update(ITEMS).where(ITEMS.c.id == 8), {"name": "c"})
+    assert await items.fetch_val(sa.select(ITEMS.c.state).where(ITEMS.c.name == "c")) == "changed"
+
+
+async def test_a_list_may_have_any_length_each_time(items: Database) -> None:
+    await items.insert_many(ITEMS, [{"id": number, "name": f"n{number}"} for number in range(12)])
+    for wanted in ([], [3], [1, 11, 5], list(range(40))):
+        query = sa.select(ITEMS.c.id).where(ITEMS.c.id.in_(wanted), ITEMS.c.name != "n5").order_by(ITEMS.c.id)
+        expected = [number for number in sorted(wanted) if number < 12 and number != 5]
+        assert [row.id for row in await items.fetch_all(query)] == expected
+
+
+async def test_values_of_an_expression_may_come_later(items: Database) -> None:
+    await items.insert_many(ITEMS, [{"id": number, "name": f"n{number}"} for number in range(3)])
+    query = sa.select(ITEMS.c.name).where(ITEMS.c.id == sa.bindparam("wanted"))
+    assert await items.fetch_val(query, {"wanted": 2}) == "n2"
+    assert await items.fetch_val(query, {"wanted": 1}) == "n1"
+
+
+async def test_execute_many_is_all_or_nothing(items: Database) -> None:
+    insert = "INSERT INTO items (id, name) VALUES (:id, :name)"
+    await items.execute_many(insert, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
+    await items.execute_many(sa.insert(ITEMS), [{"id": 3, "name": "c"}, {"id": 4, "name": "d", "price": 1}])
+    await items.execute_many(insert, [])
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await items.execute_many(insert, [{"id": 5, "name": "e"}, {"id": 6, "name": "a"}])
+    assert await names(items) == ["a", "b", "c", "d"]
+    assert await items.fetch_val(sa.select(sa.func.count(sa.distinct(ITEMS.c.serial)))) == 2
+
+
+async def test_a_failing_statement_is_the_drivers_error_and_leaves_the_pool_as_it_was(items: Database) -> None:
+    for query in ("SELECT absent FROM items", "INSERT INTO absent VALUES (1)", "SELECTX"):
+        with pytest.raises(Exception, match=r"(?i)absent|syntax"):
+            await items.fetch_all(query)
+    await until_complete(items)
+    size = items.driver.writers.supply.size
+    with pytest.raises(Exception, match=r"(?i)null"):
+        await items.execute("INSERT INTO items (id) VALUES (1)")
+    await until_complete(items)
+    assert items.driver.writers.supply.size == size
+
+
+async def test_rows_come_as_they_are_read(items: Database) -> None:
+    await items.insert_many(ITEMS, [{"id": number, "name": f"n{number}", "data": [number]} for number in range(1234)])
+    query = sa.select(ITEMS.c.id, ITEMS.c.data).order_by(ITEMS.c.id)
+    assert [(row.id, row.data) async for row in items.iterate(query)] == [(n, [n]) for n in range(1234)]
+    assert [row.id async for row in items.iterate("SELECT id FROM items WHERE id = :id", {"id": 5})] == [5]
+    assert [row async for row in items.iterate("SELECT id FROM items WHERE id < 0")] == []
+    async with items.transaction():
+        assert len([row async for row in items.iterate(query)]) == 1234
+    async with items.connection() as connection:
+        assert len([row async for row in connection.iterate(query)]) == 1234
+        assert len([row async for row in items.iterate(query)]) == 1234
+    with pytest.raises(Exception, match="absent"):
+        [row async for row in items.iterate("SELECT absent FROM items")]
+
+
+async def test_what_is_written_while_rows_come_lasts_however_the_loop_ends(items: Database) -> None:
+    await items.insert_many(ITEMS, [{"id": number, "name": f"n{number:03}"} for number in range(300)])
+    rename = "UPDATE items SET name = :name WHERE id = :id"
+    async for row in items.iterate("SELECT id FROM items ORDER BY id"):
+        await items.execute(rename, {"name": "before", "id": row.id})
+        break
+    await items.execute(rename, {"name": "after", "id": 1})
+    with pytest.raises(RuntimeError):  # noqa: PT012
+        async for _row in items.iterate("SELECT id FROM items ORDER BY id"):
+            await items.execute(rename, {"name": "beside", "id": 2})
+            raise RuntimeError
+    async with items.transaction():
+        async for _row in items.iterate("SELECT id FROM items ORDER BY id"):
+            await items.execute(rename, {"name": "inside", "id": 3})
+            break
+        await items.execute(rename, {"name": "last", "id": 4})
+    async with items.connection():
+        async for _row in items.iterate("SELECT id FROM items ORDER BY id"):
+            await items.execute(rename, {"name": "kept", "id": 5})
+            break
+        await items.execute(rename, {"name": "kept too", "id": 6})
+    await until_complete(items)
+    found = [row.name for row in await items.fetch_all("SELECT name FROM items WHERE id < 7 ORDER BY id")]
+    assert found == ["before", "after", "beside", "inside", "last", "kept", "kept too"]
+
+
+async def test_iterating_a_statement_that_the_transaction_has_broken_raises(items: Database) -> None:
+    async def broken() -> None:
+        async with items.transaction(readonly=True):
+            async for _row in items.iterate("SELECT absent"):
+                pass
+
+    with pytest.raises(Exception, match="absent"):
+        await broken()
+
+
+async def test_a_database_that_is_closed_says_so(opening: Any) -> None:
+    async with opening() as database:
+        assert await database.fetch_val("SELECT 1") == 1
+    with pytest.raises(Unavailable, match="not open"):
+        await database.fetch_val("SELECT 1")
+    async with opening() as database:
+        await database.fetch_val("SELECT 1")
+        connection = database.connection()
+    with pytest.raises(RuntimeError, match="given back"):
+        _ = connection.raw_connection

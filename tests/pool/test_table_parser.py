@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit_pool.compiler import Compiler
+from scalekit_pool.database import _dialect
+from scalekit_pool.statement_classifier import Reader, Statement
+from scalekit_pool.table_parser import LONGEST, TableFinder
+from scalekit_pool.table_usage import UNKNOWN, Used, table_name
+from tests.servers import Postgres
+
+TABLES = ("alpha", "beta", "Gamma Ray", "delta", "select")
+SYSTEM = ("sqlite_master", "sqlite_schema", "sqlite_temp_master")
+METADATA = sa.MetaData()
+ITEMS = sa.Table("items", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("n", sa.Integer))
+PARTS = sa.Table("Parts", METADATA, sa.Column("id", sa.Integer), sa.Column("item", sa.Integer), schema="shop")
+
+
+def statement(text: str, dialect: str = "sqlite") -> Statement:
+    return Reader("?" if dialect == "sqlite" else "$", True, TableFinder(dialect).used_by).statement(text)
+
+
+def used(text: str, dialect: str = "sqlite") -> Used:
+    return statement(text, dialect).used
+
+
+def both(*names: str) -> Used:
+    return Used(frozenset(names), frozenset(names))
+
+
+def read(*names: str) -> Used:
+    return Used(frozenset(names), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT 1", read()),
+        ("SELECT * FROM items WHERE id = :id", read("items")),
+        ('SELECT * FROM shop."Items" AS i JOIN parts USING (id)', read("items", "parts")),
+        ("SELECT (SELECT max(x) FROM b) FROM a ORDER BY (SELECT 1 FROM c)", read("a", "b", "c")),
+        ("SELECT x FROM a UNION SELECT y FROM b INTERSECT SELECT z FROM c", read("a", "b", "c")),
+        ("WITH w AS (SELECT * FROM a) SELECT * FROM w", read("a", "w")),
+        ("WITH a AS (SELECT * FROM a) SELECT * FROM a", read("a")),
+        ("SELECT 'FROM b', \"c\" FROM a -- , d\n", read("a")),
+        ("SELECT * FROM a /* , b */", read("a")),
+        ("VALUES (1)", read()),
+        ("INSERT INTO a (x) VALUES (:x)", both("a")),
+        ("INSERT INTO a SELECT * FROM b", Used(frozenset("ab"), frozenset("a"))),
+        ("INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET x = 2 WHERE y IN (SELECT y FROM b)",
+         Used(frozenset("ab"), frozenset("a"))),
+        ("UPDATE a SET x = (SELECT y FROM b) WHERE z IN (SELECT z FROM c)", Used(frozenset("abc"), frozenset("a"))),
+        ("DELETE FROM shop.a WHERE x = 1 RETURNING (SELECT y FROM b)", Used(frozenset("ab"), frozenset("a"))),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_the_tables_of_plain_statements_are_known(text: str, expected: Used, dialect: str) -> None:
+    assert used(text, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("WITH d AS (DELETE FROM b RETURNING *) INSERT INTO a TABLE d", Used(frozenset("abd"), frozenset("ab"))),
+        ("WITH d AS (DELETE FROM b RETURNING *) SELECT * FROM d, c", Used(frozenset("bcd"), frozenset("b"))),
+        ("SELECT * FROM a FOR UPDATE SKIP LOCKED", read("a")),
+        ("SELECT * FROM ONLY a, LATERAL (SELECT * FROM b WHERE b.x = a.x) c", read("a", "b")),
+        ("SELECT * FROM a, generate_series(1, 2), unnest(:x::text[]) u", read("a")),
+        ("DELETE FROM a USING b WHERE a.id = b.id", Used(frozenset("ab"), frozenset("a"))),
+        ("UPDATE a SET x = 1 FROM b WHERE a.id = b.id", Used(frozenset("ab"), frozenset("a"))),
+        ("SELECT $q$ ' FROM b $q$, E'\\' FROM c', x FROM a", read("a")),
+        ("SELECT * FROM a /* x /* y */ , b */", read("a")),
+    ],
+)  # fmt: skip
+def test_so_are_those_that_only_postgresql_has(text: str, expected: Used) -> None:
+    assert used(text, "postgresql") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("REPLACE INTO a (x) VALUES (1)", both("a")),
+        ("INSERT OR IGNORE INTO [a] (x) VALUES (1)", both("a")),
+        ("SELECT * FROM `A`, 'b', \"c\"", read("a", "b", "c")),
+        ("SELECT * FROM a /* x /* y */ , b", read("a", "b")),
+    ],
+)
+def test_so_are_those_that_only_sqlite_has(text: str, expected: Used) -> None:
+    assert used(text, "sqlite") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT mine()",
+        "SELECT * FROM mine(1)",
+        "INSERT INTO a VALUES (mine())",
+        "CALL p()",
+        "DO $$ BEGIN END $$",
+        "TRUNCATE a",
+        "COPY a FROM STDIN",
+        "CREATE TABLE a (x int)",
+        "SELECT * INTO b FROM a",
+        "EXPLAIN ANALYZE DELETE FROM a",
+        "DELETE FROM a; DELETE FROM b",
+        "DELETE FROM a WHERE CURRENT OF c",
+        "MERGE INTO a USING b ON a.id = b.id WHEN MATCHED THEN DELETE",
+        "EXECUTE prepared(1)",
+        "REFRESH MATERIALIZED VIEW v",
+        "COMMIT",
+        "SHOW search_path",
+        "not sql at all",
+        "",
+        "SELECT " + "(" * 5000 + "1" + ")" * 5000,
+        "SELECT * FROM a WHERE x IN (" + ", ".join(["1"] * LONGEST) + ")",
+    ],
+)
+def test_what_is_not_plain_is_unknown(text: str) -> None:
+    assert used(text, "postgresql") == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT * FROM a WHERE x IN b",
+        "SELECT x NOT IN main.b FROM a",
+        "SELECT * FROM sqlite_master",
+        "SELECT * FROM pg_stat_activity",
+        "SELECT * FROM information_schema.tables",
+        "SELECT pg_relation_size('a')",
+        'SELECT * FROM U&"a"',
+        "SELECT * FROM ROWS FROM (generate_series(1, 2)) g",
+    ],
+)
+def test_a_read_that_hides_what_it_reads_is_unknown(text: str) -> None:
+    assert used(text, "sqlite").read is None
+    assert used(text, "postgresql").read is None
+
+
+def test_what_is_remembered_of_a_text_is_worked_out_once() -> None:
+    asked: list[str] = []
+    reader = Reader("?", True, lambda text: asked.append(text) or UNKNOWN)  # type: ignore[func-returns-value]
+    for _ in range(3):
+        reader.statement("SELECT * FROM a WHERE x = :x")
+    assert asked == ["SELECT * FROM a WHERE x = ?"]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_the_tables_of_expressions_are_known_however_long_their_lists_are(dialect: str) -> None:
+    asked: list[str] = []
+    finder = TableFinder(dialect)
+    reader = Reader("$", True, lambda text: asked.append(text) or finder.used_by(text))  # type: ignore[func-returns-value]
+    compiler = Compiler(_dialect(dialect), reader)
+    joined = sa.select(ITEMS).join(PARTS, PARTS.c.item == ITEMS.c.id)
+    for length in range(4):
+        call = compiler.call(joined.where(ITEMS.c.id.in_(list(range(length)))), None)
+        assert call.statement.used == read("items", "parts")
+    assert len(asked) == 1, asked
+    insert = ITEMS.insert().from_select(["id"], sa.select(PARTS.c.id))
+    assert compiler.call(insert, None).statement.used == Used(frozenset({"items", "parts"}), frozenset({"items"}))
+    changed = ITEMS.update().where(ITEMS.c.id.in_(sa.select(PARTS.c.item))).values(n=1)
+    assert compiler.call(changed, None).statement.used == Used(frozenset({"items", "parts"}), frozenset({"items"}))
+    assert compiler.call(sa.select(sa.func.mine(ITEMS.c.id)), None).statement.used == UNKNOWN
+    hidden = sa.select(ITEMS).where(sa.text("EXISTS (SELECT 1 FROM other)"))
+    assert compiler.call(hidden, None).statement.used == read("items", "other")
+
+
+@given(st.text(min_size=1))
+def test_all_spellings_of_a_name_are_one(name: str) -> None:
+    folded = table_name(name)
+    assert folded == table_name(name.casefold()) or len(name.encode("utf-8", "surrogatepass")) > 63
+    assert folded == table_name(name.encode("utf-8", "surrogatepass")[:63].decode("utf-8", "ignore"))
+
+
+# What SQLite itself says of statements that are put together at random is the truth.
+
+names = st.sampled_from(TABLES)
+spellings = st.sampled_from(('"{}"', "[{}]", "`{}`", "main.[{}]", "'{}'", '"main"."{}"'))
+
+
+@st.composite
+def sources(draw: Any, depth: int) -> str:
+    if depth and draw(st.integers(0, 2)) == 0:
+        return f"({draw(queries(depth - 1))})"
+    return str(draw(spellings).format(draw(names)))
+
+
+@st.composite
+def conditions(draw: Any, depth: int) -> str:
+    kinds = ["1", "x = ?", "x LIKE 'a FROM alpha' -- , beta\n", "x IN (1, 2)", "x GLOB '*' /* beta */"]
+    if depth:
+        query = draw(queries(depth - 1))
+        kinds += [f"x IN ({query})", f"EXISTS ({query})", f"x NOT IN {draw(spellings).format(draw(names))}"]
+    return str(draw(st.sampled_from(kinds)))
+
+
+@st.composite
+def queries(draw: Any, depth: int) -> str:
+    first, second = draw(sources(depth)), draw(sources(depth))
+    join = draw(st.sampled_from([f" JOIN {second}", f", {second}", f" LEFT JOIN {second} ON 1", ""]))
+    query = f"SELECT 1 AS x FROM (SELECT * FROM {first}{join}) WHERE {draw(conditions(depth))}"
+    if depth and draw(st.booleans()):
+        kind = draw(st.sampled_from(("UNION", "UNION ALL", "EXCEPT", "INTERSECT")))
+        query = f"{query} {kind} SELECT x FROM {draw(sources(0))}"
+    if depth and draw(st.booleans()):
+        name = draw(st.sampled_from(("w", *TABLES)))
+        query = f'WITH "{name}" AS ({draw(queries(depth - 1))}) {query}'
+    return query
+
+
+@st.composite
+def texts(draw: Any) -> str:
+    target, query = draw(spellings).format(draw(names)), draw(queries(2))
+    condition = draw(conditions(1))
+    return str(
+        draw(
+            st.sampled_from(
+                (
+                    query,
+                    f"INSERT INTO {target} (x) {query}",
+                    f"INSERT OR IGNORE INTO {target} (x) VALUES (1)",
+                    f"REPLACE INTO {target} (x) VALUES ((SELECT x FROM ({query})))",
+                    f"UPDATE {target} SET x = ({query}) WHERE {condition}",
+                    f"DELETE FROM {target} WHERE {condition}",
+                    f"DELETE FROM {target} WHERE {condition} RETURNING x",
+                )
+            )
+        )
+    )
+
+
+def truth(text: str) -> tuple[set[str], set[str]] | None:
+    """Return what *text* reads and what it writes, as SQLite sees it; None where it is wrong."""
+    reads: set[str] = set()
+    writes: set[str] = set()
+
+    def note(action: int, table: str | None, *_: str | None) -> int:
+        if table and table not in SYSTEM:
+            if action == sqlite3.SQLITE_READ:
+                reads.add(table.casefold())
+            elif action in (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE):
+                writes.add(table.casefold())
+        return sqlite3.SQLITE_OK
+
+    connection = sqlite3.connect(":memory:")
+    try:
+        for name in TABLES:
+            connection.execute(f'CREATE TABLE "{name}" (x INTEGER)')
+        connection.set_authorizer(note)
+        connection.execute(f"EXPLAIN {text}", (1,) * Reader("?").statement(text).sql.count("?"))
+    except sqlite3.Error:
+        return None
+    finally:
+        connection.close()
+    return reads & {name.casefold() for name in TABLES}, writes
+
+
+@given(texts())
+def test_nothing_that_sqlite_reads_or_writes_is_missed(text: str) -> None:
+    true = truth(text)
+    if true is None:
+        return
+    found = used(text)
+    assert found.read is None or true[0] <= found.read
+    assert found.written is None or true[1] == found.written
+
+
+@pytest.mark.slow
+def test_most_of_what_sqlite_takes_is_known() -> None:
+    counted = {"known": 0, "unknown": 0}
+
+    @given(texts())
+    def count(text: str) -> None:
+        if truth(text) is not None:
+            counted["unknown" if used(text).read is None else "known"] += 1
+
+    count()
+    assert counted["known"] > 20, counted
+
+
+@pytest.mark.needs("postgres")
+def test_nothing_that_postgresql_reads_is_missed(shared_postgres: Postgres) -> None:
+    shared_postgres.sql("CREATE SCHEMA IF NOT EXISTS seen; CREATE TABLE IF NOT EXISTS seen.a (id int, x int[])")
+    shared_postgres.sql('CREATE TABLE IF NOT EXISTS seen."B b" (id int); CREATE TABLE IF NOT EXISTS seen.c (id int)')
+    for text, tables in {
+        "SELECT * FROM seen.a": {"a"},
+        'TABLE seen."B b"': {"b b"},
+        'SELECT * FROM seen.a*, ONLY seen."B b"': {"a", "b b"},
+        "SELECT ARRAY(SELECT id FROM seen.c), x[1] FROM seen.a WINDOW w AS (ORDER BY x)": {"a", "c"},
+        'WITH RECURSIVE r AS (SELECT 1 AS id UNION ALL SELECT c.id FROM r JOIN seen.c USING (id)) TABLE r': {"c"},
+        'SELECT * FROM (seen.a NATURAL JOIN seen.c) LEFT JOIN LATERAL (TABLE seen."B b") l ON true': {"a", "c", "b b"},
+        "SELECT count(*) FILTER (WHERE id IN (SELECT id FROM seen.c)) FROM seen.a TABLESAMPLE system (50)": {"a", "c"},
+    }.items():  # fmt: skip
+        plan = shared_postgres.sql(f"EXPLAIN (FORMAT JSON) {text}").casefold()
+        assert {name for name in ("a", "b b", "c") if f'"relation name": "{name}"' in plan} == tables
+        found = used(text, "postgresql").read
+        assert found is None or tables <= found, text

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from scalekit.consistency import CONSISTENCY, Consistency
+from scalekit.resilience import Unavailable
+from scalekit_pool.database import Database
+from scalekit_pool.driver import RolledBack
+from tests.pool.conftest import POSTGRES
+from tests.pool.harness import opened, until, until_complete
+from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create, names
+
+# ruff: noqa: PT012 -- what is inside is one transaction
+
+pytestmark = pytest.mark.anyio
+
+INSERT = "INSERT INTO items (id, name) VALUES (:id, :name)"
+
+
+@pytest.fixture
+async def items(database: Database) -> AsyncGenerator[Database, None]:
+    await create(database, ITEMS)
+    yield database
+    await until_complete(database)
+
+
+async def put(database: Any, *added: str) -> None:
+    for name in added:
+        await database.execute(INSERT, {"id": ord(name[0]), "name": name})
+
+
+async def test_a_transaction_lasts_or_leaves_nothing(items: Database) -> None:
+    async with items.transaction():
+        await put(items, "a", "b")
+    with pytest.raises(KeyError):
+        async with items.transaction():
+            await put(items, "c")
+            raise KeyError
+    assert await names(items) == ["a", "b"]
+
+
+async def test_one_inside_another_is_undone_alone(items: Database) -> None:
+    async with items.transaction():
+        await put(items, "a")
+        with pytest.raises(KeyError):
+            async with items.transaction():
+                await put(items, "b")
+                async with items.transaction():
+                    await put(items, "c")
+                raise KeyError
+        async with items.transaction():
+            await put(items, "d")
+        assert await names(items) == ["a", "d"]
+    assert await names(items) == ["a", "d"]
+    with pytest.raises(KeyError):
+        async with items.transaction():
+            async with items.transaction():
+                await put(items, "e")
+            raise KeyError
+    assert await names(items) == ["a", "d"]
+
+
+async def test_a_failed_statement_is_undone_by_the_transaction_around_it(items: Database) -> None:
+    async with items.transaction():
+        await put(items, "a")
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            async with items.transaction():
+                await put(items, "b", "a")
+    assert await names(items) == ["a"]
+
+
+async def test_a_decorated_function_has_a_transaction_for_each_call(items: Database) -> None:
+    @items.transaction()
+    async def add(name: str, fail: bool = False) -> str:
+        await put(items, name)
+        if fail:
+            raise KeyError
+        return name
+
+    assert [await add("a"), await add("b")] == ["a", "b"]
+    with pytest.raises(KeyError):
+        await add("c", fail=True)
+    assert await names(items) == ["a", "b"]
+
+
+async def test_a_transaction_can_be_ended_by_hand(items: Database) -> None:
+    transaction = await items.transaction()
+    await put(items, "a")
+    await transaction.commit()
+    transaction = await items.transaction()
+    await put(items, "b")
+    await transaction.rollback()
+    for end in (transaction.commit, transaction.rollback):
+        with pytest.raises(RuntimeError, match="has ended"):
+            await end()
+    assert await names(items) == ["a"]
+
+
+async def test_force_rollback_undoes_what_ended_well(items: Database) -> None:
+    async with items.transaction(force_rollback=True):
+        await put(items, "a")
+        async with items.transaction():
+            await put(items, "b")
+        assert await names(items) == ["a", "b"]
+    assert await names(items) == []
+
+
+async def test_an_outer_transaction_does_not_end_before_its_inner_one(items: Database) -> None:
+    async def forget() -> None:
+        async with items.transaction():
+            await put(items, "a")
+            inner.append(await items.transaction())
+            await put(items, "b")
+
+    inner: list[Any] = []
+    with pytest.raises(RuntimeError, match="inside this one still runs"):
+        await forget()
+    with pytest.raises(RuntimeError, match="has ended"):
+        await inner[0].commit()
+    await until_complete(items)
+    assert await names(items) == []
+
+
+async def test_what_a_task_does_not_end_is_undone_when_it_ends(items: Database) -> None:
+    async def forget() -> None:
+        await items.transaction()
+        await put(items, "a")
+
+    await asyncio.create_task(forget())
+    await until_complete(items)
+    assert await names(items) == []
+    assert items._sessions == {}
+
+
+@pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
+async def test_a_child_task_is_not_in_the_transaction_of_its_parent(items: Database) -> None:
+    async def child() -> list[str]:
+        return await names(items)
+
+    async with items.transaction():
+        await put(items, "a")
+        assert await asyncio.create_task(child()) == []
+        assert await names(items) == ["a"]
+    assert await asyncio.create_task(child()) == ["a"]
+
+
+@pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
+async def test_a_connection_that_is_handed_to_other_tasks_runs_one_statement_after_the_other(items: Database) -> None:
+    async with items.connection() as connection, connection.transaction():
+        await asyncio.gather(*(put(connection, name) for name in "abcdefgh"))
+        assert await names(connection) == list("abcdefgh")
+    shared = items.connection()
+
+    async def use() -> int:
+        async with shared:
+            return int(await shared.fetch_val("SELECT count(*) FROM items"))
+
+    assert await asyncio.gather(*(use() for _ in range(3))) == [8, 8, 8]
+
+
+async def test_a_transaction_that_reads_only_does_not_make_the_server_a_standby(items: Database) -> None:
+    async with items.transaction(readonly=True):
+        assert await names(items) == []
+    if items.dialect == "postgresql":
+        opened_until_now = items.driver.writers.supply.epoch
+        with pytest.raises(Exception, match="read-only transaction"):
+            async with items.transaction(readonly=True):
+                await put(items, "a")
+        assert items.driver.writers.supply.epoch == opened_until_now
+
+
+@pytest.mark.parametrize("url", [POSTGRES], indirect=True)
+async def test_isolation_is_what_was_asked_for(items: Database) -> None:
+    for isolation in ("serializable", "repeatable_read", "read_committed"):
+        async with items.transaction(isolation=isolation, readonly=True, deferrable=True):
+            assert await items.fetch_val("SHOW transaction_isolation") == isolation.replace("_", " ")
+            assert await items.fetch_val("SHOW transaction_read_only") == "on"
+            assert await items.fetch_val("SHOW transaction_deferrable") == "on"
+    assert await items.fetch_val("SHOW transaction_read_only") == "off"
+
+
+async def test_options_that_nobody_knows_are_refused(items: Database) -> None:
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"isolation": "snapshot"}, "no isolation is called 'snapshot'"),
+        ({"isolaton": "serializable"}, "no option 'isolaton'"),
+    ]
+    for options, said in mistakes:
+        with pytest.raises(ValueError, match=said):
+            async with items.transaction(**options):
+                pass
+
+
+async def test_a_swallowed_error_does_not_look_like_a_commit(items: Database) -> None:
+    """On SQLite a failed statement is undone by itself; on PostgreSQL the transaction is."""
+    if items.dialect == "sqlite":
+        await items.execute("CREATE TRIGGER refuse BEFORE DELETE ON items BEGIN SELECT RAISE(ROLLBACK, 'refused'); END")
+
+    async def swallow(name: str) -> None:
+        async with items.transaction():
+            await put(items, name)
+            with pytest.raises(Exception, match=r"refused|absent"):
+                await items.execute("DELETE FROM items" if items.dialect == "sqlite" else "DELETE FROM absent")
+            if name == "b":
+                await put(items, "c")
+
+    for name in "ab":
+        with pytest.raises((RolledBack, Exception), match=r"rolled back|aborted"):
+            await swallow(name)
+    assert await names(items) == []
+
+
+async def test_a_commit_that_fails_raises_and_leaves_nothing(items: Database) -> None:
+    await create(items, PARENTS, CHILDREN)
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
+        async with items.transaction():
+            await items.execute("INSERT INTO children VALUES (1, 2)")
+    await until_complete(items)
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
+        await items.fetch_one("INSERT INTO children VALUES (1, 2), (3, 2), (4, 2) RETURNING id")
+    assert await items.fetch_val("SELECT count(*) FROM children") == 0
+    async with items.transaction():
+        await items.execute("INSERT INTO children VALUES (1, 2)")
+        await items.execute("INSERT INTO parents VALUES (2)")
+    assert await items.fetch_val("SELECT count(*) FROM children") == 1
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+async def test_a_begin_that_fails_gives_its_connection_back(opening: Any, url: str) -> None:
+    async with opening(acquire_timeout="10ms") as database, opened(url) as other:
+        await create(database, ITEMS)
+        async with other.transaction():
+            with pytest.raises(Unavailable, match="locked by others"):
+                async with database.transaction():
+                    pass
+        await until_complete(database)
+        async with database.transaction():
+            await put(database, "a")
+        assert await names(database) == ["a"]
+
+
+async def test_an_interrupted_change_does_not_let_what_follows_last_alone(items: Database) -> None:
+    """SQLite rolls back by itself then, and goes on outside any transaction."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) "
+    insert = "INSERT INTO items (id, name) SELECT i, 'n' || i FROM n"
+    slow = f"{endless}{insert}"
+
+    async def cut() -> None:
+        async with items.transaction():
+            await put(items, "a")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await items.execute(slow)
+            await put(items, "b")
+
+    with pytest.raises(Exception, match=r"rolled back|aborted"):
+        await cut()
+    await until_complete(items)
+    assert await names(items) == []
+
+
+async def test_a_connection_that_is_kept_goes_on_after_a_transaction_that_was_cut(items: Database) -> None:
+    slow = "SELECT pg_sleep(60)"
+    if items.dialect == "sqlite":
+        slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    async with items.connection() as connection:
+        for name in "ab":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05), items.transaction():
+                    await put(items, "x")
+                    await connection.fetch_all(slow)
+            await put(items, name)
+        async with connection.transaction():
+            await put(connection, "c")
+    await until_complete(items)
+    assert await names(items) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("url", [POSTGRES], indirect=True)
+async def test_a_task_finds_the_connection_again_that_it_took_first(items: Database) -> None:
+    first, second = items.connection(), items.connection()
+    async with first:
+        async with second:
+            assert items.session() is first
+        assert items.session() is first
+    async with second:
+        assert items.session() is second
+    assert items._sessions == {}
+
+
+async def test_writes_are_noted_for_the_client_when_they_may_have_lasted(items: Database) -> None:
+    async def noted(*steps: Any) -> list[bool]:
+        CONSISTENCY.set(consistency := Consistency())
+        found = []
+        for step in steps:
+            await step()
+            found.append(consistency.wrote)
+        return found
+
+    async def inside() -> None:
+        async with items.transaction():
+            await put(items, "d")
+            assert not CONSISTENCY.get().wrote  # type: ignore[union-attr]
+
+    async def failing() -> None:
+        with pytest.raises(Exception, match=r"(?i)foreign key"):
+            async with items.transaction():
+                await items.execute("INSERT INTO children VALUES (1, 2)")
+
+    await create(items, PARENTS, CHILDREN)
+    read = lambda: names(items)  # noqa: E731
+    write = lambda: put(items, "a")  # noqa: E731
+    soon = lambda: items.insert_soon(ITEMS, {"id": 5, "name": "soon"})  # noqa: E731
+    many = lambda: items.insert_many(ITEMS, [{"id": 6, "name": "many"}])  # noqa: E731
+    assert await asyncio.create_task(noted(read, write)) == [False, True]
+    assert await asyncio.create_task(noted(inside)) == [True]
+    assert await asyncio.create_task(noted(many)) == [True]
+    assert await asyncio.create_task(noted(failing)) == [True]
+    others = [
+        asyncio.create_task(noted(lambda n=n: items.insert_soon(ITEMS, {"id": n, "name": f"s{n}"})))
+        for n in range(1000, 1003)
+    ]
+    assert await asyncio.gather(*others, asyncio.create_task(noted(soon))) == [[True]] * 4
+
+
+async def test_a_generator_that_is_left_gives_its_connection_back(items: Database) -> None:
+    await items.insert_many(ITEMS, [{"id": number, "name": f"n{number:03}"} for number in range(300)])
+    rows = items.iterate("SELECT id FROM items")
+    await anext(rows)
+    del rows
+    gc.collect()
+    await until(lambda: items.driver.readers.idle == items.driver.readers.supply.size)

@@ -1,0 +1,353 @@
+"""What an observer is told of tables: nothing too late, and nothing of what was undone."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, nullcontext
+from typing import Any
+
+import pytest
+
+from scalekit.contracts import Tables
+from scalekit.resilience import Unavailable
+from scalekit_pool.database import Database
+from tests.pool.harness import complete, opened, until, until_complete
+from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create
+
+# ruff: noqa: PT012 -- what is inside is one transaction
+
+pytestmark = pytest.mark.anyio
+
+INSERT = "INSERT INTO items (id, name) VALUES (:id, :name)"
+ONE = {"id": 1, "name": "a"}
+ITEMS_ONLY = frozenset({"items"})
+Way = Callable[[Database], Awaitable[Any]]
+
+
+class Recorder:
+    """Remembers what it is told, and how many items anybody could see when it was told of a change."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.read_tables: list[Tables] = []
+        self.written: list[Tables] = []
+        self.doubtful: list[Tables] = []
+        self.seen: list[int] = []
+        self.elsewhere: Database | None = None
+
+    def read(self, tables: Tables) -> None:
+        self.read_tables.append(tables)
+
+    async def wrote(self, tables: Tables) -> None:
+        if tables is None or tables:
+            self.written.append(tables)
+            if self.elsewhere is not None:
+                self.seen.append(await self.elsewhere.fetch_val("SELECT count(*) FROM items"))
+
+    def may_have_written(self, tables: Tables) -> None:
+        if tables is None or tables:
+            self.doubtful.append(tables)
+
+    def forget(self) -> None:
+        for each in (self.read_tables, self.written, self.doubtful, self.seen):
+            each.clear()
+
+
+@pytest.fixture
+def recorder(url: str) -> Recorder:
+    return Recorder(url)
+
+
+@pytest.fixture
+async def observed(url: str, recorder: Recorder) -> AsyncGenerator[Database, None]:
+    async with opened(url, observer=recorder, max_size=4) as database, opened(url, max_size=1) as elsewhere:
+        await create(database, ITEMS, PARENTS, CHILDREN)
+        recorder.forget()
+        recorder.elsewhere = None if "memory" in url else elsewhere
+        yield database
+        await until_complete(database)
+
+
+async def fetch_all(database: Any) -> None:
+    await database.fetch_all("SELECT * FROM items")
+
+
+async def fetch_one(database: Any) -> None:
+    await database.fetch_one("SELECT * FROM items WHERE id = :id", {"id": 1})
+
+
+async def fetch_val(database: Any) -> None:
+    await database.fetch_val("SELECT count(*) FROM items")
+
+
+async def iterate(database: Any) -> None:
+    async with aclosing(database.iterate("SELECT * FROM items")) as rows:
+        _ = [row async for row in rows]
+
+
+async def expression(database: Any) -> None:
+    await database.fetch_all(ITEMS.select())
+
+
+async def select(database: Any) -> None:
+    await database.select(ITEMS, "id", where=ITEMS.c.id == 1)
+
+
+@pytest.mark.parametrize("way", [fetch_all, fetch_one, fetch_val, iterate, expression, select])
+async def test_every_way_to_read_tells_what_is_read(observed: Database, recorder: Recorder, way: Way) -> None:
+    await way(observed)
+    async with observed.connection() as session:
+        await way(session)  # type: ignore[arg-type]
+    async with observed.transaction(readonly=True):
+        await way(observed)
+    assert set(recorder.read_tables) == {ITEMS_ONLY}
+    assert len(recorder.read_tables) >= 3
+    assert recorder.written == recorder.doubtful == []
+
+
+async def execute(database: Any) -> None:
+    await database.execute(INSERT, ONE)
+
+
+async def execute_expression(database: Any) -> None:
+    await database.execute(ITEMS.insert(), ONE)
+
+
+async def execute_many(database: Any) -> None:
+    await database.execute_many(INSERT, [ONE])
+
+
+async def insert_many(database: Any) -> None:
+    await database.insert_many("items", [ONE])
+
+
+async def copy(database: Any) -> None:
+    await database.insert_many("items", [{"id": n, "name": f"n{n}"} for n in range(1, 20)])
+
+
+async def insert_returning(database: Any) -> None:
+    await database.insert_many(ITEMS, [ONE], skip_duplicates=True, returning=["id"])
+
+
+async def fetch_returning(database: Any) -> None:
+    await database.fetch_one(INSERT + " RETURNING id", ONE)
+
+
+async def iterate_returning(database: Any) -> None:
+    if database.language.driver.dialect == "postgresql":  # it opens no cursor for a change
+        await database.fetch_all(INSERT + " RETURNING id", ONE)
+        return
+    async with aclosing(database.iterate(INSERT + " RETURNING id", ONE)) as rows:
+        _ = [row async for row in rows]
+
+
+async def with_clause(database: Any) -> None:
+    await database.execute("WITH w AS (SELECT 1) INSERT INTO items (id, name) SELECT 1, 'a' FROM w")
+
+
+WRITES = [execute, execute_expression, execute_many, insert_many, copy, insert_returning, fetch_returning,
+          iterate_returning, with_clause]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WRITES)
+async def test_every_way_to_write_tells_what_is_written_when_it_can_be_seen(
+    observed: Database, recorder: Recorder, way: Way
+) -> None:
+    await way(observed)
+    assert set(recorder.written) == {ITEMS_ONLY}
+    assert all(recorder.seen), "told before others could see it"
+    assert frozenset().union(*filter(None, recorder.read_tables)) >= ITEMS_ONLY
+
+
+@pytest.mark.parametrize("way", WRITES)
+async def test_so_does_a_session(observed: Database, recorder: Recorder, way: Way) -> None:
+    async with observed.connection() as session:
+        await way(session)  # type: ignore[arg-type]
+        assert set(recorder.written) == {ITEMS_ONLY}
+    assert set(recorder.written) == {ITEMS_ONLY}
+    assert all(recorder.seen)
+
+
+@pytest.mark.parametrize("way", WRITES)
+async def test_a_transaction_tells_at_its_end(observed: Database, recorder: Recorder, way: Way) -> None:
+    async with observed.transaction():
+        async with observed.transaction():
+            await way(observed)
+        assert recorder.written == []
+    assert recorder.written == [ITEMS_ONLY]
+    assert all(recorder.seen)
+
+
+@pytest.mark.parametrize("way", WRITES)
+async def test_what_is_rolled_back_is_not_told(observed: Database, recorder: Recorder, way: Way) -> None:
+    with pytest.raises(KeyError):
+        async with observed.transaction():
+            await way(observed)
+            raise KeyError
+    async with observed.transaction(force_rollback=True):
+        await way(observed)
+    assert recorder.written == recorder.doubtful == []
+    await way(observed)
+    assert set(recorder.written) == {ITEMS_ONLY}
+
+
+async def test_insert_soon_tells_before_it_returns(observed: Database, recorder: Recorder) -> None:
+    await asyncio.gather(*(observed.insert_soon(ITEMS, {"id": n, "name": str(n)}) for n in range(10)))
+    assert set(recorder.written) == {ITEMS_ONLY}
+    assert all(recorder.seen)
+    assert ITEMS_ONLY in recorder.read_tables
+    recorder.forget()
+    async with observed.transaction():
+        await observed.insert_soon(ITEMS, {"id": 20, "name": "20"})
+        assert recorder.written == []
+    assert recorder.written == [ITEMS_ONLY]
+
+
+async def test_a_savepoint_that_is_rolled_back_may_tell_more(observed: Database, recorder: Recorder) -> None:
+    async with observed.transaction():
+        await observed.execute(INSERT, ONE)
+        with pytest.raises(KeyError):
+            async with observed.transaction():
+                await observed.execute("INSERT INTO parents (id) VALUES (1)")
+                raise KeyError
+    (told,) = recorder.written
+    assert told is not None
+    assert told >= ITEMS_ONLY
+
+
+async def test_an_unknown_statement_may_read_and_write_anything(observed: Database, recorder: Recorder) -> None:
+    await observed.execute("CREATE TABLE more (id INTEGER)")
+    assert (recorder.read_tables, recorder.written) == ([None], [None])
+    recorder.forget()
+    with pytest.raises(KeyError):
+        async with observed.transaction():
+            await observed.execute("DROP TABLE more")
+            raise KeyError
+    assert recorder.written == [None], "it might have been a COMMIT"
+
+
+async def test_the_raw_connection_may_read_and_write_anything(observed: Database, recorder: Recorder) -> None:
+    async with observed.connection() as session:
+        raw = session.raw_connection
+        assert recorder.read_tables == [None]
+        await raw.execute("INSERT INTO items (id, name) VALUES (1, 'a')")
+        if observed.dialect == "sqlite":
+            await raw.commit()
+    assert recorder.written == [None]
+    assert all(recorder.seen)
+    recorder.forget()
+    await observed.execute("DELETE FROM items")
+    assert recorder.written == [ITEMS_ONLY], "it was given back"
+    recorder.forget()
+    with pytest.raises(KeyError):
+        async with observed.transaction():
+            _ = observed.connection().raw_connection
+            raise KeyError
+    assert recorder.written[0] is None
+
+
+async def test_a_raw_connection_that_its_task_did_not_give_back_is_told(observed: Database, recorder: Recorder) -> None:
+    async def forget_it() -> None:
+        session = observed.connection()
+        await session.enter()
+        _ = session.raw_connection
+
+    await asyncio.create_task(forget_it())
+    await until(lambda: recorder.doubtful == [None])
+
+
+async def test_a_statement_that_fails_is_told_where_it_may_have_changed_something(
+    observed: Database, recorder: Recorder
+) -> None:
+    await observed.execute(INSERT, ONE)
+    recorder.forget()
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await observed.execute(INSERT, ONE)
+    async with observed.connection() as session:
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            await session.execute(INSERT, ONE)
+    assert recorder.written == [ITEMS_ONLY] * 2
+    assert recorder.doubtful == []
+
+
+async def test_a_write_that_is_cut_is_told_as_doubtful(url: str, recorder: Recorder, observed: Database) -> None:
+    slow = "INSERT INTO items (id, name) WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT i, i FROM n"  # noqa: E501
+    if observed.dialect == "postgresql":
+        slow = "INSERT INTO items (id, name) SELECT 1, pg_sleep(100)::text"
+
+    async def in_session() -> None:
+        async with observed.connection() as session:
+            await session.execute(slow)
+
+    for way in (lambda: observed.execute(slow), in_session):
+        await until_complete(observed)
+        recorder.forget()
+        task = asyncio.ensure_future(way())
+        await until(lambda: not complete(observed))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (recorder.written, recorder.doubtful) == ([], [ITEMS_ONLY])
+        await until_complete(observed)
+
+
+async def test_a_commit_that_fails_is_told_as_doubtful(observed: Database, recorder: Recorder) -> None:
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
+        async with observed.transaction():
+            await observed.execute("INSERT INTO children (id, parent) VALUES (1, 2)")
+    assert (recorder.written, recorder.doubtful) == ([], [frozenset({"children"})])
+
+
+async def test_a_commit_that_is_cancelled_is_told_as_doubtful(
+    observed: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, committed = observed.driver.commit, asyncio.Event()
+
+    async def slow_commit(connection: Any) -> None:
+        await commit(connection)
+        committed.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(observed.driver, "commit", slow_commit)
+    task = asyncio.ensure_future(observed.execute_many(INSERT, [ONE]))
+    await committed.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (recorder.written, recorder.doubtful) == ([], [ITEMS_ONLY])
+
+
+async def test_a_generator_that_is_left_in_the_middle_is_told(observed: Database, recorder: Recorder) -> None:
+    rows = "INSERT INTO items (id, name) VALUES (1, 'a'), (2, 'b') RETURNING id"
+    if observed.dialect == "postgresql":  # it opens no cursor for a change
+        return
+    async with observed.connection() as session, observed.transaction():
+        iterating = session.iterate(rows)
+        await anext(iterating)
+    assert recorder.written == [ITEMS_ONLY]
+    await iterating.aclose()
+
+
+async def test_what_is_there_for_reading_tells_that_nobody_knows(
+    url: str, recorder: Recorder, observed: Database
+) -> None:
+    async with opened(url, observer=recorder, read_only=True, acquire_timeout="10ms") as replica:
+        # There is no table in another memory, and this PostgreSQL is no standby.
+        with nullcontext() if url.endswith("test.db") else pytest.raises((sqlite3.Error, Unavailable)):
+            await replica.fetch_all("SELECT * FROM items")
+    assert recorder.read_tables == [None]
+
+
+async def test_without_an_observer_no_statement_is_parsed(url: str) -> None:
+    async with opened(url) as database:
+        assert database.language.reader._used_by is None
+
+
+async def test_a_connection_that_cannot_be_had_tells_nothing(observed: Database, recorder: Recorder) -> None:
+    await observed.disconnect()
+    with pytest.raises(Unavailable):
+        await observed.execute(INSERT, ONE)
+    assert recorder.written == recorder.doubtful == []
+    await observed.connect()
