@@ -15,7 +15,7 @@ import pytest
 from scalekit.resilience import Unavailable
 from scalekit_pool.database import Database
 from scalekit_pool.health import probe
-from scalekit_pool.sqlite.connector import file_health as sqlite_health
+from scalekit_pool.sqlite import file_health
 from tests.pool.harness import opened, until_complete
 from tests.servers import Postgres
 from tests.small_disk import small_disk
@@ -35,7 +35,7 @@ def a_small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def written_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_health, "WRITE_INTERVAL", 0.0)
+    monkeypatch.setattr(file_health, "WRITE_INTERVAL", 0.0)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from scalekit.resilience import Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool.database import Database
 from scalekit_pool.health import probe, refuse_stale_servers
-from scalekit_pool.postgres.connector import timelines
+from scalekit_pool.postgres import timelines
 from tests.pool.harness import opened, until
 from tests.processes import HOST
 from tests.servers import Postgres, Replica
