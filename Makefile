@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Where this is set, each of a thousand processes compiles again all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run production unit test fuzz check bench load drill clean
+.PHONY: run production unit test coverage fuzz check bench load drill clean
 
 # With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as
 # interrupted. Without a terminal the server stands in the shell's place, and gets the signal that ends make.
@@ -30,6 +30,11 @@ unit: $(VENV)/developing
 test: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@BUSY=$(BUSY) exec setpriv --pdeathsig=TERM $(BIN)/python -m tests.gate
+
+# Branch coverage of all tests but those that load the machine; what is left out of it has its reason in pyproject.toml.
+coverage: $(VENV)/developing
+	@PYTHON=$(BIN)/python tests/install_servers.sh
+	@$(BIN)/python -m pytest -q -n3 --dist=worksteal -m 'not load' --cov $(ARGUMENTS)
 
 # Draws other examples at random each time; a failure prints the seed and the example, which becomes a test.
 fuzz: $(VENV)/developing

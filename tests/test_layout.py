@@ -147,5 +147,6 @@ def test_every_supported_python_is_tested_by_the_same_commands() -> None:
     versions = [tuple(map(int, word.strip('" ').split("."))) for word in matrix.split(",")]
     assert versions == [(3, minor) for minor in range(11, versions[-1][1] + 1)]
     assert PROJECT["project"]["requires-python"] == ">=3.11"
-    runs = re.findall(r"run: (make \w+)", workflow)
+    gate = workflow.partition("\n  macos:")[0]
+    runs = re.findall(r"run: (make \w+)", gate)
     assert runs == re.findall(r"^make \w+", (ROOT / ".ci/run").read_text(), re.MULTILINE)
