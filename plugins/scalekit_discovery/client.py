@@ -9,11 +9,11 @@ from typing import Any
 import aiohttp
 from aiohttp.client import _RequestContextManager as Call
 
-from scalekit_discovery.answering import FAILURES, CallFailed
-from scalekit_discovery.attempting import End, attempt
-from scalekit_discovery.balancing import Target
-from scalekit_discovery.passing_on import deadline, passed_on
-from scalekit_discovery.service import Service
+from scalekit_discovery.attempt import End, attempt
+from scalekit_discovery.load_balancer import Target
+from scalekit_discovery.propagation import deadline, passed_on
+from scalekit_discovery.responses import FAILURES, CallFailed
+from scalekit_discovery.upstream import Service
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 ANOTHER_MAY_DO = frozenset((502, 503, 504))

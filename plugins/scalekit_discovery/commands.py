@@ -47,7 +47,7 @@ def commands(context: Context) -> list[click.Command]:
 
 
 async def _list(context: Context, config: DiscoveryConfig, names: Sequence[str]) -> tuple[list[list[str]], list[str]]:
-    from scalekit_discovery.opening import opened
+    from scalekit_discovery.factory import opened
 
     async with opened(config, context.get(TELEMETRY)) as open_now:
         services = open_now.services
@@ -65,7 +65,7 @@ async def _list(context: Context, config: DiscoveryConfig, names: Sequence[str])
 async def _call(
     context: Context, config: DiscoveryConfig, name: str, path: str, method: str, data: str | None
 ) -> tuple[int, bytes]:
-    from scalekit_discovery.opening import opened
+    from scalekit_discovery.factory import opened
 
     async with (
         opened(config, context.get(TELEMETRY)) as open_now,

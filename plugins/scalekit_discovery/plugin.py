@@ -15,7 +15,7 @@ from scalekit.telemetry import Declaration, declared_in
 from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
 from scalekit_discovery.config import DiscoveryConfig
-from scalekit_discovery.opening import verify_source
+from scalekit_discovery.factory import verify_source
 from scalekit_discovery.running import Running
 
 RUNNING: Key[Running] = Key("discovery", plugin="discovery")

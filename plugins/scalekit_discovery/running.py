@@ -10,11 +10,11 @@ from scalekit import Context
 from scalekit.served import SERVED
 from scalekit.telemetry import TELEMETRY, Telemetry
 from scalekit_discovery.config import DiscoveryConfig
-from scalekit_discovery.definition import registration
+from scalekit_discovery.consul.registrar import Registrar
+from scalekit_discovery.consul.registration import registration
+from scalekit_discovery.factory import Opened, opened
 from scalekit_discovery.metrics import REGISTERED
-from scalekit_discovery.opening import Opened, opened
-from scalekit_discovery.registering import Registrar
-from scalekit_discovery.services import Services
+from scalekit_discovery.service_directory import Services
 
 logger = logging.getLogger("scalekit.discovery")
 

@@ -38,8 +38,8 @@ def commands(config: QueueConfig) -> list[click.Command]:
 async def administration(config: QueueConfig) -> AsyncGenerator[Administration, None]:
     """Be connected to the queue that *config* names while inside."""
     if config.url.scheme == "sqlite":
-        from scalekit_queue.sqlite_administration import SqliteAdministration
-        from scalekit_queue.sqlite_store import Store
+        from scalekit_queue.sqlite.admin import SqliteAdministration
+        from scalekit_queue.sqlite.store import Store
 
         store = Store(config.file, config.synchronous)
         store.open()
@@ -48,8 +48,8 @@ async def administration(config: QueueConfig) -> AsyncGenerator[Administration, 
         finally:
             store.close()
         return
-    from scalekit_queue import amqp_administration
-    from scalekit_queue.amqp_broker import Broker
+    from scalekit_queue.amqp import admin as amqp_administration
+    from scalekit_queue.amqp.broker import Broker
 
     names = [consumer.name for consumer in config.load()]
     async with amqp_administration.administration(Broker(config), config.prefix, names) as found:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from time import time
 
 from scalekit.contracts import Database
-from scalekit_queue.tables import Tables
+from scalekit_queue.schema import Tables
 
 logger = logging.getLogger("scalekit.queue")
 

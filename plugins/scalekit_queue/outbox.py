@@ -16,7 +16,7 @@ import orjson
 from scalekit.contracts import Database, Row, Statements
 from scalekit.messages import PublishFailed
 from scalekit_queue.envelope import Envelope
-from scalekit_queue.tables import Tables
+from scalekit_queue.schema import Tables
 
 STORE = """
 INSERT INTO scalekit_queue_outbox (name, id, body, headers, published, delay, due, claimed)

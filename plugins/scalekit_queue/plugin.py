@@ -15,7 +15,7 @@ from scalekit.telemetry import Declaration, declared_in
 from scalekit_queue import metrics
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.running import RunningQueue, running_queue, verify_queue
+from scalekit_queue.service import RunningQueue, running_queue, verify_queue
 
 RUNNING: Key[RunningQueue] = Key("running queue", plugin="queue")
 

@@ -7,8 +7,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.command_line import scalekit
-from tests.discovery.laboratory import Stock, registered
-from tests.discovery.test_consul import entries, wait_until_registered
+from tests.discovery.consul.test_source import entries, wait_until_registered
+from tests.discovery.harness import Stock, registered
 from tests.servers import Consul
 
 

@@ -7,8 +7,8 @@ import pytest
 from scalekit import ConfigError, create_app
 from scalekit.served import Served
 from scalekit.testing.conformance import bare_application
-from scalekit_discovery.definition import registration
-from tests.discovery.laboratory import config
+from scalekit_discovery.consul.registration import registration
+from tests.discovery.harness import config
 
 HERE = Served("127.0.0.1", 8123, "/health/ready")
 

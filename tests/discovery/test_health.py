@@ -9,7 +9,7 @@ import pytest
 from scalekit import create_app
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
-from tests.discovery.test_dns import NameServer
+from tests.discovery.test_dns_source import NameServer
 from tests.processes import HOST, free_ports
 from tests.servers import Consul
 

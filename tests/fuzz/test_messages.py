@@ -15,11 +15,11 @@ from pydantic import TypeAdapter
 from scalekit.config.tables import Server
 from scalekit.context import Context
 from scalekit.messages import Consumer
-from scalekit_queue.amqp_consuming import envelope_of
-from scalekit_queue.carrying import UNTIL, deadline_of, on_behalf
+from scalekit_queue.amqp.consumer import envelope_of
 from scalekit_queue.commands import _shown
+from scalekit_queue.dispatch import Handling, Undecodable
 from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, Envelope
-from scalekit_queue.handling import Handling, Undecodable
+from scalekit_queue.propagation import UNTIL, deadline_of, on_behalf
 from tests.fuzz.words import fuzzed, texts
 
 NAMES = (ATTEMPT, FIRST, LAST, REASON, UNTIL, "x-request-id", "traceparent", "tracestate", "scalekit-consistency")

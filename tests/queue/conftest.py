@@ -37,7 +37,7 @@ def rabbitmq_table(shared_rabbitmq: RabbitMQ) -> dict[str, Any]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a start wait for no broker, where that would be in vain."""
-    monkeypatch.setattr("scalekit_queue.amqp_transport.START_LIMIT", 0.0)
+    monkeypatch.setattr("scalekit_queue.amqp.transport.START_LIMIT", 0.0)
 
 
 @pytest.fixture

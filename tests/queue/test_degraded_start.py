@@ -14,7 +14,7 @@ from scalekit.health.monitor import Status
 from scalekit.host import Host
 from scalekit.messages import Consumers, Message
 from scalekit.resilience import Unavailable
-from tests.queue.laboratory import LIMIT, serving, until
+from tests.queue.harness import LIMIT, serving, until
 from tests.servers import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]

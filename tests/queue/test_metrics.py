@@ -13,8 +13,8 @@ from scalekit.contracts import DATABASE, QUEUE
 from scalekit.messages import Consumers, Message
 from scalekit.testing import request
 from scalekit_queue.envelope import REASON, Envelope
-from scalekit_queue.sqlite_store import DELIVERIES, Store
-from tests.queue.laboratory import dead_letters, serving, until
+from scalekit_queue.sqlite.store import DELIVERIES, Store
+from tests.queue.harness import dead_letters, serving, until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]

@@ -15,9 +15,9 @@ import pytest
 
 from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.messages import Consumers, Message
-from scalekit_queue import amqp_transport
+from scalekit_queue.amqp import transport as amqp_transport
 from tests.processes import Box, wait_for
-from tests.queue.laboratory import LIMIT, inside, serving, until
+from tests.queue.harness import LIMIT, inside, serving, until
 from tests.servers import Postgres, Replica
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 from scalekit.contracts import DATABASE, QUEUE
 from scalekit.errors import ConfigError
 from scalekit.messages import Consumers, Message
-from tests.queue.laboratory import LIMIT, Anything, serving, until
+from tests.queue.harness import LIMIT, Anything, serving, until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]

@@ -1,0 +1,129 @@
+"""What an application publishes, made into messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from time import time
+from typing import Any
+
+from scalekit.context import Context
+from scalekit.contracts import Statements
+from scalekit.identity import new_id
+from scalekit.messages import PublishFailed, checked_name, seconds
+from scalekit.strict_json import encode_json
+from scalekit_queue.envelope import OWN, Envelope, Transport
+from scalekit_queue.metrics import PublishMetrics
+from scalekit_queue.outbox import Outbox
+from scalekit_queue.propagation import carried, consistency_headers
+
+KEY = re.compile(r"[!-~]{1,128}")
+LONGEST_HEADERS = 16 * 1024
+
+
+class QueueClient:
+    """Publishes through *transport*, or after a transaction through *outbox*."""
+
+    def __init__(
+        self, transport: Transport, outbox: Outbox | None, max_body: int, metrics: PublishMetrics, context: Context
+    ) -> None:
+        self._transport = transport
+        self._outbox = outbox
+        self._max_body = max_body
+        self._metrics = metrics
+        self._context = context
+
+    async def publish(
+        self,
+        name: str,
+        body: Any,
+        *,
+        delay: str | float | None = None,
+        key: str | None = None,
+        timeout: str | float = 5.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Publish a message and return its id once it is safe."""
+        limit = seconds("timeout", timeout)
+        common = {**_checked_headers(headers), **carried(), **await consistency_headers(self._context)}
+        envelope = self._envelope(name, body, delay, key, common)
+        await self._send(name, [envelope], limit)
+        return envelope.id
+
+    async def publish_many(
+        self,
+        name: str,
+        bodies: Iterable[Any],
+        *,
+        delay: str | float | None = None,
+        timeout: str | float = 5.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Publish a message for each of *bodies*; return their ids once all are safe."""
+        limit = seconds("timeout", timeout)
+        common = {**_checked_headers(headers), **carried(), **await consistency_headers(self._context)}
+        envelopes = [self._envelope(name, body, delay, None, common) for body in bodies]
+        if envelopes:
+            await self._send(name, envelopes, limit)
+        return [envelope.id for envelope in envelopes]
+
+    async def publish_after(
+        self,
+        database: Statements,
+        name: str,
+        body: Any,
+        *,
+        delay: str | float | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Store a message in the transaction of *database*; it is published once that is committed."""
+        if self._outbox is None:
+            raise RuntimeError("there is no outbox; turn on [plugins.pool] and leave outbox = true in [plugins.queue]")
+        envelope = self._envelope(name, body, delay, key, {**_checked_headers(headers), **carried()})
+        await self._outbox.store(database, envelope)
+        return envelope.id
+
+    async def _send(self, name: str, envelopes: Sequence[Envelope], limit: float) -> None:
+        self._metrics.published(name, len(envelopes))
+        results = await self._transport.send(envelopes, limit)
+        failures = [failed for failed in results if failed is not None]
+        self._metrics.confirmed(name, len(envelopes) - len(failures))
+        for failed in failures:
+            self._metrics.failed(name, failed.maybe_sent)
+        if failures:
+            raise _of_all(failures, len(envelopes))
+
+    def _envelope(
+        self, name: str, body: Any, delay: str | float | None, key: str | None, headers: dict[str, str]
+    ) -> Envelope:
+        encoded = encode_json(body)
+        if len(encoded) > self._max_body:
+            raise ValueError(
+                f"the message has {len(encoded)} bytes, more than max_body {self._max_body} in [plugins.queue];"
+                " store it elsewhere and publish where"
+            )
+        if key is not None and not KEY.fullmatch(key):
+            raise ValueError(f"expected a key of 1 to 128 printable ASCII characters without spaces, got {key!r}")
+        later = 0.0 if delay is None else seconds("delay", delay)
+        return Envelope(checked_name(name), key or new_id(), encoded, time(), headers, later)
+
+
+def _of_all(failures: Sequence[PublishFailed], count: int) -> PublishFailed:
+    if count == 1:
+        return failures[0]
+    maybe = any(failed.maybe_sent for failed in failures)
+    return PublishFailed(f"{len(failures)} of {count} messages: {failures[0].reason}", maybe)
+
+
+def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    if not headers:
+        return {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str) or not 0 < len(name) <= 100:
+            raise ValueError(f"a header is a name of 1 to 100 characters and a text, got {name!r}: {value!r}")
+        if name.startswith(OWN):
+            raise ValueError(f"headers that begin with {OWN} are ScaleKit's own, got {name!r}")
+    if sum(len(name) + len(value) for name, value in headers.items()) > LONGEST_HEADERS:
+        raise ValueError(f"headers are longer than {LONGEST_HEADERS} characters together")
+    return dict(headers)

@@ -1,0 +1,212 @@
+"""Nothing is lost, whoever is killed: the broker, the consumers, the publishers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalekit.contracts import QUEUE, Queue
+from tests.processes import Box, Process, wait_for
+from tests.queue.conftest import RABBITMQ
+from tests.queue.harness import inside, serving
+from tests.servers import Postgres, RabbitMQ
+
+pytestmark = pytest.mark.anyio
+
+MESSAGES = 20_000
+PUBLISHERS = 16
+LIMIT = 240.0
+CONSUMERS = """
+import os
+
+from scalekit.contracts import DATABASE
+from scalekit.messages import Consumers, Message
+
+consumers = Consumers()
+seen = os.open(f"seen-{os.getpid()}", os.O_CREAT | os.O_WRONLY)
+
+
+@consumers.on("plain", prefetch=100, concurrency=20)
+async def note(message: Message[int]) -> None:
+    os.write(seen, b"%d\\n" % message.body)
+
+
+@consumers.on("once", prefetch=100, concurrency=4, dedupe="1h", retry=["100ms"] * 9)
+async def have_effect(message: Message[int]) -> None:
+    await message.context.get(DATABASE).execute("INSERT INTO effects VALUES (:number)", {"number": message.body})
+"""
+
+
+class Workers:
+    """Two processes of ``scalekit run --only queue``; one after the other is killed."""
+
+    def __init__(self, box: Box, table: dict[str, Any], database: str) -> None:
+        self.box = box
+        self.killed = 0
+        lines = "\n".join(f"{key} = {value!r}" for key, value in table.items())
+        self.box.write("events.py", CONSUMERS)
+        self.box.write(
+            "scalekit.toml",
+            f"[plugins.pool]\nurl = '{database}'\n[plugins.queue]\nconsumers = 'events:consumers'\n{lines}\n",
+        )
+        self.processes = [self._begin(), self._begin()]
+
+    def _begin(self) -> Process:
+        return self.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue")
+
+    async def kill_every(self, interval: float, until: asyncio.Event) -> None:
+        while not until.is_set():
+            try:
+                async with asyncio.timeout(interval):
+                    await until.wait()
+            except TimeoutError:
+                if self._has_seen(self.processes[self.killed % 2]):
+                    await self._kill_next()
+
+    def _has_seen(self, process: Process) -> bool:
+        """Tell whether the process got to a message: on a busy machine that takes longer than between two kills."""
+        file = self.box.directory / f"seen-{process.pid}"
+        return file.exists() and file.stat().st_size > 0
+
+    async def _kill_next(self) -> None:
+        place = self.killed % 2
+        await asyncio.to_thread(self.box.kill, self.processes[place])
+        self.processes[place] = await asyncio.to_thread(self._begin)
+        self.killed += 1
+
+    def seen(self) -> Counter[int]:
+        return Counter(int(line) for file in self.box.directory.glob("seen-*") for line in file.read_text().split())
+
+
+@pytest.fixture
+def box() -> Iterator[Box]:
+    with Box("workers") as box:
+        yield box
+
+
+async def publish_all(queue: Queue, progress: Counter[str]) -> None:
+    """Publish every number, the even ones as plain, by several tasks at a time."""
+
+    async def publish(first: int) -> None:
+        for number in range(first, MESSAGES, PUBLISHERS):
+            await queue.publish("once" if number % 2 else "plain", number, timeout="60s")
+            progress["published"] += 1
+
+    await asyncio.gather(*(publish(first) for first in range(PUBLISHERS)))
+
+
+async def kill_broker(server: RabbitMQ, progress: Counter[str]) -> None:
+    """Kill the broker and start it again whenever another quarter has been published."""
+    for quarter in (1, 2, 3):
+        while progress["published"] < quarter * MESSAGES / 4:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        progress["broker"] += 1
+
+
+async def until_all(workers: Workers, effects: Callable[[], int]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while len(workers.seen()) < MESSAGES / 2 or await asyncio.to_thread(effects) < MESSAGES / 2:
+            await asyncio.sleep(0.25)
+
+
+@pytest.fixture(params=["sqlite", RABBITMQ])
+def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[dict[str, Any], RabbitMQ | None]]:
+    if request.param == "sqlite":
+        yield {"url": f"sqlite:///{tmp_path}/queue.db", "lease": "2s"}, None
+        return
+    with RabbitMQ() as server:
+        yield {"url": server.url, "check_interval": "1s"}, server
+
+
+@pytest.mark.needs("postgres")
+async def test_none_of_20000_messages_is_lost_and_with_dedupe_each_has_its_effect_once(
+    transport: tuple[dict[str, Any], RabbitMQ | None],
+    shared_postgres: Postgres,
+    box: Box,
+    record_property: Callable[[str, object], None],
+) -> None:
+    table, server = transport
+    shared_postgres.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE effects (number integer)")
+    progress: Counter[str] = Counter()
+    async with serving(table) as host:
+        queue = host.context.get(QUEUE)
+        if server is not None:
+            await queue.publish("plain", 0)
+            await queue.publish("once", 1)
+            await asyncio.to_thread(server.flush)  # a broker forgets a queue that it has just made, when it is killed
+        workers = Workers(box, table, shared_postgres.url)
+        all_seen = asyncio.Event()
+        killing = [asyncio.create_task(workers.kill_every(5.0 if server else 1.0, all_seen))]
+        if server is not None:
+            killing.append(asyncio.create_task(kill_broker(server, progress)))
+        await publish_all(queue, progress)
+        await asyncio.gather(*killing[1:])
+        await until_all(workers, lambda: int(shared_postgres.sql("SELECT count(DISTINCT number) FROM effects")))
+        all_seen.set()
+        await killing[0]
+    async with inside(table) as queue_inside:
+        depths = [await queue_inside.depth(name) for name in ("plain", "once")]
+
+    seen = workers.seen()
+    assert set(seen) == set(range(0, MESSAGES, 2)), "lost"
+    assert [depth.dead for depth in depths] == [0, 0]
+    effects = shared_postgres.sql("SELECT count(*), count(DISTINCT number), min(number), max(number) FROM effects")
+    extra = 1 if server is not None else 0  # the first message went out twice, under two ids
+    assert effects == f"{MESSAGES // 2 + extra}|{MESSAGES // 2}|1|{MESSAGES - 1}"
+    duplicates = seen.total() - len(seen)
+    record_property("duplicates", duplicates)
+    print(f"duplicates: {duplicates}, consumers killed: {workers.killed}, broker killed: {progress['broker']}")
+    assert workers.killed
+    assert progress["broker"] == (3 if server is not None else 0)
+
+
+PUBLISHER = """
+import asyncio, os, sys
+
+from scalekit import create_app
+from scalekit.contracts import QUEUE
+from scalekit.testing import running
+from scalekit.testing.conformance import bare_application
+
+confirmed = os.open("confirmed", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+
+
+async def main():
+    host = create_app({"plugins": {"queue": {"url": sys.argv[1]}}}, app=bare_application)
+    async with running(host):
+        async def publish(first):
+            for number in range(first, 10**9, 8):
+                await host.context.get(QUEUE).publish("data.created", f"{os.getpid()}-{number}")
+                os.write(confirmed, b"%d-%d\\n" % (os.getpid(), number))
+        await asyncio.gather(*map(publish, range(8)))
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_publisher_was_told_is_safe_is_there(box: Box, sqlite_table: dict[str, Any]) -> None:
+    box.write("publisher.py", PUBLISHER)
+    confirmed = box.directory / "confirmed"
+    before = 0
+    for _ in range(3):
+        process = box.spawn(sys.executable, "publisher.py", sqlite_table["url"])
+
+        def has_more(before: int = before) -> bool:
+            return confirmed.exists() and confirmed.stat().st_size > before + 20_000
+
+        await asyncio.to_thread(wait_for, "confirmed messages", has_more, process)
+        await asyncio.to_thread(box.kill, process)
+        before = confirmed.stat().st_size
+    async with inside(sqlite_table) as queue:
+        stored = {each.body.decode().strip('"') for each in await queue.peek("data.created", False, 10**6)}
+    told = confirmed.read_text().split()
+    assert len(told) > 1000
+    assert set(told) <= stored
