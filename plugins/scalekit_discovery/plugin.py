@@ -16,7 +16,7 @@ from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.factory import verify_source
-from scalekit_discovery.running import Running
+from scalekit_discovery.service import Running
 
 RUNNING: Key[Running] = Key("discovery", plugin="discovery")
 
