@@ -12,9 +12,9 @@ import aiohttp
 from yarl import URL
 
 from scalekit.deadline import TIMEOUT
-from scalekit_discovery.load_balancer import Target, Targets
-from scalekit_discovery.responses import FAILURES, Answer
-from scalekit_discovery.upstream import Service
+from scalekit_discovery.load_balancer import Endpoint, LoadBalancer
+from scalekit_discovery.responses import FAILURES, UpstreamResponse
+from scalekit_discovery.upstream import Upstream
 
 GATEWAY_FAILURES = frozenset((502, 503, 504))
 SHORT_OF_TIME = 0.05
@@ -23,7 +23,7 @@ STEPS = 100
 """Steps of a second to which deadlines are rounded up, so that few are made."""
 
 
-class End(NamedTuple):
+class CallDeadline(NamedTuple):
     """When a call is over, on the monotonic clock; *hurried* where whoever waits gives it less than it may take."""
 
     at: float
@@ -31,7 +31,13 @@ class End(NamedTuple):
 
 
 async def attempt(
-    service: Service, target: Target, method: str, path: str, options: dict[str, Any], end: End, another: bool
+    service: Upstream,
+    target: Endpoint,
+    method: str,
+    path: str,
+    options: dict[str, Any],
+    end: CallDeadline,
+    another: bool,
 ) -> aiohttp.ClientResponse:
     """Send the request to *target* and return the answer when it begins.
 
@@ -75,7 +81,9 @@ async def attempt(
     return response
 
 
-def _note_failure(targets: Targets, target: Target, error: BaseException, end: End, began: float) -> None:
+def _note_failure(
+    targets: LoadBalancer, target: Endpoint, error: BaseException, end: CallDeadline, began: float
+) -> None:
     now = monotonic()
     if isinstance(error, TimeoutError) and end.hurried and now >= end.at:
         targets.left(target)
@@ -84,14 +92,19 @@ def _note_failure(targets: Targets, target: Target, error: BaseException, end: E
 
 
 def _note_success(
-    targets: Targets, target: Target, response: aiohttp.ClientResponse, end: End, began: float, now: float
+    targets: LoadBalancer,
+    target: Endpoint,
+    response: aiohttp.ClientResponse,
+    end: CallDeadline,
+    began: float,
+    now: float,
 ) -> None:
     """Note the success of an attempt at once when its body is there, else when the body ends."""
     if response.connection is None:
         targets.succeeded(target, now - began, now)
         return
     pending = PendingBody(targets, target, end, now - began)
-    if isinstance(response, Answer):
+    if isinstance(response, UpstreamResponse):
         response.on_broken = pending.fail
     response.connection.add_callback(partial(pending.finish, response.content))
 
@@ -101,7 +114,7 @@ class PendingBody:
 
     __slots__ = ("_end", "_failed", "_latency", "_target", "_targets")
 
-    def __init__(self, targets: Targets, target: Target, end: End, latency: float) -> None:
+    def __init__(self, targets: LoadBalancer, target: Endpoint, end: CallDeadline, latency: float) -> None:
         self._targets = targets
         self._target = target
         self._end = end

@@ -9,18 +9,18 @@ from typing import Any
 import aiohttp
 from aiohttp.client import _RequestContextManager as Call
 
-from scalekit_discovery.attempt import End, attempt
-from scalekit_discovery.load_balancer import Target
+from scalekit_discovery.attempt import CallDeadline, attempt
+from scalekit_discovery.load_balancer import Endpoint
 from scalekit_discovery.propagation import deadline, passed_on
 from scalekit_discovery.responses import FAILURES, CallFailed
-from scalekit_discovery.upstream import Service
+from scalekit_discovery.upstream import Upstream
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 ANOTHER_MAY_DO = frozenset((502, 503, 504))
 RESENDABLE = (bytes, str, type(None))
 
 
-class ServiceClient:
+class UpstreamClient:
     """The requests of an aiohttp session, to paths of one service.
 
     ``async with client.get("/stock/1") as response:`` or ``await client.get("/stock/1")``; options are aiohttp's.
@@ -28,7 +28,7 @@ class ServiceClient:
     leave the service, its balancing and its deadline. Raises CallFailed.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Upstream) -> None:
         self._service = service
 
     def request(self, method: str, path: str, **options: Any) -> Call:
@@ -81,7 +81,7 @@ class ServiceClient:
         if not service.targets.all:
             await service.wait_for_instances(end.at)
         service.budget.pay_in()
-        tried: list[Target] = []
+        tried: list[Endpoint] = []
         while True:
             target = service.choose(tried)
             again = bool(safe and len(tried) < retries)
@@ -107,14 +107,14 @@ def _fields(headers: Any) -> Mapping[str, str]:
     return {str(name).lower(): value for name, value in dict(headers).items()}
 
 
-def _end(began: float, timeout: float | None, default: float) -> End:
+def _end(began: float, timeout: float | None, default: float) -> CallDeadline:
     """Return when the call is over: its own time, or that of whoever waits for it."""
     own = began + (default if timeout is None else timeout)
     asked = deadline()
-    return End(own, False) if asked is None or asked >= own else End(asked, True)
+    return CallDeadline(own, False) if asked is None or asked >= own else CallDeadline(asked, True)
 
 
-def _failed(service: Service, target: Target, error: BaseException, end: End) -> CallFailed:
+def _failed(service: Upstream, target: Endpoint, error: BaseException, end: CallDeadline) -> CallFailed:
     service.metrics.failed.inc()
     if isinstance(error, TimeoutError) and end.hurried:
         return CallFailed(f"{service.name}: whoever waits for the call has no more time")

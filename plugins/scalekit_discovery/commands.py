@@ -47,9 +47,9 @@ def commands(context: Context) -> list[click.Command]:
 
 
 async def _list(context: Context, config: DiscoveryConfig, names: Sequence[str]) -> tuple[list[list[str]], list[str]]:
-    from scalekit_discovery.factory import opened
+    from scalekit_discovery.factory import open_components
 
-    async with opened(config, context.get(TELEMETRY)) as open_now:
+    async with open_components(config, context.get(TELEMETRY)) as open_now:
         services = open_now.services
         everything = await open_now.consul.names() if open_now.consul and not names else []
         wanted = names or sorted({*config.services, *filter(None, [config.service]), *everything})
@@ -65,10 +65,10 @@ async def _list(context: Context, config: DiscoveryConfig, names: Sequence[str])
 async def _call(
     context: Context, config: DiscoveryConfig, name: str, path: str, method: str, data: str | None
 ) -> tuple[int, bytes]:
-    from scalekit_discovery.factory import opened
+    from scalekit_discovery.factory import open_components
 
     async with (
-        opened(config, context.get(TELEMETRY)) as open_now,
+        open_components(config, context.get(TELEMETRY)) as open_now,
         open_now.services.client(name).request(method, path, data=data) as answer,
     ):
         return answer.status, await answer.read()

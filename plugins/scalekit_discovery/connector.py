@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.connector import Connection
 
 
-class Connector(aiohttp.TCPConnector):
+class LivenessCheckingConnector(aiohttp.TCPConnector):
     """Looks at the socket of a kept connection before it is used again."""
 
     async def _get(self, key: Any, traces: Any) -> Connection | None:

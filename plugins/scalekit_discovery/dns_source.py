@@ -12,7 +12,7 @@ import dns.resolver
 from scalekit import StartError
 from scalekit.config.tables import split_address
 from scalekit_discovery.config import DiscoveryConfig
-from scalekit_discovery.instances import Instance
+from scalekit_discovery.instances import ServiceInstance
 from scalekit_discovery.sources import Report, SourceError
 
 LIFETIME = 3.0
@@ -20,7 +20,7 @@ LIFETIME = 3.0
 LEAST_PAUSE = 1.0
 NONE_THERE = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 
-Answer = tuple[Sequence[Instance], float]
+DnsRecords = tuple[Sequence[ServiceInstance], float]
 
 
 class DnsSource:
@@ -60,7 +60,7 @@ class DnsSource:
     def _unreachable(self, error: Exception) -> SourceError:
         return SourceError(f"{self.place} cannot be asked: {type(error).__name__}")
 
-    async def _services(self, name: str) -> Answer:
+    async def _services(self, name: str) -> DnsRecords:
         """Ask for SRV records; of several priorities only the first counts, as RFC 2782 says."""
         answer = await self._resolver.resolve(name, "SRV", lifetime=LIFETIME)
         records = list(answer)
@@ -75,14 +75,14 @@ class DnsSource:
                 for address in addresses:
                     identifier = f"{target.rstrip('.')}:{record.port}"
                     weight = max(1, record.weight)
-                    instances.append(Instance(f"{identifier}@{address}", address, record.port, weight=weight))
+                    instances.append(ServiceInstance(f"{identifier}@{address}", address, record.port, weight=weight))
         return instances, lives
 
-    async def _addresses(self, name: str) -> Answer:
+    async def _addresses(self, name: str) -> DnsRecords:
         addresses, lives = await self._located(name)
         if not addresses:
             raise dns.resolver.NoAnswer
-        return [Instance(f"{each}:{self._port}", each, self._port) for each in addresses], lives
+        return [ServiceInstance(f"{each}:{self._port}", each, self._port) for each in addresses], lives
 
     async def _located(self, name: str) -> tuple[list[str], float]:
         """Return the addresses of *name*, and the seconds that they are good for."""

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import orjson
 
-from scalekit_discovery.instances import Instance
+from scalekit_discovery.instances import ServiceInstance
 
 logger = logging.getLogger("scalekit.discovery")
 
 
-class Keeper:
+class InstanceCache:
     """A folder with a file for each service; without a folder nothing is kept."""
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder) if folder else None
         self._complained = False
 
-    def keep(self, name: str, instances: Sequence[Instance]) -> None:
+    def keep(self, name: str, instances: Sequence[ServiceInstance]) -> None:
         """Write down the *instances* of *name*, whole or not at all; that it fails is logged once."""
         if self._folder is None:
             return
@@ -37,13 +37,13 @@ class Keeper:
                 logger.warning("discovery keeps nothing in %s: %s", self._folder, error.strerror)
                 self._complained = True
 
-    def kept(self, name: str) -> tuple[Instance, ...]:
+    def kept(self, name: str) -> tuple[ServiceInstance, ...]:
         """Return what was last written down for *name*; none where there is nothing, or nothing that can be read."""
         if self._folder is None:
             return ()
         try:
             data = orjson.loads((self._folder / _file_of(name)).read_bytes())
-            return tuple(Instance.from_json(each) for each in data)
+            return tuple(ServiceInstance.from_json(each) for each in data)
         except FileNotFoundError:
             return ()
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
+class ServiceInstance:
     """One process, or balancer, that answers for a service."""
 
     id: str
@@ -35,7 +35,7 @@ class Instance:
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Instance:
+    def from_json(cls, data: Mapping[str, Any]) -> ServiceInstance:
         """Return the instance that *data* describes; raises KeyError, TypeError or ValueError when it does not."""
         return cls(
             str(data["id"]),
@@ -48,8 +48,8 @@ class Instance:
         )
 
 
-def at(url: str) -> Instance:
+def at(url: str) -> ServiceInstance:
     """Return the instance at *url*."""
     parts = split_url(url)
     port = parts.port or DEFAULT_PORTS[parts.scheme]
-    return Instance(f"{parts.host}:{port}", parts.host, port, parts.scheme)
+    return ServiceInstance(f"{parts.host}:{port}", parts.host, port, parts.scheme)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import exp
 from random import random
 
-from scalekit_discovery.instances import Instance
+from scalekit_discovery.instances import ServiceInstance
 from scalekit_discovery.metrics import ServiceMetrics
 
 logger = logging.getLogger("scalekit.discovery")
@@ -24,12 +24,12 @@ PAUSE = 1.0
 """Seconds that an instance is left alone which may not be ejected, because half of them are."""
 
 
-class Target:
+class Endpoint:
     """An instance, its load and its breaker."""
 
     __slots__ = ("_at", "_latency", "base", "failures", "in_flight", "instance", "opened", "trying", "until")
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: ServiceInstance) -> None:
         self.instance = instance
         self.base = instance.url
         self.in_flight = 0
@@ -64,24 +64,24 @@ class Target:
         self.in_flight -= 1
 
 
-class Targets:
+class LoadBalancer:
     """The instances of the service *name*; one that fails *failures* times in a row is left out for a while."""
 
     def __init__(self, name: str, failures: int, ejection: float, metrics: ServiceMetrics) -> None:
         self.name = name
-        self.all: list[Target] = []
+        self.all: list[Endpoint] = []
         self._failures = failures
         self._ejection = ejection
         self._metrics = metrics
         self._any_open = False
 
-    def update(self, instances: Sequence[Instance]) -> None:
+    def update(self, instances: Sequence[ServiceInstance]) -> None:
         """Take over the *instances*; what is known of those that stay is kept."""
         known = {target.instance: target for target in self.all}
-        self.all = [known.get(instance) or Target(instance) for instance in instances]
+        self.all = [known.get(instance) or Endpoint(instance) for instance in instances]
         self._any_open = any(target.opened for target in self.all)
 
-    def choose(self, tried: Sequence[Target], now: float) -> Target | None:
+    def choose(self, tried: Sequence[Endpoint], now: float) -> Endpoint | None:
         """Return the target of the next attempt, one that is not in *tried* where there is one; None admits a call."""
         targets = self.all
         if tried or self._any_open:
@@ -98,19 +98,19 @@ class Targets:
         one, other = targets[first], targets[second + (second >= first)]
         return one if one.load(now) <= other.load(now) else other
 
-    def has_another(self, target: Target, tried: Sequence[Target], now: float) -> bool:
+    def has_another(self, target: Endpoint, tried: Sequence[Endpoint], now: float) -> bool:
         """Tell whether another instance than *target* and those in *tried* may be called."""
         if not tried and not self._any_open:
             return len(self.all) > 1
         return any(each is not target and each not in tried and each.admits(now) for each in self.all)
 
-    def begin(self, target: Target) -> None:
+    def begin(self, target: Endpoint) -> None:
         """Note that a call goes to *target*."""
         target.in_flight += 1
         if target.opened:
             target.trying = True
 
-    def succeeded(self, target: Target, seconds: float, now: float) -> None:
+    def succeeded(self, target: Endpoint, seconds: float, now: float) -> None:
         """Note that *target* has answered after *seconds*."""
         target.failures = 0
         if not target.opened:
@@ -121,18 +121,18 @@ class Targets:
             self._any_open = any(each.opened for each in self.all)
             logger.info("instance %s of %r answers again", target.instance.id, self.name)
 
-    def failed(self, target: Target, seconds: float, now: float) -> None:
+    def failed(self, target: Endpoint, seconds: float, now: float) -> None:
         """Note that *target* has failed after *seconds*."""
         target.measure(seconds, now)
         target.failures += 1
         if target.trying or (not target.opened and target.failures >= self._failures):
             self._open(target, now)
 
-    def left(self, target: Target) -> None:
+    def left(self, target: Endpoint) -> None:
         """Note that the caller went away, which says nothing about *target*."""
         target.trying = False
 
-    def _open(self, target: Target, now: float) -> None:
+    def _open(self, target: Endpoint, now: float) -> None:
         ejected = sum(each.opened and each.until > now and each is not target for each in self.all)
         allowed = ejected + 1 <= len(self.all) // 2
         if not target.opened:

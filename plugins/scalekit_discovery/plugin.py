@@ -16,9 +16,9 @@ from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.factory import verify_source
-from scalekit_discovery.service import Running
+from scalekit_discovery.service import DiscoveryService
 
-RUNNING: Key[Running] = Key("discovery", plugin="discovery")
+RUNNING: Key[DiscoveryService] = Key("discovery", plugin="discovery")
 
 
 @hookimpl
@@ -30,7 +30,7 @@ def scalekit_config() -> type[Table]:
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
     """Return what follows services, and registers this one once it is ready."""
-    running = Running(context)
+    running = DiscoveryService(context)
     context.provide(RUNNING, running)
 
     def verify(given: Container[Key[Any]]) -> None:

@@ -15,7 +15,7 @@ class CallFailed(Unavailable, aiohttp.ClientError):
     """No instance of a service answered: a 503 of ours, and an aiohttp error to whoever expects one."""
 
 
-class Answer(aiohttp.ClientResponse):
+class UpstreamResponse(aiohttp.ClientResponse):
     """An answer that has begun, and may break off or run out of time before its body has come."""
 
     on_broken: Callable[[BaseException], None] | None = None

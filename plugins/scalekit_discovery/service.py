@@ -10,29 +10,29 @@ from scalekit import Context
 from scalekit.served import SERVED
 from scalekit.telemetry import TELEMETRY, Telemetry
 from scalekit_discovery.config import DiscoveryConfig
-from scalekit_discovery.consul.registrar import Registrar
+from scalekit_discovery.consul.registrar import ConsulRegistrar
 from scalekit_discovery.consul.registration import registration
-from scalekit_discovery.factory import Opened, opened
+from scalekit_discovery.factory import DiscoveryComponents, open_components
 from scalekit_discovery.metrics import REGISTERED
-from scalekit_discovery.service_directory import Services
+from scalekit_discovery.service_directory import ServiceDirectory
 
 logger = logging.getLogger("scalekit.discovery")
 
 
-class Running:
+class DiscoveryService:
     """What is followed, and what registers this process, of one application."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._services: Services | None = None
-        self._registrar: Registrar | None = None
+        self._services: ServiceDirectory | None = None
+        self._registrar: ConsulRegistrar | None = None
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[Services, None]:
+    async def open(self) -> AsyncGenerator[ServiceDirectory, None]:
         """Follow services while inside; at the end deregister what was registered."""
         telemetry = self._context.get(TELEMETRY)
         config = self._context.config(DiscoveryConfig)
-        async with opened(config, telemetry) as found:
+        async with open_components(config, telemetry) as found:
             self._services = found.services
             self._registrar = self._new_registrar(config, found)
             with telemetry.sampling(lambda: self._sample(telemetry)):
@@ -70,11 +70,11 @@ class Running:
         if self._registrar is not None and self._registrar.trouble:
             raise ConnectionError(self._registrar.trouble)
 
-    def _new_registrar(self, config: DiscoveryConfig, found: Opened) -> Registrar | None:
+    def _new_registrar(self, config: DiscoveryConfig, found: DiscoveryComponents) -> ConsulRegistrar | None:
         if found.consul is None or not config.service or not self._context.has(SERVED):
             return None
         described = registration(config, self._context.get(SERVED), self._context.server.hosts)
-        return Registrar(found.consul, found.session, described)
+        return ConsulRegistrar(found.consul, found.session, described)
 
     def _sample(self, telemetry: Telemetry) -> None:
         if not self._context.config(DiscoveryConfig).service:

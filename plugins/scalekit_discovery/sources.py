@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from scalekit_discovery.instances import Instance
+from scalekit_discovery.instances import ServiceInstance
 
-Report = Callable[[Sequence[Instance]], None]
+Report = Callable[[Sequence[ServiceInstance]], None]
 
 
 class SourceError(ConnectionError):
@@ -41,7 +41,7 @@ class StaticSource:
     place = "the file"
     remembered = False
 
-    def __init__(self, services: Mapping[str, Sequence[Instance]]) -> None:
+    def __init__(self, services: Mapping[str, Sequence[ServiceInstance]]) -> None:
         self._services = services
 
     async def follow(self, name: str, report: Report) -> None:
@@ -53,10 +53,10 @@ class StaticSource:
         """Return: it is there."""
 
 
-class FileFirst:
+class StaticOverrides:
     """The file for the services that it names, *beyond* for all others."""
 
-    def __init__(self, services: Mapping[str, Sequence[Instance]], beyond: Source) -> None:
+    def __init__(self, services: Mapping[str, Sequence[ServiceInstance]], beyond: Source) -> None:
         self.place = beyond.place
         self.remembered = beyond.remembered
         self._services = services

@@ -9,24 +9,24 @@ from time import monotonic
 import aiohttp
 
 from scalekit.resilience import Unavailable
-from scalekit_discovery.load_balancer import Target, Targets
+from scalekit_discovery.load_balancer import Endpoint, LoadBalancer
 from scalekit_discovery.metrics import ServiceMetrics
 from scalekit_discovery.retry_budget import RetryBudget
-from scalekit_discovery.watcher import Watch
+from scalekit_discovery.watcher import ServiceWatcher
 
 
-class NoInstance(Unavailable, aiohttp.ClientError):
+class NoHealthyInstance(Unavailable, aiohttp.ClientError):
     """A service has no instance that could be called."""
 
 
 @dataclass(slots=True)
-class Service:
+class Upstream:
     """What a call needs to know; times in seconds."""
 
     name: str
     session: aiohttp.ClientSession
-    watch: Watch
-    targets: Targets
+    watch: ServiceWatcher
+    targets: LoadBalancer
     budget: RetryBudget
     metrics: ServiceMetrics
     retries: int
@@ -41,15 +41,15 @@ class Service:
             await self.watch.wait_until_known(min(self.first_wait, max(0.0, end - monotonic())))
         if not self.targets.all:
             self.metrics.refused.inc()
-            raise NoInstance(f"{self.name}: {self._why_none()}")
+            raise NoHealthyInstance(f"{self.name}: {self._why_none()}")
 
-    def choose(self, tried: Sequence[Target]) -> Target:
+    def choose(self, tried: Sequence[Endpoint]) -> Endpoint:
         """Return the target of the next attempt; raises NoInstance when none may be called."""
         target = self.targets.choose(tried, monotonic())
         if target is None:
             self.metrics.refused.inc()
             why = "every instance fails, and is left alone for a moment" if self.targets.all else self._why_none()
-            raise NoInstance(f"{self.name}: {why}")
+            raise NoHealthyInstance(f"{self.name}: {why}")
         return target
 
     def may_retry(self) -> bool:

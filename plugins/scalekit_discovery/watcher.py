@@ -7,8 +7,8 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from scalekit_discovery.instance_cache import Keeper
-from scalekit_discovery.instances import Instance
+from scalekit_discovery.instance_cache import InstanceCache
+from scalekit_discovery.instances import ServiceInstance
 from scalekit_discovery.metrics import ServiceMetrics
 from scalekit_discovery.sources import Source, SourceError
 
@@ -17,18 +17,20 @@ logger = logging.getLogger("scalekit.discovery")
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 10.0
 
-OnChange = Callable[[Sequence[Instance]], None]
+OnChange = Callable[[Sequence[ServiceInstance]], None]
 
 
-class Watch:
+class ServiceWatcher:
     """The service *name* as *source* reports it.
 
     While the source is gone the last known instances stay; at a start without it they are those that were kept.
     """
 
-    def __init__(self, name: str, source: Source, keeper: Keeper, metrics: ServiceMetrics, on_change: OnChange) -> None:
+    def __init__(
+        self, name: str, source: Source, keeper: InstanceCache, metrics: ServiceMetrics, on_change: OnChange
+    ) -> None:
         self.name = name
-        self.instances: tuple[Instance, ...] = ()
+        self.instances: tuple[ServiceInstance, ...] = ()
         self.known = False
         self.trouble = ""
         self._source = source
@@ -53,9 +55,9 @@ class Watch:
             return False
         return True
 
-    async def changes(self) -> AsyncGenerator[tuple[Instance, ...], None]:
+    async def changes(self) -> AsyncGenerator[tuple[ServiceInstance, ...], None]:
         """Yield the instances, and again whenever they have changed; one that is slow misses those between."""
-        seen: tuple[Instance, ...] | None = None
+        seen: tuple[ServiceInstance, ...] | None = None
         while True:
             changed = self._changed
             if self.known and self.instances != seen:
@@ -78,7 +80,7 @@ class Watch:
                 delay = LONGEST_DELAY
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
 
-    def _report(self, instances: Sequence[Instance]) -> None:
+    def _report(self, instances: Sequence[ServiceInstance]) -> None:
         if self.trouble:
             logger.info("%s answers again about %r", self._source.place, self.name)
         self.trouble = ""
@@ -97,7 +99,7 @@ class Watch:
         if not self.known and (kept := self._keeper.kept(self.name)):
             self._set(kept)
 
-    def _set(self, instances: tuple[Instance, ...]) -> None:
+    def _set(self, instances: tuple[ServiceInstance, ...]) -> None:
         self.instances = instances
         self.known = True
         self._metrics.instances.set(len(instances))

@@ -13,7 +13,7 @@ import orjson
 
 from scalekit.messages import checked_name
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, STACK, Administration, Depth, Envelope
+from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, STACK, Envelope, QueueAdmin, QueueDepth
 
 T = TypeVar("T")
 
@@ -24,9 +24,9 @@ LONGEST_SHOWN = 2000
 def commands(config: QueueConfig) -> list[click.Command]:
     """Return the commands of the plugin; none of them consumes."""
 
-    def run(work: Callable[[Administration], Awaitable[T]]) -> T:
+    def run(work: Callable[[QueueAdmin], Awaitable[T]]) -> T:
         async def once() -> T:
-            async with administration(config) as found:
+            async with open_admin(config) as found:
                 return await work(found)
 
         return asyncio.run(once())
@@ -35,28 +35,28 @@ def commands(config: QueueConfig) -> list[click.Command]:
 
 
 @asynccontextmanager
-async def administration(config: QueueConfig) -> AsyncGenerator[Administration, None]:
+async def open_admin(config: QueueConfig) -> AsyncGenerator[QueueAdmin, None]:
     """Be connected to the queue that *config* names while inside."""
     if config.url.scheme == "sqlite":
-        from scalekit_queue.sqlite.admin import SqliteAdministration
-        from scalekit_queue.sqlite.store import Store
+        from scalekit_queue.sqlite.admin import SqliteAdmin
+        from scalekit_queue.sqlite.store import MessageStore
 
-        store = Store(config.file, config.synchronous)
+        store = MessageStore(config.file, config.synchronous)
         store.open()
         try:
-            yield SqliteAdministration(store)
+            yield SqliteAdmin(store)
         finally:
             store.close()
         return
-    from scalekit_queue.amqp import admin as amqp_administration
+    from scalekit_queue.amqp import admin as amqp_admin
     from scalekit_queue.amqp.broker import Broker
 
     names = [consumer.name for consumer in config.load()]
-    async with amqp_administration.administration(Broker(config), config.prefix, names) as found:
+    async with amqp_admin.open_admin(Broker(config), config.prefix, names) as found:
         yield found
 
 
-Run = Callable[[Callable[[Administration], Awaitable[Any]]], Any]
+Run = Callable[[Callable[[QueueAdmin], Awaitable[Any]]], Any]
 
 
 def _name(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -76,7 +76,7 @@ def _list(run: Run) -> click.Command:
     def command(names: tuple[str, ...]) -> None:
         """Count the messages of NAMES, by default of all consumers; a SQLite queue knows all its names."""
 
-        async def work(found: Administration) -> list[Depth]:
+        async def work(found: QueueAdmin) -> list[QueueDepth]:
             return [await found.depth(name) for name in names or await found.names()]
 
         row = "{:<32} {:>9} {:>9} {:>9} {:>9}"

@@ -13,11 +13,11 @@ from scalekit_queue.inbox import Inbox
 from scalekit_queue.propagation import deadline_of, on_behalf
 
 
-class Undecodable(Exception):
+class UndecodableMessage(Exception):
     """A message whose body is not what its handler takes."""
 
 
-class Handling:
+class MessageDispatcher:
     """Handles the messages of *consumer*; *inbox* remembers them, where it dedupes."""
 
     def __init__(self, consumer: Consumer, inbox: Inbox | None, context: Context) -> None:
@@ -45,7 +45,7 @@ class Handling:
         try:
             body = self._consumer.body.validate_json(envelope.body)
         except ValidationError as error:
-            raise Undecodable(_told(error)) from None
+            raise UndecodableMessage(_told(error)) from None
         return Message(
             envelope.name,
             envelope.id,

@@ -54,8 +54,8 @@ class Envelope:
 _OF_FAILURES = (ATTEMPT, REASON, STACK, FIRST, LAST)
 
 
-class Delivery(Protocol):
-    """A message that a consumer holds until it has settled it, by one of these; each may raise Unsettled."""
+class PendingDelivery(Protocol):
+    """A message that a consumer holds until it has settled it, by one of these; each may raise SettlementFailed."""
 
     envelope: Envelope
 
@@ -81,12 +81,12 @@ class Delivery(Protocol):
         ...
 
 
-class Unsettled(Exception):
+class SettlementFailed(Exception):
     """A delivery could not be settled; the message will be delivered again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class QueueDepth:
     """How many messages of a name there are: *ready*, *waiting* for their time, *taken* by consumers and *dead*.
 
     None is what a transport does not tell.
@@ -99,7 +99,7 @@ class Depth:
     dead: int
 
 
-Take = Callable[[Delivery], None]
+OnDelivery = Callable[[PendingDelivery], None]
 
 
 class Transport(Protocol):
@@ -122,7 +122,7 @@ class Transport(Protocol):
         """Send *envelopes*; return for each, in their order, None once it is safe, or why it is not known to be."""
         ...
 
-    def subscribe(self, name: str, prefetch: int, take: Take) -> None:
+    def subscribe(self, name: str, prefetch: int, take: OnDelivery) -> None:
         """Have messages *name* delivered to *take*, at most *prefetch* that are not settled."""
         ...
 
@@ -131,14 +131,14 @@ class Transport(Protocol):
         ...
 
 
-class Administration(Protocol):
+class QueueAdmin(Protocol):
     """Shows and moves the messages of a transport."""
 
     async def names(self) -> list[str]:
         """Return the names that messages are known to have."""
         ...
 
-    async def depth(self, name: str) -> Depth:
+    async def depth(self, name: str) -> QueueDepth:
         """Count the messages *name*."""
         ...
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from time import time
 
 from scalekit.contracts import Database
-from scalekit_queue.schema import Tables
+from scalekit_queue.schema import OutboxSchema
 
 logger = logging.getLogger("scalekit.queue")
 
@@ -30,7 +30,7 @@ SWEEP_EVERY = 5.0
 class Inbox:
     """The messages *name* that were consumed within *window* seconds."""
 
-    def __init__(self, database: Database, tables: Tables, name: str, window: float) -> None:
+    def __init__(self, database: Database, tables: OutboxSchema, name: str, window: float) -> None:
         self._database = database
         self._tables = tables
         self._name = name
@@ -52,7 +52,7 @@ class Inbox:
         await self._database.execute(FORGET, values)
 
 
-async def sweep_on(inboxes: Iterable[Inbox]) -> None:
+async def run_sweeper(inboxes: Iterable[Inbox]) -> None:
     """Sweep *inboxes* again and again, until cancelled."""
     while True:
         for inbox in inboxes:

@@ -9,7 +9,7 @@ from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
 BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
-class Outcome(StrEnum):
+class ConsumeOutcome(StrEnum):
     """What became of a message that was consumed."""
 
     DONE = "done"
@@ -81,12 +81,12 @@ class ConsumerMetrics:
     def __init__(self, telemetry: Telemetry, name: str) -> None:
         self._telemetry = telemetry
         self._name = name
-        self._outcomes = {outcome: telemetry.series(CONSUMED, name, outcome.value) for outcome in Outcome}
+        self._outcomes = {outcome: telemetry.series(CONSUMED, name, outcome.value) for outcome in ConsumeOutcome}
         self.in_process = telemetry.series(IN_PROCESS, name)
         self.age = telemetry.series(AGE_SECONDS, name)
         self.seconds = telemetry.series(SECONDS, name)
 
-    def consumed(self, outcome: Outcome) -> None:
+    def consumed(self, outcome: ConsumeOutcome) -> None:
         """Count a message that was consumed."""
         self._outcomes[outcome].inc()
 

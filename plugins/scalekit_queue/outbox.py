@@ -16,7 +16,7 @@ import orjson
 from scalekit.contracts import Database, Row, Statements
 from scalekit.messages import PublishFailed
 from scalekit_queue.envelope import Envelope
-from scalekit_queue.schema import Tables
+from scalekit_queue.schema import OutboxSchema
 
 STORE = """
 INSERT INTO scalekit_queue_outbox (name, id, body, headers, published, delay, due, claimed)
@@ -53,7 +53,7 @@ Headers = Callable[[], Awaitable[dict[str, str]]]
 class Outbox:
     """Messages in *database* on their way to *send*; *committed* gives the headers that tell what was committed."""
 
-    def __init__(self, database: Database, tables: Tables, send: Send, committed: Headers, batch: int) -> None:
+    def __init__(self, database: Database, tables: OutboxSchema, send: Send, committed: Headers, batch: int) -> None:
         self._database = database
         self._tables = tables
         self._send = send

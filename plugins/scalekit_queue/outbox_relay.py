@@ -14,7 +14,7 @@ SHORTEST = 0.005
 """Seconds until the first look after something was stored, which is not committed yet."""
 
 
-async def relay_on(outbox: Outbox, poll: float, metrics: PublishMetrics) -> None:
+async def run_relay(outbox: Outbox, poll: float, metrics: PublishMetrics) -> None:
     """Look every *poll* seconds, and often right after something was stored in this process, until cancelled."""
     pause = SHORTEST
     while True:

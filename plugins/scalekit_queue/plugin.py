@@ -15,9 +15,9 @@ from scalekit.telemetry import Declaration, declared_in
 from scalekit_queue import metrics
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.service import RunningQueue, running_queue, verify_queue
+from scalekit_queue.service import QueueService, open_queue_service, verify_config
 
-RUNNING: Key[RunningQueue] = Key("running queue", plugin="queue")
+RUNNING: Key[QueueService] = Key("running queue", plugin="queue")
 
 
 @hookimpl
@@ -33,13 +33,13 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        async with running_queue(config, context) as queue:
+        async with open_queue_service(config, context) as queue:
             context.provide(QUEUE, queue.client)
             context.provide(RUNNING, queue)
             yield
 
     def verify(given: Container[Key[Any]]) -> None:
-        verify_queue(config, context, DATABASE in given)
+        verify_config(config, context, DATABASE in given)
 
     async def begin() -> None:
         await context.get(RUNNING).begin()

@@ -21,7 +21,7 @@ KEY = re.compile(r"[!-~]{1,128}")
 LONGEST_HEADERS = 16 * 1024
 
 
-class QueueClient:
+class MessagePublisher:
     """Publishes through *transport*, or after a transaction through *outbox*."""
 
     def __init__(

@@ -46,7 +46,7 @@ AND to_regclass('scalekit_queue_inbox_seen') IS NOT NULL
 """
 
 
-class Tables:
+class OutboxSchema:
     """The tables in *database*, made as soon as that can be."""
 
     def __init__(self, database: Database) -> None:

@@ -12,28 +12,28 @@ from scalekit.errors import StartError
 from scalekit.messages import Consumer
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.consumer import Consumption
-from scalekit_queue.dispatch import Handling
+from scalekit_queue.consumer import ConsumerRunner
+from scalekit_queue.dispatch import MessageDispatcher
 from scalekit_queue.envelope import Transport
-from scalekit_queue.inbox import Inbox, sweep_on
+from scalekit_queue.inbox import Inbox, run_sweeper
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics
 from scalekit_queue.outbox import Outbox
-from scalekit_queue.outbox_relay import relay_on
+from scalekit_queue.outbox_relay import run_relay
 from scalekit_queue.propagation import committed_headers
-from scalekit_queue.publisher import QueueClient
-from scalekit_queue.schema import Tables
-from scalekit_queue.task_group import Tasks
+from scalekit_queue.publisher import MessagePublisher
+from scalekit_queue.schema import OutboxSchema
+from scalekit_queue.task_group import BackgroundTaskGroup
 
 
-class RunningQueue:
+class QueueService:
     """What runs: *client* publishes, *consumptions* consume."""
 
     def __init__(
         self,
         config: QueueConfig,
         transport: Transport,
-        client: QueueClient,
-        consumptions: Sequence[Consumption],
+        client: MessagePublisher,
+        consumptions: Sequence[ConsumerRunner],
         outbox: Outbox | None,
         inboxes: Sequence[Inbox],
         metrics: PublishMetrics,
@@ -45,7 +45,7 @@ class RunningQueue:
         self._outbox = outbox
         self._inboxes = inboxes
         self._metrics = metrics
-        self._background = Tasks()
+        self._background = BackgroundTaskGroup()
 
     @property
     def trouble(self) -> str:
@@ -56,9 +56,9 @@ class RunningQueue:
         """Begin to consume, and to pass on what lies in the outbox."""
         self._transport.begin()
         if self._outbox is not None:
-            self._background.begin(relay_on(self._outbox, self._config.outbox_poll, self._metrics))
+            self._background.begin(run_relay(self._outbox, self._config.outbox_poll, self._metrics))
         if self._inboxes:
-            self._background.begin(sweep_on(self._inboxes))
+            self._background.begin(run_sweeper(self._inboxes))
 
     async def pause(self) -> None:
         """Take no more messages."""
@@ -72,7 +72,7 @@ class RunningQueue:
                 yield
             finally:
                 await self._transport.pause()
-                finishing = Tasks()
+                finishing = BackgroundTaskGroup()
                 for consumption in self._consumptions:
                     finishing.begin(consumption.finish(self._config.drain))
                 await finishing.wait(self._config.drain + 2.0)
@@ -80,12 +80,12 @@ class RunningQueue:
 
 
 @asynccontextmanager
-async def running_queue(config: QueueConfig, context: Context) -> AsyncGenerator[RunningQueue, None]:
+async def open_queue_service(config: QueueConfig, context: Context) -> AsyncGenerator[QueueService, None]:
     """Have the queue that *config* describes run while inside."""
     metrics = PublishMetrics(context.get(TELEMETRY))
     transport = transport_of(config, metrics)
     database = context.get(DATABASE) if config.outbox and context.has(DATABASE) else None
-    tables = None if database is None else Tables(database)
+    tables = None if database is None else OutboxSchema(database)
     if tables is not None:
         await tables.make_at_start()
     consumers = list(config.load()) if consumes(config, context) else []
@@ -97,8 +97,8 @@ async def running_queue(config: QueueConfig, context: Context) -> AsyncGenerator
     outbox = None
     if database is not None and tables is not None:
         outbox = Outbox(database, tables, transport.send, lambda: committed_headers(context), config.outbox_batch)
-    client = QueueClient(transport, outbox, config.max_body, metrics, context)
-    queue = RunningQueue(config, transport, client, consumptions, outbox, list(inboxes.values()), metrics)
+    client = MessagePublisher(transport, outbox, config.max_body, metrics, context)
+    queue = QueueService(config, transport, client, consumptions, outbox, list(inboxes.values()), metrics)
     async with queue.running():
         yield queue
 
@@ -117,7 +117,7 @@ def transport_of(config: QueueConfig, metrics: PublishMetrics) -> Transport:
     )
 
 
-def verify_queue(config: QueueConfig, context: Context, has_database: bool) -> None:
+def verify_config(config: QueueConfig, context: Context, has_database: bool) -> None:
     """Raise ImportError when the client library is not there, and StartError for what else is known not to start."""
     if config.url.scheme == "sqlite":
         importlib.import_module("scalekit_queue.sqlite.transport")
@@ -136,7 +136,7 @@ def consumes(config: QueueConfig, context: Context) -> bool:
     return config.consume == "everywhere" or context.server.role == "worker"
 
 
-def _inbox(consumer: Consumer, database: Database | None, tables: Tables | None) -> Inbox:
+def _inbox(consumer: Consumer, database: Database | None, tables: OutboxSchema | None) -> Inbox:
     if database is None or tables is None or consumer.dedupe is None:
         raise StartError(_no_inbox(consumer))
     return Inbox(database, tables, consumer.name, consumer.dedupe)
@@ -149,6 +149,6 @@ def _no_inbox(consumer: Consumer) -> str:
     )
 
 
-def _consumption(consumer: Consumer, inbox: Inbox | None, context: Context) -> Consumption:
+def _consumption(consumer: Consumer, inbox: Inbox | None, context: Context) -> ConsumerRunner:
     metrics = ConsumerMetrics(context.get(TELEMETRY), consumer.name)
-    return Consumption(consumer, Handling(consumer, inbox, context), metrics, context.redact)
+    return ConsumerRunner(consumer, MessageDispatcher(consumer, inbox, context), metrics, context.redact)

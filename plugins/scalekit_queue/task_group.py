@@ -10,7 +10,7 @@ from typing import Any
 logger = logging.getLogger("scalekit.queue")
 
 
-class Tasks:
+class BackgroundTaskGroup:
     """Tasks in the background; one that fails is logged."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from scalekit.deadline import DEADLINE
 from scalekit.resilience import Unavailable
 from scalekit.testing import request, running
 from scalekit_discovery.responses import CallFailed
-from scalekit_discovery.upstream import NoInstance
+from scalekit_discovery.upstream import NoHealthyInstance
 from tests.discovery.harness import Stock, services
 from tests.processes import HOST, free_ports
 from tests.workers import sockets_of
@@ -119,7 +119,7 @@ async def test_a_503_for_want_of_the_callers_time_does_not_shut_an_instance_out(
                     assert (await client.get("/stock")).status == 503
                 DEADLINE.reset(deadline)
             assert [(await client.get("/stock")).status for _ in range(2)] == [503, 503]
-            with pytest.raises(NoInstance, match="every instance fails"):
+            with pytest.raises(NoHealthyInstance, match="every instance fails"):
                 await client.get("/stock")
 
 
@@ -129,7 +129,7 @@ async def test_an_instance_that_does_not_answer_in_the_time_of_the_call_is_shut_
         for _ in range(2):
             with pytest.raises(CallFailed, match="it did not answer in time"):
                 await client.get("/slow", params={"seconds": "60"}, timeout=0.1)
-        with pytest.raises(NoInstance, match="every instance fails"):
+        with pytest.raises(NoHealthyInstance, match="every instance fails"):
             await client.get("/stock")
 
 
@@ -160,7 +160,7 @@ async def test_an_instance_that_breaks_off_every_body_is_ejected(stock: Stock, s
             with pytest.raises(aiohttp.ClientError):
                 await (answer.content if streams else answer).read()
             answer.close()
-        with pytest.raises(NoInstance, match="every instance fails"):
+        with pytest.raises(NoHealthyInstance, match="every instance fails"):
             await client.get("/stock")
 
 

@@ -7,31 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit.telemetry import Silence
-from scalekit_discovery.instances import Instance
-from scalekit_discovery.load_balancer import PAUSE, Target, Targets
+from scalekit_discovery.instances import ServiceInstance
+from scalekit_discovery.load_balancer import PAUSE, Endpoint, LoadBalancer
 from scalekit_discovery.metrics import ServiceMetrics
 from scalekit_discovery.retry_budget import FREE_PER_SECOND, SECONDS, RetryBudget
 
 EJECTION = 30.0
 
 
-def instances(count: int) -> list[Instance]:
-    return [Instance(f"i{number}", "127.0.0.1", 1000 + number) for number in range(count)]
+def instances(count: int) -> list[ServiceInstance]:
+    return [ServiceInstance(f"i{number}", "127.0.0.1", 1000 + number) for number in range(count)]
 
 
-def targets(count: int, failures: int = 5) -> Targets:
-    made = Targets("inventory", failures, EJECTION, ServiceMetrics(Silence(), "inventory"))
+def targets(count: int, failures: int = 5) -> LoadBalancer:
+    made = LoadBalancer("inventory", failures, EJECTION, ServiceMetrics(Silence(), "inventory"))
     made.update(instances(count))
     return made
 
 
-def choose(among: Targets, now: float, *tried: Target) -> Target:
+def choose(among: LoadBalancer, now: float, *tried: Endpoint) -> Endpoint:
     chosen = among.choose(tried, now)
     assert chosen is not None
     return chosen
 
 
-def fail(among: Targets, target: Target, times: int, now: float) -> None:
+def fail(among: LoadBalancer, target: Endpoint, times: int, now: float) -> None:
     for _ in range(times):
         among.begin(target)
         target.finish()
@@ -56,7 +56,7 @@ def test_what_answers_sooner_gets_the_call_until_its_slowness_is_forgotten() -> 
 
 def test_a_weight_of_three_gets_three_times_as_many_calls_at_once() -> None:
     among = targets(0)
-    heavy, light = (Instance("a", "127.0.0.1", 1, weight=3), Instance("b", "127.0.0.1", 2))
+    heavy, light = (ServiceInstance("a", "127.0.0.1", 1, weight=3), ServiceInstance("b", "127.0.0.1", 2))
     among.update([heavy, light])
     for _ in range(400):
         among.begin(choose(among, 0.0))
@@ -126,7 +126,7 @@ def test_a_further_attempt_goes_to_another_where_there_is_one() -> None:
 def test_what_is_known_of_an_instance_stays_while_it_does() -> None:
     among = targets(3)
     fail(among, among.all[0], 5, 0.0)
-    among.update([*instances(3), Instance("new", "127.0.0.1", 9)])
+    among.update([*instances(3), ServiceInstance("new", "127.0.0.1", 9)])
     assert [target.opened for target in among.all] == [True, False, False, False]
     among.update(instances(3)[1:])
     among.update(instances(3))

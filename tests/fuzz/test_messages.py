@@ -17,7 +17,7 @@ from scalekit.context import Context
 from scalekit.messages import Consumer
 from scalekit_queue.amqp.consumer import envelope_of
 from scalekit_queue.commands import _shown
-from scalekit_queue.dispatch import Handling, Undecodable
+from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
 from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, Envelope
 from scalekit_queue.propagation import UNTIL, deadline_of, on_behalf
 from tests.fuzz.words import fuzzed, texts
@@ -72,5 +72,7 @@ async def take(message: Any) -> None:
 @pytest.mark.parametrize("piece", [b"[", b'{"a":', b"9", b'"\\ud800"'])
 async def test_a_body_that_cannot_be_read_is_told_apart(piece: bytes, depth: int) -> None:
     consumer = Consumer("data.created", take, TypeAdapter(dict[str, int]), 1, 1, (), 30.0, None)
-    with pytest.raises(Undecodable):
-        await Handling(consumer, None, Context(Server(), {})).handle(Envelope("data.created", "", piece * depth, 0.0))
+    with pytest.raises(UndecodableMessage):
+        await MessageDispatcher(consumer, None, Context(Server(), {})).handle(
+            Envelope("data.created", "", piece * depth, 0.0)
+        )

@@ -15,9 +15,9 @@ from scalekit.host import Host
 from scalekit.messages import Consumers, Message
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
-from scalekit_queue.commands import administration
+from scalekit_queue.commands import open_admin
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.envelope import Administration
+from scalekit_queue.envelope import QueueAdmin
 
 LIMIT = 60.0
 _modules = itertools.count(1)
@@ -45,9 +45,9 @@ async def serving(
 
 
 @asynccontextmanager
-async def inside(table: dict[str, Any], *names: str) -> AsyncGenerator[Administration, None]:
+async def inside(table: dict[str, Any], *names: str) -> AsyncGenerator[QueueAdmin, None]:
     """Be connected to the queue as the commands are."""
-    async with administration(QueueConfig.model_validate(table, strict=False)) as found:
+    async with open_admin(QueueConfig.model_validate(table, strict=False)) as found:
         yield found
 
 

@@ -13,7 +13,7 @@ from scalekit.contracts import DATABASE, QUEUE
 from scalekit.messages import Consumers, Message
 from scalekit.testing import request
 from scalekit_queue.envelope import REASON, Envelope
-from scalekit_queue.sqlite.store import DELIVERIES, Store
+from scalekit_queue.sqlite.store import DELIVERIES, MessageStore
 from tests.queue.harness import dead_letters, serving, until
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +64,7 @@ def number(text: str, metric: str, label: str) -> float:
 
 
 def test_a_message_that_ends_its_consumers_becomes_a_dead_letter(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "queue.db"), "normal")
+    store = MessageStore(str(tmp_path / "queue.db"), "normal")
     store.open()
     store.insert([Envelope("data.created", "poison", b"1", 0.0), Envelope("data.created", "good", b"2", 0.0, delay=60)])
     for _ in range(DELIVERIES):

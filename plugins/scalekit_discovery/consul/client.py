@@ -22,11 +22,11 @@ CONSISTENT = {"consistent": ""}
 """Asks for what the leader has once it has read all that it kept: until then one that was restarted knows nobody."""
 
 
-class UnknownService(SourceError):
+class UnknownConsulService(SourceError):
     """The agent has no service of that id."""
 
 
-class Consul:
+class ConsulClient:
     """One agent's API."""
 
     def __init__(self, session: aiohttp.ClientSession, config: DiscoveryConfig) -> None:
@@ -71,7 +71,7 @@ class Consul:
         """Forget a service; one that is not there is forgotten already."""
         try:
             await self._ask("PUT", f"/v1/agent/service/deregister/{quote(identifier, safe='')}", {})
-        except UnknownService:
+        except UnknownConsulService:
             pass
 
     async def maintain(self, identifier: str, enable: bool, reason: str = "") -> None:
@@ -83,7 +83,7 @@ class Consul:
         """Tell whether the agent knows the service."""
         try:
             await self._ask("GET", f"/v1/agent/service/{quote(identifier, safe='')}", {})
-        except UnknownService:
+        except UnknownConsulService:
             return False
         return True
 
@@ -109,18 +109,18 @@ class Consul:
             return content, answer.headers
         reason = content[:200].decode("utf-8", "replace").strip()
         if answer.status == 404 or "unknown service" in reason.lower() or "unknown check" in reason.lower():
-            raise UnknownService(f"{self.place} does not know it: {reason}")
+            raise UnknownConsulService(f"{self.place} does not know it: {reason}")
         remedy = "; set token to one that may" if answer.status in (401, 403) else ""
         raise SourceError(f"{self.place} refuses with {answer.status}: {reason}{remedy}")
 
 
 @asynccontextmanager
-async def consul(config: DiscoveryConfig) -> AsyncGenerator[Consul, None]:
+async def consul(config: DiscoveryConfig) -> AsyncGenerator[ConsulClient, None]:
     """Return the API that *config* names, with connections of its own; raises StartError for useless certificates."""
     secure = config.consul.scheme == "https"
     connector = aiohttp.TCPConnector(limit=0, ssl=config.tls("Consul") if secure else True)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield Consul(session, config)
+        yield ConsulClient(session, config)
 
 
 def _described(error: Exception) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from scalekit_discovery.consul.client import Consul, UnknownService
-from scalekit_discovery.consul.worker_lock import Lease
+from scalekit_discovery.consul.client import ConsulClient, UnknownConsulService
+from scalekit_discovery.consul.worker_lock import WorkerLock
 from scalekit_discovery.sources import SourceError
 
 logger = logging.getLogger("scalekit.discovery")
@@ -24,7 +24,7 @@ PROBE = aiohttp.ClientTimeout(total=2.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class ConsulRegistration:
     """What is registered: Consul's *definition*, and the *probe* address that tells whether this process is ready."""
 
     id: str
@@ -39,19 +39,19 @@ class Registration:
         return f"service:{self.id}"
 
 
-class Registrar:
+class ConsulRegistrar:
     """Registers once ready, again when Consul forgot it, and takes out what ends.
 
     All workers of an instance have one; whoever holds the lease acts, and the next takes over when it has gone.
     """
 
-    def __init__(self, consul: Consul, session: aiohttp.ClientSession, registration: Registration) -> None:
+    def __init__(self, consul: ConsulClient, session: aiohttp.ClientSession, registration: ConsulRegistration) -> None:
         self.trouble = ""
         self.registered = False
         self._consul = consul
         self._session = session
         self._registration = registration
-        self._lease = Lease(registration.id)
+        self._lease = WorkerLock(registration.id)
         self._changing = asyncio.Lock()
         self._draining = False
         self._task: asyncio.Task[None] | None = None
@@ -131,14 +131,14 @@ class Registrar:
         elif self._registration.ttl is not None:
             try:
                 await self._consul.tell(self._registration.check, await self._is_ready())
-            except UnknownService:
+            except UnknownConsulService:
                 self.registered = False
 
     async def _take_out(self) -> None:
         async with self._changing:
             try:
                 await self._consul.maintain(self._registration.id, enable=True, reason="draining")
-            except UnknownService:
+            except UnknownConsulService:
                 pass
             except SourceError as error:
                 logger.warning("%s was not taken out of service: %s", self._registration.id, error)

@@ -7,12 +7,12 @@ from typing import Any
 
 from scalekit.served import Served
 from scalekit_discovery.config import DiscoveryConfig
-from scalekit_discovery.consul.registrar import Registration
+from scalekit_discovery.consul.registrar import ConsulRegistration
 
 ANYWHERE = ("0.0.0.0", "::", "")
 
 
-def registration(config: DiscoveryConfig, served: Served, hosts: tuple[str, ...]) -> Registration:
+def registration(config: DiscoveryConfig, served: Served, hosts: tuple[str, ...]) -> ConsulRegistration:
     """Return how the instance that is *served* is registered; *hosts* are the names that it answers to."""
     address = config.address or _address(config, served.host)
     port = config.port or served.port
@@ -34,7 +34,7 @@ def registration(config: DiscoveryConfig, served: Served, hosts: tuple[str, ...]
     if config.namespace:
         definition["Namespace"] = config.namespace
     probe = f"{_url(_loopback(probe_host), probe_port)}{served.ready_path}"
-    return Registration(
+    return ConsulRegistration(
         identifier, definition, probe, headers, config.check_interval if config.check == "ttl" else None
     )
 

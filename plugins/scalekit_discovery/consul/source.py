@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from scalekit_discovery.consul.client import CONSISTENT, Consul
-from scalekit_discovery.instances import Instance
+from scalekit_discovery.consul.client import CONSISTENT, ConsulClient
+from scalekit_discovery.instances import ServiceInstance
 from scalekit_discovery.sources import Report, SourceError
 
 RUN_BY_AGENT = frozenset(("http", "tcp", "udp", "grpc", "h2ping", "script", "docker", "os_service"))
@@ -28,7 +28,7 @@ class ConsulSource:
 
     remembered = True
 
-    def __init__(self, consul: Consul, wait: float, restart_grace: float) -> None:
+    def __init__(self, consul: ConsulClient, wait: float, restart_grace: float) -> None:
         self.place = consul.place
         self._consul = consul
         self._wait = wait
@@ -110,11 +110,11 @@ class CheckHistory:
         return True
 
 
-def _instance(entry: Mapping[str, Any]) -> Instance:
+def _instance(entry: Mapping[str, Any]) -> ServiceInstance:
     service = entry["Service"]
     meta = {str(key): str(value) for key, value in (service.get("Meta") or {}).items()}
     weight = int((service.get("Weights") or {}).get("Passing", 1))
-    return Instance(
+    return ServiceInstance(
         id=str(service["ID"]),
         address=str(service.get("Address") or entry["Node"]["Address"]),
         port=int(service["Port"]),

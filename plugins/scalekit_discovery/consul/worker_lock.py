@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 
-class Lease:
+class WorkerLock:
     """The right to speak for the instance *identifier* on this machine."""
 
     def __init__(self, identifier: str) -> None:

@@ -1,0 +1,1 @@
+"""RabbitMQ transport: publishing with confirms, consuming, and the queues' declarations."""

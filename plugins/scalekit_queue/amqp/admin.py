@@ -16,14 +16,14 @@ from scalekit.errors import ScalekitError
 from scalekit_queue.amqp.broker import Broker
 from scalekit_queue.amqp.consumer import envelope_of
 from scalekit_queue.amqp.frames import properties_of
-from scalekit_queue.amqp.topology import Topology
-from scalekit_queue.envelope import REASON, Depth, Envelope
+from scalekit_queue.amqp.topology import QueueTopology
+from scalekit_queue.envelope import REASON, Envelope, QueueDepth
 
 LIMIT = 10.0
 
 
 @asynccontextmanager
-async def administration(broker: Broker, prefix: str, names: Sequence[str]) -> AsyncGenerator[AmqpAdministration, None]:
+async def open_admin(broker: Broker, prefix: str, names: Sequence[str]) -> AsyncGenerator[AmqpAdmin, None]:
     """Connect to the broker while inside; raises ScalekitError when that fails. It knows the queues of *names*."""
     connection = broker.connection()
     try:
@@ -32,15 +32,15 @@ async def administration(broker: Broker, prefix: str, names: Sequence[str]) -> A
     except (OSError, TimeoutError, aiormq.exceptions.AMQPError) as error:
         raise ScalekitError(f"the broker cannot be reached: {mask_passwords(str(error)) or 'it is silent'}") from None
     try:
-        yield AmqpAdministration(connection, Topology(prefix), names)
+        yield AmqpAdmin(connection, QueueTopology(prefix), names)
     finally:
         await connection.close()
 
 
-class AmqpAdministration:
-    """See :class:`scalekit_queue.envelope.Administration`."""
+class AmqpAdmin:
+    """See :class:`scalekit_queue.envelope.QueueAdmin`."""
 
-    def __init__(self, connection: AbstractConnection, topology: Topology, names: Sequence[str]) -> None:
+    def __init__(self, connection: AbstractConnection, topology: QueueTopology, names: Sequence[str]) -> None:
         self._connection = connection
         self._topology = topology
         self._names = names
@@ -49,10 +49,10 @@ class AmqpAdministration:
         """Return the names of the consumers: a broker lists its queues to nobody."""
         return sorted(self._names)
 
-    async def depth(self, name: str) -> Depth:
+    async def depth(self, name: str) -> QueueDepth:
         """Count the messages *name*."""
         ready = await self._count(self._topology.ready(name))
-        return Depth(name, ready, None, None, await self._count(self._topology.dead(name)))
+        return QueueDepth(name, ready, None, None, await self._count(self._topology.dead(name)))
 
     async def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
         """Return the first messages *name*; they stay, marked as delivered before."""

@@ -28,11 +28,11 @@ Serve = Callable[[AbstractConnection], Awaitable[None]]
 OnLoss = Callable[["Exception | None"], None]
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection, or what was made on it, is there no more."""
 
 
-class Link:
+class BrokerConnection:
     """Keeps one connection for *purpose*; *serve* uses it, and ends or raises when it has to be made anew.
 
     *on_loss* is told what it raised.

@@ -16,10 +16,10 @@ from typing import Any
 from aiormq.abc import AbstractConnection, ChannelFrame, DeliveredMessage
 
 from scalekit.messages import PublishFailed
-from scalekit_queue.amqp.connection import Link, Lost, first_of
+from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, first_of
 from scalekit_queue.amqp.frames import acknowledgement
-from scalekit_queue.amqp.topology import Topology
-from scalekit_queue.envelope import Envelope, Take, Unsettled
+from scalekit_queue.amqp.topology import QueueTopology
+from scalekit_queue.envelope import Envelope, OnDelivery, SettlementFailed
 from scalekit_queue.metrics import PublishMetrics
 
 logger = logging.getLogger("scalekit.queue")
@@ -32,7 +32,7 @@ STALLED = 2
 Send = Callable[[Envelope], Awaitable["PublishFailed | None"]]
 
 
-class Channel:
+class ConsumerChannel:
     """One channel of a consumer, for as long as it is open, and what has to be acknowledged on it."""
 
     def __init__(self, raw: Any) -> None:
@@ -61,22 +61,22 @@ class Channel:
         self.raw.write_queue.put_nowait(ChannelFrame(payload=payload, should_close=False, drain_future=None))
 
 
-class Subscription:
+class AmqpSubscription:
     """Who takes the messages of one queue, and how far it has come."""
 
-    def __init__(self, name: str, queue: str, prefetch: int, take: Take) -> None:
+    def __init__(self, name: str, queue: str, prefetch: int, take: OnDelivery) -> None:
         self.name = name
         self.queue = queue
         self.prefetch = prefetch
         self.take = take
         self.taken = 0
         self.held = 0
-        self.channel: Channel | None = None
+        self.channel: ConsumerChannel | None = None
         self.tag = ""
         self._seen = -1
         self._stalled = 0
 
-    def begin(self, channel: Channel) -> None:
+    def begin(self, channel: ConsumerChannel) -> None:
         """Begin on another channel, where nothing is held yet."""
         self.channel, self.held, self._seen, self._stalled = channel, 0, -1, 0
 
@@ -86,27 +86,27 @@ class Subscription:
         self._stalled = self._stalled + 1 if idle else 0
         self._seen = self.taken
         if self._stalled >= STALLED:
-            raise Lost(f"{self.name!r} has {ready} messages, and none is delivered")
+            raise ConnectionLost(f"{self.name!r} has {ready} messages, and none is delivered")
 
 
-class Consuming:
+class AmqpConsumer:
     """Consumes over one connection."""
 
     def __init__(
-        self, link_of: Any, topology: Topology, send: Send, check_interval: float, metrics: PublishMetrics
+        self, link_of: Any, topology: QueueTopology, send: Send, check_interval: float, metrics: PublishMetrics
     ) -> None:
-        self.link: Link = link_of("consuming", self._serve, self._lose)
+        self.link: BrokerConnection = link_of("consuming", self._serve, self._lose)
         self._topology = topology
         self._send = send
         self._check_interval = check_interval
         self._metrics = metrics
-        self.subscriptions: list[Subscription] = []
+        self.subscriptions: list[AmqpSubscription] = []
         self._paused = False
         self._cancelled = asyncio.Event()
 
-    def subscribe(self, name: str, prefetch: int, take: Take) -> None:
+    def subscribe(self, name: str, prefetch: int, take: OnDelivery) -> None:
         """Have messages *name* delivered to *take*."""
-        self.subscriptions.append(Subscription(name, self._topology.ready(name), prefetch, take))
+        self.subscriptions.append(AmqpSubscription(name, self._topology.ready(name), prefetch, take))
 
     async def pause(self) -> None:
         """Take no more messages; channels stay open, so that what is held can be settled."""
@@ -131,12 +131,12 @@ class Consuming:
         self._metrics.reconnects["consuming"].inc()
         self._topology.learn_from(error)
 
-    async def _begin(self, connection: AbstractConnection, subscription: Subscription) -> None:
+    async def _begin(self, connection: AbstractConnection, subscription: AmqpSubscription) -> None:
         await self._topology.declare(connection, Envelope(subscription.name, "", b"", 0))
         raw = await connection.channel(publisher_confirms=False, timeout=LIMIT)
         await raw.basic_qos(prefetch_count=subscription.prefetch, timeout=LIMIT)
         raw.on_consumer_cancel_callbacks.add(self._on_cancel)
-        channel = Channel(raw)
+        channel = ConsumerChannel(raw)
         subscription.begin(channel)
         if self._paused:
             return
@@ -154,7 +154,7 @@ class Consuming:
 
     async def _until_cancelled(self) -> None:
         await self._cancelled.wait()
-        raise Lost("the broker has cancelled a consumer: its queue was deleted or moved")
+        raise ConnectionLost("the broker has cancelled a consumer: its queue was deleted or moved")
 
     async def _look_on(self, connection: AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=False, timeout=LIMIT)
@@ -165,7 +165,7 @@ class Consuming:
             for subscription in self.subscriptions:
                 answer = await channel.queue_declare(subscription.queue, passive=True, timeout=LIMIT)
                 if not answer.consumer_count:
-                    raise Lost(f"{subscription.name!r} has no consumer at the broker")
+                    raise ConnectionLost(f"{subscription.name!r} has no consumer at the broker")
                 subscription.refuse_stall(answer.message_count or 0)
 
 
@@ -174,7 +174,9 @@ class AmqpDelivery:
 
     __slots__ = ("_channel", "_send", "_subscription", "_tag", "envelope")
 
-    def __init__(self, subscription: Subscription, channel: Channel, message: DeliveredMessage, send: Send) -> None:
+    def __init__(
+        self, subscription: AmqpSubscription, channel: ConsumerChannel, message: DeliveredMessage, send: Send
+    ) -> None:
         self._subscription = subscription
         self._channel = channel
         self._tag: int = message.delivery.delivery_tag  # type: ignore[union-attr, assignment]
@@ -210,11 +212,11 @@ class AmqpDelivery:
             await self.done()
             return
         await self.release()
-        raise Unsettled(str(failed))
+        raise SettlementFailed(str(failed))
 
     def _settle(self) -> None:
         if self._channel.closed:
-            raise Unsettled("the channel that it came from is closed")
+            raise SettlementFailed("the channel that it came from is closed")
         if self._subscription.channel is self._channel:
             self._subscription.held -= 1
 

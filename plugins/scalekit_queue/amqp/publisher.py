@@ -18,9 +18,9 @@ from aiormq.abc import AbstractConnection, ChannelFrame
 from aiormq.exceptions import PublishError
 
 from scalekit.messages import PublishFailed
-from scalekit_queue.amqp.connection import Link, Lost, first_of
+from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, first_of
 from scalekit_queue.amqp.frames import publication
-from scalekit_queue.amqp.topology import Topology
+from scalekit_queue.amqp.topology import QueueTopology
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.metrics import PublishMetrics
 
@@ -39,7 +39,7 @@ DECLARED_FOR = 120.0
 """Seconds for which a queue of a delay counts as declared: it goes by itself when it is not used for long."""
 
 
-class Batch:
+class PublishBatch:
     """What one caller publishes; *future* is done when every message is safe or given up."""
 
     def __init__(self, count: int) -> None:
@@ -53,12 +53,12 @@ class Batch:
             self.future.set_result(None)
 
 
-class Pending:
+class UnconfirmedMessage:
     """One message on its way. It stands where aiormq keeps a future for the broker's confirm."""
 
     __slots__ = ("batch", "envelope", "lost", "maybe_sent", "publishing", "safe", "why")
 
-    def __init__(self, envelope: Envelope, batch: Batch, publishing: Publishing) -> None:
+    def __init__(self, envelope: Envelope, batch: PublishBatch, publishing: AmqpPublisher) -> None:
         self.envelope = envelope
         self.batch = batch
         self.publishing = publishing
@@ -90,15 +90,15 @@ class Pending:
         self.publishing.refused(self, error)
 
 
-class Publishing:
+class AmqpPublisher:
     """Publishes over one connection."""
 
-    def __init__(self, link_of: Any, topology: Topology, max_waiting: int, metrics: PublishMetrics) -> None:
-        self.link: Link = link_of("publishing", self._serve, self._lose)
+    def __init__(self, link_of: Any, topology: QueueTopology, max_waiting: int, metrics: PublishMetrics) -> None:
+        self.link: BrokerConnection = link_of("publishing", self._serve, self._lose)
         self._topology = topology
         self._max_waiting = max_waiting
         self._metrics = metrics
-        self._waiting: OrderedDict[Pending, None] = OrderedDict()
+        self._waiting: OrderedDict[UnconfirmedMessage, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._declared: dict[str, float] = {}
         self._channel: Any = None
@@ -107,8 +107,8 @@ class Publishing:
         """Publish *envelopes*; return for each None once it is confirmed, or why it is not."""
         if len(self._waiting) >= self._max_waiting:
             return [PublishFailed("too many messages wait for the broker", False)] * len(envelopes)
-        batch = Batch(len(envelopes))
-        pending = [Pending(envelope, batch, self) for envelope in envelopes]
+        batch = PublishBatch(len(envelopes))
+        pending = [UnconfirmedMessage(envelope, batch, self) for envelope in envelopes]
         self._waiting.update(dict.fromkeys(pending))
         self._wake.set()
         try:
@@ -122,14 +122,14 @@ class Publishing:
             raise
         return [None] * len(envelopes)
 
-    def _remove(self, pending: Iterable[Pending]) -> None:
+    def _remove(self, pending: Iterable[UnconfirmedMessage]) -> None:
         """Remove messages whose publisher has given up: they count no longer, and hold no memory."""
         for each in pending:
             self._waiting.pop(each, None)
             each.drop_body()
         self._wake.set()
 
-    def _requeue(self, pending: Sequence[Pending]) -> None:
+    def _requeue(self, pending: Sequence[UnconfirmedMessage]) -> None:
         """Put messages back at the head, in their order, to be sent first."""
         for each in reversed(pending):
             if not each.given_up:
@@ -137,7 +137,7 @@ class Publishing:
                 self._waiting.move_to_end(each, last=False)
         self._wake.set()
 
-    def _failure(self, pending: Pending, timeout: float) -> PublishFailed | None:
+    def _failure(self, pending: UnconfirmedMessage, timeout: float) -> PublishFailed | None:
         if pending.safe:
             return None
         why = pending.why or self.link.trouble or "the broker is slow"
@@ -161,7 +161,7 @@ class Publishing:
         self._metrics.reconnects["publishing"].inc()
         self._topology.learn_from(error)
         if self._channel is not None:
-            lost = [each for each in self._channel.confirmations.values() if isinstance(each, Pending)]
+            lost = [each for each in self._channel.confirmations.values() if isinstance(each, UnconfirmedMessage)]
             for pending in lost:
                 pending.lost = True
             self._channel.confirmations.clear()
@@ -190,7 +190,7 @@ class Publishing:
         """Raise Lost when the broker has fallen silent, of which aiormq's ``closing`` does not always tell."""
         while True:
             if not connection.is_opened or connection.is_connection_was_stuck:
-                raise Lost("the broker has fallen silent")
+                raise ConnectionLost("the broker has fallen silent")
             await asyncio.sleep(WATCH_EVERY)
 
     async def _watch_blocked(self, connection: AbstractConnection) -> None:
@@ -211,7 +211,7 @@ class Publishing:
         await connection.ready()
         self.link.trouble = ""
 
-    def _next_batch(self, channel: Any) -> Iterator[Pending]:
+    def _next_batch(self, channel: Any) -> Iterator[UnconfirmedMessage]:
         known: set[str] = set()
         room = min(AT_ONCE, WINDOW - len(channel.confirmations))
         for _ in range(len(self._waiting)):
@@ -227,7 +227,7 @@ class Publishing:
             known.add(identifier)
             yield pending
 
-    async def _declare(self, connection: AbstractConnection, batch: Sequence[Pending]) -> None:
+    async def _declare(self, connection: AbstractConnection, batch: Sequence[UnconfirmedMessage]) -> None:
         for pending in batch:
             queue = self._topology.queue_of(pending.envelope)
             declared = self._declared.get(queue)
@@ -235,7 +235,7 @@ class Publishing:
                 await self._topology.declare(connection, pending.envelope)
                 self._declared[queue] = time()
 
-    async def _write(self, channel: Any, batch: Sequence[Pending]) -> None:
+    async def _write(self, channel: Any, batch: Sequence[UnconfirmedMessage]) -> None:
         frames = []
         for pending in batch:
             if pending.given_up:  # while its queue was declared
@@ -248,14 +248,14 @@ class Publishing:
             frames.append(publication(channel.number, queue, pending.envelope, channel.max_content_size))
         await channel.write_queue.put(ChannelFrame(payload=b"".join(frames), should_close=False, drain_future=None))
 
-    def settled(self, pending: Pending) -> None:
+    def settled(self, pending: UnconfirmedMessage) -> None:
         """Note that *pending* is on its way no more."""
         if self._channel is not None:
             self._channel.message_id_delivery_tag.pop(pending.envelope.id, None)
             if self._waiting:
                 self._wake.set()
 
-    def refused(self, pending: Pending, error: BaseException) -> None:
+    def refused(self, pending: UnconfirmedMessage, error: BaseException) -> None:
         """Send *pending* again after a pause, with its queues declared anew."""
         self.settled(pending)
         self._declared.pop(self._topology.queue_of(pending.envelope), None)
@@ -263,7 +263,7 @@ class Publishing:
         pending.why = "there is no such queue" if isinstance(error, PublishError) else "the broker refused it"
         asyncio.get_running_loop().call_later(REFUSED_PAUSE, self._send_again, pending)
 
-    def _send_again(self, pending: Pending) -> None:
+    def _send_again(self, pending: UnconfirmedMessage) -> None:
         if not pending.given_up:
             self._waiting[pending] = None
             self._wake.set()

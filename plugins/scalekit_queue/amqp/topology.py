@@ -45,7 +45,7 @@ def milliseconds(delay: float) -> int:
     return -(-whole // step) * step
 
 
-class Topology:
+class QueueTopology:
     """The queues of all names, which begin with *prefix*; where each is and how it is declared."""
 
     def __init__(self, prefix: str) -> None:

@@ -9,13 +9,13 @@ from functools import partial
 
 from scalekit.messages import PublishFailed
 from scalekit_queue.amqp.broker import Broker
-from scalekit_queue.amqp.connection import Link
-from scalekit_queue.amqp.consumer import Consuming
-from scalekit_queue.amqp.publisher import Publishing
-from scalekit_queue.amqp.topology import Topology
-from scalekit_queue.envelope import Envelope, Take
+from scalekit_queue.amqp.connection import BrokerConnection
+from scalekit_queue.amqp.consumer import AmqpConsumer
+from scalekit_queue.amqp.publisher import AmqpPublisher
+from scalekit_queue.amqp.topology import QueueTopology
+from scalekit_queue.envelope import Envelope, OnDelivery
 from scalekit_queue.metrics import PublishMetrics
-from scalekit_queue.task_group import Tasks
+from scalekit_queue.task_group import BackgroundTaskGroup
 
 SETTLE_LIMIT = 10.0
 """Seconds that a message which is retried or buried has to be safe in its new queue."""
@@ -40,11 +40,11 @@ class AmqpTransport:
         max_waiting: int,
         metrics: PublishMetrics,
     ) -> None:
-        self._topology = Topology(prefix)
-        link_of = partial(Link, broker, heartbeat)
-        self._publishing = Publishing(link_of, self._topology, max_waiting, metrics)
-        self._takers = Tasks()
-        self._consuming = Consuming(link_of, self._topology, self._replace, check_interval, metrics)
+        self._topology = QueueTopology(prefix)
+        link_of = partial(BrokerConnection, broker, heartbeat)
+        self._publishing = AmqpPublisher(link_of, self._topology, max_waiting, metrics)
+        self._takers = BackgroundTaskGroup()
+        self._consuming = AmqpConsumer(link_of, self._topology, self._replace, check_interval, metrics)
 
     @property
     def trouble(self) -> str:
@@ -55,7 +55,7 @@ class AmqpTransport:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Stay connected while inside; the broker need not be there when it begins."""
-        links = Tasks()
+        links = BackgroundTaskGroup()
         links.begin(self._publishing.link.run())
         await wait_for_first(self._publishing.link.connected)
         try:
@@ -72,7 +72,7 @@ class AmqpTransport:
     async def _replace(self, envelope: Envelope) -> PublishFailed | None:
         return (await self._publishing.send([envelope], SETTLE_LIMIT))[0]
 
-    def subscribe(self, name: str, prefetch: int, take: Take) -> None:
+    def subscribe(self, name: str, prefetch: int, take: OnDelivery) -> None:
         """Have messages *name* delivered to *take* while running."""
         self._consuming.subscribe(name, prefetch, take)
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scalekit_queue.envelope import Depth, Envelope
-from scalekit_queue.sqlite.store import Store
+from scalekit_queue.envelope import Envelope, QueueDepth
+from scalekit_queue.sqlite.store import MessageStore
 
 
-class SqliteAdministration:
-    """See :class:`scalekit_queue.envelope.Administration`; a command has nothing else to do meanwhile."""
+class SqliteAdmin:
+    """See :class:`scalekit_queue.envelope.QueueAdmin`; a command has nothing else to do meanwhile."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: MessageStore) -> None:
         self._store = store
 
     async def names(self) -> list[str]:
         """Return the names of all messages that are there."""
         return self._store.names()
 
-    async def depth(self, name: str) -> Depth:
+    async def depth(self, name: str) -> QueueDepth:
         """Count the messages *name*."""
         return self._store.depth(name)
 

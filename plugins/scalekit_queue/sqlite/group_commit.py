@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from scalekit_queue.sqlite.store import Store
+from scalekit_queue.sqlite.store import MessageStore
 
 logger = logging.getLogger("scalekit.queue")
 
@@ -25,7 +25,7 @@ PAUSE = 0.2
 
 
 @dataclass(slots=True, eq=False)
-class Operation:
+class WriteOperation:
     """Something to be done in a transaction, and who waits for it; *begun* once it may have been written."""
 
     function: Callable[..., Any]
@@ -34,13 +34,13 @@ class Operation:
     begun: bool = False
 
 
-class Writer:
+class GroupCommitWriter:
     """The thread of a store, and what it is to do."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: MessageStore) -> None:
         self.store = store
         self.trouble = ""
-        self._wanted: OrderedDict[Operation, None] = OrderedDict()
+        self._wanted: OrderedDict[WriteOperation, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._ending = False
         self._thread = ThreadPoolExecutor(1, "scalekit-queue")
@@ -66,14 +66,14 @@ class Writer:
         """How many operations wait."""
         return len(self._wanted)
 
-    def begin(self, function: Callable[..., Any], *arguments: Any) -> Operation:
+    def begin(self, function: Callable[..., Any], *arguments: Any) -> WriteOperation:
         """Have *function* called in a transaction soon; its future has the result once that is committed."""
-        operation = Operation(function, arguments, asyncio.get_running_loop().create_future())
+        operation = WriteOperation(function, arguments, asyncio.get_running_loop().create_future())
         self._wanted[operation] = None
         self._wake.set()
         return operation
 
-    async def wait(self, operation: Operation) -> Any:
+    async def wait(self, operation: WriteOperation) -> Any:
         """Return the result of *operation* once it is committed; one that is cancelled is removed unless begun."""
         try:
             return await operation.future
@@ -96,15 +96,15 @@ class Writer:
             while batch := self._next_batch():
                 await self._write(batch)
 
-    def _next_batch(self) -> list[Operation]:
-        batch: list[Operation] = []
+    def _next_batch(self) -> list[WriteOperation]:
+        batch: list[WriteOperation] = []
         while self._wanted and len(batch) < AT_ONCE:
             operation, _ = self._wanted.popitem(last=False)
             if not operation.future.done():
                 batch.append(operation)
         return batch
 
-    async def _write(self, batch: list[Operation]) -> None:
+    async def _write(self, batch: list[WriteOperation]) -> None:
         try:
             results = await self.run(self._transact, batch)
         except sqlite3.OperationalError as error:
@@ -125,14 +125,14 @@ class Writer:
                 if not operation.future.done():
                     operation.future.set_result(result)
 
-    def _put_back(self, batch: list[Operation]) -> None:
+    def _put_back(self, batch: list[WriteOperation]) -> None:
         """Put operations that were not written back at the head, in their order."""
         for operation in reversed(batch):
             if not operation.future.done():
                 self._wanted[operation] = None
                 self._wanted.move_to_end(operation, last=False)
 
-    def _transact(self, batch: list[Operation]) -> list[Any]:
+    def _transact(self, batch: list[WriteOperation]) -> list[Any]:
         self.store.begin()
         try:
             for operation in batch:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from scalekit_queue.envelope import REASON, Depth, Envelope
+from scalekit_queue.envelope import REASON, Envelope, QueueDepth
 
 DELIVERIES = 20
 """How often a message may be delivered without an outcome, for it may be what ends its consumers."""
@@ -62,13 +62,13 @@ WHERE name = ? AND dead = ? AND owner IS NULL ORDER BY due, number LIMIT ?
 REPLAY = "UPDATE messages SET dead = 0, due = 0, deliveries = 0, headers = ? WHERE number = ?"
 
 
-class Held(tuple[int, str, int]):
+class DeliveryTag(tuple[int, str, int]):
     """Which delivery of which message: its number, who holds it, and how often it has been delivered."""
 
     __slots__ = ()
 
 
-class Store:
+class MessageStore:
     """The file of messages."""
 
     def __init__(self, file: str, synchronous: str) -> None:
@@ -125,13 +125,13 @@ class Store:
         now = time()
         self.raw.executemany(INSERT, [_row(each, now) for each in envelopes])
 
-    def take(self, name: str, owner: str, limit: int, lease: float) -> list[tuple[Held, Envelope]]:
+    def take(self, name: str, owner: str, limit: int, lease: float) -> list[tuple[DeliveryTag, Envelope]]:
         """Let *owner* have up to *limit* messages that are due, the oldest first, until *lease* seconds from now."""
         now = time()
         rows = self.raw.execute(TAKE, (owner, now + lease, name, now, limit)).fetchall()
         taken = []
         for number, deliveries, *content in sorted(rows):
-            held = Held((number, owner, deliveries))
+            held = DeliveryTag((number, owner, deliveries))
             envelope = _envelope(name, *content)
             if deliveries > DELIVERIES:
                 self.bury(held, envelope.buried({REASON: f"delivered {DELIVERIES} times without an outcome"}))
@@ -149,26 +149,26 @@ class Store:
         """Let *owner* keep what it holds until *lease* seconds from now."""
         self.raw.execute(RENEW, (time() + lease, owner))
 
-    def done(self, held: Held) -> bool:
+    def done(self, held: DeliveryTag) -> bool:
         """Forget the message; return False when it was held no more."""
         return self.raw.execute(DONE, held).rowcount == 1
 
-    def retry(self, held: Held, envelope: Envelope) -> bool:
+    def retry(self, held: DeliveryTag, envelope: Envelope) -> bool:
         """Have the message delivered again, as *envelope*; return False when it was held no more."""
         values = (time() + envelope.delay, orjson.dumps(envelope.headers), *held)
         return self.raw.execute(RETRY, values).rowcount == 1
 
-    def bury(self, held: Held, envelope: Envelope) -> bool:
+    def bury(self, held: DeliveryTag, envelope: Envelope) -> bool:
         """Make the message a dead letter, as *envelope*; return False when it was held no more."""
         return self.raw.execute(BURY, (time(), orjson.dumps(envelope.headers), *held)).rowcount == 1
 
-    def release(self, held: Held) -> bool:
+    def release(self, held: DeliveryTag) -> bool:
         """Give the message back; return False when it was held no more."""
         return self.raw.execute(RELEASE, held).rowcount == 1
 
-    def depth(self, name: str) -> Depth:
+    def depth(self, name: str) -> QueueDepth:
         """Count the messages *name*."""
-        return Depth(name, *self.raw.execute(COUNT, {"name": name, "now": time()}).fetchone())
+        return QueueDepth(name, *self.raw.execute(COUNT, {"name": name, "now": time()}).fetchone())
 
     def names(self) -> list[str]:
         """Return the names of all messages that are there."""

@@ -11,10 +11,10 @@ from time import time
 from typing import Any
 
 from scalekit.messages import PublishFailed
-from scalekit_queue.envelope import Envelope, Take, Unsettled
-from scalekit_queue.sqlite.group_commit import Writer
-from scalekit_queue.sqlite.store import Held, Store
-from scalekit_queue.task_group import Tasks
+from scalekit_queue.envelope import Envelope, OnDelivery, SettlementFailed
+from scalekit_queue.sqlite.group_commit import GroupCommitWriter
+from scalekit_queue.sqlite.store import DeliveryTag, MessageStore
+from scalekit_queue.task_group import BackgroundTaskGroup
 
 SETTLE_LIMIT = 10.0
 """Seconds that settling a message may take."""
@@ -24,13 +24,13 @@ class SqliteTransport:
     """Carries messages through a file; see :class:`scalekit_queue.envelope.Transport`."""
 
     def __init__(self, file: str, synchronous: str, lease: float, poll: float, max_waiting: int) -> None:
-        self._writer = Writer(Store(file, synchronous))
+        self._writer = GroupCommitWriter(MessageStore(file, synchronous))
         self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
         self._lease = lease
         self._poll = poll
         self._max_waiting = max_waiting
-        self._subscriptions: list[Subscription] = []
-        self._takers = Tasks()
+        self._subscriptions: list[SqliteSubscription] = []
+        self._takers = BackgroundTaskGroup()
 
     @property
     def trouble(self) -> str:
@@ -41,7 +41,7 @@ class SqliteTransport:
     async def running(self) -> AsyncGenerator[None, None]:
         """Have the file open while inside."""
         async with self._writer.running():
-            renewing = Tasks()
+            renewing = BackgroundTaskGroup()
             renewing.begin(self._renew_on())
             try:
                 yield
@@ -66,9 +66,9 @@ class SqliteTransport:
             subscription.look()
         return [None] * len(envelopes)
 
-    def subscribe(self, name: str, prefetch: int, take: Take) -> None:
+    def subscribe(self, name: str, prefetch: int, take: OnDelivery) -> None:
         """Have messages *name* delivered to *take* while running."""
-        self._subscriptions.append(Subscription(self._writer, self._owner, name, prefetch, take))
+        self._subscriptions.append(SqliteSubscription(self._writer, self._owner, name, prefetch, take))
 
     def begin(self) -> None:
         """Begin to take what was subscribed to."""
@@ -86,10 +86,10 @@ class SqliteTransport:
                 await self._writer.write(self._writer.store.renew, self._owner, self._lease)
 
 
-class Subscription:
+class SqliteSubscription:
     """Who takes the messages of one name, and how many it holds."""
 
-    def __init__(self, writer: Writer, owner: str, name: str, prefetch: int, take: Take) -> None:
+    def __init__(self, writer: GroupCommitWriter, owner: str, name: str, prefetch: int, take: OnDelivery) -> None:
         self.held = 0
         self._writer = writer
         self._owner = owner
@@ -118,7 +118,7 @@ class Subscription:
             return 0
         operation = self._writer.begin(store.take, self._name, self._owner, room, lease)
         try:
-            found: list[tuple[Held, Envelope]] = await asyncio.shield(operation.future)
+            found: list[tuple[DeliveryTag, Envelope]] = await asyncio.shield(operation.future)
         except asyncio.CancelledError:
             operation.future.add_done_callback(self._give_back)
             raise
@@ -139,20 +139,20 @@ class Subscription:
         except TimeoutError:
             pass
 
-    async def settle(self, function: Any, held: Held, *arguments: Any) -> None:
-        """Call *function* of the store for *held*; raises Unsettled when it is held no more."""
+    async def settle(self, function: Any, held: DeliveryTag, *arguments: Any) -> None:
+        """Call *function* of the store for *held*; raises SettlementFailed when it is held no more."""
         self.held -= 1
         if (self._prefetch - self.held) * 2 >= self._prefetch:
             self._wake.set()
         try:
             async with asyncio.timeout(SETTLE_LIMIT):
                 if not await self._writer.write(function, held, *arguments):
-                    raise Unsettled("its lease was over, and it was taken again")
+                    raise SettlementFailed("its lease was over, and it was taken again")
         except (TimeoutError, sqlite3.Error) as error:
-            raise Unsettled(f"the file cannot be written to: {error}") from error
+            raise SettlementFailed(f"the file cannot be written to: {error}") from error
 
     @property
-    def store(self) -> Store:
+    def store(self) -> MessageStore:
         """Where the messages are."""
         return self._writer.store
 
@@ -163,7 +163,7 @@ class SqliteDelivery:
     __slots__ = ("_held", "_subscription", "envelope")
     lost = False
 
-    def __init__(self, subscription: Subscription, held: Held, envelope: Envelope) -> None:
+    def __init__(self, subscription: SqliteSubscription, held: DeliveryTag, envelope: Envelope) -> None:
         self._subscription = subscription
         self._held = held
         self.envelope = envelope

@@ -15,9 +15,9 @@ from scalekit.contracts import QUEUE, Queue
 from scalekit.health.monitor import Status
 from scalekit.host import Host
 from scalekit.messages import Consumers, Message, PublishFailed
-from scalekit_queue.amqp.consumer import Consuming
-from scalekit_queue.amqp.publisher import Publishing
-from scalekit_queue.service import RunningQueue
+from scalekit_queue.amqp.consumer import AmqpConsumer
+from scalekit_queue.amqp.publisher import AmqpPublisher
+from scalekit_queue.service import QueueService
 from tests.queue.harness import LIMIT, serving, until
 from tests.servers import RabbitMQ
 
@@ -74,19 +74,19 @@ async def taking(table: Table) -> AsyncGenerator[Taking, None]:
         yield application
 
 
-def consuming_of(host: Host) -> Consuming:
+def consuming_of(host: Host) -> AmqpConsumer:
     """Return what consumes, to break it from inside."""
-    running = next(value for value in host.context._resources.values() if isinstance(value, RunningQueue))
+    running = next(value for value in host.context._resources.values() if isinstance(value, QueueService))
     transport: Any = running._transport
-    consuming: Consuming = transport._consuming
+    consuming: AmqpConsumer = transport._consuming
     return consuming
 
 
-def publishing_of(host: Host) -> Publishing:
+def publishing_of(host: Host) -> AmqpPublisher:
     """Return what publishes, to look inside."""
-    running = next(value for value in host.context._resources.values() if isinstance(value, RunningQueue))
+    running = next(value for value in host.context._resources.values() if isinstance(value, QueueService))
     transport: Any = running._transport
-    publishing: Publishing = transport._publishing
+    publishing: AmqpPublisher = transport._publishing
     return publishing
 
 
