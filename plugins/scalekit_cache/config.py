@@ -40,9 +40,9 @@ class CachePolicyTable(Table):
     """How long an answer is fresh that does not say it; without it only those are kept that do."""
     vary: tuple[FieldName, ...] = ()
     """Request headers that answers differ by, beside those that they name in ``Vary``."""
-    query: tuple[str, ...] | None = None
+    query_params: tuple[str, ...] | None = None
     """Parameters of the query that answers differ by; without it all of them."""
-    by: Literal["identity"] | None = None
+    vary_by: Literal["identity"] | None = None
     """``identity`` keeps answers for each user apart, in place of keeping none of them."""
     cookies: Literal["private", "ignore"] = "private"
     """``ignore`` says that answers do not depend on cookies."""
@@ -62,8 +62,8 @@ class CachePolicyTable(Table):
         return CachePolicy(
             self.ttl,
             tuple(sorted(name.lower().encode() for name in self.vary)),
-            None if self.query is None else frozenset(name.encode() for name in self.query),
-            self.by == "identity",
+            None if self.query_params is None else frozenset(name.encode() for name in self.query_params),
+            self.vary_by == "identity",
             self.cookies == "ignore",
             self.stale_while_revalidate,
             self.stale_if_error,
@@ -80,7 +80,7 @@ class CacheConfig(Table):
     """The store: ``memory:`` of each process, an address of Redis, or ``cluster-cache:`` of that plugin."""
     per_worker: bool = False
     """Whether each worker may have a ``memory:`` of its own, which a purge in another does not reach."""
-    deadline: SomeTime = Duration("50ms")
+    store_timeout: SomeTime = Duration("50ms")
     """How long the shared store may take; what takes longer is missing."""
     disconnected_ttl: Duration = Duration("800ms")
     """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
@@ -88,15 +88,15 @@ class CacheConfig(Table):
         str, Shape(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
     ] = "scalekit:cache"
     """What keys in the shared store begin with; services that share it need one each."""
-    size: SomeSize = Size("64MiB")
+    memory_size: SomeSize = Size("64MiB")
     """Bytes of memory for what is kept in each process."""
     max_body: SomeSize = Size("1MiB")
     """Largest body that is kept; what is larger is passed on as it comes."""
-    name: Annotated[
+    cache_status_name: Annotated[
         str, Shape(r"^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$", 'a token that begins with a letter, such as "scalekit"')
     ] = "scalekit"
     """What this cache is called in ``Cache-Status``."""
-    wait: SomeTime = Duration("10s")
+    coalesce_timeout: SomeTime = Duration("10s")
     """How long a request waits for another that has the same answer made, before it goes on alone."""
     refresh_timeout: SomeTime = Duration("30s")
     """How long making an answer anew in the background may take."""
@@ -106,9 +106,9 @@ class CacheConfig(Table):
     """Request headers that identify the user, beside ``Authorization`` and ``Cookie``; naming some replaces these."""
     sort_query: bool = True
     """Whether the order of a query's parameters does not matter."""
-    targeted: tuple[FieldName, ...] = ("ScaleKit-Cache-Control", "CDN-Cache-Control")
+    targeted_headers: tuple[FieldName, ...] = ("ScaleKit-Cache-Control", "CDN-Cache-Control")
     """Fields that go before ``Cache-Control`` and ``Expires``; no other cache listens to the first."""
-    heuristic: Share = 0.0
+    heuristic_fraction: Share = 0.0
     """The share of its age since ``Last-Modified`` for which an answer is fresh that says nothing; 0 keeps none."""
     tags_from_sql: bool = False
     """Whether the tables that a handler read become tags, and what changes a table through DATABASE purges them."""

@@ -38,8 +38,8 @@ def cached(
     *,
     ttl: str | None = None,
     vary: Sequence[str] = (),
-    query: Sequence[str] | None = None,
-    by: Literal["identity"] | None = None,
+    query_params: Sequence[str] | None = None,
+    vary_by: Literal["identity"] | None = None,
     cookies: Literal["private", "ignore"] = "private",
     stale_while_revalidate: str = "0s",
     stale_if_error: str = "0s",
@@ -52,9 +52,9 @@ def cached(
     The arguments are the keys of a policy. The handler stays as it is, so that every framework sees what it saw. Raises
     ValueError for what is no duration, and for every other value that a policy would not take.
     """
-    is_by_identity = by is not None and str(by).lower() == "identity"
-    if by is not None and not is_by_identity:
-        raise ValueError(f'by is "identity" or None, got {by!r}')
+    is_by_identity = vary_by is not None and str(vary_by).lower() == "identity"
+    if vary_by is not None and not is_by_identity:
+        raise ValueError(f'vary_by is "identity" or None, got {vary_by!r}')
     if str(cookies).lower() not in ("private", "ignore"):
         raise ValueError(f'cookies is "private" or "ignore", got {cookies!r}')
     if not 0 <= early_refresh < 1:
@@ -62,7 +62,9 @@ def cached(
     policy = CachePolicy(
         ttl=None if ttl is None else Duration(ttl),
         vary=tuple(sorted(name.lower().encode() for name in _several("vary", vary))),
-        query=None if query is None else frozenset(name.encode() for name in _several("query", query)),
+        query=None
+        if query_params is None
+        else frozenset(name.encode() for name in _several("query_params", query_params)),
         by_identity=is_by_identity,
         ignores_cookies=cookies.lower() == "ignore",
         while_revalidate=Duration(stale_while_revalidate),

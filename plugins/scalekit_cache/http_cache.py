@@ -36,7 +36,7 @@ class CacheOptions:
 
     name: bytes
     max_body: int
-    wait: float
+    coalesce_timeout: float
     refresh_timeout: float
     cookies_are_private: bool
     sort_query: bool

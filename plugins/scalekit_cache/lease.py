@@ -23,9 +23,9 @@ async def acquire_lease(cache: HttpCache, flight: Flight, primary: Key, asked: C
     When it is kept, all who wait for *flight* look again.
     """
     loop = asyncio.get_running_loop()
-    end, pause = loop.time() + cache.options.wait, FIRST_LOOK
+    end, pause = loop.time() + cache.options.coalesce_timeout, FIRST_LOOK
     while True:
-        lease, found = await cache.store.claim(primary, flight.key, cache.options.wait)
+        lease, found = await cache.store.claim(primary, flight.key, cache.options.coalesce_timeout)
         if found is not None and await _is_kept(cache, found, asked):
             cache.landed(flight)
             flight.land()

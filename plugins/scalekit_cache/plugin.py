@@ -58,7 +58,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         async with open_store(context, config, counts, time.time) as store:
             cache = HttpCache(store, _policies(config), _options(config), counts, time.time)
             namespace = OF_CACHE if config.on_cluster_cache else NAMESPACE
-            context.provide(CACHE, Objects(store, counts, time.time, config.wait, namespace))
+            context.provide(CACHE, Objects(store, counts, time.time, config.coalesce_timeout, namespace))
             cache_filter.cache = cache
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(cache.close)
@@ -136,15 +136,15 @@ def _policies(config: CacheConfig) -> CachePolicies:
 
 
 def _options(config: CacheConfig) -> CacheOptions:
-    targeted = tuple(name.lower().encode() for name in config.targeted)
+    targeted = tuple(name.lower().encode() for name in config.targeted_headers)
     return CacheOptions(
-        config.name.encode(),
+        config.cache_status_name.encode(),
         config.max_body,
-        config.wait,
+        config.coalesce_timeout,
         config.refresh_timeout,
         config.cookies == "private",
         config.sort_query,
-        StorageRules(targeted, config.heuristic),
+        StorageRules(targeted, config.heuristic_fraction),
         config.tags_from_sql,
         config.credential_headers,
     )

@@ -125,7 +125,7 @@ class RequestHandler:
         """Wait for the answer that another request has made; lead or go alone when there is none to share."""
         known = self.cache.store.number
         try:
-            landed = await flight.landed(self.cache.options.wait)
+            landed = await flight.landed(self.cache.options.coalesce_timeout)
         except asyncio.CancelledError:
             if not flight.open:
                 self.cache.landed(flight)
@@ -267,7 +267,7 @@ class RequestHandler:
     async def _until_renewed(self, task: asyncio.Task[RefreshResult], relay: ClientRelay) -> None:
         """Wait for *task* as long as a request waits, or until the client has what *relay* passes on."""
         try:
-            await asyncio.wait({task}, timeout=self.cache.options.wait)
+            await asyncio.wait({task}, timeout=self.cache.options.coalesce_timeout)
             if relay.begun:
                 await asyncio.wait({task})
         finally:

@@ -22,7 +22,7 @@ async def open_store(
     context: Context, config: CacheConfig, metrics: CacheMetrics, clock: Callable[[], float]
 ) -> AsyncGenerator[Store, None]:
     """Return the store of *config*, open while inside; that a shared one cannot be reached yet is no error."""
-    local = MemoryStore(config.size)
+    local = MemoryStore(config.memory_size)
     with metrics.showing(local.figures):
         if not config.shared:
             yield local
@@ -39,5 +39,5 @@ async def open_frames(context: Context, config: CacheConfig) -> AsyncGenerator[F
     if config.on_cluster_cache:
         yield context.get(CLUSTER_FRAMES)
         return
-    async with redis_connections(context).open(config.url.reveal(), deadline=config.deadline) as redis:
+    async with redis_connections(context).open(config.url.reveal(), deadline=config.store_timeout) as redis:
         yield RedisFrames(redis, config.prefix)

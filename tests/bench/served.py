@@ -17,7 +17,7 @@ from tests.tools import WrkResult, wrk
 
 CASES = Path(__file__).parent / "cases"
 ROOT = CASES.parent.parent.parent
-ROOMY = "plugins.cache.size=64MiB"
+ROOMY = "plugins.cache.memory_size=64MiB"
 FILES = {
     "scalekit_empty": ("empty.toml",),
     "both_on": ("both.toml",),

@@ -104,7 +104,7 @@ class CacheHarness:
         chosen: dict[str, Any] = {
             "name": b"scalekit",
             "max_body": 2**16,
-            "wait": 30.0,
+            "coalesce_timeout": 30.0,
             "refresh_timeout": 30.0,
             "cookies_are_private": True,
             "sort_query": True,

@@ -164,7 +164,7 @@ LOGINS = [
 HOURLY = CachePolicy(ttl=3600.0)
 TERMS: dict[str, tuple[Callable[[Any], Any], CachePolicy]] = {
     "cached": (cached(ttl="1h"), CachePolicy()),
-    "cached by identity": (cached(ttl="1h", by="identity"), CachePolicy()),
+    "cached by identity": (cached(ttl="1h", vary_by="identity"), CachePolicy()),
     "policy": (lambda handler: handler, HOURLY),
     "policy by identity": (lambda handler: handler, CachePolicy(ttl=3600.0, by_identity=True)),
     "policy without cookies": (lambda handler: handler, CachePolicy(ttl=3600.0, ignores_cookies=True)),
@@ -430,7 +430,7 @@ async def test_a_scheme_of_ones_own_may_look_at_cookies() -> None:
 
 
 async def test_a_user_known_before_is_the_same_in_the_application() -> None:
-    app = with_middleware("X-Token")(cached(ttl="1h", by="identity"))
+    app = with_middleware("X-Token")(cached(ttl="1h", vary_by="identity"))
     laboratory = CacheHarness(app)
     who: dict[str, Any] = {"user": SimpleUser("alice"), "auth": AuthCredentials(["authenticated"])}
     _, answer = [await laboratory.ask("/me", headers=[("X-Token", "alice")], **who) for _ in range(2)]

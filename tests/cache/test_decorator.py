@@ -68,17 +68,17 @@ async def is_shared(app: ASGIApp, *targets: str, headers: Pairs = (), policy: Ca
     ],
 )
 async def test_a_handler_says_which_parameters_count(targets: list[str], shared: bool) -> None:
-    app, _ = shop(ttl="1h", query=["page"])
+    app, _ = shop(ttl="1h", query_params=["page"])
     assert await is_shared(app, *targets) == shared
 
 
 async def test_the_file_goes_before_the_handler_where_both_name_parameters() -> None:
-    app, _ = shop(ttl="1h", query=["page"])
+    app, _ = shop(ttl="1h", query_params=["page"])
     assert not await is_shared(app, "/page?a=1", "/page?a=2", policy=CachePolicy(query=frozenset({b"a"})))
 
 
 async def test_a_change_forgets_what_was_found_by_fewer_parameters() -> None:
-    app, _ = shop(ttl="1h", query=["page"])
+    app, _ = shop(ttl="1h", query_params=["page"])
     laboratory = CacheHarness(app)
     await laboratory.ask("/page?utm=1")
     answer = await laboratory.ask("/page?utm=2")
@@ -109,8 +109,8 @@ async def test_a_handler_says_for_which_statuses_its_ttl_is() -> None:
         ({"ttl": "1 fortnight"}, "fortnight"),
         ({"ttl": "1h", "vary": "Accept"}, r'vary is a list of names, got .Accept.; write vary=\["Accept"\]'),
         ({"ttl": "1h", "tags": "items"}, "tags is a list"),
-        ({"ttl": "1h", "query": "page"}, "query is a list"),
-        ({"ttl": "1h", "by": "user"}, 'by is "identity" or None'),
+        ({"ttl": "1h", "query_params": "page"}, "query_params is a list"),
+        ({"ttl": "1h", "vary_by": "user"}, 'vary_by is "identity" or None'),
         ({"ttl": "1h", "cookies": "keep"}, 'cookies is "private" or "ignore"'),
         ({"ttl": "1h", "early_refresh": 1.0}, "early_refresh is a share"),
     ],
@@ -121,7 +121,7 @@ def test_a_mistake_is_told_where_it_is_made(terms: dict[str, Any], message: str)
 
 
 async def test_words_are_taken_in_either_case() -> None:
-    terms: dict[str, Any] = {"ttl": "1h", "by": "Identity", "cookies": "IGNORE"}
+    terms: dict[str, Any] = {"ttl": "1h", "vary_by": "Identity", "cookies": "IGNORE"}
     app, _ = shop(**terms)
     assert await is_shared(app, "/page", "/page", headers=[("Cookie", "a=b"), ("Authorization", "c")])
 

@@ -177,7 +177,7 @@ write_timeout = "10m"
 
 [plugins.cache]
 max_body = "32MiB"
-wait = "10m"
+coalesce_timeout = "10m"
 policies = [{ path = "/static/**", ttl = "1m" }]
 """
 SERVICE = """

@@ -203,7 +203,7 @@ async def app(scope, receive, send):
         ('[plugins.cache]\nprefix = "a{b}"', "prefix"),
         ('[[plugins.cache.policies]]\npath = "shop"', "put a slash before it"),
         ('[[plugins.cache.policies]]\npath = "/"\nttl = "0s"', "expected more than none"),
-        ('[[plugins.cache.policies]]\npath = "/"\nby = "name"', "identity"),
+        ('[[plugins.cache.policies]]\npath = "/"\nvary_by = "name"', "identity"),
     ],
 )
 def test_a_mistake_in_the_table_is_explained(toml: str, message: str, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ async def test_an_answer_that_is_not_for_sharing_lets_all_go_on_at_once_and_nobo
 
 
 async def test_who_waits_too_long_goes_on_alone() -> None:
-    laboratory = CacheHarness(origin := Origin(FRESH), wait=0.01)
+    laboratory = CacheHarness(origin := Origin(FRESH), coalesce_timeout=0.01)
     tasks = await held(laboratory, origin, 3)
     await until(lambda: origin.calls == 3)
     origin.gate.set()  # type: ignore[union-attr]
@@ -483,7 +483,7 @@ async def test_a_stale_answer_stands_in_for_a_failure_where_it_may(
 
 
 async def test_a_stale_answer_stands_in_for_one_that_takes_too_long() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=2, stale-if-error=60")])), wait=0.01)
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=2, stale-if-error=60")])), coalesce_timeout=0.01)
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()

@@ -128,7 +128,7 @@ async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
         return {"type": "http.disconnect"}
 
     app = Endless()
-    laboratory = CacheHarness(app, wait=0.01, refresh_timeout=0.2)
+    laboratory = CacheHarness(app, coalesce_timeout=0.01, refresh_timeout=0.2)
     await laboratory.ask()
     laboratory.pass_time(3)
     leave, answer = asyncio.Event(), Answer()
@@ -169,7 +169,7 @@ async def test_a_stream_that_breaks_is_seen_to_break() -> None:
 
 
 async def test_a_response_that_comes_too_late_goes_to_nobody_and_ends_the_old_one() -> None:
-    laboratory = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])), wait=0.01)
+    laboratory = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])), coalesce_timeout=0.01)
     await laboratory.ask()
     laboratory.pass_time(3)
     origin.gate = asyncio.Event()

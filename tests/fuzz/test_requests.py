@@ -66,7 +66,9 @@ def tables(folder: Path) -> dict[str, Any]:
     return {
         "server": {"trusted_proxies": ["127.0.0.1"], "trusted": ["127.0.0.1"], "hosts": ["shop.example", "localhost"]},
         "plugins": {
-            "cache": {"policies": [{"path": "/pages/**", "ttl": "1m", "by": "identity", "query": ["a", "tag[]"]}]},
+            "cache": {
+                "policies": [{"path": "/pages/**", "ttl": "1m", "vary_by": "identity", "query_params": ["a", "tag[]"]}]
+            },
             "jwt": {"secret": SECRET, "protect": ["/api/**"], "insecure_cookie": True},
             "metrics": {},
             "pool": {"url": "sqlite:///:memory:"},

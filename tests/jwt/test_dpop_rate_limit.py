@@ -34,7 +34,7 @@ async def test_who_is_over_the_limit_gets_429_before_its_proof_is_looked_at(
     limits = [{"name": "all", "limit": "3/1d", "path": "/api/*"}]
     plugins = {
         "ratelimit": {"url": server.url, "policies": limits, "deadline": "10s"},
-        "cache": {"url": server.url, "policies": [{"path": "/open", "ttl": "1h"}], "deadline": "10s"},
+        "cache": {"url": server.url, "policies": [{"path": "/open", "ttl": "1h"}], "store_timeout": "10s"},
     }
     async with service({"sender": "dpop"}, plugins) as client:
         holder = DpopClient(client)

@@ -147,7 +147,7 @@ async def test_the_cache_keeps_answers_of_users_apart() -> None:
         return JSONResponse({"who": request.user.identity})
 
     cached = Starlette(routes=[Route("/login", login, methods=["POST"]), Route("/api/who", who)])
-    policy = {"path": "/api/*", "ttl": "1h", "by": "identity", "cookies": "ignore"}
+    policy = {"path": "/api/*", "ttl": "1h", "vary_by": "identity", "cookies": "ignore"}
     async with service(plugins={"cache": {"policies": [policy]}}, application=cached) as client:
         people = [client.another(), client.another()]
         for number, person in enumerate(people):

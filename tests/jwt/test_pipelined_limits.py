@@ -64,11 +64,11 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
 def stack(server: Redis, forge: TokenForge, limit: str = "100/1d") -> Host:
     """Return limits by address and by subject, a token and a cache, all on *server*."""
     policies = [{"name": "all", "limit": limit}, {"name": "who", "limit": "50/1d", "by": "subject"}]
-    kept = [{"path": "/api/**", "ttl": "1h", "by": "identity"}, {"path": "/open", "ttl": "1h"}]
+    kept = [{"path": "/api/**", "ttl": "1h", "vary_by": "identity"}, {"path": "/open", "ttl": "1h"}]
     plugins: dict[str, Any] = {
         "jwt": {"secret": forge.member["k"], "protect": ["/api/**"], "fingerprint": False},
         "ratelimit": {"url": server.url, "policies": policies, "deadline": "10s"},
-        "cache": {"url": server.url, "policies": kept, "deadline": "10s"},
+        "cache": {"url": server.url, "policies": kept, "store_timeout": "10s"},
     }
     return create_app({"plugins": plugins}, app=answering)
 

@@ -20,7 +20,7 @@ from tests.servers import Redis
 pytestmark = pytest.mark.anyio
 POLICIES: dict[str, dict[str, Any]] = {
     "for all": {"path": "/**", "ttl": "1h"},
-    "by identity": {"path": "/**", "ttl": "1h", "by": "identity", "cookies": "ignore"},
+    "by identity": {"path": "/**", "ttl": "1h", "vary_by": "identity", "cookies": "ignore"},
 }
 
 
@@ -44,7 +44,7 @@ def cache(request: pytest.FixtureRequest) -> Mapping[str, Any]:
         return {}
     server: Redis = request.getfixturevalue("server")
     server.cli("FLUSHALL")
-    return {"url": server.url, "deadline": "10s"}
+    return {"url": server.url, "store_timeout": "10s"}
 
 
 def plugins(cache: Mapping[str, Any], policy: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
 CACHE: dict[str, Any] = {
     "url": os.environ.get("BENCH_REDIS", "memory:"),
-    "size": "1KiB",
-    "deadline": "5s",
+    "memory_size": "1KiB",
+    "store_timeout": "5s",
     "policies": [{"path": PATH, "ttl": "1d", "early_refresh": 0.0}],
 }
 

@@ -9,7 +9,7 @@ __all__ = ["BODY", "PATH"]
 
 
 def make() -> Host:
-    return create_app({"plugins": {"cache": CACHE | {"size": "64MiB"}}}, app=starlette_bare.make())
+    return create_app({"plugins": {"cache": CACHE | {"memory_size": "64MiB"}}}, app=starlette_bare.make())
 
 
 app = make()

@@ -27,7 +27,7 @@ def serve(url: str, size: str = "", limit: str = "1000000/s") -> Host:
         **jwt_alone.TABLES["plugins"],
     }
     if size:
-        policy = {"path": PATH, "ttl": "1d", "by": "identity", "early_refresh": 0.0}
-        plugins["cache"] = {"url": url, "size": size, "policies": [policy]}
-        plugins["cache"] |= {} if url == "memory:" else {"deadline": "5s"}
+        policy = {"path": PATH, "ttl": "1d", "vary_by": "identity", "early_refresh": 0.0}
+        plugins["cache"] = {"url": url, "memory_size": size, "policies": [policy]}
+        plugins["cache"] |= {} if url == "memory:" else {"store_timeout": "5s"}
     return create_app({"plugins": plugins}, app=starlette_bare.make())
