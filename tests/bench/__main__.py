@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import calls, noticing, overload, preload, reads, requests, scrape, starting, throughput, workers
+from tests.bench import calls, overload, preload, reads, requests, scrape, throughput, workers
+from tests.bench import propagation_delay as propagation_delay
+from tests.bench import startup as startup
 from tests.bench.inprocess import Case
 from tests.bench.operations import database, queue, redis, tokens
 from tests.bench.row import HEAD, Row, write
@@ -42,12 +44,12 @@ def _cases(modules: set[str]) -> list[Case]:
 
 
 PARTS = [
-    Part([""], [], lambda options: starting.measure(options.rounds // 2)),
+    Part([""], [], lambda options: startup.measure(options.rounds // 2)),
     Part([""], ["wrk"], lambda _: throughput.measure(_cases(UNDER_WRK), 3, 3)),
     Part(["stack"], ["wrk", "redis"], lambda _: throughput.measure(_cases(STACKS_UNDER_WRK), 5, 3)),
     Part(["stack"], ["wrk", "redis"], lambda _: workers.measure(5, 3)),
-    Part(["stack"], ["redis"], lambda options: starting.measure_stacks(options.rounds // 4)),
-    Part(["stack"], NEEDED, lambda options: starting.measure_production(options.rounds // 4)),
+    Part(["stack"], ["redis"], lambda options: startup.measure_stacks(options.rounds // 4)),
+    Part(["stack"], NEEDED, lambda options: startup.measure_production(options.rounds // 4)),
     Part(["stack"], NEEDED, lambda options: preload.measure(max(1, options.rounds // 8))),
     Part(["metrics"], [], lambda options: scrape.measure(options.rounds)),
     Part(["pool"], ["postgres"], lambda options: database.measure(options.rounds // 2)),
@@ -56,8 +58,10 @@ PARTS = [
     Part(["discovery"], [], lambda options: calls.measure(options.rounds)),
     Part(["queue"], ["rabbitmq"], lambda options: queue.measure(max(1, options.rounds // 8))),
     Part(["ratelimit"], ["k6"], lambda _: overload.measure(3, 5)),
-    Part(["cache"], ["redis", "wrk"], lambda options: noticing.measure(options.rounds * 3)),
-    Part(["cluster-cache"], ["redis"], lambda options: noticing.measure_failover(max(1, options.rounds // 10))),
+    Part(["cache"], ["redis", "wrk"], lambda options: propagation_delay.measure(options.rounds * 3)),
+    Part(
+        ["cluster-cache"], ["redis"], lambda options: propagation_delay.measure_failover(max(1, options.rounds // 10))
+    ),
     Part(["", "cache", "cluster-cache"], ["redis"], lambda options: redis.measure(options.rounds // 2)),
 ]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.drill.drilling import Found, drill, written
+from tests.drill.fault_runner import Found, drill, written
 from tests.drill.faults import (
     DATA,
     DiskFull,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.drill.drilling import QUICK, Found, Outcome
+from tests.drill.fault_runner import QUICK, Found, Outcome
 
 HEADING = """\
 | fault | requests | errors | unexpected | p99 during | healed after | rows lost | messages lost | health page |

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.drill.drilling import Found, Outcome, unexpected
+from tests.drill.fault_runner import Found, Outcome, unexpected
 from tests.drill.faults import DATA, Fault
 from tests.drill.load import Answer
 from tests.drill.production import drilled

@@ -17,7 +17,8 @@ from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from scalekit.app_routes import list_routes
-from tests.integration.applications import on_django, on_fastapi, on_litestar, on_nothing, on_starlette
+from tests.integration.applications import bare_asgi as bare_asgi
+from tests.integration.applications import on_django, on_fastapi, on_litestar, on_starlette
 
 
 def endpoint(request: Any) -> PlainTextResponse:
@@ -141,7 +142,7 @@ def test_applications_by_kind_of_scope_are_listed() -> None:
 
 
 def test_an_application_that_tells_nothing_has_none() -> None:
-    assert list_routes(opaque) == list_routes(on_nothing.app) == []
+    assert list_routes(opaque) == list_routes(bare_asgi.app) == []
 
 
 def test_a_tree_that_contains_itself_has_an_end() -> None:

@@ -10,7 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from scalekit import create_app
-from tests.integration.applications import on_django, on_fastapi, on_litestar, on_nothing, on_starlette
+from tests.integration.applications import bare_asgi as bare_asgi
+from tests.integration.applications import on_django, on_fastapi, on_litestar, on_starlette
 
 APPLICATIONS: dict[str, Callable[[], Any]] = {
     "starlette": on_starlette.make,
@@ -18,7 +19,7 @@ APPLICATIONS: dict[str, Callable[[], Any]] = {
     "fastapi": on_fastapi.make,
     "litestar": on_litestar.make,
     "django": on_django.make,
-    "nothing": lambda: on_nothing.app,
+    "nothing": lambda: bare_asgi.app,
 }
 WITHOUT_LIFESPAN = ("django", "nothing")
 REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
