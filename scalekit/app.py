@@ -46,10 +46,10 @@ from scalekit.routes import (
     refuse_conflicts,
     small_application,
 )
-from scalekit.runner.memory import figures as memory_figures
-from scalekit.runner.memory.growth import TOPIC, memory_answer, tracing
+from scalekit.runner.memory import metrics as memory_metrics
+from scalekit.runner.memory.heap_growth import TOPIC, memory_answer, tracing
 from scalekit.runner.workers import metrics as worker_metrics
-from scalekit.runner.workers.inquiries import INQUIRIES, Inquiries
+from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
 from scalekit.static_files import static_routes
 from scalekit.target import load_target
@@ -105,16 +105,16 @@ def prepare(settings: Settings) -> Prepared:
     recorded = {"host": _own_metrics(settings), **settings.plugins.metrics(context)}
     telemetry.catalogue = catalogue(recorded, shared={"redis": declared_in(redis_metrics)})
     context.provide(TELEMETRY, telemetry)
-    inquiries = Inquiries()
-    inquiries.register(TOPIC, memory_answer())
-    context.provide(INQUIRIES, inquiries)
+    worker_queries = WorkerQueries()
+    worker_queries.register(TOPIC, memory_answer())
+    context.provide(WORKER_QUERIES, worker_queries)
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
 
 
 def _own_metrics(settings: Settings) -> list[Declaration[Any]]:
     """Return what the host counts by itself, whatever the plugins."""
-    return [*declared_in(memory_figures), *(declared_in(worker_metrics) if settings.server.workers else ())]
+    return [*declared_in(memory_metrics), *(declared_in(worker_metrics) if settings.server.workers else ())]
 
 
 def build(settings: Settings, target: ASGIApp) -> Host:
@@ -204,7 +204,7 @@ def _plugin_step(settings: Settings, name: str, lifespan: Lifespan) -> Step:
 @asynccontextmanager
 async def _memory(settings: Settings, context: Context) -> AsyncGenerator[None, None]:
     with tracing(settings.server.memory.tracemalloc):
-        async with memory_figures.figures(context.get(TELEMETRY)):
+        async with memory_metrics.memory_metrics(context.get(TELEMETRY)):
             yield
 
 

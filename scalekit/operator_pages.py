@@ -13,8 +13,8 @@ from starlette.types import Scope
 from scalekit.operators import Operators
 from scalekit.problem import ProblemResponse
 from scalekit.routes import OPERATORS, ManagementRoute, is_for_operators, path_of
-from scalekit.runner.memory import growth
-from scalekit.runner.workers.inquiries import INQUIRIES
+from scalekit.runner.memory import heap_growth
+from scalekit.runner.workers.worker_queries import WORKER_QUERIES
 from scalekit.settings import Settings
 
 INDEX = f"{OPERATORS}/"
@@ -47,7 +47,7 @@ def _is_page(route: BaseRoute) -> bool:
 
 
 async def _memory(request: Request) -> bytes:
-    return await INQUIRIES(request).ask(growth.TOPIC)
+    return await WORKER_QUERIES(request).ask(heap_growth.TOPIC)
 
 
 def _page(path: str, admits: Callable[[Scope], bool], content: Content) -> ManagementRoute:

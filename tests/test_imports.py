@@ -24,9 +24,9 @@ async def app(scope, receive, send):
 """
 START = """
 import sys
-from scalekit.runner.server.draining import DrainingServer
+from scalekit.runner.server.graceful_shutdown import GracefulServer
 async def main_loop(self): self.drain_time = 0.0
-DrainingServer.main_loop = main_loop
+GracefulServer.main_loop = main_loop
 from scalekit.cli import main
 try:
     main()

@@ -15,7 +15,7 @@ import click
 from scalekit.cli.output import traceback
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.mask import mask_passwords
-from scalekit.runner.memory.collections import paused, spare_imports
+from scalekit.runner.memory.gc_control import paused, spare_imports
 
 if TYPE_CHECKING:
     from scalekit.host import Host
@@ -83,7 +83,7 @@ def _run(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) ->
     if settings.server.workers is not None:
         return _supervise(ctx, source, settings)
     host = _host(source, formatter)
-    from scalekit.runner.server.serve import serve
+    from scalekit.runner.server.server_process import serve
 
     status = serve(host)
     _trace(ctx, host)
@@ -97,7 +97,7 @@ def _trace(ctx: click.Context, host: Host) -> None:
 
 
 def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> int:
-    from scalekit.runner.server.sockets import announce, announcement, listen
+    from scalekit.runner.server.listeners import announce, announcement, listen
     from scalekit.runner.workers.supervisor import supervise
 
     listeners = listen(settings.server)
@@ -109,10 +109,10 @@ def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> in
 
 
 def _work(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
-    from scalekit.runner.workers.place import Place
     from scalekit.runner.workers.worker import work
+    from scalekit.runner.workers.worker_args import WorkerArgs
 
-    place = Place.read(text)
+    place = WorkerArgs.read(text)
     faulthandler.enable(place.stacks)  # a worker that hangs is ended by SIGABRT, and shows where
     host = _host(source, formatter)
     status = work(host, place)
@@ -123,13 +123,13 @@ def _work(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, t
 def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
     """Import everything that workers need; return in each worker that is forked then, with its status."""
     from scalekit.runner.workers.fork_server import ForkServer
-    from scalekit.runner.workers.place import Place
+    from scalekit.runner.workers.worker_args import WorkerArgs
 
-    place = Place.read(text)
+    place = WorkerArgs.read(text)
     faulthandler.enable(place.stacks)
     server = ForkServer(place)
     from scalekit.app import build
-    from scalekit.runner.server.serve import import_server
+    from scalekit.runner.server.server_process import import_server
     from scalekit.runner.workers.worker import work
 
     rehearsed = source.host()  # hooks import what the configuration needs; kept, since freeing it would unshare pages

@@ -11,7 +11,7 @@ from scalekit.context import Key
 from scalekit.contracts import SERVICES, Instance
 from scalekit.lifecycle import Lifecycle, Step
 from scalekit.nginx.table import Nginx
-from scalekit.runner.server.sockets import address_of
+from scalekit.runner.server.listeners import address_of
 from scalekit.settings import Settings
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}

@@ -37,9 +37,9 @@ app = importlib.import_module(sys.argv[1]).app
 Once(uvicorn.Config(app, port=0, log_level="error", access_log=False)).run()
 """
 HOST = f"""{SAY}
-from scalekit.runner.server.draining import DrainingServer
+from scalekit.runner.server.graceful_shutdown import GracefulServer
 async def main_loop(self): self.drain_time = 0.0
-DrainingServer.main_loop = main_loop
+GracefulServer.main_loop = main_loop
 from scalekit.cli import main
 main()
 """

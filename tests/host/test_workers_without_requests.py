@@ -10,8 +10,8 @@ from scalekit import Key, Lifespan, create_app
 from scalekit.config.tables import Server
 from scalekit.errors import ConfigError
 from scalekit.lifespan import needed
-from scalekit.runner.server.sockets import listen
-from scalekit.runner.workers.place import Place
+from scalekit.runner.server.listeners import listen
+from scalekit.runner.workers.worker_args import WorkerArgs
 from scalekit.testing import running
 from tests.processes import HOST, free_ports
 
@@ -45,7 +45,7 @@ def test_a_worker_listens_for_operators_alone() -> None:
     (only,) = listen(Server(role="worker", management=f"{HOST}:{management}"))
     with only:
         assert only.getsockname()[1] == management
-    assert Place.read(str(Place("1", 5, 6, ()))) == Place("1", 5, 6, ())
+    assert WorkerArgs.read(str(WorkerArgs("1", 5, 6, ()))) == WorkerArgs("1", 5, 6, ())
 
 
 async def test_a_worker_needs_no_application_and_leaves_out_what_is_not_wanted() -> None:

@@ -21,23 +21,23 @@ from uvicorn.server import ServerState
 
 from scalekit.http.exchange import Exchange
 from scalekit.http.response import LocalResponse
-from scalekit.runner.server.cycle import Cycle
-from scalekit.runner.server.deadlines import Timer
-from scalekit.runner.server.known_heads import MAX_BYTES, KnownHeads
-from scalekit.runner.server.reader import Limits, RequestReader
-from scalekit.runner.server.refusal import Refused, refusal
+from scalekit.runner.server.connection_timeouts import ConnectionTimer
+from scalekit.runner.server.error_response import RequestRejected, error_response
+from scalekit.runner.server.exchange_handler import ExchangeHandler
+from scalekit.runner.server.listeners import reset
+from scalekit.runner.server.request_cycle import RequestCycle
+from scalekit.runner.server.request_head_cache import MAX_BYTES, RequestHeadCache
+from scalekit.runner.server.request_parser import ConnectionLimits, RequestParser
 from scalekit.runner.server.scope import http_scope, known_scope
-from scalekit.runner.server.service import Service
-from scalekit.runner.server.sockets import reset
 
 SILENCE = 2.0
 """Seconds for which nothing may be written to a client that has closed its side of the connection."""
 
 
-class HttpProtocol(RequestReader):
+class HttpProtocol(RequestParser):
     """One connection: the filters of *service* respond at once where they can; the application gets a task."""
 
-    cycle: Any  # a Cycle, where uvicorn has its own kind
+    cycle: Any  # a RequestCycle, where uvicorn has its own kind
     pipeline: deque[Any]
     _serves_pipeline = False
     _last = b""
@@ -45,9 +45,9 @@ class HttpProtocol(RequestReader):
 
     def __init__(
         self,
-        limits: Limits,
-        service: Service,
-        known_heads: KnownHeads,
+        limits: ConnectionLimits,
+        service: ExchangeHandler,
+        known_heads: RequestHeadCache,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -56,8 +56,8 @@ class HttpProtocol(RequestReader):
         super().__init__(limits, config, server_state, app_state, _loop)
         self._service = service
         self._known_heads = known_heads
-        self._running: Any = None  # a Cycle, once a request has come
-        self._timer = Timer(self.loop)
+        self._running: Any = None  # a RequestCycle, once a request has come
+        self._timer = ConnectionTimer(self.loop)
         self._head_deadline = self._timer.deadline(limits.header_timeout, self._on_slow_head)
         self._write_deadline = self._timer.deadline(limits.write_timeout, self._on_slow_reader)
         self._idle_deadline = self._timer.deadline(self.timeout_keep_alive, self._on_idle)
@@ -98,7 +98,9 @@ class HttpProtocol(RequestReader):
         """Serve a request without a body, whose head is *known*, as :meth:`on_headers_complete` does."""
         if not self.flow.write_paused:
             self._write_deadline.stop()
-        self.cycle = cycle = Cycle(self, known_scope(self, known), self.server_state.default_headers, True, False)
+        self.cycle = cycle = RequestCycle(
+            self, known_scope(self, known), self.server_state.default_headers, True, False
+        )
         cycle.complete()
         self._serve(cycle)
 
@@ -127,7 +129,7 @@ class HttpProtocol(RequestReader):
             self._running.leave()
         self._watch_silence()
 
-    def _written_so_far(self) -> tuple[Cycle, int]:
+    def _written_so_far(self) -> tuple[RequestCycle, int]:
         return self._running, self._running.writes
 
     def on_headers_complete(self) -> None:
@@ -148,18 +150,20 @@ class HttpProtocol(RequestReader):
         if self._chunked:
             self.begin_chunks()
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        self.cycle = cycle = Cycle(self, scope, self.server_state.default_headers, keep_alive, self.expect_100_continue)
+        self.cycle = cycle = RequestCycle(
+            self, scope, self.server_state.default_headers, keep_alive, self.expect_100_continue
+        )
         if serving:
             self.flow.pause_reading()
             self.pipeline.append(cycle)
         else:
             self._serve(cycle)
 
-    def _serve(self, cycle: Cycle) -> None:
+    def _serve(self, cycle: RequestCycle) -> None:
         self._running = cycle
         self._decide(cycle, self._service.exchange(cycle.scope, cycle.receive, cycle.send))
 
-    def _decide(self, cycle: Cycle, exchange: Exchange, _: object = None) -> None:
+    def _decide(self, cycle: RequestCycle, exchange: Exchange, _: object = None) -> None:
         """Let filters decide, and do what comes of it; a reply that one of them waits for calls this again."""
         progress = self._service.decide(exchange)
         if progress is None:
@@ -171,12 +175,12 @@ class HttpProtocol(RequestReader):
         else:
             self._respond(cycle, exchange, progress)
 
-    def _run(self, cycle: Cycle, serving: Awaitable[None]) -> None:
+    def _run(self, cycle: RequestCycle, serving: Awaitable[None]) -> None:
         # A context of its own: what one request sets there, the next one on this connection would see otherwise.
         cycle.task = self.loop.create_task(cycle.run(serving), context=Context())
         self.tasks.add(cycle.task)
 
-    def _respond(self, cycle: Cycle, exchange: Exchange, response: LocalResponse) -> None:
+    def _respond(self, cycle: RequestCycle, exchange: Exchange, response: LocalResponse) -> None:
         exchange.disconnected = exchange.disconnected_early = cycle.left
         try:
             cycle.respond(response, exchange.start_response(response))
@@ -238,7 +242,7 @@ class HttpProtocol(RequestReader):
         super().resume_writing()
         self._watch_rest()
 
-    def refuse(self, why: Refused) -> None:
+    def refuse(self, why: RequestRejected) -> None:
         """Refuse what the client sent; a request that came whole before it is answered, and then the connection ends.
 
         Nothing is written into an answer that has begun.
@@ -248,7 +252,7 @@ class HttpProtocol(RequestReader):
             self._head_deadline.stop()
             return
         if not self._in_body or not (self.cycle.response_started or self.pipeline):
-            self.transport.write(refusal(why.status, why.detail, self.server_state.default_headers))
+            self.transport.write(error_response(why.status, why.detail, self.server_state.default_headers))
         self.transport.close()
         self._watch_rest()
 
@@ -277,7 +281,7 @@ class HttpProtocol(RequestReader):
         if self.transport.is_closing():
             return
         if self._in_head:
-            self.refuse(Refused(408, f"the request head did not arrive within {self.limits.header_timeout:g}s"))
+            self.refuse(RequestRejected(408, f"the request head did not arrive within {self.limits.header_timeout:g}s"))
         else:
             self.transport.close()
 

@@ -8,7 +8,7 @@ LIVED = 10.0
 """Seconds after which a process that crashes is replaced at once, as the first is."""
 
 
-class Backoff:
+class RestartBackoff:
     """Counts crashes in a row; the first is followed by a start at once, the next ones by later and later starts."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ LARGEST = 64 * 2**20
 """Bytes of a message; the numbers of 50,000 histograms fit."""
 
 
-class Kind(Enum):
+class MessageKind(Enum):
     """What a message is about; the first six come from workers, the others from the supervisor."""
 
     READY = b"r"
@@ -31,10 +31,10 @@ class Kind(Enum):
     RETIRE = b"e"
 
 
-class Sent(NamedTuple):
+class ChannelMessage(NamedTuple):
     """One message."""
 
-    kind: Kind
+    kind: MessageKind
     content: bytes
 
 
@@ -55,19 +55,19 @@ class Channel:
         """Whether the other side has taken all that was sent."""
         return not self._writer.transport.get_write_buffer_size()
 
-    def send(self, kind: Kind, content: bytes = b"") -> None:
+    def send(self, kind: MessageKind, content: bytes = b"") -> None:
         """Send a message without waiting; to a side that has gone it sends nothing."""
         if not self._writer.is_closing():
             self._writer.write(HEAD.pack(kind.value, len(content)) + content)
 
-    async def messages(self) -> AsyncGenerator[Sent, None]:
+    async def messages(self) -> AsyncGenerator[ChannelMessage, None]:
         """Give what the other side sends until it has gone, or sends what is no message."""
         while True:
             try:
                 kind, length = HEAD.unpack(await self._reader.readexactly(HEAD.size))
                 if length > LARGEST:
                     return
-                yield Sent(Kind(kind), await self._reader.readexactly(length))
+                yield ChannelMessage(MessageKind(kind), await self._reader.readexactly(length))
             except (asyncio.IncompleteReadError, OSError, ValueError):
                 return
 

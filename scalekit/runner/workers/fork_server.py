@@ -18,8 +18,8 @@ from contextlib import suppress
 from typing import NoReturn
 
 from scalekit.runner.workers.fork_messages import ForkKind, ForkMessage, receive, send
-from scalekit.runner.workers.import_effects import ImportEffects
-from scalekit.runner.workers.place import Place
+from scalekit.runner.workers.import_side_effects import ImportSideEffects
+from scalekit.runner.workers.worker_args import WorkerArgs
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that reach this process too when somebody signals all processes of a service: it ends with its supervisor."""
@@ -28,17 +28,17 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class ForkServer:
     """The process itself, in the *place* that its supervisor has given to it; made before anything is imported."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: WorkerArgs) -> None:
         self._place = place
         self._supervisor = socket.socket(fileno=place.control)
         self._poll = select.poll()
         self._workers: dict[int, int] = {}
         self._stopping = False
-        self._effects = ImportEffects()
+        self._effects = ImportSideEffects()
         self._thresholds = gc.get_threshold()
         gc.set_threshold(0)  # garbage that is freed leaves holes, and what workers put there unshares pages
 
-    def wait_for_fork(self, freeze: bool) -> Place:
+    def wait_for_fork(self, freeze: bool) -> WorkerArgs:
         """Fork workers while the supervisor asks for some; return in each of them, with its place.
 
         This process itself ends in here. With *freeze* what has been imported is left out of garbage collections.
@@ -55,7 +55,7 @@ class ForkServer:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # what was sent to the worker meanwhile arrives now
         return place
 
-    def _serve(self) -> Place:
+    def _serve(self) -> WorkerArgs:
         self._poll.register(self._supervisor, select.POLLIN)
         while True:
             for descriptor, _ in self._poll.poll():
@@ -68,13 +68,13 @@ class ForkServer:
             if self._stopping and not self._workers:
                 _exit()
 
-    def _fork(self, request: ForkMessage) -> Place | None:
+    def _fork(self, request: ForkMessage) -> WorkerArgs | None:
         """Return the place in the worker, None in this process."""
         control, stacks = request.descriptors
         try:
             pid = os.fork()
             if not pid:
-                return Place(request.value, control, stacks, self._place.listeners)
+                return WorkerArgs(request.value, control, stacks, self._place.listeners)
         except OSError as error:
             self._tell(ForkKind.FAILED, str(error))
         else:
@@ -113,7 +113,7 @@ class ForkServer:
         for listener in self._place.listeners:
             os.close(listener)
 
-    def _become_worker(self, place: Place) -> None:
+    def _become_worker(self, place: WorkerArgs) -> None:
         faulthandler.enable(place.stacks)
         os.setpgid(0, 0)  # Ctrl-C reaches the supervisor alone
         for descriptor in (*self._workers, self._place.stacks):

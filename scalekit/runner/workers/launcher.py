@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from scalekit.runner.workers import fork_messages
-from scalekit.runner.workers.backoff import Backoff
-from scalekit.runner.workers.child import Child, RunningProcess, WorkerFailed, described
-from scalekit.runner.workers.forked import is_supported
-from scalekit.runner.workers.parent import Parent, ParentGone
-from scalekit.runner.workers.place import Place
+from scalekit.runner.workers.backoff import RestartBackoff
+from scalekit.runner.workers.child_process import ChildProcess, ProcessHandle, WorkerFailed, described
+from scalekit.runner.workers.fork_server_process import ForkServerExited, ForkServerProcess
+from scalekit.runner.workers.forked_process import is_supported
+from scalekit.runner.workers.worker_args import WorkerArgs
 
 logger = logging.getLogger("scalekit")
 
@@ -30,7 +30,7 @@ class Launcher:
     """
 
     def __init__(
-        self, command: Sequence[str], listeners: Sequence[int], preload: bool, on_end: Callable[[Child], None]
+        self, command: Sequence[str], listeners: Sequence[int], preload: bool, on_end: Callable[[ChildProcess], None]
     ) -> None:
         self._command = command
         self._listeners = tuple(listeners)
@@ -38,30 +38,30 @@ class Launcher:
         if preload and not self._preload:
             logger.info("server.preload is off: this system does not name processes by descriptors (pidfd_open)")
         self._on_end = on_end
-        self._parents: list[Parent] = []
-        self._current: Parent | None = None
-        self._former: Parent | None = None
-        self._told: Parent | None = None
-        self._backoff = Backoff()
+        self._parents: list[ForkServerProcess] = []
+        self._current: ForkServerProcess | None = None
+        self._former: ForkServerProcess | None = None
+        self._told: ForkServerProcess | None = None
+        self._backoff = RestartBackoff()
         self._changing = asyncio.Lock()
         self._closing = False
         self._watching: set[asyncio.Task[None]] = set()
 
     @property
-    def starting(self) -> list[Parent]:
+    def starting(self) -> list[ForkServerProcess]:
         """The parents that import."""
         return [parent for parent in self._parents if not parent.is_ready]
 
-    async def launch(self, slot: str, control: int, stacks: int) -> RunningProcess:
+    async def launch(self, slot: str, control: int, stacks: int) -> ProcessHandle:
         """Return a new process for *slot*, which gets the descriptors; raises WorkerFailed."""
         reason = ""
         for _ in range(ATTEMPTS):
             parent = await self._parent()
             if parent is None or parent.threads:
-                return await self._execute("--worker", Place(slot, control, stacks, self._listeners))
+                return await self._execute("--worker", WorkerArgs(slot, control, stacks, self._listeners))
             try:
                 return await parent.fork(slot, (control, stacks))
-            except ParentGone as error:
+            except ForkServerExited as error:
                 reason = str(error)
         raise WorkerFailed(f"worker {slot}", reason)
 
@@ -116,7 +116,7 @@ class Launcher:
         """Wait until the parents have ended, now that no worker is left."""
         await asyncio.gather(*(parent.wait_until_closed() for parent in self._parents))
 
-    async def _parent(self) -> Parent | None:
+    async def _parent(self) -> ForkServerProcess | None:
         """Return the parent of the current generation, a new one where it has ended."""
         if not self._preload:
             return None
@@ -125,11 +125,11 @@ class Launcher:
                 self._current = await self._start()
             return self._current
 
-    async def _start(self) -> Parent:
+    async def _start(self) -> ForkServerProcess:
         ours, theirs = fork_messages.pair()
         stacks, written = os.pipe()
         try:
-            process = await self._execute("--fork-server", Place("", theirs.fileno(), written, self._listeners))
+            process = await self._execute("--fork-server", WorkerArgs("", theirs.fileno(), written, self._listeners))
         except BaseException:
             ours.close()
             os.close(stacks)
@@ -137,7 +137,7 @@ class Launcher:
         finally:
             theirs.close()
             os.close(written)
-        parent = Parent(process, stacks, ours)
+        parent = ForkServerProcess(process, stacks, ours)
         self._parents.append(parent)
         self._begin_watch(parent)
         if self._closing:
@@ -145,7 +145,7 @@ class Launcher:
         await parent.wait_until_ready()
         return parent
 
-    async def _execute(self, option: str, place: Place) -> RunningProcess:
+    async def _execute(self, option: str, place: WorkerArgs) -> ProcessHandle:
         """Return a process of its own group, so that Ctrl-C reaches the supervisor alone."""
         inherited = [place.control, place.stacks, *place.listeners]
         command = [sys.executable, *self._command, option, str(place)]
@@ -154,12 +154,12 @@ class Launcher:
         except OSError as error:
             raise WorkerFailed("a process", str(error)) from error
 
-    def _begin_watch(self, parent: Parent) -> None:
+    def _begin_watch(self, parent: ForkServerProcess) -> None:
         watch = asyncio.create_task(self._watch(parent))
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)
 
-    async def _watch(self, parent: Parent) -> None:
+    async def _watch(self, parent: ForkServerProcess) -> None:
         """Start another parent when *parent* has ended by itself: its workers go on, but none could follow them."""
         status = await parent.ended
         self._parents.remove(parent)

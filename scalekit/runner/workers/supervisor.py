@@ -10,14 +10,14 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from scalekit.config.tables import Server
 from scalekit.runner.memory.usage import available, in_use
-from scalekit.runner.workers.channel import Kind, Sent
-from scalekit.runner.workers.child import Child, WorkerFailed
-from scalekit.runner.workers.inquiries import NUMBER, Inquirer
+from scalekit.runner.workers.channel import ChannelMessage, MessageKind
+from scalekit.runner.workers.child_process import ChildProcess, WorkerFailed
 from scalekit.runner.workers.launcher import Launcher
-from scalekit.runner.workers.numbers import Numbers
-from scalekit.runner.workers.process import Worker, spawn
-from scalekit.runner.workers.reporting import ThroughWorker
-from scalekit.runner.workers.slot import Slot
+from scalekit.runner.workers.log_forwarder import WorkerLogHandler
+from scalekit.runner.workers.metrics_aggregator import MetricsAggregator
+from scalekit.runner.workers.worker_process import WorkerProcess, spawn
+from scalekit.runner.workers.worker_queries import NUMBER, QueryCoordinator
+from scalekit.runner.workers.worker_slot import WorkerSlot
 
 logger = logging.getLogger("scalekit")
 
@@ -47,7 +47,7 @@ def supervise(
     """
     supervisor = Supervisor(table, command, listeners)
     alone = logging.getLogger().handlers[:]
-    logger.addHandler(ThroughWorker(supervisor.any_worker, alone))
+    logger.addHandler(WorkerLogHandler(supervisor.any_worker, alone))
     logger.propagate = False
     return asyncio.run(supervisor.run(on_serving))
 
@@ -60,10 +60,10 @@ class Supervisor:
         self._listeners = listeners
         descriptors = [each.fileno() for each in listeners]
         self._launcher = Launcher(command, descriptors, table.preload, self._on_child_end)
-        self._numbers = Numbers(self._workers)
-        self._inquirer = Inquirer(self._workers)
+        self._numbers = MetricsAggregator(self._workers)
+        self._inquirer = QueryCoordinator(self._workers)
         self._slots = [
-            Slot(str(number), self._spawn, self._on_end, self._on_failure)
+            WorkerSlot(str(number), self._spawn, self._on_end, self._on_failure)
             for number in range(1, (table.workers or 1) + 1)
         ]
         self._ending = asyncio.Event()
@@ -103,16 +103,16 @@ class Supervisor:
         self._begin(self._watch_memory())
         self._begin(self._reload_when_asked())
 
-    async def _spawn(self, slot: str, generation: int) -> Worker:
+    async def _spawn(self, slot: str, generation: int) -> WorkerProcess:
         return await spawn((slot, generation), self._launcher.launch, self._on_message)
 
-    def any_worker(self) -> Worker | None:
+    def any_worker(self) -> WorkerProcess | None:
         """Return the worker that was heard last, and lately, of those that serve."""
         lately = asyncio.get_running_loop().time() - LATELY
         serving = [worker for worker in self._workers() if worker.serves and worker.heard > lately]
         return max(serving, key=lambda worker: worker.heard, default=None)
 
-    def _workers(self) -> Iterator[Worker]:
+    def _workers(self) -> Iterator[WorkerProcess]:
         for slot in self._slots:
             yield from slot.workers
 
@@ -135,18 +135,18 @@ class Supervisor:
         for worker in self._workers():
             worker.signal(signal.SIGKILL)
 
-    def _on_end(self, worker: Worker) -> None:
+    def _on_end(self, worker: WorkerProcess) -> None:
         """Take the worker's numbers over, and its failure to stop, which is the service's when all end."""
         self._numbers.end(worker)
         self._on_child_end(worker)
         if self._ending.is_set() and worker.is_ready and worker.ended.result() == STOP_FAILED:
             self._stop_failed = True
 
-    def _on_child_end(self, child: Child) -> None:
+    def _on_child_end(self, child: ChildProcess) -> None:
         if child.stacks:
             self._begin(self._tell_stacks(child))
 
-    async def _tell_stacks(self, child: Child) -> None:
+    async def _tell_stacks(self, child: ChildProcess) -> None:
         """Log where *child* was, in the form that the log has: another worker, or the next one, writes the line."""
         loop = asyncio.get_running_loop()
         end = loop.time() + UNTOLD
@@ -164,21 +164,21 @@ class Supervisor:
             self._failure = error
             self._end(signal.SIGINT)
 
-    def _on_message(self, worker: Worker, message: Sent) -> None:
-        if message.kind is Kind.NUMBERS:
+    def _on_message(self, worker: WorkerProcess, message: ChannelMessage) -> None:
+        if message.kind is MessageKind.NUMBERS:
             self._numbers.receive(worker, message.content)
-        elif message.kind is Kind.WANT_TOTAL:
+        elif message.kind is MessageKind.WANT_TOTAL:
             self._begin(self._answer(worker, message.content))
-        elif message.kind is Kind.ASK_ALL:
+        elif message.kind is MessageKind.ASK_ALL:
             self._begin(self._ask_all(worker, message.content))
-        elif message.kind is Kind.ANSWER:
+        elif message.kind is MessageKind.ANSWER:
             self._inquirer.receive(message.content)
 
-    async def _ask_all(self, worker: Worker, question: bytes) -> None:
+    async def _ask_all(self, worker: WorkerProcess, question: bytes) -> None:
         number, topic = question[: NUMBER.size], question[NUMBER.size :]
         worker.answer_for_all(number + await self._inquirer.ask(topic))
 
-    async def _answer(self, worker: Worker, question: bytes) -> None:
+    async def _answer(self, worker: WorkerProcess, question: bytes) -> None:
         worker.answer(question + await self._numbers.total())
 
     async def _watch_for_hangs(self) -> None:
@@ -194,10 +194,10 @@ class Supervisor:
                     logger.error("%s %s", child, trouble)
                     self._begin(child.abort())
 
-    def _trouble(self, child: Child, now: float) -> str:
+    def _trouble(self, child: ChildProcess, now: float) -> str:
         """Return why *child* is to be ended; one that starts is busy with imports, and need not be heard."""
         table = self._table
-        if isinstance(child, Worker) and child.is_ready:
+        if isinstance(child, WorkerProcess) and child.is_ready:
             silent = now - child.heard > table.hang
             return f"has been silent for {table.hang}: its event loop is blocked (server.hang)" if silent else ""
         if now - child.starting_since > table.worker_start_timeout:
@@ -218,7 +218,7 @@ class Supervisor:
                         logger.warning("%s uses %dMiB, server.memory.limit is %dMiB", worker, used >> 20, limit >> 20)
                         await self._renew(slot)
 
-    def _is_settled(self, worker: Worker) -> bool:
+    def _is_settled(self, worker: WorkerProcess) -> bool:
         age = asyncio.get_running_loop().time() - worker.started
         return worker.serves and age > SETTLED * self._table.memory.interval
 
@@ -247,7 +247,7 @@ class Supervisor:
                 return
         logger.info("every worker is new")
 
-    async def _renew(self, slot: Slot) -> bool:
+    async def _renew(self, slot: WorkerSlot) -> bool:
         try:
             await slot.renew()
         except WorkerFailed as error:

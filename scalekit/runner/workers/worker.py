@@ -8,26 +8,26 @@ import socket
 import uvicorn
 
 from scalekit.host import Host
-from scalekit.runner.server.draining import DrainingServer
-from scalekit.runner.server.serve import run, server_config
-from scalekit.runner.workers.control import Control
-from scalekit.runner.workers.inquiries import INQUIRIES
-from scalekit.runner.workers.place import Place
+from scalekit.runner.server.graceful_shutdown import GracefulServer
+from scalekit.runner.server.server_process import run, server_config
+from scalekit.runner.workers.worker_args import WorkerArgs
+from scalekit.runner.workers.worker_control import WorkerControl
+from scalekit.runner.workers.worker_queries import WORKER_QUERIES
 from scalekit.telemetry import TELEMETRY
 
 
-def work(host: Host, place: Place) -> int:
+def work(host: Host, place: WorkerArgs) -> int:
     """Serve *host* in *place* until the supervisor or a signal ends it; return the exit status."""
     context = host.context
-    control = Control(socket.socket(fileno=place.control), context.get(TELEMETRY), context.get(INQUIRIES))
+    control = WorkerControl(socket.socket(fileno=place.control), context.get(TELEMETRY), context.get(WORKER_QUERIES))
     server = WorkerServer(server_config(host), host, control, place.slot)
     return run(server, [socket.socket(fileno=fd) for fd in place.listeners])
 
 
-class WorkerServer(DrainingServer):
+class WorkerServer(GracefulServer):
     """A server that its supervisor hears from, and that ends when the supervisor has gone."""
 
-    def __init__(self, config: uvicorn.Config, host: Host, control: Control, slot: str) -> None:
+    def __init__(self, config: uvicorn.Config, host: Host, control: WorkerControl, slot: str) -> None:
         super().__init__(config, host, control.ready, slot)
         self.control = control
 

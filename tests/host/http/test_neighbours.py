@@ -17,13 +17,13 @@ from uvicorn.server import ServerState
 
 from scalekit import create_app
 from scalekit.host import Host, Part, build_chain
-from scalekit.runner.server.known_heads import KnownHeads
 from scalekit.runner.server.protocol import HttpProtocol
+from scalekit.runner.server.request_head_cache import RequestHeadCache
 from scalekit.testing import running
 from tests.clients import redis_reply
 from tests.host.http.requests import Outcome, outcome_of
 from tests.host.http.shop import TOML, app
-from tests.host.runner.server.wire import LIMITS, serving
+from tests.host.runner.server.raw_client import LIMITS, serving
 from tests.processes import HOST
 from tests.servers import Redis
 
@@ -77,7 +77,7 @@ async def served(folder: Path, store: str, between: Any, at_once: bool) -> Async
     def connection(config: Any, state: ServerState, app_state: dict[str, Any]) -> HttpToolsProtocol:
         config.ws_ping_interval = None
         if at_once:
-            return HttpProtocol(LIMITS, host, KnownHeads(), config, state, lifespan_state)
+            return HttpProtocol(LIMITS, host, RequestHeadCache(), config, state, lifespan_state)
         return HttpToolsProtocol(config, state, lifespan_state)
 
     async with running(host) as lifespan_state, serving(host, connection) as wire:

@@ -12,8 +12,8 @@ import pytest
 
 from scalekit import create_app
 from scalekit.config.tables import Memory
-from scalekit.runner.memory.collections import settle
-from scalekit.runner.memory.growth import Growth
+from scalekit.runner.memory.gc_control import settle
+from scalekit.runner.memory.heap_growth import HeapGrowth
 from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application
@@ -85,7 +85,7 @@ def test_collections_are_held_back_until_everything_is_imported(
 
 @pytest.mark.slow
 def test_a_look_names_what_has_grown_since_the_last() -> None:
-    growth = Growth()
+    growth = HeapGrowth()
     growth.look()
     kept = [Leaked() for _ in range(5000)]
     looked = growth.look()

@@ -14,8 +14,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.runner.server import protocol
-from tests.host.runner.server.applications import GET, answer, body, echo, start
-from tests.host.runner.server.wire import serving, until
+from tests.host.runner.server.apps import GET, answer, body, echo, start
+from tests.host.runner.server.raw_client import serving, until
 
 CHUNKED = b"POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.host.runner.server.applications import answer, body, chunks, echo, start
-from tests.host.runner.server.wire import serving
+from tests.host.runner.server.apps import answer, body, chunks, echo, start
+from tests.host.runner.server.raw_client import serving
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from scalekit.runner.workers.channel import LARGEST, Channel, Kind, Sent
+from scalekit.runner.workers.channel import LARGEST, Channel, ChannelMessage, MessageKind
 
 pytestmark = pytest.mark.anyio
 
@@ -16,13 +16,13 @@ async def pair() -> tuple[Channel, Channel]:
     return await Channel.open(ours), await Channel.open(theirs)
 
 
-async def received(channel: Channel) -> list[Sent]:
+async def received(channel: Channel) -> list[ChannelMessage]:
     return [message async for message in channel.messages()]
 
 
 async def test_messages_arrive_whole_and_in_order() -> None:
     ours, theirs = await pair()
-    sent = [(Kind.READY, b""), (Kind.NUMBERS, b"x" * 1_000_000), (Kind.ALIVE, b"")]
+    sent = [(MessageKind.READY, b""), (MessageKind.NUMBERS, b"x" * 1_000_000), (MessageKind.ALIVE, b"")]
     for kind, content in sent:
         ours.send(kind, content)
     _, arrived = await asyncio.gather(ours.close(), received(theirs))
@@ -35,7 +35,7 @@ async def test_a_side_that_has_gone_ends_the_messages_and_takes_none() -> None:
     await theirs.close()
     assert await received(ours) == []
     await ours.close()
-    ours.send(Kind.ALIVE)
+    ours.send(MessageKind.ALIVE)
 
 
 async def test_a_message_that_is_cut_off_or_too_large_or_unknown_ends_the_messages() -> None:
@@ -51,7 +51,7 @@ async def test_a_message_that_is_cut_off_or_too_large_or_unknown_ends_the_messag
 async def test_a_side_that_takes_nothing_is_not_idle_and_is_left_in_the_end() -> None:
     ours, theirs = await pair()
     assert ours.idle
-    ours.send(Kind.NUMBERS, b"x" * 10_000_000)
+    ours.send(MessageKind.NUMBERS, b"x" * 10_000_000)
     assert not ours.idle
     await ours.close()
     await theirs.close()

@@ -1,0 +1,146 @@
+"""Where a request ends, by RFC 9112: what could be read in two ways is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host.runner.server.apps import GET, LAST
+from tests.host.runner.server.raw_client import serving
+from tests.host.runner.server.request_probe import refused, seen, told
+
+pytestmark = pytest.mark.anyio
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: gzip",
+        b"Transfer-Encoding: identity",
+        b"Transfer-Encoding: chunked, identity",
+        b"Transfer-Encoding: chunked, chunked",
+        b"Transfer-Encoding: ,chunked",
+        b"Transfer-Encoding: chunked,",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding: chunked;a=b",
+        b'Transfer-Encoding: "chunked"',
+        b"Transfer-Encoding: chun ked",
+        b"Transfer-Encoding: chunked\x0b",
+        b"Transfer-Encoding:",
+        b"Transfer-Encoding : chunked",
+        b"Transfer-Encoding\t: chunked",
+        b" Transfer-Encoding: chunked",
+        b"Transfer-Encoding:\r\n chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 5\r\nTransfer-Encoding: gzip, chunked",
+        b"Content-Length: 5\r\nContent-Length: 5",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: 5, 5",
+        b"Content-Length: +5",
+        b"Content-Length: -5",
+        b"Content-Length: 5 5",
+        b"Content-Length: 0x5",
+        b"Content-Length: 5_0",
+        b"Content-Length: ",
+        b"Content-Length: 99999999999999999999999999",
+        b"Content-Length : 5",
+        b"X: a\r\n b",
+        b"X: a\r\n\tb",
+        b"X : a",
+        b"X: a\rb",
+        b"X: a\nY: b",
+        b"X: a\0b",
+        b"X\0: a",
+        b": a",
+        b"X",
+    ],
+)
+async def test_a_message_whose_end_is_in_doubt_is_refused(fields: bytes) -> None:
+    request = b"POST / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    assert (await refused(request))[0] in (400, 501)
+
+
+@pytest.mark.parametrize("version", [b"0.9", b"1.2", b"2.0", b"3.0", b"9.9", b"1.10", b"1", b"1.", b""])
+async def test_other_versions_are_refused(version: bytes) -> None:
+    assert (await refused(b"GET / HTTP/%b\r\nHost: x\r\n\r\n" % version))[0] in (400, 505)
+
+
+async def test_a_transfer_coding_in_http_1_0_is_refused() -> None:
+    request = CHUNKED.replace(b"1.1", b"1.0") + b"5\r\nhello\r\n0\r\n\r\n"
+    assert await refused(request) == (400, "HTTP/1.0 has no transfer codings")
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"0x5\r\nhello",
+        b"+5\r\nhello",
+        b"-5\r\nhello",
+        b" 5\r\nhello",
+        b"5 \r\nhello",
+        b"5_\r\nhello",
+        b"\r\nhello",
+        b"5\nhello",
+        b"5;a\nhello",
+        b"5\rhello",
+        b"10000000000000005\r\nhello",
+        b"5\r\nhello!",
+        b"5\r\nhell",
+        b"g\r\nhello",
+    ],
+)
+async def test_a_chunk_whose_end_is_in_doubt_is_refused(chunks: bytes) -> None:
+    assert (await refused(CHUNKED + chunks + b"\r\n0\r\n\r\n"))[0] == 400
+
+
+UPGRADES = [b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings", b"Upgrade: websocket, h2c\r\nConnection: upgrade"]
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 32\r\n\r\nGET /h HTTP/1.1\r\nHost: x\r\n\r\nabcd",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"\r\n",
+    ],
+)
+async def test_a_request_for_another_protocol_is_served_in_this_one_with_its_body(
+    upgrade: bytes, apart: bool, body: bytes
+) -> None:
+    request = b"POST /u HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n" + body
+    parts = [request[at : at + 1] for at in range(len(request))] if apart else [request]
+    async with serving(told) as wire, wire.client() as client:
+        for part in parts:
+            await client.send(part)
+        first = await client.receive(b"}")
+        await client.send(request * 2 + LAST % b"/next")
+        rest = await client.rest()
+    assert first.count(b"HTTP/1.1 200 OK") == 1
+    assert (first + rest).count(b"\"'/u'\"") == 3
+    assert rest.count(b"HTTP/1.1 200 OK") == 3
+    assert b"\"'/h'\"" not in first + rest
+
+
+async def test_http_1_0_asks_for_no_other_protocol() -> None:
+    found = await seen(
+        b"GET /old HTTP/1.0\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    assert found["path"] == "'/old'"
+
+
+async def test_a_websocket_handshake_behind_an_open_request_is_refused_when_that_is_answered() -> None:
+    handshake = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with serving(told) as wire:
+        answered = await wire.ask(GET % b"/first" + handshake)
+    assert answered.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answered

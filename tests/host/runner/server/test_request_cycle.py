@@ -1,0 +1,210 @@
+"""One request on its connection: how it is read, what an application is told, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from scalekit.runner.server import protocol
+from tests.host.runner.server.apps import GET, LAST, answer, body, echo, paths, start
+from tests.host.runner.server.raw_client import serving, until
+
+pytestmark = pytest.mark.anyio
+
+SEEN: ContextVar[str] = ContextVar("SEEN", default="nothing")
+
+
+@pytest.mark.parametrize("expectation", [b"100-continue", b"100-Continue \t"])
+async def test_a_client_that_asks_is_told_to_go_on_once_the_body_is_read(expectation: bytes) -> None:
+    fields = b"Host: x\r\nConnection: close\r\nContent-Length: 5\r\nExpect: " + expectation
+    head = b"POST / HTTP/1.1\r\n" + fields + b"\r\n\r\n"
+    heard: list[bytes] = []
+
+    async def hears(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["more_body"]:
+            heard.append(message["body"])
+        await answer(send, message["body"])
+
+    async with serving(hears) as wire, wire.client() as client:
+        await client.send(head)
+        assert await client.receive(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await client.send(b"he")
+        await until(lambda: heard == [b"he"])
+        await client.send(b"llo")
+        assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+    async with serving(paths) as wire:
+        assert (await wire.ask(head)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_body_in_many_parts_is_read_whole() -> None:
+    data = b"".join(b"%x\r\n%b\r\n" % (size, b"z" * size) for size in range(1, 600))
+    async with serving(echo) as wire:
+        answered = await wire.ask(
+            b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + data
+            + b"0\r\n\r\n"
+        )
+    assert answered.endswith(b"\r\n\r\n" + b"z" * (599 * 300))
+
+
+class Waiting:
+    """Reads the request, and then waits to be told that its client has gone."""
+
+    def __init__(self) -> None:
+        self.waits = False
+        self.told: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        self.waits = True
+        self.told.append((await receive())["type"])
+        await send(start())
+        await send(body(b"nobody reads this"))
+
+
+@pytest.mark.parametrize("behind", [b"", GET % b"/behind"])
+async def test_an_application_that_waits_is_told_of_a_client_that_leaves(
+    behind: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SILENCE", 0.1)
+    app = Waiting()
+    async with serving(app) as wire:
+        async with wire.client() as client:
+            await client.send(GET % b"/" + behind)
+            await until(lambda: app.waits)
+        await until(lambda: not wire.state.tasks)
+    assert app.told == ["http.disconnect"] * (2 if behind else 1)  # it may have closed only its own side
+    assert not caplog.records
+
+
+async def test_two_that_wait_for_a_message_are_both_told() -> None:
+    told: list[str] = []
+
+    async def twice(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        first, second = (asyncio.ensure_future(receive()) for _ in range(2))
+        await asyncio.sleep(0)
+        await answer(send, b"done")
+        told.extend([(await first)["type"], (await second)["type"], (await receive())["type"]])
+
+    async with serving(twice) as wire, wire.client() as client:
+        await client.send(GET % b"/")
+        await client.receive(b"done")
+        await until(lambda: not wire.state.tasks)
+        assert told == ["http.disconnect"] * 3
+
+
+async def test_what_one_request_sets_in_its_context_the_next_one_does_not_see() -> None:
+    async def setting(scope: Scope, receive: Receive, send: Send) -> None:
+        seen = SEEN.get()
+        SEEN.set(scope["path"])
+        await answer(send, seen.encode())
+
+    async with serving(setting) as wire:
+        answered = await wire.ask(GET % b"/1" + GET % b"/2" + LAST % b"/3")
+    assert answered.count(b"\r\n\r\nnothing") == 3
+
+
+async def test_a_body_that_nobody_reads_is_taken_only_so_far() -> None:
+    go_on = asyncio.Event()
+
+    async def reads_late(scope: Scope, receive: Receive, send: Send) -> None:
+        await go_on.wait()
+        await echo(scope, receive, send)
+
+    size = 5_000_000
+    async with serving(reads_late) as wire, wire.client() as client:
+        upload = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"z" * size
+        sending = asyncio.ensure_future(client.send(upload))
+        await until(lambda: bool(wire.state.connections))
+        connection: Any = next(iter(wire.state.connections))
+        await until(lambda: connection.flow.read_paused)
+        assert len(connection.cycle.body) < 1_000_000
+        go_on.set()
+        await sending
+        assert len(await client.receive(b"z" * size)) > size
+
+
+@pytest.mark.slow
+async def test_an_application_waits_for_a_client_that_does_not_read() -> None:
+    parts, sent = 2_000, 0
+
+    async def sends_a_lot(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        await send(start())
+        for _ in range(parts):
+            await send(body(b"x" * 10_000, more=True))
+            sent += 1
+        await send(body())
+
+    async with serving(sends_a_lot) as wire, wire.client() as client:
+        await client.send(LAST % b"/")
+        await until(lambda: any(vars(each)["flow"].write_paused for each in wire.state.connections))
+        assert sent < parts
+        assert (await client.rest()).count(b"x" * 10_000) == parts
+
+
+async def test_a_connection_that_has_ended_is_forgotten_at_once() -> None:
+    async with serving(paths) as wire:
+        async with wire.client() as client:
+            await client.send(GET % b"/")
+            await client.receive(b"/")
+            (connection,) = wire.state.connections
+            forgotten = weakref.ref(connection)
+            del connection
+            gc.disable()
+        try:
+            await until(lambda: forgotten() is None)
+        finally:
+            gc.enable()
+
+
+async def test_a_client_of_the_old_version_gets_one_answer() -> None:
+    request = b"GET /old HTTP/1.0\r\n\r\n"
+    async with serving(paths) as wire:
+        assert await wire.ask(request) == b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\n/old"
+
+
+async def test_a_connection_ends_when_an_answer_or_every_answer_says_so() -> None:
+    async def last(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start((b"connection", b"x, Close"), (b"content-length", b"0")))
+        await send(body())
+
+    async with serving(last) as wire:
+        assert await wire.ask(GET % b"/" * 2) == b"HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 0\r\n\r\n"
+    async with serving(paths) as wire:
+        wire.state.default_headers = [(b"connection", b"close")]
+        assert await wire.ask(GET % b"/" * 2) == b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\n/"
+
+
+async def test_requests_are_counted_and_their_tasks_forgotten() -> None:
+    async with serving(paths) as wire:
+        await wire.ask(GET % b"/" * 2 + LAST % b"/")
+        assert wire.state.total_requests == 3
+        assert not wire.state.tasks
+
+
+@pytest.mark.parametrize("requests", [GET % b"/1", GET % b"/1" + GET % b"/2"])
+async def test_a_connection_is_closed_once_it_was_idle_for_its_time(requests: bytes) -> None:
+    async with serving(paths, keep_alive=0.05) as wire:
+        answered = await wire.ask(requests)
+    assert answered.count(b"HTTP/1.1 200 OK") == requests.count(b"GET")
+
+
+async def test_a_request_that_takes_longer_than_idle_connections_are_kept_is_served() -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(1.0 if scope["path"] == "/slow" else 0)
+        await answer(send, b"served")
+
+    async with serving(slow, keep_alive=0.5) as wire, wire.client() as client:
+        await client.send(GET % b"/")
+        await client.receive(b"served")
+        await client.send(GET % b"/slow")
+        assert (await client.rest()).endswith(b"served")
