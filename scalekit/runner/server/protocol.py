@@ -98,9 +98,7 @@ class HttpProtocol(RequestParser):
         """Serve a request without a body, whose head is *known*, as :meth:`on_headers_complete` does."""
         if not self.flow.write_paused:
             self._write_deadline.stop()
-        self.cycle = cycle = RequestCycle(
-            self, known_scope(self, known), self.server_state.default_headers, True, False
-        )
+        self.cycle = cycle = RequestCycle(self, known_scope(self, known), True, False)
         cycle.complete()
         self._serve(cycle)
 
@@ -150,9 +148,7 @@ class HttpProtocol(RequestParser):
         if self._chunked:
             self.begin_chunks()
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        self.cycle = cycle = RequestCycle(
-            self, scope, self.server_state.default_headers, keep_alive, self.expect_100_continue
-        )
+        self.cycle = cycle = RequestCycle(self, scope, keep_alive, self.expect_100_continue)
         if serving:
             self.flow.pause_reading()
             self.pipeline.append(cycle)

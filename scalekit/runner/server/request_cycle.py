@@ -14,6 +14,7 @@ from typing import Protocol
 
 from starlette.types import Message, Scope
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.server import ServerState
 
 from scalekit.http.response import LocalResponse
 from scalekit.runner.server.response_head import Framing, Header, default_lines, encode, encode_local, lines
@@ -35,6 +36,7 @@ class Connection(Protocol):
     transport: asyncio.Transport
     flow: FlowControl
     tasks: set[asyncio.Task[None]]
+    server_state: ServerState
 
     def on_response_complete(self) -> None:
         """Go on: the answer is written."""
@@ -57,12 +59,10 @@ class RequestCycle(Framing):
     _event: asyncio.Event | None = None
     _held = b""
 
-    def __init__(
-        self, connection: Connection, scope: Scope, defaults: list[Header], keep_alive: bool, continues: bool
-    ) -> None:
+    def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, continues: bool) -> None:
         self.connection: Connection | None = connection
         self.scope = scope
-        self.defaults = defaults
+        self.defaults = connection.server_state.default_headers
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = continues
         self.transport = connection.transport
