@@ -1,6 +1,6 @@
 // Ever more requests a second, whatever the latency, until they fail or cannot even be sent: how much is the most?
 import { length } from './lib/duration.js';
-import { kneeReport } from './lib/knee.js';
+import { kneeReport } from './lib/saturation.js';
 import { oneSession, read } from './lib/reading.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { mark, sliced } from './lib/timeline.js';

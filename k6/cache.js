@@ -2,7 +2,7 @@
 import { Rate, Trend } from 'k6/metrics';
 import { length } from './lib/duration.js';
 import { bearer, login } from './lib/login.js';
-import { rounded } from './lib/picture.js';
+import { rounded } from './lib/svg_chart.js';
 import { get } from './lib/service.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { NO_FAULTS, PROMISED, judge } from './lib/thresholds.js';

@@ -4,7 +4,7 @@ import { check } from 'k6';
 import exec from 'k6/execution';
 import { Counter } from 'k6/metrics';
 import { length } from './lib/duration.js';
-import { rounded } from './lib/picture.js';
+import { rounded } from './lib/svg_chart.js';
 import { request } from './lib/service.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { NO_FAULTS, judge } from './lib/thresholds.js';

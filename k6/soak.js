@@ -4,7 +4,7 @@ import exec from 'k6/execution';
 import { length } from './lib/duration.js';
 import { manyPasswords } from './lib/login.js';
 import { memory, sample, slope } from './lib/memory.js';
-import { picture, rounded } from './lib/picture.js';
+import { picture, rounded } from './lib/svg_chart.js';
 import { readByItself } from './lib/reading.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { NO_FAULTS, PROMISED } from './lib/thresholds.js';

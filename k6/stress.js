@@ -1,6 +1,6 @@
 // More and more requests a second, until a slice of the run breaks the thresholds: where is the knee?
 import { length } from './lib/duration.js';
-import { kneeReport } from './lib/knee.js';
+import { kneeReport } from './lib/saturation.js';
 import { oneSession, read } from './lib/reading.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { LATENCY } from './lib/thresholds.js';

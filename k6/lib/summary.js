@@ -1,5 +1,5 @@
 // What a run leaves: a page with its figures and pictures, and a few lines on the terminal. SUMMARY is the folder.
-import { picture, rounded } from './picture.js';
+import { picture, rounded } from './svg_chart.js';
 import { timeline } from './timeline.js';
 
 export const TREND_STATS = ['min', 'avg', 'med', 'p(90)', 'p(95)', 'p(99)', 'max'];

@@ -8,8 +8,8 @@ from pydantic import Field, field_validator
 
 from scalekit import Duration, Size, Table
 from scalekit.config.app_name import AppName
+from scalekit_logging.json_formatter import OWN_NAMES
 from scalekit_logging.levels import Level
-from scalekit_logging.lines import OWN_NAMES
 
 
 class TailConfig(Table):

@@ -8,11 +8,11 @@ from typing import Any
 
 from scalekit import Exchange, Filter, WebSocketExchange
 from scalekit.identity import CURRENT, REQUEST_ID
-from scalekit_logging import tail
-from scalekit_logging.journal import Journal
-from scalekit_logging.records import exception_text, mark_shown
+from scalekit_logging import tail_sampling as tail
+from scalekit_logging.pipeline import Journal
+from scalekit_logging.stdlib_bridge import exception_text, mark_shown
 from scalekit_logging.structlog_import import structlog
-from scalekit_logging.tail import Tail
+from scalekit_logging.tail_sampling import Tail
 
 CLIENT_LEFT = 499
 """The status, nginx's, of a request whose client did not wait for the answer."""

@@ -14,9 +14,9 @@ from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.filters import AccessLog
-from scalekit_logging.installation import install, remove
-from scalekit_logging.journal import Journal, verify_directory
 from scalekit_logging.metrics import Metrics
+from scalekit_logging.pipeline import Journal, verify_directory
+from scalekit_logging.setup import install, remove
 
 JOURNAL: Key[Journal] = Key("journal", plugin="logging")
 

@@ -19,7 +19,8 @@ def commands(context: Context) -> list[click.Command]:
     @click.option("--title", default=context.name or "scalekit", show_default=True, help="The title of the dashboard.")
     def dashboard(directory: Path, title: str) -> None:
         """Write a dashboard for Grafana, and rules for Prometheus, of the plugins that are on."""
-        from scalekit_metrics import dashboard, rules
+        from scalekit_metrics import alerting_rules as rules
+        from scalekit_metrics import grafana as dashboard
 
         catalogue = context.get(TELEMETRY).catalogue
         directory.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from asyncio import CancelledError
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
 from scalekit.identity import TRACEPARENT
-from scalekit_metrics.recorder import LEFT, Recorder
+from scalekit_metrics.request_metrics import LEFT, Recorder
 
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
 

@@ -14,11 +14,11 @@ from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_metrics import metrics
 from scalekit_metrics.commands import commands
 from scalekit_metrics.config import MetricsConfig
+from scalekit_metrics.endpoint import MetricsPage
 from scalekit_metrics.filters import RequestMetrics
 from scalekit_metrics.metrics import NAMES, duration
-from scalekit_metrics.page import MetricsPage
-from scalekit_metrics.recorder import Recorder
-from scalekit_metrics.registry import Registry, default_registry, verify_library
+from scalekit_metrics.prometheus_client_bridge import Registry, default_registry, verify_library
+from scalekit_metrics.request_metrics import Recorder
 
 
 @hookimpl

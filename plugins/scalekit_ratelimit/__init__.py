@@ -1,5 +1,5 @@
 """Limits by address and by subject, exact over all instances."""
 
-from scalekit_ratelimit.marking import limited
+from scalekit_ratelimit.decorator import limited
 
 __all__ = ["limited"]

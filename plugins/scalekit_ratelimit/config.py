@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 from scalekit import Duration, PathGlob, Rate, Table, Url
 from scalekit.config.shape import Shape
 from scalekit.config.tables import Method, SomeTime
-from scalekit_ratelimit.counting import IPV6_PREFIX, Exemption, exemption, spelled
-from scalekit_ratelimit.rules import Algorithm, Rule, rule
+from scalekit_ratelimit.gcra import Algorithm, Rule, rule
+from scalekit_ratelimit.keys import IPV6_PREFIX, Exemption, exemption, spelled
 from scalekit_redis.address import parse
 
 Priority = Literal["low", "normal", "high"]

@@ -9,10 +9,10 @@ from typing import Any
 from scalekit import LATER, Decision, Exchange, Filter, Pending
 from scalekit.http.response import problem
 from scalekit.resilience import Unavailable
-from scalekit_ratelimit.check import Check
+from scalekit_ratelimit.decorator import DECORATED
 from scalekit_ratelimit.handler_limits import LIMIT_HEADERS, RequestLimits
-from scalekit_ratelimit.limits import Limits
-from scalekit_ratelimit.marking import DECORATED
+from scalekit_ratelimit.limit_checks import Check
+from scalekit_ratelimit.limiter import Limits
 
 
 class LimitFilter(Filter):

@@ -1,4 +1,4 @@
--- Takes from one limit that counts by GCRA, as limits.lua does from several.
+-- Takes from one limit that counts by GCRA, as combined_limits.lua does from several.
 -- KEYS: its key. ARGV: microseconds that the request takes, and the tolerance. Returns the room: what is left of the
 -- tolerance, or below zero how much too early the request is, from which all else follows.
 local time = redis.call('TIME')

@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message
 from scalekit import Exchange, LocalResponse
 from scalekit.http.response import local_problem
 from scalekit.problem import ProblemError
-from scalekit_ratelimit.check import in_force, is_allowed
 from scalekit_ratelimit.headers import Counts, Header, add_limit_headers, drop_legacy_headers, too_many_requests
-from scalekit_ratelimit.limits import Limits
+from scalekit_ratelimit.limit_checks import in_force, is_allowed
+from scalekit_ratelimit.limiter import Limits
 
 LIMIT_HEADERS = "scalekit_ratelimit"
 """Where the scope has the list of headers that go out with the response, outside of a cache."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalekit.problem import ProblemResponse
-from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.rules import MICROSECONDS, Count, Rule
+from scalekit_ratelimit.gcra import MICROSECONDS, Count, Rule
+from scalekit_ratelimit.memory_limiter import Take
 
 Counts = Sequence[tuple[Take, Count]]
 Header = tuple[bytes, bytes]

@@ -12,13 +12,13 @@ from scalekit.errors import Problem
 from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
-from scalekit_ratelimit.coded import CodeLimits
+from scalekit_ratelimit.application_limits import CodeLimits
 from scalekit_ratelimit.config import RateLimitConfig
+from scalekit_ratelimit.factory import opened
 from scalekit_ratelimit.filters import HandlerLimitFilter, LimitFilter
-from scalekit_ratelimit.limits import Limits
-from scalekit_ratelimit.opening import opened
+from scalekit_ratelimit.limiter import Limits
+from scalekit_ratelimit.load_shedding import LoadShedding, Shedder
 from scalekit_ratelimit.policies import code_policies, is_late, policies
-from scalekit_ratelimit.shedding import LoadShedding, Shedder
 from scalekit_redis import metrics as redis_metrics
 from scalekit_redis import redis_connections, verify_redis
 

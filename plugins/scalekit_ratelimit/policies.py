@@ -14,11 +14,11 @@ from scalekit.contracts import SubjectIdentifier
 from scalekit.memo import Memo
 from scalekit.methods import with_head
 from scalekit.path_glob import in_any_case, spellings
-from scalekit_ratelimit.check import Check, CombinedCheck
 from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
-from scalekit_ratelimit.counting import Counter, Exempt, Exemption, address_counter, by_address, counter
-from scalekit_ratelimit.memory import Take
-from scalekit_ratelimit.rules import Rule
+from scalekit_ratelimit.gcra import Rule
+from scalekit_ratelimit.keys import Counter, Exempt, Exemption, address_counter, by_address, counter
+from scalekit_ratelimit.limit_checks import Check, CombinedCheck
+from scalekit_ratelimit.memory_limiter import Take
 from scalekit_ratelimit.single_limit import SingleLimit
 
 ORDER: tuple[Priority, ...] = ("high", "normal", "low")

@@ -12,12 +12,12 @@ from typing import Any
 from scalekit import Exchange, LocalResponse
 from scalekit.memo import Memo
 from scalekit.problem import ProblemResponse
-from scalekit_ratelimit.counting import Counter
+from scalekit_ratelimit.gcra import MICROSECONDS, Rule
 from scalekit_ratelimit.headers import QUOTA_EXCEEDED, Header
-from scalekit_ratelimit.memory import MemoryLimits
+from scalekit_ratelimit.keys import Counter
+from scalekit_ratelimit.memory_limiter import MemoryLimits
 from scalekit_ratelimit.metrics import Metrics
-from scalekit_ratelimit.rules import MICROSECONDS, Rule
-from scalekit_ratelimit.shared import SharedLimits
+from scalekit_ratelimit.redis_limiter import SharedLimits
 
 
 class SingleLimit:

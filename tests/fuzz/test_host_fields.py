@@ -17,7 +17,7 @@ from scalekit.config.types import Secret
 from scalekit.deadline import deadline_from
 from scalekit.identity import identify
 from scalekit.operators import Operators
-from scalekit_ratelimit.counting import by_address, by_header
+from scalekit_ratelimit.keys import by_address, by_header
 from tests.fuzz.words import fuzzed, mixed, texts, values
 from tests.host.asgi import behind
 

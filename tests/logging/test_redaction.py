@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from scalekit import Secret, Url
-from scalekit_logging.access import AccessLines
-from scalekit_logging.lines import Lines
+from scalekit_logging.access_log import AccessLines
+from scalekit_logging.json_formatter import Lines
 from scalekit_logging.redaction import Redaction, words_of
-from scalekit_logging.values import Plainer
-from tests.logging.gathering import Line, parse
+from scalekit_logging.serialization import Plainer
+from tests.logging.log_capture import Line, parse
 
 CONFIGURED = 'conf"igured\\secret é'
 REDACTION = Redaction(["iban", "Card-Number"], lambda text: text.replace(CONFIGURED, "***"))

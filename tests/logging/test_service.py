@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.logging.gathering import Line, parse, read
+from tests.logging.log_capture import Line, parse, read
 from tests.processes import HOST, wait_for
 from tests.service import Service
 

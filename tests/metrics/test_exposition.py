@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from scalekit.telemetry.snapshot import Families, Family
+from scalekit_metrics.endpoint import SLICE, written
 from scalekit_metrics.exposition import OpenMetrics, TextFormat, number, write
-from scalekit_metrics.page import SLICE, written
-from tests.metrics.scraping import parse_openmetrics
+from tests.metrics.scrape_client import parse_openmetrics
 from tests.tools import promtool
 
 FORMATS = [pytest.param(TextFormat(), id="text"), pytest.param(OpenMetrics(), id="openmetrics")]

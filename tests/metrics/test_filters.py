@@ -26,7 +26,7 @@ from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request as request_once
 from scalekit.testing import running
 from tests.host.asgi import Conversation
-from tests.metrics.scraping import measured, numbers_in, of
+from tests.metrics.scrape_client import measured, numbers_in, of
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.metrics.scraping import numbers_in
+from tests.metrics.scrape_client import numbers_in
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Prometheus, ask
 from tests.service import Service

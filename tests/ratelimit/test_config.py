@@ -8,7 +8,7 @@ import pytest
 from scalekit import ConfigError, PluginError, create_app
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit.config import PolicyTable
-from tests.ratelimit.asking import host, policy
+from tests.ratelimit.client import host, policy
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"default": "often"}, "expected a rate such as"),

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from scalekit.memo import MAX_KEYS
-from scalekit_ratelimit.check import CombinedCheck
 from scalekit_ratelimit.config import RateLimitConfig
+from scalekit_ratelimit.limit_checks import CombinedCheck
 from scalekit_ratelimit.policies import Policies, policies
 from scalekit_ratelimit.single_limit import SingleLimit
-from tests.ratelimit.asking import policy
+from tests.ratelimit.client import policy
 
 SEARCH = policy("search", "3/h", path="/search/**", priority="high")
 USERS = policy("users", "3/h", path="/users/**", by="subject")

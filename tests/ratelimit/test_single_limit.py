@@ -12,12 +12,12 @@ from scalekit.memo import MAX_KEYS
 from scalekit.route import RouteTemplates
 from scalekit.telemetry import Silence
 from scalekit.testing.conformance import bare_application
-from scalekit_ratelimit.check import CombinedCheck
-from scalekit_ratelimit.counting import by_address
-from scalekit_ratelimit.memory import MemoryLimits
+from scalekit_ratelimit.gcra import rule
+from scalekit_ratelimit.keys import by_address
+from scalekit_ratelimit.limit_checks import CombinedCheck
+from scalekit_ratelimit.memory_limiter import MemoryLimits
 from scalekit_ratelimit.metrics import Metrics
 from scalekit_ratelimit.policies import Policy
-from scalekit_ratelimit.rules import rule
 from scalekit_ratelimit.single_limit import SingleLimit
 
 STEPS = st.lists(st.integers(0, 3_000_000), min_size=1, max_size=60)

@@ -1,0 +1,240 @@
+"""Buffer log lines and write them in a thread, so that no caller waits for a file or a stream.
+
+The parts of an access line are formatted by the thread that made them, SHAPED_TOGETHER requests at a time, and the
+writer's thread gets one text of all: a dozen small objects for each request that one core makes and another frees cost
+both of them more than formatting does. The writer's thread formats what is left over when there are few requests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from threading import Lock, Thread
+from typing import NamedTuple, Protocol, TypeVar
+
+from scalekit_logging.access_log import Ending
+from scalekit_logging.json_formatter import LEVEL_AT
+from scalekit_logging.levels import NAMES
+from scalekit_logging.sinks import BUFFER, ERRORS, Loss, Outlet
+
+SHAPED_TOGETHER = 64
+"""Entries that are made into one text."""
+EVERY = 0.05
+"""Seconds between two batches."""
+RETRY = 1.0
+"""Seconds until an outlet that failed is tried again when nothing is logged meanwhile."""
+ABOUT_A_LINE = 512
+"""Bytes that the line of a request is taken for before it is shaped."""
+FULL = "the buffer is full"
+STOPPED = "the process ended"
+
+T = TypeVar("T")
+
+_LEVELS = {ord(name[0]): name for name in NAMES.values()}
+_level_of = itemgetter(LEVEL_AT)
+
+
+class Batch(NamedTuple):
+    """Whole lines as one *text*; *levels* has the first letter of the level of each."""
+
+    text: bytes
+    levels: bytes
+
+    @classmethod
+    def of(cls, lines: list[bytes]) -> Batch:
+        """Return *lines* as one batch."""
+        return cls(b"".join(lines), bytes(map(_level_of, lines)))
+
+    def errors(self) -> bytes:
+        """Return those of its lines whose level is an error's."""
+        if not any(letter in self.levels for letter in ERRORS):
+            return b""
+        lines = zip(self.text.splitlines(keepends=True), self.levels, strict=True)
+        return b"".join([line for line, level in lines if level in ERRORS])
+
+
+class Tally(Protocol):
+    """Counts what became of lines."""
+
+    def written(self, level: str, lines: int) -> None:
+        """Count lines that were handed to the outlets."""
+        ...
+
+    def lost(self, outlet: str, reason: str, lines: int) -> None:
+        """Count lines that an outlet did not get."""
+        ...
+
+
+class BinarySemaphore:
+    """A semaphore of one permit; a signal handler may release it at any time, since that waits for nothing."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let whoever acquires it, now or next, go on."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # it was released already, and nobody has acquired it since
+
+    def acquire(self, limit: float | None) -> None:
+        """Wait until it is released, for *limit* seconds at most."""
+        self._lock.acquire(timeout=-1 if limit is None else limit)
+
+
+class Writer:
+    """A buffer of about *limit* bytes and the thread that empties it into *outlets*; *shape* makes lines of all."""
+
+    def __init__(
+        self, outlets: Sequence[Outlet], limit: int, shape: Callable[[list[bytes | Ending]], list[bytes]], tally: Tally
+    ) -> None:
+        self._outlets = outlets
+        self._limit = limit
+        self._much = limit // 2
+        self._tally = tally
+        self._shape = shape
+        self._entries: deque[bytes | Ending] = deque()
+        self._batches: deque[Batch] = deque()  # which came before all of the entries
+        self._shaping = Lock()
+        # What waits is the difference; those who log change the first, the thread the second.
+        self._added = 0
+        self._taken = 0
+        self._pressing_from = self._much
+        self._pressed = False
+        self._refused = 0
+        self._refused_before = 0
+        self._idle = False
+        self._wake = BinarySemaphore()
+        self._stopping = False
+        self._deadline = 0.0
+        self._thread = Thread(target=self._run, name="scalekit: log writer", daemon=True)
+
+    def start(self) -> None:
+        """Open the outlets and begin to write; raises OSError when one cannot be opened."""
+        for outlet in self._outlets:
+            outlet.sink.open()
+        self._thread.start()
+
+    def add(self, line: bytes) -> None:
+        """Take *line*, a whole one, to be written soon; when there is no room it is lost."""
+        if self._added > self._pressing_from and self._is_full():
+            return
+        size = len(line)
+        self._added += size
+        self._entries.append(line)
+        if self._idle:
+            self._wake_up()
+
+    def add_ending(self, ending: Ending) -> None:
+        """Take what a request's line says, to be shaped and written soon."""
+        if self._added > self._pressing_from and self._is_full():
+            return
+        self._added += ABOUT_A_LINE
+        entries = self._entries
+        entries.append(ending)
+        if len(entries) >= SHAPED_TOGETHER:
+            self._shape_entries()
+        if self._idle:
+            self._wake_up()
+
+    def _shape_entries(self) -> None:
+        """Make one text of all entries, unless the writer's thread is doing so."""
+        if self._shaping.acquire(blocking=False):
+            try:
+                self._batches.append(Batch.of(self._shape(_drain(self._entries))))
+            finally:
+                self._shaping.release()
+
+    def _is_full(self) -> bool:
+        """Press the thread to write now; tell whether that comes too late."""
+        if not self._pressed:
+            self._pressed = True
+            self._wake.release()
+        full = self._added - self._taken > self._limit
+        self._refused += full
+        return full
+
+    def _wake_up(self) -> None:
+        self._idle = False
+        self._wake.release()
+
+    def trouble(self) -> str:
+        """Return why lines are being lost now; empty when none are."""
+        return "; ".join(outlet.trouble for outlet in self._outlets if outlet.trouble)
+
+    def stop(self, limit: float) -> None:
+        """Write what waits, for *limit* seconds at most, and end."""
+        self._deadline = time.monotonic() + limit
+        self._stopping = True
+        self._wake.release()
+        self._thread.join(limit + 2 * EVERY)
+        if not self._thread.is_alive():  # else it hangs in a write, and its descriptor must stay its own
+            self.close()
+
+    def close(self) -> None:
+        """Close the outlets."""
+        for outlet in self._outlets:
+            outlet.sink.close()
+
+    def _run(self) -> None:
+        lines = 0
+        while not self._stopping:
+            if not lines:
+                self._wait_for_entries()
+            if not (self._stopping or self._pressed):  # which may have come with the first entry, in one permit
+                self._wake.acquire(EVERY)  # more lines come in the meantime, which makes larger batches
+            lines = self._write_batch()
+        self._write_batch()
+        while self._waiting() and time.monotonic() < self._deadline:
+            time.sleep(EVERY / 10)
+            self._write_batch()
+        for outlet in self._outlets:
+            if lines := outlet.sink.waiting():
+                outlet.lose(Loss(lines, STOPPED), self._tally.lost)
+
+    def _wait_for_entries(self) -> None:
+        """Wait for the next entry, or until an outlet that failed may be tried again."""
+        self._idle = True
+        if not (self._entries or self._batches):  # those that came before have not woken the thread
+            self._wake.acquire(EVERY if self._waiting() else RETRY if self.trouble() else None)
+        self._idle = False
+
+    def _waiting(self) -> bool:
+        return any(outlet.sink.waiting() for outlet in self._outlets)
+
+    def _write_batch(self) -> int:
+        """Write what has come in, and return how many lines that were."""
+        self._pressed = False  # before entries are taken: whoever finds no room afterwards presses again
+        batch = self._take()
+        refused = self._refused - self._refused_before
+        self._refused_before += refused
+        errors = batch.errors()
+        for outlet in self._outlets:
+            outlet.write(errors if outlet.errors_only else batch.text, self._tally.lost)
+        if refused:
+            self._tally.lost(BUFFER, FULL, refused)
+            for outlet in self._outlets:
+                if not outlet.errors_only:
+                    outlet.lose(Loss(refused, FULL))
+        for level, name in _LEVELS.items():
+            if number := batch.levels.count(level):
+                self._tally.written(name, number)
+        return len(batch.levels)
+
+    def _take(self) -> Batch:
+        taken = self._added
+        with self._shaping:
+            batches = [*_drain(self._batches), Batch.of(self._shape(_drain(self._entries)))]
+        self._taken = taken  # what came in since is counted as waiting until the next time
+        self._pressing_from = taken + self._much
+        return Batch(b"".join([each.text for each in batches]), b"".join([each.levels for each in batches]))
+
+
+def _drain(queue: deque[T]) -> list[T]:
+    """Return what *queue* holds now, and take it out; more may be added meanwhile."""
+    popleft = queue.popleft
+    return [popleft() for _ in range(len(queue))]

@@ -1,0 +1,146 @@
+"""The log of one application: what is said goes in, what is worth writing goes on to the writer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scalekit import StartError
+from scalekit.identity import CURRENT, Identity
+from scalekit_logging import tail_sampling as tail
+from scalekit_logging.access_log import LOGGER, AccessLines, Ending
+from scalekit_logging.background_writer import Tally, Writer
+from scalekit_logging.config import LoggingConfig
+from scalekit_logging.console_formatter import Shape, as_they_are, coloured, pretty
+from scalekit_logging.json_formatter import Lines
+from scalekit_logging.levels import DEBUG, ERROR, INFO, Thresholds
+from scalekit_logging.redaction import Redaction
+from scalekit_logging.rotating_file import RotatingFile
+from scalekit_logging.sinks import Outlet
+from scalekit_logging.stream_sink import Stream
+from scalekit_logging.tail_sampling import Tail, Tails
+
+STANDARD_ERROR = 2
+STOP_LIMIT = 1.0
+"""Seconds to write what waits when the application stops."""
+NEVER = 1000
+"""A status that no answer has."""
+
+
+class Journal:
+    """Takes lines of every origin; between start and stop they are written."""
+
+    def __init__(self, config: LoggingConfig, redact: Callable[[str], str]) -> None:
+        fields = {"service": config.service} if config.service else {}
+        self.config = config
+        self.lines = Lines({**fields, **config.fields}, Redaction(config.redact, redact))
+        self.thresholds = Thresholds(config.level, config.levels, config.tail is not None)
+        self.least_status = self._least_status()
+        self.tails = Tails(config.tail.lines, config.tail.memory, float(config.tail.slow)) if config.tail else None
+        self.draining = False
+        self.write: Callable[[bytes], None] = _nowhere
+        self.write_ending: Callable[[Ending], None] = _nowhere
+        self._writer: Writer | None = None
+
+    def start(self, tally: Tally) -> None:
+        """Open the files and begin to write; raises StartError naming the key when that cannot be."""
+        self.draining = False
+        writer = Writer(self._outlets(), self.config.buffer, AccessLines(self.lines).shaped, tally)
+        try:
+            writer.start()
+        except OSError as error:
+            writer.close()
+            raise StartError(_unwritable(self.config, error)) from None
+        self._writer = writer
+        self.write, self.write_ending = writer.add, writer.add_ending
+
+    def stop(self) -> None:
+        """Write what waits, as far as there is time."""
+        self.write = self.write_ending = _nowhere
+        if self._writer is not None:
+            self._writer.stop(STOP_LIMIT)
+            self._writer = None
+
+    def trouble(self) -> str:
+        """Return why lines are being lost now; empty when none are."""
+        return self._writer.trouble() if self._writer is not None else ""
+
+    def log(self, number: int, logger: str, event: object, fields: Mapping[Any, Any]) -> None:
+        """Write, keep or leave out what *logger* says with level *number*."""
+        threshold = self.thresholds.of(logger)
+        if number >= threshold.written:
+            self.write(self.lines.line(number, logger, event, fields, CURRENT.get()))
+        elif number >= threshold.kept:
+            kept = tail.CURRENT.get()
+            if kept is not None:
+                kept.keep(self.lines.line(number, logger, event, fields, CURRENT.get()))
+
+    def failure(self, event: str, fields: Mapping[str, Any], identity: Identity) -> None:
+        """Write that a request ended with an exception."""
+        if self._writes(LOGGER, ERROR):
+            self.write(self.lines.line(ERROR, LOGGER, event, fields, identity))
+
+    def ending(self, event: str, fields: Mapping[str, Any], identity: Identity, status: int) -> None:
+        """Write how a websocket ended."""
+        self.write(self.lines.line(INFO if status < 500 else ERROR, LOGGER, event, fields, identity))
+
+    def reveal(self, kept: Tail, identity: Identity) -> None:
+        """Write what was kept of a request."""
+        lines, forgotten = kept.close()
+        if forgotten:
+            event = f"{forgotten} earlier lines of this request were not kept"
+            self.write(self.lines.line(DEBUG, LOGGER, event, {"forgotten_lines": forgotten}, identity))
+        for line in lines:
+            self.write(line)
+
+    def _writes(self, logger: str, number: int) -> bool:
+        return number >= self.thresholds.of(logger).written
+
+    def _least_status(self) -> int:
+        """Return from which status on requests that end well are written."""
+        if not self.config.access:
+            return NEVER
+        return 0 if self._writes(LOGGER, INFO) else 500 if self._writes(LOGGER, ERROR) else NEVER
+
+    def _outlets(self) -> list[Outlet]:
+        config = self.config
+        outlets: list[Outlet] = []
+        if config.console != "off":
+            stream = Stream("console", STANDARD_ERROR, _shape(config.console), config.buffer)
+            outlets.append(Outlet(stream, self.lines))
+        if config.directory is not None:
+            for name, errors_only in (("combined.log", False), ("error.log", True)):
+                file = RotatingFile(config.directory, name, config.max_size, config.keep)
+                outlets.append(Outlet(file, self.lines, errors_only))
+        return outlets
+
+
+def _shape(console: str) -> Shape:
+    terminal = os.isatty(STANDARD_ERROR)
+    if console == "json" or (console == "auto" and not terminal):
+        return as_they_are
+    return coloured if terminal and not os.environ.get("NO_COLOR") else pretty
+
+
+def _nowhere(line: object) -> None:
+    """Let go of a line that comes before the start or after the stop."""
+
+
+def verify_directory(config: LoggingConfig) -> None:
+    """Raise StartError when this user cannot write where files shall be."""
+    if config.directory is None:
+        return
+    folder = Path(config.directory).absolute()
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise StartError(_unwritable(config, OSError(f"{folder} is no folder")))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StartError(_unwritable(config, OSError(f"{folder} is closed to this user")))
+
+
+def _unwritable(config: LoggingConfig, error: OSError) -> str:
+    remedy = "create it, or let this user write there"
+    return f"logging.directory: cannot write to {config.directory!r}: {error}; {remedy}"

@@ -1,0 +1,117 @@
+"""How a request is checked against its limits: what it takes of them, where that is counted, what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from starlette.types import Scope
+
+from scalekit import Exchange, LocalResponse
+from scalekit.http.response import local_problem
+from scalekit_ratelimit.headers import Counts, add_limit_headers, drop_legacy_headers, too_many_requests
+from scalekit_ratelimit.memory_limiter import MemoryLimits
+from scalekit_ratelimit.metrics import Metrics
+from scalekit_ratelimit.redis_limiter import SharedLimits, Takes
+
+if TYPE_CHECKING:
+    from scalekit_ratelimit.policies import Policy
+
+logger = logging.getLogger("scalekit.ratelimit")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Check(Protocol[T, R]):
+    """The limits of one path: a request takes *T* of them, and *R* is how they stand then."""
+
+    def takes(self, scope: Scope) -> T | None:
+        """Return what the request of *scope* takes, or None when it is not counted."""
+        ...
+
+    def take(self, memory: MemoryLimits, takes: T) -> R:
+        """Take from *memory*."""
+        ...
+
+    def send(self, shared: SharedLimits, takes: T) -> asyncio.Future[Any]:
+        """Ask Redis to take; raises RedisUnavailable when that cannot be sent."""
+        ...
+
+    def receive(self, shared: SharedLimits, takes: T, reply: asyncio.Future[Any]) -> R:
+        """Return the result of *reply*; raises RedisUnavailable or ReplyError."""
+        ...
+
+    def learn(self, memory: MemoryLimits, takes: T, result: R) -> None:
+        """Note in *memory* what Redis has refused."""
+        ...
+
+    def decide(self, exchange: Exchange, result: R, metrics: Metrics) -> LocalResponse | None:
+        """Return the 429 for a request that is over a limit; add headers to the response of any other."""
+        ...
+
+
+class CombinedCheck:
+    """All limits of *policies* at once: where one in force refuses, none is taken from."""
+
+    def __init__(self, policies: Sequence[Policy], legacy: bool) -> None:
+        self.policies = policies
+        self._legacy = legacy
+
+    def takes(self, scope: Scope) -> Takes | None:
+        """Return what the request takes of each limit."""
+        found = [take for policy in self.policies for take in policy.takes(scope)]
+        return Takes(found) if found else None
+
+    def take(self, memory: MemoryLimits, takes: Takes) -> Counts:
+        """Take from *memory*."""
+        return list(zip(takes.takes, memory.take(takes.takes), strict=True))
+
+    def send(self, shared: SharedLimits, takes: Takes) -> asyncio.Future[Any]:
+        """Ask Redis to take."""
+        return shared.send(takes)
+
+    def receive(self, shared: SharedLimits, takes: Takes, reply: asyncio.Future[Any]) -> Counts:
+        """Return the counts."""
+        return shared.receive(takes)
+
+    def learn(self, memory: MemoryLimits, takes: Takes, result: Counts) -> None:
+        """Note which limits are reached."""
+        for take, count in result:
+            if not count.allowed:
+                memory.learn_refusal(take.rule, take.who, count.reset)
+
+    def decide(self, exchange: Exchange, result: Counts, metrics: Metrics) -> LocalResponse | None:
+        """Return the 429, or add headers."""
+        counts = in_force(result, metrics, exchange.scope)
+        if is_allowed(counts):
+            add_limit_headers(exchange.added_headers, counts, self._legacy)
+            return None
+        drop_legacy_headers(exchange.added_headers)  # the response has its own
+        return local_problem(too_many_requests(counts, self._legacy))
+
+
+ALL = CombinedCheck((), False)
+"""Checks what is not chosen by a path: Takes that a handler has made."""
+
+
+def in_force(counts: Counts, metrics: Metrics, scope: Scope | None = None) -> Counts:
+    """Return those of *counts* that may refuse; record what is refused, and what a policy on trial would refuse."""
+    for take, count in counts:
+        if count.allowed:
+            continue
+        if not take.dry:
+            metrics.refused(take.rule.name)
+            continue
+        metrics.would_refuse(take.rule.name)
+        if scope is not None:
+            method, path = scope.get("method", "GET"), scope["path"]
+            logger.info("policy %s would refuse %s %r", take.rule.name, method, path)
+    return [(take, count) for take, count in counts if not take.dry]
+
+
+def is_allowed(counts: Counts) -> bool:
+    """Return whether all of *counts* allow the request."""
+    return all(count.allowed for _, count in counts)

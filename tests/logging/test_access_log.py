@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from uuid import uuid4
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalekit_logging.access_log import REMEMBERED, AccessLines, Ending
+from scalekit_logging.json_formatter import LEVEL_AT, LONGEST_LINE, Lines
+from scalekit_logging.redaction import Redaction
+from scalekit_logging.serialization import Plainer
+from tests.logging.log_capture import parse
+
+CONFIGURED = "s3cret"
+FIELDS = {"service": 'sh"op {} %s', "region": "eu é"}
+LINES = Lines(FIELDS, Redaction(["iban"], lambda text: text.replace(CONFIGURED, "***")))
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+texts = st.text(st.characters(categories=None), max_size=40) | st.sampled_from(
+    [
+        "",
+        "\r\n{}%s%n",
+        '"\\',
+        "\x00\x1f\x7f\x80",
+        "\ud800",
+        "\u2028 é \U0001f511",
+        '"},{"',
+        "/" + "a" * 3000,
+        f"/{CONFIGURED}/x",
+        "/token=abc",
+        "/password/9",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+    ]
+)
+agents = st.binary(max_size=40) | st.sampled_from(
+    [b"", b"curl/8", b"\xff\x80\xe9", b"iban: 4711", b"Basic dXNlcjpw", b"x" * 3000]
+)
+ids = st.text("0123456789abcdefABCXYZ._~+/=:@-", min_size=1, max_size=128)
+moments = st.floats(0, 4e9) | st.integers(0, 4 * 10**9).flatmap(
+    lambda second: st.sampled_from([0, 1e-7, 1e-6, 0.0999999, 0.1, 0.5, 0.999999, 0.9999999]).map(
+        lambda part: second + part
+    )
+)
+durations = st.floats(0, 1e9) | st.sampled_from([0.0, 1e-9, 4.999e-7, 5e-7, 0.0000125, 0.0012345, 0.9999995, 1.0005])
+tokens = st.sampled_from(["GET", "PUT"]) | texts
+statuses = st.sampled_from([200, 499, 500]) | st.integers(100, 599)
+calls = st.lists(st.text("0123456789abcdef", min_size=16, max_size=16), max_size=3)
+endings = st.tuples(
+    moments, ids, ids, tokens, texts, tokens, statuses, durations, st.integers(0, 10**15), texts, agents, calls
+)
+
+
+def with_orjson(ending: Ending) -> bytes:
+    """Return the line of *ending* as orjson makes it of a dict."""
+    now, request_id, trace_id, method, path, route, status, seconds, size, client, agent, spans = ending
+    text = Plainer(LINES.redaction, 2048, 0).text
+    said = {
+        "timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int((now - int(now)) * 1e6):06}Z",
+        "level": "error" if status >= 500 else "info",
+        "event": "request",
+        "logger": "scalekit.access",
+        **FIELDS,
+        "request_id": request_id,
+        "trace_id": trace_id,
+        "method": text(method),
+        "path": text(path),
+        "route": text(route),
+        "status": status,
+        "duration_ms": orjson.Fragment(f"{seconds * 1000:.3f}"),
+        "bytes": size,
+        "client": text(client),
+        "user_agent": text(agent.decode("latin-1")),
+    }
+    return orjson.dumps({**said, "calls": spans} if spans else said, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def ending(
+    path: str = "/", method: str = "GET", route: str = "/", status: int = 200, client: str = "127.0.0.1"
+) -> Ending:
+    return (0.5, "abc", TRACE, method, path, route, status, 0.1, 7, client, b"", [])
+
+
+@given(st.lists(endings | st.just(b"a whole line\n"), max_size=8))
+@settings(max_examples=500)
+def test_lines_are_byte_for_byte_as_orjson_makes_them(batch: list[bytes | Ending]) -> None:
+    access = AccessLines(LINES)
+    expected = [entry if isinstance(entry, bytes) else with_orjson(entry) for entry in batch]
+    assert access.shaped(batch) == expected
+    assert access.shaped(batch) == expected, "what is remembered changes nothing"
+
+
+def test_each_method_route_and_status_has_lines_of_its_own() -> None:
+    access = AccessLines(LINES)
+    words = ("GET", "PUT", "/")
+    batch = [
+        ending(method=method, route=route, status=status)
+        for method, route, status in itertools.product(words, words, (200, 204, 499, 500))
+    ]
+    for entries in (batch, batch[::-1]):
+        assert access.shaped(entries) == [with_orjson(entry) for entry in entries]
+
+
+@given(ending=endings)
+def test_an_access_line_is_as_the_others_whatever_the_client_sent(ending: Ending) -> None:
+    (data,) = AccessLines(LINES).shaped([ending])
+    assert data.count(b"\n") == 1
+    assert len(data) < LONGEST_LINE
+    parse(data)
+    level = logging.ERROR if ending[6] >= 500 else logging.INFO
+    usual = LINES.line(level, "scalekit.access", "request", {}, None)
+    assert list(orjson.loads(data))[: len(orjson.loads(usual))] == list(orjson.loads(usual))
+    assert data[LEVEL_AT : LEVEL_AT + 1] == usual[LEVEL_AT : LEVEL_AT + 1]
+
+
+def test_what_never_comes_again_takes_no_memory() -> None:
+    access = AccessLines(LINES)
+    for _ in range(REMEMBERED + 1000):
+        new = f"/{uuid4()}"
+        access.shaped([ending(path=new), ending(method=new), ending(route=new), ending(client=new)])
+    assert {len(memo) <= REMEMBERED for memo in access.memos} == {True}
+
+
+def test_long_texts_are_not_remembered() -> None:
+    access = AccessLines(LINES)
+    long = "x" * 2000
+    access.shaped([ending(path=long), ending(method=long), ending(route=long), ending(client=long)])
+    assert long not in str(access.memos)

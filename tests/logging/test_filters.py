@@ -1,0 +1,456 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import anyio.to_thread
+import orjson
+import pytest
+import structlog
+from fastapi import FastAPI, Request
+from litestar import Litestar, get
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from scalekit.identity import CURRENT
+from scalekit.testing import Answer, request
+from tests.host.asgi import Conversation, http_scope
+from tests.logging.log_capture import Line, logging_app, read
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+IDS = {"x-request-id": "abc-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+
+log = structlog.get_logger()
+stdlib = logging.getLogger("shop.stdlib")
+
+
+async def talk(request: StarletteRequest) -> Response:
+    log.info("structlog", order=7)
+    stdlib.warning("stdlib %d", 1, extra={"article": "A-1", "password": "hunter2"})
+    await asyncio.to_thread(stdlib.info, "thread")
+    await anyio.to_thread.run_sync(lambda: log.info("anyio thread"))
+    await log.ainfo("async")
+    task = asyncio.create_task(later())
+    await task
+    logging.getLogger("uvicorn.error").info("server")
+    return PlainTextResponse("ok", background=BackgroundTask(stdlib.info, "background"))
+
+
+async def later() -> None:
+    stdlib.info("task")
+
+
+async def slowly(request: StarletteRequest) -> Response:
+    async def body() -> AsyncIterator[bytes]:
+        for number in range(3):
+            await asyncio.sleep(0)
+            stdlib.info("piece", extra={"number": number})
+            yield b"x" * 100
+
+    return StreamingResponse(body(), background=BackgroundTask(asyncio.sleep, 0.2))
+
+
+async def fail(request: StarletteRequest) -> Response:
+    raise LookupError("no such thing, token=abc")
+
+
+async def refuse(request: StarletteRequest) -> Response:
+    raise HTTPException(503)
+
+
+async def mine(request: StarletteRequest) -> Response:
+    return PlainTextResponse("ok", headers={"X-Request-ID": "theirs"})
+
+
+async def other(request: StarletteRequest) -> Response:
+    identity = CURRENT.get()
+    return JSONResponse(identity.headers() if identity else {})
+
+
+async def chat(websocket: WebSocket) -> None:
+    await websocket.accept()
+    stdlib.info("chat")
+    while (text := await websocket.receive_text()) != "end":
+        await websocket.send_text(text)
+    await websocket.close(4000)
+
+
+APPLICATION = Starlette(
+    routes=[
+        Route("/talk", talk),
+        Route("/mine", mine),
+        Route("/other", other),
+        WebSocketRoute("/chat/{room}", chat),
+        Mount(
+            "/shop",
+            routes=[Route("/items/{id}", slowly, methods=["GET", "POST"]), Route("/f", fail), Route("/r", refuse)],
+        ),
+    ]
+)
+
+
+async def ask(directory: Path, target: str, app: ASGIApp = APPLICATION, **more: Any) -> tuple[Answer, list[Line]]:
+    """Send one request and return the answer and all lines."""
+    table = more.pop("table", {})
+    async with logging_app(app, directory, **table) as (host, state):
+        try:
+            answer = await request(host, target, state=state, **more)
+        except LookupError:
+            answer = Answer(500)
+    return answer, [line for line in read(directory / "combined.log") if line["logger"] != "scalekit"]
+
+
+def access(lines: list[Line]) -> Line:
+    (line,) = [each for each in lines if each["logger"] == "scalekit.access"]
+    return line
+
+
+@pytest.mark.anyio
+async def test_every_line_logged_while_serving_has_the_ids_that_the_client_sent_and_sees(tmp_path: Path) -> None:
+    answer, lines = await ask(tmp_path, "/talk", headers=IDS)
+    assert [value for name, value in answer.headers if name == b"x-request-id"] == [b"abc-1"]
+    events = [line["event"] for line in lines]
+    assert sorted(events) == sorted(
+        ["structlog", "stdlib 1", "thread", "anyio thread", "async", "task", "server", "background", "request"]
+    )
+    assert {line["request_id"] for line in lines} == {"abc-1"}
+    assert {line["trace_id"] for line in lines} == {TRACE}
+    by_event = {line["event"]: line for line in lines}
+    assert by_event["structlog"]["order"] == 7
+    assert by_event["structlog"]["logger"] == __name__
+    assert by_event["stdlib 1"]["logger"] == "shop.stdlib"
+    assert (by_event["stdlib 1"]["article"], by_event["stdlib 1"]["password"]) == ("A-1", "***")
+    assert by_event["stdlib 1"]["level"] == "warning"
+
+
+@pytest.mark.anyio
+async def test_the_access_line_says_what_was_asked_and_answered(tmp_path: Path) -> None:
+    answer, lines = await ask(
+        tmp_path,
+        "/shop/items/7?token=hidden",
+        method="POST",
+        client=("192.0.2.7", 1),
+        headers={**IDS, "user-agent": 'curl/8 "x"', "authorization": "Bearer hidden", "cookie": "a=hidden"},
+    )
+    line = access(lines)
+    duration = line.pop("duration_ms")
+    assert 0 < duration < 200  # what runs after the answer does not count
+    assert line.pop("timestamp")
+    assert line == {
+        "level": "info",
+        "event": "request",
+        "logger": "scalekit.access",
+        "request_id": "abc-1",
+        "trace_id": TRACE,
+        "method": "POST",
+        "path": "/shop/items/7",
+        "route": "/shop/items/{id}",
+        "status": 200,
+        "bytes": 300,
+        "client": "192.0.2.7",
+        "user_agent": 'curl/8 "x"',
+    }
+    assert len(answer.body) == 300
+    assert b"hidden" not in (tmp_path / "combined.log").read_bytes()
+
+
+@pytest.mark.anyio
+async def test_an_id_that_is_not_well_formed_is_replaced(tmp_path: Path) -> None:
+    answer, lines = await ask(tmp_path, "/talk", headers={"x-request-id": 'a"b\x1b', "traceparent": "nonsense"})
+    found = answer.header("x-request-id")
+    assert found not in (None, 'a"b\x1b')
+    assert {line["request_id"] for line in lines} == {found}
+
+
+@pytest.mark.anyio
+async def test_an_answer_has_one_id_also_where_the_application_set_another(tmp_path: Path) -> None:
+    answer, _ = await ask(tmp_path, "/mine", headers=IDS)
+    assert [value for name, value in answer.headers if name.lower() == b"x-request-id"] == [b"abc-1"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("table", [{}, {"tail": {"slow": "1h"}}], ids=["quick line", "with tail"])
+async def test_the_trace_is_passed_on_with_a_span_that_the_access_line_reports(
+    tmp_path: Path, table: dict[str, Any]
+) -> None:
+    answer, lines = await ask(tmp_path, "/other", headers={**IDS, "tracestate": "vendor=1"}, table=table)
+    sent = orjson.loads(answer.body)
+    assert (sent["x-request-id"], sent["tracestate"]) == ("abc-1", "vendor=1")
+    version, trace, span, flags = sent["traceparent"].split("-")
+    assert (version, trace, flags) == ("00", TRACE, "01")
+    assert access(lines)["calls"] == [span]
+
+
+@pytest.mark.anyio
+async def test_concurrent_requests_do_not_mix(tmp_path: Path) -> None:
+    async def work(request: StarletteRequest) -> Response:
+        mark = request.url.query
+        structlog.contextvars.bind_contextvars(mark=mark)
+        for _ in range(5):
+            log.info("working", expected=mark)
+            await asyncio.sleep(0)
+            await asyncio.to_thread(stdlib.info, "working", extra={"expected": mark})
+        return PlainTextResponse("ok")
+
+    app = Starlette(routes=[Route("/work", work)])
+    async with logging_app(app, tmp_path) as (host, state):
+        await asyncio.gather(
+            *(request(host, f"/work?m{n}", state=state, headers={"x-request-id": f"m{n}"}) for n in range(50))
+        )
+    lines = [line for line in read(tmp_path / "combined.log") if line["event"] == "working"]
+    assert len(lines) == 500
+    assert all(line["request_id"] == line["expected"] for line in lines)
+    assert all(line["mark"] == line["expected"] for line in lines if line["logger"] != "shop.stdlib")
+
+
+@pytest.mark.anyio
+async def test_what_a_pipelined_request_inherits_from_the_one_before_is_forgotten(tmp_path: Path) -> None:
+    inner: list[asyncio.Task[Answer]] = []
+
+    async def first(scope: Scope, receive: Receive, send: Send) -> None:
+        structlog.contextvars.bind_contextvars(user="the first one's")
+        log.info(scope["path"])
+        if scope["path"] == "/first":  # as uvicorn begins the next request, within this one
+            inner.append(asyncio.create_task(request(host, "/second", state=state)))
+            await inner[0]
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    async def second(scope: Scope, receive: Receive, send: Send) -> None:
+        log.info("second")
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (first if scope["path"] == "/first" else second)(scope, receive, send)
+
+    async with logging_app(app, tmp_path) as (host, state):
+        await request(host, "/first", state=state)
+        assert CURRENT.get() is None
+    by_event = {line["event"]: line for line in read(tmp_path / "combined.log")}
+    assert by_event["/first"]["user"] == "the first one's"
+    assert "user" not in by_event["second"]
+    assert by_event["/first"]["request_id"] != by_event["second"]["request_id"]
+
+
+@pytest.mark.anyio
+async def test_an_exception_is_one_line_with_its_traceback(tmp_path: Path) -> None:
+    _, lines = await ask(tmp_path, "/shop/f", headers=IDS)
+    line = access(lines)
+    assert (line["level"], line["status"], line["route"]) == ("error", 500, "/shop/f")
+    assert line["exception"].startswith("Traceback")
+    assert line["exception"].endswith("LookupError: no such thing, token=***")
+    assert [access(read(tmp_path / "error.log"))] == [line]
+
+
+@pytest.mark.anyio
+async def test_an_answer_from_500_on_is_an_error(tmp_path: Path) -> None:
+    _, lines = await ask(tmp_path, "/shop/r")
+    assert (access(lines)["level"], access(lines)["status"]) == ("error", 503)
+    assert "exception" not in access(lines)
+    assert read(tmp_path / "error.log") == [access(lines)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("table", "written"),
+    [
+        ({"access": False}, ["/shop/f"]),
+        ({"level": "ERROR"}, ["/shop/f", "/shop/r"]),
+        ({"levels": {"scalekit.access": "CRITICAL"}}, []),
+        ({"levels": {"scalekit": "WARNING"}}, ["/shop/f", "/shop/r"]),
+    ],
+)
+async def test_access_lines_are_written_as_the_table_says(
+    table: dict[str, Any], written: list[str], tmp_path: Path
+) -> None:
+    async with logging_app(APPLICATION, tmp_path, **table) as (host, state):
+        for target in ("/mine", "/shop/r"):
+            await request(host, target, state=state)
+        with pytest.raises(LookupError):
+            await request(host, "/shop/f", state=state)
+    paths = [line["path"] for line in read(tmp_path / "combined.log") if line["logger"] == "scalekit.access"]
+    assert sorted(paths) == written
+
+
+async def conversation(app: ASGIApp, tmp_path: Path, scope: Scope, **table: Any) -> tuple[Conversation, Line]:
+    talk = Conversation()
+    async with logging_app(app, tmp_path, **table) as (host, state):
+        try:
+            await talk.run(host, {**scope, "state": state})
+        except (LookupError, ConnectionError):
+            pass
+    return talk, access(read(tmp_path / "combined.log"))
+
+
+@pytest.mark.anyio
+async def test_a_client_that_leaves_before_the_answer_is_499(tmp_path: Path) -> None:
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await StarletteRequest(scope, receive).body()
+
+    talk = Conversation()
+    talk.leave()
+    async with logging_app(reads, tmp_path) as (host, state):
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            await talk.run(host, http_scope(state=state))
+    assert type(caught.value).__name__ == "ClientDisconnect"
+    line = access(read(tmp_path / "combined.log"))
+    assert (line["status"], line["level"]) == (499, "info")
+    assert "exception" not in line
+
+
+@pytest.mark.anyio
+async def test_an_answer_for_a_client_that_left_before_is_499(tmp_path: Path) -> None:
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await receive()
+            await PlainTextResponse("the body did not come", 400)(scope, receive, send)
+
+    talk = Conversation()
+    talk.leave()
+    async with logging_app(answers, tmp_path) as (host, state):
+        await talk.run(host, http_scope(state=state))
+    assert access(read(tmp_path / "combined.log"))["status"] == 499
+
+
+@pytest.mark.anyio
+async def test_a_request_that_is_cut_is_raised_on_and_has_a_line(tmp_path: Path) -> None:
+    async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await asyncio.Event().wait()
+
+    async with logging_app(hang, tmp_path) as (host, state):
+        for draining in (False, True):
+            task = asyncio.create_task(request(host, "/", state=state))
+            await asyncio.sleep(0)
+            if draining:
+                await host.lifecycle.drain()
+            task.cancel()
+            if draining:
+                assert (await task).status == 503
+            else:
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+    lines = [line for line in read(tmp_path / "combined.log") if line["event"] == "request"]
+    assert [(line["status"], line["level"]) for line in lines] == [(499, "info"), (503, "error")]
+
+
+@pytest.mark.anyio
+async def test_an_exception_in_the_middle_of_an_answer_keeps_the_status_that_was_sent(tmp_path: Path) -> None:
+    async def half(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            raise LookupError("the rest")
+
+    _, line = await conversation(half, tmp_path, http_scope())
+    assert (line["status"], line["level"], line["bytes"]) == (200, "error", 4)
+    assert "LookupError: the rest" in line["exception"]
+
+
+@pytest.mark.anyio
+async def test_an_application_that_does_not_answer_is_500_and_one_without_a_client_has_none(tmp_path: Path) -> None:
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        return
+
+    _, line = await conversation(silent, tmp_path, http_scope(client=None))
+    assert (line["status"], line["level"], line["client"], line["user_agent"]) == (500, "error", "", "")
+
+
+def websocket_scope(path: str) -> Scope:
+    return http_scope(path, headers=[(b"x-request-id", b"abc-1")], type="websocket", scheme="ws", subprotocols=[])
+
+
+@pytest.mark.anyio
+async def test_a_websocket_is_one_line_at_its_end(tmp_path: Path) -> None:
+    talk = Conversation()
+    for message in ("connect", "hello", "ünï", "end"):
+        kind = "websocket.connect" if message == "connect" else "websocket.receive"
+        talk.to_app.put_nowait({"type": kind, "text": message})
+    async with logging_app(APPLICATION, tmp_path) as (host, state):
+        await talk.run(host, {**websocket_scope("/chat/7"), "state": state})
+    accepted = talk.sent[0]
+    assert [value for name, value in accepted["headers"] if name == b"x-request-id"] == [b"abc-1"]
+    lines = read(tmp_path / "combined.log")
+    line = access(lines)
+    expected = {
+        "event": "websocket",
+        "status": 101,
+        "code": 4000,
+        "bytes": 10,
+        "route": "/chat/{room}",
+        "level": "info",
+    }
+    assert {name: line[name] for name in expected} == expected
+    assert {each["request_id"] for each in lines if each["event"] in ("chat", "websocket")} == {"abc-1"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "messages", "expected"),
+    [
+        ("/unknown", [{"type": "websocket.connect"}], {"status": 403, "code": 1000, "level": "info"}),
+        (
+            "/chat/1",
+            [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}],
+            {"status": 101, "code": 1001, "level": "info"},
+        ),
+    ],
+)
+async def test_a_websocket_that_is_refused_or_left_says_so(
+    path: str, messages: list[Message], expected: Line, tmp_path: Path
+) -> None:
+    talk = Conversation()
+    for message in messages:
+        talk.to_app.put_nowait(message)
+    async with logging_app(APPLICATION, tmp_path) as (host, state):
+        try:
+            await talk.run(host, {**websocket_scope(path), "state": state})
+        except Exception as error:
+            assert "Disconnect" in type(error).__name__  # noqa: PT017
+    line = access(read(tmp_path / "combined.log"))
+    assert {name: line[name] for name in expected} == expected
+
+
+@pytest.mark.anyio
+async def test_frameworks_name_their_routes(tmp_path: Path) -> None:
+    fast = FastAPI()
+
+    @fast.get("/users/{name}")
+    async def user(name: str, request: Request) -> str:
+        stdlib.info("fast")
+        return name
+
+    @get("/orders/{number:int}")
+    async def order() -> int:
+        return 7
+
+    _, lines = await ask(tmp_path / "fast", "/users/bob", fast)
+    assert access(lines)["route"] == "/users/{name}"
+    _, lines = await ask(tmp_path / "lite", "/orders/7", cast(ASGIApp, Litestar([order], logging_config=None)))
+    assert access(lines)["route"].startswith("/orders/{number")
+
+
+@pytest.mark.anyio
+async def test_messages_pass_as_they_come(tmp_path: Path) -> None:
+    seen: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            seen.append(await receive())
+            await PlainTextResponse("ok")(scope, receive, send)
+
+    talk = Conversation()
+    talk.chunk(b"body")
+    async with logging_app(app, tmp_path) as (host, state):
+        await talk.run(host, http_scope(method="POST", state=state))
+    assert seen == [{"type": "http.request", "body": b"body", "more_body": False}]
+    assert talk.body == b"ok"

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import io
+import logging
+import queue
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from scalekit import ConfigError, create_app
+from scalekit.testing import request, running
+from scalekit.testing.conformance import bare_application
+from tests.logging.log_capture import Line, logging_app, logging_host, read
+
+NAMES = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "shop", "shop.noisy")
+
+
+def state() -> dict[str, Any]:
+    """Return everything about logging that belongs to the process."""
+    loggers = {}
+    for name in NAMES:
+        each = logging.getLogger(name)
+        handlers = {handler for handler in each.handlers if not type(handler).__module__.startswith("_pytest")}
+        loggers[name] = (each.level, handlers, each.propagate)
+    return {**loggers, "structlog": structlog.get_config() if structlog.is_configured() else None}
+
+
+def events(path: Path) -> list[Any]:
+    return [line["event"] for line in read(path) if line["logger"] not in ("scalekit", "asyncio")]
+
+
+@pytest.fixture(autouse=True)
+def _unchanged() -> Iterator[None]:
+    logging.getLogger("uvicorn.access").propagate = True  # a server of an earlier test may have turned it off
+    before = state()
+    yield
+    assert state() == before
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Log as a process does that called basicConfig, and whose server is uvicorn with its own configuration."""
+    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.access")]
+    handlers = [logging.StreamHandler(sys.stderr) for _ in loggers]
+    before = [logger.propagate for logger in loggers]
+    for logger, handler in zip(loggers, handlers, strict=True):
+        logger.addHandler(handler)
+        logger.propagate = not logger.name.startswith("uvicorn")
+    yield
+    for logger, handler, propagate in zip(loggers, handlers, before, strict=True):
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+@pytest.mark.anyio
+async def test_what_would_be_printed_is_logged_instead_and_everything_is_put_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stays = logging.StreamHandler(io.StringIO())
+    with printing():
+        logging.getLogger().addHandler(stays)
+        before = state()
+        async with logging_app(bare_application, tmp_path):
+            for name in ("shop", "uvicorn.error", "uvicorn.access"):
+                logging.getLogger(name).error("by %s", name)
+        assert state() == before
+        logging.getLogger().removeHandler(stays)
+    assert events(tmp_path / "combined.log") == ["by shop", "by uvicorn.error"]  # requests have our own line
+    assert "by shop" not in capsys.readouterr().err
+    assert "by shop" in stays.stream.getvalue()
+
+
+@contextmanager
+def queueing() -> Iterator[logging.Logger]:
+    """Give a logger that prints in a thread of its own, as Litestar's do."""
+    lines: queue.Queue[logging.LogRecord] = queue.Queue()
+    handler: Any = QueueHandler(lines)
+    handler.listener = QueueListener(lines, logging.StreamHandler(sys.stderr))
+    logger = logging.getLogger("framework")
+    logger.addHandler(handler)
+    logger.propagate = False
+    handler.listener.start()
+    yield logger
+    handler.listener.stop()
+    logger.removeHandler(handler)
+    logger.propagate = True
+
+
+@pytest.mark.anyio
+async def test_what_a_framework_would_print_is_logged_instead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with queueing() as logger:
+        async with logging_app(bare_application, tmp_path):
+            logger.error("by the framework")
+        assert not logger.propagate
+    assert events(tmp_path / "combined.log") == ["by the framework"]
+    assert "by the framework" not in capsys.readouterr().err
+
+
+@pytest.mark.anyio
+async def test_structlog_is_configured_afterwards_as_it_was_before(tmp_path: Path) -> None:
+    structlog.reset_defaults()
+    async with logging_app(bare_application, tmp_path):
+        assert structlog.is_configured()
+    assert not structlog.is_configured()
+    with structlog.testing.capture_logs() as captured:
+        structlog.configure(cache_logger_on_first_use=False)
+        before = structlog.get_config()
+        async with logging_app(bare_application, tmp_path):
+            assert structlog.get_config() != before
+        assert structlog.get_config() == before
+        structlog.get_logger().info("captured again")
+    assert [each["event"] for each in captured] == ["captured again"]
+    structlog.reset_defaults()
+
+
+@pytest.mark.anyio
+async def test_without_access_lines_uvicorn_s_own_are_logged(tmp_path: Path) -> None:
+    async with logging_app(bare_application, tmp_path, access=False):
+        logging.getLogger("uvicorn.access").info("asked")
+    assert events(tmp_path / "combined.log") == ["asked"]
+
+
+@pytest.mark.anyio
+async def test_of_two_applications_the_last_one_started_gets_what_is_logged(tmp_path: Path) -> None:
+    log = structlog.get_logger("shop")
+    one, other = (logging_host(bare_application, tmp_path / name) for name in ("one", "other"))
+    async with running(one) as first:
+        log.info("before")
+        async with running(other) as second:
+            log.info("during")
+            await request(one, "/one", state=first)
+            await request(other, "/other", state=second)
+        log.info("after")
+    assert events(tmp_path / "one" / "combined.log") == ["before", "request", "after"]
+    assert events(tmp_path / "other" / "combined.log") == ["during", "request"]
+
+
+@pytest.mark.anyio
+async def test_applications_may_stop_in_any_order(tmp_path: Path) -> None:
+    log = logging.getLogger("shop")
+    one, other = (running(logging_host(bare_application, tmp_path / name)) for name in ("one", "other"))
+    await one.__aenter__()
+    await other.__aenter__()
+    await one.__aexit__(None, None, None)
+    log.error("late")
+    await other.__aexit__(None, None, None)
+    assert events(tmp_path / "other" / "combined.log")[-1:] == ["late"]
+
+
+@pytest.mark.anyio
+async def test_a_logger_kept_from_one_application_obeys_the_level_of_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = structlog.get_logger()
+    for name, level in (("one", "INFO"), ("two", "DEBUG"), ("three", "ERROR")):
+        async with logging_app(bare_application, tmp_path / name, level=level):
+            log.debug("fine")
+            log.info("usual")
+            log.error("bad")
+    assert events(tmp_path / "one" / "combined.log") == ["usual", "bad"]
+    assert events(tmp_path / "two" / "combined.log") == ["fine", "usual", "bad"]
+    assert events(tmp_path / "three" / "combined.log") == ["bad"]
+    caplog.clear()
+    log.warning("afterwards", order=7)
+    assert [(each.name, each.getMessage()) for each in caplog.records] == [(__name__, "afterwards order=7")]
+
+
+@pytest.mark.anyio
+async def test_levels_of_single_loggers_hold_for_both_kinds_and_those_below(tmp_path: Path) -> None:
+    levels = {"shop": "WARNING", "shop.noisy.deep": "DEBUG"}
+    async with logging_app(bare_application, tmp_path, levels=levels):
+        for get in (logging.getLogger, structlog.get_logger):
+            for name in ("other", "shop", "shop.noisy", "shop.noisy.deep.er"):
+                get(name).debug(f"debug {name}")
+                get(name).info(f"info {name}")
+                get(name).warning(f"warning {name}")
+    one = ["info other", "warning other", "warning shop", "warning shop.noisy"]
+    one += [f"{level} shop.noisy.deep.er" for level in ("debug", "info", "warning")]
+    assert events(tmp_path / "combined.log") == one * 2
+
+
+@pytest.mark.anyio
+async def test_structlog_s_own_tools_work(tmp_path: Path) -> None:
+    log = structlog.get_logger("shop", order=7)
+    async with logging_app(bare_application, tmp_path):
+        with structlog.testing.capture_logs() as captured:
+            log.info("captured")
+        log.info("interpolated %d", 7)
+        log.bind(item=1).warning("bound", exc_info=None)
+        try:
+            raise LookupError("token=abc")
+        except LookupError as error:
+            log.exception("current")
+            log.error("given", exc_info=error)
+            logging.getLogger("shop").exception("stdlib")
+        log.info("stack", stack_info=True)
+        log.log(logging.CRITICAL, "number")
+        await log.ainfo("async")
+    assert [each["event"] for each in captured] == ["captured"]
+    lines: dict[str, Line] = {line["event"]: line for line in read(tmp_path / "combined.log")}
+    assert lines["interpolated 7"]["order"] == 7
+    assert lines["bound"]["item"] == 1
+    for event in ("current", "given", "stdlib"):
+        assert lines[event]["exception"].endswith("LookupError: token=***")
+        assert "test_installation.py" in lines[event]["exception"]
+    assert "test_installation.py" in lines["stack"]["stack"]
+    assert lines["number"]["level"] == "critical"
+    assert lines["async"]["logger"] == "shop"
+
+
+@pytest.mark.anyio
+async def test_records_that_cannot_be_shown_cost_nothing_but_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise RecursionError
+
+    log = logging.getLogger("shop")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: False)  # pytest's own cannot show them
+    async with logging_app(bare_application, tmp_path):
+        log.info("%d things", "no number")
+        log.info("%s", Broken())
+        log.info(Broken(), extra={"a": Broken()})
+        log.info("level", extra={"level": "mine"})
+    for handler in logging.getLogger().handlers:
+        handler.filters.clear()
+    assert events(tmp_path / "combined.log") == ["%d things", "%s", "<Broken that cannot be shown>", "level"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.anyio
+async def test_a_directory_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        async with logging_app(bare_application, tmp_path / "file" / "logs"):
+            pass
+    assert "logging.directory" in str(caught.value)
+    assert "(plugin logging)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"level": "LOUD"}, "level"),
+        ({"levels": {"shop": "loud"}}, "levels"),
+        ({"fields": {"level": "x"}}, "'level' is in every line already; choose another name"),
+        ({"console": "colour"}, "console"),
+        ({"directory": ""}, "directory"),
+        ({"max_size": "1KiB"}, "max_size"),
+        ({"buffer": "1KiB"}, "buffer"),
+        ({"redact": ["x"]}, "redact"),
+        ({"tail": {"lines": 0}}, "lines"),
+        ({"levle": "INFO"}, "levle"),
+    ],
+)
+def test_mistakes_in_the_table_are_named(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_app({"plugins": {"logging": table}}, app=bare_application)

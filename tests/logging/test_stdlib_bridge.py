@@ -1,0 +1,72 @@
+"""The handler is one that every Python's logging can work with."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import queue
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scalekit_logging.config import LoggingConfig
+from scalekit_logging.pipeline import Journal
+from scalekit_logging.stdlib_bridge import JournalHandler
+from tests.logging.log_capture import Tally, read
+
+
+@pytest.fixture
+def handler(tmp_path: Path) -> Iterator[JournalHandler]:
+    journal = Journal(LoggingConfig(console="off", directory=str(tmp_path)), str)
+    journal.start(Tally())
+    yield JournalHandler(journal)
+    journal.stop()
+
+
+def events(handler: JournalHandler) -> list[object]:
+    handler.journal.stop()
+    return [line["event"] for line in read(Path(str(handler.journal.config.directory), "combined.log"))]
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"levelno": logging.WARNING, "levelname": "WARNING", "name": "shop", "msg": text})
+
+
+def test_it_writes_what_its_filters_let_pass_and_in_the_form_they_give_it(handler: JournalHandler) -> None:
+    handler.addFilter(lambda each: "secret" not in str(each.msg))
+    assert handler.handle(record("sold"))
+    assert not handler.handle(record("a secret"))
+    assert events(handler) == ["sold"]
+
+
+def test_it_can_be_locked_flushed_and_shut_down_as_every_handler(handler: JournalHandler) -> None:
+    handler.acquire()
+    handler.release()
+    handler.handle(record("sold"))
+    logging.shutdown([weakref.ref(handler)])
+    assert events(handler) == ["sold"]
+
+
+def test_it_can_stand_behind_a_queue_and_behind_a_buffer(handler: JournalHandler) -> None:
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = logging.handlers.QueueListener(lines, handler)
+    listener.start()
+    lines.put(record("through a queue"))
+    listener.stop()
+    buffer = logging.handlers.MemoryHandler(10, target=handler)
+    buffer.handle(record("through a buffer"))
+    buffer.close()
+    assert events(handler) == ["through a queue", "through a buffer"]
+
+
+def test_a_thread_that_holds_the_lock_keeps_nobody_else_from_logging(handler: JournalHandler) -> None:
+    handler.acquire()
+    other = threading.Thread(target=handler.handle, args=(record("sold"),), daemon=True)
+    other.start()
+    other.join(60)
+    handler.release()
+    assert not other.is_alive()
+    assert events(handler) == ["sold"]

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp
+
+from scalekit import ConfigError, create_app
+from scalekit.telemetry import Counter, Gauge, Histogram
+from scalekit.testing import request, running
+from scalekit_metrics.endpoint import takes_gzip
+from tests.metrics.scrape_client import Measured, measured, numbers_in, parse_openmetrics
+from tests.metrics.test_filters import application
+from tests.tools import promtool
+
+pytestmark = pytest.mark.anyio
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACED = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+OPENMETRICS = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3"
+
+
+async def openmetrics(app: Measured) -> str:
+    return (await app.ask("/metrics", headers={"accept": OPENMETRICS})).body.decode()
+
+
+def examples(text: str) -> list[tuple[str | None, str]]:
+    return [
+        (sample.labels.get("route"), sample.exemplar.labels["trace_id"])
+        for family in parse_openmetrics(text)
+        for sample in family.samples
+        if sample.exemplar
+    ]
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", "text/plain; version=0.0.4"),
+        ("*/*", "text/plain; version=0.0.4"),
+        ("text/html,application/xhtml+xml", "text/plain; version=0.0.4"),
+        ("text/plain;version=0.0.4", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0"),
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", "application/openmetrics-text; version=1.0.0"),
+        (OPENMETRICS, "application/openmetrics-text; version=1.0.0"),
+        ("application/openmetrics-text;version=0.0.1,text/plain", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=one", "text/plain; version=0.0.4"),
+    ],
+)
+async def test_the_format_is_the_one_that_was_asked_for(accept: str, expected: str) -> None:
+    async with measured(application()) as app:
+        answer = await app.ask("/metrics", headers={"accept": accept} if accept else {})
+        assert str(answer.header("content-type")).startswith(expected)
+        assert answer.body.endswith(b"# EOF\n") == expected.startswith("application/openmetrics")
+        assert answer.header("content-length") == str(len(answer.body))
+
+
+async def test_gzip_when_asked_for() -> None:
+    async with measured(application()) as app:
+        answer = await app.ask("/metrics", headers={"accept-encoding": "gzip"})
+        assert answer.header("content-encoding") == "gzip"
+        assert "process_cpu_seconds_total" in gzip.decompress(answer.body).decode()
+        assert (await app.ask("/metrics")).header("content-encoding") is None
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("gzip;q=0.01", True),
+        ("br", False),
+        ("gzipped", False),
+    ],
+)
+def test_who_takes_gzip(header: str, expected: bool) -> None:
+    assert takes_gzip(header) is expected
+
+
+async def test_examples_are_there_for_openmetrics_only_and_for_traced_requests_only() -> None:
+    async with measured(application()) as app:
+        await app.ask("/", headers=TRACED)
+        await app.ask("/users/7")
+        await app.ask("/users/7", headers={"traceparent": "00-nonsense"})
+        assert examples(await openmetrics(app)) == [("/", TRACE)]
+        assert TRACE not in (await app.ask("/metrics")).body.decode()
+
+
+async def test_traced_requests_are_counted_as_others_are() -> None:
+    async with measured(application()) as app:
+        for number in range(1, 6):
+            await app.ask("/", headers={"traceparent": f"00-{number:032x}-b7ad6b7169203331-01"})
+        assert await app.count("GET", "/", "200") == 5
+        assert {route for route, _ in examples(await openmetrics(app))} == {"/"}
+
+
+async def test_examples_can_be_turned_off() -> None:
+    async with measured(application(), exemplars=False) as app:
+        await app.ask("/", headers=TRACED)
+        assert examples(await openmetrics(app)) == []
+
+
+async def test_what_an_application_declares_is_shown() -> None:
+    orders = Counter("shop_orders", "Orders.", ("payment",))
+    stock = Gauge("shop_stock_items", "Items.", over_workers="max")
+    basket = Histogram("shop_basket_euros", "Worth.", buckets=(10.0, 50.0))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        from starlette.requests import Request
+        from starlette.responses import Response
+
+        if scope["type"] == "lifespan":
+            raise ValueError("no lifespan here")
+        connection = Request(scope)
+        orders(connection, "card").inc()
+        stock(connection).set(17)
+        basket(connection).observe(42.5)
+        await Response()(scope, receive, send)
+
+    async with measured(app) as service:
+        await service.ask("/")
+        assert await service.number("shop_orders_total", payment="card") == 1
+        assert await service.number("shop_stock_items") == 17
+        assert await service.number("shop_basket_euros_bucket", le="50.0") == 1
+
+
+async def test_path_and_buckets_are_those_of_the_file() -> None:
+    async with measured(application(), path="/-/numbers", buckets=[0.5, 100]) as app:
+        assert (await app.ask("/metrics")).status == 404
+        await app.ask("/")
+        text = (await app.ask("/-/numbers")).body.decode()
+        bounds = {dict(labels).get("le") for name, labels in numbers_in(text) if "duration_seconds_bucket" in name}
+        assert bounds == {"0.5", "100.0", "+Inf"}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"buckets": []}, "expected bounds that rise"),
+        ({"buckets": [1.0, 0.5]}, "expected bounds that rise"),
+        ({"buckets": [0.5, 0.5]}, "expected bounds that rise"),
+        ({"buckets": [0.0]}, "greater than 0"),
+        ({"path": "metrics"}, "path"),
+        ({"path": "/"}, "path"),
+        ({"max_series": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_mistakes_are_refused(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_app({"plugins": {"metrics": table}}, app=application())
+
+
+async def test_the_page_leaves_the_public_address_for_the_management_one() -> None:
+    app: ASGIApp = create_app(
+        {"server": {"management": "127.0.0.1:9100"}, "plugins": {"metrics": {}}}, app=application()
+    )
+    async with running(app) as state:
+        assert (await request(app, "/metrics", state=state)).status == 404
+
+
+@pytest.mark.needs("promtool")
+async def test_promtool_has_nothing_to_complain_of() -> None:
+    async with measured(application()) as app:
+        for path in ("/", "/users/7", "/nowhere"):
+            await app.ask(path)
+        with pytest.raises(LookupError):
+            await app.ask("/fail")
+        page = (await app.ask("/metrics")).body.decode()
+    result = promtool("check", "metrics", text=page)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+
+from scalekit.testing import request, running
+from scalekit_ratelimit.adaptive_concurrency import PROBING, WINDOW, Aimd, Concurrency, Gradient
+from tests.ratelimit.client import host, policy
+
+CAPACITY = 10
+
+
+def settle(concurrency: Concurrency, capacity: int, rounds: int = 400) -> None:
+    """Offer more than there is room for, where latency grows with whatever is above *capacity*."""
+    for _ in range(rounds):
+        entered = 0
+        while concurrency.enter("high"):
+            entered += 1
+        latency = 0.01 * max(1.0, entered / capacity)
+        for _ in range(entered):
+            concurrency.leave(latency)
+
+
+@pytest.mark.parametrize("rule", [Gradient(1.5, 4), Aimd(0.02)], ids=["gradient", "aimd"])
+@pytest.mark.parametrize("initial", [4, 500])
+def test_the_limit_settles_where_latency_is_not_yet_twice_that_without_load(
+    rule: Gradient | Aimd, initial: int
+) -> None:
+    concurrency = Concurrency(rule, 10, 4, 1000)
+    settle(concurrency, CAPACITY, 5)
+    concurrency._limit = float(initial)
+    settle(concurrency, CAPACITY)
+    assert CAPACITY * 0.9 <= concurrency.limit <= CAPACITY * 2.6
+
+
+@pytest.mark.parametrize("initial", [15, 100])
+def test_a_service_that_was_never_without_load_finds_out_what_latency_would_be(initial: int) -> None:
+    concurrency = Concurrency(Gradient(1.5, 4), initial, 4, 1000)
+    settle(concurrency, CAPACITY)
+    assert CAPACITY * 0.9 <= concurrency.limit <= CAPACITY * 1.7
+
+
+def test_a_service_under_load_that_becomes_slower_is_looked_at_again() -> None:
+    rule = Gradient(1.5, 4)
+    for _ in range(3):
+        rule.after(20.0, 0.1, 4)
+    limit, looks = 20.0, 0
+    for _ in range((PROBING + 2) * 3):
+        before, limit = limit, rule.after(limit, 0.12, int(limit))
+        looks += limit == 4 < before
+    assert looks == 3
+    assert limit > 20, "where it was, not at the least"
+
+
+def test_the_limit_recovers_where_the_service_has_become_slower_for_good() -> None:
+    concurrency = Concurrency(Gradient(1.5, 4), 10, 4, 1000)
+    settle(concurrency, CAPACITY, 20)
+    for _ in range(WINDOW * 400):
+        while concurrency.enter("high"):
+            pass
+        for _ in range(concurrency.in_flight):
+            concurrency.leave(0.1 * max(1.0, concurrency.limit / CAPACITY))
+    assert concurrency.limit >= CAPACITY * 0.9
+
+
+@given(st.lists(st.floats(0, 10), max_size=300))
+def test_the_limit_stays_in_its_bounds(latencies: list[float]) -> None:
+    concurrency = Concurrency(Gradient(1.5, 4), 20, 4, 50)
+    for latency in latencies:
+        assert concurrency.enter("high")
+        concurrency.leave(latency)
+        assert 4 <= concurrency.limit <= 50
+    assert concurrency.in_flight == 0
+
+
+def test_what_does_not_use_the_limit_does_not_raise_it() -> None:
+    concurrency = Concurrency(Gradient(1.5, 4), 20, 4, 50)
+    for _ in range(WINDOW * 50):
+        concurrency.enter("high")
+        concurrency.leave(0.01)
+    assert concurrency.limit == 20
+
+
+def test_who_goes_first_is_let_in_where_others_are_not() -> None:
+    concurrency = Concurrency(Gradient(1.5, 4), 10, 4, 10)
+    entered = dict.fromkeys(("low", "normal", "high"), 0)
+    for priority in entered:
+        while concurrency.enter(priority):
+            entered[priority] += 1
+    assert entered == {"low": 7, "normal": 2, "high": 1}
+
+
+@pytest.mark.anyio
+async def test_what_is_too_much_is_refused_at_once_and_told_to_come_again() -> None:
+    go = asyncio.Event()
+
+    async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await go.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    policies = [policy("urgent", "100/s", path="/urgent", priority="high")]
+    limits = {"initial": 10, "retry_after": "3s"}
+    app = host({"policies": policies, "concurrency": limits}, waiting)
+    async with running(app) as state:
+        inside = [asyncio.ensure_future(request(app, "/", state=state)) for _ in range(9)]
+        await asyncio.sleep(0)
+        refused = await request(app, "/", state=state)
+        urgent = asyncio.ensure_future(request(app, "/urgent", state=state))
+        await asyncio.sleep(0)
+        over = await request(app, "/urgent", state=state)
+        go.set()
+        assert {answer.status for answer in await asyncio.gather(*inside, urgent)} == {200}
+        assert (await request(app, "/", state=state)).status == 200
+    assert (refused.status, over.status) == (503, 503)
+    assert refused.header("retry-after") == "3"
+    assert json.loads(refused.body)["detail"] == "too many requests are in flight"

@@ -1,0 +1,274 @@
+"""Limits that are counted in code, by keys of the application's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import litestar
+import pytest
+from fastapi import Depends, FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scalekit import Rate
+from scalekit.contracts import LIMITS, Limits
+from scalekit.testing import Answer, request, running
+from scalekit.testing.conformance import bare_application
+from scalekit_ratelimit import limited
+from scalekit_ratelimit.application_limits import CodeLimits
+from scalekit_ratelimit.gcra import rule
+from scalekit_ratelimit.handler_limits import CURRENT, RequestLimits
+from scalekit_ratelimit.policies import Policy
+from tests.ratelimit.client import QUOTA_EXCEEDED, host, policy, standing
+from tests.servers import Redis as Server
+
+pytestmark = pytest.mark.anyio
+GUESSES = policy("guesses", "2/15m", by="code")
+LIMITED = {"policies": [GUESSES]}
+
+
+async def guess(limits: Limits, name: str) -> str:
+    """Count a guess at the password of *name*, which is right for the name "right"."""
+    await limits.hit("guesses", name)
+    if name == "right":
+        await limits.reset("guesses", name)
+    return str(await limits.remaining("guesses", name))
+
+
+async def starlette_login(request: Request) -> Response:
+    return PlainTextResponse(await guess(LIMITS(request), request.query_params["name"]))
+
+
+def starlette() -> ASGIApp:
+    return Starlette(routes=[Route("/", starlette_login)])
+
+
+def with_own_handler() -> ASGIApp:
+    async def mine(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("mine", 418)
+
+    return Starlette(routes=[Route("/", starlette_login)], exception_handlers={HTTPException: mine, 429: mine})
+
+
+FAST = FastAPI()
+
+
+@FAST.get("/")
+async def fast_login(name: str, limits: Limits = Depends(LIMITS)) -> Response:  # noqa: B008
+    return PlainTextResponse(await guess(limits, name))
+
+
+def of_litestar() -> Any:
+    @litestar.get("/", media_type=litestar.MediaType.TEXT)
+    async def lite_login(request: litestar.Request[Any, Any, Any]) -> str:
+        limits = LIMITS(request)  # type: ignore[call-overload]  # which looks at nothing but the scope
+        return await guess(limits, str(request.query_params["name"]))
+
+    return litestar.Litestar([lite_login], openapi_config=None)
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    left = await guess(LIMITS(Request(scope)), Request(scope).query_params["name"])
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": left.encode()})
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.needs("redis"))])
+def store(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    if request.param == "memory":
+        yield {}
+        return
+    with Server() as server:
+        yield {"url": server.url, "deadline": "30s"}
+
+
+FRAMEWORKS: list[Callable[[], Any]] = [starlette, with_own_handler, lambda: FAST, of_litestar, lambda: bare]
+
+
+@pytest.mark.parametrize("make", FRAMEWORKS, ids=["starlette", "own handler", "fastapi", "litestar", "bare"])
+async def test_a_key_is_refused_with_the_same_answer_in_every_framework(make: Any, store: dict[str, Any]) -> None:
+    app = host({**store, **LIMITED}, make())
+    async with running(app) as state:
+
+        async def ask(name: str) -> Answer:
+            return await request(app, f"/?name={name}", state=state)
+
+        assert [(await ask("ada")).body for _ in range(2)] == [b"1", b"0"]
+        refused = await ask("ada")
+        assert [(await ask("right")).body for _ in range(5)] == [b"2"] * 5, "whoever succeeds begins anew"
+        assert (await ask("bob")).status == 200
+    assert refused.status == 429
+    assert refused.header("content-type") == "application/problem+json"
+    assert 0 < int(str(refused.header("retry-after"))) <= 450
+    assert standing(refused)["guesses"]["r"] == 0
+    problem = json.loads(refused.body)
+    assert (problem["type"], problem["violated-policies"]) == (QUOTA_EXCEEDED, ["guesses"])
+
+
+async def test_it_is_counted_once_for_all_instances(store: dict[str, Any]) -> None:
+    if not store:
+        return
+    table = {**store, "policies": [policy("guesses", "50/15m", by="code")]}
+    apps = [host(table, starlette()) for _ in range(3)]
+    async with running(apps[0]) as one, running(apps[1]) as two, running(apps[2]) as three:
+        states = [one, two, three]
+        asked = [request(apps[at % 3], "/?name=ada", state=states[at % 3]) for at in range(120)]
+        answers = await asyncio.gather(*asked)
+        assert sum(answer.status == 200 for answer in answers) == 50
+        await apps[0].context.get(LIMITS).reset("guesses", "ada")
+        assert await apps[1].context.get(LIMITS).remaining("guesses", "ada") == 50
+
+
+async def test_a_policy_in_code_counts_no_request_by_itself_and_leaves_the_default_in_force() -> None:
+    app = host({"default": "3/1h", **LIMITED}, starlette())
+    async with running(app) as state:
+        answers = [await request(app, f"/?name={number}", state=state) for number in range(5)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
+    assert set(standing(answers[0])) == {"default"}
+
+
+async def test_limits_before_and_in_code_are_told_together() -> None:
+    app = host({"default": "9/1h", **LIMITED}, starlette())
+    async with running(app) as state:
+        answers = [await request(app, "/?name=ada", state=state) for _ in range(3)]
+    assert set(standing(answers[2])) == {"default", "guesses"}
+    assert standing(answers[2])["default"]["r"] == 6
+
+
+@limited("5/1h", name="marked")
+async def both(request: Request) -> Response:
+    return await starlette_login(request)
+
+
+async def test_marked_handlers_are_counted_beside_it() -> None:
+    app = host(LIMITED, Starlette(routes=[Route("/", both)]))
+    async with running(app) as state:
+        answers = [await request(app, f"/?name={name}", state=state) for name in "aaabbb"]
+    assert [answer.status for answer in answers] == [200, 200, 429, 200, 200, 429]
+    assert json.loads(answers[2].body)["violated-policies"] == ["guesses"]
+    assert json.loads(answers[5].body)["violated-policies"] == ["marked"]
+
+
+async def test_outside_of_requests_it_raises_what_can_be_caught() -> None:
+    app = host(LIMITED)
+    async with running(app):
+        limits = app.context.get(LIMITS)
+        for _ in range(2):
+            await limits.hit("guesses", "ada")
+        with pytest.raises(HTTPException) as caught:
+            await limits.hit("guesses", "ada")
+        assert caught.value.status_code == 429
+        headers = dict(caught.value.headers or {})
+        assert {"retry-after", "ratelimit", "ratelimit-policy"} <= headers.keys()
+        with pytest.raises(ValueError, match=r"no policy 'guess' has by = \"code\"; those that have it: guesses"):
+            await limits.hit("guess", "ada")
+        with pytest.raises(TypeError, match="a key is a text, got int"):
+            await limits.hit("guesses", 7)  # type: ignore[arg-type]
+
+
+async def test_a_policy_on_trial_refuses_nobody() -> None:
+    app = host({"policies": [{**GUESSES, "dry_run": True}]}, starlette(), metrics={})
+    async with running(app) as state:
+        assert [(await request(app, "/?name=a", state=state)).status for _ in range(4)] == [200] * 4
+        page = (await request(app, "/metrics", state=state)).body.decode()
+    assert 'scalekit_ratelimit_would_refuse_total{policy="guesses"} 2' in page
+
+
+async def test_what_is_remembered_of_keys_is_bounded_in_number_and_length() -> None:
+    app = host({"size": 100, "policies": [GUESSES]})
+    async with running(app):
+        limits = app.context.get(LIMITS)
+        for number in range(1000):
+            await limits.hit("guesses", f"{number}" * 1000)
+        assert isinstance(limits, CodeLimits)
+        memory = limits._limits.memory
+        assert len(memory) <= 100
+        assert all(len(who) < 64 for _, who in [*memory._young, *memory._old])
+
+
+@given(st.text(), st.text())
+def test_keys_never_share_a_count(one: str, other: str) -> None:
+    limits = CodeLimits({"p": _policy()}, None)  # type: ignore[arg-type]
+    assert (limits._takes("p", one)[0].who == limits._takes("p", other)[0].who) == (one == other)
+
+
+def _policy() -> Policy:
+    return Policy("p", (rule("p", Rate("1/s")),))
+
+
+@pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
+async def test_what_remains_is_told_without_counting(algorithm: str, store: dict[str, Any]) -> None:
+    policies = [policy("guesses", ["4/15m", "6/1d"], by="code", cost=2, algorithm=algorithm)]
+    app = host({**store, "policies": policies})
+    async with running(app):
+        limits = app.context.get(LIMITS)
+        assert [await limits.remaining("guesses", "a") for _ in range(3)] == [2] * 3
+        await limits.hit("guesses", "a")
+        assert [await limits.remaining("guesses", "a") for _ in range(3)] == [1] * 3
+        await limits.hit("guesses", "a")
+        assert await limits.remaining("guesses", "a") == 0
+        assert await limits.remaining("guesses", "b") == 2
+
+
+@pytest.mark.needs("redis")
+@pytest.mark.parametrize(("on_error", "status"), [("local", 200), ("allow", 200), ("refuse", 503)])
+async def test_while_redis_is_gone_it_does_what_the_file_says(on_error: str, status: int) -> None:
+    with Server() as server:
+        app = host({"url": server.url, "on_error": on_error, "policies": [GUESSES]}, starlette())
+        async with running(app) as state:
+            await asyncio.to_thread(server.kill)
+            answers = [await request(app, f"/?name={name}", state=state) for name in ("a", "right")]
+    assert {answer.status for answer in answers} == {status}
+
+
+async def test_a_limit_that_is_reached_after_the_response_has_begun_is_an_error_and_no_second_response() -> None:
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(3):
+            await LIMITS(Request(scope)).hit("guesses", "a")
+
+    app = host(LIMITED, late)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with running(app) as state:
+        scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": [],
+                 "scheme": "http", "client": ("127.0.0.1", 1), "state": state}  # fmt: skip
+        with pytest.raises(RuntimeError, match="after the response had begun"):
+            await app(scope, None, send)  # type: ignore[arg-type]
+    assert [message["type"] for message in sent] == ["http.response.start"]
+
+
+async def test_an_application_that_counts_nothing_is_served_without_limits_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", set())  # those of other tests
+    limits: list[RequestLimits | None] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            limits.append(CURRENT.get())
+        await bare_application(scope, receive, send)
+
+    for table in ({"default": "9/1h"}, {"default": "9/1h", **LIMITED}):
+        app = host(table, noting)
+        async with running(app) as state:
+            await request(app, "/", state=state)
+    assert [each is not None for each in limits] == [False, True]

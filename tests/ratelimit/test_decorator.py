@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import litestar
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from scalekit import PluginError
+from scalekit.testing import request, running
+from scalekit.testing.conformance import bare_application
+from scalekit_ratelimit import limited
+from tests.ratelimit.client import QUOTA_EXCEEDED, host, standing
+
+pytestmark = pytest.mark.anyio
+
+CALLS: list[str] = []
+
+
+@limited("2/15m", name="login")
+async def login(request: Request) -> PlainTextResponse:
+    CALLS.append("login")
+    return PlainTextResponse("in")
+
+
+@limited("2/15m", name="login")
+def login_in_a_thread(request: Request) -> PlainTextResponse:
+    CALLS.append("login")
+    return PlainTextResponse("in")
+
+
+async def other(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("other")
+
+
+def starlette() -> ASGIApp:
+    return Starlette(routes=[Route("/login", login), Route("/other", other)])
+
+
+def in_threads() -> ASGIApp:
+    return Starlette(routes=[Route("/login", login_in_a_thread), Route("/other", other)])
+
+
+def fastapi() -> ASGIApp:
+    app = FastAPI()
+
+    @app.get("/login")
+    @limited("2/15m", name="login")
+    async def fast_login(word: str = "in") -> str:
+        CALLS.append("login")
+        return word
+
+    @app.get("/other")
+    async def fast_other() -> str:
+        return "other"
+
+    return app
+
+
+def of_litestar() -> Any:
+    @litestar.get("/login")
+    @limited("2/15m", name="login")
+    async def lite_login() -> str:
+        CALLS.append("login")
+        return "in"
+
+    @litestar.get("/other")
+    async def lite_other() -> str:
+        return "other"
+
+    return litestar.Litestar([lite_login, lite_other], openapi_config=None)
+
+
+@pytest.mark.parametrize("make", [starlette, in_threads, fastapi, of_litestar])
+async def test_a_marked_handler_is_limited_and_the_answer_is_the_same_in_every_framework(make: Any) -> None:
+    app = host({"default": "10/15m"}, make())
+    del CALLS[:]
+    async with running(app) as state:
+        answers = [await request(app, "/login", state=state) for _ in range(3)]
+        free = await request(app, "/other", state=state)
+        elsewhere = await request(app, "/login", state=state, client=("203.0.113.1", 1))
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert CALLS == ["login"] * 3
+    assert [standing(answer)["login"]["r"] for answer in answers] == [1, 0, 0]
+    assert [standing(answer)["default"]["r"] for answer in answers] == [9, 8, 7]
+    refusal = json.loads(answers[2].body)
+    assert (refusal["type"], refusal["violated-policies"]) == (QUOTA_EXCEEDED, ["login"])
+    assert answers[2].header("retry-after") == "450"
+    assert set(standing(free)) == {"default"}
+    assert elsewhere.status == 200
+
+
+async def test_what_a_marked_handler_tells_is_not_kept_with_its_response() -> None:
+    app = host({"default": "10/15m"}, starlette(), cache={"policies": [{"path": "/**", "ttl": "1h"}]})
+    del CALLS[:]
+    async with running(app) as state:
+        answers = [await request(app, "/login", state=state) for _ in range(4)]
+    assert CALLS == ["login"]
+    assert [answer.status for answer in answers] == [200] * 4
+    assert [set(standing(answer)) for answer in answers] == [{"default", "login"}, *[{"default"}] * 3]
+    assert [standing(answer)["default"]["r"] for answer in answers] == [9, 8, 7, 6]
+
+
+async def test_a_refusal_by_a_marked_handler_is_not_kept_though_the_framework_says_otherwise() -> None:
+    async def swallowing(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(HTTPException):
+            await login(Request(scope))
+        await bare_application(scope, receive, send)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (bare_application if scope["type"] == "lifespan" else swallowing)(scope, receive, send)
+
+    limited_app = host({}, app, cache={"policies": [{"path": "/**", "ttl": "1h"}]})
+    async with running(limited_app) as state:
+        asked = [(await request(limited_app, f"/{number}", state=state)).status for number in (1, 2, 3, 3)]
+        elsewhere = await request(limited_app, "/3", state=state, client=("203.0.113.9", 1))
+    assert asked == [200, 200, 429, 429]
+    assert elsewhere.status == 200
+
+
+async def test_a_handler_that_is_marked_while_the_application_runs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    decorated: set[str] = set()
+    for module in ("filters", "marking"):
+        monkeypatch.setattr(f"scalekit_ratelimit.{module}.DECORATED", decorated)
+    routes = [Route("/other", other)]
+    app = host({}, Starlette(routes=routes))
+    async with running(app) as state:
+        assert (await request(app, "/other", state=state)).status == 200
+        later = Route("/later", limited("1/1d", name="later")(other))
+        app.target.router.routes.append(later)  # type: ignore[attr-defined]
+        assert [(await request(app, "/later", state=state)).status for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize(("burst", "strictest", "limit"), [(9, "login", "2"), (1, "users", "9")])
+async def test_older_headers_are_those_of_the_strictest_limit(burst: int, strictest: str, limit: str) -> None:
+    users = {"name": "users", "limit": "9/15m", "by": "subject", "burst": burst}
+    wide = {"name": "wide", "limit": "20/15m"}
+    app = host({"policies": [wide, users], "legacy_headers": True}, starlette())
+    async with running(app) as state:
+        answers = [await request(app, "/login", state=state) for _ in range(3)]
+    assert [answer.header("x-ratelimit-limit") for answer in answers] == [limit] * 3
+    assert all([name for name, _ in answer.headers].count(b"x-ratelimit-remaining") == 1 for answer in answers)
+    assert answers[2].header("x-ratelimit-remaining") == "0"
+    assert json.loads(answers[2].body)["violated-policies"] == [strictest]
+
+
+async def test_a_marked_handler_outside_of_a_request_is_called_as_it_is() -> None:
+    assert (await login(None)).status_code == 200  # type: ignore[arg-type]
+
+
+def test_marks_that_can_never_hold_are_refused() -> None:
+    wrong: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+        ((), {}),
+        (("often",), {}),
+        (("2/s",), {"cost": 3}),
+        (("2/s", "2/s"), {}),
+        (("2/s",), {"by": "?"}),
+    ]
+    for limits, more in wrong:
+        with pytest.raises((ValueError, PluginError)):
+            limited(*limits, **more)(login)
+
+
+@pytest.mark.parametrize("by", ["IP", "Subject", "HEADER:X-Key", ["Ip", "header:x-key"]])
+@pytest.mark.parametrize("algorithm", ["GCRA", "Sliding-Window"])
+def test_words_are_taken_in_either_case(by: Any, algorithm: Any) -> None:
+    limited("1/h", by=by, algorithm=algorithm)(other)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"by": "user"}, r'expected "ip", "subject", .* got .user.'),
+        ({"by": ["ip", "header:"]}, r"expected .* got .header:."),
+        ({"by": []}, "by is what each call of a handler is counted by"),
+        ({"by": "code"}, "by is what each call of a handler is counted by"),
+        ({"algorithm": "leaky"}, "algorithm is one of gcra, sliding-window, got .leaky."),
+    ],
+)
+def test_a_word_that_is_none_is_told_where_it_is_written(terms: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        limited("1/h", **terms)(other)

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scalekit import Decision, Exchange, Filter, LocalResponse, Pending
+from scalekit.host import Host
+from scalekit.http.filter_chain import FilterChain
+from scalekit.route import RouteTemplates
+from scalekit.testing import request, running
+from scalekit_ratelimit.filters import LimitFilter
+from scalekit_redis import Redis
+from tests.ratelimit.client import host, policy, standing
+from tests.servers import Redis as Server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
+
+
+@pytest.fixture(scope="module", name="server")
+def a_server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["plain", "decorated"])
+def handlers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let some handler have limits of its own, or none."""
+    monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", {"some"} if request.param else set())
+
+
+class Question(Filter):
+    """Asks Redis for something of its own while limits are pending, as a cache does, and decides what *answer* says."""
+
+    runs_while_pending = True
+    redis: Redis | None = None
+
+    def __init__(self, answer: Decision = None) -> None:
+        self.answer = answer
+        self.pending: list[bool] = []
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        self.pending.append(bool(exchange.pending))
+        if self.redis is None:
+            return self.answer
+        return Pending(self.redis.get("something"), lambda: self.answer)
+
+
+class Between(Filter):
+    """Is not asked while decisions are pending."""
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        return None
+
+
+class Served:
+    """An application that counts how often it has served."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.times += 1
+        await answering(scope, receive, send)
+
+
+async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def limit_filters(host: Host) -> list[LimitFilter]:
+    """Return the limits of *host*, outermost first."""
+    return [part.link for part in host.parts if isinstance(part.link, LimitFilter)]
+
+
+def redis_of(host: Host) -> Redis:
+    """Return what the limits of *host* are counted on."""
+    limits = limit_filters(host)[0].limits
+    assert limits is not None
+    assert limits.shared is not None
+    return limits.shared.limits._redis
+
+
+def chain(filters: Sequence[Filter], app: ASGIApp = answering) -> FilterChain:
+    return FilterChain(filters, app, RouteTemplates())
+
+
+async def test_limits_travel_with_the_question_of_a_filter_further_in(server: Server, writes: list[int]) -> None:
+    server.cli("FLUSHALL")
+    policies = [policy("a", "2/1d"), policy("who", "5/1d", by="subject")]
+    limited = host({"url": server.url, "policies": policies, "deadline": "10s"})
+    question, served = Question(), Served()
+    async with running(limited):
+        limits = limit_filters(limited)
+        assert len(limits) == 2
+        app = chain([*limits, question], served)
+        await request(app, "/", client=("203.0.113.1", 1))  # so that Redis knows the script
+        question.redis, served.times = redis_of(limited), 0
+        del question.pending[:], writes[:]
+        statuses = [(await request(app, "/")).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    assert question.pending == [True] * 3
+    assert served.times == 2, "the application serves nobody who is refused"
+    assert writes == [3, 3, 3], "both limits and the question share a write"
+
+
+ONE = {"default": "1/1d"}
+SEVERAL = {"policies": [policy("a", "1/1d"), policy("b", "5/1d")]}
+LAYERS = {"policies": [policy("a", "5/1d"), policy("who", "1/1d", by="subject")]}
+TABLES = pytest.mark.parametrize("table", [ONE, SEVERAL, LAYERS], ids=["one", "several", "layers"])
+
+
+async def take_over(app: ASGIApp) -> None:
+    pytest.fail("served before the limits have decided")
+
+
+@TABLES
+async def test_a_response_further_in_leaves_once_the_limits_have_decided(server: Server, table: dict[str, Any]) -> None:
+    server.cli("FLUSHALL")
+    limited = host({"url": server.url, "deadline": "10s", **table})
+    async with running(limited):
+        app = chain([*limit_filters(limited), Question(LocalResponse(200, [], b"stored"))])
+        answers = [await request(app, "/") for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 429]
+    assert standing(answers[0])
+    assert answers[0].body == b"stored"
+
+
+@TABLES
+async def test_nobody_takes_a_refused_request_over(server: Server, table: dict[str, Any]) -> None:
+    server.cli("FLUSHALL")
+    limited = host({"url": server.url, "deadline": "10s", **table})
+    async with running(limited):
+        limits = limit_filters(limited)
+        await request(chain(limits), "/")
+        assert (await request(chain([*limits, Question(take_over)]), "/")).status == 429
+
+
+@TABLES
+async def test_a_client_hears_that_nobody_counts_though_a_response_was_there(table: dict[str, Any]) -> None:
+    class Losing(Filter):
+        runs_while_pending = True
+
+        def on_request(self, exchange: Exchange) -> Decision:
+            lost = asyncio.ensure_future(asyncio.to_thread(own.kill))
+            return Pending(lost, lambda: LocalResponse(200, [], b"stored"))
+
+    with Server() as own:
+        limited = host({"url": own.url, "deadline": "10s", "on_error": "refuse", **table})
+        async with running(limited):
+            own.pause()
+            answer = await request(chain([*limit_filters(limited), Losing()]), "/")
+    assert (answer.status, answer.body.count(b"title")) == (503, 1)
+
+
+async def test_where_nobody_looks_ahead_limits_decide_before_anything_runs(server: Server) -> None:
+    server.cli("FLUSHALL")
+    seen: list[Message] = []
+
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            seen.append(scope)
+            await answering(scope, receive, send)
+
+    app = host({"url": server.url, "default": "1/1d", "deadline": "10s"}, handler)
+    async with running(app) as state:
+        asked = [(await request(app, "/", state=state)).status for _ in range(2)]
+    assert asked == [200, 429]
+    assert len(seen) == 1
+
+
+async def test_a_filter_behind_one_that_does_not_look_ahead_is_asked_after_the_limits(server: Server) -> None:
+    server.cli("FLUSHALL")
+    limited = host({"url": server.url, "default": "1/1d", "deadline": "10s"})
+    question = Question()
+    async with running(limited):
+        app = chain([*limit_filters(limited), Between(), question])
+        assert [(await request(app, "/")).status for _ in range(2)] == [200, 429]
+    assert question.pending == [False], "it is not asked for who is refused"
+
+
+async def test_memory_counts_nobody_whom_a_filter_further_out_refuses_later() -> None:
+    class Outer(Filter):
+        def on_request(self, exchange: Exchange) -> Decision:
+            reply = asyncio.ensure_future(asyncio.sleep(0))
+            refused = LocalResponse(403, [], b"") if b"x-refused" in exchange.headers else None
+            return Pending(reply, lambda: refused)
+
+        request_headers = (b"x-refused",)
+
+    limited = host({"default": "1/1d"})
+    async with running(limited):
+        app = chain([Outer(), *limit_filters(limited)])
+        fields: list[dict[str, str]] = [{"x-refused": "1"}] * 3 + [{}, {}]
+        statuses = [(await request(app, "/", headers=each)).status for each in fields]
+    assert statuses == [403] * 3 + [200, 429]
+
+
+async def test_limit_and_cache_are_one_trip(server: Server, writes: list[int]) -> None:
+    calls = 0
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal calls
+        calls += scope["type"] == "http"
+        await answering(scope, receive, send)
+
+    server.cli("FLUSHALL")
+    cache = {"url": server.url, "policies": [{"path": "/**", "ttl": "1h"}]}
+    table = {
+        "url": server.url,
+        "policies": [policy("a", "4/1d"), policy("who", "9/1d", by="subject")],
+        "deadline": "10s",
+    }
+    first, second = host(table, counted, cache=cache), host(table, counted, cache=cache)
+    async with running(first) as one, running(second) as two:
+        assert (await request(first, "/x", state=one)).status == 200
+        assert (await request(second, "/y", state=two)).status == 200
+        while await asyncio.to_thread(server.cli, "KEYS", "*:lease:*"):  # both answers are there, and all is quiet
+            pass
+        del writes[:]
+        hit = await request(second, "/x", state=two)  # which only Redis has
+        assert "hit" in str(hit.header("cache-status"))
+        assert len(writes) == 1, "the limits before and after it is known who asks, and the look-up, are one write"
+        assert standing(hit)["a"]["r"] == 1
+        assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2, "one for each of the two layers"
+        assert (await request(second, "/x", state=two)).status == 200
+        refused = await request(second, "/x", state=two)
+        unseen = await request(second, "/z", state=two)
+    assert (refused.status, unseen.status, calls) == (429, 429, 2)
+
+
+async def test_what_the_cache_does_not_answer_waits_for_the_verdict_too(server: Server) -> None:
+    methods: list[str] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            methods.append(scope["method"])
+            await answering(scope, receive, send)
+
+    server.cli("FLUSHALL")
+    cache = {"url": server.url}
+    app = host({"url": server.url, "default": "3/1d", "deadline": "10s"}, noting, cache=cache)
+    asked = ["POST", "PURGE", "HEAD", "POST", "HEAD", "GET"]
+    async with running(app) as state:
+        statuses = [(await request(app, "/", method=method, state=state)).status for method in asked]
+    assert statuses == [200] * 3 + [429] * 3
+    assert methods == asked[:3]

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from time import perf_counter
+
+import pytest
+
+from scalekit.host import Host
+from scalekit.testing import request, running
+from scalekit_ratelimit.circuit_breaker import Breaker
+from scalekit_ratelimit.plugin import FILTERS
+from scalekit_redis import RedisUnavailable
+from tests.ratelimit.client import host
+from tests.ratelimit.concurrent_clients import allowed
+from tests.servers import Redis as Server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+async def until(condition: Callable[[], Awaitable[bool]], limit: float = 60.0) -> None:
+    async with asyncio.timeout(limit):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_where_redis_is_killed_under_load_each_process_counts_for_itself(server: Server) -> None:
+    app = host({"url": server.url, "default": "50/1d", "deadline": "5s"})
+    async with running(app) as state:
+        asked = [asyncio.ensure_future(request(app, "/", state=state)) for _ in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(server.kill)
+        assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 20
+        answers = await asyncio.gather(*(request(app, "/", state=state) for _ in range(80)))
+        allowed = sum(answer.status == 200 for answer in answers)
+        assert 30 <= allowed <= 50, "the same limits, of which the first may have taken some"
+        assert {answer.status for answer in answers} == {200, 429}
+
+        async def shared() -> bool:
+            return (await request(app, "/", state=state)).status == 200
+
+        await asyncio.to_thread(server.start)
+        await until(shared)  # what it lost with the kill begins anew
+
+
+@pytest.mark.parametrize(("on_error", "status"), [("allow", 200), ("refuse", 503)])
+async def test_what_happens_without_redis_is_what_the_file_says(server: Server, on_error: str, status: int) -> None:
+    app = host({"url": server.url, "default": "1/1d", "on_error": on_error, "deadline": "5s"})
+    async with running(app) as state:
+        assert (await request(app, "/", state=state)).status == 200
+        await asyncio.to_thread(server.kill)
+        answers = [await request(app, "/", state=state) for _ in range(5)]
+    assert [answer.status for answer in answers] == [status] * 5
+    if status == 503:
+        assert answers[0].header("retry-after") == "1"
+        assert answers[0].header("content-type") == "application/problem+json"
+
+
+async def test_a_redis_that_hangs_is_waited_for_once_and_comes_back_by_itself(server: Server) -> None:
+    app = host({"url": server.url, "default": "1000/1d", "deadline": "1s", "retry": "100ms"})
+    async with running(app) as state:
+        assert (await request(app, "/", state=state)).status == 200
+        await asyncio.to_thread(server.pause)
+        began = perf_counter()
+        first = await asyncio.gather(*(request(app, "/", state=state) for _ in range(30)))
+        waited = perf_counter() - began
+        assert {answer.status for answer in first} == {200}
+        assert waited >= 0.9, "all of them have waited, together, or Redis did not hang"
+        began = perf_counter()
+        rest = [await request(app, "/", state=state) for _ in range(200)]
+        assert {answer.status for answer in rest} == {200}
+        assert perf_counter() - began < 100, "each of them waited too"
+        assert "999" not in str(rest[-1].header("ratelimit")), "memory has counted them"
+        await asyncio.to_thread(server.resume)
+
+        async def counts_again() -> bool:
+            before = server.cli("INFO", "commandstats").count("cmdstat_evalsha")
+            calls = _calls(server)
+            await request(app, "/", state=state)
+            return before > 0 and _calls(server) > calls
+
+        await until(counts_again)
+
+
+async def test_few_requests_wait_for_a_redis_that_hangs_until_that_is_certain(server: Server) -> None:
+    app = host({"url": server.url, "default": "1000/1d", "retry": "1h", "deadline": "100ms"}, metrics={})
+    async with running(app) as state:
+        await asyncio.to_thread(server.pause)
+        answers = [await request(app, "/", state=state) for _ in range(50)]
+        page = (await request(app, "/metrics", state=state)).body.decode()
+        await asyncio.to_thread(server.resume)
+    assert {answer.status for answer in answers} == {200}
+    assert 'scalekit_ratelimit_errors_total{outcome="local"} 51\n' in page, "the page of metrics is counted as well"
+    assert 1 <= late_in(page) < 10
+
+
+async def test_one_late_answer_keeps_no_request_from_redis(server: Server) -> None:
+    app = host({"url": server.url, "default": "1000/1d", "retry": "1h"})
+    async with running(app) as state:
+        breaker = breaker_of(app)
+        assert (await request(app, "/", state=state)).header("ratelimit") == '"default";r=999;t=87'
+        for _ in range(3):
+            breaker.note(RedisUnavailable("no reply in time", "late"))
+            while breaker._doubted.is_set():
+                await asyncio.sleep(0)
+            await breaker._redis.probe(deadline=60)  # its own question has been answered before this one
+            assert breaker.trouble == ""
+        assert (await request(app, "/", state=state)).header("ratelimit") == '"default";r=998;t=173'
+
+
+async def test_a_slow_second_of_redis_makes_no_limit_less_exact(server: Server) -> None:
+    app = host({"url": server.url, "default": "20/1d"}, metrics={})
+    async with running(app) as state:
+        await request(app, "/", state=state)
+        server.cli("CLIENT", "PAUSE", "1000", "ALL")
+        answers = await asyncio.gather(*(request(app, "/", state=state) for _ in range(60)))
+        page = (await request(app, "/metrics", state=state, client=("10.0.0.1", 1))).body.decode()
+    assert sum(answer.status == 200 for answer in answers) == 19
+    assert late_in(page) == 0
+
+
+async def test_whom_redis_has_refused_is_refused_while_it_is_late(server: Server) -> None:
+    policies = [
+        {"name": "one", "limit": "3/1d", "path": "/one"},
+        {"name": "several", "limit": ["3/1d", "1000/h"], "path": "/several"},
+    ]
+    app = host({"url": server.url, "policies": policies, "deadline": "100ms", "retry": "1h"}, metrics={})
+    async with running(app) as state:
+        for path in ("/one", "/several"):
+            assert [(await request(app, path, state=state)).status for _ in range(5)] == [200] * 3 + [429] * 2
+        await asyncio.to_thread(server.pause)
+        for path in ("/one", "/several"):
+            refused = await asyncio.gather(*(request(app, path, state=state) for _ in range(10)))
+            assert {answer.status for answer in refused} == {429}
+        page = (await request(app, "/metrics", state=state)).body.decode()
+        await asyncio.to_thread(server.resume)
+    assert late_in(page) > 0, "what cannot be exact is counted"
+
+
+def test_limits_stay_exact_over_eight_processes_while_the_machine_is_overloaded(server: Server) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(busy())
+        assert allowed(8, server.url, "app", "200/1d", 60) == 200
+
+
+def breaker_of(app: Host) -> Breaker:
+    """Return what keeps requests of *app* away from Redis."""
+    limits = app.context.get(FILTERS).by_address.limits
+    assert limits is not None
+    assert limits.shared is not None
+    return limits.shared.breaker
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Keep a processor busy until left."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def late_in(page: str) -> int:
+    """Return how many requests the *page* of metrics says were decided without Redis."""
+    found = [line for line in page.splitlines() if line.startswith("scalekit_ratelimit_late_total")]
+    return int(found[0].rpartition(" ")[2]) if found else 0
+
+
+def _calls(server: Server) -> str:
+    lines = server.cli("INFO", "commandstats").splitlines()
+    return next((line.partition(",")[0] for line in lines if line.startswith("cmdstat_evalsha:")), "")
