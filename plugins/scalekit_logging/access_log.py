@@ -11,9 +11,9 @@ from math import inf
 
 import orjson
 
-from scalekit_logging.json_formatter import Lines, second_text
+from scalekit_logging.json_formatter import JsonFormatter, second_text
 from scalekit_logging.levels import ERROR, INFO, name_of
-from scalekit_logging.serialization import Plainer
+from scalekit_logging.serialization import ValueSerializer
 
 LOGGER = "scalekit.access"
 EVENT = "request"
@@ -24,15 +24,15 @@ _LONGEST_REMEMBERED = 256
 _LONGEST = 2048
 
 
-Ending = tuple[float, str, str, str, str, str, int, float, int, str, bytes, list[str]]
+AccessRecord = tuple[float, str, str, str, str, str, int, float, int, str, bytes, list[str]]
 """What is said of a request: when, both ids, method, path, route, status, seconds, bytes, client, user agent
 and the spans of calls."""
 
 
-class Texts(dict[str | bytes, bytes]):
+class EscapedTextCache(dict[str | bytes, bytes]):
     """A memo of texts as they stand in JSON, without secrets."""
 
-    def __init__(self, plainer: Plainer) -> None:
+    def __init__(self, plainer: ValueSerializer) -> None:
         super().__init__()
         self._plainer = plainer
 
@@ -46,10 +46,10 @@ class Texts(dict[str | bytes, bytes]):
         return shaped
 
 
-class Formats(dict[tuple[str, str, int], bytes]):
+class LineTemplateCache(dict[tuple[str, str, int], bytes]):
     """A memo of the formats of lines, one for each method, route and status."""
 
-    def __init__(self, texts: Texts, static: bytes) -> None:
+    def __init__(self, texts: EscapedTextCache, static: bytes) -> None:
         super().__init__()
         self._texts = texts
         self._static = static
@@ -76,19 +76,19 @@ class Formats(dict[tuple[str, str, int], bytes]):
         return made
 
 
-class AccessLines:
+class AccessLogFormatter:
     """Makes access lines such as *lines* would make them."""
 
-    def __init__(self, lines: Lines) -> None:
-        plainer = Plainer(lines.redaction, _LONGEST, 0)
+    def __init__(self, lines: JsonFormatter) -> None:
+        plainer = ValueSerializer(lines.redaction, _LONGEST, 0)
         static = orjson.dumps({"event": EVENT, "logger": LOGGER, **lines.fields})[1:-1]
-        self._texts = Texts(plainer)
-        self._paths = Texts(plainer)  # of which many never come again, and must not push out the others
-        self._formats = Formats(self._texts, static)
+        self._texts = EscapedTextCache(plainer)
+        self._paths = EscapedTextCache(plainer)  # of which many never come again, and must not push out the others
+        self._formats = LineTemplateCache(self._texts, static)
         self._second = (inf, b"")
         self.memos = (self._texts, self._paths, self._formats)
 
-    def shaped(self, entries: Iterable[bytes | Ending]) -> list[bytes]:
+    def shaped(self, entries: Iterable[bytes | AccessRecord]) -> list[bytes]:
         """Return *entries* as lines: those that are lines already as they are, endings shaped."""
         texts, paths, formats = self._texts, self._paths, self._formats
         lines: list[bytes] = []
@@ -120,7 +120,7 @@ class AccessLines:
         return lines
 
 
-def _make_room(memo: Texts | Formats) -> None:
+def _make_room(memo: EscapedTextCache | LineTemplateCache) -> None:
     if len(memo) >= REMEMBERED:
         memo.clear()
 

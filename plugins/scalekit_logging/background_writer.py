@@ -14,10 +14,10 @@ from operator import itemgetter
 from threading import Lock, Thread
 from typing import NamedTuple, Protocol, TypeVar
 
-from scalekit_logging.access_log import Ending
+from scalekit_logging.access_log import AccessRecord
 from scalekit_logging.json_formatter import LEVEL_AT
 from scalekit_logging.levels import NAMES
-from scalekit_logging.sinks import BUFFER, ERRORS, Loss, Outlet
+from scalekit_logging.sinks import BUFFER, ERRORS, Loss, MonitoredSink
 
 SHAPED_TOGETHER = 64
 """Entries that are made into one text."""
@@ -36,14 +36,14 @@ _LEVELS = {ord(name[0]): name for name in NAMES.values()}
 _level_of = itemgetter(LEVEL_AT)
 
 
-class Batch(NamedTuple):
+class LineBatch(NamedTuple):
     """Whole lines as one *text*; *levels* has the first letter of the level of each."""
 
     text: bytes
     levels: bytes
 
     @classmethod
-    def of(cls, lines: list[bytes]) -> Batch:
+    def of(cls, lines: list[bytes]) -> LineBatch:
         """Return *lines* as one batch."""
         return cls(b"".join(lines), bytes(map(_level_of, lines)))
 
@@ -55,7 +55,7 @@ class Batch(NamedTuple):
         return b"".join([line for line, level in lines if level in ERRORS])
 
 
-class Tally(Protocol):
+class LineCounter(Protocol):
     """Counts what became of lines."""
 
     def written(self, level: str, lines: int) -> None:
@@ -86,19 +86,23 @@ class BinarySemaphore:
         self._lock.acquire(timeout=-1 if limit is None else limit)
 
 
-class Writer:
+class BackgroundWriter:
     """A buffer of about *limit* bytes and the thread that empties it into *outlets*; *shape* makes lines of all."""
 
     def __init__(
-        self, outlets: Sequence[Outlet], limit: int, shape: Callable[[list[bytes | Ending]], list[bytes]], tally: Tally
+        self,
+        outlets: Sequence[MonitoredSink],
+        limit: int,
+        shape: Callable[[list[bytes | AccessRecord]], list[bytes]],
+        tally: LineCounter,
     ) -> None:
         self._outlets = outlets
         self._limit = limit
         self._much = limit // 2
         self._tally = tally
         self._shape = shape
-        self._entries: deque[bytes | Ending] = deque()
-        self._batches: deque[Batch] = deque()  # which came before all of the entries
+        self._entries: deque[bytes | AccessRecord] = deque()
+        self._batches: deque[LineBatch] = deque()  # which came before all of the entries
         self._shaping = Lock()
         # What waits is the difference; those who log change the first, the thread the second.
         self._added = 0
@@ -129,7 +133,7 @@ class Writer:
         if self._idle:
             self._wake_up()
 
-    def add_ending(self, ending: Ending) -> None:
+    def add_access(self, ending: AccessRecord) -> None:
         """Take what a request's line says, to be shaped and written soon."""
         if self._added > self._pressing_from and self._is_full():
             return
@@ -145,7 +149,7 @@ class Writer:
         """Make one text of all entries, unless the writer's thread is doing so."""
         if self._shaping.acquire(blocking=False):
             try:
-                self._batches.append(Batch.of(self._shape(_drain(self._entries))))
+                self._batches.append(LineBatch.of(self._shape(_drain(self._entries))))
             finally:
                 self._shaping.release()
 
@@ -225,13 +229,13 @@ class Writer:
                 self._tally.written(name, number)
         return len(batch.levels)
 
-    def _take(self) -> Batch:
+    def _take(self) -> LineBatch:
         taken = self._added
         with self._shaping:
-            batches = [*_drain(self._batches), Batch.of(self._shape(_drain(self._entries)))]
+            batches = [*_drain(self._batches), LineBatch.of(self._shape(_drain(self._entries)))]
         self._taken = taken  # what came in since is counted as waiting until the next time
         self._pressing_from = taken + self._much
-        return Batch(b"".join([each.text for each in batches]), b"".join([each.levels for each in batches]))
+        return LineBatch(b"".join([each.text for each in batches]), b"".join([each.levels for each in batches]))
 
 
 def _drain(queue: deque[T]) -> list[T]:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from scalekit import Duration, Size, Table
 from scalekit.config.app_name import AppName
-from scalekit_logging.json_formatter import OWN_NAMES
+from scalekit_logging.json_formatter import RESERVED_FIELDS
 from scalekit_logging.levels import Level
 
 
@@ -55,6 +55,6 @@ class LoggingConfig(Table):
     @classmethod
     def _leaves_our_own(cls, fields: dict[str, str]) -> dict[str, str]:
         for name in fields:
-            if name in OWN_NAMES:
+            if name in RESERVED_FIELDS:
                 raise ValueError(f"{name!r} is in every line already; choose another name")
         return fields

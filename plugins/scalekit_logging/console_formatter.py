@@ -18,10 +18,10 @@ _LEFT_OUT = ("timestamp", "level", "event", "trace_id", *BLOCKS)
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _BARE = re.compile(r"[^\s\"'=]+")
 
-Shape = Callable[[list[bytes]], list[bytes]]
+LineFormat = Callable[[list[bytes]], list[bytes]]
 
 
-def as_they_are(lines: list[bytes]) -> list[bytes]:
+def format_json(lines: list[bytes]) -> list[bytes]:
     """Return *lines*, which are JSON."""
     return lines
 
@@ -31,7 +31,7 @@ def pretty(lines: list[bytes]) -> list[bytes]:
     return [_pretty(line, _plain) for line in lines]
 
 
-def coloured(lines: list[bytes]) -> list[bytes]:
+def format_coloured(lines: list[bytes]) -> list[bytes]:
     """Return *lines* for a person at a terminal."""
     return [_pretty(line, _colour) for line in lines]
 
@@ -42,22 +42,22 @@ def _pretty(line: bytes, paint: Callable[[str, str], str]) -> bytes:
     head = [
         paint(FAINT, fields["timestamp"][11:23]),
         paint(COLOURS[level], f"{level.upper():<8}"),
-        paint(BOLD, harmless(_text(fields["event"]))),
+        paint(BOLD, escape_controls(_text(fields["event"]))),
     ]
     shown = [(name, value) for name, value in fields.items() if name not in _LEFT_OUT]
-    pairs = [f"{paint(FAINT, harmless(name) + '=')}{_value(value)}" for name, value in shown]
-    blocks = [f"    {harmless(row)}" for name in BLOCKS for row in _text(fields.get(name, "")).splitlines()]
+    pairs = [f"{paint(FAINT, escape_controls(name) + '=')}{_value(value)}" for name, value in shown]
+    blocks = [f"    {escape_controls(row)}" for name in BLOCKS for row in _text(fields.get(name, "")).splitlines()]
     return "\n".join([" ".join(head + pairs), *blocks, ""]).encode()
 
 
-def harmless(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Return *text* with everything that a terminal obeys written as an escape."""
     return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _value(value: Any) -> str:
     text = _text(value)
-    return harmless(text if not isinstance(value, str) or _BARE.fullmatch(text) else orjson.dumps(text).decode())
+    return escape_controls(text if not isinstance(value, str) or _BARE.fullmatch(text) else orjson.dumps(text).decode())
 
 
 def _text(value: Any) -> str:

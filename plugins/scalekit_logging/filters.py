@@ -9,10 +9,10 @@ from typing import Any
 from scalekit import Exchange, Filter, WebSocketExchange
 from scalekit.identity import CURRENT, REQUEST_ID
 from scalekit_logging import tail_sampling as tail
-from scalekit_logging.pipeline import Journal
-from scalekit_logging.stdlib_bridge import exception_text, mark_shown
+from scalekit_logging.pipeline import LogPipeline
+from scalekit_logging.stdlib_bridge import exception_text, mark_logged
 from scalekit_logging.structlog_import import structlog
-from scalekit_logging.tail_sampling import Tail
+from scalekit_logging.tail_sampling import TailBuffer
 
 CLIENT_LEFT = 499
 """The status, nginx's, of a request whose client did not wait for the answer."""
@@ -21,22 +21,22 @@ _LENGTH = len(REQUEST_ID)
 _INITIALS = b"xX"
 
 
-class AccessLog(Filter):
-    """Serves requests under their identity, names it in the response, and writes to *journal* how each one ended."""
+class AccessLogFilter(Filter):
+    """Serves requests under their identity, names it in the response, and writes to *pipeline* how each one ended."""
 
     request_headers = (USER_AGENT,)
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-        self._tails: dict[Exchange, Tail] = {}
+    def __init__(self, pipeline: LogPipeline) -> None:
+        self.pipeline = pipeline
+        self._tails: dict[Exchange, TailBuffer] = {}
 
     def on_application(self, exchange: Exchange) -> None:
         """Let every line that is logged from here on show the identity, and keep details if they may be wanted."""
         if CURRENT.get() is not None:  # within another request, whose fields are not this one's
             structlog.contextvars.clear_contextvars()
         exchange.set_context(CURRENT, exchange.identity)
-        if self.journal.tails is not None:
-            kept = self._tails[exchange] = self.journal.tails.open()
+        if self.pipeline.tails is not None:
+            kept = self._tails[exchange] = self.pipeline.tails.open()
             exchange.set_context(tail.CURRENT, kept)
 
     def on_response_start(self, exchange: Exchange) -> None:
@@ -50,12 +50,12 @@ class AccessLog(Filter):
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Write the line of a request; of what is here, every request pays for the first lines."""
-        journal = self.journal
-        if error is not None or not exchange.status or journal.tails is not None:
+        pipeline = self.pipeline
+        if error is not None or not exchange.status or pipeline.tails is not None:
             self._end(exchange, error)
             return
         status = CLIENT_LEFT if exchange.disconnected_early else exchange.status
-        if status < journal.least_status:
+        if status < pipeline.least_status:
             return
         scope, identity = exchange.scope, exchange.identity
         client = scope.get("client")
@@ -73,7 +73,7 @@ class AccessLog(Filter):
             exchange.headers.get(USER_AGENT, b""),
             identity.calls,
         )
-        journal.write_ending(ending)
+        pipeline.write_access(ending)
 
     def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
         """Write the line of a websocket."""
@@ -81,16 +81,16 @@ class AccessLog(Filter):
 
     def _end(self, exchange: Exchange, error: BaseException | None) -> None:
         """Write how *exchange* ended, and what was kept of it if anybody will want to know."""
-        journal = self.journal
+        pipeline = self.pipeline
         failed = _fails(exchange, error)
         status = self._status(exchange, error, failed)
         revealed = self._close_tail(exchange, failed or status >= 500)
         if error is not None:
-            mark_shown(error)
+            mark_logged(error)
         if failed:
-            journal.failure(_event(exchange), _fields(exchange, status, error), exchange.identity)
-        elif status >= journal.least_status or (revealed and journal.config.access):
-            journal.ending(_event(exchange), _fields(exchange, status), exchange.identity, status)
+            pipeline.failure(_event(exchange), _fields(exchange, status, error), exchange.identity)
+        elif status >= pipeline.least_status or (revealed and pipeline.config.access):
+            pipeline.ending(_event(exchange), _fields(exchange, status), exchange.identity, status)
 
     def _status(self, exchange: Exchange, error: BaseException | None, failed: bool) -> int:
         """Return what was answered: by the server or the host, where the application did not."""
@@ -99,17 +99,17 @@ class AccessLog(Filter):
         if exchange.disconnected and not failed:
             return CLIENT_LEFT
         if isinstance(error, CancelledError):
-            return 503 if self.journal.draining else CLIENT_LEFT
+            return 503 if self.pipeline.draining else CLIENT_LEFT
         return 500
 
     def _close_tail(self, exchange: Exchange, failed: bool) -> bool:
         """Write what was kept of a request that failed or was slow, and tell whether it did."""
-        kept, tails = self._tails.pop(exchange, None), self.journal.tails
+        kept, tails = self._tails.pop(exchange, None), self.pipeline.tails
         if kept is None or tails is None:
             return False
         slow = not isinstance(exchange, WebSocketExchange) and exchange.seconds > tails.slow
         if failed or slow:
-            self.journal.reveal(kept, exchange.identity)
+            self.pipeline.reveal(kept, exchange.identity)
         else:
             kept.close()
         return failed or slow

@@ -11,10 +11,10 @@ import orjson
 from scalekit.config.mask import MASK
 from scalekit.identity import Identity
 from scalekit_logging.levels import name_of
-from scalekit_logging.redaction import Redaction
-from scalekit_logging.serialization import LONGEST_KEY, Plainer
+from scalekit_logging.redaction import Redactor
+from scalekit_logging.serialization import LONGEST_KEY, ValueSerializer
 
-OWN_NAMES = ("timestamp", "level", "event", "logger", "service", "request_id", "trace_id")
+RESERVED_FIELDS = ("timestamp", "level", "event", "logger", "service", "request_id", "trace_id")
 """What every line says; a field of the same name gets an underscore after it."""
 LEVEL_AT = len('{"timestamp":"2026-01-01T00:00:00.000000Z","level":"')
 """Where in a line its level begins."""
@@ -35,7 +35,7 @@ def second_text(second: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
 
 
-class Clock:
+class TimestampFormatter:
     """Tells the time as RFC 3339 writes it; only the fraction is worked out each time."""
 
     def __init__(self) -> None:
@@ -53,10 +53,10 @@ class Clock:
         return f"{self._second}{micros if micros > 99_999 else f'{micros:06}'}Z"  # padding takes longer than the rest
 
 
-class Keys(dict[str, tuple[str, bool] | None]):
+class FieldNameCache(dict[str, tuple[str, bool] | None]):
     """A memo of names of fields: the key of each and whether its value is masked, or None for a name to be cleaned."""
 
-    def __init__(self, own: frozenset[str], redaction: Redaction) -> None:
+    def __init__(self, own: frozenset[str], redaction: Redactor) -> None:
         super().__init__()
         self._own = own
         self._redaction = redaction
@@ -71,13 +71,13 @@ class Keys(dict[str, tuple[str, bool] | None]):
         return key
 
 
-class Lines:
+class JsonFormatter:
     """Makes lines; *fields* are in every one of them."""
 
-    def __init__(self, fields: Mapping[str, str], redaction: Redaction) -> None:
+    def __init__(self, fields: Mapping[str, str], redaction: Redactor) -> None:
         self.fields: dict[str, str | int] = dict(fields)
         self.redaction = redaction
-        self._clock = Clock()
+        self._clock = TimestampFormatter()
         self._name_own()
 
     def identify(self, worker: int, pid: int) -> None:
@@ -105,8 +105,8 @@ class Lines:
         return self._carefully(line, event, fields, identity)
 
     def _name_own(self) -> None:
-        self._own = frozenset((*OWN_NAMES, *self.fields))
-        self._keys = Keys(self._own, self.redaction)
+        self._own = frozenset((*RESERVED_FIELDS, *self.fields))
+        self._keys = FieldNameCache(self._own, self.redaction)
 
     def _add(self, line: dict[str, Any], fields: Mapping[Any, Any]) -> list[str] | None:
         """Add *fields* to *line* as long as they are simple; return their texts, or None when not all of them are."""
@@ -138,7 +138,7 @@ class Lines:
             head |= {"request_id": identity.request_id, "trace_id": identity.trace_id}
         data = b""
         for longest, items in _BOUNDS:
-            plainer = Plainer(self.redaction, longest, items)
+            plainer = ValueSerializer(self.redaction, longest, items)
             head["event"] = plainer.value(event)
             head["logger"] = plainer.text(line["logger"])
             rest = plainer.fields(fields)

@@ -20,33 +20,33 @@ def name_of(number: int) -> str:
     return NAMES.get(number) or NAMES[max(DEBUG, min(CRITICAL, number // 10 * 10))]
 
 
-class Threshold(NamedTuple):
+class LevelThreshold(NamedTuple):
     """The least level that a logger writes, and the least that it keeps for the tail of a request."""
 
     written: int
     kept: int
 
 
-class Thresholds:
+class LevelThresholds:
     """The threshold of every logger: that of the nearest name in *levels*, else *level*."""
 
     def __init__(self, level: Level, levels: Mapping[str, Level], keeps_details: bool) -> None:
         number = logging.getLevelName(level)
-        self.rest = Threshold(number, DEBUG if keeps_details else number)
+        self.rest = LevelThreshold(number, DEBUG if keeps_details else number)
         self.named = {name: logging.getLevelName(each) for name, each in levels.items()}
         self.lowest = min([self.rest.kept, *self.named.values()])
-        self._known: dict[str, Threshold] = {}
+        self._known: dict[str, LevelThreshold] = {}
 
-    def of(self, logger: str) -> Threshold:
+    def of(self, logger: str) -> LevelThreshold:
         """Return the threshold of *logger*."""
         return self._known.get(logger) or self._find(logger)
 
-    def _find(self, logger: str) -> Threshold:
+    def _find(self, logger: str) -> LevelThreshold:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         name = logger
         while name and name not in self.named:
             name = name.rpartition(".")[0]
         own = self.named.get(name)
-        found = self._known[logger] = self.rest if own is None else Threshold(own, own)
+        found = self._known[logger] = self.rest if own is None else LevelThreshold(own, own)
         return found

@@ -14,7 +14,7 @@ LOST = Counter(
 )
 
 
-class Metrics:
+class LoggingMetrics:
     """The numbers of one application."""
 
     def __init__(self, telemetry: Telemetry) -> None:

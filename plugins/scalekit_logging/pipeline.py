@@ -10,17 +10,17 @@ from typing import Any
 from scalekit import StartError
 from scalekit.identity import CURRENT, Identity
 from scalekit_logging import tail_sampling as tail
-from scalekit_logging.access_log import LOGGER, AccessLines, Ending
-from scalekit_logging.background_writer import Tally, Writer
+from scalekit_logging.access_log import LOGGER, AccessLogFormatter, AccessRecord
+from scalekit_logging.background_writer import BackgroundWriter, LineCounter
 from scalekit_logging.config import LoggingConfig
-from scalekit_logging.console_formatter import Shape, as_they_are, coloured, pretty
-from scalekit_logging.json_formatter import Lines
-from scalekit_logging.levels import DEBUG, ERROR, INFO, Thresholds
-from scalekit_logging.redaction import Redaction
+from scalekit_logging.console_formatter import LineFormat, format_coloured, format_json, pretty
+from scalekit_logging.json_formatter import JsonFormatter
+from scalekit_logging.levels import DEBUG, ERROR, INFO, LevelThresholds
+from scalekit_logging.redaction import Redactor
 from scalekit_logging.rotating_file import RotatingFile
-from scalekit_logging.sinks import Outlet
-from scalekit_logging.stream_sink import Stream
-from scalekit_logging.tail_sampling import Tail, Tails
+from scalekit_logging.sinks import MonitoredSink
+from scalekit_logging.stream_sink import StreamSink
+from scalekit_logging.tail_sampling import TailBuffer, TailSampler
 
 STANDARD_ERROR = 2
 STOP_LIMIT = 1.0
@@ -29,36 +29,38 @@ NEVER = 1000
 """A status that no answer has."""
 
 
-class Journal:
+class LogPipeline:
     """Takes lines of every origin; between start and stop they are written."""
 
     def __init__(self, config: LoggingConfig, redact: Callable[[str], str]) -> None:
         fields = {"service": config.service} if config.service else {}
         self.config = config
-        self.lines = Lines({**fields, **config.fields}, Redaction(config.redact, redact))
-        self.thresholds = Thresholds(config.level, config.levels, config.tail is not None)
+        self.lines = JsonFormatter({**fields, **config.fields}, Redactor(config.redact, redact))
+        self.thresholds = LevelThresholds(config.level, config.levels, config.tail is not None)
         self.least_status = self._least_status()
-        self.tails = Tails(config.tail.lines, config.tail.memory, float(config.tail.slow)) if config.tail else None
+        self.tails = (
+            TailSampler(config.tail.lines, config.tail.memory, float(config.tail.slow)) if config.tail else None
+        )
         self.draining = False
         self.write: Callable[[bytes], None] = _nowhere
-        self.write_ending: Callable[[Ending], None] = _nowhere
-        self._writer: Writer | None = None
+        self.write_access: Callable[[AccessRecord], None] = _nowhere
+        self._writer: BackgroundWriter | None = None
 
-    def start(self, tally: Tally) -> None:
+    def start(self, tally: LineCounter) -> None:
         """Open the files and begin to write; raises StartError naming the key when that cannot be."""
         self.draining = False
-        writer = Writer(self._outlets(), self.config.buffer, AccessLines(self.lines).shaped, tally)
+        writer = BackgroundWriter(self._outlets(), self.config.buffer, AccessLogFormatter(self.lines).shaped, tally)
         try:
             writer.start()
         except OSError as error:
             writer.close()
             raise StartError(_unwritable(self.config, error)) from None
         self._writer = writer
-        self.write, self.write_ending = writer.add, writer.add_ending
+        self.write, self.write_access = writer.add, writer.add_access
 
     def stop(self) -> None:
         """Write what waits, as far as there is time."""
-        self.write = self.write_ending = _nowhere
+        self.write = self.write_access = _nowhere
         if self._writer is not None:
             self._writer.stop(STOP_LIMIT)
             self._writer = None
@@ -86,7 +88,7 @@ class Journal:
         """Write how a websocket ended."""
         self.write(self.lines.line(INFO if status < 500 else ERROR, LOGGER, event, fields, identity))
 
-    def reveal(self, kept: Tail, identity: Identity) -> None:
+    def reveal(self, kept: TailBuffer, identity: Identity) -> None:
         """Write what was kept of a request."""
         lines, forgotten = kept.close()
         if forgotten:
@@ -104,24 +106,24 @@ class Journal:
             return NEVER
         return 0 if self._writes(LOGGER, INFO) else 500 if self._writes(LOGGER, ERROR) else NEVER
 
-    def _outlets(self) -> list[Outlet]:
+    def _outlets(self) -> list[MonitoredSink]:
         config = self.config
-        outlets: list[Outlet] = []
+        outlets: list[MonitoredSink] = []
         if config.console != "off":
-            stream = Stream("console", STANDARD_ERROR, _shape(config.console), config.buffer)
-            outlets.append(Outlet(stream, self.lines))
+            stream = StreamSink("console", STANDARD_ERROR, _shape(config.console), config.buffer)
+            outlets.append(MonitoredSink(stream, self.lines))
         if config.directory is not None:
             for name, errors_only in (("combined.log", False), ("error.log", True)):
                 file = RotatingFile(config.directory, name, config.max_size, config.keep)
-                outlets.append(Outlet(file, self.lines, errors_only))
+                outlets.append(MonitoredSink(file, self.lines, errors_only))
         return outlets
 
 
-def _shape(console: str) -> Shape:
+def _shape(console: str) -> LineFormat:
     terminal = os.isatty(STANDARD_ERROR)
     if console == "json" or (console == "auto" and not terminal):
-        return as_they_are
-    return coloured if terminal and not os.environ.get("NO_COLOR") else pretty
+        return format_json
+    return format_coloured if terminal and not os.environ.get("NO_COLOR") else pretty
 
 
 def _nowhere(line: object) -> None:

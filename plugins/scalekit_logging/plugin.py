@@ -13,12 +13,12 @@ from scalekit.served import WORKER
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
-from scalekit_logging.filters import AccessLog
-from scalekit_logging.metrics import Metrics
-from scalekit_logging.pipeline import Journal, verify_directory
+from scalekit_logging.filters import AccessLogFilter
+from scalekit_logging.metrics import LoggingMetrics
+from scalekit_logging.pipeline import LogPipeline, verify_directory
 from scalekit_logging.setup import install, remove
 
-JOURNAL: Key[Journal] = Key("journal", plugin="logging")
+PIPELINE: Key[LogPipeline] = Key("pipeline", plugin="logging")
 
 
 @hookimpl
@@ -30,22 +30,22 @@ def scalekit_config() -> type[Table]:
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
     """Write, and be where this process logs, while the application runs."""
-    journal = _journal(context)
+    pipeline = _pipeline(context)
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         if context.has(WORKER) and (worker := context.get(WORKER)):
-            journal.lines.identify(int(worker), os.getpid())
-        journal.start(Metrics(context.get(TELEMETRY)))
-        install(journal)
+            pipeline.lines.identify(int(worker), os.getpid())
+        pipeline.start(LoggingMetrics(context.get(TELEMETRY)))
+        install(pipeline)
         try:
             yield
         finally:
-            remove(journal)
-            await asyncio.to_thread(journal.stop)
+            remove(pipeline)
+            await asyncio.to_thread(pipeline.stop)
 
     async def drain() -> None:
-        journal.draining = True
+        pipeline.draining = True
 
     return Lifespan(
         run, drain=drain, outermost=True, verify=lambda given: verify_directory(context.config(LoggingConfig))
@@ -61,21 +61,21 @@ def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return the access log, outermost, so that refusals are logged too."""
-    return [Layered(Layer.LOG, AccessLog(_journal(context)))]
+    return [Layered(Layer.LOG, AccessLogFilter(_pipeline(context)))]
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
     """Tell whether lines are being lost."""
-    journal = _journal(context)
+    pipeline = _pipeline(context)
 
     async def probe() -> None:
-        if trouble := journal.trouble():
+        if trouble := pipeline.trouble():
             raise RuntimeError(f"log lines are being lost: {trouble}")
 
     return [Check("logging", probe, critical=False, timeout=1.0)]
 
 
-def _journal(context: Context) -> Journal:
-    """Return the journal of this application, one for all hooks; it does nothing before it is started."""
-    return context.shared(JOURNAL, lambda: Journal(context.config(LoggingConfig), context.redact))
+def _pipeline(context: Context) -> LogPipeline:
+    """Return the pipeline of this application, one for all hooks; it does nothing before it is started."""
+    return context.shared(PIPELINE, lambda: LogPipeline(context.config(LoggingConfig), context.redact))

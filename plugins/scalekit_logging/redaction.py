@@ -46,7 +46,7 @@ def words_of(name: str) -> str:
     return _NO_WORD.sub("_", _CAPITAL.sub("_", name).lower()).strip("_")
 
 
-class Redaction:
+class Redactor:
     """Masks what is secret; *more_names* are secret too, and *redact* takes known secrets out of a text."""
 
     def __init__(self, more_names: Iterable[str] = (), redact: Callable[[str], str] = str) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from scalekit.config.mask import MASK
-from scalekit_logging.redaction import Redaction
+from scalekit_logging.redaction import Redactor
 
 MORE = "..."
 DEEPEST = 8
@@ -17,10 +17,10 @@ _LONGEST_SECRET = 4096
 _SMALLEST, _GREATEST = -(2**63), 2**64 - 1
 
 
-class Plainer:
+class ValueSerializer:
     """Makes the values of one line plain; *longest* bounds each text, *items* how many values there are in all."""
 
-    def __init__(self, redaction: Redaction, longest: int, items: int) -> None:
+    def __init__(self, redaction: Redactor, longest: int, items: int) -> None:
         self._redaction = redaction
         self._longest = longest
         self._left = items
@@ -46,7 +46,7 @@ class Plainer:
             return value
         try:
             return self._container(value, depth) if depth <= DEEPEST else MORE
-        except _NoContainer:
+        except _NotAContainer:
             return self.text(_bounded_text(value))
         except Exception:
             return _unshowable(value)
@@ -69,7 +69,7 @@ class Plainer:
             return self.fields(value, depth)
         if isinstance(value, list | tuple | Set) and not hasattr(value, "_fields"):
             return self._sequence(value, depth)
-        raise _NoContainer
+        raise _NotAContainer
 
     def _sequence(self, values: Iterable[Any], depth: int) -> list[Any]:
         if isinstance(values, list | tuple) and len(values) == 2 and self._names_a_secret(values[0]):
@@ -87,7 +87,7 @@ class Plainer:
         return isinstance(value, str | bytes) and self._redaction.is_secret(_bounded_text(value))
 
 
-class _NoContainer(Exception):
+class _NotAContainer(Exception):
     pass
 
 

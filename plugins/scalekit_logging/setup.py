@@ -1,4 +1,4 @@
-"""Make a journal the place where this process logs.
+"""Make a pipeline the place where this process logs.
 
 structlog's configuration and the standard library's root logger belong to the process, not to an application. So of
 several journals the one that was installed last is used, and when the last one goes everything is as it was. The
@@ -16,11 +16,11 @@ from threading import Lock
 from typing import Any
 
 from scalekit_logging.levels import CRITICAL, NUMBERS
-from scalekit_logging.pipeline import Journal
-from scalekit_logging.stdlib_bridge import JournalHandler, log_event, text_of
+from scalekit_logging.pipeline import LogPipeline
+from scalekit_logging.stdlib_bridge import PipelineHandler, log_event, text_of
 from scalekit_logging.structlog_import import structlog
 
-_journals: list[Journal] = []
+_pipelines: list[LogPipeline] = []
 _undo = ExitStack()
 _lock = Lock()
 
@@ -33,7 +33,7 @@ class BoundLogger(structlog.BoundLoggerBase):
     """
 
 
-class Outward:
+class NamedLogger:
     """What structlog calls a logger: here no more than a name, since the processors do everything."""
 
     __slots__ = ("name",)
@@ -47,47 +47,47 @@ class Outward:
     debug = info = warning = error = critical = notset = nothing
 
 
-def install(journal: Journal) -> None:
-    """Log to *journal* from now on."""
+def install(pipeline: LogPipeline) -> None:
+    """Log to *pipeline* from now on."""
     with _lock:
-        _journals.append(journal)
+        _pipelines.append(pipeline)
         _apply()
 
 
-def remove(journal: Journal) -> None:
-    """Log to *journal* no longer, but to the one installed before it, or as the process did before any."""
+def remove(pipeline: LogPipeline) -> None:
+    """Log to *pipeline* no longer, but to the one installed before it, or as the process did before any."""
     with _lock:
-        _journals.remove(journal)
+        _pipelines.remove(pipeline)
         _apply()
 
 
 def _apply() -> None:
     _undo.close()
-    if _journals:
-        journal = _journals[-1]
-        _take_over_root(journal)
-        _take_over_others(journal)
-        for name, number in journal.thresholds.named.items():
+    if _pipelines:
+        pipeline = _pipelines[-1]
+        _take_over_root(pipeline)
+        _take_over_others(pipeline)
+        for name, number in pipeline.thresholds.named.items():
             _set_level(logging.getLogger(name), number)
-        _configure_structlog(journal)
+        _configure_structlog(pipeline)
 
 
-def _take_over_root(journal: Journal) -> None:
+def _take_over_root(pipeline: LogPipeline) -> None:
     root = logging.getLogger()
     _set_aside_printers(root)
-    handler = JournalHandler(journal)
+    handler = PipelineHandler(pipeline)
     root.addHandler(handler)
     _undo.callback(root.removeHandler, handler)
-    _set_level(root, journal.thresholds.rest.kept)
+    _set_level(root, pipeline.thresholds.rest.kept)
 
 
-def _take_over_others(journal: Journal) -> None:
+def _take_over_others(pipeline: LogPipeline) -> None:
     """Let loggers that print by themselves, such as uvicorn's and Litestar's, pass their records on instead."""
     for logger in list(logging.root.manager.loggerDict.values()):
         if isinstance(logger, logging.Logger) and _set_aside_printers(logger):
             _undo.callback(setattr, logger, "propagate", logger.propagate)
             logger.propagate = True
-    if journal.config.access:
+    if pipeline.config.access:
         _set_level(logging.getLogger("uvicorn.access"), CRITICAL + 1)
 
 
@@ -121,17 +121,17 @@ def _set_level(logger: logging.Logger, number: int) -> None:
     logger.setLevel(number)
 
 
-def _configure_structlog(journal: Journal) -> None:
+def _configure_structlog(pipeline: LogPipeline) -> None:
     before: dict[str, Any] = structlog.get_config()
     restore: Callable[..., None] = structlog.configure if structlog.is_configured() else _reset
     _undo.callback(restore, **before)
     _undo.callback(_filter_below, 0)
-    _filter_below(journal.thresholds.lowest)
+    _filter_below(pipeline.thresholds.lowest)
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _hand_on],
         wrapper_class=BoundLogger,
         context_class=dict,
-        logger_factory=Outward,
+        logger_factory=NamedLogger,
         cache_logger_on_first_use=True,
     )
 
@@ -148,9 +148,9 @@ def _filter_below(number: int) -> None:
 
 def _hand_on(logger: Any, method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
     """Stand last among structlog's processors; a logger that outlives the journals goes to the standard library's."""
-    name = logger.name if isinstance(logger, Outward) else ""
-    if _journals:
-        log_event(_journals[-1], name, method, fields)
+    name = logger.name if isinstance(logger, NamedLogger) else ""
+    if _pipelines:
+        log_event(_pipelines[-1], name, method, fields)
     else:
         level = NUMBERS.get(method, CRITICAL)
         logging.getLogger(name).log(level, "%s", text_of(fields), exc_info=fields.get("exc_info"))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from scalekit_logging.json_formatter import Lines
+from scalekit_logging.json_formatter import JsonFormatter
 from scalekit_logging.levels import WARNING
 
 LOGGER = "scalekit.logging"
@@ -50,10 +50,10 @@ class Sink(Protocol):
         ...
 
 
-class Outlet:
+class MonitoredSink:
     """A sink, what it lost, and whether it says so; *errors_only* tells whoever writes which lines it is for."""
 
-    def __init__(self, sink: Sink, lines: Lines, errors_only: bool = False) -> None:
+    def __init__(self, sink: Sink, lines: JsonFormatter, errors_only: bool = False) -> None:
         self.sink = sink
         self.errors_only = errors_only
         self.trouble = ""

@@ -1,4 +1,4 @@
-"""Bring what the standard library's loggers and structlog's say into the journal."""
+"""Bring what the standard library's loggers and structlog's say into the pipeline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from scalekit_logging.levels import ERROR, NUMBERS
-from scalekit_logging.pipeline import Journal
+from scalekit_logging.pipeline import LogPipeline
 
 SERVERS = ("uvicorn", "hypercorn", "_granian")
 """Loggers of servers, which report an exception that comes out of the application."""
@@ -18,15 +18,15 @@ _SHOWN = "__scalekit_logging_shown__"
 _STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime"))
 
 
-class JournalHandler(logging.Handler):
-    """Hands the standard library's records to *journal*."""
+class PipelineHandler(logging.Handler):
+    """Hands the standard library's records to *pipeline*."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, pipeline: LogPipeline) -> None:
         super().__init__()
-        self.journal = journal
+        self.pipeline = pipeline
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Hand on *record* if the filters let it pass, without the lock: the journal needs none."""
+        """Hand on *record* if the filters let it pass, without the lock: the pipeline needs none."""
         passed: bool | logging.LogRecord = self.filter(record)  # a filter may put another record in its place
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
@@ -34,7 +34,7 @@ class JournalHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on *record*, unless it repeats what the line of its request has shown."""
-        if record.exc_info and record.name.startswith(SERVERS) and is_shown(record.exc_info[1]):
+        if record.exc_info and record.name.startswith(SERVERS) and is_logged(record.exc_info[1]):
             return
         fields: dict[str, Any] = {}
         if not _STANDARD.issuperset(vars(record)):
@@ -43,13 +43,13 @@ class JournalHandler(logging.Handler):
             fields["exception"] = exception_text(record.exc_info)
         if record.stack_info:
             fields["stack"] = record.stack_info
-        self.journal.log(record.levelno, record.name, _message(record), fields)
+        self.pipeline.log(record.levelno, record.name, _message(record), fields)
 
 
-def log_event(journal: Journal, logger: str, method: str, fields: MutableMapping[str, Any]) -> None:
+def log_event(pipeline: LogPipeline, logger: str, method: str, fields: MutableMapping[str, Any]) -> None:
     """Hand on what structlog's method of this name was called with."""
     number = NUMBERS.get(method, ERROR)
-    if number < journal.thresholds.of(logger).kept:
+    if number < pipeline.thresholds.of(logger).kept:
         return
     event = fields.pop("event", "")
     exception = fields.pop("exc_info", None)
@@ -57,7 +57,7 @@ def log_event(journal: Journal, logger: str, method: str, fields: MutableMapping
         fields["exception"] = exception_text(exception)
     if fields.pop("stack_info", None):
         fields["stack"] = "".join(traceback.format_stack())
-    journal.log(number, logger, event, fields)
+    pipeline.log(number, logger, event, fields)
 
 
 def text_of(fields: Mapping[str, Any]) -> str:
@@ -81,7 +81,7 @@ def exception_text(given: object) -> str:
         return f"{type(error).__name__}, whose traceback cannot be shown"
 
 
-def mark_shown(error: BaseException) -> None:
+def mark_logged(error: BaseException) -> None:
     """Remember, in *error* itself, that it was logged."""
     try:
         setattr(error, _SHOWN, True)
@@ -89,7 +89,7 @@ def mark_shown(error: BaseException) -> None:
         return
 
 
-def is_shown(error: BaseException | None) -> bool:
+def is_logged(error: BaseException | None) -> bool:
     """Tell whether *error* was logged by the line of its request."""
     return getattr(error, _SHOWN, False) is True
 

@@ -13,7 +13,7 @@ import select
 import stat
 from collections import deque
 
-from scalekit_logging.console_formatter import Shape
+from scalekit_logging.console_formatter import LineFormat
 from scalekit_logging.sinks import Loss, reason_of
 
 BLOCKED = "nobody reads"
@@ -21,10 +21,10 @@ _PIECE = select.PIPE_BUF
 _LARGE_PIECE = 1 << 20
 
 
-class Stream:
+class StreamSink:
     """The open *descriptor*, which gets lines in the given *shape*; *limit* bytes may wait."""
 
-    def __init__(self, name: str, descriptor: int, shape: Shape, limit: int) -> None:
+    def __init__(self, name: str, descriptor: int, shape: LineFormat, limit: int) -> None:
         self.name = name
         self._descriptor = descriptor
         self._shape = shape

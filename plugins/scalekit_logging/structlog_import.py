@@ -1,4 +1,4 @@
-"""Import structlog without rich: its console renderer, in whose place the journal stands, would import that.
+"""Import structlog without rich: its console renderer, in whose place the pipeline stands, would import that.
 
 rich and the pygments that it imports are a tenth of the start where they are installed.
 """

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Final
 
 
-class Tails:
+class TailSampler:
     """Makes the tails of one application: each of *lines* at most, together of *memory* bytes."""
 
     def __init__(self, lines: int, memory: int, slow: float) -> None:
@@ -18,17 +18,17 @@ class Tails:
         self.used = 0
         self.lock = Lock()
 
-    def open(self) -> Tail:
+    def open(self) -> TailBuffer:
         """Return the empty tail of a new request."""
-        return Tail(self)
+        return TailBuffer(self)
 
 
-class Tail:
+class TailBuffer:
     """The lines of one request that are kept."""
 
     __slots__ = ("_forgotten", "_lines", "_open", "_tails")
 
-    def __init__(self, tails: Tails) -> None:
+    def __init__(self, tails: TailSampler) -> None:
         self._tails = tails
         self._lines: deque[bytes] = deque()
         self._forgotten = 0
@@ -56,5 +56,5 @@ class Tail:
         return lines, self._forgotten
 
 
-CURRENT: ContextVar[Tail | None] = ContextVar("scalekit_logging.tail_sampling", default=None)
+CURRENT: ContextVar[TailBuffer | None] = ContextVar("scalekit_logging.tail_sampling", default=None)
 """The tail of the request that is being served here and now."""

@@ -13,15 +13,15 @@ from typing import Any
 from scalekit.telemetry import Alert, Counter, Declaration, Gauge, Histogram
 from scalekit_metrics.metrics import DURATION, IN_FLIGHT
 from scalekit_metrics.panels import ERRORS
-from scalekit_metrics.promql import Selection, counted, labels_of
+from scalekit_metrics.promql import SeriesSelector, counted, labels_of
 
-WATCHED = Selection("", "5m", ("job",))
+WATCHED = SeriesSelector("", "5m", ("job",))
 FAILING = "job:http_request_failures:ratio5m"
 REACHED = "instance:scalekit_up"
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordingRule:
     """A query whose answer is kept under a name."""
 
     name: str
@@ -34,7 +34,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Watch:
+class AlertingRule:
     """An alert on *query*, whose labels tell what it is about."""
 
     name: str
@@ -54,7 +54,7 @@ class Watch:
         yield f"          description: {json.dumps(f'{about}: {{{{ $value }}}}')}"
 
 
-Rule = Recording | Watch
+Rule = RecordingRule | AlertingRule
 
 
 def written(catalogue: Mapping[str, Sequence[Declaration[Any]]]) -> str:
@@ -77,31 +77,31 @@ def _lines(groups: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
 def _service() -> Iterator[Rule]:
     requests = f"{DURATION}_count"
     failed, all_of_them = WATCHED.rate(requests, matcher=ERRORS), WATCHED.rate(requests)
-    yield Recording(FAILING, f"({failed}) / ({all_of_them})")
-    yield Watch(
+    yield RecordingRule(FAILING, f"({failed}) / ({all_of_them})")
+    yield AlertingRule(
         "ScalekitRequestsFail",
         FAILING,
         Alert("More than one request in a hundred fails.", bound=0.01, severity="critical"),
         (),
     )
     # An instance that has shown requests in flight within the hour is one of ours, also when it is gone.
-    yield Recording(REACHED, f"up and on (job, instance) last_over_time({IN_FLIGHT.name}[1h])")
+    yield RecordingRule(REACHED, f"up and on (job, instance) last_over_time({IN_FLIGHT.name}[1h])")
     gone = Alert("An instance cannot be scraped.", beyond="<", bound=1, lasting="1m", severity="critical")
-    yield Watch("ScalekitInstanceGone", REACHED, gone, ("instance",))
+    yield AlertingRule("ScalekitInstanceGone", REACHED, gone, ("instance",))
 
 
 def _rules(declared: Declaration[Any]) -> Iterator[Rule]:
     query, labels = f"job:{declared.name}:rate5m", labels_of(declared)
     if isinstance(declared, Counter):
-        yield Recording(query, WATCHED.rate(counted(declared), declared.labels))
+        yield RecordingRule(query, WATCHED.rate(counted(declared), declared.labels))
     elif isinstance(declared, Histogram):
-        yield Recording(query, WATCHED.rate(counted(declared), declared.labels))
+        yield RecordingRule(query, WATCHED.rate(counted(declared), declared.labels))
         query = f"job:{declared.name}:p99_5m"
-        yield Recording(query, WATCHED.quantile(declared.name, 0.99, declared.labels))
+        yield RecordingRule(query, WATCHED.quantile(declared.name, 0.99, declared.labels))
     elif isinstance(declared, Gauge):
         query = WATCHED.gauge(declared)
     if declared.alert is not None:
-        yield Watch(_camel(declared.name), query, declared.alert, labels)
+        yield AlertingRule(_camel(declared.name), query, declared.alert, labels)
 
 
 def _camel(name: str) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import Families
-from scalekit_metrics.exposition import OpenMetrics, TextFormat, write
+from scalekit_metrics.exposition import OpenMetricsFormat, PrometheusFormat, write
 
 SLICE = 0.0005
 """Seconds to write in one go, while requests wait."""
@@ -21,7 +21,7 @@ GZIP_WINDOW = 31
 """Tells zlib to write gzip."""
 
 
-class MetricsPage:
+class MetricsEndpoint:
     """Answer with the metrics of the whole service."""
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -39,7 +39,7 @@ class MetricsPage:
         return Response(body, headers=headers)
 
 
-async def written(families: Families, form: TextFormat) -> bytes:
+async def written(families: Families, form: PrometheusFormat) -> bytes:
     """Return the page of *families* in *form*; others are let in while it is written."""
     slices: list[bytes] = []
     pieces: list[str] = []
@@ -58,15 +58,15 @@ def _encoded(pieces: list[str]) -> bytes:
     return "".join(pieces).encode("utf-8", "replace")
 
 
-def form_for(accept: str) -> TextFormat:
+def form_for(accept: str) -> PrometheusFormat:
     """Return the format that a header *accept* asks for, by the rules of Prometheus's own client."""
     from prometheus_client.exposition import choose_encoder  # a start does without
 
     try:
         _, content_type = choose_encoder(accept)
     except (TypeError, ValueError):  # a version that is no version
-        return TextFormat()
-    return OpenMetrics() if content_type.startswith("application/openmetrics-text") else TextFormat()
+        return PrometheusFormat()
+    return OpenMetricsFormat() if content_type.startswith("application/openmetrics-text") else PrometheusFormat()
 
 
 def takes_gzip(accept_encoding: str) -> bool:

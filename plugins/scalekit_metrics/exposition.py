@@ -4,7 +4,7 @@ prometheus_client writes them too, from objects that it makes for each sample: t
 every request waits for. Here a page is written piece by piece, so that whoever asks can let others in between.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/ and
-https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
+https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetricsFormat.md
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HERE = "\0"
 _NUMBERS = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
 
 
-class TextFormat:
+class PrometheusFormat:
     """Prometheus's own format, version 0.0.4."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,7 +39,7 @@ class TextFormat:
         return ""
 
 
-class OpenMetrics(TextFormat):
+class OpenMetricsFormat(PrometheusFormat):
     """OpenMetrics 1.0, which has exemplars."""
 
     content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -55,7 +55,7 @@ class OpenMetrics(TextFormat):
         return f' # {{trace_id="{_quoted(trace_id)}"}} {number(value)} {moment:.3f}'
 
 
-def write(families: Families, form: TextFormat) -> Iterator[str]:
+def write(families: Families, form: PrometheusFormat) -> Iterator[str]:
     """Yield the page of *families* piece by piece, each of whole lines."""
     for name, family in families.items():
         if family.data:
@@ -72,16 +72,16 @@ def number(value: float) -> str:
     return _NUMBERS.get(text, text)
 
 
-def _counter(name: str, family: Family, form: TextFormat) -> Iterator[str]:
+def _counter(name: str, family: Family, form: PrometheusFormat) -> Iterator[str]:
     return _gauge(f"{name}_total", family, form)
 
 
-def _gauge(name: str, family: Family, form: TextFormat) -> Iterator[str]:
+def _gauge(name: str, family: Family, form: PrometheusFormat) -> Iterator[str]:
     for values, value in family.data.items():
         yield f"{name}{_braces(_labels(family.labels, values))} {number(value)}\n"
 
 
-def _histogram(name: str, family: Family, form: TextFormat) -> Iterator[str]:
+def _histogram(name: str, family: Family, form: PrometheusFormat) -> Iterator[str]:
     bounds = [number(float(bound)) for bound in (*family.bounds, math.inf)]
     # One series differs from the next in its labels and counts only, so the rest is written once.
     buckets = "".join([f'{name}_bucket{{{_HERE}le="{bound}"}} %d\n' for bound in bounds])
@@ -94,14 +94,14 @@ def _histogram(name: str, family: Family, form: TextFormat) -> Iterator[str]:
         yield f"{lines}{name}_sum{braces} {number(total)}\n{name}_count{braces} {sum(counts)}\n"
 
 
-def _with_examples(lines: str, examples: Mapping[str, Sequence[Any]], form: TextFormat) -> str:
+def _with_examples(lines: str, examples: Mapping[str, Sequence[Any]], form: PrometheusFormat) -> str:
     each = lines.split("\n")
     for bucket, example in examples.items():
         each[int(bucket)] += form.example(example)
     return "\n".join(each)
 
 
-def _summary(name: str, family: Family, form: TextFormat) -> Iterator[str]:
+def _summary(name: str, family: Family, form: PrometheusFormat) -> Iterator[str]:
     for (*values, part), value in family.data.items():
         yield f"{name}_{part}{_braces(_labels(family.labels[:-1], values))} {number(value)}\n"
 
@@ -124,7 +124,7 @@ def _braces(labels: str) -> str:
     return f"{{{labels}}}" if labels else ""
 
 
-_SAMPLES: dict[str, Callable[[str, Family, TextFormat], Iterator[str]]] = {
+_SAMPLES: dict[str, Callable[[str, Family, PrometheusFormat], Iterator[str]]] = {
     "counter": _counter,
     "gauge": _gauge,
     "histogram": _histogram,

@@ -6,15 +6,15 @@ from asyncio import CancelledError
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
 from scalekit.identity import TRACEPARENT
-from scalekit_metrics.request_metrics import LEFT, Recorder
+from scalekit_metrics.request_metrics import LEFT, RequestMetrics
 
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
-class RequestMetrics(Filter):
+class RequestMetricsFilter(Filter):
     """Records into *recorder* what every request pays for: hence few steps."""
 
-    def __init__(self, recorder: Recorder, exemplars: bool) -> None:
+    def __init__(self, recorder: RequestMetrics, exemplars: bool) -> None:
         self.recorder = recorder
         self.exemplars = exemplars
 

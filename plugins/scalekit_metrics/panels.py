@@ -8,10 +8,10 @@ from typing import Any
 
 from scalekit.telemetry import Counter, Declaration, Gauge, Histogram
 from scalekit_metrics.metrics import DURATION, IN_FLIGHT
-from scalekit_metrics.promql import Selection, counted, labels_of, unit_of
+from scalekit_metrics.promql import SeriesSelector, counted, labels_of, unit_of
 
 QUANTILES = (0.5, 0.95, 0.99)
-SHOWN = Selection('job=~"$job"', "$__rate_interval")
+SHOWN = SeriesSelector('job=~"$job"', "$__rate_interval")
 ERRORS = 'status=~"5.."'
 
 

@@ -14,11 +14,11 @@ from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_metrics import metrics
 from scalekit_metrics.commands import commands
 from scalekit_metrics.config import MetricsConfig
-from scalekit_metrics.endpoint import MetricsPage
-from scalekit_metrics.filters import RequestMetrics
+from scalekit_metrics.endpoint import MetricsEndpoint
+from scalekit_metrics.filters import RequestMetricsFilter
 from scalekit_metrics.metrics import NAMES, duration
-from scalekit_metrics.prometheus_client_bridge import Registry, default_registry, verify_library
-from scalekit_metrics.request_metrics import Recorder
+from scalekit_metrics.prometheus_client_bridge import PrometheusClientBridge, default_registry, verify_library
+from scalekit_metrics.request_metrics import RequestMetrics
 
 
 @hookimpl
@@ -33,7 +33,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        with context.get(TELEMETRY).including(Registry(default_registry, NAMES).families):
+        with context.get(TELEMETRY).including(PrometheusClientBridge(default_registry, NAMES).families):
             yield
 
     def verify(given: object) -> None:
@@ -46,14 +46,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what measures requests, refused ones too."""
     config = context.config(MetricsConfig)
-    recorder = Recorder(context.get(TELEMETRY), config.buckets)
-    return [Layered(Layer.MEASURE, RequestMetrics(recorder, config.exemplars))]
+    recorder = RequestMetrics(context.get(TELEMETRY), config.buckets)
+    return [Layered(Layer.MEASURE, RequestMetricsFilter(recorder, config.exemplars))]
 
 
 @hookimpl
 def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
     """Return the page that Prometheus scrapes."""
-    page = MetricsPage(context.get(TELEMETRY))
+    page = MetricsEndpoint(context.get(TELEMETRY))
     return [ManagementRoute(context.config(MetricsConfig).path, page.answer)]
 
 

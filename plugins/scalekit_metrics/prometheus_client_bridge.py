@@ -45,7 +45,7 @@ def verify_library(workers: int) -> None:
         raise ModuleNotFoundError("No module named 'prometheus_client'", name="prometheus_client")
 
 
-class Registry:
+class PrometheusClientBridge:
     """The metrics of the registry that *find* returns, but none by a *reserved* name."""
 
     def __init__(self, find: Callable[[], CollectorRegistry], reserved: Collection[str]) -> None:

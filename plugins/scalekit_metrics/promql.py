@@ -16,7 +16,7 @@ from scalekit_metrics.metrics import IN_FLIGHT
 
 
 @dataclass(frozen=True)
-class Selection:
+class SeriesSelector:
     """Which series to read, over which time, and what to keep apart besides the labels asked for."""
 
     matcher: str

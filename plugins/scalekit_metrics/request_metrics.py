@@ -21,7 +21,7 @@ EXAMPLE_AGE = 1.0
 """Seconds after which the example of a bucket makes room for another."""
 
 
-class Outcome:
+class RequestSeries:
     """The series in which requests of one method, route and status are recorded."""
 
     __slots__ = ("duration", "received", "sent")
@@ -40,7 +40,7 @@ class Outcome:
             self.duration.observe(seconds)
 
 
-class Recorder:
+class RequestMetrics:
     """The series of requests, by method, template of the route and status.
 
     A client chooses its method, so those without a standard are one; routes and statuses are the application's.
@@ -51,9 +51,9 @@ class Recorder:
         self.websockets = telemetry.series(WEBSOCKETS)
         self._telemetry = telemetry
         self._duration = duration(buckets)
-        self._outcomes: dict[tuple[str, str, int], Outcome] = {}
+        self._outcomes: dict[tuple[str, str, int], RequestSeries] = {}
 
-    def outcome(self, method: str, template: str, status: int) -> Outcome:
+    def outcome(self, method: str, template: str, status: int) -> RequestSeries:
         """Return the series of requests that ended so.
 
         An empty *template* means that no route served them, and the *status* 0 that nothing was answered.
@@ -65,13 +65,13 @@ class Recorder:
         """Count *error*, by its class."""
         self._telemetry.series(EXCEPTIONS, _method(method), template or UNMATCHED, type(error).__name__).inc()
 
-    def _bind(self, method: str, template: str, status: int) -> Outcome:
+    def _bind(self, method: str, template: str, status: int) -> RequestSeries:
         label, route = _method(method), template or UNMATCHED
         series = self._telemetry.series
         # An answer to HEAD has no body, whatever the application writes.
         sent = RESPONSE_BYTES.silent() if method == "HEAD" else series(RESPONSE_BYTES, label, route)
         received = series(REQUEST_BYTES, label, route)
-        outcome = Outcome(series(self._duration, label, route, str(status or FAILED)), received, sent)
+        outcome = RequestSeries(series(self._duration, label, route, str(status or FAILED)), received, sent)
         # Beyond the budget all share one series, and a table of them would have no bound.
         if method == label and len(self._outcomes) < self._telemetry.budget:
             self._outcomes[method, template, status] = outcome

@@ -22,7 +22,7 @@ WINDOW = 20
 LOWERING = 0.9
 
 
-class Rule(Protocol):
+class LimitAlgorithm(Protocol):
     """Changes a limit."""
 
     def after(self, limit: float, latency: float, in_flight: int) -> float:
@@ -30,7 +30,7 @@ class Rule(Protocol):
         ...
 
 
-class Gradient:
+class GradientAlgorithm:
     """Lowers the limit where latency is more than *tolerance* times what it is without load.
 
     That is measured where half of the limit is not used, and at the *least* limit. A service that is never without load
@@ -42,7 +42,7 @@ class Gradient:
         self._least = least
         self._unloaded = 0.0
         self._under_load = 0
-        self._probe: Probe | None = None
+        self._probe: LatencyProbe | None = None
 
     def after(self, limit: float, latency: float, in_flight: int) -> float:
         """Return the next limit."""
@@ -55,7 +55,7 @@ class Gradient:
         if unused:
             return limit
         if not self._unloaded or self._under_load >= PROBING:
-            self._probe = Probe(limit)
+            self._probe = LatencyProbe(limit)
             return float(self._least)
         gradient = self._tolerance * self._unloaded / latency if latency else 2.0
         aim = limit * max(0.5, gradient) if gradient < 1.0 else limit + sqrt(limit) * min(1.0, gradient - 1.0)
@@ -64,7 +64,7 @@ class Gradient:
     def _follow(self, latency: float) -> None:
         self._unloaded += (latency - self._unloaded) * (FOLLOWING if self._unloaded else 1.0)
 
-    def _probed(self, probe: Probe, latency: float, in_flight: int) -> float:
+    def _probed(self, probe: LatencyProbe, latency: float, in_flight: int) -> float:
         """Wait until those have left who came under load, and measure those who came after them."""
         probe.drained += in_flight <= self._least
         if probe.drained < 2:
@@ -74,14 +74,14 @@ class Gradient:
 
 
 @dataclass(slots=True)
-class Probe:
+class LatencyProbe:
     """A look at the latency without load, after which *limit* is what it was; *drained* windows began without it."""
 
     limit: float
     drained: int = 0
 
 
-class Aimd:
+class AimdAlgorithm:
     """Lowers the limit where latency is above *target* seconds."""
 
     def __init__(self, target: float) -> None:
@@ -98,10 +98,10 @@ SHARES = {"low": 0.7, "normal": 0.9, "high": 1.0}
 """The share of the limit up to which a priority is let in."""
 
 
-class Concurrency:
+class AdaptiveConcurrency:
     """Counts requests in flight, *initial* at most and between *least* and *most* as *rule* finds."""
 
-    def __init__(self, rule: Rule, initial: int, least: int, most: int) -> None:
+    def __init__(self, rule: LimitAlgorithm, initial: int, least: int, most: int) -> None:
         self._rule = rule
         self._least = least
         self._most = most

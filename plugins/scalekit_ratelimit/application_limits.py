@@ -8,15 +8,15 @@ from scalekit_ratelimit.handler_limits import CURRENT, Exceeded
 from scalekit_ratelimit.headers import too_many_requests
 from scalekit_ratelimit.keys import digest
 from scalekit_ratelimit.limit_checks import in_force, is_allowed
-from scalekit_ratelimit.limiter import Limits
-from scalekit_ratelimit.memory_limiter import Take
-from scalekit_ratelimit.policies import Policy
+from scalekit_ratelimit.limiter import Limiter
+from scalekit_ratelimit.memory_limiter import Hit
+from scalekit_ratelimit.policies import RateLimitPolicy
 
 
-class CodeLimits:
+class ApplicationLimits:
     """The *policies* that are counted in code, by their names, counted where *limits* are."""
 
-    def __init__(self, policies: Mapping[str, Policy], limits: Limits) -> None:
+    def __init__(self, policies: Mapping[str, RateLimitPolicy], limits: Limiter) -> None:
         self._policies = policies
         self._limits = limits
 
@@ -41,7 +41,7 @@ class CodeLimits:
         """Forget what was counted for *key*."""
         await self._limits.forget(self._takes(policy, key))
 
-    def _takes(self, policy: str, key: str) -> list[Take]:
+    def _takes(self, policy: str, key: str) -> list[Hit]:
         found = self._policies.get(policy)
         if found is None:
             known = ", ".join(sorted(self._policies)) or "none"
@@ -49,4 +49,4 @@ class CodeLimits:
         if not isinstance(key, str):
             raise TypeError(f"a key is a text, got {type(key).__name__}")
         who = f"code.{digest(key)}"
-        return [Take(rule, who, found.cost, found.dry_run) for rule in found.rules]
+        return [Hit(rule, who, found.cost, found.dry_run) for rule in found.rules]

@@ -19,7 +19,7 @@ CALM = 1.0
 """Seconds without trouble after which trouble is over; what comes sooner is the same again."""
 
 
-class Breaker:
+class CircuitBreaker:
     """Keeps requests away from *redis* once it is silent, until it answers a question of ours, asked every *pause*.
 
     A late answer alone does not tell that: a question of ours follows it, with the same *deadline*, and requests go on

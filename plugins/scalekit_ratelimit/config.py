@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 from scalekit import Duration, PathGlob, Rate, Table, Url
 from scalekit.config.shape import Shape
 from scalekit.config.tables import Method, SomeTime
-from scalekit_ratelimit.gcra import Algorithm, Rule, rule
-from scalekit_ratelimit.keys import IPV6_PREFIX, Exemption, exemption, spelled
+from scalekit_ratelimit.gcra import Algorithm, Limit, rule
+from scalekit_ratelimit.keys import IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
 from scalekit_redis.address import parse
 
 Priority = Literal["low", "normal", "high"]
@@ -32,17 +32,17 @@ def _known_store(url: Url) -> Url:
     return url
 
 
-Limits = Annotated[tuple[Rate, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
-By = Annotated[
-    tuple[Annotated[str, AfterValidator(spelled)], ...],
+LimitRates = Annotated[tuple[Rate, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
+KeyNames = Annotated[
+    tuple[Annotated[str, AfterValidator(normalize_key_name)], ...],
     BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
     Field(min_length=1),
 ]
-Whom = Annotated[Exemption, PlainValidator(exemption, json_schema_input_type=str | dict[str, str])]
+ExemptEntry = Annotated[Exemption, PlainValidator(parse_exemption, json_schema_input_type=str | dict[str, str])]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class PolicyTable(Table):
+class RateLimitPolicyConfig(Table):
     """Who may ask how often for what."""
 
     name: Annotated[str, Shape(_NAME, 'at most 64 letters, digits and "_ . -", such as "login"')]
@@ -51,15 +51,15 @@ class PolicyTable(Table):
     """Paths that it is for, such as ``/search/**``."""
     methods: tuple[Method, ...] = ()
     """Methods that it is for, ``GET`` being ``HEAD`` and a websocket's handshake too; without any, all of them."""
-    limit: Annotated[Limits, Field(min_length=1)]
+    limit: Annotated[LimitRates, Field(min_length=1)]
     """How often, as ``"5/15m"``, or several that hold at once."""
     burst: Positive | None = None
     """How many may come at once; without it, as many as limit says."""
-    by: By = ("ip",)
+    by: KeyNames = ("ip",)
     """What is counted by: ``ip``, ``subject``, ``header:NAME``, a function, several together, or ``code`` alone."""
     cost: Positive = 1
     """What one request takes from the limit."""
-    exempt: tuple[Whom, ...] = ()
+    exempt: tuple[ExemptEntry, ...] = ()
     """Networks, and users as ``{ issuer = "...", subject = "..." }``, that are not counted."""
     dry_run: bool = False
     """Whether it only counts and logs what it would refuse."""
@@ -69,7 +69,7 @@ class PolicyTable(Table):
     """Who goes first when there is too much to do, where ``concurrency`` is on."""
 
     @model_validator(mode="after")
-    def _can_be_counted(self) -> PolicyTable:
+    def _can_be_counted(self) -> RateLimitPolicyConfig:
         least = min(each.burst for each in self.rules())
         if self.cost > least:
             raise ValueError(
@@ -78,7 +78,7 @@ class PolicyTable(Table):
         return self
 
     @model_validator(mode="after")
-    def _leaves_requests_to_the_code(self) -> PolicyTable:
+    def _leaves_requests_to_the_code(self) -> RateLimitPolicyConfig:
         if "code" not in self.by:
             return self
         if len(self.by) > 1:
@@ -96,12 +96,12 @@ class PolicyTable(Table):
         """Whether the application counts it."""
         return "code" in self.by
 
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> tuple[Limit, ...]:
         """Return its limits; raises ValueError for one that cannot be counted."""
         return rules(self.name, self.limit, self.burst, self.algorithm)
 
 
-class Concurrency(Table):
+class ConcurrencyConfig(Table):
     """How many requests may be in flight, found out from how long they take."""
 
     enabled: bool = True
@@ -122,7 +122,7 @@ class Concurrency(Table):
     """What who is refused is told to wait."""
 
     @model_validator(mode="after")
-    def _is_in_order(self) -> Concurrency:
+    def _is_in_order(self) -> ConcurrencyConfig:
         if not self.least <= self.initial <= self.most:
             raise ValueError(f"initial {self.initial} is not between least {self.least} and most {self.most}")
         return self
@@ -133,10 +133,10 @@ class RateLimitConfig(Table):
 
     url: Annotated[Url, AfterValidator(_known_store)] = Url("memory:")
     """Where it is counted: ``memory:`` in each process, ``redis://`` or ``redis-cluster://`` for all instances."""
-    default: Limits = ()
+    default: LimitRates = ()
     """The limit for whatever no policy decides, by address; a policy with ``dry_run`` decides nothing."""
-    policies: tuple[PolicyTable, ...] = ()
-    """Limits for paths; every one that matches counts, and the strictest answers."""
+    policies: tuple[RateLimitPolicyConfig, ...] = ()
+    """LimitRates for paths; every one that matches counts, and the strictest answers."""
     per_worker: bool = False
     """Whether ``memory:`` may count in each of several workers for itself, so that a limit is that of one worker."""
     ipv6_prefix: Annotated[int, Field(ge=1, le=128)] = IPV6_PREFIX
@@ -151,7 +151,7 @@ class RateLimitConfig(Table):
     """Time between two attempts to reach Redis after it was late; no request waits for them."""
     legacy_headers: bool = False
     """Whether answers have ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` too."""
-    concurrency: Concurrency | None = None
+    concurrency: ConcurrencyConfig | None = None
     """An adaptive limit of requests in flight; an empty table turns it on."""
 
     @model_validator(mode="after")
@@ -165,7 +165,7 @@ class RateLimitConfig(Table):
 
 def rules(
     name: str, limits: Iterable[Rate], burst: int | None = None, algorithm: Algorithm = "gcra"
-) -> tuple[Rule, ...]:
+) -> tuple[Limit, ...]:
     """Return the rules of the policy *name*, whose limits are told apart by their rates where there are several."""
     rates = tuple(limits)
     if len(set(rates)) < len(rates):

@@ -15,8 +15,16 @@ from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.config import rules
 from scalekit_ratelimit.gcra import Algorithm
 from scalekit_ratelimit.handler_limits import CURRENT
-from scalekit_ratelimit.keys import Counter, Exempt, by_address, by_function, counter, exemption, spelled
-from scalekit_ratelimit.policies import Policy
+from scalekit_ratelimit.keys import (
+    Exemptions,
+    KeyFunc,
+    address_key,
+    custom_key_func,
+    key_func,
+    normalize_key_name,
+    parse_exemption,
+)
+from scalekit_ratelimit.policies import RateLimitPolicy
 
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 H = TypeVar("H", bound=Callable[..., Any])
@@ -43,7 +51,7 @@ def limited(
     if not limits:
         raise ValueError('limited() takes at least one limit, such as "5/15m"')
     rates = [Rate(text) for text in limits]
-    whom = [exemption(each) for each in exempt]
+    whom = [parse_exemption(each) for each in exempt]
 
     def mark(handler: H) -> H:
         known = name or f"{handler.__module__}.{handler.__qualname__}".replace("<locals>.", "")
@@ -51,26 +59,26 @@ def limited(
         made = rules(known, rates, burst, _spelled(algorithm))
         if cost > min(rule.burst for rule in made):
             raise ValueError(f"cost {cost} is more than may come at once; nothing would be allowed")
-        exempted = Exempt(whom) if whom else None
+        exempted = Exemptions(whom) if whom else None
 
         @lru_cache(8)
-        def policy_with(address: Counter) -> Policy:
-            return Policy(known, made, _counter(by, address), cost, exempted, dry_run)
+        def policy_with(address: KeyFunc) -> RateLimitPolicy:
+            return RateLimitPolicy(known, made, _counter(by, address), cost, exempted, dry_run)
 
-        policy_with(by_address)  # so that a mistake is told here
+        policy_with(address_key)  # so that a mistake is told here
         DECORATED.add(known)
         return cast(H, _counted(handler, policy_with))
 
     return mark
 
 
-def _counter(by: str | Sequence[str] | Callable[[Scope], str | None], address: Counter) -> Counter:
+def _counter(by: str | Sequence[str] | Callable[[Scope], str | None], address: KeyFunc) -> KeyFunc:
     if callable(by):
-        return by_function(by)
-    words = [spelled(each) for each in ([by] if isinstance(by, str) else by)]
+        return custom_key_func(by)
+    words = [normalize_key_name(each) for each in ([by] if isinstance(by, str) else by)]
     if not words or "code" in words:
         raise ValueError(f'by is what each call of a handler is counted by, such as "ip", got {by!r}')
-    return counter(words, address)
+    return key_func(words, address)
 
 
 def _spelled(algorithm: str) -> Algorithm:
@@ -80,7 +88,7 @@ def _spelled(algorithm: str) -> Algorithm:
     raise ValueError(f"algorithm is one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
 
 
-def _counted(handler: Callable[..., Any], policy_with: Callable[[Counter], Policy]) -> Callable[..., Any]:
+def _counted(handler: Callable[..., Any], policy_with: Callable[[KeyFunc], RateLimitPolicy]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(handler):
 
         @wraps(handler)
@@ -98,7 +106,7 @@ def _counted(handler: Callable[..., Any], policy_with: Callable[[Counter], Polic
     return synchronous
 
 
-async def _count(policy_with: Callable[[Counter], Policy]) -> None:
+async def _count(policy_with: Callable[[KeyFunc], RateLimitPolicy]) -> None:
     current = CURRENT.get()
     if current is None:  # no request that the host serves
         return

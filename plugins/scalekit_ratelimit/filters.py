@@ -11,19 +11,19 @@ from scalekit.http.response import problem
 from scalekit.resilience import Unavailable
 from scalekit_ratelimit.decorator import DECORATED
 from scalekit_ratelimit.handler_limits import LIMIT_HEADERS, RequestLimits
-from scalekit_ratelimit.limit_checks import Check
-from scalekit_ratelimit.limiter import Limits
+from scalekit_ratelimit.limit_checks import LimitCheck
+from scalekit_ratelimit.limiter import Limiter
 
 
 class LimitFilter(Filter):
-    """Count by what is known before authentication or, with *by_user*, after it; ``limits`` are there while they run.
+    """Check limits before authentication or, with *by_user*, after it; ``limits`` is set while the plugin runs.
 
     Limits on Redis that stand side by side, and the look-up of a cache, are asked in one trip: so a request that an
     outer limit refuses may be counted by an inner one too.
     """
 
     runs_while_pending = True
-    limits: Limits | None = None
+    limits: Limiter | None = None
 
     def __init__(self, by_user: bool) -> None:
         self.by_user = by_user
@@ -51,7 +51,7 @@ class LimitFilter(Filter):
     on_open = on_request
 
     def _check(
-        self, limits: Limits, check: Check[Any, Any], takes: Any, exchange: Exchange, reply: Any = None
+        self, limits: Limiter, check: LimitCheck[Any, Any], takes: Any, exchange: Exchange, reply: Any = None
     ) -> Decision:
         """Decide by the result of *check*, which *reply* brings where it was sent."""
         try:
@@ -70,7 +70,7 @@ class HandlerLimitFilter(Filter):
     counts by policies of the file; ``limits`` are there while they run.
     """
 
-    limits: Limits | None = None
+    limits: Limiter | None = None
     in_code = False
 
     def on_request(self, exchange: Exchange) -> Decision:

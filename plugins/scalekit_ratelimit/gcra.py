@@ -20,11 +20,10 @@ LARGEST_WINDOW = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # compared by identity: it is part of keys
-class Rule:
+class Limit:
     """At most *limit* in *period* microseconds, *burst* of them at once; *name* is what clients are told.
 
-    *field* is the member of ``RateLimit-Policy``, which begins with the *quoted* name; *key_suffix* is the end of keys
-    on Redis.
+    *field* is the item of ``RateLimit-Policy``; *key_suffix* ends the Redis keys.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Rule:
     key_suffix: str
 
 
-class Count(NamedTuple):
+class LimitState(NamedTuple):
     """What a rule says: whether it allows, what remains, and microseconds until all is back and until a next try."""
 
     allowed: bool
@@ -48,7 +47,7 @@ class Count(NamedTuple):
     retry: int
 
 
-def rule(name: str, rate: Rate, burst: int | None = None, algorithm: Algorithm = "gcra") -> Rule:
+def rule(name: str, rate: Rate, burst: int | None = None, algorithm: Algorithm = "gcra") -> Limit:
     """Return the rule for *rate*; raises ValueError for one that cannot be counted exactly."""
     period = round(rate.period * MICROSECONDS)
     if period < rate.limit:
@@ -67,4 +66,4 @@ def rule(name: str, rate: Rate, burst: int | None = None, algorithm: Algorithm =
     quoted = b'"' + name.encode() + b'"'
     field = quoted + b";q=%d;w=%d" % (rate.limit, -(-period // MICROSECONDS))
     end = f":{name}:{algorithm[0]}"
-    return Rule(name, rate.limit, period, most, algorithm, interval, most * interval, quoted, field, end)
+    return Limit(name, rate.limit, period, most, algorithm, interval, most * interval, quoted, field, end)

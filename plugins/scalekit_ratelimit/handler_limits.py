@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message
 from scalekit import Exchange, LocalResponse
 from scalekit.http.response import local_problem
 from scalekit.problem import ProblemError
-from scalekit_ratelimit.headers import Counts, Header, add_limit_headers, drop_legacy_headers, too_many_requests
+from scalekit_ratelimit.headers import Header, HitResults, add_limit_headers, drop_legacy_headers, too_many_requests
 from scalekit_ratelimit.limit_checks import in_force, is_allowed
-from scalekit_ratelimit.limiter import Limits
+from scalekit_ratelimit.limiter import Limiter
 
 LIMIT_HEADERS = "scalekit_ratelimit"
 """Where the scope has the list of headers that go out with the response, outside of a cache."""
@@ -27,7 +27,7 @@ class Exceeded(ProblemError):
 class RequestLimits:
     """The limits of one request; *headers* are those that go out with its response, outside of a cache."""
 
-    def __init__(self, limits: Limits, exchange: Exchange, headers: list[Header]) -> None:
+    def __init__(self, limits: Limiter, exchange: Exchange, headers: list[Header]) -> None:
         self.limits = limits
         self.scope = exchange.scope
         self._exchange = exchange
@@ -47,7 +47,7 @@ class RequestLimits:
                 raise RuntimeError("a limit was counted after the response had begun: count before it") from exceeded
             await self._refuse()
 
-    def note(self, counts: Counts, told: bool) -> None:
+    def note(self, counts: HitResults, told: bool) -> None:
         """Record *counts*; raises Exceeded where one refuses. Clients hear of the others when they are to be *told*."""
         limits = self.limits
         enforced = in_force(counts, limits.metrics, self.scope)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalekit.problem import ProblemResponse
-from scalekit_ratelimit.gcra import MICROSECONDS, Count, Rule
-from scalekit_ratelimit.memory_limiter import Take
+from scalekit_ratelimit.gcra import MICROSECONDS, Limit, LimitState
+from scalekit_ratelimit.memory_limiter import Hit
 
-Counts = Sequence[tuple[Take, Count]]
+HitResults = Sequence[tuple[Hit, LimitState]]
 Header = tuple[bytes, bytes]
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -17,7 +17,7 @@ LEGACY = b"x-ratelimit-"
 REMAINING = LEGACY + b"remaining"
 
 
-def too_many_requests(counts: Counts, legacy: bool) -> ProblemResponse:
+def too_many_requests(counts: HitResults, legacy: bool) -> ProblemResponse:
     """Return the 429 to a request of which *counts* are those of the limits in force, one of them reached."""
     refused = {take.rule.name: count for take, count in counts if not count.allowed}
     headers = {name.decode(): value.decode() for name, value in limit_headers(counts, legacy)}
@@ -26,7 +26,7 @@ def too_many_requests(counts: Counts, legacy: bool) -> ProblemResponse:
     return ProblemResponse(429, f"too many requests: {', '.join(refused)}", headers=headers, **members)
 
 
-def limit_headers(counts: Counts, legacy: bool) -> list[Header]:
+def limit_headers(counts: HitResults, legacy: bool) -> list[Header]:
     """Return the headers for *counts*; with *legacy* the ``X-RateLimit`` ones of the strictest limit too."""
     if not counts:
         return []
@@ -36,7 +36,7 @@ def limit_headers(counts: Counts, legacy: bool) -> list[Header]:
     return headers + _legacy_headers(counts) if legacy else headers
 
 
-def add_limit_headers(headers: list[Header], counts: Counts, legacy: bool) -> None:
+def add_limit_headers(headers: list[Header], counts: HitResults, legacy: bool) -> None:
     """Add those of *counts* to *headers*; of several ``X-RateLimit`` ones, those of the strictest limit stay."""
     added = limit_headers(counts, legacy)
     known = next((value for name, value in headers if name == REMAINING), None) if legacy else None
@@ -53,13 +53,13 @@ def drop_legacy_headers(headers: list[Header]) -> None:
     headers[:] = [header for header in headers if not header[0].startswith(LEGACY)]
 
 
-def ratelimit_member(rule: Rule, count: Count) -> bytes:
+def ratelimit_member(rule: Limit, count: LimitState) -> bytes:
     """Return the member of ``RateLimit``; a refused client is told when to try, so that Retry-After is not earlier."""
     allowed, remaining, reset, retry = count
     return rule.quoted + b";r=%d;t=%d" % (remaining, _seconds(reset if allowed else retry))
 
 
-def _legacy_headers(counts: Counts) -> list[Header]:
+def _legacy_headers(counts: HitResults) -> list[Header]:
     take, count = min(counts, key=lambda item: (item[1].allowed, item[1].remaining))
     until = _seconds(count.reset if count.allowed else count.retry)
     return [

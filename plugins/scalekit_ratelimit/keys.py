@@ -15,17 +15,17 @@ from starlette.types import Scope
 from scalekit.contracts import SubjectIdentifier, subject_in
 from scalekit.errors import PluginError
 
-Counter = Callable[[Scope], str | None]
+KeyFunc = Callable[[Scope], str | None]
 """Returns who is counted, or None for who is not."""
 
-NOBODY = "unknown"
+UNKNOWN_CLIENT = "unknown"
 _BY = re.compile(r"ip|subject|code|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 IPV6_PREFIX = 64
 """Bits of an IPv6 address that tell clients apart, by default: whoever has one address of a /64 has them all."""
 
 
-def spelled(by: str) -> str:
-    """Return *by*, which requests are counted by, as it is spelled here; raises ValueError for what is none of them."""
+def normalize_key_name(by: str) -> str:
+    """Return the key name *by* in its canonical spelling; raises ValueError when it is not one."""
     word, colon, name = by.partition(":")
     if word.lower() in ("ip", "subject", "code", "header"):  # as other words, in either case
         by = f"{word.lower()}{colon}{name}"
@@ -36,12 +36,12 @@ def spelled(by: str) -> str:
     return by
 
 
-def network_of(address: str, prefix: int) -> str:
+def network_key(address: str, prefix: int) -> str:
     """Return *address*, of IPv6 the network of *prefix* bits that it is in."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
-        return NOBODY if not address else digest(address)
+        return UNKNOWN_CLIENT if not address else digest(address)
     if isinstance(parsed, IPv6Address):
         if parsed.ipv4_mapped:
             return str(parsed.ipv4_mapped)
@@ -55,21 +55,21 @@ def digest(text: str) -> str:
 
 
 @lru_cache(129)
-def address_counter(prefix: int) -> Counter:
+def address_key_func(prefix: int) -> KeyFunc:
     """Return what counts by the address of the client, as the host has worked it out; of IPv6 by *prefix* bits."""
-    network = lru_cache(8192)(lambda address: network_of(address, prefix))
+    network = lru_cache(8192)(lambda address: network_key(address, prefix))
 
     def count(scope: Scope) -> str:
         client = scope.get("client")
-        return network(client[0]) if client else NOBODY
+        return network(client[0]) if client else UNKNOWN_CLIENT
 
     return count
 
 
-by_address = address_counter(IPV6_PREFIX)
+address_key = address_key_func(IPV6_PREFIX)
 
 
-def by_subject(address: Counter) -> Counter:
+def subject_key_func(address: KeyFunc) -> KeyFunc:
     """Return what counts by the authenticated user, of whichever issuer; who is none is counted by *address*."""
 
     def count(scope: Scope) -> str | None:
@@ -84,7 +84,7 @@ def _subject_key(subject: SubjectIdentifier) -> str:
     return f"subject.{blake2b(subject.encoded, digest_size=16).hexdigest()}"
 
 
-def by_header(name: str, address: Counter = by_address) -> Counter:
+def header_key_func(name: str, address: KeyFunc = address_key) -> KeyFunc:
     """Return what counts by the header *name*; who does not send it is counted by *address*."""
     wanted = name.lower().encode()
 
@@ -95,7 +95,7 @@ def by_header(name: str, address: Counter = by_address) -> Counter:
     return count
 
 
-def function_at(place: str) -> Callable[[Scope], object]:
+def load_function(place: str) -> Callable[[Scope], object]:
     """Return the function at ``module.path:name``; raises PluginError where none is."""
     module, _, name = place.partition(":")
     try:
@@ -109,7 +109,7 @@ def function_at(place: str) -> Callable[[Scope], object]:
     return cast(Callable[[Scope], object], function)
 
 
-def by_function(function: Callable[[Scope], object]) -> Counter:
+def custom_key_func(function: Callable[[Scope], object]) -> KeyFunc:
     """Return what counts by a digest of what *function* returns, and nobody where that is None."""
 
     def count(scope: Scope) -> str | None:
@@ -119,7 +119,7 @@ def by_function(function: Callable[[Scope], object]) -> Counter:
     return count
 
 
-def counter(by: Sequence[str], address: Counter) -> Counter:
+def key_func(by: Sequence[str], address: KeyFunc) -> KeyFunc:
     """Return what counts by all of *by* together, by *address* where that is one of them or takes the place of one."""
     counters = [_counter(each, address) for each in by]
     if len(counters) == 1:
@@ -132,20 +132,20 @@ def counter(by: Sequence[str], address: Counter) -> Counter:
     return together
 
 
-def _counter(by: str, address: Counter) -> Counter:
+def _counter(by: str, address: KeyFunc) -> KeyFunc:
     if by == "ip":
         return address
     if by == "subject":
-        return by_subject(address)
+        return subject_key_func(address)
     if by.startswith("header:"):
-        return by_header(by.removeprefix("header:"), address)
-    return by_function(function_at(by))
+        return header_key_func(by.removeprefix("header:"), address)
+    return custom_key_func(load_function(by))
 
 
 Exemption = IPv4Network | IPv6Network | SubjectIdentifier
 
 
-def exemption(value: Any) -> Exemption:
+def parse_exemption(value: Any) -> Exemption:
     """Return whom *value* exempts: a network, or a user of one issuer; raises ValueError for what names neither."""
     if isinstance(value, IPv4Network | IPv6Network | SubjectIdentifier):
         return value
@@ -169,7 +169,7 @@ def exemption(value: Any) -> Exemption:
         ) from None
 
 
-class Exempt:
+class Exemptions:
     """Tells who is not counted: clients in the networks, and users."""
 
     def __init__(self, whom: Sequence[Exemption]) -> None:

@@ -11,13 +11,13 @@ from starlette.types import Scope
 
 from scalekit import Exchange, LocalResponse
 from scalekit.http.response import local_problem
-from scalekit_ratelimit.headers import Counts, add_limit_headers, drop_legacy_headers, too_many_requests
-from scalekit_ratelimit.memory_limiter import MemoryLimits
-from scalekit_ratelimit.metrics import Metrics
-from scalekit_ratelimit.redis_limiter import SharedLimits, Takes
+from scalekit_ratelimit.headers import HitResults, add_limit_headers, drop_legacy_headers, too_many_requests
+from scalekit_ratelimit.memory_limiter import MemoryLimiter
+from scalekit_ratelimit.metrics import RateLimitMetrics
+from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
 
 if TYPE_CHECKING:
-    from scalekit_ratelimit.policies import Policy
+    from scalekit_ratelimit.policies import RateLimitPolicy
 
 logger = logging.getLogger("scalekit.ratelimit")
 
@@ -25,30 +25,30 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Check(Protocol[T, R]):
+class LimitCheck(Protocol[T, R]):
     """The limits of one path: a request takes *T* of them, and *R* is how they stand then."""
 
     def takes(self, scope: Scope) -> T | None:
         """Return what the request of *scope* takes, or None when it is not counted."""
         ...
 
-    def take(self, memory: MemoryLimits, takes: T) -> R:
+    def take(self, memory: MemoryLimiter, takes: T) -> R:
         """Take from *memory*."""
         ...
 
-    def send(self, shared: SharedLimits, takes: T) -> asyncio.Future[Any]:
+    def send(self, shared: RedisLimiter, takes: T) -> asyncio.Future[Any]:
         """Ask Redis to take; raises RedisUnavailable when that cannot be sent."""
         ...
 
-    def receive(self, shared: SharedLimits, takes: T, reply: asyncio.Future[Any]) -> R:
+    def receive(self, shared: RedisLimiter, takes: T, reply: asyncio.Future[Any]) -> R:
         """Return the result of *reply*; raises RedisUnavailable or ReplyError."""
         ...
 
-    def learn(self, memory: MemoryLimits, takes: T, result: R) -> None:
+    def learn(self, memory: MemoryLimiter, takes: T, result: R) -> None:
         """Note in *memory* what Redis has refused."""
         ...
 
-    def decide(self, exchange: Exchange, result: R, metrics: Metrics) -> LocalResponse | None:
+    def decide(self, exchange: Exchange, result: R, metrics: RateLimitMetrics) -> LocalResponse | None:
         """Return the 429 for a request that is over a limit; add headers to the response of any other."""
         ...
 
@@ -56,34 +56,34 @@ class Check(Protocol[T, R]):
 class CombinedCheck:
     """All limits of *policies* at once: where one in force refuses, none is taken from."""
 
-    def __init__(self, policies: Sequence[Policy], legacy: bool) -> None:
+    def __init__(self, policies: Sequence[RateLimitPolicy], legacy: bool) -> None:
         self.policies = policies
         self._legacy = legacy
 
-    def takes(self, scope: Scope) -> Takes | None:
+    def takes(self, scope: Scope) -> PendingHits | None:
         """Return what the request takes of each limit."""
         found = [take for policy in self.policies for take in policy.takes(scope)]
-        return Takes(found) if found else None
+        return PendingHits(found) if found else None
 
-    def take(self, memory: MemoryLimits, takes: Takes) -> Counts:
+    def take(self, memory: MemoryLimiter, takes: PendingHits) -> HitResults:
         """Take from *memory*."""
         return list(zip(takes.takes, memory.take(takes.takes), strict=True))
 
-    def send(self, shared: SharedLimits, takes: Takes) -> asyncio.Future[Any]:
+    def send(self, shared: RedisLimiter, takes: PendingHits) -> asyncio.Future[Any]:
         """Ask Redis to take."""
         return shared.send(takes)
 
-    def receive(self, shared: SharedLimits, takes: Takes, reply: asyncio.Future[Any]) -> Counts:
+    def receive(self, shared: RedisLimiter, takes: PendingHits, reply: asyncio.Future[Any]) -> HitResults:
         """Return the counts."""
         return shared.receive(takes)
 
-    def learn(self, memory: MemoryLimits, takes: Takes, result: Counts) -> None:
+    def learn(self, memory: MemoryLimiter, takes: PendingHits, result: HitResults) -> None:
         """Note which limits are reached."""
         for take, count in result:
             if not count.allowed:
                 memory.learn_refusal(take.rule, take.who, count.reset)
 
-    def decide(self, exchange: Exchange, result: Counts, metrics: Metrics) -> LocalResponse | None:
+    def decide(self, exchange: Exchange, result: HitResults, metrics: RateLimitMetrics) -> LocalResponse | None:
         """Return the 429, or add headers."""
         counts = in_force(result, metrics, exchange.scope)
         if is_allowed(counts):
@@ -94,10 +94,10 @@ class CombinedCheck:
 
 
 ALL = CombinedCheck((), False)
-"""Checks what is not chosen by a path: Takes that a handler has made."""
+"""Checks what is not chosen by a path: Hits that a handler has made."""
 
 
-def in_force(counts: Counts, metrics: Metrics, scope: Scope | None = None) -> Counts:
+def in_force(counts: HitResults, metrics: RateLimitMetrics, scope: Scope | None = None) -> HitResults:
     """Return those of *counts* that may refuse; record what is refused, and what a policy on trial would refuse."""
     for take, count in counts:
         if count.allowed:
@@ -112,6 +112,6 @@ def in_force(counts: Counts, metrics: Metrics, scope: Scope | None = None) -> Co
     return [(take, count) for take, count in counts if not take.dry]
 
 
-def is_allowed(counts: Counts) -> bool:
+def is_allowed(counts: HitResults) -> bool:
     """Return whether all of *counts* allow the request."""
     return all(count.allowed for _, count in counts)

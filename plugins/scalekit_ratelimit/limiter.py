@@ -1,4 +1,4 @@
-"""Check limits in memory or on Redis, and do what ``on_error`` says while Redis is unavailable."""
+"""LimitCheck limits in memory or on Redis, and do what ``on_error`` says while Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from scalekit.resilience import Unavailable
-from scalekit_ratelimit.circuit_breaker import Breaker
-from scalekit_ratelimit.headers import Counts
-from scalekit_ratelimit.limit_checks import ALL, Check
-from scalekit_ratelimit.memory_limiter import MemoryLimits, Take
-from scalekit_ratelimit.metrics import Metrics
-from scalekit_ratelimit.policies import Policies
-from scalekit_ratelimit.redis_limiter import SharedLimits, Takes
+from scalekit_ratelimit.circuit_breaker import CircuitBreaker
+from scalekit_ratelimit.headers import HitResults
+from scalekit_ratelimit.limit_checks import ALL, LimitCheck
+from scalekit_ratelimit.memory_limiter import Hit, MemoryLimiter
+from scalekit_ratelimit.metrics import RateLimitMetrics
+from scalekit_ratelimit.policies import RateLimitPolicies
+from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
 from scalekit_redis import RedisUnavailable, ReplyError
 
 T = TypeVar("T")
@@ -22,24 +22,26 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Shared:
+class RedisBackend:
     """Where all instances count, and what is done while that is gone."""
 
-    limits: SharedLimits
-    breaker: Breaker
+    limits: RedisLimiter
+    breaker: CircuitBreaker
     on_error: Literal["local", "allow", "refuse"]
 
 
-class Limits:
+class Limiter:
     """The policies, and where they are counted: in *memory*, or where it is *shared* while that is there."""
 
-    def __init__(self, policies: Policies, memory: MemoryLimits, shared: Shared | None, metrics: Metrics) -> None:
+    def __init__(
+        self, policies: RateLimitPolicies, memory: MemoryLimiter, shared: RedisBackend | None, metrics: RateLimitMetrics
+    ) -> None:
         self.policies = policies
         self.memory = memory
         self.shared = shared
         self.metrics = metrics
 
-    def start_check(self, check: Check[T, R], takes: T) -> R | asyncio.Future[Any] | None:
+    def start_check(self, check: LimitCheck[T, R], takes: T) -> R | asyncio.Future[Any] | None:
         """Return the result of *check*, or the reply that brings it, or None when nobody counts; raises Unavailable."""
         shared = self.shared
         if shared is None:
@@ -51,7 +53,7 @@ class Limits:
         except RedisUnavailable:
             return self._without(shared, check, takes)
 
-    def finish_check(self, check: Check[T, R], takes: T, reply: asyncio.Future[Any]) -> R | None:
+    def finish_check(self, check: LimitCheck[T, R], takes: T, reply: asyncio.Future[Any]) -> R | None:
         """Return the result that *reply* has brought, or None when nobody counts; raises Unavailable."""
         shared = self.shared
         if shared is None:
@@ -66,16 +68,16 @@ class Limits:
         check.learn(self.memory, takes, result)
         return result
 
-    async def take(self, takes: Sequence[Take]) -> Counts:
+    async def take(self, takes: Sequence[Hit]) -> HitResults:
         """Return the counts of *takes*, none where nobody counts; raises Unavailable."""
-        asked = Takes(takes)
+        asked = PendingHits(takes)
         result = self.start_check(ALL, asked)
         if isinstance(result, asyncio.Future):
             await asyncio.wait([result])
             result = self.finish_check(ALL, asked, result)
         return result or []
 
-    async def forget(self, takes: Sequence[Take]) -> None:
+    async def forget(self, takes: Sequence[Hit]) -> None:
         """Forget what was taken, as far as that can be now."""
         for take in takes:
             self.memory.forget(take)
@@ -86,7 +88,7 @@ class Limits:
             except (RedisUnavailable, ReplyError) as error:
                 shared.breaker.note(error)
 
-    def _without(self, shared: Shared, check: Check[T, R], takes: T) -> R | None:
+    def _without(self, shared: RedisBackend, check: LimitCheck[T, R], takes: T) -> R | None:
         """Return the result of this process alone, or None where nobody counts; raises Unavailable."""
         self.metrics.failed(shared.on_error)
         if shared.on_error == "refuse":

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from scalekit import Decision, Exchange, Filter
 from scalekit.http.response import problem
-from scalekit_ratelimit.adaptive_concurrency import Concurrency
+from scalekit_ratelimit.adaptive_concurrency import AdaptiveConcurrency
 from scalekit_ratelimit.config import Priority
-from scalekit_ratelimit.metrics import Metrics
-from scalekit_ratelimit.policies import Policies
+from scalekit_ratelimit.metrics import RateLimitMetrics
+from scalekit_ratelimit.policies import RateLimitPolicies
 
 
-class Shedder:
+class LoadShedder:
     """The limit of requests in flight, and whose turn it is."""
 
-    def __init__(self, concurrency: Concurrency, policies: Policies, retry_after: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        concurrency: AdaptiveConcurrency,
+        policies: RateLimitPolicies,
+        retry_after: float,
+        metrics: RateLimitMetrics,
+    ) -> None:
         self.concurrency = concurrency
         self.retry_after = str(max(1, -int(-retry_after // 1)))
         self.metrics = metrics
@@ -24,13 +30,13 @@ class Shedder:
         return self._policies.priority[exchange.route_path, exchange.scope["method"]]
 
 
-class LoadShedding(Filter):
+class LoadSheddingFilter(Filter):
     """Respond with 503 where too many requests are in flight; a websocket, which stays, is none of them.
 
     ``shedder`` is there while the limit is.
     """
 
-    shedder: Shedder | None = None
+    shedder: LoadShedder | None = None
 
     def on_request(self, exchange: Exchange) -> Decision:
         """Let the request in, or refuse it."""

@@ -10,22 +10,22 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from scalekit_ratelimit.gcra import Count, Rule
+from scalekit_ratelimit.gcra import Limit, LimitState
 
 Key = tuple[str, str]
 """The rule's name, and what is counted by."""
 
 
-class Take(NamedTuple):
+class Hit(NamedTuple):
     """*cost* to be taken from what *rule* leaves to *who*; *dry* takes part without a say."""
 
-    rule: Rule
+    rule: Limit
     who: str
     cost: int
     dry: bool
 
 
-class MemoryLimits:
+class MemoryLimiter:
     """At most *size* keys; *clock* gives nanoseconds and never runs backwards."""
 
     def __init__(self, size: int, clock: Callable[[], int]) -> None:
@@ -37,7 +37,7 @@ class MemoryLimits:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def take(self, takes: Sequence[Take]) -> list[Count]:
+    def take(self, takes: Sequence[Hit]) -> list[LimitState]:
         """Take from all or, where one of them refuses, from none; say how each stands."""
         now = self._clock() // 1000
         counts = [self._look(take, now) for take in takes]
@@ -49,7 +49,7 @@ class MemoryLimits:
                 self._consume(take, count, now)
         return counts
 
-    def take_one(self, rule: Rule, who: str, taken: int) -> int:
+    def take_one(self, rule: Limit, who: str, taken: int) -> int:
         """Take from one *rule* that counts by GCRA so many microseconds; return the slack."""
         now = self._clock() // 1000
         key = (rule.name, who)
@@ -64,13 +64,13 @@ class MemoryLimits:
                 young[key] = after
         return room
 
-    def forget(self, take: Take) -> None:
+    def forget(self, take: Hit) -> None:
         """Forget what was taken."""
         key = (take.rule.name, take.who)
         self._young.pop(key, None)
         self._old.pop(key, None)
 
-    def learn_refusal(self, rule: Rule, who: str, owed: int) -> None:
+    def learn_refusal(self, rule: Limit, who: str, owed: int) -> None:
         """Note that *who* owes so many microseconds of *rule* elsewhere, so that nothing is let through here either.
 
         A sliding window is not known from that: it begins from nothing here.
@@ -80,7 +80,7 @@ class MemoryLimits:
             if arrival > (self._get(key) or 0):
                 self._put(key, arrival)
 
-    def _look(self, take: Take, now: int) -> Count:
+    def _look(self, take: Hit, now: int) -> LimitState:
         rule, who, cost, _ = take
         if rule.algorithm == "sliding-window":
             return self._look_at_window(take, now)
@@ -90,9 +90,9 @@ class MemoryLimits:
         slack = rule.tolerance - reset
         if slack < 0:
             return _refused(rule, owed, -slack)
-        return Count(True, slack // rule.interval, reset, 0)
+        return LimitState(True, slack // rule.interval, reset, 0)
 
-    def _look_at_window(self, take: Take, now: int) -> Count:
+    def _look_at_window(self, take: Hit, now: int) -> LimitState:
         rule, who, cost, _ = take
         times: deque[int] = self._get((rule.name, who)) or deque()
         while times and times[0] <= now - rule.period:
@@ -100,10 +100,10 @@ class MemoryLimits:
         room = rule.limit - len(times) - cost
         if room < 0:
             freed = times[-room - 1] + rule.period - now
-            return Count(False, rule.limit - len(times), times[-1] + rule.period - now, freed)
-        return Count(True, room, rule.period, 0)
+            return LimitState(False, rule.limit - len(times), times[-1] + rule.period - now, freed)
+        return LimitState(True, room, rule.period, 0)
 
-    def _consume(self, take: Take, count: Count, now: int) -> None:
+    def _consume(self, take: Hit, count: LimitState, now: int) -> None:
         rule, who, cost, _ = take
         key = (rule.name, who)
         if rule.algorithm == "sliding-window":
@@ -125,14 +125,14 @@ class MemoryLimits:
         young[key] = value
 
 
-def _refused(rule: Rule, owed: int, retry: int) -> Count:
-    return Count(False, max(0, (rule.tolerance - owed) // rule.interval), owed, retry)
+def _refused(rule: Limit, owed: int, retry: int) -> LimitState:
+    return LimitState(False, max(0, (rule.tolerance - owed) // rule.interval), owed, retry)
 
 
-def _untaken(take: Take, count: Count) -> Count:
+def _untaken(take: Hit, count: LimitState) -> LimitState:
     """Return what *count* would be had nothing been taken, since another refuses."""
     if not count.allowed:
         return count
     rule, _, cost, _ = take
     reset = max(0, count.reset - cost * rule.interval) if rule.algorithm == "gcra" else count.reset
-    return Count(True, count.remaining + cost, reset, 0)
+    return LimitState(True, count.remaining + cost, reset, 0)

@@ -26,7 +26,7 @@ IN_FLIGHT = Gauge("scalekit_ratelimit_in_flight", "Requests in flight, where con
 CONCURRENCY = Gauge("scalekit_ratelimit_concurrency_limit", "Requests that may be in flight.")
 
 
-class Metrics:
+class RateLimitMetrics:
     """The numbers of the limits."""
 
     def __init__(self, telemetry: Telemetry) -> None:

@@ -12,13 +12,13 @@ from scalekit.errors import Problem
 from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_ratelimit import metrics
-from scalekit_ratelimit.application_limits import CodeLimits
+from scalekit_ratelimit.application_limits import ApplicationLimits
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.factory import opened
+from scalekit_ratelimit.factory import open_limiter
 from scalekit_ratelimit.filters import HandlerLimitFilter, LimitFilter
-from scalekit_ratelimit.limiter import Limits
-from scalekit_ratelimit.load_shedding import LoadShedding, Shedder
-from scalekit_ratelimit.policies import code_policies, is_late, policies
+from scalekit_ratelimit.limiter import Limiter
+from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter
+from scalekit_ratelimit.policies import code_policies, needs_user, policies
 from scalekit_redis import metrics as redis_metrics
 from scalekit_redis import redis_connections, verify_redis
 
@@ -33,9 +33,9 @@ class LimitFilters:
         self.by_address = LimitFilter(by_user=False)
         self.by_user = LimitFilter(by_user=True)
         self.handlers = HandlerLimitFilter()
-        self.load_shedding = LoadShedding()
+        self.load_shedding = LoadSheddingFilter()
 
-    def start(self, limits: Limits | None, shedder: Shedder | None) -> None:
+    def start(self, limits: Limiter | None, shedder: LoadShedder | None) -> None:
         """Let the filters count with *limits* and *shedder*, or no more."""
         self.by_address.limits = self.by_user.limits = self.handlers.limits = limits
         self.load_shedding.shedder = shedder
@@ -64,11 +64,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        async with opened(config, chosen, redis_connections(context), context.get(TELEMETRY)) as (limits, shedder):
+        async with open_limiter(config, chosen, redis_connections(context), context.get(TELEMETRY)) as (
+            limits,
+            shedder,
+        ):
             filters.start(limits, shedder)
             if _counts_apart(config):
                 warn_of_processes(context, "plugins.ratelimit.url is memory:", APART, SHARE)
-            context.provide(LIMITS, CodeLimits(in_code, limits))
+            context.provide(LIMITS, ApplicationLimits(in_code, limits))
             try:
                 yield
             finally:
@@ -91,7 +94,7 @@ def scalekit_filters(context: Context) -> Sequence[Layered]:
     filters = context.shared(FILTERS, LimitFilters)
     filters.handlers.in_code = any(table.in_code for table in config.policies)
     layers = [Layered(Layer.ADMIT, filters.by_address), Layered(Layer.DATA, filters.handlers)]
-    if any(is_late(table.by, table.exempt) for table in config.policies if not table.in_code):
+    if any(needs_user(table.by, table.exempt) for table in config.policies if not table.in_code):
         layers.append(Layered(Layer.ADMIT_WHO, filters.by_user))
     if config.concurrency is not None:
         layers.insert(0, Layered(Layer.ADMIT, filters.load_shedding))

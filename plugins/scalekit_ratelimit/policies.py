@@ -14,38 +14,38 @@ from scalekit.contracts import SubjectIdentifier
 from scalekit.memo import Memo
 from scalekit.methods import with_head
 from scalekit.path_glob import in_any_case, spellings
-from scalekit_ratelimit.config import PolicyTable, Priority, RateLimitConfig, rules
-from scalekit_ratelimit.gcra import Rule
-from scalekit_ratelimit.keys import Counter, Exempt, Exemption, address_counter, by_address, counter
-from scalekit_ratelimit.limit_checks import Check, CombinedCheck
-from scalekit_ratelimit.memory_limiter import Take
+from scalekit_ratelimit.config import Priority, RateLimitConfig, RateLimitPolicyConfig, rules
+from scalekit_ratelimit.gcra import Limit
+from scalekit_ratelimit.keys import Exemption, Exemptions, KeyFunc, address_key, address_key_func, key_func
+from scalekit_ratelimit.limit_checks import CombinedCheck, LimitCheck
+from scalekit_ratelimit.memory_limiter import Hit
 from scalekit_ratelimit.single_limit import SingleLimit
 
 ORDER: tuple[Priority, ...] = ("high", "normal", "low")
 
 
 @dataclass(frozen=True, eq=False)
-class Policy:
+class RateLimitPolicy:
     """Limits, who they count, and for what; *late* when it must be known who asks."""
 
     name: str
-    rules: tuple[Rule, ...]
-    count: Counter = by_address
+    rules: tuple[Limit, ...]
+    count: KeyFunc = address_key
     cost: int = 1
-    exempt: Exempt | None = None
+    exempt: Exemptions | None = None
     dry_run: bool = False
     late: bool = False
     priority: Priority = "normal"
 
-    def takes(self, scope: Scope) -> list[Take]:
+    def takes(self, scope: Scope) -> list[Hit]:
         """Return what *scope* takes; nothing, when it is not counted."""
         if self.exempt is not None and self.exempt(scope):
             return []
         who = self.count(scope)
-        return [] if who is None else [Take(rule, who, self.cost, self.dry_run) for rule in self.rules]
+        return [] if who is None else [Hit(rule, who, self.cost, self.dry_run) for rule in self.rules]
 
 
-class Policies:
+class RateLimitPolicies:
     """Policies with the pattern of their path and their methods; *default* is for what none of them decides.
 
     ``early`` and ``late`` are the checks of each path and method before and after authentication, None where nothing
@@ -55,9 +55,9 @@ class Policies:
 
     def __init__(
         self,
-        items: Sequence[tuple[PathGlob, frozenset[str], Policy]],
-        default: Policy | None,
-        address: Counter = by_address,
+        items: Sequence[tuple[PathGlob, frozenset[str], RateLimitPolicy]],
+        default: RateLimitPolicy | None,
+        address: KeyFunc = address_key,
         legacy: bool = False,
     ) -> None:
         self.address = address
@@ -67,16 +67,16 @@ class Policies:
         self.priority = Memo(self._highest_priority)
         self._items = [(in_any_case(glob), methods, policy) for glob, methods, policy in items]
         self._default = default
-        self._checks: dict[tuple[Policy, ...], Check[Any, Any]] = {}
+        self._checks: dict[tuple[RateLimitPolicy, ...], LimitCheck[Any, Any]] = {}
 
-    def _check(self, late: bool, path: str, method: str) -> Check[Any, Any] | None:
+    def _check(self, late: bool, path: str, method: str) -> LimitCheck[Any, Any] | None:
         chosen = tuple(policy for policy in self._chosen(path, method) if policy.late is late)
         if chosen and chosen not in self._checks:
             check: Any = self._single(*chosen) or CombinedCheck(chosen, self.legacy)
             self._checks[chosen] = check
         return self._checks.get(chosen)
 
-    def _single(self, policy: Policy, *more: Policy) -> SingleLimit | None:
+    def _single(self, policy: RateLimitPolicy, *more: RateLimitPolicy) -> SingleLimit | None:
         """Return the limit where there is exactly one, which counts every request by GCRA."""
         if more or self.legacy or policy.exempt is not None or policy.dry_run or len(policy.rules) > 1:
             return None
@@ -90,7 +90,7 @@ class Policies:
                 return each
         return "normal"
 
-    def _chosen(self, path: str, method: str) -> list[Policy]:
+    def _chosen(self, path: str, method: str) -> list[RateLimitPolicy]:
         known = spellings(path)
         found = [
             policy
@@ -102,35 +102,38 @@ class Policies:
         return [*found, self._default]  # what is on trial takes nobody's limit away
 
 
-def policies(config: RateLimitConfig) -> Policies:
+def policies(config: RateLimitConfig) -> RateLimitPolicies:
     """Return the policies of the file; raises PluginError when a function that they name is not there."""
     tables = [table for table in config.policies if not table.in_code]
-    address = address_counter(config.ipv6_prefix)
+    address = address_key_func(config.ipv6_prefix)
     items = [(table.path, with_head(table.methods), _policy(table, address)) for table in tables]
-    default = Policy("default", rules("default", config.default), address) if config.default else None
-    return Policies(items, default, address, config.legacy_headers)
+    default = RateLimitPolicy("default", rules("default", config.default), address) if config.default else None
+    return RateLimitPolicies(items, default, address, config.legacy_headers)
 
 
-def code_policies(config: RateLimitConfig) -> dict[str, Policy]:
+def code_policies(config: RateLimitConfig) -> dict[str, RateLimitPolicy]:
     """Return the policies that are counted in code, by their names."""
     tables = [table for table in config.policies if table.in_code]
-    return {table.name: Policy(table.name, table.rules(), cost=table.cost, dry_run=table.dry_run) for table in tables}
+    return {
+        table.name: RateLimitPolicy(table.name, table.rules(), cost=table.cost, dry_run=table.dry_run)
+        for table in tables
+    }
 
 
-def is_late(by: Sequence[str], exempt: Sequence[Exemption]) -> bool:
+def needs_user(by: Sequence[str], exempt: Sequence[Exemption]) -> bool:
     """Tell whether counting *by* these must wait until it is known who asks."""
     known = all(each == "ip" or each.startswith("header:") for each in by)
     return not known or any(isinstance(each, SubjectIdentifier) for each in exempt)
 
 
-def _policy(table: PolicyTable, address: Counter) -> Policy:
-    return Policy(
+def _policy(table: RateLimitPolicyConfig, address: KeyFunc) -> RateLimitPolicy:
+    return RateLimitPolicy(
         table.name,
         table.rules(),
-        counter(table.by, address),
+        key_func(table.by, address),
         table.cost,
-        Exempt(table.exempt) if table.exempt else None,
+        Exemptions(table.exempt) if table.exempt else None,
         table.dry_run,
-        is_late(table.by, table.exempt),
+        needs_user(table.by, table.exempt),
         table.priority,
     )

@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from scalekit_ratelimit.gcra import Count, Rule
-from scalekit_ratelimit.headers import Counts
-from scalekit_ratelimit.memory_limiter import Take
+from scalekit_ratelimit.gcra import Limit, LimitState
+from scalekit_ratelimit.headers import HitResults
+from scalekit_ratelimit.memory_limiter import Hit
 from scalekit_redis import PreparedScript, Redis, Script
 
 if TYPE_CHECKING:
     from scalekit_ratelimit.single_limit import SingleLimit
 
-SCRIPT = Script(files("scalekit_ratelimit").joinpath("combined_limits.lua").read_text())
+COMBINED_LIMITS = Script(files("scalekit_ratelimit").joinpath("combined_limits.lua").read_text())
 GCRA = Script(files("scalekit_ratelimit").joinpath("gcra.lua").read_text())
 
 PREFIX = "scalekit:ratelimit:"
 
-Parts = Sequence[tuple[Sequence[Take], asyncio.Future[Any]]]
-"""Takes of each slot, and the reply to come."""
+Parts = Sequence[tuple[Sequence[Hit], asyncio.Future[Any]]]
+"""Hits of each slot, and the reply to come."""
 
 
-class Takes:
+class PendingHits:
     """What one request takes of several limits, and the replies to come once it was sent to Redis."""
 
     __slots__ = ("parts", "takes")
 
-    def __init__(self, takes: Sequence[Take]) -> None:
+    def __init__(self, takes: Sequence[Hit]) -> None:
         self.takes = takes
         self.parts: Parts = []
 
@@ -40,7 +40,7 @@ class Takes:
         return replies[0] if len(replies) == 1 else asyncio.gather(*replies, return_exceptions=True)
 
 
-class SharedLimits:
+class RedisLimiter:
     """Take from what *redis* keeps; in a *cluster* each one that is counted by has a slot, and a script, of its own."""
 
     def __init__(self, redis: Redis, cluster: bool) -> None:
@@ -58,46 +58,46 @@ class SharedLimits:
             found = self._prepared[limit] = self._redis.prepare(GCRA, (limit.taken, limit.rule.tolerance))
         return found
 
-    def send(self, takes: Takes) -> asyncio.Future[Any]:
+    def send(self, takes: PendingHits) -> asyncio.Future[Any]:
         """Ask to take from all or, in each slot, from none; raises RedisUnavailable where that cannot be."""
         parts = by_slot(takes.takes) if self._cluster and len(takes.takes) > 1 else [takes.takes]
         return takes.sent([(part, self._send(part)) for part in parts])
 
-    def receive(self, takes: Takes) -> Counts:
+    def receive(self, takes: PendingHits) -> HitResults:
         """Return how each of *takes*, whose replies are there, stands; raises as scalekit_redis does."""
         replies = [(part, _counts(reply.result())) for part, reply in takes.parts]
         return [each for part, counts in replies for each in zip(part, counts, strict=True)]
 
-    async def forget(self, takes: Sequence[Take]) -> None:
+    async def forget(self, takes: Sequence[Hit]) -> None:
         """Forget what was taken by one who is counted; raises as scalekit_redis does."""
         await self._redis.delete(*map(key_of, takes))
 
-    def _send(self, takes: Sequence[Take]) -> asyncio.Future[Any]:
-        return self._redis.begin(SCRIPT, *_asked(takes))
+    def _send(self, takes: Sequence[Hit]) -> asyncio.Future[Any]:
+        return self._redis.begin(COMBINED_LIMITS, *_asked(takes))
 
 
-def _counts(found: Sequence[int]) -> list[Count]:
-    return [Count(bool(found[at]), *found[at + 1 : at + 4]) for at in range(0, len(found), 4)]
+def _counts(found: Sequence[int]) -> list[LimitState]:
+    return [LimitState(bool(found[at]), *found[at + 1 : at + 4]) for at in range(0, len(found), 4)]
 
 
-def key_of(take: Take) -> str:
+def key_of(take: Hit) -> str:
     """Return the key of *take*: what is counted by stands in braces, so that all limits on it share a slot."""
     return _key(take.who, take.rule)
 
 
-def _key(who: str, rule: Rule) -> str:
+def _key(who: str, rule: Limit) -> str:
     return f"{PREFIX}{{{who}}}{rule.key_suffix}"
 
 
-def by_slot(takes: Sequence[Take]) -> Sequence[Sequence[Take]]:
+def by_slot(takes: Sequence[Hit]) -> Sequence[Sequence[Hit]]:
     """Return *takes* in groups that share a slot."""
-    groups: dict[str, list[Take]] = {}
+    groups: dict[str, list[Hit]] = {}
     for take in takes:
         groups.setdefault(take.who, []).append(take)
     return list(groups.values())
 
 
-def _asked(takes: Sequence[Take]) -> tuple[list[str], list[str | int]]:
+def _asked(takes: Sequence[Hit]) -> tuple[list[str], list[str | int]]:
     words: list[str | int] = []
     for rule, _, cost, dry in takes:
         if rule.algorithm == "gcra":

@@ -12,12 +12,12 @@ from typing import Any
 from scalekit import Exchange, LocalResponse
 from scalekit.memo import Memo
 from scalekit.problem import ProblemResponse
-from scalekit_ratelimit.gcra import MICROSECONDS, Rule
+from scalekit_ratelimit.gcra import MICROSECONDS, Limit
 from scalekit_ratelimit.headers import QUOTA_EXCEEDED, Header
-from scalekit_ratelimit.keys import Counter
-from scalekit_ratelimit.memory_limiter import MemoryLimits
-from scalekit_ratelimit.metrics import Metrics
-from scalekit_ratelimit.redis_limiter import SharedLimits
+from scalekit_ratelimit.keys import KeyFunc
+from scalekit_ratelimit.memory_limiter import MemoryLimiter
+from scalekit_ratelimit.metrics import RateLimitMetrics
+from scalekit_ratelimit.redis_limiter import RedisLimiter
 
 
 class SingleLimit:
@@ -28,7 +28,7 @@ class SingleLimit:
 
     __slots__ = ("_headers", "_interval", "_responses", "_tolerance", "rule", "taken", "takes")
 
-    def __init__(self, rule: Rule, cost: int, count: Counter) -> None:
+    def __init__(self, rule: Limit, cost: int, count: KeyFunc) -> None:
         self.rule = rule
         self.takes = count
         self.taken = cost * rule.interval
@@ -37,25 +37,25 @@ class SingleLimit:
         self._headers = Memo(self._make_headers)
         self._responses = Memo(self._make_response)
 
-    def take(self, memory: MemoryLimits, takes: str) -> int:
+    def take(self, memory: MemoryLimiter, takes: str) -> int:
         """Take from *memory*."""
         return memory.take_one(self.rule, takes, self.taken)
 
-    def send(self, shared: SharedLimits, takes: str) -> asyncio.Future[Any]:
+    def send(self, shared: RedisLimiter, takes: str) -> asyncio.Future[Any]:
         """Ask Redis to take."""
         return shared.send_one(self, takes)
 
-    def receive(self, shared: SharedLimits, takes: str, reply: asyncio.Future[Any]) -> int:
+    def receive(self, shared: RedisLimiter, takes: str, reply: asyncio.Future[Any]) -> int:
         """Return the slack."""
         slack: int = reply.result()
         return slack
 
-    def learn(self, memory: MemoryLimits, takes: str, result: int) -> None:
+    def learn(self, memory: MemoryLimiter, takes: str, result: int) -> None:
         """Note that the limit is reached."""
         if result < 0:
             memory.learn_refusal(self.rule, takes, self._tolerance - self.taken - result)
 
-    def decide(self, exchange: Exchange, result: int, metrics: Metrics) -> LocalResponse | None:
+    def decide(self, exchange: Exchange, result: int, metrics: RateLimitMetrics) -> LocalResponse | None:
         """Return the 429, of which nothing was taken, or add headers."""
         if result >= 0:
             seconds = -((result - self._tolerance) // MICROSECONDS)

@@ -17,7 +17,7 @@ from scalekit.config.types import Secret
 from scalekit.deadline import deadline_from
 from scalekit.identity import identify
 from scalekit.operators import Operators
-from scalekit_ratelimit.keys import by_address, by_header
+from scalekit_ratelimit.keys import address_key, header_key_func
 from tests.fuzz.words import fuzzed, mixed, texts, values
 from tests.host.asgi import behind
 
@@ -45,8 +45,8 @@ def test_a_client_is_an_address_whatever_proxies_say(headers: list[tuple[bytes, 
         found = scope["client"]
         assert found in (None, client) or ip_address(found[0])
         assert scope["scheme"] in ("http", "https", "ws", "wss")
-        assert by_address(scope)
-        assert by_header("x-forwarded-for")(scope)
+        assert address_key(scope)
+        assert header_key_func("x-forwarded-for")(scope)
         Operators(PROXIES, None).admits(scope)
 
 
@@ -105,4 +105,4 @@ def test_an_operator_has_the_token_and_nothing_else(value: bytes) -> None:
 @given(texts(*ADDRESSES, "%", "/", "\ud800"))
 @fuzzed
 def test_any_name_of_a_client_is_counted(name: str) -> None:
-    assert by_address({"client": (name, 1)})
+    assert address_key({"client": (name, 1)})

@@ -17,7 +17,7 @@ from scalekit.testing import running
 Line = dict[str, Any]
 
 
-class Tally:
+class RecordingCounter:
     """Counts as the metrics do."""
 
     def __init__(self) -> None:

@@ -1,16 +1,16 @@
-"""Write lines of all lengths to standard error, which others write to as well: ``python shouting.py NAME NUMBER``."""
+"""Write lines of all lengths to standard error, which others write to as well: ``python stderr_emitter.py NAME NUMBER``."""
 
 from __future__ import annotations
 
 import sys
 import time
 
-from scalekit_logging.console_formatter import as_they_are
-from scalekit_logging.stream_sink import Stream
+from scalekit_logging.console_formatter import format_json
+from scalekit_logging.stream_sink import StreamSink
 
 
 def main(name: str, number: int) -> None:
-    stream = Stream("console", 2, as_they_are, 1 << 20)
+    stream = StreamSink("console", 2, format_json, 1 << 20)
     stream.open()
     for first in range(0, number, 10):
         lines = [

@@ -9,15 +9,15 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalekit_logging.access_log import REMEMBERED, AccessLines, Ending
-from scalekit_logging.json_formatter import LEVEL_AT, LONGEST_LINE, Lines
-from scalekit_logging.redaction import Redaction
-from scalekit_logging.serialization import Plainer
+from scalekit_logging.access_log import REMEMBERED, AccessLogFormatter, AccessRecord
+from scalekit_logging.json_formatter import LEVEL_AT, LONGEST_LINE, JsonFormatter
+from scalekit_logging.redaction import Redactor
+from scalekit_logging.serialization import ValueSerializer
 from tests.logging.log_capture import parse
 
 CONFIGURED = "s3cret"
 FIELDS = {"service": 'sh"op {} %s', "region": "eu é"}
-LINES = Lines(FIELDS, Redaction(["iban"], lambda text: text.replace(CONFIGURED, "***")))
+LINES = JsonFormatter(FIELDS, Redactor(["iban"], lambda text: text.replace(CONFIGURED, "***")))
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 texts = st.text(st.characters(categories=None), max_size=40) | st.sampled_from(
@@ -54,10 +54,10 @@ endings = st.tuples(
 )
 
 
-def with_orjson(ending: Ending) -> bytes:
+def with_orjson(ending: AccessRecord) -> bytes:
     """Return the line of *ending* as orjson makes it of a dict."""
     now, request_id, trace_id, method, path, route, status, seconds, size, client, agent, spans = ending
-    text = Plainer(LINES.redaction, 2048, 0).text
+    text = ValueSerializer(LINES.redaction, 2048, 0).text
     said = {
         "timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int((now - int(now)) * 1e6):06}Z",
         "level": "error" if status >= 500 else "info",
@@ -80,21 +80,21 @@ def with_orjson(ending: Ending) -> bytes:
 
 def ending(
     path: str = "/", method: str = "GET", route: str = "/", status: int = 200, client: str = "127.0.0.1"
-) -> Ending:
+) -> AccessRecord:
     return (0.5, "abc", TRACE, method, path, route, status, 0.1, 7, client, b"", [])
 
 
 @given(st.lists(endings | st.just(b"a whole line\n"), max_size=8))
 @settings(max_examples=500)
-def test_lines_are_byte_for_byte_as_orjson_makes_them(batch: list[bytes | Ending]) -> None:
-    access = AccessLines(LINES)
+def test_lines_are_byte_for_byte_as_orjson_makes_them(batch: list[bytes | AccessRecord]) -> None:
+    access = AccessLogFormatter(LINES)
     expected = [entry if isinstance(entry, bytes) else with_orjson(entry) for entry in batch]
     assert access.shaped(batch) == expected
     assert access.shaped(batch) == expected, "what is remembered changes nothing"
 
 
 def test_each_method_route_and_status_has_lines_of_its_own() -> None:
-    access = AccessLines(LINES)
+    access = AccessLogFormatter(LINES)
     words = ("GET", "PUT", "/")
     batch = [
         ending(method=method, route=route, status=status)
@@ -105,8 +105,8 @@ def test_each_method_route_and_status_has_lines_of_its_own() -> None:
 
 
 @given(ending=endings)
-def test_an_access_line_is_as_the_others_whatever_the_client_sent(ending: Ending) -> None:
-    (data,) = AccessLines(LINES).shaped([ending])
+def test_an_access_line_is_as_the_others_whatever_the_client_sent(ending: AccessRecord) -> None:
+    (data,) = AccessLogFormatter(LINES).shaped([ending])
     assert data.count(b"\n") == 1
     assert len(data) < LONGEST_LINE
     parse(data)
@@ -117,7 +117,7 @@ def test_an_access_line_is_as_the_others_whatever_the_client_sent(ending: Ending
 
 
 def test_what_never_comes_again_takes_no_memory() -> None:
-    access = AccessLines(LINES)
+    access = AccessLogFormatter(LINES)
     for _ in range(REMEMBERED + 1000):
         new = f"/{uuid4()}"
         access.shaped([ending(path=new), ending(method=new), ending(route=new), ending(client=new)])
@@ -125,7 +125,7 @@ def test_what_never_comes_again_takes_no_memory() -> None:
 
 
 def test_long_texts_are_not_remembered() -> None:
-    access = AccessLines(LINES)
+    access = AccessLogFormatter(LINES)
     long = "x" * 2000
     access.shaped([ending(path=long), ending(method=long), ending(route=long), ending(client=long)])
     assert long not in str(access.memos)

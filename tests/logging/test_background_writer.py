@@ -16,21 +16,21 @@ from typing import Any
 import pytest
 
 from scalekit_logging import background_writer as writer_module
-from scalekit_logging.access_log import AccessLines, Ending
-from scalekit_logging.background_writer import FULL, SHAPED_TOGETHER, STOPPED, Writer
-from scalekit_logging.console_formatter import as_they_are
-from scalekit_logging.json_formatter import Lines
+from scalekit_logging.access_log import AccessLogFormatter, AccessRecord
+from scalekit_logging.background_writer import FULL, SHAPED_TOGETHER, STOPPED, BackgroundWriter
+from scalekit_logging.console_formatter import format_json
+from scalekit_logging.json_formatter import JsonFormatter
 from scalekit_logging.levels import INFO
-from scalekit_logging.redaction import Redaction
+from scalekit_logging.redaction import Redactor
 from scalekit_logging.rotating_file import RotatingFile
-from scalekit_logging.sinks import BUFFER, Loss, Outlet, Sink
-from scalekit_logging.stream_sink import BLOCKED, Stream
+from scalekit_logging.sinks import BUFFER, Loss, MonitoredSink, Sink
+from scalekit_logging.stream_sink import BLOCKED, StreamSink
 from tests.logging import stderr_emitter as shouting
-from tests.logging.log_capture import Line, Tally, parse, read
+from tests.logging.log_capture import Line, RecordingCounter, parse, read
 from tests.processes import SPAWNER, wait_for
 
 SHOUTING = Path(shouting.__file__)
-LINES = Lines({}, Redaction())
+LINES = JsonFormatter({}, Redactor())
 PIPE = 65_536
 
 
@@ -39,10 +39,12 @@ def line(number: int, level: int = INFO, length: int = 0) -> bytes:
 
 
 @contextmanager
-def writing(*sinks: Sink, limit: int = 1 << 20, errors_only: bool = False) -> Iterator[tuple[Writer, Tally]]:
-    tally = Tally()
-    outlets = [Outlet(sink, LINES, errors_only) for sink in sinks]
-    writer = Writer(outlets, limit, AccessLines(LINES).shaped, tally)
+def writing(
+    *sinks: Sink, limit: int = 1 << 20, errors_only: bool = False
+) -> Iterator[tuple[BackgroundWriter, RecordingCounter]]:
+    tally = RecordingCounter()
+    outlets = [MonitoredSink(sink, LINES, errors_only) for sink in sinks]
+    writer = BackgroundWriter(outlets, limit, AccessLogFormatter(LINES).shaped, tally)
     writer.start()
     try:
         yield writer, tally
@@ -71,8 +73,8 @@ class Pipe:
         os.set_blocking(self.reader, False)
         self.read = b""
 
-    def stream(self, limit: int = 1 << 20) -> Stream:
-        return Stream("console", self.writer, as_they_are, limit)
+    def stream(self, limit: int = 1 << 20) -> StreamSink:
+        return StreamSink("console", self.writer, format_json, limit)
 
     def take(self) -> bytes:
         try:
@@ -169,7 +171,7 @@ def test_the_line_of_a_request_is_written_soon() -> None:
     sink = Prompt()
     with writing(sink) as (writer, tally):
         wait_for("the thread", lambda: sink.looks)
-        writer.add_ending((0.5, "abc", "def", "GET", "/", "/", 500, 0.1, 7, "127.0.0.1", b"", []))
+        writer.add_access((0.5, "abc", "def", "GET", "/", "/", 500, 0.1, 7, "127.0.0.1", b"", []))
         wait_for("the line", lambda: tally.lines == {"error": 1})
     assert [each["status"] for each in parse(b"".join(sink.written))] == [500]
 
@@ -177,12 +179,12 @@ def test_the_line_of_a_request_is_written_soon() -> None:
 def test_a_line_that_comes_as_the_thread_becomes_idle_is_written_soon() -> None:
     sink = Prompt()
 
-    def shape(entries: list[bytes | Ending]) -> list[bytes]:
+    def shape(entries: list[bytes | AccessRecord]) -> list[bytes]:
         if not entries and not sink.closed and len(sink.written) == 1:
             writer.add(line(2))
-        return AccessLines(LINES).shaped(entries)
+        return AccessLogFormatter(LINES).shaped(entries)
 
-    writer = Writer([Outlet(sink, LINES)], PIPE, shape, Tally())
+    writer = BackgroundWriter([MonitoredSink(sink, LINES)], PIPE, shape, RecordingCounter())
     writer.start()
     wait_for("the thread", lambda: sink.looks)
     writer.add(line(1))
@@ -193,20 +195,22 @@ def test_a_line_that_comes_as_the_thread_becomes_idle_is_written_soon() -> None:
 def test_lines_of_many_requests_come_in_order_among_others_and_are_formatted_where_they_end() -> None:
     sink, formatted_by = Prompt(), set()
 
-    def shape(entries: list[bytes | Ending]) -> list[bytes]:
+    def shape(entries: list[bytes | AccessRecord]) -> list[bytes]:
         if any(not isinstance(entry, bytes) for entry in entries):
             formatted_by.add(threading.current_thread().name)
-        return AccessLines(LINES).shaped(entries)
+        return AccessLogFormatter(LINES).shaped(entries)
 
-    tally = Tally()
+    tally = RecordingCounter()
     errors = Prompt()
-    writer = Writer([Outlet(sink, LINES), Outlet(errors, LINES, errors_only=True)], 1 << 20, shape, tally)
+    writer = BackgroundWriter(
+        [MonitoredSink(sink, LINES), MonitoredSink(errors, LINES, errors_only=True)], 1 << 20, shape, tally
+    )
     writer.start()
     count = 10 * SHAPED_TOGETHER
     for number in range(count):
         status = 500 if number % 100 == 99 else 200
         writer.add(line(number))
-        writer.add_ending((0.5, "abc", "def", "GET", f"/{number}", "/", status, 0.1, 7, "127.0.0.1", b"", []))
+        writer.add_access((0.5, "abc", "def", "GET", f"/{number}", "/", status, 0.1, 7, "127.0.0.1", b"", []))
     wait_for("all lines", lambda: len(parse(b"".join(sink.written))) == 2 * count)
     writer.stop(1.0)
     written = parse(b"".join(sink.written))
@@ -369,7 +373,7 @@ def test_a_closed_pipe_loses_lines_and_goes_on(pipe: Pipe, file: RotatingFile, t
 
 def test_a_stream_that_is_full_or_not_even_open_loses_lines() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
-    with writing(Stream("console", full, as_they_are, PIPE), Stream("gone", 9999, as_they_are, PIPE)) as (
+    with writing(StreamSink("console", full, format_json, PIPE), StreamSink("gone", 9999, format_json, PIPE)) as (
         writer,
         tally,
     ):

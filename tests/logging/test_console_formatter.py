@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit.identity import identify
-from scalekit_logging.console_formatter import as_they_are, coloured, harmless, pretty
-from scalekit_logging.json_formatter import Lines
-from scalekit_logging.redaction import Redaction
+from scalekit_logging.console_formatter import escape_controls, format_coloured, format_json, pretty
+from scalekit_logging.json_formatter import JsonFormatter
+from scalekit_logging.redaction import Redactor
 
-LINES = Lines({"service": "shop"}, Redaction())
+LINES = JsonFormatter({"service": "shop"}, Redactor())
 OURS = re.compile("\x1b\\[(?:0|2|1|31|32|33|1;31)m")
 
 
@@ -33,18 +33,18 @@ def test_a_line_is_a_row_with_its_fields_and_blocks_below() -> None:
 @given(text=st.text(st.characters(exclude_categories=["Cs"])), name=st.text(st.characters(exclude_categories=["Cs"])))
 def test_nothing_in_a_line_is_obeyed_by_a_terminal(text: str, name: str) -> None:
     line = LINES.line(logging.CRITICAL, text, text, {name: text, "exception": text, "x": {name: text}}, None)
-    for shape in (pretty, coloured):
+    for shape in (pretty, format_coloured):
         shown = OURS.sub("", b"".join(shape([line])).decode())
         assert re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", shown) is None
         assert all(row.startswith("    ") for row in shown.rstrip("\n").split("\n")[1:])
-    assert as_they_are([line]) == [line]
+    assert format_json([line]) == [line]
 
 
 @pytest.mark.parametrize("level", [10, 20, 30, 40, 50])
 def test_each_level_has_a_colour_which_ends(level: int) -> None:
-    (row,) = coloured([LINES.line(level, "shop", "said", {}, None)])
+    (row,) = format_coloured([LINES.line(level, "shop", "said", {}, None)])
     assert row.count(b"\x1b[0m") * 2 == row.count(b"\x1b[")
 
 
 def test_what_is_obeyed_is_written_as_an_escape() -> None:
-    assert harmless("\x1b]0;title\x07\u202e\r\n") == "\\u001b]0;title\\u0007\\u202e\\u000d\\u000a"
+    assert escape_controls("\x1b]0;title\x07\u202e\r\n") == "\\u001b]0;title\\u0007\\u202e\\u000d\\u000a"

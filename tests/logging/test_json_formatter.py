@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalekit.identity import identify
-from scalekit_logging.json_formatter import LEVEL_AT, LONGEST_LINE, Clock, Keys, Lines
+from scalekit_logging.json_formatter import LEVEL_AT, LONGEST_LINE, FieldNameCache, JsonFormatter, TimestampFormatter
 from scalekit_logging.levels import name_of
-from scalekit_logging.redaction import Redaction
+from scalekit_logging.redaction import Redactor
 from tests.logging.log_capture import Line, parse
 
-LINES = Lines({"service": "shop", "region": "eu"}, Redaction())
+LINES = JsonFormatter({"service": "shop", "region": "eu"}, Redactor())
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 IDENTITY = identify([(b"x-request-id", b"abc"), (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())])
 
@@ -112,7 +112,7 @@ class Text(str):
 def test_simple_lines_are_byte_for_byte_as_those_shaped_with_care(
     event: str, fields: Mapping[str, Any], logger: str
 ) -> None:
-    for lines in (LINES, Lines({}, Redaction(["iban"], lambda text: text.replace("s3cret", "***")))):
+    for lines in (LINES, JsonFormatter({}, Redactor(["iban"], lambda text: text.replace("s3cret", "***")))):
         simple = lines.line(logging.ERROR, logger, event, fields, IDENTITY)
         careful = lines.line(logging.ERROR, logger, Text(event), fields, IDENTITY)
         assert simple[LEVEL_AT:] == careful[LEVEL_AT:]
@@ -183,7 +183,7 @@ def test_a_long_text_is_cut_in_the_middle() -> None:
 
 
 def test_names_that_never_come_again_take_no_memory() -> None:
-    keys = Keys(frozenset(), Redaction())
+    keys = FieldNameCache(frozenset(), Redactor())
     for number in range(12_000):
         assert keys[f"name{number}"] == (f"name{number}", False)
     assert len(keys) <= 10_000
@@ -197,7 +197,7 @@ def test_a_line_of_many_long_fields_stays_bounded() -> None:
 
 
 def test_the_time_is_rfc_3339_in_utc() -> None:
-    clock = Clock()
+    clock = TimestampFormatter()
     assert clock.stamp(0.0) == "1970-01-01T00:00:00.000000Z"
     assert clock.stamp(0.25) == "1970-01-01T00:00:00.250000Z"
     assert clock.stamp(1_700_000_000.999999)[:25] == "2023-11-14T22:13:20.99999"

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from scalekit.telemetry import Telemetry
-from scalekit_logging.metrics import Metrics
+from scalekit_logging.metrics import LoggingMetrics
 
 
 def test_lines_are_counted_by_level_and_lost_ones_by_where_and_why() -> None:
     telemetry = Telemetry(100)
-    metrics = Metrics(telemetry)
+    metrics = LoggingMetrics(telemetry)
     metrics.written("info", 3)
     metrics.written("error", 1)
     metrics.lost("console", "broken pipe", 2)

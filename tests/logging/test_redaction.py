@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from scalekit import Secret, Url
-from scalekit_logging.access_log import AccessLines
-from scalekit_logging.json_formatter import Lines
-from scalekit_logging.redaction import Redaction, words_of
-from scalekit_logging.serialization import Plainer
+from scalekit_logging.access_log import AccessLogFormatter
+from scalekit_logging.json_formatter import JsonFormatter
+from scalekit_logging.redaction import Redactor, words_of
+from scalekit_logging.serialization import ValueSerializer
 from tests.logging.log_capture import Line, parse
 
 CONFIGURED = 'conf"igured\\secret é'
-REDACTION = Redaction(["iban", "Card-Number"], lambda text: text.replace(CONFIGURED, "***"))
-LINES = Lines({}, REDACTION)
+REDACTION = Redactor(["iban", "Card-Number"], lambda text: text.replace(CONFIGURED, "***"))
+LINES = JsonFormatter({}, REDACTION)
 
 # 20 values that are hard to find or to delimit, in each of 10 places: 200 that must not come out.
 VALUES = [
@@ -129,7 +129,7 @@ def test_what_is_not_secret_stays() -> None:
     ],
 )
 def test_texts_keep_what_is_around_a_secret(text: str, clean: str) -> None:
-    redaction = Redaction(["iban", "Card-Number"], lambda text: text.replace("//bob:secret@", "//bob:***@"))
+    redaction = Redactor(["iban", "Card-Number"], lambda text: text.replace("//bob:secret@", "//bob:***@"))
     assert redaction.clean(text) == clean
 
 
@@ -157,7 +157,7 @@ def test_secrets_of_the_configuration_are_masked_wherever_they_stand() -> None:
     assert line["n"] == "**********"
     assert shape(f"only {CONFIGURED}", {})["event"] == "only ***"
     assert shape("x", {"url": Url("redis://:pw@db/")})["url"] == "redis://:***@db/"
-    access = AccessLines(LINES)
+    access = AccessLogFormatter(LINES)
     ending = (0.0, "a", "b", "GET", f"/{CONFIGURED}", "", 200, 0.1, 1, CONFIGURED, b"token=abc", ["c"])
     (data,) = access.shaped([ending])
     assert "igured" not in data.decode()
@@ -168,9 +168,9 @@ def test_secrets_of_the_configuration_are_masked_wherever_they_stand() -> None:
 @pytest.mark.parametrize("before", range(0, 9000, 450))
 def test_a_secret_that_a_cut_goes_through_does_not_come_out(before: int) -> None:
     secret = "0123456789" * 50
-    redaction = Redaction((), lambda text: text.replace(secret, "***"))
+    redaction = Redactor((), lambda text: text.replace(secret, "***"))
     for text in ("a" * before + secret + "b" * 50_000, "b" * 50_000 + secret + "a" * before):
-        assert "0123456789" not in Plainer(redaction, 1000, 10).text(text)
+        assert "0123456789" not in ValueSerializer(redaction, 1000, 10).text(text)
 
 
 def test_a_hostile_text_costs_no_more_than_its_length() -> None:

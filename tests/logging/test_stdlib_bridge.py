@@ -13,36 +13,36 @@ from pathlib import Path
 import pytest
 
 from scalekit_logging.config import LoggingConfig
-from scalekit_logging.pipeline import Journal
-from scalekit_logging.stdlib_bridge import JournalHandler
-from tests.logging.log_capture import Tally, read
+from scalekit_logging.pipeline import LogPipeline
+from scalekit_logging.stdlib_bridge import PipelineHandler
+from tests.logging.log_capture import RecordingCounter, read
 
 
 @pytest.fixture
-def handler(tmp_path: Path) -> Iterator[JournalHandler]:
-    journal = Journal(LoggingConfig(console="off", directory=str(tmp_path)), str)
-    journal.start(Tally())
-    yield JournalHandler(journal)
-    journal.stop()
+def handler(tmp_path: Path) -> Iterator[PipelineHandler]:
+    pipeline = LogPipeline(LoggingConfig(console="off", directory=str(tmp_path)), str)
+    pipeline.start(RecordingCounter())
+    yield PipelineHandler(pipeline)
+    pipeline.stop()
 
 
-def events(handler: JournalHandler) -> list[object]:
-    handler.journal.stop()
-    return [line["event"] for line in read(Path(str(handler.journal.config.directory), "combined.log"))]
+def events(handler: PipelineHandler) -> list[object]:
+    handler.pipeline.stop()
+    return [line["event"] for line in read(Path(str(handler.pipeline.config.directory), "combined.log"))]
 
 
 def record(text: str) -> logging.LogRecord:
     return logging.makeLogRecord({"levelno": logging.WARNING, "levelname": "WARNING", "name": "shop", "msg": text})
 
 
-def test_it_writes_what_its_filters_let_pass_and_in_the_form_they_give_it(handler: JournalHandler) -> None:
+def test_it_writes_what_its_filters_let_pass_and_in_the_form_they_give_it(handler: PipelineHandler) -> None:
     handler.addFilter(lambda each: "secret" not in str(each.msg))
     assert handler.handle(record("sold"))
     assert not handler.handle(record("a secret"))
     assert events(handler) == ["sold"]
 
 
-def test_it_can_be_locked_flushed_and_shut_down_as_every_handler(handler: JournalHandler) -> None:
+def test_it_can_be_locked_flushed_and_shut_down_as_every_handler(handler: PipelineHandler) -> None:
     handler.acquire()
     handler.release()
     handler.handle(record("sold"))
@@ -50,7 +50,7 @@ def test_it_can_be_locked_flushed_and_shut_down_as_every_handler(handler: Journa
     assert events(handler) == ["sold"]
 
 
-def test_it_can_stand_behind_a_queue_and_behind_a_buffer(handler: JournalHandler) -> None:
+def test_it_can_stand_behind_a_queue_and_behind_a_buffer(handler: PipelineHandler) -> None:
     lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     listener = logging.handlers.QueueListener(lines, handler)
     listener.start()
@@ -62,7 +62,7 @@ def test_it_can_stand_behind_a_queue_and_behind_a_buffer(handler: JournalHandler
     assert events(handler) == ["through a queue", "through a buffer"]
 
 
-def test_a_thread_that_holds_the_lock_keeps_nobody_else_from_logging(handler: JournalHandler) -> None:
+def test_a_thread_that_holds_the_lock_keeps_nobody_else_from_logging(handler: PipelineHandler) -> None:
     handler.acquire()
     other = threading.Thread(target=handler.handle, args=(record("sold"),), daemon=True)
     other.start()

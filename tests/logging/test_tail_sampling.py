@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from scalekit.testing import request
-from scalekit_logging.tail_sampling import Tails
+from scalekit_logging.tail_sampling import TailSampler
 from tests.logging.log_capture import logging_app, read
 
 log = structlog.get_logger("shop")
@@ -118,7 +118,7 @@ async def test_what_outlives_its_request_is_kept_by_nobody(tmp_path: Path) -> No
 
 
 def test_all_tails_together_are_bounded_and_give_back_what_they_took() -> None:
-    tails = Tails(lines=1000, memory=1000, slow=1.0)
+    tails = TailSampler(lines=1000, memory=1000, slow=1.0)
     opened = [tails.open() for _ in range(100)]
     for number in range(20):
         for tail in opened:

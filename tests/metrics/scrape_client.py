@@ -19,7 +19,7 @@ from tests.host.asgi import Conversation, http_scope
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-class Measured:
+class MeasuredApp:
     """A started application, asked without a server."""
 
     def __init__(self, host: Host, state: dict[str, Any]) -> None:
@@ -61,10 +61,10 @@ def parse_openmetrics(text: str) -> list[Metric]:
 
 
 @asynccontextmanager
-async def measured(app: ASGIApp, **table: Any) -> AsyncGenerator[Measured, None]:
+async def measured(app: ASGIApp, **table: Any) -> AsyncGenerator[MeasuredApp, None]:
     host = create_app({"plugins": {"metrics": table}}, app=app)
     async with running(host) as state:
-        yield Measured(host, state)
+        yield MeasuredApp(host, state)
 
 
 def of(numbers: Mapping[Any, float], name: str) -> dict[frozenset[tuple[str, str]], float]:

@@ -10,7 +10,7 @@ from scalekit import ConfigError, create_app
 from scalekit.telemetry import Counter, Gauge, Histogram
 from scalekit.testing import request, running
 from scalekit_metrics.endpoint import takes_gzip
-from tests.metrics.scrape_client import Measured, measured, numbers_in, parse_openmetrics
+from tests.metrics.scrape_client import MeasuredApp, measured, numbers_in, parse_openmetrics
 from tests.metrics.test_filters import application
 from tests.tools import promtool
 
@@ -21,7 +21,7 @@ TRACED = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3"
 
 
-async def openmetrics(app: Measured) -> str:
+async def openmetrics(app: MeasuredApp) -> str:
     return (await app.ask("/metrics", headers={"accept": OPENMETRICS})).body.decode()
 
 

@@ -11,11 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from scalekit.telemetry.snapshot import Families, Family
 from scalekit_metrics.endpoint import SLICE, written
-from scalekit_metrics.exposition import OpenMetrics, TextFormat, number, write
+from scalekit_metrics.exposition import OpenMetricsFormat, PrometheusFormat, number, write
 from tests.metrics.scrape_client import parse_openmetrics
 from tests.tools import promtool
 
-FORMATS = [pytest.param(TextFormat(), id="text"), pytest.param(OpenMetrics(), id="openmetrics")]
+FORMATS = [pytest.param(PrometheusFormat(), id="text"), pytest.param(OpenMetricsFormat(), id="openmetrics")]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 HELP = st.text(st.characters(codec="ascii", exclude_characters="\r\0"), max_size=12).map(str.strip)
 NAMES = st.from_regex(r"[a-z]{1,4}_[a-z]{2}", fullmatch=True).filter(lambda name: not name.endswith(("_is", "_gc")))
@@ -73,14 +73,14 @@ def _key(labels: dict[str, str]) -> frozenset[tuple[str, str]]:
 @pytest.mark.parametrize("form", FORMATS)
 @settings(max_examples=60)
 @given(families=st.dictionaries(NAMES, a_family(), max_size=4))
-def test_what_is_written_is_read_back(form: TextFormat, families: Families) -> None:
+def test_what_is_written_is_read_back(form: PrometheusFormat, families: Families) -> None:
     text = "".join(write(families, form))
-    parsed = list((parse_openmetrics if isinstance(form, OpenMetrics) else parse_text)(text))
+    parsed = list((parse_openmetrics if isinstance(form, OpenMetricsFormat) else parse_text)(text))
     assert {
         (sample.name, frozenset(sample.labels.items()), sample.value) for each in parsed for sample in each.samples
     } == expected(families)
     assert {each.name: each.type for each in parsed} == {name: each.kind for name, each in families.items()}
-    if isinstance(form, OpenMetrics):
+    if isinstance(form, OpenMetricsFormat):
         assert {each.name: each.documentation for each in parsed} == {name: f.help for name, f in families.items()}
 
 
@@ -88,7 +88,7 @@ def test_what_is_written_is_read_back(form: TextFormat, families: Families) -> N
 @given(families=st.dictionaries(NAMES, a_family(), min_size=1, max_size=4))
 def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(families: Families) -> None:
     assert not any(
-        sample.exemplar for each in parse_text("".join(write(families, TextFormat()))) for sample in each.samples
+        sample.exemplar for each in parse_text("".join(write(families, PrometheusFormat()))) for sample in each.samples
     )
     found = {
         (
@@ -98,7 +98,9 @@ def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(familie
             sample.exemplar.value,
             float(sample.exemplar.timestamp or 0),
         )
-        for name, family in ((each.name, each) for each in parse_openmetrics("".join(write(families, OpenMetrics()))))
+        for name, family in (
+            (each.name, each) for each in parse_openmetrics("".join(write(families, OpenMetricsFormat())))
+        )
         for sample in family.samples
         if sample.exemplar
     }
@@ -119,7 +121,7 @@ def test_the_formats_to_the_letter() -> None:
         ),
         "shop_none": Family("gauge", "None.", ()),
     }
-    assert "".join(write(families, TextFormat())) == (
+    assert "".join(write(families, PrometheusFormat())) == (
         '# HELP shop_orders_total Orders\\n"all" \\\\ of them.\n'
         "# TYPE shop_orders_total counter\n"
         'shop_orders_total{by="a\\"\\\\\\n"} 3\n'
@@ -131,7 +133,7 @@ def test_the_formats_to_the_letter() -> None:
         "shop_took_sum 4.5\n"
         "shop_took_count 3\n"
     )
-    assert "".join(write(families, OpenMetrics())) == (
+    assert "".join(write(families, OpenMetricsFormat())) == (
         '# HELP shop_orders Orders\\n\\"all\\" \\\\ of them.\n'
         "# TYPE shop_orders counter\n"
         'shop_orders_total{by="a\\"\\\\\\n"} 3\n'
@@ -175,7 +177,7 @@ async def test_others_are_let_in_while_a_long_page_is_written() -> None:
     data: dict[tuple[str, ...], Any] = {(str(value),): [1.0, [1] * 15, {}] for value in range(5000)}
     family = Family("histogram", "Long.", ("value",), bounds=tuple(float(bound) for bound in range(1, 15)), data=data)
     others = asyncio.create_task(count_rounds())
-    page = await written({"long": family}, TextFormat())
+    page = await written({"long": family}, PrometheusFormat())
     others.cancel()
     assert page.count(b"\n") == 5000 * 17 + 2
     assert SLICE <= 0.001
@@ -185,11 +187,11 @@ async def test_others_are_let_in_while_a_long_page_is_written() -> None:
 @pytest.mark.anyio
 async def test_half_of_a_character_does_not_spoil_the_page() -> None:
     family = Family("gauge", "Half.", ("value",), data={("\ud800",): 1})
-    assert b'half{value="?"} 1\n' in await written({"half": family}, TextFormat())
+    assert b'half{value="?"} 1\n' in await written({"half": family}, PrometheusFormat())
 
 
 @pytest.mark.needs("promtool")
 def test_promtool_reads_what_is_escaped() -> None:
     families = {"shop_orders": Family("counter", "Orders.", ("by",), data={('a"\\\n',): 3, ("",): 1})}
-    result = promtool("check", "metrics", text="".join(write(families, TextFormat())))
+    result = promtool("check", "metrics", text="".join(write(families, PrometheusFormat())))
     assert (result.returncode, result.stderr) == (0, "")

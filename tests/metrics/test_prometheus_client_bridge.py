@@ -9,9 +9,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from scalekit.telemetry.snapshot import Families, Snapshot
 from scalekit.telemetry.totals import Totals
-from scalekit_metrics.exposition import TextFormat, write
+from scalekit_metrics.exposition import PrometheusFormat, write
 from scalekit_metrics.metrics import NAMES
-from scalekit_metrics.prometheus_client_bridge import Registry
+from scalekit_metrics.prometheus_client_bridge import PrometheusClientBridge
 from tests.metrics.scrape_client import Numbers, measured, numbers_in, of
 from tests.metrics.test_filters import application
 
@@ -39,11 +39,11 @@ def shown(*workers: CollectorRegistry) -> Numbers:
     totals = Totals()
     for number, registry in enumerate(workers, 1):
         totals.update(str(number), Snapshot(1000, families(registry)))
-    return numbers_in("".join(write(totals.total().families, TextFormat())))
+    return numbers_in("".join(write(totals.total().families, PrometheusFormat())))
 
 
 def families(registry: CollectorRegistry) -> Families:
-    return Registry(lambda: registry, NAMES).families()
+    return PrometheusClientBridge(lambda: registry, NAMES).families()
 
 
 def labels(**pairs: str) -> frozenset[tuple[str, str]]:
@@ -105,7 +105,7 @@ def test_a_counter_of_a_worker_that_has_ended_stays(registry: CollectorRegistry)
     totals = Totals()
     totals.update("1", Snapshot(1000, families(registry)))
     totals.end("1")
-    numbers = numbers_in("".join(write(totals.total().families, TextFormat())))
+    numbers = numbers_in("".join(write(totals.total().families, PrometheusFormat())))
     assert numbers == {
         ("orders_total", labels()): 3,
         ("took_sum", labels()): 4,
@@ -147,7 +147,7 @@ def test_a_collector_that_fails_hides_no_other_and_is_told_of_once(
 ) -> None:
     registry.register(Failing())
     Gauge("stock", "Stock.", registry=registry).set(2)
-    source = Registry(lambda: registry, NAMES)
+    source = PrometheusClientBridge(lambda: registry, NAMES)
     with caplog.at_level(logging.WARNING, "scalekit"):
         for _ in range(3):
             assert list(source.families()) == ["stock"]
@@ -161,7 +161,7 @@ def test_a_name_of_ours_is_left_out_and_told_of_once(
 ) -> None:
     Histogram("http_request_duration_seconds", "Another's.", ["handler"], registry=registry).labels("x").observe(1)
     Gauge("stock", "Stock.", registry=registry).set(2)
-    source = Registry(lambda: registry, NAMES)
+    source = PrometheusClientBridge(lambda: registry, NAMES)
     with caplog.at_level(logging.WARNING, "scalekit"):
         for _ in range(3):
             assert list(source.families()) == ["stock"]

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from scalekit.telemetry import Telemetry
-from scalekit_metrics.request_metrics import Recorder
+from scalekit_metrics.request_metrics import RequestMetrics
 
 
 def test_known_ends_share_their_series_and_unknown_methods_share_one() -> None:
-    recorder = Recorder(Telemetry(100), (1.0,))
+    recorder = RequestMetrics(Telemetry(100), (1.0,))
     outcome = recorder.outcome("GET", "/", 200)
     assert recorder.outcome("GET", "/", 200) is outcome
     assert recorder.outcome("GET", "/", 201).duration is not outcome.duration
@@ -14,7 +14,7 @@ def test_known_ends_share_their_series_and_unknown_methods_share_one() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    recorder = Recorder(Telemetry(10), (1.0,))
+    recorder = RequestMetrics(Telemetry(10), (1.0,))
     for number in range(100):
         recorder.outcome(f"METHOD{number}", "/", 200)
     assert len(recorder._outcomes) == 0

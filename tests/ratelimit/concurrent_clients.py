@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from scalekit import Rate
 from scalekit.telemetry import Silence
 from scalekit.testing import request, running
-from scalekit_ratelimit.gcra import Count, rule
-from scalekit_ratelimit.memory_limiter import Take
-from scalekit_ratelimit.redis_limiter import SharedLimits, Takes
+from scalekit_ratelimit.gcra import LimitState, rule
+from scalekit_ratelimit.memory_limiter import Hit
+from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
 from scalekit_redis import Connections
 from tests.ratelimit.client import host
 
@@ -27,10 +27,10 @@ async def race(url: str, algorithm: str, limit: str, number: int) -> int:
     """Return how many of *number* takes, many at once, were allowed."""
     this = rule("race", Rate(limit), None, "gcra" if algorithm == "gcra" else "sliding-window")
     async with Connections(Silence()).open(url, deadline=30.0) as redis:
-        limits = SharedLimits(redis, "cluster" in url)
+        limits = RedisLimiter(redis, "cluster" in url)
         os.write(1, b"ready\n")  # at once: several write to the pipe
         await asyncio.to_thread(os.read, 0, 1)
-        asked = [Takes([Take(this, "everybody", 1, False)]) for _ in range(number)]
+        asked = [PendingHits([Hit(this, "everybody", 1, False)]) for _ in range(number)]
         for takes in asked:
             limits.send(takes)
         counts = [await replied(limits, takes) for takes in asked]
@@ -47,14 +47,14 @@ async def serve(url: str, limit: str, number: int) -> int:
     return sum(answer.status == 200 for answer in answers)
 
 
-async def counts_of(limits: SharedLimits, takes: Sequence[Take]) -> dict[Take, Count]:
+async def counts_of(limits: RedisLimiter, takes: Sequence[Hit]) -> dict[Hit, LimitState]:
     """Take on Redis, and return how each of *takes* stands."""
-    asked = Takes(takes)
+    asked = PendingHits(takes)
     limits.send(asked)
     return await replied(limits, asked)
 
 
-async def replied(limits: SharedLimits, asked: Takes) -> dict[Take, Count]:
+async def replied(limits: RedisLimiter, asked: PendingHits) -> dict[Hit, LimitState]:
     """Return how what was *asked* stands once Redis has replied."""
     while True:
         await asyncio.wait([reply for _, reply in asked.parts])

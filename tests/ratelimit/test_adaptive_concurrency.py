@@ -9,13 +9,19 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from scalekit.testing import request, running
-from scalekit_ratelimit.adaptive_concurrency import PROBING, WINDOW, Aimd, Concurrency, Gradient
+from scalekit_ratelimit.adaptive_concurrency import (
+    PROBING,
+    WINDOW,
+    AdaptiveConcurrency,
+    AimdAlgorithm,
+    GradientAlgorithm,
+)
 from tests.ratelimit.client import host, policy
 
 CAPACITY = 10
 
 
-def settle(concurrency: Concurrency, capacity: int, rounds: int = 400) -> None:
+def settle(concurrency: AdaptiveConcurrency, capacity: int, rounds: int = 400) -> None:
     """Offer more than there is room for, where latency grows with whatever is above *capacity*."""
     for _ in range(rounds):
         entered = 0
@@ -26,12 +32,12 @@ def settle(concurrency: Concurrency, capacity: int, rounds: int = 400) -> None:
             concurrency.leave(latency)
 
 
-@pytest.mark.parametrize("rule", [Gradient(1.5, 4), Aimd(0.02)], ids=["gradient", "aimd"])
+@pytest.mark.parametrize("rule", [GradientAlgorithm(1.5, 4), AimdAlgorithm(0.02)], ids=["gradient", "aimd"])
 @pytest.mark.parametrize("initial", [4, 500])
 def test_the_limit_settles_where_latency_is_not_yet_twice_that_without_load(
-    rule: Gradient | Aimd, initial: int
+    rule: GradientAlgorithm | AimdAlgorithm, initial: int
 ) -> None:
-    concurrency = Concurrency(rule, 10, 4, 1000)
+    concurrency = AdaptiveConcurrency(rule, 10, 4, 1000)
     settle(concurrency, CAPACITY, 5)
     concurrency._limit = float(initial)
     settle(concurrency, CAPACITY)
@@ -40,13 +46,13 @@ def test_the_limit_settles_where_latency_is_not_yet_twice_that_without_load(
 
 @pytest.mark.parametrize("initial", [15, 100])
 def test_a_service_that_was_never_without_load_finds_out_what_latency_would_be(initial: int) -> None:
-    concurrency = Concurrency(Gradient(1.5, 4), initial, 4, 1000)
+    concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), initial, 4, 1000)
     settle(concurrency, CAPACITY)
     assert CAPACITY * 0.9 <= concurrency.limit <= CAPACITY * 1.7
 
 
 def test_a_service_under_load_that_becomes_slower_is_looked_at_again() -> None:
-    rule = Gradient(1.5, 4)
+    rule = GradientAlgorithm(1.5, 4)
     for _ in range(3):
         rule.after(20.0, 0.1, 4)
     limit, looks = 20.0, 0
@@ -58,7 +64,7 @@ def test_a_service_under_load_that_becomes_slower_is_looked_at_again() -> None:
 
 
 def test_the_limit_recovers_where_the_service_has_become_slower_for_good() -> None:
-    concurrency = Concurrency(Gradient(1.5, 4), 10, 4, 1000)
+    concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), 10, 4, 1000)
     settle(concurrency, CAPACITY, 20)
     for _ in range(WINDOW * 400):
         while concurrency.enter("high"):
@@ -70,7 +76,7 @@ def test_the_limit_recovers_where_the_service_has_become_slower_for_good() -> No
 
 @given(st.lists(st.floats(0, 10), max_size=300))
 def test_the_limit_stays_in_its_bounds(latencies: list[float]) -> None:
-    concurrency = Concurrency(Gradient(1.5, 4), 20, 4, 50)
+    concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), 20, 4, 50)
     for latency in latencies:
         assert concurrency.enter("high")
         concurrency.leave(latency)
@@ -79,7 +85,7 @@ def test_the_limit_stays_in_its_bounds(latencies: list[float]) -> None:
 
 
 def test_what_does_not_use_the_limit_does_not_raise_it() -> None:
-    concurrency = Concurrency(Gradient(1.5, 4), 20, 4, 50)
+    concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), 20, 4, 50)
     for _ in range(WINDOW * 50):
         concurrency.enter("high")
         concurrency.leave(0.01)
@@ -87,7 +93,7 @@ def test_what_does_not_use_the_limit_does_not_raise_it() -> None:
 
 
 def test_who_goes_first_is_let_in_where_others_are_not() -> None:
-    concurrency = Concurrency(Gradient(1.5, 4), 10, 4, 10)
+    concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), 10, 4, 10)
     entered = dict.fromkeys(("low", "normal", "high"), 0)
     for priority in entered:
         while concurrency.enter(priority):

@@ -24,10 +24,10 @@ from scalekit.contracts import LIMITS, Limits
 from scalekit.testing import Answer, request, running
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit import limited
-from scalekit_ratelimit.application_limits import CodeLimits
+from scalekit_ratelimit.application_limits import ApplicationLimits
 from scalekit_ratelimit.gcra import rule
 from scalekit_ratelimit.handler_limits import CURRENT, RequestLimits
-from scalekit_ratelimit.policies import Policy
+from scalekit_ratelimit.policies import RateLimitPolicy
 from tests.ratelimit.client import QUOTA_EXCEEDED, host, policy, standing
 from tests.servers import Redis as Server
 
@@ -195,7 +195,7 @@ async def test_what_is_remembered_of_keys_is_bounded_in_number_and_length() -> N
         limits = app.context.get(LIMITS)
         for number in range(1000):
             await limits.hit("guesses", f"{number}" * 1000)
-        assert isinstance(limits, CodeLimits)
+        assert isinstance(limits, ApplicationLimits)
         memory = limits._limits.memory
         assert len(memory) <= 100
         assert all(len(who) < 64 for _, who in [*memory._young, *memory._old])
@@ -203,12 +203,12 @@ async def test_what_is_remembered_of_keys_is_bounded_in_number_and_length() -> N
 
 @given(st.text(), st.text())
 def test_keys_never_share_a_count(one: str, other: str) -> None:
-    limits = CodeLimits({"p": _policy()}, None)  # type: ignore[arg-type]
+    limits = ApplicationLimits({"p": _policy()}, None)  # type: ignore[arg-type]
     assert (limits._takes("p", one)[0].who == limits._takes("p", other)[0].who) == (one == other)
 
 
-def _policy() -> Policy:
-    return Policy("p", (rule("p", Rate("1/s")),))
+def _policy() -> RateLimitPolicy:
+    return RateLimitPolicy("p", (rule("p", Rate("1/s")),))
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])

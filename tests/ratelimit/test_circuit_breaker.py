@@ -10,7 +10,7 @@ import pytest
 
 from scalekit.testing import request, running
 from scalekit_ratelimit import circuit_breaker as breaker
-from scalekit_ratelimit.circuit_breaker import CALM, PATIENCE, Breaker
+from scalekit_ratelimit.circuit_breaker import CALM, PATIENCE, CircuitBreaker
 from scalekit_redis import Redis
 from tests.ratelimit.client import host
 from tests.ratelimit.test_redis_faults import breaker_of, until
@@ -32,11 +32,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tripping(clock: Clock) -> Breaker:
-    return Breaker(cast(Redis, None), 0.5, 0.02, clock)
+def tripping(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(cast(Redis, None), 0.5, 0.02, clock)
 
 
-async def test_trouble_that_lasts_is_told(tripping: Breaker, clock: Clock) -> None:
+async def test_trouble_that_lasts_is_told(tripping: CircuitBreaker, clock: Clock) -> None:
     tripping.trip("late")
     clock.now += PATIENCE / 2
     assert (tripping.trouble, tripping.lasting_trouble) == ("late", "")
@@ -47,7 +47,7 @@ async def test_trouble_that_lasts_is_told(tripping: Breaker, clock: Clock) -> No
     assert tripping.lasting_trouble == ""
 
 
-async def test_one_late_answer_now_and_then_is_not_told(tripping: Breaker, clock: Clock) -> None:
+async def test_one_late_answer_now_and_then_is_not_told(tripping: CircuitBreaker, clock: Clock) -> None:
     for _ in range(100):
         tripping.trip("late")
         clock.now += 0.5
@@ -57,7 +57,7 @@ async def test_one_late_answer_now_and_then_is_not_told(tripping: Breaker, clock
         clock.now += CALM
 
 
-async def test_trouble_again_and_again_is_told_without_a_break(tripping: Breaker, clock: Clock) -> None:
+async def test_trouble_again_and_again_is_told_without_a_break(tripping: CircuitBreaker, clock: Clock) -> None:
     told = []
     for _ in range(20):
         tripping.trip("late")

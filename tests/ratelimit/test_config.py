@@ -7,7 +7,7 @@ import pytest
 
 from scalekit import ConfigError, PluginError, create_app
 from scalekit.testing.conformance import bare_application
-from scalekit_ratelimit.config import PolicyTable
+from scalekit_ratelimit.config import RateLimitPolicyConfig
 from tests.ratelimit.client import host, policy
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -58,7 +58,7 @@ def test_mistakes_are_told_with_their_remedy(table: dict[str, Any], message: str
     ],
 )
 def test_what_is_counted_by_may_be_written_in_either_case(by: str | list[str], read: tuple[str, ...]) -> None:
-    assert PolicyTable.model_validate(policy("a", "5/s", by=by)).by == read
+    assert RateLimitPolicyConfig.model_validate(policy("a", "5/s", by=by)).by == read
 
 
 def test_memory_with_several_workers_is_refused_unless_the_file_says_so() -> None:

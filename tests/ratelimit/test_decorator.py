@@ -128,7 +128,7 @@ async def test_a_refusal_by_a_marked_handler_is_not_kept_though_the_framework_sa
 
 async def test_a_handler_that_is_marked_while_the_application_runs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     decorated: set[str] = set()
-    for module in ("filters", "marking"):
+    for module in ("filters", "decorator"):
         monkeypatch.setattr(f"scalekit_ratelimit.{module}.DECORATED", decorated)
     routes = [Route("/other", other)]
     app = host({}, Starlette(routes=routes))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from scalekit.memo import MAX_KEYS
 from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.limit_checks import CombinedCheck
-from scalekit_ratelimit.policies import Policies, policies
+from scalekit_ratelimit.policies import RateLimitPolicies, policies
 from scalekit_ratelimit.single_limit import SingleLimit
 from tests.ratelimit.client import policy
 
@@ -11,7 +11,7 @@ SEARCH = policy("search", "3/h", path="/search/**", priority="high")
 USERS = policy("users", "3/h", path="/users/**", by="subject")
 
 
-def made(*tables: object, **more: object) -> Policies:
+def made(*tables: object, **more: object) -> RateLimitPolicies:
     return policies(RateLimitConfig.model_validate({"policies": tables, **more}))
 
 

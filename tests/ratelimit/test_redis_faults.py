@@ -11,7 +11,7 @@ import pytest
 
 from scalekit.host import Host
 from scalekit.testing import request, running
-from scalekit_ratelimit.circuit_breaker import Breaker
+from scalekit_ratelimit.circuit_breaker import CircuitBreaker
 from scalekit_ratelimit.plugin import FILTERS
 from scalekit_redis import RedisUnavailable
 from tests.ratelimit.client import host
@@ -153,7 +153,7 @@ def test_limits_stay_exact_over_eight_processes_while_the_machine_is_overloaded(
         assert allowed(8, server.url, "app", "200/1d", 60) == 200
 
 
-def breaker_of(app: Host) -> Breaker:
+def breaker_of(app: Host) -> CircuitBreaker:
     """Return what keeps requests of *app* away from Redis."""
     limits = app.context.get(FILTERS).by_address.limits
     assert limits is not None

@@ -10,9 +10,9 @@ from scalekit import Rate
 from scalekit.telemetry import Silence
 from scalekit.testing import request, running
 from scalekit_ratelimit.gcra import Algorithm, rule
-from scalekit_ratelimit.keys import by_address
-from scalekit_ratelimit.memory_limiter import MemoryLimits, Take
-from scalekit_ratelimit.redis_limiter import SharedLimits, key_of
+from scalekit_ratelimit.keys import address_key
+from scalekit_ratelimit.memory_limiter import Hit, MemoryLimiter
+from scalekit_ratelimit.redis_limiter import RedisLimiter, key_of
 from scalekit_ratelimit.single_limit import SingleLimit
 from scalekit_redis import Connections, Redis
 from tests.ratelimit.client import host, policy, standing
@@ -61,8 +61,8 @@ def test_eight_processes_get_exactly_the_limit_of_a_cluster(cluster: RedisCluste
     assert allowed(8, cluster_url(cluster), "gcra", "100/1d", 100) == 100
 
 
-async def open_limits(redis: Redis) -> tuple[SharedLimits, MemoryLimits]:
-    return SharedLimits(redis, False), MemoryLimits(100, monotonic_ns)
+async def open_limits(redis: Redis) -> tuple[RedisLimiter, MemoryLimiter]:
+    return RedisLimiter(redis, False), MemoryLimiter(100, monotonic_ns)
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
@@ -72,7 +72,7 @@ async def test_redis_counts_as_memory_does(url: str, algorithm: Algorithm) -> No
     async with Connections(Silence()).open(url, deadline=10.0) as redis:
         shared, memory = await open_limits(redis)
         for cost, dry in [(1, False), (3, True), (2, False), (4, False), (3, True), (1, True), (2, False), (3, False)]:
-            takes = [Take(rules[0], "x", cost, False), Take(rules[1], "x", 2, dry)]
+            takes = [Hit(rules[0], "x", cost, False), Hit(rules[1], "x", 2, dry)]
             there = await counts_of(shared, takes)
             here = dict(zip(takes, memory.take(takes), strict=True))
             for take in takes:
@@ -86,7 +86,7 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
     this = rule("a", Rate("10/1d"))
     async with Connections(Silence()).open(url, deadline=10.0) as redis:
         shared, memory = await open_limits(redis)
-        single = SingleLimit(this, 2, by_address)
+        single = SingleLimit(this, 2, address_key)
         await shared.send_one(single, "x")
         memory.take_one(this, "x", single.taken)
         for turn in range(8):
@@ -95,7 +95,7 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
                 assert there == pytest.approx(here, abs=86_400_000)
                 assert (there // this.interval, there >= 0) == (here // this.interval, here >= 0)
             else:
-                take = Take(this, "x", 1, False)
+                take = Hit(this, "x", 1, False)
                 counts = await counts_of(shared, [take])
                 assert counts[take][:2] == memory.take([take])[0][:2]
 
@@ -103,7 +103,7 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
 @pytest.mark.parametrize("requests", [5, 60])
 async def test_requests_of_one_moment_are_counted_one_after_the_other(url: str, requests: int) -> None:
     rates = [("a", 40, 1), ("a", 40, 3), ("b", 7, 1)]
-    limits = [SingleLimit(rule(name, Rate(f"{number}/1d")), cost, by_address) for name, number, cost in rates]
+    limits = [SingleLimit(rule(name, Rate(f"{number}/1d")), cost, address_key) for name, number, cost in rates]
     async with Connections(Silence()).open(url, deadline=10.0) as redis:
         shared, memory = await open_limits(redis)
         asked = [(limits[turn % 3], f"client {turn % 4}") for turn in range(requests)]
@@ -117,8 +117,8 @@ async def test_requests_of_one_moment_are_counted_one_after_the_other(url: str, 
 async def test_a_window_of_redis_gives_back_what_is_older_than_it(url: str) -> None:
     this = rule("short", Rate("2/50ms"), None, "sliding-window")
     async with Connections(Silence()).open(url, deadline=10.0) as redis:
-        limits = SharedLimits(redis, False)
-        take = [Take(this, "x", 1, False)]
+        limits = RedisLimiter(redis, False)
+        take = [Hit(this, "x", 1, False)]
         allowed = 0
         while allowed < 6:  # which is never, where nothing is given back
             count = (await counts_of(limits, take))[take[0]]
@@ -170,5 +170,5 @@ async def test_a_cluster_counts_what_is_counted_alike_in_one_slot_and_the_rest_b
         assert {name: each["r"] for name, each in standing(first).items()} == {"a": 8, "b": 7}
         asked = [await request(app, "/c", state=state, headers={"x-key": "k"}) for _ in range(3)]
     assert [answer.status for answer in asked] == [200, 200, 429]
-    keys = [key_of(Take(rule(name, Rate("9/h")), "127.0.0.1", 1, False)) for name in "ab"]
+    keys = [key_of(Hit(rule(name, Rate("9/h")), "127.0.0.1", 1, False)) for name in "ab"]
     assert len({cluster.nodes[0].cli("CLUSTER", "KEYSLOT", key) for key in keys}) == 1

@@ -13,16 +13,16 @@ from scalekit.route import RouteTemplates
 from scalekit.telemetry import Silence
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit.gcra import rule
-from scalekit_ratelimit.keys import by_address
+from scalekit_ratelimit.keys import address_key
 from scalekit_ratelimit.limit_checks import CombinedCheck
-from scalekit_ratelimit.memory_limiter import MemoryLimits
-from scalekit_ratelimit.metrics import Metrics
-from scalekit_ratelimit.policies import Policy
+from scalekit_ratelimit.memory_limiter import MemoryLimiter
+from scalekit_ratelimit.metrics import RateLimitMetrics
+from scalekit_ratelimit.policies import RateLimitPolicy
 from scalekit_ratelimit.single_limit import SingleLimit
 
 STEPS = st.lists(st.integers(0, 3_000_000), min_size=1, max_size=60)
 CHAIN = FilterChain([], bare_application, RouteTemplates())
-METRICS = Metrics(Silence())
+METRICS = RateLimitMetrics(Silence())
 
 
 def an_exchange() -> Exchange:
@@ -33,9 +33,12 @@ def an_exchange() -> Exchange:
 @given(limit=st.integers(2, 7), cost=st.integers(1, 2), steps=STEPS)
 def test_one_limit_alone_says_what_it_says_among_others(limit: int, cost: int, steps: list[int]) -> None:
     now = 1
-    alone, among = (MemoryLimits(10, lambda: now * 1000) for _ in range(2))
+    alone, among = (MemoryLimiter(10, lambda: now * 1000) for _ in range(2))
     this = rule("x", Rate(f"{limit}/10s"))
-    single, combined = SingleLimit(this, cost, by_address), CombinedCheck([Policy("x", (this,), cost=cost)], False)
+    single, combined = (
+        SingleLimit(this, cost, address_key),
+        CombinedCheck([RateLimitPolicy("x", (this,), cost=cost)], False),
+    )
     for pause in steps:
         now += pause
         one, other = an_exchange(), an_exchange()
@@ -53,7 +56,7 @@ def told(response: LocalResponse | None) -> object:
 
 
 def test_a_refusal_names_the_policy() -> None:
-    response = SingleLimit(rule("x", Rate("5/s")), 1, by_address).decide(an_exchange(), -1, METRICS)
+    response = SingleLimit(rule("x", Rate("5/s")), 1, address_key).decide(an_exchange(), -1, METRICS)
     assert response is not None
     assert (response.status, json.loads(response.body)["violated-policies"]) == (429, ["x"])
     assert dict(response.headers)[b"ratelimit-policy"] == b'"x";q=5;w=1'
@@ -61,7 +64,7 @@ def test_a_refusal_names_the_policy() -> None:
 
 @pytest.mark.parametrize("step", [1, -1_000_000])
 def test_what_is_remembered_is_bounded(step: int) -> None:
-    single = SingleLimit(rule("x", Rate("1000000/s")), 1, by_address)
+    single = SingleLimit(rule("x", Rate("1000000/s")), 1, address_key)
     for number in range(1, 3 * MAX_KEYS):
         single.decide(an_exchange(), number * step, METRICS)
         assert len(single._headers) + len(single._responses) <= MAX_KEYS
