@@ -1,4 +1,4 @@
-"""Write numbered lines to a file that other processes write as well: ``python file_emitter.py DIRECTORY WRITER NUMBER``."""
+"""Write numbered lines to a shared file: ``python file_emitter.py DIRECTORY WRITER COUNT``."""
 
 from __future__ import annotations
 

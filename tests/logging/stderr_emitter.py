@@ -1,4 +1,4 @@
-"""Write lines of all lengths to standard error, which others write to as well: ``python stderr_emitter.py NAME NUMBER``."""
+"""Write lines of many lengths to a shared stderr: ``python stderr_emitter.py NAME COUNT``."""
 
 from __future__ import annotations
 

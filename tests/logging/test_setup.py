@@ -210,8 +210,8 @@ async def test_structlog_s_own_tools_work(tmp_path: Path) -> None:
     assert lines["bound"]["item"] == 1
     for event in ("current", "given", "stdlib"):
         assert lines[event]["exception"].endswith("LookupError: token=***")
-        assert "test_installation.py" in lines[event]["exception"]
-    assert "test_installation.py" in lines["stack"]["stack"]
+        assert "test_setup.py" in lines[event]["exception"]
+    assert "test_setup.py" in lines["stack"]["stack"]
     assert lines["number"]["level"] == "critical"
     assert lines["async"]["logger"] == "shop"
 
