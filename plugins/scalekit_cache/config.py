@@ -13,7 +13,7 @@ from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.decorator import EARLY
 from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
 from scalekit_caching.tags import name_tag
-from scalekit_redis.address import SCHEMES, parse
+from scalekit_redis.url import SCHEMES, parse
 
 FieldName = Annotated[str, Shape(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
 Share = Annotated[float, Field(ge=0, lt=1)]

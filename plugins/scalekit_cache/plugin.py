@@ -25,7 +25,7 @@ from scalekit_cache.sql_invalidation import SqlInvalidation
 from scalekit_cache.storability import StorageRules
 from scalekit_cache.storage import open_store
 from scalekit_caching.metrics import Declarations
-from scalekit_caching.objects import NAMESPACE, Objects
+from scalekit_caching.value_cache import NAMESPACE, Objects
 from scalekit_redis import metrics as redis_metrics
 from scalekit_redis import redis_connections, verify_redis
 

@@ -10,10 +10,10 @@ from scalekit.contracts import CLUSTER_FRAMES
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.metrics import CacheMetrics
-from scalekit_caching.frames import Frames
-from scalekit_caching.levels import Levels
-from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.redis_store import RedisFrames
+from scalekit_caching.shared_store import Frames
 from scalekit_caching.store import MemoryStore, Store
+from scalekit_caching.tiered_store import Levels
 from scalekit_redis import redis_connections
 
 

@@ -9,10 +9,10 @@ import click
 
 from scalekit import Context
 from scalekit_caching.codec import ItemCodec
-from scalekit_caching.matches import counted_purge
+from scalekit_caching.purge_count import counted_purge
 from scalekit_caching.tags import name_tag
 from scalekit_cluster_cache.config import ClusterCacheConfig, shown
-from scalekit_cluster_cache.slots import Share, survey
+from scalekit_cluster_cache.slot_report import Share, survey
 from scalekit_redis import RedisUnavailable, ReplyError, redis_connections
 
 

@@ -11,7 +11,7 @@ from scalekit import Duration, Secret, Size, Table
 from scalekit.config.mask import mask_address
 from scalekit.config.shape import Shape
 from scalekit.config.tables import SomeSize, SomeTime
-from scalekit_redis.address import Host, parse
+from scalekit_redis.url import Host, parse
 
 MEMORY = "memory:"
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from scalekit import Context
-from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.redis_store import RedisFrames
+from scalekit_cluster_cache.cluster_store import ReplicaFrames
 from scalekit_cluster_cache.config import ClusterCacheConfig
-from scalekit_cluster_cache.frames import ReplicaFrames
 from scalekit_redis import redis_connections
 
 

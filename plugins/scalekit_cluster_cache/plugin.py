@@ -14,10 +14,10 @@ from scalekit.contracts import CLUSTER_CACHE, CLUSTER_FRAMES
 from scalekit.errors import Problem
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_caching.codec import ItemCodec
-from scalekit_caching.levels import Levels
 from scalekit_caching.metrics import CachingMetrics, Declarations
-from scalekit_caching.objects import Objects
 from scalekit_caching.store import MemoryStore, Store
+from scalekit_caching.tiered_store import Levels
+from scalekit_caching.value_cache import Objects
 from scalekit_cluster_cache.commands import commands
 from scalekit_cluster_cache.config import ClusterCacheConfig
 from scalekit_cluster_cache.opening import open_frames

@@ -12,7 +12,7 @@ from scalekit.config.shape import Shape
 from scalekit.config.tables import Method, SomeTime
 from scalekit_ratelimit.gcra import Algorithm, Limit, rule
 from scalekit_ratelimit.keys import IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
-from scalekit_redis.address import parse
+from scalekit_redis.url import parse
 
 Priority = Literal["low", "normal", "high"]
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from scalekit.context import Key
 from scalekit.contracts.database import Values
-from scalekit_caching.frames import Frames
+from scalekit_caching.shared_store import Frames
 
 T = TypeVar("T")
 TTL = "1h"

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.redis_store import RedisFrames
 from scalekit_redis import Connections
 from tests.cache import harness as laboratory
 from tests.processes import HOST

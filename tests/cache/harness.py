@@ -20,10 +20,10 @@ from scalekit_cache.http_cache import CacheOptions, HttpCache
 from scalekit_cache.metrics import CacheMetrics
 from scalekit_cache.policies import CachePolicies, CachePolicy
 from scalekit_cache.storability import StorageRules
-from scalekit_caching.frames import Frames
-from scalekit_caching.levels import Levels
-from scalekit_caching.objects import Objects
+from scalekit_caching.shared_store import Frames
 from scalekit_caching.store import MemoryStore, Store
+from scalekit_caching.tiered_store import Levels
+from scalekit_caching.value_cache import Objects
 
 NOON = 1_700_000_000.0
 Pairs = Iterable[tuple[str, str]]

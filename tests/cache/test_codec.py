@@ -16,8 +16,8 @@ from scalekit.telemetry import Telemetry
 from scalekit_cache.codec import HttpCodec
 from scalekit_caching.codec import HEAD, MAGIC, Corrupt
 from scalekit_caching.items import digest
-from scalekit_caching.levels import Levels
-from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.redis_store import RedisFrames
+from scalekit_caching.tiered_store import Levels
 from scalekit_redis import Connections, Redis
 from tests.cache.conftest import Shared
 from tests.cache.harness import CacheHarness, Origin, Reply

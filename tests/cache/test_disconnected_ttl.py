@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_caching.levels import Levels
-from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.redis_store import RedisFrames
 from scalekit_caching.store import MemoryStore
+from scalekit_caching.tiered_store import Levels
 from scalekit_redis import Connections
 from tests.cache.harness import CacheHarness, Origin, Reply
 from tests.cache.test_levels import CODEC

@@ -17,11 +17,11 @@ from scalekit_cache.codec import HttpCodec
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.codec import MAGIC, Corrupt
-from scalekit_caching.frames import Frames, LeaseName, Listener
 from scalekit_caching.items import Item, Key, Value, digest
-from scalekit_caching.levels import Levels
 from scalekit_caching.metrics import CachingMetrics
+from scalekit_caching.shared_store import Frames, LeaseName, Listener
 from scalekit_caching.store import MemoryStore
+from scalekit_caching.tiered_store import Levels
 from tests.cache.harness import NOON, CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
@@ -332,7 +332,7 @@ async def test_a_lease_ends_with_the_write_and_by_itself_only_where_that_is_lost
 async def test_a_lease_ends_after_a_write_that_cannot_end_it(
     headers: list[tuple[str, str]], largest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scalekit_caching.levels.LARGEST_OF_SCRIPT", largest)
+    monkeypatch.setattr("scalekit_caching.tiered_store.LARGEST_OF_SCRIPT", largest)
     table, origin = Forgetful(), Origin(Reply([(CC, "max-age=60"), *headers]))
     one = process(table, origin)
     await one.ask()

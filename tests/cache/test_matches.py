@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scalekit_cache.policies import CachePolicy
-from scalekit_caching import matches
-from scalekit_caching.matches import count, counted_purge
+from scalekit_caching import purge_count as matches
+from scalekit_caching.purge_count import count, counted_purge
 from scalekit_caching.tags import name_tag, path_tag
 from tests.cache.harness import Origin, Reply
 from tests.cache.test_levels import CODEC, Table, process, written

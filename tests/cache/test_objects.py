@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit_cache.policies import CachePolicy
-from scalekit_caching.generations import REMEMBERED
 from scalekit_caching.items import Value
 from scalekit_caching.store import MemoryStore
+from scalekit_caching.tag_versions import REMEMBERED
 from tests.cache.harness import CacheHarness, Origin, Reply
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +77,7 @@ async def test_what_was_made_from_older_data_does_not_undo_a_change(change: str)
 
 
 async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalekit_caching.objects.LARGEST_VALUE", 100)
+    monkeypatch.setattr("scalekit_caching.value_cache.LARGEST_VALUE", 100)
     objects = CacheHarness(Origin()).objects
 
     async def make() -> bytes:

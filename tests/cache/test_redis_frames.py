@@ -10,14 +10,14 @@ import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_caching.codec import MAGIC, ItemCodec
-from scalekit_caching.following import DISCONNECTED_TTL
-from scalekit_caching.frames import LeaseName
 from scalekit_caching.items import Value, digest
-from scalekit_caching.levels import Levels
+from scalekit_caching.local_invalidation import DISCONNECTED_TTL
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.objects import Objects
-from scalekit_caching.redis_frames import RedisFrames
+from scalekit_caching.redis_store import RedisFrames
+from scalekit_caching.shared_store import LeaseName
 from scalekit_caching.store import MemoryStore
+from scalekit_caching.tiered_store import Levels
+from scalekit_caching.value_cache import Objects
 from scalekit_redis import Connections, RedisUnavailable
 from tests.cache.conftest import Shared
 from tests.cache.harness import NOON

@@ -13,8 +13,8 @@ import pytest
 from scalekit.resilience import Unavailable
 from scalekit_redis.slots import slot_of
 from tests.cluster_cache.conftest import Process, direct, is_master, process
+from tests.lib.redis.poll import until
 from tests.lib.redis.proxy import proxy
-from tests.lib.redis.waiting import until
 from tests.processes import HOST, wait_for
 from tests.servers import ClusterNode, RedisCluster
 

@@ -11,7 +11,7 @@ import pytest
 
 from scalekit.contracts import Cache
 from tests.cluster_cache.conftest import direct, is_master, process
-from tests.lib.redis.waiting import until
+from tests.lib.redis.poll import until
 from tests.servers import RedisCluster
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from scalekit import create_app
 from scalekit.host import Host
 from scalekit.testing import Answer, request, running
 from scalekit_jwt.keys import SigningKey
-from scalekit_redis.wire import Wire
+from scalekit_redis.protocol import Wire
 from tests.jwt.forged_tokens import TokenForge
 from tests.servers import Redis
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalekit_redis.wire import Wire
+from scalekit_redis.protocol import Wire
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from asyncio import Future
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from scalekit_caching.generations import Generations
 from scalekit_caching.items import Item, Key
 from scalekit_caching.sieve import Sieve
+from scalekit_caching.tag_versions import Generations
 
 
 class Lease(Protocol):

@@ -18,12 +18,12 @@ from scalekit_redis.commands import (
     milliseconds,
     set_words,
 )
-from scalekit_redis.hearing import Hearing
-from scalekit_redis.prepared import PreparedScript, ScriptForm
+from scalekit_redis.invalidation_listener import Hearing
+from scalekit_redis.prepared_script import PreparedScript, ScriptForm
 from scalekit_redis.script import Script
 
 if TYPE_CHECKING:
-    from scalekit_redis.tracking import Tracking
+    from scalekit_redis.client_tracking import Tracking
 
 DEADLINE = 0.25
 """Seconds that a command may take where nobody says otherwise."""

@@ -12,21 +12,21 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
-from scalekit_redis.address import Host
-from scalekit_redis.calls import Call, pack
-from scalekit_redis.cluster_calls import MOST_HOPS, Asking, ClusterCall
+from scalekit_redis.client_tracking import Tracking
+from scalekit_redis.cluster_pending import MOST_HOPS, Asking, ClusterCall
 from scalekit_redis.cluster_scripts import ClusterScript, ClusterScriptCall
 from scalekit_redis.commands import Command, Word, Words, eval_words
 from scalekit_redis.errors import RedisUnavailable, ReplyError
-from scalekit_redis.hearing import Hearing
+from scalekit_redis.invalidation_listener import Hearing
 from scalekit_redis.node import Node
-from scalekit_redis.prepared import PreparedScript, ScriptForm
+from scalekit_redis.pending import Call, pack
+from scalekit_redis.prepared_script import PreparedScript, ScriptForm
 from scalekit_redis.retries import Retries
 from scalekit_redis.script import Script
 from scalekit_redis.slots import SLOTS, slot_of
 from scalekit_redis.topology import Topology
-from scalekit_redis.tracking import Tracking
-from scalekit_redis.watch import CLUSTER_INFO, Watch
+from scalekit_redis.tracking_connection import CLUSTER_INFO, Watch
+from scalekit_redis.url import Host
 
 PING = pack(("PING",))
 

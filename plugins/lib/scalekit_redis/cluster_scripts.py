@@ -8,9 +8,9 @@ from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
-from scalekit_redis.cluster_calls import ClusterCall, Routes
+from scalekit_redis.cluster_pending import ClusterCall, Routes
 from scalekit_redis.errors import ReplyError
-from scalekit_redis.prepared import ScriptForm
+from scalekit_redis.prepared_script import ScriptForm
 from scalekit_redis.slots import slot_of
 from scalekit_redis.topology import Topology
 

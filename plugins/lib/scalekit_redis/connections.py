@@ -17,9 +17,9 @@ from os.path import isfile
 from scalekit.context import Context, Key
 from scalekit.errors import StartError
 from scalekit.telemetry import TELEMETRY, Telemetry
-from scalekit_redis.address import Address, parse
 from scalekit_redis.client import DEADLINE, Courier, Redis
 from scalekit_redis.metrics import Metrics
+from scalekit_redis.url import Address, parse
 
 
 class Connections:
@@ -56,7 +56,7 @@ class Connections:
 
     async def _open(self, address: Address, stack: AsyncExitStack) -> Courier:
         try:
-            from scalekit_redis import opening
+            from scalekit_redis import factory as opening
         except ImportError as error:
             raise StartError(f"{address} needs {error.name}: pip install 'scalekit-asgi[redis]'") from error
         return await opening.open_courier(address, Metrics(self._telemetry, str(address)), stack)
@@ -64,7 +64,7 @@ class Connections:
 
 def verify_redis(url: str) -> None:
     """Raise ImportError when the client libraries are not there, and StartError when a file that *url* names is not."""
-    importlib.import_module("scalekit_redis.opening")
+    importlib.import_module("scalekit_redis.factory")
     for name, file in parse(url).tls:
         if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not isfile(file):
             raise StartError(f"{name}: there is no file {file}; put it there")

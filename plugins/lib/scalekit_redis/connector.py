@@ -8,10 +8,10 @@ import ssl
 from typing import Any
 
 from scalekit.config.mask import MASK
-from scalekit_redis.address import Address, Host
 from scalekit_redis.errors import NOT_RUN, ReplyError
 from scalekit_redis.handshake import Handshake
 from scalekit_redis.tls import tls_context
+from scalekit_redis.url import Address, Host
 
 CONNECT_TIMEOUT = 3.0
 """Seconds that a connection may take to open, greeting included; on a busy machine that takes one now and then."""

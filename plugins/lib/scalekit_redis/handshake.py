@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from hiredis import ProtocolError, PushNotification, Reader
 
-from scalekit_redis.calls import pack
 from scalekit_redis.errors import ReplyError
+from scalekit_redis.pending import pack
 
 
 class Handshake(asyncio.Protocol):

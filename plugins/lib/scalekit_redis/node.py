@@ -20,13 +20,13 @@ from itertools import chain
 from time import monotonic
 from typing import Any
 
-from scalekit_redis.calls import Call
 from scalekit_redis.connector import Connector
-from scalekit_redis.deadlines import NEVER, Lookout
+from scalekit_redis.deadline_timer import NEVER, Lookout
 from scalekit_redis.errors import Kind, RedisUnavailable
 from scalekit_redis.metrics import Metrics
+from scalekit_redis.pending import Call
+from scalekit_redis.protocol import Wire
 from scalekit_redis.retries import Retries
-from scalekit_redis.wire import Wire
 
 logger = logging.getLogger("scalekit.redis")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
-from scalekit_redis.calls import Call
+from scalekit_redis.pending import Call
 
 C = TypeVar("C", bound=Call)
 

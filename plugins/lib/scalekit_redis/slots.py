@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from scalekit_redis.address import Host
 from scalekit_redis.commands import Word
+from scalekit_redis.url import Host
 
 SLOTS = 16384
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from itertools import count
 from time import monotonic
 
-from scalekit_redis.address import Host
-from scalekit_redis.calls import pack
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.node import LONGEST_PAUSE, Node
+from scalekit_redis.pending import pack
 from scalekit_redis.slots import SLOTS, Shard, shards
+from scalekit_redis.url import Host
 
 logger = logging.getLogger("scalekit.redis")
 

@@ -10,9 +10,9 @@ import pytest
 
 from scalekit import StartError
 from scalekit_redis import Connections, Redis, RedisUnavailable, ReplyError, Script
-from scalekit_redis.calls import pack
 from scalekit_redis.cluster import Cluster
-from scalekit_redis.cluster_calls import Asking, ClusterCall
+from scalekit_redis.cluster_pending import Asking, ClusterCall
+from scalekit_redis.pending import pack
 from scalekit_redis.slots import slot_of
 from tests.lib.redis.conftest import cluster_url
 from tests.servers import ClusterNode, RedisCluster

@@ -12,8 +12,8 @@ import pytest
 
 from scalekit_redis import Connections, Redis, RedisUnavailable
 from tests.lib.redis.conftest import cluster_url
+from tests.lib.redis.poll import failure, until, until_answered
 from tests.lib.redis.proxy import proxy
-from tests.lib.redis.waiting import failure, until, until_answered
 from tests.processes import HOST
 from tests.servers import ClusterNode, RedisCluster
 

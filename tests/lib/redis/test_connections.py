@@ -18,11 +18,11 @@ from scalekit import StartError, create_app
 from scalekit.telemetry import Telemetry
 from scalekit.testing import running
 from scalekit_redis import Connections, RedisUnavailable, redis_connections
-from scalekit_redis.address import parse
 from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import CONNECTIONS
+from scalekit_redis.url import parse
+from tests.lib.redis.poll import failure, until, until_answered
 from tests.lib.redis.proxy import proxy
-from tests.lib.redis.waiting import failure, until, until_answered
 from tests.plugin_source import Install
 from tests.processes import HOST, free_ports
 from tests.servers import Redis as Server

@@ -10,8 +10,8 @@ import pytest
 
 from scalekit_redis import Connections, Redis, RedisUnavailable
 from tests.lib.redis.conftest import BOTH_LOOPS
+from tests.lib.redis.poll import until
 from tests.lib.redis.proxy import Proxy, proxy
-from tests.lib.redis.waiting import until
 from tests.servers import Redis as Server
 
 pytestmark = [pytest.mark.anyio, BOTH_LOOPS]

@@ -11,14 +11,14 @@ import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections, Redis, RedisUnavailable
-from scalekit_redis.address import parse
-from scalekit_redis.calls import pack
 from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import Metrics
 from scalekit_redis.node import Node
+from scalekit_redis.pending import pack
+from scalekit_redis.url import parse
 from tests.lib.redis.conftest import BOTH_LOOPS
+from tests.lib.redis.poll import failure, until, until_answered
 from tests.lib.redis.proxy import proxy
-from tests.lib.redis.waiting import failure, until, until_answered
 from tests.servers import Redis as Server
 
 pytestmark = [pytest.mark.anyio, BOTH_LOOPS]

@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from scalekit_redis.address import parse
 from scalekit_redis.connector import Connector
 from scalekit_redis.errors import ReplyError
+from scalekit_redis.url import parse
 
 pytestmark = pytest.mark.anyio
 WELCOME = b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"

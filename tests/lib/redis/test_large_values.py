@@ -10,8 +10,8 @@ import pytest
 
 from scalekit_redis import Connections, Redis, RedisUnavailable
 from tests.lib.redis.conftest import BOTH_LOOPS
+from tests.lib.redis.poll import failure, until
 from tests.lib.redis.proxy import proxy
-from tests.lib.redis.waiting import failure, until
 from tests.servers import Redis as Server
 
 pytestmark = [pytest.mark.anyio, BOTH_LOOPS, pytest.mark.needs("redis")]

@@ -10,8 +10,8 @@ import pytest
 from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections
 from scalekit_redis.metrics import BREAKERS, COMMANDS, CONNECTIONS, ERRORS, IN_FLIGHT, SECONDS
+from tests.lib.redis.poll import failure, until, until_answered
 from tests.lib.redis.proxy import proxy
-from tests.lib.redis.waiting import failure, until, until_answered
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio

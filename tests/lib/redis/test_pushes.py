@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_redis.address import parse
-from scalekit_redis.calls import pack
 from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import Metrics
 from scalekit_redis.node import Node
-from tests.lib.redis.waiting import until
+from scalekit_redis.pending import pack
+from scalekit_redis.url import parse
+from tests.lib.redis.poll import until
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio

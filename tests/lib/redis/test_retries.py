@@ -14,7 +14,7 @@ from scalekit_redis import Connections, Redis, RedisUnavailable
 from scalekit_redis.metrics import ERRORS
 from scalekit_redis.slots import slot_of
 from tests.lib.redis.conftest import cluster_url
-from tests.lib.redis.waiting import until
+from tests.lib.redis.poll import until
 from tests.processes import HOST
 from tests.servers import ClusterNode, RedisCluster
 from tests.servers import Redis as Server

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections, Redis, RedisUnavailable, ReplyError, Script
 from scalekit_redis.metrics import COMMANDS, ERRORS, IN_FLIGHT, SECONDS
-from scalekit_redis.script_calls import FEWEST_RUNS, MOST_RUNS
+from scalekit_redis.standalone_scripts import FEWEST_RUNS, MOST_RUNS
+from tests.lib.redis.poll import until, until_answered
 from tests.lib.redis.proxy import proxy
 from tests.lib.redis.test_metrics import value
 from tests.lib.redis.test_retries import refusals
-from tests.lib.redis.waiting import until, until_answered
 from tests.processes import HOST
 from tests.servers import Redis as Server
 

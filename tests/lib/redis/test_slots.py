@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_redis.calls import pack
+from scalekit_redis.pending import pack
 from scalekit_redis.slots import Shard, shards, slot_of
 from tests.servers import RedisCluster
 

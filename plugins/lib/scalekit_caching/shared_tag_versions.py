@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalekit_caching.frames import Frames
 from scalekit_caching.items import Item
+from scalekit_caching.shared_store import Frames
 
 REMEMBERED = 10_000
 """Tags whose numbers are remembered."""

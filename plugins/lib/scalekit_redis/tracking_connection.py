@@ -15,11 +15,11 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from scalekit_redis.calls import Call, pack
 from scalekit_redis.connector import Connector
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.metrics import Metrics
-from scalekit_redis.wire import Wire
+from scalekit_redis.pending import Call, pack
+from scalekit_redis.protocol import Wire
 
 logger = logging.getLogger("scalekit.redis")
 

@@ -30,7 +30,7 @@ class ScriptForm:
     __slots__ = ("_args", "_arguments", "_for_each_key", "_head", "_pack", "_script", "group")
 
     def __init__(self, script: Script, args: Sequence[Word]) -> None:
-        from scalekit_redis.calls import pack  # needs the client library, as nothing does before a server is opened
+        from scalekit_redis.pending import pack  # needs the client library, as nothing does before a server is opened
 
         self._pack = pack
         self._script = script

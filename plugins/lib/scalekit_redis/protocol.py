@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hiredis import ProtocolError, PushNotification, Reader
 
-from scalekit_redis.calls import Call
 from scalekit_redis.errors import ReplyError
 from scalekit_redis.metrics import Metrics
+from scalekit_redis.pending import Call
 
 if TYPE_CHECKING:
-    from scalekit_redis.script_calls import ScriptCall
+    from scalekit_redis.standalone_scripts import ScriptCall
 
 MOST_UNSENT = 16 * 1024 * 1024
 """Bytes that may wait for the kernel to take them before nothing more is taken from callers."""

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scalekit_redis import Connections, Hearing, Redis, watch
-from scalekit_redis.tracking import Tracking
+from scalekit_redis import Connections, Hearing, Redis
+from scalekit_redis import tracking_connection as watch
+from scalekit_redis.client_tracking import Tracking
 from tests.lib.redis.conftest import SERVERS, cluster_url
+from tests.lib.redis.poll import until, until_answered
 from tests.lib.redis.proxy import proxy
-from tests.lib.redis.waiting import until, until_answered
 from tests.processes import HOST, wait_for
 from tests.servers import ClusterNode, RedisCluster
 from tests.servers import Redis as Server

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from scalekit_caching.frames import LeaseName, Listener
+from scalekit_caching.shared_store import LeaseName, Listener
 from scalekit_redis import Hearing, Redis, RedisUnavailable, ReplyError, Script
 from scalekit_redis.slots import key_in, shards
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from scalekit_caching.frames import Frames, LeaseName
+from scalekit_caching.shared_store import Frames, LeaseName
 
 
 class Held:

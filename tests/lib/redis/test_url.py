@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.provisional import domains
 
-from scalekit_redis.address import Address, parse
+from scalekit_redis.url import Address, parse
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from scalekit_caching.redis_frames import RedisFrames, frame_of
+from scalekit_caching.redis_store import RedisFrames, frame_of
 
 
 class ReplicaFrames(RedisFrames):

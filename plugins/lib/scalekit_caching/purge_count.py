@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from scalekit_caching.codec import ItemCodec
-from scalekit_caching.frames import Frames
+from scalekit_caching.shared_store import Frames
 from scalekit_redis import RedisUnavailable, ReplyError
 
 MOST = 100_000

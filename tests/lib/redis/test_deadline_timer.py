@@ -9,9 +9,9 @@ from time import monotonic
 import pytest
 
 from scalekit_redis import Connections
-from scalekit_redis.deadlines import NEVER, Lookout
+from scalekit_redis.deadline_timer import NEVER, Lookout
+from tests.lib.redis.poll import failure, until
 from tests.lib.redis.proxy import proxy
-from tests.lib.redis.waiting import failure, until
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio

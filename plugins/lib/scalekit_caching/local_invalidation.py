@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 from math import inf
 from time import monotonic
 
-from scalekit_caching.frames import Frames
 from scalekit_caching.items import Item, Key
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.purge_numbers import PurgeNumbers
+from scalekit_caching.shared_store import Frames
+from scalekit_caching.shared_tag_versions import PurgeNumbers
 from scalekit_caching.store import MemoryStore
 
 logger = logging.getLogger("scalekit.caching")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
-from scalekit_redis.calls import Call
 from scalekit_redis.errors import ReplyError
 from scalekit_redis.node import Node
-from scalekit_redis.prepared import ScriptForm
-from scalekit_redis.single_calls import SingleCall
-from scalekit_redis.wire import Wire
+from scalekit_redis.pending import Call
+from scalekit_redis.prepared_script import ScriptForm
+from scalekit_redis.protocol import Wire
+from scalekit_redis.standalone_pending import SingleCall
 
 FEWEST_RUNS, MOST_RUNS = 16, 64
 """Runs that are one command: fewer cost less as commands of their own, more would hold up whoever else is served."""

@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
-from scalekit_redis.calls import pack
+from scalekit_redis.client_tracking import Tracking
 from scalekit_redis.commands import Command, Word, Words, eval_words
 from scalekit_redis.errors import RedisUnavailable, ReplyError
-from scalekit_redis.hearing import Hearing
+from scalekit_redis.invalidation_listener import Hearing
 from scalekit_redis.node import Node
-from scalekit_redis.prepared import PreparedScript, ScriptForm
+from scalekit_redis.pending import pack
+from scalekit_redis.prepared_script import PreparedScript, ScriptForm
 from scalekit_redis.script import Script
-from scalekit_redis.script_calls import SingleScript
-from scalekit_redis.single_calls import SingleBatch, SingleCall, SourceCall
-from scalekit_redis.tracking import Tracking
-from scalekit_redis.watch import ROLE, Watch
+from scalekit_redis.standalone_pending import SingleBatch, SingleCall, SourceCall
+from scalekit_redis.standalone_scripts import SingleScript
+from scalekit_redis.tracking_connection import ROLE, Watch
 
 
 class Single:

@@ -16,13 +16,13 @@ from functools import partial
 from itertools import count
 
 from scalekit_caching.codec import Codec, Corrupt
-from scalekit_caching.fetch import SharedFetches
-from scalekit_caching.following import DISCONNECTED_TTL, Following
-from scalekit_caching.frames import Frames, LeaseName
-from scalekit_caching.held import Held
 from scalekit_caching.items import Item, Key, digest
+from scalekit_caching.lease import Held
+from scalekit_caching.local_invalidation import DISCONNECTED_TTL, Following
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.purge_numbers import PurgeNumbers
+from scalekit_caching.pending_get import SharedFetches
+from scalekit_caching.shared_store import Frames, LeaseName
+from scalekit_caching.shared_tag_versions import PurgeNumbers
 from scalekit_caching.store import Alone, Fetch, FetchAgain, Lease, MemoryStore
 
 logger = logging.getLogger("scalekit.caching")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from scalekit_redis.address import Host
-from scalekit_redis.calls import Call, pack
 from scalekit_redis.errors import NOT_RUN, RedisUnavailable, ReplyError, explained
 from scalekit_redis.node import Node
+from scalekit_redis.pending import Call, pack
+from scalekit_redis.url import Host
 
 MOST_HOPS = 5
 """Servers that may send a command on before it is given up."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from scalekit_caching.codec import Codec, Corrupt
-from scalekit_caching.following import Following
-from scalekit_caching.frames import Frames
 from scalekit_caching.items import Item, Key, digest
+from scalekit_caching.local_invalidation import Following
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.purge_numbers import PurgeNumbers
+from scalekit_caching.shared_store import Frames
+from scalekit_caching.shared_tag_versions import PurgeNumbers
 from scalekit_caching.store import FetchAgain
 
 MAX_REMEMBERED, MAX_REMEMBERED_BYTES = 64, 16384

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalekit.telemetry import Silence
-from scalekit_redis.calls import Batch, Call, pack
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.metrics import Metrics
-from scalekit_redis.wire import Wire
+from scalekit_redis.pending import Batch, Call, pack
+from scalekit_redis.protocol import Wire
 
 Words = st.lists(st.one_of(st.text(st.characters(codec="utf-8")), st.binary(), st.integers()), min_size=1)
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scalekit_redis.calls import Batch, Call
 from scalekit_redis.errors import NOT_RUN, ReplyError
 from scalekit_redis.node import Node
+from scalekit_redis.pending import Batch, Call
 
 
 class SingleCall(Call):

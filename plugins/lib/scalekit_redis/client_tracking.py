@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from time import monotonic
 
-from scalekit_redis.address import Host
-from scalekit_redis.calls import pack
-from scalekit_redis.hearing import Hearing
+from scalekit_redis.invalidation_listener import Hearing
 from scalekit_redis.node import Node
-from scalekit_redis.watch import Question, Watch, tracking_words
+from scalekit_redis.pending import pack
+from scalekit_redis.tracking_connection import Question, Watch, tracking_words
+from scalekit_redis.url import Host
 
 
 class Tracking:

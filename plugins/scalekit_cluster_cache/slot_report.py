@@ -9,8 +9,8 @@ from heapq import nlargest
 from typing import Any
 
 from scalekit_redis import Redis, RedisUnavailable, ReplyError
-from scalekit_redis.address import Host
 from scalekit_redis.slots import Shard, shards
+from scalekit_redis.url import Host
 
 PATIENCE = 5.0
 """Seconds that a node may take for each answer."""

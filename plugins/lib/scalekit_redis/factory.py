@@ -6,14 +6,14 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from scalekit.errors import StartError
-from scalekit_redis.address import Address, Host
 from scalekit_redis.client import Courier
 from scalekit_redis.cluster import Cluster
 from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import Metrics
 from scalekit_redis.node import Node
-from scalekit_redis.single import Single
+from scalekit_redis.standalone import Single
 from scalekit_redis.topology import Topology
+from scalekit_redis.url import Address, Host
 
 
 async def open_courier(address: Address, metrics: Metrics, stack: AsyncExitStack) -> Courier:
