@@ -9,7 +9,7 @@ import click
 from scalekit import Context
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
-from scalekit_caching.purge_count import counted_purge
+from scalekit_caching.purge_count import purge_and_count
 from scalekit_caching.tags import name_tag, path_tag
 from scalekit_redis import RedisUnavailable, ReplyError
 
@@ -43,10 +43,10 @@ def commands(context: Context, config: CacheConfig) -> list[click.Command]:
 
 
 async def _purge(context: Context, config: CacheConfig, tags: list[bytes]) -> str:
-    from scalekit_cache.storage import open_frames
+    from scalekit_cache.storage import open_shared_store
 
     if config.on_cluster_cache:
-        async with context.started(), open_frames(context, config) as frames:
-            return await counted_purge(frames, HttpCodec(), tags)
-    async with open_frames(context, config) as frames:  # nothing else has to be started for it
-        return await counted_purge(frames, HttpCodec(), tags)
+        async with context.started(), open_shared_store(context, config) as frames:
+            return await purge_and_count(frames, HttpCodec(), tags)
+    async with open_shared_store(context, config) as frames:  # nothing else has to be started for it
+        return await purge_and_count(frames, HttpCodec(), tags)

@@ -25,7 +25,7 @@ async def acquire_lease(cache: HttpCache, flight: Flight, primary: Key, asked: C
     loop = asyncio.get_running_loop()
     end, pause = loop.time() + cache.options.coalesce_timeout, FIRST_LOOK
     while True:
-        lease, found = await cache.store.claim(primary, flight.key, cache.options.coalesce_timeout)
+        lease, found = await cache.store.acquire_lease(primary, flight.key, cache.options.coalesce_timeout)
         if found is not None and await _is_kept(cache, found, asked):
             cache.landed(flight)
             flight.land()

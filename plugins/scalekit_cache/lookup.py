@@ -14,7 +14,7 @@ from scalekit_cache.request_handler import RequestHandler
 from scalekit_cache.requester import RequestCredentials
 from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.items import Item, Key
-from scalekit_caching.store import Fetch, FetchAgain
+from scalekit_caching.store import PendingGet, RetryGet
 
 
 class Lookup:
@@ -65,13 +65,13 @@ class Lookup:
         return self._asked
 
     def _ask(self, key: Key) -> Decision:
-        fetch = self._cache.store.begin_fetch(key)
+        fetch = self._cache.store.start_get(key)
         return self._fetch_and_serve if fetch is None else Pending(fetch.reply, partial(self._finish, fetch))
 
-    def _finish(self, fetch: Fetch) -> Decision:
+    def _finish(self, fetch: PendingGet) -> Decision:
         try:
             found = fetch.finish()
-        except FetchAgain:
+        except RetryGet:
             return self._fetch_and_serve
         if type(found) is Variants and self._variants is None:
             return self._find_variant(found)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
-from scalekit.contracts import CACHE, CLUSTER_FRAMES, DATABASE, TABLE_OBSERVER
+from scalekit.contracts import CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
 from scalekit.errors import Problem
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_cache import metrics
@@ -24,14 +24,14 @@ from scalekit_cache.policies import CachePolicies
 from scalekit_cache.sql_invalidation import SqlInvalidation
 from scalekit_cache.storability import StorageRules
 from scalekit_cache.storage import open_store
-from scalekit_caching.metrics import Declarations
-from scalekit_caching.value_cache import NAMESPACE, Objects
+from scalekit_caching.metrics import CachingInstruments
+from scalekit_caching.value_cache import NAMESPACE, ValueCache
 from scalekit_redis import metrics as redis_metrics
 from scalekit_redis import redis_connections, verify_redis
 
 OF_CACHE = b"cache object"
 """What keys of values begin with in the store of the cluster cache, which has values of its own."""
-ASKED_BY: dict[Key[Any], str] = {CLUSTER_FRAMES: "url", DATABASE: "tags_from_sql"}
+ASKED_BY: dict[Key[Any], str] = {CLUSTER_STORE: "url", DATABASE: "tags_from_sql"}
 FILTER: Key[CacheFilter] = Key("cache filter", plugin="cache")
 
 
@@ -58,7 +58,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         async with open_store(context, config, counts, time.time) as store:
             cache = HttpCache(store, _policies(config), _options(config), counts, time.time)
             namespace = OF_CACHE if config.on_cluster_cache else NAMESPACE
-            context.provide(CACHE, Objects(store, counts, time.time, config.coalesce_timeout, namespace))
+            context.provide(CACHE, ValueCache(store, counts, time.time, config.coalesce_timeout, namespace))
             cache_filter.cache = cache
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(cache.close)
@@ -73,7 +73,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         if cache_filter.cache is not None:
             cache_filter.cache.drain()
 
-    requires = (CLUSTER_FRAMES,) if config.on_cluster_cache else ()
+    requires = (CLUSTER_STORE,) if config.on_cluster_cache else ()
     if config.tags_from_sql:
         provides = (CACHE, TABLE_OBSERVER)
         return Lifespan(
@@ -86,7 +86,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
     """Return what is counted, and of Redis where it is the store."""
     config = context.config(CacheConfig)
-    own = [*Declarations("cache").all(), *declared_in(metrics)]
+    own = [*CachingInstruments("cache").all(), *declared_in(metrics)]
     return [*own, *declared_in(redis_metrics)] if config.shared and not config.on_cluster_cache else own
 
 

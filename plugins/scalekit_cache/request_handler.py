@@ -279,7 +279,7 @@ class RequestHandler:
         made = refreshed.entry
         if made is None:
             await self.make(b"fwd=stale")
-        elif refreshed.refusal is None and self.cache.store.purged(made.every_tag(), made.since):
+        elif refreshed.refusal is None and self.cache.store.purged(made.all_tags(), made.since):
             await self.serve()
         elif leads or may_take(self.asked, self._arrived, refreshed, self.cache.clock()):
             await self._give(made)

@@ -263,7 +263,7 @@ class ResponseRecorder:
         entry.since = entry.valid = self.flight.since
         self.keeper.keep(entry, self.flight, self.asked)
         self.status = entry.status
-        self._show(entry.headers, kept, entry.every_tag())
+        self._show(entry.headers, kept, entry.all_tags())
         self.flight.feed(entry.body, True)
         self.keeper.landed(self.flight)
 

@@ -6,14 +6,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from scalekit import Context
-from scalekit.contracts import CLUSTER_FRAMES
+from scalekit.contracts import CLUSTER_STORE
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.metrics import CacheMetrics
-from scalekit_caching.redis_store import RedisFrames
-from scalekit_caching.shared_store import Frames
+from scalekit_caching.redis_store import RedisStore
+from scalekit_caching.shared_store import SharedStore
 from scalekit_caching.store import MemoryStore, Store
-from scalekit_caching.tiered_store import Levels
+from scalekit_caching.tiered_store import TieredStore
 from scalekit_redis import redis_connections
 
 
@@ -27,17 +27,17 @@ async def open_store(
         if not config.shared:
             yield local
             return
-        async with open_frames(context, config) as frames:
-            levels = Levels(local, frames, HttpCodec(), metrics, clock, disconnected_ttl=config.disconnected_ttl)
+        async with open_shared_store(context, config) as frames:
+            levels = TieredStore(local, frames, HttpCodec(), metrics, clock, disconnected_ttl=config.disconnected_ttl)
             async with levels.opened():
                 yield levels
 
 
 @asynccontextmanager
-async def open_frames(context: Context, config: CacheConfig) -> AsyncGenerator[Frames, None]:
+async def open_shared_store(context: Context, config: CacheConfig) -> AsyncGenerator[SharedStore, None]:
     """Return the shared store of *config*, open while inside."""
     if config.on_cluster_cache:
-        yield context.get(CLUSTER_FRAMES)
+        yield context.get(CLUSTER_STORE)
         return
     async with redis_connections(context).open(config.url.reveal(), deadline=config.store_timeout) as redis:
-        yield RedisFrames(redis, config.prefix)
+        yield RedisStore(redis, config.prefix)

@@ -176,16 +176,16 @@ class StoredResponse(Item):
         self._second = -1
         self._response: LocalResponse | None = None
 
-    def every_tag(self) -> tuple[bytes, ...]:
+    def all_tags(self) -> tuple[bytes, ...]:
         """Return its tags and those of its path."""
         return (*self.tags, *path_tags(self.path))
 
-    def useful_until(self) -> float:
+    def retain_until(self) -> float:
         """Return until when it may be given or validated."""
         more = max(self.ruling.while_revalidate, self.ruling.if_error)
         return self.expires + (max(more, FOR_VALIDATION) if self.etag or self.modified else more)
 
-    def standing_in(self) -> StoredResponse:
+    def as_fallback(self) -> StoredResponse:
         """Return a copy whose ``Cache-Status`` says that the shared store could not be asked."""
         stand_in = copy(self)
         stand_in.detail, stand_in._response = b"; detail=disconnected", None

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from scalekit_caching.redis_store import RedisFrames, frame_of
+from scalekit_caching.redis_store import RedisStore, frame_of
 
 
-class ReplicaFrames(RedisFrames):
-    """Frames that are read wherever they are, numbers of purges where they are written."""
+class ReplicaStore(RedisStore):
+    """Items that are read wherever they are, numbers of purges where they are written."""
 
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         """Return what is under each of *keys*, and the number of the last purge, all in one trip."""

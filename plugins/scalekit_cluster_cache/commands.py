@@ -9,7 +9,7 @@ import click
 
 from scalekit import Context
 from scalekit_caching.codec import ItemCodec
-from scalekit_caching.purge_count import counted_purge
+from scalekit_caching.purge_count import purge_and_count
 from scalekit_caching.tags import name_tag
 from scalekit_cluster_cache.config import ClusterCacheConfig, shown
 from scalekit_cluster_cache.slot_report import Share, survey
@@ -75,7 +75,7 @@ async def _survey(context: Context, config: ClusterCacheConfig, hottest: int) ->
 
 
 async def _purge(context: Context, config: ClusterCacheConfig, tags: list[bytes]) -> str:
-    from scalekit_cluster_cache.opening import open_frames
+    from scalekit_cluster_cache.opening import open_cluster_store
 
-    async with open_frames(context, config) as frames:
-        return await counted_purge(frames, ItemCodec(), tags)
+    async with open_cluster_store(context, config) as frames:
+        return await purge_and_count(frames, ItemCodec(), tags)

@@ -6,16 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from scalekit import Context
-from scalekit_caching.redis_store import RedisFrames
-from scalekit_cluster_cache.cluster_store import ReplicaFrames
+from scalekit_caching.redis_store import RedisStore
+from scalekit_cluster_cache.cluster_store import ReplicaStore
 from scalekit_cluster_cache.config import ClusterCacheConfig
 from scalekit_redis import redis_connections
 
 
 @asynccontextmanager
-async def open_frames(context: Context, config: ClusterCacheConfig) -> AsyncGenerator[RedisFrames, None]:
+async def open_cluster_store(context: Context, config: ClusterCacheConfig) -> AsyncGenerator[RedisStore, None]:
     """Return the store, open while inside; that the cluster cannot be reached yet is no error."""
     replicas = config.read_from == "replica"
     connections = redis_connections(context)
     async with connections.open(config.url, deadline=config.deadline, replica_reads=replicas) as redis:
-        yield (ReplicaFrames if replicas else RedisFrames)(redis, config.prefix)
+        yield (ReplicaStore if replicas else RedisStore)(redis, config.prefix)

@@ -10,17 +10,17 @@ from typing import Any
 import click
 
 from scalekit import Check, ConfigError, Context, Key, Lifespan, Table, hookimpl
-from scalekit.contracts import CLUSTER_CACHE, CLUSTER_FRAMES
+from scalekit.contracts import CLUSTER_CACHE, CLUSTER_STORE
 from scalekit.errors import Problem
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_caching.codec import ItemCodec
-from scalekit_caching.metrics import CachingMetrics, Declarations
+from scalekit_caching.metrics import CachingInstruments, CachingMetrics
 from scalekit_caching.store import MemoryStore, Store
-from scalekit_caching.tiered_store import Levels
-from scalekit_caching.value_cache import Objects
+from scalekit_caching.tiered_store import TieredStore
+from scalekit_caching.value_cache import ValueCache
 from scalekit_cluster_cache.commands import commands
 from scalekit_cluster_cache.config import ClusterCacheConfig
-from scalekit_cluster_cache.opening import open_frames
+from scalekit_cluster_cache.opening import open_cluster_store
 from scalekit_redis import metrics as redis_metrics
 from scalekit_redis import redis_connections, verify_redis
 
@@ -49,23 +49,23 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             stack.enter_context(metrics.showing(local.figures))
             store: Store = local
             if config.nodes:
-                frames = await stack.enter_async_context(open_frames(context, config))
-                context.provide(CLUSTER_FRAMES, frames)
-                store = levels = Levels(
+                frames = await stack.enter_async_context(open_cluster_store(context, config))
+                context.provide(CLUSTER_STORE, frames)
+                store = levels = TieredStore(
                     local, frames, ItemCodec(), metrics, time.time, disconnected_ttl=config.disconnected_ttl
                 )
                 await stack.enter_async_context(levels.opened())
-            context.provide(CLUSTER_CACHE, Objects(store, metrics, time.time, config.wait))
+            context.provide(CLUSTER_CACHE, ValueCache(store, metrics, time.time, config.wait))
             yield
 
-    provides = (CLUSTER_CACHE, CLUSTER_FRAMES) if config.nodes else (CLUSTER_CACHE,)
+    provides = (CLUSTER_CACHE, CLUSTER_STORE) if config.nodes else (CLUSTER_CACHE,)
     return Lifespan(run, provides=provides, verify=verify)
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
     """Return what is counted, and of Redis where it is the store."""
-    own = Declarations("cluster-cache").all()
+    own = CachingInstruments("cluster-cache").all()
     return [*own, *declared_in(redis_metrics)] if context.config(ClusterCacheConfig).nodes else own
 
 

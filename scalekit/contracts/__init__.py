@@ -1,6 +1,6 @@
 """What crosses plugins: protocols, and the keys under which somebody provides them."""
 
-from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_FRAMES, TTL, Cache
+from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
 from scalekit.contracts.database import (
     CONSISTENCY_TOKENS,
     DATABASE,
@@ -26,7 +26,7 @@ from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
 __all__ = [
     "CACHE",
     "CLUSTER_CACHE",
-    "CLUSTER_FRAMES",
+    "CLUSTER_STORE",
     "CONSISTENCY_TOKENS",
     "DATABASE",
     "DATABASES",

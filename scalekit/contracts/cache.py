@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from scalekit.context import Key
 from scalekit.contracts.database import Values
-from scalekit_caching.shared_store import Frames
+from scalekit_caching.shared_store import SharedStore
 
 T = TypeVar("T")
 TTL = "1h"
@@ -61,5 +61,5 @@ CACHE: Key[Cache] = Key("cache", plugin="cache")
 CLUSTER_CACHE: Key[Cache] = Key("cluster cache", plugin="cluster-cache")
 """Values that all processes share, on a cluster."""
 
-CLUSTER_FRAMES: Key[Frames] = Key("nodes of the cluster cache", plugin="cluster-cache")
+CLUSTER_STORE: Key[SharedStore] = Key("nodes of the cluster cache", plugin="cluster-cache")
 """The shared store of the cluster cache, for another cache that keeps its items there too."""

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_caching.redis_store import RedisFrames
+from scalekit_caching.redis_store import RedisStore
 from scalekit_redis import Connections
 from tests.cache import harness as laboratory
 from tests.processes import HOST
@@ -76,7 +76,7 @@ async def sharing(url: str) -> AsyncGenerator[None, None]:
     """Let every laboratory that is made inside have a store of its own at *url*."""
     async with Connections(Telemetry(100)).open(url, deadline=10) as redis:
         numbers = count()
-        laboratory.SHARED.append(lambda: RedisFrames(redis, f"suite{next(numbers)}"))
+        laboratory.SHARED.append(lambda: RedisStore(redis, f"suite{next(numbers)}"))
         try:
             yield
         finally:

@@ -20,16 +20,16 @@ from scalekit_cache.http_cache import CacheOptions, HttpCache
 from scalekit_cache.metrics import CacheMetrics
 from scalekit_cache.policies import CachePolicies, CachePolicy
 from scalekit_cache.storability import StorageRules
-from scalekit_caching.shared_store import Frames
+from scalekit_caching.shared_store import SharedStore
 from scalekit_caching.store import MemoryStore, Store
-from scalekit_caching.tiered_store import Levels
-from scalekit_caching.value_cache import Objects
+from scalekit_caching.tiered_store import TieredStore
+from scalekit_caching.value_cache import ValueCache
 
 NOON = 1_700_000_000.0
 Pairs = Iterable[tuple[str, str]]
 
 
-SHARED: list[Callable[[], Frames]] = []
+SHARED: list[Callable[[], SharedStore]] = []
 """Gives the shared store of each laboratory that is made, if there is one."""
 
 
@@ -113,7 +113,7 @@ class CacheHarness:
         self.cache = HttpCache(
             self.store, CachePolicies(policies), CacheOptions(**{**chosen, **options}), self.metrics, lambda: self.now
         )
-        self.objects = Objects(self.store, self.metrics, lambda: self.now, 30.0)
+        self.objects = ValueCache(self.store, self.metrics, lambda: self.now, 30.0)
         self.filter = CacheFilter(self.cache.options.credential_headers)
         self.filter.cache = self.cache
         self.serve(app)
@@ -122,7 +122,7 @@ class CacheHarness:
         local = MemoryStore(size)
         if not SHARED:
             return local
-        return Levels(local, SHARED[0](), HttpCodec(), self.metrics, lambda: self.now)
+        return TieredStore(local, SHARED[0](), HttpCodec(), self.metrics, lambda: self.now)
 
     def serve(self, app: Any) -> None:
         """Let *app* stand behind the cache from now on."""

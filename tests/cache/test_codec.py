@@ -16,8 +16,8 @@ from scalekit.telemetry import Telemetry
 from scalekit_cache.codec import HttpCodec
 from scalekit_caching.codec import HEAD, MAGIC, Corrupt
 from scalekit_caching.items import digest
-from scalekit_caching.redis_store import RedisFrames
-from scalekit_caching.tiered_store import Levels
+from scalekit_caching.redis_store import RedisStore
+from scalekit_caching.tiered_store import TieredStore
 from scalekit_redis import Connections, Redis
 from tests.cache.conftest import Shared
 from tests.cache.harness import CacheHarness, Origin, Reply
@@ -30,14 +30,14 @@ KEY, OTHER = ((b"shop.example", path, b"", b"http") for path in (b"/a", b"/b"))
 ITEM = b"hostile:item:"
 
 
-class Frames(NamedTuple):
+class SharedStore(NamedTuple):
     """Two good frames, of the answers to /a and /b."""
 
     own: bytes
     other: bytes
 
 
-Harm = Callable[[Frames], bytes]
+Harm = Callable[[SharedStore], bytes]
 HARMS: dict[str, Harm] = {
     "nothing": lambda frames: b"",
     "a pickle": lambda frames: b"\x80\x04\x95.",
@@ -53,17 +53,17 @@ HARMS: dict[str, Harm] = {
 
 
 @asynccontextmanager
-async def store(shared: Shared) -> AsyncGenerator[tuple[Redis, RedisFrames], None]:
+async def store(shared: Shared) -> AsyncGenerator[tuple[Redis, RedisStore], None]:
     async with Connections(Telemetry(100)).open(shared.url, deadline=10) as redis:
-        yield redis, RedisFrames(redis, "hostile")
+        yield redis, RedisStore(redis, "hostile")
 
 
 @asynccontextmanager
-async def asking(frames: RedisFrames, origin: Origin, hears: bool) -> AsyncGenerator[CacheHarness, None]:
+async def asking(frames: RedisStore, origin: Origin, hears: bool) -> AsyncGenerator[CacheHarness, None]:
     """Give a process that has nothing itself; it *hears* of changes, or asks for purges each time."""
     laboratory = process(frames, origin)
     levels = laboratory.store
-    assert isinstance(levels, Levels)
+    assert isinstance(levels, TieredStore)
     if not hears:
         yield laboratory
         return
@@ -77,7 +77,7 @@ async def asking(frames: RedisFrames, origin: Origin, hears: bool) -> AsyncGener
         yield laboratory
 
 
-async def good(frames: RedisFrames, origin: Origin) -> Frames:
+async def good(frames: RedisStore, origin: Origin) -> SharedStore:
     laboratory = process(frames, origin)
     for path in ("/a", "/b"):
         await laboratory.ask(path)
@@ -85,10 +85,10 @@ async def good(frames: RedisFrames, origin: Origin) -> Frames:
     (own, other), _ = await frames.get([digest(KEY), digest(OTHER)])
     assert own is not None
     assert other is not None
-    return Frames(own, other)
+    return SharedStore(own, other)
 
 
-async def is_missing(frames: RedisFrames, origin: Origin, hears: bool) -> None:
+async def is_missing(frames: RedisStore, origin: Origin, hears: bool) -> None:
     """Check that what was left is given to nobody, and that a new answer takes its place."""
     async with asking(frames, origin, hears) as laboratory:
         calls = origin.calls

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_caching.redis_store import RedisFrames
+from scalekit_caching.redis_store import RedisStore
 from scalekit_caching.store import MemoryStore
-from scalekit_caching.tiered_store import Levels
+from scalekit_caching.tiered_store import TieredStore
 from scalekit_redis import Connections
 from tests.cache.harness import CacheHarness, Origin, Reply
 from tests.cache.test_levels import CODEC
@@ -112,8 +112,10 @@ async def test_cache_status_says_that_nobody_could_be_asked() -> None:
         async with Connections(Telemetry(100)).open(server.url, deadline=0.25) as redis:
             origin = Origin(Reply([("Cache-Control", "max-age=60")]))
             laboratory = CacheHarness(origin, store=MemoryStore(1))
-            frames, metrics = RedisFrames(redis, "test"), laboratory.metrics
-            levels = Levels(MemoryStore(2**20), frames, CODEC, metrics, lambda: laboratory.now, disconnected_ttl=3600.0)
+            frames, metrics = RedisStore(redis, "test"), laboratory.metrics
+            levels = TieredStore(
+                MemoryStore(2**20), frames, CODEC, metrics, lambda: laboratory.now, disconnected_ttl=3600.0
+            )
             laboratory.cache.store = laboratory.store = levels
             async with levels.opened():
                 async with asyncio.timeout(60):

@@ -19,9 +19,9 @@ from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.codec import MAGIC, Corrupt
 from scalekit_caching.items import Item, Key, Value, digest
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.shared_store import Frames, LeaseName, Listener
+from scalekit_caching.shared_store import ChangeListener, LeaseName, SharedStore
 from scalekit_caching.store import MemoryStore
-from scalekit_caching.tiered_store import Levels
+from scalekit_caching.tiered_store import TieredStore
 from tests.cache.harness import NOON, CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
@@ -31,14 +31,14 @@ CODEC = HttpCodec()
 
 
 class Table:
-    """Frames in a dictionary, with the numbers and leases that a shared store has."""
+    """Items in a dictionary, with the numbers and leases that a shared store has."""
 
     def __init__(self) -> None:
         self.frames: dict[bytes, bytes] = {}
         self.last = 0
         self.purged: dict[bytes, int] = {}
         self.leases: dict[LeaseName, bytes] = {}
-        self.listeners: list[Listener] = []
+        self.listeners: list[ChangeListener] = []
         self.broken: Exception | None = None
 
     def check(self) -> None:
@@ -49,10 +49,10 @@ class Table:
         self.check()
         return self.frames.get(key)
 
-    def begin_get(self, key: bytes) -> asyncio.Future[bytes | None]:
+    def start_get(self, key: bytes) -> asyncio.Future[bytes | None]:
         return asyncio.ensure_future(self.get_one(key))
 
-    def frame_in(self, reply: asyncio.Future[bytes | None]) -> bytes | None:
+    def read_reply(self, reply: asyncio.Future[bytes | None]) -> bytes | None:
         return reply.result()
 
     async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
@@ -65,10 +65,12 @@ class Table:
         self.frames |= frames
         self.tell(list(frames))
 
-    def put_one(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+    def start_put(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
         return asyncio.ensure_future(self.put({key: frame}, [seconds]))
 
-    def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+    def start_put_and_release(
+        self, lease: LeaseName, token: bytes, frame: bytes, seconds: float
+    ) -> asyncio.Future[None]:
         async def both() -> None:
             try:
                 await self.put({lease.name: frame}, [seconds])
@@ -117,7 +119,7 @@ class Table:
         return [frame[:size] if (frame := self.frames.get(key)) else None for key in keys]
 
     @asynccontextmanager
-    async def follow(self, listener: Listener) -> AsyncGenerator[None, None]:
+    async def follow(self, listener: ChangeListener) -> AsyncGenerator[None, None]:
         self.listeners.append(listener)
         listener.begun()
         yield
@@ -132,16 +134,16 @@ class Table:
             del self.leases[lease]
 
 
-def process(table: Frames, origin: Origin, policy: CachePolicy = CachePolicy()) -> CacheHarness:  # noqa: B008 - it is frozen
+def process(table: SharedStore, origin: Origin, policy: CachePolicy = CachePolicy()) -> CacheHarness:  # noqa: B008 - it is frozen
     laboratory = CacheHarness(origin, [("/**", policy)], store=MemoryStore(1))
-    levels = Levels(MemoryStore(2**20), table, CODEC, laboratory.metrics, lambda: laboratory.now)
+    levels = TieredStore(MemoryStore(2**20), table, CODEC, laboratory.metrics, lambda: laboratory.now)
     laboratory.cache.store = laboratory.objects._store = laboratory.store = levels
     return laboratory
 
 
 async def written(*laboratories: CacheHarness) -> None:
     for laboratory in laboratories:
-        assert isinstance(laboratory.store, Levels)
+        assert isinstance(laboratory.store, TieredStore)
         await laboratory.store.close()
 
 
@@ -206,7 +208,7 @@ async def test_when_the_process_that_leads_fails_another_makes_it() -> None:
 
 
 class Slow(Table):
-    """Frames that have been asked for, and are on their way until told."""
+    """Items that have been asked for, and are on their way until told."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,7 +229,7 @@ class Slow(Table):
 async def test_what_is_purged_while_it_is_on_its_way_is_not_given(learned_first: bool) -> None:
     table = Slow()
     one, two = process(table, Origin()), process(table, Origin())
-    assert isinstance(two.store, Levels)
+    assert isinstance(two.store, TieredStore)
     await one.objects.set("a", 1, 60, tags=["t"])
     async with two.store.opened():
         while not two.store._following.live:
@@ -257,7 +259,7 @@ def test_an_answer_with_no_time_is_refused(field: str) -> None:
 
 
 class Late(Table):
-    """Frames of *table* for a process that is slow between its look and its lease."""
+    """Items of *table* for a process that is slow between its look and its lease."""
 
     def __init__(self, table: Table) -> None:
         self.__dict__ = table.__dict__ | {"looked": asyncio.Event(), "go_on": asyncio.Event()}
@@ -296,7 +298,7 @@ async def test_a_client_that_wants_it_new_gets_it_new_though_another_answer_is_t
 
 
 class Forgetful(Table):
-    """Frames whose writes are lost on the way, leases and all; releases are told apart."""
+    """Items whose writes are lost on the way, leases and all; releases are told apart."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -304,12 +306,16 @@ class Forgetful(Table):
         self.writes: list[bytes] = []
         self.released: list[LeaseName] = []
 
-    def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+    def start_put_and_release(
+        self, lease: LeaseName, token: bytes, frame: bytes, seconds: float
+    ) -> asyncio.Future[None]:
         async def lose() -> None:
             raise ConnectionError("lost")
 
         self.writes.append(frame)
-        return asyncio.ensure_future(lose()) if self.loses else super().put_and_release(lease, token, frame, seconds)
+        return (
+            asyncio.ensure_future(lose()) if self.loses else super().start_put_and_release(lease, token, frame, seconds)
+        )
 
     def release(self, lease: LeaseName, token: bytes) -> None:
         self.released.append(lease)
@@ -346,20 +352,20 @@ async def test_a_lease_ends_after_a_write_that_cannot_end_it(
 class Holding(Table):
     """One that never ends a write."""
 
-    def put_one(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+    def start_put(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
 
 async def test_a_look_up_goes_out_at_once_unless_its_own_key_is_being_written() -> None:
     written, other = [(b"x", path, b"", b"http") for path in (b"/written", b"/other")]
     levels = process(Holding(), Origin(Reply())).store
-    assert isinstance(levels, Levels)
+    assert isinstance(levels, TieredStore)
     async with levels._following.following():
         while not levels._following.live:
             await asyncio.sleep(0)
         levels.put(Variants(written, (b"foo",), b"token"))
-        assert levels.begin_fetch(written) is None
-        fetch = levels.begin_fetch(other)
+        assert levels.start_get(written) is None
+        fetch = levels.start_get(other)
         assert fetch is not None
         await fetch.reply
         assert fetch.finish() is None
@@ -377,7 +383,7 @@ class CountingCodec(HttpCodec):
 
 async def test_a_frame_that_finds_no_room_in_the_process_is_decoded_again_only_when_it_has_changed() -> None:
     table, codec = Table(), CountingCodec()
-    levels = Levels(MemoryStore(1), table, codec, CachingMetrics(Telemetry(1000), "test"), lambda: NOON)
+    levels = TieredStore(MemoryStore(1), table, codec, CachingMetrics(Telemetry(1000), "test"), lambda: NOON)
     async with levels.opened():
         while not levels._following.live:
             await asyncio.sleep(0)
@@ -504,7 +510,7 @@ async def made() -> list[Item]:
     laboratory = process(table, origin)
     await laboratory.ask()
     await laboratory.objects.set("v", b"\xff", 60)
-    assert isinstance(laboratory.store, Levels)
+    assert isinstance(laboratory.store, TieredStore)
     return list(laboratory.store.local.table.items.values())
 
 
@@ -536,4 +542,4 @@ def test_every_kind_of_item_comes_back() -> None:
 
 
 def test_a_value_is_of_use_until_it_expires() -> None:
-    assert Value((b"object", b"a"), b"", NOON + 5).useful_until() == NOON + 5
+    assert Value((b"object", b"a"), b"", NOON + 5).retain_until() == NOON + 5

@@ -6,7 +6,7 @@ import pytest
 
 from scalekit_cache.policies import CachePolicy
 from scalekit_caching import purge_count as matches
-from scalekit_caching.purge_count import count, counted_purge
+from scalekit_caching.purge_count import count, purge_and_count
 from scalekit_caching.tags import name_tag, path_tag
 from tests.cache.harness import Origin, Reply
 from tests.cache.test_levels import CODEC, Table, process, written
@@ -40,8 +40,8 @@ async def filled() -> Table:
 )
 async def test_it_counts_what_has_a_tag_and_was_not_purged_before(tags: list[bytes], said: str) -> None:
     table = await filled()
-    assert await counted_purge(table, CODEC, tags) == said
-    assert await counted_purge(table, CODEC, tags) == NOTHING
+    assert await purge_and_count(table, CODEC, tags) == said
+    assert await purge_and_count(table, CODEC, tags) == NOTHING
 
 
 async def test_what_cannot_be_read_is_not_counted() -> None:

@@ -13,11 +13,11 @@ from scalekit_caching.codec import MAGIC, ItemCodec
 from scalekit_caching.items import Value, digest
 from scalekit_caching.local_invalidation import DISCONNECTED_TTL
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.redis_store import RedisFrames
+from scalekit_caching.redis_store import RedisStore
 from scalekit_caching.shared_store import LeaseName
 from scalekit_caching.store import MemoryStore
-from scalekit_caching.tiered_store import Levels
-from scalekit_caching.value_cache import Objects
+from scalekit_caching.tiered_store import TieredStore
+from scalekit_caching.value_cache import ValueCache
 from scalekit_redis import Connections, RedisUnavailable
 from tests.cache.conftest import Shared
 from tests.cache.harness import NOON
@@ -37,14 +37,14 @@ return told
 class Process:
     """One process' cache of values, all on its own connection."""
 
-    def __init__(self, frames: RedisFrames, disconnected_ttl: float = DISCONNECTED_TTL) -> None:
+    def __init__(self, frames: RedisStore, disconnected_ttl: float = DISCONNECTED_TTL) -> None:
         self.frames = frames
         self.metrics = CachingMetrics(Telemetry(1000), "test")
         self.now = NOON
-        self.levels = Levels(
+        self.levels = TieredStore(
             MemoryStore(2**20), frames, ItemCodec(), self.metrics, lambda: self.now, disconnected_ttl=disconnected_ttl
         )
-        self.objects = Objects(self.levels, self.metrics, lambda: self.now, 30.0)
+        self.objects = ValueCache(self.levels, self.metrics, lambda: self.now, 30.0)
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def process(
     url: str, deadline: float = DEADLINE, most_tags: int = 100_000, disconnected_ttl: float = DISCONNECTED_TTL
 ) -> AsyncGenerator[Process, None]:
     async with Connections(Telemetry(100)).open(url, deadline=deadline) as redis:
-        made = Process(RedisFrames(redis, "test", most_tags), disconnected_ttl)
+        made = Process(RedisStore(redis, "test", most_tags), disconnected_ttl)
         async with made.levels.opened():
             yield made
 
@@ -175,9 +175,9 @@ async def test_what_is_kept_ends_the_lease_in_the_same_step_if_it_is_still_held(
         for round_ in range(2):
             lease = LeaseName(b"k", b"variant %d" % round_)
             assert (await one.frames.acquire(lease, b"1", 60))[0]
-            await one.frames.put_and_release(lease, b"another", b"theirs", 60)
+            await one.frames.start_put_and_release(lease, b"another", b"theirs", 60)
             assert await two.frames.acquire(lease, b"2", 60) == (False, b"theirs")
-            await one.frames.put_and_release(lease, b"1", b"made %d" % round_, 60)
+            await one.frames.start_put_and_release(lease, b"1", b"made %d" % round_, 60)
             assert await two.frames.acquire(lease, b"2", 60) == (True, b"made %d" % round_)
             shared.cli("SCRIPT", "FLUSH")
         assert 0 < int(shared.cli("PTTL", "test:item:k")) <= 60_000
@@ -190,8 +190,8 @@ async def test_of_what_one_process_keeps_the_last_stays_though_the_server_has_fo
     async with process(shared.url) as one:
         shared.cli("SCRIPT", "FLUSH")
         await asyncio.gather(
-            one.frames.put_and_release(lease, b"1", b"older", 60),
-            one.frames.put_one(b"k", b"newer", 60),
+            one.frames.start_put_and_release(lease, b"1", b"older", 60),
+            one.frames.start_put(b"k", b"newer", 60),
         )
         assert await one.frames._redis.get("test:item:k") == b"newer"
 
@@ -203,7 +203,7 @@ async def test_the_lease_of_what_cannot_be_kept_ends_too(shared: Shared) -> None
         shared.cli("CONFIG", "SET", "maxmemory", 1)
         try:
             with pytest.raises(RedisUnavailable, match="OOM"):
-                await one.frames.put_and_release(lease, b"1", b"made", 60)
+                await one.frames.start_put_and_release(lease, b"1", b"made", 60)
         finally:
             shared.cli("CONFIG", "SET", "maxmemory", 0)
         assert await one.frames.acquire(lease, b"2", 60) == (True, None)
@@ -212,7 +212,7 @@ async def test_the_lease_of_what_cannot_be_kept_ends_too(shared: Shared) -> None
 async def test_a_key_of_another_in_the_place_of_a_lease_does_not_keep_the_item_away(shared: Shared) -> None:
     async with process(shared.url) as one:
         shared.cli("LPUSH", "test:lease:{test:item:k}", "x")
-        await one.frames.put_and_release(LeaseName(b"k"), b"1", b"made", 60)
+        await one.frames.start_put_and_release(LeaseName(b"k"), b"1", b"made", 60)
         assert await one.frames._redis.get("test:item:k") == b"made"
 
 

@@ -13,7 +13,7 @@ from scalekit import create_app
 from scalekit.host import Host
 from scalekit.testing import Answer, request, running
 from scalekit_jwt.keys import SigningKey
-from scalekit_redis.protocol import Wire
+from scalekit_redis.protocol import RedisProtocol
 from tests.jwt.forged_tokens import TokenForge
 from tests.servers import Redis
 
@@ -32,7 +32,7 @@ class Writes(list[int]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wires: set[Wire] = set()
+        self.wires: set[RedisProtocol] = set()
 
     async def begin_anew(self) -> None:
         """Forget what was written, once all of it is answered."""
@@ -44,14 +44,14 @@ class Writes(list[int]):
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
     seen = Writes()
-    flush = Wire._flush
+    flush = RedisProtocol._flush
 
-    def counting(self: Wire) -> None:
+    def counting(self: RedisProtocol) -> None:
         seen.wires.add(self)
         seen.append(sum(len(entry.calls) for entry in self._unwritten))
         flush(self)
 
-    monkeypatch.setattr(Wire, "_flush", counting)
+    monkeypatch.setattr(RedisProtocol, "_flush", counting)
     return seen
 
 

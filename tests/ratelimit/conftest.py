@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from scalekit_redis.protocol import Wire
+from scalekit_redis.protocol import RedisProtocol
 
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the number of calls in each write to Redis, those that go as one command one by one."""
     seen: list[int] = []
-    flush = Wire._flush
+    flush = RedisProtocol._flush
 
-    def counting(self: Wire) -> None:
+    def counting(self: RedisProtocol) -> None:
         seen.append(sum(len(entry.calls) for entry in self._unwritten))
         flush(self)
 
-    monkeypatch.setattr(Wire, "_flush", counting)
+    monkeypatch.setattr(RedisProtocol, "_flush", counting)
     return seen

@@ -36,15 +36,15 @@ class Item:
         self.newer: Item | None = None
         self.older: Item | None = None
 
-    def every_tag(self) -> tuple[bytes, ...]:
+    def all_tags(self) -> tuple[bytes, ...]:
         """Return every tag that it can be purged by."""
         return self.tags
 
-    def useful_until(self) -> float:
+    def retain_until(self) -> float:
         """Return until when it may be of use."""
         return ENDLESS
 
-    def standing_in(self) -> Item:
+    def as_fallback(self) -> Item:
         """Return it for who cannot ask whether it is still true."""
         return self
 
@@ -59,7 +59,7 @@ class Value(Item):
         self.frame = frame
         self.expires = expires
 
-    def useful_until(self) -> float:
+    def retain_until(self) -> float:
         """Return when it expires."""
         return self.expires
 

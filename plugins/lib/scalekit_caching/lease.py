@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from scalekit_caching.shared_store import Frames, LeaseName
+from scalekit_caching.shared_store import LeaseName, SharedStore
 
 
-class Held:
+class StoreLease:
     """A *lease* that *token* has of *frames*."""
 
     __slots__ = ("_ending", "_frames", "lease", "token")
 
-    def __init__(self, frames: Frames, lease: LeaseName, token: bytes) -> None:
+    def __init__(self, frames: SharedStore, lease: LeaseName, token: bytes) -> None:
         self._frames = frames
         self.lease = lease
         self.token = token
@@ -20,7 +20,7 @@ class Held:
 
     def end_with(self, frame: bytes, seconds: float) -> asyncio.Future[None]:
         """Begin to keep *frame*, which was made, for so many *seconds*, and to end it in the same step."""
-        self._ending = self._frames.put_and_release(self.lease, self.token, frame, seconds)
+        self._ending = self._frames.start_put_and_release(self.lease, self.token, frame, seconds)
         return self._ending
 
     def release(self, after: asyncio.Future[None] | None = None) -> None:

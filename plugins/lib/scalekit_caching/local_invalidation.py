@@ -16,8 +16,8 @@ from time import monotonic
 
 from scalekit_caching.items import Item, Key
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.shared_store import Frames
-from scalekit_caching.shared_tag_versions import PurgeNumbers
+from scalekit_caching.shared_store import SharedStore
+from scalekit_caching.shared_tag_versions import SharedTagVersions
 from scalekit_caching.store import MemoryStore
 
 logger = logging.getLogger("scalekit.caching")
@@ -32,14 +32,14 @@ FIRST_PAUSE, LAST_PAUSE = 0.05, 2.0
 """Seconds between two attempts to read what was purged."""
 
 
-class Following:
+class ClientSideCaching:
     """Keeps *local* true to *frames*; *live* tells that it is, and *changes* counts what was heard."""
 
     def __init__(
         self,
         local: MemoryStore,
-        frames: Frames,
-        purges: PurgeNumbers,
+        frames: SharedStore,
+        purges: SharedTagVersions,
         metrics: CachingMetrics,
         disconnected_ttl: float = DISCONNECTED_TTL,
     ) -> None:
@@ -82,7 +82,7 @@ class Following:
         item = self._local.peek(key)
         if item is None or monotonic() - max(item.seen, self.synced) > self._disconnected_ttl:
             return None
-        return item.standing_in()
+        return item.as_fallback()
 
     def kept(self, name: bytes, item: Item) -> None:
         """Take note that *local* has the *item* that is under *name* in the shared store."""

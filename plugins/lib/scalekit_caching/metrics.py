@@ -9,7 +9,7 @@ from typing import Any
 from scalekit.telemetry import Alert, Counter, Declaration, Gauge, Telemetry
 
 
-class Declarations:
+class CachingInstruments:
     """What is counted of the cache of *plugin*."""
 
     def __init__(self, plugin: str) -> None:
@@ -42,7 +42,7 @@ class CachingMetrics:
     """The numbers of the cache of *plugin*."""
 
     def __init__(self, telemetry: Telemetry, plugin: str) -> None:
-        declared = Declarations(plugin)
+        declared = CachingInstruments(plugin)
         series = telemetry.series
         self.object_hit, self.object_miss = (series(declared.objects, outcome) for outcome in ("hit", "miss"))
         self.found_here, self.found_shared, self.found_nowhere = (

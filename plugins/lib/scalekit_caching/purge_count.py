@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from scalekit_caching.codec import ItemCodec
-from scalekit_caching.shared_store import Frames
+from scalekit_caching.shared_store import SharedStore
 from scalekit_redis import RedisUnavailable, ReplyError
 
 MOST = 100_000
@@ -17,7 +17,7 @@ HEAD = 8192
 
 
 @dataclass(frozen=True)
-class Matches:
+class PurgeCount:
     """So many items had one of the tags; not *all* were looked at where there are too many."""
 
     number: int
@@ -29,7 +29,7 @@ class Matches:
         return f"purged {'' if self.all else 'at least '}{self.number} of what was stored"
 
 
-async def counted_purge(frames: Frames, codec: ItemCodec, tags: Sequence[bytes]) -> str:
+async def purge_and_count(frames: SharedStore, codec: ItemCodec, tags: Sequence[bytes]) -> str:
     """Purge *tags*; return in words how much had them, as far as that can be found out."""
     said = "purged; how much that was could not be counted"
     with suppress(RedisUnavailable, ReplyError):
@@ -38,7 +38,7 @@ async def counted_purge(frames: Frames, codec: ItemCodec, tags: Sequence[bytes])
     return said
 
 
-async def count(frames: Frames, codec: ItemCodec, tags: Sequence[bytes]) -> Matches:
+async def count(frames: SharedStore, codec: ItemCodec, tags: Sequence[bytes]) -> PurgeCount:
     """Return how many items in *frames* have one of *tags*, and were not purged before."""
     wanted = frozenset(tags)
     seen: set[bytes] = set()
@@ -50,11 +50,11 @@ async def count(frames: Frames, codec: ItemCodec, tags: Sequence[bytes]) -> Matc
         tagged = [found for head in heads if head is not None and (found := codec.tags_of(head)) is not None]
         number += await _living(frames, [(since, own) for since, own in tagged if not wanted.isdisjoint(own)])
         if len(seen) >= MOST:
-            return Matches(number, False)
-    return Matches(number, True)
+            return PurgeCount(number, False)
+    return PurgeCount(number, True)
 
 
-async def _living(frames: Frames, found: Sequence[tuple[int, tuple[bytes, ...]]]) -> int:
+async def _living(frames: SharedStore, found: Sequence[tuple[int, tuple[bytes, ...]]]) -> int:
     """Return how many of the items *found* were not purged after they were made."""
     tags = sorted({tag for _, own in found for tag in own})
     last = dict(zip(tags, await frames.numbers(tags), strict=True)) if tags else {}

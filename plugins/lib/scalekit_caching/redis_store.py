@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from scalekit_caching.shared_store import LeaseName, Listener
-from scalekit_redis import Hearing, Redis, RedisUnavailable, ReplyError, Script
+from scalekit_caching.shared_store import ChangeListener, LeaseName
+from scalekit_redis import InvalidationListener, Redis, RedisUnavailable, ReplyError, Script
 from scalekit_redis.slots import key_in, shards
 
 LIFE = 31 * 86400.0
@@ -78,8 +78,8 @@ return kept
 RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 
 
-class RedisFrames:
-    """Frames under keys that begin with *prefix*; at most *most_tags* purges are remembered."""
+class RedisStore:
+    """Items under keys that begin with *prefix*; at most *most_tags* purges are remembered."""
 
     def __init__(self, redis: Redis, prefix: str, most_tags: int = MOST_TAGS) -> None:
         self._redis = redis
@@ -89,11 +89,11 @@ class RedisFrames:
         self._most_tags = most_tags
         self._number_words = ("ZSCORE", self._purges, NUMBER)
 
-    def begin_get(self, key: bytes) -> asyncio.Future[Any]:
-        """Ask at once for what is under *key*, for a process that hears of purges; :meth:`frame_in` reads the reply."""
+    def start_get(self, key: bytes) -> asyncio.Future[Any]:
+        """Send the GET for *key* at once, without checking tag versions; :meth:`read_reply` reads the reply."""
         return self._redis.get(self._items + key)
 
-    def frame_in(self, reply: asyncio.Future[Any]) -> bytes | None:
+    def read_reply(self, reply: asyncio.Future[Any]) -> bytes | None:
         """Return what has come with *reply*."""
         error = reply.exception()
         if isinstance(error, ReplyError):
@@ -116,11 +116,13 @@ class RedisFrames:
         for reply in await self._redis.pipeline(commands):
             _raise(reply)
 
-    def put_one(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+    def start_put(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
         """Begin at once to keep *frame* under *key*."""
         return self._redis.call("SET", self._items + key, frame, "PX", max(1, int(seconds * 1000)))
 
-    def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+    def start_put_and_release(
+        self, lease: LeaseName, token: bytes, frame: bytes, seconds: float
+    ) -> asyncio.Future[None]:
         """Begin at once to keep *frame* under the name of *lease*, and to end that in the same step."""
         keys = (self._items + lease.name, self._lease_key(lease))
         args = (frame, max(1, int(seconds * 1000)), token)
@@ -207,7 +209,7 @@ class RedisFrames:
         return b"%b:lease:{%b}%b" % (self._prefix, self._items + lease.name, lease.variant)
 
     @asynccontextmanager
-    async def follow(self, listener: Listener) -> AsyncGenerator[None, None]:
+    async def follow(self, listener: ChangeListener) -> AsyncGenerator[None, None]:
         """Let *listener* hear of changes while inside."""
 
         def invalidated(keys: list[bytes]) -> None:
@@ -218,7 +220,7 @@ class RedisFrames:
             if self._purges in keys:
                 listener.purged()
 
-        hearing = Hearing(listener.begun, invalidated, listener.ended)
+        hearing = InvalidationListener(listener.begun, invalidated, listener.ended)
         async with self._redis.tracking((self._items, self._purges), hearing):
             yield
 

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
 
-class Listener(Protocol):
+class ChangeListener(Protocol):
     """Hears of what other processes change in a store."""
 
     def begun(self) -> None:
@@ -35,17 +35,17 @@ class LeaseName(NamedTuple):
     variant: bytes = b""
 
 
-class Frames(Protocol):
+class SharedStore(Protocol):
     """A store that processes share. Every call has a deadline of its own; whatever it raises counts as a failure.
 
     Purges are numbered; a later one has a higher number, whatever was lost in between.
     """
 
-    def begin_get(self, key: bytes) -> Future[Any]:
-        """Ask at once for what is under *key*, for a process that hears of purges; :meth:`frame_in` reads the reply."""
+    def start_get(self, key: bytes) -> Future[Any]:
+        """Send the GET for *key* at once, without checking tag versions; :meth:`read_reply` reads the reply."""
         ...
 
-    def frame_in(self, reply: Future[Any]) -> bytes | None:
+    def read_reply(self, reply: Future[Any]) -> bytes | None:
         """Return what has come with *reply*; raises what the store raises."""
         ...
 
@@ -57,11 +57,11 @@ class Frames(Protocol):
         """Keep each of *frames* under its key for so many *seconds*."""
         ...
 
-    def put_one(self, key: bytes, frame: bytes, seconds: float) -> Future[None]:
+    def start_put(self, key: bytes, frame: bytes, seconds: float) -> Future[None]:
         """Begin at once to keep *frame* under *key*; of what is begun in one process for one key, the last stays."""
         ...
 
-    def put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> Future[None]:
+    def start_put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> Future[None]:
         """Begin at once to keep *frame* under the name of *lease*, and to end that in the same step.
 
         It ends if *token* still has it, even where *frame* cannot be kept.
@@ -107,6 +107,6 @@ class Frames(Protocol):
         """Begin at once to end the lease, if *token* still has it; one that cannot be ended runs out."""
         ...
 
-    def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
+    def follow(self, listener: ChangeListener) -> AbstractAsyncContextManager[None]:
         """Let *listener* hear of changes while inside."""
         ...

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scalekit_caching.items import Item
-from scalekit_caching.shared_store import Frames
+from scalekit_caching.shared_store import SharedStore
 
 REMEMBERED = 10_000
 """Tags whose numbers are remembered."""
 
 
-class PurgeNumbers:
+class SharedTagVersions:
     """The last numbers of *frames* that were seen."""
 
-    def __init__(self, frames: Frames) -> None:
+    def __init__(self, frames: SharedStore) -> None:
         self.number = 0
         self._frames = frames
         self._of_tags: dict[bytes, int] = {}
@@ -33,15 +33,15 @@ class PurgeNumbers:
         if item.since >= self.number:
             return False
         known = self._of_tags
-        return any(known.get(tag, self.number) > item.since for tag in item.every_tag())
+        return any(known.get(tag, self.number) > item.since for tag in item.all_tags())
 
     async def outdated(self, items: Sequence[Item], number: int) -> list[bool]:
         """Tell of each of *items*, which came with *number*, whether it was begun before a purge of its tags."""
-        tags = {tag for item in items if item.since < number for tag in item.every_tag()}
+        tags = {tag for item in items if item.since < number for tag in item.all_tags()}
         known = self._of_tags
         missing = [tag for tag in tags if tag not in known]
         fetched = dict(zip(missing, await self._frames.numbers(missing), strict=True)) if missing else {}
         if known is self._of_tags and len(known) + len(fetched) <= REMEMBERED:
             known.update(fetched)
         numbers = known | fetched if fetched else known
-        return [item.since < number and any(numbers[tag] > item.since for tag in item.every_tag()) for item in items]
+        return [item.since < number and any(numbers[tag] > item.since for tag in item.all_tags()) for item in items]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from scalekit_caching.items import Item, Key
 from scalekit_caching.sieve import Sieve
-from scalekit_caching.tag_versions import Generations
+from scalekit_caching.tag_versions import TagVersions
 
 
 class Lease(Protocol):
@@ -19,18 +19,18 @@ class Lease(Protocol):
         ...
 
 
-class FetchAgain(Exception):
+class RetryGet(Exception):
     """What has come cannot be relied on: use :meth:`Store.fetch`."""
 
 
-class Fetch(Protocol):
+class PendingGet(Protocol):
     """A question for what is under *key*: once *reply* is there, :meth:`finish` tells what was found."""
 
     key: Key
     reply: Future[Any]
 
     def finish(self) -> Item | None:
-        """Return what was found; raises FetchAgain."""
+        """Return what was found; raises RetryGet."""
         ...
 
 
@@ -59,11 +59,11 @@ class Store(Protocol):
         """Return what is under *key* in the process or elsewhere, unless it was purged."""
         ...
 
-    def begin_fetch(self, key: Key) -> Fetch | None:
+    def start_get(self, key: Key) -> PendingGet | None:
         """Ask elsewhere at once for what is under *key*; None where that takes more than one question: use fetch."""
         ...
 
-    async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
+    async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return the same of each of *keys*, all at once."""
         ...
 
@@ -94,7 +94,7 @@ class Store(Protocol):
         """Tell whether one of *tags* was purged after the purge *since*, or may have been, as far as is known here."""
         ...
 
-    async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
+    async def acquire_lease(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
         """Return the right to make the *variant* of *key*, or None while another process has it.
 
         With it comes what is under *key*, looked at after that is known: another may have made it just before.
@@ -102,7 +102,7 @@ class Store(Protocol):
         ...
 
 
-class Alone:
+class NoLease:
     """The lease of who shares with nobody."""
 
     def release(self, after: Future[None] | None = None) -> None:
@@ -116,7 +116,7 @@ class MemoryStore:
 
     def __init__(self, budget: int) -> None:
         self.table = Sieve(budget)
-        self.generations = Generations()
+        self.generations = TagVersions()
 
     @property
     def number(self) -> int:
@@ -144,11 +144,11 @@ class MemoryStore:
         """Return the same."""
         return self.peek(key)
 
-    def begin_fetch(self, key: Key) -> Fetch | None:
+    def start_get(self, key: Key) -> PendingGet | None:
         """Return None: there is nothing elsewhere."""
         return None
 
-    async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
+    async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return the same of each of *keys*."""
         return [self.peek(key) for key in keys]
 
@@ -179,6 +179,6 @@ class MemoryStore:
         """Tell whether one of *tags* was purged after the purge *since*."""
         return self.generations.purged(tags, since)
 
-    async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease, Item | None]:
+    async def acquire_lease(self, key: Key, variant: Key, seconds: float) -> tuple[Lease, Item | None]:
         """Return a lease; in one process one flight at a time makes what is missing."""
-        return Alone(), self.peek(key)
+        return NoLease(), self.peek(key)

@@ -15,7 +15,7 @@ REMEMBERED = 10_000
 """Tags whose last purge is remembered. What is older than the purge forgotten last counts as purged."""
 
 
-class Generations:
+class TagVersions:
     """The numbers of purges."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Generations:
         """Tell whether *item* was begun before a purge of one of its tags."""
         if item.valid == self.number:
             return False
-        if self.purged(item.every_tag(), item.since):
+        if self.purged(item.all_tags(), item.since):
             return True
         item.valid = self.number
         return False

@@ -17,13 +17,13 @@ from itertools import count
 
 from scalekit_caching.codec import Codec, Corrupt
 from scalekit_caching.items import Item, Key, digest
-from scalekit_caching.lease import Held
-from scalekit_caching.local_invalidation import DISCONNECTED_TTL, Following
+from scalekit_caching.lease import StoreLease
+from scalekit_caching.local_invalidation import DISCONNECTED_TTL, ClientSideCaching
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.pending_get import SharedFetches
-from scalekit_caching.shared_store import Frames, LeaseName
-from scalekit_caching.shared_tag_versions import PurgeNumbers
-from scalekit_caching.store import Alone, Fetch, FetchAgain, Lease, MemoryStore
+from scalekit_caching.pending_get import SharedGets
+from scalekit_caching.shared_store import LeaseName, SharedStore
+from scalekit_caching.shared_tag_versions import SharedTagVersions
+from scalekit_caching.store import Lease, MemoryStore, NoLease, PendingGet, RetryGet
 
 logger = logging.getLogger("scalekit.caching")
 
@@ -34,7 +34,7 @@ MOST_WRITES = 256
 """Items on their way to the shared store at one time; what comes beyond them stays in the process."""
 
 
-class Levels:
+class TieredStore:
     """Items in the memory of the process and in *frames*."""
 
     shared = True
@@ -42,7 +42,7 @@ class Levels:
     def __init__(
         self,
         local: MemoryStore,
-        frames: Frames,
+        frames: SharedStore,
         codec: Codec,
         metrics: CachingMetrics,
         clock: Callable[[], float],
@@ -54,9 +54,9 @@ class Levels:
         self._codec = codec
         self._metrics = metrics
         self._clock = clock
-        self._purges = PurgeNumbers(frames)
-        self._following = Following(local, frames, self._purges, metrics, disconnected_ttl)
-        self._fetches = SharedFetches(frames, codec, self._following, self._purges, metrics, self._keep)
+        self._purges = SharedTagVersions(frames)
+        self._following = ClientSideCaching(local, frames, self._purges, metrics, disconnected_ttl)
+        self._fetches = SharedGets(frames, codec, self._following, self._purges, metrics, self._keep)
         self._writes: dict[bytes, asyncio.Future[None]] = {}
         self._process = os.urandom(8)
         self._claims = count()
@@ -103,15 +103,15 @@ class Levels:
         if fetch is not None:
             with suppress(Exception):  # finish() meets it again
                 await fetch.reply
-            with suppress(FetchAgain):
+            with suppress(RetryGet):
                 return fetch.finish()
         return (await self._fetched({key: name}))[key]
 
-    def begin_fetch(self, key: Key) -> Fetch | None:
+    def start_get(self, key: Key) -> PendingGet | None:
         """Ask the shared store at once; None where that takes more than one question."""
         return None if self._writes and digest(key) in self._writes else self._fetches.begin(key)
 
-    async def fetch_many(self, keys: Sequence[Key]) -> list[Item | None]:
+    async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return what is under each of *keys* at either level, in one trip; what cannot be read is deleted."""
         found = {key: self.peek(key) for key in keys}
         names = {key: digest(key) for key, item in found.items() if item is None}
@@ -181,15 +181,15 @@ class Levels:
         """Keep *item* here at once, and begin to keep it in the shared store; that ends a *lease* of its key."""
         name = digest(item.key)
         self._keep(item, name)
-        seconds = min(item.useful_until() - self._clock(), LONGEST)
+        seconds = min(item.retain_until() - self._clock(), LONGEST)
         if seconds <= 0 or len(self._writes) >= MOST_WRITES:
             return None
         try:
             frame = self._codec.encode(item, name)
-            if isinstance(lease, Held) and lease.lease.name == name and len(frame) <= LARGEST_OF_SCRIPT:
+            if isinstance(lease, StoreLease) and lease.lease.name == name and len(frame) <= LARGEST_OF_SCRIPT:
                 write = lease.end_with(frame, seconds)
             else:
-                write = self.frames.put_one(name, frame, seconds)
+                write = self.frames.start_put(name, frame, seconds)
         except Exception as error:
             self._metrics.failed(type(error).__name__)
             return None
@@ -223,13 +223,13 @@ class Levels:
         missed = self._purges.number != since and not self._following.live
         return missed or self.local.generations.purged(tags, since)
 
-    async def claim(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
+    async def acquire_lease(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
         """Return the right to make the *variant* of *key*, and what is under *key*, looked at after that is known.
 
         Without the shared store everybody has the right.
         """
         name, changes = digest(key), self._following.changes
-        held = Held(self.frames, LeaseName(name, b"" if variant == key else digest(variant)), self._token())
+        held = StoreLease(self.frames, LeaseName(name, b"" if variant == key else digest(variant)), self._token())
         try:
             taken, frame = await self.frames.acquire(held.lease, held.token, seconds)
             if frame is None:
@@ -239,7 +239,7 @@ class Levels:
         except Exception as error:
             self._metrics.failed(type(error).__name__)
             held.release()
-            return Alone(), None
+            return NoLease(), None
         except BaseException:
             held.release()
             raise
@@ -283,7 +283,7 @@ class Levels:
             await asyncio.wait(writes)
 
     async def _write(self, items: dict[bytes, Item]) -> None:
-        worth = {name: min(item.useful_until() - self._clock(), LONGEST) for name, item in items.items()}
+        worth = {name: min(item.retain_until() - self._clock(), LONGEST) for name, item in items.items()}
         useful = {name: item for name, item in items.items() if worth[name] > 0}
         if not useful:
             return

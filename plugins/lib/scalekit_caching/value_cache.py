@@ -30,13 +30,13 @@ FIRST_LOOK, LAST_LOOK = 0.005, 0.1
 """Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
 
 
-class Make:
+class PendingValue:
     """One call that makes a value, which is *outdated* once the value is set or deleted meanwhile."""
 
     outdated = False
 
 
-class Objects:
+class ValueCache:
     """Get and set values in *store*, and make one that is missing once; caches of one store have each a *namespace*."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Objects:
         self._wait = wait
         self._namespace = namespace
         self._making: dict[Key, tuple[asyncio.Lock, list[None]]] = {}
-        self._begun: dict[Key, set[Make]] = {}
+        self._begun: dict[Key, set[PendingValue]] = {}
 
     async def get(self, key: str, default: Any = None) -> Any:
         """Return the value under *key*, or *default*."""
@@ -63,7 +63,7 @@ class Objects:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values under those of *keys* that have one."""
-        items = await self._store.fetch_many([self._key(key) for key in keys])
+        items = await self._store.get_many([self._key(key) for key in keys])
         found = {key: await self._content(item) for key, item in zip(keys, items, strict=True)}
         present = {key: value for key, value in found.items() if value is not MISSING}
         self._metrics.object_hit.inc(len(present))
@@ -138,9 +138,9 @@ class Objects:
         return value
 
     @contextmanager
-    def _watched(self, key: Key) -> Iterator[Make]:
+    def _watched(self, key: Key) -> Iterator[PendingValue]:
         """Have a call that makes what is under *key* know of changes to it, as far as they are made in this process."""
-        begun = Make()
+        begun = PendingValue()
         calls = self._begun.setdefault(key, set())
         calls.add(begun)
         try:
@@ -160,7 +160,7 @@ class Objects:
         loop = asyncio.get_running_loop()
         end, pause = loop.time() + self._wait, FIRST_LOOK
         while True:
-            lease, item = await self._store.claim(key, key, self._wait)
+            lease, item = await self._store.acquire_lease(key, key, self._wait)
             found = await self._content(item)
             if lease is not None or found is not MISSING or loop.time() > end:
                 return lease, found

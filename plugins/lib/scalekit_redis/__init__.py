@@ -7,14 +7,14 @@ once.
 from scalekit_redis.client import DEADLINE, Redis
 from scalekit_redis.connections import Connections, redis_connections, verify_redis
 from scalekit_redis.errors import RedisUnavailable, ReplyError
-from scalekit_redis.invalidation_listener import Hearing
+from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.prepared_script import PreparedScript
 from scalekit_redis.script import Script
 
 __all__ = [
     "DEADLINE",
     "Connections",
-    "Hearing",
+    "InvalidationListener",
     "PreparedScript",
     "Redis",
     "RedisUnavailable",

@@ -9,21 +9,21 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scalekit_redis.commands import (
-    REPEATABLE,
+    READONLY_COMMANDS,
     Command,
     Word,
     Words,
     command,
-    eval_words,
+    eval_command,
     milliseconds,
-    set_words,
+    set_command,
 )
-from scalekit_redis.invalidation_listener import Hearing
-from scalekit_redis.prepared_script import PreparedScript, ScriptForm
+from scalekit_redis.invalidation_listener import InvalidationListener
+from scalekit_redis.prepared_script import PackedScript, PreparedScript
 from scalekit_redis.script import Script
 
 if TYPE_CHECKING:
-    from scalekit_redis.client_tracking import Tracking
+    from scalekit_redis.client_tracking import ClientTracking
 
 DEADLINE = 0.25
 """Seconds that a command may take where nobody says otherwise."""
@@ -40,7 +40,7 @@ def end_of(began: float, deadline: float) -> float:
     return began + deadline
 
 
-class Courier(Protocol):
+class CommandRouter(Protocol):
     """Carries commands to where they belong. *at* is when their time is over, on the monotonic clock."""
 
     def send(
@@ -55,7 +55,7 @@ class Courier(Protocol):
         """Run *script*, whose source goes only to a server that does not know it; return the future of its reply."""
         ...
 
-    def prepare(self, form: ScriptForm, deadline: float) -> PreparedScript:
+    def prepare(self, form: PackedScript, deadline: float) -> PreparedScript:
         """Return what runs the script of *form*, each time within *deadline* seconds."""
         ...
 
@@ -68,8 +68,8 @@ class Courier(Protocol):
         ...
 
     def tracking(
-        self, prefixes: Sequence[bytes], hearing: Hearing, replicas: bool
-    ) -> AbstractAsyncContextManager[Tracking]:
+        self, prefixes: Sequence[bytes], hearing: InvalidationListener, replicas: bool
+    ) -> AbstractAsyncContextManager[ClientTracking]:
         """Tell *hearing* of changed keys while inside, and again when *replicas* have changed them."""
         ...
 
@@ -88,7 +88,7 @@ class Redis:
 
     __slots__ = ("_courier", "_deadline", "_replica_reads")
 
-    def __init__(self, courier: Courier, deadline: float = DEADLINE, replica_reads: bool = False) -> None:
+    def __init__(self, courier: CommandRouter, deadline: float = DEADLINE, replica_reads: bool = False) -> None:
         self._courier = courier
         self._deadline = end_of(0.0, deadline)
         self._replica_reads = replica_reads
@@ -119,7 +119,7 @@ class Redis:
         deadline: float | None = None,
     ) -> bool:
         """Set *key*, for *ttl* seconds where given; tell whether it was set, which *only_if_absent* may forbid."""
-        reply = await self._send(set_words(key, value, ttl, only_if_absent), key, deadline)
+        reply = await self._send(set_command(key, value, ttl, only_if_absent), key, deadline)
         return reply is not None
 
     async def delete(self, *keys: Word, deadline: float | None = None) -> int:
@@ -158,7 +158,9 @@ class Redis:
         """Run *script* and return what it returns; its source is sent only to a server that does not know it."""
         return await self.begin(script, keys, args, deadline=deadline)
 
-    def tracking(self, prefixes: Sequence[bytes], hearing: Hearing) -> AbstractAsyncContextManager[Tracking]:
+    def tracking(
+        self, prefixes: Sequence[bytes], hearing: InvalidationListener
+    ) -> AbstractAsyncContextManager[ClientTracking]:
         """Tell *hearing* which keys are changed, by whomever, of those that begin with one of *prefixes*.
 
         Gives an object whose ``on`` tells whether every change is told. Connections of its own serve it, and are
@@ -185,7 +187,7 @@ class Redis:
         at = now + self._deadline if deadline is None else end_of(now, deadline)
         if by_source:
             key = keys[0] if keys else None
-            return self._courier.send(eval_words(script, True, keys, args), key, now, at, False, False)
+            return self._courier.send(eval_command(script, True, keys, args), key, now, at, False, False)
         return self._courier.run(script, keys, args, now, at)
 
     def prepare(self, script: Script, args: Sequence[Word], *, deadline: float | None = None) -> PreparedScript:
@@ -194,7 +196,7 @@ class Redis:
         Raises ValueError where the first line of *script* names an engine.
         """
         seconds = self._deadline if deadline is None else end_of(0.0, deadline)
-        return self._courier.prepare(ScriptForm(script, args), seconds)
+        return self._courier.prepare(PackedScript(script, args), seconds)
 
     async def probe(self, *, deadline: float = 1.0) -> None:
         """Return when every server that is needed answers, for a health check; raises RedisUnavailable."""
@@ -210,7 +212,7 @@ class Redis:
     ) -> list[Any]:
         now = monotonic()
         at = now + self._deadline if deadline is None else end_of(now, deadline)
-        reads = name in REPEATABLE
+        reads = name in READONLY_COMMANDS
         replica = reads and self._replica_reads
         send: Callable[..., asyncio.Future[Any]] = self._courier.send
         pending = [

@@ -11,25 +11,29 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from time import monotonic
 
-from scalekit_redis.invalidation_listener import Hearing
+from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
 from scalekit_redis.pending import pack
-from scalekit_redis.tracking_connection import Question, Watch, tracking_words
+from scalekit_redis.tracking_connection import LivenessProbe, TrackingConnection, tracking_command
 from scalekit_redis.url import Host
 
 
-class Tracking:
+class ClientTracking:
     """Changes of keys that begin with one of *prefixes*; while *on* is set, all of them are told."""
 
     def __init__(
-        self, prefixes: Sequence[bytes], hearing: Hearing, question: Question, turned: Callable[[Watch], None]
+        self,
+        prefixes: Sequence[bytes],
+        hearing: InvalidationListener,
+        question: LivenessProbe,
+        turned: Callable[[TrackingConnection], None],
     ) -> None:
         self.on = False
-        self._first = pack(tracking_words(prefixes))
+        self._first = pack(tracking_command(prefixes))
         self._hearing = hearing
         self._question = question
         self._turned = turned
-        self._watches: dict[Host | None, Watch] = {}
+        self._watches: dict[Host | None, TrackingConnection] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
     def follow(self, nodes: Mapping[Host | None, Node]) -> None:
@@ -53,8 +57,8 @@ class Tracking:
         watches, self._watches = list(self._watches.values()), {}
         await asyncio.gather(*(watch.close() for watch in watches), *self._leaving)
 
-    def _watch(self, node: Node) -> Watch:
-        return Watch(
+    def _watch(self, node: Node) -> TrackingConnection:
+        return TrackingConnection(
             node.name, node.connector, node.metrics, self._first, self._question, self._shift, self._told, self._turned
         )
 

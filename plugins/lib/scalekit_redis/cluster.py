@@ -12,33 +12,33 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
-from scalekit_redis.client_tracking import Tracking
-from scalekit_redis.cluster_pending import MOST_HOPS, Asking, ClusterCall
-from scalekit_redis.cluster_scripts import ClusterScript, ClusterScriptCall
-from scalekit_redis.commands import Command, Word, Words, eval_words
+from scalekit_redis.client_tracking import ClientTracking
+from scalekit_redis.cluster_pending import MOST_HOPS, AskRedirect, ClusterCommand
+from scalekit_redis.cluster_scripts import ClusterScript, ClusterScriptCommand
+from scalekit_redis.commands import Command, Word, Words, eval_command
 from scalekit_redis.errors import RedisUnavailable, ReplyError
-from scalekit_redis.invalidation_listener import Hearing
+from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
-from scalekit_redis.pending import Call, pack
-from scalekit_redis.prepared_script import PreparedScript, ScriptForm
-from scalekit_redis.retries import Retries
+from scalekit_redis.pending import PendingCommand, pack
+from scalekit_redis.prepared_script import PackedScript, PreparedScript
+from scalekit_redis.retries import RetryQueue
 from scalekit_redis.script import Script
 from scalekit_redis.slots import SLOTS, slot_of
 from scalekit_redis.topology import Topology
-from scalekit_redis.tracking_connection import CLUSTER_INFO, Watch
+from scalekit_redis.tracking_connection import CLUSTER_INFO, TrackingConnection
 from scalekit_redis.url import Host
 
 PING = pack(("PING",))
 
 
-class Cluster:
+class ClusterRouter:
     """Carries commands to the servers of *topology*."""
 
     def __init__(self, name: str, topology: Topology) -> None:
         self.name = name
         self._topology = topology
         self._loop = asyncio.get_running_loop()
-        self._retries = Retries()
+        self._retries = RetryQueue()
 
     def send(
         self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
@@ -51,7 +51,7 @@ class Cluster:
         else:
             slot = slot_of(key)
             node = self._topology.primaries[slot]
-        self.begin(ClusterCall(self, slot, future, pack(words), began, at, repeatable, replica, node))
+        self.begin(ClusterCommand(self, slot, future, pack(words), began, at, repeatable, replica, node))
         return future
 
     def run(
@@ -60,17 +60,17 @@ class Cluster:
         """Run *script* where the first of *keys* is; return the future of its reply, or of its failure."""
         slot = slot_of(keys[0]) if keys else None
         node = self._topology.node_of(slot, False)
-        packed = pack(eval_words(script, False, keys, args))
-        call = ClusterScriptCall(self, slot, self._loop.create_future(), packed, began, at, False, False, node)
-        call.source = lambda: pack(eval_words(script, True, keys, args))
+        packed = pack(eval_command(script, False, keys, args))
+        call = ClusterScriptCommand(self, slot, self._loop.create_future(), packed, began, at, False, False, node)
+        call.source = lambda: pack(eval_command(script, True, keys, args))
         self.begin(call)
         return call.future
 
-    def prepare(self, form: ScriptForm, deadline: float) -> PreparedScript:
+    def prepare(self, form: PackedScript, deadline: float) -> PreparedScript:
         """Return what runs the script of *form*, each time within *deadline* seconds."""
         return ClusterScript(self, self._topology, form, deadline)
 
-    def begin(self, call: ClusterCall) -> None:
+    def begin(self, call: ClusterCommand) -> None:
         """Send *call* to its server, or fail it."""
         if call.node is None:
             call.fail(self._nobody(call.slot))
@@ -97,14 +97,14 @@ class Cluster:
 
     @asynccontextmanager
     async def tracking(
-        self, prefixes: Sequence[bytes], hearing: Hearing, replicas: bool
-    ) -> AsyncGenerator[Tracking, None]:
+        self, prefixes: Sequence[bytes], hearing: InvalidationListener, replicas: bool
+    ) -> AsyncGenerator[ClientTracking, None]:
         """Tell *hearing* of changed keys while inside, whoever has them, and again when *replicas* have it."""
 
-        def look_again(watch: Watch) -> None:
+        def look_again(watch: TrackingConnection) -> None:
             self._topology.refresh_soon()
 
-        tracking = Tracking(prefixes, hearing, CLUSTER_INFO, look_again)
+        tracking = ClientTracking(prefixes, hearing, CLUSTER_INFO, look_again)
         try:
             with self._topology.showing(tracking.follow, replicas):
                 yield tracking
@@ -119,7 +119,7 @@ class Cluster:
         for node in filter(None, nodes):
             await node.ask(PING, at)
 
-    def redirect(self, call: ClusterCall, error: ReplyError) -> bool:
+    def redirect(self, call: ClusterCommand, error: ReplyError) -> bool:
         """Send *call* on as *error* says; tell whether that could be done."""
         if error.code not in ("MOVED", "ASK"):
             return self._retry(call)
@@ -128,12 +128,12 @@ class Cluster:
             return False
         host = _host(error, call.host)
         if error.code == "ASK":
-            self._put(call, self._topology.importing(host), Asking(call))
+            self._put(call, self._topology.importing(host), AskRedirect(call))
         else:
             self._put(call, self._topology.move(call.slot, host))
         return True
 
-    def _retry(self, call: ClusterCall) -> bool:
+    def _retry(self, call: ClusterCommand) -> bool:
         """Send *call*, which was not run, to another server at once or to its own after a pause."""
         self._topology.refresh_soon()
         hops = call.hops
@@ -142,7 +142,7 @@ class Cluster:
         call.hops = hops
         return self._retries.later(call, self._again)
 
-    def reroute(self, call: ClusterCall, error: RedisUnavailable | None) -> bool:
+    def reroute(self, call: ClusterCommand, error: RedisUnavailable | None) -> bool:
         """Send *call*, which failed with *error*, to another server; tell whether there is one, and it is safe."""
         self._topology.refresh_soon()
         call.hops += 1
@@ -155,14 +155,14 @@ class Cluster:
         self._put(call, node)
         return True
 
-    def _again(self, call: ClusterCall) -> None:
+    def _again(self, call: ClusterCommand) -> None:
         node = self._topology.node_of(call.slot, call.replica)
         if node is None:
             call.fail(self._nobody(call.slot))
         else:
             self._put(call, node)
 
-    def _put(self, call: ClusterCall, node: Node, carrier: Call | None = None) -> None:
+    def _put(self, call: ClusterCommand, node: Node, carrier: PendingCommand | None = None) -> None:
         call.node = node
         try:
             node.put(carrier or call)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from scalekit_redis.errors import NOT_RUN, RedisUnavailable, ReplyError, explained
 from scalekit_redis.node import Node
-from scalekit_redis.pending import Call, pack
+from scalekit_redis.pending import PendingCommand, pack
 from scalekit_redis.url import Host
 
 MOST_HOPS = 5
@@ -17,26 +17,26 @@ ELSEWHERE = NOT_RUN | {"MOVED", "ASK"}
 ASKING = pack(("ASKING",))
 
 
-class Routes(Protocol):
+class RedirectHandler(Protocol):
     """Who knows where commands belong."""
 
-    def redirect(self, call: ClusterCall, error: ReplyError) -> bool:
+    def redirect(self, call: ClusterCommand, error: ReplyError) -> bool:
         """Send *call* on as *error* says; tell whether that could be done."""
         ...
 
-    def reroute(self, call: ClusterCall, error: RedisUnavailable) -> bool:
+    def reroute(self, call: ClusterCommand, error: RedisUnavailable) -> bool:
         """Send *call*, which failed with *error*, to another server; tell whether there is one, and it is safe."""
         ...
 
 
-class ClusterCall(Call):
+class ClusterCommand(PendingCommand):
     """One command for *slot*; *node* is who has it now, and *replica* tells whether its replicas will do."""
 
     __slots__ = ("hops", "node", "replica", "routes", "slot")
 
     def __init__(
         self,
-        routes: Routes,
+        routes: RedirectHandler,
         slot: int | None,
         future: asyncio.Future[Any],
         packed: bytes,
@@ -46,7 +46,7 @@ class ClusterCall(Call):
         replica: bool,
         node: Node | None,
     ) -> None:
-        self.future = future  # as Call does, at a third of the cost
+        self.future = future  # as PendingCommand does, at a third of the cost
         self.packed = packed
         self.began = began
         self.at = at
@@ -75,12 +75,12 @@ class ClusterCall(Call):
         return self.node.host if self.node and self.node.host else ("", 0)
 
 
-class Asking(Call):
+class AskRedirect(PendingCommand):
     """A command for a server that does not have its slot yet, but the key already."""
 
     __slots__ = ("_call", "_half")
 
-    def __init__(self, call: ClusterCall) -> None:
+    def __init__(self, call: ClusterCommand) -> None:
         super().__init__(call.future, ASKING + call.packed, call.began, call.at, call.repeatable)
         self._call = call
         self._half = False

@@ -8,17 +8,17 @@ from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
-from scalekit_redis.cluster_pending import ClusterCall, Routes
+from scalekit_redis.cluster_pending import ClusterCommand, RedirectHandler
 from scalekit_redis.errors import ReplyError
-from scalekit_redis.prepared_script import ScriptForm
+from scalekit_redis.prepared_script import PackedScript
 from scalekit_redis.slots import slot_of
 from scalekit_redis.topology import Topology
 
 
-class Sender(Routes, Protocol):
+class ClusterSender(RedirectHandler, Protocol):
     """Who sends calls to the servers of a cluster."""
 
-    def begin(self, call: ClusterCall) -> None:
+    def begin(self, call: ClusterCommand) -> None:
         """Send *call* to its server, or fail it."""
         ...
 
@@ -26,7 +26,7 @@ class Sender(Routes, Protocol):
 class ClusterScript:
     """A script in a *form* that the servers of *topology* run, each time within *deadline* seconds."""
 
-    def __init__(self, sender: Sender, topology: Topology, form: ScriptForm, deadline: float) -> None:
+    def __init__(self, sender: ClusterSender, topology: Topology, form: PackedScript, deadline: float) -> None:
         self._create_future = asyncio.get_running_loop().create_future
         self._deadline = deadline
         self._form = form
@@ -37,7 +37,7 @@ class ClusterScript:
         """Run it for *key*; return the future of its reply, or of its failure."""
         word, now = key.encode(), monotonic()
         slot = slot_of(word)
-        call = ClusterScriptCall(
+        call = ClusterScriptCommand(
             self._sender,
             slot,
             self._create_future(),
@@ -53,7 +53,7 @@ class ClusterScript:
         return call.future
 
 
-class ClusterScriptCall(ClusterCall):
+class ClusterScriptCommand(ClusterCommand):
     """A run of a script by a server that may not know it: *source* is the same command with the script in it."""
 
     __slots__ = ("source",)

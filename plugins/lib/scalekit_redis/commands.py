@@ -23,7 +23,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-REPEATABLE = _names(
+READONLY_COMMANDS = _names(
     """EXISTS GET GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HVALS LINDEX LLEN LRANGE MGET PING PTTL SCARD SISMEMBER
     SMEMBERS SMISMEMBER STRLEN TIME TTL TYPE ZCARD ZCOUNT ZRANGE ZRANK ZSCORE"""
 )
@@ -34,7 +34,7 @@ STATEFUL = _names(
     SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE UNWATCH WATCH"""
 )
 BLOCKING = _names("BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN WAIT WAITAOF")
-PLAIN = REPEATABLE | _names("DEL EXPIRE HDEL HSET INCR INCRBY PEXPIRE SADD SET UNLINK ZADD")
+PLAIN = READONLY_COMMANDS | _names("DEL EXPIRE HDEL HSET INCR INCRBY PEXPIRE SADD SET UNLINK ZADD")
 """Commands of which most are, whose key comes first: they need no second look."""
 KEYLESS = _names(
     """ACL CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO FLUSHALL FLUSHDB FUNCTION INFO KEYS LASTSAVE LATENCY MODULE PING
@@ -82,10 +82,10 @@ def key_of(name: str, words: Sequence[Word]) -> Word | None:
 def command(words: Sequence[Word]) -> Command:
     """Return *words* with what is known of them; raises ValueError as :func:`name_of` does."""
     name = name_of(words)
-    return Command(tuple(words), key_of(name, words), name in REPEATABLE)
+    return Command(tuple(words), key_of(name, words), name in READONLY_COMMANDS)
 
 
-def set_words(key: Word, value: Word, ttl: float | None, only_if_absent: bool) -> Words:
+def set_command(key: Word, value: Word, ttl: float | None, only_if_absent: bool) -> Words:
     """Return the words of a SET."""
     words: Words = ("SET", key, value)
     if ttl is not None:
@@ -93,7 +93,7 @@ def set_words(key: Word, value: Word, ttl: float | None, only_if_absent: bool) -
     return (*words, "NX") if only_if_absent else words
 
 
-def eval_words(script: Script, by_source: bool, keys: Sequence[Word], arguments: Sequence[Word]) -> Words:
+def eval_command(script: Script, by_source: bool, keys: Sequence[Word], arguments: Sequence[Word]) -> Words:
     """Return the words that run *script*, which the server need not know when it is given *by_source*."""
     first = ("EVAL", script.source) if by_source else ("EVALSHA", script.digest)
     return (*first, len(keys), *keys, *arguments)

@@ -17,9 +17,9 @@ from os.path import isfile
 from scalekit.context import Context, Key
 from scalekit.errors import StartError
 from scalekit.telemetry import TELEMETRY, Telemetry
-from scalekit_redis.client import DEADLINE, Courier, Redis
-from scalekit_redis.metrics import Metrics
-from scalekit_redis.url import Address, parse
+from scalekit_redis.client import DEADLINE, CommandRouter, Redis
+from scalekit_redis.metrics import RedisMetrics
+from scalekit_redis.url import RedisUrl, parse
 
 
 class Connections:
@@ -27,7 +27,7 @@ class Connections:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._shared: dict[Address, _Shared] = {}
+        self._shared: dict[RedisUrl, _Shared] = {}
 
     @asynccontextmanager
     async def open(
@@ -54,12 +54,12 @@ class Connections:
                 del self._shared[address]
                 await shared.exit.aclose()
 
-    async def _open(self, address: Address, stack: AsyncExitStack) -> Courier:
+    async def _open(self, address: RedisUrl, stack: AsyncExitStack) -> CommandRouter:
         try:
             from scalekit_redis import factory as opening
         except ImportError as error:
             raise StartError(f"{address} needs {error.name}: pip install 'scalekit-asgi[redis]'") from error
-        return await opening.open_courier(address, Metrics(self._telemetry, str(address)), stack)
+        return await opening.open_router(address, RedisMetrics(self._telemetry, str(address)), stack)
 
 
 def verify_redis(url: str) -> None:
@@ -75,7 +75,7 @@ class _Shared:
 
     def __init__(self) -> None:
         self.users = 0
-        self.courier: Courier | None = None
+        self.courier: CommandRouter | None = None
         self.lock = asyncio.Lock()
         self.exit = AsyncExitStack()
 

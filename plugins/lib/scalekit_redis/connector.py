@@ -11,7 +11,7 @@ from scalekit.config.mask import MASK
 from scalekit_redis.errors import NOT_RUN, ReplyError
 from scalekit_redis.handshake import Handshake
 from scalekit_redis.tls import tls_context
-from scalekit_redis.url import Address, Host
+from scalekit_redis.url import Host, RedisUrl
 
 CONNECT_TIMEOUT = 3.0
 """Seconds that a connection may take to open, greeting included; on a busy machine that takes one now and then."""
@@ -23,7 +23,7 @@ FULL = "ERR max number of clients"
 class Connector:
     """Opens connections to one server of *address*; *greeting* is a command that each of them begins with."""
 
-    def __init__(self, address: Address, host: Host | None, greeting: tuple[str, ...] = ("PING",)) -> None:
+    def __init__(self, address: RedisUrl, host: Host | None, greeting: tuple[str, ...] = ("PING",)) -> None:
         self._address = address
         self.host = host
         self._greeting = greeting

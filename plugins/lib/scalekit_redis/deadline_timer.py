@@ -19,7 +19,7 @@ STALL = 0.05
 """Seconds late at which the loop itself must have been held up."""
 
 
-class Lookout:
+class DeadlineTimer:
     """Calls *look*, which returns when it is to be called next, as soon as *due* has come.
 
     When the loop was held up, it turns once more first: the replies may have come long ago, and nobody has read them.

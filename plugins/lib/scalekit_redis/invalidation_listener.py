@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class InvalidationListener:
     """What is called, in the loop and at once: none of these may take long or raise.
 
     *begun*: from now on every change is told, and none before was. *invalidated*: these keys are others now, or gone.

@@ -29,7 +29,7 @@ BREAKERS = Gauge(
 )
 
 
-class Metrics:
+class RedisMetrics:
     """The numbers of one address."""
 
     def __init__(self, telemetry: Telemetry, redis: str) -> None:

@@ -21,12 +21,12 @@ from time import monotonic
 from typing import Any
 
 from scalekit_redis.connector import Connector
-from scalekit_redis.deadline_timer import NEVER, Lookout
+from scalekit_redis.deadline_timer import NEVER, DeadlineTimer
 from scalekit_redis.errors import Kind, RedisUnavailable
-from scalekit_redis.metrics import Metrics
-from scalekit_redis.pending import Call
-from scalekit_redis.protocol import Wire
-from scalekit_redis.retries import Retries
+from scalekit_redis.metrics import RedisMetrics
+from scalekit_redis.pending import PendingCommand
+from scalekit_redis.protocol import RedisProtocol
+from scalekit_redis.retries import RetryQueue
 
 logger = logging.getLogger("scalekit.redis")
 
@@ -56,24 +56,24 @@ class Node:
     row could not be had, or were lost before they answered anything.
     """
 
-    def __init__(self, name: str, connector: Connector, metrics: Metrics, pushed: Pushed) -> None:
+    def __init__(self, name: str, connector: Connector, metrics: RedisMetrics, pushed: Pushed) -> None:
         self.name = name
         self.host = connector.host
         self.trouble = ""
         self.refused = False
-        self.wire: Wire | None = None
+        self.wire: RedisProtocol | None = None
         self.unites = True  # runs of a script for several keys to one command
-        self.retries = Retries()
+        self.retries = RetryQueue()
         self._pushed = pushed
         self.connector = connector
         self.metrics = metrics
-        self._waiting: deque[Call] = deque()
+        self._waiting: deque[PendingCommand] = deque()
         self._waiting_bytes = 0
-        self._aside: list[Wire] = []
-        self._spare: Wire | None = None
+        self._aside: list[RedisProtocol] = []
+        self._spare: RedisProtocol | None = None
         self._lost = asyncio.Event()
         self._attempted = asyncio.Event()
-        self._lookout = Lookout(self._look)
+        self._lookout = DeadlineTimer(self._look)
         self.failures = 0
         self._is_starting = False
         self._renewable = 0.0
@@ -91,7 +91,7 @@ class Node:
         """Wait until there has been one attempt to connect."""
         await self._attempted.wait()
 
-    def put(self, call: Call) -> None:
+    def put(self, call: PendingCommand) -> None:
         """Send *call*, or let it wait for a connection; raises RedisUnavailable at once where neither can be."""
         wire = self.wire
         if wire is None:
@@ -103,7 +103,7 @@ class Node:
         if call.at < self._lookout.due:
             self._lookout.look_at(call.at)
 
-    def put_again(self, call: Call) -> None:
+    def put_again(self, call: PendingCommand) -> None:
         """Send *call* again, whose failure is its caller's."""
         try:
             self.put(call)
@@ -113,7 +113,7 @@ class Node:
 
     def ask(self, packed: bytes, at: float) -> asyncio.Future[Any]:
         """Send a question of our own; return the future of its reply, or raise as :meth:`put` does."""
-        call = Call(asyncio.get_running_loop().create_future(), packed, monotonic(), at)
+        call = PendingCommand(asyncio.get_running_loop().create_future(), packed, monotonic(), at)
         self.put(call)
         return call.future
 
@@ -136,7 +136,7 @@ class Node:
             for each in (wire, self._spare) if self._spare else (wire,):
                 asyncio.get_running_loop().call_soon(each.close, reason)  # its replies are being read
 
-    def on_lost(self, wire: Wire, reason: str) -> None:
+    def on_lost(self, wire: RedisProtocol, reason: str) -> None:
         """Send again what may be sent twice or never was; fail the rest."""
         if wire is self._spare:
             self._spare = None
@@ -155,7 +155,7 @@ class Node:
             self._fail(self._take_waiting(), "gone", reason)
         self._lost.set()
 
-    def on_busy(self, wire: Wire) -> None:
+    def on_busy(self, wire: RedisProtocol) -> None:
         """Give callers another wire until *wire* is through with what is large."""
         if wire is self.wire and len(self._aside) < MOST_ASIDE and monotonic() >= self._separable:
             wire.aside = True
@@ -164,7 +164,7 @@ class Node:
             if self.wire is None:
                 self._lost.set()
 
-    def on_drained(self, wire: Wire) -> None:
+    def on_drained(self, wire: RedisProtocol) -> None:
         """Keep *wire* for the next time, if there is none yet."""
         if self._spare is None:
             self._aside.remove(wire)
@@ -173,7 +173,7 @@ class Node:
         else:
             asyncio.get_running_loop().call_soon(wire.close, "it is no longer needed")  # its replies are being read
 
-    def _take_over(self, wire: Wire, reason: str) -> None:
+    def _take_over(self, wire: RedisProtocol, reason: str) -> None:
         """Let what *wire* had wait for another, unless it may have been carried out."""
         written, unwritten = wire.take_back()
         self._fail([call for call in written if not call.repeatable], "lost", reason)
@@ -185,14 +185,14 @@ class Node:
             for call in again:
                 self.wire.put(call)
 
-    def _wires(self) -> list[Wire]:
+    def _wires(self) -> list[RedisProtocol]:
         return [wire for wire in (*self._aside, self._spare, self.wire) if wire is not None]
 
     def on_push(self, push: list[Any]) -> None:
         """Pass on what the server said unasked."""
         self._pushed(push)
 
-    def _wait(self, call: Call) -> None:
+    def _wait(self, call: PendingCommand) -> None:
         if self.trouble:
             raise self._error("closed" if self._closed else "gone", self.trouble)
         if len(self._waiting) >= MOST_IN_FLIGHT:
@@ -241,10 +241,10 @@ class Node:
                 self.failures += 1
                 await asyncio.sleep(min(0.05 * self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
-    async def _open(self) -> Wire:
-        return Wire(await self.connector.open(), self, self.metrics)
+    async def _open(self) -> RedisProtocol:
+        return RedisProtocol(await self.connector.open(), self, self.metrics)
 
-    def _adopt(self, wire: Wire) -> None:
+    def _adopt(self, wire: RedisProtocol) -> None:
         """Begin to use *wire*."""
         self.metrics.connections.inc()
         self.wire, self.trouble, self.refused, self._is_starting = wire, "", False, False
@@ -253,7 +253,7 @@ class Node:
             logger.warning("%s can be reached again", self.name)
         self._put_waiting(wire)
 
-    def _put_waiting(self, wire: Wire) -> None:
+    def _put_waiting(self, wire: RedisProtocol) -> None:
         for call in self._take_waiting():
             if not call.future.done():
                 wire.put(call)
@@ -281,12 +281,12 @@ class Node:
             self._warned = True
             logger.warning("no connection to %s: %s", self.name, trouble)
 
-    def _take_waiting(self) -> list[Call]:
+    def _take_waiting(self) -> list[PendingCommand]:
         waiting, self._waiting = list(self._waiting), deque()
         self._waiting_bytes = 0
         return waiting
 
-    def _fail(self, calls: Iterable[Call], kind: Kind, reason: str) -> None:
+    def _fail(self, calls: Iterable[PendingCommand], kind: Kind, reason: str) -> None:
         unanswered = [call for call in calls if not call.future.done()]
         if unanswered:
             self.metrics.failed(kind, len(unanswered))

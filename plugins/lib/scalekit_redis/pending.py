@@ -27,7 +27,7 @@ def pack(words: Words) -> bytes:
         raise
 
 
-class Call:
+class PendingCommand:
     """One command: *packed* as it is sent, and the future of who waits.
 
     *began* and *at*, when its time is over, are on the monotonic clock. What is *repeatable* may be sent once more.
@@ -50,7 +50,7 @@ class Call:
         return 1
 
     @property
-    def calls(self) -> Sequence[Call]:
+    def calls(self) -> Sequence[PendingCommand]:
         """It, or what waits for replies of its own where several go together."""
         return (self,)
 
@@ -74,7 +74,7 @@ class Call:
             self.future.set_exception(error)
 
 
-class Batch(Call):
+class PendingPipeline(PendingCommand):
     """Several commands that are written together; their replies are a list, in which errors are values.
 
     Those that the server did not run may be written once more: ``commands`` are those that are on their way.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from scalekit_redis.commands import Word, eval_words
+from scalekit_redis.commands import Word, eval_command
 from scalekit_redis.script import Script
 
 
@@ -24,7 +24,7 @@ class PreparedScript(Protocol):
         ...
 
 
-class ScriptForm:
+class PackedScript:
     """A script with its arguments, as bytes. Runs in forms of the same ``group`` can be one command."""
 
     __slots__ = ("_args", "_arguments", "_for_each_key", "_head", "_pack", "_script", "group")
@@ -45,14 +45,14 @@ class ScriptForm:
         head = self._head_of(True) if by_source else self._head
         return b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, self._arguments)
 
-    def pack_many(self, keys: Sequence[bytes], forms: Sequence[ScriptForm] | None, by_source: bool) -> bytes:
+    def pack_many(self, keys: Sequence[bytes], forms: Sequence[PackedScript] | None, by_source: bool) -> bytes:
         """Return the command that runs it for each of *keys*, or for each that one of *forms* which has its place."""
         args = self._args if forms is None else [arg for form in forms for arg in form._args]
-        return self._pack(eval_words(self._for_each_key, by_source, keys, (len(self._args), *args)))
+        return self._pack(eval_command(self._for_each_key, by_source, keys, (len(self._args), *args)))
 
     def _head_of(self, by_source: bool) -> bytes:
         """Return the command for one key, up to that."""
-        words = (*eval_words(self._script, by_source, (), ())[:2], 1)
+        words = (*eval_command(self._script, by_source, (), ())[:2], 1)
         return b"*%d\r\n" % (4 + len(self._args)) + self._packed_words(words)
 
     def _packed_words(self, words: Sequence[Word]) -> bytes:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hiredis import ProtocolError, PushNotification, Reader
 
 from scalekit_redis.errors import ReplyError
-from scalekit_redis.metrics import Metrics
-from scalekit_redis.pending import Call
+from scalekit_redis.metrics import RedisMetrics
+from scalekit_redis.pending import PendingCommand
 
 if TYPE_CHECKING:
-    from scalekit_redis.standalone_scripts import ScriptCall
+    from scalekit_redis.standalone_scripts import ScriptRun
 
 MOST_UNSENT = 16 * 1024 * 1024
 """Bytes that may wait for the kernel to take them before nothing more is taken from callers."""
@@ -29,10 +29,10 @@ LARGE = 1024 * 1024
 """Bytes of one reply that may come before callers are given another connection."""
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """Who keeps a wire."""
 
-    def on_lost(self, wire: Wire, reason: str) -> None:
+    def on_lost(self, wire: RedisProtocol, reason: str) -> None:
         """Note that *wire* has ended."""
         ...
 
@@ -40,16 +40,16 @@ class Owner(Protocol):
         """Note what the server said unasked."""
         ...
 
-    def on_busy(self, wire: Wire) -> None:
+    def on_busy(self, wire: RedisProtocol) -> None:
         """Note that a large command or reply is on its way over *wire*, which holds up what comes after it."""
         ...
 
-    def on_drained(self, wire: Wire) -> None:
+    def on_drained(self, wire: RedisProtocol) -> None:
         """Note that *wire*, which was set aside, owes nothing more."""
         ...
 
 
-class Wire(asyncio.Protocol):
+class RedisProtocol(asyncio.Protocol):
     """A connection that is open.
 
     ``runs`` are runs of scripts that are not written yet, by their group: others can go together with them. ``united``
@@ -59,11 +59,11 @@ class Wire(asyncio.Protocol):
     def __init__(
         self,
         transport: asyncio.Transport,
-        owner: Owner,
-        metrics: Metrics,
+        owner: ConnectionOwner,
+        metrics: RedisMetrics,
     ) -> None:
-        self.waiting: deque[Call] = deque()
-        self.runs: dict[str, ScriptCall] = {}
+        self.waiting: deque[PendingCommand] = deque()
+        self.runs: dict[str, ScriptRun] = {}
         self.united = 0
         self.full = False
         self.answered = False
@@ -72,7 +72,7 @@ class Wire(asyncio.Protocol):
         self._partial = 0
         self._unsent = 0
         self._lost = False
-        self._unwritten: list[Call] = []
+        self._unwritten: list[PendingCommand] = []
         self._transport = transport
         self._owner = owner
         self._metrics = metrics
@@ -82,7 +82,7 @@ class Wire(asyncio.Protocol):
         transport.set_write_buffer_limits(high=MOST_UNSENT)
         transport.set_protocol(self)
 
-    def put(self, call: Call) -> None:
+    def put(self, call: PendingCommand) -> None:
         """Send *call*, together with what else is put in this turn of the loop."""
         self.waiting.append(call)
         if not self._unwritten:
@@ -96,7 +96,7 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
             self._owner.on_lost(self, reason)
 
-    def take_back(self) -> tuple[list[Call], list[Call]]:
+    def take_back(self) -> tuple[list[PendingCommand], list[PendingCommand]]:
         """Return the calls that were written and not answered, and those that were not written."""
         written = len(self.waiting) - len(self._unwritten)
         entries = [entry.calls for entry in self.waiting]
@@ -109,7 +109,7 @@ class Wire(asyncio.Protocol):
         """How many calls wait for a reply."""
         return len(self.waiting) + self.united
 
-    def calls(self) -> Iterator[Call]:
+    def calls(self) -> Iterator[PendingCommand]:
         """Yield the calls that wait for a reply, each by itself where several go together."""
         return chain.from_iterable(entry.calls for entry in self.waiting)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
-from scalekit_redis.pending import Call
+from scalekit_redis.pending import PendingCommand
 
-C = TypeVar("C", bound=Call)
+C = TypeVar("C", bound=PendingCommand)
 
 FIRST_PAUSE, LAST_PAUSE = 0.01, 0.25
 """Seconds between two attempts: half of the time that has passed since the first, within these."""
@@ -18,7 +18,7 @@ MOST_PENDING = 10_000
 """Commands that may wait for their next attempt at one time."""
 
 
-class Retries:
+class RetryQueue:
     """The commands of one server or cluster that wait for their next attempt."""
 
     def __init__(self) -> None:

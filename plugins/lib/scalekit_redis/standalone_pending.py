@@ -8,10 +8,10 @@ from typing import Any
 
 from scalekit_redis.errors import NOT_RUN, ReplyError
 from scalekit_redis.node import Node
-from scalekit_redis.pending import Batch, Call
+from scalekit_redis.pending import PendingCommand, PendingPipeline
 
 
-class SingleCall(Call):
+class StandaloneCommand(PendingCommand):
     """One command for *node*."""
 
     __slots__ = ("node",)
@@ -20,7 +20,7 @@ class SingleCall(Call):
         self, node: Node, future: asyncio.Future[Any], packed: bytes, began: float, at: float, repeatable: bool
     ) -> None:
         self.node = node
-        self.future = future  # as Call does, at a third of the cost
+        self.future = future  # as PendingCommand does, at a third of the cost
         self.packed = packed
         self.began = began
         self.at = at
@@ -33,7 +33,7 @@ class SingleCall(Call):
             super().refuse(error)
 
 
-class SourceCall(SingleCall):
+class StandaloneScriptCommand(StandaloneCommand):
     """A run of a script by *node*, which may not know it: *source* is the same command with the script in it."""
 
     __slots__ = ("source",)
@@ -50,7 +50,7 @@ class SourceCall(SingleCall):
         self.node.put_again(self)
 
 
-class SingleBatch(Batch):
+class StandalonePipeline(PendingPipeline):
     """Several commands for *node*."""
 
     __slots__ = ("_node",)

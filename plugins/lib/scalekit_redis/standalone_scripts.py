@@ -9,23 +9,23 @@ from typing import Any
 
 from scalekit_redis.errors import ReplyError
 from scalekit_redis.node import Node
-from scalekit_redis.pending import Call
-from scalekit_redis.prepared_script import ScriptForm
-from scalekit_redis.protocol import Wire
-from scalekit_redis.standalone_pending import SingleCall
+from scalekit_redis.pending import PendingCommand
+from scalekit_redis.prepared_script import PackedScript
+from scalekit_redis.protocol import RedisProtocol
+from scalekit_redis.standalone_pending import StandaloneCommand
 
 FEWEST_RUNS, MOST_RUNS = 16, 64
-"""Runs that are one command: fewer cost less as commands of their own, more would hold up whoever else is served."""
+"""Runs combined into one command: fewer are cheaper as separate commands, more would delay other clients."""
 FOR_KEYS_TOGETHER = frozenset(("CROSSSLOT", "NOPERM"))
 """Codes of error replies that a command can get for several keys though none of them would get it alone."""
 
 
-class SingleScript:
+class StandaloneScript:
     """A script in a *form* that *node* runs, each time within *deadline* seconds."""
 
     __slots__ = ("_create_future", "_deadline", "_form", "_group", "_node")
 
-    def __init__(self, node: Node, form: ScriptForm, deadline: float) -> None:
+    def __init__(self, node: Node, form: PackedScript, deadline: float) -> None:
         self._create_future = asyncio.get_running_loop().create_future
         self._deadline = deadline
         self._form = form
@@ -43,14 +43,14 @@ class SingleScript:
             if first.unite(future, word, form, at):
                 return future
             first.seal()
-        call = ScriptCall(self._node, future, form, word, now, at)
+        call = ScriptRun(self._node, future, form, word, now, at)
         self._node.put(call)
         if wire is not None:
             wire.runs[self._group] = call
         return future
 
 
-class Runs:
+class ScriptRunGroup:
     """Runs that go together, the *first* among them: what has the same place in each list belongs together.
 
     ``forms`` is None while all have the form of the first. They are *separate* commands or one; ``taken`` are those
@@ -59,12 +59,12 @@ class Runs:
 
     __slots__ = ("ends", "forms", "futures", "keys", "separate", "taken", "wire")
 
-    def __init__(self, first: ScriptCall, wire: Wire | None) -> None:
+    def __init__(self, first: ScriptRun, wire: RedisProtocol | None) -> None:
         self.wire = wire
         self.futures = [first.future]
         self.keys = [first.key]
         self.ends = [first.at]
-        self.forms: list[ScriptForm] | None = None
+        self.forms: list[PackedScript] | None = None
         self.separate = False
         self.taken = 0
 
@@ -83,13 +83,13 @@ class Runs:
             self.wire = None
 
 
-class ScriptCall(SingleCall):
+class ScriptRun(StandaloneCommand):
     """A run of a script by *node* for *key*, or several: *runs* are all of them, None while it is alone."""
 
     __slots__ = ("by_source", "form", "key", "runs")
 
     def __init__(
-        self, node: Node, future: asyncio.Future[Any], form: ScriptForm, key: bytes, began: float, at: float
+        self, node: Node, future: asyncio.Future[Any], form: PackedScript, key: bytes, began: float, at: float
     ) -> None:
         self.node = node
         self.future = future
@@ -100,21 +100,21 @@ class ScriptCall(SingleCall):
         self.at = at
         self.repeatable = False
         self.by_source = False
-        self.runs: Runs | None = None
+        self.runs: ScriptRunGroup | None = None
 
     @property
-    def calls(self) -> Sequence[Call]:
+    def calls(self) -> Sequence[PendingCommand]:
         """Each run that has no reply yet, as a call of its own."""
         runs = self.runs
         return (self,) if runs is None else [self._alone(runs, place) for place in range(runs.taken, len(runs.keys))]
 
-    def unite(self, future: asyncio.Future[Any], key: bytes, form: ScriptForm, at: float) -> bool:
+    def unite(self, future: asyncio.Future[Any], key: bytes, form: PackedScript, at: float) -> bool:
         """Let another run go together with this, which is not written yet; tell whether that is so."""
         runs = self.runs
         if at < self.at:  # whose deadline nobody would watch
             return False
         if runs is None:
-            runs = self.runs = Runs(self, self.node.wire)
+            runs = self.runs = ScriptRunGroup(self, self.node.wire)
         elif len(runs.keys) >= MOST_RUNS:
             return False
         if runs.forms is not None:
@@ -149,7 +149,7 @@ class ScriptCall(SingleCall):
             self.future.set_result(reply)
         return True
 
-    def _take_next(self, runs: Runs, reply: Any) -> bool:
+    def _take_next(self, runs: ScriptRunGroup, reply: Any) -> bool:
         place = runs.taken
         runs.taken = place + 1
         if type(reply) is ReplyError:
@@ -161,7 +161,7 @@ class ScriptCall(SingleCall):
         runs.leave()
         return True
 
-    def _take_all(self, runs: Runs, replies: Any) -> None:
+    def _take_all(self, runs: ScriptRunGroup, replies: Any) -> None:
         """Give each run its reply; what failed by itself does as if it had been alone."""
         if type(replies) is not list or len(replies) != len(runs.futures):
             raise TypeError("not one reply for each run")
@@ -197,6 +197,6 @@ class ScriptCall(SingleCall):
             for call in self.calls:
                 call.take(ReplyError(str(error)))
 
-    def _alone(self, runs: Runs, place: int) -> ScriptCall:
+    def _alone(self, runs: ScriptRunGroup, place: int) -> ScriptRun:
         form = self.form if runs.forms is None else runs.forms[place]
-        return ScriptCall(self.node, runs.futures[place], form, runs.keys[place], self.began, runs.ends[place])
+        return ScriptRun(self.node, runs.futures[place], form, runs.keys[place], self.began, runs.ends[place])

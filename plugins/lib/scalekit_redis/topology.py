@@ -115,7 +115,7 @@ class Topology:
 
     @contextmanager
     def showing(self, show: Show, replicas: bool) -> Generator[None, None, None]:
-        """Call *show* with all who take writes, and their *replicas*, now and whenever those are others, until left."""
+        """Call *show* with all masters, and their *replicas*, now and after every change, until left."""
         self._shows.append((show, replicas))
         try:
             self._show_all()

@@ -17,9 +17,9 @@ from typing import Any
 
 from scalekit_redis.connector import Connector
 from scalekit_redis.errors import RedisUnavailable, ReplyError
-from scalekit_redis.metrics import Metrics
-from scalekit_redis.pending import Call, pack
-from scalekit_redis.protocol import Wire
+from scalekit_redis.metrics import RedisMetrics
+from scalekit_redis.pending import PendingCommand, pack
+from scalekit_redis.protocol import RedisProtocol
 
 logger = logging.getLogger("scalekit.redis")
 
@@ -33,21 +33,21 @@ LONGEST_PAUSE = 1.0
 """Seconds between two attempts to connect, at most."""
 
 
-def tracking_words(prefixes: Sequence[bytes]) -> tuple[bytes, ...]:
+def tracking_command(prefixes: Sequence[bytes]) -> tuple[bytes, ...]:
     """Return the words that turn tracking on for keys that begin with one of *prefixes*."""
     named = [word for prefix in prefixes for word in (b"PREFIX", prefix)]
     return (b"CLIENT", b"TRACKING", b"ON", b"BCAST", *named)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LivenessProbe:
     """What a server is asked to see that it is there; *told* is what of the answer stays while all is as it was."""
 
     packed: bytes
     told: Callable[[Any], object]
 
 
-class Watch:
+class TrackingConnection:
     """A connection to *connector*'s server that begins with the command *first*; *on* while it can be relied upon.
 
     ``proved`` is when, on the monotonic clock, every change until then is known to have been told.
@@ -59,12 +59,12 @@ class Watch:
         self,
         name: str,
         connector: Connector,
-        metrics: Metrics,
+        metrics: RedisMetrics,
         first: bytes,
-        question: Question,
+        question: LivenessProbe,
         shifted: Callable[[], None],
         told: Callable[[list[bytes] | None], None],
-        turned: Callable[[Watch], None],
+        turned: Callable[[TrackingConnection], None],
     ) -> None:
         self.on = False
         self.proved = -inf
@@ -76,7 +76,7 @@ class Watch:
         self._shifted = shifted
         self._told = told
         self._turned = turned
-        self._wire: Wire | None = None
+        self._wire: RedisProtocol | None = None
         self._lost = asyncio.Event()
         self._warned = False
         self._task = asyncio.create_task(self._live(), name=f"scalekit: tracking on {name}")
@@ -93,7 +93,7 @@ class Watch:
         if self._wire is not None:
             self._wire.close(reason)
 
-    def on_lost(self, wire: Wire, reason: str) -> None:
+    def on_lost(self, wire: RedisProtocol, reason: str) -> None:
         """Tell at once that changes are no longer told."""
         self._wire = None
         was_on, self.on = self.on, False
@@ -104,10 +104,10 @@ class Watch:
         for call in [call for calls in wire.take_back() for call in calls]:
             call.fail(RedisUnavailable(f"{self._name}: {reason}", "lost"))
 
-    def on_busy(self, wire: Wire) -> None:
+    def on_busy(self, wire: RedisProtocol) -> None:
         """Go on: nobody else has this connection."""
 
-    def on_drained(self, wire: Wire) -> None:
+    def on_drained(self, wire: RedisProtocol) -> None:
         """Go on."""
 
     def on_push(self, push: list[Any]) -> None:
@@ -133,7 +133,7 @@ class Watch:
     async def _begin(self) -> None:
         transport = await self._connector.open()
         self._lost.clear()
-        self._wire = Wire(transport, self, self._metrics)
+        self._wire = RedisProtocol(transport, self, self._metrics)
         await self._ask(self._first)
         self.on = True
         if self._warned:
@@ -166,7 +166,7 @@ class Watch:
         if wire is None:
             raise RedisUnavailable(f"{self._name}: the connection was lost", "lost")
         now = monotonic()
-        call = Call(asyncio.get_running_loop().create_future(), packed, now, now + PATIENCE)
+        call = PendingCommand(asyncio.get_running_loop().create_future(), packed, now, now + PATIENCE)
         wire.put(call)
         try:
             for seconds in (PATIENCE, GRACE):
@@ -199,5 +199,5 @@ def _shape(reply: Any) -> object:
     return [line for line in bytes(reply).splitlines() if line.startswith(parts)]
 
 
-ROLE = Question(pack(("ROLE",)), _role)
-CLUSTER_INFO = Question(pack(("CLUSTER", "INFO")), _shape)
+ROLE = LivenessProbe(pack(("ROLE",)), _role)
+CLUSTER_INFO = LivenessProbe(pack(("CLUSTER", "INFO")), _shape)

@@ -18,7 +18,7 @@ Host = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class RedisUrl:
     """Where Redis is, and as whom; equal addresses share a connection.
 
     *hosts* is one, several for a cluster, none for a socket at *path*. *tls* has the options of redis-py's
@@ -51,7 +51,7 @@ class Address:
         return f"{self.scheme}://{where}" + (f"/{self.db}" if self.db and not self.path else "")
 
 
-def parse(url: str) -> Address:
+def parse(url: str) -> RedisUrl:
     """Return the address that *url* names; raises ValueError, which never shows a password."""
     scheme = url.partition(":")[0]
     if scheme not in SCHEMES:
@@ -63,7 +63,7 @@ def parse(url: str) -> Address:
         if not split.path:
             raise ValueError("expected the path of a socket, such as unix:///run/redis.sock")
         db = _number("db", options.pop("db", "0"))
-        return Address(scheme, (), unquote(split.path), db, username, password)
+        return RedisUrl(scheme, (), unquote(split.path), db, username, password)
     path = split.path.strip("/")
     if path and scheme.endswith("-cluster"):
         raise ValueError("a cluster has one database; leave the path out")
@@ -71,7 +71,7 @@ def parse(url: str) -> Address:
     if len(hosts) > 1 and not scheme.endswith("-cluster"):
         raise ValueError(f"{scheme}:// takes one host, got {len(hosts)}; a cluster is {scheme}-cluster://")
     db = _number("the database", path or "0")
-    return Address(scheme, hosts, "", db, username, password, tuple(sorted(options.items())))
+    return RedisUrl(scheme, hosts, "", db, username, password, tuple(sorted(options.items())))
 
 
 def _options(scheme: str, query: str) -> Iterator[tuple[str, str]]:

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scalekit_redis import Connections, Hearing, Redis
+from scalekit_redis import Connections, InvalidationListener, Redis
 from scalekit_redis import tracking_connection as watch
-from scalekit_redis.client_tracking import Tracking
+from scalekit_redis.client_tracking import ClientTracking
 from tests.lib.redis.conftest import SERVERS, cluster_url
 from tests.lib.redis.poll import until, until_answered
 from tests.lib.redis.proxy import proxy
@@ -27,7 +27,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.told: list[bool | bytes] = []
-        self.tracking: Tracking | None = None
+        self.tracking: ClientTracking | None = None
 
     @property
     def keys(self) -> set[bytes]:
@@ -43,8 +43,8 @@ class Heard:
     def off(self) -> bool:
         return not self.on()
 
-    def hearing(self) -> Hearing:
-        return Hearing(lambda: self._turn(True), self.told.extend, lambda proved: self._turn(False))
+    def hearing(self) -> InvalidationListener:
+        return InvalidationListener(lambda: self._turn(True), self.told.extend, lambda proved: self._turn(False))
 
     def _turn(self, on: bool) -> None:
         assert self.tracking is None or self.tracking.on is on

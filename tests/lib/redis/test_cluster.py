@@ -10,8 +10,8 @@ import pytest
 
 from scalekit import StartError
 from scalekit_redis import Connections, Redis, RedisUnavailable, ReplyError, Script
-from scalekit_redis.cluster import Cluster
-from scalekit_redis.cluster_pending import Asking, ClusterCall
+from scalekit_redis.cluster import ClusterRouter
+from scalekit_redis.cluster_pending import AskRedirect, ClusterCommand
 from scalekit_redis.pending import pack
 from scalekit_redis.slots import slot_of
 from tests.lib.redis.conftest import cluster_url
@@ -181,15 +181,15 @@ def move(cluster: RedisCluster, slot: int, source: ClusterNode, target: ClusterN
             node.cli("CLUSTER", "SETSLOT", slot, "NODE", target.cli("CLUSTER", "MYID"))
 
 
-def a_call(cluster: Cluster, slot: int | None, *words: str) -> ClusterCall:
+def a_call(cluster: ClusterRouter, slot: int | None, *words: str) -> ClusterCommand:
     now = time.monotonic()
     future = asyncio.get_running_loop().create_future()
-    return ClusterCall(cluster, slot, future, pack(words), now, now + 5, False, False, None)
+    return ClusterCommand(cluster, slot, future, pack(words), now, now + 5, False, False, None)
 
 
 async def test_only_what_no_server_can_have_carried_out_is_sent_to_another(clustered: Redis) -> None:
     courier = clustered._courier
-    assert isinstance(courier, Cluster)
+    assert isinstance(courier, ClusterRouter)
     lost, gone = (a_call(courier, None, "ECHO", word) for word in ("lost", "gone"))
     assert not courier.reroute(lost, RedisUnavailable("the connection broke", "lost"))
     assert courier.reroute(gone, RedisUnavailable("it could not be reached", "gone"))
@@ -201,7 +201,7 @@ async def test_a_slot_that_moved_is_where_it_was_sent_until_the_map_is_read_anew
     cluster: RedisCluster, clustered: Redis
 ) -> None:
     courier = clustered._courier
-    assert isinstance(courier, Cluster)
+    assert isinstance(courier, ClusterRouter)
     call = a_call(courier, 7, "PING")
     other = next(node for node in cluster.nodes if is_primary(node))
     assert courier.redirect(call, ReplyError(f"MOVED 7 127.0.0.1:{other.port}"))
@@ -214,10 +214,10 @@ async def test_a_slot_that_moved_is_where_it_was_sent_until_the_map_is_read_anew
 
 async def test_half_an_answer_to_what_was_asked_on_the_way_is_not_asked_again(clustered: Redis) -> None:
     courier = clustered._courier
-    assert isinstance(courier, Cluster)
+    assert isinstance(courier, ClusterRouter)
     call = a_call(courier, 7, "GET", "key")
     call.repeatable = True
-    asking = Asking(call)
+    asking = AskRedirect(call)
     assert asking.repeatable
     assert asking.take(b"OK") is False
     assert not asking.repeatable

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from scalekit_redis import Connections
-from scalekit_redis.deadline_timer import NEVER, Lookout
+from scalekit_redis.deadline_timer import NEVER, DeadlineTimer
 from tests.lib.redis.poll import failure, until
 from tests.lib.redis.proxy import proxy
 from tests.servers import Redis as Server
@@ -25,7 +25,7 @@ async def test_it_looks_when_the_earliest_has_come_and_again_when_it_is_told_to(
         looks.append(now - began)
         return began + 0.06 if len(looks) == 1 else NEVER
 
-    lookout = Lookout(look)
+    lookout = DeadlineTimer(look)
     lookout.look_at(began + 5)
     lookout.look_at(began + 0.03)
     await until("two looks", lambda: len(looks) == 2)
@@ -41,7 +41,7 @@ async def test_it_looks_no_more_when_it_was_stopped() -> None:
         looks.append(now)
         return NEVER
 
-    stopped, other = Lookout(look), Lookout(look)
+    stopped, other = DeadlineTimer(look), DeadlineTimer(look)
     stopped.look_at(monotonic())
     stopped.stop()
     other.look_at(monotonic() + 0.02)

@@ -12,7 +12,7 @@ import pytest
 from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections, Redis, RedisUnavailable
 from scalekit_redis.connector import Connector
-from scalekit_redis.metrics import Metrics
+from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.node import Node
 from scalekit_redis.pending import pack
 from scalekit_redis.url import parse
@@ -185,7 +185,7 @@ async def test_pauses_grow_while_a_server_is_gone_and_begin_anew_when_it_has_ans
     async with proxy(server.port) as between:
         between.refuses = True
         connector = Connector(parse(between.url), ("127.0.0.1", between.port))
-        node = Node("node", connector, Metrics(telemetry, "node"), list.clear)
+        node = Node("node", connector, RedisMetrics(telemetry, "node"), list.clear)
         await until("three failures", lambda: node.failures == 3)
         between.refuses = False
         await until("a connection", lambda: node.wire is not None)

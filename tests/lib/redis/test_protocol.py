@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from scalekit.telemetry import Silence
 from scalekit_redis.errors import RedisUnavailable, ReplyError
-from scalekit_redis.metrics import Metrics
-from scalekit_redis.pending import Batch, Call, pack
-from scalekit_redis.protocol import Wire
+from scalekit_redis.metrics import RedisMetrics
+from scalekit_redis.pending import PendingCommand, PendingPipeline, pack
+from scalekit_redis.protocol import RedisProtocol
 
 Words = st.lists(st.one_of(st.text(st.characters(codec="utf-8")), st.binary(), st.integers()), min_size=1)
 
@@ -81,40 +81,40 @@ PUSHES = st.binary(max_size=8).map(
 )
 
 
-class Owner:
+class ConnectionOwner:
     """Keeps what a wire tells."""
 
     def __init__(self) -> None:
         self.lost: list[str] = []
         self.pushes: list[list[Any]] = []
 
-    def on_lost(self, wire: Wire, reason: str) -> None:
+    def on_lost(self, wire: RedisProtocol, reason: str) -> None:
         self.lost.append(reason)
         for call in chain(*wire.take_back()):
             call.fail(RedisUnavailable(reason, "lost"))
 
-    def on_busy(self, wire: Wire) -> None:
+    def on_busy(self, wire: RedisProtocol) -> None:
         pass
 
-    def on_drained(self, wire: Wire) -> None:
+    def on_drained(self, wire: RedisProtocol) -> None:
         pass
 
     def on_push(self, push: list[Any]) -> None:
         self.pushes.append(push)
 
 
-async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any], Owner]:
+async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any], ConnectionOwner]:
     """Put a call for each of *counts* of commands on a wire whose other end says *segments*; return what each got."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-    owner, now = Owner(), monotonic()
-    wire = Wire(transport, owner, Metrics(Silence(), ""))
+    owner, now = ConnectionOwner(), monotonic()
+    wire = RedisProtocol(transport, owner, RedisMetrics(Silence(), ""))
     calls = [
-        Batch(loop.create_future(), [pack(("X",))] * count, now, now + 9, False)
+        PendingPipeline(loop.create_future(), [pack(("X",))] * count, now, now + 9, False)
         if count > 1
-        else Call(loop.create_future(), pack(("X",)), now, now + 9)
+        else PendingCommand(loop.create_future(), pack(("X",)), now, now + 9)
         for count in counts
     ]
     for call in calls:

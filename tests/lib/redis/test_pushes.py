@@ -10,7 +10,7 @@ import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_redis.connector import Connector
-from scalekit_redis.metrics import Metrics
+from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.node import Node
 from scalekit_redis.pending import pack
 from scalekit_redis.url import parse
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 async def test_invalidations_come_between_replies_and_disturb_none(server: Server, telemetry: Telemetry) -> None:
     pushes: list[list[Any]] = []
     address = parse(server.url)
-    node = Node("tracked", Connector(address, address.hosts[0]), Metrics(telemetry, "tracked"), pushes.append)
+    node = Node("tracked", Connector(address, address.hosts[0]), RedisMetrics(telemetry, "tracked"), pushes.append)
 
     def call(*words: str) -> asyncio.Future[Any]:
         return node.ask(pack(words), monotonic() + 5)

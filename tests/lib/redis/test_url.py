@@ -9,26 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.provisional import domains
 
-from scalekit_redis.url import Address, parse
+from scalekit_redis.url import RedisUrl, parse
 
 
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("redis://localhost", Address("redis", (("localhost", 6379),))),
-        ("redis://localhost:6380/3", Address("redis", (("localhost", 6380),), db=3)),
-        ("redis://:p%40ss@localhost", Address("redis", (("localhost", 6379),), password="p@ss")),
-        ("redis://ann:secret@[::1]:7000/0", Address("redis", (("::1", 7000),), username="ann", password="secret")),
-        ("unix:///run/redis.sock?db=2", Address("unix", path="/run/redis.sock", db=2)),
-        ("unix://:secret@/run/redis.sock", Address("unix", path="/run/redis.sock", password="secret")),
-        ("redis-cluster://a,b:7001,[::1]:7002", Address("redis-cluster", (("a", 6379), ("b", 7001), ("::1", 7002)))),
+        ("redis://localhost", RedisUrl("redis", (("localhost", 6379),))),
+        ("redis://localhost:6380/3", RedisUrl("redis", (("localhost", 6380),), db=3)),
+        ("redis://:p%40ss@localhost", RedisUrl("redis", (("localhost", 6379),), password="p@ss")),
+        ("redis://ann:secret@[::1]:7000/0", RedisUrl("redis", (("::1", 7000),), username="ann", password="secret")),
+        ("unix:///run/redis.sock?db=2", RedisUrl("unix", path="/run/redis.sock", db=2)),
+        ("unix://:secret@/run/redis.sock", RedisUrl("unix", path="/run/redis.sock", password="secret")),
+        ("redis-cluster://a,b:7001,[::1]:7002", RedisUrl("redis-cluster", (("a", 6379), ("b", 7001), ("::1", 7002)))),
         (
             "rediss://host?ssl_check_hostname=false&ssl_ca_certs=/ca.pem",
-            Address("rediss", (("host", 6379),), tls=(("ssl_ca_certs", "/ca.pem"), ("ssl_check_hostname", "false"))),
+            RedisUrl("rediss", (("host", 6379),), tls=(("ssl_ca_certs", "/ca.pem"), ("ssl_check_hostname", "false"))),
         ),
     ],
 )
-def test_an_address_is_read(url: str, address: Address) -> None:
+def test_an_address_is_read(url: str, address: RedisUrl) -> None:
     assert parse(url) == address
 
 
@@ -63,6 +63,6 @@ def test_no_mistake_shows_the_password(url: str) -> None:
 
 @given(st.lists(st.tuples(domains(), st.integers(1, 65535)), min_size=1), st.text(), st.text())
 def test_an_address_shows_where_and_never_as_whom(hosts: list[tuple[str, int]], username: str, password: str) -> None:
-    address = Address("redis-cluster", tuple(hosts), username=username, password=f"hush{password}")
+    address = RedisUrl("redis-cluster", tuple(hosts), username=username, password=f"hush{password}")
     assert parse(str(address)).hosts == address.hosts
     assert "hush" not in str(address) + repr(address)
