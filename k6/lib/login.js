@@ -1,4 +1,4 @@
-// Who asks: the user of the sample application.
+// The user of the sample application.
 import http from 'k6/http';
 import { BASE_URL, post } from './service.js';
 

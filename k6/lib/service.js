@@ -4,7 +4,7 @@ import { check } from 'k6';
 
 export const BASE_URL = (__ENV.BASE_URL || 'http://127.0.0.1:8000').replace(/\/$/, '');
 
-// *who* has the headers and cookies of who asks: get('/x', 200, {}, bearer(session)).
+// *who* has the headers and cookies of the user: get('/x', 200, {}, bearer(session)).
 export function get(path, expected, more = {}, who = {}) {
   return verified(request('GET', path, null, who), `GET ${path}`, expected, more);
 }

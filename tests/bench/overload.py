@@ -1,4 +1,4 @@
-"""Twice as much as a service can do: what it still answers, and how soon, without and with a limit in flight.
+"""Twice as much load as a service can carry: what it still serves, and how soon, without and with adaptive concurrency.
 
 The load is open: k6 begins so many requests a second, whatever becomes of the others, and each gives up after a second.
 """

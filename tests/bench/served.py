@@ -71,11 +71,11 @@ class Served(Server):
             connection.close()
 
     def load(self, seconds: int) -> WrkResult:
-        """Return what wrk gets over 64 connections; raises RuntimeError when an answer is another than expected."""
+        """Return what wrk gets over 64 connections; raises RuntimeError when a response is not the expected one."""
         options = [part for name, value in self.headers.items() for part in ("-H", f"{name}: {value}")]
         result = wrk(f"http://{HOST}:{self.port}{PATH}", *options, connections=64, seconds=seconds)
         if result.not_2xx_or_3xx:
-            raise RuntimeError(f"{self.case.title}: {result.not_2xx_or_3xx} answers were refusals or errors")
+            raise RuntimeError(f"{self.case.title}: {result.not_2xx_or_3xx} responses were refusals or errors")
         return result
 
     def _headers(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """One side of a comparison, in an interpreter of its own.
 
-Run as ``python worker.py MODULE``. It loads the case, checks one answer, and then, for each line ``NUMBER`` on its
+Run as ``python worker.py MODULE``. It loads the case, checks one response, and then, for each line ``NUMBER`` on its
 input, serves so many requests and prints what they cost. Only the standard library and uvloop are used, since peers
 run it in environments of their own. The driver stands where a server stands: a task a request, CONCURRENT of them at
 once, each starting the next when it is done.
@@ -107,12 +107,12 @@ async def start(app: Any) -> dict[str, Any]:
     """Drive the lifespan of *app* to its start, and return the state."""
     state: dict[str, Any] = {}
     to_app: asyncio.Queue[Any] = asyncio.Queue()
-    answers: asyncio.Queue[Any] = asyncio.Queue()
+    messages: asyncio.Queue[Any] = asyncio.Queue()
     scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": state}
     global _lifespan  # keeps the task from being collected
-    _lifespan = asyncio.create_task(app(scope, to_app.get, answers.put))
+    _lifespan = asyncio.create_task(app(scope, to_app.get, messages.put))
     await to_app.put({"type": "lifespan.startup"})
-    message = await answers.get()
+    message = await messages.get()
     if message["type"] != "lifespan.startup.complete":
         raise RuntimeError(message)
     return state
@@ -132,7 +132,7 @@ async def work(name: str) -> None:
     driver.wrong = 0
     await driver.serve(1)
     if driver.wrong or case.BODY not in (None, driver.body):
-        raise RuntimeError(f"{name} answers {driver.body!r}")
+        raise RuntimeError(f"{name} responds with {driver.body!r}")
     print(json.dumps({"ready": name}), flush=True)
     while line := sys.stdin.readline():
         number = int(line)

@@ -27,14 +27,14 @@ class WorkerProcess:
     def repeat(self, number: int) -> dict[str, float]:
         """Repeat it *number* times and return the seconds of one, of CPU and on the wall."""
         print(number, file=self.process.stdin, flush=True)
-        answer = self._line()
-        if answer.get("wrong"):
-            raise RuntimeError(f"{self.title}: {answer['wrong']} answers had another status than expected")
-        return answer
+        reply = self._line()
+        if reply.get("wrong"):
+            raise RuntimeError(f"{self.title}: {reply['wrong']} responses had another status than expected")
+        return reply
 
     def _line(self) -> dict[str, float]:
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
             raise RuntimeError(f"{self.title} ended with {self.process.wait()}; its error is above")
-        answer: dict[str, float] = json.loads(line)
-        return answer
+        reply: dict[str, float] = json.loads(line)
+        return reply

@@ -1,4 +1,4 @@
-"""The same under a cache that has the answer."""
+"""Starlette under a cache in the process that holds the response."""
 
 from typing import Any
 

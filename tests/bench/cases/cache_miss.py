@@ -1,4 +1,4 @@
-"""The same under a cache that never has the answer, though it keeps each."""
+"""Starlette under a cache that misses each time and stores each response."""
 
 from typing import Any
 

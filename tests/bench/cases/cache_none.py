@@ -1,4 +1,4 @@
-"""The same under a host without plugins, asked another question each time: what a miss is held against."""
+"""Starlette under a host without plugins, with another query each time: the base of a miss."""
 
 from collections.abc import Awaitable
 

@@ -1,4 +1,4 @@
-"""The same under a cache, for answers that are not to be kept."""
+"""Starlette under a cache, with responses that must not be stored."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The same under a cache in Redis that has the answer, with no room for it in the process."""
+"""Starlette under a cache in Redis that holds the response, without room for it in the process."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""The same under a cache in Redis that never has the answer, though it keeps each."""
+"""Starlette under a cache in Redis that misses each time and stores each response."""
 
 from scalekit import create_app
 from tests.bench.cases import starlette_bare

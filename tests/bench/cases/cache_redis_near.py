@@ -1,4 +1,4 @@
-"""The same under a cache in Redis, with the answer in the process too."""
+"""Starlette under a cache in Redis, with the response in the process too."""
 
 from scalekit import create_app
 from scalekit.host import Host

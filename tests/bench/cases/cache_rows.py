@@ -1,4 +1,4 @@
-"""An answer from a table under a cache that never has it, though it keeps each."""
+"""A response from a table, under a cache that misses each time and stores each response."""
 
 import sqlite3
 import tempfile

@@ -1,4 +1,4 @@
-"""The same with discovery, through which nobody is called."""
+"""Starlette with discovery, through which no service is called."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""FastAPI with fastapi-cache2 on Redis, which has the answer."""
+"""FastAPI with fastapi-cache2 on Redis, which holds the response."""
 
 import os
 from collections.abc import AsyncIterator

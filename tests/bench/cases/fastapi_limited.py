@@ -1,4 +1,4 @@
-"""The same with slowapi's limit by address, in memory, that nobody reaches."""
+"""FastAPI with slowapi's limit by address, in memory, which no client reaches."""
 
 from typing import Any
 

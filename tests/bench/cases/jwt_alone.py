@@ -1,4 +1,4 @@
-"""The same for who shows a token that is remembered, and is bound to no cookie."""
+"""Starlette with a token that is cached and not bound to a cookie."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The same for who shows a token that is remembered, and its cookie."""
+"""Starlette with a token that is cached, and the cookie that it is bound to."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""The same with a limit beside a cache that has the answer, both in one Redis."""
+"""Starlette with a limit and a cache that holds the response, both in one Redis."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""The same with a limit in a cluster, that nobody reaches."""
+"""Starlette with a limit in a Redis Cluster, which no client reaches."""
 
 import os
 from typing import Any

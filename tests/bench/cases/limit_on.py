@@ -1,4 +1,4 @@
-"""The same with a limit by address, in memory, that nobody reaches."""
+"""Starlette with a limit by address, in memory, which no client reaches."""
 
 from typing import Any
 

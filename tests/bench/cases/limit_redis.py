@@ -1,4 +1,4 @@
-"""The same with a limit in Redis, that nobody reaches."""
+"""Starlette with a limit in Redis, which no client reaches."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Litestar with its response cache on Redis, which has the answer."""
+"""Litestar with its response cache on Redis, which holds the response."""
 
 import os
 from typing import Any

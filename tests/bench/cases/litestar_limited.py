@@ -1,4 +1,4 @@
-"""The same with Litestar's own limit, in memory, that nobody reaches."""
+"""Litestar with its own limit, in memory, which no client reaches."""
 
 import litestar_bare
 from litestar import Litestar

@@ -1,4 +1,4 @@
-"""The same with a pool on SQLite, of which nobody asks."""
+"""Starlette with a pool on SQLite, which the handler does not use."""
 
 import tempfile
 from typing import Any

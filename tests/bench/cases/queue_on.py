@@ -1,4 +1,4 @@
-"""The same with the queue, in a file, to which nobody publishes."""
+"""Starlette with the queue in a file, to which nothing is published."""
 
 import tempfile
 from typing import Any

@@ -15,7 +15,7 @@ REDIS = os.environ.get("BENCH_REDIS", "memory:")
 LOGS = tempfile.TemporaryDirectory()
 ROOMY = "64MiB"
 NO_ROOM = "1KiB"
-"""Sizes of the level in the process: with room for the answer, and without."""
+"""Sizes of the level in the process: with room for the response, and without."""
 
 
 def serve(url: str, size: str = "", limit: str = "1000000/s") -> Host:

@@ -1,4 +1,4 @@
-"""The whole stack in one process, where the client has asked too often."""
+"""The whole stack in one process, with clients over their limit."""
 
 from scalekit.host import Host
 from tests.bench.cases.stack import HEADERS, PATH, serve
@@ -7,7 +7,7 @@ __all__ = ["BEFORE", "BODY", "HEADERS", "PATH", "STATUS"]
 
 STATUS = 429
 BEFORE = 1000
-"""Requests until every client has asked once."""
+"""Requests until every client has sent one."""
 BODY = None
 TOO_OFTEN = "1/7d"
 

@@ -1,4 +1,4 @@
-"""The whole stack in one process, which has the answer."""
+"""The whole stack in one process, which holds the response."""
 
 from scalekit.host import Host
 from tests.bench.cases.stack import BODY, HEADERS, PATH, ROOMY, serve

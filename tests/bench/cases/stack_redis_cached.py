@@ -1,4 +1,4 @@
-"""The whole stack on Redis, which has the answer; the process has no room for it."""
+"""The whole stack on Redis, which holds the response; the process has no room for it."""
 
 from scalekit.host import Host
 from tests.bench.cases.stack import BODY, HEADERS, NO_ROOM, PATH, REDIS, serve

@@ -1,4 +1,4 @@
-"""The whole stack on Redis, with the answer in the process too."""
+"""The whole stack on Redis, with the response in the process too."""
 
 from scalekit.host import Host
 from tests.bench.cases.stack import BODY, HEADERS, PATH, REDIS, ROOMY, serve
