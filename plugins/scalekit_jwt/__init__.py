@@ -1,4 +1,4 @@
-"""Tokens: issued, verified, rotated, revoked."""
+"""Access and refresh tokens: issue, verify, rotate and revoke JWTs."""
 
 from scalekit_jwt.dependencies import RequireToken
 

@@ -1,4 +1,4 @@
-"""Turn a token into who it stands for, and remember those that were good."""
+"""Authenticate access tokens, with a cache of verified tokens."""
 
 from __future__ import annotations
 
@@ -8,132 +8,144 @@ from hmac import compare_digest
 from starlette.authentication import AuthCredentials
 
 from scalekit.resilience import Unavailable
-from scalekit_jwt.credentials import DPOP, token_in
+from scalekit_jwt.credentials import DPOP, token_of
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
-from scalekit_jwt.jws import MAX_BYTES, read
+from scalekit_jwt.jws import MAX_BYTES, parse_jws
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.revocations import Revocations
-from scalekit_jwt.token_verifier import Issuer, VerifiedToken
+from scalekit_jwt.token_verifier import TokenVerifier, VerifiedToken
 from scalekit_jwt.user import TokenUser
 
 MAX_COOKIE_BYTES = 1024
-"""Bytes of cookies that are remembered with a token."""
+"""Maximum size of the Cookie header that is cached with a token."""
 
 
 class CachedToken:
-    """A token that was good: who it stands for, until when, and what it may be bound to: a cookie's digest, a key.
+    """A verified token with its user, credentials and expiry, and the cookie digest or key that it is bound to.
 
-    ``cookies`` are those of the last request that had the right one, where it is *bound* to a cookie. With *proved* it
-    came as one that is bound to a key, and ``needs_proof`` tells whether a proof of that key has to be checked.
+    ``cookies`` is the last Cookie header that matched a *cookie_bound* token. *dpop_scheme* is whether the token was
+    sent as ``DPoP TOKEN``; ``needs_proof`` is whether each request needs a DPoP proof.
     """
 
-    __slots__ = ("auth", "bound", "cookies", "expires", "fingerprint", "key", "needs_proof", "proved", "token", "user")
+    __slots__ = (
+        "auth",
+        "cookie_bound",
+        "cookies",
+        "dpop_scheme",
+        "expires",
+        "fingerprint",
+        "jkt",
+        "needs_proof",
+        "token",
+        "user",
+    )
 
-    def __init__(self, token: VerifiedToken, bound: bool, proved: bool) -> None:
+    def __init__(self, token: VerifiedToken, cookie_bound: bool, dpop_scheme: bool) -> None:
         self.token = token
-        self.bound = bound
+        self.cookie_bound = cookie_bound
         self.cookies: bytes | None = None
-        self.proved = proved
-        self.needs_proof = proved or bool(token.key)
+        self.dpop_scheme = dpop_scheme
+        self.needs_proof = dpop_scheme or bool(token.jkt)
         self.user = TokenUser(token)
         self.auth = AuthCredentials(token.scopes)
         self.expires = token.expires
         self.fingerprint = decode_digest(token.fingerprint)
-        self.key = token.key
+        self.jkt = token.jkt
 
 
 class Authenticator:
-    """Verifies tokens of *own* and of the *others*, by their ``iss``; remembers at most *most* of them.
+    """Verifies tokens of this service (*own*) and of *others* by their ``iss``, and caches at most *cache_size*.
 
-    They are remembered as the Authorization has them, which is half the time of a digest. A look-up compares two texts
-    only when their keyed hashes are alike, so its time tells nothing of a token that somebody guesses at. Those that
-    are bound to a key need a proof each time: *proofs* checks it.
+    The cache key is the whole Authorization header, which takes half the time of hashing it. A dict lookup compares
+    two headers only when their keyed hashes are equal, so its duration reveals nothing about cached tokens. Tokens
+    bound to a key need a proof per request, which *proofs* verifies.
     """
 
     def __init__(
         self,
-        own: Issuer,
-        others: Mapping[str, Issuer],
+        own: TokenVerifier,
+        others: Mapping[str, TokenVerifier],
+        *,
         fingerprint: FingerprintCookie | None,
-        revoked: Revocations,
-        most: int,
+        revocations: Revocations,
+        cache_size: int,
         metrics: JwtMetrics,
         clock: Callable[[], float],
         proofs: ProofVerifier,
     ) -> None:
         self._own = own
-        self._issuers = {**others, own.name: own}
+        self._verifiers = {**others, own.issuer: own}
         self.fingerprint = fingerprint
-        self._revoked = revoked
-        self._most = most
+        self._revocations = revocations
+        self._cache_size = cache_size
         self._metrics = metrics
         self._clock = clock
         self.proofs = proofs
-        self._known: dict[bytes, CachedToken] = {}
+        self._cache: dict[bytes, CachedToken] = {}
 
     def lookup(self, authorization: bytes, cookies: bytes) -> CachedToken | None:
-        """Return the cached token, or None when it is not cached; raises InvalidToken when it has expired."""
-        known = self._known.get(authorization)
-        if known is None:
+        """Return the cached token, None on a cache miss; raises InvalidToken when it has expired."""
+        cached = self._cache.get(authorization)
+        if cached is None:
             return None
-        if known.expires <= self._clock():
-            del self._known[authorization]
+        if cached.expires <= self._clock():
+            del self._cache[authorization]
             raise InvalidToken("expired")
-        if known.bound and not (known.cookies is not None and compare_digest(cookies, known.cookies)):
-            self._check_fingerprint(known, cookies)
-        self._metrics.known.value += 1
-        return known
+        if cached.cookie_bound and not (cached.cookies is not None and compare_digest(cookies, cached.cookies)):
+            self._check_fingerprint(cached, cookies)
+        self._metrics.cached.value += 1
+        return cached
 
     def verify(self, authorization: bytes, cookies: bytes) -> CachedToken:
         """Verify the token and cache it; raises InvalidToken when it is invalid or its cookie is missing.
 
-        *authorization* is a normalized one: other spellings would take more room. Raises Unavailable while it is not
-        known yet what has been revoked.
+        *authorization* must be normalized, so that one token takes one cache entry. Raises Unavailable until the
+        revocations have been loaded.
         """
-        known = self._verify(token_in(authorization), proved=authorization.startswith(DPOP))
-        if known.bound:
-            self._check_fingerprint(known, cookies)
-        self._remember(authorization, known)
-        return known
+        verified = self._verify(token_of(authorization), dpop_scheme=authorization.startswith(DPOP))
+        if verified.cookie_bound:
+            self._check_fingerprint(verified, cookies)
+        self._store(authorization, verified)
+        return verified
 
     def evict_revoked(self) -> None:
-        """Forget those that have been revoked meanwhile."""
-        ends = self._revoked.ends
-        self._known = {shown: known for shown, known in self._known.items() if not ends(known.token)}
+        """Evict tokens that have been revoked."""
+        is_revoked = self._revocations.is_revoked
+        self._cache = {key: cached for key, cached in self._cache.items() if not is_revoked(cached.token)}
 
     def clear_cache(self) -> None:
-        """Forget all, for the keys have changed, and with them what is good."""
-        self._known.clear()
+        """Evict all tokens, after the keys have changed."""
+        self._cache.clear()
 
     @property
-    def remembered(self) -> int:
-        """How many are remembered."""
-        return len(self._known)
+    def cached_tokens(self) -> int:
+        """The number of cached tokens."""
+        return len(self._cache)
 
-    def _verify(self, token: bytes, proved: bool) -> CachedToken:
+    def _verify(self, token: bytes, dpop_scheme: bool) -> CachedToken:
         if len(token) > MAX_BYTES:
             raise InvalidToken("too_long")
-        compact = read(token)
-        name = compact.claims.get("iss")
-        issuer = self._issuers.get(name) if isinstance(name, str) else None
-        if issuer is None:
+        unverified = parse_jws(token)
+        issuer = unverified.claims.get("iss")
+        verifier = self._verifiers.get(issuer) if isinstance(issuer, str) else None
+        if verifier is None:
             raise InvalidToken("issuer")
-        verified = issuer.verify(compact)
-        if not self._revoked.known:
-            raise Unavailable("what has been revoked is not known yet")
-        if self._revoked.ends(verified):
+        verified = verifier.verify(unverified)
+        if not self._revocations.loaded:
+            raise Unavailable("revocations have not been loaded")
+        if self._revocations.is_revoked(verified):
             raise InvalidToken("revoked")
-        return CachedToken(verified, self.fingerprint is not None and issuer is self._own, proved)
+        return CachedToken(verified, self.fingerprint is not None and verifier is self._own, dpop_scheme)
 
-    def _check_fingerprint(self, known: CachedToken, cookies: bytes) -> None:
-        if self.fingerprint is not None and not self.fingerprint.find(cookies, known.fingerprint):
+    def _check_fingerprint(self, cached: CachedToken, cookies: bytes) -> None:
+        if self.fingerprint is not None and not self.fingerprint.find_match(cookies, cached.fingerprint):
             raise InvalidToken("fingerprint")
-        known.cookies = cookies if len(cookies) <= MAX_COOKIE_BYTES else None
+        cached.cookies = cookies if len(cookies) <= MAX_COOKIE_BYTES else None
 
-    def _remember(self, authorization: bytes, known: CachedToken) -> None:
-        self._metrics.new.inc()
-        if len(self._known) >= self._most:
-            self._known.pop(next(iter(self._known)))
-        self._known[authorization] = known
+    def _store(self, authorization: bytes, verified: CachedToken) -> None:
+        self._metrics.verified.inc()
+        if len(self._cache) >= self._cache_size:
+            self._cache.pop(next(iter(self._cache)))
+        self._cache[authorization] = verified

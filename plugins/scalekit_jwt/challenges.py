@@ -1,4 +1,4 @@
-"""Say no as RFC 6750 has it, and RFC 9449."""
+"""401 and 403 responses with their ``WWW-Authenticate`` challenges (RFC 6750 section 3, RFC 9449 section 7.1)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from scalekit.http.response import local_problem
 from scalekit.problem import ProblemResponse
 from scalekit_jwt.dpop import ALGORITHMS
 
-BEARER = 'Bearer realm="api"'
-DPOP = f'DPoP realm="api", algs="{" ".join(ALGORITHMS)}"'
-SCHEME: Key[str] = Key("scheme of tokens", plugin="jwt")
-"""How the tokens of this service are shown: BEARER or DPOP."""
+BEARER_CHALLENGE = 'Bearer realm="api"'
+DPOP_CHALLENGE = f'DPoP realm="api", algs="{" ".join(ALGORITHMS)}"'
+CHALLENGE: Key[str] = Key("token challenge", plugin="jwt")
+"""The challenge for tokens of this service: BEARER_CHALLENGE or DPOP_CHALLENGE."""
 
-# A client learns what it can do about it, and nothing that helps to make a better forgery.
+# Descriptions name what a legitimate client can fix, and nothing that helps an attacker to forge a token.
 DESCRIPTIONS = {
-    "expired": "The access token expired",
-    "revoked": "The access token was revoked",
-    "fingerprint": "The access token is bound to a cookie that did not come with it",
-    "binding": "The access token is not bound to the key of a proof that came with it",
-    "proof": "A proof for this request and this token is needed",
-    "proof_used": "The proof was used before",
+    "expired": "the access token expired",
+    "revoked": "the access token was revoked",
+    "fingerprint": "the cookie that the access token is bound to is missing or wrong",
+    "binding": "the access token is not bound to the key of the DPoP proof",
+    "proof": "missing or invalid DPoP proof for this request and token",
+    "proof_replayed": "the DPoP proof was already used",
 }
-PROOFS = frozenset({"proof", "proof_used"})
-REFUSED = "scalekit_jwt.refused"
-"""Where the scope says why a token was not good, on a path that needs none."""
-REMEMBERED = 64
-"""Answers of each kind that are remembered: there are as many as reasons, and sets of scopes in the rules."""
-INVALID = "The access token is not valid"
+PROOF_REASONS = frozenset({"proof", "proof_replayed"})
+REJECTION_REASON = "scalekit_jwt.rejection_reason"
+"""The scope key with the reason why a token was rejected, on a path that needs no token."""
+CACHED_RESPONSES = 64
+"""Cached responses of each kind: one per reason, and one per set of scopes in the rules."""
+INVALID = "the access token is invalid"
 
 
 def challenge(scheme: str, error: str = "", description: str = "", scope: Iterable[str] = ()) -> str:
-    """Return a ``WWW-Authenticate``."""
+    """Return a ``WWW-Authenticate`` header."""
     fields = [scheme]
     if error:
         fields += [f'error="{error}"', f'error_description="{description}"']
@@ -42,37 +42,39 @@ def challenge(scheme: str, error: str = "", description: str = "", scope: Iterab
     return ", ".join(fields)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_RESPONSES)
 def unauthorized(scheme: str, reason: str = "") -> ProblemResponse:
-    """Return the answer to who shows no token, or one that was refused for *reason*."""
+    """Return the 401 for a missing token, or for a token rejected for *reason*; 400 for duplicate headers."""
     if not reason:
-        return _problem(401, "A token is needed" if scheme == DPOP else "A bearer token is needed", challenge(scheme))
-    if reason == "repeated":
-        description = "Several Authorization headers came"
+        detail = "missing access token" if scheme == DPOP_CHALLENGE else "missing bearer token"
+        return _problem(401, detail, challenge(scheme))
+    if reason == "duplicate_header":
+        description = "several Authorization headers"
         return _problem(400, description, challenge(scheme, "invalid_request", description))
     description = DESCRIPTIONS.get(reason, INVALID)
-    if reason in PROOFS:
-        return _problem(401, description, challenge(DPOP, "invalid_dpop_proof", description))
-    return _problem(401, description, challenge(DPOP if reason == "binding" else scheme, "invalid_token", description))
+    if reason in PROOF_REASONS:
+        return _problem(401, description, challenge(DPOP_CHALLENGE, "invalid_dpop_proof", description))
+    required = DPOP_CHALLENGE if reason == "binding" else scheme
+    return _problem(401, description, challenge(required, "invalid_token", description))
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_RESPONSES)
 def forbidden(scheme: str, scopes: frozenset[str]) -> ProblemResponse:
-    """Return the answer to whose token is good, and not enough."""
-    description = "The access token does not allow this"
+    """Return the 403 for a valid token without the required *scopes* or claims."""
+    description = "insufficient scope"
     return _problem(403, description, challenge(scheme, "insufficient_scope", description, scopes))
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_RESPONSES)
 def unauthorized_response(scheme: str, reason: str = "") -> LocalResponse:
-    """Return the same for a filter to give."""
-    return local_problem(unauthorized(scheme, reason), "a valid token is needed")
+    """Return ``unauthorized`` as the response of a filter."""
+    return local_problem(unauthorized(scheme, reason), "missing or invalid token")
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_RESPONSES)
 def forbidden_response(scheme: str, scopes: frozenset[str]) -> LocalResponse:
-    """Return the response to a token that is good, and not enough, for a filter to give."""
-    return local_problem(forbidden(scheme, scopes), "the token does not allow this")
+    """Return ``forbidden`` as the response of a filter."""
+    return local_problem(forbidden(scheme, scopes), "insufficient scope")
 
 
 def _problem(status: int, detail: str, www_authenticate: str) -> ProblemResponse:

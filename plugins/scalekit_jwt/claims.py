@@ -1,4 +1,4 @@
-"""What a token must say of itself to be for us, and for now (RFC 7519 section 4.1, RFC 8725)."""
+"""Validate the registered claims of a JWT (RFC 7519 section 4.1, RFC 8725)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from scalekit_jwt.errors import InvalidToken
 
 MAX_NUMERIC_DATE = 253_402_300_799.0
-"""The end of the year 9999: what lies behind it is no date that anybody means."""
+"""The end of the year 9999, in seconds since the epoch; later dates are invalid."""
 
 
 def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
-    """Return the NumericDate in the claim *name*, or None without it; raises InvalidToken for any other value."""
+    """Return the NumericDate in the claim *name*, None when absent; raises InvalidToken for any other value."""
     value = claims.get(name)
     if value is None:
         if name in claims:
@@ -24,30 +24,30 @@ def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
 
 
 def validate_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
-    """Return when the token ends; raises InvalidToken when it has ended, or has not begun."""
+    """Return ``exp``; raises InvalidToken when the token has expired or is not valid yet, within *leeway* seconds."""
     expires = numeric_date(claims, "exp")
     if expires is None:
         raise InvalidToken("claim")
     if expires + leeway <= now:
         raise InvalidToken("expired")
     for name in ("nbf", "iat"):
-        begins = numeric_date(claims, name)
-        if begins is not None and begins - leeway > now:
-            raise InvalidToken("not_yet")
+        valid_from = numeric_date(claims, name)
+        if valid_from is not None and valid_from - leeway > now:
+            raise InvalidToken("not_yet_valid")
     return expires
 
 
 def validate_audience(claims: Mapping[str, Any], audience: str, claim: str = "aud") -> None:
-    """Raise InvalidToken unless *claim*, and ``aud`` where present, name *audience*."""
+    """Raise InvalidToken unless *claim*, and ``aud`` where present, contain *audience*."""
     for name in {claim, "aud"} if "aud" in claims else {claim}:
-        given = claims.get(name)
-        named = given if isinstance(given, list) else [given]
-        if not all(isinstance(each, str) for each in named) or audience not in named:
+        value = claims.get(name)
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, str) for each in values) or audience not in values:
             raise InvalidToken("audience")
 
 
-def text(claims: Mapping[str, Any], name: str, required: bool = True) -> str:
-    """Return the claim *name*, which is a text; raises InvalidToken when it is not."""
+def string_claim(claims: Mapping[str, Any], name: str, required: bool = True) -> str:
+    """Return the string claim *name*; raises InvalidToken when it is missing, empty, or not a string."""
     value = claims.get(name, None if required else "")
     if not isinstance(value, str) or (required and not value) or "\x00" in value:
         raise InvalidToken("claim")
@@ -55,10 +55,10 @@ def text(claims: Mapping[str, Any], name: str, required: bool = True) -> str:
 
 
 def scopes_of(claims: Mapping[str, Any]) -> list[str]:
-    """Return the scopes of a token: ``scope`` (RFC 8693), or ``scp`` as some issuers have it."""
-    given = claims.get("scope", claims.get("scp", ""))
-    if isinstance(given, str):
-        return [scope for scope in given.split(" ") if scope]  # no other blank separates them (RFC 6749, section 3.3)
-    if isinstance(given, list) and all(isinstance(each, str) for each in given):
-        return list(given)
+    """Return the scopes of a token, from ``scope`` (RFC 8693) or ``scp`` (Microsoft Entra, Okta)."""
+    value = claims.get("scope", claims.get("scp", ""))
+    if isinstance(value, str):
+        return [scope for scope in value.split(" ") if scope]  # only a space separates scopes (RFC 6749, section 3.3)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return list(value)
     raise InvalidToken("claim")

@@ -16,18 +16,18 @@ def commands(config: JwtConfig) -> list[click.Command]:
 
     @click.command()
     def rotate() -> None:
-        """Sign with a new key from now on; the old ones verify until their tokens have expired."""
+        """Add a new signing key to key_file; old keys verify until their tokens have expired."""
         if config.key_file is None:
             raise click.ClickException(
-                "only the keys of key_file are rotated; put a new file first in keys, or another secret, and restart"
+                "rotate needs key_file; put a new file first in keys, or set another secret, and restart"
             )
         try:
             file = KeyFile(Path(config.key_file), config.algorithm)
-            kid = file.rotate(config.refresh + 2 * config.leeway, time.time)
+            kid = file.rotate(config.refresh_ttl + 2 * config.leeway, time.time)
         except OSError as error:
             raise click.ClickException(f"{config.key_file}: {error.strerror}") from None
         except ValueError as error:
             raise click.ClickException(str(error)) from None
-        click.echo(f"{kid} signs now; the keys before it verify for {config.refresh} more")
+        click.echo(f"new signing key {kid}; the keys before it verify for {config.refresh_ttl} more")
 
     return [rotate]

@@ -1,4 +1,4 @@
-"""The table ``[plugins.jwt]``."""
+"""Configuration model of ``[plugins.jwt]``."""
 
 from __future__ import annotations
 
@@ -15,149 +15,156 @@ from scalekit_jwt.keys import KEY_TYPES
 from scalekit_jwt.policy import AccessRule
 from scalekit_jwt.secret_key import MIN_SECRET_BYTES
 
-Foreign = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-Algorithm = Literal["HS256"] | Foreign
-Word = Annotated[str, Field(min_length=1)]
+AsymmetricAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+Algorithm = Literal["HS256"] | AsymmetricAlgorithm
+NonEmpty = Annotated[str, Field(min_length=1)]
 
 
-def _long_enough(secret: Secret | None) -> Secret | None:
+def _min_length(secret: Secret | None) -> Secret | None:
     if secret is not None and len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
         raise ValueError(
-            f"too short: HS256 needs at least {MIN_SECRET_BYTES} bytes; make one with: openssl rand -base64 48"
+            f"too short: HS256 needs at least {MIN_SECRET_BYTES} bytes; generate one with: openssl rand -base64 48"
         )
     return secret
 
 
-def _in_a_folder(path: str | None) -> str | None:
+def _in_existing_folder(path: str | None) -> str | None:
     folder = os.path.dirname(os.path.abspath(path)) if path else None
     if folder and not os.path.isdir(folder):
-        raise ValueError(f"the folder {folder} is not there; make it, or mount it, or name a file elsewhere")
+        raise ValueError(f"folder {folder} does not exist; create or mount it, or choose another path")
     return path
 
 
-def _is_a_file(path: str) -> str:
+def _existing_file(path: str) -> str:
     if not os.path.isfile(path):
-        raise ValueError(f"there is no file {os.path.abspath(path)}; put the key there, or name another")
+        raise ValueError(f"file {os.path.abspath(path)} does not exist; put the key there, or choose another path")
     return path
 
 
 class RuleTable(Table):
-    """What a token must say for some requests, beside being good."""
+    """Scopes and claims that a token must have for some requests."""
 
     path: PathGlob
-    """Paths that it is for, such as ``/api/**``."""
+    """Glob of the paths that the rule applies to, such as ``/api/**``."""
     methods: tuple[Method, ...] = ()
-    """Methods that it is for, ``GET`` being ``HEAD`` too; empty for all."""
-    scopes: tuple[Word, ...] = ()
+    """Methods that the rule applies to, ``GET`` including ``HEAD``; empty for all."""
+    scopes: tuple[NonEmpty, ...] = ()
     """Scopes that the token must have, all of them."""
     claims: dict[str, str | int | bool | list[str | int]] = {}
-    """Claims that it must have, each with this value, or one of these."""
+    """Claims that the token must have, each with this value or one of these values."""
 
     def rule(self) -> AccessRule:
-        """Return what the core knows of it."""
+        """Return the rule for the access policy."""
         return AccessRule(self.path, with_head(self.methods), frozenset(self.scopes), self.claims)
 
 
 class IssuerTable(Table):
-    """Another issuer whose tokens are taken."""
+    """A trusted issuer, whose tokens are accepted too."""
 
-    issuer: Word
-    """Its name, exactly as its tokens have it in ``iss``."""
-    audience: Word
-    """What its tokens must have in ``audience_claim``."""
-    audience_claim: Word = "aud"
-    """The claim that says whom a token is for; where it is another, an ``aud`` beside it must name the audience too."""
-    jwks: Url | None = None
-    """Where its keys are; without it they are found by OIDC discovery below its name."""
-    algorithms: tuple[Foreign, ...] = ("RS256",)
-    """Algorithms of its keys, all of one type of key."""
-    refetch: SomeTime = Duration("5m")
-    """Time between two fetches of its keys."""
-    cool_down: SomeTime = Duration("5s")
-    """Time after a fetch before an unknown ``kid`` causes another."""
-    types: tuple[str, ...] = ("at+jwt", "JWT", "")
-    """What its tokens may have in ``typ``; empty stands for none."""
+    issuer: NonEmpty
+    """Name of the issuer, exactly as in the claim ``iss`` of its tokens."""
+    audience: NonEmpty
+    """Audience that its tokens must have in ``audience_claim``."""
+    audience_claim: NonEmpty = "aud"
+    """Claim with the audience, such as ``client_id`` for AWS Cognito; an ``aud`` beside it must match too."""
+    jwks_url: Url | None = None
+    """URL of its JWK set; without it the URL comes from OIDC discovery at the issuer."""
+    algorithms: tuple[AsymmetricAlgorithm, ...] = ("RS256",)
+    """Accepted algorithms, all for one type of key."""
+    jwks_refresh_interval: SomeTime = Duration("5m")
+    """Interval between fetches of its JWK set."""
+    jwks_min_interval: SomeTime = Duration("5s")
+    """Minimum interval between fetches caused by an unknown ``kid``."""
+    token_types: tuple[str, ...] = ("at+jwt", "JWT", "")
+    """Accepted values of ``typ``; an empty string accepts a token without ``typ``."""
 
     @model_validator(mode="after")
-    def _is_reached_safely(self) -> IssuerTable:
+    def _is_secure(self) -> IssuerTable:
         if len({KEY_TYPES[each] for each in self.algorithms}) != 1:
-            raise ValueError("algorithms are of one type of key: those of RS and PS, or those of ES, or EdDSA")
-        if self.cool_down > self.refetch:
-            raise ValueError(f"cool_down {self.cool_down} is longer than refetch {self.refetch}; lower it")
-        url = self.jwks.parts if self.jwks else split_url(self.issuer)
+            raise ValueError("algorithms must be for one type of key: RS and PS, or ES, or EdDSA")
+        if self.jwks_min_interval > self.jwks_refresh_interval:
+            raise ValueError(
+                f"jwks_min_interval {self.jwks_min_interval} is longer than jwks_refresh_interval"
+                f" {self.jwks_refresh_interval}; lower it"
+            )
+        url = self.jwks_url.parts if self.jwks_url else split_url(self.issuer)
         local = url.scheme == "http" and url.host in ("127.0.0.1", "::1", "localhost")
         if url.scheme != "https" and not local:
-            raise ValueError(f"keys come over https, or http from this machine, not from {self.jwks or self.issuer}")
+            raise ValueError(f"JWKS must use https, or http on this machine, not {self.jwks_url or self.issuer}")
         return self
 
 
 class JwtConfig(Table):
-    """Whose tokens are taken, for what, and how this service's own are made."""
+    """Keys, lifetimes, sessions, protected paths and trusted issuers of tokens."""
 
-    issuer: Word = "scalekit"
-    """The name of this service in the tokens that it issues."""
-    audience: Word | None = None
-    """Whom they are for; unset it is the issuer."""
-    secret: Annotated[Secret | None, AfterValidator(_long_enough)] = None
-    """A secret of at least 32 bytes, to sign with HS256."""
-    keys: tuple[Annotated[Word, AfterValidator(_is_a_file)], ...] = ()
-    """Files of a PEM or JWK each; the first signs, all verify."""
-    key_file: Annotated[Word | None, AfterValidator(_in_a_folder)] = None
-    """A JWK set of this plugin's own, made with a first key where there is none; ``scalekit jwt rotate`` adds to it."""
+    issuer: NonEmpty = "scalekit"
+    """Name of this service in the claim ``iss`` of its tokens."""
+    audience: NonEmpty | None = None
+    """Audience of its tokens; defaults to the issuer."""
+    secret: Annotated[Secret | None, AfterValidator(_min_length)] = None
+    """HS256 secret of at least 32 bytes."""
+    keys: tuple[Annotated[NonEmpty, AfterValidator(_existing_file)], ...] = ()
+    """Key files, one PEM or JWK each; the first signs, all verify."""
+    key_file: Annotated[NonEmpty | None, AfterValidator(_in_existing_folder)] = None
+    """JWK set file, created with a first key when missing; ``scalekit jwt rotate`` adds a signing key."""
     algorithm: Algorithm = "HS256"
-    """What the keys of keys are for, and those that are made in key_file."""
-    access: SomeTime = Duration("15m")
-    """How long an access token is good."""
-    refresh: SomeTime = Duration("7d")
-    """How long a refresh token is good."""
-    grace: Duration = Duration("5s")
-    """How long a used refresh token gives the same successor once more, to a client that has lost the answer."""
+    """Algorithm of ``keys``, and of new keys in ``key_file``."""
+    access_ttl: SomeTime = Duration("15m")
+    """Lifetime of access tokens."""
+    refresh_ttl: SomeTime = Duration("7d")
+    """Lifetime of refresh tokens."""
+    rotation_grace: Duration = Duration("5s")
+    """Grace period in which a rotated refresh token returns the same successor, for a client that lost the response."""
     leeway: Duration = Duration("30s")
-    """How far clocks may differ."""
+    """Tolerated clock difference."""
     fingerprint: bool = True
-    """Whether tokens are bound to a cookie."""
-    sender: Literal["dpop"] | None = None
-    """``dpop`` binds tokens to a key of the client's in the place of a cookie; every request has a proof of it."""
+    """Bind tokens to a cookie."""
+    sender_constraint: Literal["dpop"] | None = None
+    """``dpop`` binds tokens to a key of the client instead of a cookie; every request carries a DPoP proof."""
     insecure_cookie: bool = False
-    """Whether that cookie may go over http: for a laptop."""
-    state: Literal["auto", "database", "memory", "redis"] = "auto"
-    """Where sessions are remembered: ``auto`` is the database where the pool is on, else the memory of the process."""
-    redis: Url | None = None
-    """The Redis of ``state = "redis"``: one server with at least one replica, which must acknowledge each change."""
-    poll: SomeTime = Duration("500ms")
-    """Time between two looks at what has been revoked, and whether keys have changed."""
-    remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """VerifiedToken tokens that each process remembers."""
-    protect: tuple[PathGlob, ...] = ()
+    """Allow the cookie over plain http, for local development."""
+    session_store: Literal["auto", "database", "memory", "redis"] = "auto"
+    """Where sessions are stored: ``auto`` is the database when the pool is enabled, else the memory of the process."""
+    redis_url: Url | None = None
+    """Redis of ``session_store = "redis"``: the primary, with a replica that must acknowledge each write."""
+    poll_interval: SomeTime = Duration("500ms")
+    """Interval between polls for revocations and changed keys."""
+    token_cache_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Maximum number of verified tokens cached per process."""
+    protected_paths: tuple[PathGlob, ...] = ()
     """Paths that need a token, such as ``/api/**``."""
-    public: tuple[PathGlob, ...] = ()
-    """Paths among them that need none."""
+    public_paths: tuple[PathGlob, ...] = ()
+    """Exceptions from ``protected_paths`` that need no token."""
     rules: tuple[RuleTable, ...] = ()
-    """What a token must say besides; every rule counts that matches."""
+    """Required scopes and claims; all matching rules apply."""
     issuers: tuple[IssuerTable, ...] = ()
-    """Other issuers whose tokens are taken."""
+    """Trusted issuers, whose tokens are accepted too."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> JwtConfig:
-        given = [name for name in ("secret", "keys", "key_file") if getattr(self, name)]
-        if len(given) != 1:
-            have = " and ".join(given) or "none"
-            raise ValueError(f'name one of secret, keys and key_file, such as key_file = "jwt-keys.json"; have {have}')
-        if self.secret is not None and self.algorithm != "HS256":
-            raise ValueError(f"algorithm {self.algorithm} needs keys or key_file; a secret is for HS256")
-        if self.keys and self.algorithm == "HS256":
-            raise ValueError("algorithm HS256 needs secret or key_file; name that of the keys, such as ES256")
-        if (self.state == "redis") != (self.redis is not None):
-            raise ValueError('state = "redis" and redis = "redis://..." go together; name both or none')
-        if self.redis is not None and self.redis.scheme not in ("redis", "rediss", "unix"):
+    def _is_consistent(self) -> JwtConfig:
+        sources = [name for name in ("secret", "keys", "key_file") if getattr(self, name)]
+        if len(sources) != 1:
+            found = " and ".join(sources) or "none"
             raise ValueError(
-                f"redis is one server, redis:// or rediss://, not {self.redis.scheme}://; name its primary"
+                f'set exactly one of secret, keys and key_file, such as key_file = "jwt-keys.json"; found {found}'
             )
-        if self.sender and self.fingerprint and "fingerprint" in self.model_fields_set:
-            raise ValueError('sender = "dpop" takes the place of the cookie; leave fingerprint out')
-        if self.refresh <= self.access:
-            raise ValueError(f"refresh {self.refresh} is not longer than access {self.access}; raise it")
+        if self.secret is not None and self.algorithm != "HS256":
+            raise ValueError(f"algorithm {self.algorithm} needs keys or key_file; secret is for HS256")
+        if self.keys and self.algorithm == "HS256":
+            raise ValueError("algorithm HS256 needs secret or key_file; set the algorithm of keys, such as ES256")
+        if (self.session_store == "redis") != (self.redis_url is not None):
+            raise ValueError('session_store = "redis" and redis_url = "redis://..." go together; set both or neither')
+        if self.redis_url is not None and self.redis_url.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError(
+                f"redis_url must be one server, redis:// or rediss://, not {self.redis_url.scheme}://; use its primary"
+            )
+        if self.sender_constraint and self.fingerprint and "fingerprint" in self.model_fields_set:
+            raise ValueError('sender_constraint = "dpop" replaces the cookie; remove fingerprint')
+        if self.refresh_ttl <= self.access_ttl:
+            raise ValueError(
+                f"refresh_ttl {self.refresh_ttl} is not longer than access_ttl {self.access_ttl}; raise it"
+            )
         names = [self.issuer, *(each.issuer for each in self.issuers)]
         if len(set(names)) != len(names):
-            raise ValueError("two issuers have one name; each is its own")
+            raise ValueError("two issuers have the same name; rename one")
         return self

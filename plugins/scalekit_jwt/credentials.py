@@ -1,4 +1,4 @@
-"""Find the token in a request or websocket, and the proof that may come with it."""
+"""Extract the access token, the cookies and the DPoP proof from a request or websocket."""
 
 from __future__ import annotations
 
@@ -17,54 +17,53 @@ BEARER, DPOP = b"Bearer ", b"DPoP "
 SCHEMES = {b"bearer": BEARER, b"dpop": DPOP}
 
 SUBPROTOCOLS = {"bearer": 2, "dpop": 3}
-"""What a browser offers, which can set no header for a websocket: ``["bearer", token]``, ``["dpop", token, proof]``."""
+"""Number of subprotocols in ``["bearer", token]`` and ``["dpop", token, proof]``: browsers set no websocket headers."""
 
 
 def credentials(exchange: Exchange) -> tuple[bytes, bytes]:
-    """Return the Authorization and the cookies of a request, empty where there are none.
+    """Return the Authorization and Cookie headers of a request, each empty when absent.
 
-    Raises InvalidToken when there are two Authorizations.
+    Raises InvalidToken for several Authorization headers.
     """
     headers = exchange.headers
     if not exchange.repeated:
         return headers.get(AUTHORIZATION, b""), headers.get(COOKIE, b"")
     if AUTHORIZATION in exchange.repeated:
-        raise InvalidToken("repeated")
+        raise InvalidToken("duplicate_header")
     return headers.get(AUTHORIZATION, b""), b"; ".join(exchange.values(COOKIE))
 
 
 def normalize(authorization: bytes) -> bytes:
-    """Return an Authorization as ``Bearer TOKEN`` or ``DPoP TOKEN``; empty for any other scheme, or without a token."""
+    """Return an Authorization as ``Bearer TOKEN`` or ``DPoP TOKEN``; empty for another scheme or without a token."""
     scheme, _, token = authorization.partition(b" ")
     known, token = SCHEMES.get(scheme.lower()), token.strip(b" ")
     return known + token if known and token else b""
 
 
-def token_in(authorization: bytes) -> bytes:
-    """Return the token in an Authorization."""
+def token_of(authorization: bytes) -> bytes:
+    """Return the token in an Authorization header."""
     return authorization.partition(b" ")[2].strip(b" ")
 
 
-def cookies_in(scope: Mapping[str, Any]) -> bytes:
-    """Return the cookies of the request that *scope* is."""
+def cookies_of(scope: Mapping[str, Any]) -> bytes:
+    """Return the Cookie headers of *scope*, joined."""
     return b"; ".join(value for name, value in scope["headers"] if name == COOKIE)
 
 
-def shown(scope: Mapping[str, Any]) -> PresentedProof:
-    """Return the proof in *scope*, of which one that comes with another is none, and what is asked for."""
+def presented_proof(scope: Mapping[str, Any]) -> PresentedProof:
+    """Return the DPoP header of *scope*, empty unless there is exactly one, and the request that it must match."""
     proofs = [value for name, value in scope["headers"] if name == b"dpop"]
-    return PresentedProof(
-        proofs[0] if len(proofs) == 1 else b"", ExpectedRequest(scope.get("method", "GET"), _address(scope))
-    )
+    expected = ExpectedRequest(scope.get("method", "GET"), _url(scope))
+    return PresentedProof(proofs[0] if len(proofs) == 1 else b"", expected)
 
 
-def offered(subprotocols: Sequence[str]) -> list[str]:
-    """Return the name, the token and perhaps the proof that a websocket offers as subprotocols; empty without any."""
+def subprotocol_credentials(subprotocols: Sequence[str]) -> list[str]:
+    """Return the scheme, the token and, for DPoP, the proof in a websocket's *subprotocols*; empty without a token."""
     count = SUBPROTOCOLS.get(subprotocols[0], 0) if subprotocols else 0
     return [*subprotocols[:count]] if count and len(subprotocols) >= count else []
 
 
-def _address(scope: Mapping[str, Any]) -> str:
+def _url(scope: Mapping[str, Any]) -> str:
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     path = quote(scope.get("raw_path") or scope["path"], safe=PATH_SAFE_CHARACTERS)
     return f"{scope['scheme']}://{host.decode('latin-1')}{path}"

@@ -1,6 +1,6 @@
-"""A FastAPI dependency.
+"""FastAPI dependency that requires a token.
 
-This module evaluates its annotations, for FastAPI reads them.
+The module has no postponed annotations, because FastAPI evaluates them.
 """
 
 import inspect
@@ -10,20 +10,20 @@ from typing import Any, Protocol
 from starlette.requests import HTTPConnection
 
 from scalekit.problem import ProblemError
-from scalekit_jwt.challenges import REFUSED, SCHEME, forbidden, unauthorized
+from scalekit_jwt.challenges import CHALLENGE, REJECTION_REASON, forbidden, unauthorized
 from scalekit_jwt.user import TokenUser
 
 
-class Scopes(Protocol):
-    """FastAPI's SecurityScopes: what ``Security(..., scopes=[...])`` asks for."""
+class RequiredScopes(Protocol):
+    """FastAPI's SecurityScopes: the scopes of ``Security(..., scopes=[...])``."""
 
     scopes: Sequence[str]
 
 
 class RequireToken:
-    """Gives the user of a verified token that has all of *scopes*: ``Depends(RequireToken("orders:read"))``.
+    """Return the user of a verified token with all *scopes*: ``Depends(RequireToken("orders:read"))``.
 
-    ``Security(RequireToken(), scopes=["orders:read"])`` asks for the same. OpenAPI tells of both.
+    ``Security(RequireToken(), scopes=["orders:read"])`` is equivalent. Both appear in the OpenAPI document.
     """
 
     def __init__(self, *scopes: str) -> None:
@@ -31,19 +31,19 @@ class RequireToken:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """What FastAPI is to call it with."""
-        from scalekit_jwt.openapi import parameters  # FastAPI takes long to import, and only who uses it is here
+        """The parameters that FastAPI injects."""
+        from scalekit_jwt.openapi import parameters  # FastAPI is optional and slow to import
 
         return inspect.Signature(parameters(sorted(self._scopes)))
 
     async def __call__(
-        self, connection: HTTPConnection, security: Scopes | None = None, scheme: Any = None
+        self, connection: HTTPConnection, security: RequiredScopes | None = None, scheme: Any = None
     ) -> TokenUser:
         """Return the user; raises ProblemError, a 401 or 403 with ``WWW-Authenticate`` (RFC 6750, section 3)."""
         user = connection.scope.get("user")
         if not isinstance(user, TokenUser):
-            raise ProblemError(unauthorized(SCHEME(connection), connection.scope.get(REFUSED, "")))
-        wanted = self._scopes.union(security.scopes) if security is not None else self._scopes
-        if not wanted.issubset(connection.scope["auth"].scopes):
-            raise ProblemError(forbidden(SCHEME(connection), wanted))
+            raise ProblemError(unauthorized(CHALLENGE(connection), connection.scope.get(REJECTION_REASON, "")))
+        required = self._scopes.union(security.scopes) if security is not None else self._scopes
+        if not required.issubset(connection.scope["auth"].scopes):
+            raise ProblemError(forbidden(CHALLENGE(connection), required))
         return user

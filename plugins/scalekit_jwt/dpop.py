@@ -1,4 +1,4 @@
-"""ProofVerifier that a client has the key which its token is bound to (DPoP, RFC 9449)."""
+"""Verify DPoP proofs, which show that the client holds the key its token is bound to, and refuse replays (RFC 9449)."""
 
 from __future__ import annotations
 
@@ -7,139 +7,139 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
-from scalekit_jwt.claims import numeric_date, text
+from scalekit_jwt.claims import numeric_date, string_claim
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.htu import normal
-from scalekit_jwt.jws import read
+from scalekit_jwt.htu import normalize_htu
+from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.keys import KEY_TYPES, SigningKey
 
 TYPE = "dpop+jwt"
 ALGORITHMS = ("ES256", "EdDSA")
-"""Short keys that are quickly checked: whoever shows a proof chooses the key."""
+"""Algorithms with short keys and fast verification, since the client chooses the key."""
 MAX_AGE = 30.0
-"""Seconds after which a proof is of no use any more, beside the leeway for clocks that differ."""
+"""Seconds for which a proof is valid, plus the leeway for clock differences."""
 
 _MEMBERS = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 class ExpectedRequest(NamedTuple):
-    """What is asked for: the method, and the address as the client knows it."""
+    """The method and URL that a proof must match in ``htm`` and ``htu``."""
 
     method: str
-    address: str
+    url: str
 
 
 class PresentedProof(NamedTuple):
-    """A *proof* that came with a request, empty where none did, and what is *asked* for."""
+    """The DPoP header of a request, empty when absent, and the request that it must match."""
 
     proof: bytes
-    asked: ExpectedRequest
+    request: ExpectedRequest
 
 
 class VerifiedProof(NamedTuple):
-    """A proof that is good: the thumbprint of its *key*, a *name* of its own, and *until* when it is of use."""
+    """A valid proof: the thumbprint of its key, its unique *replay_key*, and when it expires."""
 
-    key: str
-    name: str
-    until: float
+    jkt: str
+    replay_key: str
+    expires: float
 
 
 class ReplayStore(Protocol):
-    """Remembers which proofs have been used, for all who share it."""
+    """Remembers used proofs for all processes that share the store."""
 
     async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
-        """Remember *proof* until it is of no use any more; tell whether it is used for the first time."""
+        """Store *proof* until it expires at *until*; return whether this is its first use."""
         ...
 
 
 class ProofVerifier:
-    """Checks proofs, each of which is good once: *spent* knows."""
+    """Verifies proofs and refuses one that *replay_store* has seen."""
 
-    def __init__(self, spent: ReplayStore, leeway: float, clock: Callable[[], float]) -> None:
-        self._spent = spent
+    def __init__(self, replay_store: ReplayStore, leeway: float, clock: Callable[[], float]) -> None:
+        self._replay_store = replay_store
         self._leeway = leeway
         self._clock = clock
 
-    async def check(self, shown: PresentedProof, token: bytes = b"", key: str = "") -> str:
-        """Return the thumbprint of the key that a proof is of: *key*, where there is one; raises InvalidToken.
+    async def check(self, presented: PresentedProof, token: bytes = b"", jkt: str = "") -> str:
+        """Return the thumbprint of the proof's key, which must be *jkt* where given.
 
-        Raises Unavailable when nobody knows whether it has been used before.
+        Raises InvalidToken for an invalid or replayed proof, and Unavailable when the replay store is unavailable.
         """
         now = self._clock()
-        proof = verify_proof(shown, token, key, now, self._leeway)
-        if not await self._spent.mark_proof_used(proof.name, now, proof.until):
-            raise InvalidToken("proof_used")
-        return proof.key
+        proof = verify_proof(presented, token, jkt, now=now, leeway=self._leeway)
+        if not await self._replay_store.mark_proof_used(proof.replay_key, now, proof.expires):
+            raise InvalidToken("proof_replayed")
+        return proof.jkt
 
 
-def verify_proof(shown: PresentedProof, token: bytes, wanted: str, now: float, leeway: float) -> VerifiedProof:
-    """Return what is shown if it is a proof for this request, *token* and key; raises InvalidToken when it is not."""
+def verify_proof(presented: PresentedProof, token: bytes, jkt: str, *, now: float, leeway: float) -> VerifiedProof:
+    """Return the proof if it is valid for its request, *token* and the key *jkt*; raises InvalidToken otherwise."""
     try:
-        header, claims, signed, signature = read(shown.proof)
-        key = _key(header)
+        header, claims, signing_input, signature = parse_jws(presented.proof)
+        key = _public_key(header)
         thumbprint = key.key.thumbprint()
-        if wanted and thumbprint != wanted:
+        if jkt and thumbprint != jkt:
             raise InvalidToken("binding")
-        until = _checked(claims, shown.asked, token, now, leeway)
-        name = f"{thumbprint} {text(claims, 'jti')}"
-        if not key.verifies(signed, signature):
+        expires = _expiry(claims, presented.request, token, now, leeway)
+        replay_key = f"{thumbprint} {string_claim(claims, 'jti')}"
+        if not key.verify(signing_input, signature):
             raise InvalidToken("proof")
-    except InvalidToken as refused:
-        raise InvalidToken("binding" if refused.reason == "binding" else "proof") from None
-    return VerifiedProof(thumbprint, digest(name.encode("utf-8", "surrogatepass")), until)
+    except InvalidToken as invalid:
+        raise InvalidToken("binding" if invalid.reason == "binding" else "proof") from None
+    return VerifiedProof(thumbprint, digest(replay_key.encode("utf-8", "surrogatepass")), expires)
 
 
 def digest(value: bytes) -> str:
-    """Return SHA-256 of *value* as RFC 9449 writes it."""
+    """Return the SHA-256 of *value* in base64url, as in ``ath`` (RFC 9449 section 4.2)."""
     return urlsafe_b64encode(sha256(value).digest()).rstrip(b"=").decode()
 
 
 def confirmed_thumbprint(claims: Mapping[str, Any]) -> str:
-    """Return the thumbprint of the key that a token with *claims* is bound to; empty where it is bound to none.
+    """Return ``cnf.jkt``, the thumbprint of the key that a token is bound to; empty for an unbound token.
 
-    Raises InvalidToken for one that is bound otherwise, such as to a certificate (RFC 8705): nobody here checks that.
+    Raises InvalidToken for other confirmation methods, such as a certificate (RFC 8705), which are not verified here.
     """
     confirmation = claims.get("cnf", {})
     if not isinstance(confirmation, dict):
         raise InvalidToken("claim")
     if confirmation and "jkt" not in confirmation:
         raise InvalidToken("binding")
-    return text(confirmation, "jkt") if confirmation else ""
+    return string_claim(confirmation, "jkt") if confirmation else ""
 
 
-def _key(header: Mapping[str, Any]) -> SigningKey:
-    """Return the public key in *header*; only what makes up its thumbprint is looked at."""
-    algorithm, given, kind = header.get("alg"), header.get("jwk"), header.get("typ")
-    if algorithm not in ALGORITHMS or not isinstance(given, dict) or _PRIVATE & given.keys():
+def _public_key(header: Mapping[str, Any]) -> SigningKey:
+    """Return the public key in ``jwk``; only the members of its thumbprint are used."""
+    algorithm, jwk, token_type = header.get("alg"), header.get("jwk"), header.get("typ")
+    if algorithm not in ALGORITHMS or not isinstance(jwk, dict) or _PRIVATE & jwk.keys():
         raise InvalidToken("proof")
     if (
-        not isinstance(kind, str)
-        or kind.lower().removeprefix("application/") != TYPE
-        or given.get("kty") != KEY_TYPES[algorithm]
+        not isinstance(token_type, str)
+        or token_type.lower().removeprefix("application/") != TYPE
+        or jwk.get("kty") != KEY_TYPES[algorithm]
     ):
         raise InvalidToken("proof")
-    members = {name: text(given, name) for name in ("kty", *_MEMBERS[KEY_TYPES[algorithm]])}
+    members = {name: string_claim(jwk, name) for name in ("kty", *_MEMBERS[KEY_TYPES[algorithm]])}
     try:
         return SigningKey.load(members, algorithm)
     except ValueError:
         raise InvalidToken("proof") from None
 
 
-def _checked(claims: Mapping[str, Any], asked: ExpectedRequest, token: bytes, now: float, leeway: float) -> float:
-    """Return until when a proof with *claims* is of use; raises InvalidToken when it is for something else."""
-    if text(claims, "htm") != asked.method or not _same(text(claims, "htu"), asked.address):
+def _expiry(claims: Mapping[str, Any], request: ExpectedRequest, token: bytes, now: float, leeway: float) -> float:
+    """Return when the proof expires; raises InvalidToken when it is for another request, token or time."""
+    if string_claim(claims, "htm") != request.method or not _same_url(string_claim(claims, "htu"), request.url):
         raise InvalidToken("proof")
     if token and claims.get("ath") != digest(token):
         raise InvalidToken("proof")
-    made = numeric_date(claims, "iat")
-    if made is None or not made - leeway <= now < made + MAX_AGE + leeway:
+    issued_at = numeric_date(claims, "iat")
+    if issued_at is None or not issued_at - leeway <= now < issued_at + MAX_AGE + leeway:
         raise InvalidToken("proof")
-    return made + MAX_AGE + leeway
+    return issued_at + MAX_AGE + leeway
 
 
-def _same(address: str, other: str) -> bool:
+def _same_url(url: str, other: str) -> bool:
     try:
-        return normal(address) == normal(other)
+        return normalize_htu(url) == normalize_htu(other)
     except ValueError:
         return False

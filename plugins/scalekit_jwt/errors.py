@@ -1,4 +1,4 @@
-"""Why a token is not taken."""
+"""Exceptions of token verification."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 
 class InvalidToken(Exception):
-    """A token is not good; *reason* is one of a closed set, and never holds anything of the token."""
+    """A token or DPoP proof is invalid; *reason* is one of a closed set and never holds part of the token."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -14,7 +14,10 @@ class InvalidToken(Exception):
 
 
 class UnknownKey(InvalidToken):
-    """No key of the issuer has the token's ``kid``; *wait_for_keys* waits for others, and tells whether they came."""
+    """The issuer has no key with the token's ``kid``.
+
+    *wait_for_keys* fetches the issuer's JWKS again and returns whether it was fetched; None for local keys.
+    """
 
     def __init__(self, wait_for_keys: Callable[[], Awaitable[bool]] | None = None) -> None:
         super().__init__("unknown_key")

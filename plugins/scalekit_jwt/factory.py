@@ -1,4 +1,4 @@
-"""Put the parts together."""
+"""Build the plugin's components from its configuration."""
 
 from __future__ import annotations
 
@@ -19,93 +19,146 @@ from scalekit_jwt.fingerprint import FingerprintCookie
 from scalekit_jwt.jwks import RemoteJwks
 from scalekit_jwt.key_file import KeyFile
 from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.refresh_tokens import RefreshTokens
 from scalekit_jwt.revocation_poller import RevocationPoller
 from scalekit_jwt.revocations import Revocations
 from scalekit_jwt.session_store import SessionStore
 from scalekit_jwt.session_store.database import DatabaseSessionStore
 from scalekit_jwt.session_store.memory import MemorySessionStore
 from scalekit_jwt.static_keys import StaticKeys, keys_from_files, keys_from_secret
-from scalekit_jwt.token_service import TokenLifetimes, TokenService
-from scalekit_jwt.token_verifier import ACCESS, Issuer
+from scalekit_jwt.token_pair import TokenLifetimes, TokenPairEncoder
+from scalekit_jwt.token_service import TokenService
+from scalekit_jwt.token_verifier import ACCESS, TokenVerifier
 from scalekit_redis import verify_redis
 
-NO_DATABASE = 'state = "database" needs [plugins.pool]; turn it on'
+NO_DATABASE = 'session_store = "database" needs [plugins.pool]; turn it on'
 
 
 @dataclass(frozen=True, slots=True)
 class JwtComponents:
-    """What is there while it runs."""
+    """The plugin's components while the application runs."""
 
     tokens: TokenService
+    refresh_tokens: RefreshTokens
     authenticator: Authenticator
     keys: StaticKeys | KeyFile
-    watch: RevocationPoller
-    remote: Sequence[RemoteJwks]
+    poller: RevocationPoller
+    jwks: Sequence[RemoteJwks]
 
 
 @asynccontextmanager
 async def open_components(
     config: JwtConfig, database: Database | None, workers: int, metrics: JwtMetrics
 ) -> AsyncGenerator[JwtComponents, None]:
-    """Give the parts that *config* names; raises StartError when they cannot be had."""
-    keys = load_keys(config)
+    """Yield the components for *config* with their background tasks; raises StartError when they cannot be built."""
     clock = time.time
-    audience = config.audience or config.issuer
-    bound = config.sender == "dpop"
-    own = Issuer(config.issuer, audience, frozenset({ACCESS}), keys, config.leeway, clock, bound)
-    cookie = config.fingerprint and not bound
-    fingerprint = FingerprintCookie(not config.insecure_cookie, config.refresh) if cookie else None
-    revoked = Revocations(own.name)
-    lifetimes = TokenLifetimes(config.access, config.refresh, config.grace, config.leeway)
+    keys = load_keys(config)
+    own = _own_verifier(config, keys)
+    fingerprint = _fingerprint(config)
+    revocations = Revocations(own.issuer)
+    encoder = TokenPairEncoder(own, _lifetimes(config), clock)
     async with AsyncExitStack() as stack:
-        sessions = await _sessions(config, database, workers, stack)
-        remote = await _remote(config, metrics, stack)
-        others = {each.issuer: _issuer(table, each, config) for table, each in zip(config.issuers, remote, strict=True)}
-        proofs = ProofVerifier(sessions, config.leeway, clock)
-        authenticator = Authenticator(own, others, fingerprint, revoked, config.remember, metrics, clock, proofs)
-        tokens = TokenService(
-            own, lifetimes, fingerprint, proofs, sessions, revoked, metrics, clock, lambda: watch.ask()
+        store = await _open_store(config, database, workers, stack)
+        jwks = await _open_jwks(config, metrics, stack)
+        proofs = ProofVerifier(store, config.leeway, clock)
+        authenticator = Authenticator(
+            own,
+            _other_verifiers(config, jwks),
+            fingerprint=fingerprint,
+            revocations=revocations,
+            cache_size=config.token_cache_size,
+            metrics=metrics,
+            clock=clock,
+            proofs=proofs,
         )
-        watch = RevocationPoller(tokens, authenticator, keys.reload, metrics, clock)
-        await asyncio.gather(watch.begin(), *(each.fetch() for each in remote))
-        running = [watch.run(config.poll), *(each.run(authenticator.clear_cache) for each in remote)]
-        stack.push_async_callback(_end, [asyncio.create_task(each) for each in running])
-        yield JwtComponents(tokens, authenticator, keys, watch, remote)
+        tokens = TokenService(
+            encoder,
+            store,
+            fingerprint=fingerprint,
+            proofs=proofs,
+            revocations=revocations,
+            metrics=metrics,
+            clock=clock,
+            on_revoke=lambda: poller.wake(),
+        )
+        refresh_tokens = RefreshTokens(
+            encoder,
+            store,
+            fingerprint=fingerprint,
+            proofs=proofs,
+            metrics=metrics,
+            clock=clock,
+            on_revoke=lambda: poller.wake(),
+        )
+        poller = RevocationPoller(tokens, authenticator, reload_keys=keys.reload, metrics=metrics, clock=clock)
+        await asyncio.gather(poller.start(), *(each.fetch() for each in jwks))
+        running = [poller.run(config.poll_interval), *(each.run(authenticator.clear_cache) for each in jwks)]
+        stack.push_async_callback(_cancel, [asyncio.create_task(each) for each in running])
+        yield JwtComponents(tokens, refresh_tokens, authenticator, keys, poller, jwks)
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+def _lifetimes(config: JwtConfig) -> TokenLifetimes:
+    return TokenLifetimes(config.access_ttl, config.refresh_ttl, config.rotation_grace, config.leeway)
+
+
+def _fingerprint(config: JwtConfig) -> FingerprintCookie | None:
+    if not config.fingerprint or config.sender_constraint == "dpop":
+        return None
+    return FingerprintCookie(not config.insecure_cookie, config.refresh_ttl)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _remote(config: JwtConfig, metrics: JwtMetrics, stack: AsyncExitStack) -> list[RemoteJwks]:
+def _own_verifier(config: JwtConfig, keys: StaticKeys | KeyFile) -> TokenVerifier:
+    return TokenVerifier(
+        config.issuer,
+        config.audience or config.issuer,
+        frozenset({ACCESS}),
+        keys,
+        config.leeway,
+        time.time,
+        requires_dpop=config.sender_constraint == "dpop",
+    )
+
+
+async def _open_jwks(config: JwtConfig, metrics: JwtMetrics, stack: AsyncExitStack) -> list[RemoteJwks]:
     if not config.issuers:
         return []
-    from scalekit_jwt.jwks_client import JwksClient, http_client  # takes long to import, and few need it
+    from scalekit_jwt.jwks_client import JwksClient, http_client  # slow to import, and only issuers need it
 
     client = await stack.enter_async_context(http_client())
     return [
         RemoteJwks(
             table.issuer,
             table.algorithms,
-            JwksClient(client, table.issuer, table.jwks.reveal() if table.jwks else ""),
+            JwksClient(client, table.issuer, table.jwks_url.reveal() if table.jwks_url else ""),
             metrics,
-            every=table.refetch,
-            again=table.cool_down,
+            refresh_interval=table.jwks_refresh_interval,
+            min_interval=table.jwks_min_interval,
         )
         for table in config.issuers
     ]
 
 
-def _issuer(table: IssuerTable, keys: RemoteJwks, config: JwtConfig) -> Issuer:
-    types = frozenset(each.lower() for each in table.types)
-    claim = table.audience_claim
-    return Issuer(table.issuer, table.audience, types, keys, config.leeway, time.time, audience_claim=claim)
+def _other_verifiers(config: JwtConfig, jwks: Sequence[RemoteJwks]) -> dict[str, TokenVerifier]:
+    return {
+        keys.issuer: _verifier(table, keys, config.leeway) for table, keys in zip(config.issuers, jwks, strict=True)
+    }
+
+
+def _verifier(table: IssuerTable, keys: RemoteJwks, leeway: float) -> TokenVerifier:
+    token_types = frozenset(each.lower() for each in table.token_types)
+    return TokenVerifier(
+        table.issuer, table.audience, token_types, keys, leeway, time.time, audience_claim=table.audience_claim
+    )
 
 
 def load_keys(config: JwtConfig) -> StaticKeys | KeyFile:
-    """Return the keys that *config* names; raises StartError when they are not there or not fit."""
+    """Return the signing keys of *config*; raises StartError when they are missing or unsuitable."""
     try:
         if config.secret is not None:
             return keys_from_secret(config.secret.get_secret_value())
@@ -113,50 +166,52 @@ def load_keys(config: JwtConfig) -> StaticKeys | KeyFile:
             return keys_from_files(config.keys, config.algorithm)
         return KeyFile(Path(str(config.key_file)), config.algorithm)
     except OSError as error:
-        file = error.filename if config.keys else config.key_file  # which is not what is written first beside it
+        file = error.filename if config.keys else config.key_file  # not the temporary file written beside it
         raise StartError(f"{file}: {error.strerror}") from None
     except ValueError as error:
         raise StartError(str(error)) from None
 
 
 def verify_prerequisites(config: JwtConfig, has_database: bool, workers: int) -> None:
-    """Raise ImportError when a library is not there, and StartError for what else is known not to start."""
-    if config.key_file is None or Path(config.key_file).exists():  # else it is made at the start
+    """Raise ImportError for a missing library, and StartError or ConfigError for what would fail at the start."""
+    if config.key_file is None or Path(config.key_file).exists():  # a missing key_file is created at the start
         load_keys(config)
     if config.issuers:
         importlib.import_module("scalekit_jwt.jwks_client")
-    if config.issuers or config.sender == "dpop":  # else the first token or proof would wait for the import
+    if config.issuers or config.sender_constraint == "dpop":  # imported now, so that no request waits for it
         importlib.import_module("scalekit_jwt.asymmetric_key")
-    if config.redis is not None:
-        verify_redis(config.redis.reveal())
+    if config.redis_url is not None:
+        verify_redis(config.redis_url.reveal())
         importlib.import_module("scalekit_jwt.session_store.redis")
-    elif config.state == "database" and not has_database:
-        raise ConfigError([Problem(NO_DATABASE, "plugins.jwt.state", plugin="jwt")])
-    elif workers > 1 and not (has_database and config.state == "auto") and config.state != "database":
-        raise ConfigError([Problem(_no_shared_sessions(workers), "plugins.jwt.state", plugin="jwt")])
+    elif config.session_store == "database" and not has_database:
+        raise ConfigError([Problem(NO_DATABASE, "plugins.jwt.session_store", plugin="jwt")])
+    elif workers > 1 and not (has_database and config.session_store == "auto") and config.session_store != "database":
+        raise ConfigError([Problem(_no_shared_store(workers), "plugins.jwt.session_store", plugin="jwt")])
 
 
-def in_memory(config: JwtConfig, database: Database | None) -> bool:
-    """Return whether sessions are those of this process alone."""
-    return config.redis is None and (database is None or config.state == "memory")
+def uses_memory_store(config: JwtConfig, database: Database | None) -> bool:
+    """Return whether sessions are stored in the memory of this process."""
+    return config.redis_url is None and (database is None or config.session_store == "memory")
 
 
-def _no_shared_sessions(workers: int) -> str:
+def _no_shared_store(workers: int) -> str:
     return (
-        f"{workers} workers cannot share sessions in memory; turn on [plugins.pool] to keep them in the database, and"
-        ' leave state = "memory" out'
+        f"{workers} workers cannot share sessions in memory; turn on [plugins.pool] to store them in the database, and"
+        ' remove session_store = "memory"'
     )
 
 
-async def _sessions(config: JwtConfig, database: Database | None, workers: int, stack: AsyncExitStack) -> SessionStore:
-    if config.redis is not None:
-        from scalekit_jwt.session_store.redis import open_redis_store  # its library is needed by none of the others
+async def _open_store(
+    config: JwtConfig, database: Database | None, workers: int, stack: AsyncExitStack
+) -> SessionStore:
+    if config.redis_url is not None:
+        from scalekit_jwt.session_store.redis import open_redis_store  # only this store needs the library
 
-        return await stack.enter_async_context(open_redis_store(config.redis.reveal()))
-    if config.state == "database" and database is None:
+        return await stack.enter_async_context(open_redis_store(config.redis_url.reveal()))
+    if config.session_store == "database" and database is None:
         raise StartError(NO_DATABASE)
-    if database is not None and not in_memory(config, database):
+    if database is not None and not uses_memory_store(config, database):
         return DatabaseSessionStore(database)
     if workers > 1:
-        raise StartError(_no_shared_sessions(workers))
+        raise StartError(_no_shared_store(workers))
     return MemorySessionStore()

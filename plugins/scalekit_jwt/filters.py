@@ -1,4 +1,4 @@
-"""Authenticate requests and websockets by their token, and refuse those that may not pass."""
+"""Authenticate requests and websockets by their token, and refuse those that the access policy does not allow."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from scalekit import LATER, Decision, Exchange, Filter, LocalResponse, WebSocket
 from scalekit.http.response import problem
 from scalekit.resilience import Unavailable
 from scalekit_jwt.authenticator import Authenticator, CachedToken
-from scalekit_jwt.challenges import REFUSED, forbidden_response, unauthorized_response
-from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, shown, token_in
+from scalekit_jwt.challenges import REJECTION_REASON, forbidden_response, unauthorized_response
+from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, presented_proof, token_of
 from scalekit_jwt.errors import InvalidToken, UnknownKey
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.policy import ANY_VALID_TOKEN, AccessPolicy, Requirement
 from scalekit_jwt.user import ANONYMOUS_USER, NO_CREDENTIALS
 from scalekit_jwt.websocket_tokens import accept_with_subprotocol, move_subprotocol_token
 
-Arrival = Callable[[], Awaitable[bool]]
+WaitForKeys = Callable[[], Awaitable[bool]]
 
 
 class AuthenticationFilter(Filter):
-    """Set ``user`` and ``auth`` of every request and websocket, and refuse those that *policy* does not let through.
+    """Sets ``user`` and ``auth`` of every request and websocket, and refuses those that *policy* does not allow.
 
-    *scheme* is what the refused are told to come with. ``authenticator`` and ``metrics`` are there while the plugin
-    runs.
+    *challenge* begins the ``WWW-Authenticate`` header of refusals. ``authenticator`` and ``metrics`` are set while the
+    plugin runs.
     """
 
     request_headers = (AUTHORIZATION, COOKIE)
@@ -34,117 +34,117 @@ class AuthenticationFilter(Filter):
     authenticator: Authenticator | None = None
     metrics: JwtMetrics | None = None
 
-    def __init__(self, policy: AccessPolicy, scheme: str) -> None:
+    def __init__(self, policy: AccessPolicy, challenge: str) -> None:
         self.policy = policy
-        self.scheme = scheme
+        self.challenge = challenge
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Let a request through, or refuse it."""
+        """Authenticate a request and check it against the policy."""
         authenticator = self.authenticator
         requirement = self.policy.requirements[exchange.scope.get("method", "GET"), exchange.route_path]
         try:
             authorization, cookies = credentials(exchange)
             if not authorization or authenticator is None:
-                return self._without(requirement, "", exchange)
-            known = authenticator.lookup(authorization, cookies)
-            if known is None:
+                return self._anonymous(requirement, "", exchange)
+            token = authenticator.lookup(authorization, cookies)
+            if token is None:
                 authorization = normalize(authorization)
                 if not authorization:
-                    return self._without(requirement, "", exchange)
-                known = authenticator.lookup(authorization, cookies)
-            if known is None:
-                if exchange.pending:  # to verify a signature is costly: only for who is within the limits
+                    return self._anonymous(requirement, "", exchange)
+                token = authenticator.lookup(authorization, cookies)
+            if token is None:
+                if exchange.pending:  # verifying a signature is expensive: rate limits are applied first
                     return LATER
-                known = authenticator.verify(authorization, cookies)
+                token = authenticator.verify(authorization, cookies)
         except UnknownKey as unknown:
             if unknown.wait_for_keys is not None:
-                return partial(self._verify_with_new_keys, exchange, unknown.wait_for_keys, requirement)
-            return self._without(requirement, unknown.reason, exchange)
-        except InvalidToken as refused:
-            return self._without(requirement, refused.reason, exchange)
-        except Unavailable as gone:
-            return _unavailable(gone)
-        if known.needs_proof:
-            return partial(self._prove, exchange, known, requirement)
-        return self._with(known, requirement, exchange)
+                return partial(self._retry_with_new_keys, exchange, unknown.wait_for_keys, requirement)
+            return self._anonymous(requirement, unknown.reason, exchange)
+        except InvalidToken as invalid:
+            return self._anonymous(requirement, invalid.reason, exchange)
+        except Unavailable as error:
+            return _unavailable(error)
+        if token.needs_proof:
+            return partial(self._check_proof, exchange, token, requirement)
+        return self._authenticated(token, requirement, exchange)
 
     def on_open(self, exchange: WebSocketExchange) -> Decision:
-        """Let a websocket through, or refuse it; browsers send its token as a subprotocol."""
-        protocol = move_subprotocol_token(exchange)
-        if not protocol:
+        """Authenticate a websocket, whose token may be a subprotocol, and check it against the policy."""
+        subprotocol = move_subprotocol_token(exchange)
+        if not subprotocol:
             return self.on_request(exchange)
-        return partial(self._open_with, protocol, exchange)
+        return partial(self._open_with_subprotocol, subprotocol, exchange)
 
-    async def _open_with(self, protocol: str, exchange: Exchange, app: ASGIApp) -> None:
+    async def _open_with_subprotocol(self, subprotocol: str, exchange: Exchange, app: ASGIApp) -> None:
         decision = self.on_request(exchange)
         if decision is None or isinstance(decision, LocalResponse):
-            await _serve(decision, exchange, accept_with_subprotocol(protocol, app))
+            await _serve(decision, exchange, accept_with_subprotocol(subprotocol, app))
         elif callable(decision):
-            await decision(accept_with_subprotocol(protocol, app))
+            await decision(accept_with_subprotocol(subprotocol, app))
 
-    async def _prove(
-        self, exchange: Exchange, known: CachedToken, requirement: Requirement | None, app: ASGIApp
+    async def _check_proof(
+        self, exchange: Exchange, token: CachedToken, requirement: Requirement | None, app: ASGIApp
     ) -> None:
-        """Let through who has the key that the token is bound to."""
-        await _serve(await self._proven(exchange, known, requirement), exchange, app)
+        """Serve a request with a valid DPoP proof of the key that the token is bound to."""
+        await _serve(await self._proof_decision(exchange, token, requirement), exchange, app)
 
-    async def _proven(
-        self, exchange: Exchange, known: CachedToken, requirement: Requirement | None
+    async def _proof_decision(
+        self, exchange: Exchange, token: CachedToken, requirement: Requirement | None
     ) -> LocalResponse | None:
         authenticator = self.authenticator
         try:
             authorization, _ = credentials(exchange)
-            if authenticator is None or not (known.proved and known.key):
+            if authenticator is None or not (token.dpop_scheme and token.jkt):
                 raise InvalidToken("binding")
-            await authenticator.proofs.check(shown(exchange.scope), token_in(authorization), known.key)
-        except InvalidToken as refused:
-            return self._without(requirement, refused.reason, exchange)
-        except Unavailable as gone:
-            return _unavailable(gone)
-        return self._with(known, requirement, exchange)
+            await authenticator.proofs.check(presented_proof(exchange.scope), token_of(authorization), token.jkt)
+        except InvalidToken as invalid:
+            return self._anonymous(requirement, invalid.reason, exchange)
+        except Unavailable as error:
+            return _unavailable(error)
+        return self._authenticated(token, requirement, exchange)
 
-    async def _verify_with_new_keys(
-        self, exchange: Exchange, wait_for_keys: Arrival, requirement: Requirement | None, app: ASGIApp
+    async def _retry_with_new_keys(
+        self, exchange: Exchange, wait_for_keys: WaitForKeys, requirement: Requirement | None, app: ASGIApp
     ) -> None:
-        """Wait for the keys of another issuer, of which one may have signed the token."""
-        await _serve(await self._verified_with_new_keys(exchange, wait_for_keys, requirement), exchange, app)
+        """Wait for a fetch of the issuer's keys, then verify the token again."""
+        await _serve(await self._retry_decision(exchange, wait_for_keys, requirement), exchange, app)
 
-    async def _verified_with_new_keys(
-        self, exchange: Exchange, wait_for_keys: Arrival, requirement: Requirement | None
+    async def _retry_decision(
+        self, exchange: Exchange, wait_for_keys: WaitForKeys, requirement: Requirement | None
     ) -> LocalResponse | None:
         authenticator = self.authenticator
         if not await wait_for_keys() or authenticator is None:
-            return self._without(requirement, "unknown_key", exchange)
+            return self._anonymous(requirement, "unknown_key", exchange)
         try:
             authorization, cookies = credentials(exchange)
-            known = authenticator.verify(normalize(authorization), cookies)
-        except InvalidToken as refused:
-            return self._without(requirement, refused.reason, exchange)
-        except Unavailable as gone:
-            return _unavailable(gone)
-        if known.needs_proof:
-            return await self._proven(exchange, known, requirement)
-        return self._with(known, requirement, exchange)
+            token = authenticator.verify(normalize(authorization), cookies)
+        except InvalidToken as invalid:
+            return self._anonymous(requirement, invalid.reason, exchange)
+        except Unavailable as error:
+            return _unavailable(error)
+        if token.needs_proof:
+            return await self._proof_decision(exchange, token, requirement)
+        return self._authenticated(token, requirement, exchange)
 
-    def _with(self, known: CachedToken, requirement: Requirement | None, exchange: Exchange) -> LocalResponse | None:
+    def _authenticated(
+        self, cached: CachedToken, requirement: Requirement | None, exchange: Exchange
+    ) -> LocalResponse | None:
         scope = exchange.scope
-        scope["user"], scope["auth"] = known.user, known.auth
-        if (
-            requirement is None
-            or requirement is ANY_VALID_TOKEN
-            or not requirement.missing(known.token.scopes, known.token.claims)
-        ):
+        scope["user"], scope["auth"] = cached.user, cached.auth
+        if requirement is None or requirement is ANY_VALID_TOKEN:
             return None
-        self._count_refused("scope")
-        return forbidden_response(self.scheme, requirement.scopes)
+        if not requirement.is_unmet(cached.token.scopes, cached.token.claims):
+            return None
+        self._count_refused("insufficient_scope")
+        return forbidden_response(self.challenge, requirement.scopes)
 
-    def _without(self, requirement: Requirement | None, reason: str, exchange: Exchange) -> LocalResponse | None:
+    def _anonymous(self, requirement: Requirement | None, reason: str, exchange: Exchange) -> LocalResponse | None:
         scope = exchange.scope
         scope["user"], scope["auth"] = ANONYMOUS_USER, NO_CREDENTIALS
         if reason:
             self._count_refused(reason)
-            scope[REFUSED] = reason
-        return None if requirement is None else unauthorized_response(self.scheme, reason)
+            scope[REJECTION_REASON] = reason
+        return None if requirement is None else unauthorized_response(self.challenge, reason)
 
     def _count_refused(self, reason: str) -> None:
         if self.metrics is not None:
@@ -158,5 +158,5 @@ async def _serve(decision: LocalResponse | None, exchange: Exchange, app: ASGIAp
         await exchange.respond(decision)
 
 
-def _unavailable(gone: Unavailable) -> LocalResponse:
-    return problem(gone.status_code, gone.detail, headers=dict(gone.headers or {}))
+def _unavailable(error: Unavailable) -> LocalResponse:
+    return problem(error.status_code, error.detail, headers=dict(error.headers or {}))

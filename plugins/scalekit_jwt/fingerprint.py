@@ -1,4 +1,7 @@
-"""A cookie that a token is bound to, so that a token alone, copied from a page or a log, opens nothing."""
+"""Bind tokens to a random cookie, so that a token copied from a page or a log is useless alone.
+
+This is the "user context" (fingerprint) of the OWASP JWT cheat sheet.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from hmac import compare_digest
 
 BYTES = 32
 MAX_VALUES = 16
-"""Cookies of one name that are tried."""
+"""Cookies of the same name that are compared per request."""
 
 
 class FingerprintCookie:
-    """How the cookie is made and found again; without *secure* it works over plain http, on a laptop.
+    """Generates, sets and matches the cookie; *secure* = false allows plain HTTP for local development.
 
-    Browsers take ``__Host-`` from this very host over https only (RFC 6265bis, section 4.1.3.2): no other host of the
-    domain can set it.
+    Browsers accept a ``__Host-`` cookie from this exact host over HTTPS only (RFC 6265bis, section 4.1.3.2), so no
+    other host of the domain can set it. *lifetime* is its Max-Age in seconds.
     """
 
     def __init__(self, secure: bool, lifetime: float) -> None:
@@ -25,22 +28,22 @@ class FingerprintCookie:
         self._attributes = "; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
         self._lifetime = int(lifetime)
 
-    def make(self) -> str:
-        """Return a new value."""
+    def generate(self) -> str:
+        """Return a new random value."""
         return secrets.token_urlsafe(BYTES)
 
-    def cookie(self, value: str) -> str:
-        """Return the Set-Cookie that gives *value* to the client."""
+    def set_cookie(self, value: str) -> str:
+        """Return the Set-Cookie header that stores *value*."""
         return f"{self.name}={value}; Max-Age={self._lifetime}{self._attributes}"
 
-    def expired(self) -> str:
-        """Return the Set-Cookie that takes it from the client."""
+    def delete_cookie(self) -> str:
+        """Return the Set-Cookie header that deletes the cookie."""
         return f"{self.name}=; Max-Age=0{self._attributes}"
 
-    def find(self, cookies: bytes, digest: bytes) -> bytes:
-        """Return the value in the header *cookies* that *digest* is of; empty where there is none.
+    def find_match(self, cookies: bytes, digest: bytes) -> bytes:
+        """Return the value in the header *cookies* whose SHA-256 is *digest*, empty without a match.
 
-        Each of several is tried: one that somebody has planted beside the right one locks nobody out.
+        All values of the name are compared, so that an attacker who plants a second cookie locks no user out.
         """
         if b";" not in cookies:
             value = cookies[len(self._prefix) :] if cookies.startswith(self._prefix) else b""
@@ -59,12 +62,12 @@ class FingerprintCookie:
 
 
 def fingerprint_digest(value: bytes) -> str:
-    """Return what a token has of the cookie's *value*."""
+    """Return the ``fgp`` claim for the cookie *value*: its SHA-256 in base64url."""
     return urlsafe_b64encode(sha256(value).digest()).rstrip(b"=").decode()
 
 
 def decode_digest(text: str) -> bytes:
-    """Return the digest that a token has as *text*; empty, which matches nothing, where it is none."""
+    """Return the digest in an ``fgp`` claim; empty, which matches nothing, when it is not base64url."""
     try:
         return urlsafe_b64decode(text + "=")
     except ValueError:
@@ -72,5 +75,5 @@ def decode_digest(text: str) -> bytes:
 
 
 def matches(value: bytes, digest: bytes) -> bool:
-    """Tell whether *digest* is of *value*, in a time that does not tell how much of it was right."""
+    """Return whether *digest* is the SHA-256 of *value*, compared in constant time."""
     return bool(value) and compare_digest(sha256(value).digest(), digest)

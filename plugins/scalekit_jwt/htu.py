@@ -1,4 +1,4 @@
-"""Addresses, which have many spellings, in one (RFC 3986 sections 6.2.2 and 6.2.3)."""
+"""Normalize the URL of a DPoP proof's ``htu`` claim (RFC 9449 section 4.3, RFC 3986 sections 6.2.2 and 6.2.3)."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ import re
 from urllib.parse import quote, urlsplit
 
 _PORTS = {"http": 80, "https": 443}
-_HANDSHAKES = {"ws": "http", "wss": "https"}
-"""A websocket begins as a request."""
+_WEBSOCKET_SCHEMES = {"ws": "http", "wss": "https"}
+"""A websocket begins as an HTTP request."""
 _ESCAPED = re.compile("%([0-9a-fA-F]{2})")
 _UNRESERVED = re.compile("[A-Za-z0-9._~-]")
 PATH_SAFE_CHARACTERS = "/%:@!$&'()*+,;=~"
-"""Characters of a path that need not be escaped, and those that escape."""
+"""Characters of a path that are not percent-encoded, and ``%`` itself."""
 
 
-def normal(address: str) -> str:
-    """Return *address* without query and fragment, in its one spelling; raises ValueError when it is not of the web."""
-    if not address.isprintable():
+def normalize_htu(url: str) -> str:
+    """Return *url* normalized, without query and fragment; raises ValueError unless it is an HTTP or websocket URL."""
+    if not url.isprintable():
         raise ValueError("not an address")
-    parts = urlsplit(address)
-    scheme = _HANDSHAKES.get(parts.scheme, parts.scheme)
+    parts = urlsplit(url)
+    scheme = _WEBSOCKET_SCHEMES.get(parts.scheme, parts.scheme)
     if scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("not an address of the web")
+        raise ValueError("not an HTTP address")
     port = _PORTS[scheme] if parts.port is None else parts.port
-    return f"{scheme}://{parts.hostname}:{port}{_path(parts.path)}"
+    return f"{scheme}://{parts.hostname}:{port}{_normalize_path(parts.path)}"
 
 
-def _path(path: str) -> str:
-    return _without_dots(_ESCAPED.sub(_unescaped, quote(path, safe=PATH_SAFE_CHARACTERS)))
+def _normalize_path(path: str) -> str:
+    return _remove_dot_segments(_ESCAPED.sub(_unescape, quote(path, safe=PATH_SAFE_CHARACTERS)))
 
 
-def _unescaped(match: re.Match[str]) -> str:
+def _unescape(match: re.Match[str]) -> str:
     character = chr(int(match[1], 16))
     return character if _UNRESERVED.fullmatch(character) else f"%{match[1].upper()}"
 
 
-def _without_dots(path: str) -> str:
+def _remove_dot_segments(path: str) -> str:
     done: list[str] = []
-    pieces = path.split("/")[1:]
-    for piece in pieces:
-        if piece == "..":
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
             del done[-1:]
-        elif piece != ".":
-            done.append(piece)
-    if pieces and pieces[-1] in (".", ".."):
+        elif segment != ".":
+            done.append(segment)
+    if segments and segments[-1] in (".", ".."):
         done.append("")
     return "/" + "/".join(done)

@@ -1,4 +1,4 @@
-"""KeySource of another issuer: fetched in the background, and kept when it is gone."""
+"""Cache and refresh the JWK set of a trusted issuer; the last keys stay in use while the issuer is unavailable."""
 
 from __future__ import annotations
 
@@ -13,131 +13,144 @@ from scalekit_jwt.metrics import JwtMetrics
 logger = logging.getLogger("scalekit.jwt")
 
 KEY_WAIT_TIMEOUT = 2.0
-"""Seconds that a request waits for a key that is not known yet."""
-DEADLINE = 10.0
-"""Seconds that a fetch may take."""
+"""Seconds that a request waits for an unknown key to be fetched."""
+FETCH_TIMEOUT = 10.0
+"""Seconds that a fetch may take in all."""
 MAX_KEYS = 100
 
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class RemoteJwks:
-    """The keys of *issuer*, of which those for *algorithms* count; *fetch* returns its JWK set.
+    """The keys of *issuer* that are suitable for *algorithms*; *fetch* returns its JWK set.
 
-    They are fetched *every* so many seconds, or when one is missed, but never sooner than *again* after the last time.
+    A background task fetches it every *refresh_interval* seconds, and for an unknown ``kid`` at once, but never within
+    *min_interval* seconds of the last fetch.
     """
 
     def __init__(
-        self, issuer: str, algorithms: Sequence[str], fetch: Fetch, metrics: JwtMetrics, *, every: float, again: float
+        self,
+        issuer: str,
+        algorithms: Sequence[str],
+        fetch: Fetch,
+        metrics: JwtMetrics,
+        *,
+        refresh_interval: float,
+        min_interval: float,
     ) -> None:
         self.issuer = issuer
         self.current = KeySet([])
-        self.trouble = ""
+        self.last_error = ""
         self._algorithms = algorithms
         self._fetch = fetch
         self._metrics = metrics
-        self._every = every
-        self._again = again
-        self._wanted = asyncio.Event()
-        self._cooling = False
-        self._wrong: list[str] = []
-        self._arrived = asyncio.Event()
+        self._refresh_interval = refresh_interval
+        self._min_interval = min_interval
+        self._fetch_requested = asyncio.Event()
+        self._within_min_interval = False
+        self._rejected: list[str] = []
+        self._fetched = asyncio.Event()
 
-    def missed(self) -> bool:
-        """Tell that there are no others yet."""
+    def reload_for_unknown_key(self) -> bool:
+        """Return False: new keys need a fetch, which ``wait_for_keys`` awaits."""
         return False
 
     async def wait_for_keys(self) -> bool:
-        """Have the keys fetched, once for all who miss one, and wait a while for them; tell whether they were."""
-        if self._cooling:
+        """Request one fetch for all waiting requests and wait for it; return whether it ended in time."""
+        if self._within_min_interval:
             return False
-        arrived = self._arrived
-        self._wanted.set()
+        fetched = self._fetched
+        self._fetch_requested.set()
         try:
-            await asyncio.wait_for(arrived.wait(), KEY_WAIT_TIMEOUT)
+            await asyncio.wait_for(fetched.wait(), KEY_WAIT_TIMEOUT)
         except TimeoutError:
             return False
         return True
 
-    async def run(self, changed: Callable[[], None]) -> None:
-        """Fetch for as long as it runs; call *changed* when there are other keys."""
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Fetch until cancelled; call *on_change* when the keys have changed."""
         while True:
-            self._cooling = True
-            await asyncio.sleep(self._again)
-            self._wanted.clear()
-            self._cooling = False
+            self._within_min_interval = True
+            await asyncio.sleep(self._min_interval)
+            self._fetch_requested.clear()
+            self._within_min_interval = False
             try:
-                await asyncio.wait_for(self._wanted.wait(), max(0.0, self._every - self._again))
+                rest = max(0.0, self._refresh_interval - self._min_interval)
+                await asyncio.wait_for(self._fetch_requested.wait(), rest)
             except TimeoutError:
                 pass
             if await self.fetch():
-                changed()
-            self._arrived.set()
-            self._arrived = asyncio.Event()
+                on_change()
+            self._fetched.set()
+            self._fetched = asyncio.Event()
 
     async def fetch(self) -> bool:
-        """Fetch once; tell whether there are other keys. What cannot be fetched changes nothing."""
+        """Fetch once; return whether the keys have changed. A failed fetch leaves the keys as they are."""
         try:
-            async with asyncio.timeout(DEADLINE):
-                keys, wrong = parse_jwks(await self._fetch(), self._algorithms)
-        except Exception as error:  # whatever the other side sends, or does not
-            self._metrics.not_fetched.inc()
-            if not self.trouble:
-                logger.warning("the keys of %s stay as they were known: %s", self.issuer, type(error).__name__)
-            self.trouble = f"the keys of {self.issuer} cannot be fetched: {type(error).__name__}"
+            async with asyncio.timeout(FETCH_TIMEOUT):
+                keys, rejected = parse_jwks(await self._fetch(), self._algorithms)
+        except Exception as error:  # any network or format error of the issuer
+            self._metrics.fetch_failure.inc()
+            if not self.last_error:
+                logger.warning("JWKS of %s not fetched, the last keys stay in use: %s", self.issuer, _name(error))
+            self.last_error = f"JWKS of {self.issuer} cannot be fetched: {_name(error)}"
             return False
-        self._tell(wrong)
-        self._metrics.fetched.inc()
-        self.trouble = ""
-        other = [key.public() for key in keys.keys] != [key.public() for key in self.current.keys]
+        self._log_rejected(rejected)
+        self._metrics.fetch_success.inc()
+        self.last_error = ""
+        changed = [key.public() for key in keys.keys] != [key.public() for key in self.current.keys]
         self.current = keys
-        return other
+        return changed
 
-    def _tell(self, wrong: list[str]) -> None:
-        """Log keys that are left out, once for as long as they are the same."""
-        if wrong and wrong != self._wrong:
-            logger.warning("keys of %s are left out: %s", self.issuer, "; ".join(wrong))
-        self._wrong = wrong
+    def _log_rejected(self, rejected: list[str]) -> None:
+        """Log rejected keys, once until they change."""
+        if rejected and rejected != self._rejected:
+            logger.warning("keys of %s ignored: %s", self.issuer, "; ".join(rejected))
+        self._rejected = rejected
 
 
 def parse_jwks(document: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[KeySet, list[str]]:
-    """Return the keys in a JWK set that are fit for *algorithms*, and what is wrong with those that should be.
+    """Return the keys of a JWK set that are suitable for *algorithms*, and the faults of the others.
 
-    Raises ValueError when there is none. A key that does not say its algorithm is for all of its type and curve.
+    A key without ``alg`` serves all *algorithms* of its type and curve. Raises ValueError without a suitable key.
     """
     found: dict[tuple[str, str], list[SigningKey]] = {}
-    wrong: list[str] = []
-    for place, member in enumerate(list(document["keys"])[:MAX_KEYS]):
-        read, faults = _read(member, algorithms)
-        if not read and faults:
-            wrong.append(f"keys[{place}]: {faults[0]}")
-        for key in read:
+    rejected: list[str] = []
+    for index, member in enumerate(list(document["keys"])[:MAX_KEYS]):
+        loaded, faults = _load(member, algorithms)
+        if not loaded and faults:
+            rejected.append(f"keys[{index}]: {faults[0]}")
+        for key in loaded:
             same = found.setdefault((key.kid, key.algorithm), [])
             if all(key.key.thumbprint() != known.key.thumbprint() for known in same):
                 same.append(key)
-    # Which of two different keys a token means by one kid cannot be told, so neither is good.
-    doubled = sorted({kid for (kid, _), keys in found.items() if len(keys) > 1})
-    wrong += [f"different keys have the kid {kid!r}" for kid in doubled]
-    good = [keys[0] for keys in found.values() if len(keys) == 1]
-    if not good:
-        raise ValueError("; ".join([f"no key for {', '.join(algorithms)}", *wrong]))
-    return KeySet(good), wrong
+    # A kid shared by different keys is ambiguous, so none of them verifies.
+    ambiguous = sorted({kid for (kid, _), keys in found.items() if len(keys) > 1})
+    rejected += [f"different keys have the kid {kid!r}" for kid in ambiguous]
+    unambiguous = [keys[0] for keys in found.values() if len(keys) == 1]
+    if not unambiguous:
+        raise ValueError("; ".join([f"no key for {', '.join(algorithms)}", *rejected]))
+    return KeySet(unambiguous), rejected
 
 
-def _read(member: Any, algorithms: Sequence[str]) -> tuple[list[SigningKey], list[str]]:
-    """Return *member* for each of *algorithms* that it is for, and why not where it claims to be for one."""
+def _load(member: Any, algorithms: Sequence[str]) -> tuple[list[SigningKey], list[str]]:
+    """Return *member* as a key for each of *algorithms* that it declares or allows, and the faults found."""
     if not isinstance(member, dict) or member.get("use", "sig") != "sig":
         return [], []
-    said = member.get("alg")
+    declared = member.get("alg")
     keys: list[SigningKey] = []
     faults: list[str] = []
     for algorithm in algorithms:
-        if KEY_TYPES[algorithm] != member.get("kty") or (said is not None and said != algorithm):
+        if KEY_TYPES[algorithm] != member.get("kty") or (declared is not None and declared != algorithm):
             continue
-        if said is None and algorithm in CURVES and member.get("crv") not in CURVES[algorithm]:
+        if declared is None and algorithm in CURVES and member.get("crv") not in CURVES[algorithm]:
             continue
         try:
             keys.append(SigningKey.load(member, algorithm))
-        except Exception as error:  # whatever the other side sends: one such key is no reason to miss the others
-            faults.append(str(error) if isinstance(error, ValueError) else type(error).__name__)
+        except Exception as error:  # the issuer's input: one unsuitable key must not hide the others
+            faults.append(str(error) if isinstance(error, ValueError) else _name(error))
     return keys, faults
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__

@@ -1,6 +1,6 @@
-"""Read the compact form of a signed token more strictly than libraries do (RFC 7515, 7519, 8725).
+"""Parse the JWS compact serialization of a signed token (RFC 7515, 7519, 8725), more strictly than libraries do.
 
-Nothing here trusts what it reads: the signature is checked afterwards, over the very bytes that were read.
+Parsing verifies nothing: the signature is verified afterwards, over the bytes that were parsed.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ MAX_BYTES = 8192
 
 
 class UnverifiedToken(NamedTuple):
-    """A token that has been read and not been checked."""
+    """The parts of a token whose signature has not been verified."""
 
     header: dict[str, Any]
     claims: dict[str, Any]
-    signed: bytes
+    signing_input: bytes
     signature: bytes
 
 
-def read(token: bytes) -> UnverifiedToken:
-    """Return the parts of *token*; raises InvalidToken when it is not exactly what a signed JWT is."""
+def parse_jws(token: bytes) -> UnverifiedToken:
+    """Return the parts of *token*; raises InvalidToken unless it is a strictly formed JWS of a JSON object."""
     if len(token) > MAX_BYTES:
         raise InvalidToken("too_long")
     parts = token.split(b".")
     if len(parts) != 3:
         raise InvalidToken("malformed")
-    header = _object(_decoded(parts[0]))
+    header = _parse_object(_decode_base64url(parts[0]))
     if "crit" in header:
         raise InvalidToken("crit")
-    claims = _object(_decoded(parts[1]))
-    return UnverifiedToken(header, claims, token[: -len(parts[2]) - 1], _decoded(parts[2]))
+    claims = _parse_object(_decode_base64url(parts[1]))
+    return UnverifiedToken(header, claims, token[: -len(parts[2]) - 1], _decode_base64url(parts[2]))
 
 
-def _decoded(part: bytes) -> bytes:
-    """Decode base64url without padding; what does not come out the same again had more than one spelling."""
+def _decode_base64url(part: bytes) -> bytes:
+    """Decode base64url without padding; raises InvalidToken for a non-canonical encoding."""
     try:
         decoded = urlsafe_b64decode(part + b"=" * (-len(part) % 4))
     except ValueError:
@@ -50,22 +50,22 @@ def _decoded(part: bytes) -> bytes:
     return decoded
 
 
-def _object(text: bytes) -> dict[str, Any]:
-    """Return the JSON object in *text*, in which no name occurs twice."""
+def _parse_object(text: bytes) -> dict[str, Any]:
+    """Return the JSON object in *text*; raises InvalidToken for a duplicate name."""
     try:
         value = orjson.loads(text)
         if not isinstance(value, dict):
             raise InvalidToken("malformed")
-        # A name that occurs twice is lost, so the same text again shows that none was. Other spellings of the same
-        # object differ too, and get the slow look.
+        # orjson drops duplicate names, so text that serializes to itself has none. Text in another format differs
+        # too and takes the slow path.
         if orjson.dumps(value) != text:
-            json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, TypeError, RecursionError):  # orjson raises a TypeError for what nests too deep to be written
+            json.loads(text, object_pairs_hook=_unique_members)
+    except (ValueError, TypeError, RecursionError):  # orjson raises TypeError for nesting too deep to serialize
         raise InvalidToken("malformed") from None
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise InvalidToken("duplicate")

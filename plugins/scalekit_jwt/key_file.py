@@ -1,4 +1,4 @@
-"""A file of keys that every worker reads, and that ``scalekit jwt rotate`` puts a new key into."""
+"""A JWK set file shared by all workers, to which ``scalekit jwt rotate`` adds a new signing key."""
 
 from __future__ import annotations
 
@@ -16,92 +16,91 @@ from typing import Any
 import orjson
 
 from scalekit_jwt.keys import KEY_TYPES, KeySet, SigningKey
-from scalekit_jwt.secret_key import make_secret
+from scalekit_jwt.secret_key import generate_secret
 
 logger = logging.getLogger("scalekit.jwt")
 
 MAX_BYTES = 1 << 20
 
 
-def make_key(algorithm: str) -> dict[str, Any]:
+def generate_key(algorithm: str) -> dict[str, Any]:
     """Return a new key for *algorithm*, as a JWK."""
-    kind = KEY_TYPES[algorithm]
-    if kind == "oct":
-        members = make_secret()
+    key_type = KEY_TYPES[algorithm]
+    if key_type == "oct":
+        members = generate_secret()
     else:
-        from scalekit_jwt.asymmetric_key import make_pair  # takes long to import, and a secret does without
+        from scalekit_jwt.asymmetric_key import generate_key_pair  # slow to import, and HS256 does not need it
 
-        members = make_pair(kind, algorithm)
+        members = generate_key_pair(key_type, algorithm)
     return {**members, "kid": secrets.token_urlsafe(9), "alg": algorithm, "use": "sig"}
 
 
 class KeyFile:
-    """The keys in *path*, the first of which signs.
+    """The JWK set in *path*, whose first key signs.
 
-    One that nobody else may read is made when there is none. It is read again when it has changed, and stays as it was
-    known when it cannot be read.
+    A missing file is created with mode 0600 and a new key. A changed file is loaded again; an unreadable file leaves
+    the loaded keys in use.
     """
 
     wait_for_keys: Callable[[], Awaitable[bool]] | None = None
 
     def __init__(self, path: Path, algorithm: str) -> None:
-        """Read *path*; raises ValueError when it holds no such keys."""
+        """Load *path*, creating it when missing; raises ValueError when it holds no suitable keys."""
         self.path = path
         self._algorithm = algorithm
         if not path.exists():
-            _make(path, [make_key(algorithm)])
-        self._seen = self._look()
-        self._current = _read(path)
-        self._bad = self._seen
+            _create(path, [generate_key(algorithm)])
+        self._loaded_version = self._file_version()
+        self._current = _load(path)
 
     @property
     def current(self) -> KeySet:
-        """The keys that are known."""
+        """The loaded keys."""
         return self._current
 
-    def missed(self) -> bool:
-        """Look at once whether there are other keys, for a token was signed with one that is not known."""
+    def reload_for_unknown_key(self) -> bool:
+        """Load the file if it has changed; return whether it was loaded."""
         return self.reload()
 
     def reload(self) -> bool:
-        """Read the file if it has changed; tell whether it had."""
+        """Load the file if it has changed; return whether it was loaded."""
         try:
-            seen = self._look()
-            if seen == self._seen:
+            version = self._file_version()
+            if version == self._loaded_version:
                 return False
-            self._seen = seen
-            self._current = _read(self.path)
+            self._loaded_version = version
+            self._current = _load(self.path)
         except (OSError, ValueError) as error:
-            logger.error("the key file stays as it was known: %s", error)
+            logger.error("key file not reloaded, the loaded keys stay in use: %s", error)
             return False
         return True
 
-    def rotate(self, keep: float, clock: Callable[[], float]) -> str:
-        """Put a new key first and return its kid; those before it verify for *keep* seconds more."""
-        with _alone(self.path):
+    def rotate(self, verify_for: float, clock: Callable[[], float]) -> str:
+        """Add a new signing key and return its kid; the keys before it verify for *verify_for* seconds more."""
+        with _exclusive(self.path):
             now = clock()
-            old = [{"exp": now + keep, **key} for key in _members(self.path)]
-            new = make_key(self._algorithm)
+            old = [{"exp": now + verify_for, **key} for key in _members(self.path)]
+            new = generate_key(self._algorithm)
             keys = [new, *(key for key in old if key["exp"] > now)]
-            KeySet([_key(key) for key in keys])
-            _write(self.path, keys)
+            KeySet([_signing_key(key) for key in keys])
+            _replace(self.path, keys)
         return str(new["kid"])
 
-    def _look(self) -> tuple[int, int, int]:
+    def _file_version(self) -> tuple[int, int, int]:
         status = os.stat(self.path)
         return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _read(path: Path) -> KeySet:
+def _load(path: Path) -> KeySet:
     mode = path.stat().st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ValueError(f"{path}: others may read the keys in it; run chmod 600 {path}")
+        raise ValueError(f"{path}: group or others can access the file; run chmod 600 {path}")
     try:
-        keys = KeySet([_key(member) for member in _members(path)])
+        keys = KeySet([_signing_key(member) for member in _members(path)])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
     if not keys.keys or not keys.keys[0].private:
-        raise ValueError(f"{path}: its first key cannot sign; put one with its private part first")
+        raise ValueError(f"{path}: the first key cannot sign; put a key with its private part first")
     return keys
 
 
@@ -111,24 +110,24 @@ def _members(path: Path) -> list[dict[str, Any]]:
     try:
         members = orjson.loads(content)["keys"]
     except (ValueError, KeyError, TypeError):
-        raise ValueError('not a JWK set: it begins with {"keys": [') from None
+        raise ValueError('not a JWK set, which begins with {"keys": [') from None
     if not isinstance(members, list) or not all(isinstance(each, dict) for each in members):
-        raise ValueError("keys is a list of JWKs")
+        raise ValueError("keys must be a list of JWKs")
     return members
 
 
-def _key(member: dict[str, Any]) -> SigningKey:
-    algorithm, kind = member.get("alg"), member.get("kty")
-    if kind not in KEY_TYPES.values():
-        raise ValueError(f"a key has the kty {kind!r}; there are {', '.join(sorted(set(KEY_TYPES.values())))}")
+def _signing_key(member: dict[str, Any]) -> SigningKey:
+    algorithm, key_type = member.get("alg"), member.get("kty")
+    if key_type not in KEY_TYPES.values():
+        raise ValueError(f"unsupported kty {key_type!r}; use one of {', '.join(sorted(set(KEY_TYPES.values())))}")
     if algorithm not in KEY_TYPES:
-        raise ValueError(f"a key has the alg {algorithm!r}; there are {', '.join(KEY_TYPES)}")
+        raise ValueError(f"unsupported alg {algorithm!r}; use one of {', '.join(KEY_TYPES)}")
     return SigningKey.load(member, algorithm)
 
 
-def _make(path: Path, keys: list[dict[str, Any]]) -> None:
-    """Write *path* unless another worker was first: all must have the same keys."""
-    temporary = _temporary(path, keys)
+def _create(path: Path, keys: list[dict[str, Any]]) -> None:
+    """Create *path* unless another worker already did: all workers must load the same keys."""
+    temporary = _write_temporary(path, keys)
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -137,12 +136,12 @@ def _make(path: Path, keys: list[dict[str, Any]]) -> None:
         os.unlink(temporary)
 
 
-def _write(path: Path, keys: list[dict[str, Any]]) -> None:
-    os.replace(_temporary(path, keys), path)
+def _replace(path: Path, keys: list[dict[str, Any]]) -> None:
+    os.replace(_write_temporary(path, keys), path)
 
 
-def _temporary(path: Path, keys: list[dict[str, Any]]) -> str:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # of mode 0600
+def _write_temporary(path: Path, keys: list[dict[str, Any]]) -> str:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp sets mode 0600
     with os.fdopen(descriptor, "wb") as file:
         file.write(orjson.dumps({"keys": keys}, option=orjson.OPT_INDENT_2))
         file.flush()
@@ -151,8 +150,8 @@ def _temporary(path: Path, keys: list[dict[str, Any]]) -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Generator[None, None, None]:
-    """Be the only one who rotates: the folder is locked, since the file itself is replaced."""
+def _exclusive(path: Path) -> Generator[None, None, None]:
+    """Lock the folder of *path* against concurrent rotations, since the file itself is replaced."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)

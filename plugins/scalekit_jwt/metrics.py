@@ -1,31 +1,33 @@
-"""What is counted."""
+"""Prometheus metrics of tokens, sessions and JWKS fetches."""
 
 from __future__ import annotations
 
 from scalekit.telemetry import Counter, Gauge, Telemetry
 
-VERIFIED = Counter("scalekit_jwt_verified", "Tokens that were looked at, by how it went.", ("outcome",))
-REFUSED = Counter("scalekit_jwt_refused", "Tokens that were refused, by why.", ("reason",))
-ISSUED = Counter("scalekit_jwt_issued", "Sessions that began.")
-REFRESHES = Counter("scalekit_jwt_refreshes", "Refresh tokens that were presented, by how it went.", ("outcome",))
-FETCHES = Counter("scalekit_jwt_key_fetches", "Fetches of other issuers' keys, by how it went.", ("outcome",))
-REMEMBERED = Gauge("scalekit_jwt_remembered", "Tokens that are remembered.")
+VERIFIED = Counter("scalekit_jwt_verified", "Valid tokens, from the cache or by signature.", ("outcome",))
+REFUSED = Counter("scalekit_jwt_refused", "Access tokens that were invalid or insufficient.", ("reason",))
+ISSUED = Counter("scalekit_jwt_issued", "Sessions started.")
+REFRESHES = Counter("scalekit_jwt_refreshes", "Refresh token requests by outcome of the rotation.", ("outcome",))
+FETCHES = Counter("scalekit_jwt_key_fetches", "JWKS fetches from trusted issuers.", ("outcome",))
+CACHED_TOKENS = Gauge("scalekit_jwt_cached_tokens", "Verified tokens in the cache.")
 
 
 class JwtMetrics:
-    """The numbers of the plugin."""
+    """Records the metrics."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self.known, self.new = (telemetry.series(VERIFIED, outcome) for outcome in ("remembered", "new"))
+        self.cached, self.verified = (telemetry.series(VERIFIED, outcome) for outcome in ("cached", "verified"))
         self.issued = telemetry.series(ISSUED)
-        self.remembered = telemetry.series(REMEMBERED)
-        self.fetched, self.not_fetched = (telemetry.series(FETCHES, outcome) for outcome in ("done", "failed"))
+        self.cached_tokens = telemetry.series(CACHED_TOKENS)
+        self.fetch_success, self.fetch_failure = (
+            telemetry.series(FETCHES, outcome) for outcome in ("success", "failure")
+        )
 
     def refused(self, reason: str) -> None:
-        """Count a token that was refused for *reason*."""
+        """Count an invalid or insufficient token."""
         self._telemetry.series(REFUSED, reason).inc()
 
     def refreshed(self, outcome: str) -> None:
-        """Count a refresh token that was presented."""
+        """Count a refresh token request."""
         self._telemetry.series(REFRESHES, outcome).inc()

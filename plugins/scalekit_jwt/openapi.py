@@ -1,4 +1,7 @@
-"""Tokens in an OpenAPI document, as FastAPI makes it."""
+"""Declare the bearer token in a FastAPI application's OpenAPI document.
+
+Only this module imports FastAPI, which is optional and slow to import.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,25 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 
-class TokenScheme(SecurityBase):
-    """Tells OpenAPI that a token is needed; checks nothing itself."""
+class BearerScheme(SecurityBase):
+    """The OpenAPI security scheme ``bearerAuth``; it verifies nothing itself."""
 
     def __init__(self) -> None:
         self.model = HTTPBearer(bearerFormat="JWT")
         self.scheme_name = "bearerAuth"
 
     async def __call__(self) -> None:
-        """Do nothing, on the event loop."""
+        """Do nothing; being async, it runs on the event loop."""
 
 
-SCHEME = TokenScheme()
+BEARER_SCHEME = BearerScheme()
 
 
 def parameters(scopes: Sequence[str]) -> list[inspect.Parameter]:
-    """Return what FastAPI gives a dependency that needs a token with *scopes*."""
+    """Return the parameters that FastAPI injects into a dependency that requires a token with *scopes*."""
     kind = inspect.Parameter.KEYWORD_ONLY
     return [
         inspect.Parameter("connection", kind, annotation=HTTPConnection),
         inspect.Parameter("security", kind, annotation=SecurityScopes),
-        inspect.Parameter("scheme", kind, default=Security(SCHEME, scopes=scopes)),
+        inspect.Parameter("scheme", kind, default=Security(BEARER_SCHEME, scopes=scopes)),
     ]

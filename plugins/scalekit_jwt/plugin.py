@@ -1,4 +1,4 @@
-"""How tokens join the host."""
+"""Plugin hooks: lifespan, filter, routes, health check, commands and metrics of tokens."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from scalekit.resilience import Unavailable
 from scalekit.served import warn_of_processes
 from scalekit.telemetry import TELEMETRY, Declaration, declared_in
 from scalekit_jwt import metrics
-from scalekit_jwt.challenges import BEARER, DPOP, SCHEME
+from scalekit_jwt.challenges import BEARER_CHALLENGE, CHALLENGE, DPOP_CHALLENGE
 from scalekit_jwt.commands import commands
 from scalekit_jwt.config import JwtConfig
-from scalekit_jwt.factory import JwtComponents, in_memory, open_components, verify_prerequisites
+from scalekit_jwt.factory import JwtComponents, open_components, uses_memory_store, verify_prerequisites
 from scalekit_jwt.filters import AuthenticationFilter
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.policy import AccessPolicy
@@ -27,11 +27,11 @@ from scalekit_jwt.routes import routes
 
 logger = logging.getLogger("scalekit.jwt")
 
-APART = "a token that one of them revokes is good in the others"
-SHARE = "turn on [plugins.pool] to keep them in the database, or name redis"
+CONSEQUENCE = "a token revoked in one process stays valid in the others"
+REMEDY = "turn on [plugins.pool] to store them in the database, or set redis_url"
 
 AUTHENTICATION: Key[AuthenticationFilter] = Key("authentication", plugin="jwt")
-COMPONENTS: Key[JwtComponents] = Key("own tokens", plugin="jwt")
+COMPONENTS: Key[JwtComponents] = Key("token components", plugin="jwt")
 
 
 @hookimpl
@@ -42,65 +42,67 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what keeps keys and revocations known while the application runs."""
+    """Return the lifespan that loads keys, opens the session store and polls revocations."""
     config = context.config(JwtConfig)
     authentication = _authentication(context)
 
-    def verify(given: Container[Key[Any]]) -> None:
-        verify_prerequisites(config, DATABASE in given, context.server.workers or 1)
+    def verify(provided: Container[Key[Any]]) -> None:
+        verify_prerequisites(config, DATABASE in provided, context.server.workers or 1)
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         database = context.get(DATABASE) if context.has(DATABASE) else None
         workers = context.server.workers or 1
         metrics = JwtMetrics(context.get(TELEMETRY))
-        async with open_components(config, database, workers, metrics) as parts:
-            context.provide(COMPONENTS, parts)
-            context.provide(TOKENS, parts.tokens)
-            context.provide(SCHEME, _scheme(config))
-            authentication.authenticator, authentication.metrics = parts.authenticator, metrics
-            if in_memory(config, database):
-                warn_of_processes(context, "[plugins.jwt] keeps sessions in memory", APART, SHARE)
+        async with open_components(config, database, workers, metrics) as components:
+            context.provide(COMPONENTS, components)
+            context.provide(TOKENS, components.tokens)
+            context.provide(CHALLENGE, _challenge(config))
+            authentication.authenticator, authentication.metrics = components.authenticator, metrics
+            if uses_memory_store(config, database):
+                warn_of_processes(context, "[plugins.jwt] stores sessions in memory", CONSEQUENCE, REMEDY)
             try:
                 yield
             finally:
                 authentication.authenticator = None
 
-    return Lifespan(run, provides=(TOKENS, COMPONENTS, SCHEME), after=(DATABASE,), verify=verify)
+    return Lifespan(run, provides=(TOKENS, COMPONENTS, CHALLENGE), after=(DATABASE,), verify=verify)
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
-    """Return what is counted."""
+    """Return the Prometheus metrics of tokens."""
     return declared_in(metrics)
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[Layered]:
-    """Return the authentication of requests and websockets."""
+    """Return the authentication filter of requests and websockets."""
     authentication = _authentication(context)
-    for path in authentication.policy.unprotected_subpaths():
+    for path in authentication.policy.globs_open_below():
         logger.warning(
-            '%r is for one segment: what is deeper needs no token; write "%s*" to protect all below', path, path
+            '%r matches one path segment: deeper paths need no token; write "%s*" to protect all below',
+            path,
+            path,
         )
     return [Layered(Layer.IDENTIFY, authentication)]
 
 
 @hookimpl
 def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
-    """Return the routes of sessions, and that of the public keys."""
-    return routes(lambda: context.get(COMPONENTS).tokens, lambda: context.get(COMPONENTS).keys)
+    """Return the routes for refresh, logout and the public JWK set."""
+    return routes(lambda: context.get(COMPONENTS).refresh_tokens, lambda: context.get(COMPONENTS).keys)
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Tell whether what has been revoked is known, and the keys of others."""
+    """Return the check of the revocation poller and the JWKS of trusted issuers."""
 
     async def check() -> None:
-        parts = context.get(COMPONENTS)
-        troubles = [parts.watch.trouble, *(each.trouble for each in parts.remote)]
-        if any(troubles):
-            raise Unavailable("; ".join(filter(None, troubles)))
+        components = context.get(COMPONENTS)
+        errors = [components.poller.last_error, *(each.last_error for each in components.jwks)]
+        if any(errors):
+            raise Unavailable("; ".join(filter(None, errors)))
 
     return [Check("jwt", check, critical=False)]
 
@@ -112,15 +114,15 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 
 
 def _authentication(context: Context) -> AuthenticationFilter:
-    """Return the filter of this application, one for all hooks; it knows no token before the plugin has started."""
+    """Return the authentication filter, shared by all hooks; it accepts no token before the plugin has started."""
 
-    def make() -> AuthenticationFilter:
+    def build() -> AuthenticationFilter:
         config = context.config(JwtConfig)
-        policy = AccessPolicy(config.protect, config.public, [table.rule() for table in config.rules])
-        return AuthenticationFilter(policy, _scheme(config))
+        policy = AccessPolicy(config.protected_paths, config.public_paths, [table.rule() for table in config.rules])
+        return AuthenticationFilter(policy, _challenge(config))
 
-    return context.shared(AUTHENTICATION, make)
+    return context.shared(AUTHENTICATION, build)
 
 
-def _scheme(config: JwtConfig) -> str:
-    return DPOP if config.sender == "dpop" else BEARER
+def _challenge(config: JwtConfig) -> str:
+    return DPOP_CHALLENGE if config.sender_constraint == "dpop" else BEARER_CHALLENGE

@@ -1,4 +1,4 @@
-"""Which requests need a token, and what it must say."""
+"""Decide which requests need a token, and which scopes and claims it must have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Claims = Mapping[str, str | int | bool | Sequence[str | int]]
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
-    """What a token must say for requests to *path* with one of *methods*, of which none named means all."""
+    """The scopes and claims required for requests to *path* with one of *methods*; no methods means all."""
 
     path: str
     methods: frozenset[str] = frozenset()
@@ -25,52 +25,54 @@ class AccessRule:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What one request requirements: all of *scopes*, and each of *claims* with one of its values."""
+    """The token that a request requires: with all *scopes*, and for each of *claims* one of its values."""
 
     scopes: frozenset[str]
     claims: tuple[tuple[str, frozenset[Any]], ...]
 
-    def missing(self, scopes: Sequence[str], claims: Mapping[str, Any]) -> bool:
-        """Tell whether a token with *scopes* and *claims* is not enough."""
+    def is_unmet(self, scopes: Sequence[str], claims: Mapping[str, Any]) -> bool:
+        """Return whether a token with *scopes* and *claims* is insufficient."""
         if not self.scopes.issubset(scopes):
             return True
-        return not all(_has(claims.get(name), wanted) for name, wanted in self.claims)
+        return not all(_matches(claims.get(name), accepted) for name, accepted in self.claims)
 
 
 ANY_VALID_TOKEN = Requirement(frozenset(), ())
-"""What any good token is enough for."""
+"""Any valid token is sufficient."""
 
 
 class AccessPolicy:
-    """What *protect* and *rules* name requirements a token, but for what *public* names.
+    """Requires a token for paths in *protected_paths* and *rules*, except for *public_paths*.
 
-    ``requirements`` has what a request requirements by its method and path, None when it requirements no token.
+    ``requirements`` maps (method, path) to its Requirement, or to None when the request needs no token.
     """
 
-    def __init__(self, protect: Sequence[str], public: Sequence[str], rules: Sequence[AccessRule]) -> None:
-        self._protect = [in_any_case(path) for path in protect]
-        self._public = [PathGlob(path).matches for path in public]
+    def __init__(
+        self, protected_paths: Sequence[str], public_paths: Sequence[str], rules: Sequence[AccessRule]
+    ) -> None:
+        self._protected = [in_any_case(path) for path in protected_paths]
+        self._public = [PathGlob(path).matches for path in public_paths]
         self._rules = [(in_any_case(rule.path), rule) for rule in rules]
-        self._texts = [*protect, *(rule.path for rule in rules)]
-        self.requirements = Memo(self._work_out)
+        self._globs = [*protected_paths, *(rule.path for rule in rules)]
+        self.requirements = Memo(self._requirement)
 
-    def unprotected_subpaths(self) -> list[str]:
-        """Return the patterns that end in ``/*`` and leave open what is deeper: few who write that mean it."""
-        return [text for text in self._texts if text.endswith("/*") and self._is_open(text)]
+    def globs_open_below(self) -> list[str]:
+        """Return the globs ending in ``/*`` whose deeper paths need no token, which is rarely intended."""
+        return [glob for glob in self._globs if glob.endswith("/*") and self._is_open_below(glob)]
 
-    def _is_open(self, text: str) -> bool:
-        return self._work_out("GET", text.replace("*", "x") + "/x") is None
+    def _is_open_below(self, glob: str) -> bool:
+        return self._requirement("GET", glob.replace("*", "x") + "/x") is None
 
-    def _work_out(self, method: str, path: str) -> Requirement | None:
-        known = spellings(path)
-        if len(known) == 1 and any(matches(path) for matches in self._public):
+    def _requirement(self, method: str, path: str) -> Requirement | None:
+        variants = spellings(path)
+        if len(variants) == 1 and any(matches(path) for matches in self._public):
             return None
         rules = [
             rule
             for matches, rule in self._rules
-            if (not rule.methods or method in rule.methods) and any(map(matches, known))
+            if (not rule.methods or method in rule.methods) and any(map(matches, variants))
         ]
-        if not rules and not any(matches(each) for matches in self._protect for each in known):
+        if not rules and not any(matches(each) for matches in self._protected for each in variants):
             return None
         if not any(rule.scopes or rule.claims for rule in rules):
             return ANY_VALID_TOKEN
@@ -83,6 +85,6 @@ def _values(value: Any) -> frozenset[Any]:
     return frozenset(value) if isinstance(value, list | tuple) else frozenset({value})
 
 
-def _has(given: Any, wanted: frozenset[Any]) -> bool:
-    values = given if isinstance(given, list) else [given]
-    return any(type(each) is type(one) and each == one for each in values for one in wanted)
+def _matches(claim: Any, accepted: frozenset[Any]) -> bool:
+    values = claim if isinstance(claim, list) else [claim]
+    return any(type(each) is type(one) and each == one for each in values for one in accepted)

@@ -1,4 +1,4 @@
-"""Look again and again at what has been revoked, and whether the keys have changed."""
+"""Poll the session store for revocations, reload changed keys, and remove expired sessions."""
 
 from __future__ import annotations
 
@@ -14,70 +14,69 @@ from scalekit_jwt.token_service import TokenService
 logger = logging.getLogger("scalekit.jwt")
 
 SWEEP_INTERVAL = 60.0
+"""Seconds between removals of expired sessions and revocations."""
 
 
 class RevocationPoller:
-    """Keeps what this process knows up to date; *reload* tells whether there are other keys."""
+    """Keeps the revocations and keys of this process up to date; *reload_keys* returns whether keys have changed."""
 
     def __init__(
         self,
         tokens: TokenService,
         authenticator: Authenticator,
-        reload: Callable[[], bool],
+        *,
+        reload_keys: Callable[[], bool],
         metrics: JwtMetrics,
         clock: Callable[[], float],
     ) -> None:
         self._tokens = tokens
         self._authenticator = authenticator
-        self._reload = reload
+        self._reload_keys = reload_keys
         self._metrics = metrics
         self._clock = clock
-        self._swept = clock()
-        self._asked = asyncio.Event()
-        self.trouble = ""
+        self._swept_at = clock()
+        self._wake = asyncio.Event()
+        self.last_error = ""
 
-    def ask(self) -> None:
-        """Look at once, for something was revoked here."""
-        self._asked.set()
+    def wake(self) -> None:
+        """Poll at once, after this process has revoked something."""
+        self._wake.set()
 
-    async def look(self) -> None:
-        """Look once; raises what the database raises."""
-        if self._reload():
+    async def poll(self) -> None:
+        """Poll once; raises any error of the session store."""
+        if self._reload_keys():
             self._authenticator.clear_cache()
-        if await self._tokens.learn():
+        if await self._tokens.load_revocations():
             self._authenticator.evict_revoked()
-        self._metrics.remembered.set(self._authenticator.remembered)
+        self._metrics.cached_tokens.set(self._authenticator.cached_tokens)
         now = self._clock()
-        if now - self._swept >= SWEEP_INTERVAL:
-            self._swept = now
-            await self._tokens.sweep()
+        if now - self._swept_at >= SWEEP_INTERVAL:
+            self._swept_at = now
+            await self._tokens.remove_expired()
 
-    async def begin(self) -> None:
-        """Look for the first time; raises whatever is wrong, but that what remembers revocations is gone for now."""
+    async def start(self) -> None:
+        """Poll for the first time; raises any error but Unavailable, which is recorded."""
         try:
-            await self.look()
+            await self.poll()
         except Unavailable as error:
-            self._note(error)
+            self._record(error)
 
-    async def run(self, every: float) -> None:
-        """Look for as long as it runs."""
+    async def run(self, interval: float) -> None:
+        """Poll every *interval* seconds until cancelled."""
         while True:
             try:
-                await asyncio.wait_for(self._asked.wait(), every)
+                await asyncio.wait_for(self._wake.wait(), interval)
             except TimeoutError:
                 pass
-            self._asked.clear()
+            self._wake.clear()
             try:
-                await self.look()
-                self.trouble = ""
+                await self.poll()
+                self.last_error = ""
             except Exception as error:
-                self._note(error)
+                self._record(error)
 
-    def _note(self, error: Exception) -> None:
-        if not self.trouble:
-            logger.error("what has been revoked is not known: %s", error)
-        self.trouble = f"what has been revoked is not known: {_told(error)}"
-
-
-def _told(error: Exception) -> str:
-    return error.reason if isinstance(error, Unavailable) else type(error).__name__
+    def _record(self, error: Exception) -> None:
+        if not self.last_error:
+            logger.error("revocations cannot be read, tokens revoked elsewhere stay valid: %s", error)
+        reason = error.reason if isinstance(error, Unavailable) else type(error).__name__
+        self.last_error = f"revocations cannot be read: {reason}"

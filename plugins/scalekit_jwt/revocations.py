@@ -1,4 +1,4 @@
-"""What this process knows of tokens that are not good any more."""
+"""The revoked tokens, sessions and subjects that this process knows."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from scalekit_jwt.token_verifier import VerifiedToken
 
 
 class Revocations:
-    """The revocations that still count, by what they end; *issuer* is this service itself."""
+    """Revocations in effect, indexed by token, session and subject; *issuer* is the name of this service."""
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer
         self._tokens: dict[tuple[str, str], float] = {}
         self._sessions: dict[str, float] = {}
         self._subjects: dict[SubjectIdentifier, tuple[int, float]] = {}
-        self.last = 0
-        self.known = False
-        """Whether it is known at all what has been revoked before this process began."""
+        self.last_number = 0
+        self.loaded = False
+        """Whether revocations from before the start of this process have been loaded."""
 
-    def learn(self, revocations: Iterable[Revocation]) -> bool:
-        """Remember *revocations*; tell whether one of them is new."""
-        news = False
-        self.known = True
+    def add(self, revocations: Iterable[Revocation]) -> bool:
+        """Add *revocations*; return whether one of them is new."""
+        changed = False
+        self.loaded = True
         for number, kind, issuer, value, version, expires in revocations:
-            self.last = max(self.last, number)
+            self.last_number = max(self.last_number, number)
             if kind == "token":
-                news |= (issuer, value) not in self._tokens
+                changed |= (issuer, value) not in self._tokens
                 self._tokens[issuer, value] = expires
             elif kind == "session":
-                news |= value not in self._sessions
+                changed |= value not in self._sessions
                 self._sessions[value] = expires
             elif version > self._subjects.get(subject := SubjectIdentifier(issuer, value), (0, 0.0))[0]:
                 self._subjects[subject] = (version, expires)
-                news = True
-        return news
+                changed = True
+        return changed
 
-    def ends(self, token: VerifiedToken) -> bool:
-        """Tell whether *token* has been revoked."""
+    def is_revoked(self, token: VerifiedToken) -> bool:
+        """Return whether *token*, its session or its subject's session version has been revoked."""
         if token.jti and (token.issuer, token.jti) in self._tokens:
             return True
         if token.issuer != self._issuer:
@@ -48,8 +48,8 @@ class Revocations:
             return True
         return token.version < self._subjects.get(SubjectIdentifier(token.issuer, token.subject), (0, 0.0))[0]
 
-    def sweep(self, now: float) -> None:
-        """Forget what is over."""
+    def remove_expired(self, now: float) -> None:
+        """Remove revocations whose tokens have all expired."""
         self._tokens = {key: expires for key, expires in self._tokens.items() if expires > now}
         self._sessions = {key: expires for key, expires in self._sessions.items() if expires > now}
         self._subjects = {key: item for key, item in self._subjects.items() if item[1] > now}

@@ -1,4 +1,4 @@
-"""``POST /auth/refresh``, ``POST /auth/logout`` and ``/.well-known/jwks.json``."""
+"""The routes ``POST /auth/refresh``, ``POST /auth/logout`` and ``GET /.well-known/jwks.json``."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from scalekit_jwt.challenges import SCHEME, unauthorized
-from scalekit_jwt.credentials import cookies_in, shown
+from scalekit_jwt.challenges import CHALLENGE, unauthorized
+from scalekit_jwt.credentials import cookies_of, presented_proof
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.keys import KEY_TYPES
-from scalekit_jwt.token_service import TokenService
+from scalekit_jwt.refresh_tokens import RefreshTokens
 from scalekit_jwt.token_verifier import KeySource
 
 MAX_BODY_BYTES = 16384
 
 
-def routes(tokens: Callable[[], TokenService], keys: Callable[[], KeySource]) -> list[Route]:
-    """Return the routes over *tokens* and *keys*, which are there once everything has started."""
+def routes(refresh_tokens: Callable[[], RefreshTokens], keys: Callable[[], KeySource]) -> list[Route]:
+    """Return the routes; *refresh_tokens* and *keys* are called per request, when the plugin has started."""
 
     async def refresh(request: Request) -> Response:
-        own = tokens()
         try:
             token = await _refresh_token(request)
-            issued = await own.refresh(token, cookies_in(request.scope), shown(request.scope))
-        except InvalidToken as refused:
-            return _refusal(request, refused.reason)
-        body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
-        return JSONResponse({**body, "token_type": issued.token_type}, headers=issued.headers)
+            pair = await refresh_tokens().refresh(token, cookies_of(request.scope), presented_proof(request.scope))
+        except InvalidToken as invalid:
+            return _unauthorized(request, invalid.reason)
+        body = {"token": pair.access, "refresh_token": pair.refresh, "expires_in": pair.expires_in}
+        return JSONResponse({**body, "token_type": pair.token_type}, headers=pair.headers)
 
     async def logout(request: Request) -> Response:
-        own = tokens()
+        service = refresh_tokens()
         try:
             token = await _refresh_token(request)
-            await own.logout(token, cookies_in(request.scope), shown(request.scope))
-        except InvalidToken as refused:
-            return _refusal(request, refused.reason)
+            await service.logout(token, cookies_of(request.scope), presented_proof(request.scope))
+        except InvalidToken as invalid:
+            return _unauthorized(request, invalid.reason)
         headers = {"cache-control": "no-store"}
-        if own.fingerprint:
-            headers["set-cookie"] = own.fingerprint.expired()
+        if service.fingerprint:
+            headers["set-cookie"] = service.fingerprint.delete_cookie()
         return Response(status_code=204, headers=headers)
 
     async def jwks(request: Request) -> Response:
@@ -56,27 +55,27 @@ def routes(tokens: Callable[[], TokenService], keys: Callable[[], KeySource]) ->
     ]
 
 
-def _refusal(request: Request, reason: str) -> Response:
-    """Return an answer of this request's own, which whoever stands further out may change."""
-    known = unauthorized(SCHEME(request), reason)
-    return Response(known.body, known.status_code, dict(known.headers))
+def _unauthorized(request: Request, reason: str) -> Response:
+    """Return a copy of the cached 401, because outer filters may change the response."""
+    cached = unauthorized(CHALLENGE(request), reason)
+    return Response(cached.body, cached.status_code, dict(cached.headers))
 
 
 async def _refresh_token(request: Request) -> bytes:
-    """Return the refresh token in the body, JSON or a form; raises InvalidToken when there is none."""
+    """Return the refresh token in a JSON or form body; raises InvalidToken without one."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise InvalidToken("too_long")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    value = _form(bytes(body)) if kind == "application/x-www-form-urlencoded" else _json(bytes(body))
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    value = _from_form(bytes(body)) if media_type == "application/x-www-form-urlencoded" else _from_json(bytes(body))
     if not isinstance(value, str) or not value.isascii():
         raise InvalidToken("malformed")
     return value.encode()
 
 
-def _json(body: bytes) -> object:
+def _from_json(body: bytes) -> object:
     try:
         members = orjson.loads(body)
     except ValueError:
@@ -84,7 +83,7 @@ def _json(body: bytes) -> object:
     return members.get("refresh_token") if isinstance(members, dict) else None
 
 
-def _form(body: bytes) -> object:
+def _from_form(body: bytes) -> object:
     try:
         values = [value for name, value in parse_qsl(body.decode(), max_num_fields=16) if name == "refresh_token"]
     except ValueError:

@@ -1,4 +1,4 @@
-"""KeySource that the file names one by one: a secret, or files with a key each."""
+"""Keys from the configuration that never change: one secret, or one key per file."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from scalekit_jwt.keys import KeySet, SigningKey
 
 
 class StaticKeys:
-    """KeySource that stay as they are until the process ends."""
+    """A key set that stays the same until the process ends."""
 
     wait_for_keys: Callable[[], Awaitable[bool]] | None = None
 
     def __init__(self, current: KeySet) -> None:
         self.current = current
 
-    def missed(self) -> bool:
-        """Tell that there never are others."""
+    def reload_for_unknown_key(self) -> bool:
+        """Return False: static keys never change."""
         return False
 
     def reload(self) -> bool:
-        """Tell that there never are others."""
+        """Return False: static keys never change."""
         return False
 
 
 def keys_from_secret(secret: str) -> StaticKeys:
-    """Return the one key that *secret* is."""
+    """Return a key set of the one HS256 *secret*."""
     return StaticKeys(KeySet([SigningKey.load(secret.encode(), "HS256", "secret")]))
 
 
 def keys_from_files(paths: Sequence[str], algorithm: str) -> StaticKeys:
-    """Return the keys in files, a PEM or a JWK each; raises ValueError naming the file that holds none."""
-    keys = [_of_file(path, algorithm) for path in paths]
+    """Return the keys in *paths*, one PEM or JWK each; raises ValueError naming the file without a suitable key."""
+    keys = [_load_file(path, algorithm) for path in paths]
     if not keys[0].private:
         raise ValueError(f"{paths[0]}: the first key signs, and this one has no private part")
     return StaticKeys(KeySet(keys))
 
 
-def _of_file(path: str, algorithm: str) -> SigningKey:
+def _load_file(path: str, algorithm: str) -> SigningKey:
     try:
         content = Path(path).read_bytes()
         value = orjson.loads(content) if content.lstrip()[:1] == b"{" else content

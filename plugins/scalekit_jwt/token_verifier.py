@@ -1,4 +1,4 @@
-"""One issuer whose tokens are taken: how its tokens must look, and its keys."""
+"""Verify the signature, type and claims of one issuer's tokens (RFC 8725, RFC 9068)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scalekit_jwt.claims import scopes_of, text, validate_audience, validate_times
+from scalekit_jwt.claims import scopes_of, string_claim, validate_audience, validate_times
 from scalekit_jwt.dpop import confirmed_thumbprint
 from scalekit_jwt.errors import InvalidToken, UnknownKey
 from scalekit_jwt.jws import UnverifiedToken
@@ -17,26 +17,26 @@ REFRESH = "refresh+jwt"
 
 
 class KeySource(Protocol):
-    """Where the keys of an issuer are, now."""
+    """Provides the current keys of an issuer."""
 
     @property
     def current(self) -> KeySet:
-        """The keys that are known."""
+        """The current keys."""
         ...
 
     @property
     def wait_for_keys(self) -> Callable[[], Awaitable[bool]] | None:
-        """What waits for other keys, where they come from afar."""
+        """Wait for a fetch of the issuer's JWKS; None for local keys."""
         ...
 
-    def missed(self) -> bool:
-        """Hear that a key is not known; tell whether others are known now."""
+    def reload_for_unknown_key(self) -> bool:
+        """Load changed local keys for a token with an unknown ``kid``; return whether keys were loaded."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A token whose signature and claims are good."""
+    """A token with a valid signature and valid claims; *expires* includes the leeway."""
 
     issuer: str
     subject: str
@@ -46,64 +46,64 @@ class VerifiedToken:
     expires: float
     scopes: list[str]
     fingerprint: str
-    key: str
-    """The thumbprint of the key that it is bound to, of which it needs a proof; empty where it is bound to none."""
+    jkt: str
+    """The thumbprint of the key that the token is bound to, for which it needs a DPoP proof; empty when unbound."""
     claims: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Issuer:
-    """Takes tokens of one issuer that are for *audience*, by *audience_claim*, and of one of *types*, in lower case.
+class TokenVerifier:
+    """Verifies tokens of *issuer* for *audience*, found in *audience_claim*, with a ``typ`` of *token_types*.
 
-    Where *bound* they must be bound to a key.
+    *token_types* are lower case. With *requires_dpop* a token must be bound to a key.
     """
 
-    name: str
+    issuer: str
     audience: str
-    types: frozenset[str]
+    token_types: frozenset[str]
     keys: KeySource
     leeway: float
     clock: Callable[[], float]
-    bound: bool = False
+    requires_dpop: bool = False
     audience_claim: str = "aud"
 
     def verify(self, token: UnverifiedToken) -> VerifiedToken:
-        """Return what *token* says; raises InvalidToken when it is not good."""
+        """Return the verified *token*; raises InvalidToken when it is invalid, UnknownKey when its key is unknown."""
         now = self.clock()
         self._check_type(token.header)
         try:
             key = self.keys.current.find(token.header, now)
         except UnknownKey:
-            if not self.keys.missed():
+            if not self.keys.reload_for_unknown_key():
                 raise UnknownKey(self.keys.wait_for_keys) from None
             key = self.keys.current.find(token.header, now)
-        if not key.verifies(token.signed, token.signature):
+        if not key.verify(token.signing_input, token.signature):
             raise InvalidToken("signature")
-        return self._accepted(token.claims, now)
+        return self._validate_claims(token.claims, now)
 
     def _check_type(self, header: Mapping[str, Any]) -> None:
-        given = header.get("typ", "")
-        if not isinstance(given, str) or given.lower().removeprefix("application/") not in self.types:
+        value = header.get("typ", "")
+        if not isinstance(value, str) or value.lower().removeprefix("application/") not in self.token_types:
             raise InvalidToken("type")
 
-    def _accepted(self, claims: Mapping[str, Any], now: float) -> VerifiedToken:
+    def _validate_claims(self, claims: Mapping[str, Any], now: float) -> VerifiedToken:
         expires = validate_times(claims, now, self.leeway)
         validate_audience(claims, self.audience, self.audience_claim)
-        if claims.get("iss") != self.name:
+        if claims.get("iss") != self.issuer:
             raise InvalidToken("issuer")
-        key = confirmed_thumbprint(claims)
-        if self.bound and not key:
+        jkt = confirmed_thumbprint(claims)
+        if self.requires_dpop and not jkt:
             raise InvalidToken("binding")
         version = claims.get("ver", 0)
         return VerifiedToken(
-            self.name,
-            text(claims, "sub"),
-            text(claims, "jti", required=False),
-            text(claims, "sid", required=False),
-            version if type(version) is int else 0,
-            expires + self.leeway,
-            scopes_of(claims),
-            text(claims, "fgp", required=False),
-            key,
-            claims,
+            issuer=self.issuer,
+            subject=string_claim(claims, "sub"),
+            jti=string_claim(claims, "jti", required=False),
+            session=string_claim(claims, "sid", required=False),
+            version=version if type(version) is int else 0,
+            expires=expires + self.leeway,
+            scopes=scopes_of(claims),
+            fingerprint=string_claim(claims, "fgp", required=False),
+            jkt=jkt,
+            claims=claims,
         )

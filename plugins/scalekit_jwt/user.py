@@ -1,4 +1,4 @@
-"""Who asks, as Starlette has it."""
+"""The authenticated user of a request, as ``request.user``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ NO_CREDENTIALS = AuthCredentials()
 
 
 class TokenUser(BaseUser):
-    """Who a verified token stands for; ``claims`` are all that it says.
+    """The user of a verified token; ``claims`` are all claims of the token.
 
-    ``identity`` is unique only within ``issuer``; ``subject_identifier`` is both.
+    ``identity`` is unique only within ``issuer``; ``subject_identifier`` combines issuer and subject.
     """
 
     __slots__ = ("claims", "issuer", "subject", "subject_identifier")
@@ -30,12 +30,12 @@ class TokenUser(BaseUser):
 
     @property
     def is_authenticated(self) -> bool:
-        """True: a token has been verified."""
+        """True."""
         return True
 
     @property
     def display_name(self) -> str:
-        """The claim ``name``, else the subject."""
+        """The claim ``name``, or the subject without it."""
         name = self.claims.get("name")
         return name if isinstance(name, str) else self.subject
 

@@ -15,15 +15,15 @@ from starlette.types import Scope
 from scalekit import Exchange, Filter
 from scalekit.telemetry import Silence
 from scalekit.testing.conformance import bare_application
-from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, shown
+from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, presented_proof
 from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, verify_proof
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
-from scalekit_jwt.htu import normal
-from scalekit_jwt.jws import read
+from scalekit_jwt.htu import normalize_htu
+from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.keys import KeySet
 from scalekit_jwt.static_keys import StaticKeys
-from scalekit_jwt.token_verifier import Issuer
+from scalekit_jwt.token_verifier import TokenVerifier
 from scalekit_jwt.websocket_tokens import move_subprotocol_token
 from scalekit_replica.filters import consistency_of
 from scalekit_replica.metrics import Metrics
@@ -35,7 +35,7 @@ from tests.jwt.dpop_client import DpopProver
 from tests.jwt.forged_tokens import TokenForge
 
 FORGE = TokenForge()
-ISSUER = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), StaticKeys(KeySet([FORGE.key])), 30.0, time.time)
+ISSUER = TokenVerifier("scalekit", "scalekit", frozenset({"at+jwt"}), StaticKeys(KeySet([FORGE.key])), 30.0, time.time)
 ADDRESS = "http://localhost/api"
 SIGNER = Signer("a secret that all instances have")
 TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(Silence()))  # type: ignore[arg-type]  # reading asks no database
@@ -95,7 +95,7 @@ proofs = st.one_of(tokens, objects.map(proven))
 @fuzzed
 def test_a_token_is_read_or_refused(token: bytes) -> None:
     with suppress(InvalidToken):
-        ISSUER.verify(read(token))
+        ISSUER.verify(parse_jws(token))
 
 
 @given(objects, objects)
@@ -103,7 +103,7 @@ def test_a_token_is_read_or_refused(token: bytes) -> None:
 def test_a_signed_token_may_claim_anything(header: dict[str, Any], claims: dict[str, Any]) -> None:
     token = FORGE.token({**FORGE.header, **header}, {**FORGE.claims, **claims})
     with suppress(InvalidToken):
-        assert ISSUER.verify(read(token.encode())).subject
+        assert ISSUER.verify(parse_jws(token.encode())).subject
 
 
 @given(tokens | proofs)
@@ -111,7 +111,7 @@ def test_a_signed_token_may_claim_anything(header: dict[str, Any], claims: dict[
 @fuzzed
 def test_a_proof_is_read_or_refused(proof: bytes) -> None:
     with suppress(InvalidToken):
-        verify_proof(PresentedProof(proof, ExpectedRequest("GET", ADDRESS)), b"", "", time.time(), 30.0)
+        verify_proof(PresentedProof(proof, ExpectedRequest("GET", ADDRESS)), b"", "", now=time.time(), leeway=30.0)
 
 
 KEY = {"kty": "EC", "crv": "P-256", "x": "", "y": ""}
@@ -124,14 +124,14 @@ def test_a_proof_may_show_any_key(members: dict[str, Any]) -> None:
         header = {"typ": "dpop+jwt", "alg": algorithm, "jwk": {**KEY, **members}}
         proof = b".".join([encoded(orjson.dumps(header)), encoded(b"{}"), encoded(b"signature")])
         with suppress(InvalidToken):
-            verify_proof(PresentedProof(proof, ExpectedRequest("GET", ADDRESS)), b"", "", time.time(), 30.0)
+            verify_proof(PresentedProof(proof, ExpectedRequest("GET", ADDRESS)), b"", "", now=time.time(), leeway=30.0)
 
 
 @given(texts("http", "https", "ws", ":", "/", "//", "@", "[", "]", "..", ".", "%2e", "%", "?", "#", "host", "\ud800"))
 @fuzzed
 def test_an_address_has_one_spelling_or_is_refused(address: str) -> None:
     with suppress(ValueError):
-        assert normal(normal(address)) == normal(address)
+        assert normalize_htu(normalize_htu(address)) == normalize_htu(address)
 
 
 fields = st.lists(
@@ -150,7 +150,7 @@ def test_credentials_are_found_or_refused(headers: list[tuple[bytes, bytes]], pa
     exchange = exchange_of({**scope, "path": path.decode("latin-1")})
     with suppress(InvalidToken):
         normalize(credentials(exchange)[0])
-    shown(exchange.scope)
+    presented_proof(exchange.scope)
     consistency_of(headers, TOKENS)
 
 
@@ -172,7 +172,7 @@ def test_a_websocket_may_offer_any_protocols(protocols: list[str]) -> None:
 @fuzzed
 def test_a_cookie_and_a_digest_are_any_bytes(cookies: bytes, text: str) -> None:
     for secure in (False, True):
-        assert isinstance(FingerprintCookie(secure, 60.0).find(cookies, decode_digest(text)), bytes)
+        assert isinstance(FingerprintCookie(secure, 60.0).find_match(cookies, decode_digest(text)), bytes)
     assert isinstance(decode_digest(text), bytes)
 
 

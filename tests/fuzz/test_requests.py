@@ -69,7 +69,7 @@ def tables(folder: Path) -> dict[str, Any]:
             "cache": {
                 "policies": [{"path": "/pages/**", "ttl": "1m", "vary_by": "identity", "query_params": ["a", "tag[]"]}]
             },
-            "jwt": {"secret": SECRET, "protect": ["/api/**"], "insecure_cookie": True},
+            "jwt": {"secret": SECRET, "protected_paths": ["/api/**"], "insecure_cookie": True},
             "metrics": {},
             "pool": {"url": "sqlite:///:memory:"},
             "queue": {"url": f"sqlite:///{folder}/queue.db"},

@@ -45,7 +45,7 @@ async def test_sessions_in_memory_under_another_server_are_warned_of_once(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     (message,) = await warnings(caplog, jwt={"key_file": str(tmp_path / "keys.json")})
-    assert "[plugins.jwt] keeps sessions in memory" in message
+    assert "[plugins.jwt] stores sessions in memory" in message
 
 
 @pytest.mark.parametrize("plugin", [{"default": "10/m", "per_worker": True}, {}])

@@ -178,7 +178,7 @@ async def test_a_required_token_answers_as_rfc_6750_has_it(
     [
         ({"authorization": "Bearer x"}, 401, 'error="invalid_token"'),
         ({"authorization": "Bearer {token}x"}, 401, 'error="invalid_token"'),
-        ({"authorization": "Bearer {token}", "cookie": ""}, 401, "is bound to a cookie"),
+        ({"authorization": "Bearer {token}", "cookie": ""}, 401, "missing or wrong"),
         ({"authorization": "Basic x"}, 401, 'realm="api"'),
     ],
 )
@@ -206,7 +206,7 @@ async def test_an_application_that_answers_http_exceptions_itself_is_left_to_it(
     async with service(application=own) as client:
         answer = await client.send("/any")
     assert (answer.status, answer.header("www-authenticate")) == (401, 'Bearer realm="api"')
-    assert orjson.loads(answer.body) == {"mine": "A bearer token is needed"}
+    assert orjson.loads(answer.body) == {"mine": "missing bearer token"}
 
 
 def test_openapi_names_the_scheme_and_the_scopes() -> None:

@@ -25,8 +25,8 @@ from tests.host.test_path_glob import GLOBS, PATHS
 
 SECRET = "a secret for tests that is long enough"
 PLACES: list[tuple[str, Any]] = [
-    ("plugins.jwt.protect[0]", lambda glob: {"jwt": {"secret": SECRET, "protect": [glob]}}),
-    ("plugins.jwt.public[0]", lambda glob: {"jwt": {"secret": SECRET, "public": [glob]}}),
+    ("plugins.jwt.protected_paths[0]", lambda glob: {"jwt": {"secret": SECRET, "protected_paths": [glob]}}),
+    ("plugins.jwt.public_paths[0]", lambda glob: {"jwt": {"secret": SECRET, "public_paths": [glob]}}),
     ("plugins.jwt.rules[0].path", lambda glob: {"jwt": {"secret": SECRET, "rules": [{"path": glob}]}}),
     ("plugins.ratelimit.policies[0].path", lambda glob: {"ratelimit": {"policies": [limited(glob)]}}),
     ("plugins.cache.policies[0].path", lambda glob: {"cache": {"policies": [{"path": glob}]}}),
@@ -76,7 +76,7 @@ def test_every_place_refuses_what_is_no_pattern(key: str, table: Any, glob: str)
     assert glob in problem.message
 
 
-@pytest.mark.parametrize("key", ["protect", "public", "keys"])
+@pytest.mark.parametrize("key", ["protected_paths", "public_paths", "keys"])
 def test_one_text_in_place_of_a_list_is_told_how_to_write_it(key: str) -> None:
     with pytest.raises(ConfigError, match=r'should be a list; write \["(/api|\*\*\*)"\]'):
         create_app({"plugins": {"jwt": {"secret": SECRET, key: "/api"}}}, app=app)
@@ -85,7 +85,7 @@ def test_one_text_in_place_of_a_list_is_told_how_to_write_it(key: str) -> None:
 @pytest.mark.anyio
 async def test_the_prefix_of_a_proxy_is_no_part_of_the_path_to_anybody() -> None:
     plugins = {
-        "jwt": {"secret": SECRET, "protect": ["/api/**"]},
+        "jwt": {"secret": SECRET, "protected_paths": ["/api/**"]},
         "ratelimit": {"policies": [{"name": "a", "path": "/open", "limit": "1/h"}]},
     }
     host = create_app({"plugins": plugins}, app=app)
@@ -116,7 +116,7 @@ def test_a_protected_pattern_that_leaves_what_is_deeper_open_is_told(
     protect: list[str], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "scalekit.jwt"):
-        create_app({"plugins": {"jwt": {"secret": SECRET, "protect": protect}}}, app=app)
+        create_app({"plugins": {"jwt": {"secret": SECRET, "protected_paths": protect}}}, app=app)
     assert ('write "/api/**" to protect all below' in caplog.text) is warned
 
 
@@ -129,6 +129,8 @@ async def test_no_spelling_that_a_route_of_starlette_takes_gets_past_its_protect
         return PlainTextResponse("secret")
 
     target = Starlette(routes=[Route("/admin", secret), Route("/admin/{number:int}/keys", secret)])
-    host = create_app({"plugins": {"jwt": {"secret": SECRET, "protect": ["/admin", "/admin/*/keys"]}}}, app=target)
+    host = create_app(
+        {"plugins": {"jwt": {"secret": SECRET, "protected_paths": ["/admin", "/admin/*/keys"]}}}, app=target
+    )
     async with running(host) as state:
         assert (await request(host, path, state=state)).status == 401

@@ -68,7 +68,7 @@ def issuers() -> Iterator[list[IssuerServer]]:
 @asynccontextmanager
 async def trusting(issuers: list[IssuerServer], **plugins: Any) -> AsyncGenerator[JwtClient, None]:
     tables = [each.table()["issuers"][0] for each in issuers]
-    async with service({"issuers": tables, "protect": ["/api/**"]}, plugins, app) as client:
+    async with service({"issuers": tables, "protected_paths": ["/api/**"]}, plugins, app) as client:
         yield client
 
 

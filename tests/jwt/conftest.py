@@ -35,7 +35,7 @@ def plugins(request: pytest.FixtureRequest, tmp_path: Path) -> Mapping[str, Any]
     if request.param == "redis":
         primary: Redis = request.getfixturevalue("redis")
         primary.cli("FLUSHALL")
-        return {"jwt": {"state": "redis", "redis": primary.url}}
+        return {"jwt": {"session_store": "redis", "redis_url": primary.url}}
     server: Postgres = request.getfixturevalue("postgres")
     server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return {"pool": {"url": server.url}}

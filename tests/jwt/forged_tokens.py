@@ -10,7 +10,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from scalekit_jwt.key_file import make_key
+from scalekit_jwt.key_file import generate_key
 from scalekit_jwt.keys import KEY_TYPES, SigningKey
 
 RSA_KEYS = 4
@@ -23,7 +23,7 @@ def member_of(algorithm: str, number: int) -> dict[str, Any]:
     """Return the key *number* for *algorithm*, with its private part, as a JWK that nobody changes."""
     if KEY_TYPES[algorithm] == "RSA" and algorithm != "RS256":  # which is the same but for what it is for
         return {**member_of("RS256", number), "alg": algorithm, "kid": f"{algorithm}-{number}"}
-    return make_key(algorithm)
+    return generate_key(algorithm)
 
 
 @cache

@@ -107,7 +107,7 @@ async def service(
     table: Mapping[str, Any] | None = None, plugins: Mapping[str, Any] | None = None, application: Any = app
 ) -> AsyncGenerator[JwtClient, None]:
     others = dict(plugins or {})
-    own = {"protect": ["/api/**"], **others.pop("jwt", {}), **(table or {})}
+    own = {"protected_paths": ["/api/**"], **others.pop("jwt", {}), **(table or {})}
     if not {"keys", "key_file"} & own.keys():
         own.setdefault("secret", SECRET)
     host = create_app({"plugins": {"jwt": own, **others}}, app=application)

@@ -45,7 +45,7 @@ class IssuerServer:
         self.documents["/keys"] = {"keys": [forge.key.public() for forge in forges]}
 
     def table(self, **changes: Any) -> dict[str, Any]:
-        other = {"issuer": self.url, "audience": "shop", "cool_down": "1s", **changes}
+        other = {"issuer": self.url, "audience": "shop", "jwks_min_interval": "1s", **changes}
         return {"issuers": [other]}
 
     @contextmanager

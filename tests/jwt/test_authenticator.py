@@ -8,14 +8,14 @@ from scalekit.telemetry import Telemetry
 from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws import read
+from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.keys import KeySet, SigningKey
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.revocations import Revocations
 from scalekit_jwt.session_store import Revocation
 from scalekit_jwt.session_store.memory import MemorySessionStore
 from scalekit_jwt.static_keys import StaticKeys
-from scalekit_jwt.token_verifier import Issuer
+from scalekit_jwt.token_verifier import TokenVerifier
 from tests.jwt.forged_tokens import TokenForge
 
 NOON = 1_700_000_000.0
@@ -24,25 +24,34 @@ NOON = 1_700_000_000.0
 class AuthenticatorHarness:
     """An authenticator with a clock that is turned by hand, which counts the signatures that are looked at."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int = 3) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache_size: int = 3) -> None:
         self.now = NOON
         self.forge = TokenForge("HS256")
         self.forge.claims |= {"iat": NOON, "exp": NOON + 600}
-        self.revoked = Revocations("scalekit")
-        self.revoked.learn([])
+        self.revocations = Revocations("scalekit")
+        self.revocations.add([])
         self.looked = 0
         keys = StaticKeys(KeySet([self.forge.key]))
-        issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, self.clock)
+        issuer = TokenVerifier("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, self.clock)
         metrics = JwtMetrics(Telemetry(100))
         proofs = ProofVerifier(MemorySessionStore(), 30.0, self.clock)
-        self.authenticator = Authenticator(issuer, {}, None, self.revoked, most, metrics, self.clock, proofs)
-        real = SigningKey.verifies
+        self.authenticator = Authenticator(
+            issuer,
+            {},
+            fingerprint=None,
+            revocations=self.revocations,
+            cache_size=cache_size,
+            metrics=metrics,
+            clock=self.clock,
+            proofs=proofs,
+        )
+        real = SigningKey.verify
 
         def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:
             self.looked += 1
             return real(key, signed, signature)
 
-        monkeypatch.setattr(SigningKey, "verifies", counted)
+        monkeypatch.setattr(SigningKey, "verify", counted)
 
     def clock(self) -> float:
         return self.now
@@ -70,7 +79,7 @@ def test_it_ends_when_it_says_so_give_or_take_the_leeway(monkeypatch: pytest.Mon
     for _ in range(2):
         with pytest.raises(InvalidToken, match="expired"):
             harness.show(token)
-    assert harness.authenticator.remembered == 0
+    assert harness.authenticator.cached_tokens == 0
 
 
 def test_a_token_that_is_not_good_is_never_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,15 +87,15 @@ def test_a_token_that_is_not_good_is_never_remembered(monkeypatch: pytest.Monkey
     for _ in range(2):
         with pytest.raises(InvalidToken, match="signature"):
             harness.show(harness.forge.token(key=SigningKey.load(b"x" * 32, "HS256")))
-    assert harness.authenticator.remembered == 0
+    assert harness.authenticator.cached_tokens == 0
 
 
 def test_there_is_room_for_so_many_and_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    harness = AuthenticatorHarness(monkeypatch, most=3)
+    harness = AuthenticatorHarness(monkeypatch, cache_size=3)
     tokens = [harness.forge.claiming(jti=str(number)) for number in range(5)]
     for token in tokens:
         harness.show(token)
-    assert harness.authenticator.remembered == 3
+    assert harness.authenticator.cached_tokens == 3
     harness.show(tokens[4])
     assert harness.looked == 5
     harness.show(tokens[0])
@@ -113,8 +122,8 @@ def test_a_revocation_ends_what_it_names(
     harness.show(token)
     issuer = "" if kind == "session" else "scalekit"
     news = [Revocation(1, kind, issuer, value, version, NOON + 1000)]
-    assert harness.revoked.learn(news)
-    assert not harness.revoked.learn(news), "it is no news any more"
+    assert harness.revocations.add(news)
+    assert not harness.revocations.add(news), "it is no news any more"
     harness.authenticator.evict_revoked()
     for _ in range(2):
         if ends:
@@ -122,16 +131,16 @@ def test_a_revocation_ends_what_it_names(
                 harness.show(token)
         else:
             harness.show(token)
-    harness.revoked.sweep(NOON + 1001)
+    harness.revocations.remove_expired(NOON + 1001)
     harness.show(token)
 
 
 def test_the_same_token_in_another_spelling_is_not_another_token(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch)
     token = harness.forge.claiming(jti="7")
-    harness.revoked.learn([Revocation(1, "token", "scalekit", "7", 0, NOON + 1000)])
+    harness.revocations.add([Revocation(1, "token", "scalekit", "7", 0, NOON + 1000)])
     again = harness.forge.claiming(x=1, jti="7")
     for each in (token, again):
         with pytest.raises(InvalidToken, match="revoked"):
             harness.show(each)
-    assert read(token.encode()).claims["jti"] == "7"
+    assert parse_jws(token.encode()).claims["jti"] == "7"

@@ -17,7 +17,7 @@ from scalekit.resilience import Unavailable
 from scalekit.testing import request
 from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, digest, verify_proof
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws import read
+from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.session_store import memory as memory_store
 from scalekit_jwt.session_store.memory import MemorySessionStore
 from tests.jwt.dpop_client import DpopClient, DpopProver
@@ -25,7 +25,7 @@ from tests.jwt.forged_tokens import TokenForge
 from tests.jwt.harness import service
 
 pytestmark = pytest.mark.anyio
-DPOP = {"sender": "dpop"}
+DPOP = {"sender_constraint": "dpop"}
 CHALLENGE = 'DPoP realm="api", algs="ES256 EdDSA"'
 
 
@@ -36,19 +36,19 @@ async def test_a_token_with_its_proof_opens_what_is_protected_wherever_proofs_ar
         holder = DpopClient(client)
         answer = await holder.login("ada", scopes=["read"])
         assert answer.status == 200
-        assert answer.header("set-cookie") is None, "the key takes the place of the cookie"
+        assert answer.header("set-cookie") is None, "the key replaces the cookie"
         for token in (client.token, client.refresh_token):
-            assert read(token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
+            assert parse_jws(token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
         for _ in range(2):  # the second is remembered
             answer = await holder.api()
             assert orjson.loads(answer.body) == {"who": "ada", "scopes": ["read"]}
         proof = holder.prover.proof("GET", holder.address("/api/who"), client.token)
         at_once = await asyncio.gather(*(holder.api(dpop=proof) for _ in range(20)))
-        assert sorted(answer.status for answer in at_once) == [200] + [401] * 19, "a proof is good once"
+        assert sorted(answer.status for answer in at_once) == [200] + [401] * 19, "a proof is valid once"
         again = await holder.api(dpop=proof)
         assert again.status == 401
         assert again.header("www-authenticate") == (
-            f'{CHALLENGE}, error="invalid_dpop_proof", error_description="The proof was used before"'
+            f'{CHALLENGE}, error="invalid_dpop_proof", error_description="the DPoP proof was already used"'
         )
 
 
@@ -63,7 +63,7 @@ async def test_a_refresh_needs_a_proof_of_the_same_key_and_gives_tokens_that_are
         answer = await holder.refresh()
         assert orjson.loads(answer.body)["token_type"] == "DPoP"
         client.keep(answer)
-        assert read(client.token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
+        assert parse_jws(client.token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
         assert (await holder.api()).status == 200
         assert (await holder.refresh()).status == 200, "nobody who had no proof has used it up"
 
@@ -249,15 +249,15 @@ MADE = 1562262616.0
 async def test_the_proof_of_the_standard_is_good_in_its_time() -> None:
     shown = PresentedProof(PROOF.encode(), ExpectedRequest("POST", "https://server.example.com/token"))
     for now in (MADE - 30, MADE, MADE + 59):
-        assert verify_proof(shown, b"", "", now, 30.0).key == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+        assert verify_proof(shown, b"", "", now=now, leeway=30.0).jkt == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
     for now in (MADE - 31, MADE + 60):
         with pytest.raises(InvalidToken):
-            verify_proof(shown, b"", "", now, 30.0)
+            verify_proof(shown, b"", "", now=now, leeway=30.0)
     assert digest(b"Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU") == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
 
 
 async def test_what_is_remembered_of_proofs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_store, "MOST", 3)
+    monkeypatch.setattr(memory_store, "MAX_ENTRIES", 3)
     sessions = MemorySessionStore()
     assert [await sessions.mark_proof_used(name, 0.0, 10.0) for name in "abcabc"] == [True] * 3 + [False] * 3
     with pytest.raises(Unavailable):
@@ -271,7 +271,7 @@ async def test_what_is_remembered_of_proofs_is_bounded(monkeypatch: pytest.Monke
 def test_whatever_comes_as_a_proof_is_no_error(proof: str) -> None:
     shown = PresentedProof(proof.encode("latin-1"), ExpectedRequest("GET", "http://localhost/"))
     with pytest.raises(InvalidToken):
-        verify_proof(shown, b"", "", MADE, 30.0)
+        verify_proof(shown, b"", "", now=MADE, leeway=30.0)
 
 
 WEIRD = st.recursive(
@@ -293,10 +293,10 @@ def test_whatever_a_proof_says_is_no_error(name: str, value: Any) -> None:
     header |= {"crit": value} if name == "crit" else {}
     shown = PresentedProof(forge.token(header, claims).encode(), ExpectedRequest("GET", "http://localhost/"))
     with pytest.raises(InvalidToken):  # the signature is of another key besides
-        verify_proof(shown, b"token", "", MADE, 30.0)
+        verify_proof(shown, b"token", "", now=MADE, leeway=30.0)
 
 
 async def test_a_cookie_and_a_key_are_not_asked_for_together() -> None:
-    with pytest.raises(Exception, match="takes the place of the cookie"):
+    with pytest.raises(Exception, match="replaces the cookie"):
         async with service({**DPOP, "fingerprint": True}):
             pass

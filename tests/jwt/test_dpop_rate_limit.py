@@ -24,19 +24,19 @@ async def test_who_is_over_the_limit_gets_429_before_its_proof_is_looked_at(
     server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[bytes] = []
-    real = SigningKey.verifies
+    real = SigningKey.verify
 
     def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:
         looked.append(signed)
         return real(key, signed, signature)
 
-    monkeypatch.setattr(SigningKey, "verifies", counted)
+    monkeypatch.setattr(SigningKey, "verify", counted)
     limits = [{"name": "all", "limit": "3/1d", "path": "/api/*"}]
     plugins = {
         "ratelimit": {"url": server.url, "policies": limits, "deadline": "10s"},
         "cache": {"url": server.url, "policies": [{"path": "/open", "ttl": "1h"}], "store_timeout": "10s"},
     }
-    async with service({"sender": "dpop"}, plugins) as client:
+    async with service({"sender_constraint": "dpop"}, plugins) as client:
         holder = DpopClient(client)
         await holder.login("ada")
         assert (await holder.api()).status == 200

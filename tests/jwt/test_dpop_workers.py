@@ -19,8 +19,8 @@ workers = 4
 url = "sqlite:///sessions.db"
 [plugins.jwt]
 key_file = "keys.json"
-sender = "dpop"
-protect = ["/api/**"]
+sender_constraint = "dpop"
+protected_paths = ["/api/**"]
 """
 AT_ONCE = 24
 

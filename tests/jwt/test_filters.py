@@ -153,8 +153,8 @@ async def test_a_token_is_remembered_once_however_its_scheme_is_spelled() -> Non
         statuses = [(await client.api(authorization=each.format(client.token))).status for each in spelled]
         assert statuses == [200] * 5 + [401, 401, 200], "one that is bound to no key needs no proof, and takes none"
         page = (await client.send("/metrics")).body.decode()
-    assert 'scalekit_jwt_verified_total{outcome="new"} 2\n' in page
-    assert 'scalekit_jwt_verified_total{outcome="remembered"} 6\n' in page
+    assert 'scalekit_jwt_verified_total{outcome="verified"} 2\n' in page
+    assert 'scalekit_jwt_verified_total{outcome="cached"} 6\n' in page
 
 
 @pytest.mark.parametrize("more", ["a=b", "a=" + 2 * MAX_COOKIE_BYTES * "b"])
@@ -174,5 +174,5 @@ async def test_the_cookie_is_looked_at_each_time_that_others_come_with_it(more: 
             (f"{more}; {right}", 200),
         ]:
             assert (await client.api(cookie=cookies)).status == status, cookies
-        known = next(iter(client.app.context.get(COMPONENTS).authenticator._known.values()))
+        known = next(iter(client.app.context.get(COMPONENTS).authenticator._cache.values()))
         assert known.cookies is None or len(known.cookies) <= MAX_COOKIE_BYTES

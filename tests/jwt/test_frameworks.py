@@ -102,7 +102,7 @@ async def test_a_websocket_opens_with_a_token_in_the_header_or_as_a_subprotocol(
 
 
 async def test_a_websocket_with_a_bound_token_needs_a_proof() -> None:
-    async with service({"sender": "dpop"}, application=whisper) as client:
+    async with service({"sender_constraint": "dpop"}, application=whisper) as client:
         holder = DpopClient(client)
         await holder.login("ada")
 
@@ -121,7 +121,7 @@ async def test_a_websocket_with_a_bound_token_needs_a_proof() -> None:
 
 
 async def test_a_dependency_says_that_a_proof_is_needed_where_it_is() -> None:
-    async with service({"sender": "dpop"}, application=fast) as client:
+    async with service({"sender_constraint": "dpop"}, application=fast) as client:
         challenge = str((await client.send("/mine")).header("www-authenticate"))
         assert challenge == 'DPoP realm="api", algs="ES256 EdDSA"'
         holder = DpopClient(client)

@@ -20,11 +20,11 @@ from joserfc.jwk import ECKey
 
 from scalekit.testing import request
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws import read
-from scalekit_jwt.key_file import make_key
+from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.key_file import generate_key
 from scalekit_jwt.keys import KeySet, SigningKey
 from scalekit_jwt.static_keys import StaticKeys
-from scalekit_jwt.token_verifier import Issuer
+from scalekit_jwt.token_verifier import TokenVerifier
 from tests.jwt.forged_tokens import TokenForge, encoded
 from tests.jwt.harness import service
 
@@ -191,7 +191,7 @@ def test_there_are_enough_of_them_and_no_two_are_the_same() -> None:
 @pytest.fixture(scope="module")
 def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keys") / "keys.json"
-    second = make_key("ES256")
+    second = generate_key("ES256")
     with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
         json.dump({"keys": [FORGE.member, second]}, file)
     return path
@@ -236,7 +236,7 @@ async def test_no_answer_and_no_log_line_holds_anything_of_a_token(
 @given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_whatever_it_is_it_is_read_or_refused(token: bytes) -> None:
     try:
-        read(token)
+        parse_jws(token)
     except InvalidToken:
         pass
 
@@ -273,13 +273,13 @@ def test_no_header_and_no_cookie_is_an_error(prefix: str, value: str, cookie: st
 @pytest.mark.parametrize(
     ("member", "algorithm", "said"),
     [
-        ({**make_key("HS256"), "k": "c2hvcnQgYnV0IG5vdCB2ZXJ5"}, "HS256", "too short"),
-        ({**make_key("ES256"), "use": "enc"}, "ES256", "not for signatures"),
-        ({**make_key("ES256"), "alg": "ES384"}, "ES256", "not for signatures"),
-        ({**make_key("ES256"), "use": None, "key_ops": ["encrypt"]}, "ES256", "not a key|key_ops|not for"),
-        (make_key("ES256"), "HS256", "not a key of type oct"),
-        (make_key("HS256"), "ES256", "not a key of type EC"),
-        (make_key("EdDSA"), "ES256", "not a key of type EC"),
+        ({**generate_key("HS256"), "k": "c2hvcnQgYnV0IG5vdCB2ZXJ5"}, "HS256", "too short"),
+        ({**generate_key("ES256"), "use": "enc"}, "ES256", "not for signatures"),
+        ({**generate_key("ES256"), "alg": "ES384"}, "ES256", "not for signatures"),
+        ({**generate_key("ES256"), "use": None, "key_ops": ["encrypt"]}, "ES256", "not a key|key_ops|not for"),
+        (generate_key("ES256"), "HS256", "not a key of type oct"),
+        (generate_key("HS256"), "ES256", "not a key of type EC"),
+        (generate_key("EdDSA"), "ES256", "not a key of type EC"),
     ],
 )
 def test_a_key_that_is_not_fit_is_refused(member: dict[str, object], algorithm: str, said: str) -> None:
@@ -288,7 +288,7 @@ def test_a_key_that_is_not_fit_is_refused(member: dict[str, object], algorithm: 
 
 
 def test_a_set_has_keys_of_one_type_and_each_kid_once() -> None:
-    one, other = make_key("ES256"), make_key("HS256")
+    one, other = generate_key("ES256"), generate_key("HS256")
     with pytest.raises(ValueError, match="same kid"):
         KeySet([SigningKey.load(one, "ES256"), SigningKey.load(one, "ES256")])
     with pytest.raises(ValueError, match="several types"):
@@ -297,7 +297,7 @@ def test_a_set_has_keys_of_one_type_and_each_kid_once() -> None:
 
 def test_an_issuer_takes_no_token_in_another_name_whoever_chose_it() -> None:
     keys = StaticKeys(KeySet([FORGE.key]))
-    issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
-    assert issuer.verify(read(FORGE.token().encode())).subject == "ada"
+    issuer = TokenVerifier("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
+    assert issuer.verify(parse_jws(FORGE.token().encode())).subject == "ada"
     with pytest.raises(InvalidToken, match="issuer"):
-        issuer.verify(read(FORGE.claiming(iss="scalekit2").encode()))
+        issuer.verify(parse_jws(FORGE.claiming(iss="scalekit2").encode()))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_jwt.htu import normal
+from scalekit_jwt.htu import normalize_htu
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from scalekit_jwt.htu import normal
     ],
 )
 def test_these_are_one(one: str, other: str) -> None:
-    assert normal(one) == normal(other)
+    assert normalize_htu(one) == normalize_htu(other)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_these_are_one(one: str, other: str) -> None:
     ],
 )
 def test_these_are_two(one: str, other: str) -> None:
-    assert normal(one) != normal(other)
+    assert normalize_htu(one) != normalize_htu(other)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_these_are_two(one: str, other: str) -> None:
 )
 def test_these_are_of_no_web(address: str) -> None:
     with pytest.raises(ValueError, match=r"address|[Pp]ort|IPv6"):
-        normal(address)
+        normalize_htu(address)
 
 
 @given(st.text(max_size=30).map("http://a/{}".format) | st.text(max_size=30))
 def test_one_that_is_normal_stays_so(address: str) -> None:
     try:
-        once = normal(address)
+        once = normalize_htu(address)
     except ValueError:
         return
-    assert normal(once) == once
+    assert normalize_htu(once) == once

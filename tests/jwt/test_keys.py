@@ -18,7 +18,7 @@ from scalekit import ConfigError, StartError, create_app
 from scalekit.testing.conformance import bare_application
 from scalekit_jwt.config import JwtConfig
 from scalekit_jwt.factory import load_keys
-from scalekit_jwt.key_file import KeyFile, make_key
+from scalekit_jwt.key_file import KeyFile, generate_key
 from tests.jwt.forged_tokens import member_of
 from tests.jwt.harness import JwtClient, service
 from tests.jwt.harness import app as application
@@ -87,7 +87,7 @@ async def test_keys_come_from_files_too_and_all_of_them_verify(algorithm: str, f
         (b"{}", "not a key of type EC"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a key of type EC"),
         (json.dumps(member_of("RS256", 0)).encode(), "not a key of type EC"),
-        (JWKRegistry.import_key(make_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]
+        (JWKRegistry.import_key(generate_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]
     ],
 )
 async def test_a_file_that_holds_no_key_is_named(content: bytes, said: str, tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ async def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"key_file": "{}/missing/keys.json"}, r"key_file: the folder .*/missing is not there; make it"),
+        ({"key_file": "{}/missing/keys.json"}, r"key_file: folder .*/missing does not exist; create"),
         (
             {"keys": ["{}/missing.pem"], "algorithm": "ES256"},
-            r"keys\[0\]: there is no file .*/missing.pem; put the key there",
+            r"keys\[0\]: file .*/missing.pem does not exist; put the key there",
         ),
     ],
 )
@@ -128,7 +128,7 @@ def test_what_is_not_there_is_said_before_anything_starts(table: dict[str, Any],
 
 
 def test_a_file_that_is_gone_once_the_keys_are_read_is_named(tmp_path: Path) -> None:
-    paths = [write(tmp_path / f"{number}.jwk", json.dumps(make_key("ES256")).encode()) for number in range(2)]
+    paths = [write(tmp_path / f"{number}.jwk", json.dumps(generate_key("ES256")).encode()) for number in range(2)]
     config = JwtConfig(keys=tuple(paths), algorithm="ES256", issuer="shop")
     (tmp_path / "1.jwk").unlink()
     with pytest.raises(StartError, match=f"^{paths[1]}: No such file or directory$"):
@@ -152,7 +152,7 @@ async def test_workers_who_start_at_once_have_the_same_key(tmp_path: Path) -> No
 
 async def test_after_a_rotation_new_tokens_have_the_new_key_and_old_ones_are_good(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
-    table = {"key_file": str(path), "poll": "1h", "fingerprint": False}
+    table = {"key_file": str(path), "poll_interval": "1h", "fingerprint": False}
     async with service(table) as first, service(table) as second:
         await first.login("ada")
         old = first.token
@@ -181,10 +181,10 @@ def test_a_key_that_has_been_rotated_out_ends_with_its_tokens(tmp_path: Path) ->
 
 async def test_a_key_file_that_breaks_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "keys.json"
-    async with service({"key_file": str(path), "poll": "10ms"}) as client:
+    async with service({"key_file": str(path), "poll_interval": "10ms"}) as client:
         await client.login("ada")
         write(path, b"{")
-        while "stays as it was known" not in caplog.text:
+        while "key file not reloaded" not in caplog.text:
             await asyncio.sleep(0.01)
         assert (await client.api()).status == 200
         await client.login("bob")

@@ -66,7 +66,7 @@ def stack(server: Redis, forge: TokenForge, limit: str = "100/1d") -> Host:
     policies = [{"name": "all", "limit": limit}, {"name": "who", "limit": "50/1d", "by": "subject"}]
     kept = [{"path": "/api/**", "ttl": "1h", "vary_by": "identity"}, {"path": "/open", "ttl": "1h"}]
     plugins: dict[str, Any] = {
-        "jwt": {"secret": forge.member["k"], "protect": ["/api/**"], "fingerprint": False},
+        "jwt": {"secret": forge.member["k"], "protected_paths": ["/api/**"], "fingerprint": False},
         "ratelimit": {"url": server.url, "policies": policies, "deadline": "10s"},
         "cache": {"url": server.url, "policies": kept, "store_timeout": "10s"},
     }
@@ -125,13 +125,13 @@ async def test_no_signature_is_looked_at_for_who_is_over_the_limit(
     server.cli("FLUSHALL")
     forge = forged()
     looked: list[bytes] = []
-    real = SigningKey.verifies
+    real = SigningKey.verify
 
     def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:
         looked.append(signed)
         return real(key, signed, signature)
 
-    monkeypatch.setattr(SigningKey, "verifies", counted)
+    monkeypatch.setattr(SigningKey, "verify", counted)
     app = stack(server, forge, "2/1d")
     async with running(app) as state:
         statuses = [(await ask(app, state, forge.claiming(jti=str(number)))).status for number in range(5)]

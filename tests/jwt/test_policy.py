@@ -79,16 +79,16 @@ def test_a_rule_is_for_its_methods_alone() -> None:
 def test_a_claim_has_the_value_or_one_of_them(wanted: Any, given: Any, good: bool) -> None:
     needs = AccessPolicy([], [], [AccessRule("/**", claims={"x": wanted})]).requirements["GET", "/"]
     assert needs is not None
-    assert needs.missing([], {"x": given}) is not good
+    assert needs.is_unmet([], {"x": given}) is not good
 
 
 def test_every_rule_that_matches_counts() -> None:
     rules = [AccessRule("/**", scopes=frozenset({"a"})), AccessRule("/x/**", scopes=frozenset({"b"}))]
     needs = AccessPolicy([], [], rules).requirements["GET", "/x/y"]
     assert needs is not None
-    assert needs.missing(["a"], {})
-    assert needs.missing(["b"], {})
-    assert not needs.missing(["b", "a", "c"], {})
+    assert needs.is_unmet(["a"], {})
+    assert needs.is_unmet(["b"], {})
+    assert not needs.is_unmet(["b", "a", "c"], {})
 
 
 def test_what_is_remembered_of_paths_is_bounded() -> None:

@@ -19,7 +19,7 @@ def alone() -> Iterator[Redis]:
 
 
 async def test_without_a_replica_nothing_is_issued(alone: Redis) -> None:
-    async with service({"state": "redis", "redis": alone.url}) as client:
+    async with service({"session_store": "redis", "redis_url": alone.url}) as client:
         answer = await client.send("/login", "POST", {"subject": "ada"})
         assert answer.status == 503
         assert answer.header("retry-after") == "1"

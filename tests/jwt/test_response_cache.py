@@ -103,7 +103,7 @@ async def test_a_bad_token_is_nobodys_where_none_is_needed_and_does_not_change_w
 
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_bound_token_gets_its_own_and_each_request_needs_a_proof(cache: Mapping[str, Any], policy: str) -> None:
-    async with service({"sender": "dpop"}, plugins(cache, policy), application) as client:
+    async with service({"sender_constraint": "dpop"}, plugins(cache, policy), application) as client:
         holder = DpopClient(client)
         await holder.login("ada")
         await ask_as_nobody(client)

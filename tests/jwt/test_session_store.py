@@ -28,7 +28,7 @@ def tokens_of(client: JwtClient) -> TokenService:
 
 
 def sessions_of(client: JwtClient) -> SessionStore:
-    return tokens_of(client)._sessions
+    return tokens_of(client)._store
 
 
 async def test_the_end_of_a_subjects_sessions_is_remembered_as_long_as_one_of_them_could_be(
@@ -44,10 +44,10 @@ async def test_the_end_of_a_subjects_sessions_is_remembered_as_long_as_one_of_th
         tokens, sessions = tokens_of(client), sessions_of(client)
         with monkeypatch.context() as patched:
             patched.setattr(tokens, "_clock", lambda: began + REFRESH + 2 * LEEWAY - 1)
-            await tokens.sweep()
+            await tokens.remove_expired()
             assert await sessions.version_of(ADA)
             patched.setattr(tokens, "_clock", lambda: ended + REFRESH + 2 * LEEWAY + 1)
-            await tokens.sweep()
+            await tokens.remove_expired()
             assert not await sessions.version_of(ADA)
 
 
@@ -56,18 +56,22 @@ async def test_what_begins_after_that_is_forgotten_ends_with_the_next_end(plugin
         sessions = sessions_of(client)
         await sessions.revoke_all(ADA, NOON, NOON + 900)
         between = Session("between", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
-        await sessions.begin(between)
-        await sessions.sweep(NOON, NOON - 1)
+        await sessions.create(between)
+        await sessions.remove_expired(NOON, NOON - 1)
         assert await sessions.version_of(ADA) == between.version
-        await sessions.sweep(NOON, NOON)
+        await sessions.remove_expired(NOON, NOON)
         assert await sessions.version_of(ADA) == 0
         since = Session("since", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
-        await sessions.begin(since)
+        await sessions.create(since)
         for session in (between, since):
-            assert (await sessions.rotate(session, "two", NOON, 5, NOON + 1e9)).outcome is RotationOutcome.ROTATED
+            assert (
+                await sessions.rotate(session, "two", now=NOON, grace=5, expires=NOON + 1e9)
+            ).outcome is RotationOutcome.ROTATED
         await sessions.revoke_all(ADA, NOON + 1, NOON + 900)
         for session in (between, since):
-            assert (await sessions.rotate(session, "three", NOON, 5, NOON + 1e9)).outcome is RotationOutcome.GONE
+            assert (
+                await sessions.rotate(session, "three", now=NOON, grace=5, expires=NOON + 1e9)
+            ).outcome is RotationOutcome.ENDED
 
 
 async def test_versions_rise_whatever_the_clock_says(plugins: Mapping[str, Any]) -> None:
@@ -89,13 +93,13 @@ async def test_what_is_over_is_forgotten(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions, now = sessions_of(client), time.time()
         for number in range(3):
-            await sessions.begin(Session(f"f{number}", ADA, 0, "one", now + 1000))
+            await sessions.create(Session(f"f{number}", ADA, 0, "one", now + 1000))
             await sessions.revoke("scalekit", f"token {number}", now + 1000)
             assert await sessions.mark_proof_used(f"proof {number}", now, now + 1000)
-        await sessions.sweep(now + 999, now)
+        await sessions.remove_expired(now + 999, now)
         assert len(await sessions.revocations(0, now)) == 3
         assert not await sessions.mark_proof_used("proof 0", now, now + 1000)
-        await sessions.sweep(now + 1001, now)
+        await sessions.remove_expired(now + 1001, now)
         assert len(await sessions.revocations(0, now)) == 0
 
 
@@ -104,7 +108,7 @@ async def test_a_proof_is_forgotten_once_it_is_of_no_use(plugins: Mapping[str, A
         sessions = sessions_of(client)
         assert await sessions.mark_proof_used("brief", time.time(), time.time() + 0.05)
         while not await sessions.mark_proof_used("brief", time.time(), time.time() + 0.05):
-            await sessions.sweep(time.time(), 0.0)
+            await sessions.remove_expired(time.time(), 0.0)
 
 
 async def test_a_shorter_lifetime_is_for_tokens_from_before_too(
@@ -112,10 +116,10 @@ async def test_a_shorter_lifetime_is_for_tokens_from_before_too(
 ) -> None:
     plugins = {"pool": {"url": f"sqlite:///{tmp_path}/sessions.db"}}
     later = time.time() + 2 * 3600
-    async with service({"refresh": "7d"}, plugins) as client:
+    async with service({"refresh_ttl": "7d"}, plugins) as client:
         await client.login("ada")
     for refresh, status in (("1h", 401), ("7d", 200)):
-        async with service({"refresh": refresh}, plugins) as now:
-            monkeypatch.setattr(tokens_of(now), "_clock", lambda: later)
+        async with service({"refresh_ttl": refresh}, plugins) as now:
+            monkeypatch.setattr(now.app.context.get(COMPONENTS).refresh_tokens, "_clock", lambda: later)
             now.refresh_token, now.cookie = client.refresh_token, client.cookie
             assert (await now.refresh()).status == status

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scalekit.testing import Answer
-from scalekit_jwt.jws import read
+from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.plugin import COMPONENTS
 from scalekit_jwt.session_store import database as database_store
 from scalekit_jwt.session_store import redis as redis_store
@@ -24,7 +24,7 @@ from tests.servers import Postgres, Redis
 pytestmark = pytest.mark.anyio
 REDIS = pytest.mark.needs("redis")
 POSTGRES = pytest.mark.needs("postgres")
-NO_GRACE = {"grace": "0s"}
+NO_GRACE = {"rotation_grace": "0s"}
 
 
 @dataclass
@@ -70,13 +70,13 @@ def on_postgres(server: Postgres) -> Store:
 
 
 def on_redis(server: Redis) -> Store:
-    return Store(server, {"jwt": {"state": "redis", "redis": server.url}})
+    return Store(server, {"jwt": {"session_store": "redis", "redis_url": server.url}})
 
 
 @pytest.fixture(params=[pytest.param("postgres", marks=POSTGRES), pytest.param("redis", marks=REDIS)])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(database_store, "DEADLINE", 1.0)
-    monkeypatch.setattr(redis_store, "DEADLINE", 1.0)
+    monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
+    monkeypatch.setattr(redis_store, "TIMEOUT", 1.0)
     if request.param == "postgres":
         return on_postgres(request.getfixturevalue("database"))
     request.getfixturevalue("replica")
@@ -106,7 +106,7 @@ async def until(ask: Callable[[], Awaitable[Answer]], status: int) -> Answer:
 
 
 def trouble(client: JwtClient) -> str:
-    found: str = client.app.context.get(COMPONENTS).watch.trouble
+    found: str = client.app.context.get(COMPONENTS).poller.last_error
     return found
 
 
@@ -127,9 +127,9 @@ async def test_tokens_are_verified_while_it_is_gone_and_nothing_else_is_promised
             assert {answer.status for answer in verified} == {200}, "remembered, and seen for the first time"
             answers = await asked
             assert [(each.status, each.header("retry-after")) for each in answers] == [(503, "1")] * 4
-            while "revoked is not known" not in trouble(ada):
+            while "revocations cannot be read" not in trouble(ada):
                 await asyncio.sleep(0.02)
-            assert "revoked is not known" in await health(ada)
+            assert "revocations cannot be read" in await health(ada)
             assert (await bob.api()).status == 200
         finally:
             await store.recover()
@@ -157,7 +157,7 @@ async def test_who_was_told_that_it_is_gone_is_no_thief_however_late_the_next_tr
 
 
 async def test_what_was_revoked_elsewhere_meanwhile_is_known_afterwards(store: Store) -> None:
-    async with people(store, "ada", poll="100ms") as (ada,), people(store, "bob") as (bob,):
+    async with people(store, "ada", poll_interval="100ms") as (ada,), people(store, "bob") as (bob,):
         assert (await ada.api()).status == 200
         await store.fail("pause")
         try:
@@ -173,7 +173,7 @@ async def test_what_was_revoked_elsewhere_meanwhile_is_known_afterwards(store: S
 
 
 async def test_bound_tokens_wait_for_it_since_nobody_knows_which_proofs_were_used(store: Store) -> None:
-    async with service({"sender": "dpop"}, store.plugins) as client:
+    async with service({"sender_constraint": "dpop"}, store.plugins) as client:
         holder = DpopClient(client)
         await until(lambda: holder.login("ada"), 200)
         assert (await holder.api()).status == 200
@@ -194,7 +194,7 @@ async def test_a_service_starts_without_it_and_takes_no_token_until_it_knows_wha
     try:
         async with service(NO_GRACE, store.plugins) as client:
             client.token, client.cookie = ada.token, ada.cookie
-            assert "revoked is not known" in trouble(client)
+            assert "revocations cannot be read" in trouble(client)
             assert (await client.send("/open")).status == 200
             assert (await client.send("/api/who")).status == 401
             assert (await client.send("/login", "POST", {"subject": "ada"})).status == 503
@@ -211,7 +211,7 @@ async def test_a_service_starts_without_it_and_takes_no_token_until_it_knows_wha
 async def test_the_tables_are_made_when_the_database_is_there(
     database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_store, "DEADLINE", 1.0)
+    monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
     database.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     store = on_postgres(database)
     await store.fail("kill")
@@ -239,14 +239,14 @@ async def test_a_database_that_refuses_the_tables_ends_the_start(database: Postg
 async def test_a_refresh_that_was_committed_and_not_answered_is_no_theft_when_it_is_tried_again(
     database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_store, "DEADLINE", 1.0)
+    monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
     async with people(on_postgres(database), "ada") as (ada,):
         await asyncio.to_thread(wait_for_replicas, database, "nobody")  # what is committed is not mark_delivered
         try:
             while (answer := await ada.refresh()).status == 200:
                 ada.keep(answer)
             assert answer.status == 503
-            family = read(ada.refresh_token.encode()).claims
+            family = parse_jws(ada.refresh_token.encode()).claims
             where = f"family = '{family['sid']}' AND previous = '{family['jti']}'"
             count = f"SELECT count(*) FROM scalekit_jwt_sessions WHERE {where}"
             await asyncio.to_thread(wait_for, "the change", lambda: database.sql(count) == "1")  # it was used
@@ -303,9 +303,9 @@ async def test_what_a_client_was_told_has_come_to_last_when_the_primary_dies(pri
 async def test_revocations_are_heard_of_after_they_have_been_lost(store: Store) -> None:
     async with people(store, "ada") as (ada,):
         assert (await ada.api()).status == 200
-        ada.app.context.get(COMPONENTS).tokens._revoked.last = 1_000_000  # more than was ever told since
+        ada.app.context.get(COMPONENTS).tokens._revocations.last_number = 1_000_000  # more than was ever told since
         await until(lambda: ada.send("/revoke", "POST", {"subject": "ada"}), 200)
         while (await ada.api()).status == 200:
             await asyncio.sleep(0.02)
         now = time.time()
-        assert await ada.app.context.get(COMPONENTS).tokens._sessions.revocations(2_000_000, now)
+        assert await ada.app.context.get(COMPONENTS).tokens._store.revocations(2_000_000, now)

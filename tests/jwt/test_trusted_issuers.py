@@ -36,7 +36,7 @@ async def show(client: JwtClient, token: str) -> int:
 
 @pytest.mark.parametrize("by", ["discovery", "jwks"])
 async def test_its_tokens_are_taken_without_our_cookie(issuer: IssuerServer, by: str) -> None:
-    jwks = {"jwks": f"{issuer.url}/keys"} if by == "jwks" else {}
+    jwks = {"jwks_url": f"{issuer.url}/keys"} if by == "jwks" else {}
     async with service(issuer.table(**jwks)) as client:
         client.token = issuer.forge.claiming(scope="read")
         assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["read"]}
@@ -69,12 +69,12 @@ async def test_only_a_space_is_between_two_scopes(issuer: IssuerServer) -> None:
 
 
 async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_turned_away(issuer: IssuerServer) -> None:
-    async with service(issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms")) as client:
+    async with service(issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms")) as client:
         assert await show(client, issuer.forge.token()) == 200
         new = TokenForge("RS256", issuer.url, "shop")
         issuer.publish(issuer.forge, new)
-        (keys,) = client.app.context.get(COMPONENTS).remote
-        while keys._cooling:
+        (keys,) = client.app.context.get(COMPONENTS).jwks
+        while keys._within_min_interval:
             await asyncio.sleep(0.01)
         before = len(issuer.asked)
         others = [client.another() for _ in range(50)]
@@ -83,7 +83,9 @@ async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_tur
 
 
 async def test_random_kids_do_not_flood_it(issuer: IssuerServer) -> None:
-    async with service(issuer.table(jwks=f"{issuer.url}/keys", cool_down="1h", refetch="2h")) as client:
+    async with service(
+        issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="1h", jwks_refresh_interval="2h")
+    ) as client:
         for number in range(200):
             assert await show(client, issuer.forge.headed(kid=f"{number}")) == 401
         assert len(issuer.asked) == 1
@@ -91,7 +93,7 @@ async def test_random_kids_do_not_flood_it(issuer: IssuerServer) -> None:
 
 
 async def test_its_keys_are_kept_while_it_is_gone(issuer: IssuerServer) -> None:
-    table = issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms", refetch="10ms")
+    table = issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms", jwks_refresh_interval="10ms")
     async with service(table) as client:
         assert await show(client, issuer.forge.token()) == 200
         for document, status in ((b"{", 200), (b"[]", 200), (b"x" * 2_000_000, 200), ({"keys": []}, 200), (b"", 500)):
@@ -100,11 +102,11 @@ async def test_its_keys_are_kept_while_it_is_gone(issuer: IssuerServer) -> None:
             while len(issuer.asked) < before + 3:
                 await asyncio.sleep(0.01)
             assert await show(client, issuer.forge.claiming(jti=str(time.time()))) == 200
-            assert f"the keys of {issuer.url} cannot be fetched" in await health(client)
+            assert f"JWKS of {issuer.url} cannot be fetched" in await health(client)
 
 
 async def test_a_key_that_is_withdrawn_is_refused_once_that_is_known(issuer: IssuerServer) -> None:
-    table = issuer.table(jwks=f"{issuer.url}/keys", cool_down="10ms", refetch="10ms")
+    table = issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms", jwks_refresh_interval="10ms")
     async with service(table) as client:
         token = issuer.forge.token()
         assert await show(client, token) == 200
@@ -115,7 +117,7 @@ async def test_a_key_that_is_withdrawn_is_refused_once_that_is_known(issuer: Iss
 
 async def test_a_service_starts_without_it_and_takes_its_tokens_when_it_is_there(issuer: IssuerServer) -> None:
     issuer.status = 503
-    async with service(issuer.table(cool_down="10ms")) as client:
+    async with service(issuer.table(jwks_min_interval="10ms")) as client:
         assert await show(client, issuer.forge.token()) == 401
         issuer.status = 200
         while await show(client, issuer.forge.token()) == 401:
@@ -165,12 +167,12 @@ def test_keys_that_are_not_for_us_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"jwks": "http://keys.example/"}, "https"),
+        ({"jwks_url": "http://keys.example/"}, "https"),
         ({"issuer": "http://127.0.0.1.example"}, "https"),
         ({"algorithms": ["RS256", "ES256"]}, "one type of key"),
         ({"algorithms": ["HS256"]}, "algorithms"),
-        ({"cool_down": "1h"}, "longer than refetch"),
-        ({"issuer": "scalekit", "jwks": "https://keys.example/"}, "one name"),
+        ({"jwks_min_interval": "1h"}, "longer than jwks_refresh_interval"),
+        ({"issuer": "scalekit", "jwks_url": "https://keys.example/"}, "same name"),
     ],
 )
 async def test_an_issuer_that_cannot_be_trusted_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -186,7 +188,9 @@ async def test_whoever_waits_for_a_key_does_not_wait_for_ever(monkeypatch: pytes
         return {}
 
     monkeypatch.setattr("scalekit_jwt.jwks.KEY_WAIT_TIMEOUT", 0.01)
-    keys = RemoteJwks("https://login.example", ["RS256"], never, JwtMetrics(Telemetry(100)), every=3600, again=0.0)
+    keys = RemoteJwks(
+        "https://login.example", ["RS256"], never, JwtMetrics(Telemetry(100)), refresh_interval=3600, min_interval=0.0
+    )
     running = asyncio.create_task(keys.run(lambda: None))
     await asyncio.sleep(0)
     assert await keys.wait_for_keys() is False

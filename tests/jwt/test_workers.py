@@ -20,10 +20,10 @@ workers = 4
 [plugins.pool]
 url = "sqlite:///sessions.db"
 [plugins.jwt]
-grace = "1h"
+rotation_grace = "1h"
 key_file = "keys.json"
 insecure_cookie = true
-protect = ["/api/**"]
+protected_paths = ["/api/**"]
 """
 RUNS = 8
 """Requests in a row on connections of their own that tell that every worker knows, as likely as not all are met."""
@@ -34,7 +34,7 @@ class RotatingWorkerService(WorkerService):
 
     def rotate(self) -> None:
         done = scalekit("jwt", "rotate", folder=self.box.directory, environment=self.environment)
-        assert "signs now" in done.stdout, done.stderr
+        assert "new signing key" in done.stdout, done.stderr
 
     @property
     def environment(self) -> dict[str, str]:

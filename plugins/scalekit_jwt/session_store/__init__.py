@@ -1,4 +1,7 @@
-"""What is remembered of sessions: one family of refresh tokens each, of which only the newest is good."""
+"""Store of sessions, revocations and used DPoP proofs.
+
+A session is a family of refresh tokens of which only the newest is valid (RFC 9700 section 4.14.2).
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,19 @@ from scalekit.contracts import SubjectIdentifier
 
 
 class RotationOutcome(Enum):
-    """How it went with a refresh token."""
+    """The outcome of a refresh token request."""
 
     ROTATED = "rotated"
     REPEATED = "repeated"
-    """The token was rotated before and is within its grace period: the client gets the same successor again."""
-    THEFT = "theft"
-    GONE = "gone"
+    """The token was already rotated and is within its grace period: the client gets the same successor again."""
+    REUSED = "reused"
+    """The token was already rotated and its grace period is over: it was probably stolen."""
+    ENDED = "ended"
+    """The session has been revoked or has expired."""
 
 
 class Rotation(NamedTuple):
-    """The *jti* of the token that follows, and when it *expires*."""
+    """The outcome, and the successor's *jti* and when it *expires*."""
 
     outcome: RotationOutcome
     jti: str = ""
@@ -30,10 +35,10 @@ class Rotation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One family: *jti* is its newest refresh token, *version* that of its subject when it began.
+    """A family of refresh tokens: *jti* is the newest, *version* that of its subject when the session started.
 
-    Versions are moments, in milliseconds: when all sessions of the subject were ended last, 0 where they never were or
-    that is forgotten. So what follows is always higher, also than what has been forgotten.
+    A subject's version is the time in milliseconds at which all its sessions were revoked last, 0 when they never were
+    or when that has expired. A later version is therefore always higher, also after an expiry.
     """
 
     family: str
@@ -44,9 +49,9 @@ class Session:
 
 
 class Revocation(NamedTuple):
-    """What is not good any more. *kind* is ``token``, ``session`` or ``subject``; *expires* is when nobody need know.
+    """A revoked *kind*: ``token``, ``session`` or ``subject``; *expires* is when the last token concerned expires.
 
-    *version* of a subject is the first that is good again.
+    For a subject, *version* is the lowest that is still valid.
     """
 
     number: int
@@ -58,52 +63,56 @@ class Revocation(NamedTuple):
 
 
 def version_at(now: float) -> int:
-    """Return the version of a subject whose sessions are ended *now*."""
+    """Return the version of a subject whose sessions are revoked at *now*."""
     return int(now * 1000)
 
 
 class SessionStore(Protocol):
-    """Remembers sessions and revocations for all who share it. Raises Unavailable when it is gone."""
+    """Stores sessions for all processes that share it. Raises Unavailable when the store is unavailable."""
 
     async def version_of(self, subject: SubjectIdentifier) -> int:
-        """Return the version that new sessions of *subject* begin with."""
+        """Return the version with which new sessions of *subject* start."""
         ...
 
-    async def begin(self, session: Session) -> None:
-        """Remember a new session."""
+    async def create(self, session: Session) -> None:
+        """Store a new session."""
         ...
 
-    async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
-        """Put *successor* in the place of ``session.jti``, if that is the newest; all at once, whoever else asks.
+    async def rotate(self, session: Session, successor: str, *, now: float, grace: float, expires: float) -> Rotation:
+        """Atomically replace ``session.jti`` by *successor* if it is the newest token of the session.
 
-        The predecessor returns the same successor until *grace* seconds after ``mark_delivered``.
+        The replaced token returns the same successor until *grace* seconds after ``mark_delivered``, and for as long
+        as that has not been recorded: a client that got a 503 is not reported as an attacker.
         """
         ...
 
     async def mark_delivered(self, family: str, jti: str, now: float) -> None:
-        """Note that *jti* is handed out, unless that is noted already."""
+        """Record that *jti* is sent to the client at *now*, unless recorded before."""
         ...
 
     async def end(self, family: str, now: float, until: float) -> None:
-        """End a session, and its access tokens, the last of which ends by itself at *until*."""
+        """End a session and revoke its access tokens, the last of which expires at *until*."""
         ...
 
     async def revoke(self, issuer: str, jti: str, until: float) -> None:
-        """End one token."""
+        """Revoke one token until it expires at *until*."""
         ...
 
     async def revoke_all(self, subject: SubjectIdentifier, now: float, until: float) -> None:
-        """End every session of *subject*; those that begin from now on have a higher version."""
+        """Revoke all sessions of *subject*; sessions started later have a higher version."""
         ...
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
-        """Return the revocations that may have come after the one with the number *after*, and still count."""
+        """Return the revocations in effect that may be newer than the one with the number *after*."""
         ...
 
     async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
-        """Remember *proof* until it is of no use any more; tell whether it is used for the first time."""
+        """Store *proof* until it expires at *until*; return whether this is its first use."""
         ...
 
-    async def sweep(self, now: float, oldest: float) -> None:
-        """Forget what is over, and of subjects what was revoked before *oldest*, since when every session has ended."""
+    async def remove_expired(self, now: float, oldest: float) -> None:
+        """Remove expired sessions, revocations and proofs, and subject versions from before *oldest*.
+
+        *oldest* is the time since when every session has expired.
+        """
         ...

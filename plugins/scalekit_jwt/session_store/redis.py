@@ -1,7 +1,7 @@
-"""Sessions on Redis, where a replica has them too before anybody is told.
+"""Session store in Redis, where each write is acknowledged by a replica before the response.
 
-A failover loses what only the primary had, and with it that a token was used. So each change waits, on the connection
-that made it, until a replica has acknowledged it: ``WAIT`` holds a connection up, so this one is not shared.
+A failover loses writes that only the primary has, and a lost rotation would make a used refresh token valid again. So
+each write is followed by ``WAIT`` on its connection. ``WAIT`` blocks a connection, so these connections are not shared.
 """
 
 from __future__ import annotations
@@ -20,34 +20,37 @@ from scalekit.contracts import SubjectIdentifier
 from scalekit.resilience import Unavailable
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
-DEADLINE = 2.0
+TIMEOUT = 2.0
+"""Seconds to wait for a connection, a connect and a reply each."""
 REPLICA_ACK_TIMEOUT_MS = 1000
-"""Milliseconds that a replica has to acknowledge."""
+"""Milliseconds to wait for the acknowledgement of a replica."""
 CONNECTIONS = 10
 PREFIX = "{scalekit:jwt}:"
 VERSIONS = f"{PREFIX}versions"
-"""Texts of subjects, sorted by their version."""
+"""Sorted set of subject identifiers, scored by version."""
 OVERLAP = 1000
 
 _ROTATE = """
 local version = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or 0)
-local found = redis.call('HMGET', KEYS[1], 'jti', 'previous', 'since', 'expires')
-if not found[1] or tonumber(ARGV[2]) < version then return {'gone', '', '0'} end
+local found = redis.call('HMGET', KEYS[1], 'jti', 'previous', 'delivered_at', 'expires')
+if not found[1] or tonumber(ARGV[2]) < version then return {'ended', '', '0'} end
 if found[1] == ARGV[3] then
-  redis.call('HSET', KEYS[1], 'jti', ARGV[4], 'previous', ARGV[3], 'since', '0', 'expires', ARGV[7])
+  redis.call('HSET', KEYS[1], 'jti', ARGV[4], 'previous', ARGV[3], 'delivered_at', '0', 'expires', ARGV[7])
   redis.call('PEXPIREAT', KEYS[1], ARGV[7])
   return {'rotated', ARGV[4], ARGV[7]}
 end
-local since = tonumber(found[3])
-if found[2] == ARGV[3] and (since == 0 or tonumber(ARGV[5]) - since <= tonumber(ARGV[6])) then
+local delivered_at = tonumber(found[3])
+if found[2] == ARGV[3] and (delivered_at == 0 or tonumber(ARGV[5]) - delivered_at <= tonumber(ARGV[6])) then
   redis.call('HSET', KEYS[1], 'jti', found[1])
   return {'repeated', found[1], found[4]}
 end
-return {'theft', '', '0'}
+return {'reused', '', '0'}
 """
-_ANSWERED = """
-local found = redis.call('HMGET', KEYS[1], 'jti', 'since')
-if found[1] == ARGV[1] and tonumber(found[2]) == 0 then redis.call('HSET', KEYS[1], 'since', ARGV[2]) end
+_MARK_DELIVERED = """
+local found = redis.call('HMGET', KEYS[1], 'jti', 'delivered_at')
+if found[1] == ARGV[1] and tonumber(found[2]) == 0 then
+  redis.call('HSET', KEYS[1], 'delivered_at', ARGV[2])
+end
 return 1
 """
 _REVOKE = """
@@ -64,24 +67,24 @@ return number
 
 
 class RedisSessionStore:
-    """Remembers on *redis*."""
+    """Stores sessions in *redis*."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
 
     async def version_of(self, subject: SubjectIdentifier) -> int:
-        """Return the version that new sessions of *subject* begin with."""
+        """Return the version with which new sessions of *subject* start."""
         return int(await self._read("ZSCORE", VERSIONS, subject.text) or 0)
 
-    async def begin(self, session: Session) -> None:
-        """Remember a new session."""
+    async def create(self, session: Session) -> None:
+        """Store a new session."""
         key = _family(session.family)
         expires = int(session.expires * 1000)
-        fields = ("jti", session.jti, "previous", "", "since", "0", "expires", expires)
+        fields = ("jti", session.jti, "previous", "", "delivered_at", "0", "expires", expires)
         await self._write([("HSET", key, *fields), ("PEXPIREAT", key, expires)])
 
-    async def rotate(self, session: Session, successor: str, now: float, grace: float, expires: float) -> Rotation:
-        """Put *successor* in the place of ``session.jti``, if that is the newest: one script, so one can."""
+    async def rotate(self, session: Session, successor: str, *, now: float, grace: float, expires: float) -> Rotation:
+        """Replace ``session.jti`` by *successor* if it is the newest, atomically in one script."""
         keys = (_family(session.family), VERSIONS)
         values = (session.subject.text, session.version, session.jti, successor, repr(now), grace, int(expires * 1000))
         (reply,) = await self._write([("EVAL", _ROTATE, 2, *keys, *values)])
@@ -89,39 +92,39 @@ class RedisSessionStore:
         return Rotation(RotationOutcome(outcome), jti, int(ends) / 1000)
 
     async def mark_delivered(self, family: str, jti: str, now: float) -> None:
-        """Note that *jti* is handed out; no replica is waited for, since to forget it is no harm."""
-        await self._read("EVAL", _ANSWERED, 1, _family(family), jti, repr(now))
+        """Record that *jti* is sent to the client, without waiting for a replica: losing the record is harmless."""
+        await self._read("EVAL", _MARK_DELIVERED, 1, _family(family), jti, repr(now))
 
     async def end(self, family: str, now: float, until: float) -> None:
-        """End a session."""
+        """End a session and revoke its access tokens, the last of which expires at *until*."""
         await self._revoke("session", "", family, until)
 
     async def revoke(self, issuer: str, jti: str, until: float) -> None:
-        """End one token."""
+        """Revoke one token until it expires at *until*."""
         await self._revoke("token", issuer, jti, until)
 
     async def revoke_all(self, subject: SubjectIdentifier, now: float, until: float) -> None:
-        """End every session of *subject*."""
+        """Revoke all sessions of *subject*."""
         await self._revoke("subject", subject.issuer, subject.subject, until, version_at(now))
 
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
-        """Return the revocations that may have come after the one with the number *after*, and still count."""
+        """Return the revocations in effect that may be newer than the one with the number *after*."""
         newest = int(await self._read("GET", f"{PREFIX}number") or 0)
-        since = after - OVERLAP if newest >= after else 0  # a server that has lost them counts anew
+        since = after - OVERLAP if newest >= after else 0  # a server that lost its data starts to count at 1
         rows = await self._read("ZRANGEBYSCORE", f"{PREFIX}revocations", since, "+inf")
         found = [Revocation(*orjson.loads(row)) for row in rows]
         return [each for each in found if each.expires > now]
 
     async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
-        """Remember *proof*; tell whether it is used for the first time.
+        """Store *proof*; return whether this is its first use.
 
-        No replica is waited for: what a failover forgets is for one request again, and only for a moment.
+        No replica is awaited: after a failover a lost proof could be replayed once, within its short lifetime.
         """
-        words = ("SET", f"{PREFIX}proof:{proof}", "", "NX", "PX", max(1, int((until - now) * 1000)))
-        return await self._read(*words) is not None
+        args = ("SET", f"{PREFIX}proof:{proof}", "", "NX", "PX", max(1, int((until - now) * 1000)))
+        return await self._read(*args) is not None
 
-    async def sweep(self, now: float, oldest: float) -> None:
-        """Forget the revocations that are over; sessions and proofs end by themselves."""
+    async def remove_expired(self, now: float, oldest: float) -> None:
+        """Remove expired revocations and versions from before *oldest*; sessions and proofs have a Redis TTL."""
         await self._read("ZREMRANGEBYSCORE", VERSIONS, "-inf", version_at(oldest))
         key = f"{PREFIX}revocations"
         for row in await self._read("ZRANGE", key, 0, OVERLAP):
@@ -133,35 +136,35 @@ class RedisSessionStore:
         keys = (f"{PREFIX}revocations", f"{PREFIX}number", _family(value), VERSIONS)
         await self._write([("EVAL", _REVOKE, 4, *keys, kind, issuer, value, repr(until), version, member)])
 
-    async def _read(self, *words: Any) -> Any:
+    async def _read(self, *args: Any) -> Any:
         try:
-            return await self._redis.execute_command(*words)
+            return await self._redis.execute_command(*args)
         except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Redis, which has the sessions, fails: {type(error).__name__}") from None
+            raise Unavailable(f"Redis with the sessions failed: {type(error).__name__}") from None
 
     async def _write(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Send *commands* over one connection; raises Unavailable unless a replica has them too."""
+        """Send *commands* on one connection; raises Unavailable unless a replica acknowledges them."""
         try:
             async with self._redis.client() as connection:
-                replies = [await connection.execute_command(*words) for words in commands]
+                replies = [await connection.execute_command(*args) for args in commands]
                 acknowledged = await connection.execute_command("WAIT", 1, REPLICA_ACK_TIMEOUT_MS)
         except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Redis, which has the sessions, fails: {type(error).__name__}") from None
+            raise Unavailable(f"Redis with the sessions failed: {type(error).__name__}") from None
         if acknowledged < 1:
-            raise Unavailable("no replica of Redis has acknowledged a session in time")
+            raise Unavailable("no Redis replica acknowledged the write in time")
         return replies
 
 
 @asynccontextmanager
 async def open_redis_store(url: str) -> AsyncGenerator[RedisSessionStore, None]:
-    """Give the sessions at *url*."""
-    never = Retry(NoBackoff(), 0)  # what was sent twice would look like theft, and a new connection waits for nothing
+    """Yield the session store at *url*."""
+    never = Retry(NoBackoff(), 0)  # a retried rotation would look like token reuse
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
-        timeout=DEADLINE,
-        socket_timeout=DEADLINE,
-        socket_connect_timeout=DEADLINE,
+        timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
         retry=never,
     )
     redis: Any = Redis.from_pool(pool)

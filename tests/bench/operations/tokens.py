@@ -14,14 +14,14 @@ from joserfc.jwk import KeySet as JoserfcKeys
 from scalekit.telemetry import Telemetry
 from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.dpop import ProofVerifier
-from scalekit_jwt.key_file import make_key
+from scalekit_jwt.key_file import generate_key
 from scalekit_jwt.keys import KeySet, SigningKey
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.revocations import Revocations
 from scalekit_jwt.session_store.memory import MemorySessionStore
 from scalekit_jwt.static_keys import StaticKeys
-from scalekit_jwt.token_service import encode
-from scalekit_jwt.token_verifier import Issuer
+from scalekit_jwt.token_pair import encode_token
+from scalekit_jwt.token_verifier import TokenVerifier
 from tests.bench.operations import Case, Operation, compare
 from tests.bench.row import Row
 
@@ -35,21 +35,30 @@ def _tokens(member: Mapping[str, Any], algorithm: str) -> list[bytes]:
     now = int(time.time())
     key = SigningKey.load(member, algorithm)
     claims = {"iss": "scalekit", "sub": "ada", "aud": "scalekit", "iat": now, "exp": now + 86400, "scope": "read write"}
-    return [encode(key, "at+jwt", {**claims, "jti": f"token {number}"}).encode() for number in range(TOKENS)]
+    return [encode_token(key, "at+jwt", {**claims, "jti": f"token {number}"}).encode() for number in range(TOKENS)]
 
 
 def _ours(algorithm: str) -> Callable[[str], Any]:
     @asynccontextmanager
     async def opened(_: str) -> AsyncGenerator[Operation, None]:
-        member = make_key(algorithm)
+        member = generate_key(algorithm)
         tokens = _tokens(member, algorithm)
         keys = StaticKeys(KeySet([SigningKey.load(member, algorithm)]))
-        issuer = Issuer("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
+        issuer = TokenVerifier("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
         metrics = JwtMetrics(Telemetry(100))
         proofs = ProofVerifier(MemorySessionStore(), 30.0, time.time)
         revoked = Revocations("scalekit")
-        revoked.learn([])
-        authenticator = Authenticator(issuer, {}, None, revoked, 1, metrics, time.time, proofs)
+        revoked.add([])
+        authenticator = Authenticator(
+            issuer,
+            {},
+            fingerprint=None,
+            revocations=revoked,
+            cache_size=1,
+            metrics=metrics,
+            clock=time.time,
+            proofs=proofs,
+        )
 
         async def verify(number: int) -> None:
             authenticator.verify(b"Bearer " + tokens[number % TOKENS], b"")
@@ -62,7 +71,7 @@ def _ours(algorithm: str) -> Callable[[str], Any]:
 def _joserfc(algorithm: str) -> Callable[[str], Any]:
     @asynccontextmanager
     async def opened(_: str) -> AsyncGenerator[Operation, None]:
-        member = make_key(algorithm)
+        member = generate_key(algorithm)
         tokens = _tokens(member, algorithm)
         keys = JoserfcKeys([JWKRegistry.import_key(dict(member))])
 

@@ -167,7 +167,7 @@ CASES = {
     ),
     "sessions in the memory of four workers": invalid("4 workers cannot share sessions in memory", toml=WORKERS + JWT),
     "sessions in a database that is not on": invalid(
-        'state = "database" needs [plugins.pool]', toml=JWT + 'state = "database"\n'
+        'session_store = "database" needs [plugins.pool]', toml=JWT + 'session_store = "database"\n'
     ),
     "a key that is none": invalid("served.py: ", toml='[plugins.jwt]\nkeys = ["served.py"]\nalgorithm = "RS256"\n'),
     "a cache in the memory of four workers": invalid("there are 4 workers", toml=WORKERS + "[plugins.cache]\n"),
@@ -183,7 +183,7 @@ CASES = {
         "pip install 'scalekit-asgi[cluster-cache]'",
         toml='[plugins.cache]\nurl = "redis://127.0.0.1:1"\n[plugins.ratelimit]\nurl = "redis://127.0.0.1:1"\n'
         '[plugins.cluster-cache]\nnodes = ["127.0.0.1:1"]\n'
-        f'{JWT}state = "redis"\nredis = "redis://127.0.0.1:1"\n',
+        f'{JWT}session_store = "redis"\nredis_url = "redis://127.0.0.1:1"\n',
         source=NO_REDIS,
     ),
     "a folder of logs that cannot be": invalid(

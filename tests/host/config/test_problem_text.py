@@ -47,7 +47,7 @@ def refusal(toml: str) -> str:
         ("[server.memory]\nthresholds = [1, 2]", "a value is missing: thresholds takes one more than the 2"),
         ("[plugins.cache]\ntags_from_sql = true", "plugins.cache.tags_from_sql: requires 'database'"),
         ('[plugins.cache]\nurl = "cluster-cache:"', "plugins.cache.url: requires "),
-        (f'[plugins.jwt]\nstate = "database"\n{SECRET}', "plugins.jwt.state: state = "),
+        (f'[plugins.jwt]\nsession_store = "database"\n{SECRET}', "plugins.jwt.session_store: session_store = "),
         ('[plugins.queue]\nconsumers = "os:pat"', "module 'os' has no 'pat'; did you mean 'path'?"),
     ],
 )

@@ -30,7 +30,7 @@ policies = [
 [plugins.jwt]
 secret = "a secret for tests that is long enough"
 fingerprint = false
-protect = ["/private/**"]
+protected_paths = ["/private/**"]
 rules = [{{ path = "/private/admin", scopes = ["admin"] }}]
 
 [plugins.cache]
