@@ -13,8 +13,8 @@ from scalekit.config.tables import App, Health, Server, Table
 from scalekit.config.validation import UNKNOWN_KEY, nearest, parse, value_at
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError
-from scalekit.nginx.table import Nginx
 from scalekit.plugins import Installed, Plugins, installed
+from scalekit_nginx.config import Nginx
 
 TOP_LEVEL = ("app", "server", "health", "nginx", "plugins")
 

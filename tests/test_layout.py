@@ -17,8 +17,8 @@ import scalekit_visits.plugin
 from scalekit import Table, hookspecs
 from scalekit.config.descriptions import descriptions
 from scalekit.config.tables import App, Health, Memory, Server
-from scalekit.nginx.table import Nginx
 from scalekit.testing.conformance import TABLE_CELL
+from scalekit_nginx.config import Nginx
 from tests.documents import documents
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 from scalekit.config.letter_case import spellings
 from scalekit.config.switch import KEY, SCHEMA
 from scalekit.config.tables import App, Health, Server, Table
-from scalekit.nginx.table import Nginx
+from scalekit_nginx.config import Nginx
 
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^{}]*)?\}"
 """What may stand in place of a number or a boolean."""

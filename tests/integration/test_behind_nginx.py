@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.nginx.front import Front, upstreams
 from tests.host.runner.server.test_protocol import connections
 from tests.integration.test_drain_under_load import failures, wait_for_load
+from tests.nginx.nginx_proxy import NginxProxy, upstreams
 from tests.processes import HOST, wait_for
 from tests.servers import Consul
 from tests.service import Service
@@ -35,7 +35,7 @@ def test_both_instances_restart_and_neither_a_get_nor_a_post_fails() -> None:
     with (
         Service(TOML) as first,
         Service(TOML) as second,
-        Front({"server": DRAIN, "nginx": upstreams(first.port, second.port)}) as front,
+        NginxProxy({"server": DRAIN, "nginx": upstreams(first.port, second.port)}) as front,
         wrk_load(front.url, connections=32) as finish_reading,
         k6_load(ROLLING, BASE_URL=front.url) as finish_both,
     ):
@@ -53,7 +53,7 @@ def test_an_instance_that_is_killed_fails_no_get() -> None:
     with (
         Service(TOML) as staying,
         Service(TOML) as killed,
-        Front({"server": DRAIN, "nginx": upstreams(staying.port, killed.port)}) as front,
+        NginxProxy({"server": DRAIN, "nginx": upstreams(staying.port, killed.port)}) as front,
         wrk_load(front.url, connections=32) as finish,
     ):
         wait_for_load(front)
@@ -80,7 +80,7 @@ def test_instances_that_consul_knows_restart_and_no_request_fails(consul: Consul
     with (
         Service(f"{TOML}\n[plugins.discovery]\n{table}") as first,
         Service(f"{TOML}\n[plugins.discovery]\n{table}") as second,
-        Front({"server": DRAIN, "plugins.discovery": table}, watch=True) as front,
+        NginxProxy({"server": DRAIN, "plugins.discovery": table}, watch=True) as front,
     ):
         wait_for("both", lambda: all(server(each) in front.configuration() for each in (first, second)))
         with k6_load(ROLLING, BASE_URL=front.url) as finish:
@@ -95,7 +95,10 @@ def test_instances_that_consul_knows_restart_and_no_request_fails(consul: Consul
 def test_nginx_follows_instances_that_come_and_go_for_good(consul: Consul) -> None:
     table = found_in(consul, "changing")
     toml = f"{TOML}\n[plugins.discovery]\n{table}"
-    with Service(toml) as first, Front({"nginx": 'settle = "1s"', "plugins.discovery": table}, watch=True) as front:
+    with (
+        Service(toml) as first,
+        NginxProxy({"nginx": 'settle = "1s"', "plugins.discovery": table}, watch=True) as front,
+    ):
         wait_for("the first", lambda: server(first) in front.configuration())
         with Service(toml) as second:
             wait_for("the second", lambda: server(second) in front.configuration())

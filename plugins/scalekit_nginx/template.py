@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scalekit.config.tables import Server
-from scalekit.nginx.table import Nginx
+from scalekit_nginx.config import NginxConfig
 
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 COMPRESSED = (
@@ -20,7 +20,7 @@ SHORTER = 5.0
 """Seconds by which nginx closes an idle connection to an instance before that does."""
 
 
-def configuration(server: Server, table: Nginx, instances: Sequence[str]) -> str:
+def configuration(server: Server, table: NginxConfig, instances: Sequence[str]) -> str:
     """Return the whole configuration that sends requests to *instances*, each ``host:port``."""
     lines = [
         *_process(table),
@@ -37,7 +37,7 @@ def _indented(lines: Sequence[str] | Iterator[str]) -> Iterator[str]:
     return (f"    {line}" if line else "" for line in lines)
 
 
-def _process(table: Nginx) -> Iterator[str]:
+def _process(table: NginxConfig) -> Iterator[str]:
     folder = quoted(Path(table.directory).absolute())
     yield "# Written by `scalekit nginx`; what is changed here is lost when it is written again."
     yield "daemon off;"
@@ -49,7 +49,7 @@ def _process(table: Nginx) -> Iterator[str]:
     yield f"events {{ worker_connections {table.connections}; }}"
 
 
-def _http(server: Server, table: Nginx) -> Iterator[str]:
+def _http(server: Server, table: NginxConfig) -> Iterator[str]:
     folder = quoted(Path(table.directory).absolute())[:-1]
     yield f'access_log {folder}/access.log";'
     for kind in TEMPORARY:
@@ -104,7 +104,7 @@ def _forwarding(server: Server) -> Iterator[str]:
     yield "}"
 
 
-def _upstream(server: Server, table: Nginx, instances: Sequence[str]) -> Iterator[str]:
+def _upstream(server: Server, table: NginxConfig, instances: Sequence[str]) -> Iterator[str]:
     idle = _idle(server)
     yield "upstream application {"
     yield "    least_conn;"
@@ -126,7 +126,7 @@ def _idle(server: Server) -> float:
     return max(0.1, min(LONGEST_IDLE, server.keep_alive - SHORTER, while_draining))
 
 
-def _server(server: Server, table: Nginx) -> Iterator[str]:
+def _server(server: Server, table: NginxConfig) -> Iterator[str]:
     tls = table.certificate is not None and table.key is not None
     yield f"listen {table.listen}{' ssl http2' if tls else ''};"
     yield f"server_name {' '.join(table.names) or '_'};"
@@ -157,7 +157,7 @@ def _static(path: str, folder: str) -> Iterator[str]:
     yield "}"
 
 
-def _proxy(server: Server, table: Nginx) -> Iterator[str]:
+def _proxy(server: Server, table: NginxConfig) -> Iterator[str]:
     yield "proxy_pass http://application;"
     yield "proxy_http_version 1.1;"
     yield "proxy_set_header Host $asked_host;"

@@ -10,7 +10,7 @@ from tests.processes import HOST, Process, family, wait_for
 from tests.servers import Nginx, ask, find
 
 
-class Front(Nginx):
+class NginxProxy(Nginx):
     """An nginx whose configuration is written by the command, for a file of these *tables*."""
 
     def __init__(self, tables: Mapping[str, str], *, watch: bool = False) -> None:

@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPResponse
 import pytest
 from websockets.sync.client import connect
 
-from tests.host.nginx.front import Front, upstreams
+from tests.nginx.nginx_proxy import NginxProxy, upstreams
 from tests.processes import HOST
 from tests.service import Service
 
@@ -90,16 +90,16 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def front(service: Service) -> Iterator[Front]:
+def front(service: Service) -> Iterator[NginxProxy]:
     static = 'static = {"/static/" = "static"}'
-    with Front({"nginx": f"{upstreams(service.port)}\n{static}", "server": SERVER}) as front:
+    with NginxProxy({"nginx": f"{upstreams(service.port)}\n{static}", "server": SERVER}) as front:
         folder = front.box.directory / "static"
         folder.mkdir()
         (folder / "style.css").write_text("body { color: red }\n" * 200)
         yield front
 
 
-def send(front: Front, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[HTTPResponse, bytes]:
+def send(front: NginxProxy, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[HTTPResponse, bytes]:
     connection = HTTPConnection(HOST, front.port, timeout=60)
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, body or None, names)
@@ -109,13 +109,13 @@ def send(front: Front, method: str, path: str, body: bytes = b"", **headers: str
     return response, content
 
 
-def test_websockets_go_through(front: Front) -> None:
+def test_websockets_go_through(front: NginxProxy) -> None:
     with connect(f"ws://{HOST}:{front.port}/echo", proxy=None) as socket:
         socket.send("there")
         assert socket.recv(timeout=60) == "ereht"
 
 
-def test_an_event_arrives_before_the_next_is_there(front: Front) -> None:
+def test_an_event_arrives_before_the_next_is_there(front: NginxProxy) -> None:
     connection = HTTPConnection(HOST, front.port, timeout=60)
     connection.request("GET", "/events")
     response = connection.getresponse()
@@ -125,7 +125,7 @@ def test_an_event_arrives_before_the_next_is_there(front: Front) -> None:
     connection.close()
 
 
-def test_an_upload_of_50_megabytes_arrives_whole_and_one_beyond_the_limit_does_not(front: Front) -> None:
+def test_an_upload_of_50_megabytes_arrives_whole_and_one_beyond_the_limit_does_not(front: NginxProxy) -> None:
     response, content = send(front, "PUT", "/size", b"x" * 50_000_000)
     assert (response.status, json.loads(content)) == (200, {"length": 50_000_000})
     assert send(front, "PUT", "/size", b"x", Content_Length="1")[0].status == 200
@@ -137,12 +137,12 @@ def test_an_upload_of_50_megabytes_arrives_whole_and_one_beyond_the_limit_does_n
     connection.close()
 
 
-def test_a_head_beyond_the_limit_is_refused(front: Front) -> None:
+def test_a_head_beyond_the_limit_is_refused(front: NginxProxy) -> None:
     assert send(front, "GET", "/who", X_Long="x" * 4000)[0].status == 200
     assert send(front, "GET", "/who", X_Long="x" * 9000)[0].status in (400, 431)
 
 
-def test_the_client_is_told_by_nginx_and_not_by_itself_and_what_is_forged_is_gone(front: Front) -> None:
+def test_the_client_is_told_by_nginx_and_not_by_itself_and_what_is_forged_is_gone(front: NginxProxy) -> None:
     forged = {"X_Forwarded_Host": "evil.example", "Forwarded": "for=9.9.9.9;host=evil.example"}
     seen = json.loads(send(front, "GET", "/who", b"", Host="shop.example", **forged)[1])
     assert (seen["client"], seen["scheme"]) == (HOST, "http")
@@ -152,7 +152,7 @@ def test_the_client_is_told_by_nginx_and_not_by_itself_and_what_is_forged_is_gon
     assert (behind["client"], behind["scheme"]) == ("9.9.9.9", "https")
 
 
-def test_files_of_the_application_are_served_by_nginx_and_may_be_kept(front: Front) -> None:
+def test_files_of_the_application_are_served_by_nginx_and_may_be_kept(front: NginxProxy) -> None:
     response, content = send(front, "GET", "/static/style.css", Accept_Encoding="gzip")
     assert response.status == 200
     kept = response.msg.get_all("Cache-Control") or []
@@ -161,7 +161,7 @@ def test_files_of_the_application_are_served_by_nginx_and_may_be_kept(front: Fro
     assert gzip.decompress(content).startswith(b"body { color: red }")
 
 
-def test_texts_are_compressed(front: Front) -> None:
+def test_texts_are_compressed(front: NginxProxy) -> None:
     response, content = send(front, "GET", "/long", Accept_Encoding="gzip")
     assert response.headers["Content-Encoding"] == "gzip"
     assert len(content) < 1000
@@ -170,7 +170,7 @@ def test_texts_are_compressed(front: Front) -> None:
 def test_who_trusts_no_proxy_gets_no_forwarded_headers() -> None:
     with (
         Service("", {"service": SOURCE}) as service,
-        Front({"nginx": upstreams(service.port), "server": ""}) as front,
+        NginxProxy({"nginx": upstreams(service.port), "server": ""}) as front,
     ):
         seen = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.9")[1])
     assert seen["headers"] == []
@@ -180,7 +180,7 @@ def test_who_reads_the_standard_header_gets_that_one() -> None:
     server = 'trusted_proxies = ["127.0.0.1"]\nforwarded = "forwarded"\n'
     with (
         Service(f"[server]\n{server}", {"service": SOURCE}) as service,
-        Front({"nginx": upstreams(service.port), "server": server}) as front,
+        NginxProxy({"nginx": upstreams(service.port), "server": server}) as front,
     ):
         seen = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.8")[1])
     assert seen["headers"] == ["forwarded"]

@@ -41,8 +41,8 @@ async def _until_told(settings: Settings, output: str | None, watch: bool, reloa
 
 
 async def _write(settings: Settings, output: str | None, watch: bool, reloads: bool) -> None:
-    from scalekit.nginx.live import addresses
-    from scalekit.nginx.settling import settled
+    from scalekit_nginx.debounce import settled
+    from scalekit_nginx.upstreams import addresses
 
     async with aclosing(addresses(settings)) as changes, aclosing(settled(changes, settings.nginx.settle)) as real:
         async for instances in real:
@@ -53,8 +53,8 @@ async def _write(settings: Settings, output: str | None, watch: bool, reloads: b
 
 
 def _put(settings: Settings, instances: list[str], output: str | None, reloads: bool) -> None:
-    from scalekit.nginx.configuration import configuration
-    from scalekit.nginx.writing import reload, write, write_tested
+    from scalekit_nginx.installer import reload, write, write_tested
+    from scalekit_nginx.template import configuration
 
     text = configuration(settings.server, settings.nginx, instances)
     if output is None:

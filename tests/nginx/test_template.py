@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scalekit import ConfigError
-from scalekit.nginx.configuration import configuration
-from scalekit.nginx.writing import NginxError, refuse_what_nginx_does, write, write_tested
 from scalekit.settings import load
+from scalekit_nginx.installer import NginxError, refuse_what_nginx_does, write, write_tested
+from scalekit_nginx.template import configuration
 from tests.command_line import scalekit
 from tests.processes import Box
 from tests.servers import find

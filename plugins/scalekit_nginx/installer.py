@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from scalekit.errors import ScalekitError
-from scalekit.nginx.table import Nginx
+from scalekit_nginx.config import NginxConfig
 
 PLACES = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/sbin"))
 LIMIT = 30.0
@@ -30,7 +30,7 @@ def write(text: str, file: Path) -> None:
         raise NginxError(f"cannot write {file}: {error.strerror}; name another with --output") from None
 
 
-def write_tested(text: str, file: Path, table: Nginx) -> None:
+def write_tested(text: str, file: Path, table: NginxConfig) -> None:
     """Put *text* into *file* if nginx accepts it; raises NginxError, and leaves *file* as it was, if not."""
     tried = file.with_name(f".{file.name}.{os.getpid()}.tried")
     write(text, tried)
@@ -41,7 +41,7 @@ def write_tested(text: str, file: Path, table: Nginx) -> None:
         tried.unlink(missing_ok=True)
 
 
-def refuse_what_nginx_does(file: Path, table: Nginx) -> None:
+def refuse_what_nginx_does(file: Path, table: NginxConfig) -> None:
     """Raise NginxError saying what ``nginx -t`` says when it does not accept *file*."""
     program = shutil.which("nginx", path=os.pathsep.join((os.environ.get("PATH", ""), PLACES)))
     if program is None:
@@ -54,7 +54,7 @@ def refuse_what_nginx_does(file: Path, table: Nginx) -> None:
         raise NginxError(f"nginx does not accept the configuration: {done.stderr.strip()}")
 
 
-def reload(table: Nginx) -> bool:
+def reload(table: NginxConfig) -> bool:
     """Let the running nginx read its configuration anew; tell whether one runs."""
     try:
         number = int((Path(table.directory) / "nginx.pid").read_text())

@@ -10,9 +10,9 @@ from scalekit.config.tables import Server
 from scalekit.context import Key
 from scalekit.contracts import SERVICES, Instance
 from scalekit.lifecycle import Lifecycle, Step
-from scalekit.nginx.table import Nginx
 from scalekit.runner.server.listeners import address_of
 from scalekit.settings import Settings
+from scalekit_nginx.config import NginxConfig
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -38,7 +38,7 @@ async def addresses(settings: Settings) -> AsyncGenerator[list[str], None]:
     yield fixed(settings.server, settings.nginx)
 
 
-def fixed(server: Server, table: Nginx) -> list[str]:
+def fixed(server: Server, table: NginxConfig) -> list[str]:
     """Return the addresses that the file names."""
     return list(table.upstreams) or [address_of(ANYWHERE.get(server.host, server.host), server.port)]
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from scalekit.nginx.settling import settled
+from scalekit_nginx.debounce import settled
 
 pytestmark = pytest.mark.anyio
 

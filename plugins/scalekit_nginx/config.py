@@ -30,7 +30,7 @@ FilePath = Annotated[
 ServerName = Annotated[str, Shape(SERVER_NAME, 'a host name such as "shop.example" or "*.shop.example"')]
 
 
-class Nginx(Table):
+class NginxConfig(Table):
     """What ``scalekit nginx`` writes besides what the other tables say."""
 
     listen: ListenAddress = "127.0.0.1:8080"
@@ -63,7 +63,7 @@ class Nginx(Table):
     """How long after its arrival a request may still be given to another instance."""
 
     @model_validator(mode="after")
-    def _has_certificate_and_key(self) -> Nginx:
+    def _has_certificate_and_key(self) -> NginxConfig:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key belong together; name both, or neither")
         return self
