@@ -58,6 +58,7 @@ class Context:
 
     ``name`` is that of the service, empty when the file gives none. ``redact(text)`` takes secrets out of a text.
     ``async with context.started():`` runs the plugins, without server and application, around the body: for commands.
+    ``context.started(KEY)`` runs only the plugin that provides the key, and its dependencies.
     """
 
     __slots__ = ("_configs", "_resources", "name", "redact", "server", "started")
@@ -68,7 +69,7 @@ class Context:
         self.server = server
         self.name = name
         self.redact = redact
-        self.started: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        self.started: Callable[..., AbstractAsyncContextManager[None]] = nullcontext
         self._configs = dict(configs)
         self._resources: dict[Key[Any], Any] = {}
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from scalekit.context import Context
+from scalekit.context import Context, Key
 from scalekit.errors import ResourceError, StartError, StopError
-from scalekit.lifespan import Callback, Lifespan
+from scalekit.lifespan import Callback, Lifespan, providing
 from scalekit.target import place_of
 
 logger = logging.getLogger("scalekit")
@@ -141,9 +141,13 @@ class Lifecycle:
         return cut
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None, None]:
-        """Start every step, and stop them on leaving; nothing is served, so none is told that all are ready."""
-        await self._begin(self._start_all())
+    async def running(self, *keys: Key[Any]) -> AsyncGenerator[None, None]:
+        """Start every step, or those that provide *keys* and their dependencies, and stop them on leaving.
+
+        `ready` is not awaited: nothing is served.
+        """
+        chosen = providing([step.lifespan for step in self.steps], keys)
+        await self._begin(self._start_all([step for step in self.steps if not keys or step.lifespan in chosen]))
         try:
             yield
         finally:
@@ -169,12 +173,12 @@ class Lifecycle:
         finally:
             await self.stop()
 
-    async def _start_all(self) -> None:
-        for step in self.steps:
+    async def _start_all(self, steps: Sequence[Step]) -> None:
+        for step in steps:
             await self._start(step)
 
     async def _start_all_and_tell(self) -> None:
-        await self._start_all()
+        await self._start_all(self.steps)
         await self._call_all("ready", lambda lifespan: lifespan.ready)
 
     async def _start(self, step: Step) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -62,6 +62,17 @@ def needed(lifespans: Mapping[str, Lifespan], only: Iterable[str]) -> dict[str, 
         used = {givers[key] for key in (*item.requires, *item.after) if key in givers}
         wanted += sorted(used - set(found))
     return {name: item for name, item in lifespans.items() if name in found}
+
+
+def providing(lifespans: Sequence[Lifespan], keys: Iterable[Key[Any]]) -> list[Lifespan]:
+    """Return, of *lifespans* in start order, those that provide one of *keys*, and their dependencies."""
+    wanted = set(keys)
+    found: list[Lifespan] = []
+    for item in reversed(lifespans):
+        if wanted.intersection(item.provides):
+            found.append(item)
+            wanted |= {*item.requires, *item.after}
+    return found[::-1]
 
 
 def unmet(lifespans: Mapping[str, Lifespan]) -> dict[tuple[str, ...], str]:

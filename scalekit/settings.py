@@ -14,9 +14,8 @@ from scalekit.config.validation import UNKNOWN_KEY, nearest, parse, value_at
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError
 from scalekit.plugins import Installed, Plugins, installed
-from scalekit_nginx.config import Nginx
 
-TOP_LEVEL = ("app", "server", "health", "nginx", "plugins")
+TOP_LEVEL = ("app", "server", "health", "plugins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,6 @@ class Settings:
     app: App
     server: Server
     health: Health
-    nginx: Nginx
     tables: dict[str, Table]
     plugins: Plugins
     only: tuple[str, ...] = ()
@@ -67,7 +65,6 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
         parse(App, document, ("app",)) or App(),
         parse(Server, document, ("server",)) or Server(),
         parse(Health, document, ("health",)) or Health(),
-        parse(Nginx, document, ("nginx",)) or Nginx(),
         _parse_tables(document, plugins),
         plugins,
         tuple(only),

@@ -56,7 +56,7 @@ class Instance(Server):
 
 
 class Proxy(Nginx):
-    """nginx with the configuration that ``scalekit nginx --watch --reload`` keeps up to date."""
+    """nginx with the configuration that ``scalekit nginx config --watch --reload`` keeps up to date."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         super().__init__()
@@ -65,9 +65,10 @@ class Proxy(Nginx):
     def prepare(self) -> None:
         here = {"NGINX_PORT": str(self.port), "NGINX_DIRECTORY": str(self.box.directory)}
         self.box.environment |= {**self.environment, **here}
-        command = [sys.executable, "-m", "scalekit", "nginx", FOLDER / "production.toml", "--output", "nginx.conf"]
+        file = FOLDER / "production.toml"
+        command = [sys.executable, "-m", "scalekit", "nginx", "config", "-c", file, "--output", "nginx.conf"]
         # The folder is its owner's alone: workers of another user could not put large bodies there.
-        user = ["--set", "nginx.user=root"] if os.geteuid() == 0 else []
+        user = ["--set", "plugins.nginx.user=root"] if os.geteuid() == 0 else []
         self.watcher = self.box.spawn(*command, *user, "--watch", "--reload", log="watcher.log")
         wait_for("a configuration", (self.box.directory / "nginx.conf").exists, self.watcher)
 

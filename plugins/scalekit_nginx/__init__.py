@@ -1,1 +1,1 @@
-"""Write nginx's configuration for this service, from the file and the instances that are known now."""
+"""Generate nginx's configuration from the file and the instances of this service, and keep it up to date."""

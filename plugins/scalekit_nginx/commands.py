@@ -1,4 +1,4 @@
-"""``scalekit nginx``: a configuration for the proxy in front."""
+"""``scalekit nginx config``: print or install nginx's configuration."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import asyncio
 import signal
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from scalekit.cli.source import FileSource, config_options, file_argument
-
-if TYPE_CHECKING:
-    from scalekit.settings import Settings
+from scalekit import Context
+from scalekit_nginx.config import NginxConfig
 
 
-@click.command()
-@file_argument
-@config_options
-@click.option("-o", "--output", metavar="PATH", help="Where to write it; by default it is printed.")
-@click.option("--watch", is_flag=True, help="Write it again whenever the instances change.")
-@click.option("--reload", "reloads", is_flag=True, help="Test it before it is written, and let nginx read it.")
-def nginx(source: FileSource, output: str | None, watch: bool, reloads: bool) -> None:
-    """Write nginx's complete configuration from FILE and the instances that are live."""
-    if (watch or reloads) and output is None:
-        raise click.UsageError("--watch and --reload need a file; add --output nginx.conf")
-    asyncio.run(_until_told(source.settings(), output, watch, reloads))
+def commands(context: Context) -> list[click.Command]:
+    """Return the commands of the plugin."""
+
+    @click.command("config")
+    @click.option("-o", "--output", metavar="PATH", help="Write to this file instead of standard output.")
+    @click.option("--watch", is_flag=True, help="Write the file again whenever the instances change.")
+    @click.option("--reload", "reloads", is_flag=True, help="Test the file with `nginx -t` first, then reload nginx.")
+    def config(output: str | None, watch: bool, reloads: bool) -> None:
+        """Write nginx's complete configuration with the current instances as upstreams."""
+        if (watch or reloads) and output is None:
+            raise click.UsageError("--watch and --reload need a file; add --output nginx.conf")
+        asyncio.run(_run_until_signal(context, output, watch, reloads))
+
+    return [config]
 
 
-async def _until_told(settings: Settings, output: str | None, watch: bool, reloads: bool) -> None:
-    """Write until a signal ends it, which is no failure."""
-    task = asyncio.ensure_future(_write(settings, output, watch, reloads))
+async def _run_until_signal(context: Context, output: str | None, watch: bool, reloads: bool) -> None:
+    """Write the configuration; SIGINT and SIGTERM end the command with status 0."""
+    task = asyncio.ensure_future(_write_all(context, output, watch, reloads))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
@@ -40,23 +40,25 @@ async def _until_told(settings: Settings, output: str | None, watch: bool, reloa
         pass
 
 
-async def _write(settings: Settings, output: str | None, watch: bool, reloads: bool) -> None:
-    from scalekit_nginx.debounce import settled
+async def _write_all(context: Context, output: str | None, watch: bool, reloads: bool) -> None:
+    from scalekit_nginx.debounce import debounced
     from scalekit_nginx.upstreams import addresses
 
-    async with aclosing(addresses(settings)) as changes, aclosing(settled(changes, settings.nginx.settle)) as real:
-        async for instances in real:
-            await asyncio.to_thread(_put, settings, instances, output, reloads)
+    delay = context.config(NginxConfig).debounce
+    async with aclosing(addresses(context)) as updates, aclosing(debounced(updates, delay)) as changes:
+        async for instances in changes:
+            await asyncio.to_thread(_write, context, instances, output, reloads)
             if not watch:
                 return
-    await asyncio.Event().wait()  # nothing more can change: whoever started this need not know
+    await asyncio.Event().wait()  # static upstreams never change, but --watch still runs until a signal
 
 
-def _put(settings: Settings, instances: list[str], output: str | None, reloads: bool) -> None:
-    from scalekit_nginx.installer import reload, write, write_tested
-    from scalekit_nginx.template import configuration
+def _write(context: Context, instances: list[str], output: str | None, reloads: bool) -> None:
+    from scalekit_nginx.installer import install, reload, write
+    from scalekit_nginx.template import render
 
-    text = configuration(settings.server, settings.nginx, instances)
+    config = context.config(NginxConfig)
+    text = render(context.server, config, instances)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -65,6 +67,6 @@ def _put(settings: Settings, instances: list[str], output: str | None, reloads: 
         write(text, file)
         click.echo(f"{file}: {', '.join(instances)}", err=True)
         return
-    write_tested(text, file, settings.nginx)
-    told = "reloaded" if reload(settings.nginx) else "written; no nginx runs yet"
-    click.echo(f"{file}: {', '.join(instances)}; {told}", err=True)
+    install(text, file, config)
+    outcome = "nginx reloaded" if reload(config) else "written; nginx is not running"
+    click.echo(f"{file}: {', '.join(instances)}; {outcome}", err=True)

@@ -1,7 +1,7 @@
-"""Tell real changes of instances from restarts.
+"""Debounce changes of upstreams, so that an instance that restarts causes no reload of nginx.
 
-A reload makes nginx close idle connections, and a client that is about to use one loses its request, so there should be
-few. An instance that restarts needs none: nginx passes it by while it is away.
+A reload makes nginx close its idle client connections, and a request that a client sends on one at that moment is lost.
+An instance that restarts needs no reload: nginx skips it while connections to it fail.
 """
 
 from __future__ import annotations
@@ -10,29 +10,32 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 
-async def settled(changes: AsyncGenerator[list[str], None], patience: float) -> AsyncGenerator[list[str], None]:
-    """Yield the addresses of *changes*, new ones at once, without those that have been gone for *patience* seconds."""
-    shown: list[str] = []
-    wanted: list[str] = []
-    gone: dict[str, float] = {}
+async def debounced(updates: AsyncGenerator[list[str], None], delay: float) -> AsyncGenerator[list[str], None]:
+    """Yield the addresses of *updates*, sorted, whenever they change.
+
+    A new address is added at once; an address is removed when it has been missing for *delay* seconds.
+    """
+    published: list[str] = []
+    current: list[str] = []
+    missing: dict[str, float] = {}
     clock = asyncio.get_running_loop().time
-    following = asyncio.ensure_future(anext(changes))
+    upcoming = asyncio.ensure_future(anext(updates))
     try:
         while True:
-            timeout = max(0.0, min(gone.values()) + patience - clock()) if gone else None
-            await asyncio.wait({following}, timeout=timeout)
-            if following.done():
+            timeout = max(0.0, min(missing.values()) + delay - clock()) if missing else None
+            await asyncio.wait({upcoming}, timeout=timeout)
+            if upcoming.done():
                 try:
-                    wanted = following.result()
+                    current = upcoming.result()
                 except StopAsyncIteration:
                     return
-                following = asyncio.ensure_future(anext(changes))
-            gone = {each: gone.get(each, clock()) for each in shown if each not in wanted}
-            lingering = {each for each, since in gone.items() if clock() - since < patience}
-            if (now := sorted({*wanted, *lingering})) != shown:
-                gone = {each: since for each, since in gone.items() if each in lingering}
-                shown = now
-                yield now
+                upcoming = asyncio.ensure_future(anext(updates))
+            missing = {each: missing.get(each, clock()) for each in published if each not in current}
+            retained = {each for each, since in missing.items() if clock() - since < delay}
+            if (addresses := sorted({*current, *retained})) != published:
+                missing = {each: since for each, since in missing.items() if each in retained}
+                published = addresses
+                yield addresses
     finally:
-        following.cancel()
-        await asyncio.wait({following})
+        upcoming.cancel()
+        await asyncio.wait({upcoming})

@@ -1,4 +1,4 @@
-"""Put a configuration where nginx reads it, and let it read it."""
+"""Write the configuration file atomically, test it with ``nginx -t`` and reload nginx."""
 
 from __future__ import annotations
 
@@ -8,57 +8,59 @@ import signal
 import subprocess
 from pathlib import Path
 
-from scalekit.errors import ScalekitError
+from scalekit import ScalekitError
 from scalekit_nginx.config import NginxConfig
 
-PLACES = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/sbin"))
-LIMIT = 30.0
+SEARCH_PATH = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/sbin"))
+"""Folders that are searched for nginx after those of PATH."""
+TEST_TIMEOUT = 30.0
+"""Seconds that ``nginx -t`` may take."""
 
 
 class NginxError(ScalekitError):
-    """What nginx says about a configuration, or that it cannot be asked."""
+    """nginx is not installed or rejects the configuration, or the file cannot be written."""
 
 
 def write(text: str, file: Path) -> None:
-    """Put *text* into *file*, whole or not at all."""
-    part = file.with_name(f".{file.name}.{os.getpid()}")
+    """Replace the content of *file* by *text* atomically; raises NginxError when it cannot be written."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        part.write_text(text)
-        part.replace(file)
+        temporary.write_text(text)
+        temporary.replace(file)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise NginxError(f"cannot write {file}: {error.strerror}; name another with --output") from None
+        temporary.unlink(missing_ok=True)
+        raise NginxError(f"cannot write {file}: {error.strerror}; choose another file with --output") from None
 
 
-def write_tested(text: str, file: Path, table: NginxConfig) -> None:
-    """Put *text* into *file* if nginx accepts it; raises NginxError, and leaves *file* as it was, if not."""
-    tried = file.with_name(f".{file.name}.{os.getpid()}.tried")
-    write(text, tried)
+def install(text: str, file: Path, config: NginxConfig) -> None:
+    """Write *text* to *file* when nginx accepts it; otherwise raise NginxError and leave *file* unchanged."""
+    candidate = file.with_name(f".{file.name}.{os.getpid()}.candidate")
+    write(text, candidate)
     try:
-        refuse_what_nginx_does(tried, table)
-        tried.replace(file)
+        verify(candidate, config)
+        candidate.replace(file)
     finally:
-        tried.unlink(missing_ok=True)
+        candidate.unlink(missing_ok=True)
 
 
-def refuse_what_nginx_does(file: Path, table: NginxConfig) -> None:
-    """Raise NginxError saying what ``nginx -t`` says when it does not accept *file*."""
-    program = shutil.which("nginx", path=os.pathsep.join((os.environ.get("PATH", ""), PLACES)))
+def verify(file: Path, config: NginxConfig) -> None:
+    """Raise NginxError with the output of ``nginx -t`` when nginx rejects *file*."""
+    program = shutil.which("nginx", path=os.pathsep.join((os.environ.get("PATH", ""), SEARCH_PATH)))
     if program is None:
-        raise NginxError("nginx is not installed, so nothing can be tested or reloaded; leave out --reload")
-    folder = Path(table.directory).absolute()
+        raise NginxError("nginx is not installed, so it can neither test nor reload; install it or omit --reload")
+    folder = Path(config.directory).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     command = [program, "-t", "-q", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(file.absolute())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TEST_TIMEOUT, check=False)
     if done.returncode:
-        raise NginxError(f"nginx does not accept the configuration: {done.stderr.strip()}")
+        raise NginxError(f"nginx rejects the configuration: {done.stderr.strip()}")
 
 
-def reload(table: NginxConfig) -> bool:
-    """Let the running nginx read its configuration anew; tell whether one runs."""
+def reload(config: NginxConfig) -> bool:
+    """Send SIGHUP to the running nginx; return whether one is running."""
     try:
-        number = int((Path(table.directory) / "nginx.pid").read_text())
-        os.kill(number, signal.SIGHUP)
+        pid = int((Path(config.directory) / "nginx.pid").read_text())
+        os.kill(pid, signal.SIGHUP)
     except (OSError, ValueError):
         return False
     return True

@@ -34,7 +34,6 @@ def show(source: FileSource) -> None:
         ("app",): settings.app,
         ("server",): settings.server,
         ("health",): settings.health,
-        ("nginx",): settings.nginx,
     }
     tables |= {("plugins", name): table for name, table in settings.tables.items()}
     for name in settings.off:

@@ -26,7 +26,6 @@ COMMANDS = {
     "config": "scalekit.cli.config:config",
     "get": "scalekit.cli.get:get",
     "new": "scalekit.cli.new:new",
-    "nginx": "scalekit_nginx.commands:nginx",
     "plugins": "scalekit.cli.plugins:plugins",
     "routes": "scalekit.cli.routes:routes",
     "run": "scalekit.cli.run:run",

@@ -10,7 +10,6 @@ from pydantic.json_schema import models_json_schema
 from scalekit.config.letter_case import spellings
 from scalekit.config.switch import KEY, SCHEMA
 from scalekit.config.tables import App, Health, Server, Table
-from scalekit_nginx.config import Nginx
 
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^{}]*)?\}"
 """What may stand in place of a number or a boolean."""
@@ -20,7 +19,7 @@ Schema = dict[str, Any]
 
 def file_schema(plugins: Mapping[str, type[Table] | None]) -> Schema:
     """Return the schema of a file in which the tables of *plugins* may appear."""
-    host: dict[str, type[Table]] = {"app": App, "server": Server, "health": Health, "nginx": Nginx}
+    host: dict[str, type[Table]] = {"app": App, "server": Server, "health": Health}
     models = [*host.values(), *(model for model in plugins.values() if model is not None)]
     references, shared = models_json_schema([(model, "validation") for model in models], title=None)
     tables = {name: references[model, "validation"] for name, model in host.items()}

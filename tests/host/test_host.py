@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit import Exchange, Filter, StartError, create_app
+from scalekit import Exchange, Filter, Key, StartError, create_app
 from scalekit.host import Host
 from scalekit.lifecycle import Phase
 from scalekit.resilience import Unavailable
@@ -427,3 +427,11 @@ async def test_a_key_is_used_without_a_request_too() -> None:
     async with app.context.started():
         assert app.context.get(VISITS).add("x") == 1
     assert not app.context.has(VISITS)
+
+
+async def test_a_command_starts_only_the_plugins_that_provide_the_keys_it_needs() -> None:
+    app = host(hello, plugins={"visits": {}})
+    async with app.context.started(VISITS):
+        assert app.context.has(VISITS)
+    async with app.context.started(Key[object]("another")):
+        assert not app.context.has(VISITS)

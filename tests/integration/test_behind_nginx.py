@@ -1,4 +1,4 @@
-"""Deploys and deaths behind the nginx that `scalekit nginx` sets up, under load from wrk and k6."""
+"""Deploys and deaths behind the nginx that `scalekit nginx config` sets up, under load from wrk and k6."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_both_instances_restart_and_neither_a_get_nor_a_post_fails() -> None:
     with (
         Service(TOML) as first,
         Service(TOML) as second,
-        NginxProxy({"server": DRAIN, "nginx": upstreams(first.port, second.port)}) as front,
+        NginxProxy({"server": DRAIN, "plugins.nginx": upstreams(first.port, second.port)}) as front,
         wrk_load(front.url, connections=32) as finish_reading,
         k6_load(ROLLING, BASE_URL=front.url) as finish_both,
     ):
@@ -53,7 +53,7 @@ def test_an_instance_that_is_killed_fails_no_get() -> None:
     with (
         Service(TOML) as staying,
         Service(TOML) as killed,
-        NginxProxy({"server": DRAIN, "nginx": upstreams(staying.port, killed.port)}) as front,
+        NginxProxy({"server": DRAIN, "plugins.nginx": upstreams(staying.port, killed.port)}) as front,
         wrk_load(front.url, connections=32) as finish,
     ):
         wait_for_load(front)
@@ -97,7 +97,7 @@ def test_nginx_follows_instances_that_come_and_go_for_good(consul: Consul) -> No
     toml = f"{TOML}\n[plugins.discovery]\n{table}"
     with (
         Service(toml) as first,
-        NginxProxy({"nginx": 'settle = "1s"', "plugins.discovery": table}, watch=True) as front,
+        NginxProxy({"plugins.nginx": 'debounce = "1s"', "plugins.discovery": table}, watch=True) as front,
     ):
         wait_for("the first", lambda: server(first) in front.configuration())
         with Service(toml) as second:

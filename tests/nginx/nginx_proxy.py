@@ -1,4 +1,4 @@
-"""nginx in front of services, with the configuration that `scalekit nginx` writes."""
+"""nginx in front of services, with the configuration that `scalekit nginx config` writes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from tests.processes import HOST, Process, family, wait_for
 from tests.servers import Nginx, ask, find
 
+TABLE = "plugins.nginx"
+
 
 class NginxProxy(Nginx):
-    """An nginx whose configuration is written by the command, for a file of these *tables*."""
+    """nginx whose configuration the command writes from a file of these *tables*; with *watch* it keeps it current."""
 
     def __init__(self, tables: Mapping[str, str], *, watch: bool = False) -> None:
         super().__init__()
@@ -21,19 +23,20 @@ class NginxProxy(Nginx):
 
     def prepare(self) -> None:
         user = 'user = "root"\n'
-        nginx = f'[nginx]\nlisten = "{HOST}:{self.port}"\ndirectory = "{self.box.directory}"\n{user}workers = 1\n'
-        others = "".join(f"[{name}]\n{content}\n" for name, content in self.tables.items() if name != "nginx")
-        self.box.write("scalekit.toml", nginx + self.tables.get("nginx", "") + "\n" + others)
+        listen = f'[{TABLE}]\nlisten = "{HOST}:{self.port}"\ndirectory = "{self.box.directory}"\n'
+        nginx = f"{listen}{user}worker_processes = 1\n{self.tables.get(TABLE, '')}\n"
+        others = "".join(f"[{name}]\n{content}\n" for name, content in self.tables.items() if name != TABLE)
+        self.box.write("scalekit.toml", nginx + others)
         self.box.environment["PYTHONUNBUFFERED"] = "1"
         if self.watch:
-            self.watcher = self.box.spawn(*self._writes, "--watch", log="watcher.log")
+            self.watcher = self.box.spawn(*self._command_line, "--watch", log="watcher.log")
             wait_for("a configuration", (self.box.directory / "nginx.conf").exists, self.watcher)
         else:
-            self.box.run(*self._writes)
+            self.box.run(*self._command_line)
 
     @property
-    def _writes(self) -> list[object]:
-        return [sys.executable, "-m", "scalekit", "nginx", "scalekit.toml", "--output", "nginx.conf", "--reload"]
+    def _command_line(self) -> list[object]:
+        return [sys.executable, "-m", "scalekit", "nginx", "config", "--output", "nginx.conf", "--reload"]
 
     def command(self) -> list[object]:
         folder = self.box.directory
@@ -50,5 +53,5 @@ class NginxProxy(Nginx):
 
 
 def upstreams(*ports: int) -> str:
-    """Return the line that names instances on this machine."""
+    """Return the key `upstreams` with the instances on these *ports* of this machine."""
     return f"upstreams = {json.dumps([f'{HOST}:{port}' for port in ports])}"

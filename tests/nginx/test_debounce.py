@@ -6,42 +6,42 @@ from contextlib import aclosing
 
 import pytest
 
-from scalekit_nginx.debounce import settled
+from scalekit_nginx.debounce import debounced
 
 pytestmark = pytest.mark.anyio
 
 
-async def fed(queue: asyncio.Queue[list[str] | None]) -> AsyncGenerator[list[str], None]:
+async def updates_from(queue: asyncio.Queue[list[str] | None]) -> AsyncGenerator[list[str], None]:
     while (item := await queue.get()) is not None:
         yield item
 
 
-async def shown(changes: Sequence[list[str]], patience: float) -> list[list[str]]:
+async def published(updates: Sequence[list[str]], delay: float) -> list[list[str]]:
     queue: asyncio.Queue[list[str] | None] = asyncio.Queue()
-    for each in changes:
+    for each in updates:
         queue.put_nowait(each)
     queue.put_nowait(None)
-    async with aclosing(settled(fed(queue), patience)) as real:
-        return [each async for each in real]
+    async with aclosing(debounced(updates_from(queue), delay)) as changes:
+        return [each async for each in changes]
 
 
-async def test_an_instance_that_comes_back_in_time_is_no_change() -> None:
-    assert await shown([["a", "b"], ["a"], ["a", "b"]], 60) == [["a", "b"]]
+async def test_an_instance_that_returns_within_the_delay_causes_no_change() -> None:
+    assert await published([["a", "b"], ["a"], ["a", "b"]], 60) == [["a", "b"]]
 
 
-async def test_a_new_instance_is_shown_at_once_beside_one_that_has_just_gone() -> None:
-    assert await shown([["a"], ["b"]], 60) == [["a"], ["a", "b"]]
+async def test_a_new_instance_is_published_at_once_beside_a_missing_one() -> None:
+    assert await published([["a"], ["b"]], 60) == [["a"], ["a", "b"]]
 
 
-async def test_without_patience_everything_is_shown() -> None:
-    assert await shown([["a", "b"], ["a"], ["b"]], 0) == [["a", "b"], ["a"], ["b"]]
+async def test_without_a_delay_every_change_is_published() -> None:
+    assert await published([["a", "b"], ["a"], ["b"]], 0) == [["a", "b"], ["a"], ["b"]]
 
 
-async def test_one_that_stays_away_is_taken_out_though_nothing_else_changes() -> None:
+async def test_a_missing_instance_is_removed_after_the_delay_without_another_update() -> None:
     queue: asyncio.Queue[list[str] | None] = asyncio.Queue()
     queue.put_nowait(["a", "b"])
-    async with aclosing(settled(fed(queue), 0.05)) as real:
-        assert await anext(real) == ["a", "b"]
+    async with aclosing(debounced(updates_from(queue), 0.05)) as changes:
+        assert await anext(changes) == ["a", "b"]
         queue.put_nowait(["a"])
         async with asyncio.timeout(60):
-            assert await anext(real) == ["a"]
+            assert await anext(changes) == ["a"]

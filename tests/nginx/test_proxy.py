@@ -1,4 +1,4 @@
-"""What passes through nginx as `scalekit nginx` sets it up."""
+"""Requests through nginx with the configuration that `scalekit nginx config` writes."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def service() -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def front(service: Service) -> Iterator[NginxProxy]:
     static = 'static = {"/static/" = "static"}'
-    with NginxProxy({"nginx": f"{upstreams(service.port)}\n{static}", "server": SERVER}) as front:
+    with NginxProxy({"plugins.nginx": f"{upstreams(service.port)}\n{static}", "server": SERVER}) as front:
         folder = front.box.directory / "static"
         folder.mkdir()
         (folder / "style.css").write_text("body { color: red }\n" * 200)
@@ -109,13 +109,13 @@ def send(front: NginxProxy, method: str, path: str, body: bytes = b"", **headers
     return response, content
 
 
-def test_websockets_go_through(front: NginxProxy) -> None:
+def test_websockets_are_proxied(front: NginxProxy) -> None:
     with connect(f"ws://{HOST}:{front.port}/echo", proxy=None) as socket:
         socket.send("there")
         assert socket.recv(timeout=60) == "ereht"
 
 
-def test_an_event_arrives_before_the_next_is_there(front: NginxProxy) -> None:
+def test_server_sent_events_are_not_buffered(front: NginxProxy) -> None:
     connection = HTTPConnection(HOST, front.port, timeout=60)
     connection.request("GET", "/events")
     response = connection.getresponse()
@@ -125,7 +125,7 @@ def test_an_event_arrives_before_the_next_is_there(front: NginxProxy) -> None:
     connection.close()
 
 
-def test_an_upload_of_50_megabytes_arrives_whole_and_one_beyond_the_limit_does_not(front: NginxProxy) -> None:
+def test_an_upload_of_50_megabytes_is_proxied_and_one_over_max_body_is_rejected(front: NginxProxy) -> None:
     response, content = send(front, "PUT", "/size", b"x" * 50_000_000)
     assert (response.status, json.loads(content)) == (200, {"length": 50_000_000})
     assert send(front, "PUT", "/size", b"x", Content_Length="1")[0].status == 200
@@ -137,50 +137,50 @@ def test_an_upload_of_50_megabytes_arrives_whole_and_one_beyond_the_limit_does_n
     connection.close()
 
 
-def test_a_head_beyond_the_limit_is_refused(front: NginxProxy) -> None:
+def test_a_request_head_over_max_header_is_rejected(front: NginxProxy) -> None:
     assert send(front, "GET", "/who", X_Long="x" * 4000)[0].status == 200
     assert send(front, "GET", "/who", X_Long="x" * 9000)[0].status in (400, 431)
 
 
-def test_the_client_is_told_by_nginx_and_not_by_itself_and_what_is_forged_is_gone(front: NginxProxy) -> None:
+def test_nginx_sets_the_client_address_and_removes_forged_forwarded_headers(front: NginxProxy) -> None:
     forged = {"X_Forwarded_Host": "evil.example", "Forwarded": "for=9.9.9.9;host=evil.example"}
     seen = json.loads(send(front, "GET", "/who", b"", Host="shop.example", **forged)[1])
     assert (seen["client"], seen["scheme"]) == (HOST, "http")
     assert "forwarded" not in seen["headers"]
-    # nginx is reached from a trusted address here, so it passes on whom a proxy there names
+    # This client is a trusted proxy itself, so nginx forwards the client address that it names.
     behind = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", X_Forwarded_Proto="https")[1])
     assert (behind["client"], behind["scheme"]) == ("9.9.9.9", "https")
 
 
-def test_files_of_the_application_are_served_by_nginx_and_may_be_kept(front: NginxProxy) -> None:
+def test_nginx_serves_static_files_with_cache_control(front: NginxProxy) -> None:
     response, content = send(front, "GET", "/static/style.css", Accept_Encoding="gzip")
     assert response.status == 200
-    kept = response.msg.get_all("Cache-Control") or []
-    assert kept == ["max-age=2592000", "public, no-transform"]
+    cache_control = response.msg.get_all("Cache-Control") or []
+    assert cache_control == ["max-age=2592000", "public, no-transform"]
     assert response.headers["Content-Type"] == "text/css"
     assert gzip.decompress(content).startswith(b"body { color: red }")
 
 
-def test_texts_are_compressed(front: NginxProxy) -> None:
+def test_text_responses_are_compressed(front: NginxProxy) -> None:
     response, content = send(front, "GET", "/long", Accept_Encoding="gzip")
     assert response.headers["Content-Encoding"] == "gzip"
     assert len(content) < 1000
 
 
-def test_who_trusts_no_proxy_gets_no_forwarded_headers() -> None:
+def test_without_trusted_proxies_no_forwarded_headers_are_sent() -> None:
     with (
         Service("", {"service": SOURCE}) as service,
-        NginxProxy({"nginx": upstreams(service.port), "server": ""}) as front,
+        NginxProxy({"plugins.nginx": upstreams(service.port), "server": ""}) as front,
     ):
         seen = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.9")[1])
     assert seen["headers"] == []
 
 
-def test_who_reads_the_standard_header_gets_that_one() -> None:
+def test_forwarded_selects_the_header_of_rfc_7239() -> None:
     server = 'trusted_proxies = ["127.0.0.1"]\nforwarded = "forwarded"\n'
     with (
         Service(f"[server]\n{server}", {"service": SOURCE}) as service,
-        NginxProxy({"nginx": upstreams(service.port), "server": server}) as front,
+        NginxProxy({"plugins.nginx": upstreams(service.port), "server": server}) as front,
     ):
         seen = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.8")[1])
     assert seen["headers"] == ["forwarded"]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +9,9 @@ from hypothesis import strategies as st
 
 from scalekit import ConfigError
 from scalekit.settings import load
-from scalekit_nginx.installer import NginxError, refuse_what_nginx_does, write, write_tested
-from scalekit_nginx.template import configuration
-from tests.command_line import scalekit
+from scalekit_nginx.config import NginxConfig
+from scalekit_nginx.installer import verify, write
+from scalekit_nginx.template import render
 from tests.processes import Box
 from tests.servers import find
 
@@ -43,13 +42,13 @@ tables = st.fixed_dictionaries(
     {},
     optional={
         "listen": st.builds("127.0.0.1:{}".format, st.integers(20000, 65535)),
-        "names": st.lists(names, max_size=4),
+        "server_names": st.lists(names, max_size=4),
         "static": st.dictionaries(paths, folders, max_size=4),
-        "workers": st.integers(1, 64),
-        "connections": st.integers(16, 1000),
+        "worker_processes": st.integers(1, 64),
+        "worker_connections": st.integers(16, 1000),
         "read_timeout": durations,
-        "tries": st.integers(1, 100),
-        "tries_time": durations,
+        "upstream_tries": st.integers(1, 100),
+        "upstream_tries_timeout": durations,
         "user": st.just("www-data"),
     },
 )
@@ -65,20 +64,27 @@ def box() -> Iterator[Box]:
         yield box
 
 
+def rendered(server: dict[str, Any], table: dict[str, Any], instances: list[str]) -> tuple[str, NginxConfig]:
+    """Return the configuration for these tables, and the parsed table."""
+    loaded = load({"server": server, "plugins": {"nginx": table}})
+    loaded.refuse_mistakes()
+    config = loaded.context().config(NginxConfig)
+    return render(loaded.server, config, instances), config
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(server=servers, table=tables, instances=st.lists(addresses, min_size=1, max_size=9), tls=st.booleans())
-def test_nginx_accepts_whatever_the_options_are(
+def test_nginx_accepts_the_configuration_of_every_valid_table(
     box: Box, server: dict[str, Any], table: dict[str, Any], instances: list[str], tls: bool
 ) -> None:
     folder = box.directory
     table["directory"] = str(folder)
     if tls:
-        table |= {"certificate": str(folder / "cert.pem"), "key": str(folder / "key.pem")}
-    loaded = load({"server": server, "nginx": table})
-    loaded.refuse_mistakes()
+        table["tls"] = {"cert_file": str(folder / "cert.pem"), "key_file": str(folder / "key.pem")}
+    text, config = rendered(server, table, instances)
     file = folder / "nginx.conf"
-    write(configuration(loaded.server, loaded.nginx, instances), file)
-    refuse_what_nginx_does(file, loaded.nginx)
+    write(text, file)
+    verify(file, config)
 
 
 @pytest.mark.parametrize(
@@ -86,33 +92,23 @@ def test_nginx_accepts_whatever_the_options_are(
     [
         ({"listen": "everywhere"}, "expected host:port"),
         ({"listen": "127.0.0.1:0"}, 'expected host:port, such as "0.0.0.0:80"'),
-        ({"names": ["a; b"]}, "nginx.names"),
-        ({"static": {"/static": "folder"}}, "nginx.static"),
-        ({"static": {"/static/": 'a"; }'}}, "nginx.static"),
-        ({"certificate": "cert.pem"}, "certificate and key belong together"),
-        ({"user": "root; load_module x"}, "nginx.user"),
+        ({"server_names": ["a; b"]}, "plugins.nginx.server_names"),
+        ({"static": {"/static": "folder"}}, "plugins.nginx.static"),
+        ({"static": {"/static/": 'a"; }'}}, "plugins.nginx.static"),
+        ({"tls": {"cert_file": "cert.pem"}}, "plugins.nginx.tls.key_file"),
+        ({"user": "root; load_module x"}, "plugins.nginx.user"),
         ({"upstreams": ["127.0.0.1"]}, "expected host:port"),
     ],
 )
-def test_what_nginx_could_not_read_is_refused_with_its_remedy(table: dict[str, Any], message: str) -> None:
+def test_values_that_nginx_would_reject_are_configuration_errors(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load({"nginx": table}).refuse_mistakes()
+        load({"plugins": {"nginx": table}}).refuse_mistakes()
     assert message in str(caught.value)
 
 
-def test_a_file_that_nginx_refuses_leaves_the_old_one_in_place(box: Box) -> None:
-    table = load({"nginx": {"directory": str(box.directory)}}).nginx
-    file = Path(box.directory / "kept.conf")
-    file.write_text("events {}\n")
-    with pytest.raises(NginxError, match="does not accept"):
-        write_tested("nonsense", file, table)
-    assert file.read_text() == "events {}\n"
-    assert not list(box.directory.glob(".kept*"))
-
-
-def test_the_limits_and_retries_are_those_of_the_file() -> None:
-    loaded = load({"server": {"max_body": "3MiB", "max_header": "8KiB", "keep_alive": "20s"}, "nginx": {"tries": 2}})
-    text = configuration(loaded.server, loaded.nginx, ["127.0.0.1:1", "127.0.0.1:2"])
+def test_limits_and_retries_follow_the_file() -> None:
+    server = {"max_body": "3MiB", "max_header": "8KiB", "keep_alive": "20s"}
+    text, _ = rendered(server, {"upstream_tries": 2}, ["127.0.0.1:1", "127.0.0.1:2"])
     for line in (
         "least_conn;",
         "keepalive 32;",
@@ -128,10 +124,3 @@ def test_the_limits_and_retries_are_those_of_the_file() -> None:
         assert line in text
     directives = [line for line in text.splitlines() if not line.strip().startswith("#")]
     assert not any("non_idempotent" in line for line in directives)
-
-
-def test_the_command_prints_its_own_address_where_nobody_knows_others(tmp_path: Path) -> None:
-    file = tmp_path / "scalekit.toml"
-    file.write_text('[server]\nhost = "0.0.0.0"\nport = 8123\n')
-    done = scalekit("nginx", str(file), folder=tmp_path)
-    assert "server 127.0.0.1:8123 max_fails" in done.stdout

@@ -342,7 +342,6 @@ READING = [
     "check",
     "config show",
     "get /",
-    "nginx",
     "plugins",
     "routes",
     "run",
@@ -384,14 +383,15 @@ def test_a_file_that_is_not_there_is_told_of(run: Run) -> None:
         result = run(*words, toml=VISITS)
         assert result.returncode != 0
         assert "missing.toml" in result.stderr or "No such command 'visits'" in result.stderr
-    for command in ("check", "run", "get /", "routes", "config show", "nginx"):
+    for command in ("check", "run", "get /", "routes", "config show"):
         result = run(*command.split(), "missing.toml", toml=VISITS)
         assert (result.returncode, "missing.toml: no such file" in result.stderr) == (78, True)
 
 
 def test_what_stands_behind_an_option_is_no_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("[broken")
-    assert run("nginx", "--output", "other.toml").returncode == 0
+    command = ("nginx", "config", "-c", "scalekit.toml", "--output", "other.toml")
+    assert run(*command, toml="[plugins.nginx]\n").returncode == 0
     assert "server {" in (tmp_path / "other.toml").read_text()
 
 
