@@ -27,7 +27,7 @@ def redis() -> Iterator[Redis]:
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres")), REDIS])
 def plugins(request: pytest.FixtureRequest, tmp_path: Path) -> Mapping[str, Any]:
-    """Return the tables of other plugins that decide where sessions are remembered."""
+    """Return the configuration tables that select the session store."""
     if request.param == "memory":
         return {}
     if request.param == "sqlite":

@@ -1,4 +1,4 @@
-"""A client that has a key, and proves it, as another library makes such proofs."""
+"""A DPoP client whose proofs are made by another library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALGORITHMS = ["ES256", "EdDSA", "ES384", "RS256", "HS256"]
 
 
 class DpopProver:
-    """Somebody with a key, who makes proofs of which every part can be replaced; None leaves one out."""
+    """Makes DPoP proofs with a key; every member can be replaced, None removes it."""
 
     def __init__(self, key: Key | None = None, algorithm: str = "ES256") -> None:
         self.key = key or ECKey.generate_key("P-256")

@@ -1,4 +1,4 @@
-"""Tokens as an attacker makes them, or another issuer: every part as it is wanted."""
+"""Tokens of attackers and of other issuers, in which every part can be replaced."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from scalekit_jwt.key_file import generate_key
 from scalekit_jwt.keys import KEY_TYPES, SigningKey
 
 RSA_KEYS = 4
-"""How many keys of RSA a process makes: one takes as long as five hundred of another type."""
+"""RSA keys generated per process: one takes as long as five hundred of another type."""
 _TURNS = count()
 
 
 @cache
 def member_of(algorithm: str, number: int) -> dict[str, Any]:
-    """Return the key *number* for *algorithm*, with its private part, as a JWK that nobody changes."""
-    if KEY_TYPES[algorithm] == "RSA" and algorithm != "RS256":  # which is the same but for what it is for
+    """Return the key *number* for *algorithm*, with its private part, as a JWK."""
+    if KEY_TYPES[algorithm] == "RSA" and algorithm != "RS256":  # the same key for another algorithm
         return {**member_of("RS256", number), "alg": algorithm, "kid": f"{algorithm}-{number}"}
     return generate_key(algorithm)
 
@@ -36,21 +36,21 @@ def key_of(algorithm: str, number: int) -> SigningKey:
 
 
 def _another_key(algorithm: str) -> tuple[dict[str, Any], SigningKey]:
-    """Return a key that the last few calls have not returned."""
+    """Return another key than the last few calls."""
     turn = next(_TURNS)
     number = turn % RSA_KEYS if KEY_TYPES[algorithm] == "RSA" else turn
     return member_of(algorithm, number), key_of(algorithm, number)
 
 
 def encoded(data: bytes | str | Mapping[str, Any]) -> str:
-    """Return base64url of *data*, JSON of what is no text."""
+    """Return *data* in base64url, a mapping as JSON."""
     if isinstance(data, Mapping):
         data = json.dumps(data)
     return urlsafe_b64encode(data.encode() if isinstance(data, str) else data).rstrip(b"=").decode()
 
 
 class TokenForge:
-    """Makes tokens with a key that the forges before it do not have, whose every part can be replaced."""
+    """Makes tokens with a key of its own; every part of a token can be replaced."""
 
     def __init__(self, algorithm: str = "ES256", issuer: str = "scalekit", audience: str = "scalekit") -> None:
         self.member, self.key = _another_key(algorithm)
@@ -75,7 +75,7 @@ class TokenForge:
         return self.token(header=_changed(self.header, changes))
 
     def claiming(self, **changes: Any) -> str:
-        """Return a token whose claims have *changes*, None leaves out."""
+        """Return a token whose claims have *changes*; None removes a member."""
         return self.token(claims=_changed(self.claims, changes))
 
 

@@ -1,4 +1,4 @@
-"""A service with tokens, and a client that keeps them."""
+"""A service that issues tokens, and a client that stores them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ app = Starlette(
 
 @dataclass
 class JwtClient:
-    """Somebody who sends requests, with the tokens that were handed out last."""
+    """A client that sends its latest tokens."""
 
     app: Any
     state: dict[str, Any]
@@ -98,7 +98,7 @@ class JwtClient:
             self.cookie = cookie.partition(";")[0]
 
     def another(self) -> JwtClient:
-        """Return a second client of the same service, who has nothing yet."""
+        """Return a second client of the same service, without tokens."""
         return JwtClient(self.app, self.state)
 
 
@@ -116,7 +116,7 @@ async def service(
 
 
 async def health(client: JwtClient) -> str:
-    """Return what the plugin's health check says is wrong."""
+    """Return the failure of the plugin's health check, empty when it passes."""
     try:
         await client.app.monitor.results["jwt"].check.probe()
     except Unavailable as error:

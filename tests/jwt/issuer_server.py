@@ -1,4 +1,4 @@
-"""An issuer of tokens that serves its keys over HTTP."""
+"""A token issuer that serves its JWK set over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.jwt.forged_tokens import TokenForge
 
 
 class IssuerServer:
-    """An issuer that serves its metadata and its keys, and counts how often."""
+    """An issuer that serves its OIDC metadata and JWK set, and records the requests."""
 
     def __init__(self) -> None:
         self.documents: dict[str, Any] = {}

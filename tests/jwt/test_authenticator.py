@@ -1,4 +1,4 @@
-"""A token that was good is remembered: until it ends, and no more of them than there is room for."""
+"""The cache of verified tokens: hits, expiry, eviction and revocation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOON = 1_700_000_000.0
 
 
 class AuthenticatorHarness:
-    """An authenticator with a clock that is turned by hand, which counts the signatures that are looked at."""
+    """An authenticator with a manual clock that counts verified signatures."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cache_size: int = 3) -> None:
         self.now = NOON
@@ -62,14 +62,14 @@ class AuthenticatorHarness:
         return known.user.identity
 
 
-def test_its_signature_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch)
     token = harness.forge.token()
     assert [harness.show(token) for _ in range(3)] == ["ada"] * 3
     assert harness.looked == 1
 
 
-def test_it_ends_when_it_says_so_give_or_take_the_leeway(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_token_expires_within_the_leeway(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch)
     token = harness.forge.token()
     harness.show(token)
@@ -82,7 +82,7 @@ def test_it_ends_when_it_says_so_give_or_take_the_leeway(monkeypatch: pytest.Mon
     assert harness.authenticator.cached_tokens == 0
 
 
-def test_a_token_that_is_not_good_is_never_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_token_is_never_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch)
     for _ in range(2):
         with pytest.raises(InvalidToken, match="signature"):
@@ -90,7 +90,7 @@ def test_a_token_that_is_not_good_is_never_remembered(monkeypatch: pytest.Monkey
     assert harness.authenticator.cached_tokens == 0
 
 
-def test_there_is_room_for_so_many_and_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_tokens_are_evicted_at_the_cache_size(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch, cache_size=3)
     tokens = [harness.forge.claiming(jti=str(number)) for number in range(5)]
     for token in tokens:
@@ -114,7 +114,7 @@ def test_there_is_room_for_so_many_and_the_oldest_go(monkeypatch: pytest.MonkeyP
         ("subject", "bob", 3, False),
     ],
 )
-def test_a_revocation_ends_what_it_names(
+def test_a_revocation_applies_to_its_token_session_or_subject(
     monkeypatch: pytest.MonkeyPatch, kind: str, value: str, version: int, ends: bool
 ) -> None:
     harness = AuthenticatorHarness(monkeypatch)
@@ -123,7 +123,7 @@ def test_a_revocation_ends_what_it_names(
     issuer = "" if kind == "session" else "scalekit"
     news = [Revocation(1, kind, issuer, value, version, NOON + 1000)]
     assert harness.revocations.add(news)
-    assert not harness.revocations.add(news), "it is no news any more"
+    assert not harness.revocations.add(news), "it is not new any more"
     harness.authenticator.evict_revoked()
     for _ in range(2):
         if ends:
@@ -135,7 +135,7 @@ def test_a_revocation_ends_what_it_names(
     harness.show(token)
 
 
-def test_the_same_token_in_another_spelling_is_not_another_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revoked_jti_is_refused_in_every_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch)
     token = harness.forge.claiming(jti="7")
     harness.revocations.add([Revocation(1, "token", "scalekit", "7", 0, NOON + 1000)])

@@ -1,4 +1,4 @@
-"""Tokens that are bound to a key of the client's: whoever copies one, and even a proof with it, opens nothing."""
+"""Tokens bound to a key of the client with DPoP (RFC 9449)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DPOP = {"sender_constraint": "dpop"}
 CHALLENGE = 'DPoP realm="api", algs="ES256 EdDSA"'
 
 
-async def test_a_token_with_its_proof_opens_what_is_protected_wherever_proofs_are_remembered(
+async def test_a_bound_token_with_a_new_proof_is_accepted_with_every_store(
     plugins: Mapping[str, Any],
 ) -> None:
     async with service(DPOP, plugins) as client:
@@ -39,7 +39,7 @@ async def test_a_token_with_its_proof_opens_what_is_protected_wherever_proofs_ar
         assert answer.header("set-cookie") is None, "the key replaces the cookie"
         for token in (client.token, client.refresh_token):
             assert parse_jws(token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
-        for _ in range(2):  # the second is remembered
+        for _ in range(2):  # the second is a cache hit
             answer = await holder.api()
             assert orjson.loads(answer.body) == {"who": "ada", "scopes": ["read"]}
         proof = holder.prover.proof("GET", holder.address("/api/who"), client.token)
@@ -52,7 +52,7 @@ async def test_a_token_with_its_proof_opens_what_is_protected_wherever_proofs_ar
         )
 
 
-async def test_a_refresh_needs_a_proof_of_the_same_key_and_gives_tokens_that_are_bound_to_it() -> None:
+async def test_a_refresh_needs_a_proof_of_the_same_key_and_returns_bound_tokens() -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
@@ -65,7 +65,7 @@ async def test_a_refresh_needs_a_proof_of_the_same_key_and_gives_tokens_that_are
         client.keep(answer)
         assert parse_jws(client.token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
         assert (await holder.api()).status == 200
-        assert (await holder.refresh()).status == 200, "nobody who had no proof has used it up"
+        assert (await holder.refresh()).status == 200, "the refused requests did not use the refresh token"
 
 
 @pytest.mark.parametrize("kind", ["DPoP+JWT", "application/dpop+jwt", "Application/DPOP+jwt"])
@@ -87,7 +87,7 @@ async def test_a_logout_needs_a_proof_too() -> None:
         assert (await holder.refresh()).status == 401
 
 
-async def test_nobody_logs_in_without_a_proof() -> None:
+async def test_a_login_without_a_proof_is_refused() -> None:
     async with service(DPOP) as client:
         answer = await client.send("/login", "POST", {"subject": "ada"})
         assert answer.status == 401
@@ -97,7 +97,7 @@ async def test_nobody_logs_in_without_a_proof() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "DPoP", "dpop"])
-async def test_a_bound_token_is_no_bearer_token_and_the_other_way_round(scheme: str) -> None:
+async def test_a_bound_token_needs_the_dpop_scheme_and_an_unbound_token_bearer(scheme: str) -> None:
     async with service(DPOP) as bound, service({"fingerprint": False}) as unbound:
         holder, other = DpopClient(bound), DpopClient(unbound)
         await holder.login("ada")
@@ -107,7 +107,7 @@ async def test_a_bound_token_is_no_bearer_token_and_the_other_way_round(scheme: 
         assert (await other.api(authorization=f"{scheme} {unbound.token}")).status == (401 if good else 200)
 
 
-async def test_tokens_from_before_are_not_taken_once_they_must_be_bound() -> None:
+async def test_unbound_tokens_are_refused_once_dpop_is_required() -> None:
     async with service({"fingerprint": False}) as before:
         await before.login("ada")
         async with service(DPOP) as after:
@@ -118,7 +118,7 @@ async def test_tokens_from_before_are_not_taken_once_they_must_be_bound() -> Non
             assert (await holder.refresh()).status == 401
 
 
-async def test_bound_tokens_from_before_still_need_their_key_once_new_ones_are_not_bound() -> None:
+async def test_bound_tokens_need_a_proof_even_when_dpop_is_no_longer_required() -> None:
     async with service(DPOP) as before:
         holder = DpopClient(before)
         await holder.login("ada")
@@ -130,7 +130,7 @@ async def test_bound_tokens_from_before_still_need_their_key_once_new_ones_are_n
 
 
 @pytest.mark.filterwarnings("ignore:EdDSA")
-async def test_a_key_of_the_other_kind_is_as_good() -> None:
+async def test_an_ed25519_key_is_accepted() -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client, DpopProver(OKPKey.generate_key("Ed25519"), "EdDSA"))
         await holder.login("ada")
@@ -177,13 +177,13 @@ CLAIMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("flaw", [*HEADERS, *CLAIMS])
-async def test_a_proof_with_a_flaw_is_none(flaw: str) -> None:
+async def test_an_invalid_proof_is_refused(flaw: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client, PUBLIC)
         await holder.login("ada")
         address = holder.address("/api/who")
         good = PUBLIC.proof("GET", address, client.token)
-        assert (await holder.api(dpop=good)).status == 200, "without the flaw it is good"
+        assert (await holder.api(dpop=good)).status == 200, "the proof without the flaw is valid"
         bad = PUBLIC.proof("GET", address, client.token, header=HEADERS.get(flaw), **CLAIMS.get(flaw, {}))
         answer = await holder.api(dpop=bad)
         assert answer.status == 401
@@ -192,17 +192,17 @@ async def test_a_proof_with_a_flaw_is_none(flaw: str) -> None:
 
 
 @pytest.mark.parametrize("proof", ["", "x", "x.y.z", "é", "{0}, {0}", "{0}.", "{0}=", "{1}"])
-async def test_what_is_no_proof_is_none(proof: str) -> None:
+async def test_a_malformed_proof_is_refused(proof: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
         good = holder.prover.proof("GET", holder.address("/api/who"), client.token)
         bad = proof.format(good, good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"))
         assert (await holder.api(dpop=bad)).status == 401
-        assert (await holder.api(dpop=good)).status == 200, "the one that was spoiled has not used it up"
+        assert (await holder.api(dpop=good)).status == 200, "the malformed proof did not use the valid one"
 
 
-async def test_two_proofs_are_none() -> None:
+async def test_two_proofs_are_refused() -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
@@ -220,7 +220,7 @@ async def test_two_proofs_are_none() -> None:
         "http://localhost/x/../api/./who",
     ],
 )
-async def test_an_address_may_be_spelled_in_many_ways(address: str) -> None:
+async def test_htu_is_compared_normalized(address: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
@@ -228,7 +228,7 @@ async def test_an_address_may_be_spelled_in_many_ways(address: str) -> None:
         assert (await holder.api("/api/who?page=2", dpop=proof)).status == 200
 
 
-async def test_a_bad_proof_counts_as_no_token_where_none_is_needed() -> None:
+async def test_an_invalid_proof_makes_the_user_anonymous_on_a_public_path() -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
@@ -246,7 +246,7 @@ PROOF = (
 MADE = 1562262616.0
 
 
-async def test_the_proof_of_the_standard_is_good_in_its_time() -> None:
+async def test_the_proof_of_rfc_9449_is_valid_until_it_expires() -> None:
     shown = PresentedProof(PROOF.encode(), ExpectedRequest("POST", "https://server.example.com/token"))
     for now in (MADE - 30, MADE, MADE + 59):
         assert verify_proof(shown, b"", "", now=now, leeway=30.0).jkt == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
@@ -256,7 +256,7 @@ async def test_the_proof_of_the_standard_is_good_in_its_time() -> None:
     assert digest(b"Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU") == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
 
 
-async def test_what_is_remembered_of_proofs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_stored_proofs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_store, "MAX_ENTRIES", 3)
     sessions = MemorySessionStore()
     assert [await sessions.mark_proof_used(name, 0.0, 10.0) for name in "abcabc"] == [True] * 3 + [False] * 3
@@ -268,7 +268,7 @@ async def test_what_is_remembered_of_proofs_is_bounded(monkeypatch: pytest.Monke
 
 
 @given(st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
-def test_whatever_comes_as_a_proof_is_no_error(proof: str) -> None:
+def test_any_proof_header_raises_only_invalid_token(proof: str) -> None:
     shown = PresentedProof(proof.encode("latin-1"), ExpectedRequest("GET", "http://localhost/"))
     with pytest.raises(InvalidToken):
         verify_proof(shown, b"", "", now=MADE, leeway=30.0)
@@ -282,7 +282,7 @@ WEIRD = st.recursive(
 
 
 @given(st.sampled_from(["alg", "typ", "jwk", "kty", "crv", "x", "y", "htm", "htu", "iat", "jti", "ath", "crit"]), WEIRD)
-def test_whatever_a_proof_says_is_no_error(name: str, value: Any) -> None:
+def test_any_proof_member_raises_only_invalid_token(name: str, value: Any) -> None:
     forge = TokenForge()
     key = {**PUBLIC.key.as_dict(private=False), **({name: value} if name in ("kty", "crv", "x", "y") else {})}
     header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": key}
@@ -292,11 +292,11 @@ def test_whatever_a_proof_says_is_no_error(name: str, value: Any) -> None:
             part[name] = value
     header |= {"crit": value} if name == "crit" else {}
     shown = PresentedProof(forge.token(header, claims).encode(), ExpectedRequest("GET", "http://localhost/"))
-    with pytest.raises(InvalidToken):  # the signature is of another key besides
+    with pytest.raises(InvalidToken):  # the signature is of another key too
         verify_proof(shown, b"token", "", now=MADE, leeway=30.0)
 
 
-async def test_a_cookie_and_a_key_are_not_asked_for_together() -> None:
+async def test_fingerprint_and_dpop_exclude_each_other() -> None:
     with pytest.raises(Exception, match="replaces the cookie"):
         async with service({**DPOP, "fingerprint": True}):
             pass

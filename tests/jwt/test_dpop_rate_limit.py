@@ -1,4 +1,4 @@
-"""No proof is looked at, or used up, for who is over a limit whose verdict travels with the look-up of the cache."""
+"""DPoP proofs are verified only for clients within their rate limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def server() -> Iterator[Redis]:
         yield running
 
 
-async def test_who_is_over_the_limit_gets_429_before_its_proof_is_looked_at(
+async def test_a_client_over_the_limit_gets_429_before_its_proof_is_verified(
     server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[bytes] = []
@@ -44,4 +44,4 @@ async def test_who_is_over_the_limit_gets_429_before_its_proof_is_looked_at(
         used = holder.prover.proof("GET", holder.address("/api/who"), client.token)
         statuses = [(await holder.api(dpop=used)).status for _ in range(4)]
         assert statuses == [200, 401, 429, 429]
-        assert len(looked) == 2, "the token is remembered, and two proofs were looked at"
+        assert len(looked) == 2, "the token is cached, and two proofs were verified"

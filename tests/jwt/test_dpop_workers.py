@@ -1,4 +1,4 @@
-"""Four workers: a proof that one of them has seen is used up at all, over real connections."""
+"""Four workers refuse a DPoP proof that one of them has accepted."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def workers() -> Iterator[WorkerService]:
 
 
 def send(method: str, address: str, body: object = None, **headers: str) -> httpx2.Response:
-    """Send on a connection of its own, which any worker may take."""
+    """Send on a new connection, which any worker may accept."""
     with httpx2.Client(trust_env=False, timeout=60, verify=False) as client:
         return client.request(method, address, json=body, headers=headers)
 
 
-def test_a_proof_is_good_at_one_worker_once(workers: WorkerService) -> None:
+def test_a_proof_is_accepted_by_one_worker_once(workers: WorkerService) -> None:
     prover, login, who = DpopProver(), f"{workers.url}/login", f"{workers.url}/api/who"
     token = send("POST", login, {"subject": "ada"}, dpop=prover.proof("POST", login)).json()["token"]
     fields = {"authorization": f"DPoP {token}"}
@@ -47,4 +47,4 @@ def test_a_proof_is_good_at_one_worker_once(workers: WorkerService) -> None:
             answers = threads.map(lambda _, proof=proof: send("GET", who, **fields, dpop=proof), range(AT_ONCE))
         assert Counter(answer.status_code for answer in answers) == {200: 1, 401: AT_ONCE - 1}
     proofs = [prover.proof("GET", f"{who}?page={number}", token) for number in range(AT_ONCE)]
-    assert {send("GET", who, **fields, dpop=proof).status_code for proof in proofs} == {200}, "each is one of its own"
+    assert {send("GET", who, **fields, dpop=proof).status_code for proof in proofs} == {200}, "each proof is new"

@@ -1,4 +1,4 @@
-"""Requests with tokens, without, and with such as are not enough."""
+"""Requests with valid, invalid, insufficient and missing tokens."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tests.jwt.harness import service
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_token_opens_what_is_protected_and_tells_who_asks() -> None:
+async def test_a_token_authenticates_its_user_on_protected_paths() -> None:
     async with service() as client:
         answer = await client.login("ada", scopes=["orders:read"])
         assert answer.header("cache-control") == "no-store"
         assert orjson.loads(answer.body)["expires_in"] == 900
-        for _ in range(2):  # the second is remembered
+        for _ in range(2):  # the second is a cache hit
             assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["orders:read"]}
 
 
-async def test_without_a_token_the_answer_says_what_is_needed() -> None:
+async def test_a_request_without_a_token_gets_a_challenge() -> None:
     async with service() as client:
         answer = await client.send("/api/who")
         assert answer.status == 401
@@ -32,7 +32,7 @@ async def test_without_a_token_the_answer_says_what_is_needed() -> None:
         )
 
 
-async def test_a_token_that_is_not_good_is_refused_where_one_is_needed_and_ignored_elsewhere() -> None:
+async def test_an_invalid_token_is_refused_on_protected_paths_and_ignored_elsewhere() -> None:
     async with service() as client:
         await client.login("ada")
         client.token = client.token[:-8] + "AAAAAAAA"
@@ -58,7 +58,7 @@ async def test_a_token_that_is_not_good_is_refused_where_one_is_needed_and_ignor
         "; ".join(f"__Host-Fgp={number}" for number in range(16)) + "; {0}",
     ],
 )
-async def test_a_token_without_its_cookie_opens_nothing(cookie: str) -> None:
+async def test_a_token_without_its_cookie_is_refused(cookie: str) -> None:
     async with service() as client:
         await client.login("ada")
         assert (await client.api()).status == 200
@@ -71,7 +71,7 @@ async def test_a_token_without_its_cookie_opens_nothing(cookie: str) -> None:
 @pytest.mark.parametrize(
     "cookies", ["{0}=planted; {1}", "{1}; {0}=planted", "a=b; {0}=; {0}=x;{1} ; {0}=y", "{1}; {1}"]
 )
-async def test_a_planted_cookie_beside_the_right_one_locks_nobody_out(cookies: str, insecure: bool) -> None:
+async def test_a_planted_cookie_beside_the_valid_one_locks_no_user_out(cookies: str, insecure: bool) -> None:
     async with service({"insecure_cookie": insecure}) as client:
         await client.login("ada")
         right = client.cookie
@@ -84,7 +84,7 @@ async def test_a_planted_cookie_beside_the_right_one_locks_nobody_out(cookies: s
         assert (await client.logout()).status == 204
 
 
-async def test_the_cookie_is_hardened() -> None:
+async def test_the_cookie_is_host_only_http_only_and_secure() -> None:
     async with service() as client:
         answer = await client.login("ada")
         cookie = str(answer.header("set-cookie"))
@@ -101,7 +101,7 @@ async def test_the_cookie_is_hardened() -> None:
         assert (await client.api()).status == 200
 
 
-async def test_rules_ask_for_scopes_and_claims() -> None:
+async def test_rules_require_scopes_and_claims() -> None:
     rules = [
         {"path": "/api/**", "methods": ["POST"], "scopes": ["write"]},
         {"path": "/open", "claims": {"tenant": ["a", "b"]}},
@@ -128,7 +128,7 @@ async def test_starlettes_requires_works() -> None:
         assert (await client.send("/admin")).status == 403
 
 
-async def test_two_authorization_headers_are_one_too_many() -> None:
+async def test_two_authorization_headers_are_refused() -> None:
     async with service() as client:
         await client.login("ada")
         scope_headers = {"authorization": f"Bearer {client.token}", "Authorization": f"Bearer {client.token}"}
@@ -137,7 +137,7 @@ async def test_two_authorization_headers_are_one_too_many() -> None:
         assert 'error="invalid_request"' in str(answer.header("www-authenticate"))
 
 
-async def test_a_token_is_remembered_once_however_its_scheme_is_spelled() -> None:
+async def test_a_token_takes_one_cache_entry_for_every_spelling_of_its_scheme() -> None:
     async with service(plugins={"metrics": {}}) as client:
         await client.login("ada")
         spelled = [
@@ -151,14 +151,14 @@ async def test_a_token_is_remembered_once_however_its_scheme_is_spelled() -> Non
             "bearer {}",
         ]
         statuses = [(await client.api(authorization=each.format(client.token))).status for each in spelled]
-        assert statuses == [200] * 5 + [401, 401, 200], "one that is bound to no key needs no proof, and takes none"
+        assert statuses == [200] * 5 + [401, 401, 200], "an unbound token is refused with the DPoP scheme"
         page = (await client.send("/metrics")).body.decode()
     assert 'scalekit_jwt_verified_total{outcome="verified"} 2\n' in page
     assert 'scalekit_jwt_verified_total{outcome="cached"} 6\n' in page
 
 
 @pytest.mark.parametrize("more", ["a=b", "a=" + 2 * MAX_COOKIE_BYTES * "b"])
-async def test_the_cookie_is_looked_at_each_time_that_others_come_with_it(more: str) -> None:
+async def test_the_cookie_is_verified_for_every_new_cookie_header(more: str) -> None:
     async with service() as client:
         await client.login("ada")
         right = client.cookie

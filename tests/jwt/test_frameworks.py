@@ -29,7 +29,7 @@ async def mine(user: Annotated[TokenUser, Depends(RequireToken("read"))]) -> dic
     return {"who": user.identity, "name": user.display_name, "issuer": user.issuer, "tenant": user.claims["tenant"]}
 
 
-async def test_a_dependency_gives_the_user_or_refuses() -> None:
+async def test_a_dependency_returns_the_user_or_refuses() -> None:
     async with service(application=fast) as client:
         answer = await client.send("/mine")
         assert (answer.status, answer.header("www-authenticate")) == (401, 'Bearer realm="api"')
@@ -90,15 +90,15 @@ async def connect(client: JwtClient, headers: dict[str, str], subprotocols: list
     return sent
 
 
-async def test_a_websocket_opens_with_a_token_in_the_header_or_as_a_subprotocol() -> None:
+async def test_a_websocket_is_accepted_with_a_token_in_the_header_or_as_a_subprotocol() -> None:
     async with service(application=whisper) as client:
         await client.login("ada")
         sent = await connect(client, {"authorization": f"Bearer {client.token}"}, ["chat"])
         assert orjson.loads(sent[1]["text"]) == ["ada", ["chat"]]
         assert sent[0].get("subprotocol") is None
         sent = await connect(client, {}, ["bearer", client.token, "chat"])
-        assert orjson.loads(sent[1]["text"]) == ["ada", ["bearer", "chat"]], "the application does not see the token"
-        assert sent[0]["subprotocol"] == "bearer", "a browser gives up when nothing is chosen that it has offered"
+        assert orjson.loads(sent[1]["text"]) == ["ada", ["bearer", "chat"]], "the token is hidden from the application"
+        assert sent[0]["subprotocol"] == "bearer", "a browser closes a websocket that accepts none of its subprotocols"
 
 
 async def test_a_websocket_with_a_bound_token_needs_a_proof() -> None:
@@ -120,7 +120,7 @@ async def test_a_websocket_with_a_bound_token_needs_a_proof() -> None:
             assert message["type"] == "websocket.close"
 
 
-async def test_a_dependency_says_that_a_proof_is_needed_where_it_is() -> None:
+async def test_a_dependency_challenges_for_dpop_when_it_is_required() -> None:
     async with service({"sender_constraint": "dpop"}, application=fast) as client:
         challenge = str((await client.send("/mine")).header("www-authenticate"))
         assert challenge == 'DPoP realm="api", algs="ES256 EdDSA"'
@@ -138,7 +138,7 @@ async def test_a_websocket_without_a_token_is_closed_before_it_opens() -> None:
             assert client.token not in str(sent)
 
 
-async def test_the_cache_keeps_answers_of_users_apart() -> None:
+async def test_responses_of_users_are_stored_apart() -> None:
     calls = 0
 
     async def who(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Every token here has one flaw, is signed with the right key where the flaw allows it, and opens nothing."""
+"""Hostile tokens with one flaw each, signed with the valid key where possible, are all refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.jwt.harness import service
 
 FORGE = TokenForge()
 NOW = int(time.time())
-"""When the tokens were made. What is to come stays so for a day: the tests may run long after."""
+"""When the tokens were made. Future times are a day ahead, because the tests may run much later."""
 
 KIDS: list[Any] = ["../../dev/null", "/dev/null", "' OR 1=1 --", "\x00", "", "é" * 10, 0, None, [], {}, True]
 MOMENTS: list[Any] = [1e308, -1, -1e10, "1", str(NOW + 86400), True, [], {}, 10**30, 253402300800]
@@ -48,7 +48,7 @@ def with_hmac(secret: bytes, **header: object) -> str:
 
 
 def noncanonical(part: int) -> str:
-    """Return a token in which the unused bits of a last character are set: the same bytes, spelled otherwise."""
+    """Return a token with unused bits set in a last base64url character: a non-canonical encoding."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     claims = FORGE.claims
     while True:
@@ -138,7 +138,7 @@ def hostile() -> Iterator[tuple[str, str]]:
     yield "a claim twice, spelled otherwise", FORGE.token(claims=members[:-1] + ', "s\\u0075b": "root"}')
     compact = json.dumps(FORGE.claims, separators=(",", ":"))
     yield "a claim twice, compact", FORGE.token(claims=compact[:-1] + ',"sub":"root"}')
-    # What is lost is made up for by numbers that are longer when they are written again.
+    # Numbers that serialize longer make up for the dropped duplicate.
     yield (
         "a claim twice, no longer than once",
         FORGE.token(claims=compact[:-1] + ',"sub":"ada","x":[1e2,1e2,1e2,1e2,1e2,1e2]}'),
@@ -183,7 +183,7 @@ def hostile() -> Iterator[tuple[str, str]]:
 CASES = list(hostile())
 
 
-def test_there_are_enough_of_them_and_no_two_are_the_same() -> None:
+def test_there_are_many_hostile_tokens_and_all_differ() -> None:
     assert len({token for _, token in CASES}) >= 60
     assert len({name for name, _ in CASES}) == len(CASES)
 
@@ -198,13 +198,13 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.anyio
-async def test_none_of_them_opens_anything_and_none_is_an_error(key_file: Path) -> None:
+async def test_every_hostile_token_gets_a_401(key_file: Path) -> None:
     table = {"key_file": str(key_file), "algorithm": "ES256", "fingerprint": False}
     async with service(table) as client:
         client.token = FORGE.token()
-        assert (await client.api()).status == 200, "without a flaw it is good"
+        assert (await client.api()).status == 200, "the token without a flaw is valid"
         client.token = FORGE.headed(jku="http://127.0.0.1:1/", x5u="http://127.0.0.1:1/")
-        assert (await client.api()).status == 200, "what is ignored does no harm"
+        assert (await client.api()).status == 200, "jku and x5u are ignored"
         opened = []
         for name, token in CASES:
             answer = await request(
@@ -219,7 +219,7 @@ async def test_none_of_them_opens_anything_and_none_is_an_error(key_file: Path) 
 
 
 @pytest.mark.anyio
-async def test_no_answer_and_no_log_line_holds_anything_of_a_token(
+async def test_no_response_and_no_log_line_contains_part_of_a_token(
     key_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with service({"key_file": str(key_file), "algorithm": "ES256", "fingerprint": False}) as client:
@@ -234,7 +234,7 @@ async def test_no_answer_and_no_log_line_holds_anything_of_a_token(
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_whatever_it_is_it_is_read_or_refused(token: bytes) -> None:
+def test_any_token_is_parsed_or_raises_invalid_token(token: bytes) -> None:
     try:
         parse_jws(token)
     except InvalidToken:
@@ -249,7 +249,7 @@ PIECES = st.lists(st.sampled_from([*FORGE.token().split("."), "", ".", "e30", "=
 
 
 @given(PREFIXES, HEADERS | PIECES, HEADERS | st.just("__Host-Fgp=") | HEADERS.map("__Host-Fgp={}".format))
-def test_no_header_and_no_cookie_is_an_error(prefix: str, value: str, cookie: str) -> None:
+def test_any_header_and_cookie_gets_a_401(prefix: str, value: str, cookie: str) -> None:
 
     async def ask() -> int:
         async with service() as client:
@@ -282,12 +282,12 @@ def test_no_header_and_no_cookie_is_an_error(prefix: str, value: str, cookie: st
         (generate_key("EdDSA"), "ES256", "not a key of type EC"),
     ],
 )
-def test_a_key_that_is_not_fit_is_refused(member: dict[str, object], algorithm: str, said: str) -> None:
+def test_an_unsuitable_key_is_refused(member: dict[str, object], algorithm: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         SigningKey.load(member, algorithm)
 
 
-def test_a_set_has_keys_of_one_type_and_each_kid_once() -> None:
+def test_a_key_set_has_one_key_type_and_unique_kids() -> None:
     one, other = generate_key("ES256"), generate_key("HS256")
     with pytest.raises(ValueError, match="same kid"):
         KeySet([SigningKey.load(one, "ES256"), SigningKey.load(one, "ES256")])
@@ -295,7 +295,7 @@ def test_a_set_has_keys_of_one_type_and_each_kid_once() -> None:
         KeySet([SigningKey.load(one, "ES256"), SigningKey.load(other, "HS256")])
 
 
-def test_an_issuer_takes_no_token_in_another_name_whoever_chose_it() -> None:
+def test_a_verifier_refuses_tokens_of_another_issuer() -> None:
     keys = StaticKeys(KeySet([FORGE.key]))
     issuer = TokenVerifier("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
     assert issuer.verify(parse_jws(FORGE.token().encode())).subject == "ada"

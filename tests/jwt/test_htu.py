@@ -1,4 +1,4 @@
-"""An address has many spellings, and one that stands for them all."""
+"""Normalization of the URL in ``htu``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from scalekit_jwt.htu import normalize_htu
         ("wss://a/b", "https://a/b"),
     ],
 )
-def test_these_are_one(one: str, other: str) -> None:
+def test_equivalent_urls_normalize_equally(one: str, other: str) -> None:
     assert normalize_htu(one) == normalize_htu(other)
 
 
@@ -40,7 +40,7 @@ def test_these_are_one(one: str, other: str) -> None:
         ("http://a.example/", "http://a.example./"),
     ],
 )
-def test_these_are_two(one: str, other: str) -> None:
+def test_different_urls_normalize_differently(one: str, other: str) -> None:
     assert normalize_htu(one) != normalize_htu(other)
 
 
@@ -48,13 +48,13 @@ def test_these_are_two(one: str, other: str) -> None:
     "address",
     ["", "/b", "a/b", "//a/b", "ftp://a/", "http:///b", "http://ada@a/", "http://a:x/", "http://a/\nb", "http://[a/"],
 )
-def test_these_are_of_no_web(address: str) -> None:
+def test_other_urls_are_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"address|[Pp]ort|IPv6"):
         normalize_htu(address)
 
 
 @given(st.text(max_size=30).map("http://a/{}".format) | st.text(max_size=30))
-def test_one_that_is_normal_stays_so(address: str) -> None:
+def test_normalization_is_idempotent(address: str) -> None:
     try:
         once = normalize_htu(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Keys and tokens of issuers as they are in the wild."""
+"""JWK sets of real issuers: missing algorithms, unusable keys, ambiguous kids, other audience claims."""
 
 from __future__ import annotations
 
@@ -36,14 +36,16 @@ def issuer() -> Iterator[IssuerServer]:
 
 
 def public(algorithm: str, **changes: Any) -> dict[str, Any]:
-    """Return the public key for *algorithm* with *changes*, None leaves out."""
+    """Return the public key for *algorithm* with *changes*; None removes a member."""
     member = {**key_of(algorithm, 0).public(), **changes}
     return {name: value for name, value in member.items() if value is not None}
 
 
 @pytest.mark.parametrize("says_algorithm", [True, False])
 @pytest.mark.parametrize("algorithm", FOREIGN)
-async def test_a_token_of_every_algorithm_is_taken(issuer: IssuerServer, algorithm: str, says_algorithm: bool) -> None:
+async def test_a_token_of_every_algorithm_is_accepted(
+    issuer: IssuerServer, algorithm: str, says_algorithm: bool
+) -> None:
     forge = TokenForge(algorithm, issuer.url, "shop")
     member = {**forge.key.public(), "alg": algorithm if says_algorithm else None}
     issuer.documents["/keys"] = {"keys": [{name: value for name, value in member.items() if value}]}
@@ -57,7 +59,7 @@ async def test_a_token_of_every_algorithm_is_taken(issuer: IssuerServer, algorit
 def test_a_key_without_algorithm_serves_all_of_its_type_and_curve() -> None:
     keys, wrong = parse_jwks({"keys": [public("RS256", alg=None, kid="r")]}, RSA)
     assert [keys.find({"kid": "r", "alg": each}, 0).algorithm for each in RSA] == RSA
-    assert [keys.find({"alg": each}, 0).algorithm for each in RSA] == RSA, "there is one key, whatever it is for"
+    assert [keys.find({"alg": each}, 0).algorithm for each in RSA] == RSA, "without kid the only key is used"
     document = {"keys": [public(each, alg=None, kid=each) for each in EC]}
     keys, more = parse_jwks(document, EC)
     for curve in EC:
@@ -70,7 +72,7 @@ def test_a_key_without_algorithm_serves_all_of_its_type_and_curve() -> None:
     assert wrong == more == []
 
 
-def test_a_key_serves_no_algorithm_that_is_not_allowed_or_not_its_own() -> None:
+def test_a_key_serves_only_its_own_and_the_allowed_algorithms() -> None:
     keys, _ = parse_jwks({"keys": [public("RS256", alg=None, kid="r")]}, ["RS256", "PS512"])
     for algorithm in ("RS512", "HS256", "none", "ES256", "", None, ["RS256"], {"RS256": 1}):
         with pytest.raises(InvalidToken, match="algorithm"):
@@ -97,7 +99,7 @@ UNUSABLE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("bad", UNUSABLE, ids=[str(number) for number in range(len(UNUSABLE))])
-async def test_one_unusable_key_hides_no_other_and_is_told_once(
+async def test_one_unusable_key_hides_no_other_and_is_logged_once(
     bad: dict[str, Any], place: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = TokenForge("RS256").key.public()
@@ -118,14 +120,14 @@ async def test_one_unusable_key_hides_no_other_and_is_told_once(
     assert not keys.last_error
 
 
-def test_keys_for_something_else_are_not_worth_a_warning() -> None:
+def test_keys_for_other_uses_are_ignored_without_a_warning() -> None:
     others = [public("RS256", use="enc", kid="a"), public("ES256", kid="b"), public("RS512", kid="c"), {}, 1, None, []]
     keys, wrong = parse_jwks({"keys": [*others, public("PS256")]}, ["RS256", "PS256"])
     assert len(keys.keys) == 1
     assert wrong == []
 
 
-def test_different_keys_with_one_kid_are_both_left_out_and_the_same_key_twice_is_one() -> None:
+def test_different_keys_with_one_kid_are_ignored_and_duplicates_are_merged() -> None:
     one, other, third = (TokenForge("RS256").key.public() for _ in range(3))
     for keys_of_it in ([one, {**other, "kid": one["kid"]}, third], [third, {**other, "kid": one["kid"]}, one]):
         keys, wrong = parse_jwks({"keys": keys_of_it}, ["RS256"])
@@ -138,7 +140,7 @@ def test_different_keys_with_one_kid_are_both_left_out_and_the_same_key_twice_is
     assert wrong == []
 
 
-def test_keys_of_two_curves_may_share_a_kid_for_their_algorithms_tell_them_apart() -> None:
+def test_keys_of_two_curves_may_share_a_kid() -> None:
     keys, wrong = parse_jwks({"keys": [public("ES256", kid="a"), public("ES384", kid="a")]}, EC)
     assert [keys.find({"kid": "a", "alg": each}, 0).algorithm for each in ("ES256", "ES384")] == ["ES256", "ES384"]
     assert wrong == []
@@ -148,7 +150,7 @@ WEIRD = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers()
 
 
 @given(st.dictionaries(st.sampled_from(["kty", "kid", "alg", "use", "key_ops", "n", "e", "exp", "crv"]), WEIRD))
-def test_whatever_a_key_says_the_others_are_found(changes: dict[str, Any]) -> None:
+def test_any_malformed_key_leaves_the_others_usable(changes: dict[str, Any]) -> None:
     good = public("RS256", kid="good")
     keys, _ = parse_jwks({"keys": [{**public("RS256", kid="odd"), **changes}, good]}, RSA)
     if changes.get("kid") != "good":
@@ -170,7 +172,9 @@ CLAIMS: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("claims", "status"), CLAIMS)
-async def test_an_audience_may_be_in_another_claim(issuer: IssuerServer, claims: dict[str, Any], status: int) -> None:
+async def test_audience_claim_names_the_claim_with_the_audience(
+    issuer: IssuerServer, claims: dict[str, Any], status: int
+) -> None:
     async with service(issuer.table(audience_claim="client_id", token_types=[""])) as client:
         client.token = issuer.forge.token(
             header={"alg": "RS256", "kid": issuer.forge.key.kid},
@@ -179,7 +183,7 @@ async def test_an_audience_may_be_in_another_claim(issuer: IssuerServer, claims:
         assert (await client.api()).status == status
 
 
-async def test_a_token_without_audience_is_refused_where_the_file_does_not_say_otherwise(issuer: IssuerServer) -> None:
+async def test_a_token_without_aud_is_refused_by_default(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         client.token = issuer.forge.claiming(aud=None, client_id="shop")
         assert (await client.api()).status == 401
@@ -194,9 +198,7 @@ async def test_a_token_without_audience_is_refused_where_the_file_does_not_say_o
         ({"kty": "oct"}, "not a key of type EC, which ES256 needs: its kty is 'oct'"),
     ],
 )
-async def test_a_key_file_is_told_of_the_type_of_its_key_first(
-    changes: dict[str, Any], said: str, tmp_path: Any
-) -> None:
+async def test_an_unsupported_key_type_is_reported_first(changes: dict[str, Any], said: str, tmp_path: Any) -> None:
     path = tmp_path / "keys.json"
     path.write_bytes(orjson.dumps({"keys": [{**member_of("ES256", 0), **changes}]}))
     path.chmod(0o600)
@@ -206,14 +208,14 @@ async def test_a_key_file_is_told_of_the_type_of_its_key_first(
 
 
 @pytest.mark.parametrize(("claimed", "real"), [("oct", "RS256"), ("EC", "RS256"), ("RSA", "ES256"), ("OKP", "ES256")])
-def test_a_key_of_one_type_that_says_it_is_of_another_is_refused(claimed: str, real: str) -> None:
+def test_a_key_that_declares_another_type_is_refused(claimed: str, real: str) -> None:
     for algorithm, kind in KEY_TYPES.items():
         if kind in (claimed, KEY_TYPES[real]):
             with pytest.raises(ValueError, match=r"not a key of type|too short|needs a key on"):
                 SigningKey.load({**member_of(real, 0), "kty": claimed, "alg": algorithm}, algorithm)
 
 
-def test_a_set_of_our_own_refuses_two_keys_that_nothing_tells_apart() -> None:
+def test_a_key_set_refuses_two_keys_with_one_kid_and_algorithm() -> None:
     one, other = (SigningKey.load({**generate_key("ES256"), "kid": "a"}, "ES256") for _ in range(2))
     with pytest.raises(ValueError, match="same kid"):
         KeySet([one, other])

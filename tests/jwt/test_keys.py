@@ -1,4 +1,4 @@
-"""Keys of every kind, in files and out of them, and rotated."""
+"""Keys from files and the key file, and their rotation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def jwks(client: JwtClient) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_a_key_file_is_made_for_its_owner_alone_and_used_again(algorithm: str, tmp_path: Path) -> None:
+async def test_a_key_file_is_created_with_mode_0600_and_loaded_again(algorithm: str, tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     table = {"key_file": str(path), "algorithm": algorithm, "fingerprint": False}
     async with service(table) as client:
@@ -56,7 +56,7 @@ async def test_a_key_file_is_made_for_its_owner_alone_and_used_again(algorithm: 
         return
     assert not {"d", "p", "q", "dp", "dq", "qi", "k"} & published[0].keys()
     assert published[0]["alg"] == algorithm
-    if algorithm != "EdDSA":  # others verify with what is published, as any library does
+    if algorithm != "EdDSA":  # another library verifies with the published keys
         verified = jwt.decode(kept, KeySet.import_key_set({"keys": published}), algorithms=[algorithm])  # type: ignore[typeddict-item]
         assert verified.claims["sub"] == "ada"
         assert verified.header["typ"] == "at+jwt"
@@ -64,7 +64,7 @@ async def test_a_key_file_is_made_for_its_owner_alone_and_used_again(algorithm: 
 
 @pytest.mark.parametrize("form", ["pem", "jwk"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
-async def test_keys_come_from_files_too_and_all_of_them_verify(algorithm: str, form: str, tmp_path: Path) -> None:
+async def test_keys_are_loaded_from_files_and_all_of_them_verify(algorithm: str, form: str, tmp_path: Path) -> None:
     paths = []
     for number in range(2):
         member = member_of(algorithm, number)
@@ -90,7 +90,7 @@ async def test_keys_come_from_files_too_and_all_of_them_verify(algorithm: str, f
         (JWKRegistry.import_key(generate_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]
     ],
 )
-async def test_a_file_that_holds_no_key_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+async def test_a_file_without_a_key_is_named_in_the_error(content: bytes, said: str, tmp_path: Path) -> None:
     path = write(tmp_path / "bad.pem", content)
     with pytest.raises(ConfigError, match=said) as caught:
         async with service({"keys": [path], "algorithm": "ES256"}):
@@ -98,7 +98,7 @@ async def test_a_file_that_holds_no_key_is_named(content: bytes, said: str, tmp_
     assert "bad.pem" in str(caught.value)
 
 
-async def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+async def test_a_key_file_readable_by_others_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     KeyFile(path, "HS256")
     path.chmod(0o640)
@@ -117,17 +117,19 @@ async def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> Non
         ),
     ],
 )
-def test_what_is_not_there_is_said_before_anything_starts(table: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_reported_before_the_start(
+    table: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     named = {
         name: [each.format(tmp_path) for each in value] if isinstance(value, list) else value.format(tmp_path)
         for name, value in table.items()
     }
     with pytest.raises(ConfigError, match=said):
         create_app({"plugins": {"jwt": named}}, app=application)
-    assert os.listdir(tmp_path) == [], "a folder that is not mounted is not made in its place"
+    assert os.listdir(tmp_path) == [], "a missing folder is not created"
 
 
-def test_a_file_that_is_gone_once_the_keys_are_read_is_named(tmp_path: Path) -> None:
+def test_a_file_removed_before_loading_is_named_in_the_error(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{number}.jwk", json.dumps(generate_key("ES256")).encode()) for number in range(2)]
     config = JwtConfig(keys=tuple(paths), algorithm="ES256", issuer="shop")
     (tmp_path / "1.jwk").unlink()
@@ -135,14 +137,14 @@ def test_a_file_that_is_gone_once_the_keys_are_read_is_named(tmp_path: Path) -> 
         load_keys(config)
 
 
-async def test_a_key_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    path = tmp_path / ("k" * 250)  # too long for what is written first beside it
+async def test_a_key_file_that_cannot_be_created_is_named_in_the_error(tmp_path: Path) -> None:
+    path = tmp_path / ("k" * 250)  # too long for the temporary file
     with pytest.raises(StartError, match=f"{path.name}: File name too long$"):
         async with service({"key_file": str(path)}):
             pass
 
 
-async def test_workers_who_start_at_once_have_the_same_key(tmp_path: Path) -> None:
+async def test_workers_that_start_at_once_load_the_same_key(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     with ThreadPoolExecutor(16) as threads:
         files = list(threads.map(lambda _: KeyFile(path, "HS256"), range(16)))
@@ -150,7 +152,7 @@ async def test_workers_who_start_at_once_have_the_same_key(tmp_path: Path) -> No
     assert os.listdir(tmp_path) == ["keys.json"]
 
 
-async def test_after_a_rotation_new_tokens_have_the_new_key_and_old_ones_are_good(tmp_path: Path) -> None:
+async def test_after_a_rotation_the_new_key_signs_and_the_old_key_verifies(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     table = {"key_file": str(path), "poll_interval": "1h", "fingerprint": False}
     async with service(table) as first, service(table) as second:
@@ -161,12 +163,12 @@ async def test_after_a_rotation_new_tokens_have_the_new_key_and_old_ones_are_goo
             await third.login("ada")
             assert third.token.partition(".")[0] != old.partition(".")[0]
             second.token = third.token
-            assert (await second.api()).status == 200, f"{kid} is looked for at once, though nobody polls"
+            assert (await second.api()).status == 200, f"{kid} is loaded at once, before the next poll"
             third.token = old
             assert (await third.api()).status == 200
 
 
-def test_a_key_that_has_been_rotated_out_ends_with_its_tokens(tmp_path: Path) -> None:
+def test_a_rotated_key_expires_with_its_tokens(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     old = KeyFile(path, "ES256").current.keys[0]
     KeyFile(path, "ES256").rotate(100, lambda: 1000.0)
@@ -176,10 +178,12 @@ def test_a_key_that_has_been_rotated_out_ends_with_its_tokens(tmp_path: Path) ->
     with pytest.raises(Exception, match="unknown_key"):
         keys.find(header, 1101.0)
     KeyFile(path, "ES256").rotate(100, lambda: 2000.0)
-    assert len(KeyFile(path, "ES256").current.keys) == 2, "it is forgotten with the next rotation"
+    assert len(KeyFile(path, "ES256").current.keys) == 2, "the next rotation removes it"
 
 
-async def test_a_key_file_that_breaks_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unreadable_key_file_leaves_the_loaded_keys_in_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "keys.json"
     async with service({"key_file": str(path), "poll_interval": "10ms"}) as client:
         await client.login("ada")
@@ -191,7 +195,7 @@ async def test_a_key_file_that_breaks_changes_nothing(tmp_path: Path, caplog: py
         assert (await client.api()).status == 200
 
 
-def test_a_service_with_workers_and_no_database_does_not_start() -> None:
+def test_several_workers_without_a_database_are_refused() -> None:
     source = {"plugins": {"jwt": {"secret": "s" * 32}}, "server": {"workers": 2}}
     with pytest.raises(ConfigError, match=r"2 workers cannot share sessions in memory; turn on \[plugins.pool\]"):
         create_app(source, app=bare_application)

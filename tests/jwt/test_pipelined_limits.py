@@ -1,4 +1,4 @@
-"""A limit's verdict and the cache's look-up pass a token in one trip; who is refused for want of a token counts."""
+"""Rate limits, authentication and the cache lookup share a round trip to Redis."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def server() -> Iterator[Redis]:
 
 
 class Writes(list[int]):
-    """The number of calls in each write to Redis, those that go as one command one by one."""
+    """The number of commands in each write to Redis; pipelined commands count one by one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.wires: set[RedisProtocol] = set()
 
     async def begin_anew(self) -> None:
-        """Forget what was written, once all of it is answered."""
+        """Reset after all replies have arrived."""
         while any(wire.waiting or wire._unwritten for wire in self.wires):
             await asyncio.sleep(0.001)
         self.clear()
@@ -62,7 +62,7 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def stack(server: Redis, forge: TokenForge, limit: str = "100/1d") -> Host:
-    """Return limits by address and by subject, a token and a cache, all on *server*."""
+    """Return a service with limits by address and by subject, tokens and a cache, all on *server*."""
     policies = [{"name": "all", "limit": limit}, {"name": "who", "limit": "50/1d", "by": "subject"}]
     kept = [{"path": "/api/**", "ttl": "1h", "vary_by": "identity"}, {"path": "/open", "ttl": "1h"}]
     plugins: dict[str, Any] = {
@@ -86,7 +86,7 @@ async def ask(app: Host, state: dict[str, Any], token: str, path: str = PATH) ->
     return await request(app, path, headers=headers, state=state)
 
 
-async def test_limits_before_and_after_the_token_and_the_look_up_are_one_write(server: Redis, writes: Writes) -> None:
+async def test_limits_by_address_and_user_and_the_cache_lookup_share_one_write(server: Redis, writes: Writes) -> None:
     server.cli("FLUSHALL")
     forge = forged()
     token = forge.token()
@@ -94,12 +94,12 @@ async def test_limits_before_and_after_the_token_and_the_look_up_are_one_write(s
     async with running(first) as one, running(second) as two:
         assert (await ask(first, one, token)).status == 200
         assert (await ask(first, one, "", "/open")).status == 200
-        assert (await ask(second, two, token, "/api/y")).status == 200  # so that the token is remembered
+        assert (await ask(second, two, token, "/api/y")).status == 200  # so that the token is cached
         await writes.begin_anew()
-        hit = await ask(second, two, token)  # which only Redis has
+        hit = await ask(second, two, token)  # a hit in the shared store only
         assert (hit.status, hit.body) == (200, b"for all who are known")
         assert "hit" in str(hit.header("cache-status"))
-        assert writes == [3, 1], "the other is for which of the answers there, one for each user, it is"
+        assert writes == [3, 1], "the second write looks up the variant of the user"
         assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2
         await writes.begin_anew()
         hit = await ask(second, two, "", "/open")
@@ -108,7 +108,7 @@ async def test_limits_before_and_after_the_token_and_the_look_up_are_one_write(s
 
 
 @pytest.mark.parametrize("kind", ["none", "forged", "ended"])
-async def test_who_has_no_good_token_counts_and_gets_429_once_there_were_too_many(server: Redis, kind: str) -> None:
+async def test_requests_without_a_valid_token_count_towards_the_limit(server: Redis, kind: str) -> None:
     server.cli("FLUSHALL")
     forge = forged()
     token = {"none": "", "forged": TokenForge("HS256").token(), "ended": forge.claiming(exp=1)}[kind]
@@ -116,10 +116,10 @@ async def test_who_has_no_good_token_counts_and_gets_429_once_there_were_too_man
     async with running(app) as state:
         refused = [(await ask(app, state, token)).status for _ in range(5)]
         assert refused == [401, 401, 401, 429, 429]
-        assert (await ask(app, state, forge.token())).status == 429, "the same address"
+        assert (await ask(app, state, forge.token())).status == 429, "same client address"
 
 
-async def test_no_signature_is_looked_at_for_who_is_over_the_limit(
+async def test_no_signature_is_verified_for_a_client_over_the_limit(
     server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.cli("FLUSHALL")

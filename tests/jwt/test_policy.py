@@ -1,4 +1,4 @@
-"""Which paths need a token, however they are spelled."""
+"""Which requests need a token, for every spelling of their path."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ POLICY = AccessPolicy(
         "/api/PUBLIC",
     ],
 )
-def test_these_need_a_token(path: str) -> None:
+def test_every_spelling_of_a_protected_path_needs_a_token(path: str) -> None:
     assert POLICY.requirements["GET", path] is not None
 
 
 @pytest.mark.parametrize("path", ["/", "/apix", "/api/public", "/api/public/x", "/api/status", "/a/b/secret", "/other"])
-def test_these_do_not(path: str) -> None:
+def test_other_paths_need_no_token(path: str) -> None:
     assert POLICY.requirements["GET", path] is None
 
 
-def test_a_rule_is_for_its_methods_alone() -> None:
+def test_a_rule_applies_to_its_methods_only() -> None:
     assert POLICY.requirements["POST", "/reports/1"] is None
 
 
@@ -82,7 +82,7 @@ def test_a_claim_has_the_value_or_one_of_them(wanted: Any, given: Any, good: boo
     assert needs.is_unmet([], {"x": given}) is not good
 
 
-def test_every_rule_that_matches_counts() -> None:
+def test_all_matching_rules_apply() -> None:
     rules = [AccessRule("/**", scopes=frozenset({"a"})), AccessRule("/x/**", scopes=frozenset({"b"}))]
     needs = AccessPolicy([], [], rules).requirements["GET", "/x/y"]
     assert needs is not None
@@ -91,7 +91,7 @@ def test_every_rule_that_matches_counts() -> None:
     assert not needs.is_unmet(["b", "a", "c"], {})
 
 
-def test_what_is_remembered_of_paths_is_bounded() -> None:
+def test_the_cache_of_requirements_is_bounded() -> None:
     policy = AccessPolicy(["/api/**"], [], [])
     for number in range(10_000):
         assert policy.requirements["GET", f"/api/{number}"] is not None

@@ -1,4 +1,4 @@
-"""On Redis nothing is acknowledged that a failover could lose."""
+"""The Redis session store acknowledges no write that a failover could lose."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def alone() -> Iterator[Redis]:
         yield server
 
 
-async def test_without_a_replica_nothing_is_issued(alone: Redis) -> None:
+async def test_issuing_without_a_replica_gets_a_503(alone: Redis) -> None:
     async with service({"session_store": "redis", "redis_url": alone.url}) as client:
         answer = await client.send("/login", "POST", {"subject": "ada"})
         assert answer.status == 503

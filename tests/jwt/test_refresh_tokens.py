@@ -1,4 +1,4 @@
-"""Sessions are refreshed, stolen, ended: the same wherever they are remembered."""
+"""Rotation and reuse of refresh tokens, logout and revocation, with every session store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def jti_of(token: str) -> str:
     return str(parse_jws(token.encode()).claims["jti"])
 
 
-async def test_a_refresh_gives_the_next_pair_with_the_same_claims_and_scopes(plugins: Plugins) -> None:
+async def test_a_refresh_returns_the_next_pair_with_the_same_claims_and_scopes(plugins: Plugins) -> None:
     async with service(plugins=plugins) as client:
         await client.login("ada", claims={"tenant": "a"}, scopes=["read", "write"])
         before = client.token, client.refresh_token
@@ -41,7 +41,7 @@ async def test_a_refresh_gives_the_next_pair_with_the_same_claims_and_scopes(plu
         assert (await client.api()).status == 200
 
 
-async def test_many_refreshes_of_one_token_at_once_give_one_successor(plugins: Plugins) -> None:
+async def test_concurrent_refreshes_of_one_token_return_one_successor(plugins: Plugins) -> None:
     async with service({"rotation_grace": "1h"}, plugins) as client:
         await client.login("ada")
         answers = await asyncio.gather(*(client.refresh() for _ in range(AT_ONCE)))
@@ -49,10 +49,10 @@ async def test_many_refreshes_of_one_token_at_once_give_one_successor(plugins: P
         assert len({jti_of(orjson.loads(answer.body)["refresh_token"]) for answer in answers}) == 1
         client.keep(answers[-1])
         client.keep(await client.refresh())
-        assert (await client.api()).status == 200, "nobody is locked out"
+        assert (await client.api()).status == 200, "the session goes on"
 
 
-async def test_a_pair_is_handed_out_though_that_cannot_be_noted(
+async def test_a_pair_is_returned_even_when_its_delivery_cannot_be_recorded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with service({"rotation_grace": "0s"}) as client:
@@ -74,7 +74,7 @@ async def refuse(*_: object) -> None:
     raise Unavailable("the sessions are away")
 
 
-async def test_a_used_token_is_theft_and_ends_the_session_for_both(
+async def test_reuse_of_a_refresh_token_revokes_the_session_for_both_clients(
     plugins: Plugins, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with service({"rotation_grace": "0s"}, plugins) as client:
@@ -92,12 +92,12 @@ async def test_a_used_token_is_theft_and_ends_the_session_for_both(
         assert not [record for record in caplog.records if stolen in str(record.__dict__)]
         assert (await client.refresh()).status == 401
         while (await client.api()).status == 200:
-            await asyncio.sleep(0.01)  # what was revoked is read at once, in the background
+            await asyncio.sleep(0.01)  # the poll runs in the background
         await client.login("ada")
-        assert (await client.api()).status == 200, "a new session is not concerned"
+        assert (await client.api()).status == 200, "a new session is valid"
 
 
-async def test_a_token_before_the_last_is_theft_even_within_the_grace(plugins: Plugins) -> None:
+async def test_a_token_older_than_the_predecessor_is_reuse_even_within_the_grace_period(plugins: Plugins) -> None:
     async with service({"rotation_grace": "1h"}, plugins) as client:
         await client.login("ada")
         first = client.refresh_token
@@ -122,7 +122,7 @@ async def test_logout_ends_the_session(plugins: Plugins) -> None:
         assert (await other.refresh()).status == 200
 
 
-async def test_all_sessions_of_a_subject_end_and_new_ones_begin(plugins: Plugins) -> None:
+async def test_revoke_all_ends_all_sessions_of_a_subject_and_allows_new_ones(plugins: Plugins) -> None:
     async with service(plugins=plugins) as client:
         others = [client.another(), client.another()]
         bystander = client.another()
@@ -151,7 +151,7 @@ async def test_one_token_is_revoked_by_its_jti(plugins: Plugins) -> None:
         assert (await client.api()).status == 200
 
 
-async def test_a_form_does_as_well_as_json() -> None:
+async def test_a_form_body_is_accepted_like_json() -> None:
     async with service() as client:
         await client.login("ada")
 
@@ -180,7 +180,7 @@ async def test_a_body_without_a_token_is_refused(body: bytes) -> None:
         assert answer.status == 401
 
 
-async def test_an_access_token_does_not_refresh_and_a_refresh_token_opens_nothing() -> None:
+async def test_access_and_refresh_tokens_are_not_interchangeable() -> None:
     async with service() as client:
         await client.login("ada")
         assert (await client.refresh(client.token)).status == 401

@@ -1,4 +1,4 @@
-"""What the cache keeps for who shows no token is never given to who does, nor the other way round."""
+"""The cache never mixes responses of users and of anonymous clients."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def told(status: str | None) -> bool:
 async def ask_as_nobody(client: JwtClient, times: int = 3) -> None:
     seen = [await client.another().send("/open") for _ in range(times)]
     assert {answer.body for answer in seen} == {b"for nobody"}
-    assert told(seen[-1].header("cache-status")), "or else this tells nothing of the cache"
+    assert told(seen[-1].header("cache-status")), "the last response is a hit"
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("first", ["nobody", "ada"])
-async def test_each_gets_its_own_whoever_came_first(cache: Mapping[str, Any], policy: str, first: str) -> None:
+async def test_each_user_gets_its_own_response_in_any_order(cache: Mapping[str, Any], policy: str, first: str) -> None:
     async with service({"fingerprint": False}, plugins(cache, policy), application) as client:
         ada, eve = client.another(), client.another()
         await ada.login("ada")
@@ -78,7 +78,7 @@ async def test_each_gets_its_own_whoever_came_first(cache: Mapping[str, Any], po
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_what_is_kept_for_a_user_opens_nothing_without_the_token(cache: Mapping[str, Any], policy: str) -> None:
+async def test_a_stored_response_of_a_user_needs_its_token(cache: Mapping[str, Any], policy: str) -> None:
     async with service(plugins=plugins(cache, policy), application=application) as client:
         await client.login("ada")
         for _ in range(3):
@@ -87,10 +87,10 @@ async def test_what_is_kept_for_a_user_opens_nothing_without_the_token(cache: Ma
             answer = await client.another().send("/api/who", **headers)
             assert (answer.status, b"ada" in answer.body) == (401, False)
         assert (await client.another().send("/api/who", authorization=f"Bearer {client.token}")).status == 401
-        assert (await client.api()).body == b"for ada", "a refusal is not kept in its place"
+        assert (await client.api()).body == b"for ada", "a refusal is not stored"
 
 
-async def test_a_bad_token_is_nobodys_where_none_is_needed_and_does_not_change_what_others_get(
+async def test_an_invalid_token_on_a_public_path_gets_the_anonymous_response(
     cache: Mapping[str, Any],
 ) -> None:
     async with service({"fingerprint": False}, plugins(cache, "for all"), application) as client:
@@ -102,7 +102,9 @@ async def test_a_bad_token_is_nobodys_where_none_is_needed_and_does_not_change_w
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_a_bound_token_gets_its_own_and_each_request_needs_a_proof(cache: Mapping[str, Any], policy: str) -> None:
+async def test_a_bound_token_gets_its_own_response_and_needs_a_proof_each_time(
+    cache: Mapping[str, Any], policy: str
+) -> None:
     async with service({"sender_constraint": "dpop"}, plugins(cache, policy), application) as client:
         holder = DpopClient(client)
         await holder.login("ada")
@@ -114,7 +116,7 @@ async def test_a_bound_token_gets_its_own_and_each_request_needs_a_proof(cache: 
             await ask_as_nobody(client)
 
 
-async def test_who_was_revoked_gets_nothing_that_is_kept_for_it(cache: Mapping[str, Any]) -> None:
+async def test_a_revoked_user_gets_no_stored_response(cache: Mapping[str, Any]) -> None:
     async with service({"fingerprint": False}, plugins(cache, "by identity"), application) as client:
         await client.login("ada")
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""The examples of the standards: RFC 7515 appendix A, RFC 7519 section 3.1, RFC 7520 section 4, RFC 8037 appendix A."""
+"""Examples of RFC 7515 appendix A, RFC 7519 section 3.1, RFC 7520 section 4, RFC 8037 appendix A."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def parts(token: str) -> tuple[bytes, bytes]:
         pytest.param(EDDSA_KEY, "EdDSA", EDDSA, id="RFC 8037 A.4"),
     ],
 )
-def test_a_signature_of_the_standards_is_good_and_not_a_bit_of_it_can_change(
+def test_an_rfc_signature_is_valid_and_every_changed_bit_makes_it_invalid(
     member: dict[str, Any], algorithm: str, token: str
 ) -> None:
     key = SigningKey.load(member, algorithm)
@@ -102,7 +102,7 @@ def test_a_signature_of_the_standards_is_good_and_not_a_bit_of_it_can_change(
 
 
 @pytest.mark.parametrize("token", [HS256, RS256, ES256])
-def test_the_claims_of_the_standards_are_read(token: str) -> None:
+def test_the_claims_of_the_rfc_examples_are_parsed(token: str) -> None:
     unverified = parse_jws(token.encode())
     assert unverified.claims == {"iss": "joe", "exp": 1300819380, "http://example.com/is_root": True}
     assert (unverified.signing_input, unverified.signature) == parts(token)
@@ -112,12 +112,12 @@ UNSECURED = f"eyJhbGciOiJub25lIn0.{HS256.split('.')[1]}."
 
 
 @pytest.mark.parametrize("token", [UNSECURED, EDDSA, COOKBOOK_HS256], ids=["RFC 7515 A.5", "RFC 8037", "RFC 7520"])
-def test_what_is_no_signed_set_of_claims_is_refused(token: str) -> None:
+def test_an_unsigned_token_or_other_payload_is_refused(token: str) -> None:
     with pytest.raises(InvalidToken, match="malformed"):
         parse_jws(token.encode())
 
 
-def test_the_longest_token_is_as_long_as_it_is_said() -> None:
+def test_a_token_of_max_bytes_is_accepted_and_a_longer_one_refused() -> None:
     header, signature = encoded({"alg": "HS256"}), encoded(b"x" * 32)
     room = MAX_BYTES - len(header) - len(signature) - 2
     claims = encoded({"x": "y" * (room * 3 // 4 - 9)})

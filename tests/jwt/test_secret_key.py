@@ -1,4 +1,4 @@
-"""A secret signs, verifies and is refused as it is by the library that the other keys are read with."""
+"""HS256 secrets behave as those of joserfc."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMS = {
 
 
 @given(st.binary(min_size=32, max_size=80), st.binary(max_size=80))
-def test_its_signatures_are_those_of_the_library(secret: bytes, signed: bytes) -> None:
+def test_signatures_equal_those_of_the_library(secret: bytes, signed: bytes) -> None:
     theirs = OctKey.import_key(secret)
     ours = SigningKey.load(secret, "HS256")
     signature = ours.sign(signed)
@@ -39,14 +39,14 @@ def test_its_signatures_are_those_of_the_library(secret: bytes, signed: bytes) -
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_public_key_is_no_secret_in_any_form(form: str) -> None:
+def test_a_public_key_in_any_format_is_refused_as_a_secret(form: str) -> None:
     with pytest.raises(ValueError, match="not a key of type oct"):
         SigningKey.load(FORMS[form], "HS256")
     with pytest.raises(ValueError, match="not a key of type oct"):
         SigningKey.load(b"beside it: " + FORMS["pem"], "HS256")
 
 
-def test_a_secret_that_begins_like_a_public_key_is_one() -> None:
+def test_a_secret_that_begins_like_der_is_accepted() -> None:
     assert SigningKey.load(bytes((0x30, 30)) + bytes(30), "HS256").private
 
 
@@ -56,7 +56,7 @@ def test_what_is_not_base64url_is_refused(value: object) -> None:
         SigningKey.load({**generate_key("HS256"), "k": value}, "HS256")
 
 
-def test_a_secret_does_no_more_than_it_says_it_is_for() -> None:
+def test_key_ops_limit_a_secret() -> None:
     member = generate_key("HS256")
     only_verifies = SigningKey.load({**member, "key_ops": ["verify"]}, "HS256")
     only_signs = SigningKey.load({**member, "key_ops": ["sign"]}, "HS256")

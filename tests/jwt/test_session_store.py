@@ -1,4 +1,4 @@
-"""What is remembered of sessions ends: never before all that it ends has ended by itself, and not long after."""
+"""Expiry of sessions, revocations, subject versions and proofs in every session store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sessions_of(client: JwtClient) -> SessionStore:
     return tokens_of(client)._store
 
 
-async def test_the_end_of_a_subjects_sessions_is_remembered_as_long_as_one_of_them_could_be(
+async def test_a_subjects_revocation_is_stored_for_as_long_as_a_session_could_last(
     plugins: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with service(plugins=plugins) as client:
@@ -51,7 +51,7 @@ async def test_the_end_of_a_subjects_sessions_is_remembered_as_long_as_one_of_th
             assert not await sessions.version_of(ADA)
 
 
-async def test_what_begins_after_that_is_forgotten_ends_with_the_next_end(plugins: Mapping[str, Any]) -> None:
+async def test_sessions_started_after_the_expiry_end_with_the_next_revocation(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions = sessions_of(client)
         await sessions.revoke_all(ADA, NOON, NOON + 900)
@@ -74,7 +74,7 @@ async def test_what_begins_after_that_is_forgotten_ends_with_the_next_end(plugin
             ).outcome is RotationOutcome.ENDED
 
 
-async def test_versions_rise_whatever_the_clock_says(plugins: Mapping[str, Any]) -> None:
+async def test_versions_increase_even_when_the_clock_goes_back(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions = sessions_of(client)
         seen = []
@@ -86,10 +86,10 @@ async def test_versions_rise_whatever_the_clock_says(plugins: Mapping[str, Any])
         assert told == seen
         await asyncio.gather(*(sessions.revoke_all(ADA._replace(subject="bob"), NOON, NOON + 1e9) for _ in range(20)))
         told = [each.version for each in await sessions.revocations(0, NOON) if each.value == "bob"]
-        assert len(set(told)) == 20, "each is a step of its own"
+        assert len(set(told)) == 20, "each revocation increases the version"
 
 
-async def test_what_is_over_is_forgotten(plugins: Mapping[str, Any]) -> None:
+async def test_expired_entries_are_removed(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions, now = sessions_of(client), time.time()
         for number in range(3):
@@ -103,7 +103,7 @@ async def test_what_is_over_is_forgotten(plugins: Mapping[str, Any]) -> None:
         assert len(await sessions.revocations(0, now)) == 0
 
 
-async def test_a_proof_is_forgotten_once_it_is_of_no_use(plugins: Mapping[str, Any]) -> None:
+async def test_an_expired_proof_is_removed(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions = sessions_of(client)
         assert await sessions.mark_proof_used("brief", time.time(), time.time() + 0.05)
@@ -111,7 +111,7 @@ async def test_a_proof_is_forgotten_once_it_is_of_no_use(plugins: Mapping[str, A
             await sessions.remove_expired(time.time(), 0.0)
 
 
-async def test_a_shorter_lifetime_is_for_tokens_from_before_too(
+async def test_a_shorter_refresh_ttl_applies_to_existing_tokens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugins = {"pool": {"url": f"sqlite:///{tmp_path}/sessions.db"}}

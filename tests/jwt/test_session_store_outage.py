@@ -1,4 +1,4 @@
-"""What remembers sessions dies, hangs, comes back, or has lost what it knew."""
+"""Outages of the session store: crash, hang, recovery and data loss."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_GRACE = {"rotation_grace": "0s"}
 
 @dataclass
 class Store:
-    """A server that remembers sessions, and what makes a service use it."""
+    """A session store server and the configuration that selects it."""
 
     server: Postgres | Redis
     plugins: Mapping[str, Any]
@@ -85,7 +85,7 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
 
 @asynccontextmanager
 async def people(store: Store, *names: str, **table: Any) -> AsyncGenerator[list[JwtClient], None]:
-    """Give clients of one service who have logged in under *names*."""
+    """Yield clients of one service that are logged in as *names*."""
     async with service({**NO_GRACE, **table}, store.plugins) as client:
         clients = [client.another() for _ in names]
         for each, name in zip(clients, names, strict=True):
@@ -94,7 +94,7 @@ async def people(store: Store, *names: str, **table: Any) -> AsyncGenerator[list
 
 
 async def log_in(client: JwtClient, name: str) -> None:
-    """Log in, if need be again and again: a replica that is new may not acknowledge in time at first."""
+    """Log in, retrying while a new replica does not acknowledge in time."""
     client.keep(await until(lambda: client.send("/login", "POST", {"subject": name}), 200))
 
 
@@ -111,7 +111,7 @@ def trouble(client: JwtClient) -> str:
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
-async def test_tokens_are_verified_while_it_is_gone_and_nothing_else_is_promised(store: Store, how: str) -> None:
+async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage(store: Store, how: str) -> None:
     async with people(store, "ada", "bob", "eve", "mallory") as (ada, bob, eve, mallory):
         assert (await ada.api()).status == 200
         await store.fail(how)
@@ -124,7 +124,7 @@ async def test_tokens_are_verified_while_it_is_gone_and_nothing_else_is_promised
             ]
             asked = asyncio.gather(*tries)
             verified = await asyncio.gather(*(each.api() for each in (ada, bob) for _ in range(20)))
-            assert {answer.status for answer in verified} == {200}, "remembered, and seen for the first time"
+            assert {answer.status for answer in verified} == {200}, "from the cache, and by signature"
             answers = await asked
             assert [(each.status, each.header("retry-after")) for each in answers] == [(503, "1")] * 4
             while "revocations cannot be read" not in trouble(ada):
@@ -141,22 +141,22 @@ async def test_tokens_are_verified_while_it_is_gone_and_nothing_else_is_promised
 
 @pytest.mark.parametrize("store", [pytest.param("postgres", marks=POSTGRES)], indirect=True)
 @pytest.mark.parametrize("how", ["kill", "pause"])
-async def test_who_was_told_that_it_is_gone_is_no_thief_however_late_the_next_try(store: Store, how: str) -> None:
+async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(store: Store, how: str) -> None:
     async with people(store, "ada") as (ada,):
         used = ada.refresh_token
         await store.fail(how)
         try:
-            assert (await ada.refresh()).status == 503  # it may have been used all the same, now or once it goes on
+            assert (await ada.refresh()).status == 503  # the rotation may still be executed
         finally:
             await store.recover()
         ada.keep(await until(ada.refresh, 200))
         assert (await ada.api()).status == 200
         ada.keep(await ada.refresh())
-        assert (await ada.refresh(used)).status == 401, "from then on it is used"
+        assert (await ada.refresh(used)).status == 401, "after the delivery it is reuse"
         assert (await ada.refresh()).status == 401
 
 
-async def test_what_was_revoked_elsewhere_meanwhile_is_known_afterwards(store: Store) -> None:
+async def test_revocations_of_other_processes_are_loaded_after_an_outage(store: Store) -> None:
     async with people(store, "ada", poll_interval="100ms") as (ada,), people(store, "bob") as (bob,):
         assert (await ada.api()).status == 200
         await store.fail("pause")
@@ -172,7 +172,7 @@ async def test_what_was_revoked_elsewhere_meanwhile_is_known_afterwards(store: S
         await until(ada.refresh, 401)
 
 
-async def test_bound_tokens_wait_for_it_since_nobody_knows_which_proofs_were_used(store: Store) -> None:
+async def test_bound_tokens_get_a_503_during_an_outage(store: Store) -> None:
     async with service({"sender_constraint": "dpop"}, store.plugins) as client:
         holder = DpopClient(client)
         await until(lambda: holder.login("ada"), 200)
@@ -185,7 +185,9 @@ async def test_bound_tokens_wait_for_it_since_nobody_knows_which_proofs_were_use
         await until(holder.api, 200)
 
 
-async def test_a_service_starts_without_it_and_takes_no_token_until_it_knows_what_was_revoked(store: Store) -> None:
+async def test_the_service_starts_during_an_outage_and_refuses_tokens_until_revocations_are_loaded(
+    store: Store,
+) -> None:
     if isinstance(store.server, Postgres):
         store.server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     async with people(store, "ada") as (ada,):
@@ -208,7 +210,7 @@ async def test_a_service_starts_without_it_and_takes_no_token_until_it_knows_wha
 
 
 @POSTGRES
-async def test_the_tables_are_made_when_the_database_is_there(
+async def test_the_tables_are_created_when_the_database_becomes_available(
     database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
@@ -225,7 +227,7 @@ async def test_the_tables_are_made_when_the_database_is_there(
 
 
 @POSTGRES
-async def test_a_database_that_refuses_the_tables_ends_the_start(database: Postgres) -> None:
+async def test_a_database_that_refuses_the_tables_fails_the_start(database: Postgres) -> None:
     database.sql("DROP SCHEMA public CASCADE")
     try:
         with pytest.raises(Exception, match="schema"):
@@ -236,12 +238,12 @@ async def test_a_database_that_refuses_the_tables_ends_the_start(database: Postg
 
 
 @POSTGRES
-async def test_a_refresh_that_was_committed_and_not_answered_is_no_theft_when_it_is_tried_again(
+async def test_a_retry_of_a_committed_refresh_without_a_response_is_not_reuse(
     database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
     async with people(on_postgres(database), "ada") as (ada,):
-        await asyncio.to_thread(wait_for_replicas, database, "nobody")  # what is committed is not mark_delivered
+        await asyncio.to_thread(wait_for_replicas, database, "missing")  # what is committed is not mark_delivered
         try:
             while (answer := await ada.refresh()).status == 200:
                 ada.keep(answer)
@@ -249,7 +251,9 @@ async def test_a_refresh_that_was_committed_and_not_answered_is_no_theft_when_it
             family = parse_jws(ada.refresh_token.encode()).claims
             where = f"family = '{family['sid']}' AND previous = '{family['jti']}'"
             count = f"SELECT count(*) FROM scalekit_jwt_sessions WHERE {where}"
-            await asyncio.to_thread(wait_for, "the change", lambda: database.sql(count) == "1")  # it was used
+            await asyncio.to_thread(
+                wait_for, "the change", lambda: database.sql(count) == "1"
+            )  # the rotation was committed
         finally:
             await asyncio.to_thread(wait_for_replicas, database, "")
         used = ada.refresh_token
@@ -264,7 +268,7 @@ def wait_for_replicas(server: Postgres, name: str) -> None:
 
 
 @REDIS
-async def test_a_refresh_waits_for_a_replica_and_is_no_theft_when_it_is_tried_again(
+async def test_a_refresh_waits_for_a_replica_and_its_retry_is_not_reuse(
     primary: Redis, replica: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with people(on_redis(primary), "ada") as (ada,):
@@ -282,7 +286,7 @@ async def test_a_refresh_waits_for_a_replica_and_is_no_theft_when_it_is_tried_ag
 
 
 @REDIS
-async def test_what_a_client_was_told_has_come_to_last_when_the_primary_dies(primary: Redis, replica: Redis) -> None:
+async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: Redis) -> None:
     async with people(on_redis(primary), "ada", "bob") as (ada, bob):
         used = ada.refresh_token
         ada.keep(await until(ada.refresh, 200))
@@ -297,13 +301,15 @@ async def test_what_a_client_was_told_has_come_to_last_when_the_primary_dies(pri
                     client.token, client.refresh_token, client.cookie = each.token, each.refresh_token, each.cookie
                     assert (await client.api()).status == status
                     await until(client.refresh, status)
-                await until(lambda: client.refresh(used), 401)  # it was used, and the next primary knows
+                await until(lambda: client.refresh(used), 401)  # the new primary has the rotation
 
 
-async def test_revocations_are_heard_of_after_they_have_been_lost(store: Store) -> None:
+async def test_revocations_are_loaded_after_the_store_lost_its_data(store: Store) -> None:
     async with people(store, "ada") as (ada,):
         assert (await ada.api()).status == 200
-        ada.app.context.get(COMPONENTS).tokens._revocations.last_number = 1_000_000  # more than was ever told since
+        ada.app.context.get(
+            COMPONENTS
+        ).tokens._revocations.last_number = 1_000_000  # higher than any number of the store
         await until(lambda: ada.send("/revoke", "POST", {"subject": "ada"}), 200)
         while (await ada.api()).status == 200:
             await asyncio.sleep(0.02)

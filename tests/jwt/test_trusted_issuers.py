@@ -1,4 +1,4 @@
-"""Tokens of other issuers, whose keys come over HTTP, and go."""
+"""Tokens of trusted issuers, whose JWK sets are fetched over HTTP."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def show(client: JwtClient, token: str) -> int:
 
 
 @pytest.mark.parametrize("by", ["discovery", "jwks"])
-async def test_its_tokens_are_taken_without_our_cookie(issuer: IssuerServer, by: str) -> None:
+async def test_tokens_of_a_trusted_issuer_need_no_cookie(issuer: IssuerServer, by: str) -> None:
     jwks = {"jwks_url": f"{issuer.url}/keys"} if by == "jwks" else {}
     async with service(issuer.table(**jwks)) as client:
         client.token = issuer.forge.claiming(scope="read")
@@ -44,11 +44,11 @@ async def test_its_tokens_are_taken_without_our_cookie(issuer: IssuerServer, by:
             assert await show(client, issuer.forge.headed(typ=typ)) == 200
         assert await show(client, issuer.forge.headed(typ="logout+jwt")) == 401
         assert await show(client, issuer.forge.claiming(aud="another")) == 401
-        assert await show(client, issuer.forge.claiming(iss="scalekit")) == 401, "its key is good for it alone"
+        assert await show(client, issuer.forge.claiming(iss="scalekit")) == 401, "its key verifies its own tokens only"
         assert await show(client, TokenForge("RS256", issuer.url, "shop").token()) == 401
 
 
-async def test_a_token_of_it_that_is_bound_to_a_key_needs_a_proof(issuer: IssuerServer) -> None:
+async def test_a_bound_token_of_a_trusted_issuer_needs_a_proof(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         holder = DpopClient(client)
         token = issuer.forge.claiming(cnf={"jkt": holder.prover.thumbprint})
@@ -62,13 +62,13 @@ async def test_a_token_of_it_that_is_bound_to_a_key_needs_a_proof(issuer: Issuer
             assert (await client.api()).status == (await holder.api()).status == 401
 
 
-async def test_only_a_space_is_between_two_scopes(issuer: IssuerServer) -> None:
+async def test_scopes_are_separated_by_spaces_only(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         client.token = issuer.forge.claiming(scope=" read  a\u00a0b c\td\u2003e ")
         assert orjson.loads((await client.api()).body)["scopes"] == ["read", "a\u00a0b", "c\td\u2003e"]
 
 
-async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_turned_away(issuer: IssuerServer) -> None:
+async def test_an_unknown_key_is_fetched_once_and_no_request_is_refused(issuer: IssuerServer) -> None:
     async with service(issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms")) as client:
         assert await show(client, issuer.forge.token()) == 200
         new = TokenForge("RS256", issuer.url, "shop")
@@ -82,7 +82,7 @@ async def test_a_new_key_is_fetched_once_when_it_is_missed_and_no_request_is_tur
         assert len(issuer.asked) == before + 1
 
 
-async def test_random_kids_do_not_flood_it(issuer: IssuerServer) -> None:
+async def test_random_kids_cause_no_fetches_within_the_min_interval(issuer: IssuerServer) -> None:
     async with service(
         issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="1h", jwks_refresh_interval="2h")
     ) as client:
@@ -92,7 +92,7 @@ async def test_random_kids_do_not_flood_it(issuer: IssuerServer) -> None:
         assert await show(client, issuer.forge.token()) == 200
 
 
-async def test_its_keys_are_kept_while_it_is_gone(issuer: IssuerServer) -> None:
+async def test_the_last_keys_stay_in_use_while_the_issuer_is_unavailable(issuer: IssuerServer) -> None:
     table = issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms", jwks_refresh_interval="10ms")
     async with service(table) as client:
         assert await show(client, issuer.forge.token()) == 200
@@ -105,7 +105,7 @@ async def test_its_keys_are_kept_while_it_is_gone(issuer: IssuerServer) -> None:
             assert f"JWKS of {issuer.url} cannot be fetched" in await health(client)
 
 
-async def test_a_key_that_is_withdrawn_is_refused_once_that_is_known(issuer: IssuerServer) -> None:
+async def test_a_withdrawn_key_is_refused_after_the_next_fetch(issuer: IssuerServer) -> None:
     table = issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms", jwks_refresh_interval="10ms")
     async with service(table) as client:
         token = issuer.forge.token()
@@ -115,7 +115,7 @@ async def test_a_key_that_is_withdrawn_is_refused_once_that_is_known(issuer: Iss
             await asyncio.sleep(0.01)
 
 
-async def test_a_service_starts_without_it_and_takes_its_tokens_when_it_is_there(issuer: IssuerServer) -> None:
+async def test_the_service_starts_without_the_issuer_and_accepts_its_tokens_later(issuer: IssuerServer) -> None:
     issuer.status = 503
     async with service(issuer.table(jwks_min_interval="10ms")) as client:
         assert await show(client, issuer.forge.token()) == 401
@@ -124,25 +124,25 @@ async def test_a_service_starts_without_it_and_takes_its_tokens_when_it_is_there
             await asyncio.sleep(0.01)
 
 
-async def test_metadata_of_another_issuer_gives_no_keys(issuer: IssuerServer) -> None:
+async def test_metadata_of_another_issuer_is_refused(issuer: IssuerServer) -> None:
     issuer.documents["/.well-known/openid-configuration"]["issuer"] = "https://evil.example"
     async with service(issuer.table()) as client:
         assert await show(client, issuer.forge.token()) == 401
     assert "/keys" not in issuer.asked
 
 
-async def test_one_of_its_tokens_is_revoked_by_issuer_and_jti(issuer: IssuerServer) -> None:
+async def test_a_token_of_a_trusted_issuer_is_revoked_by_issuer_and_jti(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         client.token = issuer.forge.claiming(jti="7")
         assert (await client.api()).status == 200
         await client.send("/revoke", "POST", {"jti": "7"})
-        assert (await client.api()).status == 200, "that was one of ours"
+        assert (await client.api()).status == 200, "without issuer the jti is one of this service"
         await client.send("/revoke", "POST", {"jti": "7", "issuer": issuer.url})
         while (await client.api()).status == 200:
             await asyncio.sleep(0.01)
 
 
-def test_keys_that_are_not_for_us_are_left_out() -> None:
+def test_unsuitable_keys_are_ignored() -> None:
     good, short = TokenForge("RS256").key.public(), TokenForge("HS256").member
     document = {
         "keys": [
@@ -175,14 +175,14 @@ def test_keys_that_are_not_for_us_are_left_out() -> None:
         ({"issuer": "scalekit", "jwks_url": "https://keys.example/"}, "same name"),
     ],
 )
-async def test_an_issuer_that_cannot_be_trusted_is_refused(changes: dict[str, Any], said: str) -> None:
+async def test_an_insecure_issuer_is_refused(changes: dict[str, Any], said: str) -> None:
     table = {"issuer": "https://login.example", "audience": "shop", **changes}
     with pytest.raises(ConfigError, match=said):
         async with service({"issuers": [table]}):
             pass
 
 
-async def test_whoever_waits_for_a_key_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_a_key_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never() -> dict[str, Any]:
         await asyncio.Event().wait()
         return {}

@@ -1,4 +1,4 @@
-"""Four workers: what one of them has done, all of them know."""
+"""Sessions, revocations and keys are shared by four workers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ insecure_cookie = true
 protected_paths = ["/api/**"]
 """
 RUNS = 8
-"""Requests in a row on connections of their own that tell that every worker knows, as likely as not all are met."""
+"""Consecutive requests on new connections, enough to reach every worker with high probability."""
 
 
 class RotatingWorkerService(WorkerService):
-    """Workers whose keys are rotated by a command beside them."""
+    """Workers whose keys are rotated by ``scalekit jwt rotate``."""
 
     def rotate(self) -> None:
         done = scalekit("jwt", "rotate", folder=self.box.directory, environment=self.environment)
@@ -48,7 +48,7 @@ def workers() -> Iterator[RotatingWorkerService]:
 
 
 class Person:
-    """A client whose every request may meet another worker."""
+    """A client whose every request may reach another worker."""
 
     def __init__(self, workers: WorkerService, subject: str) -> None:
         self.url = workers.url
@@ -77,13 +77,13 @@ class Person:
             return client.get("/api/who", headers=headers).status_code
 
 
-def test_a_token_of_one_worker_is_good_at_all(workers: WorkerService) -> None:
+def test_a_token_of_one_worker_is_accepted_by_all(workers: WorkerService) -> None:
     person = Person(workers, "ada")
     person.login()
     assert [person.api() for _ in range(RUNS)] == [200] * RUNS
 
 
-def test_many_refreshes_at_once_over_all_workers_give_one_session(workers: WorkerService) -> None:
+def test_concurrent_refreshes_over_all_workers_return_one_session(workers: WorkerService) -> None:
     person = Person(workers, "eve")
     person.login()
     with ThreadPoolExecutor(50) as threads:
@@ -93,16 +93,16 @@ def test_many_refreshes_at_once_over_all_workers_give_one_session(workers: Worke
     assert person.refresh().status_code == 200
 
 
-def test_what_is_revoked_at_one_worker_is_soon_revoked_at_all(workers: WorkerService) -> None:
+def test_a_revocation_reaches_all_workers(workers: WorkerService) -> None:
     person = Person(workers, "bob")
     person.login()
-    assert [person.api() for _ in range(RUNS)] == [200] * RUNS  # remembered, here and there
+    assert [person.api() for _ in range(RUNS)] == [200] * RUNS  # cached by some workers
     person.post("/revoke", {"subject": "bob"})
     wait_for("every worker", lambda: [person.api() for _ in range(4 * RUNS)] == [401] * 4 * RUNS)
     assert person.refresh().status_code == 401
 
 
-def test_keys_are_rotated_under_load_and_nobody_is_turned_away(workers: RotatingWorkerService) -> None:
+def test_keys_are_rotated_under_load_without_a_failed_request(workers: RotatingWorkerService) -> None:
     stop = Event()
 
     def work(number: int) -> set[int]:

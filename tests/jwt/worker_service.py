@@ -1,4 +1,4 @@
-"""The application of these tests, served by several processes."""
+"""The application of the harness, served by several workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TARGET = '[app]\ntarget = "service:app"\n'
 
 
 class WorkerService(Service):
-    """``tests.jwt.harness`` as the file says that follows on the name of the application."""
+    """Serves ``tests.jwt.harness:app`` with the configuration *toml*."""
 
     def __init__(self, toml: str) -> None:
         super().__init__(TARGET + toml, {"service": "from tests.jwt.harness import app"})
