@@ -16,7 +16,7 @@ from scalekit.testing import Answer
 from tests.jwt.forged_tokens import encoded
 from tests.jwt.harness import JwtClient
 
-NUMBERS = count()
+PROOF_NUMBERS = count()
 ALGORITHMS = ["ES256", "EdDSA", "ES384", "RS256", "HS256"]
 
 
@@ -32,18 +32,23 @@ class DpopProver:
         return self.key.thumbprint()
 
     def proof(
-        self, method: str, address: str, token: str = "", header: Mapping[str, Any] | None = None, **claims: Any
+        self, method: str, url: str, token: str = "", header: Mapping[str, Any] | None = None, **claims: Any
     ) -> str:
         protected = {"typ": "dpop+jwt", "alg": self.algorithm, "jwk": self.key.as_dict(private=False), **(header or {})}
-        said: dict[str, Any] = {"jti": f"proof {next(NUMBERS)}", "htm": method, "htu": address, "iat": int(time.time())}
+        payload: dict[str, Any] = {
+            "jti": f"proof {next(PROOF_NUMBERS)}",
+            "htm": method,
+            "htu": url,
+            "iat": int(time.time()),
+        }
         if token:
-            said["ath"] = encoded(sha256(token.encode()).digest())
+            payload["ath"] = encoded(sha256(token.encode()).digest())
         registry = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
-        content = orjson.dumps(_there(said | claims))
-        return jws.serialize_compact(_there(protected), content, self.key, registry=registry)
+        content = orjson.dumps(_without_none(payload | claims))
+        return jws.serialize_compact(_without_none(protected), content, self.key, registry=registry)
 
 
-def _there(members: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
@@ -54,22 +59,22 @@ class DpopClient:
         self.client = client
         self.prover = prover or DpopProver()
 
-    def address(self, path: str) -> str:
+    def url(self, path: str) -> str:
         return f"http://localhost{path}"
 
     async def login(self, subject: str, **more: Any) -> Answer:
-        answer = await self.client.send(
-            "/login", "POST", {"subject": subject, **more}, dpop=self.prover.proof("POST", self.address("/login"))
+        response = await self.client.send(
+            "/login", "POST", {"subject": subject, **more}, dpop=self.prover.proof("POST", self.url("/login"))
         )
-        if answer.status == 200:
-            self.client.keep(answer)
-        return answer
+        if response.status == 200:
+            self.client.keep(response)
+        return response
 
     async def api(self, target: str = "/api/who", method: str = "GET", **headers: str) -> Answer:
         token = self.client.token
-        proof = self.prover.proof(method, self.address(target.partition("?")[0]), token)
+        proof = self.prover.proof(method, self.url(target.partition("?")[0]), token)
         return await self.client.send(target, method, **{"authorization": f"DPoP {token}", "dpop": proof, **headers})
 
     async def refresh(self, path: str = "/auth/refresh", **headers: str) -> Answer:
-        fields = {"dpop": self.prover.proof("POST", self.address(path)), **headers}
+        fields = {"dpop": self.prover.proof("POST", self.url(path)), **headers}
         return await self.client.send(path, "POST", {"refresh_token": self.client.refresh_token}, **fields)

@@ -24,13 +24,13 @@ SECRET = "a secret for tests that is long enough"
 
 
 async def login(incoming: Request) -> Response:
-    asked = await incoming.json()
-    issued = await TOKENS(incoming).issue(asked["subject"], asked.get("claims"), asked.get("scopes", ()), incoming)
+    params = await incoming.json()
+    issued = await TOKENS(incoming).issue(params["subject"], params.get("claims"), params.get("scopes", ()), incoming)
     body = {"token": issued.access, "refresh_token": issued.refresh, "expires_in": issued.expires_in}
     return JSONResponse(body, headers=issued.headers)
 
 
-async def who(incoming: Request) -> Response:
+async def whoami(incoming: Request) -> Response:
     name = incoming.user.identity if incoming.user.is_authenticated else None
     return JSONResponse({"who": name, "scopes": list(incoming.auth.scopes)})
 
@@ -41,11 +41,11 @@ async def admin(request: Request) -> Response:
 
 
 async def revoke(incoming: Request) -> Response:
-    asked = await incoming.json()
-    if "subject" in asked:
-        await TOKENS(incoming).revoke_all(asked["subject"])
+    params = await incoming.json()
+    if "subject" in params:
+        await TOKENS(incoming).revoke_all(params["subject"])
     else:
-        await TOKENS(incoming).revoke(asked["jti"], asked.get("issuer", ""))
+        await TOKENS(incoming).revoke(params["jti"], params.get("issuer", ""))
     return JSONResponse({})
 
 
@@ -53,8 +53,8 @@ app = Starlette(
     routes=[
         Route("/login", login, methods=["POST"]),
         Route("/revoke", revoke, methods=["POST"]),
-        Route("/api/who", who, methods=["GET", "POST"]),
-        Route("/open", who),
+        Route("/api/who", whoami, methods=["GET", "POST"]),
+        Route("/open", whoami),
         Route("/admin", admin),
     ]
 )
@@ -77,9 +77,9 @@ class JwtClient:
         return await send_request(self.app, target, method=method, headers=fields, body=content, state=self.state)
 
     async def login(self, subject: str, **more: Any) -> Answer:
-        answer = await self.send("/login", "POST", {"subject": subject, **more})
-        self.keep(answer)
-        return answer
+        response = await self.send("/login", "POST", {"subject": subject, **more})
+        self.keep(response)
+        return response
 
     async def api(self, target: str = "/api/who", method: str = "GET", **headers: str) -> Answer:
         return await self.send(target, method, **{"authorization": f"Bearer {self.token}", **headers})
@@ -90,10 +90,10 @@ class JwtClient:
     async def logout(self) -> Answer:
         return await self.send("/auth/logout", "POST", {"refresh_token": self.refresh_token})
 
-    def keep(self, answer: Answer) -> None:
-        body = orjson.loads(answer.body)
+    def keep(self, response: Answer) -> None:
+        body = orjson.loads(response.body)
         self.token, self.refresh_token = body["token"], body["refresh_token"]
-        cookie = answer.header("set-cookie")
+        cookie = response.header("set-cookie")
         if cookie:
             self.cookie = cookie.partition(";")[0]
 

@@ -18,13 +18,13 @@ class IssuerServer:
 
     def __init__(self) -> None:
         self.documents: dict[str, Any] = {}
-        self.asked: list[str] = []
+        self.requested_paths: list[str] = []
         self.status = 200
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                issuer.asked.append(self.path)
+                issuer.requested_paths.append(self.path)
                 document = issuer.documents.get(self.path)
                 body = document if isinstance(document, bytes) else orjson.dumps(document)
                 self.send_response(issuer.status if document is not None else 404)

@@ -30,7 +30,7 @@ class AuthenticatorHarness:
         self.forge.claims |= {"iat": NOON, "exp": NOON + 600}
         self.revocations = Revocations("scalekit")
         self.revocations.add([])
-        self.looked = 0
+        self.verified = 0
         keys = StaticKeys(KeySet([self.forge.key]))
         issuer = TokenVerifier("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, self.clock)
         metrics = JwtMetrics(Telemetry(100))
@@ -48,7 +48,7 @@ class AuthenticatorHarness:
         real = SigningKey.verify
 
         def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:
-            self.looked += 1
+            self.verified += 1
             return real(key, signed, signature)
 
         monkeypatch.setattr(SigningKey, "verify", counted)
@@ -56,29 +56,29 @@ class AuthenticatorHarness:
     def clock(self) -> float:
         return self.now
 
-    def show(self, token: str) -> str:
-        shown = b"Bearer " + token.encode()
-        known = self.authenticator.lookup(shown, b"") or self.authenticator.verify(shown, b"")
-        return known.user.identity
+    def authenticate(self, token: str) -> str:
+        authorization = b"Bearer " + token.encode()
+        cached = self.authenticator.lookup(authorization, b"") or self.authenticator.verify(authorization, b"")
+        return cached.user.identity
 
 
 def test_a_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch)
     token = harness.forge.token()
-    assert [harness.show(token) for _ in range(3)] == ["ada"] * 3
-    assert harness.looked == 1
+    assert [harness.authenticate(token) for _ in range(3)] == ["ada"] * 3
+    assert harness.verified == 1
 
 
 def test_a_cached_token_expires_within_the_leeway(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch)
     token = harness.forge.token()
-    harness.show(token)
+    harness.authenticate(token)
     harness.now = NOON + 629
-    harness.show(token)
+    harness.authenticate(token)
     harness.now = NOON + 630
     for _ in range(2):
         with pytest.raises(InvalidToken, match="expired"):
-            harness.show(token)
+            harness.authenticate(token)
     assert harness.authenticator.cached_tokens == 0
 
 
@@ -86,7 +86,7 @@ def test_an_invalid_token_is_never_cached(monkeypatch: pytest.MonkeyPatch) -> No
     harness = AuthenticatorHarness(monkeypatch)
     for _ in range(2):
         with pytest.raises(InvalidToken, match="signature"):
-            harness.show(harness.forge.token(key=SigningKey.load(b"x" * 32, "HS256")))
+            harness.authenticate(harness.forge.token(key=SigningKey.load(b"x" * 32, "HS256")))
     assert harness.authenticator.cached_tokens == 0
 
 
@@ -94,16 +94,16 @@ def test_the_oldest_tokens_are_evicted_at_the_cache_size(monkeypatch: pytest.Mon
     harness = AuthenticatorHarness(monkeypatch, cache_size=3)
     tokens = [harness.forge.claiming(jti=str(number)) for number in range(5)]
     for token in tokens:
-        harness.show(token)
+        harness.authenticate(token)
     assert harness.authenticator.cached_tokens == 3
-    harness.show(tokens[4])
-    assert harness.looked == 5
-    harness.show(tokens[0])
-    assert harness.looked == 6
+    harness.authenticate(tokens[4])
+    assert harness.verified == 5
+    harness.authenticate(tokens[0])
+    assert harness.verified == 6
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "version", "ends"),
+    ("kind", "value", "version", "revoked"),
     [
         ("token", "7", 0, True),
         ("token", "8", 0, False),
@@ -115,24 +115,24 @@ def test_the_oldest_tokens_are_evicted_at_the_cache_size(monkeypatch: pytest.Mon
     ],
 )
 def test_a_revocation_applies_to_its_token_session_or_subject(
-    monkeypatch: pytest.MonkeyPatch, kind: str, value: str, version: int, ends: bool
+    monkeypatch: pytest.MonkeyPatch, kind: str, value: str, version: int, revoked: bool
 ) -> None:
     harness = AuthenticatorHarness(monkeypatch)
     token = harness.forge.claiming(jti="7", sid="s", ver=2)
-    harness.show(token)
+    harness.authenticate(token)
     issuer = "" if kind == "session" else "scalekit"
-    news = [Revocation(1, kind, issuer, value, version, NOON + 1000)]
-    assert harness.revocations.add(news)
-    assert not harness.revocations.add(news), "it is not new any more"
+    revocations = [Revocation(1, kind, issuer, value, version, NOON + 1000)]
+    assert harness.revocations.add(revocations)
+    assert not harness.revocations.add(revocations), "it is not new any more"
     harness.authenticator.evict_revoked()
     for _ in range(2):
-        if ends:
+        if revoked:
             with pytest.raises(InvalidToken, match="revoked"):
-                harness.show(token)
+                harness.authenticate(token)
         else:
-            harness.show(token)
+            harness.authenticate(token)
     harness.revocations.remove_expired(NOON + 1001)
-    harness.show(token)
+    harness.authenticate(token)
 
 
 def test_a_revoked_jti_is_refused_in_every_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,5 +142,5 @@ def test_a_revoked_jti_is_refused_in_every_encoding(monkeypatch: pytest.MonkeyPa
     again = harness.forge.claiming(x=1, jti="7")
     for each in (token, again):
         with pytest.raises(InvalidToken, match="revoked"):
-            harness.show(each)
+            harness.authenticate(each)
     assert parse_jws(token.encode()).claims["jti"] == "7"

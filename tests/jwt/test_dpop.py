@@ -34,17 +34,17 @@ async def test_a_bound_token_with_a_new_proof_is_accepted_with_every_store(
 ) -> None:
     async with service(DPOP, plugins) as client:
         holder = DpopClient(client)
-        answer = await holder.login("ada", scopes=["read"])
-        assert answer.status == 200
-        assert answer.header("set-cookie") is None, "the key replaces the cookie"
+        response = await holder.login("ada", scopes=["read"])
+        assert response.status == 200
+        assert response.header("set-cookie") is None, "the key replaces the cookie"
         for token in (client.token, client.refresh_token):
             assert parse_jws(token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
         for _ in range(2):  # the second is a cache hit
-            answer = await holder.api()
-            assert orjson.loads(answer.body) == {"who": "ada", "scopes": ["read"]}
-        proof = holder.prover.proof("GET", holder.address("/api/who"), client.token)
+            response = await holder.api()
+            assert orjson.loads(response.body) == {"who": "ada", "scopes": ["read"]}
+        proof = holder.prover.proof("GET", holder.url("/api/who"), client.token)
         at_once = await asyncio.gather(*(holder.api(dpop=proof) for _ in range(20)))
-        assert sorted(answer.status for answer in at_once) == [200] + [401] * 19, "a proof is valid once"
+        assert sorted(response.status for response in at_once) == [200] + [401] * 19, "a proof is valid once"
         again = await holder.api(dpop=proof)
         assert again.status == 401
         assert again.header("www-authenticate") == (
@@ -57,12 +57,12 @@ async def test_a_refresh_needs_a_proof_of_the_same_key_and_returns_bound_tokens(
         holder = DpopClient(client)
         await holder.login("ada")
         for other in (client, DpopClient(client, DpopProver())):
-            answer = await other.refresh()
-            assert answer.status == 401
-            assert str(answer.header("www-authenticate")).startswith(CHALLENGE)
-        answer = await holder.refresh()
-        assert orjson.loads(answer.body)["token_type"] == "DPoP"
-        client.keep(answer)
+            response = await other.refresh()
+            assert response.status == 401
+            assert str(response.header("www-authenticate")).startswith(CHALLENGE)
+        response = await holder.refresh()
+        assert orjson.loads(response.body)["token_type"] == "DPoP"
+        client.keep(response)
         assert parse_jws(client.token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
         assert (await holder.api()).status == 200
         assert (await holder.refresh()).status == 200, "the refused requests did not use the refresh token"
@@ -73,7 +73,7 @@ async def test_the_type_of_a_proof_is_a_media_type(kind: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        proof = holder.prover.proof("GET", holder.address("/api/who"), client.token, {"typ": kind})
+        proof = holder.prover.proof("GET", holder.url("/api/who"), client.token, {"typ": kind})
         assert (await client.api(authorization=f"DPoP {client.token}", dpop=proof)).status == 200
 
 
@@ -89,11 +89,11 @@ async def test_a_logout_needs_a_proof_too() -> None:
 
 async def test_a_login_without_a_proof_is_refused() -> None:
     async with service(DPOP) as client:
-        answer = await client.send("/login", "POST", {"subject": "ada"})
-        assert answer.status == 401
-        assert 'error="invalid_dpop_proof"' in str(answer.header("www-authenticate"))
-        answer = await client.send("/api/who")
-        assert (answer.status, answer.header("www-authenticate")) == (401, CHALLENGE)
+        response = await client.send("/login", "POST", {"subject": "ada"})
+        assert response.status == 401
+        assert 'error="invalid_dpop_proof"' in str(response.header("www-authenticate"))
+        response = await client.send("/api/who")
+        assert (response.status, response.header("www-authenticate")) == (401, CHALLENGE)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "DPoP", "dpop"])
@@ -181,14 +181,14 @@ async def test_an_invalid_proof_is_refused(flaw: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client, PUBLIC)
         await holder.login("ada")
-        address = holder.address("/api/who")
+        address = holder.url("/api/who")
         good = PUBLIC.proof("GET", address, client.token)
         assert (await holder.api(dpop=good)).status == 200, "the proof without the flaw is valid"
         bad = PUBLIC.proof("GET", address, client.token, header=HEADERS.get(flaw), **CLAIMS.get(flaw, {}))
-        answer = await holder.api(dpop=bad)
-        assert answer.status == 401
-        assert str(answer.header("www-authenticate")).startswith(CHALLENGE)
-        assert bad[-20:] not in str(answer)
+        response = await holder.api(dpop=bad)
+        assert response.status == 401
+        assert str(response.header("www-authenticate")).startswith(CHALLENGE)
+        assert bad[-20:] not in str(response)
 
 
 @pytest.mark.parametrize("proof", ["", "x", "x.y.z", "é", "{0}, {0}", "{0}.", "{0}=", "{1}"])
@@ -196,7 +196,7 @@ async def test_a_malformed_proof_is_refused(proof: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        good = holder.prover.proof("GET", holder.address("/api/who"), client.token)
+        good = holder.prover.proof("GET", holder.url("/api/who"), client.token)
         bad = proof.format(good, good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"))
         assert (await holder.api(dpop=bad)).status == 401
         assert (await holder.api(dpop=good)).status == 200, "the malformed proof did not use the valid one"
@@ -206,7 +206,7 @@ async def test_two_proofs_are_refused() -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        first, second = (holder.prover.proof("GET", holder.address("/api/who"), client.token) for _ in range(2))
+        first, second = (holder.prover.proof("GET", holder.url("/api/who"), client.token) for _ in range(2))
         fields = {"authorization": f"DPoP {client.token}", "dpop": first, "DPoP": second}
         assert (await request(client.app, "/api/who", headers=fields, state=client.state)).status == 401
 

@@ -16,18 +16,18 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Redis]:
-    with Redis() as running:
-        yield running
+    with Redis() as redis:
+        yield redis
 
 
 async def test_a_client_over_the_limit_gets_429_before_its_proof_is_verified(
     server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[bytes] = []
+    verified: list[bytes] = []
     real = SigningKey.verify
 
     def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:
-        looked.append(signed)
+        verified.append(signed)
         return real(key, signed, signature)
 
     monkeypatch.setattr(SigningKey, "verify", counted)
@@ -40,8 +40,8 @@ async def test_a_client_over_the_limit_gets_429_before_its_proof_is_verified(
         holder = DpopClient(client)
         await holder.login("ada")
         assert (await holder.api()).status == 200
-        del looked[:]
-        used = holder.prover.proof("GET", holder.address("/api/who"), client.token)
+        del verified[:]
+        used = holder.prover.proof("GET", holder.url("/api/who"), client.token)
         statuses = [(await holder.api(dpop=used)).status for _ in range(4)]
         assert statuses == [200, 401, 429, 429]
-        assert len(looked) == 2, "the token is cached, and two proofs were verified"
+        assert len(verified) == 2, "the token is cached, and two proofs were verified"

@@ -22,7 +22,7 @@ key_file = "keys.json"
 sender_constraint = "dpop"
 protected_paths = ["/api/**"]
 """
-AT_ONCE = 24
+CONCURRENT = 24
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def test_a_proof_is_accepted_by_one_worker_once(workers: WorkerService) -> None:
     fields = {"authorization": f"DPoP {token}"}
     for _ in range(3):
         proof = prover.proof("GET", who, token)
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            answers = threads.map(lambda _, proof=proof: send("GET", who, **fields, dpop=proof), range(AT_ONCE))
-        assert Counter(answer.status_code for answer in answers) == {200: 1, 401: AT_ONCE - 1}
-    proofs = [prover.proof("GET", f"{who}?page={number}", token) for number in range(AT_ONCE)]
+        with ThreadPoolExecutor(CONCURRENT) as threads:
+            responses = threads.map(lambda _, proof=proof: send("GET", who, **fields, dpop=proof), range(CONCURRENT))
+        assert Counter(response.status_code for response in responses) == {200: 1, 401: CONCURRENT - 1}
+    proofs = [prover.proof("GET", f"{who}?page={number}", token) for number in range(CONCURRENT)]
     assert {send("GET", who, **fields, dpop=proof).status_code for proof in proofs} == {200}, "each proof is new"

@@ -14,19 +14,19 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_token_authenticates_its_user_on_protected_paths() -> None:
     async with service() as client:
-        answer = await client.login("ada", scopes=["orders:read"])
-        assert answer.header("cache-control") == "no-store"
-        assert orjson.loads(answer.body)["expires_in"] == 900
+        response = await client.login("ada", scopes=["orders:read"])
+        assert response.header("cache-control") == "no-store"
+        assert orjson.loads(response.body)["expires_in"] == 900
         for _ in range(2):  # the second is a cache hit
             assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["orders:read"]}
 
 
 async def test_a_request_without_a_token_gets_a_challenge() -> None:
     async with service() as client:
-        answer = await client.send("/api/who")
-        assert answer.status == 401
-        assert answer.header("content-type") == "application/problem+json"
-        assert answer.header("www-authenticate") == 'Bearer realm="api"'
+        response = await client.send("/api/who")
+        assert response.status == 401
+        assert response.header("content-type") == "application/problem+json"
+        assert response.header("www-authenticate") == 'Bearer realm="api"'
         assert (await client.send("/api/who", authorization="Basic YTpi")).header("www-authenticate") == (
             'Bearer realm="api"'
         )
@@ -36,9 +36,9 @@ async def test_an_invalid_token_is_refused_on_protected_paths_and_ignored_elsewh
     async with service() as client:
         await client.login("ada")
         client.token = client.token[:-8] + "AAAAAAAA"
-        answer = await client.api()
-        assert answer.status == 401
-        assert 'error="invalid_token"' in str(answer.header("www-authenticate"))
+        response = await client.api()
+        assert response.status == 401
+        assert 'error="invalid_token"' in str(response.header("www-authenticate"))
         assert orjson.loads((await client.api("/open")).body)["who"] is None
 
 
@@ -86,8 +86,8 @@ async def test_a_planted_cookie_beside_the_valid_one_locks_no_user_out(cookies: 
 
 async def test_the_cookie_is_host_only_http_only_and_secure() -> None:
     async with service() as client:
-        answer = await client.login("ada")
-        cookie = str(answer.header("set-cookie"))
+        response = await client.login("ada")
+        cookie = str(response.header("set-cookie"))
         assert cookie.startswith("__Host-Fgp=")
         assert "domain" not in cookie.lower()
         assert {"HttpOnly", "Secure", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
@@ -109,10 +109,10 @@ async def test_rules_require_scopes_and_claims() -> None:
     async with service({"rules": rules}) as client:
         await client.login("ada", claims={"tenant": "c"}, scopes=["read"])
         assert (await client.api()).status == 200
-        answer = await client.api(method="POST")
-        assert answer.status == 403
-        assert 'error="insufficient_scope"' in str(answer.header("www-authenticate"))
-        assert 'scope="write"' in str(answer.header("www-authenticate"))
+        response = await client.api(method="POST")
+        assert response.status == 403
+        assert 'error="insufficient_scope"' in str(response.header("www-authenticate"))
+        assert 'scope="write"' in str(response.header("www-authenticate"))
         assert (await client.api("/open")).status == 403
         await client.login("ada", claims={"tenant": "b"}, scopes=["write"])
         assert (await client.api(method="POST")).status == 200
@@ -132,9 +132,9 @@ async def test_two_authorization_headers_are_refused() -> None:
     async with service() as client:
         await client.login("ada")
         scope_headers = {"authorization": f"Bearer {client.token}", "Authorization": f"Bearer {client.token}"}
-        answer = await client.send("/api/who", **scope_headers)
-        assert answer.status == 400
-        assert 'error="invalid_request"' in str(answer.header("www-authenticate"))
+        response = await client.send("/api/who", **scope_headers)
+        assert response.status == 400
+        assert 'error="invalid_request"' in str(response.header("www-authenticate"))
 
 
 async def test_a_token_takes_one_cache_entry_for_every_spelling_of_its_scheme() -> None:

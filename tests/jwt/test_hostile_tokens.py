@@ -205,17 +205,17 @@ async def test_every_hostile_token_gets_a_401(key_file: Path) -> None:
         assert (await client.api()).status == 200, "the token without a flaw is valid"
         client.token = FORGE.headed(jku="http://127.0.0.1:1/", x5u="http://127.0.0.1:1/")
         assert (await client.api()).status == 200, "jku and x5u are ignored"
-        opened = []
+        accepted = []
         for name, token in CASES:
-            answer = await request(
+            response = await request(
                 client.app,
                 "/api/who",
                 headers={"authorization": f"Bearer {token.encode('utf-8', 'surrogatepass').decode('latin-1')}"},
                 state=client.state,
             )
-            if answer.status != 401 or b"ada" in answer.body:
-                opened.append((name, answer.status))
-        assert opened == []
+            if response.status != 401 or b"ada" in response.body:
+                accepted.append((name, response.status))
+        assert accepted == []
 
 
 @pytest.mark.anyio
@@ -227,9 +227,9 @@ async def test_no_response_and_no_log_line_contains_part_of_a_token(
             if len(token) < 20 or not token.isascii():
                 continue
             client.token = token
-            answer = await client.api()
-            said = answer.body + b"".join(name + value for name, value in answer.headers)
-            assert token[:20].encode() not in said
+            response = await client.api()
+            message = response.body + b"".join(name + value for name, value in response.headers)
+            assert token[:20].encode() not in message
             assert token[:20] not in caplog.text
 
 
@@ -256,7 +256,7 @@ def test_any_header_and_cookie_gets_a_401(prefix: str, value: str, cookie: str) 
             for target in ("/api/who", "/auth/refresh", "/auth/logout", "/open"):
                 method = "POST" if target.startswith("/auth") else "GET"
                 headers = {"authorization": prefix + value, "cookie": cookie, "dpop": value}
-                answer = await request(
+                response = await request(
                     client.app,
                     target,
                     method=method,
@@ -264,14 +264,14 @@ def test_any_header_and_cookie_gets_a_401(prefix: str, value: str, cookie: str) 
                     body=b'{"refresh_token": "a.b.c"}',
                     state=client.state,
                 )
-                assert answer.status == (200 if target == "/open" else 401)
+                assert response.status == (200 if target == "/open" else 401)
         return 0
 
     asyncio.run(ask())
 
 
 @pytest.mark.parametrize(
-    ("member", "algorithm", "said"),
+    ("member", "algorithm", "message"),
     [
         ({**generate_key("HS256"), "k": "c2hvcnQgYnV0IG5vdCB2ZXJ5"}, "HS256", "too short"),
         ({**generate_key("ES256"), "use": "enc"}, "ES256", "not for signatures"),
@@ -282,8 +282,8 @@ def test_any_header_and_cookie_gets_a_401(prefix: str, value: str, cookie: str) 
         (generate_key("EdDSA"), "ES256", "not a key of type EC"),
     ],
 )
-def test_an_unsuitable_key_is_refused(member: dict[str, object], algorithm: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_unsuitable_key_is_refused(member: dict[str, object], algorithm: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         SigningKey.load(member, algorithm)
 
 

@@ -24,9 +24,9 @@ from tests.jwt.issuer_server import IssuerServer
 
 pytestmark = pytest.mark.anyio
 METRICS = JwtMetrics(Telemetry(100))
-FOREIGN = [algorithm for algorithm in KEY_TYPES if algorithm != "HS256"]
-RSA = [algorithm for algorithm in FOREIGN if KEY_TYPES[algorithm] == "RSA"]
-EC = [algorithm for algorithm in FOREIGN if KEY_TYPES[algorithm] == "EC"]
+ASYMMETRIC = [algorithm for algorithm in KEY_TYPES if algorithm != "HS256"]
+RSA = [algorithm for algorithm in ASYMMETRIC if KEY_TYPES[algorithm] == "RSA"]
+EC = [algorithm for algorithm in ASYMMETRIC if KEY_TYPES[algorithm] == "EC"]
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def public(algorithm: str, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in member.items() if value is not None}
 
 
-@pytest.mark.parametrize("says_algorithm", [True, False])
-@pytest.mark.parametrize("algorithm", FOREIGN)
+@pytest.mark.parametrize("declares_algorithm", [True, False])
+@pytest.mark.parametrize("algorithm", ASYMMETRIC)
 async def test_a_token_of_every_algorithm_is_accepted(
-    issuer: IssuerServer, algorithm: str, says_algorithm: bool
+    issuer: IssuerServer, algorithm: str, declares_algorithm: bool
 ) -> None:
     forge = TokenForge(algorithm, issuer.url, "shop")
-    member = {**forge.key.public(), "alg": algorithm if says_algorithm else None}
+    member = {**forge.key.public(), "alg": algorithm if declares_algorithm else None}
     issuer.documents["/keys"] = {"keys": [{name: value for name, value in member.items() if value}]}
     async with service(issuer.table(algorithms=[algorithm])) as client:
         client.token = forge.token()
@@ -57,7 +57,7 @@ async def test_a_token_of_every_algorithm_is_accepted(
 
 
 def test_a_key_without_algorithm_serves_all_of_its_type_and_curve() -> None:
-    keys, wrong = parse_jwks({"keys": [public("RS256", alg=None, kid="r")]}, RSA)
+    keys, rejected = parse_jwks({"keys": [public("RS256", alg=None, kid="r")]}, RSA)
     assert [keys.find({"kid": "r", "alg": each}, 0).algorithm for each in RSA] == RSA
     assert [keys.find({"alg": each}, 0).algorithm for each in RSA] == RSA, "without kid the only key is used"
     document = {"keys": [public(each, alg=None, kid=each) for each in EC]}
@@ -69,7 +69,7 @@ def test_a_key_without_algorithm_serves_all_of_its_type_and_curve() -> None:
             else:
                 with pytest.raises(InvalidToken, match="algorithm"):
                     keys.find({"kid": curve, "alg": algorithm}, 0)
-    assert wrong == more == []
+    assert rejected == more == []
 
 
 def test_a_key_serves_only_its_own_and_the_allowed_algorithms() -> None:
@@ -97,13 +97,13 @@ UNUSABLE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize("bad", UNUSABLE, ids=[str(number) for number in range(len(UNUSABLE))])
 async def test_one_unusable_key_hides_no_other_and_is_logged_once(
-    bad: dict[str, Any], place: int, caplog: pytest.LogCaptureFixture
+    bad: dict[str, Any], index: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = TokenForge("RS256").key.public()
-    document = {"keys": [bad, good] if not place else [good, bad]}
+    document = {"keys": [bad, good] if not index else [good, bad]}
 
     async def fetch() -> dict[str, Any]:
         return document
@@ -115,35 +115,35 @@ async def test_one_unusable_key_hides_no_other_and_is_logged_once(
         for _ in range(3):
             await keys.fetch()
     assert keys.current.find({"kid": good["kid"], "alg": "RS256"}, 0).kid == good["kid"]
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert f"keys of https://a.example ignored: keys[{place}]: " in told
+    (logged,) = [record.getMessage() for record in caplog.records]
+    assert f"keys of https://a.example ignored: keys[{index}]: " in logged
     assert not keys.last_error
 
 
 def test_keys_for_other_uses_are_ignored_without_a_warning() -> None:
     others = [public("RS256", use="enc", kid="a"), public("ES256", kid="b"), public("RS512", kid="c"), {}, 1, None, []]
-    keys, wrong = parse_jwks({"keys": [*others, public("PS256")]}, ["RS256", "PS256"])
+    keys, rejected = parse_jwks({"keys": [*others, public("PS256")]}, ["RS256", "PS256"])
     assert len(keys.keys) == 1
-    assert wrong == []
+    assert rejected == []
 
 
 def test_different_keys_with_one_kid_are_ignored_and_duplicates_are_merged() -> None:
     one, other, third = (TokenForge("RS256").key.public() for _ in range(3))
     for keys_of_it in ([one, {**other, "kid": one["kid"]}, third], [third, {**other, "kid": one["kid"]}, one]):
-        keys, wrong = parse_jwks({"keys": keys_of_it}, ["RS256"])
+        keys, rejected = parse_jwks({"keys": keys_of_it}, ["RS256"])
         assert [key.kid for key in keys.keys] == [third["kid"]]
-        assert wrong == [f"different keys have the kid {one['kid']!r}"]
+        assert rejected == [f"different keys have the kid {one['kid']!r}"]
         with pytest.raises(UnknownKey):
             keys.find({"kid": one["kid"], "alg": "RS256"}, 0)
-    keys, wrong = parse_jwks({"keys": [one, one, third]}, ["RS256"])
+    keys, rejected = parse_jwks({"keys": [one, one, third]}, ["RS256"])
     assert [key.kid for key in keys.keys] == [one["kid"], third["kid"]]
-    assert wrong == []
+    assert rejected == []
 
 
 def test_keys_of_two_curves_may_share_a_kid() -> None:
-    keys, wrong = parse_jwks({"keys": [public("ES256", kid="a"), public("ES384", kid="a")]}, EC)
+    keys, rejected = parse_jwks({"keys": [public("ES256", kid="a"), public("ES384", kid="a")]}, EC)
     assert [keys.find({"kid": "a", "alg": each}, 0).algorithm for each in ("ES256", "ES384")] == ["ES256", "ES384"]
-    assert wrong == []
+    assert rejected == []
 
 
 WEIRD = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2) | st.booleans()
@@ -190,7 +190,7 @@ async def test_a_token_without_aud_is_refused_by_default(issuer: IssuerServer) -
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"kty": "oct", "alg": "none"}, "unsupported alg 'none'"),
         ({"kty": "dsa", "alg": "none"}, "unsupported kty 'dsa'"),
@@ -198,11 +198,11 @@ async def test_a_token_without_aud_is_refused_by_default(issuer: IssuerServer) -
         ({"kty": "oct"}, "not a key of type EC, which ES256 needs: its kty is 'oct'"),
     ],
 )
-async def test_an_unsupported_key_type_is_reported_first(changes: dict[str, Any], said: str, tmp_path: Any) -> None:
+async def test_an_unsupported_key_type_is_reported_first(changes: dict[str, Any], message: str, tmp_path: Any) -> None:
     path = tmp_path / "keys.json"
     path.write_bytes(orjson.dumps({"keys": [{**member_of("ES256", 0), **changes}]}))
     path.chmod(0o600)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         async with service({"key_file": str(path), "algorithm": "ES256"}):
             pass
 

@@ -46,10 +46,10 @@ async def test_a_key_file_is_created_with_mode_0600_and_loaded_again(algorithm: 
         await client.login("ada")
         assert (await client.api()).status == 200
         assert path.stat().st_mode & 0o777 == 0o600
-        kept = client.token
+        token_before = client.token
         published = await jwks(client)
     async with service(table) as client:
-        client.token = kept
+        client.token = token_before
         assert (await client.api()).status == 200
     if algorithm == "HS256":
         assert published == []
@@ -57,7 +57,7 @@ async def test_a_key_file_is_created_with_mode_0600_and_loaded_again(algorithm: 
     assert not {"d", "p", "q", "dp", "dq", "qi", "k"} & published[0].keys()
     assert published[0]["alg"] == algorithm
     if algorithm != "EdDSA":  # another library verifies with the published keys
-        verified = jwt.decode(kept, KeySet.import_key_set({"keys": published}), algorithms=[algorithm])  # type: ignore[typeddict-item]
+        verified = jwt.decode(token_before, KeySet.import_key_set({"keys": published}), algorithms=[algorithm])  # type: ignore[typeddict-item]
         assert verified.claims["sub"] == "ada"
         assert verified.header["typ"] == "at+jwt"
 
@@ -81,7 +81,7 @@ async def test_keys_are_loaded_from_files_and_all_of_them_verify(algorithm: str,
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "not a key of type EC"),
         (b"{}", "not a key of type EC"),
@@ -90,9 +90,9 @@ async def test_keys_are_loaded_from_files_and_all_of_them_verify(algorithm: str,
         (JWKRegistry.import_key(generate_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]
     ],
 )
-async def test_a_file_without_a_key_is_named_in_the_error(content: bytes, said: str, tmp_path: Path) -> None:
+async def test_a_file_without_a_key_is_named_in_the_error(content: bytes, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "bad.pem", content)
-    with pytest.raises(ConfigError, match=said) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         async with service({"keys": [path], "algorithm": "ES256"}):
             pass
     assert "bad.pem" in str(caught.value)
@@ -108,7 +108,7 @@ async def test_a_key_file_readable_by_others_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ({"key_file": "{}/missing/keys.json"}, r"key_file: folder .*/missing does not exist; create"),
         (
@@ -118,13 +118,13 @@ async def test_a_key_file_readable_by_others_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_missing_files_and_folders_are_reported_before_the_start(
-    table: dict[str, Any], said: str, tmp_path: Path
+    table: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     named = {
         name: [each.format(tmp_path) for each in value] if isinstance(value, list) else value.format(tmp_path)
         for name, value in table.items()
     }
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         create_app({"plugins": {"jwt": named}}, app=application)
     assert os.listdir(tmp_path) == [], "a missing folder is not created"
 

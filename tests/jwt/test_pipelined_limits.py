@@ -34,7 +34,7 @@ class Writes(list[int]):
         super().__init__()
         self.wires: set[RedisProtocol] = set()
 
-    async def begin_anew(self) -> None:
+    async def reset(self) -> None:
         """Reset after all replies have arrived."""
         while any(wire.waiting or wire._unwritten for wire in self.wires):
             await asyncio.sleep(0.001)
@@ -55,7 +55,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
     return seen
 
 
-async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"for all who are known"})
@@ -64,16 +64,16 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
 def stack(server: Redis, forge: TokenForge, limit: str = "100/1d") -> Host:
     """Return a service with limits by address and by subject, tokens and a cache, all on *server*."""
     policies = [{"name": "all", "limit": limit}, {"name": "who", "limit": "50/1d", "by": "subject"}]
-    kept = [{"path": "/api/**", "ttl": "1h", "vary_by": "identity"}, {"path": "/open", "ttl": "1h"}]
+    policies_of_cache = [{"path": "/api/**", "ttl": "1h", "vary_by": "identity"}, {"path": "/open", "ttl": "1h"}]
     plugins: dict[str, Any] = {
         "jwt": {"secret": forge.member["k"], "protected_paths": ["/api/**"], "fingerprint": False},
         "ratelimit": {"url": server.url, "policies": policies, "deadline": "10s"},
-        "cache": {"url": server.url, "policies": kept, "store_timeout": "10s"},
+        "cache": {"url": server.url, "policies": policies_of_cache, "store_timeout": "10s"},
     }
-    return create_app({"plugins": plugins}, app=answering)
+    return create_app({"plugins": plugins}, app=application)
 
 
-def forged() -> TokenForge:
+def token_forge() -> TokenForge:
     forge = TokenForge("HS256")
     forge.member = {"k": "a secret for tests that is long enough"}
     forge.key = SigningKey.load(forge.member["k"].encode(), "HS256", "secret")
@@ -81,59 +81,59 @@ def forged() -> TokenForge:
     return forge
 
 
-async def ask(app: Host, state: dict[str, Any], token: str, path: str = PATH) -> Answer:
+async def get(app: Host, state: dict[str, Any], token: str, path: str = PATH) -> Answer:
     headers: Mapping[str, str] = {"authorization": f"Bearer {token}"} if token else {}
     return await request(app, path, headers=headers, state=state)
 
 
 async def test_limits_by_address_and_user_and_the_cache_lookup_share_one_write(server: Redis, writes: Writes) -> None:
     server.cli("FLUSHALL")
-    forge = forged()
+    forge = token_forge()
     token = forge.token()
     first, second = stack(server, forge), stack(server, forge)
     async with running(first) as one, running(second) as two:
-        assert (await ask(first, one, token)).status == 200
-        assert (await ask(first, one, "", "/open")).status == 200
-        assert (await ask(second, two, token, "/api/y")).status == 200  # so that the token is cached
-        await writes.begin_anew()
-        hit = await ask(second, two, token)  # a hit in the shared store only
+        assert (await get(first, one, token)).status == 200
+        assert (await get(first, one, "", "/open")).status == 200
+        assert (await get(second, two, token, "/api/y")).status == 200  # so that the token is cached
+        await writes.reset()
+        hit = await get(second, two, token)  # a hit in the shared store only
         assert (hit.status, hit.body) == (200, b"for all who are known")
         assert "hit" in str(hit.header("cache-status"))
         assert writes == [3, 1], "the second write looks up the variant of the user"
         assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2
-        await writes.begin_anew()
-        hit = await ask(second, two, "", "/open")
+        await writes.reset()
+        hit = await get(second, two, "", "/open")
         assert "hit" in str(hit.header("cache-status"))
         assert writes == [len([name for name, _ in hit.headers if name == b"ratelimit-policy"]) + 1]
 
 
-@pytest.mark.parametrize("kind", ["none", "forged", "ended"])
+@pytest.mark.parametrize("kind", ["none", "token_forge", "expired"])
 async def test_requests_without_a_valid_token_count_towards_the_limit(server: Redis, kind: str) -> None:
     server.cli("FLUSHALL")
-    forge = forged()
-    token = {"none": "", "forged": TokenForge("HS256").token(), "ended": forge.claiming(exp=1)}[kind]
+    forge = token_forge()
+    token = {"none": "", "token_forge": TokenForge("HS256").token(), "expired": forge.claiming(exp=1)}[kind]
     app = stack(server, forge, "3/1d")
     async with running(app) as state:
-        refused = [(await ask(app, state, token)).status for _ in range(5)]
+        refused = [(await get(app, state, token)).status for _ in range(5)]
         assert refused == [401, 401, 401, 429, 429]
-        assert (await ask(app, state, forge.token())).status == 429, "same client address"
+        assert (await get(app, state, forge.token())).status == 429, "same client address"
 
 
 async def test_no_signature_is_verified_for_a_client_over_the_limit(
     server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.cli("FLUSHALL")
-    forge = forged()
-    looked: list[bytes] = []
+    forge = token_forge()
+    verified: list[bytes] = []
     real = SigningKey.verify
 
     def counted(key: SigningKey, signed: bytes, signature: bytes) -> bool:
-        looked.append(signed)
+        verified.append(signed)
         return real(key, signed, signature)
 
     monkeypatch.setattr(SigningKey, "verify", counted)
     app = stack(server, forge, "2/1d")
     async with running(app) as state:
-        statuses = [(await ask(app, state, forge.claiming(jti=str(number)))).status for number in range(5)]
+        statuses = [(await get(app, state, forge.claiming(jti=str(number)))).status for number in range(5)]
     assert statuses == [200, 200, 429, 429, 429]
-    assert len(looked) == 2
+    assert len(verified) == 2

@@ -61,7 +61,7 @@ def test_a_rule_applies_to_its_methods_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "given", "good"),
+    ("accepted", "claim", "satisfied"),
     [
         ("a", "a", True),
         ("a", ["b", "a"], True),
@@ -76,10 +76,10 @@ def test_a_rule_applies_to_its_methods_only() -> None:
         ("a", [["a"]], False),
     ],
 )
-def test_a_claim_has_the_value_or_one_of_them(wanted: Any, given: Any, good: bool) -> None:
-    needs = AccessPolicy([], [], [AccessRule("/**", claims={"x": wanted})]).requirements["GET", "/"]
+def test_a_claim_has_the_value_or_one_of_them(accepted: Any, claim: Any, satisfied: bool) -> None:
+    needs = AccessPolicy([], [], [AccessRule("/**", claims={"x": accepted})]).requirements["GET", "/"]
     assert needs is not None
-    assert needs.is_unmet([], {"x": given}) is not good
+    assert needs.is_unmet([], {"x": claim}) is not satisfied
 
 
 def test_all_matching_rules_apply() -> None:

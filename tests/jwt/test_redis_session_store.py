@@ -13,13 +13,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Redis]:
+def primary_without_replica() -> Iterator[Redis]:
     with Redis() as server:
         yield server
 
 
-async def test_issuing_without_a_replica_gets_a_503(alone: Redis) -> None:
-    async with service({"session_store": "redis", "redis_url": alone.url}) as client:
-        answer = await client.send("/login", "POST", {"subject": "ada"})
-        assert answer.status == 503
-        assert answer.header("retry-after") == "1"
+async def test_issuing_without_a_replica_gets_a_503(primary_without_replica: Redis) -> None:
+    async with service({"session_store": "redis", "redis_url": primary_without_replica.url}) as client:
+        response = await client.send("/login", "POST", {"subject": "ada"})
+        assert response.status == 503
+        assert response.header("retry-after") == "1"

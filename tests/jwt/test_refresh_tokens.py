@@ -18,7 +18,7 @@ from tests.jwt.harness import service
 
 pytestmark = pytest.mark.anyio
 Plugins = Mapping[str, Any]
-AT_ONCE = 50
+CONCURRENT = 50
 
 
 def jti_of(token: str) -> str:
@@ -29,10 +29,10 @@ async def test_a_refresh_returns_the_next_pair_with_the_same_claims_and_scopes(p
     async with service(plugins=plugins) as client:
         await client.login("ada", claims={"tenant": "a"}, scopes=["read", "write"])
         before = client.token, client.refresh_token
-        answer = await client.refresh()
-        assert answer.status == 200
-        assert answer.header("cache-control") == "no-store"
-        client.keep(answer)
+        response = await client.refresh()
+        assert response.status == 200
+        assert response.header("cache-control") == "no-store"
+        client.keep(response)
         assert client.token not in before
         assert client.refresh_token not in before
         assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["read", "write"]}
@@ -44,10 +44,10 @@ async def test_a_refresh_returns_the_next_pair_with_the_same_claims_and_scopes(p
 async def test_concurrent_refreshes_of_one_token_return_one_successor(plugins: Plugins) -> None:
     async with service({"rotation_grace": "1h"}, plugins) as client:
         await client.login("ada")
-        answers = await asyncio.gather(*(client.refresh() for _ in range(AT_ONCE)))
-        assert [answer.status for answer in answers] == [200] * AT_ONCE
-        assert len({jti_of(orjson.loads(answer.body)["refresh_token"]) for answer in answers}) == 1
-        client.keep(answers[-1])
+        responses = await asyncio.gather(*(client.refresh() for _ in range(CONCURRENT)))
+        assert [response.status for response in responses] == [200] * CONCURRENT
+        assert len({jti_of(orjson.loads(response.body)["refresh_token"]) for response in responses}) == 1
+        client.keep(responses[-1])
         client.keep(await client.refresh())
         assert (await client.api()).status == 200, "the session goes on"
 
@@ -85,8 +85,8 @@ async def test_reuse_of_a_refresh_token_revokes_the_session_for_both_clients(
         client.keep(await client.refresh())
         with caplog.at_level(logging.WARNING, "scalekit.jwt"):
             assert (await thief.refresh(stolen)).status == 401
-        told = [record.__dict__ for record in caplog.records if "reused" in record.message]
-        assert [(each["levelname"], each["event_kind"], each["subject"]) for each in told] == [
+        logged = [record.__dict__ for record in caplog.records if "reused" in record.message]
+        assert [(each["levelname"], each["event_kind"], each["subject"]) for each in logged] == [
             ("WARNING", "refresh_token_reuse", "ada")
         ]
         assert not [record for record in caplog.records if stolen in str(record.__dict__)]
@@ -112,9 +112,9 @@ async def test_logout_ends_the_session(plugins: Plugins) -> None:
         await client.login("ada")
         other = client.another()
         await other.login("ada")
-        answer = await client.logout()
-        assert answer.status == 204
-        assert "Max-Age=0" in str(answer.header("set-cookie"))
+        response = await client.logout()
+        assert response.status == 204
+        assert "Max-Age=0" in str(response.header("set-cookie"))
         assert (await client.refresh()).status == 401
         while (await client.api()).status == 200:
             await asyncio.sleep(0.01)
@@ -157,12 +157,12 @@ async def test_a_form_body_is_accepted_like_json() -> None:
 
         async def post(path: str, body: str) -> int:
             headers = {"cookie": client.cookie, "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
-            answer = await request(
+            response = await request(
                 client.app, path, method="POST", headers=headers, body=body.encode(), state=client.state
             )
-            if answer.status == 200:
-                client.keep(answer)
-            return answer.status
+            if response.status == 200:
+                client.keep(response)
+            return response.status
 
         assert await post("/auth/refresh", f"refresh_token={client.refresh_token}") == 200
         twice = f"refresh_token={client.refresh_token}&refresh_token={client.refresh_token}"
@@ -176,8 +176,8 @@ async def test_a_form_body_is_accepted_like_json() -> None:
 )
 async def test_a_body_without_a_token_is_refused(body: bytes) -> None:
     async with service() as client:
-        answer = await request(client.app, "/auth/refresh", method="POST", body=body, state=client.state)
-        assert answer.status == 401
+        response = await request(client.app, "/auth/refresh", method="POST", body=body, state=client.state)
+        assert response.status == 401
 
 
 async def test_access_and_refresh_tokens_are_not_interchangeable() -> None:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from scalekit.contracts import TOKENS
@@ -24,12 +25,14 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 
 
-async def who(incoming: Request) -> Response:
-    name = incoming.user.identity if incoming.user.is_authenticated else "nobody"
+async def whoami(incoming: Request) -> Response:
+    name = incoming.user.identity if incoming.user.is_authenticated else "anonymous"
     return PlainTextResponse(f"for {name}")
 
 
-application = Starlette(routes=[Route("/login", login, methods=["POST"]), Route("/open", who), Route("/api/who", who)])
+application = Starlette(
+    routes=[Route("/login", login, methods=["POST"]), Route("/open", whoami), Route("/api/who", whoami)]
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,30 +54,30 @@ def plugins(cache: Mapping[str, Any], policy: str) -> dict[str, Any]:
     return {"cache": {**cache, "policies": [POLICIES[policy]]}}
 
 
-def told(status: str | None) -> bool:
+def is_hit(status: str | None) -> bool:
     return status is not None and "hit" in status
 
 
-async def ask_as_nobody(client: JwtClient, times: int = 3) -> None:
+async def request_anonymously(client: JwtClient, times: int = 3) -> None:
     seen = [await client.another().send("/open") for _ in range(times)]
-    assert {answer.body for answer in seen} == {b"for nobody"}
-    assert told(seen[-1].header("cache-status")), "the last response is a hit"
+    assert {response.body for response in seen} == {b"for anonymous"}
+    assert is_hit(seen[-1].header("cache-status")), "the last response is a hit"
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("first", ["nobody", "ada"])
+@pytest.mark.parametrize("first", ["anonymous", "ada"])
 async def test_each_user_gets_its_own_response_in_any_order(cache: Mapping[str, Any], policy: str, first: str) -> None:
     async with service({"fingerprint": False}, plugins(cache, policy), application) as client:
         ada, eve = client.another(), client.another()
         await ada.login("ada")
         await eve.login("eve")
-        if first == "nobody":
-            await ask_as_nobody(client)
+        if first == "anonymous":
+            await request_anonymously(client)
         for _ in range(3):
             for person, name in ((ada, b"ada"), (eve, b"eve")):
                 assert (await person.api("/open")).body == b"for " + name
                 assert (await person.api("/api/who")).body == b"for " + name
-            await ask_as_nobody(client)
+            await request_anonymously(client)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -84,8 +87,8 @@ async def test_a_stored_response_of_a_user_needs_its_token(cache: Mapping[str, A
         for _ in range(3):
             assert (await client.api()).body == b"for ada"
         for headers in ({}, {"authorization": "Bearer x"}, {"cookie": client.cookie}):
-            answer = await client.another().send("/api/who", **headers)
-            assert (answer.status, b"ada" in answer.body) == (401, False)
+            response = await client.another().send("/api/who", **headers)
+            assert (response.status, b"ada" in response.body) == (401, False)
         assert (await client.another().send("/api/who", authorization=f"Bearer {client.token}")).status == 401
         assert (await client.api()).body == b"for ada", "a refusal is not stored"
 
@@ -97,8 +100,8 @@ async def test_an_invalid_token_on_a_public_path_gets_the_anonymous_response(
         await client.login("ada")
         for _ in range(2):
             assert (await client.api("/open")).body == b"for ada"
-            assert (await client.api("/open", authorization="Bearer x.y.z")).body == b"for nobody"
-            await ask_as_nobody(client)
+            assert (await client.api("/open", authorization="Bearer x.y.z")).body == b"for anonymous"
+            await request_anonymously(client)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -108,12 +111,12 @@ async def test_a_bound_token_gets_its_own_response_and_needs_a_proof_each_time(
     async with service({"sender_constraint": "dpop"}, plugins(cache, policy), application) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        await ask_as_nobody(client)
+        await request_anonymously(client)
         for _ in range(3):
             assert (await holder.api("/open")).body == b"for ada"
             assert (await holder.api("/api/who")).body == b"for ada"
             assert (await holder.api("/api/who", dpop="x")).status == 401
-            await ask_as_nobody(client)
+            await request_anonymously(client)
 
 
 async def test_a_revoked_user_gets_no_stored_response(cache: Mapping[str, Any]) -> None:
@@ -123,7 +126,28 @@ async def test_a_revoked_user_gets_no_stored_response(cache: Mapping[str, Any]) 
             assert (await client.api()).body == b"for ada"
         tokens = client.app.context.get(TOKENS)
         await tokens.revoke_all("ada")
-        while (answer := await client.api()).status == 200:
-            assert answer.body == b"for ada"
+        while (response := await client.api()).status == 200:
+            assert response.body == b"for ada"
             await asyncio.sleep(0.01)
         assert (await client.api()).status == 401
+
+
+async def test_responses_of_users_are_stored_apart() -> None:
+    calls = 0
+
+    async def user_name(request: Request) -> Response:
+        nonlocal calls
+        calls += 1
+        return JSONResponse({"who": request.user.identity})
+
+    cached = Starlette(routes=[Route("/login", login, methods=["POST"]), Route("/api/who", user_name)])
+    policy = {"path": "/api/*", "ttl": "1h", "vary_by": "identity", "cookies": "ignore"}
+    async with service(plugins={"cache": {"policies": [policy]}}, application=cached) as client:
+        people = [client.another(), client.another()]
+        for number, person in enumerate(people):
+            await person.login(f"user {number}")
+        for _ in range(3):
+            for number, person in enumerate(people):
+                assert orjson.loads((await person.api()).body) == {"who": f"user {number}"}
+        assert calls == 2
+        assert (await client.send("/api/who")).status == 401

@@ -55,7 +55,7 @@ EDDSA = (
     "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc"
     ".hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
 )
-SENTENCE = (
+PAYLOAD = (
     "It\u2019s a dangerous business, Frodo, going out your door. You step onto the road, and if you don't keep your "
     "feet, there\u2019s no knowing where you might be swept off to."
 )
@@ -68,7 +68,7 @@ COOKBOOK_HS256_KEY = {
 }
 COOKBOOK_HS256 = (
     "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxOGMwYWU1LTRkOWItNDcxYi1iZmQ2LWVlZjMxNGJjNzAzNyJ9"
-    f".{encoded(SENTENCE)}.s0h6KThzkfBBBkLspW1h84VsJZFTsPPqMDA7g1Md7p0"
+    f".{encoded(PAYLOAD)}.s0h6KThzkfBBBkLspW1h84VsJZFTsPPqMDA7g1Md7p0"
 )
 
 
@@ -119,8 +119,8 @@ def test_an_unsigned_token_or_other_payload_is_refused(token: str) -> None:
 
 def test_a_token_of_max_bytes_is_accepted_and_a_longer_one_refused() -> None:
     header, signature = encoded({"alg": "HS256"}), encoded(b"x" * 32)
-    room = MAX_BYTES - len(header) - len(signature) - 2
-    claims = encoded({"x": "y" * (room * 3 // 4 - 9)})
+    available = MAX_BYTES - len(header) - len(signature) - 2
+    claims = encoded({"x": "y" * (available * 3 // 4 - 9)})
     token = f"{header}.{claims}.{signature}"
     assert MAX_BYTES - 3 <= len(token) <= MAX_BYTES
     parse_jws(token.encode())

@@ -37,13 +37,13 @@ async def test_a_subjects_revocation_is_stored_for_as_long_as_a_session_could_la
     async with service(plugins=plugins) as client:
         before, after = client.another(), client.another()
         await before.login("ada")
-        began = time.time()
+        started = time.time()
         await client.send("/revoke", "POST", {"subject": "ada"})
         ended = time.time()
         await after.login("ada")
         tokens, sessions = tokens_of(client), sessions_of(client)
         with monkeypatch.context() as patched:
-            patched.setattr(tokens, "_clock", lambda: began + REFRESH + 2 * LEEWAY - 1)
+            patched.setattr(tokens, "_clock", lambda: started + REFRESH + 2 * LEEWAY - 1)
             await tokens.remove_expired()
             assert await sessions.version_of(ADA)
             patched.setattr(tokens, "_clock", lambda: ended + REFRESH + 2 * LEEWAY + 1)
@@ -82,11 +82,11 @@ async def test_versions_increase_even_when_the_clock_goes_back(plugins: Mapping[
             await sessions.revoke_all(ADA, now, NOON + 1e9)
             seen.append(await sessions.version_of(ADA))
         assert seen == sorted(set(seen))
-        told = [each.version for each in await sessions.revocations(0, NOON) if each.kind == "subject"]
-        assert told == seen
+        versions = [each.version for each in await sessions.revocations(0, NOON) if each.kind == "subject"]
+        assert versions == seen
         await asyncio.gather(*(sessions.revoke_all(ADA._replace(subject="bob"), NOON, NOON + 1e9) for _ in range(20)))
-        told = [each.version for each in await sessions.revocations(0, NOON) if each.value == "bob"]
-        assert len(set(told)) == 20, "each revocation increases the version"
+        versions = [each.version for each in await sessions.revocations(0, NOON) if each.value == "bob"]
+        assert len(set(versions)) == 20, "each revocation increases the version"
 
 
 async def test_expired_entries_are_removed(plugins: Mapping[str, Any]) -> None:

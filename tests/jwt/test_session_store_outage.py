@@ -34,8 +34,8 @@ class Store:
     server: Postgres | Redis
     plugins: Mapping[str, Any]
 
-    async def fail(self, how: str) -> None:
-        await asyncio.to_thread(self.server.kill if how == "kill" else self.server.pause)
+    async def fail(self, fault: str) -> None:
+        await asyncio.to_thread(self.server.kill if fault == "kill" else self.server.pause)
 
     async def recover(self) -> None:
         await asyncio.to_thread(self.server.resume if self.server.process.poll() is None else self.server.start)
@@ -56,11 +56,11 @@ def primary() -> Iterator[Redis]:
 @pytest.fixture
 def replica(primary: Redis) -> Iterator[Redis]:
     with Redis("--replicaof", HOST, str(primary.port)) as server:
-        wait_for("the replica", lambda: in_step(primary))
+        wait_for("the replica", lambda: replica_is_online(primary))
         yield server
 
 
-def in_step(primary: Redis) -> bool:
+def replica_is_online(primary: Redis) -> bool:
     return "state=online" in primary.cli("INFO", "replication")
 
 
@@ -84,7 +84,7 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
 
 
 @asynccontextmanager
-async def people(store: Store, *names: str, **table: Any) -> AsyncGenerator[list[JwtClient], None]:
+async def clients_of(store: Store, *names: str, **table: Any) -> AsyncGenerator[list[JwtClient], None]:
     """Yield clients of one service that are logged in as *names*."""
     async with service({**NO_GRACE, **table}, store.plugins) as client:
         clients = [client.another() for _ in names]
@@ -98,11 +98,11 @@ async def log_in(client: JwtClient, name: str) -> None:
     client.keep(await until(lambda: client.send("/login", "POST", {"subject": name}), 200))
 
 
-async def until(ask: Callable[[], Awaitable[Answer]], status: int) -> Answer:
-    while (answer := await ask()).status != status:
-        assert answer.status == 503, answer
+async def until(request: Callable[[], Awaitable[Answer]], status: int) -> Answer:
+    while (response := await request()).status != status:
+        assert response.status == 503, response
         await asyncio.sleep(0.02)
-    return answer
+    return response
 
 
 def trouble(client: JwtClient) -> str:
@@ -110,11 +110,11 @@ def trouble(client: JwtClient) -> str:
     return found
 
 
-@pytest.mark.parametrize("how", ["kill", "pause"])
-async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage(store: Store, how: str) -> None:
-    async with people(store, "ada", "bob", "eve", "mallory") as (ada, bob, eve, mallory):
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage(store: Store, fault: str) -> None:
+    async with clients_of(store, "ada", "bob", "eve", "mallory") as (ada, bob, eve, mallory):
         assert (await ada.api()).status == 200
-        await store.fail(how)
+        await store.fail(fault)
         try:
             tries = [
                 ada.refresh(),
@@ -122,11 +122,11 @@ async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage
                 mallory.send("/revoke", "POST", {"subject": "mallory"}),
                 ada.another().send("/login", "POST", {"subject": "carol"}),
             ]
-            asked = asyncio.gather(*tries)
+            pending = asyncio.gather(*tries)
             verified = await asyncio.gather(*(each.api() for each in (ada, bob) for _ in range(20)))
-            assert {answer.status for answer in verified} == {200}, "from the cache, and by signature"
-            answers = await asked
-            assert [(each.status, each.header("retry-after")) for each in answers] == [(503, "1")] * 4
+            assert {response.status for response in verified} == {200}, "from the cache, and by signature"
+            responses = await pending
+            assert [(each.status, each.header("retry-after")) for each in responses] == [(503, "1")] * 4
             while "revocations cannot be read" not in trouble(ada):
                 await asyncio.sleep(0.02)
             assert "revocations cannot be read" in await health(ada)
@@ -140,11 +140,11 @@ async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage
 
 
 @pytest.mark.parametrize("store", [pytest.param("postgres", marks=POSTGRES)], indirect=True)
-@pytest.mark.parametrize("how", ["kill", "pause"])
-async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(store: Store, how: str) -> None:
-    async with people(store, "ada") as (ada,):
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(store: Store, fault: str) -> None:
+    async with clients_of(store, "ada") as (ada,):
         used = ada.refresh_token
-        await store.fail(how)
+        await store.fail(fault)
         try:
             assert (await ada.refresh()).status == 503  # the rotation may still be executed
         finally:
@@ -157,7 +157,10 @@ async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(store:
 
 
 async def test_revocations_of_other_processes_are_loaded_after_an_outage(store: Store) -> None:
-    async with people(store, "ada", poll_interval="100ms") as (ada,), people(store, "bob") as (bob,):
+    async with (
+        clients_of(store, "ada", poll_interval="100ms") as (ada,),
+        clients_of(store, "bob") as (bob,),
+    ):
         assert (await ada.api()).status == 200
         await store.fail("pause")
         try:
@@ -166,8 +169,8 @@ async def test_revocations_of_other_processes_are_loaded_after_an_outage(store: 
         finally:
             await store.recover()
         assert (await until(lambda: bob.send("/revoke", "POST", {"subject": "ada"}), 200)).status == 200
-        while (answer := await ada.api()).status != 401:
-            assert answer.status == 200
+        while (response := await ada.api()).status != 401:
+            assert response.status == 200
             await asyncio.sleep(0.02)
         await until(ada.refresh, 401)
 
@@ -190,7 +193,7 @@ async def test_the_service_starts_during_an_outage_and_refuses_tokens_until_revo
 ) -> None:
     if isinstance(store.server, Postgres):
         store.server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    async with people(store, "ada") as (ada,):
+    async with clients_of(store, "ada") as (ada,):
         pass
     await store.fail("pause")
     try:
@@ -200,8 +203,8 @@ async def test_the_service_starts_during_an_outage_and_refuses_tokens_until_revo
             assert (await client.send("/open")).status == 200
             assert (await client.send("/api/who")).status == 401
             assert (await client.send("/login", "POST", {"subject": "ada"})).status == 503
-            answer = await client.api()
-            assert (answer.status, answer.header("retry-after")) == (503, "1")
+            response = await client.api()
+            assert (response.status, response.header("retry-after")) == (503, "1")
             await store.recover()
             await until(client.api, 200)
             await until(lambda: client.send("/login", "POST", {"subject": "ada"}), 200)
@@ -242,12 +245,12 @@ async def test_a_retry_of_a_committed_refresh_without_a_response_is_not_reuse(
     database: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
-    async with people(on_postgres(database), "ada") as (ada,):
+    async with clients_of(on_postgres(database), "ada") as (ada,):
         await asyncio.to_thread(wait_for_replicas, database, "missing")  # what is committed is not mark_delivered
         try:
-            while (answer := await ada.refresh()).status == 200:
-                ada.keep(answer)
-            assert answer.status == 503
+            while (response := await ada.refresh()).status == 200:
+                ada.keep(response)
+            assert response.status == 503
             family = parse_jws(ada.refresh_token.encode()).claims
             where = f"family = '{family['sid']}' AND previous = '{family['jti']}'"
             count = f"SELECT count(*) FROM scalekit_jwt_sessions WHERE {where}"
@@ -271,7 +274,7 @@ def wait_for_replicas(server: Postgres, name: str) -> None:
 async def test_a_refresh_waits_for_a_replica_and_its_retry_is_not_reuse(
     primary: Redis, replica: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with people(on_redis(primary), "ada") as (ada,):
+    async with clients_of(on_redis(primary), "ada") as (ada,):
         monkeypatch.setattr(redis_store, "REPLICA_ACK_TIMEOUT_MS", 100)
         used = ada.refresh_token
         await asyncio.to_thread(replica.pause)
@@ -287,7 +290,7 @@ async def test_a_refresh_waits_for_a_replica_and_its_retry_is_not_reuse(
 
 @REDIS
 async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: Redis) -> None:
-    async with people(on_redis(primary), "ada", "bob") as (ada, bob):
+    async with clients_of(on_redis(primary), "ada", "bob") as (ada, bob):
         used = ada.refresh_token
         ada.keep(await until(ada.refresh, 200))
         await until(lambda: bob.send("/revoke", "POST", {"subject": "bob"}), 200)
@@ -295,7 +298,7 @@ async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: 
         replica.cli("REPLICAOF", "NO", "ONE")
         replica.cli("CONFIG", "SET", "repl-diskless-sync-delay", "0")
         with Redis("--replicaof", HOST, str(replica.port)):
-            await asyncio.to_thread(wait_for, "the next replica", lambda: in_step(replica))
+            await asyncio.to_thread(wait_for, "the next replica", lambda: replica_is_online(replica))
             async with service(NO_GRACE, on_redis(replica).plugins) as client:
                 for each, status in ((bob, 401), (ada, 200)):
                     client.token, client.refresh_token, client.cookie = each.token, each.refresh_token, each.cookie
@@ -305,7 +308,7 @@ async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: 
 
 
 async def test_revocations_are_loaded_after_the_store_lost_its_data(store: Store) -> None:
-    async with people(store, "ada") as (ada,):
+    async with clients_of(store, "ada") as (ada,):
         assert (await ada.api()).status == 200
         ada.app.context.get(
             COMPONENTS

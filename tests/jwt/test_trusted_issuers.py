@@ -76,10 +76,10 @@ async def test_an_unknown_key_is_fetched_once_and_no_request_is_refused(issuer: 
         (keys,) = client.app.context.get(COMPONENTS).jwks
         while keys._within_min_interval:
             await asyncio.sleep(0.01)
-        before = len(issuer.asked)
+        before = len(issuer.requested_paths)
         others = [client.another() for _ in range(50)]
         assert await asyncio.gather(*(show(each, new.token()) for each in others)) == [200] * 50
-        assert len(issuer.asked) == before + 1
+        assert len(issuer.requested_paths) == before + 1
 
 
 async def test_random_kids_cause_no_fetches_within_the_min_interval(issuer: IssuerServer) -> None:
@@ -88,7 +88,7 @@ async def test_random_kids_cause_no_fetches_within_the_min_interval(issuer: Issu
     ) as client:
         for number in range(200):
             assert await show(client, issuer.forge.headed(kid=f"{number}")) == 401
-        assert len(issuer.asked) == 1
+        assert len(issuer.requested_paths) == 1
         assert await show(client, issuer.forge.token()) == 200
 
 
@@ -98,8 +98,8 @@ async def test_the_last_keys_stay_in_use_while_the_issuer_is_unavailable(issuer:
         assert await show(client, issuer.forge.token()) == 200
         for document, status in ((b"{", 200), (b"[]", 200), (b"x" * 2_000_000, 200), ({"keys": []}, 200), (b"", 500)):
             issuer.documents["/keys"], issuer.status = document, status
-            before = len(issuer.asked)
-            while len(issuer.asked) < before + 3:
+            before = len(issuer.requested_paths)
+            while len(issuer.requested_paths) < before + 3:
                 await asyncio.sleep(0.01)
             assert await show(client, issuer.forge.claiming(jti=str(time.time()))) == 200
             assert f"JWKS of {issuer.url} cannot be fetched" in await health(client)
@@ -128,7 +128,7 @@ async def test_metadata_of_another_issuer_is_refused(issuer: IssuerServer) -> No
     issuer.documents["/.well-known/openid-configuration"]["issuer"] = "https://evil.example"
     async with service(issuer.table()) as client:
         assert await show(client, issuer.forge.token()) == 401
-    assert "/keys" not in issuer.asked
+    assert "/keys" not in issuer.requested_paths
 
 
 async def test_a_token_of_a_trusted_issuer_is_revoked_by_issuer_and_jti(issuer: IssuerServer) -> None:
@@ -143,29 +143,29 @@ async def test_a_token_of_a_trusted_issuer_is_revoked_by_issuer_and_jti(issuer: 
 
 
 def test_unsuitable_keys_are_ignored() -> None:
-    good, short = TokenForge("RS256").key.public(), TokenForge("HS256").member
+    suitable, short = TokenForge("RS256").key.public(), TokenForge("HS256").member
     document = {
         "keys": [
-            {**good, "use": "enc", "kid": "a"},
+            {**suitable, "use": "enc", "kid": "a"},
             short,
             1,
             {},
             {"kty": "RSA"},
             TokenForge("ES256").key.public(),
-            good,
+            suitable,
         ]
     }
-    keys, wrong = parse_jwks(document, ["RS256"])
-    assert [key.kid for key in keys.keys] == [good["kid"]]
-    assert [each.partition(":")[0] for each in wrong] == ["keys[4]"]
+    keys, rejected = parse_jwks(document, ["RS256"])
+    assert [key.kid for key in keys.keys] == [suitable["kid"]]
+    assert [each.partition(":")[0] for each in rejected] == ["keys[4]"]
     with pytest.raises(ValueError, match="no key"):
         parse_jwks({"keys": [short]}, ["RS256"])
     with pytest.raises(ValueError, match="different keys have the kid"):
-        parse_jwks({"keys": [good, {**TokenForge("RS256").key.public(), "kid": good["kid"]}]}, ["RS256"])
+        parse_jwks({"keys": [suitable, {**TokenForge("RS256").key.public(), "kid": suitable["kid"]}]}, ["RS256"])
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"jwks_url": "http://keys.example/"}, "https"),
         ({"issuer": "http://127.0.0.1.example"}, "https"),
@@ -175,9 +175,9 @@ def test_unsuitable_keys_are_ignored() -> None:
         ({"issuer": "scalekit", "jwks_url": "https://keys.example/"}, "same name"),
     ],
 )
-async def test_an_insecure_issuer_is_refused(changes: dict[str, Any], said: str) -> None:
+async def test_an_insecure_issuer_is_refused(changes: dict[str, Any], message: str) -> None:
     table = {"issuer": "https://login.example", "audience": "shop", **changes}
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         async with service({"issuers": [table]}):
             pass
 

@@ -47,7 +47,7 @@ def workers() -> Iterator[RotatingWorkerService]:
         yield service
 
 
-class Person:
+class WorkerClient:
     """A client whose every request may reach another worker."""
 
     def __init__(self, workers: WorkerService, subject: str) -> None:
@@ -63,8 +63,8 @@ class Person:
             return client.post(path, json=body)
 
     def login(self) -> None:
-        answer = self.post("/login", {"subject": self.subject})
-        self.tokens, self.cookies = answer.json(), dict(answer.cookies)
+        response = self.post("/login", {"subject": self.subject})
+        self.tokens, self.cookies = response.json(), dict(response.cookies)
 
     def refresh(self) -> httpx2.Response:
         return self.post("/auth/refresh", {"refresh_token": self.tokens["refresh_token"]})
@@ -78,39 +78,39 @@ class Person:
 
 
 def test_a_token_of_one_worker_is_accepted_by_all(workers: WorkerService) -> None:
-    person = Person(workers, "ada")
-    person.login()
-    assert [person.api() for _ in range(RUNS)] == [200] * RUNS
+    client = WorkerClient(workers, "ada")
+    client.login()
+    assert [client.api() for _ in range(RUNS)] == [200] * RUNS
 
 
 def test_concurrent_refreshes_over_all_workers_return_one_session(workers: WorkerService) -> None:
-    person = Person(workers, "eve")
-    person.login()
+    client = WorkerClient(workers, "eve")
+    client.login()
     with ThreadPoolExecutor(50) as threads:
-        answers = list(threads.map(lambda _: person.refresh(), range(50)))
-    assert {answer.status_code for answer in answers} == {200}
-    person.tokens = answers[-1].json()
-    assert person.refresh().status_code == 200
+        responses = list(threads.map(lambda _: client.refresh(), range(50)))
+    assert {response.status_code for response in responses} == {200}
+    client.tokens = responses[-1].json()
+    assert client.refresh().status_code == 200
 
 
 def test_a_revocation_reaches_all_workers(workers: WorkerService) -> None:
-    person = Person(workers, "bob")
-    person.login()
-    assert [person.api() for _ in range(RUNS)] == [200] * RUNS  # cached by some workers
-    person.post("/revoke", {"subject": "bob"})
-    wait_for("every worker", lambda: [person.api() for _ in range(4 * RUNS)] == [401] * 4 * RUNS)
-    assert person.refresh().status_code == 401
+    client = WorkerClient(workers, "bob")
+    client.login()
+    assert [client.api() for _ in range(RUNS)] == [200] * RUNS  # cached by some workers
+    client.post("/revoke", {"subject": "bob"})
+    wait_for("every worker", lambda: [client.api() for _ in range(4 * RUNS)] == [401] * 4 * RUNS)
+    assert client.refresh().status_code == 401
 
 
 def test_keys_are_rotated_under_load_without_a_failed_request(workers: RotatingWorkerService) -> None:
     stop = Event()
 
     def work(number: int) -> set[int]:
-        person = Person(workers, f"worker {number}")
+        client = WorkerClient(workers, f"worker {number}")
         seen = set()
         while not stop.is_set():
-            person.login()
-            seen |= {person.api(), person.api(), person.refresh().status_code}
+            client.login()
+            seen |= {client.api(), client.api(), client.refresh().status_code}
         return seen
 
     with ThreadPoolExecutor(8) as threads:
