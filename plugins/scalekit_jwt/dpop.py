@@ -1,4 +1,4 @@
-"""Verify DPoP proofs, which show that the client holds the key its token is bound to, and refuse replays (RFC 9449)."""
+"""Verify DPoP proofs of possession of the key that a token is bound to, and refuse replays (RFC 9449)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class VerifiedProof(NamedTuple):
 
 
 class ReplayStore(Protocol):
-    """Remembers used proofs for all processes that share the store."""
+    """Stores used proofs for all processes that share the store."""
 
     async def mark_proof_used(self, proof: str, now: float, until: float) -> bool:
         """Store *proof* until it expires at *until*; return whether this is its first use."""

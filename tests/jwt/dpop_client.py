@@ -1,4 +1,4 @@
-"""A DPoP client whose proofs are made by another library."""
+"""A DPoP client whose proofs come from another library."""
 
 from __future__ import annotations
 

@@ -102,9 +102,9 @@ async def test_a_bound_token_needs_the_dpop_scheme_and_an_unbound_token_bearer(s
         holder, other = DpopClient(bound), DpopClient(unbound)
         await holder.login("ada")
         await other.login("ada")
-        good = scheme.lower() == "dpop"
-        assert (await holder.api(authorization=f"{scheme} {bound.token}")).status == (200 if good else 401)
-        assert (await other.api(authorization=f"{scheme} {unbound.token}")).status == (401 if good else 200)
+        is_dpop = scheme.lower() == "dpop"
+        assert (await holder.api(authorization=f"{scheme} {bound.token}")).status == (200 if is_dpop else 401)
+        assert (await other.api(authorization=f"{scheme} {unbound.token}")).status == (401 if is_dpop else 200)
 
 
 async def test_unbound_tokens_are_refused_once_dpop_is_required() -> None:
@@ -141,12 +141,12 @@ PUBLIC = DpopProver()
 HEADERS: dict[str, dict[str, Any]] = {
     "another type": {"typ": "jwt"},
     "a type with two prefixes": {"typ": "application/application/dpop+jwt"},
-    "a type of another tree": {"typ": "text/dpop+jwt"},
+    "a type of another media type tree": {"typ": "text/dpop+jwt"},
     "no type": {"typ": None},
     "no key": {"jwk": None},
     "a private key": {"jwk": PUBLIC.key.as_dict(private=True)},
     "a secret": {"jwk": {"kty": "oct", "k": "c2VjcmV0"}},
-    "half a key": {"jwk": {"kty": "EC", "crv": "P-256", "x": PUBLIC.key.as_dict()["x"]}},
+    "an incomplete key": {"jwk": {"kty": "EC", "crv": "P-256", "x": PUBLIC.key.as_dict()["x"]}},
     "a key off the curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "x": "AAAA"}},
     "another curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "crv": "P-384"}},
     "an unknown curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "crv": "P-1"}},
@@ -160,35 +160,35 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "another port": {"htu": "http://localhost:81/api/who"},
     "another scheme": {"htu": "https://localhost/api/who"},
     "another path": {"htu": "http://localhost/api/whom"},
-    "a path in other letters": {"htu": "http://localhost/API/who"},
-    "no address": {"htu": None},
-    "an address that is a number": {"htu": 1},
-    "an address of no web": {"htu": "http://[::1/api/who"},
-    "a user in the address": {"htu": "http://ada@localhost/api/who"},
-    "no number": {"jti": None},
-    "a number that is none": {"jti": 1},
+    "a path in upper case": {"htu": "http://localhost/API/who"},
+    "no URL": {"htu": None},
+    "a URL that is a number": {"htu": 1},
+    "an invalid URL": {"htu": "http://[::1/api/who"},
+    "a user in the URL": {"htu": "http://ada@localhost/api/who"},
+    "no jti": {"jti": None},
+    "a jti that is a number": {"jti": 1},
     "another token": {"ath": "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"},
     "no token": {"ath": None},
-    "no time": {"iat": None},
-    "a time that is a text": {"iat": "now"},
-    "long ago": {"iat": int(time.time()) - 3600},
-    "far ahead": {"iat": int(time.time()) + 3600},
+    "no iat": {"iat": None},
+    "an iat that is a string": {"iat": "now"},
+    "an expired proof": {"iat": int(time.time()) - 3600},
+    "an iat in the future": {"iat": int(time.time()) + 3600},
 }
 
 
-@pytest.mark.parametrize("flaw", [*HEADERS, *CLAIMS])
-async def test_an_invalid_proof_is_refused(flaw: str) -> None:
+@pytest.mark.parametrize("fault", [*HEADERS, *CLAIMS])
+async def test_an_invalid_proof_is_refused(fault: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client, PUBLIC)
         await holder.login("ada")
         address = holder.url("/api/who")
-        good = PUBLIC.proof("GET", address, client.token)
-        assert (await holder.api(dpop=good)).status == 200, "the proof without the flaw is valid"
-        bad = PUBLIC.proof("GET", address, client.token, header=HEADERS.get(flaw), **CLAIMS.get(flaw, {}))
-        response = await holder.api(dpop=bad)
+        valid = PUBLIC.proof("GET", address, client.token)
+        assert (await holder.api(dpop=valid)).status == 200, "the proof without the fault is valid"
+        invalid = PUBLIC.proof("GET", address, client.token, header=HEADERS.get(fault), **CLAIMS.get(fault, {}))
+        response = await holder.api(dpop=invalid)
         assert response.status == 401
         assert str(response.header("www-authenticate")).startswith(CHALLENGE)
-        assert bad[-20:] not in str(response)
+        assert invalid[-20:] not in str(response)
 
 
 @pytest.mark.parametrize("proof", ["", "x", "x.y.z", "é", "{0}, {0}", "{0}.", "{0}=", "{1}"])
@@ -196,10 +196,10 @@ async def test_a_malformed_proof_is_refused(proof: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        good = holder.prover.proof("GET", holder.url("/api/who"), client.token)
-        bad = proof.format(good, good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"))
-        assert (await holder.api(dpop=bad)).status == 401
-        assert (await holder.api(dpop=good)).status == 200, "the malformed proof did not use the valid one"
+        valid = holder.prover.proof("GET", holder.url("/api/who"), client.token)
+        invalid = proof.format(valid, valid[:-4] + ("AAAA" if valid[-4:] != "AAAA" else "BBBB"))
+        assert (await holder.api(dpop=invalid)).status == 401
+        assert (await holder.api(dpop=valid)).status == 200, "the malformed proof did not use the valid one"
 
 
 async def test_two_proofs_are_refused() -> None:
@@ -243,16 +243,18 @@ PROOF = (
     "dGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxN"
     "TYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg"
 )
-MADE = 1562262616.0
+ISSUED_AT = 1562262616.0
 
 
 async def test_the_proof_of_rfc_9449_is_valid_until_it_expires() -> None:
-    shown = PresentedProof(PROOF.encode(), ExpectedRequest("POST", "https://server.example.com/token"))
-    for now in (MADE - 30, MADE, MADE + 59):
-        assert verify_proof(shown, b"", "", now=now, leeway=30.0).jkt == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
-    for now in (MADE - 31, MADE + 60):
+    presented = PresentedProof(PROOF.encode(), ExpectedRequest("POST", "https://server.example.com/token"))
+    for now in (ISSUED_AT - 30, ISSUED_AT, ISSUED_AT + 59):
+        assert (
+            verify_proof(presented, b"", "", now=now, leeway=30.0).jkt == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+        )
+    for now in (ISSUED_AT - 31, ISSUED_AT + 60):
         with pytest.raises(InvalidToken):
-            verify_proof(shown, b"", "", now=now, leeway=30.0)
+            verify_proof(presented, b"", "", now=now, leeway=30.0)
     assert digest(b"Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU") == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
 
 
@@ -269,31 +271,31 @@ async def test_the_number_of_stored_proofs_is_bounded(monkeypatch: pytest.Monkey
 
 @given(st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
 def test_any_proof_header_raises_only_invalid_token(proof: str) -> None:
-    shown = PresentedProof(proof.encode("latin-1"), ExpectedRequest("GET", "http://localhost/"))
+    presented = PresentedProof(proof.encode("latin-1"), ExpectedRequest("GET", "http://localhost/"))
     with pytest.raises(InvalidToken):
-        verify_proof(shown, b"", "", now=MADE, leeway=30.0)
+        verify_proof(presented, b"", "", now=ISSUED_AT, leeway=30.0)
 
 
-WEIRD = st.recursive(
+JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
 
 
-@given(st.sampled_from(["alg", "typ", "jwk", "kty", "crv", "x", "y", "htm", "htu", "iat", "jti", "ath", "crit"]), WEIRD)
+@given(st.sampled_from(["alg", "typ", "jwk", "kty", "crv", "x", "y", "htm", "htu", "iat", "jti", "ath", "crit"]), JSON)
 def test_any_proof_member_raises_only_invalid_token(name: str, value: Any) -> None:
     forge = TokenForge()
     key = {**PUBLIC.key.as_dict(private=False), **({name: value} if name in ("kty", "crv", "x", "y") else {})}
     header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": key}
-    claims: dict[str, Any] = {"htm": "GET", "htu": "http://localhost/", "iat": MADE, "jti": "one"}
+    claims: dict[str, Any] = {"htm": "GET", "htu": "http://localhost/", "iat": ISSUED_AT, "jti": "one"}
     for part in (header, claims):
         if name in part:
             part[name] = value
     header |= {"crit": value} if name == "crit" else {}
-    shown = PresentedProof(forge.token(header, claims).encode(), ExpectedRequest("GET", "http://localhost/"))
+    presented = PresentedProof(forge.token(header, claims).encode(), ExpectedRequest("GET", "http://localhost/"))
     with pytest.raises(InvalidToken):  # the signature is of another key too
-        verify_proof(shown, b"token", "", now=MADE, leeway=30.0)
+        verify_proof(presented, b"token", "", now=ISSUED_AT, leeway=30.0)
 
 
 async def test_fingerprint_and_dpop_exclude_each_other() -> None:

@@ -38,13 +38,13 @@ def send(method: str, address: str, body: object = None, **headers: str) -> http
 
 
 def test_a_proof_is_accepted_by_one_worker_once(workers: WorkerService) -> None:
-    prover, login, who = DpopProver(), f"{workers.url}/login", f"{workers.url}/api/who"
+    prover, login, url = DpopProver(), f"{workers.url}/login", f"{workers.url}/api/url"
     token = send("POST", login, {"subject": "ada"}, dpop=prover.proof("POST", login)).json()["token"]
     fields = {"authorization": f"DPoP {token}"}
     for _ in range(3):
-        proof = prover.proof("GET", who, token)
+        proof = prover.proof("GET", url, token)
         with ThreadPoolExecutor(CONCURRENT) as threads:
-            responses = threads.map(lambda _, proof=proof: send("GET", who, **fields, dpop=proof), range(CONCURRENT))
+            responses = threads.map(lambda _, proof=proof: send("GET", url, **fields, dpop=proof), range(CONCURRENT))
         assert Counter(response.status_code for response in responses) == {200: 1, 401: CONCURRENT - 1}
-    proofs = [prover.proof("GET", f"{who}?page={number}", token) for number in range(CONCURRENT)]
-    assert {send("GET", who, **fields, dpop=proof).status_code for proof in proofs} == {200}, "each proof is new"
+    proofs = [prover.proof("GET", f"{url}?page={number}", token) for number in range(CONCURRENT)]
+    assert {send("GET", url, **fields, dpop=proof).status_code for proof in proofs} == {200}, "each proof is new"

@@ -60,8 +60,8 @@ def noncanonical(part: int) -> str:
 
 
 def hostile() -> Iterator[tuple[str, str]]:
-    good = FORGE.token()
-    head, body, signature = good.split(".")
+    valid = FORGE.token()
+    head, body, signature = valid.split(".")
     public_key = ECKey.import_key(FORGE.key.public()).public_key
     pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     mine = TokenForge()
@@ -164,19 +164,19 @@ def hostile() -> Iterator[tuple[str, str]]:
     )
     yield "a space inside", f"{head}. {body}.{signature}"
     yield "a line break", f"{head}.{body}\n.{signature}"
-    yield "a NUL", f"{good}\x00"
+    yield "a NUL", f"{valid}\x00"
     yield "two parts", f"{head}.{body}"
-    yield "four parts", f"{good}.{signature}"
+    yield "four parts", f"{valid}.{signature}"
     yield "five parts", f"{head}..{body}.{signature}.{signature}"
     yield "dots", ".."
     yield "nothing between dots", f"{head}..{signature}"
     yield "one word", "token"
     yield "JSON serialisation", json.dumps({"protected": head, "payload": body, "signature": signature})
-    yield "nested", f"{encoded({**FORGE.header, 'cty': 'JWT'})}.{encoded(good)}.{signature}"
-    yield "full-width letters", good.replace("e", "\uff45".encode().decode("latin-1"), 1)
+    yield "nested", f"{encoded({**FORGE.header, 'cty': 'JWT'})}.{encoded(valid)}.{signature}"
+    yield "full-width letters", valid.replace("e", "\uff45".encode().decode("latin-1"), 1)
     yield "over 8 KB", FORGE.claiming(x="x" * 8192)
     yield "a megabyte of header", FORGE.headed(x="x" * 1_000_000)
-    yield "two tokens", f"{good}, {good}"
+    yield "two tokens", f"{valid}, {valid}"
     yield "another issuer's kid on our name", mine.token()
 
 
@@ -251,7 +251,7 @@ PIECES = st.lists(st.sampled_from([*FORGE.token().split("."), "", ".", "e30", "=
 @given(PREFIXES, HEADERS | PIECES, HEADERS | st.just("__Host-Fgp=") | HEADERS.map("__Host-Fgp={}".format))
 def test_any_header_and_cookie_gets_a_401(prefix: str, value: str, cookie: str) -> None:
 
-    async def ask() -> int:
+    async def send_all() -> int:
         async with service() as client:
             for target in ("/api/who", "/auth/refresh", "/auth/logout", "/open"):
                 method = "POST" if target.startswith("/auth") else "GET"
@@ -267,7 +267,7 @@ def test_any_header_and_cookie_gets_a_401(prefix: str, value: str, cookie: str) 
                 assert response.status == (200 if target == "/open" else 401)
         return 0
 
-    asyncio.run(ask())
+    asyncio.run(send_all())
 
 
 @pytest.mark.parametrize(

@@ -82,28 +82,28 @@ def test_a_key_serves_only_its_own_and_the_allowed_algorithms() -> None:
         keys.find({"kid": "r", "alg": "PS256"}, 0)
 
 
-UNUSABLE: list[dict[str, Any]] = [
-    public("RS256", n="AQAB", kid="bad"),
-    public("RS256", n="!", kid="bad"),
-    public("RS256", e=None, kid="bad"),
-    public("RS256", n=7, kid="bad"),
-    public("RS256", n=["a"], kid="bad"),
+UNUSABLE_KEYS: list[dict[str, Any]] = [
+    public("RS256", n="AQAB", kid="unusable"),
+    public("RS256", n="!", kid="unusable"),
+    public("RS256", e=None, kid="unusable"),
+    public("RS256", n=7, kid="unusable"),
+    public("RS256", n=["a"], kid="unusable"),
     public("RS256", kid=7),
-    public("RS256", kid=["bad"]),
-    public("RS256", key_ops=7, kid="bad"),
-    public("RS256", key_ops=["encrypt"], kid="bad"),
-    public("RS256", key_ops=[["verify"]], kid="bad"),
-    public("RS256", exp="never", kid="bad"),
+    public("RS256", kid=["unusable"]),
+    public("RS256", key_ops=7, kid="unusable"),
+    public("RS256", key_ops=["encrypt"], kid="unusable"),
+    public("RS256", key_ops=[["verify"]], kid="unusable"),
+    public("RS256", exp="never", kid="unusable"),
 ]
 
 
 @pytest.mark.parametrize("index", [0, 1])
-@pytest.mark.parametrize("bad", UNUSABLE, ids=[str(number) for number in range(len(UNUSABLE))])
+@pytest.mark.parametrize("unusable", UNUSABLE_KEYS, ids=[str(number) for number in range(len(UNUSABLE_KEYS))])
 async def test_one_unusable_key_hides_no_other_and_is_logged_once(
-    bad: dict[str, Any], index: int, caplog: pytest.LogCaptureFixture
+    unusable: dict[str, Any], index: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    good = TokenForge("RS256").key.public()
-    document = {"keys": [bad, good] if not index else [good, bad]}
+    suitable = TokenForge("RS256").key.public()
+    document = {"keys": [unusable, suitable] if not index else [suitable, unusable]}
 
     async def fetch() -> dict[str, Any]:
         return document
@@ -114,7 +114,7 @@ async def test_one_unusable_key_hides_no_other_and_is_logged_once(
     with caplog.at_level(logging.WARNING, "scalekit.jwt"):
         for _ in range(3):
             await keys.fetch()
-    assert keys.current.find({"kid": good["kid"], "alg": "RS256"}, 0).kid == good["kid"]
+    assert keys.current.find({"kid": suitable["kid"], "alg": "RS256"}, 0).kid == suitable["kid"]
     (logged,) = [record.getMessage() for record in caplog.records]
     assert f"keys of https://a.example ignored: keys[{index}]: " in logged
     assert not keys.last_error
@@ -146,15 +146,15 @@ def test_keys_of_two_curves_may_share_a_kid() -> None:
     assert rejected == []
 
 
-WEIRD = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2) | st.booleans()
+ANY_VALUE = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2) | st.booleans()
 
 
-@given(st.dictionaries(st.sampled_from(["kty", "kid", "alg", "use", "key_ops", "n", "e", "exp", "crv"]), WEIRD))
+@given(st.dictionaries(st.sampled_from(["kty", "kid", "alg", "use", "key_ops", "n", "e", "exp", "crv"]), ANY_VALUE))
 def test_any_malformed_key_leaves_the_others_usable(changes: dict[str, Any]) -> None:
-    good = public("RS256", kid="good")
-    keys, _ = parse_jwks({"keys": [{**public("RS256", kid="odd"), **changes}, good]}, RSA)
-    if changes.get("kid") != "good":
-        assert keys.find({"kid": "good", "alg": "RS256"}, 0).kid == "good"
+    suitable = public("RS256", kid="suitable")
+    keys, _ = parse_jwks({"keys": [{**public("RS256", kid="odd"), **changes}, suitable]}, RSA)
+    if changes.get("kid") != "suitable":
+        assert keys.find({"kid": "suitable", "alg": "RS256"}, 0).kid == "suitable"
 
 
 CLAIMS: list[tuple[dict[str, Any], int]] = [

@@ -58,12 +58,12 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"for all who are known"})
+        await send({"type": "http.response.body", "body": b"for all users"})
 
 
 def stack(server: Redis, forge: TokenForge, limit: str = "100/1d") -> Host:
     """Return a service with limits by address and by subject, tokens and a cache, all on *server*."""
-    policies = [{"name": "all", "limit": limit}, {"name": "who", "limit": "50/1d", "by": "subject"}]
+    policies = [{"name": "all", "limit": limit}, {"name": "users", "limit": "50/1d", "by": "subject"}]
     policies_of_cache = [{"path": "/api/**", "ttl": "1h", "vary_by": "identity"}, {"path": "/open", "ttl": "1h"}]
     plugins: dict[str, Any] = {
         "jwt": {"secret": forge.member["k"], "protected_paths": ["/api/**"], "fingerprint": False},
@@ -97,7 +97,7 @@ async def test_limits_by_address_and_user_and_the_cache_lookup_share_one_write(s
         assert (await get(second, two, token, "/api/y")).status == 200  # so that the token is cached
         await writes.reset()
         hit = await get(second, two, token)  # a hit in the shared store only
-        assert (hit.status, hit.body) == (200, b"for all who are known")
+        assert (hit.status, hit.body) == (200, b"for all users")
         assert "hit" in str(hit.header("cache-status"))
         assert writes == [3, 1], "the second write looks up the variant of the user"
         assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2

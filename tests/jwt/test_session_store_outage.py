@@ -246,7 +246,9 @@ async def test_a_retry_of_a_committed_refresh_without_a_response_is_not_reuse(
 ) -> None:
     monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
     async with clients_of(on_postgres(database), "ada") as (ada,):
-        await asyncio.to_thread(wait_for_replicas, database, "missing")  # what is committed is not mark_delivered
+        await asyncio.to_thread(
+            wait_for_replicas, database, "missing"
+        )  # commits wait for a replica that does not exist
         try:
             while (response := await ada.refresh()).status == 200:
                 ada.keep(response)

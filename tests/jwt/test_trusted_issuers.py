@@ -29,7 +29,7 @@ def issuer() -> Iterator[IssuerServer]:
         yield issuer
 
 
-async def show(client: JwtClient, token: str) -> int:
+async def status_of(client: JwtClient, token: str) -> int:
     client.token = token
     return (await client.api()).status
 
@@ -41,18 +41,20 @@ async def test_tokens_of_a_trusted_issuer_need_no_cookie(issuer: IssuerServer, b
         client.token = issuer.forge.claiming(scope="read")
         assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["read"]}
         for typ in (None, "JWT", "application/at+jwt"):
-            assert await show(client, issuer.forge.headed(typ=typ)) == 200
-        assert await show(client, issuer.forge.headed(typ="logout+jwt")) == 401
-        assert await show(client, issuer.forge.claiming(aud="another")) == 401
-        assert await show(client, issuer.forge.claiming(iss="scalekit")) == 401, "its key verifies its own tokens only"
-        assert await show(client, TokenForge("RS256", issuer.url, "shop").token()) == 401
+            assert await status_of(client, issuer.forge.headed(typ=typ)) == 200
+        assert await status_of(client, issuer.forge.headed(typ="logout+jwt")) == 401
+        assert await status_of(client, issuer.forge.claiming(aud="another")) == 401
+        assert await status_of(client, issuer.forge.claiming(iss="scalekit")) == 401, (
+            "its key verifies its own tokens only"
+        )
+        assert await status_of(client, TokenForge("RS256", issuer.url, "shop").token()) == 401
 
 
 async def test_a_bound_token_of_a_trusted_issuer_needs_a_proof(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         holder = DpopClient(client)
         token = issuer.forge.claiming(cnf={"jkt": holder.prover.thumbprint})
-        assert await show(client, token) == 401
+        assert await status_of(client, token) == 401
         assert str((await client.api()).header("www-authenticate")).startswith("DPoP")
         assert (await holder.api()).status == 200
         assert (await DpopClient(client).api()).status == 401, "another key"
@@ -70,7 +72,7 @@ async def test_scopes_are_separated_by_spaces_only(issuer: IssuerServer) -> None
 
 async def test_an_unknown_key_is_fetched_once_and_no_request_is_refused(issuer: IssuerServer) -> None:
     async with service(issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms")) as client:
-        assert await show(client, issuer.forge.token()) == 200
+        assert await status_of(client, issuer.forge.token()) == 200
         new = TokenForge("RS256", issuer.url, "shop")
         issuer.publish(issuer.forge, new)
         (keys,) = client.app.context.get(COMPONENTS).jwks
@@ -78,7 +80,7 @@ async def test_an_unknown_key_is_fetched_once_and_no_request_is_refused(issuer: 
             await asyncio.sleep(0.01)
         before = len(issuer.requested_paths)
         others = [client.another() for _ in range(50)]
-        assert await asyncio.gather(*(show(each, new.token()) for each in others)) == [200] * 50
+        assert await asyncio.gather(*(status_of(each, new.token()) for each in others)) == [200] * 50
         assert len(issuer.requested_paths) == before + 1
 
 
@@ -87,21 +89,21 @@ async def test_random_kids_cause_no_fetches_within_the_min_interval(issuer: Issu
         issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="1h", jwks_refresh_interval="2h")
     ) as client:
         for number in range(200):
-            assert await show(client, issuer.forge.headed(kid=f"{number}")) == 401
+            assert await status_of(client, issuer.forge.headed(kid=f"{number}")) == 401
         assert len(issuer.requested_paths) == 1
-        assert await show(client, issuer.forge.token()) == 200
+        assert await status_of(client, issuer.forge.token()) == 200
 
 
 async def test_the_last_keys_stay_in_use_while_the_issuer_is_unavailable(issuer: IssuerServer) -> None:
     table = issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms", jwks_refresh_interval="10ms")
     async with service(table) as client:
-        assert await show(client, issuer.forge.token()) == 200
+        assert await status_of(client, issuer.forge.token()) == 200
         for document, status in ((b"{", 200), (b"[]", 200), (b"x" * 2_000_000, 200), ({"keys": []}, 200), (b"", 500)):
             issuer.documents["/keys"], issuer.status = document, status
             before = len(issuer.requested_paths)
             while len(issuer.requested_paths) < before + 3:
                 await asyncio.sleep(0.01)
-            assert await show(client, issuer.forge.claiming(jti=str(time.time()))) == 200
+            assert await status_of(client, issuer.forge.claiming(jti=str(time.time()))) == 200
             assert f"JWKS of {issuer.url} cannot be fetched" in await health(client)
 
 
@@ -109,25 +111,25 @@ async def test_a_withdrawn_key_is_refused_after_the_next_fetch(issuer: IssuerSer
     table = issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="10ms", jwks_refresh_interval="10ms")
     async with service(table) as client:
         token = issuer.forge.token()
-        assert await show(client, token) == 200
+        assert await status_of(client, token) == 200
         issuer.publish(TokenForge("RS256", issuer.url, "shop"))
-        while await show(client, token) == 200:
+        while await status_of(client, token) == 200:
             await asyncio.sleep(0.01)
 
 
 async def test_the_service_starts_without_the_issuer_and_accepts_its_tokens_later(issuer: IssuerServer) -> None:
     issuer.status = 503
     async with service(issuer.table(jwks_min_interval="10ms")) as client:
-        assert await show(client, issuer.forge.token()) == 401
+        assert await status_of(client, issuer.forge.token()) == 401
         issuer.status = 200
-        while await show(client, issuer.forge.token()) == 401:
+        while await status_of(client, issuer.forge.token()) == 401:
             await asyncio.sleep(0.01)
 
 
 async def test_metadata_of_another_issuer_is_refused(issuer: IssuerServer) -> None:
     issuer.documents["/.well-known/openid-configuration"]["issuer"] = "https://evil.example"
     async with service(issuer.table()) as client:
-        assert await show(client, issuer.forge.token()) == 401
+        assert await status_of(client, issuer.forge.token()) == 401
     assert "/keys" not in issuer.requested_paths
 
 
