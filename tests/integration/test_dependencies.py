@@ -1,4 +1,4 @@
-"""What the plugins offer to FastAPI's Depends runs on the event loop, and tells OpenAPI and clients what it needs."""
+"""Keys and RequireToken as FastAPI dependencies: no threads, challenges and OpenAPI."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 
 def keys() -> dict[str, Key[Any]]:
-    """Return every key in the host and the plugins."""
+    """Return all_keys key in the host and the plugins."""
     found: dict[int, tuple[str, Key[Any]]] = {}
     for root in ("scalekit", *(folder.name for folder in PLUGINS)):
         package = importlib.import_module(root)
@@ -42,8 +42,8 @@ def keys() -> dict[str, Key[Any]]:
     return dict(found.values())
 
 
-class Told(Key[int]):
-    """A key that notes the thread in which it is resolved."""
+class RecordingKey(Key[int]):
+    """A key that records the thread in which it is resolved."""
 
     async def _resolve(self, fastapi_connection: HTTPConnection) -> int:
         threads.append(threading.get_ident())
@@ -51,12 +51,12 @@ class Told(Key[int]):
 
 
 threads: list[int] = []
-TOLD = Told("told")
+RECORDING = RecordingKey("recording")
 
 
 @asynccontextmanager
 async def blocked_threads() -> AsyncGenerator[None]:
-    """Have every thread of the pool wait until left."""
+    """Block all_keys thread of the pool inside the context."""
     limiter = anyio.to_thread.current_default_thread_limiter()
     before, limiter.total_tokens = limiter.total_tokens, 2
     free = threading.Event()
@@ -71,10 +71,10 @@ async def blocked_threads() -> AsyncGenerator[None]:
         limiter.total_tokens = before
 
 
-async def test_every_key_is_resolved_while_no_thread_is_free() -> None:
+async def test_every_key_is_resolved_while_all_threads_are_busy() -> None:
     app = FastAPI()
-    every = keys()
-    assert any(key is DATABASE for key in every.values())
+    all_keys = keys()
+    assert any(key is DATABASE for key in all_keys.values())
 
     def offer(number: int, key: Key[Any]) -> None:
         dependency = Depends(key)
@@ -84,33 +84,33 @@ async def test_every_key_is_resolved_while_no_thread_is_free() -> None:
 
         app.get(f"/{number}")(found)
 
-    values = [object() for _ in every]
-    for number, key in enumerate(every.values()):
+    values = [object() for _ in all_keys]
+    for number, key in enumerate(all_keys.values()):
         offer(number, key)
     host = create_app({"plugins": {}}, app=app)
     async with running(host) as state:
-        for value, key in zip(values, every.values(), strict=True):
+        for value, key in zip(values, all_keys.values(), strict=True):
             host.context.withdraw(key)
             host.context.provide(key, value)
         async with blocked_threads(), asyncio.timeout(60):
-            for number, name in enumerate(every):
+            for number, name in enumerate(all_keys):
                 assert (await request(host, f"/{number}", state=state)).body == b"true", name
 
 
-async def test_a_key_is_resolved_in_the_thread_of_the_loop_and_at_once_without_fastapi() -> None:
+async def test_a_key_is_resolved_in_the_thread_of_the_event_loop_and_without_fastapi() -> None:
     app = FastAPI()
 
     @app.get("/")
-    async def both(incoming: Request, value: Annotated[int, Depends(TOLD)]) -> list[int]:
-        return [value, TOLD(incoming), TOLD(request=incoming)]
+    async def both(incoming: Request, value: Annotated[int, Depends(RECORDING)]) -> list[int]:
+        return [value, RECORDING(incoming), RECORDING(request=incoming)]
 
     host = create_app({"plugins": {}}, app=app)
     async with running(host) as state:
-        host.context.provide(TOLD, 7)
+        host.context.provide(RECORDING, 7)
         assert orjson.loads((await request(host, "/", state=state)).body) == [7, 7, 7]
     assert threads == [threading.get_ident()]
     with pytest.raises(TypeError, match=r"is called with a request or websocket, such as KEY\(request\)"):
-        TOLD()  # type: ignore[call-overload]
+        RECORDING()  # type: ignore[call-overload]
 
 
 tokens = FastAPI()
@@ -119,7 +119,7 @@ inner = FastAPI()
 
 
 @tokens.get("/any")
-async def anybody(user: Annotated[TokenUser, Depends(RequireToken())]) -> str:
+async def authenticated(user: Annotated[TokenUser, Depends(RequireToken())]) -> str:
     return user.identity
 
 
@@ -156,21 +156,21 @@ CASES: list[tuple[str, Mapping[str, Any] | None, int, list[str]]] = [
 
 
 @pytest.mark.parametrize(("path", "claims", "status", "challenge"), CASES)
-async def test_a_required_token_answers_as_rfc_6750_has_it(
+async def test_a_required_token_responds_as_in_rfc_6750(
     path: str, claims: Mapping[str, Any] | None, status: int, challenge: list[str]
 ) -> None:
     async with service(application=tokens) as client:
         if claims is not None:
             await client.login("ada", **claims)
         async with blocked_threads(), asyncio.timeout(60):
-            answer = await (client.send(path) if claims is None else client.api(path))
-    assert answer.status == status
+            response = await (client.send(path) if claims is None else client.api(path))
+    assert response.status == status
     if status != 200:
-        told = str(answer.header("www-authenticate"))
-        assert all(each in told for each in challenge)
-        assert ("error=" in told) == (claims is not None)
-        assert answer.header("content-type") == "application/problem+json"
-        assert orjson.loads(answer.body)["status"] == status
+        challenges = str(response.header("www-authenticate"))
+        assert all(each in challenges for each in challenge)
+        assert ("error=" in challenges) == (claims is not None)
+        assert response.header("content-type") == "application/problem+json"
+        assert orjson.loads(response.body)["status"] == status
 
 
 @pytest.mark.parametrize(
@@ -182,34 +182,34 @@ async def test_a_required_token_answers_as_rfc_6750_has_it(
         ({"authorization": "Basic x"}, 401, 'realm="api"'),
     ],
 )
-async def test_a_token_that_is_not_good_is_told_why(headers: dict[str, str], status: int, error: str) -> None:
+async def test_an_invalid_token_gets_the_reason(headers: dict[str, str], status: int, error: str) -> None:
     async with service(application=tokens) as client:
         await client.login("ada")
-        shown = {name: value.format(token=client.token) for name, value in headers.items()}
-        answer = await client.send("/any", **shown)
-    assert answer.status == status
-    assert error in str(answer.header("www-authenticate"))
-    assert answer.header("content-type") == "application/problem+json"
-    assert client.token not in answer.body.decode()
+        sent_headers = {name: value.format(token=client.token) for name, value in headers.items()}
+        response = await client.send("/any", **sent_headers)
+    assert response.status == status
+    assert error in str(response.header("www-authenticate"))
+    assert response.header("content-type") == "application/problem+json"
+    assert client.token not in response.body.decode()
 
 
-async def test_an_application_that_answers_http_exceptions_itself_is_left_to_it() -> None:
-    own = FastAPI()
+async def test_an_application_may_handle_http_exceptions_itself() -> None:
+    application = FastAPI()
 
-    @own.exception_handler(HTTPException)
-    async def mine(request: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"mine": error.detail}, error.status_code, dict(error.headers or {}))
+    @application.exception_handler(HTTPException)
+    async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"custom": error.detail}, error.status_code, dict(error.headers or {}))
 
-    @own.get("/any")
-    async def anybody(user: Annotated[TokenUser, Depends(RequireToken())]) -> None: ...
+    @application.get("/any")
+    async def authenticated(user: Annotated[TokenUser, Depends(RequireToken())]) -> None: ...
 
-    async with service(application=own) as client:
-        answer = await client.send("/any")
-    assert (answer.status, answer.header("www-authenticate")) == (401, 'Bearer realm="api"')
-    assert orjson.loads(answer.body) == {"mine": "missing bearer token"}
+    async with service(application=application) as client:
+        response = await client.send("/any")
+    assert (response.status, response.header("www-authenticate")) == (401, 'Bearer realm="api"')
+    assert orjson.loads(response.body) == {"custom": "missing bearer token"}
 
 
-def test_openapi_names_the_scheme_and_the_scopes() -> None:
+def test_openapi_lists_the_scheme_and_the_scopes() -> None:
     document = tokens.openapi()
     assert document["components"]["securitySchemes"] == {
         "bearerAuth": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}

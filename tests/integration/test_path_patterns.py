@@ -1,4 +1,4 @@
-"""One pattern means the same paths to whatever takes patterns."""
+"""Path globs match the same paths in every plugin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scalekit_ratelimit.policies import policies as limits
 from tests.host.test_path_glob import GLOBS, PATHS
 
 SECRET = "a secret for tests that is long enough"
-PLACES: list[tuple[str, Any]] = [
+GLOB_KEYS: list[tuple[str, Any]] = [
     ("plugins.jwt.protected_paths[0]", lambda glob: {"jwt": {"secret": SECRET, "protected_paths": [glob]}}),
     ("plugins.jwt.public_paths[0]", lambda glob: {"jwt": {"secret": SECRET, "public_paths": [glob]}}),
     ("plugins.jwt.rules[0].path", lambda glob: {"jwt": {"secret": SECRET, "rules": [{"path": glob}]}}),
@@ -43,10 +43,10 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @given(GLOBS, PATHS)
-def test_policies_and_rules_agree(glob: str, path: str) -> None:
+def test_policies_and_rules_match_the_same_paths(glob: str, path: str) -> None:
     matches = bool(PathGlob(glob).matches(path))
-    known = CachePolicies([(glob, CachePolicy(ttl=1.0))])
-    assert (known.of(path, b"/plain") is not NO_POLICY) == matches
+    policies = CachePolicies([(glob, CachePolicy(ttl=1.0))])
+    assert (policies.of(path, b"/plain") is not NO_POLICY) == matches
     if matches:  # and perhaps as another spelling too
         assert AccessPolicy([glob], [], []).requirements["GET", path] is not None
         assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).early[path, "GET"] is not None
@@ -55,20 +55,20 @@ def test_policies_and_rules_agree(glob: str, path: str) -> None:
 
 
 @given(GLOBS.filter(lambda glob: "*" not in glob.rpartition("/")[0]), PATHS)
-def test_a_purge_reaches_the_same_paths(glob: str, path: str) -> None:
+def test_a_purge_matches_the_same_paths(glob: str, path: str) -> None:
     if glob.rpartition("/")[2] in ("*", "**") or "*" not in glob:
         assert (path_tag(glob) in path_tags(path)) == bool(PathGlob(glob).matches(path))
 
 
 @pytest.mark.parametrize("glob", ["/items*", "/a/*/b", "/**/b", "/*/x", "/a/**/*"])
-def test_a_purge_that_no_tag_stands_for_is_refused_with_the_remedy(glob: str) -> None:
+def test_a_purge_without_a_path_tag_is_refused_with_the_remedy(glob: str) -> None:
     with pytest.raises(ValueError, match=r"a star stands alone at the end.*a tag in common"):
         path_tag(glob)
 
 
-@pytest.mark.parametrize(("key", "table"), PLACES, ids=[key for key, _ in PLACES])
+@pytest.mark.parametrize(("key", "table"), GLOB_KEYS, ids=[key for key, _ in GLOB_KEYS])
 @pytest.mark.parametrize("glob", ["api", "/a?b", "/[ab]", "/{a}", "/a**b", "/***", "/a//b"])
-def test_every_place_refuses_what_is_no_pattern(key: str, table: Any, glob: str) -> None:
+def test_every_key_refuses_an_invalid_glob(key: str, table: Any, glob: str) -> None:
     with pytest.raises(ConfigError) as caught:
         create_app({"plugins": table(glob)}, app=app)
     (problem,) = caught.value.problems
@@ -77,13 +77,13 @@ def test_every_place_refuses_what_is_no_pattern(key: str, table: Any, glob: str)
 
 
 @pytest.mark.parametrize("key", ["protected_paths", "public_paths", "keys"])
-def test_one_text_in_place_of_a_list_is_told_how_to_write_it(key: str) -> None:
+def test_a_string_in_place_of_a_list_gets_the_remedy(key: str) -> None:
     with pytest.raises(ConfigError, match=r'should be a list; write \["(/api|\*\*\*)"\]'):
         create_app({"plugins": {"jwt": {"secret": SECRET, key: "/api"}}}, app=app)
 
 
 @pytest.mark.anyio
-async def test_the_prefix_of_a_proxy_is_no_part_of_the_path_to_anybody() -> None:
+async def test_root_path_is_not_part_of_the_matched_path() -> None:
     plugins = {
         "jwt": {"secret": SECRET, "protected_paths": ["/api/**"]},
         "ratelimit": {"policies": [{"name": "a", "path": "/open", "limit": "1/h"}]},
@@ -102,21 +102,21 @@ async def test_the_prefix_of_a_proxy_is_no_part_of_the_path_to_anybody() -> None
 @pytest.mark.parametrize(
     "target", ["//login", "/login/", "/./login", "/%6cogin", "/x/../login", "/x/%2e%2e/login", "/login%0A"]
 )
-async def test_another_spelling_of_a_limited_path_is_counted_with_it(target: str) -> None:
+async def test_every_spelling_of_a_limited_path_is_counted_together(target: str) -> None:
     host = create_app({"plugins": {"ratelimit": {"policies": [limited("/login")]}}}, app=app)
     async with running(host) as state:
         assert [(await request(host, each, state=state)).status for each in ("/login", target)] == [200, 429]
 
 
 @pytest.mark.parametrize(
-    ("protect", "warned"),
+    ("protected_paths", "warned"),
     [(["/api/*"], True), (["/api/**"], False), (["/api/*", "/**"], False), (["/*.js"], False), (["/a/*/b"], False)],
 )
-def test_a_protected_pattern_that_leaves_what_is_deeper_open_is_told(
-    protect: list[str], warned: bool, caplog: pytest.LogCaptureFixture
+def test_a_protected_glob_that_leaves_deeper_paths_open_is_logged(
+    protected_paths: list[str], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "scalekit.jwt"):
-        create_app({"plugins": {"jwt": {"secret": SECRET, "protected_paths": protect}}}, app=app)
+        create_app({"plugins": {"jwt": {"secret": SECRET, "protected_paths": protected_paths}}}, app=app)
     assert ('write "/api/**" to protect all below' in caplog.text) is warned
 
 
@@ -124,7 +124,7 @@ def test_a_protected_pattern_that_leaves_what_is_deeper_open_is_told(
 @pytest.mark.parametrize(
     "path", ["/admin", "/admin%0A", "/admin/7/keys", "/admin/7/keys%0a", "/admin/7/keys/", "//admin"]
 )
-async def test_no_spelling_that_a_route_of_starlette_takes_gets_past_its_protection(path: str) -> None:
+async def test_no_spelling_that_a_starlette_route_matches_bypasses_protection(path: str) -> None:
     async def secret(request: Request) -> PlainTextResponse:
         return PlainTextResponse("secret")
 

@@ -1,4 +1,4 @@
-"""Users of several issuers who share a name are different users, whoever names them."""
+"""Users are identified by issuer and subject: one subject at two issuers is two users."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.anyio
 CLAIMED = {"iat": int(time.time())}
 
 
-class Named(AuthenticationBackend):
-    """Recognises a user by a header, as an application's own middleware does."""
+class HeaderBackend(AuthenticationBackend):
+    """Authenticates a user by a header, as middleware of an application does."""
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
         name = conn.headers.get("x-token")
@@ -38,16 +38,16 @@ class Named(AuthenticationBackend):
 
 
 @limited("1/h", by="subject", exempt=[SubjectIdentifier("", "root")])
-async def marked(request: Request) -> PlainTextResponse:
+async def decorated(request: Request) -> PlainTextResponse:
     return PlainTextResponse("")
 
 
-async def made(request: Request) -> PlainTextResponse:
-    made.calls += 1  # type: ignore[attr-defined]
-    return PlainTextResponse(str(made.calls))  # type: ignore[attr-defined]
+async def counted(request: Request) -> PlainTextResponse:
+    counted.calls += 1  # type: ignore[attr-defined]
+    return PlainTextResponse(str(counted.calls))  # type: ignore[attr-defined]
 
 
-made.calls = 0  # type: ignore[attr-defined]
+counted.calls = 0  # type: ignore[attr-defined]
 
 
 async def revoke(request: Request) -> PlainTextResponse:
@@ -55,8 +55,11 @@ async def revoke(request: Request) -> PlainTextResponse:
     return PlainTextResponse("")
 
 
-own = Starlette(routes=[Route("/marked", marked)], middleware=[Middleware(AuthenticationMiddleware, backend=Named())])
-app = Starlette(routes=[Route("/api/x", made), Route("/marked", marked), Route("/revoke", revoke)])
+own = Starlette(
+    routes=[Route("/decorated", decorated)],
+    middleware=[Middleware(AuthenticationMiddleware, backend=HeaderBackend())],
+)
+app = Starlette(routes=[Route("/api/x", counted), Route("/decorated", decorated), Route("/revoke", revoke)])
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def issuers() -> Iterator[list[IssuerServer]]:
 
 
 @asynccontextmanager
-async def trusting(issuers: list[IssuerServer], **plugins: Any) -> AsyncGenerator[JwtClient, None]:
+async def service_trusting(issuers: list[IssuerServer], **plugins: Any) -> AsyncGenerator[JwtClient, None]:
     tables = [each.table()["issuers"][0] for each in issuers]
     async with service({"issuers": tables, "protected_paths": ["/api/**"]}, plugins, app) as client:
         yield client
@@ -77,45 +80,45 @@ async def status(client: JwtClient, issuer: IssuerServer, subject: str = "ada", 
     return (await client.api(target)).status
 
 
-async def test_one_name_at_two_issuers_is_two_counts(issuers: list[IssuerServer]) -> None:
+async def test_one_subject_at_two_issuers_is_counted_separately(issuers: list[IssuerServer]) -> None:
     limits = {"policies": [{"name": "users", "path": "/api/**", "limit": "1/h", "by": "subject"}]}
-    async with trusting(issuers, ratelimit=limits) as client:
+    async with service_trusting(issuers, ratelimit=limits) as client:
         assert [await status(client, each) for each in issuers for _ in range(2)] == [200, 429] * 2
 
 
-async def test_a_handlers_own_limit_tells_issuers_apart(issuers: list[IssuerServer]) -> None:
-    async with trusting(issuers, ratelimit={}) as client:
-        assert [await status(client, each, "m", "/marked") for each in issuers for _ in range(2)] == [200, 429] * 2
+async def test_a_limit_in_code_counts_per_issuer_and_subject(issuers: list[IssuerServer]) -> None:
+    async with service_trusting(issuers, ratelimit={}) as client:
+        assert [await status(client, each, "m", "/decorated") for each in issuers for _ in range(2)] == [200, 429] * 2
 
 
-async def test_only_the_named_issuers_user_is_exempt(issuers: list[IssuerServer]) -> None:
+async def test_an_exemption_applies_to_the_user_of_its_issuer_only(issuers: list[IssuerServer]) -> None:
     trusted, other = issuers
     exempt = [{"issuer": trusted.url, "subject": "root"}]
     policy = {"name": "users", "path": "/api/**", "limit": "1/h", "by": "subject", "exempt": exempt}
-    async with trusting(issuers, ratelimit={"policies": [policy]}) as client:
+    async with service_trusting(issuers, ratelimit={"policies": [policy]}) as client:
         assert [await status(client, trusted, "root") for _ in range(3)] == [200] * 3
         assert [await status(client, other, "root") for _ in range(2)] == [200, 429]
 
 
-async def test_users_whom_the_application_names_are_no_users_of_an_issuer() -> None:
+async def test_users_authenticated_by_the_application_have_no_issuer() -> None:
     async with service(application=own, plugins={"ratelimit": {}}) as client:
-        mine = [(await client.send("/marked", **{"x-token": "zoe"})).status for _ in range(2)]
-        root = [(await client.send("/marked", **{"x-token": "root"})).status for _ in range(3)]
-    assert (mine, root) == ([200, 429], [200] * 3)
-    async with trusting([], ratelimit={}) as client:  # whose own issuer is trusted, and calls somebody root and zoe too
+        zoe = [(await client.send("/decorated", **{"x-token": "zoe"})).status for _ in range(2)]
+        root = [(await client.send("/decorated", **{"x-token": "root"})).status for _ in range(3)]
+    assert (zoe, root) == ([200, 429], [200] * 3)
+    async with service_trusting([], ratelimit={}) as client:  # its own issuer has the subjects root and zoe too
         for name in ("root", "zoe"):
             tokens = await client.app.context.get(TOKENS).issue(name)
             client.token, client.cookie = tokens.access, tokens.headers["set-cookie"].partition(";")[0]
-            assert [(await client.api("/marked")).status for _ in range(2)] == [200, 429]
+            assert [(await client.api("/decorated")).status for _ in range(2)] == [200, 429]
 
 
-async def test_the_end_of_a_subjects_sessions_ends_no_token_of_another_issuer(issuers: list[IssuerServer]) -> None:
-    async with trusting(issuers) as client:
+async def test_revoke_all_revokes_no_token_of_another_issuer(issuers: list[IssuerServer]) -> None:
+    async with service_trusting(issuers) as client:
         assert (await client.send("/revoke?subject=ada")).status == 200
         assert [await status(client, each) for each in issuers] == [200, 200]
 
 
-async def test_services_that_share_a_store_of_sessions_end_only_their_own(tmp_path: Any) -> None:
+async def test_services_that_share_a_session_store_revoke_their_own_sessions_only(tmp_path: Any) -> None:
     pool = {"pool": {"url": f"sqlite:///{tmp_path}/shared.db"}}
     async with (
         service({"issuer": "https://a.example"}, pool) as first,
@@ -136,7 +139,7 @@ def test_a_subject_without_its_issuer_is_refused_with_the_remedy(text: str) -> N
 
 
 @pytest.mark.parametrize(
-    "whom",
+    "exemption",
     [
         {"subject": "ada"},
         {"issuer": "https://a"},
@@ -149,8 +152,8 @@ def test_a_subject_without_its_issuer_is_refused_with_the_remedy(text: str) -> N
         ["10.0.0.0/8"],
     ],
 )
-def test_whoever_cannot_be_exempt_is_refused_with_an_example(whom: Any) -> None:
-    table = {"name": "a", "limit": "1/h", "exempt": [whom]}
+def test_an_invalid_exemption_is_refused_with_an_example(exemption: Any) -> None:
+    table = {"name": "a", "limit": "1/h", "exempt": [exemption]}
     with pytest.raises(ConfigError, match=r'expected a network such as "10.0.0.0/8" or a user as \{ issuer = '):
         create_app({"plugins": {"ratelimit": {"policies": [table]}}}, app=app)
 
@@ -159,12 +162,12 @@ PARTS = st.text(alphabet="ab:0123456789 \0", max_size=4)
 
 
 @given(PARTS, PARTS, PARTS, PARTS)
-def test_no_two_users_share_a_text(a: str, b: str, c: str, d: str) -> None:
+def test_two_users_never_share_an_identifier_text(a: str, b: str, c: str, d: str) -> None:
     one, other = SubjectIdentifier(a, b), SubjectIdentifier(c, d)
     assert (one.text == other.text) == (one.encoded == other.encoded) == ((a, b) == (c, d))
 
 
-def test_an_application_cannot_be_mistaken_for_an_issuer_by_what_its_users_say() -> None:
+def test_attributes_of_an_application_user_set_no_issuer() -> None:
     user = SimpleUser("ada")
     user.issuer = "https://login.example.com"  # type: ignore[attr-defined]
     user.subject_identifier = ("https://login.example.com", "ada")  # type: ignore[attr-defined]

@@ -105,9 +105,9 @@ async def until(request: Callable[[], Awaitable[Answer]], status: int) -> Answer
     return response
 
 
-def trouble(client: JwtClient) -> str:
-    found: str = client.app.context.get(COMPONENTS).poller.last_error
-    return found
+def last_error(client: JwtClient) -> str:
+    message: str = client.app.context.get(COMPONENTS).poller.last_error
+    return message
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
@@ -127,14 +127,14 @@ async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage
             assert {response.status for response in verified} == {200}, "from the cache, and by signature"
             responses = await pending
             assert [(each.status, each.header("retry-after")) for each in responses] == [(503, "1")] * 4
-            while "revocations cannot be read" not in trouble(ada):
+            while "revocations cannot be read" not in last_error(ada):
                 await asyncio.sleep(0.02)
             assert "revocations cannot be read" in await health(ada)
             assert (await bob.api()).status == 200
         finally:
             await store.recover()
         await until(lambda: ada.another().send("/login", "POST", {"subject": "carol"}), 200)
-        while trouble(ada):
+        while last_error(ada):
             await asyncio.sleep(0.02)
         assert await health(ada) == ""
 
@@ -143,7 +143,7 @@ async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(store: Store, fault: str) -> None:
     async with clients_of(store, "ada") as (ada,):
-        used = ada.refresh_token
+        rotated_token = ada.refresh_token
         await store.fail(fault)
         try:
             assert (await ada.refresh()).status == 503  # the rotation may still be executed
@@ -152,7 +152,7 @@ async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(store:
         ada.keep(await until(ada.refresh, 200))
         assert (await ada.api()).status == 200
         ada.keep(await ada.refresh())
-        assert (await ada.refresh(used)).status == 401, "after the delivery it is reuse"
+        assert (await ada.refresh(rotated_token)).status == 401, "after the delivery it is reuse"
         assert (await ada.refresh()).status == 401
 
 
@@ -164,7 +164,7 @@ async def test_revocations_of_other_processes_are_loaded_after_an_outage(store: 
         assert (await ada.api()).status == 200
         await store.fail("pause")
         try:
-            while not trouble(ada):
+            while not last_error(ada):
                 await asyncio.sleep(0.02)
         finally:
             await store.recover()
@@ -199,7 +199,7 @@ async def test_the_service_starts_during_an_outage_and_refuses_tokens_until_revo
     try:
         async with service(NO_GRACE, store.plugins) as client:
             client.token, client.cookie = ada.token, ada.cookie
-            assert "revocations cannot be read" in trouble(client)
+            assert "revocations cannot be read" in last_error(client)
             assert (await client.send("/open")).status == 200
             assert (await client.send("/api/who")).status == 401
             assert (await client.send("/login", "POST", {"subject": "ada"})).status == 503
@@ -246,9 +246,8 @@ async def test_a_retry_of_a_committed_refresh_without_a_response_is_not_reuse(
 ) -> None:
     monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
     async with clients_of(on_postgres(database), "ada") as (ada,):
-        await asyncio.to_thread(
-            wait_for_replicas, database, "missing"
-        )  # commits wait for a replica that does not exist
+        # Commits wait for a replica that does not exist.
+        await asyncio.to_thread(wait_for_replicas, database, "missing")
         try:
             while (response := await ada.refresh()).status == 200:
                 ada.keep(response)
@@ -256,15 +255,13 @@ async def test_a_retry_of_a_committed_refresh_without_a_response_is_not_reuse(
             family = parse_jws(ada.refresh_token.encode()).claims
             where = f"family = '{family['sid']}' AND previous = '{family['jti']}'"
             count = f"SELECT count(*) FROM scalekit_jwt_sessions WHERE {where}"
-            await asyncio.to_thread(
-                wait_for, "the change", lambda: database.sql(count) == "1"
-            )  # the rotation was committed
+            await asyncio.to_thread(wait_for, "the committed rotation", lambda: database.sql(count) == "1")
         finally:
             await asyncio.to_thread(wait_for_replicas, database, "")
-        used = ada.refresh_token
+        rotated_token = ada.refresh_token
         ada.keep(await until(ada.refresh, 200))
         ada.keep(await ada.refresh())
-        assert (await ada.refresh(used)).status == 401
+        assert (await ada.refresh(rotated_token)).status == 401
 
 
 def wait_for_replicas(server: Postgres, name: str) -> None:
@@ -278,7 +275,7 @@ async def test_a_refresh_waits_for_a_replica_and_its_retry_is_not_reuse(
 ) -> None:
     async with clients_of(on_redis(primary), "ada") as (ada,):
         monkeypatch.setattr(redis_store, "REPLICA_ACK_TIMEOUT_MS", 100)
-        used = ada.refresh_token
+        rotated_token = ada.refresh_token
         await asyncio.to_thread(replica.pause)
         try:
             for _ in range(3):
@@ -287,13 +284,13 @@ async def test_a_refresh_waits_for_a_replica_and_its_retry_is_not_reuse(
             await asyncio.to_thread(replica.resume)
         ada.keep(await until(ada.refresh, 200))
         ada.keep(await until(ada.refresh, 200))
-        assert (await until(lambda: ada.refresh(used), 401)).status == 401
+        assert (await until(lambda: ada.refresh(rotated_token), 401)).status == 401
 
 
 @REDIS
 async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: Redis) -> None:
     async with clients_of(on_redis(primary), "ada", "bob") as (ada, bob):
-        used = ada.refresh_token
+        rotated_token = ada.refresh_token
         ada.keep(await until(ada.refresh, 200))
         await until(lambda: bob.send("/revoke", "POST", {"subject": "bob"}), 200)
         await asyncio.to_thread(primary.kill)
@@ -306,17 +303,16 @@ async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: 
                     client.token, client.refresh_token, client.cookie = each.token, each.refresh_token, each.cookie
                     assert (await client.api()).status == status
                     await until(client.refresh, status)
-                await until(lambda: client.refresh(used), 401)  # the new primary has the rotation
+                await until(lambda: client.refresh(rotated_token), 401)  # the new primary has the rotation
 
 
 async def test_revocations_are_loaded_after_the_store_lost_its_data(store: Store) -> None:
     async with clients_of(store, "ada") as (ada,):
         assert (await ada.api()).status == 200
-        ada.app.context.get(
-            COMPONENTS
-        ).tokens._revocations.last_number = 1_000_000  # higher than any number of the store
+        tokens = ada.app.context.get(COMPONENTS).tokens
+        tokens._revocations.last_number = 1_000_000  # higher than any number of the store
         await until(lambda: ada.send("/revoke", "POST", {"subject": "ada"}), 200)
         while (await ada.api()).status == 200:
             await asyncio.sleep(0.02)
         now = time.time()
-        assert await ada.app.context.get(COMPONENTS).tokens._store.revocations(2_000_000, now)
+        assert await tokens._store.revocations(2_000_000, now)
