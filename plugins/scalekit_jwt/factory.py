@@ -22,6 +22,7 @@ from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.refresh_tokens import RefreshTokens
 from scalekit_jwt.revocation_poller import RevocationPoller
 from scalekit_jwt.revocations import Revocations
+from scalekit_jwt.session_context import SessionContext
 from scalekit_jwt.session_store import SessionStore
 from scalekit_jwt.session_store.database import DatabaseSessionStore
 from scalekit_jwt.session_store.memory import MemorySessionStore
@@ -71,30 +72,13 @@ async def open_components(
             clock=clock,
             proofs=proofs,
         )
-        tokens = TokenService(
-            encoder,
-            store,
-            fingerprint=fingerprint,
-            proofs=proofs,
-            revocations=revocations,
-            metrics=metrics,
-            clock=clock,
-            on_revoke=lambda: poller.wake(),
-        )
-        refresh_tokens = RefreshTokens(
-            encoder,
-            store,
-            fingerprint=fingerprint,
-            proofs=proofs,
-            metrics=metrics,
-            clock=clock,
-            on_revoke=lambda: poller.wake(),
-        )
+        context = SessionContext(encoder, store, fingerprint, proofs, metrics, clock, lambda: poller.wake())
+        tokens = TokenService(context, revocations)
         poller = RevocationPoller(tokens, authenticator, reload_keys=keys.reload, metrics=metrics, clock=clock)
         await asyncio.gather(poller.start(), *(each.fetch() for each in jwks))
         running = [poller.run(config.poll_interval), *(each.run(authenticator.clear_cache) for each in jwks)]
         stack.push_async_callback(_cancel, [asyncio.create_task(each) for each in running])
-        yield JwtComponents(tokens, refresh_tokens, authenticator, keys, poller, jwks)
+        yield JwtComponents(tokens, RefreshTokens(context), authenticator, keys, poller, jwks)
 
 
 def _lifetimes(config: JwtConfig) -> TokenLifetimes:

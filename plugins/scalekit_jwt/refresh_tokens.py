@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 
 from scalekit.contracts import SubjectIdentifier
 from scalekit.resilience import Unavailable
 from scalekit_jwt.claims import numeric_date, string_claim
-from scalekit_jwt.dpop import PresentedProof, ProofVerifier
+from scalekit_jwt.dpop import PresentedProof
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
+from scalekit_jwt.fingerprint import decode_digest
 from scalekit_jwt.jws import parse_jws
-from scalekit_jwt.metrics import JwtMetrics
-from scalekit_jwt.session_store import Rotation, RotationOutcome, Session, SessionStore
-from scalekit_jwt.token_pair import TokenBinding, TokenPair, TokenPairEncoder, random_id
+from scalekit_jwt.session_context import SessionContext
+from scalekit_jwt.session_store import Rotation, RotationOutcome, Session
+from scalekit_jwt.token_pair import TokenBinding, TokenPair, random_id
 from scalekit_jwt.token_verifier import REFRESH, VerifiedToken
 
 logger = logging.getLogger("scalekit.jwt")
 
 
 class RefreshTokens:
-    """Exchanges refresh tokens for new pairs and ends sessions; *on_revoke* is called after a session has ended."""
+    """Exchanges refresh tokens for new pairs, and ends sessions."""
 
-    def __init__(
-        self,
-        encoder: TokenPairEncoder,
-        store: SessionStore,
-        *,
-        fingerprint: FingerprintCookie | None,
-        proofs: ProofVerifier,
-        metrics: JwtMetrics,
-        clock: Callable[[], float],
-        on_revoke: Callable[[], None],
-    ) -> None:
-        self._encoder = encoder
-        self._verifier = replace(encoder.issuer, token_types=frozenset({REFRESH}))
-        self._lifetimes = encoder.lifetimes
-        self._store = store
-        self.fingerprint = fingerprint
-        self._proofs = proofs
-        self._metrics = metrics
-        self._clock = clock
-        self._on_revoke = on_revoke
+    def __init__(self, context: SessionContext) -> None:
+        self._encoder = context.encoder
+        self._verifier = replace(context.encoder.issuer, token_types=frozenset({REFRESH}))
+        self._lifetimes = context.encoder.lifetimes
+        self._store = context.store
+        self.fingerprint = context.fingerprint
+        self._proofs = context.proofs
+        self._metrics = context.metrics
+        self._clock = context.clock
+        self._on_revoke = context.on_revoke
 
     async def refresh(self, token: bytes, cookies: bytes, presented: PresentedProof) -> TokenPair:
         """Rotate the refresh *token* and return the next pair; raises InvalidToken, also for a reused token."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -11,13 +11,12 @@ from scalekit.contracts import SubjectIdentifier
 from scalekit.problem import ProblemError
 from scalekit_jwt.challenges import DPOP_CHALLENGE, unauthorized
 from scalekit_jwt.credentials import presented_proof
-from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.fingerprint import FingerprintCookie, fingerprint_digest
-from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.fingerprint import fingerprint_digest
 from scalekit_jwt.revocations import Revocations
-from scalekit_jwt.session_store import Session, SessionStore
-from scalekit_jwt.token_pair import TokenBinding, TokenPair, TokenPairEncoder, random_id
+from scalekit_jwt.session_context import SessionContext
+from scalekit_jwt.session_store import Session
+from scalekit_jwt.token_pair import TokenBinding, TokenPair, random_id
 
 RESERVED_CLAIMS = frozenset(
     {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "ver", "fgp", "scope", "scp", "cnf", "ext"}
@@ -28,30 +27,19 @@ FOREIGN_REVOCATION_TTL = 86400.0
 
 
 class TokenService:
-    """Issues tokens with *encoder* and revokes them in *store*; *on_revoke* is called after each revocation."""
+    """Issues and revokes tokens, and loads the revocations of all processes into *revocations*."""
 
-    def __init__(
-        self,
-        encoder: TokenPairEncoder,
-        store: SessionStore,
-        *,
-        fingerprint: FingerprintCookie | None,
-        proofs: ProofVerifier,
-        revocations: Revocations,
-        metrics: JwtMetrics,
-        clock: Callable[[], float],
-        on_revoke: Callable[[], None],
-    ) -> None:
-        self._encoder = encoder
-        self._issuer = encoder.issuer
-        self._lifetimes = encoder.lifetimes
-        self._store = store
-        self._fingerprint = fingerprint
-        self._proofs = proofs
+    def __init__(self, context: SessionContext, revocations: Revocations) -> None:
+        self._encoder = context.encoder
+        self._issuer = context.encoder.issuer
+        self._lifetimes = context.encoder.lifetimes
+        self._store = context.store
+        self._fingerprint = context.fingerprint
+        self._proofs = context.proofs
         self._revocations = revocations
-        self._metrics = metrics
-        self._clock = clock
-        self._on_revoke = on_revoke
+        self._metrics = context.metrics
+        self._clock = context.clock
+        self._on_revoke = context.on_revoke
 
     async def issue(
         self,
