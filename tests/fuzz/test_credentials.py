@@ -1,4 +1,4 @@
-"""Tokens, proofs and cookies: any bytes are refused or taken, and nothing else happens."""
+"""Fuzz tokens, proofs and cookies: any bytes are accepted or refused, and raise no other error."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ from tests.jwt.dpop_client import DpopProver
 from tests.jwt.forged_tokens import TokenForge
 
 FORGE = TokenForge()
-ISSUER = TokenVerifier("scalekit", "scalekit", frozenset({"at+jwt"}), StaticKeys(KeySet([FORGE.key])), 30.0, time.time)
-ADDRESS = "http://localhost/api"
+VERIFIER = TokenVerifier(
+    "scalekit", "scalekit", frozenset({"at+jwt"}), StaticKeys(KeySet([FORGE.key])), 30.0, time.time
+)
+URL = "http://localhost/api"
 SIGNER = Signer("a secret that all instances have")
-TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(Silence()))  # type: ignore[arg-type]  # reading asks no database
+TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(Silence()))  # type: ignore[arg-type]  # reading uses no database
 PROVER = DpopProver()
 TOKEN = FORGE.token()
 CONSISTENCY = SIGNER.sign(Contents(7, 0.0, 2**31))
@@ -66,19 +68,19 @@ json = st.one_of(
 )
 
 
-def proven(claims: dict[str, Any]) -> bytes:
-    """Return a proof that is signed by the key that it shows, whatever it claims."""
-    return PROVER.proof("GET", ADDRESS, "", None, **claims).encode()
+def signed_proof(claims: dict[str, Any]) -> bytes:
+    """Return a proof with *claims*, signed by the key in its header."""
+    return PROVER.proof("GET", URL, "", None, **claims).encode()
 
 
 class Credentials(Filter):
-    """Reads what credentials are in."""
+    """Reads the headers with credentials."""
 
     request_headers = (AUTHORIZATION, COOKIE)
 
 
 def exchange_of(scope: Scope) -> Exchange:
-    """Return the record of a request whose credentials are read."""
+    """Return the exchange of a request whose credentials are read."""
     return behind(bare_application, Credentials()).exchange(scope, None, None)  # type: ignore[arg-type]
 
 
@@ -86,32 +88,34 @@ tokens = st.one_of(
     st.lists(json.map(encoded), min_size=2, max_size=4).map(b".".join),
     values(TOKEN, *TOKEN.split("."), ".", "=", "-", "_", "+", "/"),
 )
-proofs = st.one_of(tokens, objects.map(proven))
+proofs = st.one_of(tokens, objects.map(signed_proof))
 
 
 @given(tokens)
 @example(b".".join([encoded(b'{"alg":"ES256"}'), encoded(nested(300)), encoded(b"signature")]))
 @example(b".".join([encoded(nested(300)), encoded(b"{}"), encoded(b"signature")]))
 @fuzzed
-def test_a_token_is_read_or_refused(token: bytes) -> None:
+def test_any_token_is_verified_or_raises_invalid_token(token: bytes) -> None:
     with suppress(InvalidToken):
-        ISSUER.verify(parse_jws(token))
+        VERIFIER.verify(parse_jws(token))
 
 
 @given(objects, objects)
 @fuzzed
-def test_a_signed_token_may_claim_anything(header: dict[str, Any], claims: dict[str, Any]) -> None:
+def test_a_signed_token_with_any_claims_is_verified_or_raises_invalid_token(
+    header: dict[str, Any], claims: dict[str, Any]
+) -> None:
     token = FORGE.token({**FORGE.header, **header}, {**FORGE.claims, **claims})
     with suppress(InvalidToken):
-        assert ISSUER.verify(parse_jws(token.encode())).subject
+        assert VERIFIER.verify(parse_jws(token.encode())).subject
 
 
 @given(tokens | proofs)
 @example(b".".join([encoded(nested(300)), encoded(b"{}"), encoded(b"signature")]))
 @fuzzed
-def test_a_proof_is_read_or_refused(proof: bytes) -> None:
+def test_any_proof_is_verified_or_raises_invalid_token(proof: bytes) -> None:
     with suppress(InvalidToken):
-        verify_proof(PresentedProof(proof, ExpectedRequest("GET", ADDRESS)), b"", "", now=time.time(), leeway=30.0)
+        verify_proof(PresentedProof(proof, ExpectedRequest("GET", URL)), b"", "", now=time.time(), leeway=30.0)
 
 
 KEY = {"kty": "EC", "crv": "P-256", "x": "", "y": ""}
@@ -119,17 +123,17 @@ KEY = {"kty": "EC", "crv": "P-256", "x": "", "y": ""}
 
 @given(st.dictionaries(st.sampled_from(["kty", "crv", "x", "y", "d", "alg"]), anything | texts("P-256", "EC", "OKP")))
 @fuzzed
-def test_a_proof_may_show_any_key(members: dict[str, Any]) -> None:
+def test_a_proof_with_any_key_raises_only_invalid_token(members: dict[str, Any]) -> None:
     for algorithm in ("ES256", "EdDSA"):
         header = {"typ": "dpop+jwt", "alg": algorithm, "jwk": {**KEY, **members}}
         proof = b".".join([encoded(orjson.dumps(header)), encoded(b"{}"), encoded(b"signature")])
         with suppress(InvalidToken):
-            verify_proof(PresentedProof(proof, ExpectedRequest("GET", ADDRESS)), b"", "", now=time.time(), leeway=30.0)
+            verify_proof(PresentedProof(proof, ExpectedRequest("GET", URL)), b"", "", now=time.time(), leeway=30.0)
 
 
 @given(texts("http", "https", "ws", ":", "/", "//", "@", "[", "]", "..", ".", "%2e", "%", "?", "#", "host", "\ud800"))
 @fuzzed
-def test_an_address_has_one_spelling_or_is_refused(address: str) -> None:
+def test_normalization_of_any_url_is_idempotent_or_refused(address: str) -> None:
     with suppress(ValueError):
         assert normalize_htu(normalize_htu(address)) == normalize_htu(address)
 
@@ -145,7 +149,7 @@ fields = st.lists(
 
 @given(fields, st.sampled_from([b"/", b"", b"/\xff", b"//[", b"/%"]))
 @fuzzed
-def test_credentials_are_found_or_refused(headers: list[tuple[bytes, bytes]], path: bytes) -> None:
+def test_any_headers_raise_only_invalid_token(headers: list[tuple[bytes, bytes]], path: bytes) -> None:
     scope = {"type": "http", "headers": headers, "scheme": "http", "method": "GET", "raw_path": path}
     exchange = exchange_of({**scope, "path": path.decode("latin-1")})
     with suppress(InvalidToken):
@@ -159,18 +163,18 @@ def test_credentials_are_found_or_refused(headers: list[tuple[bytes, bytes]], pa
 @example(["dpop", "\u20ac", "\ud800"])
 @example(["bearer", TOKEN, "\u20ac"])
 @fuzzed
-def test_a_websocket_may_offer_any_protocols(protocols: list[str]) -> None:
-    exchange = exchange_of({"type": "websocket", "path": "/", "subprotocols": protocols, "headers": []})
-    taken = move_subprotocol_token(exchange)
+def test_any_subprotocols_leave_valid_headers(offered: list[str]) -> None:
+    exchange = exchange_of({"type": "websocket", "path": "/", "subprotocols": offered, "headers": []})
+    subprotocol = move_subprotocol_token(exchange)
     for name, value in exchange.scope["headers"]:
         assert isinstance(name, bytes)
         assert isinstance(value, bytes)
-    assert bool(taken) == (AUTHORIZATION in exchange.headers)
+    assert bool(subprotocol) == (AUTHORIZATION in exchange.headers)
 
 
 @given(values("__Host-Fgp", "__Secure-Fgp", "=", ";", " ", "a"), st.text(st.characters()))
 @fuzzed
-def test_a_cookie_and_a_digest_are_any_bytes(cookies: bytes, text: str) -> None:
+def test_any_cookie_and_digest_are_compared_without_an_error(cookies: bytes, text: str) -> None:
     for secure in (False, True):
         assert isinstance(FingerprintCookie(secure, 60.0).find_match(cookies, decode_digest(text)), bytes)
     assert isinstance(decode_digest(text), bytes)
@@ -178,5 +182,5 @@ def test_a_cookie_and_a_digest_are_any_bytes(cookies: bytes, text: str) -> None:
 
 @given(st.text(st.characters()) | texts(CONSISTENCY, CONSISTENCY[:-1], "=", "A", "_", "-"))
 @fuzzed
-def test_a_consistency_token_is_the_signed_one_or_none(token: str) -> None:
+def test_only_the_signed_consistency_token_is_read(token: str) -> None:
     assert (SIGNER.read(token) is not None) == (token == CONSISTENCY)

@@ -1,4 +1,4 @@
-"""A token that is seen for the first time, beside what joserfc itself does."""
+"""Verification of a token that is not cached, compared with joserfc."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.bench.row import Row
 ALGORITHMS = ("HS256", "RS256", "ES256")
 AT_MOST = 1.3
 TOKENS = 64
-"""More than are remembered, so that each is seen for the first time, again and again."""
+"""More tokens than the cache holds, so that every verification is a cache miss."""
 
 
 def _tokens(member: Mapping[str, Any], algorithm: str) -> list[bytes]:
