@@ -50,7 +50,7 @@ class RuleTable(Table):
     """Methods that the rule applies to, ``GET`` including ``HEAD``; empty for all."""
     scopes: tuple[NonEmpty, ...] = ()
     """Scopes that the token must have, all of them."""
-    claims: dict[str, str | int | bool | list[str | int]] = {}
+    claims: dict[str, str | int | bool | list[str | int]] = Field(default_factory=dict)
     """Claims that the token must have, each with this value or one of these values."""
 
     def rule(self) -> AccessRule:
