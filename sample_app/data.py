@@ -12,7 +12,7 @@ from sample_app.kept import ALIKE, KEPT, forget
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
 from sample_app.reading import NO_NUL, read
 from scalekit.contracts import DATABASE, QUEUE, READS
-from scalekit.problem import ProblemResponse
+from scalekit.http.problem import ProblemResponse
 from scalekit_cache import cached
 
 logger = structlog.get_logger("sample_app")

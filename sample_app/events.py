@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from scalekit.contracts import DATABASE
-from scalekit.messages import Consumers, Message
+from scalekit.contracts.consumers import Consumers, Message
 
 ITEM_ADDED = "item.added"
 COUNT = "UPDATE stats SET items = items + 1, total = total + :value"

@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from scalekit.identity import identity_of
-from scalekit.problem import ProblemResponse
+from scalekit.http.problem import ProblemResponse
+from scalekit.http.trace_context import trace_context_of
 
 STOCK = {1: 12, 2: 0, 3: 140}
 
@@ -18,7 +18,7 @@ async def show(request: Request) -> Response:
     article = request.path_params["id"]
     if article not in STOCK:
         return ProblemResponse(404, f"there is no article {article}")
-    return JSONResponse({"id": article, "stock": STOCK[article], "trace": identity_of(request.scope).trace_id})
+    return JSONResponse({"id": article, "stock": STOCK[article], "trace": trace_context_of(request.scope).trace_id})
 
 
 app = Starlette(routes=[Route("/stock/{id:int}", show)])

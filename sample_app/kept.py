@@ -6,7 +6,7 @@ import structlog
 from starlette.requests import Request
 
 from scalekit.contracts import CACHE
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 
 logger = structlog.get_logger("sample_app")
 

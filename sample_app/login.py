@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from sample_app.reading import NO_NUL, explained, read
 from scalekit.contracts import DATABASE, LIMITS, TOKENS
-from scalekit.passwords import verify_password
-from scalekit.problem import ProblemResponse
+from scalekit.http.problem import ProblemResponse
+from scalekit_jwt.password_hash import verify_password
 
 PASSWORD = "SELECT password FROM logins WHERE username = :username"
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
-from scalekit.problem import ProblemResponse
+from scalekit.http.problem import ProblemResponse
 
 Content = TypeVar("Content")
 NO_NUL = r"^[^\x00]*$"

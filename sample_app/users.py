@@ -12,7 +12,7 @@ from sample_app.kept import ALIKE, KEPT, forget
 from sample_app.reading import NO_NUL, read
 from sample_app.tables import profiles, users
 from scalekit.contracts import DATABASE, READS
-from scalekit.problem import ProblemResponse
+from scalekit.http.problem import ProblemResponse
 from scalekit_cache import cached
 
 

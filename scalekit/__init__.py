@@ -11,10 +11,10 @@ from scalekit.hookspecs import hookimpl
 from scalekit.http.exchange import Exchange, WebSocketExchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
 from scalekit.http.response import LocalResponse
+from scalekit.http.router import ManagementRoute
 from scalekit.layers import Layer, Layered
 from scalekit.lifespan import Lifespan
 from scalekit.path_glob import PathGlob
-from scalekit.routes import ManagementRoute
 
 __all__ = [
     "LATER",

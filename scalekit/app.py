@@ -14,46 +14,46 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.app_lifespan import app_lifespan
-from scalekit.app_routes import warn_of_hidden_routes
-from scalekit.body import BodyLimits
-from scalekit.client_ip import TrustedProxies
+from scalekit.app_loader import load_target
 from scalekit.config.document import Source
 from scalekit.config.tables import Network, Server, split_address
 from scalekit.context import Context
 from scalekit.errors import PluginError
-from scalekit.frameworks import answer_as_problems
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
 from scalekit.health.pages import HealthPages
-from scalekit.host import Host, Part
-from scalekit.hosts import AllowedHosts
+from scalekit.host import ChainLink, Host
+from scalekit.http.allowed_hosts import AllowedHosts
+from scalekit.http.app_routes import warn_of_hidden_routes
+from scalekit.http.body_limit import BodyLimit
+from scalekit.http.exception_handlers import add_exception_handlers
 from scalekit.http.filter import Filter
 from scalekit.http.filter_chain import FilterChain
-from scalekit.layers import Layer, Layered
-from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
-from scalekit.lifespan import Lifespan, needed, series_budget, start_order
-from scalekit.operator_pages import operator_pages
-from scalekit.operators import Operators
-from scalekit.own_prefix import OwnPrefix, WithoutOwnPrefix, own_prefix
-from scalekit.proxy_hint import ProxyHint
-from scalekit.route import RouteTemplates
-from scalekit.routes import (
+from scalekit.http.operator_access import OperatorAccess
+from scalekit.http.operator_pages import operator_pages
+from scalekit.http.proxy_headers import TrustedProxies
+from scalekit.http.proxy_warning import ProxyWarning
+from scalekit.http.root_path import AddRootPath, RemoveRootPath, root_path_of
+from scalekit.http.route_template import RouteTemplates
+from scalekit.http.router import (
     ManagementListener,
     ManagementRoute,
     PluginRoutes,
     is_for_operators,
+    plugin_app,
     refuse_conflicts,
-    small_application,
 )
+from scalekit.http.static_files import static_routes
+from scalekit.layers import Layer, Layered
+from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
+from scalekit.lifespan import Lifespan, needed, series_budget, start_order
 from scalekit.runner.memory import metrics as memory_metrics
 from scalekit.runner.memory.heap_growth import TOPIC, memory_answer, tracing
 from scalekit.runner.workers import metrics as worker_metrics
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
-from scalekit.static_files import static_routes
-from scalekit.target import load_target
-from scalekit.telemetry import TELEMETRY, Declaration, Silence, Telemetry, catalogue, declared_in
+from scalekit.telemetry import TELEMETRY, Instrument, NullTelemetry, Telemetry, catalogue, instruments_in
 from scalekit.verification import verify
 from scalekit_redis import metrics as redis_metrics
 
@@ -101,9 +101,9 @@ def prepare(settings: Settings) -> Prepared:
     order = start_order(lifespans)
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
     budget = series_budget(lifespans)
-    telemetry = Silence() if budget is None else Telemetry(budget)
+    telemetry = NullTelemetry() if budget is None else Telemetry(budget)
     recorded = {"host": _own_metrics(settings), **settings.plugins.metrics(context)}
-    telemetry.catalogue = catalogue(recorded, shared={"redis": declared_in(redis_metrics)})
+    telemetry.catalogue = catalogue(recorded, shared={"redis": instruments_in(redis_metrics)})
     context.provide(TELEMETRY, telemetry)
     worker_queries = WorkerQueries()
     worker_queries.register(TOPIC, memory_answer())
@@ -112,14 +112,14 @@ def prepare(settings: Settings) -> Prepared:
     return Prepared(context, steps, order)
 
 
-def _own_metrics(settings: Settings) -> list[Declaration[Any]]:
+def _own_metrics(settings: Settings) -> list[Instrument[Any]]:
     """Return what the host counts by itself, whatever the plugins."""
-    return [*declared_in(memory_metrics), *(declared_in(worker_metrics) if settings.server.workers else ())]
+    return [*instruments_in(memory_metrics), *(instruments_in(worker_metrics) if settings.server.workers else ())]
 
 
 def build(settings: Settings, target: ASGIApp) -> Host:
     """Return *target* with the plugins of *settings* around it."""
-    answer_as_problems(target)
+    add_exception_handlers(target)
     plugins = settings.plugins
     prepared = prepare(settings)
     context = prepared.context
@@ -144,19 +144,19 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         lifespan = Lifespan(partial(app_lifespan, target, state, context))
         steps.append(Step(APPLICATION, lifespan, None, server.graceful_timeout))
     lifecycle = Lifecycle(steps, context)
-    prefix = own_prefix(target)
+    prefix = root_path_of(target)
     own_routes = _plugin_routes(settings, routes)
     templates = RouteTemplates(own_routes)
     parts = [
-        *([Part("prefix", "host", OwnPrefix(prefix))] if prefix else []),
+        *([ChainLink("prefix", "host", AddRootPath(prefix))] if prefix else []),
         *_entrance(settings, lifecycle, monitor, routes, templates),
         *_layers(settings, plugins.filters(context)),
-        *([Part("routes", "plugins", own_routes)] if own_routes else []),
-        *([Part("prefix", "host", WithoutOwnPrefix())] if prefix else []),
+        *([ChainLink("routes", "plugins", own_routes)] if own_routes else []),
+        *([ChainLink("prefix", "host", RemoveRootPath())] if prefix else []),
     ]
     host = Host(settings, context, lifecycle, monitor, parts, templates, routes, prepared.order, target, state)
     if not server.trusted_proxies:
-        host.examine(ProxyHint)
+        host.examine(ProxyWarning)
     return host
 
 
@@ -214,42 +214,42 @@ def _entrance(
     monitor: Monitor,
     routes: Mapping[str, Sequence[BaseRoute]],
     templates: RouteTemplates,
-) -> list[Part]:
+) -> list[ChainLink]:
     """Return what stands before every layer: who is asking, and the pages of operators."""
     server = settings.server
-    parts: list[Part] = []
+    parts: list[ChainLink] = []
     if server.trusted_proxies:
         _warn_of_open_proxies(server.trusted_proxies)
-        parts.append(Part("proxies", "host", TrustedProxies(server.trusted_proxies, server.forwarded)))
+        parts.append(ChainLink("proxies", "host", TrustedProxies(server.trusted_proxies, server.forwarded)))
     path = settings.health.path
     if server.management is None:
-        admits = Operators(server.trusted, server.token).admits
-        parts.append(Part("health", "host", HealthPages(path, lifecycle, monitor, admits)))
+        admits = OperatorAccess(server.trusted, server.token).admits
+        parts.append(ChainLink("health", "host", HealthPages(path, lifecycle, monitor, admits)))
     else:
-        pages = small_application([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
+        pages = plugin_app([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
         served = FilterChain([HealthPages(path, lifecycle, monitor)], pages, templates)
         _, port = split_address(server.management)
-        parts.append(Part("management", "host", ManagementListener(served, port)))
+        parts.append(ChainLink("management", "host", ManagementListener(served, port)))
     operators = [route for items in routes.values() for route in _public(settings, items) if is_for_operators(route)]
     if operators:
-        guarded = FilterChain(_guards(server), small_application(operators), templates)
-        parts.append(Part("operators", "host", PluginRoutes(operators, guarded)))
+        guarded = FilterChain(_guards(server), plugin_app(operators), templates)
+        parts.append(ChainLink("operators", "host", PluginRoutes(operators, guarded)))
     return parts
 
 
-def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[Layered]]) -> list[Part]:
+def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[Layered]]) -> list[ChainLink]:
     server = settings.server
     guards = [Layered(Layer.GUARD, guard) for guard in _guards(server)]
     owned = [(item, plugin) for plugin, items in {"host": guards, **by_plugin}.items() for item in items]
     owned.sort(key=lambda each: (each[0].layer, each[1]))
     for item, plugin in owned:
         _refuse_misfits(item, plugin)
-    return [Part(item.layer.name, plugin, item.link) for item, plugin in _without_duplicates(owned)]
+    return [ChainLink(item.layer.name, plugin, item.link) for item, plugin in _without_duplicates(owned)]
 
 
 def _guards(server: Server) -> list[Filter]:
     hosts = [AllowedHosts(server.hosts)] if server.hosts else []
-    return [*hosts, BodyLimits(server.max_body, server.body_timeout)]
+    return [*hosts, BodyLimit(server.max_body, server.body_timeout)]
 
 
 def _without_duplicates(owned: Iterable[tuple[Layered, str]]) -> Iterator[tuple[Layered, str]]:

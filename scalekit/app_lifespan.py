@@ -10,10 +10,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Scope
 
+from scalekit.app_loader import describe_error
 from scalekit.context import SCOPE_KEY, Context
 from scalekit.errors import ApplicationStartError, StopError
-from scalekit.lifespan_support import speaks_of_scope
-from scalekit.target import place_of
+from scalekit.lifespan_detection import speaks_of_scope
 
 logger = logging.getLogger("scalekit")
 
@@ -62,7 +62,7 @@ class _Protocol:
             await self.app(self.scope, self.to_app.get, self.send)
         except SystemExit as error:  # asyncio would end the event loop with it, before anything else is stopped
             kind = StopError if self.stopping else ApplicationStartError
-            raise kind(place_of(error)) from error
+            raise kind(describe_error(error)) from error
 
     async def send(self, message: Message) -> None:
         if message["type"] == "lifespan.startup.complete":  # frameworks report later failures before they raise them
@@ -128,7 +128,7 @@ async def verify_lifespan(app: ASGIApp, context: Context, timeout: float) -> Non
         try:
             await app(scope, receive, send)
         except SystemExit as error:
-            raise ApplicationStartError(place_of(error)) from error
+            raise ApplicationStartError(describe_error(error)) from error
 
     task, waiting = asyncio.create_task(call()), asyncio.create_task(asked.wait())
     await asyncio.wait({task, waiting}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -145,13 +145,13 @@ def _refuse_broken(error: BaseException | None, scope: Scope) -> None:
     if error is None or speaks_of_scope(error, scope):
         logger.debug("the application has no lifespan: %r", error)
         return
-    raise ApplicationStartError(place_of(error)) from error
+    raise ApplicationStartError(describe_error(error)) from error
 
 
 def _told(answer: Message, error: BaseException | None) -> str:
     """Return what *answer* says of a failure, or where it says nothing, what *error* is, with which the task ended."""
     message = str(answer.get("message") or "").strip()
-    return message or (answer["type"] if error is None else place_of(error))
+    return message or (answer["type"] if error is None else describe_error(error))
 
 
 async def _outcome(task: asyncio.Task[None]) -> BaseException | None:

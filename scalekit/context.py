@@ -22,7 +22,7 @@ class Key(Generic[T]):
     """A typed name for a resource that one plugin provides and others use.
 
     Called with a request or websocket it returns the resource of the application that serves it, so a key is also a
-    FastAPI dependency: ``Depends(KEY)``. Identity counts, not the name; *plugin* is who usually provides it.
+    FastAPI dependency: ``Depends(KEY)``. TraceContext counts, not the name; *plugin* is who usually provides it.
     """
 
     def __init__(self, name: str, plugin: str = "") -> None:

@@ -8,12 +8,18 @@
   * StopError             1
   * ResourceError         1
   * ReadOnlyError         1
+  * Unavailable           1
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
+
+from starlette.exceptions import HTTPException
+
+DETAIL = "a required service is temporarily unavailable; retry later"
 
 
 class ScalekitError(Exception):
@@ -71,3 +77,20 @@ class ConfigError(ScalekitError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+class Unavailable(ScalekitError, HTTPException):
+    """Something outside is gone or full for now; try again after *retry_after* seconds.
+
+    It is Starlette's HTTPException with the status 503, so that frameworks answer it so, with ``Retry-After``; where no
+    framework does, the host does. *reason* may name servers, and is for the log; clients are told *detail*.
+    """
+
+    def __init__(self, reason: str, retry_after: float = 1.0, *, detail: str = DETAIL) -> None:
+        seconds = max(1, ceil(retry_after))
+        HTTPException.__init__(self, 503, detail, {"Retry-After": str(seconds)})
+        self.reason = reason
+        self.retry_after = seconds
+
+    def __str__(self) -> str:
+        return self.reason

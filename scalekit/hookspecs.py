@@ -18,7 +18,7 @@ from scalekit.context import Context
 from scalekit.health.check import Check
 from scalekit.layers import Layered
 from scalekit.lifespan import Lifespan
-from scalekit.telemetry.declarations import Declaration
+from scalekit.telemetry.instruments import Instrument
 
 GROUP = "scalekit"
 VERSION = 1
@@ -59,5 +59,5 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:  # type: ign
 
 
 @hookspec
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:  # type: ignore[empty-body]
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:  # type: ignore[empty-body]
     """Return the metrics that this plugin records as it is configured, for dashboards and alerts."""

@@ -13,23 +13,22 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.context import SCOPE_KEY, Context
-from scalekit.errors import ApplicationStartError
+from scalekit.errors import ApplicationStartError, Unavailable
 from scalekit.health.monitor import Monitor
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Filter
 from scalekit.http.filter_chain import FilterChain, Progress, respond_unavailable
+from scalekit.http.problem import ProblemResponse, send_problem
 from scalekit.http.response import LocalResponse
-from scalekit.identity import request_id
+from scalekit.http.route_template import RouteTemplates
+from scalekit.http.trace_context import request_id
 from scalekit.lifecycle import Lifecycle, Phase
-from scalekit.problem import ProblemResponse, refuse
-from scalekit.resilience import Unavailable
-from scalekit.route import RouteTemplates
-from scalekit.served import OTHER_SERVER, WORKER
+from scalekit.server_info import OTHER_SERVER, WORKER
 from scalekit.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ChainLink:
     """One link of the chain: its layer or place, whose it is, and the filter or middleware."""
 
     place: str
@@ -37,14 +36,14 @@ class Part:
     link: Filter | Middleware
 
 
-def build_chain(parts: Sequence[Part], app: ASGIApp, templates: RouteTemplates) -> FilterChain:
+def build_chain(parts: Sequence[ChainLink], app: ASGIApp, templates: RouteTemplates) -> FilterChain:
     """Return *app* inside the links of *parts*, the first outermost; filters side by side run as one chain."""
     for filters, middleware in reversed(list(_runs(parts))):
         app = FilterChain(filters, app, templates) if middleware is None else _wrap(middleware, app)
     return app if isinstance(app, FilterChain) else FilterChain([], app, templates)
 
 
-def _runs(parts: Iterable[Part]) -> Iterator[tuple[list[Filter], Middleware | None]]:
+def _runs(parts: Iterable[ChainLink]) -> Iterator[tuple[list[Filter], Middleware | None]]:
     """Yield filters that stand side by side together, and each middleware alone."""
     filters: list[Filter] = []
     for part in parts:
@@ -78,7 +77,7 @@ class Host:
         context: Context,
         lifecycle: Lifecycle,
         monitor: Monitor,
-        parts: Sequence[Part],
+        parts: Sequence[ChainLink],
         templates: RouteTemplates,
         routes: Mapping[str, Sequence[BaseRoute]],
         start_order: Sequence[str],
@@ -104,7 +103,7 @@ class Host:
         def finished() -> None:
             self.chain = chain
 
-        parts = [Part("examination", "host", examiner(finished)), *self.parts]
+        parts = [ChainLink("examination", "host", examiner(finished)), *self.parts]
         self.chain = build_chain(parts, self.target, self.templates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,7 +179,9 @@ class Host:
         if isinstance(error, asyncio.CancelledError) and self.lifecycle.phase is Phase.DRAINING:
             if not exchange.status:  # cut, because it did not finish while the process drained
                 headers = {"retry-after": "1", "x-request-id": request_id(exchange.scope)}
-                await refuse(exchange.scope, exchange.client_send, 503, "the server is restarting", headers=headers)
+                await send_problem(
+                    exchange.scope, exchange.client_send, 503, "the server is restarting", headers=headers
+                )
             return
         if isinstance(error, Exception):
             await _respond_to_failure(exchange, error)

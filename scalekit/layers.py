@@ -19,19 +19,19 @@ class Layer(IntEnum):
 
     LOG = auto()
     """Request id and access line: they exist for everything, refusals included."""
-    MEASURE = auto()
+    METRICS = auto()
     """Metrics: they count refusals too."""
     GUARD = auto()
     """The host's own limits: which hosts, how large a body, how slow a client."""
-    ADMIT = auto()
+    LIMIT_CLIENT = auto()
     """Limits by address: before any costly work, checking a signature included."""
-    IDENTIFY = auto()
+    AUTHENTICATE = auto()
     """Tokens: who is asking."""
-    ADMIT_WHO = auto()
+    LIMIT_SUBJECT = auto()
     """Limits by subject: they need to know who is asking."""
     CACHE = auto()
-    """Stored answers: inside IDENTIFY, so that a private answer never reaches a stranger."""
-    DATA = auto()
+    """Stored answers: inside AUTHENTICATE, so that a private answer never reaches a stranger."""
+    RESOURCES = auto()
     """Resources of one request, such as its choice of a replica: nearest to the handler."""
 
 

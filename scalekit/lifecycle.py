@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from scalekit.app_loader import describe_error
 from scalekit.context import Context, Key
 from scalekit.errors import ResourceError, StartError, StopError
 from scalekit.lifespan import Callback, Lifespan, providing
-from scalekit.target import place_of
 
 logger = logging.getLogger("scalekit")
 
@@ -226,7 +226,7 @@ class _Running:
                 self._started.set()
                 await self._leave.wait()
         except SystemExit as error:  # asyncio would end the event loop with it, before anything else is stopped
-            raise (StopError if self._started.is_set() else StartError)(place_of(error)) from error
+            raise (StopError if self._started.is_set() else StartError)(describe_error(error)) from error
 
     async def start(self) -> None:
         """Wait until the step has started; raises StartError when it fails or takes too long."""

@@ -52,7 +52,7 @@ def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
 
 def needed(lifespans: Mapping[str, Lifespan], only: Iterable[str]) -> dict[str, Lifespan]:
     """Return the lifespans of *only*, of the plugins whose resources these use, and of those that tell how it goes."""
-    givers = _givers(lifespans)
+    givers = _providers(lifespans)
     wanted = [name for name, item in lifespans.items() if item.outermost or item.series_budget is not None]
     wanted += [name for name in only if name in lifespans]
     found: dict[str, Lifespan] = {}
@@ -75,7 +75,7 @@ def providing(lifespans: Sequence[Lifespan], keys: Iterable[Key[Any]]) -> list[L
     return found[::-1]
 
 
-def unmet(lifespans: Mapping[str, Lifespan]) -> dict[tuple[str, ...], str]:
+def missing_requirements(lifespans: Mapping[str, Lifespan]) -> dict[tuple[str, ...], str]:
     """Return, by the path of the table or key that wants it, what is said of each key that nobody provides."""
     given = {key for item in lifespans.values() for key in item.provides}
     return {
@@ -93,7 +93,7 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
 
     Raises PluginError when a key is provided twice or plugins wait for each other.
     """
-    givers = _givers(lifespans)
+    givers = _providers(lifespans)
     outermost = {name for name, item in lifespans.items() if item.outermost}
     graph = {
         name: {givers[key] for key in (*item.requires, *item.after) if key in givers}
@@ -110,7 +110,7 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
         raise PluginError(f"plugins wait for each other: {' -> '.join(error.args[1])}") from None
 
 
-def _givers(lifespans: Mapping[str, Lifespan]) -> dict[Key[Any], str]:
+def _providers(lifespans: Mapping[str, Lifespan]) -> dict[Key[Any], str]:
     givers: dict[Key[Any], str] = {}
     for name, item in lifespans.items():
         for key in item.provides:

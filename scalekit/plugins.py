@@ -18,14 +18,14 @@ import pluggy
 from starlette.routing import BaseRoute
 
 from scalekit import hookspecs
+from scalekit.app_loader import describe_error
 from scalekit.config.tables import Table
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError, Problem
 from scalekit.health.check import Check
 from scalekit.layers import Layered
 from scalekit.lifespan import Lifespan
-from scalekit.target import place_of
-from scalekit.telemetry.declarations import Declaration
+from scalekit.telemetry.instruments import Instrument
 
 T = TypeVar("T")
 
@@ -144,9 +144,9 @@ class Plugins:
         """Ask every plugin for its commands."""
         return self._each("scalekit_commands", click.Command, context)
 
-    def metrics(self, context: Context) -> dict[str, list[Declaration[Any]]]:
+    def metrics(self, context: Context) -> dict[str, list[Instrument[Any]]]:
         """Ask every plugin what it counts and measures."""
-        return self._each("scalekit_metrics", Declaration, context)
+        return self._each("scalekit_metrics", Instrument, context)
 
     def _each(self, hook: str, kind: type[T], context: Context) -> dict[str, list[T]]:
         answers: dict[str, list[T]] = {}
@@ -170,7 +170,7 @@ class Plugins:
         except ConfigError:
             raise
         except Exception as error:
-            raise PluginError(f"plugin {name!r} failed in {hook}: {place_of(error)}") from error
+            raise PluginError(f"plugin {name!r} failed in {hook}: {describe_error(error)}") from error
 
 
 def _items(name: str, hook: str, kind: type[T], answer: Any) -> Sequence[T]:
@@ -186,7 +186,7 @@ def _import(plugin: Installed) -> ModuleType:
     except ModuleNotFoundError as error:
         raise PluginError(f"{plugin.module} did not load: {_missing_package(plugin, error)}") from error
     except Exception as error:
-        raise PluginError(f"{plugin.module} did not load: {place_of(error)}") from error
+        raise PluginError(f"{plugin.module} did not load: {describe_error(error)}") from error
     if not isinstance(module, ModuleType):
         raise PluginError(f"{plugin.module} must be a module of hooks, not {type(module).__name__}")
     return module

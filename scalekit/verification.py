@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scalekit.errors import ConfigError, StartError
-from scalekit.lifespan import Lifespan, unmet
+from scalekit.lifespan import Lifespan, missing_requirements
 from scalekit.plugins import missing_package
 from scalekit.settings import Settings
 
@@ -13,7 +13,7 @@ from scalekit.settings import Settings
 def verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
     """Let every plugin say why it could not start; raises ConfigError with all of it."""
     document = settings.document
-    for path, message in unmet(lifespans).items():
+    for path, message in missing_requirements(lifespans).items():
         document.report(("plugins", *path), message, path[0])
     given = frozenset(key for item in lifespans.values() for key in item.provides)
     for name, item in lifespans.items():

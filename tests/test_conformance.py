@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalekit import Decision, Exchange, Filter, create_app
-from scalekit.host import Host, Part
+from scalekit.host import ChainLink, Host
 from scalekit.testing import PluginConformance
 from scalekit.testing.conformance import bare_application
 
@@ -25,7 +25,7 @@ class Writes(Filter):
 def test_a_filter_that_writes_into_the_scope_is_told_how_to_replace_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     def host(self: PluginConformance) -> Host:
         built = create_app({}, app=bare_application)
-        built.parts = [Part("DATA", "visits", Writes())]
+        built.parts = [ChainLink("DATA", "visits", Writes())]
         return built
 
     monkeypatch.setattr(TestVisits, "host", host)

@@ -13,8 +13,8 @@ import pytest
 import scalekit
 from scalekit import create_app
 from scalekit.http.filter_chain import FilterChain
-from scalekit.http.response import problem
-from scalekit.route import RouteTemplates
+from scalekit.http.response import local_problem
+from scalekit.http.route_template import RouteTemplates
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application, toml_blocks
 from tests.documents import documents
@@ -43,7 +43,7 @@ def test_every_example_starts_and_stops(example: str, tmp_path: Path, monkeypatc
 
 def test_the_filter_of_the_handbook_decides_and_adds_to_responses() -> None:
     handbook = (ROOT / "plugins/README.md").read_text().partition("\n## Filters\n")[2]
-    names = {**vars(scalekit), "problem": problem, "Sequence": Sequence}
+    names = {**vars(scalekit), "local_problem": local_problem, "Sequence": Sequence}
     whole = "\n".join(re.findall(r"^```python\n(.*?)^```", handbook, re.DOTALL | re.MULTILINE)[:2])
     assert len([line for line in whole.partition("@hookimpl")[0].splitlines() if line]) <= 10
     exec(whole, names)

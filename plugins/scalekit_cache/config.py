@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from scalekit import Duration, PathGlob, Size, Table, Url
 from scalekit.config.shape import Shape
-from scalekit.config.tables import SomeSize, SomeTime
+from scalekit.config.tables import PositiveDuration, PositiveSize
 from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.decorator import EARLY
 from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
@@ -36,7 +36,7 @@ class CachePolicyTable(Table):
 
     path: PathGlob
     """Paths that it is for, such as ``/static/**``."""
-    ttl: SomeTime | None = None
+    ttl: PositiveDuration | None = None
     """How long an answer is fresh that does not say it; without it only those are kept that do."""
     vary: tuple[FieldName, ...] = ()
     """Request headers that answers differ by, beside those that they name in ``Vary``."""
@@ -80,7 +80,7 @@ class CacheConfig(Table):
     """The store: ``memory:`` of each process, an address of Redis, or ``cluster-cache:`` of that plugin."""
     per_worker: bool = False
     """Whether each worker may have a ``memory:`` of its own, which a purge in another does not reach."""
-    store_timeout: SomeTime = Duration("50ms")
+    store_timeout: PositiveDuration = Duration("50ms")
     """How long the shared store may take; what takes longer is missing."""
     disconnected_ttl: Duration = Duration("800ms")
     """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
@@ -88,17 +88,17 @@ class CacheConfig(Table):
         str, Shape(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
     ] = "scalekit:cache"
     """What keys in the shared store begin with; services that share it need one each."""
-    memory_size: SomeSize = Size("64MiB")
+    memory_size: PositiveSize = Size("64MiB")
     """Bytes of memory for what is kept in each process."""
-    max_body: SomeSize = Size("1MiB")
+    max_body: PositiveSize = Size("1MiB")
     """Largest body that is kept; what is larger is passed on as it comes."""
     cache_status_name: Annotated[
         str, Shape(r"^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$", 'a token that begins with a letter, such as "scalekit"')
     ] = "scalekit"
     """What this cache is called in ``Cache-Status``."""
-    coalesce_timeout: SomeTime = Duration("10s")
+    coalesce_timeout: PositiveDuration = Duration("10s")
     """How long a request waits for another that has the same answer made, before it goes on alone."""
-    refresh_timeout: SomeTime = Duration("30s")
+    refresh_timeout: PositiveDuration = Duration("30s")
     """How long making an answer anew in the background may take."""
     cookies: Literal["private", "ignore"] = "private"
     """Whether a request with cookies is taken to be from somebody; ``ignore`` says that no answer depends on them."""

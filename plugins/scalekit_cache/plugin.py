@@ -13,7 +13,7 @@ import click
 from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
 from scalekit.errors import Problem
-from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_cache import metrics
 from scalekit_cache.commands import commands
 from scalekit_cache.config import CacheConfig
@@ -83,11 +83,11 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is counted, and of Redis where it is the store."""
     config = context.config(CacheConfig)
-    own = [*CachingInstruments("cache").all(), *declared_in(metrics)]
-    return [*own, *declared_in(redis_metrics)] if config.shared and not config.on_cluster_cache else own
+    own = [*CachingInstruments("cache").all(), *instruments_in(metrics)]
+    return [*own, *instruments_in(redis_metrics)] if config.shared and not config.on_cluster_cache else own
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer, PlainValidator, model_val
 from scalekit import Duration, Secret, Size, Table
 from scalekit.config.mask import mask_address
 from scalekit.config.shape import Shape
-from scalekit.config.tables import SomeSize, SomeTime
+from scalekit.config.tables import PositiveDuration, PositiveSize
 from scalekit_redis.url import Host, parse
 
 MEMORY = "memory:"
@@ -69,7 +69,7 @@ class ClusterCacheConfig(Table):
     """A table, which may be empty, has nodes spoken to over TLS."""
     read_from: Literal["primary", "replica"] = "primary"
     """``replica`` lets replicas answer for values, which may be older; purges are asked of masters all the same."""
-    deadline: SomeTime = Duration("50ms")
+    deadline: PositiveDuration = Duration("50ms")
     """How long the cluster may take; what takes longer is missing."""
     disconnected_ttl: Duration = Duration("800ms")
     """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
@@ -77,9 +77,9 @@ class ClusterCacheConfig(Table):
         str, Shape(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
     ] = "scalekit:cluster"
     """What keys in the cluster begin with; services that share it need one each."""
-    size: SomeSize = Size("64MiB")
+    size: PositiveSize = Size("64MiB")
     """Bytes of memory for what each process has at hand."""
-    wait: SomeTime = Duration("10s")
+    wait: PositiveDuration = Duration("10s")
     """How long one who misses a value waits for another who makes it, before making it too."""
     per_worker: bool = False
     """Whether each worker may have a memory of its own, which a purge in another does not reach."""

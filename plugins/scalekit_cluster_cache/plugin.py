@@ -12,7 +12,7 @@ import click
 from scalekit import Check, ConfigError, Context, Key, Lifespan, Table, hookimpl
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_STORE
 from scalekit.errors import Problem
-from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_caching.codec import ItemCodec
 from scalekit_caching.metrics import CachingInstruments, CachingMetrics
 from scalekit_caching.store import MemoryStore, Store
@@ -63,10 +63,10 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is counted, and of Redis where it is the store."""
     own = CachingInstruments("cluster-cache").all()
-    return [*own, *declared_in(redis_metrics)] if context.config(ClusterCacheConfig).nodes else own
+    return [*own, *instruments_in(redis_metrics)] if context.config(ClusterCacheConfig).nodes else own
 
 
 @hookimpl

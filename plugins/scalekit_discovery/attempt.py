@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from yarl import URL
 
-from scalekit.deadline import TIMEOUT
+from scalekit.http.deadline import TIMEOUT_HEADER
 from scalekit_discovery.load_balancer import Endpoint, LoadBalancer
 from scalekit_discovery.responses import FAILURES, UpstreamResponse
 from scalekit_discovery.upstream import Upstream
@@ -50,7 +50,7 @@ async def attempt(
     left = end.at - began
     if left <= 0:
         raise TimeoutError
-    options["headers"][TIMEOUT] = str(int(left * 1e3))
+    options["headers"][TIMEOUT_HEADER] = str(int(left * 1e3))
     targets.begin(target)
     begun: aiohttp.ClientResponse | None = None
     try:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from scalekit import Duration, HttpUrl, Secret
 from scalekit.config.app_name import NAME_PATTERN, AppName
 from scalekit.config.shape import Shape
-from scalekit.config.tables import HostName, SomeTime, split_address
+from scalekit.config.tables import HostName, PositiveDuration, split_address
 from scalekit.config.tls import Certificates
 
 NAME = NAME_PATTERN
@@ -60,9 +60,9 @@ class DiscoveryConfig(Certificates):
     """The share of calls that this instance gets beside the others."""
     check: Literal["http", "ttl"] = "http"
     """Whether Consul asks ``/health/ready``, or this instance tells Consul how it is."""
-    check_interval: SomeTime = Duration("10s")
+    check_interval: PositiveDuration = Duration("10s")
     """Time between two checks; with ttl, how long Consul waits for word."""
-    check_timeout: SomeTime = Duration("2s")
+    check_timeout: PositiveDuration = Duration("2s")
     """How long one check may take."""
     deregister_after: Duration = Duration("10m")
     """How long an instance may fail its check before Consul forgets it; a minute at least."""
@@ -78,7 +78,7 @@ class DiscoveryConfig(Certificates):
     """How long one question to Consul waits for a change."""
     stale: bool = True
     """Whether any server of Consul may answer, not only the leader."""
-    restart_grace: SomeTime = Duration("30s")
+    restart_grace: PositiveDuration = Duration("30s")
     """How long an instance that was healthy stays in use while an agent, restarted perhaps, has not run its check."""
     domain: str = ""
     """The domain under which DNS has the services, such as ``service.consul``."""
@@ -88,15 +88,15 @@ class DiscoveryConfig(Certificates):
     """Which records are asked for; ``a`` has AAAA too, and no ports."""
     dns_port: Annotated[int, Field(ge=1, le=65535)] = 80
     """The port of instances from A records."""
-    dns_interval: SomeTime = Duration("10s")
+    dns_interval: PositiveDuration = Duration("10s")
     """The longest time between two questions to DNS; the records' own time to live may shorten it."""
     keep: str = ".discovery"
     """The folder that keeps the last known instances for a start without their source; empty keeps none."""
-    first_wait: SomeTime = Duration("2s")
+    first_wait: PositiveDuration = Duration("2s")
     """How long the first call to a service waits until its instances are known."""
-    timeout: SomeTime = Duration("10s")
+    timeout: PositiveDuration = Duration("10s")
     """The deadline of a call with all its attempts."""
-    attempt_timeout: SomeTime = Duration("2s")
+    attempt_timeout: PositiveDuration = Duration("2s")
     """How long an attempt may take until its answer begins, where another may follow."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     """How many further attempts a call gets."""
@@ -104,7 +104,7 @@ class DiscoveryConfig(Certificates):
     """The share of calls that may be attempted anew, besides ten a second."""
     failures: Annotated[int, Field(ge=1)] = 5
     """Failures in a row after which an instance gets no calls."""
-    ejection: SomeTime = Duration("30s")
+    ejection: PositiveDuration = Duration("30s")
     """How long it gets none."""
     max_connections: Annotated[int, Field(ge=1)] = 100
     """Connections to one instance, in each process."""

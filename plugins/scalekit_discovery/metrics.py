@@ -9,18 +9,18 @@ RETRIES = Counter("scalekit_discovery_retries", "Further attempts that calls got
 REFUSED_RETRIES = Counter("scalekit_discovery_refused_retries", "Attempts that the budget did not allow.", ("service",))
 EJECTIONS = Counter("scalekit_discovery_ejections", "Times that an instance was left out.", ("service",))
 SECONDS = Histogram("scalekit_discovery_call_seconds", "Time until the answer of a service began.", ("service",))
-INSTANCES = Gauge("scalekit_discovery_instances", "Instances that are known.", ("service",), over_workers="max")
+INSTANCES = Gauge("scalekit_discovery_instances", "Instances that are known.", ("service",), multiprocess_mode="max")
 FRESH = Gauge(
     "scalekit_discovery_fresh",
     "Whether the source of the instances answers.",
     ("service",),
-    over_workers="min",
+    multiprocess_mode="min",
     alert=Alert("Where instances are is not known any more; the last that were known are used.", beyond="<", bound=1),
 )
 REGISTERED = Gauge(
     "scalekit_discovery_registered",
     "Whether this instance is registered.",
-    over_workers="max",
+    multiprocess_mode="max",
     alert=Alert("An instance is not registered: others do not find it.", beyond="<", bound=1),
 )
 OUTCOMES = ("answered", "failed", "refused")

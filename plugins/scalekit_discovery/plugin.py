@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
-from scalekit.behalf import REQUEST_CONTEXT
 from scalekit.contracts import SERVICES
-from scalekit.telemetry import Declaration, declared_in
+from scalekit.http.request_context import REQUEST_CONTEXT
+from scalekit.telemetry import Instrument, instruments_in
 from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
 from scalekit_discovery.config import DiscoveryConfig
@@ -46,16 +46,16 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is counted."""
     alone = [] if context.config(DiscoveryConfig).service else [metrics.REGISTERED]
-    return [each for each in declared_in(metrics) if each not in alone]
+    return [each for each in instruments_in(metrics) if each not in alone]
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what lets calls carry the identity and the deadline of the request on whose behalf they are made."""
-    return [Layered(Layer.DATA, REQUEST_CONTEXT)]
+    return [Layered(Layer.RESOURCES, REQUEST_CONTEXT)]
 
 
 @hookimpl

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from time import monotonic, time
 
-from scalekit.deadline import DEADLINE
-from scalekit.identity import CURRENT
+from scalekit.http.deadline import DEADLINE
+from scalekit.http.trace_context import TRACE_CONTEXT
 
 
 def passed_on() -> dict[str, str]:
     """Return the headers that tell whose call it is; none outside of a request or message."""
-    identity = CURRENT.get()
+    identity = TRACE_CONTEXT.get()
     return identity.headers() if identity else {}
 
 

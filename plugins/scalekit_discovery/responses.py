@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 
 FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 

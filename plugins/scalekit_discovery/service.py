@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from scalekit import Context
-from scalekit.served import SERVED
+from scalekit.server_info import SERVER_INFO
 from scalekit.telemetry import TELEMETRY, Telemetry
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.consul.registrar import ConsulRegistrar
@@ -52,7 +52,7 @@ class DiscoveryService:
         """Take this instance out of service, unless other workers go on serving."""
         if self._registrar is None:
             return
-        if self._context.get(SERVED).retiring:
+        if self._context.get(SERVER_INFO).retiring:
             await self._registrar.retire()
         else:
             await self._registrar.drain()
@@ -71,9 +71,9 @@ class DiscoveryService:
             raise ConnectionError(self._registrar.trouble)
 
     def _new_registrar(self, config: DiscoveryConfig, found: DiscoveryComponents) -> ConsulRegistrar | None:
-        if found.consul is None or not config.service or not self._context.has(SERVED):
+        if found.consul is None or not config.service or not self._context.has(SERVER_INFO):
             return None
-        described = registration(config, self._context.get(SERVED), self._context.server.hosts)
+        described = registration(config, self._context.get(SERVER_INFO), self._context.server.hosts)
         return ConsulRegistrar(found.consul, found.session, described)
 
     def _sample(self, telemetry: Telemetry) -> None:

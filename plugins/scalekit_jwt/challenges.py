@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from scalekit import Key, LocalResponse
-from scalekit.http.response import local_problem
-from scalekit.problem import ProblemResponse
+from scalekit.http.problem import ProblemResponse
+from scalekit.http.response import local_response
 from scalekit_jwt.dpop import ALGORITHMS
 
 BEARER_CHALLENGE = 'Bearer realm="api"'
@@ -68,13 +68,13 @@ def forbidden(scheme: str, scopes: frozenset[str]) -> ProblemResponse:
 @lru_cache(CACHED_RESPONSES)
 def unauthorized_response(scheme: str, reason: str = "") -> LocalResponse:
     """Return ``unauthorized`` as the response of a filter."""
-    return local_problem(unauthorized(scheme, reason), "missing or invalid token")
+    return local_response(unauthorized(scheme, reason), "missing or invalid token")
 
 
 @lru_cache(CACHED_RESPONSES)
 def forbidden_response(scheme: str, scopes: frozenset[str]) -> LocalResponse:
     """Return ``forbidden`` as the response of a filter."""
-    return local_problem(forbidden(scheme, scopes), "insufficient scope")
+    return local_response(forbidden(scheme, scopes), "insufficient scope")
 
 
 def _problem(status: int, detail: str, www_authenticate: str) -> ProblemResponse:

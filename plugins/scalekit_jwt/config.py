@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import Duration, PathGlob, Secret, Table, Url
-from scalekit.config.tables import Method, SomeTime
+from scalekit.config.tables import Method, PositiveDuration
 from scalekit.config.url_syntax import split_url
-from scalekit.methods import with_head
+from scalekit.http.methods import with_head
 from scalekit_jwt.keys import KEY_TYPES
 from scalekit_jwt.policy import AccessRule
 from scalekit_jwt.secret_key import MIN_SECRET_BYTES
@@ -71,9 +71,9 @@ class IssuerTable(Table):
     """URL of its JWK set; without it the URL comes from OIDC discovery at the issuer."""
     algorithms: tuple[AsymmetricAlgorithm, ...] = ("RS256",)
     """Accepted algorithms, all for one type of key."""
-    jwks_refresh_interval: SomeTime = Duration("5m")
+    jwks_refresh_interval: PositiveDuration = Duration("5m")
     """Interval between fetches of its JWK set."""
-    jwks_min_interval: SomeTime = Duration("5s")
+    jwks_min_interval: PositiveDuration = Duration("5s")
     """Minimum interval between fetches caused by an unknown ``kid``."""
     token_types: tuple[str, ...] = ("at+jwt", "JWT", "")
     """Accepted values of ``typ``; an empty string accepts a token without ``typ``."""
@@ -109,9 +109,9 @@ class JwtConfig(Table):
     """JWK set file, created with a first key when missing; ``scalekit jwt rotate`` adds a signing key."""
     algorithm: Algorithm = "HS256"
     """Algorithm of ``keys``, and of new keys in ``key_file``."""
-    access_ttl: SomeTime = Duration("15m")
+    access_ttl: PositiveDuration = Duration("15m")
     """Lifetime of access tokens."""
-    refresh_ttl: SomeTime = Duration("7d")
+    refresh_ttl: PositiveDuration = Duration("7d")
     """Lifetime of refresh tokens."""
     rotation_grace: Duration = Duration("5s")
     """Grace period in which a rotated refresh token returns the same successor, for a client that lost the response."""
@@ -127,7 +127,7 @@ class JwtConfig(Table):
     """Where sessions are stored: ``auto`` is the database when the pool is enabled, else the memory of the process."""
     redis_url: Url | None = None
     """Redis of ``session_store = "redis"``: the primary, with a replica that must acknowledge each write."""
-    poll_interval: SomeTime = Duration("500ms")
+    poll_interval: PositiveDuration = Duration("500ms")
     """Interval between polls for revocations and changed keys."""
     token_cache_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Maximum number of verified tokens cached per process."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
 
-from scalekit.problem import ProblemError
+from scalekit.http.problem import ProblemError
 from scalekit_jwt.challenges import CHALLENGE, REJECTION_REASON, forbidden, unauthorized
 from scalekit_jwt.user import TokenUser
 

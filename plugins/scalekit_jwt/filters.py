@@ -8,8 +8,8 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from scalekit import LATER, Decision, Exchange, Filter, LocalResponse, WebSocketExchange
-from scalekit.http.response import problem
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
+from scalekit.http.response import local_problem
 from scalekit_jwt.authenticator import Authenticator, CachedToken
 from scalekit_jwt.challenges import REJECTION_REASON, forbidden_response, unauthorized_response
 from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, presented_proof, token_of
@@ -159,4 +159,4 @@ async def _serve(decision: LocalResponse | None, exchange: Exchange, app: ASGIAp
 
 
 def _unavailable(error: Unavailable) -> LocalResponse:
-    return problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+    return local_problem(error.status_code, error.detail, headers=dict(error.headers or {}))

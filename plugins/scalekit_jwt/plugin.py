@@ -12,9 +12,9 @@ from starlette.routing import BaseRoute
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import DATABASE, TOKENS
-from scalekit.resilience import Unavailable
-from scalekit.served import warn_of_processes
-from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit.errors import Unavailable
+from scalekit.server_info import warn_about_multiple_processes
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_jwt import metrics
 from scalekit_jwt.challenges import BEARER_CHALLENGE, CHALLENGE, DPOP_CHALLENGE
 from scalekit_jwt.commands import commands
@@ -60,7 +60,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             context.provide(CHALLENGE, _challenge(config))
             authentication.authenticator, authentication.metrics = components.authenticator, metrics
             if uses_memory_store(config, database):
-                warn_of_processes(context, "[plugins.jwt] stores sessions in memory", CONSEQUENCE, REMEDY)
+                warn_about_multiple_processes(context, "[plugins.jwt] stores sessions in memory", CONSEQUENCE, REMEDY)
             try:
                 yield
             finally:
@@ -70,9 +70,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the Prometheus metrics of tokens."""
-    return declared_in(metrics)
+    return instruments_in(metrics)
 
 
 @hookimpl
@@ -85,7 +85,7 @@ def scalekit_filters(context: Context) -> Sequence[Layered]:
             path,
             path,
         )
-    return [Layered(Layer.IDENTIFY, authentication)]
+    return [Layered(Layer.AUTHENTICATE, authentication)]
 
 
 @hookimpl

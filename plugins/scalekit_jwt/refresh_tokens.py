@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from scalekit.contracts import SubjectIdentifier
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_jwt.claims import numeric_date, string_claim
 from scalekit_jwt.dpop import PresentedProof
 from scalekit_jwt.errors import InvalidToken

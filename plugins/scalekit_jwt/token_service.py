@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 
 from scalekit.contracts import SubjectIdentifier
-from scalekit.problem import ProblemError
+from scalekit.http.problem import ProblemError
 from scalekit_jwt.challenges import DPOP_CHALLENGE, unauthorized
 from scalekit_jwt.credentials import presented_proof
 from scalekit_jwt.errors import InvalidToken

@@ -7,7 +7,7 @@ from time import time
 from typing import Any
 
 from scalekit import Exchange, Filter, WebSocketExchange
-from scalekit.identity import CURRENT, REQUEST_ID
+from scalekit.http.trace_context import REQUEST_ID, TRACE_CONTEXT
 from scalekit_logging import tail_sampling as tail
 from scalekit_logging.pipeline import LogPipeline
 from scalekit_logging.stdlib_bridge import exception_text, mark_logged
@@ -32,9 +32,9 @@ class AccessLogFilter(Filter):
 
     def on_application(self, exchange: Exchange) -> None:
         """Let every line that is logged from here on show the identity, and keep details if they may be wanted."""
-        if CURRENT.get() is not None:  # within another request, whose fields are not this one's
+        if TRACE_CONTEXT.get() is not None:  # within another request, whose fields are not this one's
             structlog.contextvars.clear_contextvars()
-        exchange.set_context(CURRENT, exchange.identity)
+        exchange.set_context(TRACE_CONTEXT, exchange.trace_context)
         if self.pipeline.tails is not None:
             kept = self._tails[exchange] = self.pipeline.tails.open()
             exchange.set_context(tail.CURRENT, kept)
@@ -46,7 +46,7 @@ class AccessLogFilter(Filter):
             if len(name) == _LENGTH and name[0] in _INITIALS and name.lower() == REQUEST_ID:
                 headers[:] = [field for field in headers if field[0].lower() != REQUEST_ID]
                 break
-        headers.append((REQUEST_ID, exchange.identity.request_id.encode()))
+        headers.append((REQUEST_ID, exchange.trace_context.request_id.encode()))
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Write the line of a request; of what is here, every request pays for the first lines."""
@@ -57,7 +57,7 @@ class AccessLogFilter(Filter):
         status = CLIENT_LEFT if exchange.disconnected_early else exchange.status
         if status < pipeline.least_status:
             return
-        scope, identity = exchange.scope, exchange.identity
+        scope, identity = exchange.scope, exchange.trace_context
         client = scope.get("client")
         ending = (
             time(),
@@ -88,9 +88,9 @@ class AccessLogFilter(Filter):
         if error is not None:
             mark_logged(error)
         if failed:
-            pipeline.failure(_event(exchange), _fields(exchange, status, error), exchange.identity)
+            pipeline.failure(_event(exchange), _fields(exchange, status, error), exchange.trace_context)
         elif status >= pipeline.least_status or (revealed and pipeline.config.access):
-            pipeline.ending(_event(exchange), _fields(exchange, status), exchange.identity, status)
+            pipeline.ending(_event(exchange), _fields(exchange, status), exchange.trace_context, status)
 
     def _status(self, exchange: Exchange, error: BaseException | None, failed: bool) -> int:
         """Return what was answered: by the server or the host, where the application did not."""
@@ -109,7 +109,7 @@ class AccessLogFilter(Filter):
             return False
         slow = not isinstance(exchange, WebSocketExchange) and exchange.seconds > tails.slow
         if failed or slow:
-            self.pipeline.reveal(kept, exchange.identity)
+            self.pipeline.reveal(kept, exchange.trace_context)
         else:
             kept.close()
         return failed or slow
@@ -128,8 +128,8 @@ def _fields(exchange: Exchange, status: int, error: BaseException | None = None)
         "client": client[0] if client else "",
         "user_agent": exchange.headers.get(USER_AGENT, b"").decode("latin-1"),
     }
-    if exchange.identity.calls:
-        fields["calls"] = exchange.identity.calls
+    if exchange.trace_context.calls:
+        fields["calls"] = exchange.trace_context.calls
     if isinstance(exchange, WebSocketExchange):
         fields["code"] = exchange.code
     return fields if error is None else {**fields, "exception": exception_text(error)}

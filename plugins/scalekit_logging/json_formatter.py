@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from scalekit.config.mask import MASK
-from scalekit.identity import Identity
+from scalekit.http.trace_context import TraceContext
 from scalekit_logging.levels import name_of
 from scalekit_logging.redaction import Redactor
 from scalekit_logging.serialization import LONGEST_KEY, ValueSerializer
@@ -86,7 +86,7 @@ class JsonFormatter:
         self._name_own()
 
     def line(
-        self, number: int, logger: str, event: object, fields: Mapping[Any, Any], identity: Identity | None
+        self, number: int, logger: str, event: object, fields: Mapping[Any, Any], identity: TraceContext | None
     ) -> bytes:
         """Return a whole line of level *number* with its line feed."""
         stamp = self._clock.stamp(time.time())
@@ -131,7 +131,7 @@ class JsonFormatter:
         return (len(text) <= _NEVER_CUT or b"\\" not in data) and self.redaction.clean(text) == text
 
     def _carefully(
-        self, line: Mapping[str, Any], event: object, fields: Mapping[Any, Any], identity: Identity | None
+        self, line: Mapping[str, Any], event: object, fields: Mapping[Any, Any], identity: TraceContext | None
     ) -> bytes:
         head = {name: line[name] for name in ("timestamp", "level", "event", "logger", *self.fields)}
         if identity is not None:

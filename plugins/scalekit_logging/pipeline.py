@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scalekit import StartError
-from scalekit.identity import CURRENT, Identity
+from scalekit.http.trace_context import TRACE_CONTEXT, TraceContext
 from scalekit_logging import tail_sampling as tail
 from scalekit_logging.access_log import LOGGER, AccessLogFormatter, AccessRecord
 from scalekit_logging.background_writer import BackgroundWriter, LineCounter
@@ -73,22 +73,22 @@ class LogPipeline:
         """Write, keep or leave out what *logger* says with level *number*."""
         threshold = self.thresholds.of(logger)
         if number >= threshold.written:
-            self.write(self.lines.line(number, logger, event, fields, CURRENT.get()))
+            self.write(self.lines.line(number, logger, event, fields, TRACE_CONTEXT.get()))
         elif number >= threshold.kept:
             kept = tail.CURRENT.get()
             if kept is not None:
-                kept.keep(self.lines.line(number, logger, event, fields, CURRENT.get()))
+                kept.keep(self.lines.line(number, logger, event, fields, TRACE_CONTEXT.get()))
 
-    def failure(self, event: str, fields: Mapping[str, Any], identity: Identity) -> None:
+    def failure(self, event: str, fields: Mapping[str, Any], identity: TraceContext) -> None:
         """Write that a request ended with an exception."""
         if self._writes(LOGGER, ERROR):
             self.write(self.lines.line(ERROR, LOGGER, event, fields, identity))
 
-    def ending(self, event: str, fields: Mapping[str, Any], identity: Identity, status: int) -> None:
+    def ending(self, event: str, fields: Mapping[str, Any], identity: TraceContext, status: int) -> None:
         """Write how a websocket ended."""
         self.write(self.lines.line(INFO if status < 500 else ERROR, LOGGER, event, fields, identity))
 
-    def reveal(self, kept: TailBuffer, identity: Identity) -> None:
+    def reveal(self, kept: TailBuffer, identity: TraceContext) -> None:
         """Write what was kept of a request."""
         lines, forgotten = kept.close()
         if forgotten:

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
-from scalekit.served import WORKER
-from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit.server_info import WORKER
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.filters import AccessLogFilter
@@ -53,9 +53,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is counted."""
-    return declared_in(metrics)
+    return instruments_in(metrics)
 
 
 @hookimpl

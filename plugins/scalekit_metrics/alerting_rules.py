@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalekit.telemetry import Alert, Counter, Declaration, Gauge, Histogram
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Instrument
 from scalekit_metrics.metrics import DURATION, IN_FLIGHT
 from scalekit_metrics.panels import ERRORS
 from scalekit_metrics.promql import SeriesSelector, counted, labels_of
@@ -57,7 +57,7 @@ class AlertingRule:
 Rule = RecordingRule | AlertingRule
 
 
-def written(catalogue: Mapping[str, Sequence[Declaration[Any]]]) -> str:
+def written(catalogue: Mapping[str, Sequence[Instrument[Any]]]) -> str:
     """Return the file of rules for what *catalogue* has: a group for each plugin."""
     groups = {"service": list(_service())}
     for owner, declared in catalogue.items():
@@ -90,7 +90,7 @@ def _service() -> Iterator[Rule]:
     yield AlertingRule("ScalekitInstanceGone", REACHED, gone, ("instance",))
 
 
-def _rules(declared: Declaration[Any]) -> Iterator[Rule]:
+def _rules(declared: Instrument[Any]) -> Iterator[Rule]:
     query, labels = f"job:{declared.name}:rate5m", labels_of(declared)
     if isinstance(declared, Counter):
         yield RecordingRule(query, WATCHED.rate(counted(declared), declared.labels))

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from scalekit import Table
 from scalekit.config.shape import Shape
-from scalekit.telemetry.declarations import DEFAULT_BUCKETS
+from scalekit.telemetry.instruments import DEFAULT_BUCKETS
 
 
 class MetricsConfig(Table):

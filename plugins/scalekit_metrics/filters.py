@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
-from scalekit.identity import TRACEPARENT
+from scalekit.http.trace_context import TRACEPARENT
 from scalekit_metrics.request_metrics import LEFT, RequestMetrics
 
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -37,8 +37,8 @@ class RequestMetricsFilter(Filter):
         outcome.sent.value += exchange.response_bytes
         if exchange.request_bytes and method not in WITHOUT_BODY:
             outcome.received.value += exchange.request_bytes
-        if self.exemplars and TRACEPARENT in exchange.headers and exchange.identity.parent_id:
-            outcome.observe_traced(exchange.seconds, exchange.identity)
+        if self.exemplars and TRACEPARENT in exchange.headers and exchange.trace_context.parent_id:
+            outcome.observe_traced(exchange.seconds, exchange.trace_context)
         else:
             outcome.duration.observe(exchange.seconds)
 

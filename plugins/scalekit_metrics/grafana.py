@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scalekit.telemetry import Declaration
+from scalekit.telemetry import Instrument
 from scalekit_metrics.metrics import IN_FLIGHT
 from scalekit_metrics.panels import Panel, overview, panels
 
@@ -18,7 +18,7 @@ SOURCE = {"type": "prometheus", "uid": "${source}"}
 SIZES = {"stat": (6, 4), "timeseries": (8, 7)}
 
 
-def dashboard(title: str, catalogue: Mapping[str, Sequence[Declaration[Any]]]) -> dict[str, Any]:
+def dashboard(title: str, catalogue: Mapping[str, Sequence[Instrument[Any]]]) -> dict[str, Any]:
     """Return the dashboard of what *catalogue* has, by plugin."""
     rows = {"Overview": overview()}
     for owner, declared in catalogue.items():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalekit.telemetry import Counter, Declaration, Gauge, Histogram
+from scalekit.telemetry import Counter, Gauge, Histogram, Instrument
 from scalekit_metrics.metrics import DURATION, IN_FLIGHT
 from scalekit_metrics.promql import SeriesSelector, counted, labels_of, unit_of
 
@@ -41,7 +41,7 @@ def overview() -> list[Panel]:
     ]
 
 
-def panels(declared: Declaration[Any]) -> Iterator[Panel]:
+def panels(declared: Instrument[Any]) -> Iterator[Panel]:
     """Yield the panels of one metric."""
     title = declared.help.removesuffix(".")
     legend = " ".join(f"{{{{{label}}}}}" for label in labels_of(declared))

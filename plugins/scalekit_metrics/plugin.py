@@ -10,7 +10,7 @@ import click
 from starlette.routing import BaseRoute
 
 from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Table, hookimpl
-from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_metrics import metrics
 from scalekit_metrics.commands import commands
 from scalekit_metrics.config import MetricsConfig
@@ -47,7 +47,7 @@ def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what measures requests, refused ones too."""
     config = context.config(MetricsConfig)
     recorder = RequestMetrics(context.get(TELEMETRY), config.buckets)
-    return [Layered(Layer.MEASURE, RequestMetricsFilter(recorder, config.exemplars))]
+    return [Layered(Layer.METRICS, RequestMetricsFilter(recorder, config.exemplars))]
 
 
 @hookimpl
@@ -58,9 +58,9 @@ def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is measured of every request."""
-    return [duration(context.config(MetricsConfig).buckets), *declared_in(metrics)]
+    return [duration(context.config(MetricsConfig).buckets), *instruments_in(metrics)]
 
 
 @hookimpl

@@ -118,7 +118,7 @@ def _each_sample(metric: Metric) -> Iterator[tuple[str, Family]]:
     """Yield a gauge for each name of a sample: what other kinds are in the older of the formats."""
     for name in dict.fromkeys(sample.name for sample in metric.samples):
         family = _family("gauge", metric, [sample for sample in metric.samples if sample.name == name])
-        family.over_workers = "max" if metric.type in ("info", "stateset") else "sum"
+        family.multiprocess_mode = "max" if metric.type in ("info", "stateset") else "sum"
         yield _name(name), family
 
 
@@ -134,8 +134,8 @@ def _family(kind: str, metric: Metric, samples: Iterable[Sample], last: str = ""
     samples = list(samples)
     names = _label_names(samples, without=last) + ((last,) if last else ())
     data: dict[Values, Any] = {_values(names, sample): sample.value for sample in samples}
-    over_workers = OVER_WORKERS.get(metric.name, "sum")
-    return Family(kind, metric.documentation, tuple(map(_name, names)), over_workers, (), data)
+    multiprocess_mode = OVER_WORKERS.get(metric.name, "sum")
+    return Family(kind, metric.documentation, tuple(map(_name, names)), multiprocess_mode, (), data)
 
 
 def _label_names(samples: Iterable[Sample], without: str) -> Values:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalekit.telemetry import Counter, Declaration, Gauge, Histogram
+from scalekit.telemetry import Counter, Gauge, Histogram, Instrument
 from scalekit_metrics.metrics import IN_FLIGHT
 
 
@@ -45,18 +45,18 @@ class SeriesSelector:
 
     def gauge(self, gauge: Gauge) -> str:
         """Return the gauge over all instances, as over the workers of one."""
-        labels = (*gauge.labels, "instance", "worker") if gauge.over_workers == "each" else gauge.labels
-        how = "sum" if gauge.over_workers == "each" else gauge.over_workers
+        labels = (*gauge.labels, "instance", "worker") if gauge.multiprocess_mode == "all" else gauge.labels
+        how = "sum" if gauge.multiprocess_mode == "all" else gauge.multiprocess_mode
         return f"{how} {self.by(labels)}({self.of(gauge.name)})"
 
 
-def labels_of(declared: Declaration[Any]) -> tuple[str, ...]:
+def labels_of(declared: Instrument[Any]) -> tuple[str, ...]:
     """Return the labels that tell the series of *declared* apart."""
-    each = isinstance(declared, Gauge) and declared.over_workers == "each"
+    each = isinstance(declared, Gauge) and declared.multiprocess_mode == "all"
     return (*declared.labels, "instance", "worker") if each else declared.labels
 
 
-def unit_of(declared: Declaration[Any]) -> str:
+def unit_of(declared: Instrument[Any]) -> str:
     """Return Grafana's name of the unit in which *declared* is shown."""
     kind = declared.name.rpartition("_")[2]
     if isinstance(declared, Counter):
@@ -64,6 +64,6 @@ def unit_of(declared: Declaration[Any]) -> str:
     return {"bytes": "bytes", "seconds": "s"}.get(kind, "short")
 
 
-def counted(declared: Declaration[Any]) -> str:
+def counted(declared: Instrument[Any]) -> str:
     """Return the name of the series that grows by one with everything that *declared* records."""
     return f"{declared.name}_count" if isinstance(declared, Histogram) else f"{declared.name}_total"

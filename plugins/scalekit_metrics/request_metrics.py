@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from time import time
 
-from scalekit.identity import Identity
+from scalekit.http.trace_context import TraceContext
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.series import CounterSeries, HistogramSeries
 from scalekit_metrics.metrics import EXCEPTIONS, IN_FLIGHT, REQUEST_BYTES, RESPONSE_BYTES, WEBSOCKETS, duration
@@ -31,7 +31,7 @@ class RequestSeries:
         self.received = received
         self.sent = sent
 
-    def observe_traced(self, seconds: float, identity: Identity) -> None:
+    def observe_traced(self, seconds: float, identity: TraceContext) -> None:
         """Record *seconds*, with the trace as an example where its bucket has none, or an old one."""
         example = self.duration.exemplars.get(str(bisect_left(self.duration.bounds, seconds)))
         if identity.parent_id and (example is None or time() - example[2] > EXAMPLE_AGE):

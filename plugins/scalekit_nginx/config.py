@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from scalekit import Duration, Table
 from scalekit.config.shape import Shape
-from scalekit.config.tables import SomeTime, split_address
+from scalekit.config.tables import PositiveDuration, split_address
 
 PLAIN_PATH = r"^[A-Za-z0-9_./@+,=~ -]+$"
 URL_PATH = r"^/([A-Za-z0-9._~-]+/)+$"
@@ -63,9 +63,9 @@ class NginxConfig(Table):
     """Worker processes of nginx; unset means one per CPU core."""
     worker_connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
     """Connections per worker process."""
-    read_timeout: SomeTime = Duration("60s")
+    read_timeout: PositiveDuration = Duration("60s")
     """How long an instance may send nothing before nginx tries the next one or responds with 504."""
     upstream_tries: Annotated[int, Field(ge=1, le=100)] = 3
     """Instances that nginx tries for one request, at most."""
-    upstream_tries_timeout: SomeTime = Duration("10s")
+    upstream_tries_timeout: PositiveDuration = Duration("10s")
     """How long after its arrival a request may still be passed to another instance."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from scalekit import Duration, Secret, Table, Url
-from scalekit.config.tables import SomeTime
+from scalekit.config.tables import PositiveDuration
 from scalekit_pool.pool_limits import Limits
 
 
@@ -37,23 +37,23 @@ class PoolConfig(Table):
     """Connections at most; SQLite has one that writes and up to 4 that read."""
     max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 100
     """Requests that may wait for a connection; one more gets 503 at once."""
-    acquire_timeout: SomeTime = Duration("5s")
+    acquire_timeout: PositiveDuration = Duration("5s")
     """How long a request waits for a connection before it gets 503."""
-    connect_timeout: SomeTime = Duration("2s")
+    connect_timeout: PositiveDuration = Duration("2s")
     """Time to open a connection."""
-    idle_timeout: SomeTime = Duration("30s")
+    idle_timeout: PositiveDuration = Duration("30s")
     """How long a connection above min_size may be idle before it is closed."""
-    max_lifetime: SomeTime = Duration("30m")
+    max_lifetime: PositiveDuration = Duration("30m")
     """How long a connection lives, up to a tenth less, so that not all end together."""
-    statement_timeout: SomeTime = Duration("30s")
+    statement_timeout: PositiveDuration = Duration("30s")
     """How long a statement may take before it is cancelled."""
     statement_cache: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """Statements that each connection to PostgreSQL keeps prepared; 0 behind pgbouncer in transaction mode."""
     reset: Literal["when-needed", "always"] = "when-needed"
     """When a session is reset before its next use: after statements that may have changed it, or always."""
-    slow: SomeTime = Duration("500ms")
+    slow: PositiveDuration = Duration("500ms")
     """Statements that take longer are logged, without their values."""
-    leak_warn: SomeTime = Duration("30s")
+    leak_warn: PositiveDuration = Duration("30s")
     """A connection that is held longer is logged, with the place that took it."""
     tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     """How connections to PostgreSQL are encrypted, in libpq's words."""

@@ -22,7 +22,7 @@ class ServedRequest:
     @property
     def request_id(self) -> str:
         """Its id."""
-        return self._exchange.identity.request_id
+        return self._exchange.trace_context.request_id
 
 
 class RequestOrigin(Filter):

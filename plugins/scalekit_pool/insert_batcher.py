@@ -14,7 +14,7 @@ from contextvars import Context
 from typing import Any
 
 from scalekit.contracts import Values
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 
 LARGEST = 500
 """Rows of one statement."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from scalekit.consistency import CONSISTENCY
-from scalekit.errors import ReadOnlyError
-from scalekit.resilience import Unavailable
+from scalekit.contracts.consistency import CONSISTENCY
+from scalekit.errors import ReadOnlyError, Unavailable
 from scalekit_pool.driver import Failure
 from scalekit_pool.metrics import StatementMetrics
 from scalekit_pool.slow_query_log import Origin, Place, Watch

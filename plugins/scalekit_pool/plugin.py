@@ -10,7 +10,7 @@ import click
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import DATABASE, DATABASES, TABLE_OBSERVER
-from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_pool import metrics
 from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
@@ -50,15 +50,15 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is counted."""
-    return declared_in(metrics)
+    return instruments_in(metrics)
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what tells the pool for whom a connection is used."""
-    return [Layered(Layer.DATA, RequestOrigin())]
+    return [Layered(Layer.RESOURCES, RequestOrigin())]
 
 
 @hookimpl

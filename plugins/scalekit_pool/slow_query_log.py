@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from types import CodeType
 from typing import Any, Protocol
 
-from scalekit.identity import CURRENT
+from scalekit.http.trace_context import TRACE_CONTEXT
 from scalekit_pool.metrics import StatementMetrics
 
 logger = logging.getLogger("scalekit.pool")
@@ -76,4 +76,4 @@ def places_above(depth: int) -> list[Place]:
 
 def _with_request(extra: dict[str, Any], origin: Origin | None) -> dict[str, Any]:
     """Return *extra* with the id of the request, where no log line shows it by itself."""
-    return extra if origin is None or CURRENT.get() is not None else {**extra, "request_id": origin.request_id}
+    return extra if origin is None or TRACE_CONTEXT.get() is not None else {**extra, "request_id": origin.request_id}

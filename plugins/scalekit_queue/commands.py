@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from scalekit.messages import checked_name
+from scalekit.contracts.consumers import checked_name
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, STACK, Envelope, QueueAdmin, QueueDepth
 

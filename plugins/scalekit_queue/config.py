@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import Duration, Size, Url
+from scalekit.app_loader import describe_error, meant
 from scalekit.config.shape import Shape
-from scalekit.config.tables import SomeSize, SomeTime
+from scalekit.config.tables import PositiveDuration, PositiveSize
 from scalekit.config.tls import Certificates
-from scalekit.messages import Consumers
-from scalekit.target import meant, place_of
+from scalekit.contracts.consumers import Consumers
 
 
 class QueueUrl(Url):
@@ -47,27 +47,27 @@ class QueueConfig(Certificates):
         str, Shape(r"^[A-Za-z0-9._:-]{0,64}$", 'at most 64 letters, digits and ". _ : -", such as "shop."')
     ] = ""
     """What the names of queues at the broker begin with, where several services share it."""
-    max_body: SomeSize = Size("16MiB")
+    max_body: PositiveSize = Size("16MiB")
     """Largest body of a message, as JSON."""
     max_waiting: Annotated[int, Field(ge=1)] = 10_000
     """Messages that may wait to be sent in one process; more are refused at once."""
-    drain: SomeTime = Duration("8s")
+    drain: PositiveDuration = Duration("8s")
     """How long handlers may go on when the process ends, before they are cut and their messages given back."""
     heartbeat: Annotated[int, Field(ge=1, le=600)] = 10
     """Seconds between heartbeats with RabbitMQ; a connection that is silent for three of them is made anew."""
-    check_interval: SomeTime = Duration("5s")
+    check_interval: PositiveDuration = Duration("5s")
     """Time between two looks at whether each consumer of RabbitMQ makes progress."""
     synchronous: Literal["normal", "full"] = "normal"
     """How SQLite commits: ``normal`` loses nothing when processes are killed, ``full`` nothing on power loss either."""
-    lease: SomeTime = Duration("15s")
+    lease: PositiveDuration = Duration("15s")
     """How long what a killed process held stays away in SQLite."""
-    poll: SomeTime = Duration("100ms")
+    poll: PositiveDuration = Duration("100ms")
     """Time between two looks of an idle consumer at SQLite, for what other processes publish."""
     outbox: bool = True
     """Whether the database of the pool, where there is one, gets the tables of outbox and inbox, and a relay."""
     outbox_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Messages that the relay takes from the outbox at once."""
-    outbox_poll: SomeTime = Duration("1s")
+    outbox_poll: PositiveDuration = Duration("1s")
     """Time between two looks of an idle relay at the outbox, for what other processes store."""
 
     @model_validator(mode="after")
@@ -93,10 +93,10 @@ def load_consumers(target: str) -> Consumers:
     try:
         module = import_module(module_name)
     except Exception as error:
-        raise ValueError(f"module {module_name!r} did not load: {place_of(error)}") from error
+        raise ValueError(f"module {module_name!r} did not load: {describe_error(error)}") from error
     found = getattr(module, name, None)
     if not isinstance(found, Consumers):
         absent = f"has no {name!r}{meant(name, dir(module))}"
-        what = absent if found is None else f"has {name!r}, which is no scalekit.messages.Consumers"
+        what = absent if found is None else f"has {name!r}, which is no scalekit.contracts.consumers.Consumers"
         raise ValueError(f"module {module_name!r} {what}; write {name} = Consumers() there")
     return found

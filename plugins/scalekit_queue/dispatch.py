@@ -7,7 +7,7 @@ import asyncio
 from pydantic import ValidationError
 
 from scalekit.context import Context
-from scalekit.messages import Consumer, Message
+from scalekit.contracts.consumers import Consumer, Message
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.inbox import Inbox
 from scalekit_queue.propagation import deadline_of, on_behalf

@@ -44,7 +44,7 @@ DEAD = Counter(
 OUTBOX_LAG = Gauge(
     "scalekit_queue_outbox_lag_seconds",
     "Age of the oldest message in the outbox.",
-    over_workers="max",
+    multiprocess_mode="max",
     alert=Alert("The outbox does not get empty.", bound=60),
 )
 OUTBOX_RELAYED = Counter("scalekit_queue_outbox_relayed", "Messages that went from the outbox into the queue.")

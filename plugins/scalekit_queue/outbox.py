@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from scalekit.contracts import Database, Row, Statements
-from scalekit.messages import PublishFailed
+from scalekit.contracts.consumers import PublishFailed
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.schema import OutboxSchema
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
-from scalekit.behalf import REQUEST_CONTEXT
 from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, QUEUE, READS
-from scalekit.telemetry import Declaration, declared_in
+from scalekit.http.request_context import REQUEST_CONTEXT
+from scalekit.telemetry import Instrument, instruments_in
 from scalekit_queue import metrics
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
@@ -53,16 +53,16 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is counted."""
     silent = () if context.config(QueueConfig).consumers else metrics.OF_CONSUMERS
-    return [each for each in declared_in(metrics) if each not in silent]
+    return [each for each in instruments_in(metrics) if each not in silent]
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[Layered]:
     """Return what lets messages carry the identity and the deadline of the request that publishes them."""
-    return [Layered(Layer.DATA, REQUEST_CONTEXT)]
+    return [Layered(Layer.RESOURCES, REQUEST_CONTEXT)]
 
 
 @hookimpl

@@ -9,19 +9,19 @@ from math import isfinite
 from time import time
 from typing import Any
 
-from scalekit.consistency import CONSISTENCY, HEADER, Consistency
 from scalekit.context import Context
 from scalekit.contracts import CONSISTENCY_TOKENS, ConsistencyTokens
-from scalekit.deadline import DEADLINE
-from scalekit.identity import CURRENT, identify
+from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
+from scalekit.http.deadline import DEADLINE
+from scalekit.http.trace_context import TRACE_CONTEXT, parse_trace_context
 
-TOKEN = HEADER.decode()
+TOKEN = CONSISTENCY_HEADER.decode()
 UNTIL = "scalekit-deadline"
 
 
 def carried() -> dict[str, str]:
     """Return the headers that say on whose behalf a message is published, and until when that is of use."""
-    identity = CURRENT.get()
+    identity = TRACE_CONTEXT.get()
     headers = identity.headers() if identity is not None else {}
     deadline = DEADLINE.get()
     return headers if deadline is None else {**headers, UNTIL: f"{deadline:.3f}"}
@@ -60,7 +60,7 @@ def on_behalf(headers: Mapping[str, str], context: Context) -> Generator[None, N
     known = [(_encoded(name.lower()), _encoded(value)) for name, value in headers.items()]
     tokens = context.get(CONSISTENCY_TOKENS) if context.has(CONSISTENCY_TOKENS) else None
     values: list[tuple[ContextVar[Any], Any]] = [
-        (CURRENT, identify(known)),
+        (TRACE_CONTEXT, parse_trace_context(known)),
         (DEADLINE, _ahead(deadline_of(headers))),
         (CONSISTENCY, _consistency(headers, tokens)),
     ]

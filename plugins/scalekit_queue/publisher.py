@@ -9,8 +9,8 @@ from typing import Any
 
 from scalekit.context import Context
 from scalekit.contracts import Statements
-from scalekit.identity import new_id
-from scalekit.messages import PublishFailed, checked_name, seconds
+from scalekit.contracts.consumers import PublishFailed, checked_name, seconds
+from scalekit.http.trace_context import new_request_id
 from scalekit.strict_json import encode_json
 from scalekit_queue.envelope import OWN, Envelope, Transport
 from scalekit_queue.metrics import PublishMetrics
@@ -106,7 +106,7 @@ class MessagePublisher:
         if key is not None and not KEY.fullmatch(key):
             raise ValueError(f"expected a key of 1 to 128 printable ASCII characters without spaces, got {key!r}")
         later = 0.0 if delay is None else seconds("delay", delay)
-        return Envelope(checked_name(name), key or new_id(), encoded, time(), headers, later)
+        return Envelope(checked_name(name), key or new_request_id(), encoded, time(), headers, later)
 
 
 def _of_all(failures: Sequence[PublishFailed], count: int) -> PublishFailed:

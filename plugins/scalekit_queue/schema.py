@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from scalekit.contracts import Database, Statements
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 
 logger = logging.getLogger("scalekit.queue")
 

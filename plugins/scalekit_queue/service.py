@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from scalekit import Context
 from scalekit.contracts import DATABASE, Database
+from scalekit.contracts.consumers import Consumer
 from scalekit.errors import StartError
-from scalekit.messages import Consumer
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.consumer import ConsumerRunner

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 
 from scalekit import Duration, PathGlob, Rate, Table, Url
 from scalekit.config.shape import Shape
-from scalekit.config.tables import Method, SomeTime
+from scalekit.config.tables import Method, PositiveDuration
 from scalekit_ratelimit.gcra import Algorithm, Limit, rule
 from scalekit_ratelimit.keys import IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
 from scalekit_redis.url import parse
@@ -114,11 +114,11 @@ class ConcurrencyConfig(Table):
     """The limit is never lower."""
     most: Positive = 1000
     """The limit is never higher."""
-    target: SomeTime = Duration("100ms")
+    target: PositiveDuration = Duration("100ms")
     """The latency above which ``aimd`` lowers the limit."""
     tolerance: Annotated[float, Field(ge=1)] = 1.5
     """How many times the latency without load may grow before ``gradient`` lowers the limit."""
-    retry_after: SomeTime = Duration("1s")
+    retry_after: PositiveDuration = Duration("1s")
     """What who is refused is told to wait."""
 
     @model_validator(mode="after")
@@ -145,9 +145,9 @@ class RateLimitConfig(Table):
     """Keys that are remembered in memory; those that were not used for longest are forgotten."""
     on_error: Literal["local", "allow", "refuse"] = "local"
     """What happens while Redis is gone: count in the process, allow everything, or refuse everything with a 503."""
-    deadline: SomeTime = Duration("2s")
+    deadline: PositiveDuration = Duration("2s")
     """How long Redis may take to answer; what takes longer is decided without it, and may not be exact."""
-    retry: SomeTime = Duration("500ms")
+    retry: PositiveDuration = Duration("500ms")
     """Time between two attempts to reach Redis after it was late; no request waits for them."""
     legacy_headers: bool = False
     """Whether answers have ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` too."""

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from scalekit import LATER, Decision, Exchange, Filter, Pending
-from scalekit.http.response import problem
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
+from scalekit.http.response import local_problem
 from scalekit_ratelimit.decorator import DECORATED
 from scalekit_ratelimit.handler_limits import LIMIT_HEADERS, RequestLimits
 from scalekit_ratelimit.limit_checks import LimitCheck
@@ -57,7 +57,7 @@ class LimitFilter(Filter):
         try:
             result = limits.start_check(check, takes) if reply is None else limits.finish_check(check, takes, reply)
         except Unavailable as gone:
-            return problem(503, gone.detail, headers=dict(gone.headers or {}))
+            return local_problem(503, gone.detail, headers=dict(gone.headers or {}))
         if isinstance(result, asyncio.Future):
             return Pending(result, partial(self._check, limits, check, takes, exchange, result))
         return None if result is None else check.decide(exchange, result, limits.metrics)

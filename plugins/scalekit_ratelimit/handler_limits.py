@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from starlette.types import ASGIApp, Message
 
 from scalekit import Exchange, LocalResponse
-from scalekit.http.response import local_problem
-from scalekit.problem import ProblemError
+from scalekit.http.problem import ProblemError
+from scalekit.http.response import local_response
 from scalekit_ratelimit.headers import Header, HitResults, add_limit_headers, drop_legacy_headers, too_many_requests
 from scalekit_ratelimit.limit_checks import in_force, is_allowed
 from scalekit_ratelimit.limiter import Limiter
@@ -55,7 +55,7 @@ class RequestLimits:
         if not is_allowed(enforced):
             response = too_many_requests(enforced, legacy)
             drop_legacy_headers(self._headers)
-            self._refusal = local_problem(response)
+            self._refusal = local_response(response)
             raise Exceeded(response)
         if told:
             add_limit_headers(self._headers, enforced, legacy)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from starlette.types import Scope
 
 from scalekit import Exchange, LocalResponse
-from scalekit.http.response import local_problem
+from scalekit.http.response import local_response
 from scalekit_ratelimit.headers import HitResults, add_limit_headers, drop_legacy_headers, too_many_requests
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
@@ -90,7 +90,7 @@ class CombinedCheck:
             add_limit_headers(exchange.added_headers, counts, self._legacy)
             return None
         drop_legacy_headers(exchange.added_headers)  # the response has its own
-        return local_problem(too_many_requests(counts, self._legacy))
+        return local_response(too_many_requests(counts, self._legacy))
 
 
 ALL = CombinedCheck((), False)

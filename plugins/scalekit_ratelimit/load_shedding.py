@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scalekit import Decision, Exchange, Filter
-from scalekit.http.response import problem
+from scalekit.http.response import local_problem
 from scalekit_ratelimit.adaptive_concurrency import AdaptiveConcurrency
 from scalekit_ratelimit.config import Priority
 from scalekit_ratelimit.metrics import RateLimitMetrics
@@ -47,7 +47,7 @@ class LoadSheddingFilter(Filter):
         if shedder.concurrency.enter(priority):
             return None
         shedder.metrics.shed(priority)
-        return problem(503, "too many requests are in flight", headers={"retry-after": shedder.retry_after})
+        return local_problem(503, "too many requests are in flight", headers={"retry-after": shedder.retry_after})
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Take note of how long it took; the time of a request that failed says nothing."""

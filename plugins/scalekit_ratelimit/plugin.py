@@ -9,8 +9,8 @@ from typing import Any
 from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import LIMITS
 from scalekit.errors import Problem
-from scalekit.served import warn_of_processes
-from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit.server_info import warn_about_multiple_processes
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_ratelimit import metrics
 from scalekit_ratelimit.application_limits import ApplicationLimits
 from scalekit_ratelimit.config import RateLimitConfig
@@ -70,7 +70,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         ):
             filters.start(limits, shedder)
             if _counts_apart(config):
-                warn_of_processes(context, "plugins.ratelimit.url is memory:", APART, SHARE)
+                warn_about_multiple_processes(context, "plugins.ratelimit.url is memory:", APART, SHARE)
             context.provide(LIMITS, ApplicationLimits(in_code, limits))
             try:
                 yield
@@ -81,10 +81,10 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is counted."""
     config = context.config(RateLimitConfig)
-    return declared_in(metrics, *([redis_metrics] if config.url.reveal() != "memory:" else []))
+    return instruments_in(metrics, *([redis_metrics] if config.url.reveal() != "memory:" else []))
 
 
 @hookimpl
@@ -93,11 +93,11 @@ def scalekit_filters(context: Context) -> Sequence[Layered]:
     config = context.config(RateLimitConfig)
     filters = context.shared(FILTERS, LimitFilters)
     filters.handlers.in_code = any(table.in_code for table in config.policies)
-    layers = [Layered(Layer.ADMIT, filters.by_address), Layered(Layer.DATA, filters.handlers)]
+    layers = [Layered(Layer.LIMIT_CLIENT, filters.by_address), Layered(Layer.RESOURCES, filters.handlers)]
     if any(needs_user(table.by, table.exempt) for table in config.policies if not table.in_code):
-        layers.append(Layered(Layer.ADMIT_WHO, filters.by_user))
+        layers.append(Layered(Layer.LIMIT_SUBJECT, filters.by_user))
     if config.concurrency is not None:
-        layers.insert(0, Layered(Layer.ADMIT, filters.load_shedding))
+        layers.insert(0, Layered(Layer.LIMIT_CLIENT, filters.load_shedding))
     return layers
 
 

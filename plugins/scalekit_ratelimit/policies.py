@@ -11,8 +11,8 @@ from starlette.types import Scope
 
 from scalekit import PathGlob
 from scalekit.contracts import SubjectIdentifier
+from scalekit.http.methods import with_head
 from scalekit.memo import Memo
-from scalekit.methods import with_head
 from scalekit.path_glob import in_any_case, spellings
 from scalekit_ratelimit.config import Priority, RateLimitConfig, RateLimitPolicyConfig, rules
 from scalekit_ratelimit.gcra import Limit

@@ -10,8 +10,8 @@ import asyncio
 from typing import Any
 
 from scalekit import Exchange, LocalResponse
+from scalekit.http.problem import ProblemResponse
 from scalekit.memo import Memo
-from scalekit.problem import ProblemResponse
 from scalekit_ratelimit.gcra import MICROSECONDS, Limit
 from scalekit_ratelimit.headers import QUOTA_EXCEEDED, Header
 from scalekit_ratelimit.keys import KeyFunc

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from scalekit import Duration, Secret, Size, Table, Url
-from scalekit.config.tables import SomeSize, SomeTime
+from scalekit.config.tables import PositiveDuration, PositiveSize
 
 SHORTEST_SECRET = 32
 
@@ -31,17 +31,17 @@ class ReplicaConfig(Table):
     """What tokens are signed with; every instance of the service needs the same."""
     wait: Duration = Duration("50ms")
     """How long a read waits for a replica to have what its client has written, before it goes to the primary."""
-    sticky: SomeTime = Duration("2s")
+    sticky: PositiveDuration = Duration("2s")
     """How long a client reads from the primary after a write whose position is not known."""
-    max_lag: SomeTime = Duration("10s")
+    max_lag: PositiveDuration = Duration("10s")
     """How far a replica may be behind in time; one that is further behind gets no reads."""
-    max_lag_bytes: SomeSize = Size("64MiB")
+    max_lag_bytes: PositiveSize = Size("64MiB")
     """How far a replica may be behind in bytes of the write-ahead log."""
-    check_interval: SomeTime = Duration("1s")
+    check_interval: PositiveDuration = Duration("1s")
     """Time between two looks at every replica."""
-    check_timeout: SomeTime = Duration("1s")
+    check_timeout: PositiveDuration = Duration("1s")
     """How long a look may take before the replica counts as failed."""
-    lifetime: SomeTime = Duration("1m")
+    lifetime: PositiveDuration = Duration("1m")
     """How long a token is good for; past that, every replica that may be read from has what it stands for."""
 
     @model_validator(mode="after")

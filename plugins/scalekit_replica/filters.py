@@ -9,12 +9,12 @@ from functools import partial
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
-from scalekit.consistency import CONSISTENCY, HEADER, Consistency
+from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
 from scalekit_replica.token_issuer import Tokens
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-_COOKIE = re.compile(rb"(?:^|;)\s*" + HEADER + rb"=([\w-]+)")
+_COOKIE = re.compile(rb"(?:^|;)\s*" + CONSISTENCY_HEADER + rb"=([\w-]+)")
 
 
 class ConsistencyFilter(Filter):
@@ -57,8 +57,12 @@ class ConsistencyFilter(Filter):
         self, message: Message, scope: Scope, send: Send, consistency: Consistency, tokens: Tokens
     ) -> None:
         token = (await tokens.issue(consistency)).encode()
-        cookie = HEADER + b"=" + token + self._max_age + (b"; Secure" if scope.get("scheme") == "https" else b"")
-        await send({**message, "headers": [*message.get("headers", ()), (HEADER, token), (b"set-cookie", cookie)]})
+        cookie = (
+            CONSISTENCY_HEADER + b"=" + token + self._max_age + (b"; Secure" if scope.get("scheme") == "https" else b"")
+        )
+        await send(
+            {**message, "headers": [*message.get("headers", ()), (CONSISTENCY_HEADER, token), (b"set-cookie", cookie)]}
+        )
 
     def _settling(self, receive: Receive, consistency: Consistency, tokens: Tokens) -> Receive:
         """Return *receive* such that what was written before the next message gets a position."""
@@ -75,9 +79,9 @@ def consistency_of(headers: Headers, tokens: Tokens) -> Consistency:
     """Return what the client has written by its *headers*, the most that they say."""
     consistency = Consistency()
     for name, value in headers:
-        if name == HEADER:
+        if name == CONSISTENCY_HEADER:
             _add(consistency, value, tokens)
-        elif name == b"cookie" and HEADER in value:
+        elif name == b"cookie" and CONSISTENCY_HEADER in value:
             for token in _COOKIE.findall(value):
                 _add(consistency, token, tokens)
     return consistency

@@ -40,17 +40,17 @@ UP = Gauge(
     "scalekit_replica_up",
     "Whether the replica may be read from.",
     ("replica",),
-    over_workers="min",
+    multiprocess_mode="min",
     alert=Alert("A replica is not read from.", beyond="<", bound=1),
 )
 LAG_SECONDS = Gauge(
     "scalekit_replica_lag_seconds",
     "How far it is behind in time, at most.",
     ("replica",),
-    over_workers="max",
+    multiprocess_mode="max",
     alert=Alert("A replica is far behind.", bound=30),
 )
-LAG_BYTES = Gauge("scalekit_replica_lag_bytes", "How far it is behind.", ("replica",), over_workers="max")
+LAG_BYTES = Gauge("scalekit_replica_lag_bytes", "How far it is behind.", ("replica",), multiprocess_mode="max")
 
 
 class Metrics:

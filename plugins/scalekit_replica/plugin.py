@@ -9,7 +9,7 @@ from typing import Any
 
 from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS
-from scalekit.telemetry import TELEMETRY, Declaration, declared_in
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_replica import metrics
 from scalekit_replica.config import ReplicaConfig
 from scalekit_replica.factory import Replicated, replicated
@@ -50,9 +50,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return what is counted, where there are replicas."""
-    return declared_in(metrics) if context.config(ReplicaConfig).urls else []
+    return instruments_in(metrics) if context.config(ReplicaConfig).urls else []
 
 
 @hookimpl
@@ -62,7 +62,7 @@ def scalekit_filters(context: Context) -> Sequence[Layered]:
     if not config.urls:
         return []
 
-    return [Layered(Layer.DATA, ConsistencyFilter(lambda: context.get(REPLICATED).tokens, config.lifetime))]
+    return [Layered(Layer.RESOURCES, ConsistencyFilter(lambda: context.get(REPLICATED).tokens, config.lifetime))]
 
 
 @hookimpl

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from scalekit.contracts import Database
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_replica.metrics import ReplicaMetrics
 from scalekit_replica.wal_position import standing_of
 

@@ -8,10 +8,9 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
-from scalekit.consistency import CONSISTENCY
 from scalekit.contracts import Database, Row, Values
-from scalekit.errors import ReadOnlyError
-from scalekit.resilience import Unavailable
+from scalekit.contracts.consistency import CONSISTENCY
+from scalekit.errors import ReadOnlyError, Unavailable
 from scalekit_replica.metrics import Cause, Metrics
 from scalekit_replica.read_database import Reads
 from scalekit_replica.replica import Operation, Outrun, Replica, Undo

@@ -78,12 +78,12 @@ def _verdict(source: FileSource, connect: bool) -> Verdict:
 
 
 async def _try(host: Host, connect: bool, verdict: Verdict) -> None:
-    from scalekit.rehearsal import rehearse, verify_application
+    from scalekit.cli.preflight import run_preflight, verify_application
 
     await verify_application(host)
     if not connect:
         return
-    done = await rehearse(host)
+    done = await run_preflight(host)
     verdict.left_out, verdict.errors = done.left_out, [*done.failures]
     verdict.problems = [{"message": mask_passwords(str(each))} for each in done.failures]
     verdict.checks = [

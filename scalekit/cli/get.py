@@ -16,8 +16,8 @@ from scalekit.cli.cache_status import explained
 from scalekit.cli.output import table
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
-from scalekit.host import Host, Part, build_chain
-from scalekit.served import OTHER_SERVER
+from scalekit.host import ChainLink, Host, build_chain
+from scalekit.server_info import OTHER_SERVER
 from scalekit.testing.inprocess import Answer, request, running
 
 
@@ -112,9 +112,9 @@ def _watch(host: Host) -> list[Lap]:
     """Rebuild the chain of *host* with a stopwatch around every link; return the laps, outermost first."""
     laps = [Lap(part.place, part.owner) for part in host.parts]
     inner = Lap("application", "application")
-    parts: list[Part] = []
+    parts: list[ChainLink] = []
     for part, lap in zip(host.parts, laps, strict=True):
-        parts += [Part(part.place, part.owner, Middleware(Timed, lap)), part]
+        parts += [ChainLink(part.place, part.owner, Middleware(Timed, lap)), part]
     host.chain = build_chain(parts, Timed(host.target, inner), host.templates)
     return [*laps, inner]
 

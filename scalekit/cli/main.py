@@ -83,8 +83,8 @@ class Commands(click.Group):
 
 
 def _hint(ctx: click.Context, name: str, known: list[str]) -> str:
+    from scalekit.app_loader import meant
     from scalekit.plugins import installed
-    from scalekit.target import meant
 
     if name not in installed():
         return meant(name, known)

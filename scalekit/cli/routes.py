@@ -15,8 +15,8 @@ def routes(source: FileSource) -> None:
     """List the paths of host, plugins and application in the order in which they are tried."""
     from starlette.routing import Router
 
-    from scalekit.app_routes import list_routes
-    from scalekit.routes import ManagementRoute
+    from scalekit.http.app_routes import list_routes
+    from scalekit.http.router import ManagementRoute
 
     host = source.host()
     management = host.settings.server.management

@@ -92,8 +92,8 @@ Method = Annotated[
     Shape(r"^[A-Za-z-]+$", 'a method such as "GET"'),
 ]
 Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
-SomeTime = Annotated[Duration, AfterValidator(_more_than_none)]
-SomeSize = Annotated[Size, AfterValidator(_more_than_none)]
+PositiveDuration = Annotated[Duration, AfterValidator(_more_than_none)]
+PositiveSize = Annotated[Size, AfterValidator(_more_than_none)]
 Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -195,19 +195,19 @@ class Server(Table):
     """A bearer token that opens the same details from anywhere."""
     max_body: Size = Size("16MiB")
     """Largest request body, streamed or not."""
-    max_header: SomeSize = Size("64KiB")
+    max_header: PositiveSize = Size("64KiB")
     """Largest request line with all headers; chunk extensions and trailers of a body may be as large again."""
-    header_timeout: SomeTime = Duration("10s")
+    header_timeout: PositiveDuration = Duration("10s")
     """Time for a client to send a complete request head."""
-    body_timeout: SomeTime = Duration("30s")
+    body_timeout: PositiveDuration = Duration("30s")
     """Time that a request may spend waiting for its body; every KiB that arrives adds a second."""
-    write_timeout: SomeTime = Duration("30s")
+    write_timeout: PositiveDuration = Duration("30s")
     """Time for a client to take what has been written to it."""
-    keep_alive: SomeTime = Duration("65s")
+    keep_alive: PositiveDuration = Duration("65s")
     """How long an idle connection is kept; longer than the proxy in front keeps it."""
     backlog: Annotated[int, Field(ge=1)] = 2048
     """Connections that may wait to be accepted."""
-    start_timeout: SomeTime = Duration("30s")
+    start_timeout: PositiveDuration = Duration("30s")
     """Time for each plugin to start."""
     drain: Duration = Duration("5s")
     """After SIGTERM, how long new connections are still served while balancers look away."""
@@ -220,7 +220,7 @@ class Server(Table):
     preload: bool = True
     """Whether one process imports plugins and application and forks the workers, which share its memory; each imports
     for itself where importing starts threads."""
-    worker_start_timeout: SomeTime = Duration("5m")
+    worker_start_timeout: PositiveDuration = Duration("5m")
     """Time for a worker to become ready, imports of the application included, before it is ended."""
     hang: Duration = Duration("30s")
     """How long the event loop of a worker that is ready may be blocked before the worker is replaced."""
@@ -260,7 +260,7 @@ class External(Table):
     """Address that answers 2xx or 3xx while the service is well; http or https."""
     critical: bool = False
     """Whether this instance is not ready without it."""
-    timeout: SomeTime = Duration("2s")
+    timeout: PositiveDuration = Duration("2s")
     """Time for it to answer."""
 
     @model_validator(mode="before")
@@ -274,7 +274,7 @@ class Health(Table):
 
     path: Annotated[str, Shape(r"^/[^?#]*[^/?#]$", 'a path such as "/health", without a slash at its end')] = "/health"
     """Where the health pages are: this path, and ``/live`` and ``/ready`` under it."""
-    interval: SomeTime = Duration("5s")
+    interval: PositiveDuration = Duration("5s")
     """Time between two rounds of each check."""
     external: dict[str, External] = {}
     """Services outside, by name."""

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from scalekit.consistency import Consistency
 from scalekit.context import Key
+from scalekit.contracts.consistency import Consistency
 
 Values = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from starlette.types import Scope
 from scalekit.health.monitor import Monitor, Result, Status
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
-from scalekit.http.response import LocalResponse, problem
+from scalekit.http.response import LocalResponse, local_problem
 from scalekit.lifecycle import Lifecycle, Phase
 
 HEADERS = [(b"cache-control", b"no-store"), (b"content-type", b"application/json")]
@@ -40,7 +40,7 @@ class HealthPages(Filter):
         if page is None:
             return None
         if exchange.scope["method"] not in ("GET", "HEAD"):
-            return problem(405, "health pages are read with GET", headers={"allow": "GET, HEAD"})
+            return local_problem(405, "health pages are read with GET", headers={"allow": "GET, HEAD"})
         status, content = page(self.admits(exchange.scope))
         body = orjson.dumps(content)
         return LocalResponse(status, [*HEADERS, (b"content-length", b"%d" % len(body))], body)

@@ -1,7 +1,7 @@
 """The record of one request or websocket, on which filters work.
 
 The chain that serves the request makes it. Filters read the request in it, decide, and add to the response; the
-application sends and receives through it. Identity, route and path are computed when a filter first reads them.
+application sends and receives through it. TraceContext, route and path are computed when a filter first reads them.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.http.header_index import index_headers
 from scalekit.http.route_path import route_path
-from scalekit.identity import SCOPE_KEY as IDENTITY
-from scalekit.identity import Identity, identity_from
+from scalekit.http.trace_context import SCOPE_KEY as TRACE_CONTEXT_KEY
+from scalekit.http.trace_context import TraceContext, trace_context_from_index
 from scalekit.memo import computed_once
 
 if TYPE_CHECKING:
     from scalekit.http.filter import Pending, Takeover
     from scalekit.http.filter_chain import FilterChain
     from scalekit.http.response import Header, LocalResponse
+    from scalekit.http.route_template import RouteTemplates
     from scalekit.http.stage import Stage
-    from scalekit.route import RouteTemplates
 
 T = TypeVar("T")
 
@@ -84,11 +84,11 @@ class Exchange:
         return route_path(self.scope) if self.scope.get("root_path") else self.path
 
     @computed_once
-    def identity(self) -> Identity:
+    def trace_context(self) -> TraceContext:
         """Return the ids of the request: its own and its trace's."""
-        found: Identity | None = self.scope.get(IDENTITY)
+        found: TraceContext | None = self.scope.get(TRACE_CONTEXT_KEY)
         if found is None:
-            found = self.scope[IDENTITY] = identity_from(self.headers, self.repeated)
+            found = self.scope[TRACE_CONTEXT_KEY] = trace_context_from_index(self.headers, self.repeated)
         return found
 
     @property

@@ -14,20 +14,20 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from scalekit.frameworks import problem_of
+from scalekit.errors import Unavailable
+from scalekit.http.exception_handlers import problem_of
 from scalekit.http.exchange import Exchange, WebSocketExchange
 from scalekit.http.filter import Decision, Filter, Later, Pending
 from scalekit.http.header_index import IndexedNames
 from scalekit.http.response import LocalResponse
+from scalekit.http.route_template import RouteTemplates
 from scalekit.http.stage import request_stage, websocket_stage
-from scalekit.identity import HEADERS
-from scalekit.resilience import Unavailable
-from scalekit.route import RouteTemplates
+from scalekit.http.trace_context import HEADERS
 
 Progress = LocalResponse | asyncio.Future[Any] | None
 """What is to be done: send a response, wait for a reply and decide again, or serve in a task."""
 
-SERVED = frozenset({"http", "websocket"})
+SERVER_INFO = frozenset({"http", "websocket"})
 
 
 class FilterChain:
@@ -44,7 +44,7 @@ class FilterChain:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a request or a websocket; pass on every other scope."""
-        if scope["type"] in SERVED:
+        if scope["type"] in SERVER_INFO:
             return _complete(self.exchange(scope, receive, send))
         return self.app(scope, receive, send)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalekit.problem import ProblemResponse
+from scalekit.http.problem import ProblemResponse
 
 Header = tuple[bytes, bytes]
 
@@ -26,11 +26,11 @@ class LocalResponse:
         self.encoded: Any = None
 
 
-def local_problem(response: ProblemResponse, detail: str = "") -> LocalResponse:
+def local_response(response: ProblemResponse, detail: str = "") -> LocalResponse:
     """Return *response* for a filter to give."""
     return LocalResponse(response.status_code, response.raw_headers, bytes(response.body), detail)
 
 
-def problem(status: int, detail: str, **members: Any) -> LocalResponse:
+def local_problem(status: int, detail: str, **members: Any) -> LocalResponse:
     """Return a problem (RFC 9457) with *status* and *detail*; *members* are those of ProblemResponse."""
-    return local_problem(ProblemResponse(status, detail, **members), detail)
+    return local_response(ProblemResponse(status, detail, **members), detail)

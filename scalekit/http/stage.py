@@ -8,7 +8,7 @@ from typing import Any
 
 from scalekit.http.filter import Decision, Filter
 from scalekit.http.header_index import IndexedNames
-from scalekit.route import RouteTemplates
+from scalekit.http.route_template import RouteTemplates
 
 Hook = Callable[[Any], None]
 Completion = Callable[[Any, BaseException | None], None]

@@ -7,18 +7,18 @@ no plugin exports what is recorded, nothing is recorded.
 """
 
 from scalekit.telemetry.alerts import Alert
-from scalekit.telemetry.declarations import TELEMETRY, Counter, Declaration, Gauge, Histogram, catalogue, declared_in
-from scalekit.telemetry.recording import Silence, Telemetry
+from scalekit.telemetry.instruments import TELEMETRY, Counter, Gauge, Histogram, Instrument, catalogue, instruments_in
+from scalekit.telemetry.registry import NullTelemetry, Telemetry
 
 __all__ = [
     "TELEMETRY",
     "Alert",
     "Counter",
-    "Declaration",
     "Gauge",
     "Histogram",
-    "Silence",
+    "Instrument",
+    "NullTelemetry",
     "Telemetry",
     "catalogue",
-    "declared_in",
+    "instruments_in",
 ]

@@ -18,14 +18,14 @@ class Family:
     kind: str
     help: str
     labels: Values
-    over_workers: str = "sum"
+    multiprocess_mode: str = "sum"
     bounds: tuple[float, ...] = ()
     data: dict[Values, Any] = field(default_factory=dict)
 
     def alike(self, other: Family) -> bool:
         """Tell whether the numbers of *other* can be added to these."""
-        mine = (self.kind, self.labels, self.over_workers, self.bounds)
-        return mine == (other.kind, other.labels, other.over_workers, other.bounds)
+        mine = (self.kind, self.labels, self.multiprocess_mode, self.bounds)
+        return mine == (other.kind, other.labels, other.multiprocess_mode, other.bounds)
 
 
 Families = dict[str, Family]
@@ -42,7 +42,7 @@ class Snapshot:
 def encode(snapshot: Snapshot) -> bytes:
     """Return *snapshot* as JSON."""
     families = {
-        name: [each.kind, each.help, each.labels, each.over_workers, each.bounds, list(each.data.items())]
+        name: [each.kind, each.help, each.labels, each.multiprocess_mode, each.bounds, list(each.data.items())]
         for name, each in snapshot.families.items()
     }
     return orjson.dumps([snapshot.budget, families])
@@ -54,6 +54,8 @@ def decode(text: bytes) -> Snapshot:
     return Snapshot(budget, {name: _family(*parts) for name, parts in families.items()})
 
 
-def _family(kind: str, text: str, labels: list[str], over_workers: str, bounds: list[float], data: list[Any]) -> Family:
+def _family(
+    kind: str, text: str, labels: list[str], multiprocess_mode: str, bounds: list[float], data: list[Any]
+) -> Family:
     series: Mapping[Values, Any] = {tuple(values): numbers for values, numbers in data}
-    return Family(kind, text, tuple(labels), over_workers, tuple(bounds), dict(series))
+    return Family(kind, text, tuple(labels), multiprocess_mode, tuple(bounds), dict(series))

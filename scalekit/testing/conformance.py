@@ -20,7 +20,7 @@ from scalekit.app import create_app
 from scalekit.config.descriptions import descriptions
 from scalekit.config.document import read
 from scalekit.context import SCOPE_KEY
-from scalekit.host import Host, Part, build_chain
+from scalekit.host import ChainLink, Host, build_chain
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
 from scalekit.plugins import installed
@@ -155,11 +155,11 @@ class PluginConformance:
         for kind in ("http", "websocket"):
             checks = _HeaderCheck()
             scope = {**_http_scope(), "type": kind, "subprotocols": ["bearer", "token"]}
-            asyncio.run(self._through_middleware(closes, scope, [], Part("DATA", "conformance", checks)))
+            asyncio.run(self._through_middleware(closes, scope, [], ChainLink("RESOURCES", "conformance", checks)))
             assert checks.differing == [], "change request headers with exchange.replace_headers"
 
     async def _through_middleware(
-        self, app: ASGIApp, scope: Scope, seen: list[str] | None = None, *inner: Part
+        self, app: ASGIApp, scope: Scope, seen: list[str] | None = None, *inner: ChainLink
     ) -> None:
         async def receive() -> Message:
             return {"type": "http.request", "body": b"", "more_body": False}

@@ -12,7 +12,7 @@ import uvloop
 
 from scalekit import create_app
 from scalekit.contracts import SERVICES
-from scalekit.identity import CURRENT, identify
+from scalekit.http.trace_context import TRACE_CONTEXT, parse_trace_context
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from tests.bench.row import Goal, Row
@@ -35,7 +35,7 @@ async def _measure(urls: list[str], rounds: int) -> list[Row]:
     jar = aiohttp.DummyCookieJar()
     async with running(host), aiohttp.ClientSession(cookie_jar=jar) as session:
         client = host.context.get(SERVICES).client("inventory")
-        CURRENT.set(identify(()))  # a call on behalf of a request, which passes its identity on
+        TRACE_CONTEXT.set(parse_trace_context(()))  # a call on behalf of a request, which passes its identity on
         bare = f"{urls[0]}/stock/1"
         pairs = [
             (await _cpu_of(lambda: session.get(bare)), await _cpu_of(lambda: client.get("/stock/1")))

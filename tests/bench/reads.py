@@ -9,8 +9,8 @@ from statistics import median
 import uvloop
 
 from scalekit import create_app
-from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, READS, Statements
+from scalekit.contracts.consistency import CONSISTENCY, Consistency
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from tests.bench.row import Goal, Row

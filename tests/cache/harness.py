@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.http.filter_chain import FilterChain
-from scalekit.route import RouteTemplates
+from scalekit.http.route_template import RouteTemplates
 from scalekit.telemetry import Telemetry
 from scalekit.testing import Answer
 from scalekit_cache.codec import HttpCodec

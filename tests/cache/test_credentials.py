@@ -222,7 +222,7 @@ NAMES = [
     "X-Auth-Request-Email",
     "X-Auth-Request-Access-Token",
     "X-Amzn-Oidc-Data",
-    "X-Amzn-Oidc-Identity",
+    "X-Amzn-Oidc-TraceContext",
     "X-Amzn-Oidc-AccessToken",
     "Cf-Access-Jwt-Assertion",
     "X-Goog-IAP-JWT-Assertion",

@@ -121,7 +121,7 @@ def test_a_mistake_is_told_where_it_is_made(terms: dict[str, Any], message: str)
 
 
 async def test_words_are_taken_in_either_case() -> None:
-    terms: dict[str, Any] = {"ttl": "1h", "vary_by": "Identity", "cookies": "IGNORE"}
+    terms: dict[str, Any] = {"ttl": "1h", "vary_by": "TraceContext", "cookies": "IGNORE"}
     app, _ = shop(**terms)
     assert await is_shared(app, "/page", "/page", headers=[("Cookie", "a=b"), ("Authorization", "c")])
 

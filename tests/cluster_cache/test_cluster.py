@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_redis.slots import slot_of
 from tests.cluster_cache.conftest import Process, direct, is_master, process
 from tests.lib.redis.poll import until

@@ -15,8 +15,8 @@ import pytest
 
 from scalekit import create_app
 from scalekit.contracts import SERVICES
-from scalekit.deadline import DEADLINE
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
+from scalekit.http.deadline import DEADLINE
 from scalekit.testing import request, running
 from scalekit_discovery.responses import CallFailed
 from scalekit_discovery.upstream import NoHealthyInstance

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from scalekit import ConfigError, create_app
-from scalekit.served import Served
+from scalekit.server_info import ServerInfo
 from scalekit.testing.conformance import bare_application
 from scalekit_discovery.consul.registration import registration
 from tests.discovery.harness import config
 
-HERE = Served("127.0.0.1", 8123, "/health/ready")
+HERE = ServerInfo("127.0.0.1", 8123, "/health/ready")
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_what_is_given_is_told_and_the_rest_is_found() -> None:
     assert told.definition["Namespace"] == "eu"
     assert told.definition["Check"]["TTL"] == "10s"
     assert told.probe == "http://127.0.0.1:8123/health/ready"
-    anywhere = registration(config(source="consul", service="shop"), Served("0.0.0.0", 8123, "/health/ready"), ())
+    anywhere = registration(config(source="consul", service="shop"), ServerInfo("0.0.0.0", 8123, "/health/ready"), ())
     assert anywhere.definition["Address"] == "127.0.0.1", "the address from which Consul is reached"
-    apart = Served("10.0.0.1", 80, "/health/ready", management=("10.0.0.1", 9100))
+    apart = ServerInfo("10.0.0.1", 80, "/health/ready", management=("10.0.0.1", 9100))
     assert registration(config(source="consul", service="shop"), apart, ("a.example",)).definition["Check"]["HTTP"] == (
         "http://10.0.0.1:9100/health/ready"
     )

@@ -14,7 +14,7 @@ import dns.rrset
 import pytest
 
 from scalekit import ConfigError
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from tests.discovery.harness import Stock, found, services
 from tests.processes import HOST, free_ports
 

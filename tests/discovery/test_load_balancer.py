@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.telemetry import Silence
+from scalekit.telemetry import NullTelemetry
 from scalekit_discovery.instances import ServiceInstance
 from scalekit_discovery.load_balancer import PAUSE, Endpoint, LoadBalancer
 from scalekit_discovery.metrics import ServiceMetrics
@@ -20,7 +20,7 @@ def instances(count: int) -> list[ServiceInstance]:
 
 
 def targets(count: int, failures: int = 5) -> LoadBalancer:
-    made = LoadBalancer("inventory", failures, EJECTION, ServiceMetrics(Silence(), "inventory"))
+    made = LoadBalancer("inventory", failures, EJECTION, ServiceMetrics(NullTelemetry(), "inventory"))
     made.update(instances(count))
     return made
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.types import Scope
 
 from scalekit import Exchange, Filter
-from scalekit.telemetry import Silence
+from scalekit.telemetry import NullTelemetry
 from scalekit.testing.conformance import bare_application
 from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, presented_proof
 from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, verify_proof
@@ -40,7 +40,7 @@ VERIFIER = TokenVerifier(
 )
 URL = "http://localhost/api"
 SIGNER = Signer("a secret that all instances have")
-TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(Silence()))  # type: ignore[arg-type]  # reading uses no database
+TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(NullTelemetry()))  # type: ignore[arg-type]  # reading uses no database
 PROVER = DpopProver()
 TOKEN = FORGE.token()
 CONSISTENCY = SIGNER.sign(Contents(7, 0.0, 2**31))

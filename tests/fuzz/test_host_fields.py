@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from scalekit.client_ip import TrustedProxies, parse_address
 from scalekit.config.types import Secret
-from scalekit.deadline import deadline_from
-from scalekit.identity import identify
-from scalekit.operators import Operators
+from scalekit.http.deadline import deadline_from
+from scalekit.http.operator_access import OperatorAccess
+from scalekit.http.proxy_headers import TrustedProxies, parse_address
+from scalekit.http.trace_context import parse_trace_context
 from scalekit_ratelimit.keys import address_key, header_key_func
 from tests.fuzz.words import fuzzed, mixed, texts, values
 from tests.host.asgi import behind
@@ -47,7 +47,7 @@ def test_a_client_is_an_address_whatever_proxies_say(headers: list[tuple[bytes, 
         assert scope["scheme"] in ("http", "https", "ws", "wss")
         assert address_key(scope)
         assert header_key_func("x-forwarded-for")(scope)
-        Operators(PROXIES, None).admits(scope)
+        OperatorAccess(PROXIES, None).admits(scope)
 
 
 async def _serve(served: ASGIApp, scope: Scope) -> None:
@@ -80,7 +80,7 @@ states = values("vendor=", "a@b=", "=", ",", " ", "\t", "x" * 257, "1")
 @given(st.lists(st.tuples(st.just(b"x-request-id"), entries), max_size=2), traceparents, states)
 @fuzzed
 def test_a_request_has_an_identity(ids: list[tuple[bytes, bytes]], parent: bytes, state: bytes) -> None:
-    identity = identify([*ids, (b"traceparent", parent), (b"tracestate", state)])
+    identity = parse_trace_context([*ids, (b"traceparent", parent), (b"tracestate", state)])
     assert re.fullmatch(r"[A-Za-z0-9._~+/=:@-]{1,128}", identity.request_id)
     assert re.fullmatch(r"[0-9a-f]{32}", identity.trace_id)
     assert set(identity.trace_id) != {"0"}
@@ -97,7 +97,7 @@ def test_a_deadline_is_soon_or_none(value: bytes) -> None:
 @given(values("Bearer ", "bearer", " ", "secret", "Basic", "\t", "é"))
 @fuzzed
 def test_an_operator_has_the_token_and_nothing_else(value: bytes) -> None:
-    operators = Operators((), Secret("secret"))
+    operators = OperatorAccess((), Secret("secret"))
     admitted = operators.admits({"headers": [(b"authorization", value)], "client": ("192.0.2.1", 1)})
     assert admitted == (value[:7].lower() == b"bearer " and value[7:] == b"secret")
 

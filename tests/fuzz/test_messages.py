@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from scalekit.config.tables import Server
 from scalekit.context import Context
-from scalekit.messages import Consumer
+from scalekit.contracts.consumers import Consumer
 from scalekit_queue.amqp.consumer import envelope_of
 from scalekit_queue.commands import _shown
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage

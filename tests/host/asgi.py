@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit.http.filter import Filter
 from scalekit.http.filter_chain import FilterChain
-from scalekit.route import RouteTemplates
+from scalekit.http.route_template import RouteTemplates
 
 
 def http_scope(path: str = "/", method: str = "GET", headers: Sequence[tuple[bytes, bytes]] = (), **more: Any) -> Scope:

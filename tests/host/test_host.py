@@ -15,9 +15,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import Exchange, Filter, Key, StartError, create_app
+from scalekit.errors import Unavailable
 from scalekit.host import Host
 from scalekit.lifecycle import Phase
-from scalekit.resilience import Unavailable
 from scalekit.testing import request, running
 from scalekit_visits.keys import VISITS
 from tests.host.asgi import Conversation, behind, http_only, http_scope, respond

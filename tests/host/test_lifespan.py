@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scalekit import ConfigError, Key, Lifespan, PluginError, create_app
-from scalekit.lifespan import start_order, unmet
+from scalekit.lifespan import missing_requirements, start_order
 from scalekit.testing.conformance import bare_application
 from tests.plugin_source import Install
 
@@ -33,18 +33,20 @@ def test_after_orders_only_when_the_other_is_there() -> None:
     after = lifespan(after=(POOL,))
     assert start_order({"a": after, "b": lifespan(provides=(POOL,))}) == ["b", "a"]
     assert start_order({"a": after, "b": lifespan()}) == ["a", "b"]
-    assert unmet({"a": after}) == {}
+    assert missing_requirements({"a": after}) == {}
 
 
 def test_before_orders_and_needs_the_other() -> None:
     before = lifespan(before=(POOL,))
     assert start_order({"z": before, "a": lifespan(provides=(POOL,))}) == ["z", "a"]
-    assert unmet({"z": before}) == {("z",): "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]"}
+    assert missing_requirements({"z": before}) == {
+        ("z",): "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]"
+    }
 
 
 def test_a_requirement_is_told_of_the_key_that_asks_for_it() -> None:
     asking = lifespan(before=(POOL,), asked_by={POOL: "tags"})
-    assert list(unmet({"z": asking})) == [("z", "tags")]
+    assert list(missing_requirements({"z": asking})) == [("z", "tags")]
 
 
 def test_one_that_is_outermost_starts_before_all_others() -> None:
@@ -58,7 +60,7 @@ def test_the_order_does_not_depend_on_the_order_of_tables() -> None:
 
 
 def test_a_requirement_that_nobody_meets_is_told_with_its_remedy() -> None:
-    assert unmet({"a": lifespan(requires=(POOL,)), "b": lifespan(requires=(QUEUE,))}) == {
+    assert missing_requirements({"a": lifespan(requires=(POOL,)), "b": lifespan(requires=(QUEUE,))}) == {
         ("a",): "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]",
         ("b",): "requires 'queue', which no enabled plugin provides",
     }

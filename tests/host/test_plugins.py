@@ -177,11 +177,12 @@ def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install
         "    return [Layered(Layer[name], Middleware(Trace, name + '-{0}')) for name in {1}]\n"
     )
     install("zeta", source.format("zeta", ["LOG", "DATA"]))
-    install("alpha", source.format("alpha", ["CACHE", "LOG", "ADMIT_WHO"]))
-    install("mid", source.format("mid", ["IDENTIFY", "MEASURE", "ADMIT"]))
+    install("alpha", source.format("alpha", ["CACHE", "LOG", "LIMIT_SUBJECT"]))
+    install("mid", source.format("mid", ["AUTHENTICATE", "METRICS", "LIMIT_CLIENT"]))
     answer = asyncio.run(once(build("zeta", "mid", "alpha")))
     assert answer.header("trace") == (
-        "LOG-alpha LOG-zeta MEASURE-mid ADMIT-mid IDENTIFY-mid ADMIT_WHO-alpha CACHE-alpha DATA-zeta"
+        "LOG-alpha LOG-zeta METRICS-mid LIMIT_CLIENT-mid AUTHENTICATE-mid LIMIT_SUBJECT-alpha CACHE-alpha"
+        " RESOURCES-zeta"
     )
 
 
@@ -192,7 +193,7 @@ def test_what_two_plugins_bring_alike_stands_in_the_chain_once(install: Install)
         "@hookimpl\n"
         "def scalekit_filters(context):\n"
         "    names = ['shared', '{0}']\n"
-        "    return [Layered(layer, Middleware(Trace, n)) for n in names for layer in (Layer.LOG, Layer.DATA)]\n"
+        "    return [Layered(layer, Middleware(Trace, n)) for n in names for layer in (Layer.LOG, Layer.RESOURCES)]\n"
     )
     install("one", source.format("one"))
     install("two", source.format("two"))

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from scalekit import create_app
-from scalekit.methods import with_head
+from scalekit.http.methods import with_head
 from scalekit.testing import request, running
 
 SECRET = "a secret for tests that is long enough"

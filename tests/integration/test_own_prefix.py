@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from scalekit import create_app
-from scalekit.own_prefix import own_prefix
+from scalekit.http.root_path import root_path_of
 from scalekit.testing import request, running
 from tests.integration.applications import on_django
 
@@ -64,12 +64,12 @@ async def test_the_application_does_not_notice() -> None:
 
 def test_django_has_one_in_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     app = on_django.make()
-    assert own_prefix(app) == ""
+    assert root_path_of(app) == ""
     monkeypatch.setattr(conf.settings, "FORCE_SCRIPT_NAME", "/v1")
-    assert own_prefix(app) == "/v1"
+    assert root_path_of(app) == "/v1"
 
 
 def test_others_have_none() -> None:
-    assert [own_prefix(app) for app in (FastAPI(), Starlette(), Starlette(routes=[Mount("/x", prefixed())]))] == [
+    assert [root_path_of(app) for app in (FastAPI(), Starlette(), Starlette(routes=[Mount("/x", prefixed())]))] == [
         ""
     ] * 3

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from scalekit import create_app
 from scalekit.contracts import TOKENS
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit.testing import Answer, running
 from scalekit.testing import request as send_request
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import OKPKey
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit.testing import request
 from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, digest, verify_proof
 from scalekit_jwt.errors import InvalidToken

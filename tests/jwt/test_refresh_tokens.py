@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit.testing import request
 from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.session_store.memory import MemorySessionStore

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.identity import identify
+from scalekit.http.trace_context import parse_trace_context
 from scalekit_logging.console_formatter import escape_controls, format_coloured, format_json, pretty
 from scalekit_logging.json_formatter import JsonFormatter
 from scalekit_logging.redaction import Redactor
@@ -17,7 +17,7 @@ OURS = re.compile("\x1b\\[(?:0|2|1|31|32|33|1;31)m")
 
 
 def show(event: str, **fields: object) -> str:
-    line = LINES.line(logging.WARNING, "shop.orders", event, fields, identify([(b"x-request-id", b"abc")]))
+    line = LINES.line(logging.WARNING, "shop.orders", event, fields, parse_trace_context([(b"x-request-id", b"abc")]))
     return b"".join(pretty([line])).decode()
 
 

@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from scalekit.identity import CURRENT
+from scalekit.http.trace_context import TRACE_CONTEXT
 from scalekit.testing import Answer, request
 from tests.host.asgi import Conversation, http_scope
 from tests.logging.log_capture import Line, logging_app, read
@@ -72,7 +72,7 @@ async def mine(request: StarletteRequest) -> Response:
 
 
 async def other(request: StarletteRequest) -> Response:
-    identity = CURRENT.get()
+    identity = TRACE_CONTEXT.get()
     return JSONResponse(identity.headers() if identity else {})
 
 
@@ -233,7 +233,7 @@ async def test_what_a_pipelined_request_inherits_from_the_one_before_is_forgotte
 
     async with logging_app(app, tmp_path) as (host, state):
         await request(host, "/first", state=state)
-        assert CURRENT.get() is None
+        assert TRACE_CONTEXT.get() is None
     by_event = {line["event"]: line for line in read(tmp_path / "combined.log")}
     assert by_event["/first"]["user"] == "the first one's"
     assert "user" not in by_event["second"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalekit.identity import identify
+from scalekit.http.trace_context import parse_trace_context
 from scalekit_logging.json_formatter import LEVEL_AT, LONGEST_LINE, FieldNameCache, JsonFormatter, TimestampFormatter
 from scalekit_logging.levels import name_of
 from scalekit_logging.redaction import Redactor
@@ -18,7 +18,9 @@ from tests.logging.log_capture import Line, parse
 
 LINES = JsonFormatter({"service": "shop", "region": "eu"}, Redactor())
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-IDENTITY = identify([(b"x-request-id", b"abc"), (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())])
+IDENTITY = parse_trace_context(
+    [(b"x-request-id", b"abc"), (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())]
+)
 
 
 class Pair(NamedTuple):

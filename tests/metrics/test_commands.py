@@ -25,8 +25,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from scalekit.contracts import CACHE, DATABASE, QUEUE, READS, SERVICES, TOKENS
-from scalekit.messages import Consumers, Message
-from scalekit.resilience import Unavailable
+from scalekit.contracts.consumers import Consumers, Message
+from scalekit.errors import Unavailable
 
 consumers = Consumers()
 

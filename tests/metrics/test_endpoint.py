@@ -106,7 +106,7 @@ async def test_examples_can_be_turned_off() -> None:
 
 async def test_what_an_application_declares_is_shown() -> None:
     orders = Counter("shop_orders", "Orders.", ("payment",))
-    stock = Gauge("shop_stock_items", "Items.", over_workers="max")
+    stock = Gauge("shop_stock_items", "Items.", multiprocess_mode="max")
     basket = Histogram("shop_basket_euros", "Worth.", buckets=(10.0, 50.0))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Enum, Gauge,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from scalekit.telemetry.snapshot import Families, Snapshot
-from scalekit.telemetry.totals import Totals
+from scalekit.telemetry.worker_totals import Totals
 from scalekit_metrics.exposition import PrometheusFormat, write
 from scalekit_metrics.metrics import NAMES
 from scalekit_metrics.prometheus_client_bridge import PrometheusClientBridge

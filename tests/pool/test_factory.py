@@ -10,8 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from scalekit import Secret, StartError
-from scalekit.errors import ReadOnlyError
-from scalekit.resilience import Unavailable
+from scalekit.errors import ReadOnlyError, Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.factory import Opener

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_pool.database import Database
 from scalekit_pool.health import probe
 from scalekit_pool.sqlite import file_health

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_pool import insert_batcher as batching
 from scalekit_pool.database import Database
 from scalekit_pool.postgres.bulk_insert import FEW

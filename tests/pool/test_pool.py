@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool import pool as pool_module
 from scalekit_pool.connection_lifecycle import Lent

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_pool.database import Database
 from tests.pool.harness import until_complete
 from tests.pool.schema import ITEMS, MADE, Colour, create, names

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool.database import Database
 from scalekit_pool.slow_query_log import ORIGIN

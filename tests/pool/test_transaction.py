@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from scalekit.consistency import CONSISTENCY, Consistency
-from scalekit.resilience import Unavailable
+from scalekit.contracts.consistency import CONSISTENCY, Consistency
+from scalekit.errors import Unavailable
 from scalekit_pool.database import Database
 from scalekit_pool.driver import RolledBack
 from tests.pool.conftest import POSTGRES

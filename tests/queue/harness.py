@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from scalekit import create_app
+from scalekit.contracts.consumers import Consumers, Message
 from scalekit.host import Host
-from scalekit.messages import Consumers, Message
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from scalekit_queue.commands import open_admin

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from scalekit.contracts import QUEUE
-from scalekit.messages import Consumers, Message
+from scalekit.contracts.consumers import Consumers, Message
 from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, STACK
 from tests.queue.harness import LIMIT, Anything, dead_letters, inside, serving, until
 

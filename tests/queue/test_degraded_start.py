@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import DATABASE, QUEUE
+from scalekit.contracts.consumers import Consumers, Message
+from scalekit.errors import Unavailable
 from scalekit.health.monitor import Status
 from scalekit.host import Host
-from scalekit.messages import Consumers, Message
-from scalekit.resilience import Unavailable
 from tests.queue.harness import LIMIT, serving, until
 from tests.servers import Postgres
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import DATABASE, QUEUE
-from scalekit.messages import Consumers, Message
+from scalekit.contracts.consumers import Consumers, Message
 from scalekit.testing import request
 from scalekit_queue.envelope import REASON, Envelope
 from scalekit_queue.sqlite.store import DELIVERIES, MessageStore

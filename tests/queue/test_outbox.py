@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import DATABASE, QUEUE, READS
-from scalekit.messages import Consumers, Message
+from scalekit.contracts.consumers import Consumers, Message
 from scalekit_queue.amqp import transport as amqp_transport
 from tests.processes import Box, wait_for
 from tests.queue.harness import LIMIT, inside, serving, until

@@ -11,12 +11,12 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from scalekit import create_app
-from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import CONSISTENCY_TOKENS, QUEUE
-from scalekit.deadline import DEADLINE
+from scalekit.contracts.consistency import CONSISTENCY, Consistency
+from scalekit.contracts.consumers import Consumers, Message
 from scalekit.errors import ConfigError
-from scalekit.identity import CURRENT, Identity
-from scalekit.messages import Consumers, Message
+from scalekit.http.deadline import DEADLINE
+from scalekit.http.trace_context import TRACE_CONTEXT, TraceContext
 from scalekit.testing import request, running
 from scalekit_queue.amqp import transport as amqp_transport
 from tests.queue.harness import Anything, serving, target_of, until
@@ -28,18 +28,18 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 async def test_a_handler_runs_on_behalf_of_the_publisher(table: Table) -> None:
     consumers = Consumers()
-    seen: list[tuple[Identity | None, float | None, float | None]] = []
+    seen: list[tuple[TraceContext | None, float | None, float | None]] = []
 
     @consumers.on("data.created")
     async def take(message: Anything) -> None:
-        seen.append((CURRENT.get(), DEADLINE.get(), message.deadline))
+        seen.append((TRACE_CONTEXT.get(), DEADLINE.get(), message.deadline))
 
     async with serving(table, consumers) as host:
-        identity = CURRENT.set(Identity("request-7", TRACE, [], flags="01"))
+        identity = TRACE_CONTEXT.set(TraceContext("request-7", TRACE, [], flags="01"))
         asked = round(time()) + 3600.5
         deadline = DEADLINE.set(asked)
         await host.context.get(QUEUE).publish("data.created", 1)
-        CURRENT.reset(identity)
+        TRACE_CONTEXT.reset(identity)
         DEADLINE.reset(deadline)
         await until(lambda: seen)
     (found, until_when, told), *_ = seen
@@ -167,8 +167,8 @@ def test_a_name_has_one_consumer_and_a_handler_is_asynchronous() -> None:
         ({"url": "sqlite:///:memory:"}, "names no file"),
         ({"url": "amqp:///"}, "names no host"),
         ({"consumers": "nowhere.events:consumers"}, "did not load"),
-        ({"consumers": "scalekit.messages:Message"}, "no scalekit.messages.Consumers"),
-        ({"consumers": "scalekit.messages"}, "expected module.path:name"),
+        ({"consumers": "scalekit.contracts.consumers:Message"}, "no scalekit.contracts.consumers.Consumers"),
+        ({"consumers": "scalekit.contracts.consumers"}, "expected module.path:name"),
     ],
 )
 async def test_mistakes_in_the_table_are_explained(table: Table, message: str) -> None:
@@ -178,7 +178,7 @@ async def test_mistakes_in_the_table_are_explained(table: Table, message: str) -
 
 
 TWICE = """
-from scalekit.messages import Consumers, Message
+from scalekit.contracts.consumers import Consumers, Message
 
 consumers = Consumers()
 

@@ -19,7 +19,7 @@ import asyncio
 import os
 
 from scalekit.contracts import DATABASE, QUEUE
-from scalekit.messages import Consumers, Message
+from scalekit.contracts.consumers import Consumers, Message
 
 consumers = Consumers()
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import DATABASE, QUEUE
+from scalekit.contracts.consumers import Consumers, Message
 from scalekit.errors import ConfigError
-from scalekit.messages import Consumers, Message
 from tests.queue.harness import LIMIT, Anything, serving, until
 
 pytestmark = pytest.mark.anyio

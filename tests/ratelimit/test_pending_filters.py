@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scalekit import Decision, Exchange, Filter, LocalResponse, Pending
 from scalekit.host import Host
 from scalekit.http.filter_chain import FilterChain
-from scalekit.route import RouteTemplates
+from scalekit.http.route_template import RouteTemplates
 from scalekit.testing import request, running
 from scalekit_ratelimit.filters import LimitFilter
 from scalekit_redis import Redis

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from scalekit import Exchange, LocalResponse, Rate
 from scalekit.http.filter_chain import FilterChain
+from scalekit.http.route_template import RouteTemplates
 from scalekit.memo import MAX_KEYS
-from scalekit.route import RouteTemplates
-from scalekit.telemetry import Silence
+from scalekit.telemetry import NullTelemetry
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit.gcra import rule
 from scalekit_ratelimit.keys import address_key
@@ -22,7 +22,7 @@ from scalekit_ratelimit.single_limit import SingleLimit
 
 STEPS = st.lists(st.integers(0, 3_000_000), min_size=1, max_size=60)
 CHAIN = FilterChain([], bare_application, RouteTemplates())
-METRICS = RateLimitMetrics(Silence())
+METRICS = RateLimitMetrics(NullTelemetry())
 
 
 def an_exchange() -> Exchange:

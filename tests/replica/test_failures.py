@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import DATABASE, READS, Database
+from scalekit.contracts.consistency import CONSISTENCY, Consistency
 from tests.command_line import scalekit
 from tests.processes import free_ports
 from tests.replica.conftest import Cluster

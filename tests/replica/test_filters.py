@@ -12,9 +12,9 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
-from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, READS
-from scalekit.telemetry import Silence
+from scalekit.contracts.consistency import CONSISTENCY, Consistency
+from scalekit.telemetry import NullTelemetry
 from scalekit_replica.filters import consistency_of
 from scalekit_replica.metrics import Metrics
 from scalekit_replica.token_codec import Contents, Signer
@@ -25,7 +25,7 @@ from tests.replica.shop import READ, TABLE, WRITE, Client, shop
 pytestmark = pytest.mark.anyio
 
 SIGNER = Signer("a" * 32)
-TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(Silence()))  # type: ignore[arg-type]  # reading asks no database
+TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(NullTelemetry()))  # type: ignore[arg-type]  # reading asks no database
 FAR = 2**32 - 1
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, select
 
-from scalekit.consistency import CONSISTENCY, Consistency
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, READS, Database, Statements
+from scalekit.contracts.consistency import CONSISTENCY, Consistency
 from scalekit.errors import ReadOnlyError
 from tests.replica.conftest import Cluster
 from tests.replica.shop import READ, TABLE, WRITE, Client, Instance, shop, until

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from scalekit.telemetry import Alert, Counter, Declaration, Gauge, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Instrument, Telemetry
 
 
 class CachingInstruments:
@@ -33,7 +33,7 @@ class CachingInstruments:
         self.bytes = Gauge(f"{name}_bytes", "Bytes of items in the process.")
         self.evicted = Gauge(f"{name}_evicted", "Items that made room for others.")
 
-    def all(self) -> list[Declaration[Any]]:
+    def all(self) -> list[Instrument[Any]]:
         """Return every one of them."""
         return list(vars(self).values())
 

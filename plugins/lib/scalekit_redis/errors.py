@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from scalekit.errors import ScalekitError
-from scalekit.resilience import Unavailable
+from scalekit.errors import ScalekitError, Unavailable
 
 Kind = Literal["late", "lost", "gone", "full", "refused", "closed"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from scalekit.served import Served
+from scalekit.server_info import ServerInfo
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.consul.registrar import ConsulRegistration
 
 ANYWHERE = ("0.0.0.0", "::", "")
 
 
-def registration(config: DiscoveryConfig, served: Served, hosts: tuple[str, ...]) -> ConsulRegistration:
+def registration(config: DiscoveryConfig, served: ServerInfo, hosts: tuple[str, ...]) -> ConsulRegistration:
     """Return how the instance that is *served* is registered; *hosts* are the names that it answers to."""
     address = config.address or _address(config, served.host)
     port = config.port or served.port

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from scalekit.contracts import Database, SubjectIdentifier
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 OVERLAP = 1000

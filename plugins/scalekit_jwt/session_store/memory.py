@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from scalekit.contracts import SubjectIdentifier
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 MAX_ENTRIES = 100_000

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from scalekit.contracts import SubjectIdentifier
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 TIMEOUT = 2.0

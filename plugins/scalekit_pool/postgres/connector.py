@@ -70,7 +70,7 @@ class Place:
         return f"{self.host}:{self.port}"
 
 
-def place_of(address: str) -> Place:
+def describe_error(address: str) -> Place:
     """Return the place that *address* names."""
     parts = split_url(address)
     database = unquote(parts.path.lstrip("/")) or "postgres"

@@ -15,7 +15,7 @@ from scalekit_pool.connection_lifecycle import Observer
 from scalekit_pool.driver import Failure, Insertion, Refusal, RolledBack
 from scalekit_pool.pool import Pool
 from scalekit_pool.postgres.bulk_insert import insert
-from scalekit_pool.postgres.connector import PostgresConnector, place_of
+from scalekit_pool.postgres.connector import PostgresConnector, describe_error
 
 Connection = Any  # asyncpg has no types
 
@@ -63,7 +63,7 @@ class PostgresDriver:
     placeholder = "$"
 
     def __init__(self, addresses: Sequence[str], config: PoolConfig, observer: Observer, read_only: bool) -> None:
-        places = [place_of(address) for address in addresses]
+        places = [describe_error(address) for address in addresses]
         what = ", ".join(f"{place}/{place.database}" for place in places)
         self.read_only = read_only
         self.doubt: Failure | None = None

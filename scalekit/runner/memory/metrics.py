@@ -12,13 +12,15 @@ from scalekit.runner.memory.gc_control import timed
 from scalekit.runner.memory.usage import proportional, resident
 from scalekit.telemetry import Alert, Gauge, Histogram, Telemetry
 
-RESIDENT = Gauge("scalekit_memory_resident_bytes", "Memory of the process, shared pages whole.", over_workers="each")
-PROPORTIONAL = Gauge(
-    "scalekit_memory_proportional_bytes", "Memory of the process, shared pages in part.", over_workers="each"
+RESIDENT = Gauge(
+    "scalekit_memory_resident_bytes", "Memory of the process, shared pages whole.", multiprocess_mode="all"
 )
-BLOCKS = Gauge("scalekit_memory_allocated_blocks", "Blocks that Python has allocated.", over_workers="each")
-OBJECTS = Gauge("scalekit_memory_objects", "Objects that garbage collection looks at.", over_workers="each")
-FROZEN = Gauge("scalekit_memory_frozen_objects", "Objects that garbage collection leaves out.", over_workers="each")
+PROPORTIONAL = Gauge(
+    "scalekit_memory_proportional_bytes", "Memory of the process, shared pages in part.", multiprocess_mode="all"
+)
+BLOCKS = Gauge("scalekit_memory_allocated_blocks", "Blocks that Python has allocated.", multiprocess_mode="all")
+OBJECTS = Gauge("scalekit_memory_objects", "Objects that garbage collection looks at.", multiprocess_mode="all")
+FROZEN = Gauge("scalekit_memory_frozen_objects", "Objects that garbage collection leaves out.", multiprocess_mode="all")
 PAUSES = Histogram(
     "scalekit_memory_collection_seconds",
     "Time that garbage collections took, in which nothing else ran.",

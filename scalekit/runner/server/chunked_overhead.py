@@ -1,6 +1,7 @@
 """What a chunked body brings beside its content: chunk sizes, chunk extensions (RFC 9112, section 7.1) and trailers.
 
-None of it reaches the application, so ``scalekit.body`` does not see it, and a client could send it without an end.
+None of it reaches the application, so ``scalekit.http.body_limit`` does not see it, and a client could send it without
+an end.
 """
 
 from __future__ import annotations

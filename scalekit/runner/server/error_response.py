@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from scalekit.problem import MEDIA_TYPE, phrase
+from scalekit.http.problem import MEDIA_TYPE, phrase
 from scalekit.runner.server.response_head import Header
 
 

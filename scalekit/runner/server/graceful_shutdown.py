@@ -31,7 +31,7 @@ from scalekit.host import Host
 from scalekit.runner.memory.gc_control import settle
 from scalekit.runner.server.listener_drain import drop_new_syns, has_pending_connections
 from scalekit.runner.server.watchdog import Watchdog
-from scalekit.served import SERVED, WORKER, Served
+from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo
 
 logger = logging.getLogger("scalekit")
 
@@ -60,7 +60,7 @@ class GracefulServer(uvicorn.Server):
         table = host.settings.server
         self.drain_time = float(table.drain) if table.role == "web" else 0.0  # no balancer looks at a worker
         self.retiring = False
-        self.served: Served | None = None
+        self.served: ServerInfo | None = None
         self._signalled = False
         self._watchdog = Watchdog()
 
@@ -89,9 +89,11 @@ class GracefulServer(uvicorn.Server):
     def _tell_where(self, sockets: list[socket.socket]) -> None:
         settings = self.host.settings
         (host, port), *apart = [each.getsockname()[:2] for each in sockets]
-        self.served = Served(host, port, f"{settings.health.path}/ready", apart[0] if apart else None, self.retiring)
-        self.host.context.withdraw(SERVED)
-        self.host.context.provide(SERVED, self.served)
+        self.served = ServerInfo(
+            host, port, f"{settings.health.path}/ready", apart[0] if apart else None, self.retiring
+        )
+        self.host.context.withdraw(SERVER_INFO)
+        self.host.context.provide(SERVER_INFO, self.served)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -2,7 +2,7 @@
 
 uvicorn alone keeps a connection for as long as its client likes: a head that never ends, a trickle of blank lines, an
 answer that nobody reads. Here a connection that is not inside a request has a deadline, which data does not prolong;
-a head has a size; and what was written must be taken within a time. Bodies are bounded in ``scalekit.body``.
+a head has a size; and what was written must be taken within a time. Bodies are bounded in ``scalekit.http.body_limit``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The parser keeps what it has of a field until the field ends, so everything is measured while it comes: a head with
 ``max_header``, and the overhead of a chunked body, trailers included, with the same. Content is bounded in
-``scalekit.body``.
+``scalekit.http.body_limit``.
 """
 
 from __future__ import annotations

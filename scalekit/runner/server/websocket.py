@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from scalekit.problem import MEDIA_TYPE
+from scalekit.http.problem import MEDIA_TYPE
 from scalekit.runner.server.error_response import error_response, problem_body
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from scalekit.runner.workers.metrics import ENDED, SERVING
 from scalekit.runner.workers.worker_process import WorkerProcess
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import decode, encode
-from scalekit.telemetry.totals import Totals
+from scalekit.telemetry.worker_totals import Totals
 
 REASONS = ("crashed", "hung", "retired")
 

@@ -24,8 +24,8 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from scalekit import create_app
 from scalekit.contracts import DATABASE, QUEUE
+from scalekit.contracts.consumers import Consumers, Message
 from scalekit.host import Host
-from scalekit.messages import Consumers, Message
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from tests.bench.row import Goal, Row

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from scalekit import ConfigError
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from tests.discovery.harness import Stock, found, services
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Consul, find

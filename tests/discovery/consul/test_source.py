@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import Services
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_discovery.consul.source import following
 from tests.discovery.harness import Load, Stock, found, registered, services, until
 from tests.processes import HOST, wait_for

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from scalekit import Check, Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Table, hookimpl
-from scalekit.telemetry import TELEMETRY, Declaration, Gauge
+from scalekit.telemetry import TELEMETRY, Gauge, Instrument
 from scalekit_visits.config import VisitsConfig
 from scalekit_visits.counter import Counter
 from scalekit_visits.keys import VISITS
@@ -43,7 +43,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[Layered]:
     header = context.config(VisitsConfig).header
-    return [Layered(Layer.DATA, Middleware(VisitsMiddleware, context, header))]
+    return [Layered(Layer.RESOURCES, Middleware(VisitsMiddleware, context, header))]
 
 
 @hookimpl
@@ -82,5 +82,5 @@ async def _count(context: Context, name: str) -> int:
 
 
 @hookimpl
-def scalekit_metrics(context: Context) -> Sequence[Declaration[Any]]:
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     return [NAMES]

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from scalekit.contracts import TOKENS
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 
 TOML = """
 [server]

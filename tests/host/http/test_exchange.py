@@ -13,11 +13,11 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
+from scalekit.errors import Unavailable
 from scalekit.http.filter_chain import FilterChain
-from scalekit.identity import identity_of
-from scalekit.resilience import Unavailable
+from scalekit.http.trace_context import trace_context_of
 from tests.host.asgi import Conversation, behind, echo_length, http_scope, respond
-from tests.host.http.recording import Asker, Looking, Note, page, response
+from tests.host.http.recorder import Asker, Looking, Note, page, response
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ class Ends(Filter):
         self.exchange, self.error = exchange, error
 
 
-SERVED: ContextVar[Exchange | None] = ContextVar("served", default=None)
+SERVER_INFO: ContextVar[Exchange | None] = ContextVar("served", default=None)
 
 
 class Sets(Filter):
@@ -49,7 +49,7 @@ class Sets(Filter):
 
     def on_application(self, exchange: Exchange) -> None:
         exchange.set_context(COLOUR, self.colour)
-        exchange.set_context(SERVED, exchange)
+        exchange.set_context(SERVER_INFO, exchange)
 
 
 async def serve(chain: FilterChain, *messages: Message, **more: Any) -> Conversation:
@@ -96,15 +96,15 @@ async def test_the_identity_is_that_of_the_scope_whoever_asks_first() -> None:
     seen: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(identity_of(scope))
+        seen.append(trace_context_of(scope))
         await respond(send)
 
     await serve(behind(app, ends), headers=[(b"x-request-id", b"abc")])
-    assert ends.exchange.identity is seen[0]
+    assert ends.exchange.trace_context is seen[0]
 
     class AsksFirst(Filter):
         def on_request(self, exchange: Exchange) -> Decision:
-            seen.append(exchange.identity)
+            seen.append(exchange.trace_context)
             return None
 
     await serve(behind(app, AsksFirst()), headers=[(b"x-request-id", b"abc")])

@@ -9,11 +9,11 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import LATER, Decision, Exchange, Filter, LocalResponse
-from scalekit.host import Part, build_chain
+from scalekit.host import ChainLink, build_chain
 from scalekit.http.filter_chain import FilterChain
-from scalekit.route import RouteTemplates
+from scalekit.http.route_template import RouteTemplates
 from tests.host.asgi import Conversation, behind, http_scope, respond
-from tests.host.http.recording import Note, Recorder, calls, page, response
+from tests.host.http.recorder import Note, Recorder, calls, page, response
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ class Seen(Filter):
 
 def chain_of(app: ASGIApp, *links: Any) -> FilterChain:
     """Return *app* inside filters and middleware, the first outermost."""
-    parts = [Part("LOG", "test", each if isinstance(each, Filter) else Middleware(*each)) for each in links]
+    parts = [ChainLink("LOG", "test", each if isinstance(each, Filter) else Middleware(*each)) for each in links]
     return build_chain(parts, app, RouteTemplates())
 
 

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from scalekit import create_app
-from scalekit.host import Host, Part, build_chain
+from scalekit.host import ChainLink, Host, build_chain
 from scalekit.runner.server.protocol import HttpProtocol
 from scalekit.runner.server.request_head_cache import RequestHeadCache
 from scalekit.testing import running
@@ -62,7 +62,7 @@ def file_in(folder: Path, store: str) -> Path:
 
 def separate(host: Host, kind: Any) -> None:
     """Let a middleware of *kind* stand between every two filters of *host*."""
-    between = Part("LOG", "test", Middleware(kind))
+    between = ChainLink("LOG", "test", Middleware(kind))
     parts = [part for pair in pairwise(host.parts) for part in (pair[0], between)]
     host.chain = build_chain([*parts, host.parts[-1]], host.target, host.templates)
 

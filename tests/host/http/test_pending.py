@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from scalekit import LATER, Decision, Exchange, Pending
 from tests.host.asgi import Conversation, behind, http_scope
-from tests.host.http.recording import Asker, Looking, Note, Recorder, calls, page, response
+from tests.host.http.recorder import Asker, Looking, Note, Recorder, calls, page, response
 
 pytestmark = pytest.mark.anyio
 

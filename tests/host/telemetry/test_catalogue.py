@@ -8,7 +8,7 @@ import pytest
 
 from scalekit import create_app
 from scalekit.errors import PluginError
-from scalekit.telemetry import TELEMETRY, Alert, Counter, Gauge, catalogue, declared_in
+from scalekit.telemetry import TELEMETRY, Alert, Counter, Gauge, catalogue, instruments_in
 from scalekit.testing.conformance import bare_application
 from scalekit_redis import metrics as redis_metrics
 from tests.plugin_source import Install
@@ -18,7 +18,7 @@ WAITING = Gauge("waiting", "Guests waiting.")
 PLUGIN = """
 from scalekit import hookimpl
 from scalekit_redis import metrics
-from scalekit.telemetry import Counter, declared_in
+from scalekit.telemetry import Counter, instruments_in
 
 @hookimpl
 def scalekit_metrics(context):
@@ -29,8 +29,8 @@ def scalekit_metrics(context):
 def test_a_module_declares_its_metrics_and_nothing_else() -> None:
     module = ModuleType("metrics")
     vars(module).update(GREETED=GREETED, WAITING=WAITING, Counter=Counter, BUCKETS=(0.1,), alert=GREETED.alert)
-    assert declared_in(module) == [GREETED, WAITING]
-    assert declared_in(module, module) == [GREETED, WAITING] * 2
+    assert instruments_in(module) == [GREETED, WAITING]
+    assert instruments_in(module, module) == [GREETED, WAITING] * 2
 
 
 def test_what_several_record_is_there_once_and_who_records_nothing_is_not_there() -> None:
@@ -41,13 +41,13 @@ def test_what_several_record_is_there_once_and_who_records_nothing_is_not_there(
 
 def test_an_application_knows_what_its_plugins_and_the_host_record(install: Install) -> None:
     install("greeting", PLUGIN.format(answer='[Counter("greeted", "Greeted.")]'))
-    install("remembering", PLUGIN.format(answer="declared_in(metrics)"))
+    install("remembering", PLUGIN.format(answer="instruments_in(metrics)"))
     install("silent", PLUGIN.format(answer="[]"))
     plugins: dict[str, dict[str, str]] = {"greeting": {}, "remembering": {}, "silent": {}}
     known = create_app({"plugins": plugins}, app=bare_application).context.get(TELEMETRY).catalogue
     assert list(known) == ["host", "greeting", "redis"]
     assert [each.name for each in known["greeting"]] == ["greeted"]
-    assert list(known["redis"]) == declared_in(redis_metrics)
+    assert list(known["redis"]) == instruments_in(redis_metrics)
     assert "scalekit_workers" not in {each.name for each in known["host"]}
 
 
@@ -58,5 +58,5 @@ def test_the_workers_are_counted_where_there_are_any() -> None:
 
 def test_a_plugin_that_names_something_else_is_refused(install: Install) -> None:
     install("wrong", PLUGIN.format(answer='["greeted"]'))
-    with pytest.raises(PluginError, match="plugin 'wrong': scalekit_metrics must return Declaration"):
+    with pytest.raises(PluginError, match="plugin 'wrong': scalekit_metrics must return Instrument"):
         create_app({"plugins": {"wrong": {}}}, app=bare_application)

@@ -12,9 +12,9 @@ from starlette.requests import Request
 
 from scalekit import create_app
 from scalekit.errors import PluginError, ResourceError
-from scalekit.telemetry import TELEMETRY, Counter, Gauge, Histogram, Silence, Telemetry
+from scalekit.telemetry import TELEMETRY, Counter, Gauge, Histogram, NullTelemetry, Telemetry
 from scalekit.telemetry.snapshot import Family, Snapshot, Values, decode, encode
-from scalekit.telemetry.totals import Totals
+from scalekit.telemetry.worker_totals import Totals
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from tests.host.asgi import http_scope
@@ -35,9 +35,9 @@ def scalekit_lifespan(context):
 
 GREETED = Counter("greeted", "Guests greeted.", ("how",))
 WAITING = Gauge("waiting", "Guests waiting.")
-OLDEST = Gauge("oldest", "Age of the oldest guest.", over_workers="max")
-NEWEST = Gauge("newest", "Age of the newest guest.", over_workers="min")
-RESIDENT = Gauge("resident", "Guests in the house.", ("floor",), over_workers="each")
+OLDEST = Gauge("oldest", "Age of the oldest guest.", multiprocess_mode="max")
+NEWEST = Gauge("newest", "Age of the newest guest.", multiprocess_mode="min")
+RESIDENT = Gauge("resident", "Guests in the house.", ("floor",), multiprocess_mode="all")
 STAYED = Histogram("stayed", "How long guests stayed.", buckets=(1.0, 2.0))
 
 
@@ -236,7 +236,7 @@ async def test_nothing_is_recorded_while_no_plugin_exports(caplog: pytest.LogCap
         STAYED(request).observe_traced(1, "trace")
         WAITING(request).set(1)
         telemetry = TELEMETRY(request)
-        assert isinstance(telemetry, Silence)
+        assert isinstance(telemetry, NullTelemetry)
         assert not telemetry.recording
         assert (await telemetry.total()).families == {}
 

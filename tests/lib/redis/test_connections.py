@@ -230,13 +230,13 @@ WITHOUT = """
 import asyncio, sys
 import scalekit
 from scalekit_redis import Connections
-from scalekit.telemetry import Silence
+from scalekit.telemetry import NullTelemetry
 
 assert not {"redis", "hiredis"} & sys.modules.keys()
 sys.modules["hiredis"] = None
 
 async def main():
-    async with Connections(Silence()).open("redis://:hush@localhost"):
+    async with Connections(NullTelemetry()).open("redis://:hush@localhost"):
         pass
 
 try:

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalekit.telemetry import Silence
+from scalekit.telemetry import NullTelemetry
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.pending import PendingCommand, PendingPipeline, pack
@@ -110,7 +110,7 @@ async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any],
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
     owner, now = ConnectionOwner(), monotonic()
-    wire = RedisProtocol(transport, owner, RedisMetrics(Silence(), ""))
+    wire = RedisProtocol(transport, owner, RedisMetrics(NullTelemetry(), ""))
     calls = [
         PendingPipeline(loop.create_future(), [pack(("X",))] * count, now, now + 9, False)
         if count > 1

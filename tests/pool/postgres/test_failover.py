@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool.database import Database
 from scalekit_pool.health import probe, refuse_stale_servers

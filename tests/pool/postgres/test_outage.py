@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_pool.database import Database
 from tests.pool.harness import opened, until, until_complete
 from tests.servers import Postgres

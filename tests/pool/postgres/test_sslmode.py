@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit_pool import connection_lifecycle as supply
 from tests.pool.harness import opened, until
 from tests.processes import HOST

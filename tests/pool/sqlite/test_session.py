@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scalekit.errors import ReadOnlyError
-from scalekit.resilience import Unavailable
+from scalekit.errors import ReadOnlyError, Unavailable
 from scalekit_pool.database import Database
 from scalekit_pool.sqlite.driver import READERS
 from tests.pool.harness import opened, until, until_complete

@@ -10,8 +10,8 @@ import pytest
 
 from scalekit import ConfigError
 from scalekit.contracts import QUEUE
+from scalekit.contracts.consumers import Consumers, Message, PublishFailed
 from scalekit.errors import ScalekitError
-from scalekit.messages import Consumers, Message, PublishFailed
 from tests.processes import HOST, free_ports
 from tests.queue.harness import dead_letters, inside, serving, until
 from tests.servers import RabbitMQ, find

@@ -12,9 +12,9 @@ import aiormq
 import pytest
 
 from scalekit.contracts import QUEUE, Queue
+from scalekit.contracts.consumers import Consumers, Message, PublishFailed
 from scalekit.health.monitor import Status
 from scalekit.host import Host
-from scalekit.messages import Consumers, Message, PublishFailed
 from scalekit_queue.amqp.consumer import AmqpConsumer
 from scalekit_queue.amqp.publisher import AmqpPublisher
 from scalekit_queue.service import QueueService

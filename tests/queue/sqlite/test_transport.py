@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import QUEUE
-from scalekit.messages import PublishFailed
+from scalekit.contracts.consumers import PublishFailed
 from tests.queue.harness import LIMIT, serving
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Filter
 from scalekit.http.filter_chain import FilterChain
 from scalekit.http.response import LocalResponse
-from scalekit.route import RouteTemplates
+from scalekit.http.route_template import RouteTemplates
 from scalekit.runner.server.protocol import HttpProtocol
 from scalekit.runner.server.request_head_cache import RequestHeadCache
 from scalekit.runner.server.request_parser import ConnectionLimits

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from scalekit import Decision, Exchange, Filter, LocalResponse, Size
-from scalekit.resilience import Unavailable
+from scalekit.errors import Unavailable
 from scalekit.runner.server.request_parser import ConnectionLimits
 from tests.host.runner.server.apps import GET, LAST, paths
 from tests.host.runner.server.filter_host import Decides, Ends, deciding

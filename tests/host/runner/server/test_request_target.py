@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from scalekit.hosts import AllowedHosts
+from scalekit.http.allowed_hosts import AllowedHosts
 from tests.host.asgi import behind
 from tests.host.runner.server.apps import GET, echo
 from tests.host.runner.server.raw_client import serving

@@ -22,7 +22,7 @@ from scalekit.telemetry import TELEMETRY, Counter, Gauge
 import orjson
 
 ANSWERS = Counter("answers", "Answers.", ("kind",))
-PROCESS = Gauge("process", "Its id.", over_workers="each")
+PROCESS = Gauge("process", "Its id.", multiprocess_mode="all")
 
 async def app(scope, receive, send):
     if scope["type"] != "http":

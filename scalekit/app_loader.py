@@ -1,0 +1,114 @@
+"""Import the application that the file names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import traceback
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from pkgutil import iter_modules
+from sysconfig import get_path
+from typing import Any, cast
+
+from starlette.types import ASGIApp
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
+
+
+_OTHERS = ("<frozen", f"{Path(__file__).parent}{os.sep}", *(f"{get_path(name)}{os.sep}" for name in _LIBRARIES))
+"""What the files of code begin with that the reader of a message has not written."""
+
+
+def load_target(target: str) -> ASGIApp:
+    """Import ``module.path:name`` and return the ASGI application that it is, or that it makes when called.
+
+    Raises ValueError saying what is wrong with the module, the name or the object.
+    """
+    module_name, _, attribute = target.partition(":")
+    found: Any = _import(module_name)
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ValueError(f"module {module_name!r} has no {part!r}{meant(part, dir(found))}") from None
+    return application(found, target)
+
+
+def application(found: Any, name: str) -> ASGIApp:
+    """Return *found* when it is an ASGI application, or what it returns when it is a factory of one.
+
+    An application takes scope, receive and send; a factory, which a class is too, takes nothing. Raises ValueError
+    when it is neither.
+    """
+    if _accepts(found, 3):
+        return cast(ASGIApp, found)
+    if not _accepts(found, 0):
+        kind = type(found).__name__
+        raise ValueError(f"{name} is neither an ASGI application nor a factory of one: {kind}{_remedy(found)}")
+    try:
+        made = found()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"the factory {name} failed: {describe_error(error)}") from error
+    if inspect.iscoroutine(made):
+        made.close()
+        raise ValueError(f"the factory {name} is asynchronous; make it with def, and await in a lifespan")
+    if not _accepts(made, 3):
+        raise ValueError(f"the factory {name} returned {type(made).__name__}, which is not an ASGI application")
+    return cast(ASGIApp, made)
+
+
+def _remedy(found: Any) -> str:
+    """Return the end of a message about *found*, which is no application: what would make it one."""
+    if inspect.ismodule(found):
+        return "; name an application inside it"
+    if not callable(found):
+        return ""
+    if not isinstance(found, type) and _accepts(found, 2):
+        return "; it takes two arguments as WSGI does: wrap it, for example in asgiref.wsgi.WsgiToAsgi"
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    names = [each.name for each in parameters if each.default is each.empty and each.kind not in _VARIADIC]
+    return f"; a factory takes no arguments: give defaults to {', '.join(names)}"
+
+
+def _accepts(found: Any, count: int) -> bool:
+    if not callable(found) or (isinstance(found, type) and count):
+        return False
+    try:
+        inspect.signature(found).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            near = meant(name, (each.name for each in iter_modules([os.getcwd()]))) or "; start from its folder"
+            raise ValueError(f"there is no module {name!r} on the import path{near}") from None
+        raise ValueError(f"module {name!r} did not load: {describe_error(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"module {name!r} did not load: {describe_error(error)}") from error
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about the unknown *name*: what was meant, empty when nothing is near."""
+    close = get_close_matches(name, [each for each in known if not each.startswith("_")], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return *error* with its type and the place that the reader of the message can change."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((each for each in reversed(frames) if not each.filename.startswith(_OTHERS)), frames[-1])
+    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"

@@ -1,0 +1,176 @@
+"""Messages and who takes them: what an application writes to consume from a queue.
+
+    consumers = Consumers()
+
+    @consumers.on("data.created", retry=["5s", "30s"])
+    async def count(message: Message[Created]) -> None:
+        await message.context.get(DATABASE).execute(COUNT, {"value": message.body.value})
+
+This module evaluates its annotations, and so must one that has handlers whose types are defined inside a function.
+"""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter
+
+from scalekit.config.types import Duration
+from scalekit.context import Context
+from scalekit.errors import Unavailable
+
+Body = TypeVar("Body")
+Handler = Callable[[Any], Awaitable[None]]
+Decorated = TypeVar("Decorated", bound=Handler)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+LONGEST_DELAY = 30 * 86400.0
+
+
+class PublishFailed(Unavailable):
+    """A message is not known to be safe; *maybe_sent* tells whether it may have gone all the same."""
+
+    def __init__(self, reason: str, maybe_sent: bool) -> None:
+        super().__init__(reason)
+        self.maybe_sent = maybe_sent
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Generic[Body]):
+    """What a handler gets: *attempt* begins at 1, *published* and *deadline* are in seconds since the epoch."""
+
+    name: str
+    id: str
+    body: Body
+    headers: Mapping[str, str]
+    attempt: int
+    published: float
+    deadline: float | None
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """One handler and how it is fed; times are in seconds."""
+
+    name: str
+    handler: Handler
+    body: TypeAdapter[Any]
+    prefetch: int
+    concurrency: int
+    retry: tuple[float, ...]
+    timeout: float
+    dedupe: float | None
+
+
+class Consumers:
+    """The consumers of an application; the file names them as ``consumers = "shop.events:consumers"``."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Consumer] = {}
+
+    def __iter__(self) -> Iterator[Consumer]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def on(
+        self,
+        name: str,
+        *,
+        prefetch: int = 50,
+        concurrency: int = 10,
+        retry: Sequence[str | float] = ("5s", "30s", "5m"),
+        timeout: str | float = "30s",
+        dedupe: str | float | None = None,
+    ) -> Callable[[Decorated], Decorated]:
+        """Let the asynchronous function below take the messages *name*, at least once each.
+
+        At most *concurrency* run at a time, and *prefetch* are held. One that raises, or takes longer than *timeout*,
+        is tried again after each delay of *retry*, then becomes a dead letter. With *dedupe* a message whose id was
+        seen within that time is dropped, in the transaction that the handler writes in. Raises ValueError for what
+        does not fit, and for a name that has a consumer.
+        """
+
+        def decorate(function: Decorated) -> Decorated:
+            self._add(
+                Consumer(
+                    checked_name(name),
+                    _checked_handler(function),
+                    TypeAdapter(body_of(function)),
+                    _at_least_one("prefetch", prefetch),
+                    _at_least_one("concurrency", concurrency),
+                    tuple(seconds("retry", delay) for delay in retry),
+                    _some_time("timeout", timeout),
+                    None if dedupe is None else _some_time("dedupe", dedupe),
+                )
+            )
+            return function
+
+        return decorate
+
+    def _add(self, consumer: Consumer) -> None:
+        other = self._by_name.get(consumer.name)
+        if other is not None:
+            raise ValueError(
+                f"{consumer.name!r} has a consumer already, {_place(other.handler)}, and {_place(consumer.handler)}"
+                " would be another; let one function do both, or publish two messages"
+            )
+        if consumer.prefetch < consumer.concurrency:
+            raise ValueError(
+                f"{consumer.name!r}: prefetch {consumer.prefetch} is less than concurrency {consumer.concurrency};"
+                " raise one or lower one"
+            )
+        self._by_name[consumer.name] = consumer
+
+
+def checked_name(name: str) -> str:
+    """Return *name*; raises ValueError when it cannot name messages."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f"expected a name of letters, digits and . _ : - such as 'data.created', got {name!r}")
+    return name
+
+
+def seconds(what: str, value: str | float) -> float:
+    """Return *value*, seconds or a duration such as ``"5m"``, in seconds; raises ValueError for what is neither."""
+    number = float(Duration(value)) if isinstance(value, str) else float(value)
+    if not 0 <= number <= LONGEST_DELAY:
+        raise ValueError(f"{what} {value!r} is not between 0 and 30 days")
+    return number
+
+
+def body_of(handler: Handler) -> Any:
+    """Return the type of the bodies that *handler* takes, by the annotation of its message."""
+    annotations = [hint for name, hint in get_type_hints(handler).items() if name != "return"]
+    arguments = get_args(annotations[0]) if annotations and get_origin(annotations[0]) is Message else ()
+    return arguments[0] if arguments and not isinstance(arguments[0], TypeVar) else Any
+
+
+def _checked_handler(function: Any) -> Handler:
+    name = getattr(function, "__qualname__", repr(function))
+    if not inspect.iscoroutinefunction(function):
+        raise ValueError(f"{name} is not asynchronous; write async def")
+    if len(inspect.signature(function).parameters) != 1:
+        raise ValueError(f"{name} must take one argument, the message")
+    handler: Handler = function
+    return handler
+
+
+def _place(function: Any) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
+
+
+def _at_least_one(what: str, number: int) -> int:
+    if number < 1:
+        raise ValueError(f"{what} must be at least 1, got {number}")
+    return number
+
+
+def _some_time(what: str, value: str | float) -> float:
+    number = seconds(what, value)
+    if not number:
+        raise ValueError(f"{what} must be more than none")
+    return number

@@ -1,0 +1,109 @@
+"""List the routes of an application, whatever framework it is written in, and find those that never get a request."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from starlette.routing import BaseRoute, Host, Mount
+from starlette.types import ASGIApp
+
+from scalekit.http.router import path_of
+
+logger = logging.getLogger("scalekit")
+
+DEEPEST = 20
+"""Levels of mounts, routers and middleware that are looked into."""
+MOST = 10_000
+"""Routes that are listed: a tree that contains itself has no end."""
+
+
+class AppRoute(NamedTuple):
+    """One route: its template, and its methods as a text."""
+
+    path: str
+    methods: str
+
+
+class AppMount(AppRoute):
+    """A mount whose routes are not known: it answers all paths below its own."""
+
+    __slots__ = ()
+
+
+def list_routes(app: ASGIApp) -> list[AppRoute]:
+    """Return the routes of *app*, in their order: of Starlette, FastAPI, Litestar, Django or Quart."""
+    return list(islice(_walk_app(app, "", DEEPEST), MOST))
+
+
+def _walk_app(app: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
+    if app is None or not depth:
+        return
+    routes = getattr(app, "routes", None)
+    if isinstance(routes, list | tuple):
+        yield from _walk(routes, prefix, depth)
+    elif isinstance(by_kind := getattr(app, "application_mapping", None), Mapping):  # Channels, by kind of scope
+        for inner in by_kind.values():
+            yield from _walk_app(inner, prefix, depth - 1)
+    elif (rules := getattr(getattr(app, "url_map", None), "iter_rules", None)) is not None:  # Quart
+        for rule in rules():
+            yield AppRoute(f"{prefix}{rule.rule}", "WEBSOCKET" if rule.websocket else _methods(rule))
+    elif type(app).__module__.startswith("django.") and "django.urls" in sys.modules:
+        yield from _walk_django(sys.modules["django.urls"].get_resolver(), f"{prefix}/", depth)
+    else:  # middleware around an application
+        yield from _walk_app(getattr(app, "app", None), prefix, depth - 1)
+
+
+def _walk(routes: Iterable[Any], prefix: str, depth: int) -> Iterator[AppRoute]:
+    for route in routes if depth else ():
+        if hasattr(route, "effective_route_contexts"):  # what FastAPI's include_router leaves in place of the routes
+            contexts = route.effective_route_contexts()
+            yield from _walk((each.starlette_route or each for each in contexts), prefix, depth - 1)
+            continue
+        path = prefix + str(getattr(route, "path", "") or getattr(route, "host", ""))
+        below = list(_walk_app(route.app, path, depth - 1)) if isinstance(route, Mount | Host) else []
+        if below:
+            yield from below
+        else:
+            yield (AppMount if isinstance(route, Mount) else AppRoute)(path, _methods(route))
+
+
+def _methods(route: Any) -> str:
+    kind = "WEBSOCKET" if "WebSocket" in type(route).__name__ else "*"
+    return ", ".join(sorted(getattr(route, "methods", None) or ())) or kind
+
+
+def _walk_django(resolver: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
+    for pattern in resolver.url_patterns if depth else ():
+        path = prefix + str(pattern.pattern).removeprefix("^")  # each regular expression begins with it
+        if hasattr(pattern, "url_patterns"):
+            yield from _walk_django(pattern, path, depth - 1)
+        else:
+            yield AppRoute(path, "*")
+
+
+def warn_of_hidden_routes(app: ASGIApp, by_owner: Mapping[str, Sequence[BaseRoute]], health: Sequence[str]) -> None:
+    """Log a warning for each route of *app* that plugins' routes (*by_owner*) or the *health* pages answer instead."""
+    own = list_routes(app)
+    for path in sorted({route.path for route in own}.intersection(health)):
+        remedy = 'set another path in [health], such as path = "/-/health", or remove the route'
+        logger.warning("the application's route %s never gets a request: the host answers it; %s", path, remedy)
+    for owner, routes in by_owner.items():
+        for route in routes:
+            for path in sorted({each.path for each in own if _answers(route, each)}):
+                logger.warning(
+                    "the application's route %s never gets a request: %r answers %s; give one of them another path",
+                    path,
+                    owner,
+                    path_of(route),
+                )
+
+
+def _answers(route: BaseRoute, hidden: AppRoute) -> bool:
+    expression: re.Pattern[str] | None = getattr(route, "path_regex", None)
+    paths = [hidden.path, f"{hidden.path}/"] if isinstance(hidden, AppMount) else [hidden.path]
+    return expression is not None and any(expression.match(path) for path in paths)

@@ -1,0 +1,116 @@
+"""Bound the request body: its size, and the time that a client may take over it."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scalekit.config.types import Size
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
+from scalekit.http.problem import send_problem
+from scalekit.http.response import local_problem
+
+CONTENT_LENGTH, TRANSFER_ENCODING = b"content-length", b"transfer-encoding"
+
+MINIMUM_RATE = 1024
+"""Bytes that buy a client one more second: a large upload over a slow line goes through, a trickle does not."""
+
+LONGEST_LENGTH = 18
+"""Digits of a Content-Length that are worth reading."""
+
+
+class BodyLimit(Filter):
+    """Refuse bodies above *max_body* bytes with 413, and those that keep the application waiting with 408.
+
+    A body is never buffered here. What is refused in the middle looks to the application like a client that left.
+    """
+
+    request_headers = (CONTENT_LENGTH, TRANSFER_ENCODING)
+
+    def __init__(self, max_body: Size, timeout: float) -> None:
+        self.max_body = max_body
+        self.timeout = timeout
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Let a request without a body pass; watch the body of one that has one."""
+        headers = exchange.headers
+        if CONTENT_LENGTH not in headers and TRANSFER_ENCODING not in headers:
+            if exchange.scope.get("http_version", "1.1")[0] == "1":
+                return None
+        elif CONTENT_LENGTH in headers:
+            declared = exchange.values(CONTENT_LENGTH)[-1]
+            if not declared.isdigit():
+                return local_problem(400, "Content-Length is not a number")
+            if len(declared) > LONGEST_LENGTH or int(declared) > self.max_body:
+                return local_problem(413, f"the body is larger than {self.max_body}")
+        return partial(self._watch, exchange)
+
+    async def _watch(self, exchange: Exchange, app: ASGIApp) -> None:
+        await _WatchedBody(self, app, exchange.scope, exchange.receive, exchange.send).serve()
+
+
+class _WatchedBody:
+    """One request: what has been read of its body, and whether it has been answered."""
+
+    def __init__(self, limits: BodyLimit, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        self.limits = limits
+        self.app = app
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.waited = 0.0
+        self.read = 0
+        self.complete = False
+        self.started = False
+        self.refused = False
+
+    async def serve(self) -> None:
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except Exception:
+            if not self.refused:
+                raise
+
+    async def receive(self) -> Message:
+        if self.complete or self.refused:
+            return await self._after_the_body()
+        message = await self._next()
+        if message is None:
+            return await self._refuse(408, "the body did not arrive in time")
+        if message["type"] == "http.request":
+            self.read += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        if self.read > self.limits.max_body:
+            return await self._refuse(413, f"the body is larger than {self.limits.max_body}")
+        return message
+
+    async def _next(self) -> Message | None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        allowance = self.limits.timeout + self.read / MINIMUM_RATE - self.waited
+        try:
+            async with asyncio.timeout(allowance):
+                return await self._receive()
+        except TimeoutError:
+            return None
+        finally:
+            self.waited += loop.time() - begun
+
+    async def _after_the_body(self) -> Message:
+        if self.refused:
+            return {"type": "http.disconnect"}
+        return await self._receive()
+
+    async def _refuse(self, status: int, detail: str) -> Message:
+        self.refused = True
+        if not self.started:
+            await send_problem(self.scope, self._send, status, detail)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if not self.refused:
+            self.started = self.started or message["type"] == "http.response.start"
+            await self._send(message)

@@ -1,0 +1,45 @@
+"""Tell operators from strangers: who may see details of health and operators' pages."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from starlette.types import Scope
+
+from scalekit.config.tables import Network
+from scalekit.config.types import Secret
+from scalekit.http.proxy_headers import RESOLVED_PORT, forwarding_header, parse_address
+
+
+class OperatorAccess:
+    """Clients in trusted networks, and bearers of the token."""
+
+    def __init__(self, networks: Sequence[Network], token: Secret | None) -> None:
+        self.networks = networks
+        self.token = token.get_secret_value().encode() if token else None
+
+    def admits(self, scope: Scope) -> bool:
+        """Tell whether the client of *scope* is an operator."""
+        return self._by_token(scope) or self._by_address(scope)
+
+    def _by_token(self, scope: Scope) -> bool:
+        if self.token is None:
+            return False
+        values = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(values) != 1:
+            return False
+        scheme, _, token = values[0].partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token, self.token)
+
+    def _by_address(self, scope: Scope) -> bool:
+        client = scope.get("client")
+        if not client or not self.networks:
+            return False
+        # A request that some proxy passed on, but none that is trusted, shows the proxy's address: on a machine
+        # with nginx in front that would make everyone local.
+        if client[1] != RESOLVED_PORT and forwarding_header(scope["headers"]):
+            return False
+        address = parse_address(client[0].encode())
+        return address is not None and any(ip_address(address) in network for network in self.networks)

@@ -1,0 +1,59 @@
+"""The host's own pages for operators, below ``/-/``: an index of all of them, and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import Scope
+
+from scalekit.http.operator_access import OperatorAccess
+from scalekit.http.problem import ProblemResponse
+from scalekit.http.router import OPERATORS, ManagementRoute, is_for_operators, path_of
+from scalekit.runner.memory import heap_growth
+from scalekit.runner.workers.worker_queries import WORKER_QUERIES
+from scalekit.settings import Settings
+
+INDEX = f"{OPERATORS}/"
+MEMORY = f"{OPERATORS}/memory"
+
+Content = Callable[[Request], Awaitable[bytes]]
+
+
+def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[ManagementRoute]:
+    """Return the pages, where the file says who operators are; the index lists those of *by_plugin* too."""
+    server = settings.server
+    if server.management is not None:
+        admits: Callable[[Scope], bool] = lambda scope: True  # noqa: E731
+    elif server.trusted or server.token:
+        admits = OperatorAccess(server.trusted, server.token).admits
+    else:
+        return []
+    theirs = [route for routes in by_plugin.values() for route in routes if _is_page(route)]
+    health = settings.health.path
+    paths = sorted({MEMORY, health, f"{health}/live", f"{health}/ready", *map(path_of, theirs)})
+
+    async def index(request: Request) -> bytes:
+        return orjson.dumps({"pages": paths}, option=orjson.OPT_INDENT_2)
+
+    return [_page(INDEX, admits, index), _page(MEMORY, admits, _memory)]
+
+
+def _is_page(route: BaseRoute) -> bool:
+    return isinstance(route, ManagementRoute) or is_for_operators(route)
+
+
+async def _memory(request: Request) -> bytes:
+    return await WORKER_QUERIES(request).ask(heap_growth.TOPIC)
+
+
+def _page(path: str, admits: Callable[[Scope], bool], content: Content) -> ManagementRoute:
+    async def page(request: Request) -> Response:
+        if not admits(request.scope):
+            return ProblemResponse(403, "for operators: come from a network of server.trusted, or send server.token")
+        return Response(await content(request), 200, {"cache-control": "no-store"}, "application/json")
+
+    return ManagementRoute(path, page)

@@ -1,0 +1,69 @@
+"""The prefix that an application takes off its paths by itself, as FastAPI does with ``root_path``.
+
+Such an application answers ``/v1/admin`` as it answers ``/admin``, whether or not a proxy has taken ``/v1`` off. What
+goes by paths, such as what is protected or limited, has to take the prefix off in the same way.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from starlette.routing import Host, Mount
+from starlette.types import ASGIApp
+
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
+
+DEEPEST = 20
+"""Levels of middleware and mounts that are looked into."""
+
+
+IS_OWN = "scalekit.root_path"
+"""Stands in a scope whose root_path is not the server's."""
+
+
+class AddRootPath(Filter):
+    """Tell all but the application of the *prefix* that it takes off; a server's own goes before."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Put the prefix where servers put theirs."""
+        scope = exchange.scope
+        if not scope.get("root_path"):
+            scope["root_path"] = self.prefix
+            scope[IS_OWN] = True
+        return None
+
+    on_open = on_request
+
+
+class RemoveRootPath(Filter):
+    """Give the application the scope as the server made it."""
+
+    def on_application(self, exchange: Exchange) -> None:
+        """Take away what was put there."""
+        if exchange.scope.pop(IS_OWN, False):
+            exchange.scope["root_path"] = ""
+
+
+def root_path_of(app: ASGIApp) -> str:
+    """Return what *app* takes off its paths by itself; empty when it is nothing."""
+    return _find(app, DEEPEST)
+
+
+def _find(app: Any, depth: int) -> str:
+    if app is None or not depth:
+        return ""
+    if type(app).__module__.startswith("django.") and "django.conf" in sys.modules:
+        return str(sys.modules["django.conf"].settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+    prefix = getattr(app, "root_path", None)
+    if isinstance(prefix, str) and prefix:
+        return prefix.rstrip("/")
+    routes = getattr(app, "routes", None)
+    if not isinstance(routes, list):  # middleware around an application
+        return _find(getattr(app, "app", None), depth - 1)
+    whole = [route.app for route in routes if isinstance(route, Host) or (isinstance(route, Mount) and not route.path)]
+    return next((found for each in whole if (found := _find(each, depth - 1))), "")

@@ -1,0 +1,108 @@
+"""Send plugins' routes to a small application of their own, and everything else straight to the author's.
+
+Routers try one route after the other, which costs a request that matches none of them more than all of the host does.
+So the way is chosen by a table: exact paths of plugins, and for their routes with parameters the first segment. What is
+not there never meets a router of ours, and its scope is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Scope
+
+from scalekit.errors import PluginError, Unavailable
+from scalekit.http.exception_handlers import on_unavailable
+from scalekit.http.exchange import Exchange
+from scalekit.http.filter import Decision, Filter
+from scalekit.http.problem import on_http_exception
+
+
+class ManagementRoute(Route):
+    """A page for operators: on the management address where there is one, else on the public one."""
+
+
+class ManagementListener(Filter):
+    """Serve operators' *pages*, and nothing else, on the management *port*."""
+
+    def __init__(self, pages: ASGIApp, port: int) -> None:
+        self.pages = pages
+        self.port = port
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Choose by the port that the connection came in on, which no header can change."""
+        server = exchange.scope.get("server")
+        if server is None or server[1] != self.port:
+            return None
+        return partial(_serve_with, self.pages, exchange, exchange.scope)
+
+    on_open = on_request
+
+
+OPERATORS = "/-"
+"""Below it are pages for operators, outside of every plugin's layer: what refuses a visitor does not shut them out."""
+
+
+def is_for_operators(route: BaseRoute) -> bool:
+    """Tell whether *route* is one of the pages below ``/-/``."""
+    return path_of(route).startswith(f"{OPERATORS}/")
+
+
+class PluginRoutes(Filter):
+    """Serve *routes*, with *app* where that stands before them."""
+
+    def __init__(self, routes: Sequence[BaseRoute], app: ASGIApp | None = None) -> None:
+        self.app = plugin_app(routes) if app is None else app
+        self.exact = {path_of(route) for route in routes if "{" not in path_of(route) and not isinstance(route, Mount)}
+        self.open = [route for route in routes if path_of(route) not in self.exact]
+        self.segments = {path_of(route).split("/", 2)[1] for route in self.open}
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Choose by the path; a plugin's application gets a scope of its own to write on."""
+        path = exchange.route_path
+        if path in self.exact or (self.segments and self._matches(path, exchange.scope)):
+            return partial(_serve_with, self.app, exchange, dict(exchange.scope))
+        return None
+
+    on_open = on_request
+
+    def _matches(self, path: str, scope: Scope) -> bool:
+        if path.partition("/")[2].partition("/")[0] not in self.segments:
+            return False
+        return any(route.matches(scope)[0] is not Match.NONE for route in self.open)
+
+
+def _serve_with(own: ASGIApp, exchange: Exchange, scope: Scope, app: ASGIApp) -> Awaitable[None]:
+    """Serve with *own* in place of *app*, which stands further in."""
+    return own(scope, exchange.receive, exchange.send)
+
+
+def plugin_app(routes: Sequence[BaseRoute]) -> Starlette:
+    """Return an application of nothing but *routes*, whose errors are problems."""
+    handlers = {HTTPException: on_http_exception, Unavailable: on_unavailable}
+    application = Starlette(routes=routes, exception_handlers=handlers)
+    application.router.redirect_slashes = False
+    return application
+
+
+def path_of(route: BaseRoute) -> str:
+    """Return the path of *route* as its plugin wrote it."""
+    return getattr(route, "path", "")
+
+
+def refuse_conflicts(routes: Mapping[str, Iterable[BaseRoute]], taken: Mapping[str, str]) -> None:
+    """Raise PluginError when two plugins, or a plugin and the host (*taken*), claim the same path."""
+    owners = dict(taken)
+    for plugin, items in routes.items():
+        for route in items:
+            if not isinstance(route, Route | WebSocketRoute | Mount):
+                raise PluginError(f"plugin {plugin!r}: routes must be Route, WebSocketRoute or Mount, got {route!r}")
+            path = path_of(route)
+            if not path.startswith("/") or path == "/":
+                raise PluginError(f"plugin {plugin!r}: {path!r} is the application's own; choose a path below it")
+            if owners.setdefault(path, plugin) != plugin:
+                raise PluginError(f"the path {path} is claimed by both {owners[path]!r} and {plugin!r}; turn one off")

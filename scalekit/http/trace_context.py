@@ -1,0 +1,147 @@
+"""Who a request is: its own id, and the trace that it belongs to.
+
+The id is the client's ``X-Request-ID`` when that is well formed, else a new one. The trace is that of the client's
+``traceparent`` when that is valid, else one that begins here. Both are worked out once, by whoever asks first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from starlette.types import Scope
+
+from scalekit.http.tracestate import passed_on
+
+REQUEST_ID = b"x-request-id"
+TRACEPARENT = b"traceparent"
+TRACESTATE = b"tracestate"
+SCOPE_KEY = "scalekit.trace_context"
+
+KNOWN_FLAGS = 0x03
+"""Whether the caller samples, and whether the trace id is random (W3C Trace Context level 2)."""
+RANDOM = "02"
+"""The flags of a trace that begins here."""
+
+MOST_CALLS = 100
+"""Calls of one request whose spans are remembered."""
+BLANKS = b" \t"
+
+HEADERS = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
+"""The request headers that say it."""
+_AT_ONCE = 128
+_WELL_FORMED = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
+# W3C Trace Context, section 3.2.2: version 00 ends after the flags, a later one may go on after a dash.
+_VALID_TRACE = re.compile(
+    rb"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))"
+    rb"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+
+
+class TraceContext(NamedTuple):
+    """The ids of one request; *parent_id* is the caller's span and empty where the trace begins here.
+
+    *calls* has the span ids of the calls made on its behalf, the first MOST_CALLS: the line that tells of the request
+    reports them.
+    """
+
+    request_id: str
+    trace_id: str
+    calls: list[str]
+    parent_id: str = ""
+    flags: str = RANDOM
+    tracestate: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """Return what to send along with one call to another service on behalf of this request.
+
+        Each call has a span of its own (W3C Trace Context, section 3.2.2.4: a parent id is that of one request).
+        """
+        span = os.urandom(8).hex()
+        if len(self.calls) < MOST_CALLS:
+            self.calls.append(span)
+        headers = {"x-request-id": self.request_id, "traceparent": f"00-{self.trace_id}-{span}-{self.flags}"}
+        return {**headers, "tracestate": self.tracestate} if self.tracestate else headers
+
+
+# Asking the kernel for each costs more than all the rest. A process that is forked must not give the same ones out.
+_new: list[TraceContext] = []
+os.register_at_fork(after_in_child=_new.clear)
+
+TRACE_CONTEXT: ContextVar[TraceContext | None] = ContextVar("scalekit.trace_context", default=None)
+"""The identity of what is being served here and now, for log lines."""
+
+
+def trace_context_of(scope: Scope) -> TraceContext:
+    """Return the identity of the request of *scope*; the first call decides it and stores it in the scope."""
+    found: TraceContext | None = scope.get(SCOPE_KEY)
+    if found is None:
+        found = scope[SCOPE_KEY] = parse_trace_context(scope["headers"])
+    return found
+
+
+def request_id(scope: Scope) -> str:
+    """Return the id of the request of *scope*."""
+    return trace_context_of(scope).request_id
+
+
+def parse_trace_context(headers: Sequence[tuple[bytes, bytes]]) -> TraceContext:
+    """Return the identity that *headers* name; what is missing, malformed or there twice is made anew."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in HEADERS:
+            values.setdefault(name, []).append(value)
+    return _read(values) if values else _new_identity()
+
+
+def trace_context_from_index(headers: Mapping[bytes, bytes], repeated: Mapping[bytes, list[bytes]]) -> TraceContext:
+    """Return the same from an index of the headers, with those that came more than once in *repeated*."""
+    if REQUEST_ID not in headers and TRACEPARENT not in headers and TRACESTATE not in headers:
+        return _new_identity()
+    return _read({name: repeated.get(name) or [headers[name]] for name in HEADERS if name in headers})
+
+
+def _new_identity() -> TraceContext:
+    try:
+        return _new.pop()
+    except IndexError:
+        _new.extend(_made_at_once())
+        return _new.pop()
+
+
+def _read(values: Mapping[bytes, list[bytes]]) -> TraceContext:
+    given, trace = _only(values.get(REQUEST_ID)), _only(values.get(TRACEPARENT))
+    state = values.get(TRACESTATE)
+    new = new_request_id()
+    identifier = given.decode("ascii") if _WELL_FORMED.fullmatch(given) else new
+    match = _VALID_TRACE.fullmatch(trace.strip(BLANKS))
+    if match is None:
+        return TraceContext(identifier, new, [])
+    trace_id, parent_id, flags = match.groups()
+    traced = passed_on(b",".join(state) if state else None)
+    return TraceContext(identifier, trace_id.decode(), [], parent_id.decode(), _flags(flags), traced)
+
+
+def _only(values: list[bytes] | None) -> bytes:
+    """Return the one value of a header, empty when there is none, or there are several."""
+    return values[0] if values is not None and len(values) == 1 else b""
+
+
+def new_request_id() -> str:
+    """Return 32 random hexadecimal digits."""
+    return _new_identity().request_id
+
+
+def _made_at_once() -> Iterator[TraceContext]:
+    digits = os.urandom(16 * _AT_ONCE).hex()
+    for place in range(0, len(digits), 32):
+        new = digits[place : place + 32]
+        yield tuple.__new__(TraceContext, (new, new, [], "", RANDOM, ""))  # which takes half the time
+
+
+def _flags(flags: bytes) -> str:
+    """Return the flags to pass on: those that are known, of which one says whether the caller samples."""
+    return f"{int(flags, 16) & KNOWN_FLAGS:02x}"

@@ -1,0 +1,151 @@
+"""What a metric is called and means. Declarations hold no numbers, so a module may hold them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from starlette.requests import HTTPConnection
+
+from scalekit.context import Key
+from scalekit.telemetry.alerts import Alert
+from scalekit.telemetry.series import (
+    CounterSeries,
+    GaugeSeries,
+    HistogramSeries,
+    NoCounter,
+    NoGauge,
+    NoHistogram,
+)
+
+if TYPE_CHECKING:
+    from scalekit.telemetry.registry import Telemetry
+
+S = TypeVar("S", CounterSeries, GaugeSeries, HistogramSeries)
+
+TELEMETRY: Key[Telemetry] = Key("telemetry")
+"""What an application records in; the host provides it once every plugin has said what it runs."""
+
+DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Prometheus's own, in seconds."""
+
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_SUFFIXES = ("_total", "_created", "_bucket", "_count", "_sum", "_info")
+_RESERVED_LABELS = ("le", "quantile", "worker")
+
+
+@dataclass(frozen=True)
+class Instrument(Generic[S]):
+    """A metric's name, its help and the names of its labels; called with a request it gives a series.
+
+    *alert* says when its numbers are a reason to call somebody.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    alert: Alert | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"metric {self.name!r}: a name has letters, digits and underscores only")
+        if self.name.endswith(_SUFFIXES):
+            raise ValueError(f"metric {self.name!r}: leave the suffix out, it is added where it belongs")
+        for label in self.labels:
+            if label in _RESERVED_LABELS or not _LABEL.fullmatch(label):
+                raise ValueError(f"metric {self.name!r}: {label!r} cannot be a label; choose another name")
+
+    def __call__(self, request: HTTPConnection, *values: str) -> S:
+        """Return the series under the label *values*, one for each label, in the application that serves *request*."""
+        return TELEMETRY(request).series(self, *values)
+
+    def new(self) -> S:
+        """Return a new series."""
+        raise TypeError("declare a Counter, a Gauge or a Histogram")
+
+    def silent(self) -> S:
+        """Return a series that records nothing."""
+        raise TypeError("declare a Counter, a Gauge or a Histogram")
+
+
+@dataclass(frozen=True)
+class Counter(Instrument[CounterSeries]):
+    """Something that is counted; exported with ``_total`` after its name."""
+
+    kind = "counter"
+
+    def new(self) -> CounterSeries:
+        """Return a counter at zero."""
+        return CounterSeries()
+
+    def silent(self) -> CounterSeries:
+        """Return a counter that stays at zero."""
+        return NoCounter()
+
+
+@dataclass(frozen=True)
+class Gauge(Instrument[GaugeSeries]):
+    """Something that goes up and down.
+
+    *multiprocess_mode* says how the values of several workers are combined: ``sum``, ``max`` or ``min`` of them,
+    or ``all``, which keeps one series per worker under the label ``worker``.
+    """
+
+    kind = "gauge"
+    multiprocess_mode: Literal["sum", "max", "min", "all"] = "sum"
+
+    def new(self) -> GaugeSeries:
+        """Return a gauge at zero."""
+        return GaugeSeries()
+
+    def silent(self) -> GaugeSeries:
+        """Return a gauge that stays at zero."""
+        return NoGauge()
+
+
+@dataclass(frozen=True)
+class Histogram(Instrument[HistogramSeries]):
+    """Something that is measured; *buckets* are the upper bounds, inclusive and rising."""
+
+    kind = "histogram"
+    buckets: tuple[float, ...] = DEFAULT_BUCKETS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
+            raise ValueError(f"metric {self.name!r}: buckets must be there, and rise")
+
+    def new(self) -> HistogramSeries:
+        """Return a histogram without observations."""
+        return HistogramSeries(self.buckets)
+
+    def silent(self) -> HistogramSeries:
+        """Return a histogram that stays without observations."""
+        return NoHistogram(self.buckets)
+
+
+def instruments_in(*modules: ModuleType) -> list[Instrument[Any]]:
+    """Return every metric that *modules* declare, for a plugin's ``scalekit_metrics``."""
+    return [value for module in modules for value in vars(module).values() if isinstance(value, Instrument)]
+
+
+Catalogue = dict[str, list[Instrument[Any]]]
+
+
+def catalogue(
+    by_owner: Mapping[str, Iterable[Instrument[Any]]], shared: Mapping[str, Iterable[Instrument[Any]]]
+) -> Catalogue:
+    """Return what each owner records; what several may, such as calls of a Redis, has the name that *shared* gives."""
+    named = {each.name: name for name, declared in shared.items() for each in declared}
+    owned: Catalogue = {}
+    for owner, declared in by_owner.items():
+        for each in declared:
+            known = owned.setdefault(named.get(each.name, owner), [])
+            if each not in known:
+                known.append(each)
+    return owned

@@ -1,0 +1,96 @@
+"""The sum over worker processes, which never runs backwards.
+
+A worker sends its numbers now and then. Those of a worker that has ended are kept in one sum, so that what it counted
+stays counted. Which label values a metric may have is decided once, here, so that a series never moves into ``other``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import add
+from typing import Any
+
+from scalekit.telemetry.snapshot import Families, Family, Snapshot, Values
+
+OTHER = "other"
+"""The value of every label of the series that takes what is beyond the budget."""
+
+
+class Totals:
+    """The latest numbers of each worker, and the sum of those that have ended."""
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[str, int], Families] = {}
+        self._ended: Families = {}
+        self._admitted: dict[str, set[Values]] = {}
+        self._budget = 0
+
+    def update(self, worker: str, snapshot: Snapshot, generation: int = 0) -> None:
+        """Replace the numbers of *worker*, of which there may be an old and a new *generation* for a while."""
+        self._budget = max(self._budget, snapshot.budget)
+        families = {name: self._within_budget(name, each) for name, each in snapshot.families.items()}
+        self._latest[worker, generation] = families
+
+    def end(self, worker: str, generation: int = 0) -> None:
+        """Keep what *worker* counted; what its gauges showed has gone with it."""
+        for name, family in self._latest.pop((worker, generation), {}).items():
+            if family.kind != "gauge":
+                _add(self._ended, name, family)
+
+    def total(self) -> Snapshot:
+        """Return the sum of all workers."""
+        families: Families = {}
+        for name, family in self._ended.items():
+            _add(families, name, family)
+        for (worker, _), latest in self._latest.items():
+            for name, family in latest.items():
+                each = family.multiprocess_mode == "all"
+                _add(families, name, _labelled(family, worker) if each else family)
+        return Snapshot(self._budget, dict(sorted(families.items())))
+
+    def _within_budget(self, name: str, family: Family) -> Family:
+        admitted = self._admitted.setdefault(name, set())
+        new = family.data.keys() - admitted
+        if len(admitted) + len(new) <= self._budget:
+            admitted |= new
+            return family
+        kept = Family(family.kind, family.help, family.labels, family.multiprocess_mode, family.bounds)
+        for values, data in family.data.items():
+            if values not in admitted and len(admitted) < self._budget:
+                admitted.add(values)
+            place = values if values in admitted else (OTHER,) * len(values)
+            kept.data[place] = _sum(family, kept.data[place], data) if place in kept.data else data
+        return kept
+
+
+def _labelled(family: Family, worker: str) -> Family:
+    data = {(*values, worker): number for values, number in family.data.items()}
+    return Family(family.kind, family.help, (*family.labels, "worker"), "all", (), data)
+
+
+def _add(families: Families, name: str, more: Family) -> None:
+    """Add *more*; where its shape is another, because a new worker declares it anew, it replaces what was there."""
+    mine = families.get(name)
+    if mine is None or not mine.alike(more):
+        families[name] = Family(more.kind, more.help, more.labels, more.multiprocess_mode, more.bounds, dict(more.data))
+        return
+    data = mine.data
+    for values, numbers in more.data.items():
+        data[values] = _sum(mine, data[values], numbers) if values in data else numbers
+
+
+def _sum(family: Family, one: Any, other: Any) -> Any:
+    if family.kind != "histogram":
+        return _COMBINED[family.multiprocess_mode](one, other)
+    counts = list(map(add, one[1], other[1]))
+    return [one[0] + other[0], counts, _latest_examples(one[2], other[2])]
+
+
+def _latest_examples(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    if not one or not other:
+        return one or other
+    newer = {bucket: each for bucket, each in other.items() if bucket not in one or each[2] > one[bucket][2]}
+    return {**one, **newer}
+
+
+_COMBINED: dict[str, Callable[[float, float], float]] = {"sum": add, "all": add, "max": max, "min": min}

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import re
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit.http.trace_context import MOST_CALLS, new_request_id, parse_trace_context, request_id, trace_context_of
+from tests.host.asgi import http_scope
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+PASSED_ON = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]")
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        (b"abc-1", True),
+        (b"a" * 128, True),
+        (b"a" * 129, False),
+        (b"", False),
+        (b"two words", False),
+        (b"line\r\nfeed", False),
+        (b"end\n", False),
+        (b"\xff", False),
+        (b'"quoted"', False),
+    ],
+)
+def test_a_request_id_is_taken_when_it_is_well_formed(value: bytes, accepted: bool) -> None:
+    found = parse_trace_context([(b"x-request-id", value)]).request_id
+    assert (found == value.decode("latin-1")) is accepted
+    assert accepted or re.fullmatch("[0-9a-f]{32}", found)
+
+
+def test_two_request_ids_are_none() -> None:
+    assert parse_trace_context([(b"x-request-id", b"a"), (b"x-request-id", b"b")]).request_id not in ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"),
+    [
+        (f"00-{TRACE}-{PARENT}-01", True),
+        (f"00-{TRACE}-{PARENT}-00", True),
+        (f"cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like", True),
+        (f"cc-{TRACE}-{PARENT}-01.what", False),
+        (f"00-{TRACE}-{PARENT}-01-more", False),
+        (f"ff-{TRACE}-{PARENT}-01", False),
+        (f"00-{'0' * 32}-{PARENT}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"00-{TRACE.upper()}-{PARENT}-01", False),
+        (f"00-{TRACE}-{PARENT}", False),
+        (f"00-{TRACE}-{PARENT}-1", False),
+        (f"00-{TRACE}-{PARENT}-01\n", False),
+        (f"0-{TRACE}-{PARENT}-01", False),
+    ],
+)
+def test_a_trace_is_joined_when_its_parent_is_valid(value: str, valid: bool) -> None:
+    identity = parse_trace_context([(b"traceparent", value.encode()), (b"tracestate", b"vendor=1")])
+    assert (identity.trace_id == TRACE) is valid
+    assert identity.parent_id == (PARENT if valid else "")
+    assert identity.tracestate == ("vendor=1" if valid else "")
+
+
+@pytest.mark.parametrize("given", [[], [(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())]])
+def test_each_call_names_a_span_of_its_own_that_the_request_remembers(given: list[tuple[bytes, bytes]]) -> None:
+    identity = parse_trace_context([(b"x-request-id", b"abc"), *given])
+    sent = [identity.headers() for _ in range(3)]
+    assert {each["x-request-id"] for each in sent} == {"abc"}
+    parts = [each["traceparent"].split("-") for each in sent]
+    assert {(version, trace) for version, trace, _, _ in parts} == {("00", identity.trace_id)}
+    spans = [span for _, _, span, _ in parts]
+    assert identity.calls == spans
+    assert len({PARENT, *spans}) == 4
+
+
+def test_the_spans_that_a_request_remembers_have_a_bound() -> None:
+    identity = parse_trace_context([])
+    for _ in range(2 * MOST_CALLS):
+        identity.headers()
+    assert len(identity.calls) == MOST_CALLS
+    assert parse_trace_context([]).calls == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "sent"), [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("ff", "03"), ("fc", "00")]
+)
+@pytest.mark.parametrize("version", ["00", "01", "cc"])
+def test_known_flags_are_passed_on_and_others_are_zero(version: str, flags: str, sent: str) -> None:
+    identity = parse_trace_context([(b"traceparent", f"{version}-{TRACE}-{PARENT}-{flags}".encode())])
+    assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-{sent}", identity.headers()["traceparent"])
+
+
+@pytest.mark.parametrize("blanks", [" {}", "\t{}", "{} ", "{}\t", "\t {} \t"])
+def test_blanks_around_a_parent_are_not_its_own(blanks: str) -> None:
+    value = blanks.format(f"00-{TRACE}-{PARENT}-01").encode()
+    assert parse_trace_context([(b"traceparent", value)]).trace_id == TRACE
+
+
+def test_ids_are_new_each_time_also_in_a_process_that_was_forked() -> None:
+    ids = {new_request_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pytest may have threads
+        child = os.fork()
+    if child == 0:
+        os.write(write, "".join(new_request_id() for _ in range(200)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    text = os.read(read, 200 * 32).decode()
+    os.close(read)
+    os.close(write)
+    assert {text[place : place + 32] for place in range(0, len(text), 32)}.isdisjoint(
+        new_request_id() for _ in range(200)
+    )
+
+
+def test_tracestate_of_several_headers_is_one_list_and_is_sent_along() -> None:
+    headers = [
+        (b"traceparent", f"00-{TRACE}-{PARENT}-01".encode()),
+        (b"tracestate", b"a=1"),
+        (b"tracestate", b"b=2"),
+    ]
+    assert parse_trace_context(headers).headers()["tracestate"] == "a=1,b=2"
+
+
+def test_a_request_keeps_its_identity() -> None:
+    scope = http_scope()
+    assert request_id(scope) == request_id(scope) == trace_context_of(scope).request_id
+    assert request_id(http_scope()) != request_id(scope)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"x-request-id", b"traceparent", b"tracestate"]), st.binary(max_size=80))))
+def test_whatever_comes_in_well_formed_ids_go_out(headers: list[tuple[bytes, bytes]]) -> None:
+    out = parse_trace_context(headers).headers()
+    assert PASSED_ON.fullmatch(out["traceparent"])
+    assert all(value.isascii() and value.isprintable() for value in out.values())
