@@ -3,7 +3,7 @@
 from starlette.middleware import Middleware
 
 from scalekit.app import create_app
-from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Url
+from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
 from scalekit.context import Context, Key
 from scalekit.errors import ConfigError, PluginError, ResourceError, ScalekitError, StartError
 from scalekit.health.check import Check
@@ -46,6 +46,7 @@ __all__ = [
     "Size",
     "StartError",
     "Table",
+    "Tls",
     "Url",
     "WebSocketExchange",
     "create_app",

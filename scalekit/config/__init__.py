@@ -1,7 +1,8 @@
 """The one TOML file: reading it, checking it, showing it."""
 
 from scalekit.config.tables import Network, Networks, Port, Table
+from scalekit.config.tls import Tls
 from scalekit.config.types import Duration, Rate, Secret, Size
 from scalekit.config.url import HttpUrl, Url
 
-__all__ = ["Duration", "HttpUrl", "Network", "Networks", "Port", "Rate", "Secret", "Size", "Table", "Url"]
+__all__ = ["Duration", "HttpUrl", "Network", "Networks", "Port", "Rate", "Secret", "Size", "Table", "Tls", "Url"]

@@ -176,7 +176,7 @@ def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install
         "def scalekit_filters(context):\n"
         "    return [Layered(Layer[name], Middleware(Trace, name + '-{0}')) for name in {1}]\n"
     )
-    install("zeta", source.format("zeta", ["LOG", "DATA"]))
+    install("zeta", source.format("zeta", ["LOG", "RESOURCES"]))
     install("alpha", source.format("alpha", ["CACHE", "LOG", "LIMIT_SUBJECT"]))
     install("mid", source.format("mid", ["AUTHENTICATE", "METRICS", "LIMIT_CLIENT"]))
     answer = asyncio.run(once(build("zeta", "mid", "alpha")))

@@ -207,7 +207,7 @@ def test_plugins_are_listed_with_what_the_file_makes_of_them(run: Run) -> None:
     rows = [line.split() for line in run("plugins", toml=VISITS).stdout.splitlines()]
     assert rows[0] == ["plugin", "enabled", "package", "starts", "layers", "hooks"]
     (row,) = [row for row in rows if row[0] == "visits"]
-    assert row[1:6] == ["yes", "scalekit-visits", "1.0", "1", "DATA"]
+    assert row[1:6] == ["yes", "scalekit-visits", "1.0", "1", "RESOURCES"]
     assert {"config,", "health,", "lifespan,", "metrics,", "filters,", "routes", "commands,"} == set(row[6:])
     (row,) = [row for row in map(str.split, run("plugins", toml=APP).stdout.splitlines()) if row[0] == "visits"]
     assert row == ["visits", "no", "scalekit-visits", "1.0"]
@@ -294,7 +294,7 @@ def test_get_explains_the_time_spent_in_each_layer(run: Run) -> None:
         ["health", "host"],
         ["operators", "host"],
         ["GUARD", "host"],
-        ["DATA", "visits"],
+        ["RESOURCES", "visits"],
         ["routes", "plugins"],
         ["application", "application"],
     ]
