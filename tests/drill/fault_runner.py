@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tests.drill.faults import Fault
-from tests.drill.load import NO_ANSWER, Answer, Load
+from tests.drill.load import NO_RESPONSE, Load, Response
 from tests.processes import wait_for
 
 QUICK = 3.0
@@ -20,8 +20,8 @@ class Outcome:
     """What one fault did, from its strike until all was well again."""
 
     fault: str
-    answers: Sequence[Answer]
-    unexpected: Sequence[Answer]
+    responses: Sequence[Response]
+    unexpected: Sequence[Response]
     p99: float
     heal: float
     lost_rows: int
@@ -29,17 +29,17 @@ class Outcome:
     health: str
 
     @property
-    def failed(self) -> list[Answer]:
-        return [answer for answer in self.answers if not answer.good]
+    def failed(self) -> list[Response]:
+        return [response for response in self.responses if not response.good]
 
     @property
     def error_rate(self) -> float:
-        return len(self.failed) / len(self.answers)
+        return len(self.failed) / len(self.responses)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What all faults did, and what was lost of what had been answered as done; *page* is k6's own."""
+    """What all faults did, and what was lost of what had been confirmed; *page* is k6's own."""
 
     outcomes: Sequence[Outcome]
     written: int
@@ -56,7 +56,7 @@ class Place(Protocol):
         ...
 
     def lost_rows(self, items: set[str]) -> int:
-        """Return how many of *items* are not there, though they were answered as kept."""
+        """Return how many of *items* are missing though their write was confirmed."""
         ...
 
     def lost_messages(self, before: int) -> int:
@@ -72,9 +72,9 @@ def drill(faults: Sequence[Fault], load: Load, hold: float, place: Place) -> lis
     return outcomes
 
 
-def written(answers: Sequence[Answer]) -> set[str]:
-    """Return the items that were answered as kept."""
-    return {answer.item for answer in answers if answer.item and answer.good}
+def written(responses: Sequence[Response]) -> set[str]:
+    """Return the items whose write was confirmed."""
+    return {response.item for response in responses if response.item and response.good}
 
 
 def _one(fault: Fault, load: Load, hold: float, place: Place, lost_before: int) -> Outcome:
@@ -92,30 +92,34 @@ def _one(fault: Fault, load: Load, hold: float, place: Place, lost_before: int) 
     fault.mend()
     mended = time.time()
     wait_for(f"the healing of {fault.name}", lambda: _quiet(load, mended) and not place.troubles(), limit=60)
-    answers = load.read()[first:]
+    responses = load.read()[first:]
     return Outcome(
         fault.name,
-        answers,
-        unexpected(fault, answers),
-        _quantile([answer.seconds for answer in answers], 0.99),
-        max([0.0, *(answer.moment - mended for answer in answers if not answer.good)]),
-        place.lost_rows(written(answers)),
+        responses,
+        unexpected(fault, responses),
+        _quantile([response.seconds for response in responses], 0.99),
+        max([0.0, *(response.moment - mended for response in responses if not response.good)]),
+        place.lost_rows(written(responses)),
         place.lost_messages(lost_before),
         ", ".join(sorted(said)) or "healthy",
     )
 
 
 def _quiet(load: Load, since: float) -> bool:
-    """Tell whether all was well for the last second and a half of answers after *since*."""
+    """Tell whether all was well for the last second and a half of responses after *since*."""
     latest = load.read()[-load.rate * 3 // 2 :]
-    return all(answer.good and answer.moment > since for answer in latest)
+    return all(response.good and response.moment > since for response in latest)
 
 
-def unexpected(fault: Fault, answers: Sequence[Answer]) -> list[Answer]:
-    """Return what should not have been answered so: all but refusals, with a time, of what needs what is gone."""
-    bad = [answer for answer in answers if not answer.good and not (answer.refused and answer.kind in fault.takes)]
-    cut = [answer for answer in bad if answer.status in (NO_ANSWER, 502)]
-    return [answer for answer in bad if answer not in cut[: fault.cuts]]
+def unexpected(fault: Fault, responses: Sequence[Response]) -> list[Response]:
+    """Return the failures that are no refusal, with Retry-After, of a request that needs the unavailable server."""
+    bad = [
+        response
+        for response in responses
+        if not response.good and not (response.refused and response.kind in fault.takes)
+    ]
+    cut = [response for response in bad if response.status in (NO_RESPONSE, 502)]
+    return [response for response in bad if response not in cut[: fault.cuts]]
 
 
 def _quantile(values: Sequence[float], share: float) -> float:

@@ -1,4 +1,4 @@
-"""k6's steady load in the background, and every answer that it got."""
+"""k6's steady load in the background, and every response that it got."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.processes import Box, wait_for
 from tests.servers import find
 
 SCRIPT = Path(__file__).parent.parent.parent / "k6/failover.js"
-NO_ANSWER = 0
+NO_RESPONSE = 0
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came of one request; the moment is that of its end, in seconds since the epoch."""
 
     moment: float
@@ -44,13 +44,13 @@ class Load(Box):
         super().__init__("drill-load")
         self.rate = rate
         self.longest = longest
-        self.answers: list[Answer] = []
-        self._csv = self.directory / "answers.csv"
+        self.responses: list[Response] = []
+        self._csv = self.directory / "responses.csv"
         self._read = 0
         self._header: list[str] = []
 
     def start(self, url: str, script: Path = SCRIPT) -> None:
-        """Begin, and wait for the first answers."""
+        """Begin, and wait for the first responses."""
         self.environment |= {
             "K6_AUTO_EXTENSION_RESOLUTION": "false",
             "K6_CSV_TIME_FORMAT": "unix_milli",
@@ -61,25 +61,25 @@ class Load(Box):
         quiet = ["--quiet", "--no-color", "--no-usage-report", "--address="]
         command = [find("k6"), "run", *quiet, *named, "--out", f"csv={self._csv}", script]
         self.process = self.spawn(*command, death_signal=signal.SIGINT)
-        self.wait_for_answers(2 * self.rate)
+        self.wait_for_responses(2 * self.rate)
 
-    def wait_for_answers(self, number: int) -> None:
-        """Wait until so many more answers have come."""
-        wanted = len(self.answers) + number
-        wait_for(f"{number} answers", lambda: len(self.read()) >= wanted, self.process, limit=60)
+    def wait_for_responses(self, number: int) -> None:
+        """Wait until so many more responses have come."""
+        wanted = len(self.responses) + number
+        wait_for(f"{number} responses", lambda: len(self.read()) >= wanted, self.process, limit=60)
 
-    def read(self) -> list[Answer]:
-        """Return all answers so far."""
-        self.answers += self._new()
-        return self.answers
+    def read(self) -> list[Response]:
+        """Return all responses so far."""
+        self.responses += self._new()
+        return self.responses
 
     def finish(self) -> Path:
-        """Stop asking, read the last answers and return the page that k6 wrote."""
+        """Stop asking, read the last responses and return the page that k6 wrote."""
         self.stop(self.process, signal.SIGINT)
         self.read()
         return self.directory / "failover.html"
 
-    def _new(self) -> Iterator[Answer]:
+    def _new(self) -> Iterator[Response]:
         if not self._csv.exists():
             return
         with self._csv.open("rb") as file:
@@ -94,9 +94,9 @@ class Load(Box):
                 yield _answer(dict(zip(self._header, row, strict=True)))
 
 
-def _answer(row: dict[str, str]) -> Answer:
+def _answer(row: dict[str, str]) -> Response:
     tags = {name: values[0] for name, values in parse_qs(row["extra_tags"]).items()}
-    return Answer(
+    return Response(
         moment=int(row["timestamp"]) / 1000,
         seconds=float(row["metric_value"]) / 1000,
         kind=tags["kind"],

@@ -83,7 +83,7 @@ class Setting:
         ]
 
     def lost_rows(self, items: set[str]) -> int:
-        """Return how many of *items* are not there, though they were answered as kept."""
+        """Return how many of *items* are missing though their write was confirmed."""
         rows = self.production.servers.database.sql("SELECT name FROM items WHERE name LIKE 'drill-%'").split()
         return len(items - set(rows))
 
@@ -121,7 +121,7 @@ def drilled(hold: float, rate: int) -> Found:
         load.start(place.url)
         outcomes = drill(place.faults(), load, hold, place)
         page = load.finish().read_text()
-        kept = written(load.answers)
+        kept = written(load.responses)
         return Found(outcomes, len(kept), place.lost_rows(kept), place.lost_messages(0), page)
 
 

@@ -18,12 +18,12 @@ def report(found: Found) -> str:
 # Drill
 
 Each fault strikes under a steady load. An error is unexpected unless it is a 503 with Retry-After to a request that
-needs what is gone.
+needs the unavailable server.
 
 {HEADING}
 {lines}
 
-Of {found.written} writes that were answered as done, {found.lost_rows} rows and {found.lost_messages} messages were
+Of {found.written} writes that were confirmed, {found.lost_rows} rows and {found.lost_messages} messages were
 lost.
 """
 
@@ -37,8 +37,8 @@ def mistakes(found: Found) -> list[str]:
 
 
 def _line(outcome: Outcome) -> str:
-    unexpected = Counter(f"{answer.kind} {answer.status}" for answer in outcome.unexpected)
+    unexpected = Counter(f"{response.kind} {response.status}" for response in outcome.unexpected)
     named = ", ".join(f"{number} of {what}" for what, number in unexpected.items()) or "none"
-    load = f"{len(outcome.answers)} | {outcome.error_rate:.1%} | {named} | {outcome.p99 * 1000:.0f} ms"
+    load = f"{len(outcome.responses)} | {outcome.error_rate:.1%} | {named} | {outcome.p99 * 1000:.0f} ms"
     lost = f"{outcome.lost_rows} | {outcome.lost_messages}"
     return f"| {outcome.fault} | {load} | {outcome.heal:.1f} s | {lost} | {outcome.health} |"

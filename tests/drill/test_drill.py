@@ -9,11 +9,11 @@ import pytest
 
 from tests.drill.fault_runner import Found, Outcome, unexpected
 from tests.drill.faults import DATA, Fault
-from tests.drill.load import Answer
+from tests.drill.load import Response
 from tests.drill.production import drilled
 from tests.drill.report import mistakes, report
 
-GOOD = Answer(moment=1.0, seconds=0.01, kind="read", status=200, says_when=False, item="")
+GOOD = Response(moment=1.0, seconds=0.01, kind="read", status=200, says_when=False, item="")
 REFUSED = replace(GOOD, status=503, says_when=True)
 CUT = replace(GOOD, status=0)
 
@@ -30,7 +30,7 @@ def test_whatever_fails_nothing_is_lost_and_only_what_needs_it_is_refused() -> N
 
 
 @pytest.mark.parametrize(
-    ("answers", "wrong"),
+    ("responses", "wrong"),
     [
         ([GOOD, REFUSED], 0),
         ([replace(REFUSED, kind="plain")], 1),
@@ -41,9 +41,9 @@ def test_whatever_fails_nothing_is_lost_and_only_what_needs_it_is_refused() -> N
         ([replace(CUT, status=502)], 0),
     ],
 )
-def test_what_is_unexpected(answers: list[Answer], wrong: int) -> None:
+def test_what_is_unexpected(responses: list[Response], wrong: int) -> None:
     fault = Fault("the data is gone", takes=DATA, cuts=1)
-    assert len(unexpected(fault, answers)) == wrong
+    assert len(unexpected(fault, responses)) == wrong
 
 
 def test_the_report_has_a_line_for_each_fault_and_names_what_misses_the_goals() -> None:
