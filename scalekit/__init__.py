@@ -1,23 +1,72 @@
-"""Put any ASGI application under one TOML file and its plugins."""
+"""The plugin API: run any ASGI application with plugins, described by one TOML file."""
 
 from starlette.middleware import Middleware
 
 from scalekit.app import create_app
+from scalekit.app_loader import describe_error, did_you_mean
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
+from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
+from scalekit.config.mask import MASK, mask_address, mask_passwords
+from scalekit.config.tables import HostName, Method, PositiveDuration, PositiveSize, Server, split_address
+from scalekit.config.text_pattern import TextPattern
+from scalekit.config.tls import Certificates
+from scalekit.config.url_syntax import UrlParts, split_url
+from scalekit.config.validation import suggest_name
 from scalekit.context import Context, Key
-from scalekit.errors import ConfigError, PluginError, ResourceError, ScalekitError, StartError
+from scalekit.errors import (
+    ConfigError,
+    PluginError,
+    Problem,
+    ReadOnlyError,
+    ResourceError,
+    ScalekitError,
+    StartError,
+    Unavailable,
+)
 from scalekit.health.check import Check
 from scalekit.hookspecs import hookimpl
+from scalekit.http.deadline import DEADLINE, TIMEOUT_HEADER
 from scalekit.http.exchange import Exchange, WebSocketExchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
-from scalekit.http.response import LocalResponse
+from scalekit.http.methods import with_head
+from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
+from scalekit.http.request_context import REQUEST_CONTEXT
+from scalekit.http.response import LocalResponse, local_problem, local_response
+from scalekit.http.route_path import route_path
 from scalekit.http.router import ManagementRoute
-from scalekit.layers import Layer, Layered
+from scalekit.http.trace_context import (
+    REQUEST_ID,
+    TRACE_CONTEXT,
+    TRACEPARENT,
+    TRACESTATE,
+    TraceContext,
+    new_request_id,
+    parse_trace_context,
+    trace_context_of,
+)
+from scalekit.layers import Layer, LayeredFilter
 from scalekit.lifespan import Lifespan
-from scalekit.path_glob import PathGlob
+from scalekit.memo import Memo
+from scalekit.path_glob import PathGlob, case_insensitive_match, path_variants
+from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo, warn_about_multiple_processes
+from scalekit.strict_json import encode_json
+from scalekit.terminal import print_table
 
 __all__ = [
+    "DEADLINE",
     "LATER",
+    "MASK",
+    "REQUEST_CONTEXT",
+    "REQUEST_ID",
+    "SERVER_INFO",
+    "SERVICE_NAME_PATTERN",
+    "TIMEOUT_HEADER",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "TRACE_CONTEXT",
+    "WORKER",
+    "AppName",
+    "Certificates",
     "Check",
     "ConfigError",
     "Context",
@@ -25,13 +74,16 @@ __all__ = [
     "Duration",
     "Exchange",
     "Filter",
+    "HostName",
     "HttpUrl",
     "Key",
     "Layer",
-    "Layered",
+    "LayeredFilter",
     "Lifespan",
     "LocalResponse",
     "ManagementRoute",
+    "Memo",
+    "Method",
     "Middleware",
     "Network",
     "Networks",
@@ -39,16 +91,48 @@ __all__ = [
     "Pending",
     "PluginError",
     "Port",
+    "PositiveDuration",
+    "PositiveSize",
+    "Problem",
+    "ProblemError",
+    "ProblemResponse",
     "Rate",
+    "ReadOnlyError",
     "ResourceError",
     "ScalekitError",
     "Secret",
+    "Server",
+    "ServerInfo",
     "Size",
     "StartError",
     "Table",
+    "TextPattern",
     "Tls",
+    "TraceContext",
+    "Unavailable",
     "Url",
+    "UrlParts",
     "WebSocketExchange",
+    "case_insensitive_match",
     "create_app",
+    "describe_error",
+    "did_you_mean",
+    "encode_json",
     "hookimpl",
+    "local_problem",
+    "local_response",
+    "mask_address",
+    "mask_passwords",
+    "new_request_id",
+    "parse_trace_context",
+    "path_variants",
+    "print_table",
+    "route_path",
+    "send_problem",
+    "split_address",
+    "split_url",
+    "suggest_name",
+    "trace_context_of",
+    "warn_about_multiple_processes",
+    "with_head",
 ]

@@ -45,7 +45,7 @@ from scalekit.http.router import (
     refuse_conflicts,
 )
 from scalekit.http.static_files import static_routes
-from scalekit.layers import Layer, Layered
+from scalekit.layers import Layer, LayeredFilter
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, needed, series_budget, start_order
 from scalekit.runner.memory import metrics as memory_metrics
@@ -55,7 +55,6 @@ from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
 from scalekit.telemetry import TELEMETRY, Instrument, NullTelemetry, Telemetry, catalogue, instruments_in
 from scalekit.verification import verify
-from scalekit_redis import metrics as redis_metrics
 
 logger = logging.getLogger("scalekit")
 
@@ -103,7 +102,7 @@ def prepare(settings: Settings) -> Prepared:
     budget = series_budget(lifespans)
     telemetry = NullTelemetry() if budget is None else Telemetry(budget)
     recorded = {"host": _own_metrics(settings), **settings.plugins.metrics(context)}
-    telemetry.catalogue = catalogue(recorded, shared={"redis": instruments_in(redis_metrics)})
+    telemetry.catalogue = catalogue(recorded)
     context.provide(TELEMETRY, telemetry)
     worker_queries = WorkerQueries()
     worker_queries.register(TOPIC, memory_answer())
@@ -237,9 +236,9 @@ def _entrance(
     return parts
 
 
-def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[Layered]]) -> list[ChainLink]:
+def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[LayeredFilter]]) -> list[ChainLink]:
     server = settings.server
-    guards = [Layered(Layer.GUARD, guard) for guard in _guards(server)]
+    guards = [LayeredFilter(Layer.GUARD, guard) for guard in _guards(server)]
     owned = [(item, plugin) for plugin, items in {"host": guards, **by_plugin}.items() for item in items]
     owned.sort(key=lambda each: (each[0].layer, each[1]))
     for item, plugin in owned:
@@ -252,7 +251,7 @@ def _guards(server: Server) -> list[Filter]:
     return [*hosts, BodyLimit(server.max_body, server.body_timeout)]
 
 
-def _without_duplicates(owned: Iterable[tuple[Layered, str]]) -> Iterator[tuple[Layered, str]]:
+def _without_duplicates(owned: Iterable[tuple[LayeredFilter, str]]) -> Iterator[tuple[LayeredFilter, str]]:
     """Yield what several plugins bring alike, the same filter or equal middleware in one layer, only once."""
     seen: list[tuple[Layer, Any]] = []
     for item, plugin in owned:
@@ -263,7 +262,7 @@ def _without_duplicates(owned: Iterable[tuple[Layered, str]]) -> Iterator[tuple[
             yield item, plugin
 
 
-def _refuse_misfits(item: Layered, plugin: str) -> None:
+def _refuse_misfits(item: LayeredFilter, plugin: str) -> None:
     link = item.link
     if isinstance(link, Filter):
         return

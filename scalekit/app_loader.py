@@ -34,7 +34,7 @@ def load_target(target: str) -> ASGIApp:
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise ValueError(f"module {module_name!r} has no {part!r}{meant(part, dir(found))}") from None
+            raise ValueError(f"module {module_name!r} has no {part!r}{did_you_mean(part, dir(found))}") from None
     return application(found, target)
 
 
@@ -92,15 +92,15 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            near = meant(name, (each.name for each in iter_modules([os.getcwd()]))) or "; start from its folder"
+            near = did_you_mean(name, (each.name for each in iter_modules([os.getcwd()]))) or "; start from its folder"
             raise ValueError(f"there is no module {name!r} on the import path{near}") from None
         raise ValueError(f"module {name!r} did not load: {describe_error(error)}") from error
     except (Exception, SystemExit) as error:
         raise ValueError(f"module {name!r} did not load: {describe_error(error)}") from error
 
 
-def meant(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about the unknown *name*: what was meant, empty when nothing is near."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about the unknown *name*: what was did_you_mean, empty when nothing is near."""
     close = get_close_matches(name, [each for each in known if not each.startswith("_")], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

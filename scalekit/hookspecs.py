@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from scalekit.config.tables import Table
 from scalekit.context import Context
 from scalekit.health.check import Check
-from scalekit.layers import Layered
+from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.telemetry.instruments import Instrument
 
@@ -39,7 +39,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:  # type: ignore[empty-body]
 
 
 @hookspec
-def scalekit_filters(context: Context) -> Sequence[Layered]:  # type: ignore[empty-body]
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:  # type: ignore[empty-body]
     """Return the filters, or the ASGI middleware, that take part in every request, each with its layer."""
 
 

@@ -36,7 +36,7 @@ class Layer(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Layered:
+class LayeredFilter:
     """A filter, or a pure ASGI middleware, and the layer it belongs to."""
 
     layer: Layer

@@ -51,7 +51,7 @@ class PathGlob(Spelled, str):
         return [segment for segment in self.split("/") if segment]
 
 
-def spellings(path: str) -> tuple[str, ...]:
+def path_variants(path: str) -> tuple[str, ...]:
     """Return *path* and, where it differs, how a framework that tidies paths up may read it.
 
     What is to be protected or limited is looked for under both: a doubled slash, a dot segment, a backslash or a second
@@ -61,7 +61,7 @@ def spellings(path: str) -> tuple[str, ...]:
     return (path,) if tidy == path else (path, tidy)
 
 
-def in_any_case(glob: str) -> Matches:
+def case_insensitive_match(glob: str) -> Matches:
     """Return what tells whether *glob* is for a path, in whichever case, for some frameworks do not mind it."""
     return re.compile(PathGlob(glob).expression, re.DOTALL | re.IGNORECASE).fullmatch
 

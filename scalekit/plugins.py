@@ -23,7 +23,7 @@ from scalekit.config.tables import Table
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError, Problem
 from scalekit.health.check import Check
-from scalekit.layers import Layered
+from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.telemetry.instruments import Instrument
 
@@ -128,9 +128,9 @@ class Plugins:
         """Ask every plugin what to run around the application's life."""
         return {name: items[0] for name, items in self._each("scalekit_lifespan", Lifespan, context).items()}
 
-    def filters(self, context: Context) -> dict[str, list[Layered]]:
+    def filters(self, context: Context) -> dict[str, list[LayeredFilter]]:
         """Ask every plugin for its filters and middleware."""
-        return self._each("scalekit_filters", Layered, context)
+        return self._each("scalekit_filters", LayeredFilter, context)
 
     def routes(self, context: Context) -> dict[str, list[BaseRoute]]:
         """Ask every plugin for its routes."""

@@ -10,7 +10,7 @@ from scalekit.config.document import Document, Source, read
 from scalekit.config.secrets import redactor
 from scalekit.config.switch import take_switch, without_problems
 from scalekit.config.tables import App, Health, Server, Table
-from scalekit.config.validation import UNKNOWN_KEY, nearest, parse, value_at
+from scalekit.config.validation import UNKNOWN_KEY, parse, suggest_name, value_at
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError
 from scalekit.plugins import Installed, Plugins, installed
@@ -53,12 +53,12 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
     document = read(source, overrides)
     for name in document.data:
         if name not in TOP_LEVEL:
-            document.report((name,), f"unknown table; {nearest(name, TOP_LEVEL)}")
+            document.report((name,), f"unknown table; {suggest_name(name, TOP_LEVEL)}")
     plugins, off = _load_plugins(document)
     for name in only:
         if name not in plugins.names and not any(each.plugin == name for each in document.problems):
             document.report(
-                ("plugins", name), f"is not turned on, but --only wants it; {nearest(name, plugins.names)}", name
+                ("plugins", name), f"is not turned on, but --only wants it; {suggest_name(name, plugins.names)}", name
             )
     return Settings(
         document,
@@ -84,7 +84,7 @@ def _load_plugins(document: Document) -> tuple[Plugins, list[str]]:
             off.append(name)
             _report_unknown_keys(document, name, available.get(name, ()))
         elif name not in available:
-            document.report(("plugins", name), f"no such plugin is installed; {nearest(name, available)}", name)
+            document.report(("plugins", name), f"no such plugin is installed; {suggest_name(name, available)}", name)
         elif not isinstance(table, dict):
             document.report(("plugins", name), _no_table(name, table, document.literals.get(("plugins", name))), name)
         else:

@@ -71,6 +71,15 @@ def test_the_host_imports_no_plugin_and_plugins_import_no_other() -> None:
         assert not foreign or path.is_relative_to(ROOT / "sample_app"), f"{path} imports {foreign}"
 
 
+PLUGIN_API = {"scalekit", "scalekit.contracts", "scalekit.telemetry", "scalekit.testing"}
+
+
+def test_plugins_import_only_the_public_packages_of_the_host() -> None:
+    for path in (ROOT / "plugins").rglob("*.py"):
+        internal = {name for name in read(path).imports if name.startswith("scalekit.")} - PLUGIN_API
+        assert not internal, f"{path} imports {internal}; import from {', '.join(sorted(PLUGIN_API))}"
+
+
 def test_only_one_module_uses_the_plugin_manager() -> None:
     users = [path.name for path in CODE if "PluginManager" in path.read_text()]
     assert users == ["plugins.py"]

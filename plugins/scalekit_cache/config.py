@@ -6,16 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from scalekit import Duration, PathGlob, Size, Table, Url
-from scalekit.config.shape import Shape
-from scalekit.config.tables import PositiveDuration, PositiveSize
+from scalekit import Duration, PathGlob, PositiveDuration, PositiveSize, Size, Table, TextPattern, Url
 from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.decorator import EARLY
 from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
 from scalekit_caching.tags import name_tag
 from scalekit_redis.url import SCHEMES, parse
 
-FieldName = Annotated[str, Shape(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
+FieldName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
 Share = Annotated[float, Field(ge=0, lt=1)]
 CLUSTER = "cluster-cache:"
 Status = Annotated[int, Field(ge=200, le=599)]
@@ -85,7 +83,7 @@ class CacheConfig(Table):
     disconnected_ttl: Duration = Duration("800ms")
     """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
     prefix: Annotated[
-        str, Shape(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
+        str, TextPattern(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
     ] = "scalekit:cache"
     """What keys in the shared store begin with; services that share it need one each."""
     memory_size: PositiveSize = Size("64MiB")
@@ -93,7 +91,10 @@ class CacheConfig(Table):
     max_body: PositiveSize = Size("1MiB")
     """Largest body that is kept; what is larger is passed on as it comes."""
     cache_status_name: Annotated[
-        str, Shape(r"^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$", 'a token that begins with a letter, such as "scalekit"')
+        str,
+        TextPattern(
+            r"^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$", 'a token that begins with a letter, such as "scalekit"'
+        ),
     ] = "scalekit"
     """What this cache is called in ``Cache-Status``."""
     coalesce_timeout: PositiveDuration = Duration("10s")

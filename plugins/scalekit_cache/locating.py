@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
-from scalekit.http.route_path import route_path
+from scalekit import route_path
 from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.keys import REWRITING, canonical_query, primary_key
 from scalekit_caching.items import Key

@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit import Check, ConfigError, Context, Key, Layer, LayeredFilter, Lifespan, Problem, Table, hookimpl
 from scalekit.contracts import CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
-from scalekit.errors import Problem
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_cache import metrics
 from scalekit_cache.commands import commands
@@ -91,9 +90,9 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return the cache, further in than authentication."""
-    return [Layered(Layer.CACHE, _filter(context))]
+    return [LayeredFilter(Layer.CACHE, _filter(context))]
 
 
 @hookimpl

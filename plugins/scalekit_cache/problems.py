@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import Scope, Send
 
-from scalekit.http.problem import send_problem
+from scalekit import send_problem
 
 
 async def refuse_only_if_cached(scope: Scope, send: Send, name: bytes) -> None:

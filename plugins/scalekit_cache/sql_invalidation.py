@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from scalekit.contracts import Tables
-from scalekit.telemetry.series import GaugeSeries
+from scalekit.telemetry import GaugeSeries
 from scalekit_cache.table_tags import ANY_TABLE, READ, tags_of
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.store import Store

@@ -11,8 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from scalekit.contracts.consistency import CONSISTENCY_HEADER as CONSISTENCY
-from scalekit.http.trace_context import REQUEST_ID, TRACEPARENT, TRACESTATE
+from scalekit import REQUEST_ID, TRACEPARENT, TRACESTATE
+from scalekit.contracts import CONSISTENCY_HEADER as CONSISTENCY
 from scalekit_cache.cache_status import NotStored
 from scalekit_cache.directives import Directives, parse_cache_control, parse_targeted, seconds
 from scalekit_cache.policies import CachePolicy

@@ -6,11 +6,11 @@ import asyncio
 
 from starlette.types import Message, Receive, Scope
 
-from scalekit.http import deadline
+from scalekit import TIMEOUT_HEADER
 from scalekit_cache.request import CONDITIONS
 from scalekit_cache.stored_response import StoredResponse
 
-TIMEOUT = deadline.TIMEOUT_HEADER_BYTES
+TIMEOUT = TIMEOUT_HEADER.encode()
 
 
 def conditional_request(scope: Scope, entry: StoredResponse) -> Scope:

@@ -7,10 +7,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, model_validator
 
-from scalekit import Duration, Secret, Size, Table
-from scalekit.config.mask import mask_address
-from scalekit.config.shape import Shape
-from scalekit.config.tables import PositiveDuration, PositiveSize
+from scalekit import Duration, PositiveDuration, PositiveSize, Secret, Size, Table, TextPattern, mask_address
 from scalekit_redis.url import Host, parse
 
 MEMORY = "memory:"
@@ -74,7 +71,7 @@ class ClusterCacheConfig(Table):
     disconnected_ttl: Duration = Duration("800ms")
     """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
     prefix: Annotated[
-        str, Shape(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
+        str, TextPattern(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
     ] = "scalekit:cluster"
     """What keys in the cluster begin with; services that share it need one each."""
     size: PositiveSize = Size("64MiB")

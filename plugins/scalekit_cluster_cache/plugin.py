@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from scalekit import Check, ConfigError, Context, Key, Lifespan, Table, hookimpl
+from scalekit import Check, ConfigError, Context, Key, Lifespan, Problem, Table, hookimpl
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_STORE
-from scalekit.errors import Problem
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_caching.codec import ItemCodec
 from scalekit_caching.metrics import CachingInstruments, CachingMetrics

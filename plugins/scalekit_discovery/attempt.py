@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from yarl import URL
 
-from scalekit.http.deadline import TIMEOUT_HEADER
+from scalekit import TIMEOUT_HEADER
 from scalekit_discovery.load_balancer import Endpoint, LoadBalancer
 from scalekit_discovery.responses import FAILURES, UpstreamResponse
 from scalekit_discovery.upstream import Upstream

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from scalekit import Context
-from scalekit.cli.output import table
+from scalekit import Context, print_table
 from scalekit.telemetry import TELEMETRY
 from scalekit_discovery.config import DiscoveryConfig
 
@@ -23,7 +22,7 @@ def commands(context: Context) -> list[click.Command]:
         """List the healthy instances of NAMES; without any, of all services that are known by name."""
         rows, troubles = asyncio.run(_list(context, config, names))
         if rows:
-            table(["service", "instance", "address", "weight", "tags"], rows)
+            print_table(["service", "instance", "address", "weight", "tags"], rows)
         for trouble in troubles:
             click.echo(f"{trouble}; what is shown was kept", err=True)
         if not rows:

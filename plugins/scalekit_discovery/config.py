@@ -6,17 +6,24 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scalekit import Duration, HttpUrl, Secret
-from scalekit.config.app_name import NAME_PATTERN, AppName
-from scalekit.config.shape import Shape
-from scalekit.config.tables import HostName, PositiveDuration, split_address
-from scalekit.config.tls import Certificates
+from scalekit import (
+    SERVICE_NAME_PATTERN,
+    AppName,
+    Certificates,
+    Duration,
+    HostName,
+    HttpUrl,
+    PositiveDuration,
+    Secret,
+    TextPattern,
+    split_address,
+)
 
-NAME = NAME_PATTERN
+NAME = SERVICE_NAME_PATTERN
 SHORTEST_DEREGISTRATION = 60.0
 
 _EXPECTED = 'a name of letters, digits, ".", "_" and "-", such as "shop"'
-ServiceName = Annotated[str, Shape(NAME, _EXPECTED)]
+ServiceName = Annotated[str, TextPattern(NAME, _EXPECTED)]
 
 
 def _of_an_instance(url: HttpUrl) -> HttpUrl:
@@ -44,9 +51,9 @@ class DiscoveryConfig(Certificates):
     """Who knows where services are: this file, Consul or DNS."""
     services: dict[ServiceName, tuple[InstanceUrl, ...]] = {}
     """Services by name and their instances; what is named here is not looked for elsewhere."""
-    service: Annotated[str, Shape(f"{NAME}|^$", _EXPECTED), AppName("source", "consul")] = ""
+    service: Annotated[str, TextPattern(f"{NAME}|^$", _EXPECTED), AppName("source", "consul")] = ""
     """The name under which Consul gets to know this service; without it ``[app] name``, empty does not register it."""
-    id: Annotated[str, Shape(f"{NAME}|^$", _EXPECTED)] = ""
+    id: Annotated[str, TextPattern(f"{NAME}|^$", _EXPECTED)] = ""
     """What tells this instance from the others of its service; empty makes it of service, address and port."""
     address: HostName | None = None
     """Where others reach this instance; without it, the address that is served or from which Consul is reached."""

@@ -9,8 +9,7 @@ import dns.asyncresolver
 import dns.exception
 import dns.resolver
 
-from scalekit import StartError
-from scalekit.config.tables import split_address
+from scalekit import StartError, split_address
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.instances import ServiceInstance
 from scalekit_discovery.sources import Report, SourceError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalekit.config.url_syntax import split_url
+from scalekit import split_url
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import SERVICES
-from scalekit.http.request_context import REQUEST_CONTEXT
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
@@ -53,9 +52,9 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return what lets calls carry the identity and the deadline of the request on whose behalf they are made."""
-    return [Layered(Layer.RESOURCES, REQUEST_CONTEXT)]
+    return [LayeredFilter(Layer.RESOURCES, REQUEST_CONTEXT)]
 
 
 @hookimpl

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from time import monotonic, time
 
-from scalekit.http.deadline import DEADLINE
-from scalekit.http.trace_context import TRACE_CONTEXT
+from scalekit import DEADLINE, TRACE_CONTEXT
 
 
 def passed_on() -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 
 FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 

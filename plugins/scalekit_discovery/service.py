@@ -6,8 +6,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from scalekit import Context
-from scalekit.server_info import SERVER_INFO
+from scalekit import SERVER_INFO, Context
 from scalekit.telemetry import TELEMETRY, Telemetry
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.consul.registrar import ConsulRegistrar
@@ -35,7 +34,7 @@ class DiscoveryService:
         async with open_components(config, telemetry) as found:
             self._services = found.services
             self._registrar = self._new_registrar(config, found)
-            with telemetry.sampling(lambda: self._sample(telemetry)):
+            with telemetry.on_collect(lambda: self._sample(telemetry)):
                 try:
                     yield found.services
                 finally:

@@ -8,7 +8,7 @@ from time import monotonic
 
 import aiohttp
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_discovery.load_balancer import Endpoint, LoadBalancer
 from scalekit_discovery.metrics import ServiceMetrics
 from scalekit_discovery.retry_budget import RetryBudget

@@ -7,7 +7,7 @@ from hmac import compare_digest
 
 from starlette.authentication import AuthCredentials
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_jwt.credentials import DPOP, token_of
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from scalekit import Key, LocalResponse
-from scalekit.http.problem import ProblemResponse
-from scalekit.http.response import local_response
+from scalekit import Key, LocalResponse, ProblemResponse, local_response
 from scalekit_jwt.dpop import ALGORITHMS
 
 BEARER_CHALLENGE = 'Bearer realm="api"'

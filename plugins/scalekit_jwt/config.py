@@ -7,10 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scalekit import Duration, PathGlob, Secret, Table, Url
-from scalekit.config.tables import Method, PositiveDuration
-from scalekit.config.url_syntax import split_url
-from scalekit.http.methods import with_head
+from scalekit import Duration, Method, PathGlob, PositiveDuration, Secret, Table, Url, split_url, with_head
 from scalekit_jwt.keys import KEY_TYPES
 from scalekit_jwt.policy import AccessRule
 from scalekit_jwt.secret_key import MIN_SECRET_BYTES

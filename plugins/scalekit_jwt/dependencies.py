@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from starlette.requests import HTTPConnection
 
-from scalekit.http.problem import ProblemError
+from scalekit import ProblemError
 from scalekit_jwt.challenges import CHALLENGE, REJECTION_REASON, forbidden, unauthorized
 from scalekit_jwt.user import TokenUser
 

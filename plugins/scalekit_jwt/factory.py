@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scalekit import ConfigError, Problem, StartError
 from scalekit.contracts import Database
-from scalekit.errors import ConfigError, Problem, StartError
 from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.config import IssuerTable, JwtConfig
 from scalekit_jwt.dpop import ProofVerifier

@@ -7,9 +7,7 @@ from functools import partial
 
 from starlette.types import ASGIApp
 
-from scalekit import LATER, Decision, Exchange, Filter, LocalResponse, WebSocketExchange
-from scalekit.errors import Unavailable
-from scalekit.http.response import local_problem
+from scalekit import LATER, Decision, Exchange, Filter, LocalResponse, Unavailable, WebSocketExchange, local_problem
 from scalekit_jwt.authenticator import Authenticator, CachedToken
 from scalekit_jwt.challenges import REJECTION_REASON, forbidden_response, unauthorized_response
 from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, presented_proof, token_of

@@ -14,8 +14,7 @@ from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
-from scalekit.config.types import Duration
-from scalekit.errors import Unavailable
+from scalekit import Duration, Unavailable
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher

@@ -10,10 +10,19 @@ from typing import Any
 import click
 from starlette.routing import BaseRoute
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit import (
+    Check,
+    Context,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    Table,
+    Unavailable,
+    hookimpl,
+    warn_about_multiple_processes,
+)
 from scalekit.contracts import DATABASE, TOKENS
-from scalekit.errors import Unavailable
-from scalekit.server_info import warn_about_multiple_processes
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_jwt import metrics
 from scalekit_jwt.challenges import BEARER_CHALLENGE, CHALLENGE, DPOP_CHALLENGE
@@ -76,7 +85,7 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return the authentication filter of requests and websockets."""
     authentication = _authentication(context)
     for path in authentication.policy.globs_open_below():
@@ -85,7 +94,7 @@ def scalekit_filters(context: Context) -> Sequence[Layered]:
             path,
             path,
         )
-    return [Layered(Layer.AUTHENTICATE, authentication)]
+    return [LayeredFilter(Layer.AUTHENTICATE, authentication)]
 
 
 @hookimpl

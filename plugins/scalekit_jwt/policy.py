@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalekit import PathGlob
-from scalekit.memo import Memo
-from scalekit.path_glob import in_any_case, spellings
+from scalekit import Memo, PathGlob, case_insensitive_match, path_variants
 
 Claims = Mapping[str, str | int | bool | Sequence[str | int]]
 
@@ -50,9 +48,9 @@ class AccessPolicy:
     def __init__(
         self, protected_paths: Sequence[str], public_paths: Sequence[str], rules: Sequence[AccessRule]
     ) -> None:
-        self._protected = [in_any_case(path) for path in protected_paths]
+        self._protected = [case_insensitive_match(path) for path in protected_paths]
         self._public = [PathGlob(path).matches for path in public_paths]
-        self._rules = [(in_any_case(rule.path), rule) for rule in rules]
+        self._rules = [(case_insensitive_match(rule.path), rule) for rule in rules]
         self._globs = [*protected_paths, *(rule.path for rule in rules)]
         self.requirements = Memo(self._requirement)
 
@@ -64,7 +62,7 @@ class AccessPolicy:
         return self._requirement("GET", glob.replace("*", "x") + "/x") is None
 
     def _requirement(self, method: str, path: str) -> Requirement | None:
-        variants = spellings(path)
+        variants = path_variants(path)
         if len(variants) == 1 and any(matches(path) for matches in self._public):
             return None
         rules = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from scalekit import Unavailable
 from scalekit.contracts import SubjectIdentifier
-from scalekit.errors import Unavailable
 from scalekit_jwt.claims import numeric_date, string_claim
 from scalekit_jwt.dpop import PresentedProof
 from scalekit_jwt.errors import InvalidToken

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.token_service import TokenService

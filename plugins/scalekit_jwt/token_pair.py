@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from scalekit.strict_json import encode_json
+from scalekit import encode_json
 from scalekit_jwt.keys import SigningKey
 from scalekit_jwt.session_store import Session
 from scalekit_jwt.token_verifier import ACCESS, REFRESH, TokenVerifier

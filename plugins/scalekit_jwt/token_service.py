@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
+from scalekit import ProblemError
 from scalekit.contracts import SubjectIdentifier
-from scalekit.http.problem import ProblemError
 from scalekit_jwt.challenges import DPOP_CHALLENGE, unauthorized
 from scalekit_jwt.credentials import presented_proof
 from scalekit_jwt.errors import InvalidToken

@@ -37,7 +37,7 @@ class EscapedTextCache(dict[str | bytes, bytes]):
         self._plainer = plainer
 
     def __missing__(self, text: str | bytes) -> bytes:
-        """Shape *text*."""
+        """TextPattern *text*."""
         decoded = text.decode("latin-1") if isinstance(text, bytes) else text
         shaped = orjson.dumps(self._plainer.text(decoded))
         if len(text) <= _LONGEST_REMEMBERED:

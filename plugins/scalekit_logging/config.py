@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from scalekit import Duration, Size, Table
-from scalekit.config.app_name import AppName
+from scalekit import AppName, Duration, Size, Table
 from scalekit_logging.json_formatter import RESERVED_FIELDS
 from scalekit_logging.levels import Level
 

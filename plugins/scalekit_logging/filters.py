@@ -6,8 +6,7 @@ from asyncio import CancelledError
 from time import time
 from typing import Any
 
-from scalekit import Exchange, Filter, WebSocketExchange
-from scalekit.http.trace_context import REQUEST_ID, TRACE_CONTEXT
+from scalekit import REQUEST_ID, TRACE_CONTEXT, Exchange, Filter, WebSocketExchange
 from scalekit_logging import tail_sampling as tail
 from scalekit_logging.pipeline import LogPipeline
 from scalekit_logging.stdlib_bridge import exception_text, mark_logged

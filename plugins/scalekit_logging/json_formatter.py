@@ -1,4 +1,4 @@
-"""Shape lines: one JSON object each, with the same keys in the same order, whatever was logged."""
+"""TextPattern lines: one JSON object each, with the same keys in the same order, whatever was logged."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import orjson
 
-from scalekit.config.mask import MASK
-from scalekit.http.trace_context import TraceContext
+from scalekit import MASK, TraceContext
 from scalekit_logging.levels import name_of
 from scalekit_logging.redaction import Redactor
 from scalekit_logging.serialization import LONGEST_KEY, ValueSerializer

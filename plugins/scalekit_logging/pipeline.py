@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scalekit import StartError
-from scalekit.http.trace_context import TRACE_CONTEXT, TraceContext
+from scalekit import TRACE_CONTEXT, StartError, TraceContext
 from scalekit_logging import tail_sampling as tail
 from scalekit_logging.access_log import LOGGER, AccessLogFormatter, AccessRecord
 from scalekit_logging.background_writer import BackgroundWriter, LineCounter

@@ -8,8 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
-from scalekit.server_info import WORKER
+from scalekit import WORKER, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
@@ -59,9 +58,9 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return the access log, outermost, so that refusals are logged too."""
-    return [Layered(Layer.LOG, AccessLogFilter(_pipeline(context)))]
+    return [LayeredFilter(Layer.LOG, AccessLogFilter(_pipeline(context)))]
 
 
 @hookimpl

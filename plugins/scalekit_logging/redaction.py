@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from scalekit.config.mask import MASK
+from scalekit import MASK
 
 WHOLE_LINE = ("authorization", "cookie")
 """What stands after these in a text has blanks in it."""

@@ -7,7 +7,7 @@ from datetime import date, time
 from itertools import islice
 from typing import Any
 
-from scalekit.config.mask import MASK
+from scalekit import MASK
 from scalekit_logging.redaction import Redactor
 
 MORE = "..."

@@ -6,17 +6,16 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from scalekit import Table
-from scalekit.config.shape import Shape
-from scalekit.telemetry.instruments import DEFAULT_BUCKETS
+from scalekit import Table, TextPattern
+from scalekit.telemetry import DEFAULT_BUCKETS
 
 
 class MetricsConfig(Table):
     """What is measured, and where it is shown."""
 
-    path: Annotated[str, Shape(r"^/[^?#{}\s]*[^/?#{}\s]$", 'a path such as "/metrics", without a slash at its end')] = (
-        "/metrics"
-    )
+    path: Annotated[
+        str, TextPattern(r"^/[^?#{}\s]*[^/?#{}\s]$", 'a path such as "/metrics", without a slash at its end')
+    ] = "/metrics"
     """Path of the page that Prometheus scrapes."""
     buckets: tuple[Annotated[float, Field(gt=0)], ...] = DEFAULT_BUCKETS
     """Upper bounds, in seconds, of the buckets of ``http_request_duration_seconds``."""

@@ -9,8 +9,7 @@ from time import perf_counter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scalekit.telemetry import Telemetry
-from scalekit.telemetry.snapshot import Families
+from scalekit.telemetry import MetricFamilies, Telemetry
 from scalekit_metrics.exposition import OpenMetricsFormat, PrometheusFormat, write
 
 SLICE = 0.0005
@@ -39,7 +38,7 @@ class MetricsEndpoint:
         return Response(body, headers=headers)
 
 
-async def written(families: Families, form: PrometheusFormat) -> bytes:
+async def written(families: MetricFamilies, form: PrometheusFormat) -> bytes:
     """Return the page of *families* in *form*; others are let in while it is written."""
     slices: list[bytes] = []
     pieces: list[str] = []

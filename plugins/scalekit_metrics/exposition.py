@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from scalekit.telemetry.snapshot import Families, Family, Values
+from scalekit.telemetry import LabelValues, MetricFamilies, MetricFamily
 
 SUMMARY_PARTS = ("sum", "count")
 """The values of a last label that the families of summaries have here, since their numbers add up one by one."""
@@ -29,7 +29,7 @@ class PrometheusFormat:
     content_type = "text/plain; version=0.0.4; charset=utf-8"
     end = ""
 
-    def heading(self, name: str, family: Family) -> str:
+    def heading(self, name: str, family: MetricFamily) -> str:
         """Return the lines above the samples of *family*."""
         name += "_total" if family.kind == "counter" else ""
         return f"# HELP {name} {_on_one_line(family.help)}\n# TYPE {name} {family.kind}\n"
@@ -45,7 +45,7 @@ class OpenMetricsFormat(PrometheusFormat):
     content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"
     end = "# EOF\n"
 
-    def heading(self, name: str, family: Family) -> str:
+    def heading(self, name: str, family: MetricFamily) -> str:
         """Return the lines above the samples of *family*."""
         return f"# HELP {name} {_quoted(family.help)}\n# TYPE {name} {family.kind}\n"
 
@@ -55,7 +55,7 @@ class OpenMetricsFormat(PrometheusFormat):
         return f' # {{trace_id="{_quoted(trace_id)}"}} {number(value)} {moment:.3f}'
 
 
-def write(families: Families, form: PrometheusFormat) -> Iterator[str]:
+def write(families: MetricFamilies, form: PrometheusFormat) -> Iterator[str]:
     """Yield the page of *families* piece by piece, each of whole lines."""
     for name, family in families.items():
         if family.data:
@@ -72,16 +72,16 @@ def number(value: float) -> str:
     return _NUMBERS.get(text, text)
 
 
-def _counter(name: str, family: Family, form: PrometheusFormat) -> Iterator[str]:
+def _counter(name: str, family: MetricFamily, form: PrometheusFormat) -> Iterator[str]:
     return _gauge(f"{name}_total", family, form)
 
 
-def _gauge(name: str, family: Family, form: PrometheusFormat) -> Iterator[str]:
+def _gauge(name: str, family: MetricFamily, form: PrometheusFormat) -> Iterator[str]:
     for values, value in family.data.items():
         yield f"{name}{_braces(_labels(family.labels, values))} {number(value)}\n"
 
 
-def _histogram(name: str, family: Family, form: PrometheusFormat) -> Iterator[str]:
+def _histogram(name: str, family: MetricFamily, form: PrometheusFormat) -> Iterator[str]:
     bounds = [number(float(bound)) for bound in (*family.bounds, math.inf)]
     # One series differs from the next in its labels and counts only, so the rest is written once.
     buckets = "".join([f'{name}_bucket{{{_HERE}le="{bound}"}} %d\n' for bound in bounds])
@@ -101,12 +101,12 @@ def _with_examples(lines: str, examples: Mapping[str, Sequence[Any]], form: Prom
     return "\n".join(each)
 
 
-def _summary(name: str, family: Family, form: PrometheusFormat) -> Iterator[str]:
+def _summary(name: str, family: MetricFamily, form: PrometheusFormat) -> Iterator[str]:
     for (*values, part), value in family.data.items():
         yield f"{name}_{part}{_braces(_labels(family.labels[:-1], values))} {number(value)}\n"
 
 
-def _labels(names: Values, values: Sequence[str]) -> str:
+def _labels(names: LabelValues, values: Sequence[str]) -> str:
     """Return the pairs of labels; one without a value is as good as none."""
     pairs = zip(names, values, strict=True)
     return ",".join([f'{name}="{_quoted(value)}"' for name, value in pairs if value])
@@ -124,7 +124,7 @@ def _braces(labels: str) -> str:
     return f"{{{labels}}}" if labels else ""
 
 
-_SAMPLES: dict[str, Callable[[str, Family, PrometheusFormat], Iterator[str]]] = {
+_SAMPLES: dict[str, Callable[[str, MetricFamily, PrometheusFormat], Iterator[str]]] = {
     "counter": _counter,
     "gauge": _gauge,
     "histogram": _histogram,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 
-from scalekit import Decision, Exchange, Filter, WebSocketExchange
-from scalekit.http.trace_context import TRACEPARENT
+from scalekit import TRACEPARENT, Decision, Exchange, Filter, WebSocketExchange
 from scalekit_metrics.request_metrics import LEFT, RequestMetrics
 
 WITHOUT_BODY = frozenset({"GET", "HEAD"})

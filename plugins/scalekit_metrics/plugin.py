@@ -9,7 +9,7 @@ from typing import Any
 import click
 from starlette.routing import BaseRoute
 
-from scalekit import Context, Layer, Layered, Lifespan, ManagementRoute, Table, hookimpl
+from scalekit import Context, Layer, LayeredFilter, Lifespan, ManagementRoute, Table, hookimpl
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_metrics import metrics
 from scalekit_metrics.commands import commands
@@ -33,7 +33,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        with context.get(TELEMETRY).including(PrometheusClientBridge(default_registry, NAMES).families):
+        with context.get(TELEMETRY).with_collector(PrometheusClientBridge(default_registry, NAMES).families):
             yield
 
     def verify(given: object) -> None:
@@ -43,11 +43,11 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return what measures requests, refused ones too."""
     config = context.config(MetricsConfig)
     recorder = RequestMetrics(context.get(TELEMETRY), config.buckets)
-    return [Layered(Layer.METRICS, RequestMetricsFilter(recorder, config.exemplars))]
+    return [LayeredFilter(Layer.METRICS, RequestMetricsFilter(recorder, config.exemplars))]
 
 
 @hookimpl

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from scalekit.telemetry.snapshot import Families, Family, Values
+from scalekit.telemetry import LabelValues, MetricFamilies, MetricFamily
 from scalekit_metrics.exposition import SUMMARY_PARTS
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class PrometheusClientBridge:
         self._reserved = reserved
         self._warned: set[object] = set()
 
-    def families(self) -> Families:
+    def families(self) -> MetricFamilies:
         """Return the numbers of now; a collector that fails, or takes a reserved name, is left out and told of once."""
-        found: Families = {}
+        found: MetricFamilies = {}
         for metric in self._metrics():
             for name, family in _CONVERTED.get(metric.type, _each_sample)(metric):
                 if name in self._reserved:
@@ -78,16 +78,16 @@ class PrometheusClientBridge:
             logger.warning(message, *arguments)
 
 
-def _counter(metric: Metric) -> Iterator[tuple[str, Family]]:
+def _counter(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
     samples = [sample for sample in metric.samples if sample.name.endswith("_total")]
     yield _name(metric.name), _family("counter", metric, samples)
 
 
-def _gauge(metric: Metric) -> Iterator[tuple[str, Family]]:
+def _gauge(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
     yield _name(metric.name), _family("gauge", metric, metric.samples)
 
 
-def _summary(metric: Metric) -> Iterator[tuple[str, Family]]:
+def _summary(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
     """Yield sum and count; quantiles of several workers cannot be put together."""
     parts = [(sample, sample.name.removeprefix(f"{metric.name}_")) for sample in metric.samples]
     samples = [
@@ -96,7 +96,7 @@ def _summary(metric: Metric) -> Iterator[tuple[str, Family]]:
     yield _name(metric.name), _family("summary", metric, samples, last="part")
 
 
-def _histogram(metric: Metric) -> Iterator[tuple[str, Family]]:
+def _histogram(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
     buckets = [sample for sample in metric.samples if sample.name.endswith("_bucket")]
     bounds = sorted({math.inf, *(float(sample.labels["le"]) for sample in buckets)})
     family = _family("histogram", metric, [])
@@ -114,7 +114,7 @@ def _histogram(metric: Metric) -> Iterator[tuple[str, Family]]:
     yield _name(metric.name), family
 
 
-def _each_sample(metric: Metric) -> Iterator[tuple[str, Family]]:
+def _each_sample(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
     """Yield a gauge for each name of a sample: what other kinds are in the older of the formats."""
     for name in dict.fromkeys(sample.name for sample in metric.samples):
         family = _family("gauge", metric, [sample for sample in metric.samples if sample.name == name])
@@ -122,7 +122,7 @@ def _each_sample(metric: Metric) -> Iterator[tuple[str, Family]]:
         yield _name(name), family
 
 
-_CONVERTED: dict[str, Callable[[Metric], Iterator[tuple[str, Family]]]] = {
+_CONVERTED: dict[str, Callable[[Metric], Iterator[tuple[str, MetricFamily]]]] = {
     "counter": _counter,
     "gauge": _gauge,
     "summary": _summary,
@@ -130,19 +130,19 @@ _CONVERTED: dict[str, Callable[[Metric], Iterator[tuple[str, Family]]]] = {
 }
 
 
-def _family(kind: str, metric: Metric, samples: Iterable[Sample], last: str = "") -> Family:
+def _family(kind: str, metric: Metric, samples: Iterable[Sample], last: str = "") -> MetricFamily:
     samples = list(samples)
     names = _label_names(samples, without=last) + ((last,) if last else ())
-    data: dict[Values, Any] = {_values(names, sample): sample.value for sample in samples}
+    data: dict[LabelValues, Any] = {_values(names, sample): sample.value for sample in samples}
     multiprocess_mode = OVER_WORKERS.get(metric.name, "sum")
-    return Family(kind, metric.documentation, tuple(map(_name, names)), multiprocess_mode, (), data)
+    return MetricFamily(kind, metric.documentation, tuple(map(_name, names)), multiprocess_mode, (), data)
 
 
-def _label_names(samples: Iterable[Sample], without: str) -> Values:
+def _label_names(samples: Iterable[Sample], without: str) -> LabelValues:
     return tuple(dict.fromkeys(name for sample in samples for name in sample.labels if name != without))
 
 
-def _values(names: Values, sample: Sample) -> Values:
+def _values(names: LabelValues, sample: Sample) -> LabelValues:
     return tuple(sample.labels.get(name, "") for name in names)
 
 

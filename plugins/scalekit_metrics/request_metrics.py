@@ -5,9 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from time import time
 
-from scalekit.http.trace_context import TraceContext
-from scalekit.telemetry import Telemetry
-from scalekit.telemetry.series import CounterSeries, HistogramSeries
+from scalekit import TraceContext
+from scalekit.telemetry import CounterSeries, HistogramSeries, Telemetry
 from scalekit_metrics.metrics import EXCEPTIONS, IN_FLIGHT, REQUEST_BYTES, RESPONSE_BYTES, WEBSOCKETS, duration
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})

@@ -7,9 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from scalekit import Duration, Table
-from scalekit.config.shape import Shape
-from scalekit.config.tables import PositiveDuration, split_address
+from scalekit import Duration, PositiveDuration, Table, TextPattern, split_address
 
 PLAIN_PATH = r"^[A-Za-z0-9_./@+,=~ -]+$"
 URL_PATH = r"^/([A-Za-z0-9._~-]+/)+$"
@@ -26,9 +24,9 @@ def _host_and_port(address: str) -> str:
 
 HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
 FilePath = Annotated[
-    str, Shape(PLAIN_PATH, 'a path of letters, digits, blanks and "_ . / @ + , = ~ -", such as "shop/static"')
+    str, TextPattern(PLAIN_PATH, 'a path of letters, digits, blanks and "_ . / @ + , = ~ -", such as "shop/static"')
 ]
-ServerName = Annotated[str, Shape(SERVER_NAME, 'a host name such as "shop.example" or "*.shop.example"')]
+ServerName = Annotated[str, TextPattern(SERVER_NAME, 'a host name such as "shop.example" or "*.shop.example"')]
 
 
 class NginxTls(Table):
@@ -49,7 +47,9 @@ class NginxConfig(Table):
     """Host names that nginx serves (``server_name``); empty serves every name."""
     tls: NginxTls | None = None
     """``{ cert_file, key_file }``: serve HTTPS and HTTP/2 with this certificate."""
-    static: dict[Annotated[str, Shape(URL_PATH, 'a path with a slash at both ends, such as "/static/"')], FilePath] = {}
+    static: dict[
+        Annotated[str, TextPattern(URL_PATH, 'a path with a slash at both ends, such as "/static/"')], FilePath
+    ] = {}
     """Folders of static files that nginx serves itself, by path, such as ``"/static/" = "shop/static"``."""
     upstreams: tuple[HostAndPort, ...] = ()
     """Instances, ``host:port``, when no plugin discovers them; empty means the address of ``[server]``."""
@@ -57,7 +57,7 @@ class NginxConfig(Table):
     """How long an instance must be missing before it is removed; from its first failure on nginx skips it anyway."""
     directory: FilePath = "nginx"
     """Folder of nginx's pid file, logs and temporary files."""
-    user: Annotated[str, Shape(USER_NAME, 'a user of this machine, such as "www-data"')] | None = None
+    user: Annotated[str, TextPattern(USER_NAME, 'a user of this machine, such as "www-data"')] | None = None
     """User of the worker processes when root starts nginx."""
     worker_processes: Annotated[int, Field(ge=1, le=512)] | None = None
     """Worker processes of nginx; unset means one per CPU core."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from scalekit import Context
-from scalekit.config.tables import Server
+from scalekit import Context, Server
 from scalekit.contracts import SERVICES, Instance
 from scalekit_nginx.config import NginxConfig
 

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scalekit import Duration, Secret, Table, Url
-from scalekit.config.tables import PositiveDuration
+from scalekit import Duration, PositiveDuration, Secret, Table, Url
 from scalekit_pool.pool_limits import Limits
 
 

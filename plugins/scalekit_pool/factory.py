@@ -6,8 +6,7 @@ import importlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
-from scalekit import StartError
-from scalekit.config.url_syntax import split_url
+from scalekit import StartError, split_url
 from scalekit.contracts import TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig

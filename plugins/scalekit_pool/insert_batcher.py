@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any
 
+from scalekit import Unavailable
 from scalekit.contracts import Values
-from scalekit.errors import Unavailable
 
 LARGEST = 500
 """Rows of one statement."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from scalekit.contracts.consistency import CONSISTENCY
-from scalekit.errors import ReadOnlyError, Unavailable
+from scalekit import ReadOnlyError, Unavailable
+from scalekit.contracts import CONSISTENCY
 from scalekit_pool.driver import Failure
 from scalekit_pool.metrics import StatementMetrics
 from scalekit_pool.slow_query_log import Origin, Place, Watch

@@ -99,5 +99,5 @@ class ConnectionMetrics:
             for gauge, value in zip(series, (size, idle, size - idle, pool.waiting), strict=True):
                 gauge.set(value)
 
-        with self._telemetry.sampling(sample):
+        with self._telemetry.on_collect(sample):
             yield

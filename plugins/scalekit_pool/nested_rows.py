@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, FromClause, Table
 
-from scalekit.config.validation import nearest
+from scalekit import suggest_name
 from scalekit_pool.relations import Relation, relation, relation_names
 
-Shape = Callable[[Iterable[Sequence[Any]]], list[dict[str, Any]]]
+TextPattern = Callable[[Iterable[Sequence[Any]]], list[dict[str, Any]]]
 Places = dict[tuple[str, str], int]
 """The index in a row of the column that has a path and a key."""
 
@@ -98,7 +98,7 @@ def _marker(found: Relation) -> str:
     return found.pairs[0][1].key
 
 
-def shape_of(records: dict[str, Record], places: Places) -> Shape:
+def shape_of(records: dict[str, Record], places: Places) -> TextPattern:
     """Return a function that has been written for these columns, as namedtuple and dataclasses write theirs.
 
     It makes ``{'id': row[0], 'profile': None if row[2] is None else {'name': row[1]}}`` of a row, seven times as fast
@@ -115,7 +115,7 @@ def shape_of(records: dict[str, Record], places: Places) -> Shape:
             "" if record.relation is None else f"None if row[{places[path, _marker(record.relation)]}] is None else "
         )
         made[path] = f"{absent}{literal}"
-    shape: Shape = eval(f"lambda rows: [{made['']} for row in rows]", {})
+    shape: TextPattern = eval(f"lambda rows: [{made['']} for row in rows]", {})
     return shape
 
 
@@ -123,4 +123,4 @@ def _unknown(table: Table, name: str, asked: str) -> str:
     where = f" (in {asked!r})" if name != asked else ""
     if name in relation_names(table):
         return f"{name!r}{where} is a relation of table {table.fullname!r}: name its columns, like '{asked}.id'"
-    return f"table {table.fullname!r} has no column {name!r}{where}: {nearest(name, table.c.keys())}"
+    return f"table {table.fullname!r} has no column {name!r}{where}: {suggest_name(name, table.c.keys())}"

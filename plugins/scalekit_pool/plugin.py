@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import DATABASE, DATABASES, TABLE_OBSERVER
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_pool import metrics
@@ -56,9 +56,9 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return what tells the pool for whom a connection is used."""
-    return [Layered(Layer.RESOURCES, RequestOrigin())]
+    return [LayeredFilter(Layer.RESOURCES, RequestOrigin())]
 
 
 @hookimpl

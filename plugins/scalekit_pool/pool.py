@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_pool.connection_lifecycle import Connector, Lent, Observer, Supply
 from scalekit_pool.pool_limits import Limits
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
+from scalekit import ReadOnlyError
 from scalekit.contracts import Row, TableObserver, Values
-from scalekit.errors import ReadOnlyError
 from scalekit_pool.compiler import Call, Compiler
 from scalekit_pool.driver import Driver, Insertion
 from scalekit_pool.instrumentation import SchemaChanged

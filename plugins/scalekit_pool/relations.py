@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.exc import NoReferencedColumnError, NoReferencedTableError
 
-from scalekit.config.validation import nearest
+from scalekit import suggest_name
 
 
 class Relation(NamedTuple):
@@ -41,7 +41,7 @@ def relation(table: Table, name: str) -> Relation:
             f"{many.table.fullname!r}, or make {_columns(many)} unique"
         )
     else:
-        message = f"table {table.fullname!r} has no relation {name!r}: {nearest(name, relation_names(table))}"
+        message = f"table {table.fullname!r} has no relation {name!r}: {suggest_name(name, relation_names(table))}"
     raise ValueError(message)
 
 

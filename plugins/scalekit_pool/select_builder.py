@@ -21,8 +21,8 @@ from sqlalchemy import Alias, ClauseElement, ColumnElement, FromClause, Select, 
 from sqlalchemy import select as select_columns
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from scalekit.config.validation import nearest
-from scalekit_pool.nested_rows import Shape, places_of, records_of, shape_of, sources_of
+from scalekit import suggest_name
+from scalekit_pool.nested_rows import TextPattern, places_of, records_of, shape_of, sources_of
 
 PREPARED = 256  # selections of one program are few: each is written somewhere in its text
 
@@ -31,7 +31,7 @@ class Selection(NamedTuple):
     """A query, and what makes nested dictionaries of its rows; a row is its values in the order of the columns."""
 
     query: Select[Any]
-    shape: Shape
+    shape: TextPattern
 
 
 def selection(
@@ -45,7 +45,7 @@ def selection(
     """Return the query for *columns* of *table* and of tables related to it, and the shape of its rows.
 
     *where* and *order_by* are one expression or a sequence of them. Raises ValueError for a column or relation that is
-    not there, naming the nearest, and for a table that is not in the query.
+    not there, naming the suggest_name, and for a table that is not in the query.
     """
     plan = _plan(*_checked(table, columns))
     query = plan.query.where(*plan.adapted(where, "where")).order_by(*plan.adapted(order_by, "order_by"))
@@ -61,7 +61,7 @@ class _Plan:
     """What is the same for every query that asks for the same columns."""
 
     query: Select[Any]
-    shape: Shape
+    shape: TextPattern
     sources: dict[str, FromClause]
     aliases: dict[str, Alias]
 
@@ -75,10 +75,12 @@ class _Plan:
     def _column(self, name: str) -> ColumnElement[Any]:
         path, _, key = name.rpartition(".")
         if path not in self.sources:
-            raise ValueError(f"{name!r} is of no relation in the query: {nearest(path, filter(None, self.sources))}")
+            raise ValueError(
+                f"{name!r} is of no relation in the query: {suggest_name(path, filter(None, self.sources))}"
+            )
         source = self.sources[path]
         if key not in source.c:
-            raise ValueError(f"{_name(source)!r} has no column {key!r}: {nearest(key, source.c.keys())}")
+            raise ValueError(f"{_name(source)!r} has no column {key!r}: {suggest_name(key, source.c.keys())}")
         return source.c[key]
 
     def _adapted(self, expression: Any, argument: str) -> Any:

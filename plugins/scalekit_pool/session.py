@@ -9,8 +9,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-from scalekit.contracts import Row, Tables, Values
-from scalekit.contracts.consistency import CONSISTENCY, Consistency
+from scalekit.contracts import CONSISTENCY, Consistency, Row, Tables, Values
 from scalekit_pool.compiler import Call
 from scalekit_pool.connection_lifecycle import Lent
 from scalekit_pool.driver import DOUBTFUL, Driver, Failure, Insertion

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from types import CodeType
 from typing import Any, Protocol
 
-from scalekit.http.trace_context import TRACE_CONTEXT
+from scalekit import TRACE_CONTEXT
 from scalekit_pool.metrics import StatementMetrics
 
 logger = logging.getLogger("scalekit.pool")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from scalekit.config.validation import nearest
+from scalekit import suggest_name
 from scalekit.contracts import Values
 from scalekit_pool.compiler import Compiler
 from scalekit_pool.driver import Target
@@ -60,7 +60,7 @@ def _column(table: Table, name: str) -> Any:
     try:
         return table.c[name]
     except KeyError:
-        raise ValueError(f"{table.name} has no column {name!r}; {nearest(name, table.c.keys())}") from None
+        raise ValueError(f"{table.name} has no column {name!r}; {suggest_name(name, table.c.keys())}") from None
 
 
 def _bound(data: list[tuple[Any, ...]], processors: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
-from scalekit.contracts.consumers import checked_name
+from scalekit.contracts import validate_message_name
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, STACK, Envelope, QueueAdmin, QueueDepth
 
@@ -61,7 +61,7 @@ Run = Callable[[Callable[[QueueAdmin], Awaitable[Any]]], Any]
 
 def _name(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
     try:
-        return tuple(map(checked_name, value)) if isinstance(value, tuple) else checked_name(value)
+        return tuple(map(validate_message_name, value)) if isinstance(value, tuple) else validate_message_name(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -7,12 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scalekit import Duration, Size, Url
-from scalekit.app_loader import describe_error, meant
-from scalekit.config.shape import Shape
-from scalekit.config.tables import PositiveDuration, PositiveSize
-from scalekit.config.tls import Certificates
-from scalekit.contracts.consumers import Consumers
+from scalekit import (
+    Certificates,
+    Duration,
+    PositiveDuration,
+    PositiveSize,
+    Size,
+    TextPattern,
+    Url,
+    describe_error,
+    did_you_mean,
+)
+from scalekit.contracts import Consumers
 
 
 class QueueUrl(Url):
@@ -44,7 +50,7 @@ class QueueConfig(Certificates):
     consume: Literal["everywhere", "workers"] = "everywhere"
     """Which processes consume: all of them, or only those whose ``[server] role`` is worker."""
     prefix: Annotated[
-        str, Shape(r"^[A-Za-z0-9._:-]{0,64}$", 'at most 64 letters, digits and ". _ : -", such as "shop."')
+        str, TextPattern(r"^[A-Za-z0-9._:-]{0,64}$", 'at most 64 letters, digits and ". _ : -", such as "shop."')
     ] = ""
     """What the names of queues at the broker begin with, where several services share it."""
     max_body: PositiveSize = Size("16MiB")
@@ -96,7 +102,7 @@ def load_consumers(target: str) -> Consumers:
         raise ValueError(f"module {module_name!r} did not load: {describe_error(error)}") from error
     found = getattr(module, name, None)
     if not isinstance(found, Consumers):
-        absent = f"has no {name!r}{meant(name, dir(module))}"
+        absent = f"has no {name!r}{did_you_mean(name, dir(module))}"
         what = absent if found is None else f"has {name!r}, which is no scalekit.contracts.consumers.Consumers"
         raise ValueError(f"module {module_name!r} {what}; write {name} = Consumers() there")
     return found

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from time import perf_counter, time
 
-from scalekit.contracts.consumers import Consumer
+from scalekit.contracts import Consumer
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
 from scalekit_queue.envelope import FIRST, LAST, REASON, STACK, PendingDelivery, SettlementFailed
 from scalekit_queue.metrics import ConsumeOutcome, ConsumerMetrics

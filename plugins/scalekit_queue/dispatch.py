@@ -6,8 +6,8 @@ import asyncio
 
 from pydantic import ValidationError
 
-from scalekit.context import Context
-from scalekit.contracts.consumers import Consumer, Message
+from scalekit import Context
+from scalekit.contracts import Consumer, Message
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.inbox import Inbox
 from scalekit_queue.propagation import deadline_of, on_behalf

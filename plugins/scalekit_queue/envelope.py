@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scalekit.contracts.consumers import PublishFailed
+from scalekit.contracts import PublishFailed
 
 ATTEMPT = "scalekit-attempt"
 REASON = "scalekit-reason"

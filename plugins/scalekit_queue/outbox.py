@@ -13,8 +13,7 @@ from typing import Any
 
 import orjson
 
-from scalekit.contracts import Database, Row, Statements
-from scalekit.contracts.consumers import PublishFailed
+from scalekit.contracts import Database, PublishFailed, Row, Statements
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.schema import OutboxSchema
 

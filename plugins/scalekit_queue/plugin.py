@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, QUEUE, READS
-from scalekit.http.request_context import REQUEST_CONTEXT
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_queue import metrics
 from scalekit_queue.commands import commands
@@ -60,9 +59,9 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return what lets messages carry the identity and the deadline of the request that publishes them."""
-    return [Layered(Layer.RESOURCES, REQUEST_CONTEXT)]
+    return [LayeredFilter(Layer.RESOURCES, REQUEST_CONTEXT)]
 
 
 @hookimpl

@@ -9,11 +9,8 @@ from math import isfinite
 from time import time
 from typing import Any
 
-from scalekit.context import Context
-from scalekit.contracts import CONSISTENCY_TOKENS, ConsistencyTokens
-from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
-from scalekit.http.deadline import DEADLINE
-from scalekit.http.trace_context import TRACE_CONTEXT, parse_trace_context
+from scalekit import DEADLINE, TRACE_CONTEXT, Context, parse_trace_context
+from scalekit.contracts import CONSISTENCY, CONSISTENCY_HEADER, CONSISTENCY_TOKENS, Consistency, ConsistencyTokens
 
 TOKEN = CONSISTENCY_HEADER.decode()
 UNTIL = "scalekit-deadline"

@@ -7,11 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import time
 from typing import Any
 
-from scalekit.context import Context
-from scalekit.contracts import Statements
-from scalekit.contracts.consumers import PublishFailed, checked_name, seconds
-from scalekit.http.trace_context import new_request_id
-from scalekit.strict_json import encode_json
+from scalekit import Context, encode_json, new_request_id
+from scalekit.contracts import PublishFailed, Statements, to_seconds, validate_message_name
 from scalekit_queue.envelope import OWN, Envelope, Transport
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.outbox import Outbox
@@ -44,7 +41,7 @@ class MessagePublisher:
         headers: Mapping[str, str] | None = None,
     ) -> str:
         """Publish a message and return its id once it is safe."""
-        limit = seconds("timeout", timeout)
+        limit = to_seconds("timeout", timeout)
         common = {**_checked_headers(headers), **carried(), **await consistency_headers(self._context)}
         envelope = self._envelope(name, body, delay, key, common)
         await self._send(name, [envelope], limit)
@@ -60,7 +57,7 @@ class MessagePublisher:
         headers: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Publish a message for each of *bodies*; return their ids once all are safe."""
-        limit = seconds("timeout", timeout)
+        limit = to_seconds("timeout", timeout)
         common = {**_checked_headers(headers), **carried(), **await consistency_headers(self._context)}
         envelopes = [self._envelope(name, body, delay, None, common) for body in bodies]
         if envelopes:
@@ -105,8 +102,8 @@ class MessagePublisher:
             )
         if key is not None and not KEY.fullmatch(key):
             raise ValueError(f"expected a key of 1 to 128 printable ASCII characters without spaces, got {key!r}")
-        later = 0.0 if delay is None else seconds("delay", delay)
-        return Envelope(checked_name(name), key or new_request_id(), encoded, time(), headers, later)
+        later = 0.0 if delay is None else to_seconds("delay", delay)
+        return Envelope(validate_message_name(name), key or new_request_id(), encoded, time(), headers, later)
 
 
 def _of_all(failures: Sequence[PublishFailed], count: int) -> PublishFailed:

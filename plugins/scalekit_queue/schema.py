@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from scalekit import Unavailable
 from scalekit.contracts import Database, Statements
-from scalekit.errors import Unavailable
 
 logger = logging.getLogger("scalekit.queue")
 

@@ -6,10 +6,8 @@ import importlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-from scalekit import Context
-from scalekit.contracts import DATABASE, Database
-from scalekit.contracts.consumers import Consumer
-from scalekit.errors import StartError
+from scalekit import Context, StartError
+from scalekit.contracts import DATABASE, Consumer, Database
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.consumer import ConsumerRunner

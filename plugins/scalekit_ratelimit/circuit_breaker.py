@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_redis import Redis, RedisUnavailable, ReplyError
 
 logger = logging.getLogger("scalekit.ratelimit")

@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
-from scalekit import Duration, PathGlob, Rate, Table, Url
-from scalekit.config.shape import Shape
-from scalekit.config.tables import Method, PositiveDuration
+from scalekit import Duration, Method, PathGlob, PositiveDuration, Rate, Table, TextPattern, Url
 from scalekit_ratelimit.gcra import Algorithm, Limit, rule
 from scalekit_ratelimit.keys import IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
 from scalekit_redis.url import parse
@@ -45,7 +43,7 @@ Positive = Annotated[int, Field(ge=1)]
 class RateLimitPolicyConfig(Table):
     """Who may ask how often for what."""
 
-    name: Annotated[str, Shape(_NAME, 'at most 64 letters, digits and "_ . -", such as "login"')]
+    name: Annotated[str, TextPattern(_NAME, 'at most 64 letters, digits and "_ . -", such as "login"')]
     """What it is called in answers, metrics and the log."""
     path: PathGlob = PathGlob("/**")
     """Paths that it is for, such as ``/search/**``."""

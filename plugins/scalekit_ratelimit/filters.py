@@ -6,9 +6,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from scalekit import LATER, Decision, Exchange, Filter, Pending
-from scalekit.errors import Unavailable
-from scalekit.http.response import local_problem
+from scalekit import LATER, Decision, Exchange, Filter, Pending, Unavailable, local_problem
 from scalekit_ratelimit.decorator import DECORATED
 from scalekit_ratelimit.handler_limits import LIMIT_HEADERS, RequestLimits
 from scalekit_ratelimit.limit_checks import LimitCheck

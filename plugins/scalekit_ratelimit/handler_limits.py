@@ -7,9 +7,7 @@ from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message
 
-from scalekit import Exchange, LocalResponse
-from scalekit.http.problem import ProblemError
-from scalekit.http.response import local_response
+from scalekit import Exchange, LocalResponse, ProblemError, local_response
 from scalekit_ratelimit.headers import Header, HitResults, add_limit_headers, drop_legacy_headers, too_many_requests
 from scalekit_ratelimit.limit_checks import in_force, is_allowed
 from scalekit_ratelimit.limiter import Limiter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scalekit.http.problem import ProblemResponse
+from scalekit import ProblemResponse
 from scalekit_ratelimit.gcra import MICROSECONDS, Limit, LimitState
 from scalekit_ratelimit.memory_limiter import Hit
 

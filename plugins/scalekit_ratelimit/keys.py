@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from starlette.types import Scope
 
+from scalekit import PluginError
 from scalekit.contracts import SubjectIdentifier, subject_in
-from scalekit.errors import PluginError
 
 KeyFunc = Callable[[Scope], str | None]
 """Returns who is counted, or None for who is not."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from starlette.types import Scope
 
-from scalekit import Exchange, LocalResponse
-from scalekit.http.response import local_response
+from scalekit import Exchange, LocalResponse, local_response
 from scalekit_ratelimit.headers import HitResults, add_limit_headers, drop_legacy_headers, too_many_requests
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_ratelimit.circuit_breaker import CircuitBreaker
 from scalekit_ratelimit.headers import HitResults
 from scalekit_ratelimit.limit_checks import ALL, LimitCheck

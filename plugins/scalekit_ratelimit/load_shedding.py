@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from scalekit import Decision, Exchange, Filter
-from scalekit.http.response import local_problem
+from scalekit import Decision, Exchange, Filter, local_problem
 from scalekit_ratelimit.adaptive_concurrency import AdaptiveConcurrency
 from scalekit_ratelimit.config import Priority
 from scalekit_ratelimit.metrics import RateLimitMetrics

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from scalekit.telemetry import Alert, Counter, Gauge, Telemetry
-from scalekit.telemetry.series import CounterSeries
+from scalekit.telemetry import Alert, Counter, CounterSeries, Gauge, Telemetry
 
 REFUSED = Counter("scalekit_ratelimit_refused", "Requests that a policy refused.", ("policy",))
 WOULD_REFUSE = Counter("scalekit_ratelimit_would_refuse", "Requests that a policy on trial would refuse.", ("policy",))
@@ -71,5 +70,5 @@ class RateLimitMetrics:
                 flying.set(in_flight)
                 limit.set(allowed)
 
-        with self._telemetry.sampling(sample):
+        with self._telemetry.on_collect(sample):
             yield

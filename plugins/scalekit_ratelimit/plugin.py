@@ -6,10 +6,20 @@ from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from scalekit import Check, ConfigError, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit import (
+    Check,
+    ConfigError,
+    Context,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    Problem,
+    Table,
+    hookimpl,
+    warn_about_multiple_processes,
+)
 from scalekit.contracts import LIMITS
-from scalekit.errors import Problem
-from scalekit.server_info import warn_about_multiple_processes
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_ratelimit import metrics
 from scalekit_ratelimit.application_limits import ApplicationLimits
@@ -88,16 +98,16 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return what refuses by address, and once it is known who asks by subject."""
     config = context.config(RateLimitConfig)
     filters = context.shared(FILTERS, LimitFilters)
     filters.handlers.in_code = any(table.in_code for table in config.policies)
-    layers = [Layered(Layer.LIMIT_CLIENT, filters.by_address), Layered(Layer.RESOURCES, filters.handlers)]
+    layers = [LayeredFilter(Layer.LIMIT_CLIENT, filters.by_address), LayeredFilter(Layer.RESOURCES, filters.handlers)]
     if any(needs_user(table.by, table.exempt) for table in config.policies if not table.in_code):
-        layers.append(Layered(Layer.LIMIT_SUBJECT, filters.by_user))
+        layers.append(LayeredFilter(Layer.LIMIT_SUBJECT, filters.by_user))
     if config.concurrency is not None:
-        layers.insert(0, Layered(Layer.LIMIT_CLIENT, filters.load_shedding))
+        layers.insert(0, LayeredFilter(Layer.LIMIT_CLIENT, filters.load_shedding))
     return layers
 
 

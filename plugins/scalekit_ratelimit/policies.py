@@ -9,11 +9,8 @@ from typing import Any
 
 from starlette.types import Scope
 
-from scalekit import PathGlob
+from scalekit import Memo, PathGlob, case_insensitive_match, path_variants, with_head
 from scalekit.contracts import SubjectIdentifier
-from scalekit.http.methods import with_head
-from scalekit.memo import Memo
-from scalekit.path_glob import in_any_case, spellings
 from scalekit_ratelimit.config import Priority, RateLimitConfig, RateLimitPolicyConfig, rules
 from scalekit_ratelimit.gcra import Limit
 from scalekit_ratelimit.keys import Exemption, Exemptions, KeyFunc, address_key, address_key_func, key_func
@@ -65,7 +62,7 @@ class RateLimitPolicies:
         self.early = Memo(partial(self._check, False))
         self.late = Memo(partial(self._check, True))
         self.priority = Memo(self._highest_priority)
-        self._items = [(in_any_case(glob), methods, policy) for glob, methods, policy in items]
+        self._items = [(case_insensitive_match(glob), methods, policy) for glob, methods, policy in items]
         self._default = default
         self._checks: dict[tuple[RateLimitPolicy, ...], LimitCheck[Any, Any]] = {}
 
@@ -91,7 +88,7 @@ class RateLimitPolicies:
         return "normal"
 
     def _chosen(self, path: str, method: str) -> list[RateLimitPolicy]:
-        known = spellings(path)
+        known = path_variants(path)
         found = [
             policy
             for matches, methods, policy in self._items

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from scalekit import Exchange, LocalResponse
-from scalekit.http.problem import ProblemResponse
-from scalekit.memo import Memo
+from scalekit import Exchange, LocalResponse, Memo, ProblemResponse
 from scalekit_ratelimit.gcra import MICROSECONDS, Limit
 from scalekit_ratelimit.headers import QUOTA_EXCEEDED, Header
 from scalekit_ratelimit.keys import KeyFunc

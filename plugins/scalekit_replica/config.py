@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from scalekit import Duration, Secret, Size, Table, Url
-from scalekit.config.tables import PositiveDuration, PositiveSize
+from scalekit import Duration, PositiveDuration, PositiveSize, Secret, Size, Table, Url
 
 SHORTEST_SECRET = 32
 

@@ -9,7 +9,7 @@ from functools import partial
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
-from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
+from scalekit.contracts import CONSISTENCY, CONSISTENCY_HEADER, Consistency
 from scalekit_replica.token_issuer import Tokens
 
 Headers = Iterable[tuple[bytes, bytes]]

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from scalekit import Check, Context, Key, Layer, Layered, Lifespan, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_replica import metrics
@@ -56,13 +56,13 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return what reads and issues tokens, where there are replicas."""
     config = context.config(ReplicaConfig)
     if not config.urls:
         return []
 
-    return [Layered(Layer.RESOURCES, ConsistencyFilter(lambda: context.get(REPLICATED).tokens, config.lifetime))]
+    return [LayeredFilter(Layer.RESOURCES, ConsistencyFilter(lambda: context.get(REPLICATED).tokens, config.lifetime))]
 
 
 @hookimpl

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from scalekit import ReadOnlyError
 from scalekit.contracts import Database, Row, Values
-from scalekit.errors import ReadOnlyError
 from scalekit_replica.replica import Operation
 
 

@@ -10,8 +10,8 @@ from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any
 
+from scalekit import Unavailable
 from scalekit.contracts import Database
-from scalekit.errors import Unavailable
 from scalekit_replica.metrics import ReplicaMetrics
 from scalekit_replica.wal_position import standing_of
 

@@ -8,9 +8,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
-from scalekit.contracts import Database, Row, Values
-from scalekit.contracts.consistency import CONSISTENCY
-from scalekit.errors import ReadOnlyError, Unavailable
+from scalekit import ReadOnlyError, Unavailable
+from scalekit.contracts import CONSISTENCY, Database, Row, Values
 from scalekit_replica.metrics import Cause, Metrics
 from scalekit_replica.read_database import Reads
 from scalekit_replica.replica import Operation, Outrun, Replica, Undo

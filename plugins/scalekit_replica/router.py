@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import random
 from time import time
 
-from scalekit.contracts.consistency import Consistency
+from scalekit.contracts import Consistency
 from scalekit_replica.metrics import Cause
 from scalekit_replica.replay_waiter import Waiters
 from scalekit_replica.replica import Replica

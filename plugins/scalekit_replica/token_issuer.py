@@ -7,8 +7,7 @@ import logging
 from math import ceil
 from time import time
 
-from scalekit.contracts import Database
-from scalekit.contracts.consistency import Consistency
+from scalekit.contracts import Consistency, Database
 from scalekit_replica.metrics import Metrics
 from scalekit_replica.token_codec import Contents, Signer
 from scalekit_replica.wal_position import position_of

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from scalekit.cli.output import error, traceback
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.mask import mask_passwords
 from scalekit.errors import ConfigError, ScalekitError
+from scalekit.terminal import print_error, print_traceback
 
 if TYPE_CHECKING:
     from scalekit.host import Host
@@ -50,7 +50,7 @@ def check(ctx: click.Context, source: FileSource, connect: bool, as_json: bool) 
     """Read FILE, load what it names and report every mistake; with --connect reach every server too."""
     verdict = _verdict(source, connect)
     for each in verdict.errors if ctx.meta.get(TRACEBACK) else ():
-        traceback(each)
+        print_traceback(each)
     if as_json:
         report = {"version": 1, "status": verdict.word, "problems": verdict.problems, "checks": verdict.checks}
         click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
@@ -99,7 +99,7 @@ def _print(source: FileSource, verdict: Verdict) -> None:
     if not verdict.status or verdict.checks or verdict.left_out:
         click.echo(f"{source.file}: well formed; {verdict.plugins} plugin{'s' * (verdict.plugins != 1)}")
     for problem in verdict.problems:
-        error(problem["message"])
+        print_error(problem["message"])
     for name in verdict.left_out:
         click.echo(f"{click.style('left out', fg='yellow')} {name}: it requires what did not start")
     for each in verdict.checks:

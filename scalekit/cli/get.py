@@ -13,11 +13,11 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.cli.cache_status import explained
-from scalekit.cli.output import table
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
 from scalekit.host import ChainLink, Host, build_chain
 from scalekit.server_info import OTHER_SERVER
+from scalekit.terminal import print_table
 from scalekit.testing.inprocess import Answer, request, running
 
 
@@ -126,7 +126,9 @@ def _explain(laps: Sequence[Lap], answer: Answer) -> None:
     click.echo()
     for line in explained(answer):
         click.echo(line)
-    table(["layer", "plugin", "own time"], [(lap.place, lap.owner, f"{own * 1e6:.0f} µs") for lap, own in reached])
+    print_table(
+        ["layer", "plugin", "own time"], [(lap.place, lap.owner, f"{own * 1e6:.0f} µs") for lap, own in reached]
+    )
     click.echo(
         f"{answer.status} in {laps[0].seconds * 1e6:.0f} µs, {len(answer.body)} bytes; first request of a new process"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scalekit.cli import output
+from scalekit import terminal as output
 from scalekit.cli.source import (
     TRACEBACK,
     WORDS,
@@ -54,7 +54,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command and its arguments; of one that is unknown the message tells what was meant."""
+        """Return the command and its arguments; of one that is unknown the message tells what was did_you_mean."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"No such command {args[0]!r}{_hint(ctx, args[0], self.list_commands(ctx))}", ctx)
         return super().resolve_command(ctx, args)
@@ -72,22 +72,22 @@ class Commands(click.Group):
         except ConfigError as error:
             _trace(ctx, error)
             for problem in error.problems:
-                output.error(str(problem))
+                output.print_error(str(problem))
             count = len(error.problems)
             click.echo(f"{count} mistake{'s' * (count != 1)} in the configuration; nothing was started", err=True)
             ctx.exit(error.exit_status)
         except ScalekitError as error:
             _trace(ctx, error)
-            output.error(str(error))
+            output.print_error(str(error))
             ctx.exit(error.exit_status)
 
 
 def _hint(ctx: click.Context, name: str, known: list[str]) -> str:
-    from scalekit.app_loader import meant
+    from scalekit.app_loader import did_you_mean
     from scalekit.plugins import installed
 
     if name not in installed():
-        return meant(name, known)
+        return did_you_mean(name, known)
     source = named_source(ctx)
     if not source.exists():
         return f"; commands of the plugin {name!r} need a file that turns it on, and there is no file {source.file!r}"
@@ -96,7 +96,7 @@ def _hint(ctx: click.Context, name: str, known: list[str]) -> str:
 
 def _trace(ctx: click.Context, error: BaseException) -> None:
     if ctx.meta.get(TRACEBACK):
-        output.traceback(error)
+        output.print_traceback(error)
 
 
 def _plugin_groups(ctx: click.Context) -> dict[str, click.Group]:

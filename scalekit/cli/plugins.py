@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from scalekit.cli.output import table
 from scalekit.cli.source import FileSource, config_options, file_argument
+from scalekit.terminal import print_table
 
 
 @click.command()
@@ -23,7 +23,7 @@ def plugins(source: FileSource) -> None:
             package = f"{each.distribution} {each.version}"
             rows.append([name, "yes" if name in details else "no", package, position, layers, hooks])
     if rows:
-        table(["plugin", "enabled", "package", "starts", "layers", "hooks"], rows)
+        print_table(["plugin", "enabled", "package", "starts", "layers", "hooks"], rows)
     else:
         click.echo("no plugins are installed; make one with `scalekit new plugin NAME`")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from scalekit.cli.output import table
 from scalekit.cli.source import FileSource, config_options, file_argument
+from scalekit.terminal import print_table
 
 
 @click.command()
@@ -28,6 +28,6 @@ def routes(source: FileSource) -> None:
             rows += [[path, methods, plugin, apart or "public"] for path, methods in list_routes(Router([route]))]
     own = list_routes(host.target)
     rows += [[path, methods, "application", "public"] for path, methods in own]
-    table(["path", "methods", "owner", "listener"], rows)
+    print_table(["path", "methods", "owner", "listener"], rows)
     if not own:
         click.echo("the application has no list of routes to show; what is not above goes to it")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scalekit.cli.output import traceback
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.mask import mask_passwords
 from scalekit.runner.memory.gc_control import paused, spare_imports
+from scalekit.terminal import print_traceback
 
 if TYPE_CHECKING:
     from scalekit.host import Host
@@ -93,7 +93,7 @@ def _run(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) ->
 def _trace(ctx: click.Context, host: Host) -> None:
     failure = host.lifecycle.start_failure
     if failure is not None and ctx.meta.get(TRACEBACK):
-        traceback(failure)
+        print_traceback(failure)
 
 
 def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> int:

@@ -9,7 +9,7 @@ from scalekit.config.document import Document
 from scalekit.config.positions import Path
 from scalekit.config.validation import value_at
 
-NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
+SERVICE_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
 """Names that Consul, DNS, logs and dashboards all take."""
 
 
@@ -31,7 +31,7 @@ class AppName:
 def spread_name(document: Document, path: Path, marked: dict[str, AppName]) -> None:
     """Put ``[app] name``, if there is one, into the keys *marked* of the table at *path* that the file leaves out."""
     name, table = value_at(document.data, ("app", "name")), value_at(document.data, path)
-    if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name) or not isinstance(table, dict):
+    if not isinstance(name, str) or not re.fullmatch(SERVICE_NAME_PATTERN, name) or not isinstance(table, dict):
         return
     for key, mark in marked.items():
         if key not in table and mark.applies(table):

@@ -22,10 +22,10 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from scalekit.config.app_name import NAME_PATTERN
+from scalekit.config.app_name import SERVICE_NAME_PATTERN
 from scalekit.config.descriptions import descriptions
 from scalekit.config.letter_case import in_either_case
-from scalekit.config.shape import Shape
+from scalekit.config.text_pattern import TextPattern
 from scalekit.config.types import Duration, Secret, Size, SizeOrShare
 from scalekit.config.url import HttpUrl
 
@@ -73,7 +73,7 @@ def _prefix(path: str) -> str:
 
 
 def _service_name(name: str) -> str:
-    if name and not re.fullmatch(NAME_PATTERN, name):
+    if name and not re.fullmatch(SERVICE_NAME_PATTERN, name):
         raise ValueError(f'expected a name of letters, digits, ".", "_" and "-", such as "shop", got {name!r}')
     return name
 
@@ -83,13 +83,13 @@ ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
 Address = Annotated[str, AfterValidator(_name_or_address)]
 HostName = Annotated[
     str,
-    Shape(r"^[^\s/*@]+$", 'a host name or address without scheme and path, such as "shop.example"'),
+    TextPattern(r"^[^\s/*@]+$", 'a host name or address without scheme and path, such as "shop.example"'),
     AfterValidator(_name_or_address),
 ]
 Method = Annotated[
     str,
     BeforeValidator(lambda word: word.upper() if isinstance(word, str) else word),
-    Shape(r"^[A-Za-z-]+$", 'a method such as "GET"'),
+    TextPattern(r"^[A-Za-z-]+$", 'a method such as "GET"'),
 ]
 Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
 PositiveDuration = Annotated[Duration, AfterValidator(_more_than_none)]
@@ -128,7 +128,9 @@ def _one_or_more(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-StaticPath = Annotated[str, Shape(r"^/[^?#*{}]*[^/?#*{}]$", 'a path such as "/static", without a slash at its end')]
+StaticPath = Annotated[
+    str, TextPattern(r"^/[^?#*{}]*[^/?#*{}]$", 'a path such as "/static", without a slash at its end')
+]
 Folders = Annotated[
     tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])
 ]
@@ -139,7 +141,9 @@ class App(Table):
 
     target: str | None = None
     """The ASGI application or a factory of one, as ``module.path:name``."""
-    name: Annotated[str, AfterValidator(_service_name), Field(json_schema_extra={"pattern": f"{NAME_PATTERN}|^$"})] = ""
+    name: Annotated[
+        str, AfterValidator(_service_name), Field(json_schema_extra={"pattern": f"{SERVICE_NAME_PATTERN}|^$"})
+    ] = ""
     """The name of this service in log lines, in Consul and over dashboards, where their own keys do not say another."""
     static: dict[StaticPath, Folders] = {}
     """Folders of static files by path; ``package:folder`` is one inside an installed package."""
@@ -272,7 +276,9 @@ class External(Table):
 class Health(Table):
     """How health is checked and shown."""
 
-    path: Annotated[str, Shape(r"^/[^?#]*[^/?#]$", 'a path such as "/health", without a slash at its end')] = "/health"
+    path: Annotated[str, TextPattern(r"^/[^?#]*[^/?#]$", 'a path such as "/health", without a slash at its end')] = (
+        "/health"
+    )
     """Where the health pages are: this path, and ``/live`` and ``/ready`` under it."""
     interval: PositiveDuration = Duration("5s")
     """Time between two rounds of each check."""

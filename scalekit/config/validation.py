@@ -48,7 +48,7 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
         return None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about the unknown *name*: what was meant, or else what there is."""
     names = sorted(known)
     close = get_close_matches(name.lower(), names, n=1)
@@ -103,7 +103,7 @@ def _written(table: Any, location: tuple[str | int, ...]) -> Path:
 def _message(kind: type[BaseModel], detail: Any, value: Any, document: Document, here: Path, path: Path) -> str:
     name = here[-1] if here else ""
     if detail["type"] == "extra_forbidden":
-        return f"{UNKNOWN_KEY}; {nearest(str(name), _fields(kind, here[len(path) : -1]))}"
+        return f"{UNKNOWN_KEY}; {suggest_name(str(name), _fields(kind, here[len(path) : -1]))}"
     if detail["type"] == "missing":
         return required(here)
     return complaint(detail, value, here, secret=bool(document.origin(here).variables) or is_secret_name(name))

@@ -1,6 +1,8 @@
 """What crosses plugins: protocols, and the keys under which somebody provides them."""
 
 from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
+from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
+from scalekit.contracts.consumers import Consumer, Consumers, Message, PublishFailed, to_seconds, validate_message_name
 from scalekit.contracts.database import (
     CONSISTENCY_TOKENS,
     DATABASE,
@@ -27,6 +29,8 @@ __all__ = [
     "CACHE",
     "CLUSTER_CACHE",
     "CLUSTER_STORE",
+    "CONSISTENCY",
+    "CONSISTENCY_HEADER",
     "CONSISTENCY_TOKENS",
     "DATABASE",
     "DATABASES",
@@ -38,12 +42,17 @@ __all__ = [
     "TOKENS",
     "TTL",
     "Cache",
+    "Consistency",
     "ConsistencyTokens",
+    "Consumer",
+    "Consumers",
     "Database",
     "Databases",
     "Instance",
     "IssuedTokens",
     "Limits",
+    "Message",
+    "PublishFailed",
     "Queue",
     "Row",
     "ServiceClient",
@@ -58,4 +67,6 @@ __all__ = [
     "is_authenticated",
     "subject_in",
     "subject_of",
+    "to_seconds",
+    "validate_message_name",
 ]

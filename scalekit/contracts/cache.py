@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from scalekit.context import Key
 from scalekit.contracts.database import Values
-from scalekit_caching.shared_store import SharedStore
+
+if TYPE_CHECKING:
+    from scalekit_caching.shared_store import SharedStore
 
 T = TypeVar("T")
 TTL = "1h"

@@ -98,12 +98,12 @@ class Consumers:
         def decorate(function: Decorated) -> Decorated:
             self._add(
                 Consumer(
-                    checked_name(name),
+                    validate_message_name(name),
                     _checked_handler(function),
                     TypeAdapter(body_of(function)),
                     _at_least_one("prefetch", prefetch),
                     _at_least_one("concurrency", concurrency),
-                    tuple(seconds("retry", delay) for delay in retry),
+                    tuple(to_seconds("retry", delay) for delay in retry),
                     _some_time("timeout", timeout),
                     None if dedupe is None else _some_time("dedupe", dedupe),
                 )
@@ -127,14 +127,14 @@ class Consumers:
         self._by_name[consumer.name] = consumer
 
 
-def checked_name(name: str) -> str:
+def validate_message_name(name: str) -> str:
     """Return *name*; raises ValueError when it cannot name messages."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"expected a name of letters, digits and . _ : - such as 'data.created', got {name!r}")
     return name
 
 
-def seconds(what: str, value: str | float) -> float:
+def to_seconds(what: str, value: str | float) -> float:
     """Return *value*, seconds or a duration such as ``"5m"``, in seconds; raises ValueError for what is neither."""
     number = float(Duration(value)) if isinstance(value, str) else float(value)
     if not 0 <= number <= LONGEST_DELAY:
@@ -170,7 +170,7 @@ def _at_least_one(what: str, number: int) -> int:
 
 
 def _some_time(what: str, value: str | float) -> float:
-    number = seconds(what, value)
+    number = to_seconds(what, value)
     if not number:
         raise ValueError(f"{what} must be more than none")
     return number

@@ -24,4 +24,4 @@ class RequestContext(Filter):
 
 
 REQUEST_CONTEXT = RequestContext()
-"""For plugins that send messages or calls: ``Layered(Layer.RESOURCES, REQUEST_CONTEXT)``. It stands in a chain once."""
+"""The one instance, for plugins that send messages or calls: ``LayeredFilter(Layer.RESOURCES, REQUEST_CONTEXT)``."""

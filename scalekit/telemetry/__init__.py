@@ -7,16 +7,34 @@ no plugin exports what is recorded, nothing is recorded.
 """
 
 from scalekit.telemetry.alerts import Alert
-from scalekit.telemetry.instruments import TELEMETRY, Counter, Gauge, Histogram, Instrument, catalogue, instruments_in
+from scalekit.telemetry.instruments import (
+    DEFAULT_BUCKETS,
+    TELEMETRY,
+    Counter,
+    Gauge,
+    Histogram,
+    Instrument,
+    catalogue,
+    instruments_in,
+)
 from scalekit.telemetry.registry import NullTelemetry, Telemetry
+from scalekit.telemetry.series import CounterSeries, GaugeSeries, HistogramSeries
+from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamily
 
 __all__ = [
+    "DEFAULT_BUCKETS",
     "TELEMETRY",
     "Alert",
     "Counter",
+    "CounterSeries",
     "Gauge",
+    "GaugeSeries",
     "Histogram",
+    "HistogramSeries",
     "Instrument",
+    "LabelValues",
+    "MetricFamilies",
+    "MetricFamily",
     "NullTelemetry",
     "Telemetry",
     "catalogue",

@@ -42,7 +42,8 @@ _RESERVED_LABELS = ("le", "quantile", "worker")
 class Instrument(Generic[S]):
     """A metric's name, its help and the names of its labels; called with a request it gives a series.
 
-    *alert* says when its numbers are a reason to call somebody.
+    *alert* says when its numbers need attention. *group* names the group of dashboards and alerts that the metric
+    belongs to; without it, that is the plugin that records it.
     """
 
     kind: ClassVar[str]
@@ -50,6 +51,7 @@ class Instrument(Generic[S]):
     help: str
     labels: tuple[str, ...] = ()
     alert: Alert | None = field(default=None, kw_only=True)
+    group: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -137,15 +139,12 @@ def instruments_in(*modules: ModuleType) -> list[Instrument[Any]]:
 Catalogue = dict[str, list[Instrument[Any]]]
 
 
-def catalogue(
-    by_owner: Mapping[str, Iterable[Instrument[Any]]], shared: Mapping[str, Iterable[Instrument[Any]]]
-) -> Catalogue:
-    """Return what each owner records; what several may, such as calls of a Redis, has the name that *shared* gives."""
-    named = {each.name: name for name, declared in shared.items() for each in declared}
-    owned: Catalogue = {}
-    for owner, declared in by_owner.items():
-        for each in declared:
-            known = owned.setdefault(named.get(each.name, owner), [])
+def catalogue(by_owner: Mapping[str, Iterable[Instrument[Any]]]) -> Catalogue:
+    """Return the instruments of each owner; one that names a group is listed once, under the group."""
+    grouped: Catalogue = {}
+    for owner, instruments in by_owner.items():
+        for each in instruments:
+            known = grouped.setdefault(each.group or owner, [])
             if each not in known:
                 known.append(each)
-    return owned
+    return grouped

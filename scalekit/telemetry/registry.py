@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from scalekit.errors import PluginError
 from scalekit.telemetry.instruments import Gauge, Histogram, Instrument, S
-from scalekit.telemetry.snapshot import Families, Family, Snapshot
+from scalekit.telemetry.snapshot import MetricFamilies, MetricFamily, Snapshot
 from scalekit.telemetry.worker_totals import OTHER, Totals
 
 logger = logging.getLogger("scalekit")
@@ -17,7 +17,7 @@ logger = logging.getLogger("scalekit")
 T = TypeVar("T")
 
 Sample = Callable[[], None]
-Source = Callable[[], Families]
+Source = Callable[[], MetricFamilies]
 Gather = Callable[[], Awaitable[Snapshot]]
 
 
@@ -38,7 +38,7 @@ class Telemetry:
         self._samples: list[Sample] = []
         self._sources: list[Source] = []
         self._was_read = False
-        self._last: Families = {}
+        self._last: MetricFamilies = {}
         self._failing: list[Callable[[], Any]] = []
 
     def series(self, declaration: Instrument[S], *values: str) -> S:
@@ -54,7 +54,7 @@ class Telemetry:
         return self._add(declaration, known, values) if found is None else found
 
     @contextmanager
-    def sampling(self, callback: Sample) -> Generator[None, None, None]:
+    def on_collect(self, callback: Sample) -> Generator[None, None, None]:
         """Call *callback* before each snapshot, to set gauges, until left."""
         self._samples.append(callback)
         try:
@@ -63,7 +63,7 @@ class Telemetry:
             self._samples.remove(callback)
 
     @contextmanager
-    def including(self, source: Source) -> Generator[None, None, None]:
+    def with_collector(self, source: Source) -> Generator[None, None, None]:
         """Add the families that *source* returns to each snapshot; when left, the last that it returns stay.
 
         While no snapshot has been taken *source* is not called, not even at last: it may have to import much.
@@ -125,12 +125,12 @@ class Telemetry:
         series: S = known.setdefault(values, declaration.new())
         return series
 
-    def _family(self, name: str) -> Family:
+    def _family(self, name: str) -> MetricFamily:
         declared = self._declared[name]
         data = {values: series.data() for values, series in list(self._series[name].items())}
         multiprocess_mode = declared.multiprocess_mode if isinstance(declared, Gauge) else "sum"
         bounds = declared.buckets if isinstance(declared, Histogram) else ()
-        return Family(declared.kind, declared.help, declared.labels, multiprocess_mode, bounds, data)
+        return MetricFamily(declared.kind, declared.help, declared.labels, multiprocess_mode, bounds, data)
 
 
 class NullTelemetry(Telemetry):

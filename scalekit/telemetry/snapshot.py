@@ -8,27 +8,27 @@ from typing import Any
 
 import orjson
 
-Values = tuple[str, ...]
+LabelValues = tuple[str, ...]
 
 
 @dataclass(slots=True)
-class Family:
+class MetricFamily:
     """All series of one metric; *data* is what the series' ``data()`` returned, by label values."""
 
     kind: str
     help: str
-    labels: Values
+    labels: LabelValues
     multiprocess_mode: str = "sum"
     bounds: tuple[float, ...] = ()
-    data: dict[Values, Any] = field(default_factory=dict)
+    data: dict[LabelValues, Any] = field(default_factory=dict)
 
-    def alike(self, other: Family) -> bool:
+    def alike(self, other: MetricFamily) -> bool:
         """Tell whether the numbers of *other* can be added to these."""
         mine = (self.kind, self.labels, self.multiprocess_mode, self.bounds)
         return mine == (other.kind, other.labels, other.multiprocess_mode, other.bounds)
 
 
-Families = dict[str, Family]
+MetricFamilies = dict[str, MetricFamily]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Snapshot:
     """The metrics of one process by name, and how many series each may have."""
 
     budget: int
-    families: Families
+    families: MetricFamilies
 
 
 def encode(snapshot: Snapshot) -> bytes:
@@ -56,6 +56,6 @@ def decode(text: bytes) -> Snapshot:
 
 def _family(
     kind: str, text: str, labels: list[str], multiprocess_mode: str, bounds: list[float], data: list[Any]
-) -> Family:
-    series: Mapping[Values, Any] = {tuple(values): numbers for values, numbers in data}
-    return Family(kind, text, tuple(labels), multiprocess_mode, tuple(bounds), dict(series))
+) -> MetricFamily:
+    series: Mapping[LabelValues, Any] = {tuple(values): numbers for values, numbers in data}
+    return MetricFamily(kind, text, tuple(labels), multiprocess_mode, tuple(bounds), dict(series))

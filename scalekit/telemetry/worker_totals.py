@@ -10,7 +10,7 @@ from collections.abc import Callable
 from operator import add
 from typing import Any
 
-from scalekit.telemetry.snapshot import Families, Family, Snapshot, Values
+from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamily, Snapshot
 
 OTHER = "other"
 """The value of every label of the series that takes what is beyond the budget."""
@@ -20,9 +20,9 @@ class Totals:
     """The latest numbers of each worker, and the sum of those that have ended."""
 
     def __init__(self) -> None:
-        self._latest: dict[tuple[str, int], Families] = {}
-        self._ended: Families = {}
-        self._admitted: dict[str, set[Values]] = {}
+        self._latest: dict[tuple[str, int], MetricFamilies] = {}
+        self._ended: MetricFamilies = {}
+        self._admitted: dict[str, set[LabelValues]] = {}
         self._budget = 0
 
     def update(self, worker: str, snapshot: Snapshot, generation: int = 0) -> None:
@@ -39,7 +39,7 @@ class Totals:
 
     def total(self) -> Snapshot:
         """Return the sum of all workers."""
-        families: Families = {}
+        families: MetricFamilies = {}
         for name, family in self._ended.items():
             _add(families, name, family)
         for (worker, _), latest in self._latest.items():
@@ -48,13 +48,13 @@ class Totals:
                 _add(families, name, _labelled(family, worker) if each else family)
         return Snapshot(self._budget, dict(sorted(families.items())))
 
-    def _within_budget(self, name: str, family: Family) -> Family:
+    def _within_budget(self, name: str, family: MetricFamily) -> MetricFamily:
         admitted = self._admitted.setdefault(name, set())
         new = family.data.keys() - admitted
         if len(admitted) + len(new) <= self._budget:
             admitted |= new
             return family
-        kept = Family(family.kind, family.help, family.labels, family.multiprocess_mode, family.bounds)
+        kept = MetricFamily(family.kind, family.help, family.labels, family.multiprocess_mode, family.bounds)
         for values, data in family.data.items():
             if values not in admitted and len(admitted) < self._budget:
                 admitted.add(values)
@@ -63,23 +63,25 @@ class Totals:
         return kept
 
 
-def _labelled(family: Family, worker: str) -> Family:
+def _labelled(family: MetricFamily, worker: str) -> MetricFamily:
     data = {(*values, worker): number for values, number in family.data.items()}
-    return Family(family.kind, family.help, (*family.labels, "worker"), "all", (), data)
+    return MetricFamily(family.kind, family.help, (*family.labels, "worker"), "all", (), data)
 
 
-def _add(families: Families, name: str, more: Family) -> None:
+def _add(families: MetricFamilies, name: str, more: MetricFamily) -> None:
     """Add *more*; where its shape is another, because a new worker declares it anew, it replaces what was there."""
     mine = families.get(name)
     if mine is None or not mine.alike(more):
-        families[name] = Family(more.kind, more.help, more.labels, more.multiprocess_mode, more.bounds, dict(more.data))
+        families[name] = MetricFamily(
+            more.kind, more.help, more.labels, more.multiprocess_mode, more.bounds, dict(more.data)
+        )
         return
     data = mine.data
     for values, numbers in more.data.items():
         data[values] = _sum(mine, data[values], numbers) if values in data else numbers
 
 
-def _sum(family: Family, one: Any, other: Any) -> Any:
+def _sum(family: MetricFamily, one: Any, other: Any) -> Any:
     if family.kind != "histogram":
         return _COMBINED[family.multiprocess_mode](one, other)
     counts = list(map(add, one[1], other[1]))

@@ -127,7 +127,7 @@ async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) 
     install(
         "watch",
         """
-        from scalekit import Layer, Layered, Middleware, hookimpl
+        from scalekit import Layer, LayeredFilter, Middleware, hookimpl
         seen = []
         class Watch:
             def __init__(self, app): self.app = app
@@ -138,7 +138,7 @@ async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) 
                     seen.append(error)
                     raise
         @hookimpl
-        def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Watch))]
+        def scalekit_filters(context): return [LayeredFilter(Layer.LOG, Middleware(Watch))]
         """,
     )
 
@@ -317,12 +317,12 @@ async def test_middleware_never_stands_between_the_server_and_the_lifespan(insta
     install(
         "wall",
         """
-        from scalekit import Layer, Layered, Middleware, hookimpl
+        from scalekit import Layer, LayeredFilter, Middleware, hookimpl
         class Wall:
             def __init__(self, app): pass
             async def __call__(self, scope, receive, send): raise RuntimeError("nothing gets through")
         @hookimpl
-        def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Wall))]
+        def scalekit_filters(context): return [LayeredFilter(Layer.LOG, Middleware(Wall))]
         """,
     )
     app = host(Starlette(), plugins={"wall": {}})

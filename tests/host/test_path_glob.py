@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalekit import PathGlob
-from scalekit.path_glob import spellings
+from scalekit.path_glob import path_variants
 
 
 def segment_matches(pattern: str, segment: str) -> bool:
@@ -116,12 +116,12 @@ TIDIED = (
 
 @pytest.mark.parametrize("path", TIDIED)
 def test_a_path_that_a_framework_may_tidy_up_is_looked_for_under_both_spellings(path: str) -> None:
-    assert spellings(path) == (path, "/a/b")
+    assert path_variants(path) == (path, "/a/b")
 
 
 @given(PATHS)
 def test_a_tidy_path_has_one_spelling(path: str) -> None:
-    assert len(spellings(spellings(path)[-1])) == 1
+    assert len(path_variants(path_variants(path)[-1])) == 1
 
 
 def test_a_hostile_path_costs_no_more_than_its_square() -> None:

@@ -138,7 +138,7 @@ def test_every_plugin_that_would_keep_something_in_each_worker_is_named_at_once(
     [
         ("scalekit_config()", "dict", "scalekit_config must return a subclass of scalekit.Table"),
         ("scalekit_lifespan(context)", "3", "scalekit_lifespan must return Lifespan, got 3"),
-        ("scalekit_filters(context)", "[object]", "scalekit_filters must return Layered, got"),
+        ("scalekit_filters(context)", "[object]", "scalekit_filters must return LayeredFilter, got"),
         ("scalekit_routes(context)", "'x'", "scalekit_routes must return BaseRoute, got 'x'"),
         ("scalekit_health(context)", "{}", "scalekit_health must return Check, got {}"),
     ],
@@ -170,11 +170,11 @@ def test_a_plugin_that_is_switched_on_with_a_value_is_told_to_write_a_table() ->
 
 def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install: Install) -> None:
     source = NOTHING + (
-        "from scalekit import Layer, Layered, Middleware\n"
+        "from scalekit import Layer, LayeredFilter, Middleware\n"
         "from tests.host.tracing import Trace\n"
         "@hookimpl\n"
         "def scalekit_filters(context):\n"
-        "    return [Layered(Layer[name], Middleware(Trace, name + '-{0}')) for name in {1}]\n"
+        "    return [LayeredFilter(Layer[name], Middleware(Trace, name + '-{0}')) for name in {1}]\n"
     )
     install("zeta", source.format("zeta", ["LOG", "RESOURCES"]))
     install("alpha", source.format("alpha", ["CACHE", "LOG", "LIMIT_SUBJECT"]))
@@ -188,12 +188,13 @@ def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install
 
 def test_what_two_plugins_bring_alike_stands_in_the_chain_once(install: Install) -> None:
     source = NOTHING + (
-        "from scalekit import Layer, Layered, Middleware\n"
+        "from scalekit import Layer, LayeredFilter, Middleware\n"
         "from tests.host.tracing import Trace\n"
         "@hookimpl\n"
         "def scalekit_filters(context):\n"
         "    names = ['shared', '{0}']\n"
-        "    return [Layered(layer, Middleware(Trace, n)) for n in names for layer in (Layer.LOG, Layer.RESOURCES)]\n"
+        "    layers = (Layer.LOG, Layer.RESOURCES)\n"
+        "    return [LayeredFilter(layer, Middleware(Trace, n)) for n in names for layer in layers]\n"
     )
     install("one", source.format("one"))
     install("two", source.format("two"))
@@ -204,10 +205,10 @@ def test_what_two_plugins_bring_alike_stands_in_the_chain_once(install: Install)
 def test_a_base_http_middleware_is_refused(install: Install) -> None:
     source = NOTHING + (
         "from starlette.middleware.base import BaseHTTPMiddleware\n"
-        "from scalekit import Layer, Layered, Middleware\n"
+        "from scalekit import Layer, LayeredFilter, Middleware\n"
         "class Slow(BaseHTTPMiddleware): pass\n"
         "@hookimpl\n"
-        "def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Slow))]\n"
+        "def scalekit_filters(context): return [LayeredFilter(Layer.LOG, Middleware(Slow))]\n"
     )
     install("slow", source)
     assert refusal("slow") == "plugin 'slow': Slow is a BaseHTTPMiddleware; write a pure ASGI class"
@@ -215,10 +216,10 @@ def test_a_base_http_middleware_is_refused(install: Install) -> None:
 
 def test_what_is_no_filter_is_refused(install: Install) -> None:
     source = NOTHING + (
-        "from scalekit import Filter, Layer, Layered\n"
+        "from scalekit import Filter, Layer, LayeredFilter\n"
         "class Notes(Filter): pass\n"
         "@hookimpl\n"
-        "def scalekit_filters(context): return [Layered(Layer.LOG, {0})]\n"
+        "def scalekit_filters(context): return [LayeredFilter(Layer.LOG, {0})]\n"
     )
     install("number", source.format("7"))
     install("class", source.format("Notes"))

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from scalekit import ConfigError, PathGlob, create_app
-from scalekit.path_glob import spellings
+from scalekit.path_glob import path_variants
 from scalekit.testing import request, running
 from scalekit_cache.policies import NO_POLICY, CachePolicies, CachePolicy
 from scalekit_caching.tags import path_tag, path_tags
@@ -50,7 +50,7 @@ def test_policies_and_rules_match_the_same_paths(glob: str, path: str) -> None:
     if matches:  # and perhaps as another spelling too
         assert AccessPolicy([glob], [], []).requirements["GET", path] is not None
         assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).early[path, "GET"] is not None
-        if len(spellings(path)) == 1:
+        if len(path_variants(path)) == 1:
             assert AccessPolicy(["/**"], [glob], []).requirements["GET", path] is None
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from scalekit.telemetry.snapshot import Families, Family
+from scalekit.telemetry.snapshot import MetricFamilies, MetricFamily
 from scalekit_metrics.endpoint import SLICE, written
 from scalekit_metrics.exposition import OpenMetricsFormat, PrometheusFormat, number, write
 from tests.metrics.scrape_client import parse_openmetrics
@@ -25,11 +25,11 @@ TRACES = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
 
 
 @st.composite
-def a_family(draw: Any) -> Family:
+def a_family(draw: Any) -> MetricFamily:
     kind = draw(st.sampled_from(["counter", "gauge", "histogram", "summary"]))
     labels = tuple(draw(st.lists(st.sampled_from(["a", "b", "_c", "route"]), unique=True)))
     values = st.tuples(*[TEXT.filter(bool)] * len(labels))
-    family = Family(kind, draw(HELP), labels)
+    family = MetricFamily(kind, draw(HELP), labels)
     if kind == "histogram":
         bounds = draw(st.lists(st.floats(0, 1e9, exclude_min=True), min_size=1, max_size=4, unique=True))
         family.bounds = tuple(sorted(bounds))
@@ -48,7 +48,7 @@ def a_family(draw: Any) -> Family:
     return family
 
 
-def expected(families: Families) -> set[tuple[str, frozenset[tuple[str, str]], float]]:
+def expected(families: MetricFamilies) -> set[tuple[str, frozenset[tuple[str, str]], float]]:
     found: set[tuple[str, frozenset[tuple[str, str]], float]] = set()
     for name, family in families.items():
         for values, data in family.data.items():
@@ -73,7 +73,7 @@ def _key(labels: dict[str, str]) -> frozenset[tuple[str, str]]:
 @pytest.mark.parametrize("form", FORMATS)
 @settings(max_examples=60)
 @given(families=st.dictionaries(NAMES, a_family(), max_size=4))
-def test_what_is_written_is_read_back(form: PrometheusFormat, families: Families) -> None:
+def test_what_is_written_is_read_back(form: PrometheusFormat, families: MetricFamilies) -> None:
     text = "".join(write(families, form))
     parsed = list((parse_openmetrics if isinstance(form, OpenMetricsFormat) else parse_text)(text))
     assert {
@@ -86,7 +86,7 @@ def test_what_is_written_is_read_back(form: PrometheusFormat, families: Families
 
 @settings(max_examples=60)
 @given(families=st.dictionaries(NAMES, a_family(), min_size=1, max_size=4))
-def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(families: Families) -> None:
+def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(families: MetricFamilies) -> None:
     assert not any(
         sample.exemplar for each in parse_text("".join(write(families, PrometheusFormat()))) for sample in each.samples
     )
@@ -115,11 +115,11 @@ def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(familie
 
 def test_the_formats_to_the_letter() -> None:
     families = {
-        "shop_orders": Family("counter", 'Orders\n"all" \\ of them.', ("by",), data={('a"\\\n',): 3}),
-        "shop_took": Family(
+        "shop_orders": MetricFamily("counter", 'Orders\n"all" \\ of them.', ("by",), data={('a"\\\n',): 3}),
+        "shop_took": MetricFamily(
             "histogram", "Took.", (), bounds=(0.5, 1), data={(): [4.5, [1, 0, 2], {"2": ["abc", 2.5, 1700000000.1234]}]}
         ),
-        "shop_none": Family("gauge", "None.", ()),
+        "shop_none": MetricFamily("gauge", "None.", ()),
     }
     assert "".join(write(families, PrometheusFormat())) == (
         '# HELP shop_orders_total Orders\\n"all" \\\\ of them.\n'
@@ -175,7 +175,9 @@ async def test_others_are_let_in_while_a_long_page_is_written() -> None:
             await asyncio.sleep(0)
 
     data: dict[tuple[str, ...], Any] = {(str(value),): [1.0, [1] * 15, {}] for value in range(5000)}
-    family = Family("histogram", "Long.", ("value",), bounds=tuple(float(bound) for bound in range(1, 15)), data=data)
+    family = MetricFamily(
+        "histogram", "Long.", ("value",), bounds=tuple(float(bound) for bound in range(1, 15)), data=data
+    )
     others = asyncio.create_task(count_rounds())
     page = await written({"long": family}, PrometheusFormat())
     others.cancel()
@@ -186,12 +188,12 @@ async def test_others_are_let_in_while_a_long_page_is_written() -> None:
 
 @pytest.mark.anyio
 async def test_half_of_a_character_does_not_spoil_the_page() -> None:
-    family = Family("gauge", "Half.", ("value",), data={("\ud800",): 1})
+    family = MetricFamily("gauge", "Half.", ("value",), data={("\ud800",): 1})
     assert b'half{value="?"} 1\n' in await written({"half": family}, PrometheusFormat())
 
 
 @pytest.mark.needs("promtool")
 def test_promtool_reads_what_is_escaped() -> None:
-    families = {"shop_orders": Family("counter", "Orders.", ("by",), data={('a"\\\n',): 3, ("",): 1})}
+    families = {"shop_orders": MetricFamily("counter", "Orders.", ("by",), data={('a"\\\n',): 3, ("",): 1})}
     result = promtool("check", "metrics", text="".join(write(families, PrometheusFormat())))
     assert (result.returncode, result.stderr) == (0, "")

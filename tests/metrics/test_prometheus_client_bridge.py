@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Metric, Summary
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-from scalekit.telemetry.snapshot import Families, Snapshot
+from scalekit.telemetry.snapshot import MetricFamilies, Snapshot
 from scalekit.telemetry.worker_totals import Totals
 from scalekit_metrics.exposition import PrometheusFormat, write
 from scalekit_metrics.metrics import NAMES
@@ -42,7 +42,7 @@ def shown(*workers: CollectorRegistry) -> Numbers:
     return numbers_in("".join(write(totals.total().families, PrometheusFormat())))
 
 
-def families(registry: CollectorRegistry) -> Families:
+def families(registry: CollectorRegistry) -> MetricFamilies:
     return PrometheusClientBridge(lambda: registry, NAMES).families()
 
 

@@ -68,5 +68,5 @@ class CachingMetrics:
             for gauge, value in zip(gauges, figures(), strict=True):
                 gauge.set(value)
 
-        with self._telemetry.sampling(sample):
+        with self._telemetry.on_collect(sample):
             yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from scalekit.path_glob import PathGlob
+from scalekit import PathGlob
 
 MOST_FOLDERS = 32
 """Folders of a path, counted from the root, by which what is below them can be purged."""

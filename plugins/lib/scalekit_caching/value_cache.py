@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from scalekit.config.types import Duration
+from scalekit import Duration, encode_json
 from scalekit.contracts import TTL
-from scalekit.strict_json import encode_json
 from scalekit_caching.items import Item, Key, Value
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.store import Lease, Store

@@ -14,8 +14,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from os.path import isfile
 
-from scalekit.context import Context, Key
-from scalekit.errors import StartError
+from scalekit import Context, Key, StartError
 from scalekit.telemetry import TELEMETRY, Telemetry
 from scalekit_redis.client import DEADLINE, CommandRouter, Redis
 from scalekit_redis.metrics import RedisMetrics

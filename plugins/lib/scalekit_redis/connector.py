@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import Any
 
-from scalekit.config.mask import MASK
+from scalekit import MASK
 from scalekit_redis.errors import NOT_RUN, ReplyError
 from scalekit_redis.handshake import Handshake
 from scalekit_redis.tls import tls_context

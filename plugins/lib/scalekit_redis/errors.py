@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from scalekit.errors import ScalekitError, Unavailable
+from scalekit import ScalekitError, Unavailable
 
 Kind = Literal["late", "lost", "gone", "full", "refused", "closed"]
 

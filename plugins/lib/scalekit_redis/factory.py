@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any
 
-from scalekit.errors import StartError
+from scalekit import StartError
 from scalekit_redis.client import CommandRouter
 from scalekit_redis.cluster import ClusterRouter
 from scalekit_redis.connector import Connector

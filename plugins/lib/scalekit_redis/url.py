@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from urllib.parse import parse_qsl, unquote
 
-from scalekit.config.url_syntax import UrlParts, split_url
+from scalekit import UrlParts, split_url
 
 DEFAULT_PORT = 6379
 SCHEMES = ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from scalekit.server_info import ServerInfo
+from scalekit import ServerInfo
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.consul.registrar import ConsulRegistration
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
+from scalekit import Unavailable
 from scalekit.contracts import Database, SubjectIdentifier
-from scalekit.errors import Unavailable
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 OVERLAP = 1000

@@ -6,8 +6,8 @@ from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from scalekit import Unavailable
 from scalekit.contracts import SubjectIdentifier
-from scalekit.errors import Unavailable
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 MAX_ENTRIES = 100_000

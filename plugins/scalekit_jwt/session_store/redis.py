@@ -16,8 +16,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from scalekit import Unavailable
 from scalekit.contracts import SubjectIdentifier
-from scalekit.errors import Unavailable
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
 
 TIMEOUT = 2.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from scalekit.errors import ScalekitError
+from scalekit import ScalekitError
 from scalekit_pool.migrations.sql_script import unfit
 
 DIALECTS = ("postgresql", "sqlite")

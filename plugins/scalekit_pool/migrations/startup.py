@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_pool.commands import migrate_database
 from scalekit_pool.database import Database
 from scalekit_pool.driver import Failure

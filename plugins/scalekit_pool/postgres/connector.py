@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import asyncpg
 
-from scalekit.config.url_syntax import split_url
+from scalekit import split_url
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.driver import quoted
 from scalekit_pool.postgres.primary_search import PrimarySearch

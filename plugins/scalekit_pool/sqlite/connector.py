@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import aiosqlite
 
-from scalekit.config.url_syntax import split_url
+from scalekit import split_url
 from scalekit_pool.driver import quoted
 from scalekit_pool.sqlite.file_health import FileId, id_of
 

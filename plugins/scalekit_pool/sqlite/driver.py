@@ -14,7 +14,7 @@ from typing import Any
 
 import aiosqlite
 
-from scalekit.config.url_syntax import split_url
+from scalekit import split_url
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.connection_lifecycle import Observer
 from scalekit_pool.driver import Failure, Insertion, Refusal, RolledBack, names

@@ -11,8 +11,7 @@ import aiormq
 from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from scalekit.config.mask import mask_passwords
-from scalekit.errors import ScalekitError
+from scalekit import ScalekitError, mask_passwords
 from scalekit_queue.amqp.broker import Broker
 from scalekit_queue.amqp.consumer import envelope_of
 from scalekit_queue.amqp.frames import properties_of

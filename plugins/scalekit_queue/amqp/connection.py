@@ -10,7 +10,7 @@ from typing import Any
 
 from aiormq.abc import AbstractConnection
 
-from scalekit.config.mask import mask_passwords
+from scalekit import mask_passwords
 from scalekit_queue.amqp.broker import Broker
 
 logger = logging.getLogger("scalekit.queue")

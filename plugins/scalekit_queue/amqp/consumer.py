@@ -15,7 +15,7 @@ from typing import Any
 
 from aiormq.abc import AbstractConnection, ChannelFrame, DeliveredMessage
 
-from scalekit.contracts.consumers import PublishFailed
+from scalekit.contracts import PublishFailed
 from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, first_of
 from scalekit_queue.amqp.frames import acknowledgement
 from scalekit_queue.amqp.topology import QueueTopology

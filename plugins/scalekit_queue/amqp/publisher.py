@@ -17,7 +17,7 @@ from typing import Any
 from aiormq.abc import AbstractConnection, ChannelFrame
 from aiormq.exceptions import PublishError
 
-from scalekit.contracts.consumers import PublishFailed
+from scalekit.contracts import PublishFailed
 from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, first_of
 from scalekit_queue.amqp.frames import publication
 from scalekit_queue.amqp.topology import QueueTopology

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from scalekit.contracts.consumers import PublishFailed
+from scalekit.contracts import PublishFailed
 from scalekit_queue.amqp.broker import Broker
 from scalekit_queue.amqp.connection import BrokerConnection
 from scalekit_queue.amqp.consumer import AmqpConsumer

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from time import time
 from typing import Any
 
-from scalekit.contracts.consumers import PublishFailed
+from scalekit.contracts import PublishFailed
 from scalekit_queue.envelope import Envelope, OnDelivery, SettlementFailed
 from scalekit_queue.sqlite.group_commit import GroupCommitWriter
 from scalekit_queue.sqlite.store import DeliveryTag, MessageStore

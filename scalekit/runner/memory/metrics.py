@@ -42,7 +42,7 @@ async def memory_metrics(telemetry: Telemetry) -> AsyncGenerator[None, None]:
     pauses = [telemetry.series(PAUSES, generation) for generation in GENERATIONS]
     with (
         timed(lambda generation, seconds: pauses[generation].observe(seconds)),
-        telemetry.sampling(MemorySampler(telemetry).sample),
+        telemetry.on_collect(MemorySampler(telemetry).sample),
     ):
         yield
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from scalekit import Check, Context, Layer, Layered, Lifespan, ManagementRoute, Middleware, Table, hookimpl
+from scalekit import Check, Context, Layer, LayeredFilter, Lifespan, ManagementRoute, Middleware, Table, hookimpl
 from scalekit.telemetry import TELEMETRY, Gauge, Instrument
 from scalekit_visits.config import VisitsConfig
 from scalekit_visits.counter import Counter
@@ -34,16 +34,16 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         visits = Counter(context.config(VisitsConfig).limit)
         context.provide(VISITS, visits)
         names = context.get(TELEMETRY).series(NAMES)
-        with context.get(TELEMETRY).sampling(lambda: names.set(visits.size)):
+        with context.get(TELEMETRY).on_collect(lambda: names.set(visits.size)):
             yield
 
     return Lifespan(run, provides=(VISITS,))
 
 
 @hookimpl
-def scalekit_filters(context: Context) -> Sequence[Layered]:
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     header = context.config(VisitsConfig).header
-    return [Layered(Layer.RESOURCES, Middleware(VisitsMiddleware, context, header))]
+    return [LayeredFilter(Layer.RESOURCES, Middleware(VisitsMiddleware, context, header))]
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from scalekit.config import Duration, Secret, Size, Table, Url
 from scalekit.config.document import read
-from scalekit.config.validation import nearest, parse
+from scalekit.config.validation import parse, suggest_name
 
 
 class Inner(Table):
@@ -153,6 +153,6 @@ def test_a_table_is_frozen() -> None:
 
 
 def test_the_nearest_name_is_suggested() -> None:
-    assert nearest("drian", ["drain", "port"]) == "did you mean 'drain'?"
-    assert nearest("x", ["b", "a"]) == "known: a, b"
-    assert nearest("x", []) == "there are none"
+    assert suggest_name("drian", ["drain", "port"]) == "did you mean 'drain'?"
+    assert suggest_name("x", ["b", "a"]) == "known: a, b"
+    assert suggest_name("x", []) == "there are none"

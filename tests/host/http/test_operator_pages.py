@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 MAINTENANCE = """
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from scalekit import Layer, Layered, ManagementRoute, Middleware, hookimpl
+from scalekit import Layer, LayeredFilter, ManagementRoute, Middleware, hookimpl
 
 closed = True
 
@@ -32,7 +32,7 @@ async def switch(request):
     return PlainTextResponse("switched")
 
 @hookimpl
-def scalekit_filters(context): return [Layered(Layer.LOG, Middleware(Closed))]
+def scalekit_filters(context): return [LayeredFilter(Layer.LOG, Middleware(Closed))]
 
 @hookimpl
 def scalekit_routes(context):

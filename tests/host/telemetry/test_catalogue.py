@@ -15,6 +15,7 @@ from tests.plugin_source import Install
 
 GREETED = Counter("greeted", "Guests greeted.", ("how",), alert=Alert("Too many guests.", bound=5))
 WAITING = Gauge("waiting", "Guests waiting.")
+SHARED = Counter("greeted_everywhere", "Guests greeted by all.", group="guests")
 PLUGIN = """
 from scalekit import hookimpl
 from scalekit_redis import metrics
@@ -33,10 +34,10 @@ def test_a_module_declares_its_metrics_and_nothing_else() -> None:
     assert instruments_in(module, module) == [GREETED, WAITING] * 2
 
 
-def test_what_several_record_is_there_once_and_who_records_nothing_is_not_there() -> None:
+def test_an_instrument_of_a_group_is_listed_once_and_an_owner_without_instruments_not_at_all() -> None:
     other = Gauge("other", "Others.")
-    known = catalogue({"one": [GREETED], "two": [GREETED, other], "none": []}, shared={"guests": [GREETED, WAITING]})
-    assert known == {"guests": [GREETED], "two": [other]}
+    known = catalogue({"one": [SHARED], "two": [SHARED, other], "none": []})
+    assert known == {"guests": [SHARED], "two": [other]}
 
 
 def test_an_application_knows_what_its_plugins_and_the_host_record(install: Install) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from scalekit import create_app
 from scalekit.errors import PluginError, ResourceError
 from scalekit.telemetry import TELEMETRY, Counter, Gauge, Histogram, NullTelemetry, Telemetry
-from scalekit.telemetry.snapshot import Family, Snapshot, Values, decode, encode
+from scalekit.telemetry.snapshot import LabelValues, MetricFamily, Snapshot, decode, encode
 from scalekit.telemetry.worker_totals import Totals
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
@@ -104,8 +104,8 @@ def test_buckets_rise(buckets: tuple[float, ...]) -> None:
 def test_gauges_are_sampled_and_sources_included_while_they_are_entered() -> None:
     telemetry = Telemetry(10)
     series = telemetry.series(WAITING)
-    foreign = {"foreign": Family("counter", "From elsewhere.", (), data={(): 7})}
-    with telemetry.sampling(lambda: series.set(5)), telemetry.including(lambda: foreign):
+    foreign = {"foreign": MetricFamily("counter", "From elsewhere.", (), data={(): 7})}
+    with telemetry.on_collect(lambda: series.set(5)), telemetry.with_collector(lambda: foreign):
         families = telemetry.snapshot().families
         assert families["waiting"].data == {(): 5}
         assert families["foreign"].data == {(): 7}
@@ -121,7 +121,7 @@ def test_a_source_that_fails_is_told_of_once_and_left_out(caplog: pytest.LogCapt
     def failing() -> None:
         raise OSError("no such sensor")
 
-    with telemetry.sampling(failing):
+    with telemetry.on_collect(failing):
         for _ in range(3):
             assert telemetry.snapshot().families["greeted"].data == {("hello",): 1}
     assert len(caplog.records) == 1
@@ -186,7 +186,7 @@ def test_a_metric_that_a_new_worker_declares_otherwise_starts_anew() -> None:
     totals.update("1", recorded().snapshot())
     totals.end("1")
     totals.update(
-        "2", Snapshot(10, {"stayed": Family("histogram", "Anew.", (), bounds=(5.0,), data={(): [1, [1, 0], {}]})})
+        "2", Snapshot(10, {"stayed": MetricFamily("histogram", "Anew.", (), bounds=(5.0,), data={(): [1, [1, 0], {}]})})
     )
     assert totals.total().families["stayed"].data == {(): [1, [1, 0], {}]}
 
@@ -194,8 +194,8 @@ def test_a_metric_that_a_new_worker_declares_otherwise_starts_anew() -> None:
 def test_the_latest_example_of_a_bucket_stays() -> None:
     totals = Totals()
     for worker, trace, at in (("1", "old", 1.0), ("2", "new", 2.0), ("3", "older", 0.5)):
-        data: dict[Values, Any] = {(): [0.5, [1, 0, 0], {"0": [trace, 0.5, at]}]}
-        totals.update(worker, Snapshot(10, {"stayed": Family("histogram", "", (), bounds=(1.0, 2.0), data=data)}))
+        data: dict[LabelValues, Any] = {(): [0.5, [1, 0, 0], {"0": [trace, 0.5, at]}]}
+        totals.update(worker, Snapshot(10, {"stayed": MetricFamily("histogram", "", (), bounds=(1.0, 2.0), data=data)}))
     assert totals.total().families["stayed"].data[()][2] == {"0": ["new", 0.5, 2.0]}
 
 

@@ -10,7 +10,7 @@ import click
 from scalekit.config.mask import mask_passwords
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print *rows* in columns under *headings*; colours go away by themselves when no terminal reads."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
@@ -23,11 +23,11 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def error(message: str) -> None:
+def print_error(message: str) -> None:
     """Print *message* to standard error, without passwords of addresses."""
     click.echo(f"{click.style('error', fg='red')}: {mask_passwords(message)}", err=True)
 
 
-def traceback(error: BaseException) -> None:
+def print_traceback(error: BaseException) -> None:
     """Print where *error* and its causes were raised to standard error, without passwords of addresses."""
     click.echo(mask_passwords("".join(format_exception(error))), err=True, nl=False)

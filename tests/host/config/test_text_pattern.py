@@ -10,11 +10,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from scalekit import ConfigError, create_app
-from scalekit.config.shape import Shape
+from scalekit.config.text_pattern import TextPattern
 from scalekit.testing.conformance import bare_application
 from tests.service import ROOT
 
-Colour = TypeAdapter(Annotated[str, Shape("^[a-z]+$", 'a colour such as "red"')])
+Colour = TypeAdapter(Annotated[str, TextPattern("^[a-z]+$", 'a colour such as "red"')])
 
 
 def test_a_text_that_matches_is_taken() -> None:

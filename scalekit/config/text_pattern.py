@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TextPattern:
     """Metadata of a text: the whole of it matches *pattern*, which begins with ``^`` and ends with ``$``.
 
     Any other text is refused with ``expected EXPECTED, got TEXT``, where a pattern alone would name no remedy.
