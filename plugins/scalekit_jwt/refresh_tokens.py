@@ -13,7 +13,7 @@ from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import decode_digest
 from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.session_context import SessionContext
-from scalekit_jwt.session_store import Rotation, RotationOutcome, Session
+from scalekit_jwt.session_store import Rotation, RotationOutcome, TokenSession
 from scalekit_jwt.token_pair import TokenBinding, TokenPair, random_id
 from scalekit_jwt.token_verifier import REFRESH, VerifiedToken
 
@@ -39,7 +39,7 @@ class RefreshTokens:
         verified = await self._verify(token, cookies, presented)
         now = self._clock()
         subject = SubjectIdentifier(verified.issuer, verified.subject)
-        session = Session(verified.session, subject, verified.version, verified.jti, verified.expires)
+        session = TokenSession(verified.session, subject, verified.version, verified.jti, verified.expires)
         rotation = await self._rotate(session, now)
         successor = replace(session, jti=rotation.jti, expires=rotation.expires)
         value = self._cookie_value(verified, cookies)
@@ -57,7 +57,7 @@ class RefreshTokens:
         """End the session of the refresh *token*; raises InvalidToken when the token is invalid."""
         await self._end((await self._verify(token, cookies, presented)).session)
 
-    async def _rotate(self, session: Session, now: float) -> Rotation:
+    async def _rotate(self, session: TokenSession, now: float) -> Rotation:
         expires = now + self._lifetimes.refresh_ttl
         grace = self._lifetimes.rotation_grace
         rotation = await self._store.rotate(session, random_id(), now=now, grace=grace, expires=expires)

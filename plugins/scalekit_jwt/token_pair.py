@@ -12,7 +12,7 @@ import orjson
 
 from scalekit import encode_json
 from scalekit_jwt.keys import SigningKey
-from scalekit_jwt.session_store import Session
+from scalekit_jwt.session_store import TokenSession
 from scalekit_jwt.token_verifier import ACCESS, REFRESH, TokenVerifier
 
 
@@ -68,7 +68,7 @@ class TokenPairEncoder:
     clock: Callable[[], float]
 
     def encode(
-        self, session: Session, *, scope: str, claims: Mapping[str, Any], binding: TokenBinding, cookie: str
+        self, session: TokenSession, *, scope: str, claims: Mapping[str, Any], binding: TokenBinding, cookie: str
     ) -> TokenPair:
         """Return the token pair of *session*; the refresh token carries *claims* as ``ext`` for its successors."""
         now = self.clock()

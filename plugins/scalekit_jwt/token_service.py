@@ -15,7 +15,7 @@ from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import fingerprint_digest
 from scalekit_jwt.revocations import Revocations
 from scalekit_jwt.session_context import SessionContext
-from scalekit_jwt.session_store import Session
+from scalekit_jwt.session_store import TokenSession
 from scalekit_jwt.token_pair import TokenBinding, TokenPair, random_id
 
 RESERVED_CLAIMS = frozenset(
@@ -55,7 +55,7 @@ class TokenService:
         now = self._clock()
         identifier = self._identifier(subject)
         version = await self._store.version_of(identifier)
-        session = Session(random_id(), identifier, version, random_id(), now + self._lifetimes.refresh_ttl)
+        session = TokenSession(random_id(), identifier, version, random_id(), now + self._lifetimes.refresh_ttl)
         await self._store.create(session)
         value = self._fingerprint.generate() if self._fingerprint else ""
         self._metrics.issued.inc()

@@ -27,27 +27,27 @@ def server() -> Iterator[Redis]:
         yield running_server
 
 
-class Writes(list[int]):
+class RedisWrites(list[int]):
     """The number of commands in each write to Redis; pipelined commands count one by one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.wires: set[RedisProtocol] = set()
+        self.protocols: set[RedisProtocol] = set()
 
     async def reset(self) -> None:
         """Reset after all replies have arrived."""
-        while any(wire.waiting or wire._unwritten for wire in self.wires):
+        while any(protocol.waiting or protocol._unwritten for protocol in self.protocols):
             await asyncio.sleep(0.001)
         self.clear()
 
 
 @pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
-    seen = Writes()
+def writes(monkeypatch: pytest.MonkeyPatch) -> RedisWrites:
+    seen = RedisWrites()
     flush = RedisProtocol._flush
 
     def counting(self: RedisProtocol) -> None:
-        seen.wires.add(self)
+        seen.protocols.add(self)
         seen.append(sum(len(entry.calls) for entry in self._unwritten))
         flush(self)
 
@@ -86,7 +86,9 @@ async def get(app: Host, state: dict[str, Any], token: str, path: str = PATH) ->
     return await request(app, path, headers=headers, state=state)
 
 
-async def test_limits_by_address_and_user_and_the_cache_lookup_share_one_write(server: Redis, writes: Writes) -> None:
+async def test_limits_by_address_and_user_and_the_cache_lookup_share_one_write(
+    server: Redis, writes: RedisWrites
+) -> None:
     server.cli("FLUSHALL")
     forge = token_forge()
     token = forge.token()
@@ -107,11 +109,11 @@ async def test_limits_by_address_and_user_and_the_cache_lookup_share_one_write(s
         assert writes == [len([name for name, _ in hit.headers if name == b"ratelimit-policy"]) + 1]
 
 
-@pytest.mark.parametrize("kind", ["none", "token_forge", "expired"])
+@pytest.mark.parametrize("kind", ["none", "another key", "expired"])
 async def test_requests_without_a_valid_token_count_towards_the_limit(server: Redis, kind: str) -> None:
     server.cli("FLUSHALL")
     forge = token_forge()
-    token = {"none": "", "token_forge": TokenForge("HS256").token(), "expired": forge.claiming(exp=1)}[kind]
+    token = {"none": "", "another key": TokenForge("HS256").token(), "expired": forge.claiming(exp=1)}[kind]
     app = stack(server, forge, "3/1d")
     async with running(app) as state:
         refused = [(await get(app, state, token)).status for _ in range(5)]

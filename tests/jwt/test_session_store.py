@@ -12,7 +12,7 @@ import pytest
 
 from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.plugin import COMPONENTS
-from scalekit_jwt.session_store import RotationOutcome, Session, SessionStore
+from scalekit_jwt.session_store import RotationOutcome, SessionStore, TokenSession
 from scalekit_jwt.token_service import TokenService
 from tests.jwt.harness import JwtClient, service
 
@@ -55,13 +55,13 @@ async def test_sessions_started_after_the_expiry_end_with_the_next_revocation(pl
     async with service(plugins=plugins) as client:
         sessions = sessions_of(client)
         await sessions.revoke_all(ADA, NOON, NOON + 900)
-        between = Session("between", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
+        between = TokenSession("between", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
         await sessions.create(between)
         await sessions.remove_expired(NOON, NOON - 1)
         assert await sessions.version_of(ADA) == between.version
         await sessions.remove_expired(NOON, NOON)
         assert await sessions.version_of(ADA) == 0
-        since = Session("since", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
+        since = TokenSession("since", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
         await sessions.create(since)
         for session in (between, since):
             assert (
@@ -93,7 +93,7 @@ async def test_expired_entries_are_removed(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions, now = sessions_of(client), time.time()
         for number in range(3):
-            await sessions.create(Session(f"f{number}", ADA, 0, "one", now + 1000))
+            await sessions.create(TokenSession(f"f{number}", ADA, 0, "one", now + 1000))
             await sessions.revoke("scalekit", f"token {number}", now + 1000)
             assert await sessions.mark_proof_used(f"proof {number}", now, now + 1000)
         await sessions.remove_expired(now + 999, now)

@@ -28,7 +28,7 @@ NO_GRACE = {"rotation_grace": "0s"}
 
 
 @dataclass
-class Store:
+class SessionStoreServer:
     """A session store server and the configuration that selects it."""
 
     server: Postgres | Redis
@@ -64,17 +64,17 @@ def replica_is_online(primary: Redis) -> bool:
     return "state=online" in primary.cli("INFO", "replication")
 
 
-def on_postgres(server: Postgres) -> Store:
+def on_postgres(server: Postgres) -> SessionStoreServer:
     pool = {"url": server.url, "acquire_timeout": "500ms", "connect_timeout": "500ms"}
-    return Store(server, {"pool": pool})
+    return SessionStoreServer(server, {"pool": pool})
 
 
-def on_redis(server: Redis) -> Store:
-    return Store(server, {"jwt": {"session_store": "redis", "redis_url": server.url}})
+def on_redis(server: Redis) -> SessionStoreServer:
+    return SessionStoreServer(server, {"jwt": {"session_store": "redis", "redis_url": server.url}})
 
 
 @pytest.fixture(params=[pytest.param("postgres", marks=POSTGRES), pytest.param("redis", marks=REDIS)])
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SessionStoreServer:
     monkeypatch.setattr(database_store, "TIMEOUT", 1.0)
     monkeypatch.setattr(redis_store, "TIMEOUT", 1.0)
     if request.param == "postgres":
@@ -84,7 +84,7 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
 
 
 @asynccontextmanager
-async def clients_of(store: Store, *names: str, **table: Any) -> AsyncGenerator[list[JwtClient], None]:
+async def clients_of(store: SessionStoreServer, *names: str, **table: Any) -> AsyncGenerator[list[JwtClient], None]:
     """Yield clients of one service that are logged in as *names*."""
     async with service({**NO_GRACE, **table}, store.plugins) as client:
         clients = [client.another() for _ in names]
@@ -111,7 +111,9 @@ def last_error(client: JwtClient) -> str:
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
-async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage(store: Store, fault: str) -> None:
+async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage(
+    store: SessionStoreServer, fault: str
+) -> None:
     async with clients_of(store, "ada", "bob", "eve", "mallory") as (ada, bob, eve, mallory):
         assert (await ada.api()).status == 200
         await store.fail(fault)
@@ -141,7 +143,9 @@ async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage
 
 @pytest.mark.parametrize("store", [pytest.param("postgres", marks=POSTGRES)], indirect=True)
 @pytest.mark.parametrize("fault", ["kill", "pause"])
-async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(store: Store, fault: str) -> None:
+async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(
+    store: SessionStoreServer, fault: str
+) -> None:
     async with clients_of(store, "ada") as (ada,):
         rotated_token = ada.refresh_token
         await store.fail(fault)
@@ -156,7 +160,7 @@ async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(store:
         assert (await ada.refresh()).status == 401
 
 
-async def test_revocations_of_other_processes_are_loaded_after_an_outage(store: Store) -> None:
+async def test_revocations_of_other_processes_are_loaded_after_an_outage(store: SessionStoreServer) -> None:
     async with (
         clients_of(store, "ada", poll_interval="100ms") as (ada,),
         clients_of(store, "bob") as (bob,),
@@ -175,7 +179,7 @@ async def test_revocations_of_other_processes_are_loaded_after_an_outage(store: 
         await until(ada.refresh, 401)
 
 
-async def test_bound_tokens_get_a_503_during_an_outage(store: Store) -> None:
+async def test_bound_tokens_get_a_503_during_an_outage(store: SessionStoreServer) -> None:
     async with service({"sender_constraint": "dpop"}, store.plugins) as client:
         holder = DpopClient(client)
         await until(lambda: holder.login("ada"), 200)
@@ -189,7 +193,7 @@ async def test_bound_tokens_get_a_503_during_an_outage(store: Store) -> None:
 
 
 async def test_the_service_starts_during_an_outage_and_refuses_tokens_until_revocations_are_loaded(
-    store: Store,
+    store: SessionStoreServer,
 ) -> None:
     if isinstance(store.server, Postgres):
         store.server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
@@ -306,7 +310,7 @@ async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: 
                 await until(lambda: client.refresh(rotated_token), 401)  # the new primary has the rotation
 
 
-async def test_revocations_are_loaded_after_the_store_lost_its_data(store: Store) -> None:
+async def test_revocations_are_loaded_after_the_store_lost_its_data(store: SessionStoreServer) -> None:
     async with clients_of(store, "ada") as (ada,):
         assert (await ada.api()).status == 200
         tokens = ada.app.context.get(COMPONENTS).tokens

@@ -34,7 +34,7 @@ class Rotation(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class TokenSession:
     """A family of refresh tokens: *jti* is the newest, *version* that of its subject when the session started.
 
     A subject's version is the time in milliseconds at which all its sessions were revoked last, 0 when they never were
@@ -74,11 +74,13 @@ class SessionStore(Protocol):
         """Return the version with which new sessions of *subject* start."""
         ...
 
-    async def create(self, session: Session) -> None:
+    async def create(self, session: TokenSession) -> None:
         """Store a new session."""
         ...
 
-    async def rotate(self, session: Session, successor: str, *, now: float, grace: float, expires: float) -> Rotation:
+    async def rotate(
+        self, session: TokenSession, successor: str, *, now: float, grace: float, expires: float
+    ) -> Rotation:
         """Atomically replace ``session.jti`` by *successor* if it is the newest token of the session.
 
         The replaced token returns the same successor until *grace* seconds after ``mark_delivered``, and for as long

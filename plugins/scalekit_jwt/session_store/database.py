@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from scalekit import Unavailable
 from scalekit.contracts import Database, SubjectIdentifier
-from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
+from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, TokenSession, version_at
 
 OVERLAP = 1000
 """Revocations that are read again: numbers are assigned before commit, so rows become visible out of order."""
@@ -69,7 +69,7 @@ class DatabaseSessionStore:
         async with self._connected() as database:
             return int(await database.fetch_val(_VERSION, {"subject": subject.text}) or 0)
 
-    async def create(self, session: Session) -> None:
+    async def create(self, session: TokenSession) -> None:
         """Store a new session."""
         values = {
             "family": session.family,
@@ -81,7 +81,9 @@ class DatabaseSessionStore:
         async with self._connected() as database:
             await database.execute(_CREATE, values)
 
-    async def rotate(self, session: Session, successor: str, *, now: float, grace: float, expires: float) -> Rotation:
+    async def rotate(
+        self, session: TokenSession, successor: str, *, now: float, grace: float, expires: float
+    ) -> Rotation:
         """Replace ``session.jti`` by *successor* if it is the newest, atomically in one statement."""
         owner = {"family": session.family, "subject": session.subject.text, "version": session.version}
         new = {"jti": session.jti, "successor": successor, "expires": expires}

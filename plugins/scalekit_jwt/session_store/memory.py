@@ -8,7 +8,7 @@ from itertools import islice
 
 from scalekit import Unavailable
 from scalekit.contracts import SubjectIdentifier
-from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
+from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, TokenSession, version_at
 
 MAX_ENTRIES = 100_000
 """Maximum of sessions, subjects, revocations and proofs each; evicting one early would make it unsafe."""
@@ -16,7 +16,7 @@ MAX_ENTRIES = 100_000
 
 @dataclass(slots=True)
 class _Family:
-    session: Session
+    session: TokenSession
     previous: str = ""
     delivered_at: float = 0.0
 
@@ -35,12 +35,14 @@ class MemorySessionStore:
         """Return the version with which new sessions of *subject* start."""
         return self._versions.get(subject, 0)
 
-    async def create(self, session: Session) -> None:
+    async def create(self, session: TokenSession) -> None:
         """Store a new session; raises Unavailable when the store is full."""
         self._refuse_full(self._families)
         self._families[session.family] = _Family(session)
 
-    async def rotate(self, session: Session, successor: str, *, now: float, grace: float, expires: float) -> Rotation:
+    async def rotate(
+        self, session: TokenSession, successor: str, *, now: float, grace: float, expires: float
+    ) -> Rotation:
         """Replace ``session.jti`` by *successor* if it is the newest token of the session."""
         family = self._families.get(session.family)
         if family is None or session.version < self._versions.get(session.subject, 0):

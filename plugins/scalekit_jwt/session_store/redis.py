@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from scalekit import Unavailable
 from scalekit.contracts import SubjectIdentifier
-from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, Session, version_at
+from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, TokenSession, version_at
 
 TIMEOUT = 2.0
 """Seconds to wait for a connection, a connect and a reply each."""
@@ -76,14 +76,16 @@ class RedisSessionStore:
         """Return the version with which new sessions of *subject* start."""
         return int(await self._read("ZSCORE", VERSIONS, subject.text) or 0)
 
-    async def create(self, session: Session) -> None:
+    async def create(self, session: TokenSession) -> None:
         """Store a new session."""
         key = _family(session.family)
         expires = int(session.expires * 1000)
         fields = ("jti", session.jti, "previous", "", "delivered_at", "0", "expires", expires)
         await self._write([("HSET", key, *fields), ("PEXPIREAT", key, expires)])
 
-    async def rotate(self, session: Session, successor: str, *, now: float, grace: float, expires: float) -> Rotation:
+    async def rotate(
+        self, session: TokenSession, successor: str, *, now: float, grace: float, expires: float
+    ) -> Rotation:
         """Replace ``session.jti`` by *successor* if it is the newest, atomically in one script."""
         keys = (_family(session.family), VERSIONS)
         values = (session.subject.text, session.version, session.jti, successor, repr(now), grace, int(expires * 1000))
