@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.jwt.outage import replica_is_online
 from tests.processes import HOST, wait_for
 from tests.servers import Postgres, Redis
 
@@ -21,7 +22,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
     with Redis("--repl-diskless-sync-delay", "0") as primary, Redis("--replicaof", HOST, str(primary.port)):
-        wait_for("the replica", lambda: "state=online" in primary.cli("INFO", "replication"))
+        wait_for("the replica", lambda: replica_is_online(primary))
         yield primary
 
 
@@ -39,3 +40,16 @@ def plugins(request: pytest.FixtureRequest, tmp_path: Path) -> Mapping[str, Any]
     server: Postgres = request.getfixturevalue("postgres")
     server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return {"pool": {"url": server.url}}
+
+
+@pytest.fixture
+def primary() -> Iterator[Redis]:
+    with Redis("--repl-diskless-sync-delay", "0") as server:
+        yield server
+
+
+@pytest.fixture
+def replica(primary: Redis) -> Iterator[Redis]:
+    with Redis("--replicaof", HOST, str(primary.port)) as server:
+        wait_for("the replica", lambda: replica_is_online(primary))
+        yield server

@@ -13,13 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import OKPKey
 
-from scalekit.errors import Unavailable
 from scalekit.testing import request
 from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, digest, verify_proof
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.jws import parse_jws
-from scalekit_jwt.session_store import memory as memory_store
-from scalekit_jwt.session_store.memory import MemorySessionStore
 from tests.jwt.dpop_client import DpopClient, DpopProver
 from tests.jwt.forged_tokens import TokenForge
 from tests.jwt.harness import service
@@ -256,17 +253,6 @@ async def test_the_proof_of_rfc_9449_is_valid_until_it_expires() -> None:
         with pytest.raises(InvalidToken):
             verify_proof(presented, b"", "", now=now, leeway=30.0)
     assert digest(b"Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU") == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
-
-
-async def test_the_number_of_stored_proofs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_store, "MAX_ENTRIES", 3)
-    sessions = MemorySessionStore()
-    assert [await sessions.mark_proof_used(name, 0.0, 10.0) for name in "abcabc"] == [True] * 3 + [False] * 3
-    with pytest.raises(Unavailable):
-        await sessions.mark_proof_used("d", 9.0, 19.0)
-    assert [await sessions.mark_proof_used(name, 10.0, 20.0) for name in "defg"[:3]] == [True] * 3
-    with pytest.raises(Unavailable):
-        await sessions.mark_proof_used("g", 10.0, 20.0)
 
 
 @given(st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))

@@ -12,13 +12,15 @@ from typing import Any
 import orjson
 import pytest
 from joserfc import jwt
-from joserfc.jwk import JWKRegistry, KeySet
+from joserfc.jwk import JWKRegistry
+from joserfc.jwk import KeySet as JoserfcKeySet
 
 from scalekit import ConfigError, StartError, create_app
 from scalekit.testing.conformance import bare_application
 from scalekit_jwt.config import JwtConfig
 from scalekit_jwt.factory import load_keys
 from scalekit_jwt.key_file import KeyFile, generate_key
+from scalekit_jwt.keys import KeySet, SigningKey
 from tests.jwt.forged_tokens import member_of
 from tests.jwt.harness import JwtClient, service
 from tests.jwt.harness import app as application
@@ -57,7 +59,7 @@ async def test_a_key_file_is_created_with_mode_0600_and_loaded_again(algorithm: 
     assert not {"d", "p", "q", "dp", "dq", "qi", "k"} & published[0].keys()
     assert published[0]["alg"] == algorithm
     if algorithm != "EdDSA":  # another library verifies with the published keys
-        verified = jwt.decode(token_before, KeySet.import_key_set({"keys": published}), algorithms=[algorithm])  # type: ignore[typeddict-item]
+        verified = jwt.decode(token_before, JoserfcKeySet.import_key_set({"keys": published}), algorithms=[algorithm])  # type: ignore[typeddict-item]
         assert verified.claims["sub"] == "ada"
         assert verified.header["typ"] == "at+jwt"
 
@@ -199,3 +201,28 @@ def test_several_workers_without_a_database_are_refused() -> None:
     source = {"plugins": {"jwt": {"secret": "s" * 32}}, "server": {"workers": 2}}
     with pytest.raises(ConfigError, match=r"2 workers cannot share sessions in memory; turn on \[plugins.pool\]"):
         create_app(source, app=bare_application)
+
+
+@pytest.mark.parametrize(
+    ("member", "algorithm", "message"),
+    [
+        ({**generate_key("HS256"), "k": "c2hvcnQgYnV0IG5vdCB2ZXJ5"}, "HS256", "too short"),
+        ({**generate_key("ES256"), "use": "enc"}, "ES256", "not for signatures"),
+        ({**generate_key("ES256"), "alg": "ES384"}, "ES256", "not for signatures"),
+        ({**generate_key("ES256"), "use": None, "key_ops": ["encrypt"]}, "ES256", "not a key|key_ops|not for"),
+        (generate_key("ES256"), "HS256", "not a key of type oct"),
+        (generate_key("HS256"), "ES256", "not a key of type EC"),
+        (generate_key("EdDSA"), "ES256", "not a key of type EC"),
+    ],
+)
+def test_an_unsuitable_key_is_refused(member: dict[str, object], algorithm: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SigningKey.load(member, algorithm)
+
+
+def test_a_key_set_has_one_key_type_and_unique_kids() -> None:
+    one, other = generate_key("ES256"), generate_key("HS256")
+    with pytest.raises(ValueError, match="same kid"):
+        KeySet([SigningKey.load(one, "ES256"), SigningKey.load(one, "ES256")])
+    with pytest.raises(ValueError, match="several types"):
+        KeySet([SigningKey.load(one, "ES256"), SigningKey.load(other, "HS256")])

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import SubjectIdentifier
+from scalekit.errors import Unavailable
 from scalekit_jwt.plugin import COMPONENTS
 from scalekit_jwt.session_store import RotationOutcome, SessionStore, TokenSession
+from scalekit_jwt.session_store import memory as memory_store
+from scalekit_jwt.session_store.memory import MemorySessionStore
 from scalekit_jwt.token_service import TokenService
 from tests.jwt.harness import JwtClient, service
 
@@ -123,3 +126,14 @@ async def test_a_shorter_refresh_ttl_applies_to_existing_tokens(
             monkeypatch.setattr(now.app.context.get(COMPONENTS).refresh_tokens, "_clock", lambda: later)
             now.refresh_token, now.cookie = client.refresh_token, client.cookie
             assert (await now.refresh()).status == status
+
+
+async def test_the_number_of_stored_proofs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_store, "MAX_ENTRIES", 3)
+    sessions = MemorySessionStore()
+    assert [await sessions.mark_proof_used(name, 0.0, 10.0) for name in "abcabc"] == [True] * 3 + [False] * 3
+    with pytest.raises(Unavailable):
+        await sessions.mark_proof_used("d", 9.0, 19.0)
+    assert [await sessions.mark_proof_used(name, 10.0, 20.0) for name in "defg"[:3]] == [True] * 3
+    with pytest.raises(Unavailable):
+        await sessions.mark_proof_used("g", 10.0, 20.0)

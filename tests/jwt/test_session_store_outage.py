@@ -4,73 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from scalekit.testing import Answer
 from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.plugin import COMPONENTS
 from scalekit_jwt.session_store import database as database_store
 from scalekit_jwt.session_store import redis as redis_store
 from tests.jwt.dpop_client import DpopClient
-from tests.jwt.harness import JwtClient, health, service
-from tests.processes import HOST, wait_for
-from tests.servers import Postgres, Redis
+from tests.jwt.harness import health, service
+from tests.jwt.outage import NO_GRACE, SessionStoreServer, clients_of, last_error, log_in, on_postgres, on_redis, until
+from tests.processes import wait_for
+from tests.servers import Postgres
 
 pytestmark = pytest.mark.anyio
 REDIS = pytest.mark.needs("redis")
 POSTGRES = pytest.mark.needs("postgres")
-NO_GRACE = {"rotation_grace": "0s"}
-
-
-@dataclass
-class SessionStoreServer:
-    """A session store server and the configuration that selects it."""
-
-    server: Postgres | Redis
-    plugins: Mapping[str, Any]
-
-    async def fail(self, fault: str) -> None:
-        await asyncio.to_thread(self.server.kill if fault == "kill" else self.server.pause)
-
-    async def recover(self) -> None:
-        await asyncio.to_thread(self.server.resume if self.server.process.poll() is None else self.server.start)
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Postgres]:
     with Postgres() as server:
         yield server
-
-
-@pytest.fixture
-def primary() -> Iterator[Redis]:
-    with Redis("--repl-diskless-sync-delay", "0") as server:
-        yield server
-
-
-@pytest.fixture
-def replica(primary: Redis) -> Iterator[Redis]:
-    with Redis("--replicaof", HOST, str(primary.port)) as server:
-        wait_for("the replica", lambda: replica_is_online(primary))
-        yield server
-
-
-def replica_is_online(primary: Redis) -> bool:
-    return "state=online" in primary.cli("INFO", "replication")
-
-
-def on_postgres(server: Postgres) -> SessionStoreServer:
-    pool = {"url": server.url, "acquire_timeout": "500ms", "connect_timeout": "500ms"}
-    return SessionStoreServer(server, {"pool": pool})
-
-
-def on_redis(server: Redis) -> SessionStoreServer:
-    return SessionStoreServer(server, {"jwt": {"session_store": "redis", "redis_url": server.url}})
 
 
 @pytest.fixture(params=[pytest.param("postgres", marks=POSTGRES), pytest.param("redis", marks=REDIS)])
@@ -81,33 +37,6 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Se
         return on_postgres(request.getfixturevalue("database"))
     request.getfixturevalue("replica")
     return on_redis(request.getfixturevalue("primary"))
-
-
-@asynccontextmanager
-async def clients_of(store: SessionStoreServer, *names: str, **table: Any) -> AsyncGenerator[list[JwtClient], None]:
-    """Yield clients of one service that are logged in as *names*."""
-    async with service({**NO_GRACE, **table}, store.plugins) as client:
-        clients = [client.another() for _ in names]
-        for each, name in zip(clients, names, strict=True):
-            await log_in(each, name)
-        yield clients
-
-
-async def log_in(client: JwtClient, name: str) -> None:
-    """Log in, retrying while a new replica does not acknowledge in time."""
-    client.keep(await until(lambda: client.send("/login", "POST", {"subject": name}), 200))
-
-
-async def until(request: Callable[[], Awaitable[Answer]], status: int) -> Answer:
-    while (response := await request()).status != status:
-        assert response.status == 503, response
-        await asyncio.sleep(0.02)
-    return response
-
-
-def last_error(client: JwtClient) -> str:
-    message: str = client.app.context.get(COMPONENTS).poller.last_error
-    return message
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
@@ -271,43 +200,6 @@ async def test_a_retry_of_a_committed_refresh_without_a_response_is_not_reuse(
 def wait_for_replicas(server: Postgres, name: str) -> None:
     server.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
     server.sql("SELECT pg_reload_conf()")
-
-
-@REDIS
-async def test_a_refresh_waits_for_a_replica_and_its_retry_is_not_reuse(
-    primary: Redis, replica: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with clients_of(on_redis(primary), "ada") as (ada,):
-        monkeypatch.setattr(redis_store, "REPLICA_ACK_TIMEOUT_MS", 100)
-        rotated_token = ada.refresh_token
-        await asyncio.to_thread(replica.pause)
-        try:
-            for _ in range(3):
-                assert (await ada.refresh()).status == 503
-        finally:
-            await asyncio.to_thread(replica.resume)
-        ada.keep(await until(ada.refresh, 200))
-        ada.keep(await until(ada.refresh, 200))
-        assert (await until(lambda: ada.refresh(rotated_token), 401)).status == 401
-
-
-@REDIS
-async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: Redis) -> None:
-    async with clients_of(on_redis(primary), "ada", "bob") as (ada, bob):
-        rotated_token = ada.refresh_token
-        ada.keep(await until(ada.refresh, 200))
-        await until(lambda: bob.send("/revoke", "POST", {"subject": "bob"}), 200)
-        await asyncio.to_thread(primary.kill)
-        replica.cli("REPLICAOF", "NO", "ONE")
-        replica.cli("CONFIG", "SET", "repl-diskless-sync-delay", "0")
-        with Redis("--replicaof", HOST, str(replica.port)):
-            await asyncio.to_thread(wait_for, "the next replica", lambda: replica_is_online(replica))
-            async with service(NO_GRACE, on_redis(replica).plugins) as client:
-                for each, status in ((bob, 401), (ada, 200)):
-                    client.token, client.refresh_token, client.cookie = each.token, each.refresh_token, each.cookie
-                    assert (await client.api()).status == status
-                    await until(client.refresh, status)
-                await until(lambda: client.refresh(rotated_token), 401)  # the new primary has the rotation
 
 
 async def test_revocations_are_loaded_after_the_store_lost_its_data(store: SessionStoreServer) -> None:
