@@ -36,7 +36,7 @@ async def login(request: Request) -> Response:
     limits = LIMITS(request)
     await limits.hit("login-name", asked.username)  # from whichever addresses somebody guesses
     password = await DATABASE(request).fetch_val(PASSWORD, {"username": asked.username})
-    if not await verify_password(asked.password, password, remember="60s"):
+    if not await verify_password(asked.password, password, cache_ttl="60s"):
         return ProblemResponse(401, "no such user with this password", headers={"www-authenticate": "Bearer"})
     await limits.reset("login-name", asked.username)
     tokens = await TOKENS(request).issue(asked.username, request=request)

@@ -1,6 +1,6 @@
-"""Keep passwords as argon2id (RFC 9106) of what OWASP recommends, and check them without stalling the event loop.
+"""Hash and verify passwords with argon2id (RFC 9106) in threads, so that the event loop is not blocked.
 
-It needs argon2-cffi, which ``scalekit-asgi[jwt]`` brings.
+The parameters are those that OWASP recommends. The library is argon2-cffi, part of ``scalekit-asgi[jwt]``.
 """
 
 from __future__ import annotations
@@ -22,70 +22,71 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 THREADS = 2
-MOST_WAITING = 100
-"""Passwords that may wait for a thread; one more is a 503 at once."""
-MOST_REMEMBERED = 10_000
-LONGEST = 1024
-"""Bytes of a password; a longer one is none."""
-NOT_A_HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$YyUxYyjrzWqj1D4LgmWmRNVbtxrv/2OJ0JXGjyXZ2F0"
+MAX_QUEUE = 100
+"""Passwords that may wait for a thread; another raises Unavailable (503) at once."""
+MAX_CACHED = 10_000
+"""Cached successful verifications."""
+MAX_BYTES = 1024
+"""Maximum length of a password in bytes."""
+DUMMY_HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$YyUxYyjrzWqj1D4LgmWmRNVbtxrv/2OJ0JXGjyXZ2F0"
+"""Verified for unknown users, so that the duration does not reveal which users exist."""
 
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
+_executor = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
 _key = secrets.token_bytes(32)
-_remembered: dict[bytes, float] = {}
-_waiting = 0
+_cache: dict[bytes, float] = {}
+_pending = 0
 
 
 async def hash_password(password: str) -> str:
-    """Return the argon2id hash of *password*, with a salt.
+    """Return the salted argon2id hash of *password*.
 
-    Raises ValueError when it is too long, and Unavailable when too many wait.
+    Raises ValueError when it is longer than MAX_BYTES, and Unavailable when the queue is full.
     """
     encoded = password.encode("utf-8", "surrogatepass")
-    if len(encoded) > LONGEST:
-        raise ValueError(f"a password has at most {LONGEST} bytes")
+    if len(encoded) > MAX_BYTES:
+        raise ValueError(f"password is longer than {MAX_BYTES} bytes")
     return await _in_thread(_hash, encoded)
 
 
-async def verify_password(password: str, hashed: str | None, *, remember: str | None = None) -> bool:
-    """Tell whether *hashed* is of *password*; raises Unavailable when too many are being checked.
+async def verify_password(password: str, hashed: str | None, *, cache_ttl: str | None = None) -> bool:
+    """Return whether *hashed* is the hash of *password*; raises Unavailable when the queue is full.
 
-    Where there is no hash, for nobody has that name, None takes as long as a wrong password does. With *remember*, such
-    as ``"60s"``, a success is remembered for that long, under a secret of this process, so that the next time costs
-    next to nothing.
+    For an unknown user pass None: it takes as long as a wrong password. With *cache_ttl*, such as ``"60s"``, a success
+    is cached for that long under a key of this process, so that the next verification skips argon2id.
     """
     encoded = password.encode("utf-8", "surrogatepass")
-    if len(encoded) > LONGEST:
+    if len(encoded) > MAX_BYTES:
         return False
     if hashed is None:
-        await _in_thread(_verify, NOT_A_HASH, encoded)
+        await _in_thread(_verify, DUMMY_HASH, encoded)
         return False
-    digest = _digest(hashed, encoded) if remember else b""
-    if digest and time.monotonic() < _remembered.get(digest, 0.0):
+    digest = _digest(hashed, encoded) if cache_ttl else b""
+    if digest and time.monotonic() < _cache.get(digest, 0.0):
         return True
-    good = await _in_thread(_verify, hashed, encoded)
-    if good and remember:
-        _remember(digest, time.monotonic() + Duration(remember))
-    return good
+    valid = await _in_thread(_verify, hashed, encoded)
+    if valid and cache_ttl:
+        _store(digest, time.monotonic() + Duration(cache_ttl))
+    return valid
 
 
-async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
-    global _waiting
-    if _waiting >= MOST_WAITING:
-        raise Unavailable("too many passwords are being checked")
-    _waiting += 1
-    call = _pool.submit(function, *arguments)
+async def _in_thread(function: Callable[..., T], *args: object) -> T:
+    global _pending
+    if _pending >= MAX_QUEUE:
+        raise Unavailable(f"{MAX_QUEUE} passwords are waiting to be hashed")
+    _pending += 1
+    call = _executor.submit(function, *args)
     work = asyncio.wrap_future(call)
     work.add_done_callback(_done)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        call.cancel()  # does nothing to what a thread has begun, which counts until it is done
+        call.cancel()  # a started call is not cancelled and counts until it ends
         raise
 
 
 def _done(work: asyncio.Future[T]) -> None:
-    global _waiting
-    _waiting -= 1
+    global _pending
+    _pending -= 1
     if not work.cancelled():
         work.exception()
 
@@ -111,12 +112,12 @@ def _verify(hashed: str, password: bytes) -> bool:
 
 
 def _digest(hashed: str, password: bytes) -> bytes:
-    """Return what stands for a success: of both, so that a new password ends it."""
+    """Return the cache key of a success: of hash and password, so that a new password invalidates it."""
     return blake2b(b"%d:%s%s" % (len(hashed), hashed.encode(), password), key=_key, digest_size=32).digest()
 
 
-def _remember(digest: bytes, until: float) -> None:
-    if len(_remembered) >= MOST_REMEMBERED:
-        del _remembered[next(iter(_remembered))]
-    _remembered.pop(digest, None)
-    _remembered[digest] = until
+def _store(digest: bytes, until: float) -> None:
+    if len(_cache) >= MAX_CACHED:
+        del _cache[next(iter(_cache))]
+    _cache.pop(digest, None)
+    _cache[digest] = until

@@ -1,4 +1,4 @@
-"""Passwords are kept as argon2id, and checked beside the event loop."""
+"""Passwords are hashed with argon2id in threads, with a bounded queue and cache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from scalekit.errors import Unavailable
-from scalekit_jwt import password_hash as passwords
+from scalekit_jwt import password_hash
 from scalekit_jwt.password_hash import hash_password, verify_password
 
 pytestmark = pytest.mark.anyio
@@ -23,73 +23,73 @@ async def test_a_password_is_hashed_with_a_salt_and_verified() -> None:
     assert not await verify_password("testpass", None)
     assert not await verify_password("\ud800", first)
     assert not await verify_password("x" * 2000, first)
-    with pytest.raises(ValueError, match="at most"):
+    with pytest.raises(ValueError, match="longer than"):
         await hash_password("x" * 2000)
 
 
-async def test_nobodys_password_takes_an_argon2_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_user_takes_an_argon2_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def verify(hashed: str, password: bytes) -> bool:
         seen.append(hashed)
         return True
 
-    monkeypatch.setattr(passwords, "_verify", verify)
-    assert not await verify_password("x", None), "even a hash of that password is nobody's"
-    assert seen == [passwords.NOT_A_HASH]
+    monkeypatch.setattr(password_hash, "_verify", verify)
+    assert not await verify_password("x", None), "an unknown user never matches"
+    assert seen == [password_hash.DUMMY_HASH]
 
 
-async def test_a_success_is_remembered_and_a_failure_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_success_is_cached_and_a_failure_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = 0
-    real = passwords._verify
+    real = password_hash._verify
 
     def counted(hashed: str, password: bytes) -> bool:
         nonlocal runs
         runs += 1
         return real(hashed, password)
 
-    monkeypatch.setattr(passwords, "_verify", counted)
+    monkeypatch.setattr(password_hash, "_verify", counted)
     hashed = await hash_password("testpass")
     for _ in range(3):
-        assert await verify_password("testpass", hashed, remember="60s")
+        assert await verify_password("testpass", hashed, cache_ttl="60s")
     assert runs == 1
     for _ in range(2):
-        assert not await verify_password("wrong", hashed, remember="60s")
+        assert not await verify_password("wrong", hashed, cache_ttl="60s")
     assert runs == 3
-    assert await verify_password("testpass", hashed), "who does not ask for it remembers nothing"
+    assert await verify_password("testpass", hashed), "without cache_ttl nothing is cached"
     assert runs == 4
-    assert await verify_password("testpass", await hash_password("testpass"), remember="60s")
-    assert runs == 5, "a new hash is a new password"
-    assert not [key for key in passwords._remembered if b"testpass" in key]
+    assert await verify_password("testpass", await hash_password("testpass"), cache_ttl="60s")
+    assert runs == 5, "a new hash is not in the cache"
+    assert not [key for key in password_hash._cache if b"testpass" in key]
 
 
-async def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "MOST_REMEMBERED", 2)
-    monkeypatch.setattr(passwords, "_remembered", {})
+async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(password_hash, "MAX_CACHED", 2)
+    monkeypatch.setattr(password_hash, "_cache", {})
     for number in range(5):
-        passwords._remember(b"%d" % number, 1.0)
-    assert list(passwords._remembered) == [b"3", b"4"]
+        password_hash._store(b"%d" % number, 1.0)
+    assert list(password_hash._cache) == [b"3", b"4"]
 
 
-async def test_a_password_of_a_client_that_has_gone_is_not_checked_and_makes_room() -> None:
+async def test_a_cancelled_verification_leaves_the_queue() -> None:
     hashed = await hash_password("testpass")
-    checks = [asyncio.create_task(verify_password("testpass", hashed)) for _ in range(passwords.MOST_WAITING)]
+    checks = [asyncio.create_task(verify_password("testpass", hashed)) for _ in range(password_hash.MAX_QUEUE)]
     await asyncio.sleep(0)
     for check in checks:
         check.cancel()
     await asyncio.wait(checks)
     await asyncio.sleep(0)
-    assert passwords._waiting <= passwords.THREADS, "only what a thread has begun still counts"
+    assert password_hash._pending <= password_hash.THREADS, "only started verifications are pending"
     assert await verify_password("testpass", hashed)
     async with asyncio.timeout(60):
-        while passwords._waiting:  # else those count in the next test, whose loop never hears of their end
+        while password_hash._pending:  # the next test has another event loop, which would never see their end
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.slow
-async def test_too_many_are_refused_and_the_loop_runs_meanwhile() -> None:
+async def test_a_full_queue_is_refused_and_the_event_loop_is_not_blocked() -> None:
     hashed = await hash_password("testpass")
-    checks = [verify_password("testpass", hashed) for _ in range(passwords.MOST_WAITING)]
+    checks = [verify_password("testpass", hashed) for _ in range(password_hash.MAX_QUEUE)]
     waiting = asyncio.gather(*checks)
     await asyncio.sleep(0)
     with pytest.raises(Unavailable):
@@ -98,6 +98,6 @@ async def test_too_many_are_refused_and_the_loop_runs_meanwhile() -> None:
     while not waiting.done():
         await asyncio.sleep(0)
         turns += 1
-    assert await waiting == [True] * passwords.MOST_WAITING
-    assert turns > passwords.MOST_WAITING
-    assert await verify_password("testpass", hashed), "there is room again"
+    assert await waiting == [True] * password_hash.MAX_QUEUE
+    assert turns > password_hash.MAX_QUEUE
+    assert await verify_password("testpass", hashed), "the queue is empty again"
