@@ -67,7 +67,7 @@ class DpopClient:
             "/login", "POST", {"subject": subject, **more}, dpop=self.prover.proof("POST", self.url("/login"))
         )
         if response.status == 200:
-            self.client.keep(response)
+            self.client.store_tokens(response)
         return response
 
     async def api(self, target: str = "/api/who", method: str = "GET", **headers: str) -> Answer:

@@ -78,7 +78,7 @@ class JwtClient:
 
     async def login(self, subject: str, **more: Any) -> Answer:
         response = await self.send("/login", "POST", {"subject": subject, **more})
-        self.keep(response)
+        self.store_tokens(response)
         return response
 
     async def api(self, target: str = "/api/who", method: str = "GET", **headers: str) -> Answer:
@@ -90,7 +90,7 @@ class JwtClient:
     async def logout(self) -> Answer:
         return await self.send("/auth/logout", "POST", {"refresh_token": self.refresh_token})
 
-    def keep(self, response: Answer) -> None:
+    def store_tokens(self, response: Answer) -> None:
         body = orjson.loads(response.body)
         self.token, self.refresh_token = body["token"], body["refresh_token"]
         cookie = response.header("set-cookie")

@@ -55,7 +55,7 @@ async def clients_of(store: SessionStoreServer, *names: str, **table: Any) -> As
 
 async def log_in(client: JwtClient, name: str) -> None:
     """Log in, retrying while a new replica does not acknowledge in time."""
-    client.keep(await until(lambda: client.send("/login", "POST", {"subject": name}), 200))
+    client.store_tokens(await until(lambda: client.send("/login", "POST", {"subject": name}), 200))
 
 
 async def until(request: Callable[[], Awaitable[Answer]], status: int) -> Answer:

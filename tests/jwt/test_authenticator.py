@@ -123,7 +123,7 @@ def test_a_revocation_applies_to_its_token_session_or_subject(
     issuer = "" if kind == "session" else "scalekit"
     revocations = [Revocation(1, kind, issuer, value, version, NOON + 1000)]
     assert harness.revocations.add(revocations)
-    assert not harness.revocations.add(revocations), "it is not new any more"
+    assert not harness.revocations.add(revocations), "a known revocation is not new"
     harness.authenticator.evict_revoked()
     for _ in range(2):
         if revoked:

@@ -59,7 +59,7 @@ async def test_a_refresh_needs_a_proof_of_the_same_key_and_returns_bound_tokens(
             assert str(response.header("www-authenticate")).startswith(CHALLENGE)
         response = await holder.refresh()
         assert orjson.loads(response.body)["token_type"] == "DPoP"
-        client.keep(response)
+        client.store_tokens(response)
         assert parse_jws(client.token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
         assert (await holder.api()).status == 200
         assert (await holder.refresh()).status == 200, "the refused requests did not use the refresh token"

@@ -74,12 +74,12 @@ async def test_a_token_without_its_cookie_is_refused(cookie: str) -> None:
 async def test_a_planted_cookie_beside_the_valid_one_locks_no_user_out(cookies: str, insecure: bool) -> None:
     async with service({"insecure_cookie": insecure}) as client:
         await client.login("ada")
-        right = client.cookie
-        client.cookie = cookies.format(right.partition("=")[0], right)
+        valid_cookie = client.cookie
+        client.cookie = cookies.format(valid_cookie.partition("=")[0], valid_cookie)
         assert (await client.api()).status == 200
         renewed = await client.refresh()
         assert renewed.status == 200
-        assert str(renewed.header("set-cookie")).startswith(f"{right};"), "the right one is handed out again"
+        assert str(renewed.header("set-cookie")).startswith(f"{valid_cookie};"), "the matching cookie is set again"
         client.refresh_token = orjson.loads(renewed.body)["refresh_token"]
         assert (await client.logout()).status == 204
 
@@ -161,18 +161,18 @@ async def test_a_token_takes_one_cache_entry_for_every_spelling_of_its_scheme() 
 async def test_the_cookie_is_verified_for_every_new_cookie_header(more: str) -> None:
     async with service() as client:
         await client.login("ada")
-        right = client.cookie
-        name = right.partition("=")[0]
+        valid_cookie = client.cookie
+        name = valid_cookie.partition("=")[0]
         for cookies, status in [
-            (f"{more}; {right}", 200),
-            (f"{more}; {right}", 200),
-            (f"{more}; {right[:-1]}", 401),
+            (f"{more}; {valid_cookie}", 200),
+            (f"{more}; {valid_cookie}", 200),
+            (f"{more}; {valid_cookie[:-1]}", 401),
             (f"{more}; {name}=other", 401),
             (more, 401),
-            (right, 200),
+            (valid_cookie, 200),
             ("", 401),
-            (f"{more}; {right}", 200),
+            (f"{more}; {valid_cookie}", 200),
         ]:
             assert (await client.api(cookie=cookies)).status == status, cookies
-        known = next(iter(client.app.context.get(COMPONENTS).authenticator._cache.values()))
-        assert known.cookies is None or len(known.cookies) <= MAX_COOKIE_BYTES
+        cached = next(iter(client.app.context.get(COMPONENTS).authenticator._cache.values()))
+        assert cached.cookies is None or len(cached.cookies) <= MAX_COOKIE_BYTES

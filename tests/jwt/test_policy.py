@@ -77,18 +77,18 @@ def test_a_rule_applies_to_its_methods_only() -> None:
     ],
 )
 def test_a_claim_has_the_value_or_one_of_them(accepted: Any, claim: Any, satisfied: bool) -> None:
-    needs = AccessPolicy([], [], [AccessRule("/**", claims={"x": accepted})]).requirements["GET", "/"]
-    assert needs is not None
-    assert needs.is_unmet([], {"x": claim}) is not satisfied
+    requirement = AccessPolicy([], [], [AccessRule("/**", claims={"x": accepted})]).requirements["GET", "/"]
+    assert requirement is not None
+    assert requirement.is_unmet([], {"x": claim}) is not satisfied
 
 
 def test_all_matching_rules_apply() -> None:
     rules = [AccessRule("/**", scopes=frozenset({"a"})), AccessRule("/x/**", scopes=frozenset({"b"}))]
-    needs = AccessPolicy([], [], rules).requirements["GET", "/x/y"]
-    assert needs is not None
-    assert needs.is_unmet(["a"], {})
-    assert needs.is_unmet(["b"], {})
-    assert not needs.is_unmet(["b", "a", "c"], {})
+    requirement = AccessPolicy([], [], rules).requirements["GET", "/x/y"]
+    assert requirement is not None
+    assert requirement.is_unmet(["a"], {})
+    assert requirement.is_unmet(["b"], {})
+    assert not requirement.is_unmet(["b", "a", "c"], {})
 
 
 def test_the_cache_of_requirements_is_bounded() -> None:

@@ -41,15 +41,15 @@ async def test_a_refresh_waits_for_a_replica_and_its_retry_is_not_reuse(
                 assert (await ada.refresh()).status == 503
         finally:
             await asyncio.to_thread(replica.resume)
-        ada.keep(await until(ada.refresh, 200))
-        ada.keep(await until(ada.refresh, 200))
+        ada.store_tokens(await until(ada.refresh, 200))
+        ada.store_tokens(await until(ada.refresh, 200))
         assert (await until(lambda: ada.refresh(rotated_token), 401)).status == 401
 
 
 async def test_acknowledged_changes_survive_a_failover(primary: Redis, replica: Redis) -> None:
     async with clients_of(on_redis(primary), "ada", "bob") as (ada, bob):
         rotated_token = ada.refresh_token
-        ada.keep(await until(ada.refresh, 200))
+        ada.store_tokens(await until(ada.refresh, 200))
         await until(lambda: bob.send("/revoke", "POST", {"subject": "bob"}), 200)
         await asyncio.to_thread(primary.kill)
         replica.cli("REPLICAOF", "NO", "ONE")

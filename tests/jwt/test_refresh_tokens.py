@@ -32,12 +32,12 @@ async def test_a_refresh_returns_the_next_pair_with_the_same_claims_and_scopes(p
         response = await client.refresh()
         assert response.status == 200
         assert response.header("cache-control") == "no-store"
-        client.keep(response)
+        client.store_tokens(response)
         assert client.token not in before
         assert client.refresh_token not in before
         assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["read", "write"]}
         assert parse_jws(client.token.encode()).claims["tenant"] == "a"
-        client.keep(await client.refresh())
+        client.store_tokens(await client.refresh())
         assert (await client.api()).status == 200
 
 
@@ -47,8 +47,8 @@ async def test_concurrent_refreshes_of_one_token_return_one_successor(plugins: P
         responses = await asyncio.gather(*(client.refresh() for _ in range(CONCURRENT)))
         assert [response.status for response in responses] == [200] * CONCURRENT
         assert len({jti_of(orjson.loads(response.body)["refresh_token"]) for response in responses}) == 1
-        client.keep(responses[-1])
-        client.keep(await client.refresh())
+        client.store_tokens(responses[-1])
+        client.store_tokens(await client.refresh())
         assert (await client.api()).status == 200, "the session goes on"
 
 
@@ -65,8 +65,8 @@ async def test_a_pair_is_returned_even_when_its_delivery_cannot_be_recorded(
         assert "could not be recorded: the sessions are away" in caplog.text
         again = await client.refresh(used)
         assert jti_of(orjson.loads(again.body)["refresh_token"]) == jti_of(orjson.loads(first.body)["refresh_token"])
-        client.keep(again)
-        client.keep(await client.refresh())
+        client.store_tokens(again)
+        client.store_tokens(await client.refresh())
         assert (await client.refresh(used)).status == 401
 
 
@@ -82,7 +82,7 @@ async def test_reuse_of_a_refresh_token_revokes_the_session_for_both_clients(
         stolen = client.refresh_token
         thief = client.another()
         thief.cookie = client.cookie
-        client.keep(await client.refresh())
+        client.store_tokens(await client.refresh())
         with caplog.at_level(logging.WARNING, "scalekit.jwt"):
             assert (await thief.refresh(stolen)).status == 401
         logged = [record.__dict__ for record in caplog.records if "reused" in record.message]
@@ -102,7 +102,7 @@ async def test_a_token_older_than_the_predecessor_is_reuse_even_within_the_grace
         await client.login("ada")
         first = client.refresh_token
         for _ in range(2):
-            client.keep(await client.refresh())
+            client.store_tokens(await client.refresh())
         assert (await client.refresh(first)).status == 401
         assert (await client.refresh()).status == 401
 
@@ -147,7 +147,7 @@ async def test_one_token_is_revoked_by_its_jti(plugins: Plugins) -> None:
         await client.send("/revoke", "POST", {"jti": jti_of(client.token)})
         while (await client.api()).status == 200:
             await asyncio.sleep(0.01)
-        client.keep(await client.refresh())
+        client.store_tokens(await client.refresh())
         assert (await client.api()).status == 200
 
 
@@ -161,7 +161,7 @@ async def test_a_form_body_is_accepted_like_json() -> None:
                 client.app, path, method="POST", headers=headers, body=body.encode(), state=client.state
             )
             if response.status == 200:
-                client.keep(response)
+                client.store_tokens(response)
             return response.status
 
         assert await post("/auth/refresh", f"refresh_token={client.refresh_token}") == 200

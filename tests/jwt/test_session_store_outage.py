@@ -82,9 +82,9 @@ async def test_a_refresh_retried_after_a_503_is_not_reuse_even_much_later(
             assert (await ada.refresh()).status == 503  # the rotation may still be executed
         finally:
             await store.recover()
-        ada.keep(await until(ada.refresh, 200))
+        ada.store_tokens(await until(ada.refresh, 200))
         assert (await ada.api()).status == 200
-        ada.keep(await ada.refresh())
+        ada.store_tokens(await ada.refresh())
         assert (await ada.refresh(rotated_token)).status == 401, "after the delivery it is reuse"
         assert (await ada.refresh()).status == 401
 
@@ -183,7 +183,7 @@ async def test_a_retry_of_a_committed_refresh_without_a_response_is_not_reuse(
         await asyncio.to_thread(wait_for_replicas, database, "missing")
         try:
             while (response := await ada.refresh()).status == 200:
-                ada.keep(response)
+                ada.store_tokens(response)
             assert response.status == 503
             family = parse_jws(ada.refresh_token.encode()).claims
             where = f"family = '{family['sid']}' AND previous = '{family['jti']}'"
@@ -192,8 +192,8 @@ async def test_a_retry_of_a_committed_refresh_without_a_response_is_not_reuse(
         finally:
             await asyncio.to_thread(wait_for_replicas, database, "")
         rotated_token = ada.refresh_token
-        ada.keep(await until(ada.refresh, 200))
-        ada.keep(await ada.refresh())
+        ada.store_tokens(await until(ada.refresh, 200))
+        ada.store_tokens(await ada.refresh())
         assert (await ada.refresh(rotated_token)).status == 401
 
 
