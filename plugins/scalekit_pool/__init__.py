@@ -1,1 +1,1 @@
-"""A database pool: SQLite and PostgreSQL behind one interface, in which no connection is ever lost."""
+"""Database connection pool: SQLite and PostgreSQL behind one interface."""

@@ -1,4 +1,4 @@
-"""``scalekit pool migrate``."""
+"""The command ``scalekit pool migrate``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def commands(context: Context, directory: str) -> list[click.Command]:
     """Return the commands of the plugin; the migrations are in *directory*."""
 
     @click.command()
-    @click.option("--pending", is_flag=True, help="Only list what would be applied.")
+    @click.option("--pending", is_flag=True, help="List pending migrations without applying them.")
     def migrate(pending: bool) -> None:
-        """Apply the SQL files that have not been applied yet, in order."""
+        """Apply pending SQL migrations in order."""
         names = asyncio.run(_pending(context, directory) if pending else _migrate(context, directory))
         for name in names:
             click.echo(name if pending else f"applied {name}")
         if not names:
-            click.echo("nothing to apply")
+            click.echo("no pending migrations")
 
     return [migrate]
 
@@ -34,20 +34,20 @@ async def _migrate(context: Context, directory: str) -> list[str]:
         return await migrate_database(context.get(DATABASE), directory)
 
 
-# What follows imports the drivers, which only these commands need to know of.
+# The imports below load the drivers, so they run only when a command does.
 async def migrate_database(database: Database, directory: str) -> list[str]:
-    """Apply what has not been applied yet to *database*; return the names of the files."""
-    from scalekit_pool.migrations.backends import migrating
+    """Apply pending migrations to *database*; return their names."""
+    from scalekit_pool.migrations.backends import migration_backend
     from scalekit_pool.migrations.runner import migrate
 
     async with database.connection() as session:
-        return await migrate(migrating(database.dialect, session.raw_connection), folder_of(directory))
+        return await migrate(migration_backend(database.dialect, session.raw_connection), folder_of(directory))
 
 
 def folder_of(text: str) -> Path:
-    """Return the folder that *text* names: a path, or ``package:folder`` for one inside a package.
+    """Return the folder that *text* names: a path, or ``package:folder`` for a folder inside a package.
 
-    Raises MigrationError when there is no such package.
+    Raise MigrationError when the package is not installed.
     """
     package, separator, folder = text.partition(":")
     if not separator:
@@ -55,14 +55,14 @@ def folder_of(text: str) -> Path:
     try:
         return Path(str(files(package))) / folder
     except ModuleNotFoundError:
-        raise MigrationError(f"migrations: there is no package {package!r} for {text!r}") from None
+        raise MigrationError(f"migrations: package {package!r} of {text!r} is not installed") from None
 
 
 async def _pending(context: Context, directory: str) -> list[str]:
-    from scalekit_pool.migrations.backends import migrating
+    from scalekit_pool.migrations.backends import migration_backend
     from scalekit_pool.migrations.runner import pending
 
     async with context.started():
         database = context.get(DATABASE)
         async with database.connection() as session:
-            return await pending(migrating(database.dialect, session.raw_connection), folder_of(directory))
+            return await pending(migration_backend(database.dialect, session.raw_connection), folder_of(directory))

@@ -1,7 +1,7 @@
-"""Turn SQLAlchemy Core expressions into statements for the driver.
+"""Compile SQLAlchemy Core expressions into statements for the driver.
 
-Compiling costs many times what running does, so what was compiled is kept under SQLAlchemy's own cache key, in which
-the values of an expression are left out: the same query with other values is compiled once.
+Compiling takes much longer than running a statement, so compiled statements are cached by SQLAlchemy's cache key, which
+excludes the values of an expression: the same query with other values is compiled once.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.util import LRUCache
 
 from scalekit_pool.rows import Processor
-from scalekit_pool.statement_classifier import Reader, Statement
+from scalekit_pool.statement_classifier import Statement, StatementParser
 
-MOST_COMPILED = 500
+MAX_COMPILED = 500
 
 
-class Call(NamedTuple):
-    """A statement, its arguments in order, and what must be done with the columns of its rows."""
+class BoundStatement(NamedTuple):
+    """A statement, its positional arguments, and the result processors of its columns."""
 
     statement: Statement
     arguments: Sequence[Any]
@@ -35,7 +35,7 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """What was worked out of a compiled expression."""
+    """The parts of a compiled expression that are reused for each call."""
 
     statement: Statement
     names: Sequence[str]
@@ -44,19 +44,19 @@ class _Compiled:
     processors: Sequence[Processor]
 
 
-class Compiler:
-    """Compiles for one dialect."""
+class ExpressionCompiler:
+    """Compiles expressions for one dialect."""
 
-    def __init__(self, dialect: Dialect, reader: Reader) -> None:
+    def __init__(self, dialect: Dialect, parser: StatementParser) -> None:
         self._dialect = dialect
-        self._reader = reader
-        self._cache: Any = LRUCache(MOST_COMPILED)
+        self._parser = parser
+        self._cache: Any = LRUCache(MAX_COMPILED)
         self._known: WeakKeyDictionary[Any, _Compiled] = WeakKeyDictionary()
 
-    def call(self, query: ClauseElement, values: Mapping[str, Any] | None) -> Call:
-        """Return the call that *query* with *values* is."""
+    def compile(self, query: ClauseElement, values: Mapping[str, Any] | None) -> BoundStatement:
+        """Return *query* bound to *values*."""
         if isinstance(query, ExecutableDDLElement):
-            return self._definition(query, values)
+            return self._compile_ddl(query, values)
         expression: Any = _executable(query)
         if values:
             expression = query.values(**values) if isinstance(query, ValuesBase) else expression.params(values)
@@ -65,43 +65,45 @@ class Compiler:
         )
         found = self._known.get(compiled)
         if found is None:
-            found = self._known[compiled] = self._work_out(compiled)
+            found = self._known[compiled] = self._analyze(compiled)
         arguments = compiled.construct_params(
             extracted_parameters=extracted, _collected_params=parameters, escape_names=False
         )
         for column in found.defaults:
             arguments[column.key] = _default_of(column, compiled.isinsert)
-        if (
-            compiled.post_compile_params or compiled.literal_execute_params
-        ):  # lists and values that are part of the text
+        if compiled.post_compile_params or compiled.literal_execute_params:
             return self._expanded(compiled, found, arguments)
         bind = found.bind
         ordered = [bind[name](arguments[name]) if name in bind else arguments[name] for name in found.names]
-        return Call(found.statement, ordered, found.processors)
+        return BoundStatement(found.statement, ordered, found.processors)
 
-    def _definition(self, query: ExecutableDDLElement, values: Mapping[str, Any] | None) -> Call:
-        """Return the call that *query*, such as CREATE TABLE, is; these are seldom, and not remembered."""
+    def _compile_ddl(self, query: ExecutableDDLElement, values: Mapping[str, Any] | None) -> BoundStatement:
+        """Return a DDL statement such as CREATE TABLE; these are rare, and not cached."""
         if values:
-            raise ValueError(f"a definition takes no values: write them into it, {', '.join(values)}: {query}")
-        return Call(self._reader.as_it_is(str(query.compile(dialect=self._dialect))), ())
+            raise ValueError(f"DDL takes no values: write {', '.join(values)} into it: {query}")
+        return BoundStatement(self._parser.parse_native(str(query.compile(dialect=self._dialect))), ())
 
     def bind_processors(self, columns: Sequence[Any]) -> list[Callable[[Any], Any] | None]:
-        """Return for each of *columns* what makes its value one of the driver's."""
+        """Return for each of *columns* the function that converts a value for the driver, or None."""
         return [column.type._cached_bind_processor(self._dialect) for column in columns]
 
-    def _work_out(self, compiled: SQLCompiler) -> _Compiled:
+    def _analyze(self, compiled: SQLCompiler) -> _Compiled:
         defaults = (*compiled.insert_prefetch, *compiled.update_prefetch)
         names = tuple(compiled.positiontup or ())
-        statement = self._reader.as_it_is(compiled.string)
+        statement = self._parser.parse_native(compiled.string)
         bind: dict[str, Any] = dict(compiled._bind_processors)
         return _Compiled(statement, names, bind, defaults, self._processors(compiled))
 
-    def _expanded(self, compiled: SQLCompiler, found: _Compiled, arguments: Any) -> Call:
+    def _expanded(self, compiled: SQLCompiler, found: _Compiled, arguments: Any) -> BoundStatement:
         state = compiled._process_parameters_for_postcompile(arguments)
-        given = {**arguments, **state.additional_parameters}
+        parameters = {**arguments, **state.additional_parameters}
         bind: Mapping[str, Any] = {**found.bind, **state.processors}
-        ordered = [bind[name](given[name]) if name in bind else given[name] for name in state.positiontup or ()]
-        return Call(self._reader.as_it_is(state.statement, found.statement.used), ordered, found.processors)
+        ordered = [
+            bind[name](parameters[name]) if name in bind else parameters[name] for name in state.positiontup or ()
+        ]
+        return BoundStatement(
+            self._parser.parse_native(state.statement, found.statement.tables), ordered, found.processors
+        )
 
     def _processors(self, compiled: SQLCompiler) -> list[Processor]:
         found: list[Processor] = []
@@ -113,14 +115,14 @@ class Compiler:
 
 
 def _executable(query: Any) -> Any:
-    """Return *query* as a statement; raises TypeError where it is a part of one, or nothing of SQLAlchemy's."""
+    """Return *query* as a statement; raise TypeError when it is only a part of one, or no SQLAlchemy expression."""
     if isinstance(query, FunctionElement):
         return query.select()
     if isinstance(query, Executable) and isinstance(query, ClauseElement):
         return query
     kind = type(query).__name__
-    remedy = f"write select() around this {kind}" if isinstance(query, ClauseElement) else f"this is a {kind}"
-    raise TypeError(f"a query is a text or a statement of SQLAlchemy's: {remedy}")
+    remedy = f"wrap this {kind} in select()" if isinstance(query, ClauseElement) else f"got {kind}"
+    raise TypeError(f"a query must be SQL text or a SQLAlchemy statement: {remedy}")
 
 
 def _default_of(column: Any, inserted: bool) -> Any:

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from scalekit import Duration, PositiveDuration, Secret, Table, Url
-from scalekit_pool.pool_limits import Limits
+from scalekit_pool.pool_limits import PoolLimits
 
 
 class DatabaseUrl(Url):
-    """The address of a database."""
+    """The URL of a database."""
 
     SCHEMES = ("postgresql", "postgres", "sqlite")
     EXAMPLE = "postgresql://user@host:5432/name or sqlite:///file.db"
@@ -20,79 +20,81 @@ class DatabaseUrl(Url):
 
 
 class PoolConfig(Table):
-    """Which database, and how many connections to it."""
+    """The database and the limits of its connection pool."""
 
     url: DatabaseUrl = DatabaseUrl("sqlite:///data.db")
     """The database: ``sqlite:///file.db``, ``sqlite:///:memory:`` or ``postgresql://user:password@host:5432/name``."""
     urls: tuple[DatabaseUrl, ...] = ()
-    """Several servers of one replicated PostgreSQL, instead of url; the one that takes writes is found among them."""
+    """Several servers of one PostgreSQL cluster, instead of url; the pool finds the primary among them."""
     password: Secret | None = None
-    """The password, where it is not in the address."""
+    """The password, if the URL has none."""
     password_file: str | None = None
-    """A file that holds the password alone; it is read at each connect, so it may change."""
+    """A file with only the password; read at each connect, so it may change."""
     min_size: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Connections that are kept open."""
+    """Minimum number of open connections."""
     max_size: Annotated[int, Field(ge=1, le=1000)] = 20
-    """Connections at most; SQLite has one that writes and up to 4 that read."""
+    """Maximum number of connections; SQLite uses one writer and up to 4 readers."""
     max_waiting: Annotated[int, Field(ge=0, le=100_000)] = 100
-    """Requests that may wait for a connection; one more gets 503 at once."""
+    """Maximum number of requests that wait for a connection; further requests get 503 at once."""
     acquire_timeout: PositiveDuration = Duration("5s")
-    """How long a request waits for a connection before it gets 503."""
+    """How long a request waits for a connection before it gets 503; on SQLite also for a lock."""
     connect_timeout: PositiveDuration = Duration("2s")
-    """Time to open a connection."""
+    """How long opening a connection may take."""
     idle_timeout: PositiveDuration = Duration("30s")
     """How long a connection above min_size may be idle before it is closed."""
     max_lifetime: PositiveDuration = Duration("30m")
-    """How long a connection lives, up to a tenth less, so that not all end together."""
+    """Maximum lifetime of a connection, reduced by up to 10 % at random so that not all expire together."""
     statement_timeout: PositiveDuration = Duration("30s")
-    """How long a statement may take before it is cancelled."""
-    statement_cache: Annotated[int, Field(ge=0, le=100_000)] = 1000
-    """Statements that each connection to PostgreSQL keeps prepared; 0 behind pgbouncer in transaction mode."""
-    reset: Literal["when-needed", "always"] = "when-needed"
-    """When a session is reset before its next use: after statements that may have changed it, or always."""
-    slow: PositiveDuration = Duration("500ms")
+    """How long a statement may run before it is cancelled."""
+    statement_cache_size: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Prepared statements that each PostgreSQL connection caches; 0 behind pgbouncer in transaction mode."""
+    reset_session: Literal["when-needed", "always"] = "when-needed"
+    """When to reset a session before its next use: after statements that may have changed it, or always."""
+    slow_query_threshold: PositiveDuration = Duration("500ms")
     """Statements that take longer are logged, without their values."""
-    leak_warn: PositiveDuration = Duration("30s")
-    """A connection that is held longer is logged, with the place that took it."""
-    tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
-    """How connections to PostgreSQL are encrypted, in libpq's words."""
-    tls_ca: str | None = None
-    """A file of certificates that the server's must be signed by; without it the system's are believed."""
+    leak_detection_threshold: PositiveDuration = Duration("30s")
+    """Connections that are held longer are logged, with the code that acquired them."""
+    sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    """TLS of connections to PostgreSQL, as libpq's sslmode."""
+    sslrootcert: str | None = None
+    """A PEM file of trusted CA certificates, as libpq's sslrootcert; without it the system's are trusted."""
     migrations: str = "migrations"
     """The folder of numbered SQL files that `scalekit pool migrate` applies."""
     migrate_on_start: bool = False
-    """Whether they are applied at each start, before anything is served."""
+    """Whether to apply pending migrations at each start, before requests are accepted."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> PoolConfig:
         if self.min_size > self.max_size:
-            raise ValueError(f"min_size {self.min_size} is more than max_size {self.max_size}; raise one or lower one")
+            raise ValueError(
+                f"min_size {self.min_size} is more than max_size {self.max_size}; lower min_size or raise max_size"
+            )
         if self.urls and "url" in self.model_fields_set:
-            raise ValueError("url and urls name the database twice; leave one out")
+            raise ValueError("url and urls both name the database; remove one")
         if self.urls and any(url.scheme == "sqlite" for url in self.urls):
-            raise ValueError("urls are servers of one PostgreSQL; a SQLite file goes into url")
+            raise ValueError("urls are servers of one PostgreSQL cluster; name a SQLite file in url")
         if self.password is not None and self.password_file is not None:
-            raise ValueError("password and password_file give the password twice; leave one out")
+            raise ValueError("password and password_file both give the password; remove one")
         if self.password_file is not None and not isfile(self.password_file):
-            raise ValueError(f"password_file: there is no file {self.password_file!r}")
-        if self.tls_ca is not None and not isfile(self.tls_ca):
-            raise ValueError(f"tls_ca: there is no file {self.tls_ca!r}")
+            raise ValueError(f"password_file: file {self.password_file!r} not found")
+        if self.sslrootcert is not None and not isfile(self.sslrootcert):
+            raise ValueError(f"sslrootcert: file {self.sslrootcert!r} not found")
         return self
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses of the servers, passwords included."""
+        """The URLs of the servers, including passwords."""
         return tuple(url.reveal() for url in self.urls or (self.url,))
 
     @property
-    def limits(self) -> Limits:
-        """The bounds of the pool."""
-        return Limits(
-            self.min_size,
-            self.max_size,
-            self.max_waiting,
-            self.acquire_timeout,
-            self.connect_timeout,
-            self.idle_timeout,
-            self.max_lifetime,
+    def limits(self) -> PoolLimits:
+        """The limits of the pool."""
+        return PoolLimits(
+            min_size=self.min_size,
+            max_size=self.max_size,
+            max_waiting=self.max_waiting,
+            acquire_timeout=self.acquire_timeout,
+            connect_timeout=self.connect_timeout,
+            idle_timeout=self.idle_timeout,
+            max_lifetime=self.max_lifetime,
         )

@@ -1,7 +1,7 @@
-"""Where a pool's connections come from and go to.
+"""Open, reset and close pooled connections.
 
-Everything that takes time is done here, in tasks of its own, during which the connection counts: opening, with ever
-longer pauses while it fails; mending one of which nobody knows how it is; closing.
+All slow work runs here in tasks of its own, and the connection counts towards ``max_size`` meanwhile: opening, with
+backoff while it fails; resetting a session of unknown state; closing.
 """
 
 from __future__ import annotations
@@ -12,242 +12,247 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
-from scalekit_pool.pool_limits import Limits
+from scalekit_pool.pool_limits import PoolLimits
 
 logger = logging.getLogger("scalekit.pool")
 
 C = TypeVar("C")
 
-FIRST_PAUSE = 0.05
-"""Seconds between the first two attempts to open a connection, at most; each further pause is longer by that."""
-LONGEST_PAUSE = 0.5
-"""Seconds between two attempts to open a connection, at most: so soon it is noticed that a server is back."""
-MEND_LIMIT = 5.0
-"""Seconds that a connection may take to become as new, or to close."""
+INITIAL_BACKOFF = 0.05
+"""Maximum seconds between the first two attempts to open a connection; each further pause is longer by as much."""
+MAX_BACKOFF = 0.5
+"""Maximum seconds between two attempts to open a connection: a server that is back is noticed within this time."""
+RESET_TIMEOUT = 5.0
+"""Seconds that the reset or the closing of a connection may take."""
 
 
-class Connector(Protocol[C]):
-    """Opens, mends and closes connections of one kind."""
+class DatabaseConnector(Protocol[C]):
+    """Opens, resets and closes connections of one kind."""
 
     async def open(self) -> C:
         """Return a new connection."""
         ...
 
-    def works(self, connection: C) -> bool:
-        """Tell whether *connection* is not known to be lost."""
+    def is_open(self, connection: C) -> bool:
+        """Return whether *connection* is not known to be closed."""
         ...
 
-    async def mend(self, connection: C) -> None:
-        """Make *connection* as new; raises when that cannot be."""
+    async def reset(self, connection: C) -> None:
+        """Restore the session state of a new connection; raise when that is not possible."""
         ...
 
     async def close(self, connection: C) -> None:
-        """Close *connection*, however it is."""
+        """Close *connection*, whatever its state."""
         ...
 
     def explain(self, error: Exception) -> str:
-        """Return in plain words, without secrets, why ``open`` failed."""
+        """Return why ``open`` failed, in plain words and without secrets."""
         ...
 
     async def stop(self) -> None:
-        """Stop what runs beside the connections."""
+        """Stop background tasks."""
         ...
 
 
-class Observer(Protocol):
-    """Is told what happens to connections."""
+class PoolObserver(Protocol):
+    """Receives the events of a connection pool, to count them."""
 
     def waited(self, seconds: float) -> None:
-        """Note how long somebody waited for a connection."""
+        """Record how long a task waited for a connection."""
         ...
 
     def opened(self) -> None:
-        """Count a connection that was opened."""
+        """Count an opened connection."""
         ...
 
-    def closed(self, why: str) -> None:
-        """Count a connection that was closed."""
+    def closed(self, reason: str) -> None:
+        """Count a closed connection."""
         ...
 
-    def refused(self, why: str) -> None:
-        """Count somebody who got no connection."""
+    def refused(self, reason: str) -> None:
+        """Count a task that was refused a connection."""
         ...
 
     def stale(self) -> None:
-        """Count a connection that was refused because its server is an old primary."""
+        """Count a connection refused because its server is a primary of an old timeline."""
         ...
 
 
-class Lent(Generic[C]):
-    """A connection and how long it may live, on the loop's clock; *epoch* is the supply's when it was opened."""
+class PooledConnection(Generic[C]):
+    """A connection, when it expires on the loop's clock, and the *generation* of the pool that it was opened in."""
 
-    __slots__ = ("connection", "dies", "epoch", "idle_since")
+    __slots__ = ("connection", "expires_at", "generation", "idle_since")
 
-    def __init__(self, connection: C, dies: float, epoch: int) -> None:
+    def __init__(self, connection: C, expires_at: float, generation: int) -> None:
         self.connection = connection
-        self.dies = dies
-        self.epoch = epoch
+        self.expires_at = expires_at
+        self.generation = generation
         self.idle_since = 0.0
 
 
-class Supply(Generic[C]):
-    """Up to ``limits.max_size`` connections to *what*; each that is ready is given to *offer*.
+class ConnectionSupplier(Generic[C]):
+    """Opens up to ``limits.max_size`` connections to *target*, and gives each that is ready to *hand_out*.
 
-    *wanted* tells how many there should be besides those that are in use. *trouble* is why none can be opened now, and
-    *opened* how many have been.
+    *missing_connections* returns how many more are needed. *last_error* says why the last attempt to open one failed,
+    and is empty after a success; *opened* counts successes.
     """
 
     def __init__(
         self,
-        what: str,
-        connector: Connector[C],
-        limits: Limits,
-        observer: Observer,
-        offer: Callable[[Lent[C]], None],
-        wanted: Callable[[], int],
+        target: str,
+        connector: DatabaseConnector[C],
+        limits: PoolLimits,
+        observer: PoolObserver,
+        *,
+        hand_out: Callable[[PooledConnection[C]], None],
+        missing_connections: Callable[[], int],
     ) -> None:
-        self.what = what
+        self.target = target
         self.size = 0
-        self.epoch = 0
-        self.trouble = ""
+        self.generation = 0
+        self.last_error = ""
         self.opened = 0
         self._connector = connector
         self._limits = limits
         self._observer = observer
-        self._offer = offer
-        self._wanted = wanted
-        self._openers: set[asyncio.Task[None]] = set()
-        self._others: set[asyncio.Task[None]] = set()
+        self._hand_out = hand_out
+        self._missing_connections = missing_connections
+        self._opening: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._stopped = False
         self._warned = False
 
     @property
-    def out_of_reach(self) -> str:
-        """Why there is no connection at all; empty while one is open, or nothing is known to be wrong."""
-        return self.trouble if self.size <= len(self._openers) else ""
+    def unreachable_reason(self) -> str:
+        """Why there is no connection at all; empty while one is open or no error is known."""
+        return self.last_error if self.size <= len(self._opening) else ""
 
     @property
-    def room(self) -> int:
-        """How many connections are being opened, or could be."""
-        return self._limits.max_size - self.size + len(self._openers)
+    def openable(self) -> int:
+        """Number of connections that are being opened or could be."""
+        return self._limits.max_size - self.size + len(self._opening)
 
     async def open_first(self) -> None:
-        """Open one connection; raises what the driver raises, and goes on trying in the background then."""
+        """Open one connection; raise the driver's error when that fails, and retry in the background."""
         self.size += 1
         try:
-            lent = await self._connect()
+            pooled = await self._connect()
         except BaseException:
             self.size -= 1
-            self.open_wanted(1)
+            self.open_missing(1)
             raise
-        self._offer(lent)
+        self._hand_out(pooled)
 
-    def open_wanted(self, least: int = 0) -> None:
-        """Begin to open what is wanted, at least *least*, as far as there is room and nobody opens it already."""
+    def open_missing(self, minimum: int = 0) -> None:
+        """Start to open the connections that are missing, at least *minimum*, within ``max_size``."""
         if self._stopped:
             return
-        missing = max(self._wanted(), least) - len(self._openers)
+        missing = max(self._missing_connections(), minimum) - len(self._opening)
         for _ in range(min(missing, self._limits.max_size - self.size)):
             self.size += 1
-            self._spawn(self._open(), self._openers)
+            self._spawn(self._open(), self._opening)
 
-    def discard(self, lent: Lent[C], why: str) -> None:
-        """Close *lent*, and open another where one is wanted."""
-        self._observer.closed(why)
-        self._spawn(self._close(lent), self._others)
+    def discard(self, pooled: PooledConnection[C], reason: str) -> None:
+        """Close *pooled*, and open another one if it is needed."""
+        self._observer.closed(reason)
+        self._spawn(self._close(pooled), self._closing)
 
-    def mend(self, lent: Lent[C]) -> None:
-        """Make *lent* as new and offer it, or close it."""
-        self._spawn(self._mend(lent), self._others)
+    def reset(self, pooled: PooledConnection[C]) -> None:
+        """Reset *pooled* in the background and hand it out, or close it when the reset fails."""
+        self._spawn(self._reset(pooled), self._closing)
 
     async def stop(self) -> None:
-        """Open nothing any more, and wait until all that was given back is closed."""
+        """Open no more connections, and wait until released ones are closed."""
         self._stopped = True
-        for task in self._openers:
+        for task in self._opening:
             task.cancel()
         await self._connector.stop()
         loop = asyncio.get_running_loop()
-        end = loop.time() + MEND_LIMIT
-        while tasks := self._openers | self._others:  # what was mended is closed only then
-            _, late = await asyncio.wait(tasks, timeout=max(0.0, end - loop.time()))
-            if late:
-                for task in late:
+        end = loop.time() + RESET_TIMEOUT
+        while tasks := self._opening | self._closing:  # target was mended is closed only then
+            _, unfinished = await asyncio.wait(tasks, timeout=max(0.0, end - loop.time()))
+            if unfinished:
+                for task in unfinished:
                     task.cancel()
-                await asyncio.wait(late, timeout=1.0)
+                await asyncio.wait(unfinished, timeout=1.0)
                 return
 
     async def _open(self) -> None:
-        """Open one connection; while that fails, one task goes on trying and the others end."""
+        """Open one connection; while that fails, one task retries with backoff and the others end."""
         attempt = 0
         try:
             while True:
                 try:
-                    lent = await self._connect()
+                    pooled = await self._connect()
                     break
                 except Exception:
                     self._warn()
-                    if len(self._openers) > 1:
+                    if len(self._opening) > 1:
                         raise
                     attempt += 1
-                await asyncio.sleep(min(FIRST_PAUSE * attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(min(INITIAL_BACKOFF * attempt, MAX_BACKOFF) * random.uniform(0.5, 1.0))
         except BaseException as error:
             self.size -= 1
             if isinstance(error, asyncio.CancelledError):
                 raise
             return
         finally:
-            self._openers.discard(asyncio.current_task())
-        self._offer(lent)
-        self.open_wanted()
+            self._opening.discard(asyncio.current_task())
+        self._hand_out(pooled)
+        self.open_missing()
 
-    async def _connect(self) -> Lent[C]:
-        epoch = self.epoch
+    async def _connect(self) -> PooledConnection[C]:
+        generation = self.generation
         try:
             async with asyncio.timeout(self._limits.connect_timeout):
                 connection = await self._connector.open()
         except Exception as error:
-            self._note_trouble(error)
+            self._record_error(error)
             raise
         if self._warned:
-            logger.warning("%s can be reached again", self.what)
-        self.trouble, self._warned = "", False
+            logger.warning("%s is reachable again", self.target)
+        self.last_error, self._warned = "", False
         self.opened += 1
         self._observer.opened()
-        life = self._limits.max_lifetime * random.uniform(0.9, 1.0)  # else all that start together end together
-        return Lent(connection, asyncio.get_running_loop().time() + life, epoch)
+        lifetime = self._limits.max_lifetime * random.uniform(0.9, 1.0)  # so that not all expire at once
+        return PooledConnection(connection, asyncio.get_running_loop().time() + lifetime, generation)
 
     def _warn(self) -> None:
-        """Tell of the trouble, once until it is over."""
+        """Log the last error, once per outage."""
         if not self._warned:
             self._warned = True
-            logger.warning("no connection to %s: %s", self.what, self.trouble)
+            logger.warning("no connection to %s: %s", self.target, self.last_error)
 
-    def _note_trouble(self, error: Exception) -> None:
-        late = type(error) is TimeoutError
-        trouble = f"no answer within {self._limits.connect_timeout:g}s" if late else self._connector.explain(error)
-        self.trouble = trouble
+    def _record_error(self, error: Exception) -> None:
+        timed_out = type(error) is TimeoutError
+        last_error = (
+            f"no response within connect_timeout {self._limits.connect_timeout:g}s"
+            if timed_out
+            else self._connector.explain(error)
+        )
+        self.last_error = last_error
 
-    async def _mend(self, lent: Lent[C]) -> None:
+    async def _reset(self, pooled: PooledConnection[C]) -> None:
         try:
-            async with asyncio.timeout(MEND_LIMIT):
-                await self._connector.mend(lent.connection)
+            async with asyncio.timeout(RESET_TIMEOUT):
+                await self._connector.reset(pooled.connection)
         except Exception:
-            self.discard(lent, "broken")
+            self.discard(pooled, "reset_failed")
         except BaseException:
-            self.discard(lent, "stopped")
+            self.discard(pooled, "stopped")
             raise
         else:
-            self._offer(lent)
+            self._hand_out(pooled)
 
-    async def _close(self, lent: Lent[C]) -> None:
+    async def _close(self, pooled: PooledConnection[C]) -> None:
         try:
-            async with asyncio.timeout(MEND_LIMIT):
-                await self._connector.close(lent.connection)
+            async with asyncio.timeout(RESET_TIMEOUT):
+                await self._connector.close(pooled.connection)
         except Exception as error:
-            logger.debug("closing a connection to %s failed: %r", self.what, error)
+            logger.debug("closing a connection to %s failed: %r", self.target, error)
         finally:
             self.size -= 1
-            self.open_wanted()
+            self.open_missing()
 
     def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)

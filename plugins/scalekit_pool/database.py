@@ -1,7 +1,7 @@
-"""The database: ``databases`` with a pool under it that loses no connection. Nothing else imports ``databases``.
+"""The database: the interface of ``databases``, on our own connection pool. No other module imports ``databases``.
 
-What ``databases`` 0.9 lacks is replaced here: it leaks connections when BEGIN, COMMIT or a rollback fail or are
-cancelled, waits for ever for a connection, opens a new one for each query on SQLite, and compiles every query anew.
+We replace parts of ``databases`` 0.9: it leaks connections when BEGIN, COMMIT or ROLLBACK fail or are cancelled, waits
+for a connection without a timeout, opens a new connection for each query on SQLite, and compiles every query again.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
 
 from scalekit.contracts import Row, TableObserver, Values
-from scalekit_pool.compiler import Call, Compiler
-from scalekit_pool.connection_lifecycle import Lent
-from scalekit_pool.driver import DOUBTFUL, REPEATED_READS, Driver, Failure
-from scalekit_pool.insert_batcher import Batches
-from scalekit_pool.instrumentation import Outcome
-from scalekit_pool.observed_compiler import language_of
-from scalekit_pool.pool import Pool
-from scalekit_pool.query_api import Asking, Operation
-from scalekit_pool.schema_change import STALE
-from scalekit_pool.session import Session, Sessions
-from scalekit_pool.statement_classifier import Reader
-from scalekit_pool.table_arguments import primary_key, target_of
-from scalekit_pool.table_usage import table_name
-from scalekit_pool.write_tracking import tell_failed
+from scalekit_pool.compiler import BoundStatement, ExpressionCompiler
+from scalekit_pool.connection_lifecycle import PooledConnection
+from scalekit_pool.driver import RETRYABLE_READ_FAILURES, WRITE_DOUBTS, Driver, Failure
+from scalekit_pool.insert_batcher import InsertBatcher
+from scalekit_pool.instrumentation import StatementInstrumentation
+from scalekit_pool.observed_compiler import create_compiler
+from scalekit_pool.pool import ConnectionPool
+from scalekit_pool.query_api import Operation, QueryMethods
+from scalekit_pool.schema_change import SCHEMA_CHANGES
+from scalekit_pool.session import PooledSession, TaskSessions
+from scalekit_pool.statement_classifier import StatementParser
+from scalekit_pool.table_arguments import primary_key, table_name_of
+from scalekit_pool.table_usage import normalize_table_name
+from scalekit_pool.write_tracking import report_failed_statement
 
 
-class Backend(DatabaseBackend):
-    """Opens and closes the driver's pools, where ``databases`` asks for it."""
+class PoolBackend(DatabaseBackend):
+    """Starts and stops the driver's pools when ``databases`` connects and disconnects."""
 
     def __init__(self, url: databases.DatabaseURL, *, driver: Driver) -> None:
         self._pools = list({id(pool): pool for pool in (driver.writers, driver.readers)}.values())
 
     async def connect(self) -> None:
-        """Open the first connections; raises what the driver raises when that fails."""
+        """Open the first connections; raise the driver's error when that fails."""
         for pool in self._pools:
             await pool.start()
 
@@ -51,20 +51,25 @@ class Backend(DatabaseBackend):
             await pool.stop()
 
 
-class Database(Asking, databases.Database):  # type: ignore[misc]
-    """A database, open between ``connect`` and ``disconnect``."""
+class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
+    """A database behind a connection pool, open between ``connect`` and ``disconnect``."""
 
-    SUPPORTED_BACKENDS = dict.fromkeys(("postgresql", "postgres", "sqlite"), f"{__name__}:Backend")
+    SUPPORTED_BACKENDS = dict.fromkeys(("postgresql", "postgres", "sqlite"), f"{__name__}:PoolBackend")
 
     def __init__(
-        self, url: str, driver: Driver, outcome: Outcome, reader: Reader, observer: TableObserver | None = None
+        self,
+        url: str,
+        driver: Driver,
+        instrumentation: StatementInstrumentation,
+        parser: StatementParser,
+        observer: TableObserver | None = None,
     ) -> None:
         databases.Database.__init__(self, url, driver=driver)
         self.driver = driver
-        self.language = language_of(driver, reader, Compiler(_dialect(driver.dialect), reader), observer)
-        self._outcome = outcome
-        self._sessions: Sessions = {}
-        self._batches = Batches(self._insert_batch)
+        self.compiler = create_compiler(driver, parser, ExpressionCompiler(_dialect(driver.dialect), parser), observer)
+        self._instrumentation = instrumentation
+        self._sessions: TaskSessions = {}
+        self._batcher = InsertBatcher(self._insert_batch)
 
     @property
     def dialect(self) -> str:
@@ -72,134 +77,122 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         return self.driver.dialect
 
     @property
-    def opened(self) -> int:
-        """How many connections have been opened."""
-        return self.driver.readers.supply.opened
+    def connections_opened(self) -> int:
+        """Number of connections opened since the start."""
+        return self.driver.readers.supplier.opened
 
     @property
-    def trouble(self) -> str:
-        """Why it cannot be reached now; empty while a connection is open, or nothing is known to be wrong."""
-        return self.driver.readers.supply.out_of_reach
+    def unreachable_reason(self) -> str:
+        """Why the database cannot be reached now; empty while a connection is open or no error is known."""
+        return self.driver.readers.supplier.unreachable_reason
 
-    def session(self) -> Session:
-        """Return the connection that the current task keeps, or one for it."""
+    def session(self) -> PooledSession:
+        """Return the session of the current task, or a new one."""
         task = asyncio.current_task()
-        kept = self._sessions.get(task) if task is not None else None
+        task_session = self._sessions.get(task) if task is not None else None
         driver = self.driver
-        return kept or Session(self.language, driver.writers, self._outcome, self._sessions, driver.readers)
+        return task_session or PooledSession(
+            self.compiler, driver.writers, self._instrumentation, self._sessions, driver.readers
+        )
 
-    def connection(self) -> Session:  # type: ignore[override]
-        """Return the connection that the current task keeps while it is inside."""
+    def connection(self) -> PooledSession:  # type: ignore[override]
+        """Return the session of the current task, to be used as a context manager."""
         return self.session()
 
     async def connect(self) -> None:
-        """Open the first connections; raises what the driver raises when that fails."""
+        """Open the first connections; raise the driver's error when that fails."""
         if not self.is_connected:
             await self._backend.connect()
             self.is_connected = True
 
     async def disconnect(self) -> None:
-        """Finish what is on its way, and close all connections."""
+        """Wait for pending inserts, and close all connections."""
         if self.is_connected:
-            await self._batches.finish()
+            await self._batcher.finish()
             await self._backend.disconnect()
             self.is_connected = False
 
-    async def check_writes(self) -> None:
-        """Return when it takes writes, or is used so much that there is no doubt; raises ConnectionError when not."""
-        driver = self.driver
-        pool = driver.writers
-        if pool.supply.trouble:
-            raise ConnectionError(pool.supply.trouble)
-        if driver.doubt is None and pool.supply.size == pool.limits.max_size and not pool.idle:
-            return
-        async with Session(self.language, pool, self._outcome, None) as session:
-            refusal = await session.command(lambda driver, raw: driver.write_refusal(raw, driver.doubt))
-        if refusal is None:
-            driver.doubt = None
-            return
-        driver.doubt = driver.doubt or Failure.DEMOTED
-        if refusal.of_connection:
-            driver.readers.forsake()
-            driver.writers.forsake()
-        raise ConnectionError(refusal.reason)
+    def detached_session(self, pool: ConnectionPool[Any]) -> PooledSession:
+        """Return a session on a connection of *pool* that belongs to no task."""
+        return PooledSession(self.compiler, pool, self._instrumentation, None)
 
-    async def run(self, operation: Operation, call: Call) -> Any:
-        """Run *call* on any connection, or on the one that the current task keeps.
+    async def run(self, operation: Operation, bound: BoundStatement) -> Any:
+        """Run *bound* on a pooled connection, or on the session of the current task.
 
-        A read whose connection was lost is run once more on another, and so is what met a changed schema.
+        A read is retried once when its connection is lost or its result type has changed, any statement when the schema
+        has changed before it was executed.
         """
         if self._sessions:
-            kept = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
-            if kept is not None:
-                return await kept.run(operation, call)
-        statement = call.statement
-        pool = self.driver.readers if statement.reads else self.driver.writers
-        lent = pool.take() or await pool.acquire()
+            task_session = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
+            if task_session is not None:
+                return await task_session.run(operation, bound)
+        statement = bound.statement
+        pool = self.driver.readers if statement.is_read_only else self.driver.writers
+        pooled = pool.acquire_nowait() or await pool.acquire()
         began = perf_counter()
         try:
-            result = await operation(lent.connection, statement.sql, call.arguments)
+            result = await operation(pooled.connection, statement.sql, bound.arguments)
         except BaseException as error:
-            failure = self._take_back(error, pool, lent, call)
-            if failure is Failure.OUTDATED or (failure in REPEATED_READS and statement.reads):
+            failure = self._release_after_error(error, pool, pooled, bound)
+            if failure is Failure.SCHEMA_CHANGED or (failure in RETRYABLE_READ_FAILURES and statement.is_read_only):
                 async with self.session() as session:
-                    return await session.run(operation, call)
-            if not statement.reads:
-                await tell_failed(self.language.observer, failure, statement.used.written)
-            reason = self.driver.read_only_reason(lent.connection) if failure is Failure.DEMOTED else ""
-            self._outcome.fail(error, failure, statement.sql, pool.what, reason)
+                    return await session.run(operation, bound)
+            if not statement.is_read_only:
+                await report_failed_statement(self.compiler.observer, failure, statement.tables.written)
+            reason = self.driver.read_only_reason(pooled.connection) if failure is Failure.DEMOTED else ""
+            self._instrumentation.raise_failure(error, failure, statement.sql, pool.target, reason)
             raise
-        if statement.plain:
-            pool.release(lent)
+        if statement.leaves_session_clean:
+            pool.release(pooled)
         else:
-            pool.release_used(lent)
-        self._outcome.note(statement.sql, perf_counter() - began, result)
-        if not statement.reads:
-            self._outcome.note_write()
-            await self.language.observer.wrote(statement.used.written)
+            pool.reset_and_release(pooled)
+        self._instrumentation.record(statement.sql, perf_counter() - began, result)
+        if not statement.is_read_only:
+            self._instrumentation.record_write()
+            await self.compiler.observer.wrote(statement.tables.written)
         return result
 
     async def iterate(  # type: ignore[override]
         self, query: Any, values: Values | None = None
     ) -> AsyncGenerator[Row, None]:
-        """Yield rows as they come; what the task does meanwhile is on another connection, unless it keeps one.
+        """Yield rows as they arrive; other statements of the task use other connections unless it has a session.
 
-        SQLite has one connection that writes, and in memory one in all: what is asked of that comes at once.
+        On SQLite the rows of the writer connection are fetched at once, since no other connection can write meanwhile.
         """
-        call = self.language.call(query, values)
-        reads = call.statement.reads
-        kept = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
+        bound = self.compiler.compile(query, values)
+        reads = bound.statement.is_read_only
+        task_session = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
         pool = self.driver.readers if reads else self.driver.writers
-        if kept is not None:
-            async with aclosing(kept.stream(call)) as rows:
+        if task_session is not None:
+            async with aclosing(task_session.stream(bound)) as rows:
                 async for row in rows:
                     yield row
         elif self.dialect == "sqlite" and pool is self.driver.writers:
             for row in await self.fetch_all(query, values):
                 yield row
         else:
-            session = Session(self.language, pool, self._outcome, None)
-            async with session.transaction(readonly=reads), aclosing(session.stream(call)) as rows:
+            session = self.detached_session(pool)
+            async with session.transaction(readonly=reads), aclosing(session.stream(bound)) as rows:
                 async for row in rows:
                     yield row
 
     async def insert_soon(self, table: Any, row: Values) -> Any:
-        """Insert *row* together with those of other tasks; return its primary key, where there is one.
+        """Insert *row* together with rows of other tasks; return its primary key, or None if the table has none.
 
-        Inside a transaction it is an insert like any other.
+        Inside a transaction the row is inserted at once.
         """
-        self.language.observer.read(frozenset((table_name(target_of(table).name),)))
+        self.compiler.observer.read(frozenset((normalize_table_name(table_name_of(table).name),)))
         if self.session().transactions:
             return (await self._insert_batch(table, [row]))[0]
         try:
-            return await self._batches.add(table, row)
+            return await self._batcher.add(table, row)
         finally:
-            self._outcome.note_write()  # it was written in a task of its own, for all who came together
+            self._instrumentation.record_write()  # the batch was written in a task without a request
 
     async def _insert_batch(self, table: Any, rows: Sequence[Values]) -> Sequence[Any]:
-        """Insert *rows*, and return the primary key of each in their order, which is PostgreSQL's and SQLite's too.
+        """Insert *rows*; return the primary key of each in order, as RETURNING of PostgreSQL and SQLite yields them.
 
-        Raises ValueError where a trigger leaves out some of several, for then nobody knows which.
+        Raise ValueError when a trigger skips some of several rows, since the keys cannot be assigned then.
         """
         key = primary_key(table)
         if key is None:
@@ -208,36 +201,40 @@ class Database(Asking, databases.Database):  # type: ignore[misc]
         async with self.transaction():
             keys = [row[0] for row in await self.insert_many(table, rows, returning=[key])]
             if len(keys) != len(rows) > 1:
-                raise ValueError(f"only {len(keys)} of {len(rows)} rows went into {table}")
+                raise ValueError(
+                    f"only {len(keys)} of {len(rows)} rows were inserted into {table}: a trigger skipped some"
+                )
         return keys or [None]
 
-    def _take_back(self, error: BaseException, pool: Pool[Any], lent: Lent[Any], call: Call) -> Failure:
-        """Give the connection back as *error* says, and tell what that is."""
-        failure = self.driver.failure(error, lent.connection)
-        if failure in DOUBTFUL:
-            self.driver.doubt = failure
-        if failure is Failure.LOST:
-            pool.supply.discard(lent, "lost")
-        elif failure in STALE:
-            pool.supply.discard(lent, "outdated")
+    def _release_after_error(
+        self, error: BaseException, pool: ConnectionPool[Any], pooled: PooledConnection[Any], bound: BoundStatement
+    ) -> Failure:
+        """Release the connection as *error* requires; return the classified failure."""
+        failure = self.driver.classify_error(error, pooled.connection)
+        if failure in WRITE_DOUBTS:
+            self.driver.write_doubt = failure
+        if failure is Failure.DISCONNECTED:
+            pool.supplier.discard(pooled, "disconnected")
+        elif failure in SCHEMA_CHANGES:
+            pool.supplier.discard(pooled, "invalidated")
         elif failure is Failure.DEMOTED:
-            pool.forsake()
-            if lent.epoch == pool.supply.epoch:
-                pool.release_used(lent)
+            pool.invalidate_demoted()
+            if pooled.generation == pool.supplier.generation:
+                pool.reset_and_release(pooled)
             else:
-                pool.supply.discard(lent, "demoted")
-        elif failure in _HARMLESS and call.statement.plain:
-            pool.release(lent)
+                pool.supplier.discard(pooled, "demoted")
+        elif failure in _HARMLESS and bound.statement.leaves_session_clean:
+            pool.release(pooled)
         else:
-            self.driver.stop_running(lent.connection)
-            pool.release_used(lent)
-        if not call.statement.reads and failure is not Failure.STATEMENT:
-            self._outcome.note_write()  # it may have been done all the same
+            self.driver.interrupt(pooled.connection)
+            pool.reset_and_release(pooled)
+        if not bound.statement.is_read_only and failure is not Failure.STATEMENT:
+            self._instrumentation.record_write()  # it may have been executed although it failed
         return failure
 
 
-_HARMLESS = (Failure.STATEMENT, Failure.BUSY, Failure.READ_ONLY)
-"""After these the connection is as it was."""
+_HARMLESS = (Failure.STATEMENT, Failure.LOCKED, Failure.READ_ONLY)
+"""Failures that leave the connection unchanged."""
 
 
 def _dialect(name: str) -> Dialect:
@@ -245,6 +242,6 @@ def _dialect(name: str) -> Dialect:
         dialect: Any = pysqlite.dialect(paramstyle="qmark")
         dialect.supports_native_decimal = False
         return dialect  # type: ignore[no-any-return]
-    from scalekit_pool.postgres.dialect import postgres_dialect  # only there is asyncpg needed
+    from scalekit_pool.postgres.dialect import postgres_dialect  # SQLite needs no asyncpg
 
     return postgres_dialect()

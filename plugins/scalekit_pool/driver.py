@@ -1,4 +1,4 @@
-"""What the database asks of a driver, so that it need not know which one it is."""
+"""The interface of database drivers, so that `database` and `session` need not know which one they use."""
 
 from __future__ import annotations
 
@@ -6,89 +6,92 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
-from scalekit_pool.pool import Pool
+from scalekit_pool.pool import ConnectionPool
 
 
 class Failure(Enum):
-    """What an error of the driver says about the connection."""
+    """What a driver error means for the connection."""
 
     STATEMENT = auto()
-    """Only the statement was wrong: the connection is as before."""
-    LOST = auto()
-    """The connection is gone, and with it what was not committed."""
+    """Only the statement failed; the connection is unchanged."""
+    DISCONNECTED = auto()
+    """The connection is lost, and uncommitted changes with it."""
     DEMOTED = auto()
-    """The server takes no writes any more: other connections to it are of no use either."""
-    BUSY = auto()
-    """Others held a lock for too long: it can be tried again."""
+    """The server takes no writes any more; other connections to it are useless too."""
+    LOCKED = auto()
+    """Waiting for a lock timed out; the statement can be retried."""
     READ_ONLY = auto()
-    """The statement wrote, on a connection that only reads."""
-    LATE = auto()
-    """The statement took too long and was cancelled."""
+    """The statement writes, on a read-only connection."""
+    TIMEOUT = auto()
+    """The statement exceeded its timeout and was cancelled."""
     UNWRITABLE = auto()
-    """There is no room for a write, or the disk fails; reads may go on."""
-    OUTDATED = auto()
-    """The connection remembered a type or a result that has been changed since; nothing was done."""
-    MISREAD = auto()
-    """It was done, but its rows have another form than the connection remembered."""
+    """The disk is full or failing; reads may still work."""
+    SCHEMA_CHANGED = auto()
+    """The connection had cached a type or plan that has changed since; the statement was not executed."""
+    RESULT_CHANGED = auto()
+    """The statement was executed, but its rows have other types than the connection had cached."""
     UNKNOWN = auto()
-    """The statement was cut: nobody knows what state the connection is in."""
+    """The statement was interrupted; the state of the connection is unknown."""
 
 
-REPEATED_READS = (Failure.LOST, Failure.MISREAD)
-"""After these a read is run once more."""
-DOUBTFUL = (Failure.DEMOTED, Failure.UNWRITABLE, Failure.BUSY)
-"""After these it is not known whether the database takes writes."""
+RETRYABLE_READ_FAILURES = (Failure.DISCONNECTED, Failure.RESULT_CHANGED)
+"""Failures after which a read is retried once."""
+WRITE_DOUBTS = (Failure.DEMOTED, Failure.UNWRITABLE, Failure.LOCKED)
+"""Failures after which the database may take no writes."""
 
 
-class Refusal(NamedTuple):
-    """Why a connection takes no writes, and whether another connection to the same server may."""
+class WriteRefusal(NamedTuple):
+    """Why a connection takes no writes, and whether another connection to the server may take them."""
 
     reason: str
-    of_connection: bool
+    another_may_write: bool
 
 
 class RolledBack(Exception):
-    """A transaction that was to go on or to be committed had failed before, so the database rolled it back."""
+    """The transaction was rolled back by the database, because a statement in it had failed."""
 
 
-class Target(NamedTuple):
-    """A table by name; without a schema it is looked for where the database looks."""
+class TableName(NamedTuple):
+    """A table name; without a schema the database searches its search path."""
 
     schema: str | None
     name: str
 
     def __str__(self) -> str:
-        """Return the name as it stands in SQL."""
+        """Return the name quoted for SQL."""
         return f"{quoted(self.schema)}.{quoted(self.name)}" if self.schema else quoted(self.name)
 
 
-class Insertion(NamedTuple):
-    """What is inserted where: whether duplicates are left out, and which columns come back."""
+class BulkInsert(NamedTuple):
+    """The table and columns of an insert, whether to skip duplicates, and which columns to return."""
 
-    target: Target
+    table: TableName
     columns: Sequence[str]
     skip_duplicates: bool = False
     returning: Sequence[str] = ()
 
     @property
     def tail(self) -> str:
-        """What stands after the values."""
+        """The clauses that follow the values."""
         conflict = " ON CONFLICT DO NOTHING" if self.skip_duplicates else ""
         return f"{conflict} RETURNING {names(self.returning)}" if self.returning else conflict
 
 
 class Driver(Protocol):
-    """Statements on connections of one kind; a connection is the driver's own."""
+    """Runs statements on connections of one kind; a connection is the driver's own object.
+
+    *write_doubt* is the failure since which the database is not known to take writes, or None.
+    """
 
     dialect: str
     placeholder: str
     read_only: bool
-    doubt: Failure | None
-    readers: Pool[Any]
-    writers: Pool[Any]
+    write_doubt: Failure | None
+    readers: ConnectionPool[Any]
+    writers: ConnectionPool[Any]
 
     def fetch_all(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
-        """Return every row."""
+        """Return all rows."""
         ...
 
     def fetch_one(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
@@ -96,19 +99,19 @@ class Driver(Protocol):
         ...
 
     def execute(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
-        """Return the first column of the first row, if there is one; on SQLite else the id of the last row."""
+        """Return the first column of the first row, or on SQLite the last row id if there is no row."""
         ...
 
     def execute_many(self, connection: Any, sql: str, arguments: Sequence[Sequence[Any]]) -> Awaitable[Any]:
-        """Run *sql* once for each of *arguments*, in a transaction that is open."""
+        """Run *sql* once for each of *arguments*, inside an open transaction."""
         ...
 
     def stream(self, connection: Any, sql: str, arguments: Sequence[Any]) -> AsyncGenerator[Sequence[Any], None]:
-        """Yield rows as they come, some at a time."""
+        """Yield rows in chunks as they arrive."""
         ...
 
-    def insert_many(self, connection: Any, rows: Sequence[Sequence[Any]], how: Insertion) -> Awaitable[Any]:
-        """Insert *rows*, in a transaction that is open; return how many went in, or the rows that *how* wants back."""
+    def insert_many(self, connection: Any, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> Awaitable[Any]:
+        """Insert *rows* inside an open transaction; return their number, or the rows that *plan* returns."""
         ...
 
     async def begin(self, connection: Any, options: Mapping[str, Any]) -> None:
@@ -116,56 +119,56 @@ class Driver(Protocol):
         ...
 
     async def commit(self, connection: Any) -> None:
-        """Commit it; raises when it was rolled back instead."""
+        """Commit; raise RolledBack when the database rolled back instead."""
         ...
 
     async def rollback(self, connection: Any) -> None:
-        """Roll it back."""
+        """Roll back."""
         ...
 
     async def run(self, connection: Any, sql: str) -> None:
-        """Run a statement of the pool's own, such as a savepoint."""
+        """Run a command of the pool itself, such as SAVEPOINT."""
         ...
 
-    def failure(self, error: BaseException, connection: Any) -> Failure:
-        """Tell what *error* says about *connection*, which it came from."""
+    def classify_error(self, error: BaseException, connection: Any) -> Failure:
+        """Return what *error* means for *connection*, which raised it."""
         ...
 
     def read_only_reason(self, connection: Any) -> str:
-        """Return why *connection*, on which a write was refused, does not take any."""
+        """Return why *connection*, which refused a write, takes none."""
         ...
 
-    async def forget_schema(self, connection: Any) -> None:
-        """Let *connection* forget all that it remembers of types and statements."""
+    async def reload_schema(self, connection: Any) -> None:
+        """Clear the types and statements that *connection* has cached."""
         ...
 
-    async def write_refusal(self, connection: Any, doubt: Failure | None) -> Refusal | None:
-        """Return why *connection* takes no writes, or None; *doubt* is what has failed since it last did."""
+    async def write_refusal(self, connection: Any, write_doubt: Failure | None) -> WriteRefusal | None:
+        """Return why *connection* takes no writes, or None; *doubt* is the failure since which that is not known."""
         ...
 
-    def is_refusal(self, error: Exception) -> bool:
-        """Tell whether *error*, of opening a connection, does not pass by itself."""
+    def is_permanent_error(self, error: Exception) -> bool:
+        """Return whether *error*, raised when opening a connection, persists when retried."""
         ...
 
-    def let_write(self, connection: Any) -> None:
-        """Let *connection*, which reads, write too, from the next statement on."""
+    def enable_writes(self, connection: Any) -> None:
+        """Let *connection*, which is read-only, write from the next statement on."""
         ...
 
     @property
-    def report(self) -> str:
-        """What is wrong with servers that are not used; empty when nothing is."""
+    def server_problems(self) -> str:
+        """What is wrong with servers that are not in use; empty when nothing is."""
         ...
 
-    def stop_running(self, connection: Any) -> None:
-        """Let what runs on *connection* end soon: nobody waits for it any more."""
+    def interrupt(self, connection: Any) -> None:
+        """Cancel the statement that runs on *connection*: no task waits for it any more."""
         ...
 
 
 def quoted(name: str) -> str:
-    """Return *name* as an identifier."""
+    """Return *name* quoted as an identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def names(columns: Sequence[str]) -> str:
-    """Return *columns* as a list of identifiers."""
+    """Return *columns* as a comma-separated list of quoted identifiers."""
     return ", ".join(quoted(column) for column in columns)

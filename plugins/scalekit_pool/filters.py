@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from scalekit import Exchange, Filter
-from scalekit_pool.slow_query_log import ORIGIN
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from scalekit import TRACE_CONTEXT, Exchange, Filter
 
 
-class ServedRequest:
-    """The request of *exchange*; its route and id are computed when they are read."""
+class RequestInfo(Protocol):
+    """The route and the id of a request, as the pool's log lines show them."""
+
+    @property
+    def route(self) -> str:
+        """The route template."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """The request id."""
+        ...
+
+
+CURRENT_REQUEST: ContextVar[RequestInfo | None] = ContextVar("scalekit.pool.request", default=None)
+"""The request or websocket that the current task handles, if any."""
+
+
+class ExchangeInfo:
+    """The route and the id of *exchange*, computed when they are read."""
 
     __slots__ = ("_exchange",)
 
@@ -16,18 +36,23 @@ class ServedRequest:
 
     @property
     def route(self) -> str:
-        """The template of its route, or its path while no route is known."""
+        """The route template, or the path while no route is known."""
         return self._exchange.route or self._exchange.path
 
     @property
     def request_id(self) -> str:
-        """Its id."""
+        """The request id."""
         return self._exchange.trace_context.request_id
 
 
-class RequestOrigin(Filter):
-    """Notes each request and websocket in the context that it is served in."""
+class RequestInfoFilter(Filter):
+    """Set `CURRENT_REQUEST` for each request and websocket."""
 
     def on_application(self, exchange: Exchange) -> None:
-        """Note it."""
-        exchange.set_context(ORIGIN, ServedRequest(exchange))
+        """Set the current request in the context that the application runs in."""
+        exchange.set_context(CURRENT_REQUEST, ExchangeInfo(exchange))
+
+
+def with_request_id(extra: dict[str, Any], request: RequestInfo | None) -> dict[str, Any]:
+    """Return *extra* with the id of *request*, unless the log formatter adds the id by itself."""
+    return extra if request is None or TRACE_CONTEXT.get() is not None else {**extra, "request_id": request.request_id}

@@ -1,23 +1,47 @@
-"""Ask the database whether it is well, without standing in anybody's way."""
+"""Health checks: whether the database takes writes, and whether any server is a stale primary."""
 
 from __future__ import annotations
 
 from scalekit.contracts import Database
-from scalekit_pool.database import Database as PooledDatabase
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.driver import Failure
 
 
-async def probe(database: Database) -> None:
-    """Return when *database* takes writes, or so many use it that there is no doubt; raises saying what is wrong.
+async def check_database(database: Database) -> None:
+    """Raise ConnectionError, naming the reason, when *database* takes no writes.
 
-    That it answers is not enough: a primary that became a standby answers too, and so does one whose disk is full.
+    A response alone proves nothing: a primary that became a standby responds too, and so does one with a full disk.
     """
     if isinstance(database, PooledDatabase):
-        await database.check_writes()
+        await check_writes(database)
     else:
         await database.fetch_val("SELECT 1")
 
 
-def refuse_stale_servers(database: Database) -> None:
-    """Raise saying which servers of *database* claim to be its primary and are not."""
-    if isinstance(database, PooledDatabase) and database.driver.report:
-        raise ConnectionError(database.driver.report)
+async def check_writes(database: PooledDatabase) -> None:
+    """Raise ConnectionError, naming the reason, when *database* takes no writes.
+
+    While every connection is in use and no write has failed, return without waiting for a connection.
+    """
+    driver = database.driver
+    pool = driver.writers
+    if pool.supplier.last_error:
+        raise ConnectionError(pool.supplier.last_error)
+    if driver.write_doubt is None and pool.supplier.size == pool.limits.max_size and not pool.idle:
+        return
+    async with database.detached_session(pool) as session:
+        refusal = await session.command(lambda driver, raw: driver.write_refusal(raw, driver.write_doubt))
+    if refusal is None:
+        driver.write_doubt = None
+        return
+    driver.write_doubt = driver.write_doubt or Failure.DEMOTED
+    if refusal.another_may_write:
+        driver.readers.invalidate_demoted()
+        driver.writers.invalidate_demoted()
+    raise ConnectionError(refusal.reason)
+
+
+def check_servers(database: Database) -> None:
+    """Raise ConnectionError, naming the servers of *database* that are primaries of an old timeline."""
+    if isinstance(database, PooledDatabase) and database.driver.server_problems:
+        raise ConnectionError(database.driver.server_problems)

@@ -1,8 +1,8 @@
-"""Put single rows of many tasks into one statement.
+"""Combine concurrent single-row inserts into one INSERT statement.
 
-While one statement is under way the rows that come are gathered for the next, as databases gather commits: nobody waits
-for a clock, and the busier it is the larger the batches are. A batch that fails is halved until the rows that are to
-blame are found, so that each caller gets its own error.
+While one statement runs, further rows are collected for the next, like a group commit: no row waits for a timer, and
+batches grow with the load. A batch that fails is halved until the rows at fault are found, so that each caller gets the
+error of its own row.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 from scalekit import Unavailable
 from scalekit.contracts import Values
 
-LARGEST = 500
+MAX_BATCH_ROWS = 500
 """Rows of one statement."""
-MOST = 10_000
-"""Rows that may wait, of each kind."""
+MAX_PENDING_ROWS = 10_000
+"""Rows that may wait, for each table and set of columns."""
 
 Waiting = tuple["asyncio.Future[Any]", Values]
 Rows = OrderedDict["asyncio.Future[Any]", Values]
 Insert = Callable[[Any, Sequence[Values]], Awaitable[Sequence[Any]]]
 
 
-class Batches:
-    """Rows on their way, by table and columns; *insert* puts many in, and returns what each caller gets."""
+class InsertBatcher:
+    """Pending rows by table and columns; *insert* inserts a batch, and returns one result for each row."""
 
     def __init__(self, insert: Insert) -> None:
         self._insert = insert
@@ -35,16 +35,18 @@ class Batches:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def add(self, table: Any, row: Values) -> Any:
-        """Insert *row* with others; return its result, or raise its error. Raises Unavailable when too many wait."""
+        """Insert *row* in a batch; return its result or raise its error. Raise Unavailable when too many rows wait."""
         kind = (table, tuple(row))
         rows = self._waiting.get(kind)
         if rows is None:
             rows = self._waiting[kind] = OrderedDict()
-            task = asyncio.create_task(self._flush(kind, rows), context=Context())  # it is for no one request
+            task = asyncio.create_task(
+                self._flush(kind, rows), context=Context()
+            )  # the batch belongs to no single request
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif len(rows) >= MOST:
-            raise Unavailable(f"{MOST} rows wait to be inserted into {table} already")
+        elif len(rows) >= MAX_PENDING_ROWS:
+            raise Unavailable(f"{MAX_PENDING_ROWS} rows are waiting for insertion into {table}")
         result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         rows[result] = row
         try:
@@ -54,38 +56,38 @@ class Batches:
             raise
 
     async def finish(self) -> None:
-        """Wait until all that was added is in."""
+        """Wait until all pending rows are inserted."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _flush(self, kind: tuple[Any, tuple[str, ...]], rows: Rows) -> None:
         try:
             while rows:
-                batch = [rows.popitem(last=False) for _ in range(min(LARGEST, len(rows)))]
-                await self._put(kind[0], [each for each in batch if not each[0].done()])
+                batch = [rows.popitem(last=False) for _ in range(min(MAX_BATCH_ROWS, len(rows)))]
+                await self._insert_batch(kind[0], [each for each in batch if not each[0].done()])
         finally:
             del self._waiting[kind]
             for result in rows:
                 result.cancel()
 
-    async def _put(self, table: Any, batch: Sequence[Waiting]) -> None:
+    async def _insert_batch(self, table: Any, batch: Sequence[Waiting]) -> None:
         if not batch:
             return
         try:
             results = await self._insert(table, [row for _, row in batch])
         except Exception as error:
-            await self._put_apart(table, batch, error)
+            await self._insert_halves(table, batch, error)
         else:
             for (waiting, _), result in zip(batch, results, strict=True):
                 if not waiting.done():
                     waiting.set_result(result)
 
-    async def _put_apart(self, table: Any, batch: Sequence[Waiting], error: Exception) -> None:
-        """Find out whose the *error* is; that nothing can be reached, or in time, is everybody's."""
+    async def _insert_halves(self, table: Any, batch: Sequence[Waiting], error: Exception) -> None:
+        """Isolate the rows that cause *error*; Unavailable and TimeoutError concern every row."""
         if len(batch) > 1 and not isinstance(error, Unavailable | TimeoutError):
             middle = len(batch) // 2
-            await self._put(table, batch[:middle])
-            await self._put(table, batch[middle:])
+            await self._insert_batch(table, batch[:middle])
+            await self._insert_batch(table, batch[middle:])
             return
         for waiting, _ in batch:
             if not waiting.done():

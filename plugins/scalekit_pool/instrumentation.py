@@ -1,70 +1,79 @@
-"""What is made of how a statement ended: numbers, log lines, and the errors that applications see."""
+"""Record the outcome of each statement: metrics, slow-query and leak logs, and the error that the application sees."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from scalekit import ReadOnlyError, Unavailable
 from scalekit.contracts import CONSISTENCY
 from scalekit_pool.driver import Failure
+from scalekit_pool.filters import RequestInfo
+from scalekit_pool.leak_detection import CallSite, log_leak
 from scalekit_pool.metrics import StatementMetrics
-from scalekit_pool.slow_query_log import Origin, Place, Watch
+from scalekit_pool.slow_query_log import log_slow_query
 
 
 class SchemaChanged(Unavailable):
-    """A transaction met a type or a table that was changed since its connection was opened, and is undone."""
+    """A transaction used a type or table that was changed after its connection was opened; it was rolled back."""
 
 
-class Outcome:
-    """Notes what becomes of the statements of one database, called *name* in metrics and log lines."""
+class StatementInstrumentation:
+    """Records the statements of the database *name*, which is the label ``pool`` of metrics and log records.
 
-    def __init__(self, name: str, metrics: StatementMetrics, watch: Watch) -> None:
+    Both thresholds are in seconds.
+    """
+
+    def __init__(
+        self, name: str, metrics: StatementMetrics, slow_query_threshold: float, leak_detection_threshold: float
+    ) -> None:
         self.name = name
         self.metrics = metrics
-        self.watch = watch
+        self.slow_query_threshold = slow_query_threshold
+        self.leak_detection_threshold = leak_detection_threshold
 
-    def note(self, sql: str, seconds: float, result: Any) -> None:
-        """Note a statement that ended well."""
+    def record(self, sql: str, seconds: float, result: Any) -> None:
+        """Record a statement that succeeded."""
         metrics = self.metrics
-        metrics.seconds.observe(seconds)
+        metrics.duration.observe(seconds)
         rows = len(result) if type(result) is list else hasattr(result, "keys")
         if rows:
             metrics.rows.inc(rows)
-        if seconds > self.watch.slow:
-            self.watch.tell_slow(metrics, self.name, sql, seconds, rows)
+        if seconds > self.slow_query_threshold:
+            metrics.slow.inc()
+            log_slow_query(self.name, sql, seconds, rows)
 
-    def fail(self, error: BaseException, failure: Failure, sql: str, what: str, reason: str) -> None:
-        """Count *error*; raises what the application sees in its place, if it is not *error* itself.
+    def raise_failure(self, error: BaseException, failure: Failure, sql: str, target: str, reason: str) -> None:
+        """Count *error* of *sql* on *target*; raise the error that the application sees instead, if there is one.
 
-        *reason* is why *what* takes no writes, where that is why it failed.
+        *reason* says why *target* takes no writes, when *failure* is ``DEMOTED``.
         """
         self.metrics.failed("cancelled" if isinstance(error, asyncio.CancelledError) else failure.name.lower())
-        if failure is Failure.LOST:
-            raise Unavailable(
-                f"the connection to {what} was lost; a change that was under way may be undone or not"
-            ) from error
+        if failure is Failure.DISCONNECTED:
+            raise Unavailable(f"connection to {target} lost; the outcome of a write in progress is unknown") from error
         if failure is Failure.DEMOTED:
-            raise Unavailable(f"{what} takes no writes: {reason}") from error
-        if failure is Failure.OUTDATED:
+            raise Unavailable(f"{target} takes no writes: {reason}") from error
+        if failure is Failure.SCHEMA_CHANGED:
             raise SchemaChanged(
-                f"a type or a table of {what} was changed under a transaction; begin it again"
+                f"a type or table of {target} changed during the transaction; run the transaction again"
             ) from error
         if failure is Failure.UNWRITABLE:
-            raise Unavailable(f"{what} takes no writes: {error}") from error
-        if failure is Failure.BUSY:
-            raise Unavailable(f"{what} is locked by others for too long") from error
+            raise Unavailable(f"{target} takes no writes: {error}") from error
+        if failure is Failure.LOCKED:
+            raise Unavailable(f"timed out waiting for a lock of {target}") from error
         if failure is Failure.READ_ONLY:
-            raise ReadOnlyError(f"{what} is there for reading, and a statement writes: {sql}") from error
-        if failure is Failure.LATE:
-            raise TimeoutError(f"{what} took longer than statement_timeout over: {sql}") from error
+            raise ReadOnlyError(f"{target} is read-only, and this statement writes: {sql}") from error
+        if failure is Failure.TIMEOUT:
+            raise TimeoutError(f"{target} exceeded statement_timeout: {sql}") from error
 
-    def note_write(self) -> None:
-        """Note that the client of what is served now has written, as far as somebody asks."""
+    def record_write(self) -> None:
+        """Record for read-your-writes consistency that the client of the current request has written."""
         consistency = CONSISTENCY.get()
         if consistency is not None:
             consistency.wrote = True
 
-    def held(self, origin: Origin | None, places: list[Place]) -> None:
-        """Tell of a connection that is held for too long."""
-        self.watch.tell_held(self.metrics, self.name, origin, places)
+    def record_leak(self, request: RequestInfo | None, acquired_at: Sequence[CallSite]) -> None:
+        """Count and log a connection that is held longer than the leak detection threshold."""
+        self.metrics.leaks.inc()
+        log_leak(self.name, self.leak_detection_threshold, request, acquired_at)

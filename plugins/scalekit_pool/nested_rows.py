@@ -1,4 +1,4 @@
-"""Make nested records of the columns that a caller names: their tables, their places in a row, and a row's shape."""
+"""Turn rows of selected columns into nested dictionaries: find the tables, the index of each column, and the shape."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from sqlalchemy import Column, ColumnElement, FromClause, Table
 from scalekit import suggest_name
 from scalekit_pool.relations import Relation, relation, relation_names
 
-TextPattern = Callable[[Iterable[Sequence[Any]]], list[dict[str, Any]]]
+RowNester = Callable[[Iterable[Sequence[Any]]], list[dict[str, Any]]]
 Places = dict[tuple[str, str], int]
-"""The index in a row of the column that has a path and a key."""
+"""The index in a row of the column with a path and a key."""
 
 
 @dataclass(slots=True, eq=False)
-class Record:
-    """One table's part of the result: a field is a column, or the path of the record in it."""
+class NestedRecord:
+    """The part of the result that comes from one table: a field is a column, or the path of a nested record."""
 
     table: Table
     relation: Relation | None = None
     fields: dict[str, Column[Any] | str] = field(default_factory=dict)
 
 
-def records_of(table: Table, columns: tuple[str, ...]) -> dict[str, Record]:
-    """Return the records that the columns are in, by their paths, outer ones first."""
-    records = {"": Record(table)}
+def collect_records(table: Table, columns: tuple[str, ...]) -> dict[str, NestedRecord]:
+    """Return the records that hold the columns, by path, outer ones first."""
+    records = {"": NestedRecord(table)}
     for column in columns:
         path, _, name = column.rpartition(".")
         record = _record(records, path)
@@ -38,28 +38,28 @@ def records_of(table: Table, columns: tuple[str, ...]) -> dict[str, Record]:
     return records
 
 
-def _record(records: dict[str, Record], path: str) -> Record:
-    """Return the record at *path*; those around it come to be where they are not there yet."""
+def _record(records: dict[str, NestedRecord], path: str) -> NestedRecord:
+    """Return the record at *path*, creating it and its outer records as needed."""
     record, here = records[""], ""
     for name in path.split(".") if path else ():
         here = f"{here}.{name}" if here else name
         if here not in records:
             found = relation(record.table, name)
-            records[here] = Record(found.table, found)
+            records[here] = NestedRecord(found.table, found)
         _place(record, name, here, path)
         record = records[here]
     return record
 
 
-def _place(record: Record, name: str, value: Column[Any] | str, asked: str) -> None:
+def _place(record: NestedRecord, name: str, value: Column[Any] | str, requested: str) -> None:
     if isinstance(record.fields.setdefault(name, value), str) != isinstance(value, str):
         raise ValueError(
-            f"{asked!r}: {name!r} is a column of table {record.table.fullname!r} and a relation of it: ask for one"
+            f"{requested!r}: {name!r} is both a column and a relation of table {record.table.fullname!r}: select one"
         )
 
 
-def sources_of(records: dict[str, Record]) -> dict[str, FromClause]:
-    """Return what each record is selected from: its table, or an alias where the table is in the query again."""
+def choose_sources(records: dict[str, NestedRecord]) -> dict[str, FromClause]:
+    """Return the source of each record: its table, or an alias if the table occurs more than once."""
     uses = Counter(record.table for record in records.values())
     taken = {table.name for table in uses}
     sources: dict[str, FromClause] = {}
@@ -75,11 +75,13 @@ def sources_of(records: dict[str, Record]) -> dict[str, FromClause]:
     return sources
 
 
-def places_of(records: dict[str, Record], sources: dict[str, FromClause]) -> tuple[list[ColumnElement[Any]], Places]:
-    """Return the columns to select, and where the one of a path and key is among them.
+def select_columns_of(
+    records: dict[str, NestedRecord], sources: dict[str, FromClause]
+) -> tuple[list[ColumnElement[Any]], Places]:
+    """Return the columns to select, and the index of each by path and key.
 
-    A related row is there when the column by which it was joined is not NULL, whatever its other columns are: that one
-    is always selected.
+    A related row exists if the column by which it was joined is not NULL, whatever its other columns: that column is
+    always selected.
     """
     selected: list[ColumnElement[Any]] = []
     places: Places = {}
@@ -98,29 +100,29 @@ def _marker(found: Relation) -> str:
     return found.pairs[0][1].key
 
 
-def shape_of(records: dict[str, Record], places: Places) -> TextPattern:
-    """Return a function that has been written for these columns, as namedtuple and dataclasses write theirs.
+def compile_shape(records: dict[str, NestedRecord], places: Places) -> RowNester:
+    """Return a function generated for these columns, as namedtuple and dataclasses generate theirs.
 
-    It makes ``{'id': row[0], 'profile': None if row[2] is None else {'name': row[1]}}`` of a row, seven times as fast
-    as a loop over names and places. Nothing is in it but numbers and the quoted names of columns and relations.
+    It turns a row into ``{'id': row[0], 'profile': None if row[2] is None else {'name': row[1]}}``, seven times faster
+    than a loop over names and indexes. Its source contains only numbers and quoted names of columns and relations.
     """
-    made: dict[str, str] = {}
+    literals: dict[str, str] = {}
     for path, record in reversed(records.items()):
         fields = {
-            key: made[value] if isinstance(value, str) else f"row[{places[path, key]}]"
+            key: literals[value] if isinstance(value, str) else f"row[{places[path, key]}]"
             for key, value in record.fields.items()
         }
         literal = "{" + ", ".join(f"{key!r}: {value}" for key, value in fields.items()) + "}"
         absent = (
             "" if record.relation is None else f"None if row[{places[path, _marker(record.relation)]}] is None else "
         )
-        made[path] = f"{absent}{literal}"
-    shape: TextPattern = eval(f"lambda rows: [{made['']} for row in rows]", {})
+        literals[path] = f"{absent}{literal}"
+    shape: RowNester = eval(f"lambda rows: [{literals['']} for row in rows]", {})
     return shape
 
 
-def _unknown(table: Table, name: str, asked: str) -> str:
-    where = f" (in {asked!r})" if name != asked else ""
+def _unknown(table: Table, name: str, requested: str) -> str:
+    where = f" (in {requested!r})" if name != requested else ""
     if name in relation_names(table):
-        return f"{name!r}{where} is a relation of table {table.fullname!r}: name its columns, like '{asked}.id'"
+        return f"{name!r}{where} is a relation of table {table.fullname!r}: name its columns, like '{requested}.id'"
     return f"table {table.fullname!r} has no column {name!r}{where}: {suggest_name(name, table.c.keys())}"

@@ -1,45 +1,51 @@
-"""Tell an observer which tables are read; what is changed is told where it comes to last, see `writes.py`."""
+"""Report to the table observer which tables each statement reads; `write_tracking` reports those it writes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from scalekit.contracts import TableObserver, Values
-from scalekit_pool.compiler import Call, Compiler
+from scalekit_pool.compiler import BoundStatement, ExpressionCompiler
 from scalekit_pool.driver import Driver
-from scalekit_pool.query_api import Language, ReadOnlyLanguage
-from scalekit_pool.statement_classifier import Reader
+from scalekit_pool.query_api import ReadOnlyCompiler, StatementCompiler
+from scalekit_pool.statement_classifier import StatementParser
 
 
-class ObservedLanguage(Language):
-    """Tells *observer* of the tables of every call."""
+class ObservedCompiler(StatementCompiler):
+    """Reports the tables of every statement to *observer*."""
 
-    def __init__(self, driver: Driver, reader: Reader, compiler: Compiler, observer: TableObserver) -> None:
-        super().__init__(driver, reader, compiler)
+    def __init__(
+        self, driver: Driver, parser: StatementParser, expressions: ExpressionCompiler, observer: TableObserver
+    ) -> None:
+        super().__init__(driver, parser, expressions)
         self.observer = observer
 
-    def call(self, query: Any, values: Values | None) -> Call:
-        """Return the call that *query* is, and tell what it reads."""
-        call = super().call(query, values)
-        self.observer.read(call.statement.used.read)
-        return call
+    def compile(self, query: Any, values: Values | None) -> BoundStatement:
+        """Return *query* bound to *values*, and report the tables that it reads."""
+        bound = super().compile(query, values)
+        self.observer.read(bound.statement.tables.read)
+        return bound
 
 
-class ObservedReplicaLanguage(ReadOnlyLanguage):
-    """Tells *observer* that nobody knows what is read: a replica may be behind what was written before."""
+class ObservedReplicaCompiler(ReadOnlyCompiler):
+    """Reports every read as one of unknown tables: a replica may not have replayed earlier writes yet."""
 
-    def __init__(self, driver: Driver, reader: Reader, compiler: Compiler, observer: TableObserver) -> None:
-        super().__init__(driver, reader, compiler)
+    def __init__(
+        self, driver: Driver, parser: StatementParser, expressions: ExpressionCompiler, observer: TableObserver
+    ) -> None:
+        super().__init__(driver, parser, expressions)
         self._observer = observer
 
-    def call(self, query: Any, values: Values | None) -> Call:
-        """Return the call that *query* is, and tell that it reads."""
+    def compile(self, query: Any, values: Values | None) -> BoundStatement:
+        """Return *query* bound to *values*, and report a read of unknown tables."""
         self._observer.read(None)
-        return super().call(query, values)
+        return super().compile(query, values)
 
 
-def language_of(driver: Driver, reader: Reader, compiler: Compiler, observer: TableObserver | None) -> Language:
-    """Return the language of a database with *driver*, observed if anybody is interested."""
+def create_compiler(
+    driver: Driver, parser: StatementParser, expressions: ExpressionCompiler, observer: TableObserver | None
+) -> StatementCompiler:
+    """Return the statement compiler of a database with *driver*, observed when there is an *observer*."""
     if observer is None:
-        return (ReadOnlyLanguage if driver.read_only else Language)(driver, reader, compiler)
-    return (ObservedReplicaLanguage if driver.read_only else ObservedLanguage)(driver, reader, compiler, observer)
+        return (ReadOnlyCompiler if driver.read_only else StatementCompiler)(driver, parser, expressions)
+    return (ObservedReplicaCompiler if driver.read_only else ObservedCompiler)(driver, parser, expressions, observer)

@@ -1,4 +1,4 @@
-"""How the pool joins the host."""
+"""Wire the connection pool into the host."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_pool import metrics
 from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.factory import Opener, verify_driver
-from scalekit_pool.filters import RequestOrigin
-from scalekit_pool.health import probe, refuse_stale_servers
-from scalekit_pool.migrations.startup import StartMigration
+from scalekit_pool.factory import DatabaseFactory, verify_driver
+from scalekit_pool.filters import RequestInfoFilter
+from scalekit_pool.health import check_database, check_servers
+from scalekit_pool.migrations.startup import StartupMigrations
 
-MIGRATION: Key[StartMigration] = Key("migration at the start", plugin="pool")
+MIGRATION: Key[StartupMigrations] = Key("startup migrations", plugin="pool")
 
 
 @hookimpl
@@ -30,19 +30,19 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what keeps the database open while the application runs."""
+    """Return the lifespan that keeps the database open while the application runs."""
     config = context.config(PoolConfig)
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         observer = context.get(TABLE_OBSERVER) if context.has(TABLE_OBSERVER) else None
-        opener = Opener(config, context.get(TELEMETRY), observer)
-        async with opener.open_any(config.addresses, "primary") as database:
+        factory = DatabaseFactory(config, context.get(TELEMETRY), observer)
+        async with factory.open_any(config.addresses, "primary") as database:
             context.provide(DATABASE, database)
-            context.provide(DATABASES, opener)
-            migration = StartMigration(config.migrations)
+            context.provide(DATABASES, factory)
+            migration = StartupMigrations(config.migrations)
             context.provide(MIGRATION, migration)
-            async with migration.applied(database) if config.migrate_on_start else nullcontext():
+            async with migration.apply(database) if config.migrate_on_start else nullcontext():
                 yield
 
     provides = (DATABASE, DATABASES, MIGRATION)
@@ -51,31 +51,31 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is counted."""
+    """Return the metrics of the pool."""
     return instruments_in(metrics)
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return what tells the pool for whom a connection is used."""
-    return [LayeredFilter(Layer.RESOURCES, RequestOrigin())]
+    """Return the filter that attaches the request to the context."""
+    return [LayeredFilter(Layer.RESOURCES, RequestInfoFilter())]
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Tell whether the database can be written to."""
+    """Return the checks of the database, and of its servers when there are several."""
 
     async def check() -> None:
-        await probe(context.get(DATABASE))
-        if trouble := context.get(MIGRATION).trouble:
-            raise ConnectionError(trouble)
+        await check_database(context.get(DATABASE))
+        if error := context.get(MIGRATION).error:
+            raise ConnectionError(error)
 
-    async def check_servers() -> None:
-        refuse_stale_servers(context.get(DATABASE))
+    async def check_timelines() -> None:
+        check_servers(context.get(DATABASE))
 
     config = context.config(PoolConfig)
     checks = [Check("pool", check, timeout=float(config.connect_timeout))]
-    return [*checks, Check("servers", check_servers, critical=False)] if len(config.urls) > 1 else checks
+    return [*checks, Check("servers", check_timelines, critical=False)] if len(config.urls) > 1 else checks
 
 
 @hookimpl

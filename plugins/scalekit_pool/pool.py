@@ -1,7 +1,7 @@
-"""A bounded set of connections that are lent and given back.
+"""A bounded connection pool with a queue of waiting requests.
 
-Giving back never waits, so no cancellation can come in between and lose a connection: who has one gives it back in a
-plain call. Waiters are served in the order in which they came, and the connection used last is used first again.
+A release never awaits, so no cancellation can interrupt it and leak the connection. Waiting requests are served first
+in, first out; idle connections are reused last in, first out.
 """
 
 from __future__ import annotations
@@ -11,176 +11,185 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from scalekit import Unavailable
-from scalekit_pool.connection_lifecycle import Connector, Lent, Observer, Supply
-from scalekit_pool.pool_limits import Limits
+from scalekit_pool.connection_lifecycle import ConnectionSupplier, DatabaseConnector, PooledConnection, PoolObserver
+from scalekit_pool.pool_limits import PoolLimits
 
 C = TypeVar("C")
 
-ROUND = 1.0
-"""Seconds between two looks at what is idle."""
+MAINTENANCE_INTERVAL = 1.0
+"""Seconds between two closings of idle and expired connections."""
 
 
-class Pool(Generic[C]):
-    """Connections to *what*, which is named in errors; open between ``start`` and ``stop``."""
+class ConnectionPool(Generic[C]):
+    """Connections to *target*, a name for errors and logs; open between ``start`` and ``stop``."""
 
-    def __init__(self, what: str, connector: Connector[C], limits: Limits, observer: Observer) -> None:
-        self.what = what
+    def __init__(
+        self, target: str, connector: DatabaseConnector[C], limits: PoolLimits, observer: PoolObserver
+    ) -> None:
+        self.target = target
         self.limits = limits
-        self.supply = Supply(what, connector, limits, observer, self._offer, self._wanted)
+        self.supplier = ConnectionSupplier(
+            target, connector, limits, observer, hand_out=self._hand_out, missing_connections=self._missing_connections
+        )
         self._observer = observer
-        self._works = connector.works
-        self._idle: deque[Lent[C]] = deque()
-        self._waiters: deque[asyncio.Future[Lent[C]]] = deque()
-        self._housekeeper: asyncio.Task[None] | None = None
+        self._is_open = connector.is_open
+        self._idle: deque[PooledConnection[C]] = deque()
+        self._waiters: deque[asyncio.Future[PooledConnection[C]]] = deque()
+        self._maintenance_task: asyncio.Task[None] | None = None
         self._open = False
-        self._forsaken = -ROUND
+        self._invalidated_at = -MAINTENANCE_INTERVAL
 
     @property
     def idle(self) -> int:
-        """How many connections nobody uses."""
+        """Number of idle connections."""
         return len(self._idle)
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait for a connection."""
+        """Number of tasks that wait for a connection."""
         return len(self._waiters)
 
     async def start(self) -> None:
-        """Open the first connections; raises what the driver raises for the first, and tries on in the background."""
+        """Open the first connection, raising the driver's error when that fails; open more in the background."""
         self._loop = asyncio.get_running_loop()
         self._open = True
-        self._housekeeper = asyncio.create_task(self._keep_house(), name=f"scalekit: pool of {self.what}")
-        await self.supply.open_first()
-        self.supply.open_wanted()
+        self._maintenance_task = asyncio.create_task(self._maintain(), name=f"scalekit: pool of {self.target}")
+        await self.supplier.open_first()
+        self.supplier.open_missing()
 
     async def stop(self) -> None:
-        """Close everything; who waits is refused."""
+        """Close all connections; waiting tasks get Unavailable."""
         self._open = False
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
+        if self._maintenance_task is not None:
+            self._maintenance_task.cancel()
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(Unavailable(f"the pool of {self.what} has stopped"))
+                waiter.set_exception(Unavailable(f"the connection pool of {self.target} has stopped"))
         self._waiters.clear()
         while self._idle:
-            self.supply.discard(self._idle.popleft(), "stopped")
-        await self.supply.stop()
-        if self._housekeeper is not None:
-            await asyncio.wait({self._housekeeper})
+            self.supplier.discard(self._idle.popleft(), "stopped")
+        await self.supplier.stop()
+        if self._maintenance_task is not None:
+            await asyncio.wait({self._maintenance_task})
 
-    def take(self) -> Lent[C] | None:
-        """Return a connection that is idle now, or None; nobody is overtaken."""
+    def acquire_nowait(self) -> PooledConnection[C] | None:
+        """Return an idle connection, or None when there is none or other tasks wait already."""
         idle = self._idle
         if not idle or self._waiters:
             return None
         now = self._loop.time()
         while idle:
-            lent = idle.pop()
-            if self._works(lent.connection) and lent.dies > now:
-                return lent
-            self._retire(lent)
+            pooled = idle.pop()
+            if self._is_open(pooled.connection) and pooled.expires_at > now:
+                return pooled
+            self._retire(pooled)
         return None
 
-    async def acquire(self) -> Lent[C]:
-        """Return a connection; raises Unavailable when there is none in time, or too many wait already."""
-        lent = self.take()
-        if lent is not None:
-            return lent
+    async def acquire(self) -> PooledConnection[C]:
+        """Return a connection; raise Unavailable after ``acquire_timeout``, or at once when too many tasks wait."""
+        pooled = self.acquire_nowait()
+        if pooled is not None:
+            return pooled
         if not self._open:
-            raise Unavailable(f"the pool of {self.what} is not open")
-        if len(self._waiters) >= max(self.limits.max_waiting, self.supply.room):
+            raise Unavailable(f"the connection pool of {self.target} is not open")
+        if len(self._waiters) >= max(self.limits.max_waiting, self.supplier.openable):
             self._observer.refused("full")
-            raise Unavailable(f"{len(self._waiters)} wait for a connection to {self.what} already; {self._because()}")
+            reason = f"{len(self._waiters)} requests wait for a connection to {self.target} already"
+            raise Unavailable(f"{reason}: {self._exhausted_reason()}")
         return await self._wait()
 
-    def release(self, lent: Lent[C]) -> None:
-        """Take back a connection that is as it was."""
+    def release(self, pooled: PooledConnection[C]) -> None:
+        """Take back a connection whose session is unchanged."""
         if not self._open:
-            self.supply.discard(lent, "stopped")
-        elif lent.epoch != self.supply.epoch:
-            self.supply.discard(lent, "outdated")
-        elif not self._works(lent.connection):
-            self.supply.discard(lent, "lost")
+            self.supplier.discard(pooled, "stopped")
+        elif pooled.generation != self.supplier.generation:
+            self.supplier.discard(pooled, "invalidated")
+        elif not self._is_open(pooled.connection):
+            self.supplier.discard(pooled, "disconnected")
         else:
-            self._offer(lent)
+            self._hand_out(pooled)
 
-    def release_used(self, lent: Lent[C]) -> None:
-        """Take back a connection of which nobody knows how it is: it is mended first."""
-        if self._open and self._works(lent.connection) and lent.epoch == self.supply.epoch:
-            self.supply.mend(lent)
+    def reset_and_release(self, pooled: PooledConnection[C]) -> None:
+        """Take back a connection whose session state is unknown: it is reset before its next use."""
+        if self._open and self._is_open(pooled.connection) and pooled.generation == self.supplier.generation:
+            self.supplier.reset(pooled)
         else:
-            self.release(lent)
+            self.release(pooled)
 
-    def renew(self) -> None:
-        """Close every connection, those in use when they come back, and open new ones instead."""
-        self.supply.epoch += 1
+    def invalidate_all(self) -> None:
+        """Replace every connection: close idle ones now and those in use when they are released."""
+        self.supplier.generation += 1
         while self._idle:
-            self.supply.discard(self._idle.popleft(), "outdated")
+            self.supplier.discard(self._idle.popleft(), "invalidated")
 
-    def forsake(self) -> None:
-        """Renew, for the server takes no writes; seldom, for it may take none on new connections either."""
+    def invalidate_demoted(self) -> None:
+        """Replace every connection, since the server takes no writes; at most once per maintenance interval."""
         now = self._loop.time()
-        if now - self._forsaken >= ROUND:
-            self._forsaken = now
-            self.renew()
+        if now - self._invalidated_at >= MAINTENANCE_INTERVAL:
+            self._invalidated_at = now
+            self.invalidate_all()
 
-    async def _wait(self) -> Lent[C]:
-        waiter: asyncio.Future[Lent[C]] = self._loop.create_future()
+    async def _wait(self) -> PooledConnection[C]:
+        waiter: asyncio.Future[PooledConnection[C]] = self._loop.create_future()
         self._waiters.append(waiter)
-        self.supply.open_wanted()
-        began = self._loop.time()
+        self.supplier.open_missing()
+        started = self._loop.time()
         timer = self._loop.call_later(self.limits.acquire_timeout, self._give_up, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.release(waiter.result())  # it came in the same moment
+                self.release(waiter.result())  # assigned in the moment of the cancellation
             raise
         finally:
             timer.cancel()
-            self._observer.waited(self._loop.time() - began)
+            self._observer.waited(self._loop.time() - started)
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def _give_up(self, waiter: asyncio.Future[Lent[C]]) -> None:
+    def _give_up(self, waiter: asyncio.Future[PooledConnection[C]]) -> None:
         if not waiter.done():
-            self._observer.refused("late")
+            self._observer.refused("timeout")
             limit = self.limits.acquire_timeout
-            waiter.set_exception(Unavailable(f"no connection to {self.what} within {limit:g}s; {self._because()}"))
+            waiter.set_exception(
+                Unavailable(
+                    f"no connection to {self.target} within acquire_timeout {limit:g}s: {self._exhausted_reason()}"
+                )
+            )
 
-    def _because(self) -> str:
-        return self.supply.trouble or f"all {self.supply.size} are in use"
+    def _exhausted_reason(self) -> str:
+        return self.supplier.last_error or f"all {self.supplier.size} connections are in use"
 
-    def _offer(self, lent: Lent[C]) -> None:
-        """Hand *lent* to who has waited longest, else keep it."""
+    def _hand_out(self, pooled: PooledConnection[C]) -> None:
+        """Give *pooled* to the task that has waited longest, else keep it idle."""
         if not self._open:
-            self.supply.discard(lent, "stopped")
+            self.supplier.discard(pooled, "stopped")
             return
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(lent)
+                waiter.set_result(pooled)
                 return
-        lent.idle_since = self._loop.time()
-        self._idle.append(lent)
+        pooled.idle_since = self._loop.time()
+        self._idle.append(pooled)
 
-    def _wanted(self) -> int:
-        """Return how many connections should be opened."""
-        return max(len(self._waiters), self.limits.min_size - self.supply.size)
+    def _missing_connections(self) -> int:
+        """Return how many connections should be opened for waiting tasks and for ``min_size``."""
+        return max(len(self._waiters), self.limits.min_size - self.supplier.size)
 
-    def _retire(self, lent: Lent[C]) -> None:
-        self.supply.discard(lent, "lifetime" if self._works(lent.connection) else "lost")
+    def _retire(self, pooled: PooledConnection[C]) -> None:
+        self.supplier.discard(pooled, "lifetime" if self._is_open(pooled.connection) else "disconnected")
 
-    async def _keep_house(self) -> None:
-        """Close what has been idle or alive for too long, or is lost, and keep the least number open."""
+    async def _maintain(self) -> None:
+        """Close connections that are idle too long, expired or disconnected, and keep ``min_size`` open."""
         while True:
-            await asyncio.sleep(ROUND)
+            await asyncio.sleep(MAINTENANCE_INTERVAL)
             now = self._loop.time()
-            for lent in [each for each in self._idle if each.dies <= now or not self._works(each.connection)]:
-                self._idle.remove(lent)
-                self._retire(lent)
-            surplus = self.supply.size - self.limits.min_size
+            for pooled in [each for each in self._idle if each.expires_at <= now or not self._is_open(each.connection)]:
+                self._idle.remove(pooled)
+                self._retire(pooled)
+            surplus = self.supplier.size - self.limits.min_size
             while surplus > 0 and self._idle and now - self._idle[0].idle_since > self.limits.idle_timeout:
-                self.supply.discard(self._idle.popleft(), "idle")
+                self.supplier.discard(self._idle.popleft(), "idle")
                 surplus -= 1
-            self.supply.open_wanted()
+            self.supplier.open_missing()

@@ -1,4 +1,4 @@
-"""The bounds of a pool; times are in seconds."""
+"""The limits of a connection pool."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How many connections, how many may wait, and how long everything may take."""
+class PoolLimits:
+    """Numbers of connections and waiting requests, and timeouts in seconds."""
 
     min_size: int = 1
     max_size: int = 20

@@ -1,9 +1,9 @@
-"""Find the table that a table is related to, by the name that a caller gives the relation.
+"""Find related tables by the name of their relation.
 
 A foreign key is a relation of its table, named after its column without ``_id``: ``users.profile_id`` is ``profile``.
-Seen from the other table it is one too where it is unique, so that each row there has one row here at most: with a
-unique ``profiles.user_id``, ``users`` has ``profiles``, or ``profile``. Foreign keys of several columns are named by
-their tables in both directions.
+It is also a relation of the referenced table if it is unique, so that each row there has at most one related row: with
+a unique ``profiles.user_id``, ``users`` has ``profiles``, or ``profile``. Foreign keys of several columns are named
+after the related table in both directions.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from scalekit import suggest_name
 
 
 class Relation(NamedTuple):
-    """A related table, and the pairs of columns that are equal: the asking table's, the related one's."""
+    """A related table, and the pairs of equal columns: of the table itself, of the related table."""
 
     table: Table
     pairs: tuple[tuple[Column[Any], Column[Any]], ...]
 
 
 def relation(table: Table, name: str) -> Relation:
-    """Return the relation *name* of *table*; raises ValueError when there is none, more than one, or many rows."""
+    """Return the relation *name* of *table*; raise ValueError if it is unknown, ambiguous, or has many rows."""
     outgoing = [each for names, each in _outgoing(table) if name in names]
     incoming = [(unique, each) for names, unique, each in _incoming(table) if name in names]
     found = outgoing or [each for unique, each in incoming if unique]
@@ -33,11 +33,11 @@ def relation(table: Table, name: str) -> Relation:
         return found[0]
     if found:
         ways = " and ".join(sorted(f"{each.table.fullname} ({_columns(each)})" for each in found))
-        message = f"relation {name!r} of table {table.fullname!r} may be {ways}: join them in a query of your own"
+        message = f"relation {name!r} of table {table.fullname!r} is ambiguous, {ways}: write the join yourself"
     elif incoming:
         many = incoming[0][1]
         message = (
-            f"table {table.fullname!r} may have many {many.table.fullname!r} for one row: select from "
+            f"table {table.fullname!r} has many {many.table.fullname!r} per row: select from "
             f"{many.table.fullname!r}, or make {_columns(many)} unique"
         )
     else:
@@ -46,7 +46,7 @@ def relation(table: Table, name: str) -> Relation:
 
 
 def relation_names(table: Table) -> list[str]:
-    """Return a name of each relation of *table*."""
+    """Return one name of each relation of *table*."""
     outgoing = [names[0] for names, _ in _outgoing(table)]
     return outgoing + [names[-1] for names, unique, _ in _incoming(table) if unique]
 
@@ -71,7 +71,7 @@ def _incoming(table: Table) -> Iterator[tuple[list[str], bool, Relation]]:
 
 
 def _pairs(constraint: ForeignKeyConstraint) -> tuple[tuple[Column[Any], Column[Any]], ...]:
-    """Return the columns of a foreign key, none where what it refers to is not in the same MetaData."""
+    """Return the column pairs of a foreign key; none if the referenced table is not in the same MetaData."""
     try:
         return tuple((element.parent, element.column) for element in constraint.elements)
     except (NoReferencedTableError, NoReferencedColumnError):
@@ -79,7 +79,7 @@ def _pairs(constraint: ForeignKeyConstraint) -> tuple[tuple[Column[Any], Column[
 
 
 def _unique(table: Table) -> Iterator[set[str]]:
-    """Yield each set of columns in which no two rows agree."""
+    """Yield each set of columns that is unique."""
     if table.primary_key.columns:
         yield set(table.primary_key.columns.keys())
     for constraint in table.constraints:
@@ -92,7 +92,7 @@ def _unique(table: Table) -> Iterator[set[str]]:
 
 
 def _names_of(table: Table) -> list[str]:
-    """Return the table's name and what may be its singular, the likeliest last."""
+    """Return the table's name and possible singular forms, the likeliest last."""
     name = table.name
     singular = [name.removesuffix("s")]
     if name.endswith("ies"):

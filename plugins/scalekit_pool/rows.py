@@ -1,4 +1,4 @@
-"""Rows whose values SQLAlchemy's types convert; all others are the driver's own."""
+"""Rows whose values are converted by SQLAlchemy types; all other rows are the driver's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 Processor = tuple[int, Callable[[Any], Any]]
-"""A column's place and what makes its value one of Python's."""
+"""The index of a column and the function that converts its value to a Python value."""
 
 
 class ConvertedRow(Sequence[Any]):
-    """A row some of whose values had to be converted, as SQLAlchemy's types say."""
+    """A row with values converted by SQLAlchemy types."""
 
     __slots__ = ("_places", "_values")
 
@@ -46,7 +46,7 @@ class ConvertedRow(Sequence[Any]):
 
 
 def converted(row: Any, processors: Sequence[Processor]) -> Any:
-    """Return *row* with the values that have a processor converted; the driver's own where that changes none."""
+    """Return *row* with its values converted; the driver's row when no value changes."""
     values: list[Any] | None = None
     for place, process in processors:
         value = row[place]

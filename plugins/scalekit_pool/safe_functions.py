@@ -1,7 +1,7 @@
-"""Functions, and words that stand before a bracket like them, which change neither data nor session.
+"""SQL functions, and keywords that precede a bracket, that change neither data nor session state.
 
-PostgreSQL's and SQLite's own that applications use. One that is missing costs a statement its place on a replica, or
-a trip to reset the connection, and nothing else.
+The list holds those of PostgreSQL and SQLite that applications use. A missing function only costs performance: its
+statements do not run on replicas, and the connection is reset afterwards.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ jsonb_strip_nulls jsonb_to_record jsonb_to_recordset jsonb_typeof lower_inc lowe
 row row_to_json string_to_array to_json to_jsonb unnest upper_inc upper_inf int4range int8range numrange daterange
 tsrange tstzrange isempty excluded
 """
-_OF_THE_SERVER = """
+_SERVER = """
 current_database current_schema current_schemas current_setting inet_client_addr inet_server_addr inet_server_port
 gen_random_uuid pg_backend_pid pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_is_in_recovery
 pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_postmaster_start_time pg_relation_size
@@ -59,6 +59,6 @@ pg_sleep pg_table_size pg_total_relation_size pg_typeof pg_wal_lsn_diff pg_walfi
 version last_insert_rowid changes
 """
 
-KNOWN = frozenset(
-    " ".join((_WORDS, _TYPES, _AGGREGATES, _NUMBERS, _TEXTS, _TIMES, _STRUCTURES, _OF_THE_SERVER)).split()
+SAFE_FUNCTIONS = frozenset(
+    " ".join((_WORDS, _TYPES, _AGGREGATES, _NUMBERS, _TEXTS, _TIMES, _STRUCTURES, _SERVER)).split()
 )

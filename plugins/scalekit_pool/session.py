@@ -1,4 +1,4 @@
-"""One connection that a task keeps while it is inside."""
+"""A session: one connection that a task holds for several statements."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from types import TracebackType
 from typing import Any, Self
 
 from scalekit.contracts import CONSISTENCY, Consistency, Row, Tables, Values
-from scalekit_pool.compiler import Call
-from scalekit_pool.connection_lifecycle import Lent
-from scalekit_pool.driver import DOUBTFUL, Driver, Failure, Insertion
-from scalekit_pool.instrumentation import Outcome
-from scalekit_pool.pool import Pool
-from scalekit_pool.query_api import Asking, Language, Operation
+from scalekit_pool.compiler import BoundStatement
+from scalekit_pool.connection_lifecycle import PooledConnection
+from scalekit_pool.driver import WRITE_DOUBTS, BulkInsert, Driver, Failure
+from scalekit_pool.filters import CURRENT_REQUEST
+from scalekit_pool.instrumentation import StatementInstrumentation
+from scalekit_pool.leak_detection import call_sites
+from scalekit_pool.pool import ConnectionPool
+from scalekit_pool.query_api import Operation, QueryMethods, StatementCompiler
 from scalekit_pool.rows import converted
-from scalekit_pool.schema_change import STALE, run_repeatably
-from scalekit_pool.session_connection import HeldConnection
-from scalekit_pool.slow_query_log import ORIGIN, places_above
-from scalekit_pool.table_usage import table_name
-from scalekit_pool.write_tracking import Writes, tell_failed
+from scalekit_pool.schema_change import SCHEMA_CHANGES, run_with_schema_retry
+from scalekit_pool.session_connection import SessionConnection
+from scalekit_pool.table_usage import normalize_table_name
+from scalekit_pool.write_tracking import WriteTracker, report_failed_statement
 
-Sessions = dict["asyncio.Task[Any]", "Session"]
+TaskSessions = dict["asyncio.Task[Any]", "PooledSession"]
 
 
-class Session(Asking):
-    """Keeps one connection of *pool* from the first ``enter`` to the last ``leave``.
+class PooledSession(QueryMethods):
+    """Holds one connection of *pool* from the first ``enter`` to the last ``leave``; statements run one at a time.
 
-    *kept* has the sessions of all tasks, so that a task finds its own again; without it the session is nobody's, and
-    may go from task to task. What runs here runs one after the other. With *readers*, it keeps one of those until
-    something writes, and goes on with one of *pool* then.
+    *task_sessions* maps tasks to their sessions, so that a task finds its own again; with None the session belongs to
+    no task and may be passed between tasks. With *readers*, it holds a connection of that pool until the first write.
     """
 
     def __init__(
         self,
-        language: Language,
-        pool: Pool[Any],
-        outcome: Outcome,
-        kept: Sessions | None,
-        readers: Pool[Any] | None = None,
+        compiler: StatementCompiler,
+        pool: ConnectionPool[Any],
+        instrumentation: StatementInstrumentation,
+        task_sessions: TaskSessions | None,
+        readers: ConnectionPool[Any] | None = None,
     ) -> None:
-        self.language = language
-        self.writes = Writes(language.observer)
+        self.compiler = compiler
+        self.writes = WriteTracker(compiler.observer)
         self.transactions: list[Any] = []
-        self._was_cut = False
+        self._was_interrupted = False
         self._pool = pool
-        self._held = HeldConnection(pool, readers or pool)
-        self._outcome = outcome
-        self._kept = kept
+        self._connection = SessionConnection(pool, readers or pool)
+        self._instrumentation = instrumentation
+        self._task_sessions = task_sessions
         self._task: asyncio.Task[Any] | None = None
         self._depth = 0
         self._pending: Consistency | None = None
@@ -65,196 +65,196 @@ class Session(Asking):
     ) -> None:
         self.leave()
         if not self.transactions:
-            await self.writes.tell()
+            await self.writes.report_committed()
 
     @property
     def raw_connection(self) -> Any:
-        """The driver's own connection; what was done with it is undone when it is given back."""
-        if self._held.only_reads and not self._is_reading:
-            self._held.let_write(self.language.driver)
-        self._held.is_used = True
-        self._begin_write()
-        self.writes.lend_raw()
-        return self._held.connection
+        """The driver's connection; the pool resets its session before the next use."""
+        if self._connection.is_read_only and not self._in_read_only_transaction:
+            self._connection.enable_writes(self.compiler.driver)
+        self._connection.is_dirty = True
+        self._mark_write()
+        self.writes.raw_connection_exposed()
+        return self._connection.raw
 
-    def session(self) -> Session:
-        """Return this one."""
+    def session(self) -> PooledSession:
+        """Return this session."""
         return self
 
     async def enter(self) -> None:
-        """Take a connection, unless there is one."""
-        await self._enter(self._held.readers)
+        """Acquire a connection for reading, unless one is held already."""
+        await self._enter(self._connection.readers)
 
     async def enter_to_write(self) -> None:
-        """Take a connection that writes, unless there is one."""
+        """Acquire a connection for writing, unless one is held already."""
         await self._enter(self._pool)
         try:
             async with self._lock:
-                await self._prepare(reads=False)
+                await self._ensure_connection(read_only=False)
         except BaseException:
             self.leave()
             raise
 
-    def leave(self, *, used: bool = False) -> None:
-        """Give it back with the last who leaves; *used* says that nobody knows how it is."""
-        if not self._depth:  # the task that kept it has ended
+    def leave(self, *, dirty: bool = False) -> None:
+        """Release the connection with the last ``leave``; *dirty* means that its session state is unknown."""
+        if not self._depth:  # released already when its task ended
             return
-        self._held.is_used = self._held.is_used or used
+        self._connection.is_dirty |= dirty
         self._depth -= 1
         if self._depth > 0:
             return
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None and self._kept is not None:
-            self._task.remove_done_callback(self._abandon)
-            if self._kept.get(self._task) is self:
-                del self._kept[self._task]
-        self.note_write()
-        self.writes.given_back()
-        self._held.is_used = self._held.is_used or bool(self.transactions)
+        if self._task is not None and self._task_sessions is not None:
+            self._task.remove_done_callback(self._release_abandoned)
+            if self._task_sessions.get(self._task) is self:
+                del self._task_sessions[self._task]
+        self.end_pending_write()
+        self.writes.connection_returned()
+        self._connection.is_dirty |= bool(self.transactions)
         self.transactions.clear()
-        self._was_cut = False
-        self._held.put_back()
+        self._was_interrupted = False
+        self._connection.release()
 
-    async def run(self, operation: Operation, call: Call) -> Any:
-        """Run *call* on this connection."""
-        statement = call.statement
+    async def run(self, operation: Operation, bound: BoundStatement) -> Any:
+        """Run *bound* on this connection."""
+        statement = bound.statement
         async with self._lock:
-            if self._held.lent is None or not statement.reads:
-                await self._prepare(statement.reads)
-            self._held.is_used = self._held.is_used or not statement.plain
+            if self._connection.pooled is None or not statement.is_read_only:
+                await self._ensure_connection(statement.is_read_only)
+            self._connection.is_dirty |= not statement.leaves_session_clean
             began = perf_counter()
             try:
-                driver, connection = self.language.driver, self._held.connection
-                result = await run_repeatably(driver, connection, operation, call, bool(self.transactions))
+                driver, connection = self.compiler.driver, self._connection.raw
+                result = await run_with_schema_retry(driver, connection, operation, bound, bool(self.transactions))
             except BaseException as error:
-                if not statement.reads:
-                    self._begin_write()  # it may have been done all the same
-                    await self._tell_failed(error, statement.used.written)
-                self._fail(error, statement.sql)
+                if not statement.is_read_only:
+                    self._mark_write()  # it may have been executed although it failed
+                    await self._report_failed_statement(error, statement.tables.written)
+                self._raise_failure(error, statement.sql)
                 raise
-            self._outcome.note(statement.sql, perf_counter() - began, result)
-        if not statement.reads:
-            self._begin_write()
-            self.writes.add(statement.used.written)
+            self._instrumentation.record(statement.sql, perf_counter() - began, result)
+        if not statement.is_read_only:
+            self._mark_write()
+            self.writes.add(statement.tables.written)
             if not self.transactions:
-                await self.writes.tell()
+                await self.writes.report_committed()
         return result
 
     async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
-        """Yield rows as they come, and keep the connection meanwhile."""
-        async with aclosing(self.stream(self.language.call(query, values))) as rows:
+        """Yield rows as they arrive, and hold the connection meanwhile."""
+        async with aclosing(self.stream(self.compiler.compile(query, values))) as rows:
             async for row in rows:
                 yield row
 
-    async def stream(self, call: Call) -> AsyncGenerator[Row, None]:
-        """Yield the rows of *call*, and keep the connection meanwhile."""
-        if not call.statement.reads:
-            self._begin_write()
-            self.writes.add(call.statement.used.written)  # who leaves last tells it
-        async with self, aclosing(self._stream(call)) as rows:
+    async def stream(self, bound: BoundStatement) -> AsyncGenerator[Row, None]:
+        """Yield the rows of *bound* as they arrive, and hold the connection meanwhile."""
+        if not bound.statement.is_read_only:
+            self._mark_write()
+            self.writes.add(bound.statement.tables.written)  # reported by the last `leave`
+        async with self, aclosing(self._stream(bound)) as rows:
             try:
                 async for row in rows:
-                    yield converted(row, call.processors) if call.processors else row
+                    yield converted(row, bound.processors) if bound.processors else row
             finally:
-                if not call.statement.reads:
-                    self.writes.add(call.statement.used.written)
+                if not bound.statement.is_read_only:
+                    self.writes.add(bound.statement.tables.written)
 
-    async def insert(self, rows: Sequence[Sequence[Any]], how: Insertion) -> Any:
-        """Insert *rows*, inside a transaction."""
-        self._begin_write()
-        tables = frozenset((table_name(how.target.name),))
-        self.language.observer.read(tables)
+    async def insert(self, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> Any:
+        """Insert *rows* as *plan* says, inside a transaction."""
+        self._mark_write()
+        tables = frozenset((normalize_table_name(plan.table.name),))
+        self.compiler.observer.read(tables)
         self.writes.add(tables)
-        sql = f"INSERT INTO {how.target}, {len(rows)} rows"
+        sql = f"INSERT INTO {plan.table}, {len(rows)} rows"
         began = perf_counter()
-        result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, how), sql)
-        self._outcome.note(sql, perf_counter() - began, result)
+        result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, plan), sql)
+        self._instrumentation.record(sql, perf_counter() - began, result)
         return result
 
     async def command(self, work: Callable[[Driver, Any], Awaitable[Any]], sql: str = "") -> Any:
-        """Do *work* of the pool's own on this connection; *sql* says in errors what it is."""
+        """Run *work*, a command of the pool itself, on this connection; *sql* describes it in errors."""
         async with self._lock:
             try:
-                return await work(self.language.driver, self._held.connection)
+                return await work(self.compiler.driver, self._connection.raw)
             except BaseException as error:
-                if self._failure(error) in STALE:
-                    await self.language.driver.forget_schema(self._held.connection)
-                self._fail(error, sql)
+                if self._classify(error) in SCHEMA_CHANGES:
+                    await self.compiler.driver.reload_schema(self._connection.raw)
+                self._raise_failure(error, sql)
                 raise
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether a statement was cut, and the next who leaves gives up the connection, and with it what it began."""
-        return self._was_cut and self._depth == 1
+    def discards_connection(self) -> bool:
+        """Whether the next ``leave`` discards the connection, because a statement was interrupted."""
+        return self._was_interrupted and self._depth == 1
 
-    def note_write(self) -> None:
-        """Tell that what was written here in a transaction may have come to last, or is undone."""
+    def end_pending_write(self) -> None:
+        """Record for consistency that the writes of the transaction are committed, possibly committed, or undone."""
         if self._pending is not None:
             self._pending.pending -= 1
             self._pending.wrote = True
             self._pending = None
 
-    async def _stream(self, call: Call) -> AsyncGenerator[Any, None]:
-        sql = call.statement.sql
+    async def _stream(self, bound: BoundStatement) -> AsyncGenerator[Any, None]:
+        sql = bound.statement.sql
         async with self._lock:
-            await self._prepare(call.statement.reads)
-            self._held.streams += 1
-        async with aclosing(self.language.driver.stream(self._held.connection, sql, call.arguments)) as chunks:
+            await self._ensure_connection(bound.statement.is_read_only)
+            self._connection.streams += 1
+        async with aclosing(self.compiler.driver.stream(self._connection.raw, sql, bound.arguments)) as chunks:
             try:
                 while True:
                     began = perf_counter()
                     rows = await self.command(lambda driver, raw: anext(chunks, None), sql)
                     if rows is None:
                         break
-                    self._outcome.note(sql, perf_counter() - began, rows)
+                    self._instrumentation.record(sql, perf_counter() - began, rows)
                     for row in rows:
                         yield row
             except GeneratorExit:
-                self._held.is_used = True  # the cursor is left open
+                self._connection.is_dirty = True  # its cursor is still open
                 raise
             finally:
-                self._held.streams -= 1
+                self._connection.streams -= 1
 
     @property
-    def _is_reading(self) -> bool:
+    def _in_read_only_transaction(self) -> bool:
         return bool(self.transactions) and bool(self.transactions[0].read_only)
 
-    async def _enter(self, pool: Pool[Any]) -> None:
+    async def _enter(self, pool: ConnectionPool[Any]) -> None:
         if not self._depth:
-            lent = pool.take() or await pool.acquire()
+            pooled = pool.acquire_nowait() or await pool.acquire()
             if not self._depth:
-                self._keep(lent, pool)
+                self._attach(pooled, pool)
             else:  # another task entered meanwhile
-                pool.release(lent)
+                pool.release(pooled)
         if self._task is not None and asyncio.current_task() is not self._task:
-            self._task.remove_done_callback(self._abandon)  # it is not this one's alone
+            self._task.remove_done_callback(self._release_abandoned)  # several tasks use the session
         self._depth += 1
 
-    async def _prepare(self, reads: bool) -> None:
-        """Have a connection, one that writes unless what comes *reads*, or the transaction does; the lock is held."""
-        held = self._held
-        if held.lent is None and self._depth:
-            await held.go_on_with(held.readers if reads else self._pool)
-        elif not reads and held.only_reads and not self._is_reading and self._depth:
-            await held.go_on_with(self._pool)
+    async def _ensure_connection(self, read_only: bool) -> None:
+        """Hold a connection, a writer unless *read_only* or in a read-only transaction; the caller has the lock."""
+        connection = self._connection
+        if connection.pooled is None and self._depth:
+            await connection.switch_to(connection.readers if read_only else self._pool)
+        elif not read_only and connection.is_read_only and not self._in_read_only_transaction and self._depth:
+            await connection.switch_to(self._pool)
 
-    def _keep(self, lent: Lent[Any], pool: Pool[Any]) -> None:
-        self._held.keep(lent, pool)
+    def _attach(self, pooled: PooledConnection[Any], pool: ConnectionPool[Any]) -> None:
+        self._connection.attach(pooled, pool)
         self._task = asyncio.current_task()
-        if self._task is not None and self._kept is not None:
-            self._kept.setdefault(self._task, self)
-            self._task.add_done_callback(self._abandon)
-        self._watch()
+        if self._task is not None and self._task_sessions is not None:
+            self._task_sessions.setdefault(self._task, self)
+            self._task.add_done_callback(self._release_abandoned)
+        self._start_leak_timer()
 
-    def _abandon(self, task: asyncio.Task[Any]) -> None:
-        """Give back what *task* had not given back when it ended; what was not committed is undone."""
+    def _release_abandoned(self, task: asyncio.Task[Any]) -> None:
+        """Release what *task* had not released when it ended; its open transaction is rolled back."""
         self._depth = 1
-        self.leave(used=True)
-        self.writes.tell_abandoned()
+        self.leave(dirty=True)
+        self.writes.report_abandoned()
 
-    def _begin_write(self) -> None:
-        """Note that the client has written; in a transaction that may come to last only with its end."""
+    def _mark_write(self) -> None:
+        """Record for consistency that the client has written; in a transaction the write is pending until its end."""
         consistency = CONSISTENCY.get()
         if consistency is None:
             return
@@ -264,33 +264,33 @@ class Session(Asking):
             consistency.pending += 1
             self._pending = consistency
 
-    async def _tell_failed(self, error: BaseException, tables: Tables) -> None:
+    async def _report_failed_statement(self, error: BaseException, tables: Tables) -> None:
         if self.transactions:
             self.writes.add(tables)
         else:
-            await tell_failed(self.language.observer, self._failure(error), tables)
+            await report_failed_statement(self.compiler.observer, self._classify(error), tables)
 
-    def _failure(self, error: BaseException) -> Failure:
-        connection = None if self._held.lent is None else self._held.lent.connection
-        failure = self.language.driver.failure(error, connection)
-        return Failure.STATEMENT if failure is Failure.DEMOTED and self._is_reading else failure
+    def _classify(self, error: BaseException) -> Failure:
+        connection = None if self._connection.pooled is None else self._connection.pooled.connection
+        failure = self.compiler.driver.classify_error(error, connection)
+        return Failure.STATEMENT if failure is Failure.DEMOTED and self._in_read_only_transaction else failure
 
-    def _fail(self, error: BaseException, sql: str) -> None:
-        """Note what *error* says about the connection; raises what the application sees in its place, if anything."""
-        driver, lent, failure = self.language.driver, self._held.lent, self._failure(error)
+    def _raise_failure(self, error: BaseException, sql: str) -> None:
+        """Apply what *error* means for the connection; raise the error that the application sees instead, if any."""
+        driver, pooled, failure = self.compiler.driver, self._connection.pooled, self._classify(error)
         reason = ""
         if failure is not Failure.STATEMENT:
-            self._held.is_used = self._was_cut = True
-        if failure in DOUBTFUL:
-            driver.doubt = failure
-        if failure is Failure.UNKNOWN and lent is not None:
-            driver.stop_running(lent.connection)
-        if failure is Failure.DEMOTED and lent is not None:
-            reason = driver.read_only_reason(lent.connection)
-            self._pool.forsake()
-        self._outcome.fail(error, failure, sql, self._pool.what, reason)
+            self._connection.is_dirty = self._was_interrupted = True
+        if failure in WRITE_DOUBTS:
+            driver.write_doubt = failure
+        if failure is Failure.UNKNOWN and pooled is not None:
+            driver.interrupt(pooled.connection)
+        if failure is Failure.DEMOTED and pooled is not None:
+            reason = driver.read_only_reason(pooled.connection)
+            self._pool.invalidate_demoted()
+        self._instrumentation.raise_failure(error, failure, sql, self._pool.target, reason)
 
-    def _watch(self) -> None:
-        outcome, origin, places = self._outcome, ORIGIN.get(), places_above(3)
+    def _start_leak_timer(self) -> None:
+        threshold, record_leak = self._instrumentation.leak_detection_threshold, self._instrumentation.record_leak
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(outcome.watch.leak_warn, outcome.held, origin, places)
+        self._timer = loop.call_later(threshold, record_leak, CURRENT_REQUEST.get(), call_sites(3))

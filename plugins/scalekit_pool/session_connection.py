@@ -1,69 +1,70 @@
-"""The connection that a session keeps: on SQLite one that only reads, until the first write."""
+"""The connection of a session: on SQLite a read-only one until the first write."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from scalekit_pool.connection_lifecycle import Lent
+from scalekit_pool.connection_lifecycle import PooledConnection
 from scalekit_pool.driver import Driver
-from scalekit_pool.pool import Pool
+from scalekit_pool.pool import ConnectionPool
 
 
-class HeldConnection:
-    """A connection of *readers*, then of *writers*; the two are the same where all connections write.
+class SessionConnection:
+    """A connection of *readers*, replaced by one of *writers* for the first write; both pools may be the same.
 
-    It *is_used* when its session may have been changed, and is reset then. *streams* are being read from it.
+    The connection *is_dirty* when its session state may have changed: the pool then resets it before its next use.
+    *streams* counts the open cursors.
     """
 
-    def __init__(self, writers: Pool[Any], readers: Pool[Any]) -> None:
+    def __init__(self, writers: ConnectionPool[Any], readers: ConnectionPool[Any]) -> None:
         self.writers = writers
         self.readers = readers
-        self.lent: Lent[Any] | None = None
-        self.is_used = False
+        self.pooled: PooledConnection[Any] | None = None
+        self.is_dirty = False
         self.streams = 0
         self._source = readers
         self._may_write = False
-        self._set_aside: Lent[Any] | None = None
+        self._previous: PooledConnection[Any] | None = None
 
     @property
-    def connection(self) -> Any:
-        """The driver's own connection; raises RuntimeError when it was given back."""
-        if self.lent is None:
-            raise RuntimeError("this connection was given back; write `async with database.connection() as ...:`")
-        return self.lent.connection
+    def raw(self) -> Any:
+        """The driver's connection; raises RuntimeError after the release."""
+        if self.pooled is None:
+            raise RuntimeError("this connection was released; write `async with database.connection() as ...:`")
+        return self.pooled.connection
 
     @property
-    def only_reads(self) -> bool:
-        """Whether a write needs another one."""
+    def is_read_only(self) -> bool:
+        """Whether a write needs another connection."""
         return self._source is not self.writers and not self._may_write
 
-    def keep(self, lent: Lent[Any], pool: Pool[Any]) -> None:
-        """Keep *lent*, which came from *pool*."""
-        if self.lent is not None:
-            self._set_aside = self.lent
-        self.lent, self._source = lent, pool
+    def attach(self, pooled: PooledConnection[Any], pool: ConnectionPool[Any]) -> None:
+        """Use *pooled*, a connection of *pool*."""
+        if self.pooled is not None:
+            self._previous = self.pooled
+        self.pooled, self._source = pooled, pool
 
-    async def go_on_with(self, pool: Pool[Any]) -> None:
-        """Take one of *pool* instead; others may have this one meanwhile, unless rows are still read from it."""
-        if self.lent is not None and not self.streams:
-            self.put_back()
-        self.keep(pool.take() or await pool.acquire(), pool)
+    async def switch_to(self, pool: ConnectionPool[Any]) -> None:
+        """Use a connection of *pool* instead, and release the present one unless a cursor is open on it."""
+        if self.pooled is not None and not self.streams:
+            self.release()
+        self.attach(pool.acquire_nowait() or await pool.acquire(), pool)
 
-    def let_write(self, driver: Driver) -> None:
-        """Go on with one that writes if one is idle, else let this one write, beside the one that does."""
-        lent = self.writers.take()
-        if lent is None:
-            driver.let_write(self.connection)
-            self._may_write = self.is_used = True
+    def enable_writes(self, driver: Driver) -> None:
+        """Switch to an idle writer, or let this connection write beside the busy one."""
+        pooled = self.writers.acquire_nowait()
+        if pooled is None:
+            driver.enable_writes(self.raw)
+            self._may_write = self.is_dirty = True
             return
         if not self.streams:
-            self.put_back()
-        self.keep(lent, self.writers)
+            self.release()
+        self.attach(pooled, self.writers)
 
-    def put_back(self) -> None:
-        """Give it back."""
-        for lent, pool in ((self.lent, self._source), (self._set_aside, self.readers)):
-            if lent is not None:
-                (pool.release_used if self.is_used else pool.release)(lent)
-        self.lent = self._set_aside = None
-        self.is_used = self._may_write = False
+    def release(self) -> None:
+        """Release the connection, to be reset when it is dirty."""
+        for pooled, pool in ((self.pooled, self._source), (self._previous, self.readers)):
+            if pooled is not None:
+                (pool.reset_and_release if self.is_dirty else pool.release)(pooled)
+        self.pooled = self._previous = None
+        self.is_dirty = self._may_write = False

@@ -1,7 +1,7 @@
-"""What a statement is, read from its text once: its parameters, and what it may do.
+"""Parse a statement's text once: find its parameters, and classify it as read-only or as leaving the session clean.
 
-This decides where it may run and what must follow. Whoever is in doubt is on the safe side: what is not known to be a
-read is a write, and what is not known to leave the session as it was makes the connection be reset.
+The classification is conservative: a statement not known to be read-only counts as a write, and one not known to leave
+the session clean makes the pool reset the connection.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scalekit_pool.safe_functions import KNOWN
-from scalekit_pool.table_usage import UNKNOWN, Used, UsedBy
+from scalekit_pool.safe_functions import SAFE_FUNCTIONS
+from scalekit_pool.table_usage import UNKNOWN_TABLES, FindTables, TableUsage
 
-MOST_REMEMBERED = 1000
+MAX_CACHED_STATEMENTS = 1000
 
 _TOKEN = re.compile(
     r"""(?P<skipped>(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\r\n]*"""
@@ -34,64 +34,67 @@ _LOCKS = frozenset({"SHARE", "UPDATE"})
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A text for the driver, with the names of its positional parameters.
+    """SQL text for the driver, with the names of its positional parameters.
 
-    It *reads* when it changes nothing, and is *plain* when it leaves the session as it was. Which tables it has *used*
-    is looked for only where somebody wants to know.
+    *is_read_only* means that it changes no data, *leaves_session_clean* that it changes no session state. *tables* are
+    found only when there is a table observer.
     """
 
     sql: str
     names: tuple[str, ...]
-    reads: bool
-    plain: bool
-    used: Used = UNKNOWN
+    is_read_only: bool
+    leaves_session_clean: bool
+    tables: TableUsage = UNKNOWN_TABLES
 
     def arguments(self, values: Mapping[str, Any] | None) -> list[Any]:
-        """Return *values* in the order of the parameters; raises ValueError naming what is missing or too much."""
+        """Return *values* in parameter order; raise ValueError naming missing and unknown parameters."""
         names = self.names
         if not names and not values:
             return []
-        given = values or {}
+        provided = values or {}
         try:
-            arguments = [given[name] for name in names]
+            arguments = [provided[name] for name in names]
         except KeyError as error:
-            raise ValueError(f"the statement needs a value for :{error.args[0]}: {self.sql}") from None
-        if len(given) > len(names) or any(name not in names for name in given):
-            unknown = ", ".join(f":{name}" for name in given if name not in names)
-            raise ValueError(f"the statement has no {unknown}: {self.sql}")
+            raise ValueError(f"missing value for parameter :{error.args[0]}: {self.sql}") from None
+        if len(provided) > len(names) or any(name not in names for name in provided):
+            unknown = ", ".join(f":{name}" for name in provided if name not in names)
+            raise ValueError(f"unknown parameters {unknown}: {self.sql}")
         return arguments
 
 
-class Reader:
-    """Reads statements of one dialect; what was read lately is remembered. Where *trusting* is off, none is plain.
+class StatementParser:
+    """Parses statements of one dialect, with a cache.
 
-    *used_by* finds out which tables a statement uses that calls no unknown functions.
+    Without *trust_safe_functions* no statement counts as leaving the session clean. *find_tables* returns the tables of
+    a statement that calls only safe functions.
     """
 
-    def __init__(self, placeholder: str, trusting: bool = True, used_by: UsedBy | None = None) -> None:
+    def __init__(
+        self, placeholder: str, trust_safe_functions: bool = True, find_tables: FindTables | None = None
+    ) -> None:
         self._placeholder = placeholder
-        self._trusting = trusting
-        self._used_by = used_by
+        self._trust_safe_functions = trust_safe_functions
+        self._find_tables = find_tables
         self._known: dict[str, Statement] = {}
 
-    def statement(self, text: str) -> Statement:
-        """Return the statement that *text* is."""
+    def parse(self, text: str) -> Statement:
+        """Return the statement of *text*, which has ``:name`` parameters."""
         found = self._known.get(text)
         if found is None:
-            if len(self._known) >= MOST_REMEMBERED:
+            if len(self._known) >= MAX_CACHED_STATEMENTS:
                 self._known.clear()
-            found = self._known[text] = self._read(text)
+            found = self._known[text] = self._parse(text)
         return found
 
-    def as_it_is(self, sql: str, used: Used | None = None) -> Statement:
-        """Return the statement that *sql*, which has the driver's own placeholders, is; it has no names.
+    def parse_native(self, sql: str, tables: TableUsage | None = None) -> Statement:
+        """Return the statement of *sql*, which has the driver's own placeholders and so no parameter names.
 
-        *used* are its tables, where they are known.
+        *tables* are its tables, if they are known already.
         """
         code = "".join(_shadow(piece) if match else piece for piece, match in self._pieces(sql))
-        return self._statement(sql, (), code, used)
+        return self._statement(sql, (), code, tables)
 
-    def _read(self, text: str) -> Statement:
+    def _parse(self, text: str) -> Statement:
         sql: list[str] = []
         code: list[str] = []
         names: list[str] = []
@@ -117,14 +120,16 @@ class Reader:
             yield text[match.start() : end], match
         yield text[end:], None
 
-    def _statement(self, sql: str, names: tuple[str, ...], code: str, used: Used | None = None) -> Statement:
-        reads, plain = nature(code)
-        if used is None:
-            used = self._used_by(sql) if self._used_by is not None and plain else UNKNOWN
-        return Statement(sql, names, reads, plain and self._trusting, used)
+    def _statement(self, sql: str, names: tuple[str, ...], code: str, tables: TableUsage | None = None) -> Statement:
+        is_read_only, leaves_session_clean = classify(code)
+        if tables is None:
+            tables = (
+                self._find_tables(sql) if self._find_tables is not None and leaves_session_clean else UNKNOWN_TABLES
+            )
+        return Statement(sql, names, is_read_only, leaves_session_clean and self._trust_safe_functions, tables)
 
     def _place_of(self, name: str, names: list[str]) -> str:
-        """Return the placeholder of *name*; where places have numbers, a name has one however often it is used."""
+        """Return the placeholder of *name*; with numbered placeholders, each name has one however often it occurs."""
         if self._placeholder == "?":
             names.append(name)
             return "?"
@@ -133,25 +138,25 @@ class Reader:
         return f"{self._placeholder}{names.index(name) + 1}"
 
 
-def nature(code: str) -> tuple[bool, bool]:
-    """Tell of *code*, a statement without its literals and comments, whether it reads only, and whether it is plain."""
+def classify(code: str) -> tuple[bool, bool]:
+    """Return whether *code*, a statement without literals and comments, is read-only, and leaves the session clean."""
     code = code.strip().rstrip(";").strip()
     words = [word.upper() for word in _WORD.findall(code)]
     if not words or ";" in code:
         return False, False
     first = _first_word(code, words)
-    known = _calls_only_known(code)
+    known = _calls_only_safe_functions(code)
     changes = not _CHANGES.isdisjoint(words)
     into = "INTO" in words
     into_new = "INTO" in _INSERT_INTO.sub("", code).upper()
     locks = "FOR" in words and not _LOCKS.isdisjoint(words)
-    reads = first in _READS and known and not changes and not into and not locks
-    plain = known and not into_new and first in (_READS | _CHANGES)
-    return reads, plain
+    is_read_only = first in _READS and known and not changes and not into and not locks
+    leaves_session_clean = known and not into_new and first in (_READS | _CHANGES)
+    return is_read_only, leaves_session_clean
 
 
 def _end_of_comment(text: str, start: int) -> int:
-    """Return where the comment at *start* ends, as PostgreSQL sees it: comments inside have ends of their own."""
+    """Return where the comment at *start* ends in PostgreSQL, where comments nest."""
     depth = 0
     for mark in _COMMENT_MARK.finditer(text, start):
         depth += 1 if mark[0] == "/*" else -1
@@ -161,7 +166,7 @@ def _end_of_comment(text: str, start: int) -> int:
 
 
 def _shadow(piece: str) -> str:
-    """Return what stands for *piece* where only code counts: a quoted name followed by a bracket may be a call."""
+    """Return the code that replaces *piece*; a quoted name stays visible, since a bracket after it makes it a call."""
     return '"' if piece[0] in '"`' else " "
 
 
@@ -169,8 +174,9 @@ def _first_word(code: str, words: list[str]) -> str:
     return words[0] if code.lstrip("( \n\t").upper().startswith(words[0]) else ""
 
 
-def _calls_only_known(code: str) -> bool:
+def _calls_only_safe_functions(code: str) -> bool:
     without_lists = _COLUMN_LIST.sub("INTO (", code)
     return all(
-        name.lower() in KNOWN and schema.lower() in ("", "pg_catalog") for schema, name in _CALL.findall(without_lists)
+        name.lower() in SAFE_FUNCTIONS and schema.lower() in ("", "pg_catalog")
+        for schema, name in _CALL.findall(without_lists)
     )

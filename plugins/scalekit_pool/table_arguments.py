@@ -1,4 +1,4 @@
-"""Tables and their rows, as applications name them and as drivers want them."""
+"""Convert the tables and rows that applications pass into names and tuples for the driver."""
 
 from __future__ import annotations
 
@@ -10,57 +10,62 @@ from sqlalchemy import Table
 
 from scalekit import suggest_name
 from scalekit.contracts import Values
-from scalekit_pool.compiler import Compiler
-from scalekit_pool.driver import Target
+from scalekit_pool.compiler import ExpressionCompiler
+from scalekit_pool.driver import TableName
 
 
-def target_of(table: Any) -> Target:
+def table_name_of(table: Any) -> TableName:
     """Return the name of *table*, a SQLAlchemy table or a text such as ``items`` or ``shop.items``."""
     if isinstance(table, Table):
-        return Target(table.schema, table.name)
+        return TableName(table.schema, table.name)
     if not isinstance(table, str) or not table:
-        raise ValueError(f"expected a SQLAlchemy table or its name, got {table!r}")
+        raise ValueError(f"expected a SQLAlchemy table or a table name, got {table!r}")
     schema, _, name = table.rpartition(".")
-    return Target(schema or None, name)
+    return TableName(schema or None, name)
 
 
 def primary_key(table: Any) -> str | None:
-    """Return the name of the one column that is the primary key of *table*, or None."""
+    """Return the name of the single primary-key column of *table*, or None."""
     columns = list(table.primary_key.columns) if isinstance(table, Table) else []
     return columns[0].name if len(columns) == 1 else None
 
 
-def as_rows(table: Any, rows: Sequence[Values], compiler: Compiler) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the columns of *rows*, and their values in this order, such as the driver takes them.
+def to_rows(
+    table: Any, rows: Sequence[Values], compiler: ExpressionCompiler
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the columns of *rows*, and the values of each row in their order, converted for the driver.
 
-    Raises ValueError naming the row whose columns are others than the first's, or a column that *table* lacks.
+    Raise ValueError, naming the row, when its columns differ from those of the first, and for a column unknown to
+    *table*.
     """
     columns = list(rows[0])
     if not columns:
-        raise ValueError("the rows have no columns; give each a value at least")
+        raise ValueError("the rows have no columns; give each row at least one")
     read = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
     try:
         data = list(map(read, rows))
     except KeyError:
         data = []
     if not data or set(map(len, rows)) != {len(columns)}:
-        _refuse_unlike(columns, rows)
+        _raise_column_mismatch(columns, rows)
     if not isinstance(table, Table):
         return columns, data
     return columns, _bound(data, compiler.bind_processors([_column(table, name) for name in columns]))
 
 
-def _refuse_unlike(columns: list[str], rows: Sequence[Values]) -> None:
+def _raise_column_mismatch(columns: list[str], rows: Sequence[Values]) -> None:
     for number, row in enumerate(rows):
         if set(row) != set(columns):
-            raise ValueError(f"row {number} has the columns {', '.join(row)}, row 0 has {', '.join(columns)}")
+            raise ValueError(
+                f"row {number} has columns {', '.join(row)}, row 0 has {', '.join(columns)}; all rows need the same"
+            )
 
 
 def _column(table: Table, name: str) -> Any:
     try:
         return table.c[name]
     except KeyError:
-        raise ValueError(f"{table.name} has no column {name!r}; {suggest_name(name, table.c.keys())}") from None
+        raise ValueError(f"table {table.name} has no column {name!r}; {suggest_name(name, table.c.keys())}") from None
 
 
 def _bound(data: list[tuple[Any, ...]], processors: Sequence[Any]) -> list[tuple[Any, ...]]:

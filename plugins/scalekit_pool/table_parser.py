@@ -1,7 +1,7 @@
-"""The tables that a statement reads and writes, where its text says so for certain.
+"""Find the tables that a statement reads and writes, with sqlglot.
 
-What is doubtful is unknown: nobody may conclude from it that a table was left alone. Names are compared without schema
-and case, so two tables may count as one, but one never as two.
+The result is conservative: whatever is ambiguous makes the tables unknown, which means any table. Names are compared
+without schema and case, so two tables may count as one, but never one as two.
 """
 
 from __future__ import annotations
@@ -14,54 +14,54 @@ import sqlglot
 from sqlglot import expressions as sql
 
 from scalekit.contracts import Tables
-from scalekit_pool.table_usage import UNKNOWN, Used, table_name
+from scalekit_pool.table_usage import UNKNOWN_TABLES, TableUsage, normalize_table_name
 
-LONGEST = 20_000
-"""Characters of a text that is parsed: a longer one would hold up the event loop."""
+MAX_STATEMENT_LENGTH = 20_000
+"""Characters of a statement that is parsed; parsing a longer one would block the event loop."""
 
 _DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite"}
 _CHANGES = (sql.Insert, sql.Update, sql.Delete)
 _STATEMENTS = (sql.Select, sql.SetOperation, sql.Subquery, sql.Values, *_CHANGES)
-_OF_THE_SERVER = ("pg_", "sqlite_")
-_SCHEMAS_OF_THE_SERVER = frozenset({"pg_catalog", "information_schema"})
-_SIZES = frozenset({"pg_relation_size", "pg_table_size", "pg_total_relation_size"})
+_SYSTEM_PREFIXES = ("pg_", "sqlite_")
+_SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema"})
+_SIZE_FUNCTIONS = frozenset({"pg_relation_size", "pg_table_size", "pg_total_relation_size"})
 _REPLACE = re.compile(r"\A\s*REPLACE\s+INTO\b", re.IGNORECASE)
-_LATER = re.compile(r"__\[POSTCOMPILE_\S+?(?:~~[^~]*~~REPL~~[^~]*~~)?\]")
-"""Where SQLAlchemy puts the values of a list once it knows how many there are."""
+_POSTCOMPILE = re.compile(r"__\[POSTCOMPILE_\S+?(?:~~[^~]*~~REPL~~[^~]*~~)?\]")
+"""SQLAlchemy's placeholder for the values of a list, whose number is known only at execution."""
 
 
-class TableFinder:
-    """Finds the tables in statements of one *dialect*."""
+class TableParser:
+    """Finds the tables of statements of one *dialect*."""
 
     def __init__(self, dialect: str) -> None:
         self._dialect = _DIALECTS[dialect]
 
-    def used_by(self, text: str) -> Used:
-        """Return what *text* uses, one statement without functions that anybody could have written."""
-        if len(text) > LONGEST:
-            return UNKNOWN
+    def find_tables(self, text: str) -> TableUsage:
+        """Return the tables of *text*, a single statement that calls only safe functions."""
+        if len(text) > MAX_STATEMENT_LENGTH:
+            return UNKNOWN_TABLES
         try:
-            plain = _REPLACE.sub("INSERT INTO", _LATER.sub("NULL", text))
-            found = sqlglot.parse(plain, dialect=self._dialect)
-        except Exception:  # whatever it was, the database may think otherwise
-            return UNKNOWN
+            standard = _REPLACE.sub("INSERT INTO", _POSTCOMPILE.sub("NULL", text))
+            found = sqlglot.parse(standard, dialect=self._dialect)
+        except Exception:  # sqlglot's errors are many, and the database may accept the statement
+            return UNKNOWN_TABLES
         trees = [tree for tree in found if tree is not None]
-        return _used(trees[0]) if len(trees) == 1 and isinstance(trees[0], _STATEMENTS) else UNKNOWN
+        return _table_usage(trees[0]) if len(trees) == 1 and isinstance(trees[0], _STATEMENTS) else UNKNOWN_TABLES
 
 
-def _used(tree: Any) -> Used:
+def _table_usage(tree: Any) -> TableUsage:
     if tree.find(sql.Command, sql.Into, sql.Merge):
-        return UNKNOWN
+        return UNKNOWN_TABLES
     tables = [table for table in tree.find_all(sql.Table) if not isinstance(table.this, sql.Func)]
     read = None if _hides_tables(tree) else _names(tables)
-    return Used(read, _names(_target(change) for change in tree.find_all(*_CHANGES)))
+    return TableUsage(read, _names(_target(change) for change in tree.find_all(*_CHANGES)))
 
 
 def _hides_tables(tree: Any) -> bool:
-    """Tell whether *tree* reads a table without naming it as one."""
+    """Return whether *tree* reads a table without naming it in FROM."""
     if any(each.args.get("field") is not None for each in tree.find_all(sql.In)):  # SQLite's ``x IN items``
         return True
-    return any(each.name.lower() in _SIZES for each in tree.find_all(sql.Anonymous))
+    return any(each.name.lower() in _SIZE_FUNCTIONS for each in tree.find_all(sql.Anonymous))
 
 
 def _target(change: Any) -> Any:
@@ -70,16 +70,16 @@ def _target(change: Any) -> Any:
 
 
 def _names(tables: Iterable[Any]) -> Tables:
-    """Return the names of *tables*, those of WITH among them, which do no harm; None when one is no table."""
+    """Return the names of *tables*, harmlessly including names of WITH; None when one is not a plain table."""
     names = set()
     for table in tables:
         this = table.this if isinstance(table, sql.Table) else None
-        if not isinstance(this, sql.Identifier) or _is_of_the_server(table):
+        if not isinstance(this, sql.Identifier) or _is_system_table(table):
             return None
-        names.add(table_name(this.name))
+        names.add(normalize_table_name(this.name))
     return frozenset(names)
 
 
-def _is_of_the_server(table: Any) -> bool:
-    """Tell whether *table* shows what the server knows, which changes by itself."""
-    return table.db.lower() in _SCHEMAS_OF_THE_SERVER or table.name.lower().startswith(_OF_THE_SERVER)
+def _is_system_table(table: Any) -> bool:
+    """Return whether *table* is a system catalog, whose rows change without a write by any client."""
+    return table.db.lower() in _SYSTEM_SCHEMAS or table.name.lower().startswith(_SYSTEM_PREFIXES)

@@ -1,4 +1,4 @@
-"""The tables that a statement uses."""
+"""The tables that a statement reads and writes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from typing import NamedTuple
 
 from scalekit.contracts import Tables
 
-NAME_LENGTH = 63
-"""Bytes of a name that PostgreSQL looks at."""
+MAX_IDENTIFIER_BYTES = 63
+"""Bytes of an identifier that PostgreSQL compares; it truncates longer ones."""
 
 
-class Used(NamedTuple):
-    """The tables that a statement reads, those that it changes included, and the tables that it changes."""
+class TableUsage(NamedTuple):
+    """The tables that a statement reads, including those it writes, and the tables that it writes.
+
+    Either is None when the tables are unknown: the statement may then use any table.
+    """
 
     read: Tables
     written: Tables
 
 
-UNKNOWN = Used(None, None)
-UsedBy = Callable[[str], Used]
+UNKNOWN_TABLES = TableUsage(None, None)
+FindTables = Callable[[str], TableUsage]
 
 
-def table_name(name: str) -> str:
-    """Return what stands for all spellings of the table *name*; two tables may share it."""
-    return name.encode("utf-8", "surrogatepass")[:NAME_LENGTH].decode("utf-8", "ignore").casefold()
+def normalize_table_name(name: str) -> str:
+    """Return *name* case-folded and truncated as PostgreSQL does; two tables may share the result."""
+    return name.encode("utf-8", "surrogatepass")[:MAX_IDENTIFIER_BYTES].decode("utf-8", "ignore").casefold()

@@ -1,4 +1,4 @@
-"""A transaction, or a savepoint inside one."""
+"""Transactions and savepoints."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _savepoints = itertools.count(1)
 
 
 class Transaction:
-    """What runs inside is committed together, or not at all.
+    """A transaction, or a savepoint inside one: its statements are committed together or not at all.
 
-    *choose* returns the session that it is to be in: of the task that starts it. It is a context manager, a decorator,
-    and ``await database.transaction()`` starts it for ``commit()`` or ``rollback()``.
+    *session_factory* returns the session of the task that starts it. Use it as a context manager, as a decorator, or by
+    ``await database.transaction()`` followed by ``commit()`` or ``rollback()``.
     """
 
-    def __init__(self, choose: Callable[[], Any], force_rollback: bool, options: Mapping[str, Any]) -> None:
-        self._choose = choose
+    def __init__(self, session_factory: Callable[[], Any], force_rollback: bool, options: Mapping[str, Any]) -> None:
+        self._session_factory = session_factory
         self._force_rollback = force_rollback
         self._options = options
         self._session: Any = None
@@ -43,19 +43,19 @@ class Transaction:
         return self.start().__await__()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return *function* so that each call runs in a transaction of its own."""
+        """Return *function* wrapped so that each call runs in a transaction."""
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            async with Transaction(self._choose, self._force_rollback, self._options):
+            async with Transaction(self._session_factory, self._force_rollback, self._options):
                 return await function(*args, **kwargs)
 
         return wrapper
 
     async def start(self) -> Self:
-        """Begin; raises Unavailable when no connection can be had in time, and ValueError on unknown options."""
-        _refuse_unknown(**self._options)
-        session = self._choose()
+        """Begin; raise Unavailable when no connection is available in time, and ValueError for an unknown option."""
+        _check_options(**self._options)
+        session = self._session_factory()
         await (session.enter() if self.read_only else session.enter_to_write())
         try:
             if session.transactions:
@@ -64,56 +64,56 @@ class Transaction:
             else:
                 await session.command(lambda driver, raw: driver.begin(raw, self._options))
         except BaseException:
-            session.leave(used=True)
+            session.leave(dirty=True)
             raise
         session.transactions.append(self)
         self._session = session
         return self
 
     async def commit(self) -> None:
-        """Make what ran inside last; raises when it does not, and then it does not."""
-        session = self._running()
+        """Commit; raise when the transaction was rolled back instead."""
+        session = self._active_session()
         if session.transactions[-1] is not self:
             await self.rollback()
-            raise RuntimeError("rolled back, for a transaction inside this one still runs; end that first")
-        self._end(session)
+            raise RuntimeError("rolled back: an inner transaction is still open; commit or roll it back first")
+        self._detach(session)
         try:
             if self._savepoint:
                 await session.command(lambda driver, raw: driver.run(raw, f"RELEASE SAVEPOINT {self._savepoint}"))
             else:
                 await session.command(lambda driver, raw: driver.commit(raw))
         except BaseException:
-            session.note_write()  # it may have been committed all the same
-            session.leave(used=True)
+            session.end_pending_write()  # it may have been committed although it failed
+            session.leave(dirty=True)
             if not self._savepoint:
-                session.writes.tell_doubtful()
+                session.writes.report_unknown_outcome()
             raise
         if not self._savepoint:
-            session.note_write()
+            session.end_pending_write()
         session.leave()
         if not self._savepoint:
-            await session.writes.tell()
+            await session.writes.report_committed()
 
     async def rollback(self) -> None:
-        """Undo what ran inside.
+        """Roll back.
 
-        Where that fails the connection is given up, which undoes it too; and where a statement was cut, nobody waits
-        for a server that may not answer.
+        When that fails the pool discards the connection, which rolls back too. After an interrupted statement it is
+        discarded at once, since the server may not respond.
         """
-        session = self._running()
+        session = self._active_session()
         while session.transactions[-1] is not self:
-            session.transactions[-1]._end(session)  # what runs inside is undone with it
+            session.transactions[-1]._detach(session)  # the rollback undoes inner transactions too
             session.leave()
-        self._end(session)
+        self._detach(session)
         try:
             await self._undo(session)
         finally:
             if not self._savepoint:
-                await session.writes.tell_undone()
+                await session.writes.report_rolled_back()
 
     async def _undo(self, session: Any) -> None:
-        if session.is_given_up:
-            session.leave(used=True)
+        if session.discards_connection:
+            session.leave(dirty=True)
             return
         try:
             if self._savepoint:
@@ -121,32 +121,32 @@ class Transaction:
             else:
                 await session.command(lambda driver, raw: driver.rollback(raw))
         except Exception:
-            session.leave(used=True)
+            session.leave(dirty=True)
         except BaseException:
-            session.leave(used=True)
+            session.leave(dirty=True)
             raise
         else:
             session.leave()
 
-    def _running(self) -> Any:
+    def _active_session(self) -> Any:
         session = self._session
         if session is None or self not in session.transactions:
-            raise RuntimeError("this transaction has ended, or the task that began it has; begin another")
+            raise RuntimeError("this transaction has ended, or its task has; begin a new one")
         return session
 
-    def _end(self, session: Any) -> None:
+    def _detach(self, session: Any) -> None:
         session.transactions.pop()
         self._session = None
 
     @property
     def read_only(self) -> bool:
-        """Whether it was begun so."""
+        """Whether the transaction was begun as read-only."""
         return bool(self._options.get("readonly"))
 
 
-def _refuse_unknown(isolation: str | None = None, **options: Any) -> None:
+def _check_options(isolation: str | None = None, **options: Any) -> None:
     for option in options:
         if option not in OPTIONS:
-            raise ValueError(f"a transaction has no option {option!r}; known: {', '.join(OPTIONS)}")
+            raise ValueError(f"unknown transaction option {option!r}; known options: {', '.join(OPTIONS)}")
     if isolation is not None and isolation not in ISOLATIONS:
-        raise ValueError(f"no isolation is called {isolation!r}; known: {', '.join(ISOLATIONS)}")
+        raise ValueError(f"unknown isolation level {isolation!r}; known levels: {', '.join(ISOLATIONS)}")

@@ -1,15 +1,15 @@
-"""Which tables were changed on a connection, and whom that is told."""
+"""Track the tables that a connection writes, and report them to the table observer once the writes are committed."""
 
 from __future__ import annotations
 
 from scalekit.contracts import TableObserver, Tables
 from scalekit_pool.driver import Failure
 
-NOTHING: frozenset[str] = frozenset()
+NO_TABLES: frozenset[str] = frozenset()
 
 
-class Nobody:
-    """An observer who does not care."""
+class NullTableObserver:
+    """A table observer that does nothing."""
 
     def read(self, tables: Tables) -> None:
         """Do nothing."""
@@ -21,8 +21,8 @@ class Nobody:
         """Do nothing."""
 
 
-class Writes:
-    """The tables that were changed on one connection, and of which *observer* has not been told yet."""
+class WriteTracker:
+    """The tables that one connection has written and not yet reported to *observer*."""
 
     def __init__(self, observer: TableObserver) -> None:
         self._observer = observer
@@ -31,36 +31,36 @@ class Writes:
         self._raw = False
 
     def add(self, tables: Tables) -> None:
-        """Take note that *tables* are being changed."""
+        """Add *tables* to those that are written."""
         if tables is None:
             self._unknown = True
         else:
             self._tables |= tables
 
-    def lend_raw(self) -> None:
-        """Take note that from now on anything may be changed, until the connection is given back."""
+    def raw_connection_exposed(self) -> None:
+        """Count every table as read and written until the connection is returned to the pool."""
         self._raw = True
         self._observer.read(None)
 
-    def given_back(self) -> None:
-        """Take note that the connection was given back."""
+    def connection_returned(self) -> None:
+        """End the exposure of the raw connection; what it wrote is still to be reported."""
         self._unknown, self._raw = self._unknown or self._raw, False
 
-    async def tell(self) -> None:
-        """Tell which tables were changed, now that it has come to last."""
+    async def report_committed(self) -> None:
+        """Report the written tables: the writes are committed."""
         await self._observer.wrote(self._take())
 
-    async def tell_undone(self) -> None:
-        """Tell what may have come to last although all that is known was rolled back."""
-        await self._observer.wrote(self._take_undone())
+    async def report_rolled_back(self) -> None:
+        """Report, after a rollback, only what may have been committed all the same: writes of unknown tables."""
+        await self._observer.wrote(self._take_unknown())
 
-    def tell_doubtful(self) -> None:
-        """Tell which tables may have been changed; nobody knows whether it has come to last, or will."""
+    def report_unknown_outcome(self) -> None:
+        """Report the written tables as possibly written: the outcome of the commit is unknown."""
         self._observer.may_have_written(self._take())
 
-    def tell_abandoned(self) -> None:
-        """Tell what may have come to last of what nobody has ended."""
-        self._observer.may_have_written(self._take_undone())
+    def report_abandoned(self) -> None:
+        """Report what may have been committed in a transaction that its task never ended."""
+        self._observer.may_have_written(self._take_unknown())
 
     def _take(self) -> Tables:
         tables, unknown = frozenset(self._tables), self._unknown or self._raw
@@ -68,14 +68,14 @@ class Writes:
         self._unknown = False
         return None if unknown else tables
 
-    def _take_undone(self) -> Tables:
-        """Return what has come to last although all was rolled back: only what nobody knows may have."""
-        return None if self._take() is None else NOTHING
+    def _take_unknown(self) -> Tables:
+        """Return None when unknown tables were written, else no tables; forget the tables in both cases."""
+        return None if self._take() is None else NO_TABLES
 
 
-async def tell_failed(observer: TableObserver, failure: Failure, tables: Tables) -> None:
-    """Tell *observer* that a statement by itself, which ended with *failure*, may have changed *tables*."""
+async def report_failed_statement(observer: TableObserver, failure: Failure, tables: Tables) -> None:
+    """Report that a statement outside a transaction, which failed with *failure*, may have written *tables*."""
     if failure is Failure.STATEMENT:
-        await observer.wrote(tables)  # SQLite's OR FAIL leaves what came before the failure
+        await observer.wrote(tables)  # SQLite's OR FAIL keeps the rows written before the failure
     else:
         observer.may_have_written(tables)

@@ -69,7 +69,7 @@ class OutboxSchema:
     async def make_at_start(self) -> None:
         """Make them; while the database is gone, the first operation that needs them does."""
         try:
-            if trouble := self._database.trouble:
+            if trouble := self._database.unreachable_reason:
                 raise Unavailable(trouble)
             await self.make()
         except (Unavailable, TimeoutError) as error:

@@ -1,1 +1,1 @@
-"""Reads on replicas that have what the client has written: by positions of the write-ahead log in signed tokens."""
+"""Read-your-writes on replicas: route reads by replay position, with signed tokens of the client's last write."""

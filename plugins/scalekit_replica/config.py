@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from scalekit import Duration, PositiveDuration, PositiveSize, Secret, Size, Table, Url
 
-SHORTEST_SECRET = 32
+MIN_SECRET_LENGTH = 32
 
 
 class ReplicaUrl(Url):
-    """The address of a replica."""
+    """The URL of a replica."""
 
     SCHEMES = ("postgresql", "postgres", "sqlite")
     EXAMPLE = "postgresql://user@host:5432/name or sqlite:///copy.db"
@@ -20,60 +20,60 @@ class ReplicaUrl(Url):
 
 
 class ReplicaConfig(Table):
-    """Where may be read besides the database that is written to, and how far behind it may be."""
+    """The replicas, and the limits of their replication lag."""
 
     urls: tuple[ReplicaUrl, ...] = ()
-    """The replicas; without any, everything is read where it is written."""
+    """The replicas; without any, all reads go to the primary."""
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    """The share of reads that each of urls gets beside the others; without any, all get the same."""
+    """One number for each of urls: its share of the reads; without any, the shares are equal."""
     secret: Secret | None = None
-    """What tokens are signed with; every instance of the service needs the same."""
-    wait: Duration = Duration("50ms")
-    """How long a read waits for a replica to have what its client has written, before it goes to the primary."""
-    sticky: PositiveDuration = Duration("2s")
-    """How long a client reads from the primary after a write whose position is not known."""
+    """The key that signs tokens; every instance of the service needs the same."""
+    replay_timeout: Duration = Duration("50ms")
+    """How long a read waits for a replica to replay the client's last write before it goes to the primary."""
+    primary_after_write: PositiveDuration = Duration("2s")
+    """How long a client reads from the primary after a write whose LSN is unknown."""
     max_lag: PositiveDuration = Duration("10s")
-    """How far a replica may be behind in time; one that is further behind gets no reads."""
+    """Maximum replication lag in time; a replica that exceeds it serves no reads."""
     max_lag_bytes: PositiveSize = Size("64MiB")
-    """How far a replica may be behind in bytes of the write-ahead log."""
+    """Maximum replication lag in bytes of write-ahead log."""
     check_interval: PositiveDuration = Duration("1s")
-    """Time between two looks at every replica."""
+    """Time between two checks of every replica."""
     check_timeout: PositiveDuration = Duration("1s")
-    """How long a look may take before the replica counts as failed."""
-    lifetime: PositiveDuration = Duration("1m")
-    """How long a token is good for; past that, every replica that may be read from has what it stands for."""
+    """How long a check may take before the replica counts as failed."""
+    token_ttl: PositiveDuration = Duration("1m")
+    """How long a token is valid; after that, every replica that serves reads has replayed the write."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> ReplicaConfig:
         if self.urls and self.secret is None:
             raise ValueError(
-                "secret is required where there are urls, and every instance needs the same; make one with"
+                "secret is required with urls, and every instance needs the same one; create it with"
                 ' `openssl rand -base64 32` and write secret = "${REPLICA_SECRET}"'
             )
-        if self.secret is not None and len(self.secret.get_secret_value()) < SHORTEST_SECRET:
+        if self.secret is not None and len(self.secret.get_secret_value()) < MIN_SECRET_LENGTH:
             raise ValueError(
-                f"secret is shorter than {SHORTEST_SECRET} characters; make one with `openssl rand -base64 32`,"
-                " and give every instance the same"
+                f"secret is shorter than {MIN_SECRET_LENGTH} characters; create one with `openssl rand -base64 32`,"
+                " and use it in every instance"
             )
         if self.weights and len(self.weights) != len(self.urls):
-            raise ValueError(f"weights has {len(self.weights)} numbers for {len(self.urls)} urls; give one for each")
+            raise ValueError(f"weights has {len(self.weights)} numbers for {len(self.urls)} urls; give one per URL")
         if len(set(self.names)) < len(self.names):
-            raise ValueError("urls names a server twice; give it a larger weight instead")
-        least = self.max_lag + self.sticky + self.check_interval + self.check_timeout
-        if self.lifetime < least:
+            raise ValueError("urls names a server twice; increase its weight instead")
+        minimum = self.max_lag + self.primary_after_write + self.check_interval + self.check_timeout
+        if self.token_ttl < minimum:
             raise ValueError(
-                f"lifetime {self.lifetime} is too short: within it every replica must get what was written, or leave;"
-                f" give it at least {least:g}s, the sum of max_lag, sticky, check_interval and check_timeout"
+                f"token_ttl {self.token_ttl} is too short: within it every replica must replay a write or be excluded;"
+                f" set at least {minimum:g}s, the sum of max_lag, primary_after_write, check_interval and check_timeout"
             )
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the replicas are called in metrics, health and log: where they are."""
-        return tuple(_place(url) for url in self.urls)
+        """The replicas' addresses, as metrics, health and logs name them."""
+        return tuple(_server_name(url) for url in self.urls)
 
 
-def _place(url: Url) -> str:
+def _server_name(url: Url) -> str:
     if url.scheme == "sqlite":
         return url.file
     return f"{url.parts.host}:{url.parts.port or 5432}"

@@ -1,4 +1,4 @@
-"""Open the replicas of a table, and put together what reads from them."""
+"""Open the replicas of ``[plugins.replica]``, and assemble routing, lag monitoring and tokens."""
 
 from __future__ import annotations
 
@@ -10,64 +10,71 @@ from scalekit import StartError
 from scalekit.contracts import Database, Databases
 from scalekit.telemetry import Telemetry
 from scalekit_replica.config import ReplicaConfig
-from scalekit_replica.lag_monitor import Checks, Limits
-from scalekit_replica.metrics import Metrics, ReplicaMetrics
-from scalekit_replica.replay_waiter import Waiters
+from scalekit_replica.lag_monitor import LagLimits, LagMonitor
+from scalekit_replica.metrics import ReplicaMetrics, RoutingMetrics
+from scalekit_replica.replay_waiter import ReplayWaiter
 from scalekit_replica.replica import Replica
 from scalekit_replica.routed_reads import RoutedReads
-from scalekit_replica.router import Router
-from scalekit_replica.token_codec import Signer
-from scalekit_replica.token_issuer import Tokens
+from scalekit_replica.router import ReplicaRouter
+from scalekit_replica.token_codec import TokenCodec
+from scalekit_replica.token_issuer import TokenIssuer
 
 
 @dataclass(frozen=True, slots=True)
-class Replicated:
-    """A database with replicas."""
+class ReplicaSet:
+    """The replicas of a database, with routed reads and the token issuer."""
 
     reads: RoutedReads
-    tokens: Tokens
+    tokens: TokenIssuer
     replicas: Sequence[Replica]
 
-    def refuse_trouble(self, name: str) -> None:
-        """Raise ConnectionError saying why the replica *name* is not read from, where it is not."""
+    def check(self, name: str) -> None:
+        """Raise ConnectionError, naming the reason, when the replica *name* serves no reads."""
         for replica in self.replicas:
-            if replica.name == name and replica.trouble:
-                raise ConnectionError(replica.trouble)
+            if replica.name == name and replica.exclusion_reason:
+                raise ConnectionError(replica.exclusion_reason)
 
 
 @asynccontextmanager
-async def replicated(
+async def open_replicas(
     config: ReplicaConfig, primary: Database, databases: Databases, telemetry: Telemetry
-) -> AsyncGenerator[Replicated, None]:
-    """Return *primary* with the replicas of *config*, looked at while inside.
+) -> AsyncGenerator[ReplicaSet, None]:
+    """Return *primary* with the replicas of *config*, whose lag is monitored while inside.
 
-    That a replica cannot be reached is no error. Raises StartError when it is another kind of database.
+    An unreachable replica is no error. Raise StartError when one is a database of another kind than the primary.
     """
-    metrics = Metrics(telemetry)
+    metrics = RoutingMetrics(telemetry)
     async with AsyncExitStack() as stack:
-        places = range(len(config.urls))
-        replicas = [await _open(stack, place, config, primary, databases, telemetry) for place in places]
-        limits = Limits(config.max_lag, config.max_lag_bytes, config.check_interval, config.check_timeout)
-        waiters = Waiters(replicas, config.wait, config.check_timeout, metrics)
-        stack.push_async_callback(waiters.stop)
-        await stack.enter_async_context(Checks(primary, replicas, limits).running())
-        signer = Signer(config.secret.get_secret_value() if config.secret else "")
-        tokens = Tokens(signer, primary, config.sticky, config.lifetime, metrics)
-        yield Replicated(RoutedReads(primary, Router(replicas, waiters), metrics), tokens, replicas)
+        opened = [_open_replica(config, number, databases, telemetry) for number in range(len(config.urls))]
+        replicas = [await stack.enter_async_context(each) for each in opened]
+        _check_dialects(primary, replicas)
+        limits = LagLimits(config.max_lag, config.max_lag_bytes, config.check_interval, config.check_timeout)
+        replay_waiter = ReplayWaiter(replicas, config.replay_timeout, config.check_timeout, metrics)
+        stack.push_async_callback(replay_waiter.stop)
+        await stack.enter_async_context(LagMonitor(primary, replicas, limits).running())
+        codec = TokenCodec(config.secret.get_secret_value() if config.secret else "")
+        tokens = TokenIssuer(codec, primary, config.primary_after_write, config.token_ttl, metrics)
+        yield ReplicaSet(RoutedReads(primary, ReplicaRouter(replicas, replay_waiter), metrics), tokens, replicas)
 
 
-async def _open(
-    stack: AsyncExitStack,
-    place: int,
-    config: ReplicaConfig,
-    primary: Database,
-    databases: Databases,
-    telemetry: Telemetry,
-) -> Replica:
-    name, url = config.names[place], config.urls[place].reveal()
-    database = await stack.enter_async_context(databases.open(url, name, read_only=True))
-    watch = await stack.enter_async_context(databases.open(url, f"{name} watch", read_only=True))
-    if database.dialect != primary.dialect:
-        raise StartError(f"replica {name} is {database.dialect}, the database is {primary.dialect}; name copies of it")
-    weight = config.weights[place] if config.weights else 1.0
-    return Replica(name, database, watch, ReplicaMetrics(telemetry, name), config.check_interval, weight)
+@asynccontextmanager
+async def _open_replica(
+    config: ReplicaConfig, number: int, databases: Databases, telemetry: Telemetry
+) -> AsyncGenerator[Replica, None]:
+    name, url = config.names[number], config.urls[number].reveal()
+    weight = config.weights[number] if config.weights else 1.0
+    async with (
+        databases.open(url, name, read_only=True) as database,
+        databases.open(url, f"{name} monitor", read_only=True) as monitor,
+    ):
+        metrics = ReplicaMetrics(telemetry, name)
+        yield Replica(name, database, monitor, metrics, base_backoff=config.check_interval, weight=weight)
+
+
+def _check_dialects(primary: Database, replicas: Sequence[Replica]) -> None:
+    for replica in replicas:
+        dialect = replica.database.dialect
+        if dialect != primary.dialect:
+            raise StartError(
+                f"replica {replica.name} is {dialect}, but the primary is {primary.dialect}; name a copy of it"
+            )

@@ -1,4 +1,4 @@
-"""Tell each request apart: what its client has written before, and what it writes now."""
+"""Read the client's consistency token from each request, and add a new one to the response after a write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
 from scalekit.contracts import CONSISTENCY, CONSISTENCY_HEADER, Consistency
-from scalekit_replica.token_issuer import Tokens
+from scalekit_replica.token_issuer import TokenIssuer
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -18,43 +18,43 @@ _COOKIE = re.compile(rb"(?:^|;)\s*" + CONSISTENCY_HEADER + rb"=([\w-]+)")
 
 
 class ConsistencyFilter(Filter):
-    """Read tokens from requests, and add one to the response where something was written.
+    """Reads tokens from requests, and adds one to the response when something was written.
 
-    *find_tokens* is called with each request, for nothing has started yet when filters are made.
+    *token_issuer* is called for each request, since it does not exist yet when filters are created.
     """
 
-    def __init__(self, find_tokens: Callable[[], Tokens], lifetime: float) -> None:
-        self._find_tokens = find_tokens
-        self._max_age = b"; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % int(lifetime)
+    def __init__(self, token_issuer: Callable[[], TokenIssuer], token_ttl: float) -> None:
+        self._token_issuer = token_issuer
+        self._max_age = b"; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % int(token_ttl)
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Serve with the consistency of the client."""
+        """Handle the request with the client's consistency in its context."""
         return partial(self._serve, exchange)
 
     def on_open(self, exchange: WebSocketExchange) -> Decision:
-        """Serve a websocket, whose messages are written one after the other, with the consistency of the client."""
+        """Handle a websocket, whose messages are processed in order, with the client's consistency in its context."""
         return partial(self._serve_websocket, exchange)
 
     async def _serve(self, exchange: Exchange, app: ASGIApp) -> None:
-        scope, send, tokens = exchange.scope, exchange.send, self._find_tokens()
+        scope, send, tokens = exchange.scope, exchange.send, self._token_issuer()
         consistency = consistency_of(scope["headers"], tokens)
         exchange.set_context(CONSISTENCY, consistency)
 
-        def issuing(message: Message) -> Awaitable[None]:
+        def send_with_token(message: Message) -> Awaitable[None]:
             if (consistency.wrote or consistency.pending) and message["type"] == "http.response.start":
                 return self._send_with_token(message, scope, send, consistency, tokens)
             return send(message)
 
-        await app(scope, exchange.receive, issuing)
+        await app(scope, exchange.receive, send_with_token)
 
     async def _serve_websocket(self, exchange: WebSocketExchange, app: ASGIApp) -> None:
-        tokens = self._find_tokens()
+        tokens = self._token_issuer()
         consistency = consistency_of(exchange.scope["headers"], tokens)
         exchange.set_context(CONSISTENCY, consistency)
-        await app(exchange.scope, self._settling(exchange.receive, consistency, tokens), exchange.send)
+        await app(exchange.scope, self._settle_before_receive(exchange.receive, consistency, tokens), exchange.send)
 
     async def _send_with_token(
-        self, message: Message, scope: Scope, send: Send, consistency: Consistency, tokens: Tokens
+        self, message: Message, scope: Scope, send: Send, consistency: Consistency, tokens: TokenIssuer
     ) -> None:
         token = (await tokens.issue(consistency)).encode()
         cookie = (
@@ -64,19 +64,19 @@ class ConsistencyFilter(Filter):
             {**message, "headers": [*message.get("headers", ()), (CONSISTENCY_HEADER, token), (b"set-cookie", cookie)]}
         )
 
-    def _settling(self, receive: Receive, consistency: Consistency, tokens: Tokens) -> Receive:
-        """Return *receive* such that what was written before the next message gets a position."""
+    def _settle_before_receive(self, receive: Receive, consistency: Consistency, tokens: TokenIssuer) -> Receive:
+        """Return *receive*, resolving earlier writes to an LSN before the next message."""
 
-        async def settling() -> Message:
+        async def receive_settled() -> Message:
             if consistency.wrote or consistency.pending:
                 await tokens.settle(consistency)
             return await receive()
 
-        return settling
+        return receive_settled
 
 
-def consistency_of(headers: Headers, tokens: Tokens) -> Consistency:
-    """Return what the client has written by its *headers*, the most that they say."""
+def consistency_of(headers: Headers, tokens: TokenIssuer) -> Consistency:
+    """Return the client's consistency by its *headers*: the latest position and time of all tokens."""
     consistency = Consistency()
     for name, value in headers:
         if name == CONSISTENCY_HEADER:
@@ -87,8 +87,8 @@ def consistency_of(headers: Headers, tokens: Tokens) -> Consistency:
     return consistency
 
 
-def _add(consistency: Consistency, token: bytes, tokens: Tokens) -> None:
-    read = tokens.read(token.decode("latin-1"))
-    if read is not None:
-        consistency.position = max(consistency.position, read.position)
-        consistency.until = max(consistency.until, read.until)
+def _add(consistency: Consistency, token: bytes, tokens: TokenIssuer) -> None:
+    contents = tokens.read(token.decode("latin-1"))
+    if contents is not None:
+        consistency.position = max(consistency.position, contents.position)
+        consistency.until = max(consistency.until, contents.until)

@@ -1,4 +1,4 @@
-"""What is counted."""
+"""Prometheus metrics of replicas and read routing."""
 
 from __future__ import annotations
 
@@ -7,77 +7,81 @@ from enum import StrEnum
 from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
 
 
-class Cause(StrEnum):
+class FallbackReason(StrEnum):
     """Why a read went to the primary."""
 
     WROTE = "wrote"
-    """The request that reads has written before."""
-    RECENT = "recent"
-    """The client has written within ``sticky``, and no position is known."""
+    """The same request has written before."""
+    RECENT_WRITE = "recent_write"
+    """The client has written within ``primary_after_write``, and the LSN is unknown."""
     BEHIND = "behind"
-    """No replica had what the client has written, within ``wait``."""
-    NONE = "none"
-    """No replica may be read from."""
+    """No replica replayed the client's last write within ``replay_timeout``."""
+    UNAVAILABLE = "unavailable"
+    """No replica serves reads."""
     FAILED = "failed"
-    """A replica failed while it was read from."""
+    """A replica failed during the read."""
     STATEMENT = "statement"
-    """The statement is not known to only read."""
+    """The statement is not known to be read-only."""
     UNKNOWN = "unknown"
-    """Nobody knows what has been written before: no request or message is served."""
+    """Earlier writes are unknown, since no request or message is being handled."""
 
 
-READS = Counter("scalekit_replica_reads", "Reads that a replica answered.", ("replica",))
-FALLBACKS = Counter("scalekit_replica_fallbacks", "Reads that went to the primary.", ("cause",))
-EJECTIONS = Counter("scalekit_replica_ejections", "Times that a replica was taken out because it failed.", ("replica",))
-ABANDONED = Counter("scalekit_replica_abandoned", "Reads that were taken from a replica that failed.", ("replica",))
-TOKENS = Counter("scalekit_replica_tokens", "Tokens that were issued or came in.", ("what",))
+READS = Counter("scalekit_replica_reads", "Reads that a replica served.", ("replica",))
+FALLBACKS = Counter("scalekit_replica_fallbacks", "Reads that went to the primary.", ("reason",))
+EJECTIONS = Counter("scalekit_replica_ejections", "Ejections of a replica after a failure.", ("replica",))
+ABORTED_READS = Counter("scalekit_replica_aborted_reads", "Reads aborted because their replica failed.", ("replica",))
+TOKENS = Counter("scalekit_replica_tokens", "Consistency tokens issued and received.", ("outcome",))
 WAIT_SECONDS = Histogram(
     "scalekit_replica_wait_seconds",
-    "Time that reads waited for a replica to have what their client has written.",
+    "Time that reads waited for a replica to replay the client's last write.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 UP = Gauge(
     "scalekit_replica_up",
-    "Whether the replica may be read from.",
+    "Whether the replica serves reads.",
     ("replica",),
     multiprocess_mode="min",
-    alert=Alert("A replica is not read from.", beyond="<", bound=1),
+    alert=Alert("A replica is excluded from reads.", beyond="<", bound=1),
 )
 LAG_SECONDS = Gauge(
     "scalekit_replica_lag_seconds",
-    "How far it is behind in time, at most.",
+    "Upper bound of the replication lag in seconds.",
     ("replica",),
     multiprocess_mode="max",
-    alert=Alert("A replica is far behind.", bound=30),
+    alert=Alert("The replication lag is high.", bound=30),
 )
-LAG_BYTES = Gauge("scalekit_replica_lag_bytes", "How far it is behind.", ("replica",), multiprocess_mode="max")
+LAG_BYTES = Gauge(
+    "scalekit_replica_lag_bytes", "Replication lag in bytes of write-ahead log.", ("replica",), multiprocess_mode="max"
+)
 
 
-class Metrics:
-    """The numbers of all replicas together."""
+class RoutingMetrics:
+    """The metrics of all replicas together."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
         self.waits = telemetry.series(WAIT_SECONDS)
-        self._fallbacks = {cause: telemetry.series(FALLBACKS, cause.value) for cause in Cause}
-        self._tokens = {what: telemetry.series(TOKENS, what) for what in ("issued", "read", "refused", "expired")}
+        self._fallbacks = {reason: telemetry.series(FALLBACKS, reason.value) for reason in FallbackReason}
+        self._tokens = {
+            outcome: telemetry.series(TOKENS, outcome) for outcome in ("issued", "accepted", "rejected", "expired")
+        }
 
-    def fell_back(self, cause: Cause) -> None:
+    def record_fallback(self, reason: FallbackReason) -> None:
         """Count a read that went to the primary."""
-        self._fallbacks[cause].inc()
+        self._fallbacks[reason].inc()
 
-    def token(self, what: str) -> None:
-        """Count a token that was *what*."""
-        self._tokens[what].inc()
+    def token(self, outcome: str) -> None:
+        """Count a token by its *outcome*."""
+        self._tokens[outcome].inc()
 
 
 class ReplicaMetrics:
-    """The numbers of the replica *name*."""
+    """The metrics of the replica *name*."""
 
     def __init__(self, telemetry: Telemetry, name: str) -> None:
         self.reads = telemetry.series(READS, name)
         self.ejections = telemetry.series(EJECTIONS, name)
-        self.abandoned = telemetry.series(ABANDONED, name)
+        self.aborted_reads = telemetry.series(ABORTED_READS, name)
         self.up = telemetry.series(UP, name)
         self.lag_seconds = telemetry.series(LAG_SECONDS, name)
         self.lag_bytes = telemetry.series(LAG_BYTES, name)

@@ -1,4 +1,4 @@
-"""How replicas join the host."""
+"""Wire the replicas into the host."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_replica import metrics
 from scalekit_replica.config import ReplicaConfig
-from scalekit_replica.factory import Replicated, replicated
+from scalekit_replica.factory import ReplicaSet, open_replicas
 from scalekit_replica.filters import ConsistencyFilter
-from scalekit_replica.read_database import Reads
+from scalekit_replica.read_database import ReadDatabase
 
-REPLICATED: Key[Replicated] = Key("replicas", plugin="replica")
+REPLICA_SET: Key[ReplicaSet] = Key("replica set", plugin="replica")
 
 
 @hookimpl
@@ -27,50 +27,52 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what keeps the replicas open and looked at while the application runs."""
+    """Return the lifespan that keeps the replicas open and monitored while the application runs."""
     config = context.config(ReplicaConfig)
 
     @asynccontextmanager
-    async def alone() -> AsyncGenerator[None, None]:
-        context.provide(READS, Reads(context.get(DATABASE)))
+    async def primary_only() -> AsyncGenerator[None, None]:
+        context.provide(READS, ReadDatabase(context.get(DATABASE)))
         yield
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        opened = replicated(config, context.get(DATABASE), context.get(DATABASES), context.get(TELEMETRY))
+        opened = open_replicas(config, context.get(DATABASE), context.get(DATABASES), context.get(TELEMETRY))
         async with opened as replicas:
             context.provide(READS, replicas.reads)
             context.provide(CONSISTENCY_TOKENS, replicas.tokens)
-            context.provide(REPLICATED, replicas)
+            context.provide(REPLICA_SET, replicas)
             yield
 
     if not config.urls:
-        return Lifespan(alone, provides=(READS,), requires=(DATABASE,))
-    return Lifespan(run, provides=(READS, CONSISTENCY_TOKENS, REPLICATED), requires=(DATABASE, DATABASES))
+        return Lifespan(primary_only, provides=(READS,), requires=(DATABASE,))
+    return Lifespan(run, provides=(READS, CONSISTENCY_TOKENS, REPLICA_SET), requires=(DATABASE, DATABASES))
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is counted, where there are replicas."""
+    """Return the metrics of the replicas, if there are any."""
     return instruments_in(metrics) if context.config(ReplicaConfig).urls else []
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return what reads and issues tokens, where there are replicas."""
+    """Return the filter that reads and issues tokens, if there are replicas."""
     config = context.config(ReplicaConfig)
     if not config.urls:
         return []
 
-    return [LayeredFilter(Layer.RESOURCES, ConsistencyFilter(lambda: context.get(REPLICATED).tokens, config.lifetime))]
+    return [
+        LayeredFilter(Layer.RESOURCES, ConsistencyFilter(lambda: context.get(REPLICA_SET).tokens, config.token_ttl))
+    ]
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Return one check for each replica; the primary stands in for one that fails, so none is critical."""
+    """Return one check for each replica; none is critical, since the primary replaces a failed replica."""
 
     async def check(name: str) -> None:
-        context.get(REPLICATED).refuse_trouble(name)
+        context.get(REPLICA_SET).check(name)
 
     names = context.config(ReplicaConfig).names
     return [Check(name, partial(check, name), critical=False) for name in names]

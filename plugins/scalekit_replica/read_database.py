@@ -1,4 +1,4 @@
-"""What can be asked of the database for reading: everything that only reads."""
+"""The read-only interface of a database."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from scalekit.contracts import Database, Row, Values
 from scalekit_replica.replica import Operation
 
 
-class Reads:
-    """Reads from *primary*, for there are no replicas."""
+class ReadDatabase:
+    """Reads from *primary*; used while there are no replicas."""
 
     def __init__(self, primary: Database) -> None:
         self._primary = primary
 
     async def fetch_all(self, query: Any, values: Values | None = None) -> Sequence[Row]:
-        """Return every row."""
+        """Return all rows."""
         rows: Sequence[Row] = await self._read(_fetch_all, query, values)
         return rows
 
@@ -40,35 +40,35 @@ class Reads:
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return only *columns* of *table*, those of related tables nested, in one query."""
+        """Return only *columns* of *table* by one query; columns of related tables are nested dictionaries."""
         rows: list[dict[str, Any]] = await self._read(_select, table, columns, where, order_by, limit, offset)
         return rows
 
     async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
-        """Yield rows as they come, in a transaction."""
+        """Yield rows as they arrive, in a transaction."""
         async for row in self._primary.iterate(query, values):
             yield row
 
     def transaction(
         self, *, force_rollback: bool = False, readonly: bool = False, **options: Any
     ) -> AbstractAsyncContextManager[Any]:
-        """Return a transaction in which all is read from one server; raises ReadOnlyError unless *readonly*."""
+        """Return a transaction whose reads all use one server; raise ReadOnlyError unless *readonly*."""
         if not readonly:
-            raise ReadOnlyError("READS reads only; use transaction(readonly=True) or DATABASE(request).transaction()")
+            raise ReadOnlyError("READS is read-only; use transaction(readonly=True) or DATABASE(request).transaction()")
         return self._transaction({"force_rollback": force_rollback, "readonly": True, **options})
 
     async def execute(self, query: Any, values: Values | None = None) -> Any:
-        """Raise ReadOnlyError: this is for reading."""
+        """Raise ReadOnlyError."""
         raise _refusal("execute")
 
     async def execute_many(self, query: Any, values: Sequence[Values]) -> None:
-        """Raise ReadOnlyError: this is for reading."""
+        """Raise ReadOnlyError."""
         raise _refusal("execute_many")
 
     async def insert_many(
         self, table: Any, rows: Sequence[Values], skip_duplicates: bool = False, returning: Sequence[str] | None = None
     ) -> Any:
-        """Raise ReadOnlyError: this is for reading."""
+        """Raise ReadOnlyError."""
         raise _refusal("insert_many")
 
     def _read(self, operation: Operation, *arguments: Any) -> Awaitable[Any]:
@@ -79,7 +79,7 @@ class Reads:
 
 
 def _refusal(method: str) -> ReadOnlyError:
-    return ReadOnlyError(f"READS reads only; write through DATABASE(request).{method}()")
+    return ReadOnlyError(f"READS is read-only; write with DATABASE(request).{method}()")
 
 
 def _fetch_all(database: Database, query: Any, values: Values | None) -> Any:

@@ -1,4 +1,4 @@
-"""Reads that wait until a replica has what their client has written."""
+"""Let reads wait until a replica has replayed the client's last write."""
 
 from __future__ import annotations
 
@@ -6,36 +6,38 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from scalekit_replica.metrics import Metrics
+from scalekit_replica.metrics import RoutingMetrics
 from scalekit_replica.replica import Replica
 
 logger = logging.getLogger("scalekit.replica")
 
-PAUSE = 0.004
-"""Seconds between two questions to the same replica, however many wait for it."""
+POLL_INTERVAL = 0.004
+"""Seconds between two polls of a replica, however many reads wait for it."""
 
 
-class Waiters:
-    """Who waits for one of *replicas*, each for *limit* seconds at most; a question may take *answer_limit*."""
+class ReplayWaiter:
+    """Reads that wait for one of *replicas*, up to *replay_timeout* seconds; a poll takes up to *poll_timeout*."""
 
-    def __init__(self, replicas: Sequence[Replica], limit: float, answer_limit: float, metrics: Metrics) -> None:
+    def __init__(
+        self, replicas: Sequence[Replica], replay_timeout: float, poll_timeout: float, metrics: RoutingMetrics
+    ) -> None:
         self._replicas = replicas
-        self._limit = limit
-        self._answer_limit = answer_limit
+        self._replay_timeout = replay_timeout
+        self._poll_timeout = poll_timeout
         self._metrics = metrics
         self._waiting: dict[asyncio.Future[Replica | None], int] = {}
-        self._asking: dict[Replica, asyncio.Task[None]] = {}
+        self._polls: dict[Replica, asyncio.Task[None]] = {}
 
-    async def reached(self, position: int) -> Replica | None:
-        """Return a replica as soon as one has everything up to *position*, or None when none has in time."""
-        if not self._limit:
+    async def wait_for(self, position: int) -> Replica | None:
+        """Return the first replica that has replayed *position*, or None after the timeout."""
+        if not self._replay_timeout:
             return None
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Replica | None] = loop.create_future()
         self._waiting[waiter] = position
         began = loop.time()
-        timer = loop.call_later(self._limit, _give_up, waiter)
-        self._ask_all()
+        timer = loop.call_later(self._replay_timeout, _time_out, waiter)
+        self._start_polling()
         try:
             return await waiter
         finally:
@@ -44,37 +46,37 @@ class Waiters:
             self._metrics.waits.observe(loop.time() - began)
 
     async def stop(self) -> None:
-        """Ask nobody any more."""
-        tasks = list(self._asking.values())
+        """Stop polling."""
+        tasks = list(self._polls.values())
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _ask_all(self) -> None:
+    def _start_polling(self) -> None:
         for replica in self._replicas:
-            if replica not in self._asking and replica.is_ready():
-                self._asking[replica] = asyncio.create_task(self._ask(replica))
+            if replica not in self._polls and replica.is_ready():
+                self._polls[replica] = asyncio.create_task(self._poll(replica))
 
-    async def _ask(self, replica: Replica) -> None:
-        """Ask *replica* again and again while somebody waits; that it fails is for its next check to tell."""
+    async def _poll(self, replica: Replica) -> None:
+        """Poll *replica* while reads wait; its failures are left to the lag monitor."""
         try:
             while self._waiting and replica.is_ready():
-                async with asyncio.timeout(self._answer_limit):
-                    await replica.ask()
+                async with asyncio.timeout(self._poll_timeout):
+                    await replica.refresh_position()
                 self._wake(replica)
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(POLL_INTERVAL)
         except Exception as error:
-            logger.debug("replica %s was not heard: %r", replica.name, error)
+            logger.debug("polling replica %s failed: %r", replica.name, error)
         finally:
-            del self._asking[replica]
+            del self._polls[replica]
 
     def _wake(self, replica: Replica) -> None:
         for waiter, position in self._waiting.items():
-            if not waiter.done() and replica.has(position):
+            if not waiter.done() and replica.has_replayed(position):
                 waiter.set_result(replica)
 
 
-def _give_up(waiter: asyncio.Future[Replica | None]) -> None:
+def _time_out(waiter: asyncio.Future[Replica | None]) -> None:
     if not waiter.done():
         waiter.set_result(None)

@@ -1,4 +1,4 @@
-"""One replica: whether it may be read from, what it has, and who reads from it."""
+"""One replica: its replay position, whether it serves reads, and the reads in flight."""
 
 from __future__ import annotations
 
@@ -13,171 +13,176 @@ from typing import Any
 from scalekit import Unavailable
 from scalekit.contracts import Database
 from scalekit_replica.metrics import ReplicaMetrics
-from scalekit_replica.wal_position import standing_of
+from scalekit_replica.wal_position import replica_status
 
 logger = logging.getLogger("scalekit.replica")
 
 Operation = Callable[..., Awaitable[Any]]
-Undo = Callable[[Any], Awaitable[None]]
+Discard = Callable[[Any], Awaitable[None]]
 
-LONGEST_ABSENCE = 10.0
-"""Seconds that a replica which fails again and again is left alone, at most."""
+MAX_BACKOFF = 10.0
+"""Maximum seconds between two checks of a replica that keeps failing."""
 SMOOTHING = 0.1
-"""What the latest reading counts for in the mean of how long they take."""
+"""Weight of the latest read in the moving average of the latency."""
 
 
-class Outrun(Exception):
-    """The replica may be another one than the one that was known to have what is read."""
+class ReplicaBehind(Exception):
+    """The replica may have restarted, and so may not have replayed what it was known to have."""
 
 
 class Replica:
-    """The replica *name*; *watch* is a second way to *database*, in which no read is waited for.
+    """The replica *name*; *monitor* is a second pool to *database*, on which no read waits.
 
-    *absence* is how many seconds it is left alone after the first failure. *trouble* is why it may not be read from.
-    It *is_ahead* when it has had more than the primary: it follows another one.
+    *base_backoff* is the number of seconds that it is not checked after the first failure. *exclusion_reason* says why
+    it serves no reads, and is empty while it does. It *is_ahead* if it had replayed more than the primary has written:
+    it then replicates from another server.
     """
 
     def __init__(
         self,
         name: str,
         database: Database,
-        watch: Database,
+        monitor: Database,
         metrics: ReplicaMetrics,
-        absence: float,
+        *,
+        base_backoff: float,
         weight: float = 1.0,
     ) -> None:
         self.name = name
         self.database = database
-        self.watch = watch
+        self.monitor = monitor
         self.weight = weight
-        self.trouble = "it has not been asked yet"
-        self.back_at = 0.0
+        self.exclusion_reason = "not checked yet"
+        self.retry_at = 0.0
         self.position = 0
         self.timeline = 0
         self.is_ahead = False
-        self._run = -1
+        self._connections_at_check = -1
         self._latency = 0.001
         self._failures = 0
-        self._told = False
-        self._absence = absence
+        self._warned = False
+        self._base_backoff = base_backoff
         self._metrics = metrics
-        self._readings: set[Reading] = set()
+        self._reads_in_flight: set[ReplicaRead] = set()
         metrics.up.set(0)
 
     @property
     def score(self) -> float:
-        """How long a read is likely to take, beside others."""
-        return (len(self._readings) + 1) * self._latency
+        """The expected latency of a read, relative to other replicas."""
+        return (len(self._reads_in_flight) + 1) * self._latency
 
     def is_ready(self) -> bool:
-        """Tell whether it may be read from now."""
-        if self.trouble:
+        """Return whether it serves reads now."""
+        if self.exclusion_reason:
             return False
-        if self.database.trouble:
-            self.give_up(self.database.trouble)
+        if self.database.unreachable_reason:
+            self.fail_and_abort_reads(self.database.unreachable_reason)
             return False
         return True
 
-    def has(self, position: int) -> bool:
-        """Tell whether it is known to have everything up to *position*.
+    def has_replayed(self, position: int) -> bool:
+        """Return whether it is known to have replayed *position*.
 
-        What it had is forgotten with each new connection: a server that was killed and runs again may have less.
+        The position is forgotten with each new connection: a server that was killed and restarted may have less.
         """
-        return position <= self.position and self._run == self.database.opened
+        return position <= self.position and self._connections_at_check == self.database.connections_opened
 
-    async def ask(self) -> None:
-        """Ask it where it is; raises Unavailable when it is no replica."""
-        run = self.database.opened
-        standing = await standing_of(self.watch)
-        if not standing.is_replica:
+    async def refresh_position(self) -> None:
+        """Query its replay position; raise Unavailable when it is no replica."""
+        connections = self.database.connections_opened
+        status = await replica_status(self.monitor)
+        if not status.is_replica:
             raise Unavailable(f"{self.name} is a primary, not a replica")
-        self.position = max(standing.position, self.position) if run == self._run else standing.position
-        self.timeline = standing.timeline
-        self.is_ahead = self.is_ahead and run == self._run
-        self._run = run
+        same_connection = connections == self._connections_at_check
+        self.position = max(status.position, self.position) if same_connection else status.position
+        self.timeline = status.timeline
+        self.is_ahead = self.is_ahead and same_connection
+        self._connections_at_check = connections
 
     async def read(
-        self, operation: Operation, arguments: tuple[Any, ...], position: int = 0, undo: Undo | None = None
+        self, operation: Operation, arguments: tuple[Any, ...], position: int = 0, discard: Discard | None = None
     ) -> Any:
-        """Return what *operation* reads here, where everything up to *position* is.
+        """Return the result of *operation* on this replica, which must have replayed *position*.
 
-        Raises Unavailable when it fails or is given up meanwhile, and Outrun when it may have been restarted; then
-        *undo* is given what *operation* returned.
+        Raise Unavailable when the read fails or is aborted, and ReplicaBehind when the server may have restarted;
+        *discard* is then called with the result.
         """
-        run = self.database.opened
-        if position and not self.has(position):
-            raise Outrun
-        with Reading(self._readings, self.name):
+        connections = self.database.connections_opened
+        if position and not self.has_replayed(position):
+            raise ReplicaBehind
+        with ReplicaRead(self._reads_in_flight, self.name):
             began = perf_counter()
             result = await operation(self.database, *arguments)
-        self.observe(perf_counter() - began)
-        if position and run != self.database.opened:
-            if undo is not None:
-                await undo(result)
-            raise Outrun
+        self.record_latency(perf_counter() - began)
+        if position and connections != self.database.connections_opened:
+            if discard is not None:
+                await discard(result)
+            raise ReplicaBehind
         self._metrics.reads.inc()
         return result
 
-    def compare(self, position: int) -> None:
-        """Note whether it had more than the primary, which is at *position* later; a rebuilt one connects anew."""
-        self.is_ahead = self.is_ahead or (self.position > position > 0 and self._run == self.database.opened)
+    def detect_divergence(self, position: int) -> None:
+        """Record whether it had replayed more than the primary's later *position*; a new connection clears this."""
+        self.is_ahead = self.is_ahead or (
+            self.position > position > 0 and self._connections_at_check == self.database.connections_opened
+        )
 
-    def observe(self, seconds: float) -> None:
-        """Note how long it took to answer."""
+    def record_latency(self, seconds: float) -> None:
+        """Add the duration of a read or check to the moving average."""
         self._latency += (seconds - self._latency) * SMOOTHING
 
-    def measure(self, behind: float, behind_bytes: int) -> None:
-        """Show how far it is behind."""
-        self._metrics.lag_seconds.set(behind)
-        self._metrics.lag_bytes.set(behind_bytes)
+    def set_lag(self, lag: float, lag_bytes: int) -> None:
+        """Set the lag gauges."""
+        self._metrics.lag_seconds.set(lag)
+        self._metrics.lag_bytes.set(lag_bytes)
 
     def admit(self) -> None:
-        """Let it be read from; it is well when it is admitted twice in a row."""
-        if not self.trouble:
+        """Let it serve reads; two admissions in a row reset the backoff."""
+        if not self.exclusion_reason:
             self._failures = 0
             return
-        if self._told:
-            logger.info("replica %s is read from again", self.name)
-        self._told = False
-        self.trouble = ""
+        if self._warned:
+            logger.info("replica %s serves reads again", self.name)
+        self._warned = False
+        self.exclusion_reason = ""
         self._metrics.up.set(1)
 
-    def leave_out(self, why: str) -> None:
-        """Read nothing from it any more, until it is admitted."""
-        if not self._told:
-            logger.warning("replica %s is not read from: %s", self.name, why)
-        self._told = True
-        self.trouble = why
+    def exclude(self, reason: str) -> None:
+        """Exclude it from reads until it is admitted."""
+        if not self._warned:
+            logger.warning("replica %s is excluded from reads: %s", self.name, reason)
+        self._warned = True
+        self.exclusion_reason = reason
         self._metrics.up.set(0)
 
-    def fail(self, why: str) -> None:
-        """Leave it out and alone for a while, longer each time that it fails again."""
-        if self.trouble and self.back_at > monotonic():
+    def fail(self, reason: str) -> None:
+        """Eject it, with exponential backoff before the next check."""
+        if self.exclusion_reason and self.retry_at > monotonic():
             return
-        if not self.trouble:
+        if not self.exclusion_reason:
             self._metrics.ejections.inc()
-        self.leave_out(why)
-        self.back_at = monotonic() + min(LONGEST_ABSENCE, self._absence * 2**self._failures)
+        self.exclude(reason)
+        self.retry_at = monotonic() + min(MAX_BACKOFF, self._base_backoff * 2**self._failures)
         self._failures = min(self._failures + 1, 10)
-        self.measure(inf, 0)
+        self.set_lag(inf, 0)
 
-    def give_up(self, why: str) -> None:
-        """Let it fail, and take from it the reads that it has not answered."""
-        self.fail(why)
-        for reading in list(self._readings):
-            reading.abandon()
-            self._metrics.abandoned.inc()
+    def fail_and_abort_reads(self, reason: str) -> None:
+        """Eject it, and abort its reads in flight, so that they are retried elsewhere."""
+        self.fail(reason)
+        for read in list(self._reads_in_flight):
+            read.abort()
+            self._metrics.aborted_reads.inc()
 
 
-class Reading:
-    """A read that is under way in the current task, and can be taken from it as a time-out takes it."""
+class ReplicaRead:
+    """A read in flight in the current task, which can be aborted like a timeout."""
 
-    __slots__ = ("_abandoned", "_among", "_cancelling", "_name", "_task")
+    __slots__ = ("_aborted", "_cancelling", "_in_flight", "_name", "_task")
 
-    def __init__(self, among: set[Reading], name: str) -> None:
-        self._among = among
+    def __init__(self, in_flight: set[ReplicaRead], name: str) -> None:
+        self._in_flight = in_flight
         self._name = name
-        self._abandoned = False
+        self._aborted = False
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -185,17 +190,17 @@ class Reading:
             raise RuntimeError("reads run in a task")
         self._task = task
         self._cancelling = task.cancelling()
-        self._among.add(self)
+        self._in_flight.add(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._among.discard(self)
-        if self._abandoned and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise Unavailable(f"replica {self._name} did not answer") from error
+        self._in_flight.discard(self)
+        if self._aborted and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise Unavailable(f"replica {self._name} did not respond: the read was aborted") from error
 
-    def abandon(self) -> None:
+    def abort(self) -> None:
         """Let the read end with Unavailable."""
-        if not self._abandoned:
-            self._abandoned = True
+        if not self._aborted:
+            self._aborted = True
             self._task.cancel()

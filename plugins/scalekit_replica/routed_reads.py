@@ -1,4 +1,4 @@
-"""Reads that go to replicas, and to the primary where they must."""
+"""Run reads on replicas, and on the primary when no replica can serve them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 
 from scalekit import ReadOnlyError, Unavailable
 from scalekit.contracts import CONSISTENCY, Database, Row, Values
-from scalekit_replica.metrics import Cause, Metrics
-from scalekit_replica.read_database import Reads
-from scalekit_replica.replica import Operation, Outrun, Replica, Undo
-from scalekit_replica.router import Router
+from scalekit_replica.metrics import FallbackReason, RoutingMetrics
+from scalekit_replica.read_database import ReadDatabase
+from scalekit_replica.replica import Discard, Operation, Replica, ReplicaBehind
+from scalekit_replica.router import ReplicaRouter
 
 ATTEMPTS = 2
-"""Replicas that are tried before it is the primary."""
+"""Replicas that are tried before the primary."""
 
 
-class RoutedReads(Reads):
-    """Reads from whichever replica *router* chooses, else from *primary*."""
+class RoutedReads(ReadDatabase):
+    """Reads from the replica that *router* chooses, else from *primary*."""
 
-    def __init__(self, primary: Database, router: Router, metrics: Metrics) -> None:
+    def __init__(self, primary: Database, router: ReplicaRouter, metrics: RoutingMetrics) -> None:
         super().__init__(primary)
         self._router = router
         self._metrics = metrics
 
     async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
-        """Yield rows as they come, in a transaction; once the first has come, what fails is raised."""
+        """Yield rows as they arrive, in a transaction; errors after the first row are raised, not retried."""
         pinned = _PINNED.get()
         if pinned is not None and pinned[0] is self:
             rows, first = await self._read(_begin_to_iterate, query, values)
@@ -41,9 +41,9 @@ class RoutedReads(Reads):
                 yield row
 
     async def begin(self, options: dict[str, Any]) -> tuple[Replica | None, Any]:
-        """Begin a transaction; return it and the replica where it is, or None."""
-        if options.get("isolation") == "serializable":  # no standby has that
-            self._metrics.fell_back(Cause.STATEMENT)
+        """Begin a transaction; return its replica, or None for the primary, and the transaction."""
+        if options.get("isolation") == "serializable":  # standbys do not support it
+            self._metrics.record_fallback(FallbackReason.STATEMENT)
             return None, await _begin(self._primary, options)
         return await self._route(_begin, (options,), _roll_back)
 
@@ -57,28 +57,28 @@ class RoutedReads(Reads):
         return await replica.read(operation, arguments)
 
     async def _route(
-        self, operation: Operation, arguments: tuple[Any, ...], undo: Undo | None = None
+        self, operation: Operation, arguments: tuple[Any, ...], discard: Discard | None = None
     ) -> tuple[Replica | None, Any]:
-        """Run *operation* on a replica, where that fails on another, and where that fails on the primary."""
+        """Run *operation* on a replica, after a failure on another one, and after that on the primary."""
         consistency = CONSISTENCY.get()
-        cause = Cause.NONE
+        reason = FallbackReason.UNAVAILABLE
         for _ in range(ATTEMPTS):
             chosen = await self._router.choose(consistency)
-            if isinstance(chosen, Cause):
-                cause = chosen
+            if isinstance(chosen, FallbackReason):
+                reason = chosen
                 break
             position = consistency.position if consistency else 0
             try:
-                return chosen, await chosen.read(operation, arguments, position, undo)
+                return chosen, await chosen.read(operation, arguments, position, discard)
             except ReadOnlyError:
-                cause = Cause.STATEMENT
+                reason = FallbackReason.STATEMENT
                 break
-            except Outrun:
-                cause = Cause.BEHIND
+            except ReplicaBehind:
+                reason = FallbackReason.BEHIND
             except Unavailable as error:
                 chosen.fail(error.reason)
-                cause = Cause.FAILED
-        self._metrics.fell_back(cause)
+                reason = FallbackReason.FAILED
+        self._metrics.record_fallback(reason)
         return None, await operation(self._primary, *arguments)
 
     def _transaction(self, options: dict[str, Any]) -> AbstractAsyncContextManager[Any]:
@@ -86,7 +86,7 @@ class RoutedReads(Reads):
 
 
 class ReadTransaction:
-    """A transaction of *reads*, to which everything that the task reads through it belongs."""
+    """A transaction of *reads*: all reads of the task run on its server."""
 
     def __init__(self, reads: RoutedReads, options: dict[str, Any]) -> None:
         self._reads = reads
@@ -106,7 +106,7 @@ class ReadTransaction:
 
 
 _PINNED: ContextVar[tuple[RoutedReads, Replica | None] | None] = ContextVar("scalekit.replica.pinned", default=None)
-"""The transaction in which is read here and now: whose it is, and the replica or None for the primary."""
+"""The open read transaction of the current task: its reads, and its replica or None for the primary."""
 
 
 async def _begin(database: Database, options: dict[str, Any]) -> Any:

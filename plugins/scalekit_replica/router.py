@@ -1,4 +1,4 @@
-"""Which replica reads."""
+"""Choose the replica for a read."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from random import random
 from time import time
 
 from scalekit.contracts import Consistency
-from scalekit_replica.metrics import Cause
-from scalekit_replica.replay_waiter import Waiters
+from scalekit_replica.metrics import FallbackReason
+from scalekit_replica.replay_waiter import ReplayWaiter
 from scalekit_replica.replica import Replica
 
 
-class Router:
+class ReplicaRouter:
     """Chooses among *replicas*."""
 
-    def __init__(self, replicas: Sequence[Replica], waiters: Waiters) -> None:
+    def __init__(self, replicas: Sequence[Replica], replay_waiter: ReplayWaiter) -> None:
         self._replicas = replicas
-        self._waiters = waiters
+        self._replay_waiter = replay_waiter
 
-    async def choose(self, consistency: Consistency | None) -> Replica | Cause:
-        """Return a replica that has what *consistency* says, waited for if need be, or why it is the primary."""
+    async def choose(self, consistency: Consistency | None) -> Replica | FallbackReason:
+        """Return a replica that has replayed *consistency*, after waiting if needed, or why to use the primary."""
         if consistency is None:
-            return Cause.UNKNOWN
+            return FallbackReason.UNKNOWN
         if consistency.wrote or consistency.pending:
-            return Cause.WROTE
+            return FallbackReason.WROTE
         if consistency.until and consistency.until > time():
-            return Cause.RECENT
+            return FallbackReason.RECENT_WRITE
         ready = [replica for replica in self._replicas if replica.is_ready()]
         if not ready:
-            return Cause.NONE
+            return FallbackReason.UNAVAILABLE
         position = consistency.position
-        able = [replica for replica in ready if replica.has(position)] if position else ready
-        if able:
-            return better(able)
-        return await self._waiters.reached(position) or Cause.BEHIND
+        caught_up = [replica for replica in ready if replica.has_replayed(position)] if position else ready
+        if caught_up:
+            return pick_replica(caught_up)
+        return await self._replay_waiter.wait_for(position) or FallbackReason.BEHIND
 
 
-def better(replicas: Sequence[Replica]) -> Replica:
-    """Return the better of two drawn by weight, the power of two choices.
+def pick_replica(replicas: Sequence[Replica]) -> Replica:
+    """Return the better of two replicas drawn by weight (power of two choices).
 
-    One that is drawn twice is taken however it does, so that each gets some reads and shows how it does now.
+    One that is drawn twice is taken whatever its score, so that each serves some reads and its score stays current.
     """
     if len(replicas) == 1:
         return replicas[0]

@@ -1,7 +1,7 @@
-"""Signed tokens: what a client has written, in 50 characters that every instance with the same secret believes.
+"""Encode and decode signed consistency tokens of 50 characters.
 
-A token is a version, three numbers and half of an HMAC-SHA256 over them, in base64 for addresses. It holds nothing
-secret. It is signed so that nobody can send all reads to the primary.
+A token is a version, three numbers and half of an HMAC-SHA256 over them, in URL-safe base64. It contains nothing
+secret. The signature prevents clients from directing all reads to the primary.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 VERSION = 1
 
-_BODY = Struct(">BQQI")  # version, position, milliseconds since the epoch, seconds since the epoch
-_SIGNATURE = 16
+_BODY = Struct(">BQQI")  # version, position, until in ms and expires in s since the epoch
+_SIGNATURE_LENGTH = 16
 _PADDING = b"=="
 
 
-class Contents(NamedTuple):
-    """What a token says: how far its client has written, until when it reads from the primary, when the token ends.
+class TokenContents(NamedTuple):
+    """The LSN of the client's last write, until when it reads from the primary, and when the token expires.
 
     *until* and *expires* are in seconds since the epoch.
     """
@@ -30,30 +30,30 @@ class Contents(NamedTuple):
     expires: int
 
 
-class Signer:
-    """Writes and reads tokens that are signed with *secret*."""
+class TokenCodec:
+    """Encodes and decodes tokens signed with *secret*."""
 
     def __init__(self, secret: str) -> None:
         self._key = hmac.digest(secret.encode(), b"scalekit-consistency", "sha256")
 
-    def sign(self, contents: Contents) -> str:
-        """Return the token that says *contents*."""
+    def encode(self, contents: TokenContents) -> str:
+        """Return the signed token of *contents*."""
         body = _BODY.pack(VERSION, contents.position, round(contents.until * 1000), contents.expires)
-        return self._signed(body).decode()
+        return self._with_signature(body).decode()
 
-    def read(self, token: str) -> Contents | None:
-        """Return what *token* says, or None when it was not signed with this secret."""
+    def decode(self, token: str) -> TokenContents | None:
+        """Return the contents of *token*, or None if it is not signed with this secret."""
         try:
-            given = token.encode("ascii")
-            body = urlsafe_b64decode(given + _PADDING)[: _BODY.size]
+            encoded = token.encode("ascii")
+            body = urlsafe_b64decode(encoded + _PADDING)[: _BODY.size]
         except (UnicodeEncodeError, Base64Error):
             return None
-        # The whole text is compared, so that there is one spelling of each token.
-        if len(body) != _BODY.size or not hmac.compare_digest(given, self._signed(body)):
+        # Compare the whole text, so that each token has exactly one encoding.
+        if len(body) != _BODY.size or not hmac.compare_digest(encoded, self._with_signature(body)):
             return None
         version, position, until, expires = _BODY.unpack(body)
-        return Contents(position, until / 1000, expires) if version == VERSION else None
+        return TokenContents(position, until / 1000, expires) if version == VERSION else None
 
-    def _signed(self, body: bytes) -> bytes:
-        signature = hmac.digest(self._key, body, "sha256")[:_SIGNATURE]
+    def _with_signature(self, body: bytes) -> bytes:
+        signature = hmac.digest(self._key, body, "sha256")[:_SIGNATURE_LENGTH]
         return urlsafe_b64encode(body + signature).rstrip(b"=")

@@ -1,4 +1,4 @@
-"""Tokens for what a client has written: asked of the primary after the write, or by time where it does not tell."""
+"""Issue consistency tokens with the LSN of the client's last write, or with a time if the LSN is unknown."""
 
 from __future__ import annotations
 
@@ -8,28 +8,35 @@ from math import ceil
 from time import time
 
 from scalekit.contracts import Consistency, Database
-from scalekit_replica.metrics import Metrics
-from scalekit_replica.token_codec import Contents, Signer
-from scalekit_replica.wal_position import position_of
+from scalekit_replica.metrics import RoutingMetrics
+from scalekit_replica.token_codec import TokenCodec, TokenContents
+from scalekit_replica.wal_position import commit_position
 
 logger = logging.getLogger("scalekit.replica")
 
-ANSWER_LIMIT = 0.25
-"""Seconds that an answer is held up for the primary to tell its position."""
+POSITION_TIMEOUT = 0.25
+"""Seconds that a response is delayed at most to query the primary's LSN."""
 
 
-class Tokens:
-    """Issues and reads tokens; *sticky* and *lifetime* are in seconds."""
+class TokenIssuer:
+    """Issues and reads tokens; *primary_after_write* and *token_ttl* are in seconds."""
 
-    def __init__(self, signer: Signer, primary: Database, sticky: float, lifetime: float, metrics: Metrics) -> None:
-        self._signer = signer
+    def __init__(
+        self,
+        codec: TokenCodec,
+        primary: Database,
+        primary_after_write: float,
+        token_ttl: float,
+        metrics: RoutingMetrics,
+    ) -> None:
+        self._codec = codec
         self._primary = primary
-        self._sticky = sticky
-        self._lifetime = lifetime
+        self._primary_after_write = primary_after_write
+        self._token_ttl = token_ttl
         self._metrics = metrics
 
     async def issue(self, consistency: Consistency) -> str:
-        """Return the token for *consistency*, empty where nothing was written; gives its writes a position."""
+        """Return the token for *consistency*, empty if nothing was written, after resolving its writes to an LSN."""
         if consistency.wrote or consistency.pending:
             await self.settle(consistency)
         now = time()
@@ -37,31 +44,31 @@ class Tokens:
         if not until and not consistency.position:
             return ""
         self._metrics.token("issued")
-        return self._signer.sign(Contents(consistency.position, until, ceil(now + self._lifetime)))
+        return self._codec.encode(TokenContents(consistency.position, until, ceil(now + self._token_ttl)))
 
     def read(self, token: str) -> Consistency | None:
-        """Return what *token* says, or None where it is not ours or has expired."""
-        contents = self._signer.read(token)
+        """Return the consistency of *token*, or None if it is invalid or expired."""
+        contents = self._codec.decode(token)
         if contents is None or contents.expires <= time():
-            self._metrics.token("refused" if contents is None else "expired")
+            self._metrics.token("rejected" if contents is None else "expired")
             return None
-        self._metrics.token("read")
+        self._metrics.token("accepted")
         return Consistency(contents.position, contents.until)
 
     async def settle(self, consistency: Consistency) -> None:
-        """Give the writes of *consistency* a position, or a time where none is known or a transaction is still open.
+        """Resolve the writes of *consistency* to an LSN, or to a time if it is unknown or a transaction is still open.
 
-        What is written meanwhile counts as a write after it.
+        Writes during the query count as later writes.
         """
         position = 0
         is_open = consistency.pending > 0
         consistency.wrote = False
         consistency.pending += 1
         try:
-            async with asyncio.timeout(ANSWER_LIMIT):
-                position = await position_of(self._primary)
+            async with asyncio.timeout(POSITION_TIMEOUT):
+                position = await commit_position(self._primary)
         except Exception as error:
-            logger.debug("the primary does not tell its position: %r", error)
+            logger.debug("cannot read the position of the primary: %r", error)
         except BaseException:
             consistency.wrote = True
             raise
@@ -69,4 +76,4 @@ class Tokens:
             consistency.pending -= 1
         consistency.position = max(consistency.position, position)
         if is_open or not position:
-            consistency.until = time() + self._sticky
+            consistency.until = time() + self._primary_after_write

@@ -1,4 +1,7 @@
-"""Where databases are in the write-ahead log, in bytes since its beginning; SQLite's have no position, which is 0."""
+"""Query write-ahead log positions (LSNs) of primary and replicas in bytes, and estimate the lag in time.
+
+SQLite has no positions: they are 0 there.
+"""
 
 from __future__ import annotations
 
@@ -25,50 +28,50 @@ _UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
 _PAGE_HEADER, _SEGMENT_HEADER = 24, 40
 
 
-class Standing(NamedTuple):
-    """What a replica says of itself: whether it is one, what it has replayed, and on which timeline, 0 if unknown."""
+class ReplicaStatus(NamedTuple):
+    """Whether the server is a standby, the LSN it has replayed, and the timeline it follows, 0 if unknown."""
 
     is_replica: bool
     position: int
     timeline: int = 0
 
 
-class Flushed(NamedTuple):
-    """Up to where replicas can have what a primary has written, and on which timeline."""
+class FlushPosition(NamedTuple):
+    """The LSN that a primary has flushed, up to which replicas can be, and its timeline."""
 
     position: int
     timeline: int
 
 
-async def position_of(primary: Database) -> int:
-    """Return a position that is at or past everything that has been committed on *primary*."""
+async def commit_position(primary: Database) -> int:
+    """Return an LSN at or after every commit on *primary* so far."""
     if primary.dialect != "postgresql":
         return 0
     row: Any = await primary.fetch_one(_OF_PRIMARY)
     return _end_of_record(row[0], row[1], row[2])
 
 
-async def flushed_by(primary: Database) -> Flushed:
-    """Return up to where replicas can have what *primary* has written; what is not flushed is not sent."""
+async def flush_position(primary: Database) -> FlushPosition:
+    """Return the LSN that *primary* has flushed; WAL is sent to replicas only after the flush."""
     if primary.dialect != "postgresql":
-        return Flushed(0, 0)
+        return FlushPosition(0, 0)
     row: Any = await primary.fetch_one(_FLUSHED)
-    return Flushed(row[0], int(row[1], 16))
+    return FlushPosition(row[0], int(row[1], 16))
 
 
-async def standing_of(replica: Database) -> Standing:
-    """Return where *replica* is."""
+async def replica_status(replica: Database) -> ReplicaStatus:
+    """Return the status of *replica*."""
     if replica.dialect != "postgresql":
         await replica.fetch_val("SELECT 1")
-        return Standing(True, 0)
+        return ReplicaStatus(True, 0)
     row: Any = await replica.fetch_one(_OF_REPLICA)
-    return Standing(row[0], row[1] or 0, row[2] or 0)
+    return ReplicaStatus(row[0], row[1] or 0, row[2] or 0)
 
 
 def _end_of_record(position: int, page: int, segment: str) -> int:
-    """Return where the last record before *position*, where the next one begins, has ended.
+    """Return the end of the last record before *position*, at which the next record begins.
 
-    Where that one begins behind the header of a new page, a replica that has everything is still before the header.
+    If the next record begins after a page header, a replica that has replayed everything is still before the header.
     """
     size = int(segment[:-2]) * _UNITS[segment[-2:]]
     if position % size == _SEGMENT_HEADER:
@@ -76,37 +79,37 @@ def _end_of_record(position: int, page: int, segment: str) -> int:
     return position - _PAGE_HEADER if position % page == _PAGE_HEADER else position
 
 
-class Progress:
-    """Where the primary was, and when; *remembered* is for how long that is kept, in seconds.
+class LagEstimator:
+    """Estimates the lag in time from recorded LSNs of the primary, kept for *window* seconds.
 
-    It tells how far a replica is behind in time without comparing clocks of machines, and an idle primary makes nobody
-    late: who has what the primary had at a moment is behind it by no more than what has passed since.
+    It compares no clocks of different machines, and an idle primary causes no lag: a replica that has replayed the
+    primary's position of a moment is behind by at most the time that has passed since.
     """
 
-    def __init__(self, remembered: float) -> None:
-        self._remembered = remembered
+    def __init__(self, window: float) -> None:
+        self._window = window
         self._samples: deque[tuple[float, int]] = deque()
 
     @property
     def position(self) -> int:
-        """Where the primary was last."""
+        """The last recorded LSN of the primary."""
         return self._samples[-1][1] if self._samples else 0
 
-    def note(self, now: float, position: int) -> None:
-        """Note where the primary is *now*."""
+    def record(self, now: float, position: int) -> None:
+        """Record the LSN of the primary at the time *now*."""
         samples = self._samples
-        if samples and position < samples[-1][1]:  # another primary, whose history is shorter
+        if samples and position < samples[-1][1]:  # another primary with a shorter history
             samples.clear()
         if samples and position == samples[-1][1]:
             samples.pop()
         samples.append((now, position))
-        while samples[0][0] < now - self._remembered and len(samples) > 1:
+        while samples[0][0] < now - self._window and len(samples) > 1:
             samples.popleft()
 
-    def behind(self, now: float, position: int) -> float:
-        """Return for how many seconds who is at *position* may have been behind, at most; infinite is not known.
+    def lag(self, now: float, position: int) -> float:
+        """Return the upper bound in seconds of the lag of a replica at *position*; infinite means unknown.
 
-        While the primary cannot be asked, who has all that it last had is not behind.
+        While the primary is unreachable, a replica that has replayed its last known position has no lag.
         """
         if self._samples and position >= self._samples[-1][1]:
             return 0.0

@@ -109,12 +109,12 @@ class Database(Statements, Protocol):
         ...
 
     @property
-    def opened(self) -> int:
+    def connections_opened(self) -> int:
         """How many connections have been opened: while it stays, every answer comes from one run of the server."""
         ...
 
     @property
-    def trouble(self) -> str:
+    def unreachable_reason(self) -> str:
         """Why it cannot be reached now, without secrets; empty while a connection is open or nothing is known."""
         ...
 

@@ -111,7 +111,7 @@ def pool(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f'[plugins.pool]\nurl = "sqlite:///{tmp_path}/test.db"\n'
     server: Postgres = request.getfixturevalue("postgres")
     server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    return f'[plugins.pool]\nurl = "{server.url}"\ntls = "disable"\n'
+    return f'[plugins.pool]\nurl = "{server.url}"\nsslmode = "disable"\n'
 
 
 def cache(url: str = "memory:") -> str:
@@ -226,7 +226,7 @@ def test_what_was_read_from_a_replica_is_not_kept_and_what_was_read_from_the_pri
         for table in TABLES:
             primary.sql(table)
         with primary.replica("one") as replica:
-            pool = f'[plugins.pool]\nurl = "{primary.url}"\ntls = "disable"\n'
+            pool = f'[plugins.pool]\nurl = "{primary.url}"\nsslmode = "disable"\n'
             replicas = f'[plugins.replica]\nurls = ["{replica.url}"]\nsecret = "{"s" * 40}"\n'
             with Service(cache() + pool + replicas, {"service": APPLICATION}) as service:
                 client = Client(service)

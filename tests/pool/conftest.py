@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import opened
 from tests.servers import Postgres
 
@@ -24,7 +24,7 @@ END $$
 """
 POSTGRES = pytest.param("postgresql", marks=pytest.mark.needs("postgres"))
 
-Open = Callable[..., AbstractAsyncContextManager[Database]]
+Open = Callable[..., AbstractAsyncContextManager[PooledDatabase]]
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +55,6 @@ def opening(url: str) -> Open:
 
 
 @pytest.fixture
-async def database(opening: Open) -> AsyncGenerator[Database, None]:
+async def database(opening: Open) -> AsyncGenerator[PooledDatabase, None]:
     async with opening(max_size=4) as database:
         yield database

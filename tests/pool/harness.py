@@ -10,9 +10,9 @@ from typing import Any
 from scalekit.contracts import TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.database import Database
-from scalekit_pool.factory import Opener
-from scalekit_pool.pool import Pool
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.factory import DatabaseFactory
+from scalekit_pool.pool import ConnectionPool
 
 
 @asynccontextmanager
@@ -22,14 +22,14 @@ async def opened(
     read_only: bool = False,
     observer: TableObserver | None = None,
     **options: Any,
-) -> AsyncGenerator[Database, None]:
+) -> AsyncGenerator[PooledDatabase, None]:
     """Open a database as the plugin does, with *options* of the table.
 
     Without TLS: when asyncpg is cancelled while it asks the server for that, it drops an error which nobody can catch.
     """
-    config = PoolConfig(**{"tls": "disable", **options})
-    opener = Opener(config, telemetry or Telemetry(1000), observer)
-    async with opener.open_any(urls, "primary", read_only=read_only) as database:
+    config = PoolConfig(**{"sslmode": "disable", **options})
+    factory = DatabaseFactory(config, telemetry or Telemetry(1000), observer)
+    async with factory.open_any(urls, "primary", read_only=read_only) as database:
         yield database
 
 
@@ -40,14 +40,14 @@ async def until(condition: Callable[[], bool], limit: float = 60.0) -> None:
             await asyncio.sleep(0.001)
 
 
-def pools(database: Database) -> list[Pool[Any]]:
+def pools(database: PooledDatabase) -> list[ConnectionPool[Any]]:
     return list({id(pool): pool for pool in (database.driver.writers, database.driver.readers)}.values())
 
 
-def complete(database: Database) -> bool:
+def complete(database: PooledDatabase) -> bool:
     """Tell whether everything was given back."""
-    return all(pool.idle == pool.supply.size and not pool.waiting for pool in pools(database))
+    return all(pool.idle == pool.supplier.size and not pool.waiting for pool in pools(database))
 
 
-async def until_complete(database: Database) -> None:
+async def until_complete(database: PooledDatabase) -> None:
     await until(lambda: complete(database))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 
 METADATA = sa.MetaData()
 SERIALS = count(1)
@@ -45,7 +45,7 @@ CHILDREN = sa.Table(
 MADE = datetime(2024, 2, 29, 12, 30, 15)
 
 
-async def create(database: Database, *tables: sa.Table) -> None:
+async def create(database: PooledDatabase, *tables: sa.Table) -> None:
     dialect: Any = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[database.dialect]()
     for table in tables:
         await database.execute(str(CreateTable(table).compile(dialect=dialect)))

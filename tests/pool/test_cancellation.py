@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import complete, until_complete
 from tests.pool.schema import ITEMS, create, names
 
 pytestmark = pytest.mark.anyio
 
-Work = Callable[[Database, int], Awaitable[None]]
+Work = Callable[[PooledDatabase, int], Awaitable[None]]
 
 INSERT = "INSERT INTO items (id, name) VALUES (:id, :name)"
 MOST_WAITS = 200
 
 
 @pytest.fixture
-async def items(opening: Any) -> AsyncGenerator[Database, None]:
+async def items(opening: Any) -> AsyncGenerator[PooledDatabase, None]:
     async with opening(max_size=2, min_size=1) as database:
         await create(database, ITEMS)
         yield database
@@ -65,7 +65,7 @@ async def cut(work: Awaitable[None], turn: int) -> bool:
     return task.cancelled()
 
 
-async def clean(database: Database) -> None:
+async def clean(database: PooledDatabase) -> None:
     """See that each connection is in no transaction, and answers what it is asked."""
     await until_complete(database)
     sessions = [database.connection() for _ in range(database.driver.writers.limits.max_size)]
@@ -81,32 +81,32 @@ async def clean(database: Database) -> None:
     await until_complete(database)
 
 
-async def fetch(database: Database, turn: int) -> None:
+async def fetch(database: PooledDatabase, turn: int) -> None:
     assert len(await database.fetch_all("SELECT id FROM items")) >= 0
 
 
-async def execute(database: Database, turn: int) -> None:
+async def execute(database: PooledDatabase, turn: int) -> None:
     await database.execute(INSERT, {"id": turn, "name": f"n{turn}"})
 
 
-async def set_something(database: Database, turn: int) -> None:
+async def set_something(database: PooledDatabase, turn: int) -> None:
     await database.execute("SET work_mem = '1MB'" if database.dialect == "postgresql" else "PRAGMA cache_size = 10")
 
 
-async def transaction(database: Database, turn: int) -> None:
+async def transaction(database: PooledDatabase, turn: int) -> None:
     async with database.transaction():
         await database.execute(INSERT, {"id": 2 * turn, "name": f"a{turn}"})
         await database.execute(INSERT, {"id": 2 * turn + 1, "name": f"b{turn}"})
 
 
-async def nested(database: Database, turn: int) -> None:
+async def nested(database: PooledDatabase, turn: int) -> None:
     async with database.transaction():
         await database.execute(INSERT, {"id": 2 * turn, "name": f"a{turn}"})
         async with database.transaction():
             await database.execute(INSERT, {"id": 2 * turn + 1, "name": f"b{turn}"})
 
 
-async def failing(database: Database, turn: int) -> None:
+async def failing(database: PooledDatabase, turn: int) -> None:
     try:
         async with database.transaction():
             await database.execute(INSERT, {"id": turn, "name": f"a{turn}"})
@@ -115,34 +115,34 @@ async def failing(database: Database, turn: int) -> None:
         pass
 
 
-async def iterate(database: Database, turn: int) -> None:
+async def iterate(database: PooledDatabase, turn: int) -> None:
     numbers = "SELECT * FROM generate_series(1, 250)"
     if database.dialect == "sqlite":
         numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250) SELECT i FROM n"
     assert len([row async for row in database.iterate(numbers)]) == 250
 
 
-async def insert_many(database: Database, turn: int) -> None:
+async def insert_many(database: PooledDatabase, turn: int) -> None:
     rows = [{"id": 20 * turn + number, "name": f"n{turn}.{number}"} for number in range(20)]
     await database.insert_many(ITEMS, rows)
 
 
-async def insert_returning(database: Database, turn: int) -> None:
+async def insert_returning(database: PooledDatabase, turn: int) -> None:
     rows = [{"id": 2 * turn + number, "name": f"n{turn}.{number}"} for number in range(2)]
     await database.insert_many(ITEMS, rows, returning=["id"])
 
 
-async def execute_many(database: Database, turn: int) -> None:
+async def execute_many(database: PooledDatabase, turn: int) -> None:
     await database.execute_many(sa.insert(ITEMS), [{"id": 2 * turn + n, "name": f"{turn}.{n}"} for n in range(2)])
 
 
-async def connection(database: Database, turn: int) -> None:
+async def connection(database: PooledDatabase, turn: int) -> None:
     async with database.connection() as session:
         await session.fetch_val("SELECT 1")
         await session.execute(INSERT, {"id": turn, "name": f"n{turn}"})
 
 
-async def insert_soon(database: Database, turn: int) -> None:
+async def insert_soon(database: PooledDatabase, turn: int) -> None:
     await database.insert_soon(ITEMS, {"id": turn, "name": f"n{turn}"})
 
 
@@ -164,7 +164,7 @@ WORKS = [
 
 @pytest.mark.parametrize(("work", "rows"), WORKS, ids=lambda value: getattr(value, "__name__", ""))
 async def test_nobody_who_is_cancelled_takes_a_connection_along(
-    items: Database, work: Work, rows: tuple[int, ...]
+    items: PooledDatabase, work: Work, rows: tuple[int, ...]
 ) -> None:
     before = 0
     turn = 0
@@ -181,7 +181,7 @@ async def test_nobody_who_is_cancelled_takes_a_connection_along(
 
 @pytest.mark.parametrize("work", [fetch, transaction, iterate], ids=lambda work: work.__name__)
 async def test_nobody_who_is_cancelled_while_waiting_for_a_connection_takes_one_along(
-    items: Database, work: Work
+    items: PooledDatabase, work: Work
 ) -> None:
     limit = items.driver.writers.limits.max_size
     turn = 0
@@ -208,7 +208,7 @@ async def test_nobody_who_is_cancelled_while_waiting_for_a_connection_takes_one_
     assert 0 < turn < MOST_WAITS - 1
 
 
-async def test_who_is_cancelled_again_while_it_rolls_back_takes_nothing_along(items: Database) -> None:
+async def test_who_is_cancelled_again_while_it_rolls_back_takes_nothing_along(items: PooledDatabase) -> None:
     for turn in range(12):
         task = asyncio.create_task(transaction(items, turn))
         while not task.done():
@@ -221,7 +221,7 @@ async def test_who_is_cancelled_again_while_it_rolls_back_takes_nothing_along(it
     assert sorted(name.replace("a", "b") for name in left) == sorted(2 * [name for name in left if "b" in name])
 
 
-async def test_a_statement_that_nobody_waits_for_ends(items: Database) -> None:
+async def test_a_statement_that_nobody_waits_for_ends(items: PooledDatabase) -> None:
     slow = "SELECT pg_sleep(600)"
     if items.dialect == "sqlite":
         slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -234,7 +234,7 @@ async def test_a_statement_that_nobody_waits_for_ends(items: Database) -> None:
 
 
 @pytest.mark.slow
-async def test_ten_thousand_cancelled_reads_leave_everything(items: Database) -> None:
+async def test_ten_thousand_cancelled_reads_leave_everything(items: PooledDatabase) -> None:
     for number in range(100):
         tasks = [asyncio.create_task(items.fetch_all("SELECT 1")) for _ in range(100)]
         for _ in range(number % 7):

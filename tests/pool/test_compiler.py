@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, DropTable
 
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import opened, until_complete
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
@@ -246,7 +246,7 @@ async def engine(postgres_url: str) -> AsyncGenerator[AsyncEngine, None]:
 
 
 @pytest.fixture
-async def database(engine: AsyncEngine, postgres_url: str) -> AsyncGenerator[Database, None]:
+async def database(engine: AsyncEngine, postgres_url: str) -> AsyncGenerator[PooledDatabase, None]:
     async with opened(postgres_url, max_size=2) as database:
         yield database
         await until_complete(database)
@@ -258,7 +258,7 @@ def shown(rows: Any) -> list[list[tuple[type, Any]]]:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-async def test_a_query_gives_what_sqlalchemy_gives(name: str, engine: AsyncEngine, database: Database) -> None:
+async def test_a_query_gives_what_sqlalchemy_gives(name: str, engine: AsyncEngine, database: PooledDatabase) -> None:
     async with engine.connect() as connection:
         expected = shown((await connection.execute(QUERIES[name]())).all())
     assert shown(await database.fetch_all(QUERIES[name]())) == expected
@@ -267,7 +267,7 @@ async def test_a_query_gives_what_sqlalchemy_gives(name: str, engine: AsyncEngin
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_change_does_what_sqlalchemy_does(name: str, engine: AsyncEngine, database: Database) -> None:
+async def test_a_change_does_what_sqlalchemy_does(name: str, engine: AsyncEngine, database: PooledDatabase) -> None:
     async with engine.connect() as connection:
         expected = shown((await connection.execute(CHANGES[name]())).all())
         after = shown((await connection.execute(sa.select(T).order_by(C.id))).all())
@@ -279,7 +279,9 @@ async def test_a_change_does_what_sqlalchemy_does(name: str, engine: AsyncEngine
     assert shown(await database.fetch_all(sa.select(T).order_by(C.id))) == after
 
 
-async def test_rows_that_are_inserted_together_have_the_same_values(engine: AsyncEngine, database: Database) -> None:
+async def test_rows_that_are_inserted_together_have_the_same_values(
+    engine: AsyncEngine, database: PooledDatabase
+) -> None:
     rows = [{"id": number, **ROW} for number in range(10, 30)]
     await database.insert_many(T, rows)
     await database.execute_many(sa.insert(T), [{"id": number, **ROW} for number in range(30, 32)])
@@ -289,14 +291,14 @@ async def test_rows_that_are_inserted_together_have_the_same_values(engine: Asyn
     assert all(row[1:] == found[0][1:] for row in found)
 
 
-async def test_the_same_query_is_compiled_once(database: Database) -> None:
+async def test_the_same_query_is_compiled_once(database: PooledDatabase) -> None:
     for number in range(50):
         await database.fetch_all(sa.select(C.id + number).where(C.name == f"n{number}", C.big > number))
-    assert len(database.language.compiler._cache) == 1
-    assert len(database.language.compiler._known) == 1
+    assert len(database.compiler.expressions._cache) == 1
+    assert len(database.compiler.expressions._known) == 1
 
 
-async def test_definitions_are_run(database: Database) -> None:
+async def test_definitions_are_run(database: PooledDatabase) -> None:
     made = sa.Table("made", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.String(5)))
     await database.execute(CreateTable(made))
     await database.execute(CreateTable(made, if_not_exists=True))
@@ -309,20 +311,20 @@ async def test_definitions_are_run(database: Database) -> None:
     await database.execute(sa.insert(made), {"id": 1, "a": "x"})
     await database.execute(DropTable(made, if_exists=True))
     assert await database.fetch_val("SELECT to_regclass('made') IS NULL")
-    with pytest.raises(ValueError, match="a definition takes no values"):
+    with pytest.raises(ValueError, match="DDL takes no values"):
         await database.execute(CreateTable(made), {"id": 1})
 
 
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        (sa.literal(1) + 2, "write select"),
-        (C.id, "write select"),
-        (T, "write select"),
-        (CreateColumn(C.name), "write select"),
-        (5, "this is a int"),
+        (sa.literal(1) + 2, "wrap this .* in select"),
+        (C.id, "wrap this .* in select"),
+        (T, "wrap this .* in select"),
+        (CreateColumn(C.name), "wrap this .* in select"),
+        (5, "got int"),
     ],
 )
-async def test_what_is_no_statement_is_refused_with_the_remedy(database: Database, part: Any, said: str) -> None:
-    with pytest.raises(TypeError, match=f"a query is a text or a statement of SQLAlchemy's: {said}"):
+async def test_what_is_no_statement_is_refused_with_the_remedy(database: PooledDatabase, part: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=f"a query must be SQL text or a SQLAlchemy statement: {said}"):
         await database.fetch_all(part)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +16,7 @@ ODD = sa.Table("odd", sa.MetaData(), sa.Column("id", sa.Integer), *(sa.Column(na
 SAME = {name: number for number, name in enumerate(NAMES)}
 
 
-async def test_columns_with_odd_names_are_written_and_read(database: Database) -> None:
+async def test_columns_with_odd_names_are_written_and_read(database: PooledDatabase) -> None:
     await database.execute(sa.schema.CreateTable(ODD))
     await database.execute(sa.insert(ODD).values(id=1, **SAME))
     await database.execute(sa.insert(ODD), {"id": 2, **SAME})
@@ -46,6 +46,6 @@ async def test_columns_with_odd_names_are_written_and_read(database: Database) -
         (sa.select(sa.literal(3).in_([1, 3]), sa.bindparam("x", 5, literal_execute=True)), True),
     ],
 )
-async def test_a_query_with_odd_or_literal_values_is_run(query: Any, value: Any, database: Database) -> None:
+async def test_a_query_with_odd_or_literal_values_is_run(query: Any, value: Any, database: PooledDatabase) -> None:
     assert await database.fetch_val(query) == value
     assert await database.fetch_val(query) == value

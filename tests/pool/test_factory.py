@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scalekit import Secret, StartError
-from scalekit.errors import ReadOnlyError, Unavailable
+from scalekit import ReadOnlyError, Secret, StartError, Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.factory import Opener
-from scalekit_pool.health import probe
+from scalekit_pool.factory import DatabaseFactory
+from scalekit_pool.health import check_database
 from tests.pool.harness import opened, until, until_complete
 from tests.processes import HOST, free_ports
 from tests.servers import Postgres
@@ -75,9 +74,9 @@ async def test_a_password_file_is_read_at_each_connect(guarded: Postgres, tmp_pa
         guarded.sql("ALTER ROLE app PASSWORD 'another'")
         try:
             file.write_text("another")
-            database.driver.writers.renew()
+            database.driver.writers.invalidate_all()
             assert await database.fetch_val("SELECT current_user") == "app"
-            assert database.driver.writers.supply.trouble == ""
+            assert database.driver.writers.supplier.last_error == ""
         finally:
             guarded.sql(f"ALTER ROLE app PASSWORD '{SECRET}'")
 
@@ -102,12 +101,12 @@ async def test_a_server_that_is_not_there_is_waited_for(caplog: pytest.LogCaptur
     url = f"postgresql://app:{SECRET}@{HOST}:{port}/app"
     async with opened(url, acquire_timeout="50ms") as database:
         with pytest.raises(
-            Unavailable, match=f"no connection to {HOST}:{port}/app .*; nothing listens at {HOST}"
+            Unavailable, match=f"no connection to {HOST}:{port}/app .*: nothing listens at {HOST}"
         ) as told:
             await database.fetch_val("SELECT 1")
         with pytest.raises(ConnectionError, match="nothing listens at"):
-            await probe(database)
-        assert SECRET not in str(told.value) + caplog.text + database.driver.writers.supply.trouble
+            await check_database(database)
+        assert SECRET not in str(told.value) + caplog.text + database.driver.writers.supplier.last_error
     assert not others()
     assert caplog.text.count("nothing listens") == 1
 
@@ -121,7 +120,7 @@ async def test_a_host_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
         port = silent.sockets[0].getsockname()[1]
         url = f"postgresql://app:{SECRET}@{HOST}:{port}/app"
         async with opened(url, connect_timeout="50ms", acquire_timeout="50ms") as database:
-            with pytest.raises(Unavailable, match=r"within 0.05s; .*(no answer within 0.05s|TimeoutError)"):
+            with pytest.raises(Unavailable, match=r"0.05s: .*(no response within connect_timeout 0.05s|TimeoutError)"):
                 await database.fetch_val("SELECT 1")
 
 
@@ -136,14 +135,14 @@ async def test_a_standby_is_not_taken_for_a_primary_nor_the_other_way(guarded: P
                 await database.fetch_val("SELECT 1")
         async with opened(standby.url, guarded.url) as database:
             assert await database.fetch_val("SELECT pg_is_in_recovery()") is False
-            await probe(database)
+            await check_database(database)
         async with opened(standby.url, read_only=True) as database:
             assert await database.fetch_val("SELECT pg_is_in_recovery()") is True
             with pytest.raises(ReadOnlyError):
                 await database.execute("CREATE TABLE made (a int)")
-            assert database.driver.writers.supply.epoch == 0
+            assert database.driver.writers.supplier.generation == 0
             with pytest.raises(ConnectionError, match="standby"):
-                await probe(database)
+                await check_database(database)
 
 
 @needs_postgres
@@ -155,13 +154,13 @@ async def test_a_server_that_becomes_a_standby_is_left_for_one_that_takes_writes
             await connection.execute("SET default_transaction_read_only = on")
             with pytest.raises(Unavailable, match="takes no writes"):
                 await connection.execute("CREATE TABLE made (a int)")
-        assert database.driver.writers.supply.epoch == 1
+        assert database.driver.writers.supplier.generation == 1
         await database.execute("CREATE TABLE made (a int)")
         await until_complete(database)
 
 
 async def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
-    assert "its folder must be there" in await refusal(f"sqlite:///{tmp_path}/absent/a.db")
+    assert "create its folder and make it writable" in await refusal(f"sqlite:///{tmp_path}/absent/a.db")
     broken = tmp_path / "broken.db"
     broken.write_text("this is no database " * 100)
     assert "not a database" in await refusal(f"sqlite:///{broken}")
@@ -171,7 +170,7 @@ async def test_a_database_that_is_only_read_is_not_written(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path}/a.db"
     async with opened(url) as database:
         await database.execute("CREATE TABLE made (a)")
-        await probe(database)
+        await check_database(database)
     async with opened(url, read_only=True) as database:
         assert await database.fetch_all("SELECT * FROM made") == []
         with pytest.raises(ReadOnlyError):
@@ -180,7 +179,7 @@ async def test_a_database_that_is_only_read_is_not_written(tmp_path: Path) -> No
 
 @needs_postgres
 async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, tmp_path: Path) -> None:
-    opener = Opener(PoolConfig(max_size=2), Telemetry(100))
+    opener = DatabaseFactory(PoolConfig(max_size=2), Telemetry(100))
     async with (
         opener.open(f"sqlite:///{tmp_path}/a.db", "one", read_only=False) as one,
         opener.open(postgres_url, "two", read_only=False) as two,
@@ -199,16 +198,16 @@ async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, t
         ),
         ({"url": "postgresql:///name"}, "names no host"),
         ({"min_size": 5, "max_size": 4}, "min_size 5 is more than max_size 4"),
-        ({"url": "sqlite:///a.db", "urls": ("postgresql://u@h/n",)}, "url and urls name the database twice"),
-        ({"urls": ("sqlite:///a.db",)}, "a SQLite file goes into url"),
-        ({"password": Secret("x"), "password_file": "pyproject.toml"}, "give the password twice"),
-        ({"password_file": "/absent"}, "there is no file '/absent'"),
-        ({"tls_ca": "/absent"}, "tls_ca: there is no file '/absent'"),
+        ({"url": "sqlite:///a.db", "urls": ("postgresql://u@h/n",)}, "url and urls both name the database"),
+        ({"urls": ("sqlite:///a.db",)}, "name a SQLite file in url"),
+        ({"password": Secret("x"), "password_file": "pyproject.toml"}, "both give the password"),
+        ({"password_file": "/absent"}, "file '/absent' not found"),
+        ({"sslrootcert": "/absent"}, "sslrootcert: file '/absent' not found"),
         ({"max_size": 0}, "greater than or equal to 1"),
         ({"acquire_timeout": "0s"}, "acquire_timeout"),
-        ({"statement_cache": -1}, "statement_cache"),
-        ({"reset": "never"}, "when-needed"),
-        ({"tls": "sometimes"}, "verify-full"),
+        ({"statement_cache_size": -1}, "statement_cache_size"),
+        ({"reset_session": "never"}, "when-needed"),
+        ({"sslmode": "sometimes"}, "verify-full"),
         ({"max_sise": 3}, "max_sise"),
     ],
 )

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from scalekit.errors import Unavailable
-from scalekit_pool.database import Database
-from scalekit_pool.health import probe
+from scalekit import Unavailable
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.health import check_database
 from scalekit_pool.sqlite import file_health
 from tests.pool.harness import opened, until_complete
 from tests.servers import Postgres
@@ -39,34 +39,34 @@ def written_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def items(url: str, **options: Any) -> AsyncGenerator[Database, None]:
+async def items(url: str, **options: Any) -> AsyncGenerator[PooledDatabase, None]:
     async with opened(url, **options) as database:
         await database.execute("CREATE TABLE IF NOT EXISTS items (text text)")
         await database.execute(INSERT, {"text": "first"})
         yield database
 
 
-async def reads(database: Database) -> bool:
+async def reads(database: PooledDatabase) -> bool:
     return bool(await database.fetch_val("SELECT text FROM items") == "first")
 
 
-async def is_unready(database: Database, reason: str) -> None:
+async def is_unready(database: PooledDatabase, reason: str) -> None:
     """Return when readiness has turned for *reason*."""
     async with asyncio.timeout(LIMIT):
         while True:
             try:
-                await probe(database)
+                await check_database(database)
             except (ConnectionError, Unavailable) as error:
                 assert reason in str(error)  # noqa: PT017 - it is raised or not yet
                 return
             await asyncio.sleep(0.02)
 
 
-async def heals(database: Database) -> None:
+async def heals(database: PooledDatabase) -> None:
     async with asyncio.timeout(LIMIT):
         while True:
             try:
-                await probe(database)
+                await check_database(database)
                 await database.execute(INSERT, LARGE)
                 return
             except (ConnectionError, Unavailable):
@@ -88,7 +88,7 @@ def fill(disk: Path) -> Path:
 @pytest.mark.parametrize("written_first", [False, True])
 async def test_a_full_disk_under_a_file(small_disk: Path, written_first: bool) -> None:
     async with items(f"sqlite:///{small_disk}/a.db") as database:
-        await probe(database)
+        await check_database(database)
         ballast = fill(small_disk)
         if written_first:
             with pytest.raises(Unavailable, match="takes no writes: database or disk is full"):
@@ -121,7 +121,7 @@ async def test_a_service_starts_and_reads_on_a_full_disk(small_disk: Path) -> No
 async def test_a_file_with_as_many_pages_as_it_may_have(tmp_path: Path, place: str) -> None:
     url = f"sqlite:///{tmp_path}/a.db" if place == "file" else "sqlite:///:memory:"
     async with items(url) as database:
-        lent = database.driver.writers.take()
+        lent = database.driver.writers.acquire_nowait()
         assert lent is not None
         pages = (await lent.connection.execute_fetchall("PRAGMA page_count"))[0][0]
         await lent.connection.execute_fetchall(f"PRAGMA max_page_count = {pages}")
@@ -133,7 +133,7 @@ async def test_a_file_with_as_many_pages_as_it_may_have(tmp_path: Path, place: s
             await lent.connection.execute_fetchall(f"PRAGMA max_page_count = {pages}")
             database.driver.writers.release(lent)
             await is_unready(database, "max_page_count")
-            database.driver.writers.renew()
+            database.driver.writers.invalidate_all()
         assert await reads(database)
         await heals(database)
 
@@ -142,9 +142,9 @@ async def test_a_file_that_another_process_locks_for_ever(tmp_path: Path) -> Non
     async with items(f"sqlite:///{tmp_path}/a.db", acquire_timeout="300ms") as database:
         other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        await probe(database)  # others may write for a while
-        await is_unready(database, "has been locked by another process for")
-        with pytest.raises(Unavailable, match="locked"):
+        await check_database(database)  # others may write for a while
+        await is_unready(database, "locked by another process for")
+        with pytest.raises(Unavailable, match="waiting for a lock"):
             await database.execute(INSERT, LARGE)
         assert await reads(database)
         other.execute("ROLLBACK")
@@ -179,7 +179,7 @@ async def test_a_file_that_is_deleted_and_comes_back(tmp_path: Path, gone: str) 
     folder, kept = tmp_path / "data", tmp_path / "kept"
     folder.mkdir()
     async with items(f"sqlite:///{folder}/a.db", acquire_timeout="500ms") as database:
-        lent = database.driver.writers.take()
+        lent = database.driver.writers.acquire_nowait()
         assert lent is not None
         await lent.connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
         database.driver.writers.release(lent)
@@ -201,7 +201,7 @@ async def test_a_file_that_is_deleted_and_comes_back(tmp_path: Path, gone: str) 
         await until_complete(database)
 
 
-async def until_refused(database: Database) -> None:
+async def until_refused(database: PooledDatabase) -> None:
     async with asyncio.timeout(LIMIT):
         while True:
             await database.execute(INSERT, {"text": "lost"})
@@ -211,14 +211,14 @@ async def test_the_probe_leaves_a_file_as_it_is(tmp_path: Path) -> None:
     async with items(f"sqlite:///{tmp_path}/a.db") as database:
         await database.execute("PRAGMA user_version = 7")
         for _ in range(3):
-            await probe(database)
+            await check_database(database)
         assert await database.fetch_val("PRAGMA user_version") == 7
         assert await database.fetch_val("PRAGMA busy_timeout") == 5000
 
 
 async def test_a_file_that_is_opened_for_reading_only_is_well(tmp_path: Path) -> None:
     async with items(f"sqlite:///{tmp_path}/a.db"), opened(f"sqlite:///{tmp_path}/a.db?mode=ro") as database:
-        await probe(database)
+        await check_database(database)
         assert await reads(database)
 
 
@@ -239,10 +239,10 @@ def server() -> Iterator[Postgres]:
 async def test_a_postgresql_that_is_read_only(server: Postgres, on: str, off: str) -> None:
     server.sql("CREATE ROLE app LOGIN SUPERUSER")
     async with items(server.url.replace("postgres@", "app@"), min_size=2, max_size=2) as database:
-        await probe(database)
+        await check_database(database)
         server.sql(on)
         server.sql("SELECT pg_reload_conf()")
-        database.driver.writers.renew()
+        database.driver.writers.invalidate_all()
         await is_unready(database, "default_transaction_read_only is on")
         with pytest.raises(Unavailable, match="takes no writes: its default_transaction_read_only is on"):
             await database.execute(INSERT, LARGE)
@@ -250,11 +250,11 @@ async def test_a_postgresql_that_is_read_only(server: Postgres, on: str, off: st
             async with database.transaction():
                 await database.execute(INSERT, LARGE)
         assert await reads(database)
-        renewed = database.driver.writers.supply.opened
+        renewed = database.driver.writers.supplier.opened
         for _ in range(50):
             with pytest.raises(Unavailable):
                 await database.execute(INSERT, LARGE)
-        assert database.driver.writers.supply.opened - renewed < 25, "not a connection for each write that fails"
+        assert database.driver.writers.supplier.opened - renewed < 25, "not a connection for each write that fails"
         server.sql(off)
         server.sql("SELECT pg_reload_conf()")
         await heals(database)
@@ -280,13 +280,13 @@ async def test_a_transaction_that_was_begun_while_no_writes_were_taken_is_a_503_
 @pytest.mark.needs("postgres")
 async def test_a_transaction_that_was_begun_for_reading_does_not_doubt_the_server(server: Postgres) -> None:
     async with items(server.url, max_size=2) as database:
-        epoch = database.driver.writers.supply.epoch
+        generation = database.driver.writers.supplier.generation
         async with database.connection() as connection:
             await connection.execute("BEGIN READ ONLY")
             with pytest.raises(Exception, match="cannot execute INSERT in a read-only transaction"):
                 await connection.execute(INSERT, LARGE)
-        assert database.driver.writers.supply.epoch == epoch
-        await probe(database)
+        assert database.driver.writers.supplier.generation == generation
+        await check_database(database)
 
 
 @pytest.mark.needs("postgres")
@@ -295,6 +295,6 @@ async def test_a_postgresql_whose_disk_is_full(server: Postgres) -> None:
         full = "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
         with pytest.raises(Unavailable, match="takes no writes: could not extend file"):
             await database.execute(full)
-        await probe(database)
-        assert database.driver.doubt is None
+        await check_database(database)
+        assert database.driver.write_doubt is None
         await heals(database)

@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_pool import insert_batcher as batching
-from scalekit_pool.database import Database
-from scalekit_pool.postgres.bulk_insert import FEW
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.postgres.bulk_insert import COPY_THRESHOLD
 from tests.pool.conftest import POSTGRES
 from tests.pool.harness import opened, until, until_complete
 from tests.pool.schema import ITEMS, create, names
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def items(database: Database) -> AsyncGenerator[Database, None]:
+async def items(database: PooledDatabase) -> AsyncGenerator[PooledDatabase, None]:
     await create(database, ITEMS)
     yield database
     await until_complete(database)
@@ -34,8 +34,8 @@ def numbered(*numbers: int) -> list[dict[str, Any]]:
     return [{"id": number, "name": f"n{number}"} for number in numbers]
 
 
-@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 1500])
-async def test_any_number_of_rows_goes_in(items: Database, count: int) -> None:
+@pytest.mark.parametrize("count", [1, COPY_THRESHOLD, COPY_THRESHOLD + 1, 1500])
+async def test_any_number_of_rows_goes_in(items: PooledDatabase, count: int) -> None:
     assert await items.insert_many(ITEMS, numbered(*range(count))) == count
     assert await items.insert_many("items", numbered(*range(count, 2 * count))) == count
     rows = await items.insert_many(ITEMS, numbered(*range(2 * count, 3 * count)), returning=["id", "name"])
@@ -43,13 +43,13 @@ async def test_any_number_of_rows_goes_in(items: Database, count: int) -> None:
     assert await items.fetch_val("SELECT count(*) FROM items") == 3 * count
 
 
-async def test_no_rows_are_no_work(items: Database) -> None:
+async def test_no_rows_are_no_work(items: PooledDatabase) -> None:
     assert await items.insert_many(ITEMS, []) == 0
     assert await items.insert_many(ITEMS, [], returning=["id"]) == []
 
 
 @pytest.mark.parametrize("count", [3, 100])
-async def test_duplicates_are_left_out_and_not_counted(items: Database, count: int) -> None:
+async def test_duplicates_are_left_out_and_not_counted(items: PooledDatabase, count: int) -> None:
     await items.insert_many(ITEMS, numbered(*range(count)))
     more = numbered(*range(count // 2, 2 * count))
     assert await items.insert_many(ITEMS, more, skip_duplicates=True) == count
@@ -61,7 +61,7 @@ async def test_duplicates_are_left_out_and_not_counted(items: Database, count: i
 
 @pytest.mark.parametrize("count", [3, 100])
 @pytest.mark.parametrize("returning", [None, ["id"]])
-async def test_one_wrong_row_leaves_none(items: Database, count: int, returning: list[str] | None) -> None:
+async def test_one_wrong_row_leaves_none(items: PooledDatabase, count: int, returning: list[str] | None) -> None:
     with pytest.raises(Exception, match=r"(?i)unique"):
         await items.insert_many(ITEMS, [*numbered(*range(count)), {"id": count, "name": "n1"}], returning=returning)
     assert await names(items) == []
@@ -71,24 +71,24 @@ async def test_one_wrong_row_leaves_none(items: Database, count: int, returning:
     ("rows", "said"),
     [
         ([{}], "no columns"),
-        ([{"id": 1, "name": "a"}, {"id": 2}], "row 1 has the columns id, row 0 has id, name"),
-        ([{"id": 1}, {"id": 2, "name": "a"}], "row 1 has the columns id, name, row 0 has id"),
-        ([{"id": 1, "name": "a"}, {"id": 2, "nmae": "b"}], "row 1 has the columns id, nmae"),
-        ([{"id": 1, "nmae": "a"}], "items has no column 'nmae'.*name"),
+        ([{"id": 1, "name": "a"}, {"id": 2}], "row 1 has columns id, row 0 has id, name"),
+        ([{"id": 1}, {"id": 2, "name": "a"}], "row 1 has columns id, name, row 0 has id"),
+        ([{"id": 1, "name": "a"}, {"id": 2, "nmae": "b"}], "row 1 has columns id, nmae"),
+        ([{"id": 1, "nmae": "a"}], "table items has no column 'nmae'.*name"),
     ],
 )
-async def test_mistakes_in_rows_are_named(items: Database, rows: list[dict[str, Any]], said: str) -> None:
+async def test_mistakes_in_rows_are_named(items: PooledDatabase, rows: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         await items.insert_many(ITEMS, rows)
 
 
 @pytest.mark.parametrize("table", ["", None, 5])
-async def test_what_is_no_table_is_refused(items: Database, table: Any) -> None:
-    with pytest.raises(ValueError, match="expected a SQLAlchemy table or its name"):
+async def test_what_is_no_table_is_refused(items: PooledDatabase, table: Any) -> None:
+    with pytest.raises(ValueError, match="expected a SQLAlchemy table or a table name"):
         await items.insert_many(table, numbered(1))
 
 
-async def test_columns_may_come_in_any_order(items: Database) -> None:
+async def test_columns_may_come_in_any_order(items: PooledDatabase) -> None:
     await items.insert_many(ITEMS, [{"id": 1, "name": "a"}, {"name": "b", "id": 2}])
     assert await names(items) == ["a", "b"]
 
@@ -140,7 +140,7 @@ def odd_row(number: int) -> dict[str, Any]:
 @pytest.mark.parametrize("how", [{}, {"skip_duplicates": True}, {"returning": ["id"]}])
 @pytest.mark.parametrize("count", [4, 50])
 async def test_all_types_go_in_by_all_ways(
-    database: Database, schema: str | None, how: dict[str, Any], count: int
+    database: PooledDatabase, schema: str | None, how: dict[str, Any], count: int
 ) -> None:
     where = '"The ""shop""".' if schema else ""
     await database.execute('CREATE SCHEMA "The ""shop"""')
@@ -157,14 +157,14 @@ async def test_all_types_go_in_by_all_ways(
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_columns_that_cannot_be_unnested_go_in_by_values(database: Database) -> None:
+async def test_columns_that_cannot_be_unnested_go_in_by_values(database: PooledDatabase) -> None:
     await create(database, LISTS)
     rows = [{"id": number, "tags": None if number == 7 else ["a", None, str(number)]} for number in range(20_000)]
     assert len(await database.insert_many(LISTS, rows, returning=["id"])) == 20_000
     assert await database.insert_many(LISTS, rows, skip_duplicates=True) == 0
     assert await database.insert_many(LISTS, [{"id": -1, "tags": []}, *rows], skip_duplicates=True) == 1
-    more = [{"id": 20_000 + n, "tags": ["x"]} for n in range(FEW + 1)]
-    assert await database.insert_many(LISTS, more) == FEW + 1
+    more = [{"id": 20_000 + n, "tags": ["x"]} for n in range(COPY_THRESHOLD + 1)]
+    assert await database.insert_many(LISTS, more) == COPY_THRESHOLD + 1
     found = await database.fetch_all("SELECT tags FROM lists WHERE id IN (-1, 7, 8) ORDER BY id")
     assert [row.tags for row in found] == [[], None, ["a", None, "8"]]
     await database.execute("CREATE TYPE pair AS (a int, b text)")
@@ -175,7 +175,7 @@ async def test_columns_that_cannot_be_unnested_go_in_by_values(database: Databas
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_more_parameters_than_a_statement_has_go_in(database: Database) -> None:
+async def test_more_parameters_than_a_statement_has_go_in(database: PooledDatabase) -> None:
     await create(database, ITEMS)
     rows = numbered(*range(40_000))
     assert await database.insert_many(ITEMS, rows, skip_duplicates=True) == 40_000
@@ -183,7 +183,7 @@ async def test_more_parameters_than_a_statement_has_go_in(database: Database) ->
     assert [row.id for row in returned] == list(range(40_000, 80_000))
 
 
-async def test_rows_of_many_tasks_go_in_together_and_each_gets_its_key(items: Database) -> None:
+async def test_rows_of_many_tasks_go_in_together_and_each_gets_its_key(items: PooledDatabase) -> None:
     wrong = {"id": 3, "name": "n3 again"}
     rows = [*numbered(*range(300)), wrong, {"id": 300, "name": None}]
     answers = await asyncio.gather(*(items.insert_soon(ITEMS, row) for row in rows), return_exceptions=True)
@@ -194,7 +194,7 @@ async def test_rows_of_many_tasks_go_in_together_and_each_gets_its_key(items: Da
     assert await items.fetch_val("SELECT count(*) FROM items") == 300
 
 
-async def test_rows_without_a_key_and_with_other_columns_go_in_too(items: Database) -> None:
+async def test_rows_without_a_key_and_with_other_columns_go_in_too(items: PooledDatabase) -> None:
     answers = await asyncio.gather(
         *(items.insert_soon("items", row) for row in numbered(1, 2, 3)),
         *(items.insert_soon(ITEMS, {"name": f"m{n}", "id": 10 + n, "price": n}) for n in range(3)),
@@ -203,7 +203,7 @@ async def test_rows_without_a_key_and_with_other_columns_go_in_too(items: Databa
     assert await items.fetch_val("SELECT count(*) FROM items") == 6
 
 
-async def test_rows_inserted_soon_in_a_transaction_are_part_of_it(items: Database) -> None:
+async def test_rows_inserted_soon_in_a_transaction_are_part_of_it(items: PooledDatabase) -> None:
     with pytest.raises(KeyError):  # noqa: PT012
         async with items.transaction():
             assert await items.insert_soon(ITEMS, {"id": 1, "name": "a"}) == 1
@@ -212,7 +212,7 @@ async def test_rows_inserted_soon_in_a_transaction_are_part_of_it(items: Databas
     assert await names(items) == []
 
 
-async def test_who_is_cancelled_while_its_row_waits_harms_nobody(items: Database) -> None:
+async def test_who_is_cancelled_while_its_row_waits_harms_nobody(items: PooledDatabase) -> None:
     for waits in range(8):
         first = 100 * waits
         tasks = [asyncio.create_task(items.insert_soon(ITEMS, row)) for row in numbered(*range(first, first + 60))]
@@ -226,32 +226,34 @@ async def test_who_is_cancelled_while_its_row_waits_harms_nobody(items: Database
     assert await items.fetch_val("SELECT count(*) FROM items WHERE id % 2 = 1") == 240
 
 
-async def test_rows_that_wait_have_a_bound(items: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "MOST", 10)
+async def test_rows_that_wait_have_a_bound(items: PooledDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_PENDING_ROWS", 10)
     async with asyncio.TaskGroup() as group:
         release = asyncio.Event()
         limit = items.driver.writers.limits.max_size
         for _ in range(limit):
             group.create_task(hold(items, release))
-        await until(lambda: items.driver.writers.supply.size == limit and not items.driver.writers.idle)
+        await until(lambda: items.driver.writers.supplier.size == limit and not items.driver.writers.idle)
         tasks = [asyncio.create_task(items.insert_soon(ITEMS, row)) for row in numbered(*range(13))]
         await until(lambda: sum(task.done() for task in tasks) >= 2)
         release.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     refused = [answer for answer in answers if isinstance(answer, Unavailable)]
     assert len(refused) in (2, 3)
-    assert "wait to be inserted into items already" in str(refused[0])
+    assert "are waiting for insertion into items" in str(refused[0])
     assert [answer for answer in answers if isinstance(answer, int)] == list(range(13 - len(refused)))
 
 
-async def test_rows_whose_caller_has_given_up_count_no_longer(items: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "MOST", 10)
+async def test_rows_whose_caller_has_given_up_count_no_longer(
+    items: PooledDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "MAX_PENDING_ROWS", 10)
     async with asyncio.TaskGroup() as group:
         release = asyncio.Event()
         limit = items.driver.writers.limits.max_size
         for _ in range(limit):
             group.create_task(hold(items, release))
-        await until(lambda: items.driver.writers.supply.size == limit and not items.driver.writers.idle)
+        await until(lambda: items.driver.writers.supplier.size == limit and not items.driver.writers.idle)
         first = asyncio.create_task(items.insert_soon(ITEMS, {"id": 0, "name": "first"}))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # its statement waits for a connection, and what follows waits for the statement
@@ -268,7 +270,7 @@ async def test_rows_whose_caller_has_given_up_count_no_longer(items: Database, m
     assert await items.fetch_val("SELECT count(*) FROM items") == 2
 
 
-async def hold(database: Database, release: asyncio.Event) -> None:
+async def hold(database: PooledDatabase, release: asyncio.Event) -> None:
     async with database.connection():
         await release.wait()
 
@@ -284,7 +286,7 @@ async def test_what_waits_goes_in_before_the_database_closes(url: str) -> None:
         assert await database.fetch_val("SELECT count(*) FROM items") == 50
 
 
-async def test_a_row_that_a_trigger_leaves_out_has_no_key_and_the_others_theirs(items: Database) -> None:
+async def test_a_row_that_a_trigger_leaves_out_has_no_key_and_the_others_theirs(items: PooledDatabase) -> None:
     if items.dialect == "postgresql":
         await items.execute(
             "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS "
@@ -299,7 +301,7 @@ async def test_a_row_that_a_trigger_leaves_out_has_no_key_and_the_others_theirs(
     assert await names(items) == ["n1", "n3"]
 
 
-async def test_a_database_that_is_gone_is_everybodys_error_at_once(items: Database) -> None:
+async def test_a_database_that_is_gone_is_everybodys_error_at_once(items: PooledDatabase) -> None:
     inserts = 0
 
     async def refuse(table: Any, rows: Any) -> Any:
@@ -307,7 +309,7 @@ async def test_a_database_that_is_gone_is_everybodys_error_at_once(items: Databa
         inserts += 1
         raise TimeoutError
 
-    batches = batching.Batches(refuse)
+    batches = batching.InsertBatcher(refuse)
     answers = await asyncio.gather(*(batches.add(ITEMS, row) for row in numbered(*range(50))), return_exceptions=True)
     assert all(isinstance(answer, TimeoutError) for answer in answers)
     assert inserts == 1

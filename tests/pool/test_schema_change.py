@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from scalekit.errors import Unavailable
-from scalekit_pool.database import Database
+from scalekit import Unavailable
+from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import opened, until_complete
 from tests.servers import Postgres
 
@@ -44,7 +44,7 @@ def make(server: Postgres) -> None:
 
 
 @pytest.fixture
-async def database(shared_postgres: Postgres, postgres_url: str) -> AsyncGenerator[Database, None]:
+async def database(shared_postgres: Postgres, postgres_url: str) -> AsyncGenerator[PooledDatabase, None]:
     make(shared_postgres)
     async with opened(postgres_url, max_size=CONNECTIONS) as database:
         await use_all(database)
@@ -52,12 +52,12 @@ async def database(shared_postgres: Postgres, postgres_url: str) -> AsyncGenerat
         await until_complete(database)
 
 
-async def use_all(database: Database) -> None:
+async def use_all(database: PooledDatabase) -> None:
     """Let every connection remember every query."""
     lent = [await database.driver.writers.acquire() for _ in range(CONNECTIONS)]
     for each in lent:
         for query, values in QUERIES.values():
-            statement = database.language.call(query, values)
+            statement = database.compiler.compile(query, values)
             await database.driver.fetch_all(each.connection, statement.statement.sql, statement.arguments)
     for each in lent:
         database.driver.writers.release(each)
@@ -65,7 +65,7 @@ async def use_all(database: Database) -> None:
 
 @pytest.mark.parametrize("name", QUERIES)
 async def test_a_statement_of_a_type_that_was_made_anew_is_run(
-    name: str, database: Database, shared_postgres: Postgres
+    name: str, database: PooledDatabase, shared_postgres: Postgres
 ) -> None:
     for _ in range(2):
         make(shared_postgres)
@@ -75,7 +75,7 @@ async def test_a_statement_of_a_type_that_was_made_anew_is_run(
             assert await connection.fetch_all(*QUERIES[name])
 
 
-async def test_a_write_is_done_once(database: Database, shared_postgres: Postgres) -> None:
+async def test_a_write_is_done_once(database: PooledDatabase, shared_postgres: Postgres) -> None:
     make(shared_postgres)
     for _ in range(CONNECTIONS):
         await database.execute(*QUERIES["insert"])
@@ -85,7 +85,7 @@ async def test_a_write_is_done_once(database: Database, shared_postgres: Postgre
 
 @pytest.mark.parametrize("name", ["parameter", "cast", "update"])
 async def test_a_transaction_that_meets_one_is_503_once_for_each_connection(
-    name: str, database: Database, shared_postgres: Postgres
+    name: str, database: PooledDatabase, shared_postgres: Postgres
 ) -> None:
     make(shared_postgres)
     refused = 0
@@ -94,14 +94,14 @@ async def test_a_transaction_that_meets_one_is_503_once_for_each_connection(
             async with database.transaction():
                 await database.fetch_all(*QUERIES[name])
         except Unavailable as error:
-            assert "begin it again" in str(error)  # noqa: PT017 - it is refused or not
+            assert "run the transaction again" in str(error)  # noqa: PT017 - it is refused or not
             refused += 1
     assert refused <= CONNECTIONS
     async with database.transaction():
         assert await database.fetch_all(*QUERIES[name])
 
 
-async def test_rows_that_are_inserted_together(database: Database, shared_postgres: Postgres) -> None:
+async def test_rows_that_are_inserted_together(database: PooledDatabase, shared_postgres: Postgres) -> None:
     things = sa.table("things", sa.column("mood", sa.Enum("glad", "sad", name="mood")))
     query, values = "INSERT INTO things (mood) VALUES (:mood)", [{"mood": "sad"}, {"mood": "glad"}]
     rows = [{"mood": "sad", "pair": (number, "n")} for number in range(30)]
@@ -125,7 +125,7 @@ async def test_rows_that_are_inserted_together(database: Database, shared_postgr
         await database.insert_many("things", rows)
 
 
-async def test_rows_that_are_streamed(database: Database, shared_postgres: Postgres) -> None:
+async def test_rows_that_are_streamed(database: PooledDatabase, shared_postgres: Postgres) -> None:
     query = "SELECT mood FROM things WHERE mood = :mood"
     for _ in range(CONNECTIONS):
         assert [row async for row in database.iterate(query, {"mood": "glad"})]
@@ -139,7 +139,9 @@ async def test_rows_that_are_streamed(database: Database, shared_postgres: Postg
     assert refused <= CONNECTIONS
 
 
-async def test_a_table_whose_columns_change_under_a_transaction(database: Database, shared_postgres: Postgres) -> None:
+async def test_a_table_whose_columns_change_under_a_transaction(
+    database: PooledDatabase, shared_postgres: Postgres
+) -> None:
     query = "SELECT * FROM things"
     for _ in range(CONNECTIONS):
         await database.fetch_all(query)

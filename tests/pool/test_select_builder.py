@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
-from scalekit_pool.select_builder import selection
+from scalekit_pool.select_builder import build_select
 
 SHOP = MetaData()
 PROFILES = Table(
@@ -70,19 +70,19 @@ def sql(query: Select[Any], dialect: str = "sqlite") -> str:
 
 
 def asked(table: Table, *columns: str, **options: Any) -> str:
-    return sql(selection(table, columns, **options).query)
+    return sql(build_select(table, columns, **options).query)
 
 
 def test_only_the_named_columns_are_selected() -> None:
     for dialect in DIALECTS:
-        query, shape = selection(USERS, ["email", "id"])
+        query, shape = build_select(USERS, ["email", "id"])
         assert sql(query, dialect) == "SELECT users.email, users.id FROM users"
         assert shape([("a@b.c", 1)]) == [{"email": "a@b.c", "id": 1}]
         assert shape([]) == []
 
 
 def test_a_foreign_key_is_a_relation_named_after_its_column_without_id() -> None:
-    query, shape = selection(USERS, ["id", "profile.name", "email", "profile.avatar"])
+    query, shape = build_select(USERS, ["id", "profile.name", "email", "profile.avatar"])
     expected = (
         "SELECT users.id, users.email, profiles.name, profiles.avatar, profiles.id AS id_1 "
         f"FROM users {JOIN} profiles ON profiles.id = users.profile_id"
@@ -104,7 +104,7 @@ def test_a_unique_foreign_key_of_another_table_is_a_relation_named_after_that(
     other = SHOP.tables[table]
     column = next(key for key in ("theme", "colour") if key in other.c)
     for name in names:
-        query, shape = selection(USERS, ["id", f"{name}.{column}"])
+        query, shape = build_select(USERS, ["id", f"{name}.{column}"])
         assert sql(query) == (
             f"SELECT users.id, {table}.{column}, {table}.user_id FROM users "
             f"{JOIN} {table} ON {table}.user_id = users.id"
@@ -113,7 +113,7 @@ def test_a_unique_foreign_key_of_another_table_is_a_relation_named_after_that(
 
 
 def test_a_table_joined_more_than_once_is_joined_under_the_names_of_its_relations() -> None:
-    query, shape = selection(POSTS, ["title", "author.email", "editor.id", "author.manager.email"])
+    query, shape = build_select(POSTS, ["title", "author.email", "editor.id", "author.manager.email"])
     assert sql(query) == (
         "SELECT posts.title, author.email, author.id, editor.id AS id_1, "
         '"author.manager".email AS email_1, "author.manager".id AS id_2 FROM posts '
@@ -127,7 +127,7 @@ def test_a_table_joined_more_than_once_is_joined_under_the_names_of_its_relation
 
 
 def test_a_relation_without_a_column_of_its_own_is_there_for_what_is_in_it() -> None:
-    query, shape = selection(SETTINGS, ["user.profile.name"])
+    query, shape = build_select(SETTINGS, ["user.profile.name"])
     assert sql(query) == (
         "SELECT users.id, profiles.name, profiles.id AS id_1 FROM settings "
         f"{JOIN} users ON users.id = settings.user_id "
@@ -141,7 +141,7 @@ def test_a_relation_without_a_column_of_its_own_is_there_for_what_is_in_it() -> 
 
 
 def test_conditions_orders_and_limits_are_those_of_the_caller() -> None:
-    query = selection(
+    query = build_select(
         USERS,
         ["id", "profile.name"],
         where=[PROFILES.c.name == "Ada", USERS.c.id > 3],
@@ -220,9 +220,7 @@ def test_a_table_that_may_have_many_rows_for_one_is_refused(extra: list[Any], on
     if one:
         assert "categories.owner = owners.id" in asked(owners, "category.kind")
         return
-    message = (
-        "table 'owners' may have many 'categories' for one row: select from 'categories', or make categories.owner "
-    )
+    message = "table 'owners' has many 'categories' per row: select from 'categories', or make categories.owner "
     for name in ("category", "categories"):
         with pytest.raises(ValueError, match=message):
             asked(owners, f"{name}.kind")
@@ -238,10 +236,10 @@ def test_a_table_that_may_have_many_rows_for_one_is_refused(extra: list[Any], on
         (["email.name"], {}, "table 'users' has no relation 'email': known: badge, manager, profile, setting"),
         (["profile"], {}, "'profile' is a relation of table 'users': name its columns, like 'profile.id'"),
         (["profile."], {}, "table 'profiles' has no column '' (in 'profile.'): known: avatar, id, name"),
-        (["posts.id"], {}, "may have many 'posts' for one row: select from 'posts', or make posts."),
-        ([], {}, "no columns of table 'users' are named: name those you need, like 'id'"),
-        ([1], {}, "columns are named by text, like 'id' or 'profile.name', got 1"),
-        (["id"], {"where": PROFILES.c.id == 1}, "where uses 'profiles', which is not in the query (users): name a"),
+        (["posts.id"], {}, "has many 'posts' per row: select from 'posts', or make posts."),
+        ([], {}, "no columns of table 'users' given: name those you need, like 'id'"),
+        ([1], {}, "columns must be strings like 'id' or 'profile.name', got 1"),
+        (["id"], {"where": PROFILES.c.id == 1}, "where uses 'profiles', which is not in the query (users): select a"),
         (["id"], {"order_by": desc(PROFILES.c.id)}, "order_by uses 'profiles', which is not in the query"),
         (
             ["id", "manager.id"],
@@ -249,27 +247,27 @@ def test_a_table_that_may_have_many_rows_for_one_is_refused(extra: list[Any], on
             "where uses 'boss', which is not in the query",
         ),
         (["id"], {"where": False}, "where takes SQLAlchemy expressions, got False"),
-        (["id"], {"order_by": "profile.name"}, "'profile.name' is of no relation in the query: there are none"),
+        (["id"], {"order_by": "profile.name"}, "'profile.name' belongs to no relation in the query: there are none"),
         (["id"], {"order_by": "idd"}, "'users' has no column 'idd': did you mean 'id'?"),
-        (["id"], {"limit": -1}, "limit is a whole number from 0 on, got -1"),
-        (["id"], {"offset": "1"}, "offset is a whole number from 0 on, got '1'"),
-        (["id"], {"limit": True}, "limit is a whole number from 0 on, got True"),
+        (["id"], {"limit": -1}, "limit must be an integer >= 0, got -1"),
+        (["id"], {"offset": "1"}, "offset must be an integer >= 0, got '1'"),
+        (["id"], {"limit": True}, "limit must be an integer >= 0, got True"),
     ],
 )
 def test_a_mistake_is_told_with_its_remedy(columns: list[str], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is looked at
-        selection(USERS, columns, **options)
+        build_select(USERS, columns, **options)
     assert message in str(caught.value)
 
 
 def test_a_table_joined_twice_must_be_named_by_one_of_its_aliases() -> None:
-    with pytest.raises(ValueError, match=r"'users', which is in the query more than once: write \.alias\('author'\)"):
+    with pytest.raises(ValueError, match=r"'users', which occurs in the query more than once: use \.alias\('author'\)"):
         asked(POSTS, "author.id", "editor.id", where=USERS.c.id == 1)
 
 
 def test_what_is_no_table_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"select wants a sqlalchemy\.Table, got str"):
-        selection("users", ["id"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"select takes a sqlalchemy\.Table, got str"):
+        build_select("users", ["id"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_a_name_of_two_relations_is_refused() -> None:
@@ -277,9 +275,9 @@ def test_a_name_of_two_relations_is_refused() -> None:
     owners = Table("owners", metadata, Column("id", Integer, primary_key=True))
     keys: list[Column[Any]] = [Column(name, ForeignKey("owners.id"), unique=True) for name in ("first", "second")]
     Table("pets", metadata, Column("id", Integer, primary_key=True), *keys)
-    message = r"relation 'pet' of table 'owners' may be pets \(pets.first\) and pets \(pets.second\)"
+    message = r"relation 'pet' of table 'owners' is ambiguous, pets \(pets.first\) and pets \(pets.second\)"
     with pytest.raises(ValueError, match=message):
-        selection(owners, ["pet.id"])
+        build_select(owners, ["pet.id"])
 
 
 def test_a_column_and_a_relation_of_one_name_are_not_asked_for_together() -> None:
@@ -288,22 +286,22 @@ def test_a_column_and_a_relation_of_one_name_are_not_asked_for_together() -> Non
     posts = Table("posts", metadata, Column("author", ForeignKey("users.id")))
     assert asked(posts, "author") == "SELECT posts.author FROM posts"
     for columns in (["author", "author.id"], ["author.id", "author"]):
-        with pytest.raises(ValueError, match="'author' is a column of table 'posts' and a relation of it: ask for one"):
-            selection(posts, columns)
+        with pytest.raises(ValueError, match="'author' is both a column and a relation of table 'posts'"):
+            build_select(posts, columns)
 
 
 def test_a_foreign_key_to_a_table_that_is_not_declared_is_no_relation() -> None:
     posts = Table("posts", MetaData(), Column("id", Integer), Column("author_id", ForeignKey("users.id")))
     with pytest.raises(ValueError, match="table 'posts' has no relation 'author': there are none"):
-        selection(posts, ["author.id"])
+        build_select(posts, ["author.id"])
 
 
 def test_a_table_without_a_primary_key_may_have_many_rows_for_one() -> None:
     metadata = MetaData()
     owners = Table("owners", metadata, Column("id", Integer, primary_key=True))
     Table("pets", metadata, Column("owner_id", ForeignKey("owners.id")))
-    with pytest.raises(ValueError, match="table 'owners' may have many 'pets' for one row"):
-        selection(owners, ["pet.owner_id"])
+    with pytest.raises(ValueError, match="table 'owners' has many 'pets' per row"):
+        build_select(owners, ["pet.owner_id"])
 
 
 def test_a_foreign_key_of_the_table_comes_before_one_to_it() -> None:
@@ -325,7 +323,7 @@ def test_an_alias_of_another_table_is_not_taken_for_the_joined_one() -> None:
 def test_names_are_text_and_never_code() -> None:
     odd = "it's \"}]\\ {row[0]} __import__('os')\n"
     table = Table("odd", MetaData(), Column(odd, Text))
-    assert selection(table, [odd]).shape([("value",)]) == [{odd: "value"}]
+    assert build_select(table, [odd]).shape([("value",)]) == [{odd: "value"}]
 
 
 # Every table has the columns id, text, and its keys; row numbers are ids.
@@ -401,7 +399,7 @@ def modelled(world: Any, table: str, row: dict[str, Any], columns: list[str]) ->
 def test_any_selection_gives_what_following_the_keys_row_by_row_gives(question: tuple[Any, str, list[str]]) -> None:
     world, start, columns = question
     metadata, data, _ = world
-    query, shape = selection(metadata.tables[start], columns, order_by="id")
+    query, shape = build_select(metadata.tables[start], columns, order_by="id")
     with closing(sqlite3.connect(":memory:")) as connection:
         for name, rows in data.items():
             connection.execute(f"create table {name} ({', '.join(metadata.tables[name].c.keys())})")

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 from tests.pool.conftest import POSTGRES
 from tests.pool.harness import opened, until_complete
 from tests.servers import Postgres
@@ -51,25 +51,25 @@ SQLITE_TRACES = {
 }
 
 
-async def by_statement(database: Database, trace: str) -> None:
+async def by_statement(database: PooledDatabase, trace: str) -> None:
     await database.execute(trace)
 
 
-async def by_fetching(database: Database, trace: str) -> None:
+async def by_fetching(database: PooledDatabase, trace: str) -> None:
     await database.fetch_all(trace)
 
 
-async def by_connection(database: Database, trace: str) -> None:
+async def by_connection(database: PooledDatabase, trace: str) -> None:
     async with database.connection() as connection:
         await connection.execute(trace)
 
 
-async def by_driver(database: Database, trace: str) -> None:
+async def by_driver(database: PooledDatabase, trace: str) -> None:
     async with database.connection() as connection:
         await connection.raw_connection.execute(trace)
 
 
-async def by_failing(database: Database, trace: str) -> None:
+async def by_failing(database: PooledDatabase, trace: str) -> None:
     try:
         async with database.connection() as connection:
             await connection.execute(trace)
@@ -82,14 +82,14 @@ WAYS = [by_statement, by_fetching, by_connection, by_driver, by_failing]
 
 
 @pytest.fixture
-async def postgres(shared_postgres: Postgres, postgres_url: str) -> AsyncGenerator[Database, None]:
+async def postgres(shared_postgres: Postgres, postgres_url: str) -> AsyncGenerator[PooledDatabase, None]:
     shared_postgres.sql("DO $$ BEGIN CREATE ROLE another; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
     async with opened(postgres_url, max_size=1) as database:
         yield database
 
 
 @pytest.fixture(params=["file", "memory"])
-async def sqlite(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database, None]:
+async def sqlite(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[PooledDatabase, None]:
     async with opened("sqlite:///:memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/a.db") as database:
         yield database
 
@@ -97,7 +97,7 @@ async def sqlite(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerat
 @pytest.mark.needs("postgres")
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_nothing_is_left_in_a_session_of_postgresql(
-    postgres: Database, way: Callable[[Database, str], Awaitable[None]]
+    postgres: PooledDatabase, way: Callable[[PooledDatabase, str], Awaitable[None]]
 ) -> None:
     pid = await postgres.fetch_val("SELECT pg_backend_pid()")
     for name, (trace, left) in POSTGRES_TRACES.items():
@@ -109,7 +109,7 @@ async def test_nothing_is_left_in_a_session_of_postgresql(
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_nothing_is_left_in_a_session_of_sqlite(
-    sqlite: Database, way: Callable[[Database, str], Awaitable[None]]
+    sqlite: PooledDatabase, way: Callable[[PooledDatabase, str], Awaitable[None]]
 ) -> None:
     async def found(left: str | None) -> Any:
         await until_complete(sqlite)
@@ -127,7 +127,7 @@ async def test_nothing_is_left_in_a_session_of_sqlite(
     assert await sqlite.fetch_val("SELECT count(*) FROM kept") == 1
 
 
-async def test_what_was_done_in_the_transaction_of_another_is_undone(sqlite: Database) -> None:
+async def test_what_was_done_in_the_transaction_of_another_is_undone(sqlite: PooledDatabase) -> None:
     async with sqlite.connection() as connection:
         raw = connection.raw_connection
         await raw.execute("CREATE TABLE kept (a)")
@@ -144,7 +144,7 @@ async def test_what_was_done_in_the_transaction_of_another_is_undone(sqlite: Dat
 
 
 @pytest.mark.needs("postgres")
-async def test_listeners_and_codecs_of_the_driver_are_left_to_nobody(postgres: Database) -> None:
+async def test_listeners_and_codecs_of_the_driver_are_left_to_nobody(postgres: PooledDatabase) -> None:
     heard: list[Any] = []
     async with postgres.connection() as connection:
         raw = connection.raw_connection
@@ -165,7 +165,7 @@ async def test_always_reset_is_for_those_who_trust_no_function(opening: Any) -> 
         "CREATE FUNCTION total(a int) RETURNS text LANGUAGE sql AS $$ SELECT set_config('work_mem', '1MB', false) $$"
     )
     for reset, left in (("when-needed", "1MB"), ("always", "4MB")):
-        async with opening(max_size=1, reset=reset) as database:
+        async with opening(max_size=1, reset_session=reset) as database:
             if reset == "when-needed":
                 await database.execute(define)
             await database.fetch_val("SELECT total(1)")
@@ -173,7 +173,7 @@ async def test_always_reset_is_for_those_who_trust_no_function(opening: Any) -> 
 
 
 @pytest.mark.needs("postgres")
-async def test_a_connection_that_cannot_be_made_new_is_closed(postgres: Database, postgres_url: str) -> None:
+async def test_a_connection_that_cannot_be_made_new_is_closed(postgres: PooledDatabase, postgres_url: str) -> None:
     pid = await postgres.fetch_val("SELECT pg_backend_pid()")
     async with postgres.connection() as connection:
         raw = connection.raw_connection
@@ -187,7 +187,7 @@ async def test_a_connection_that_cannot_be_made_new_is_closed(postgres: Database
 
 
 @pytest.mark.needs("postgres")
-async def test_a_cursor_that_was_left_early_is_left_to_nobody(postgres: Database) -> None:
+async def test_a_cursor_that_was_left_early_is_left_to_nobody(postgres: PooledDatabase) -> None:
     for _ in range(2):
         async with postgres.connection() as connection:
             rows = connection.iterate("SELECT * FROM generate_series(1, 1000)")

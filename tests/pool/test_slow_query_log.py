@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit.telemetry import Telemetry
-from scalekit_pool.database import Database
-from scalekit_pool.slow_query_log import ORIGIN
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.filters import CURRENT_REQUEST
 from tests.pool.harness import opened, until, until_complete
 from tests.pool.schema import ITEMS, create
 
@@ -36,8 +36,9 @@ def observed(telemetry: Telemetry, name: str) -> int:
 
 
 @pytest.fixture
-async def database(url: str, telemetry: Telemetry) -> AsyncGenerator[Database, None]:
-    async with opened(url, telemetry=telemetry, max_size=2, slow="20ms", leak_warn="20ms") as database:
+async def database(url: str, telemetry: Telemetry) -> AsyncGenerator[PooledDatabase, None]:
+    thresholds: dict[str, Any] = {"slow_query_threshold": "20ms", "leak_detection_threshold": "20ms"}
+    async with opened(url, telemetry=telemetry, max_size=2, **thresholds) as database:
         await create(database, ITEMS)
         yield database
 
@@ -47,7 +48,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
 
 
 async def test_slow_statements_are_told_of_without_their_values(
-    database: Database, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+    database: PooledDatabase, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
     slow = "SELECT CAST(:secret AS VARCHAR(20)) AS a FROM pg_sleep(0.03)"
     if database.dialect == "sqlite":
@@ -55,12 +56,12 @@ async def test_slow_statements_are_told_of_without_their_values(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) "
             "SELECT :secret AS a FROM n WHERE i = 1000000"
         )
-    ORIGIN.set(Served())
+    CURRENT_REQUEST.set(Served())
     before = number(telemetry, "slow_queries")  # those that made the tables, on a busy machine
     assert await database.fetch_val(slow, {"secret": "hunter2"}) == "hunter2"
     async with database.connection() as connection:
         await connection.fetch_all(slow, {"secret": "hunter2"})
-    sql = database.language.reader.statement(slow).sql
+    sql = database.compiler.parser.parse(slow).sql
     told = [each for each in warnings(caplog) if getattr(each, "statement", "") == sql]
     assert len(told) == 2
     for record in told:
@@ -73,19 +74,19 @@ async def test_slow_statements_are_told_of_without_their_values(
 
 
 async def test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_it(
-    database: Database, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+    database: PooledDatabase, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ORIGIN.set(Served())
+    CURRENT_REQUEST.set(Served())
     async with database.transaction():
         await until(lambda: bool(warnings(caplog)))
     [record] = warnings(caplog)
     assert record.route == "/items/{id}"
     assert record.request_id == "request-7"
     here = test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_it
-    assert record.taken_at[0].startswith(f"{__file__}:")
-    assert record.taken_at[0].endswith(f" in {here.__name__}")
-    assert "is held for more than 0.02s, by /items/{id}; it was taken by" in record.getMessage()
-    assert not [place for place in record.taken_at if "/scalekit_pool/" in place or "/asyncio/" in place]
+    assert record.acquired_at[0].startswith(f"{__file__}:")
+    assert record.acquired_at[0].endswith(f" in {here.__name__}")
+    assert "is held longer than 0.02s by /items/{id}; acquired at" in record.getMessage()
+    assert not [place for place in record.acquired_at if "/scalekit_pool/" in place or "/asyncio/" in place]
     assert number(telemetry, "leaks") == 1
     async with database.connection():
         pass
@@ -94,18 +95,18 @@ async def test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_i
 
 
 async def test_what_is_done_for_many_is_told_of_for_none_of_them(
-    database: Database, caplog: pytest.LogCaptureFixture
+    database: PooledDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database._outcome.watch.slow = 0.0
-    ORIGIN.set(Served())
+    database._instrumentation.slow_query_threshold = 0.0
+    CURRENT_REQUEST.set(Served())
     await database.insert_soon(ITEMS, {"id": 1, "name": "a"})
     told = [record for record in warnings(caplog) if getattr(record, "statement", "").startswith("INSERT")]
     assert told
     assert not [record for record in told if hasattr(record, "request_id")]
 
 
-async def test_the_numbers_are_what_was_done(database: Database, telemetry: Telemetry, url: str) -> None:
-    before = observed(telemetry, "query_seconds")
+async def test_the_numbers_are_what_was_done(database: PooledDatabase, telemetry: Telemetry, url: str) -> None:
+    before = observed(telemetry, "query_duration_seconds")
     await database.insert_many(ITEMS, [{"id": n, "name": f"n{n}"} for n in range(250)])
     assert number(telemetry, "rows") == 0
     await database.fetch_all("SELECT * FROM items")
@@ -114,7 +115,7 @@ async def test_the_numbers_are_what_was_done(database: Database, telemetry: Tele
         await database.fetch_one("SELECT * FROM items WHERE id < 0")
         await database.execute("UPDATE items SET price = 1")
     assert number(telemetry, "rows") == 251
-    assert observed(telemetry, "query_seconds") - before == 5
+    assert observed(telemetry, "query_duration_seconds") - before == 5
     assert [row async for row in database.iterate("SELECT * FROM items")]
     assert number(telemetry, "rows") == 501
     with pytest.raises(Exception, match="absent"):
@@ -126,10 +127,10 @@ async def test_the_numbers_are_what_was_done(database: Database, telemetry: Tele
     await asyncio.wait([task])
     assert number(telemetry, "errors", "cancelled") == 1
     await until_complete(database)
-    assert number(telemetry, "size") == database.driver.writers.supply.size == number(telemetry, "idle")
+    assert number(telemetry, "size") == database.driver.writers.supplier.size == number(telemetry, "idle")
     async with database.transaction():
         assert number(telemetry, "in_use") == 1
-        assert number(telemetry, "idle") == database.driver.writers.supply.size - 1
+        assert number(telemetry, "idle") == database.driver.writers.supplier.size - 1
 
 
 async def test_connections_and_refusals_are_counted(url: str, telemetry: Telemetry) -> None:
@@ -143,7 +144,7 @@ async def test_connections_and_refusals_are_counted(url: str, telemetry: Telemet
             with pytest.raises(Unavailable):
                 await waiting
         assert number(telemetry, "refused", "full") == 1
-        assert number(telemetry, "refused", "late") == 1
+        assert number(telemetry, "refused", "timeout") == 1
         assert observed(telemetry, "acquire_seconds") == 1
         await until_complete(database)
     assert number(telemetry, "connections_closed", "stopped") == 1

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_pool.statement_classifier import Reader
+from scalekit_pool.statement_classifier import StatementParser
 
 NAMES = st.sampled_from(["a", "b", "name", "_x", "id2", "A"])
 TEXT = st.text(alphabet="ab :$'\"/*-\\;?\n:x1(", max_size=8)
@@ -61,7 +61,7 @@ def expected(parts: list[Piece], numbered: bool) -> tuple[str, tuple[str, ...]]:
 
 @given(pieces(LITERALS))
 def test_parameters_are_found_only_where_code_is_on_sqlite(parts: list[Piece]) -> None:
-    statement = Reader("?").statement(" ".join(text for text, _ in parts))
+    statement = StatementParser("?").parse(" ".join(text for text, _ in parts))
     assert (statement.sql, statement.names) == expected(parts, numbered=False)
     values = {name: number for number, name in enumerate(set(statement.names))}
     assert statement.arguments(values) == [values[name] for name in statement.names]
@@ -69,7 +69,7 @@ def test_parameters_are_found_only_where_code_is_on_sqlite(parts: list[Piece]) -
 
 @given(pieces(POSTGRES_LITERALS))
 def test_parameters_are_found_only_where_code_is_on_postgresql(parts: list[Piece]) -> None:
-    statement = Reader("$").statement(" ".join(text for text, _ in parts))
+    statement = StatementParser("$").parse(" ".join(text for text, _ in parts))
     assert (statement.sql, statement.names) == expected(parts, numbered=True)
 
 
@@ -78,15 +78,15 @@ def test_parameters_are_found_only_where_code_is_on_postgresql(parts: list[Piece
 )
 def test_nothing_that_stands_around_hides_what_may_change_something(parts: list[Piece], call: str) -> None:
     around = " ".join(text for text, _ in parts)
-    statement = Reader("$").statement(f"SELECT {around} {call}")
-    assert not statement.reads
-    assert not statement.plain
+    statement = StatementParser("$").parse(f"SELECT {around} {call}")
+    assert not statement.is_read_only
+    assert not statement.leaves_session_clean
 
 
 @given(POSTGRES_LITERALS, POSTGRES_LITERALS)
 def test_what_is_in_literals_does_not_count(first: str, second: str) -> None:
     if first[0] in "'E$-/" and second[0] in "'E$-/":
-        assert Reader("$").statement(f"SELECT {first} , {second}").reads
+        assert StatementParser("$").parse(f"SELECT {first} , {second}").is_read_only
 
 
 READS_PLAIN = (True, True)
@@ -188,18 +188,21 @@ NATURES = {
 }
 
 
-@pytest.mark.parametrize(("text", "nature"), NATURES.items(), ids=[repr(text) for text in NATURES])
-def test_what_a_statement_may_do_is_told_from_its_text(text: str, nature: tuple[bool, bool]) -> None:
-    statement = Reader("$").statement(text)
-    assert (statement.reads, statement.plain) == nature
-    assert (Reader("$").as_it_is(text).reads, Reader("$").as_it_is(text).plain) == nature
-    assert not Reader("$", trusting=False).statement(text).plain
+@pytest.mark.parametrize(("text", "classify"), NATURES.items(), ids=[repr(text) for text in NATURES])
+def test_what_a_statement_may_do_is_told_from_its_text(text: str, classify: tuple[bool, bool]) -> None:
+    statement = StatementParser("$").parse(text)
+    assert (statement.is_read_only, statement.leaves_session_clean) == classify
+    assert (
+        StatementParser("$").parse_native(text).is_read_only,
+        StatementParser("$").parse_native(text).leaves_session_clean,
+    ) == classify
+    assert not StatementParser("$", trust_safe_functions=False).parse(text).leaves_session_clean
 
 
 def test_what_is_remembered_has_a_bound() -> None:
-    reader = Reader("$")
-    first = reader.statement("SELECT 0")
-    assert reader.statement("SELECT 0") is first
+    reader = StatementParser("$")
+    first = reader.parse("SELECT 0")
+    assert reader.parse("SELECT 0") is first
     for number in range(3000):
-        reader.statement(f"SELECT {number}")
+        reader.parse(f"SELECT {number}")
     assert len(reader._known) <= 1000

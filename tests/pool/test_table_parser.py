@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_pool.compiler import Compiler
+from scalekit_pool.compiler import ExpressionCompiler
 from scalekit_pool.database import _dialect
-from scalekit_pool.statement_classifier import Reader, Statement
-from scalekit_pool.table_parser import LONGEST, TableFinder
-from scalekit_pool.table_usage import UNKNOWN, Used, table_name
+from scalekit_pool.statement_classifier import Statement, StatementParser
+from scalekit_pool.table_parser import MAX_STATEMENT_LENGTH, TableParser
+from scalekit_pool.table_usage import UNKNOWN_TABLES, TableUsage, normalize_table_name
 from tests.servers import Postgres
 
 TABLES = ("alpha", "beta", "Gamma Ray", "delta", "select")
@@ -23,19 +23,19 @@ PARTS = sa.Table("Parts", METADATA, sa.Column("id", sa.Integer), sa.Column("item
 
 
 def statement(text: str, dialect: str = "sqlite") -> Statement:
-    return Reader("?" if dialect == "sqlite" else "$", True, TableFinder(dialect).used_by).statement(text)
+    return StatementParser("?" if dialect == "sqlite" else "$", True, TableParser(dialect).find_tables).parse(text)
 
 
-def used(text: str, dialect: str = "sqlite") -> Used:
-    return statement(text, dialect).used
+def used(text: str, dialect: str = "sqlite") -> TableUsage:
+    return statement(text, dialect).tables
 
 
-def both(*names: str) -> Used:
-    return Used(frozenset(names), frozenset(names))
+def both(*names: str) -> TableUsage:
+    return TableUsage(frozenset(names), frozenset(names))
 
 
-def read(*names: str) -> Used:
-    return Used(frozenset(names), frozenset())
+def read(*names: str) -> TableUsage:
+    return TableUsage(frozenset(names), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -52,33 +52,34 @@ def read(*names: str) -> Used:
         ("SELECT * FROM a /* , b */", read("a")),
         ("VALUES (1)", read()),
         ("INSERT INTO a (x) VALUES (:x)", both("a")),
-        ("INSERT INTO a SELECT * FROM b", Used(frozenset("ab"), frozenset("a"))),
+        ("INSERT INTO a SELECT * FROM b", TableUsage(frozenset("ab"), frozenset("a"))),
         ("INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET x = 2 WHERE y IN (SELECT y FROM b)",
-         Used(frozenset("ab"), frozenset("a"))),
-        ("UPDATE a SET x = (SELECT y FROM b) WHERE z IN (SELECT z FROM c)", Used(frozenset("abc"), frozenset("a"))),
-        ("DELETE FROM shop.a WHERE x = 1 RETURNING (SELECT y FROM b)", Used(frozenset("ab"), frozenset("a"))),
+         TableUsage(frozenset("ab"), frozenset("a"))),
+        ("UPDATE a SET x = (SELECT y FROM b) WHERE z IN (SELECT z FROM c)",
+         TableUsage(frozenset("abc"), frozenset("a"))),
+        ("DELETE FROM shop.a WHERE x = 1 RETURNING (SELECT y FROM b)", TableUsage(frozenset("ab"), frozenset("a"))),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
-def test_the_tables_of_plain_statements_are_known(text: str, expected: Used, dialect: str) -> None:
+def test_the_tables_of_plain_statements_are_known(text: str, expected: TableUsage, dialect: str) -> None:
     assert used(text, dialect) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("WITH d AS (DELETE FROM b RETURNING *) INSERT INTO a TABLE d", Used(frozenset("abd"), frozenset("ab"))),
-        ("WITH d AS (DELETE FROM b RETURNING *) SELECT * FROM d, c", Used(frozenset("bcd"), frozenset("b"))),
+        ("WITH d AS (DELETE FROM b RETURNING *) INSERT INTO a TABLE d", TableUsage(frozenset("abd"), frozenset("ab"))),
+        ("WITH d AS (DELETE FROM b RETURNING *) SELECT * FROM d, c", TableUsage(frozenset("bcd"), frozenset("b"))),
         ("SELECT * FROM a FOR UPDATE SKIP LOCKED", read("a")),
         ("SELECT * FROM ONLY a, LATERAL (SELECT * FROM b WHERE b.x = a.x) c", read("a", "b")),
         ("SELECT * FROM a, generate_series(1, 2), unnest(:x::text[]) u", read("a")),
-        ("DELETE FROM a USING b WHERE a.id = b.id", Used(frozenset("ab"), frozenset("a"))),
-        ("UPDATE a SET x = 1 FROM b WHERE a.id = b.id", Used(frozenset("ab"), frozenset("a"))),
+        ("DELETE FROM a USING b WHERE a.id = b.id", TableUsage(frozenset("ab"), frozenset("a"))),
+        ("UPDATE a SET x = 1 FROM b WHERE a.id = b.id", TableUsage(frozenset("ab"), frozenset("a"))),
         ("SELECT $q$ ' FROM b $q$, E'\\' FROM c', x FROM a", read("a")),
         ("SELECT * FROM a /* x /* y */ , b */", read("a")),
     ],
 )  # fmt: skip
-def test_so_are_those_that_only_postgresql_has(text: str, expected: Used) -> None:
+def test_so_are_those_that_only_postgresql_has(text: str, expected: TableUsage) -> None:
     assert used(text, "postgresql") == expected
 
 
@@ -91,7 +92,7 @@ def test_so_are_those_that_only_postgresql_has(text: str, expected: Used) -> Non
         ("SELECT * FROM a /* x /* y */ , b", read("a", "b")),
     ],
 )
-def test_so_are_those_that_only_sqlite_has(text: str, expected: Used) -> None:
+def test_so_are_those_that_only_sqlite_has(text: str, expected: TableUsage) -> None:
     assert used(text, "sqlite") == expected
 
 
@@ -118,11 +119,11 @@ def test_so_are_those_that_only_sqlite_has(text: str, expected: Used) -> None:
         "not sql at all",
         "",
         "SELECT " + "(" * 5000 + "1" + ")" * 5000,
-        "SELECT * FROM a WHERE x IN (" + ", ".join(["1"] * LONGEST) + ")",
+        "SELECT * FROM a WHERE x IN (" + ", ".join(["1"] * MAX_STATEMENT_LENGTH) + ")",
     ],
 )
 def test_what_is_not_plain_is_unknown(text: str) -> None:
-    assert used(text, "postgresql") == UNKNOWN
+    assert used(text, "postgresql") == UNKNOWN_TABLES
 
 
 @pytest.mark.parametrize(
@@ -145,37 +146,41 @@ def test_a_read_that_hides_what_it_reads_is_unknown(text: str) -> None:
 
 def test_what_is_remembered_of_a_text_is_worked_out_once() -> None:
     asked: list[str] = []
-    reader = Reader("?", True, lambda text: asked.append(text) or UNKNOWN)  # type: ignore[func-returns-value]
+    reader = StatementParser("?", True, lambda text: asked.append(text) or UNKNOWN_TABLES)  # type: ignore[func-returns-value]
     for _ in range(3):
-        reader.statement("SELECT * FROM a WHERE x = :x")
+        reader.parse("SELECT * FROM a WHERE x = :x")
     assert asked == ["SELECT * FROM a WHERE x = ?"]
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_the_tables_of_expressions_are_known_however_long_their_lists_are(dialect: str) -> None:
     asked: list[str] = []
-    finder = TableFinder(dialect)
-    reader = Reader("$", True, lambda text: asked.append(text) or finder.used_by(text))  # type: ignore[func-returns-value]
-    compiler = Compiler(_dialect(dialect), reader)
+    finder = TableParser(dialect)
+    reader = StatementParser("$", True, lambda text: asked.append(text) or finder.find_tables(text))  # type: ignore[func-returns-value]
+    compiler = ExpressionCompiler(_dialect(dialect), reader)
     joined = sa.select(ITEMS).join(PARTS, PARTS.c.item == ITEMS.c.id)
     for length in range(4):
-        call = compiler.call(joined.where(ITEMS.c.id.in_(list(range(length)))), None)
-        assert call.statement.used == read("items", "parts")
+        call = compiler.compile(joined.where(ITEMS.c.id.in_(list(range(length)))), None)
+        assert call.statement.tables == read("items", "parts")
     assert len(asked) == 1, asked
     insert = ITEMS.insert().from_select(["id"], sa.select(PARTS.c.id))
-    assert compiler.call(insert, None).statement.used == Used(frozenset({"items", "parts"}), frozenset({"items"}))
+    assert compiler.compile(insert, None).statement.tables == TableUsage(
+        frozenset({"items", "parts"}), frozenset({"items"})
+    )
     changed = ITEMS.update().where(ITEMS.c.id.in_(sa.select(PARTS.c.item))).values(n=1)
-    assert compiler.call(changed, None).statement.used == Used(frozenset({"items", "parts"}), frozenset({"items"}))
-    assert compiler.call(sa.select(sa.func.mine(ITEMS.c.id)), None).statement.used == UNKNOWN
+    assert compiler.compile(changed, None).statement.tables == TableUsage(
+        frozenset({"items", "parts"}), frozenset({"items"})
+    )
+    assert compiler.compile(sa.select(sa.func.mine(ITEMS.c.id)), None).statement.tables == UNKNOWN_TABLES
     hidden = sa.select(ITEMS).where(sa.text("EXISTS (SELECT 1 FROM other)"))
-    assert compiler.call(hidden, None).statement.used == read("items", "other")
+    assert compiler.compile(hidden, None).statement.tables == read("items", "other")
 
 
 @given(st.text(min_size=1))
 def test_all_spellings_of_a_name_are_one(name: str) -> None:
-    folded = table_name(name)
-    assert folded == table_name(name.casefold()) or len(name.encode("utf-8", "surrogatepass")) > 63
-    assert folded == table_name(name.encode("utf-8", "surrogatepass")[:63].decode("utf-8", "ignore"))
+    folded = normalize_table_name(name)
+    assert folded == normalize_table_name(name.casefold()) or len(name.encode("utf-8", "surrogatepass")) > 63
+    assert folded == normalize_table_name(name.encode("utf-8", "surrogatepass")[:63].decode("utf-8", "ignore"))
 
 
 # What SQLite itself says of statements that are put together at random is the truth.
@@ -253,7 +258,7 @@ def truth(text: str) -> tuple[set[str], set[str]] | None:
         for name in TABLES:
             connection.execute(f'CREATE TABLE "{name}" (x INTEGER)')
         connection.set_authorizer(note)
-        connection.execute(f"EXPLAIN {text}", (1,) * Reader("?").statement(text).sql.count("?"))
+        connection.execute(f"EXPLAIN {text}", (1,) * StatementParser("?").parse(text).sql.count("?"))
     except sqlite3.Error:
         return None
     finally:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from scalekit import Unavailable
 from scalekit.contracts import Tables
-from scalekit.errors import Unavailable
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import complete, opened, until, until_complete
 from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 INSERT = "INSERT INTO items (id, name) VALUES (:id, :name)"
 ONE = {"id": 1, "name": "a"}
 ITEMS_ONLY = frozenset({"items"})
-Way = Callable[[Database], Awaitable[Any]]
+Way = Callable[[PooledDatabase], Awaitable[Any]]
 
 
 class Recorder:
@@ -35,7 +35,7 @@ class Recorder:
         self.written: list[Tables] = []
         self.doubtful: list[Tables] = []
         self.seen: list[int] = []
-        self.elsewhere: Database | None = None
+        self.elsewhere: PooledDatabase | None = None
 
     def read(self, tables: Tables) -> None:
         self.read_tables.append(tables)
@@ -61,7 +61,7 @@ def recorder(url: str) -> Recorder:
 
 
 @pytest.fixture
-async def observed(url: str, recorder: Recorder) -> AsyncGenerator[Database, None]:
+async def observed(url: str, recorder: Recorder) -> AsyncGenerator[PooledDatabase, None]:
     async with opened(url, observer=recorder, max_size=4) as database, opened(url, max_size=1) as elsewhere:
         await create(database, ITEMS, PARENTS, CHILDREN)
         recorder.forget()
@@ -96,7 +96,7 @@ async def select(database: Any) -> None:
 
 
 @pytest.mark.parametrize("way", [fetch_all, fetch_one, fetch_val, iterate, expression, select])
-async def test_every_way_to_read_tells_what_is_read(observed: Database, recorder: Recorder, way: Way) -> None:
+async def test_every_way_to_read_tells_what_is_read(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
     await way(observed)
     async with observed.connection() as session:
         await way(session)  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ async def fetch_returning(database: Any) -> None:
 
 
 async def iterate_returning(database: Any) -> None:
-    if database.language.driver.dialect == "postgresql":  # it opens no cursor for a change
+    if database.compiler.driver.dialect == "postgresql":  # it opens no cursor for a change
         await database.fetch_all(INSERT + " RETURNING id", ONE)
         return
     async with aclosing(database.iterate(INSERT + " RETURNING id", ONE)) as rows:
@@ -153,7 +153,7 @@ WRITES = [execute, execute_expression, execute_many, insert_many, copy, insert_r
 
 @pytest.mark.parametrize("way", WRITES)
 async def test_every_way_to_write_tells_what_is_written_when_it_can_be_seen(
-    observed: Database, recorder: Recorder, way: Way
+    observed: PooledDatabase, recorder: Recorder, way: Way
 ) -> None:
     await way(observed)
     assert set(recorder.written) == {ITEMS_ONLY}
@@ -162,7 +162,7 @@ async def test_every_way_to_write_tells_what_is_written_when_it_can_be_seen(
 
 
 @pytest.mark.parametrize("way", WRITES)
-async def test_so_does_a_session(observed: Database, recorder: Recorder, way: Way) -> None:
+async def test_so_does_a_session(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
     async with observed.connection() as session:
         await way(session)  # type: ignore[arg-type]
         assert set(recorder.written) == {ITEMS_ONLY}
@@ -171,7 +171,7 @@ async def test_so_does_a_session(observed: Database, recorder: Recorder, way: Wa
 
 
 @pytest.mark.parametrize("way", WRITES)
-async def test_a_transaction_tells_at_its_end(observed: Database, recorder: Recorder, way: Way) -> None:
+async def test_a_transaction_tells_at_its_end(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
     async with observed.transaction():
         async with observed.transaction():
             await way(observed)
@@ -181,7 +181,7 @@ async def test_a_transaction_tells_at_its_end(observed: Database, recorder: Reco
 
 
 @pytest.mark.parametrize("way", WRITES)
-async def test_what_is_rolled_back_is_not_told(observed: Database, recorder: Recorder, way: Way) -> None:
+async def test_what_is_rolled_back_is_not_told(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
     with pytest.raises(KeyError):
         async with observed.transaction():
             await way(observed)
@@ -193,7 +193,7 @@ async def test_what_is_rolled_back_is_not_told(observed: Database, recorder: Rec
     assert set(recorder.written) == {ITEMS_ONLY}
 
 
-async def test_insert_soon_tells_before_it_returns(observed: Database, recorder: Recorder) -> None:
+async def test_insert_soon_tells_before_it_returns(observed: PooledDatabase, recorder: Recorder) -> None:
     await asyncio.gather(*(observed.insert_soon(ITEMS, {"id": n, "name": str(n)}) for n in range(10)))
     assert set(recorder.written) == {ITEMS_ONLY}
     assert all(recorder.seen)
@@ -205,7 +205,7 @@ async def test_insert_soon_tells_before_it_returns(observed: Database, recorder:
     assert recorder.written == [ITEMS_ONLY]
 
 
-async def test_a_savepoint_that_is_rolled_back_may_tell_more(observed: Database, recorder: Recorder) -> None:
+async def test_a_savepoint_that_is_rolled_back_may_tell_more(observed: PooledDatabase, recorder: Recorder) -> None:
     async with observed.transaction():
         await observed.execute(INSERT, ONE)
         with pytest.raises(KeyError):
@@ -217,7 +217,7 @@ async def test_a_savepoint_that_is_rolled_back_may_tell_more(observed: Database,
     assert told >= ITEMS_ONLY
 
 
-async def test_an_unknown_statement_may_read_and_write_anything(observed: Database, recorder: Recorder) -> None:
+async def test_an_unknown_statement_may_read_and_write_anything(observed: PooledDatabase, recorder: Recorder) -> None:
     await observed.execute("CREATE TABLE more (id INTEGER)")
     assert (recorder.read_tables, recorder.written) == ([None], [None])
     recorder.forget()
@@ -228,7 +228,7 @@ async def test_an_unknown_statement_may_read_and_write_anything(observed: Databa
     assert recorder.written == [None], "it might have been a COMMIT"
 
 
-async def test_the_raw_connection_may_read_and_write_anything(observed: Database, recorder: Recorder) -> None:
+async def test_the_raw_connection_may_read_and_write_anything(observed: PooledDatabase, recorder: Recorder) -> None:
     async with observed.connection() as session:
         raw = session.raw_connection
         assert recorder.read_tables == [None]
@@ -248,7 +248,9 @@ async def test_the_raw_connection_may_read_and_write_anything(observed: Database
     assert recorder.written[0] is None
 
 
-async def test_a_raw_connection_that_its_task_did_not_give_back_is_told(observed: Database, recorder: Recorder) -> None:
+async def test_a_raw_connection_that_its_task_did_not_give_back_is_told(
+    observed: PooledDatabase, recorder: Recorder
+) -> None:
     async def forget_it() -> None:
         session = observed.connection()
         await session.enter()
@@ -259,7 +261,7 @@ async def test_a_raw_connection_that_its_task_did_not_give_back_is_told(observed
 
 
 async def test_a_statement_that_fails_is_told_where_it_may_have_changed_something(
-    observed: Database, recorder: Recorder
+    observed: PooledDatabase, recorder: Recorder
 ) -> None:
     await observed.execute(INSERT, ONE)
     recorder.forget()
@@ -272,7 +274,7 @@ async def test_a_statement_that_fails_is_told_where_it_may_have_changed_somethin
     assert recorder.doubtful == []
 
 
-async def test_a_write_that_is_cut_is_told_as_doubtful(url: str, recorder: Recorder, observed: Database) -> None:
+async def test_a_write_that_is_cut_is_told_as_doubtful(url: str, recorder: Recorder, observed: PooledDatabase) -> None:
     slow = "INSERT INTO items (id, name) WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT i, i FROM n"  # noqa: E501
     if observed.dialect == "postgresql":
         slow = "INSERT INTO items (id, name) SELECT 1, pg_sleep(100)::text"
@@ -293,7 +295,7 @@ async def test_a_write_that_is_cut_is_told_as_doubtful(url: str, recorder: Recor
         await until_complete(observed)
 
 
-async def test_a_commit_that_fails_is_told_as_doubtful(observed: Database, recorder: Recorder) -> None:
+async def test_a_commit_that_fails_is_told_as_doubtful(observed: PooledDatabase, recorder: Recorder) -> None:
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         async with observed.transaction():
             await observed.execute("INSERT INTO children (id, parent) VALUES (1, 2)")
@@ -301,7 +303,7 @@ async def test_a_commit_that_fails_is_told_as_doubtful(observed: Database, recor
 
 
 async def test_a_commit_that_is_cancelled_is_told_as_doubtful(
-    observed: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    observed: PooledDatabase, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit, committed = observed.driver.commit, asyncio.Event()
 
@@ -319,7 +321,7 @@ async def test_a_commit_that_is_cancelled_is_told_as_doubtful(
     assert (recorder.written, recorder.doubtful) == ([], [ITEMS_ONLY])
 
 
-async def test_a_generator_that_is_left_in_the_middle_is_told(observed: Database, recorder: Recorder) -> None:
+async def test_a_generator_that_is_left_in_the_middle_is_told(observed: PooledDatabase, recorder: Recorder) -> None:
     rows = "INSERT INTO items (id, name) VALUES (1, 'a'), (2, 'b') RETURNING id"
     if observed.dialect == "postgresql":  # it opens no cursor for a change
         return
@@ -331,7 +333,7 @@ async def test_a_generator_that_is_left_in_the_middle_is_told(observed: Database
 
 
 async def test_what_is_there_for_reading_tells_that_nobody_knows(
-    url: str, recorder: Recorder, observed: Database
+    url: str, recorder: Recorder, observed: PooledDatabase
 ) -> None:
     async with opened(url, observer=recorder, read_only=True, acquire_timeout="10ms") as replica:
         # There is no table in another memory, and this PostgreSQL is no standby.
@@ -342,10 +344,10 @@ async def test_what_is_there_for_reading_tells_that_nobody_knows(
 
 async def test_without_an_observer_no_statement_is_parsed(url: str) -> None:
     async with opened(url) as database:
-        assert database.language.reader._used_by is None
+        assert database.compiler.parser._find_tables is None
 
 
-async def test_a_connection_that_cannot_be_had_tells_nothing(observed: Database, recorder: Recorder) -> None:
+async def test_a_connection_that_cannot_be_had_tells_nothing(observed: PooledDatabase, recorder: Recorder) -> None:
     await observed.disconnect()
     with pytest.raises(Unavailable):
         await observed.execute(INSERT, ONE)

@@ -14,14 +14,14 @@ SECRET = "a" * 32
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"urls": [URL]}, "secret is required where there are urls, and every instance needs the same"),
+        ({"urls": [URL]}, "secret is required with urls, and every instance needs the same"),
         ({"urls": [URL], "secret": "short"}, "secret is shorter than 32 characters"),
         ({"urls": ["mysql://shop:hidden@db/shop"], "secret": SECRET}, "the scheme 'mysql' is none of postgresql"),
         ({"urls": ["postgresql:///shop"], "secret": SECRET}, "the address names no host"),
         ({"urls": [URL, f"{URL}2"], "secret": SECRET}, "urls names a server twice"),
         ({"urls": [URL], "weights": [1, 2], "secret": SECRET}, "weights has 2 numbers for 1 urls"),
         ({"urls": [URL], "weights": [0], "secret": SECRET}, "greater than 0"),
-        ({"lifetime": "5s"}, "lifetime 5s is too short"),
+        ({"token_ttl": "5s"}, "token_ttl 5s is too short"),
     ],
 )
 def test_a_mistake_is_told_with_its_remedy_and_without_secrets(table: dict[str, Any], message: str) -> None:

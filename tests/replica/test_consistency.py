@@ -96,7 +96,7 @@ async def test_instances_share_nothing_but_the_secret(slow_cluster: Cluster) -> 
             client.instances = [second]
             assert (await client.read(1)).body == b"%d" % amount
             client.instances = [first]
-        assert (await second.numbers("tokens_total"))["read"] == 10
+        assert (await second.numbers("tokens_total"))["accepted"] == 10
         assert (await second.numbers("tokens_total"))["issued"] == 0
 
 
@@ -107,7 +107,7 @@ async def test_a_token_of_another_secret_is_no_token(slow_cluster: Cluster) -> N
         await client.write(1, 1)
         client.instances = [second]
         assert (await client.read(1)).body == b"None"
-        assert (await second.numbers("tokens_total"))["refused"] == 1
+        assert (await second.numbers("tokens_total"))["rejected"] == 1
 
 
 async def test_an_answer_begun_before_the_commit_is_covered_by_time(shared_cluster: Cluster) -> None:
@@ -134,4 +134,4 @@ async def test_an_answer_begun_before_the_commit_is_covered_by_time(shared_clust
         client = Client([instance])
         assert (await client.ask("/slow")).body == b"accepted"
         assert (await client.read(77)).body == b"7"
-        assert (await instance.numbers("fallbacks_total"))["recent"] == 1
+        assert (await instance.numbers("fallbacks_total"))["recent_write"] == 1

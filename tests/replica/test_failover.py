@@ -14,7 +14,7 @@ from tests.servers import Postgres
 pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio]
 
 
-@pytest.mark.parametrize(("user", "reason"), [("postgres", "follows timeline 1"), ("app", "more than the primary")])
+@pytest.mark.parametrize(("user", "reason"), [("postgres", "follows timeline 1"), ("app", "ahead of the primary")])
 async def test_a_replica_of_an_old_primary_is_not_read_from(cluster: Cluster, user: str, reason: str) -> None:
     old, (new, follower) = cluster.primary, cluster.replicas
     old.sql("CREATE ROLE app LOGIN; GRANT ALL ON stock TO app")

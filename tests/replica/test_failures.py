@@ -15,8 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from scalekit.contracts import DATABASE, READS, Database
-from scalekit.contracts.consistency import CONSISTENCY, Consistency
+from scalekit.contracts import CONSISTENCY, DATABASE, READS, Consistency, Database
 from tests.command_line import scalekit
 from tests.processes import free_ports
 from tests.replica.conftest import Cluster
@@ -129,9 +128,9 @@ async def test_reads_are_taken_from_a_replica_that_hangs(cluster: Cluster) -> No
             await grows(instance, one)
             one.pause()
             await until("the ejection", lambda: is_out(instance, one))
-            assert (await instance.numbers("abandoned_total"))[place(one)] > 0
+            assert (await instance.numbers("aborted_reads_total"))[place(one)] > 0
             await clients.everybody_is_answered()
-            assert "no answer within 0.5s" in await health_of(instance, one)
+            assert "no response within check_timeout 0.5s" in await health_of(instance, one)
             one.resume()
             await until("the return", lambda: is_up(instance, one))
             await grows(instance, one)
@@ -145,10 +144,10 @@ async def test_all_replicas_gone_means_the_primary(cluster: Cluster) -> None:
                 await grows(instance, replica)
                 await asyncio.to_thread(replica.kill)
             await until("the ejections", lambda: all_are_out(instance))
-            before = (await instance.numbers("fallbacks_total"))["none"]
+            before = (await instance.numbers("fallbacks_total"))["unavailable"]
 
             async def on_the_primary() -> bool:
-                return (await instance.numbers("fallbacks_total"))["none"] > before
+                return (await instance.numbers("fallbacks_total"))["unavailable"] > before
 
             await until("reads on the primary", on_the_primary)
         assert set(clients.statuses) == {200}
@@ -185,7 +184,7 @@ async def test_a_replica_whose_replay_is_paused_leaves_and_comes_back(cluster: C
             await grows(instance, one)
             one.sql("SELECT pg_wal_replay_pause()")
             await until("leaving", lambda: is_out(instance, one))
-            assert "behind; max_lag is 2s" in await health_of(instance, one)
+            assert "behind (max_lag 2s)" in await health_of(instance, one)
             assert (await instance.numbers("lag_seconds"))[place(one)] > 2
             assert (await instance.numbers("lag_bytes"))[place(one)] > 0
             await grows(instance, two)
@@ -203,7 +202,7 @@ async def test_a_replica_too_many_bytes_behind_leaves(cluster: Cluster) -> None:
         one.sql("SELECT pg_wal_replay_pause()")
         cluster.primary.sql("INSERT INTO stock SELECT number, 0 FROM generate_series(1000, 5000) AS number")
         await until("leaving", lambda: is_out(instance, one))
-        assert "bytes behind; max_lag_bytes is 64KiB" in await health_of(instance, one)
+        assert "bytes behind (max_lag_bytes 64KiB)" in await health_of(instance, one)
 
 
 async def test_a_read_that_is_in_the_way_of_replaying_is_read_elsewhere(impatient_cluster: Cluster) -> None:
@@ -230,7 +229,7 @@ async def test_a_read_that_is_in_the_way_of_replaying_is_read_elsewhere(impatien
 
 async def test_a_replica_that_comes_back_with_less_is_asked_anew(cluster: Cluster) -> None:
     one, _ = cluster.replicas
-    replica = {"urls": [one.url], "check_interval": "10m", "check_timeout": "1s", "lifetime": "20m"}
+    replica = {"urls": [one.url], "check_interval": "10m", "check_timeout": "1s", "token_ttl": "20m"}
     async with shop({"url": cluster.primary.url}, replica) as instance:
         client = Client([instance])
         await client.write(1, 1)
@@ -299,7 +298,7 @@ async def test_another_kind_of_database_is_no_replica(shared_cluster: Cluster, t
     (tmp_path / "copy.db").touch()
     result = await check(tmp_path, shared_cluster.primary.url, f"sqlite:///{tmp_path}/copy.db")
     assert result.returncode == 1
-    assert "is sqlite, the database is postgresql; name copies of it" in result.stderr
+    assert "is sqlite, but the primary is postgresql; name a copy of it" in result.stderr
 
 
 async def test_a_primary_without_a_connection_to_spare_means_a_token_by_time(shared_cluster: Cluster) -> None:
@@ -325,4 +324,4 @@ async def test_a_primary_without_a_connection_to_spare_means_a_token_by_time(sha
         done.set()
         await asyncio.gather(*holders)
         assert (await client.read(50)).body == b"5"
-        assert (await instance.numbers("fallbacks_total"))["recent"] == 1
+        assert (await instance.numbers("fallbacks_total"))["recent_write"] == 1

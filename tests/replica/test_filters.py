@@ -12,25 +12,24 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
-from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, READS
-from scalekit.contracts.consistency import CONSISTENCY, Consistency
+from scalekit.contracts import CONSISTENCY, CONSISTENCY_TOKENS, DATABASE, READS, Consistency
 from scalekit.telemetry import NullTelemetry
 from scalekit_replica.filters import consistency_of
-from scalekit_replica.metrics import Metrics
-from scalekit_replica.token_codec import Contents, Signer
-from scalekit_replica.token_issuer import Tokens
+from scalekit_replica.metrics import RoutingMetrics
+from scalekit_replica.token_codec import TokenCodec, TokenContents
+from scalekit_replica.token_issuer import TokenIssuer
 from tests.replica.conftest import Cluster
 from tests.replica.shop import READ, TABLE, WRITE, Client, shop
 
 pytestmark = pytest.mark.anyio
 
-SIGNER = Signer("a" * 32)
-TOKENS = Tokens(SIGNER, None, 2.0, 60.0, Metrics(NullTelemetry()))  # type: ignore[arg-type]  # reading asks no database
+CODEC = TokenCodec("a" * 32)
+TOKENS = TokenIssuer(CODEC, None, 2.0, 60.0, RoutingMetrics(NullTelemetry()))  # type: ignore[arg-type]  # reading asks no database
 FAR = 2**32 - 1
 
 
 def token_of(position: int, until: float = 0.0) -> bytes:
-    return SIGNER.sign(Contents(position, until, FAR)).encode()
+    return CODEC.encode(TokenContents(position, until, FAR)).encode()
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 2**63), st.integers(0, 10**9)), max_size=5))
@@ -59,8 +58,8 @@ def test_another_cookie_of_a_longer_name_is_not_ours() -> None:
 
 
 def test_a_token_that_has_expired_says_nothing() -> None:
-    assert TOKENS.read(SIGNER.sign(Contents(7, 0.0, 1))) is None
-    read = TOKENS.read(SIGNER.sign(Contents(7, 0.0, FAR)))
+    assert TOKENS.read(CODEC.encode(TokenContents(7, 0.0, 1))) is None
+    read = TOKENS.read(CODEC.encode(TokenContents(7, 0.0, FAR)))
     assert read is not None
     assert read.position == 7
 

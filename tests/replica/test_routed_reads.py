@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, select
 
-from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, READS, Database, Statements
-from scalekit.contracts.consistency import CONSISTENCY, Consistency
-from scalekit.errors import ReadOnlyError
+from scalekit import ReadOnlyError
+from scalekit.contracts import CONSISTENCY, CONSISTENCY_TOKENS, DATABASE, READS, Consistency, Database, Statements
 from tests.replica.conftest import Cluster
 from tests.replica.shop import READ, TABLE, WRITE, Client, Instance, shop, until
 
@@ -189,18 +188,18 @@ async def test_copies_of_a_file_are_read_by_time(tmp_path: Path) -> None:
         await database.execute(TABLE)
         await database.execute(WRITE, {"id": 1, "amount": 1})
         await database.execute("VACUUM INTO :copy", {"copy": str(copy)})
-    replica = {"urls": [f"sqlite:///{copy}"], "sticky": "500ms"}
+    replica = {"urls": [f"sqlite:///{copy}"], "primary_after_write": "500ms"}
     async with shop({"url": url}, replica) as instance:
         client, stranger = Client([instance]), Client([instance])
         assert (await client.write(1, 2)).body == b"2"
         assert (await client.read(1)).body == b"2"
         assert (await stranger.read(1)).body == b"1"
-        assert (await instance.numbers("fallbacks_total"))["recent"] == 1
+        assert (await instance.numbers("fallbacks_total"))["recent_write"] == 1
 
         async def reads_the_copy() -> bool:
             return (await client.read(1)).body == b"1"
 
-        await until("the end of sticky", reads_the_copy)
+        await until("the end of primary_after_write", reads_the_copy)
         reads = instance.host.context.get(READS)
         await refuses_writes(reads)
         CONSISTENCY.set(Consistency())

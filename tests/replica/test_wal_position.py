@@ -5,21 +5,21 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_replica.wal_position import Progress
+from scalekit_replica.wal_position import LagEstimator
 
 STEPS = st.lists(st.tuples(st.integers(1, 30), st.integers(0, 100)), min_size=1, max_size=40)
 
 
 @given(STEPS, st.integers(0, 4000), st.integers(0, 20))
 def test_nobody_is_further_behind_than_is_said(steps: list[tuple[int, int]], position: int, later: int) -> None:
-    progress = Progress(1e9)
+    estimator = LagEstimator(1e9)
     history: list[tuple[int, int]] = []
     now = reached = 0
     for passed, written in steps:
         now, reached = now + passed, reached + written
-        progress.note(now, reached)
+        estimator.record(now, reached)
         history.append((now, reached))
-    behind = progress.behind(now + later, position)
+    behind = estimator.lag(now + later, position)
     missing = [at for at, was in history if was > position]
     if not missing:
         assert behind == 0
@@ -31,32 +31,32 @@ def test_nobody_is_further_behind_than_is_said(steps: list[tuple[int, int]], pos
 
 
 def test_nothing_is_known_before_the_primary_was_asked() -> None:
-    assert Progress(10).behind(0, 100) == inf
+    assert LagEstimator(10).lag(0, 100) == inf
 
 
 def test_an_idle_primary_makes_nobody_late() -> None:
-    progress = Progress(10)
+    estimator = LagEstimator(10)
     for now in range(100):
-        progress.note(now, 5)
-    assert progress.behind(1000, 5) == 0
-    progress.note(100, 6)
-    assert progress.behind(100.5, 5) == 1.5
+        estimator.record(now, 5)
+    assert estimator.lag(1000, 5) == 0
+    estimator.record(100, 6)
+    assert estimator.lag(100.5, 5) == 1.5
 
 
 def test_another_primary_with_a_shorter_history_begins_anew() -> None:
-    progress = Progress(10)
-    progress.note(0, 100)
-    progress.note(1, 50)
-    assert progress.position == 50
-    assert progress.behind(2, 60) == 0
-    assert progress.behind(2, 40) == inf
+    estimator = LagEstimator(10)
+    estimator.record(0, 100)
+    estimator.record(1, 50)
+    assert estimator.position == 50
+    assert estimator.lag(2, 60) == 0
+    assert estimator.lag(2, 40) == inf
 
 
 @given(st.lists(st.integers(0, 5), max_size=500))
 def test_what_is_remembered_is_bounded(steps: list[int]) -> None:
-    progress = Progress(10)
+    estimator = LagEstimator(10)
     position = 0
     for now, step in enumerate(steps):
         position += step
-        progress.note(now, position)
-    assert len(progress._samples) <= 12
+        estimator.record(now, position)
+    assert len(estimator._samples) <= 12

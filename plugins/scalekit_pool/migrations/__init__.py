@@ -1,1 +1,1 @@
-"""Apply numbered SQL migration files."""
+"""SQL migrations: read numbered files, and apply each once."""

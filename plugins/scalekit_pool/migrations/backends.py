@@ -1,4 +1,4 @@
-"""Migrate over the drivers' own connections."""
+"""Run migrations on the drivers' own connections."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from scalekit_pool.migrations.files import MigrationError
-from scalekit_pool.migrations.runner import Migrating, ScriptError
-from scalekit_pool.migrations.sql_script import line_at, sqlite_statements
+from scalekit_pool.migrations.runner import MigrationBackend, ScriptError
+from scalekit_pool.migrations.sql_script import line_at, split_statements
 
 if TYPE_CHECKING:
     import aiosqlite
 
-LOCK = 0x5343_414C_454B_4954  # any number will do that nobody else locks: this one is SCALEKIT
-LIMIT = 3600.0
-"""Seconds that one statement, or the wait for another worker, may take."""
+LOCK_ID = 0x5343_414C_454B_4954  # an arbitrary number that no other lock uses: ASCII of SCALEKIT
+STATEMENT_TIMEOUT = 3600.0
+"""Seconds that one statement, or the wait for another worker's lock, may take."""
 BUSY_INTERVAL = 0.05
-SLACK = 5.0  # after which the server ends a statement whose worker is gone
+SERVER_TIMEOUT_SLACK = 5.0  # seconds after which the server cancels a statement of a worker that died
 
-_BUSY = "another worker has the lock for {:g} s: migrate again when it is done"
-
-
-def migrating(dialect: str, raw_connection: Any, limit: float = LIMIT) -> Migrating:
-    """Return what migrates over *raw_connection*, asyncpg's or aiosqlite's with ``isolation_level=None``."""
-    return Postgres(raw_connection, limit) if dialect == "postgresql" else SQLite(raw_connection, limit)
+_LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
 
 
-class Postgres:
-    """Migrates over asyncpg. Every call has the limit of this class: that of the pool is for requests."""
+def migration_backend(dialect: str, raw_connection: Any, limit: float = STATEMENT_TIMEOUT) -> MigrationBackend:
+    """Return the backend for *raw_connection*, asyncpg's or aiosqlite's with ``isolation_level=None``."""
+    return (
+        PostgresMigrations(raw_connection, limit)
+        if dialect == "postgresql"
+        else SqliteMigrations(raw_connection, limit)
+    )
+
+
+class PostgresMigrations:
+    """Migrates over asyncpg. Every call has a timeout of its own: the pool's is meant for requests."""
 
     dialect = "postgresql"
 
@@ -44,7 +48,7 @@ class Postgres:
     async def locked(self) -> AsyncGenerator[None, None]:
         """Run the body in a transaction, under an advisory lock that ends with it."""
         if self._connection.is_in_transaction():
-            raise MigrationError("a transaction is open on this connection: migrate outside of it")
+            raise MigrationError("a transaction is open on this connection: migrate outside a transaction")
         try:
             await self._begin()
             await self._lock()
@@ -52,29 +56,29 @@ class Postgres:
             await self._commit()
         finally:
             if not self._connection.is_closed():
-                # What the file has SET would hold for the next one, too.
+                # Settings that the file changed must not affect the next one.
                 rollback = "ROLLBACK; " if self._connection.is_in_transaction() else ""
                 await self.execute(f"{rollback}RESET ROLE; RESET ALL")
 
     async def has_table(self, name: str) -> bool:
-        """Tell whether there is a table *name*."""
+        """Return whether the table *name* exists."""
         return bool(await self._connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name, timeout=self._limit))
 
     async def execute(self, sql: str, *values: Any) -> None:
-        """Run a statement that has ``?`` for each of *values*."""
+        """Run a statement with one ``?`` for each of *values*."""
         for number in range(len(values)):
             sql = sql.replace("?", f"${number + 1}", 1)
         await self._connection.execute(sql, *values, timeout=self._limit)
 
     async def execute_script(self, text: str) -> None:
-        """Run the text as one message; raises ScriptError."""
+        """Run the text as one message; raise ScriptError when it fails."""
         try:
             await self._connection.execute(text, timeout=self._limit)
         except asyncpg.PostgresError as error:
             position = getattr(error, "position", None)
             raise ScriptError(_message(error), line_at(text, int(position) - 1) if position else 0) from error
         except TimeoutError as error:
-            raise ScriptError(f"not done within {self._limit:g} s") from error
+            raise ScriptError(f"not finished within {self._limit:g} s") from error
 
     async def fetch_all(self, sql: str) -> Sequence[Sequence[Any]]:
         """Return the rows of a query."""
@@ -82,32 +86,32 @@ class Postgres:
         return rows
 
     async def _begin(self) -> None:
-        # Whatever the default is: a snapshot from before the wait would not show what the other worker did.
+        # A snapshot older than the wait for the lock would not show what the other worker applied.
         await self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-        await self.execute(f"SET LOCAL statement_timeout = '{self._limit + SLACK:g}s'")
+        await self.execute(f"SET LOCAL statement_timeout = '{self._limit + SERVER_TIMEOUT_SLACK:g}s'")
 
     async def _lock(self) -> None:
         try:
-            await self.execute("SELECT pg_advisory_xact_lock(?)", LOCK)
+            await self.execute("SELECT pg_advisory_xact_lock(?)", LOCK_ID)
         except (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError) as error:
-            raise MigrationError(_BUSY.format(self._limit)) from error
+            raise MigrationError(_LOCKED.format(self._limit)) from error
 
     async def _commit(self) -> None:
         try:
             await self.execute("COMMIT")
-        except asyncpg.IntegrityConstraintViolationError as error:  # one that is deferred
+        except asyncpg.IntegrityConstraintViolationError as error:  # a deferred constraint
             raise ScriptError(_message(error)) from error
 
 
 def _message(error: Exception) -> str:
-    return str(getattr(error, "message", "") or error)  # without the detail, which may have values of rows
+    return str(getattr(error, "message", "") or error)  # without the detail, which may contain row values
 
 
-class SQLite:
+class SqliteMigrations:
     """Migrates over aiosqlite.
 
-    Foreign keys are off meanwhile and checked at the end, as SQLite's own procedure for changing a table has it: with
-    them on, dropping the old table would delete what refers to it.
+    Foreign keys are off during a migration and checked at its end, as SQLite's documented procedure for changing a
+    table requires: with them on, dropping the old table would delete rows that refer to it.
     """
 
     dialect = "sqlite"
@@ -118,9 +122,9 @@ class SQLite:
 
     @asynccontextmanager
     async def locked(self) -> AsyncGenerator[None, None]:
-        """Run the body in a transaction that is the only one to write."""
+        """Run the body in a transaction that holds the write lock."""
         if self._connection.in_transaction:
-            raise MigrationError("a transaction is open on this connection: migrate outside of it")
+            raise MigrationError("a transaction is open on this connection: migrate outside a transaction")
         foreign_keys = bool((await self.fetch_all("PRAGMA foreign_keys"))[0][0])
         try:
             await self.execute("PRAGMA foreign_keys = OFF")
@@ -134,22 +138,22 @@ class SQLite:
             await self.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
 
     async def has_table(self, name: str) -> bool:
-        """Tell whether there is a table *name*."""
+        """Return whether the table *name* exists."""
         return bool(await self._run("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))
 
     async def execute(self, sql: str, *values: Any) -> None:
-        """Run a statement that has ``?`` for each of *values*."""
+        """Run a statement with one ``?`` for each of *values*."""
         await self._run(sql, *values)
 
     async def execute_script(self, text: str) -> None:
-        """Run the text statement by statement; raises ScriptError."""
-        for line, statement in sqlite_statements(text):
+        """Run the text statement by statement; raise ScriptError when one fails."""
+        for line, statement in split_statements(text):
             try:
                 await self._run(statement)
             except sqlite3.Error as error:
                 raise ScriptError(str(error), line) from error
             except TimeoutError as error:
-                raise ScriptError(f"not done within {self._limit:g} s", line) from error
+                raise ScriptError(f"not finished within {self._limit:g} s", line) from error
 
     async def fetch_all(self, sql: str) -> Sequence[Sequence[Any]]:
         """Return the rows of a query."""
@@ -159,17 +163,17 @@ class SQLite:
         try:
             await self.execute("BEGIN IMMEDIATE")
         except TimeoutError as error:
-            raise MigrationError(_BUSY.format(self._limit)) from error
+            raise MigrationError(_LOCKED.format(self._limit)) from error
 
     async def _run(self, sql: str, *values: Any) -> list[Any]:
         try:
             async with asyncio.timeout(self._limit):
-                # Another process may lock the file for longer than the connection would wait.
-                while (rows := await self._rows(sql, values)) is None:  # noqa: ASYNC110 - it is another process that ends the wait
+                # Another process may lock the file longer than busy_timeout.
+                while (rows := await self._rows(sql, values)) is None:  # noqa: ASYNC110 - another process ends the wait
                     await asyncio.sleep(BUSY_INTERVAL)
                 return rows
         except (TimeoutError, asyncio.CancelledError):
-            await self._connection.interrupt()  # the thread would go on with it
+            await self._connection.interrupt()  # else its thread would continue
             raise
 
     async def _rows(self, sql: str, values: tuple[Any, ...]) -> list[Any] | None:
@@ -183,6 +187,6 @@ class SQLite:
     async def _check_foreign_keys(self) -> None:
         for table, _, parent, _ in await self.fetch_all("PRAGMA foreign_key_check"):
             raise ScriptError(
-                f"rows of {table} would refer to rows of {parent} that are not there; foreign keys do not act within a "
-                "migration, so it has to change both"
+                f"rows of {table} refer to missing rows of {parent}; foreign keys are off during a migration, "
+                "so it must change both tables"
             )

@@ -1,4 +1,4 @@
-"""Read the migrations of a directory: ``0001_create_users.sql``, for one dialect ``0001_create_users.sqlite.sql``."""
+"""Read migration files: ``0001_create_users.sql``, or for one dialect ``0001_create_users.sqlite.sql``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 
 from scalekit import ScalekitError
-from scalekit_pool.migrations.sql_script import unfit
+from scalekit_pool.migrations.sql_script import find_unsupported
 
 DIALECTS = ("postgresql", "sqlite")
 
-_FITTING = re.compile(rf"(?P<name>(?P<number>\d{{1,18}})_[A-Za-z0-9_-]+)(?:\.(?P<dialect>{'|'.join(DIALECTS)}))?\.sql")
-_MEANT = re.compile(r"\d.*|.*\.sql", re.IGNORECASE)  # any other file, such as a README, is left alone
+_FILE_NAME = re.compile(
+    rf"(?P<name>(?P<number>\d{{1,18}})_[A-Za-z0-9_-]+)(?:\.(?P<dialect>{'|'.join(DIALECTS)}))?\.sql"
+)
+_CANDIDATE = re.compile(r"\d.*|.*\.sql", re.IGNORECASE)  # other files, such as a README, are ignored
 
 
 class MigrationError(ScalekitError):
@@ -22,7 +24,7 @@ class MigrationError(ScalekitError):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file; the same text has the same *checksum* whatever ends its lines."""
+    """One file; its *checksum* ignores the kind of line ends."""
 
     number: int
     name: str
@@ -32,13 +34,13 @@ class Migration:
 
 
 def read_migrations(directory: str | Path, dialect: str) -> list[Migration]:
-    """Return the migrations for *dialect* by number; raises MigrationError for a file that cannot be one."""
+    """Return the migrations for *dialect* by number; raise MigrationError for an invalid file."""
     folder = Path(directory)
     try:
-        paths = sorted(path for path in folder.iterdir() if _MEANT.fullmatch(path.name))
+        paths = sorted(path for path in folder.iterdir() if _CANDIDATE.fullmatch(path.name))
     except OSError as error:
         raise MigrationError(
-            f"{folder}: {error.strerror}: make the directory, or name another as migrations in [plugins.pool]"
+            f"{folder}: {error.strerror}: create the folder, or set migrations in [plugins.pool]"
         ) from error
     migrations: dict[int, Migration] = {}
     for path in paths:
@@ -46,23 +48,25 @@ def read_migrations(directory: str | Path, dialect: str) -> list[Migration]:
         if migration is not None:
             other = migrations.setdefault(migration.number, migration)
             if other is not migration:
-                raise MigrationError(f"{path}: number {migration.number} is that of {other.path.name} too: rename one")
+                raise MigrationError(
+                    f"{path}: number {migration.number} is also used by {other.path.name}: rename one of them"
+                )
     if not migrations:
         raise MigrationError(f"{folder}: no migrations for {dialect}: add a file, like 0001_create_users.sql")
     return [migrations[number] for number in sorted(migrations)]
 
 
 def _read(path: Path, dialect: str) -> Migration | None:
-    match = _FITTING.fullmatch(path.name)
+    match = _FILE_NAME.fullmatch(path.name)
     if match is None:
         raise MigrationError(
-            f"{path}: not the name of a migration: name it like 0001_create_users.sql or "
-            "0001_create_users.sqlite.sql (postgresql, sqlite), or move it away"
+            f"{path}: not a migration file name: name it like 0001_create_users.sql or "
+            "0001_create_users.sqlite.sql (postgresql, sqlite), or move it elsewhere"
         )
     if match["dialect"] not in (None, dialect):
         return None
     text = _text(path)
-    if problem := unfit(text, dialect):
+    if problem := find_unsupported(text, dialect):
         line, remedy = problem
         raise MigrationError(f"{path}:{line}: {remedy}")
     return Migration(int(match["number"]), match["name"], path, text, sha256(text.encode()).hexdigest())
@@ -74,7 +78,9 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise MigrationError(f"{path}: not UTF-8 at byte {error.start}: save it as UTF-8") from error
     except OSError as error:
-        raise MigrationError(f"{path}: cannot be read: {error.strerror}: put it right, or move it away") from error
+        raise MigrationError(
+            f"{path}: cannot be read: {error.strerror}: fix its permissions, or move it elsewhere"
+        ) from error
     if "\0" in text:
-        raise MigrationError(f"{path}: there is a NUL character in it: save it as text in UTF-8")
+        raise MigrationError(f"{path}: contains a NUL character: save it as text in UTF-8")
     return text

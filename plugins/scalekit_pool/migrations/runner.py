@@ -1,9 +1,9 @@
-"""Apply the numbered SQL files of a directory to a database, in order, each once.
+"""Apply numbered SQL files to a database, in order and each once.
 
-A file and its row in the table ``scalekit_migrations`` are one transaction under a lock: of two workers that start
-together one applies a file, and the other sees, once it has the lock, that it is done. Nothing is applied while the
-files and the table contradict each other. A database that is ahead of the files is well: it has been migrated by a
-newer release, and this one may be on its way out.
+A file and its row in the table ``scalekit_migrations`` are committed in one transaction under a lock: of two workers
+that start together, one applies a file, and the other finds it applied once it has the lock. Nothing is applied while
+files and table contradict each other. A database that is ahead of the files is accepted: a newer release migrated it,
+and this one may be about to be replaced.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Applied = dict[int, tuple[str, str]]
 
 
 class ScriptError(Exception):
-    """The database refused a script: what it said, and the line of the statement, or 0 where that is not known."""
+    """The database refused a script: its message, and the line of the statement, or 0 if unknown."""
 
     def __init__(self, message: str, line: int = 0) -> None:
         super().__init__(message)
         self.line = line
 
 
-class Migrating(Protocol):
-    """One connection to the database that is migrated, in no transaction."""
+class MigrationBackend(Protocol):
+    """A connection to the database to migrate, outside a transaction."""
 
     @property
     def dialect(self) -> str:
@@ -45,19 +45,19 @@ class Migrating(Protocol):
         ...
 
     def locked(self) -> AbstractAsyncContextManager[None]:
-        """Return a transaction that is the only one of its kind; raises ScriptError when it cannot be committed."""
+        """Return an exclusive transaction as a context manager; raise ScriptError when it cannot be committed."""
         ...
 
     async def has_table(self, name: str) -> bool:
-        """Tell whether there is a table *name*."""
+        """Return whether the table *name* exists."""
         ...
 
     async def execute(self, sql: str, *values: Any) -> None:
-        """Run a statement that has ``?`` for each of *values*."""
+        """Run a statement with one ``?`` for each of *values*."""
         ...
 
     async def execute_script(self, text: str) -> None:
-        """Run the statements of *text*; raises ScriptError."""
+        """Run the statements of *text*; raise ScriptError when one fails."""
         ...
 
     async def fetch_all(self, sql: str) -> Sequence[Sequence[Any]]:
@@ -65,86 +65,84 @@ class Migrating(Protocol):
         ...
 
 
-async def migrate(session: Migrating, directory: str | Path) -> list[str]:
-    """Apply what is outstanding and return the names of what was applied now.
+async def migrate(session: MigrationBackend, directory: str | Path) -> list[str]:
+    """Apply pending migrations and return the names of those applied now.
 
-    Raises MigrationError, which names file and remedy; what was applied before the error stays.
+    Raise MigrationError, naming file and remedy; migrations applied before the error stay applied.
     """
     migrations = read_migrations(directory, session.dialect)
     applied: list[str] = []
     for _ in migrations:
-        outstanding = await _outstanding(session, migrations)
-        if not outstanding:
+        pending_migrations = await _find_pending(session, migrations)
+        if not pending_migrations:
             break
-        applied += await _apply_first(session, migrations, outstanding[0].path)
+        applied += await _apply_first(session, migrations, pending_migrations[0].path)
     return applied
 
 
-async def pending(session: Migrating, directory: str | Path) -> list[str]:
-    """Return the names of what `migrate` would apply, and change nothing; raises MigrationError."""
+async def pending(session: MigrationBackend, directory: str | Path) -> list[str]:
+    """Return the names of the pending migrations without applying them; raise MigrationError."""
     migrations = read_migrations(directory, session.dialect)
-    return [migration.name for migration in await _outstanding(session, migrations)]
+    return [migration.name for migration in await _find_pending(session, migrations)]
 
 
-async def _apply_first(session: Migrating, migrations: list[Migration], path: Path) -> list[str]:
-    """Apply the first outstanding file, at *path* as far as was known without the lock; none if another worker has."""
+async def _apply_first(session: MigrationBackend, migrations: list[Migration], path: Path) -> list[str]:
+    """Apply the first pending file, *path* as known without the lock; none if another worker has applied it."""
     try:
         async with session.locked():
             await session.execute(_CREATE)
-            outstanding = await _outstanding(session, migrations)
-            if not outstanding:
+            pending_migrations = await _find_pending(session, migrations)
+            if not pending_migrations:
                 return []
-            first = outstanding[0]
+            first = pending_migrations[0]
             path = first.path
-            # Before the script, which may leave behind a search path without this table.
+            # Before the script, which may change the search path.
             await session.execute(_RECORD, first.number, first.name, first.checksum)
             await session.execute_script(first.text)
     except ScriptError as error:
         place = f"{path}:{error.line}" if error.line else str(path)
-        raise MigrationError(
-            f"{place}: {error}; nothing of this file was applied: correct it and migrate again"
-        ) from error
+        raise MigrationError(f"{place}: {error}; nothing of this file was applied: fix it and migrate again") from error
     return [first.name]
 
 
-async def _outstanding(session: Migrating, migrations: list[Migration]) -> list[Migration]:
+async def _find_pending(session: MigrationBackend, migrations: list[Migration]) -> list[Migration]:
     rows = await session.fetch_all(_RECORDED) if await session.has_table(TABLE) else []
     applied: Applied = {number: (name, checksum) for number, name, checksum in rows}
-    _check_that_files_are_as_applied(migrations, applied)
-    _check_that_no_file_is_gone(migrations, applied)
-    outstanding = [migration for migration in migrations if migration.number not in applied]
-    _check_that_none_comes_late(outstanding, migrations, applied)
-    return outstanding
+    _check_unchanged(migrations, applied)
+    _check_none_missing(migrations, applied)
+    pending_migrations = [migration for migration in migrations if migration.number not in applied]
+    _check_order(pending_migrations, migrations, applied)
+    return pending_migrations
 
 
-def _check_that_files_are_as_applied(migrations: list[Migration], applied: Applied) -> None:
+def _check_unchanged(migrations: list[Migration], applied: Applied) -> None:
     for migration in migrations:
         name, checksum = applied.get(migration.number, (migration.name, migration.checksum))
         if name != migration.name:
             raise MigrationError(
-                f"{migration.path}: number {migration.number} was applied as {name}: give back that name, or the next "
-                "number to a file that is new"
+                f"{migration.path}: number {migration.number} was applied as {name}: restore that name, or give "
+                "a new file the next number"
             )
         if checksum != migration.checksum:
             raise MigrationError(
-                f"{migration.path}: changed after it was applied: restore it, and make the change in a new file"
+                f"{migration.path}: changed after it was applied: restore it, and put the change into a new file"
             )
 
 
-def _check_that_no_file_is_gone(migrations: list[Migration], applied: Applied) -> None:
+def _check_none_missing(migrations: list[Migration], applied: Applied) -> None:
     numbers = {migration.number for migration in migrations}
     for number in sorted(applied):
         if number not in numbers and number < max(numbers):
             raise MigrationError(
-                f"{migrations[0].path.parent}: {applied[number][0]} was applied and is gone: restore it"
+                f"{migrations[0].path.parent}: {applied[number][0]} was applied and is missing: restore it"
             )
 
 
-def _check_that_none_comes_late(outstanding: list[Migration], migrations: list[Migration], applied: Applied) -> None:
+def _check_order(pending_migrations: list[Migration], migrations: list[Migration], applied: Applied) -> None:
     last = max(applied, default=-1)
-    if outstanding and outstanding[0].number < last:
+    if pending_migrations and pending_migrations[0].number < last:
         following = max(last, migrations[-1].number) + 1
         raise MigrationError(
-            f"{outstanding[0].path}: not applied, but the later {applied[last][0]} is: give it the next number, "
-            f"like {following:04}"
+            f"{pending_migrations[0].path}: not applied, but the later {applied[last][0]} was: "
+            f"give it the next number, like {following:04}"
         )

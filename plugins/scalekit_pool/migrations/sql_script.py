@@ -1,4 +1,4 @@
-"""Read SQL files as far as it takes to run them: where a statement begins, and whether one cannot be run."""
+"""Split SQL files into statements, and find statements that a migration cannot contain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sqlite3 import complete_statement
 
 _LEADING = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
-_NO_STATEMENT = re.compile(  # where PostgreSQL reads no statement of the file itself
+_NO_STATEMENT = re.compile(  # text in which PostgreSQL reads no statement of the file itself
     r"--[^\n]*"
     r"|/\*.*?\*/"
     r"|\be'(?:[^'\\]|\\.)*'"
@@ -24,41 +24,41 @@ _CONTROL = re.compile(
 _COPY = re.compile(r"(?:\A|;)\s*(copy\b[^;]*\bfrom\s+stdin)\b", re.IGNORECASE)
 
 
-def sqlite_statements(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each statement of *text* and its line; what follows the last semicolon is a statement too."""
+def split_statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each statement of *text* with its line; text after the last semicolon is a statement too."""
     start = 0
     for match in re.finditer(r";|\Z", text):
         end = match.end()
         if not complete_statement(text[start:end]) and end < len(text):
             continue
-        first = _first(text, start)
+        first = _skip_comments(text, start)
         if first < end:
             yield line_at(text, first), text[first:end]
         start = end
 
 
-def unfit(text: str, dialect: str) -> tuple[int, str] | None:
-    """Return the line of a statement that cannot be run within a file, and the remedy; or None."""
+def find_unsupported(text: str, dialect: str) -> tuple[int, str] | None:
+    """Return the line of a statement that a migration cannot contain, and the remedy; or None."""
     if dialect == "sqlite":
-        starts = ((line, _CONTROL.match(statement)) for line, statement in sqlite_statements(text))
-        return next(((line, _without(match[1])) for line, match in starts if match), None)
+        starts = ((line, _CONTROL.match(statement)) for line, statement in split_statements(text))
+        return next(((line, _remove_hint(match[1])) for line, match in starts if match), None)
     bare = _NO_STATEMENT.sub(lambda match: " " + "\n" * match[0].count("\n"), text)
     if control := _CONTROL.search(bare):
-        return line_at(bare, control.start(1)), _without(control[1])
+        return line_at(bare, control.start(1)), _remove_hint(control[1])
     if copy := _COPY.search(bare):
-        return line_at(bare, copy.start(1)), "write INSERT for COPY FROM STDIN, as pg_dump --inserts does"
+        return line_at(bare, copy.start(1)), "use INSERT instead of COPY FROM STDIN, as pg_dump --inserts does"
     return None
 
 
-def _without(words: str) -> str:
-    return f"remove {words.upper()}: each file is in a transaction of its own already"
+def _remove_hint(words: str) -> str:
+    return f"remove {words.upper()}: each file already runs in its own transaction"
 
 
 def line_at(text: str, offset: int) -> int:
-    """Return the number of the line that has the character at *offset*."""
+    """Return the line number of the character at *offset*."""
     return text.count("\n", 0, offset) + 1
 
 
-def _first(text: str, start: int) -> int:
+def _skip_comments(text: str, start: int) -> int:
     match = _LEADING.match(text, start)
     return match.end() if match else start

@@ -1,4 +1,4 @@
-"""Apply migrations at the start, and once the database is there where it is not yet."""
+"""Apply migrations at the start, or as soon as an unreachable database is back."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from contextlib import asynccontextmanager
 
 from scalekit import Unavailable
 from scalekit_pool.commands import migrate_database
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 from scalekit_pool.driver import Failure
 from scalekit_pool.migrations.files import MigrationError
 
 logger = logging.getLogger("scalekit.pool")
 
 RETRY_INTERVAL = 0.5
-"""Seconds between two attempts while the database is gone."""
+"""Seconds between two attempts while the database is unreachable."""
 
-_PASSING = (Failure.LOST, Failure.DEMOTED, Failure.UNWRITABLE, Failure.BUSY, Failure.LATE)
+_TRANSIENT = (Failure.DISCONNECTED, Failure.DEMOTED, Failure.UNWRITABLE, Failure.LOCKED, Failure.TIMEOUT)
 
 
-class StartMigration:
-    """The migrations in *directory*; *trouble* is why they are not applied yet."""
+class StartupMigrations:
+    """The migrations in *directory*; *error* says why they are not applied yet."""
 
     def __init__(self, directory: str) -> None:
-        self.trouble = ""
+        self.error = ""
         self._directory = directory
 
     @asynccontextmanager
-    async def applied(self, database: Database) -> AsyncGenerator[None, None]:
-        """Apply them to *database* before the body, or beside it while the database is gone; raises MigrationError."""
+    async def apply(self, database: PooledDatabase) -> AsyncGenerator[None, None]:
+        """Apply them to *database* before the body, or concurrently while it is unreachable; raise MigrationError."""
         if await self._apply(database):
             yield
             return
-        logger.warning("the migrations are applied once the database is there: %s", self.trouble)
+        logger.warning("migrations postponed until the database is reachable: %s", self.error)
         task = asyncio.create_task(self._apply_later(database), name="scalekit: migrations")
         try:
             yield
@@ -42,28 +42,28 @@ class StartMigration:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _apply(self, database: Database) -> bool:
+    async def _apply(self, database: PooledDatabase) -> bool:
         try:
-            if database.trouble:
-                raise Unavailable(database.trouble)
+            if database.unreachable_reason:
+                raise Unavailable(database.unreachable_reason)
             await migrate_database(database, self._directory)
         except MigrationError:
             raise
         except Exception as error:
-            if not isinstance(error, Unavailable) and database.driver.failure(error, None) not in _PASSING:
+            if not isinstance(error, Unavailable) and database.driver.classify_error(error, None) not in _TRANSIENT:
                 raise
-            self.trouble = f"the migrations are not applied yet: {error}"
+            self.error = f"migrations not applied yet: {error}"
             return False
-        self.trouble = ""
+        self.error = ""
         return True
 
-    async def _apply_later(self, database: Database) -> None:
+    async def _apply_later(self, database: PooledDatabase) -> None:
         try:
             applied = False
             while not applied:
                 await asyncio.sleep(RETRY_INTERVAL)
                 applied = await self._apply(database)
-            logger.info("the migrations are applied")
+            logger.info("migrations applied")
         except Exception as error:
-            self.trouble = f"the migrations cannot be applied: {error}"
-            logger.error("the migrations cannot be applied: %s", error)
+            self.error = f"migrations failed: {error}"
+            logger.error("migrations failed: %s", error)

@@ -1,1 +1,1 @@
-"""PostgreSQL through asyncpg."""
+"""The PostgreSQL backend of the pool, on asyncpg."""

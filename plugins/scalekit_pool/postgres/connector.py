@@ -1,4 +1,4 @@
-"""PostgreSQL through asyncpg: opening and mending its connections."""
+"""Open, reset and close connections to PostgreSQL with asyncpg."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from scalekit import split_url
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.driver import quoted
 from scalekit_pool.postgres.primary_search import PrimarySearch
-from scalekit_pool.postgres.timelines import StalePrimary, Timelines, history_of
+from scalekit_pool.postgres.timelines import StalePrimary, Timelines, read_timeline
 
 Connection = Any  # asyncpg has no types
 
-# What asyncpg's own reset leaves: another role, temporary tables, the last values of sequences.
-_RESET_THE_REST = "SET SESSION AUTHORIZATION DEFAULT; DISCARD TEMP; DISCARD SEQUENCES"
+# State that asyncpg's own reset does not clear: the role, temporary tables, cached sequence values.
+_RESET_REMAINING = "SET SESSION AUTHORIZATION DEFAULT; DISCARD TEMP; DISCARD SEQUENCES"
 _PREPARED = "SELECT name FROM pg_prepared_statements WHERE from_sql"
 
 
 class PostgresRow(asyncpg.Record):  # type: ignore[misc]
-    """A row as asyncpg makes it, with its columns as attributes too."""
+    """An asyncpg row whose columns are attributes too."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -40,25 +40,25 @@ class PostgresRow(asyncpg.Record):  # type: ignore[misc]
 
 
 class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that notes whether values are decoded in another way, which no reset undoes."""
+    """A connection that records whether type codecs were set, which no reset undoes."""
 
-    is_as_new = True
+    has_default_codecs = True
     timeline = 0
 
     async def set_type_codec(self, *args: Any, **options: Any) -> None:
-        """Let values of a type be decoded otherwise."""
-        self.is_as_new = False
+        """Set the codec of a type."""
+        self.has_default_codecs = False
         await super().set_type_codec(*args, **options)
 
     async def set_builtin_type_codec(self, *args: Any, **options: Any) -> None:
-        """Let values of a type be decoded as those of another."""
-        self.is_as_new = False
+        """Set the codec of a type to that of a built-in one."""
+        self.has_default_codecs = False
         await super().set_builtin_type_codec(*args, **options)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one server is, and who asks; the password is looked up at each connect."""
+class ServerAddress:
+    """The address and credentials of one server."""
 
     host: str
     port: int
@@ -70,58 +70,58 @@ class Place:
         return f"{self.host}:{self.port}"
 
 
-def describe_error(address: str) -> Place:
-    """Return the place that *address* names."""
+def parse_address(address: str) -> ServerAddress:
+    """Return the server address of the URL *address*."""
     parts = split_url(address)
     database = unquote(parts.path.lstrip("/")) or "postgres"
-    return Place(parts.host, parts.port or 5432, parts.user, database, parts.password or None)
+    return ServerAddress(parts.host, parts.port or 5432, parts.user, database, parts.password or None)
 
 
 class WrongRole(ConnectionError):
-    """The server is a standby where a primary is needed, or the other way round."""
+    """The server is a standby where a primary is needed, or the reverse."""
 
 
 class PostgresConnector:
-    """Opens connections to the first of *places* that has the role that is needed."""
+    """Opens connections to the first of *addresses* that has the required role."""
 
     def __init__(
-        self, places: Sequence[Place], config: PoolConfig, standby: bool, count_stale: Callable[[], None]
+        self, addresses: Sequence[ServerAddress], config: PoolConfig, standby: bool, count_stale: Callable[[], None]
     ) -> None:
-        self.places = places
+        self.addresses = addresses
         self.standby = standby
         self.timelines = Timelines(count_stale)
-        self._search = PrimarySearch(len(places), self._connect, float(config.connect_timeout))
+        self._search = PrimarySearch(len(addresses), self._connect, float(config.connect_timeout))
         self._config = config
         self._options = _options(config, [] if not standby else ["default_transaction_read_only"])
         self._ssl = ssl_of(config)
 
     async def open(self) -> Connection:
-        """Return a connection to a server of the right role."""
-        return await (self._connect(0) if len(self.places) == 1 else self._search.open())
+        """Return a connection to a server with the required role."""
+        return await (self._connect(0) if len(self.addresses) == 1 else self._search.open())
 
     async def stop(self) -> None:
-        """Stop looking at servers that are not in use."""
+        """Stop watching servers that are not in use."""
         await self._search.stop()
 
-    def works(self, connection: Connection) -> bool:
-        """Tell whether *connection* is open."""
+    def is_open(self, connection: Connection) -> bool:
+        """Return whether *connection* is open."""
         return not connection.is_closed()
 
-    async def mend(self, connection: Connection) -> None:
-        """Undo whatever was done to the session; raises where that cannot be."""
-        if not connection.is_as_new:
-            raise ValueError("codecs were set on the connection")
+    async def reset(self, connection: Connection) -> None:
+        """Restore the session state of a new connection; raise when that is not possible."""
+        if not connection.has_default_codecs:
+            raise ValueError("type codecs were set on the connection")
         if not connection.is_in_transaction():
-            await connection.execute("SELECT")  # a BEGIN that was cut comes to its end first
+            await connection.execute("SELECT")  # lets an interrupted BEGIN finish first
         if connection.is_in_transaction():
             await connection.execute("ROLLBACK")
         await connection.reset()
-        await connection.execute(_RESET_THE_REST)
+        await connection.execute(_RESET_REMAINING)
         for (name,) in await connection.fetch(_PREPARED):
             await connection.execute(f"DEALLOCATE {quoted(name)}")
 
     async def close(self, connection: Connection) -> None:
-        """Close *connection*, politely where it answers."""
+        """Close *connection*, terminating it when the server does not respond."""
         try:
             await connection.close(timeout=1.0)
         except BaseException:
@@ -130,7 +130,7 @@ class PostgresConnector:
 
     def explain(self, error: Exception) -> str:
         """Return why no connection could be opened."""
-        where = ", ".join(str(place) for place in self.places)
+        where = ", ".join(str(address) for address in self.addresses)
         if isinstance(error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
             return f"{where} refuses the user or the password: {error}"
         if isinstance(error, asyncpg.InvalidCatalogNameError):
@@ -138,77 +138,79 @@ class PostgresConnector:
         if isinstance(error, WrongRole | StalePrimary):
             return str(error)
         if isinstance(error, socket.gaierror):
-            return f"the name of {where} is not known: {error.strerror}"
+            return f"host name of {where} cannot be resolved: {error.strerror}"
         if isinstance(error, ConnectionRefusedError):
             return f"nothing listens at {where}"
         return f"{where}: {type(error).__name__}: {error}"
 
     async def _connect(self, number: int) -> Connection:
-        place = self.places[number]
+        address = self.addresses[number]
         try:
-            connection = await self._connected(place)
+            connection = await self._open_connection(address)
         except Exception:
-            self.timelines.withdraw(str(place))
+            self.timelines.forget_refusal(str(address))
             raise
         try:
-            await self._refuse_wrong_server(place, connection)
+            await self._check_role(address, connection)
         except BaseException:
             connection.terminate()
             raise
         return connection
 
-    async def _connected(self, place: Place) -> Connection:
+    async def _open_connection(self, address: ServerAddress) -> Connection:
         return await asyncpg.connect(
-            host=place.host,
-            port=place.port,
-            user=place.user,
-            database=place.database,
-            password=self._password(place),
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            database=address.database,
+            password=self._password(address),
             ssl=self._ssl,
             record_class=PostgresRow,
             connection_class=PostgresConnection,
             **self._options,
         )
 
-    def _password(self, place: Place) -> str | None:
+    def _password(self, address: ServerAddress) -> str | None:
         if self._config.password_file is not None:
             return Path(self._config.password_file).read_text().strip()
         if self._config.password is not None:
             return self._config.password.get_secret_value()
-        return place.password
+        return address.password
 
-    async def _refuse_wrong_server(self, place: Place, connection: Connection) -> None:
-        """Raise when the server has another role, of which it tells by itself since PostgreSQL 14, or is outdated."""
+    async def _check_role(self, address: ServerAddress, connection: Connection) -> None:
+        """Raise when the server has the wrong role, which it reports since PostgreSQL 14, or an old timeline."""
         is_standby = getattr(connection.get_settings(), "in_hot_standby", "off") == "on"
         if self.standby:
             if not is_standby:
-                raise WrongRole(f"{place} is a primary, not a replica")
+                raise WrongRole(f"{address} is a primary, not a replica")
             return
-        history = None if is_standby else await history_of(connection, self._options["timeout"])
-        if history is None:
-            self.timelines.withdraw(str(place))
-            raise WrongRole(f"{place} is a standby and takes no writes; name the primary, or all servers in urls")
-        self.timelines.admit(str(place), history, connection)
+        timeline = None if is_standby else await read_timeline(connection, self._options["timeout"])
+        if timeline is None:
+            self.timelines.forget_refusal(str(address))
+            raise WrongRole(
+                f"{address} is a standby and takes no writes; name the primary, or list all servers in urls"
+            )
+        self.timelines.admit(str(address), timeline, connection)
 
 
 def _options(config: PoolConfig, read_only: Sequence[str]) -> dict[str, Any]:
-    """Return asyncpg's options; pgbouncer takes no settings at the start, for it has no session to keep them in."""
+    """Return asyncpg's options; without a statement cache, for pgbouncer, they contain no statement_timeout."""
     settings = dict.fromkeys(read_only, "on")
-    if config.statement_cache:
+    if config.statement_cache_size:
         settings["statement_timeout"] = str(int(config.statement_timeout * 1000))
     return {
-        "statement_cache_size": config.statement_cache,
+        "statement_cache_size": config.statement_cache_size,
         "server_settings": settings,
         "timeout": float(config.connect_timeout),
     }
 
 
 def ssl_of(config: PoolConfig) -> Any:
-    """Return what asyncpg takes for the TLS of *config*; raises OSError when its file is of no use."""
-    if config.tls in ("disable", "prefer"):
-        return config.tls
-    context = ssl.create_default_context(cafile=config.tls_ca)
-    context.check_hostname = config.tls == "verify-full"
-    if config.tls == "require" and config.tls_ca is None:
+    """Return asyncpg's ``ssl`` argument for *config*; raise OSError when sslrootcert cannot be loaded."""
+    if config.sslmode in ("disable", "prefer"):
+        return config.sslmode
+    context = ssl.create_default_context(cafile=config.sslrootcert)
+    context.check_hostname = config.sslmode == "verify-full"
+    if config.sslmode == "require" and config.sslrootcert is None:
         context.verify_mode = ssl.CERT_NONE
     return context

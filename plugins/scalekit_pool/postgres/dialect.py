@@ -1,4 +1,4 @@
-"""SQLAlchemy's dialect of asyncpg, for rows that asyncpg itself gives: casts for values, and types that both know."""
+"""SQLAlchemy's asyncpg dialect, adapted to rows that asyncpg itself returns."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sqlalchemy.engine.interfaces import Dialect
 
 
 def _by_value(kind: Any) -> Callable[[Any], Any]:
-    """Return what makes a value a Decimal or a float, as *kind* says.
+    """Return a function that converts a value to Decimal or float, as *kind* says.
 
-    SQLAlchemy goes by the type of the column, which is not known before the statement runs.
+    SQLAlchemy converts by the column type, which is not known before the statement runs.
     """
     if not kind.asdecimal:
         return lambda value: float(value) if isinstance(value, Decimal | int) else value
@@ -30,7 +30,7 @@ class PostgresNumeric(_NUMERIC):  # type: ignore[misc]
     """NUMERIC."""
 
     def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
-        """Return what converts a value."""
+        """Return the function that converts a value."""
         return _by_value(self)
 
 
@@ -38,12 +38,12 @@ class PostgresFloat(_FLOAT):  # type: ignore[misc]
     """FLOAT."""
 
     def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
-        """Return what converts a value."""
+        """Return the function that converts a value."""
         return _by_value(self)
 
 
 class PostgresDialect(PGDialect_asyncpg):
-    """PostgreSQL as asyncpg takes it; JSON comes as text, for the connections have no codecs for it."""
+    """PostgreSQL with asyncpg; JSON arrives as text, since our connections set no JSON codec."""
 
     supports_statement_cache = True
     supports_native_json_deserialization = False
@@ -52,7 +52,7 @@ class PostgresDialect(PGDialect_asyncpg):
 
 
 def postgres_dialect() -> PostgresDialect:
-    """Return the dialect; it is never connected."""
+    """Return the dialect; it never connects."""
     make: Any = PostgresDialect  # SQLAlchemy has no types for it
     dialect: PostgresDialect = make(dbapi=make.import_dbapi())
     return dialect

@@ -1,4 +1,4 @@
-"""Find the primary among several servers, and notice when another one takes its place."""
+"""Find the primary among several servers, and notice a failover to another one."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ logger = logging.getLogger("scalekit.pool")
 Connection = Any  # asyncpg has no types
 Connect = Callable[[int], Awaitable[Connection]]
 
-GRACE = 0.5
-"""Seconds that slower servers have, once a process has its first primary, to say that they are a newer one."""
+NEWEST_PRIMARY_WAIT = 0.5
+"""Seconds that slower servers have, at the first connection of a process, to prove a newer timeline."""
 WATCH_INTERVAL = 2.0
-"""Seconds between two looks at the servers that are not in use."""
+"""Seconds between two checks of the servers that are not in use."""
 
 
 class PrimarySearch:
-    """Opens connections to the primary among *count* servers by *connect*, which takes their number.
+    """Opens connections to the primary among *count* servers by *connect*, which takes a server's number.
 
-    A look at the others may take *timeout* seconds.
+    A check of a server that is not in use may take *timeout* seconds.
     """
 
     def __init__(self, count: int, connect: Connect, timeout: float) -> None:
@@ -36,26 +36,26 @@ class PrimarySearch:
         self._watcher: asyncio.Task[None] | None = None
 
     async def open(self) -> Connection:
-        """Return a connection to the primary; all servers are tried at the same time."""
+        """Return a connection to the primary, trying all servers concurrently."""
         attempts = [asyncio.ensure_future(self._connect(number)) for number in range(self._count)]
         winner: asyncio.Future[Connection] | None = None
         try:
             found = await _first(attempts)
             if self._watcher is None:
                 found = await _newest(attempts)
-            if self._watcher is None:  # nobody else was first meanwhile
-                self._watcher = asyncio.create_task(self._watch(), name="scalekit: servers of the pool")
+            if self._watcher is None:  # no other task has started it meanwhile
+                self._watcher = asyncio.create_task(self._watch(), name="scalekit: pool server watch")
             self._current = next(number for number, attempt in enumerate(attempts) if attempt is found)
-            winner = found  # nothing is awaited any more: who is cancelled before leaves no connection open
+            winner = found  # no await follows, so a cancellation cannot leak the connection
             return winner.result()
         finally:
             for attempt in attempts:
                 if attempt is not winner:
                     attempt.cancel()
-                    attempt.add_done_callback(_let_go)
+                    attempt.add_done_callback(_close_unused)
 
     async def stop(self) -> None:
-        """Stop looking."""
+        """Stop watching the servers."""
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
@@ -65,24 +65,24 @@ class PrimarySearch:
         while True:
             await asyncio.sleep(WATCH_INTERVAL)
             others = [number for number in range(self._count) if number != self._current]
-            await asyncio.gather(*(self._look(number) for number in others))
+            await asyncio.gather(*(self._check(number) for number in others))
 
-    async def _look(self, number: int) -> None:
-        """Connect to a server, which notes what it is, and leave it."""
+    async def _check(self, number: int) -> None:
+        """Connect to a server, which records its timeline, and close the connection."""
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connect(number)
                 await connection.close(timeout=self._timeout)
         except Exception as error:
-            logger.debug("a look at server %d of the pool: %r", number, error)
+            logger.debug("check of server %d failed: %r", number, error)
 
 
-_TELLING = (StalePrimary, asyncpg.PostgresError, BaseException)
-"""Errors in the order in which they say most of why there is no primary."""
+_ERRORS_BY_RELEVANCE = (StalePrimary, asyncpg.PostgresError, BaseException)
+"""Errors in the order in which they explain why there is no primary."""
 
 
 async def _first(attempts: Sequence[asyncio.Future[Connection]]) -> asyncio.Future[Connection]:
-    """Return the attempt that succeeds first; raises what the most telling one raised when none does."""
+    """Return the attempt that succeeds first; raise the most relevant error when none does."""
     pending = set(attempts)
     errors: list[BaseException] = []
     while pending:
@@ -92,17 +92,20 @@ async def _first(attempts: Sequence[asyncio.Future[Connection]]) -> asyncio.Futu
             if error is None:
                 return attempt
             errors.append(error)
-    raise min(errors, key=lambda error: next(rank for rank, kind in enumerate(_TELLING) if isinstance(error, kind)))
+    raise min(
+        errors,
+        key=lambda error: next(rank for rank, kind in enumerate(_ERRORS_BY_RELEVANCE) if isinstance(error, kind)),
+    )
 
 
 async def _newest(attempts: Sequence[asyncio.Future[Connection]]) -> asyncio.Future[Connection]:
-    """Return the attempt, of those that succeed soon, that has the newest timeline."""
-    done, _ = await asyncio.wait(attempts, timeout=GRACE)
+    """Return the attempt with the newest timeline among those that succeed soon."""
+    done, _ = await asyncio.wait(attempts, timeout=NEWEST_PRIMARY_WAIT)
     opened = [attempt for attempt in attempts if attempt in done and attempt.exception() is None]
     return max(opened, key=lambda attempt: int(attempt.result().timeline))
 
 
-def _let_go(attempt: asyncio.Future[Connection]) -> None:
+def _close_unused(attempt: asyncio.Future[Connection]) -> None:
     """Close a connection that is not used."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().terminate()

@@ -1,7 +1,7 @@
-"""Remember the newest timeline of a PostgreSQL, and close connections to servers that are still on an older one.
+"""Track the newest timeline of a PostgreSQL cluster, and close connections to primaries of older ones.
 
-Each promotion begins a timeline with a higher number. A server that says it is a primary on a lower one is an old
-primary that came back after a failover, or was never stopped: what it commits is lost.
+Each promotion begins a timeline with a higher number. A primary on a lower timeline is an old primary that came back
+after a failover, or was never stopped: writes that it commits will be lost.
 """
 
 from __future__ import annotations
@@ -19,113 +19,115 @@ logger = logging.getLogger("scalekit.pool")
 Connection = Any  # asyncpg has no types
 
 REPLACED_AFTER = 10.0
-"""Seconds without a connection to a cluster after which another one may take its place."""
+"""Seconds without a connection to a cluster after which another cluster may replace it."""
 
-# That of pg_control_checkpoint() is right only after the next checkpoint; the name of the current segment is at once.
+# pg_control_checkpoint() shows a new timeline only after the next checkpoint, the current WAL segment at once.
 _TIMELINE = "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END"
 _WITH_SYSTEM = f"SELECT {_TIMELINE}, (SELECT system_identifier FROM pg_control_system())"
 _QUERIES = (_WITH_SYSTEM, f"SELECT {_TIMELINE}, 0")
 
 
-class History(NamedTuple):
-    """The timeline of a primary, and the identifier of its cluster, each 0 where it is not known."""
+class ServerTimeline(NamedTuple):
+    """The timeline of a primary and the system identifier of its cluster; 0 means unknown."""
 
     timeline: int
     system: int
 
 
 class StalePrimary(ConnectionError):
-    """The server says that it is a primary, but is not the newest one."""
+    """The server is a primary, but not on the newest timeline."""
 
 
 class Timelines:
-    """The newest history seen in this process; *count* is called for each connection that is refused for an older one.
+    """The newest timeline seen by this process; *count* is called for each connection refused for an older one.
 
-    What no server that can be reached knows, a process that has just started does not know either.
+    A process that has just started knows only the timelines of servers it can reach.
     """
 
     def __init__(self, count: Callable[[], None]) -> None:
         self._count = count
-        self._newest: History | None = None
+        self._newest: ServerTimeline | None = None
         self._admitted = 0.0
         self._open: WeakSet[Connection] = WeakSet()
         self._stale: dict[str, str] = {}
 
     @property
-    def report(self) -> str:
-        """Return what is wrong with servers that are refused; empty when none is."""
+    def problems(self) -> str:
+        """What is wrong with refused servers; empty when there are none."""
         return "; ".join(self._stale.values())
 
-    def admit(self, server: str, history: History, connection: Connection) -> None:
-        """Remember *history* of *server* and close connections to older ones; raises StalePrimary when it is older."""
+    def admit(self, server: str, seen: ServerTimeline, connection: Connection) -> None:
+        """Record the timeline of *server* and close connections to older ones; raise StalePrimary if it is older."""
         newest = self._newest
-        if not history.timeline:
+        if not seen.timeline:
             return
-        if newest is not None and newest.system and history.system not in (0, newest.system):
-            self._admit_other_system(server, history, newest)
-        elif newest is not None and history.timeline < newest.timeline:
+        if newest is not None and newest.system and seen.system not in (0, newest.system):
+            self._admit_other_system(server, seen, newest)
+        elif newest is not None and seen.timeline < newest.timeline:
             self._refuse(
                 server,
-                f"{server} says that it is a primary, but is on timeline {history.timeline} and timeline "
-                f"{newest.timeline} has been seen: it is an old primary; rebuild it as a standby, or stop it",
+                f"{server} is a primary on timeline {seen.timeline} behind timeline "
+                f"{newest.timeline}: it is an old primary; rebuild it as a standby, or stop it",
             )
-        elif newest is None or history.timeline > newest.timeline:
-            self._newest = history
-            self._close_older(history.timeline)
-        self.withdraw(server)
+        elif newest is None or seen.timeline > newest.timeline:
+            self._newest = seen
+            self._close_older(seen.timeline)
+        self.forget_refusal(server)
         self._admitted = monotonic()
-        connection.timeline = history.timeline
+        connection.timeline = seen.timeline
         self._open.add(connection)
 
-    def withdraw(self, server: str) -> None:
-        """Forget that *server* was refused: it is a standby now, or cannot be reached."""
+    def forget_refusal(self, server: str) -> None:
+        """Forget that *server* was refused: it is a standby now, or unreachable."""
         if self._stale.pop(server, ""):
-            logger.info("%s does not say any more that it is a primary of an older timeline", server)
+            logger.info("%s is no longer a primary of an older timeline", server)
 
-    def _admit_other_system(self, server: str, history: History, newest: History) -> None:
-        """Start anew with another cluster, such as one restored into a new one, unless the old one is in use."""
+    def _admit_other_system(self, server: str, seen: ServerTimeline, newest: ServerTimeline) -> None:
+        """Accept another cluster, such as one restored from a backup, unless the previous one is in use."""
         if monotonic() - self._admitted < REPLACED_AFTER or any(not each.is_closed() for each in self._open):
             self._refuse(
                 server,
-                f"{server} is another PostgreSQL cluster (system identifier {history.system}, not {newest.system}): "
-                "name servers of one replicated PostgreSQL",
+                f"{server} is another PostgreSQL cluster (system identifier {seen.system}, not {newest.system}): "
+                "list servers of one cluster in urls",
             )
-        logger.warning("%s is another PostgreSQL cluster than before (%s)", server, history.system)
-        self._newest = history
+        logger.warning(
+            "%s belongs to another PostgreSQL cluster than before (system identifier %s)", server, seen.system
+        )
+        self._newest = seen
 
-    def _refuse(self, server: str, why: str) -> None:
+    def _refuse(self, server: str, reason: str) -> None:
         self._count()
         if server not in self._stale:
-            logger.warning("%s", why)
-        self._stale[server] = why
-        raise StalePrimary(why)
+            logger.warning("%s", reason)
+        self._stale[server] = reason
+        raise StalePrimary(reason)
 
     def _close_older(self, timeline: int) -> None:
-        """Cut connections to older primaries at once: what is under way there must not be reported as committed."""
+        """Terminate connections to older primaries at once, so that none of their commits is reported as successful."""
         for connection in list(self._open):
             if connection.timeline < timeline and not connection.is_closed():
                 logger.warning(
-                    "a connection on timeline %d is closed: there is a primary on timeline %d",
+                    "closing a connection on timeline %d: a newer primary is on timeline %d",
                     connection.timeline,
                     timeline,
                 )
                 connection.terminate()
 
 
-async def history_of(connection: Connection, timeout: float) -> History | None:
-    """Return the history of the server, or None where it is a standby; zeros where it does not tell."""
+async def read_timeline(connection: Connection, timeout: float) -> ServerTimeline | None:
+    """Return the timeline of the server, or None if it is a standby; zeros when the user may not read it."""
     for query in _QUERIES:
         try:
-            return _parsed(await _copied(connection, query, timeout))
+            return _parse(await _copy(connection, query, timeout))
         except asyncpg.PostgresError as error:
             if isinstance(error, asyncpg.OperatorInterventionError | asyncpg.PostgresConnectionError):
                 raise
-            logger.debug("the server does not tell its timeline: %s", error)
-    return History(0, 0)
+            logger.debug("cannot read the timeline: %s", error)
+    return ServerTimeline(0, 0)
 
 
-async def _copied(connection: Connection, query: str, timeout: float) -> bytes:
-    """Return what *query* gives as text: by COPY, which takes one trip and leaves no prepared statement."""
+async def _copy(connection: Connection, query: str, timeout: float) -> bytes:
+    """Return the text result of *query* by COPY, which needs one round trip and leaves no prepared statement."""
     chunks: list[bytes] = []
 
     async def write(chunk: bytes) -> None:
@@ -135,6 +137,6 @@ async def _copied(connection: Connection, query: str, timeout: float) -> bytes:
     return b"".join(chunks)
 
 
-def _parsed(line: bytes) -> History | None:
+def _parse(line: bytes) -> ServerTimeline | None:
     timeline, _, system = line.decode().strip().partition("\t")
-    return None if timeline == "\\N" else History(int(timeline, 16), int(system))
+    return None if timeline == "\\N" else ServerTimeline(int(timeline, 16), int(system))

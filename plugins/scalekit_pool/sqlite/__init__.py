@@ -1,1 +1,1 @@
-"""SQLite through aiosqlite."""
+"""The SQLite backend of the pool, on aiosqlite."""

@@ -1,4 +1,4 @@
-"""SQLite through aiosqlite: opening and mending its connections."""
+"""Open, reset and close connections to SQLite with aiosqlite."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import aiosqlite
 
 from scalekit import split_url
 from scalekit_pool.driver import quoted
-from scalekit_pool.sqlite.file_health import FileId, id_of
+from scalekit_pool.sqlite.file_health import FileId, file_id_of
 
 logger = logging.getLogger("scalekit.pool")
 
 MEMORY = ":memory:"
-THREAD_LIMIT = 1.0
-"""Seconds that the thread of a connection which could not be set up has to end."""
-INTERRUPT_EVERY = 0.05
-"""Seconds between two attempts to end what nobody waits for: one that comes before its first step has no effect."""
+THREAD_EXIT_TIMEOUT = 1.0
+"""Seconds that the thread of a connection whose opening failed has to exit."""
+INTERRUPT_INTERVAL = 0.05
+"""Seconds between two interrupts of an abandoned statement: one sent before its first step has no effect."""
 
-# What a statement or the driver's own connection can set for the session, and can be read back.
+# Session settings that can be set by a statement or the driver and read back.
 _SETTINGS = """
 analysis_limit automatic_index busy_timeout cache_size cache_spill cell_size_check checkpoint_fullfsync foreign_keys
 full_column_names fullfsync ignore_check_constraints journal_size_limit legacy_alter_table locking_mode max_page_count
@@ -36,7 +36,7 @@ _TEMPORARY = "SELECT type, name FROM sqlite_temp_master WHERE type IN ('table', 
 
 
 class SqliteRow(sqlite3.Row):
-    """A row as sqlite3 makes it, with its columns as attributes too."""
+    """A sqlite3 row whose columns are attributes too."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -52,21 +52,23 @@ class SqliteRow(sqlite3.Row):
         return dict(self)
 
 
-def file_of(address: str) -> str:
+def parse_file(address: str) -> str:
     """Return the file that *address* names, or ``:memory:``."""
     return unquote(split_url(address).path).removeprefix("/") or MEMORY
 
 
 class SqliteConnector:
-    """Opens connections to *uri*, the file *what*; those that are *read_only* change nothing, and make no file."""
+    """Opens connections to *uri*, which names *file*; *read_only* ones change nothing and create no file."""
 
-    def __init__(self, uri: str, what: str, read_only: bool, busy_timeout: float) -> None:
+    def __init__(self, uri: str, file: str, read_only: bool, busy_timeout: float) -> None:
         self.files: WeakKeyDictionary[aiosqlite.Connection, FileId | None] = WeakKeyDictionary()
         self._uri = uri
-        self._what = what
-        self._path = str(Path(what).absolute())
+        self._file = file
+        self._path = str(Path(file).absolute())
         self.expects_file = read_only
-        self.begun: WeakSet[aiosqlite.Connection] = WeakSet()  # are in a transaction, unless SQLite rolled it back
+        self.in_transaction: WeakSet[aiosqlite.Connection] = (
+            WeakSet()
+        )  # connections in a transaction, unless SQLite rolled it back
         self._read_only = read_only
         self._pragmas = [
             f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}",
@@ -76,23 +78,23 @@ class SqliteConnector:
         ]
 
     async def open(self) -> aiosqlite.Connection:
-        """Return a new connection, set up."""
+        """Return a new, configured connection."""
         opened: list[sqlite3.Connection] = []
 
-        def make(*arguments: Any, **options: Any) -> sqlite3.Connection:
-            opened.append(sqlite3.Connection(*arguments, **options))
+        def make(*arguments: Any, **keywords: Any) -> sqlite3.Connection:
+            opened.append(sqlite3.Connection(*arguments, **keywords))
             return opened[-1]
 
-        how: dict[str, Any] = {
+        options: dict[str, Any] = {
             "uri": True,
             "isolation_level": None,
             "cached_statements": 512,
             "check_same_thread": False,
         }
-        connection = aiosqlite.connect(self._address, factory=make, **how)
+        connection = aiosqlite.connect(self._address, factory=make, **options)
         try:
             await connection
-            self.files[connection] = id_of(self._path)
+            self.files[connection] = file_id_of(self._path)
             connection.row_factory = SqliteRow
             if not self._read_only:
                 await connection.execute_fetchall("PRAGMA journal_mode = WAL")
@@ -100,30 +102,30 @@ class SqliteConnector:
             self._settings = await connection._execute(_settings, connection._conn)  # type: ignore[no-untyped-call]
         except BaseException:
             connection.stop()
-            await asyncio.to_thread(_end, connection, opened)  # the thread reports to this event loop
+            await asyncio.to_thread(_join_thread, connection, opened)  # the thread needs this event loop to end
             raise
         self.expects_file = True
         return connection
 
     @property
     def _address(self) -> str:
-        """The URI; a file that was there once is not made anew, empty, where it has gone."""
-        if self._what == MEMORY or not self.expects_file or "mode=" in self._uri:
+        """The URI; a file that existed once is not created again, empty, after it was deleted."""
+        if self._file == MEMORY or not self.expects_file or "mode=" in self._uri:
             return self._uri
         return f"{self._uri}{'&' if '?' in self._uri else '?'}mode=rw"
 
-    def works(self, connection: aiosqlite.Connection) -> bool:
-        """Tell that a file does not go away."""
+    def is_open(self, connection: aiosqlite.Connection) -> bool:
+        """Return True: a connection to a file is never lost."""
         return True
 
-    async def mend(self, connection: aiosqlite.Connection) -> None:
-        """End what still runs, and undo what was done to the session; raises where it cannot be undone."""
-        self.begun.discard(connection)
+    async def reset(self, connection: aiosqlite.Connection) -> None:
+        """Interrupt the running statement and restore the session state; raise when that is not possible."""
+        self.in_transaction.discard(connection)
         ended = asyncio.ensure_future(connection._execute(bool))  # type: ignore[no-untyped-call]
         try:
             while not ended.done():
                 connection._conn.interrupt()
-                await asyncio.wait([ended], timeout=INTERRUPT_EVERY)
+                await asyncio.wait([ended], timeout=INTERRUPT_INTERVAL)
         finally:
             ended.cancel()
         await connection._execute(_restore, connection._conn, self._settings)  # type: ignore[no-untyped-call]
@@ -133,13 +135,13 @@ class SqliteConnector:
         await connection.close()
 
     async def stop(self) -> None:
-        """Do nothing: nothing runs beside the connections."""
+        """Do nothing: there are no background tasks."""
 
     def explain(self, error: Exception) -> str:
         """Return why the file could not be opened."""
         if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
-            return f"cannot open {self._what!r}; its folder must be there, and writable for this user"
-        return f"{self._what!r}: {error}"
+            return f"cannot open {self._file!r}: create its folder and make it writable for this user"
+        return f"{self._file!r}: {error}"
 
     async def _set_up(self, connection: aiosqlite.Connection) -> None:
         for pragma in self._pragmas:
@@ -147,18 +149,18 @@ class SqliteConnector:
 
 
 class MemoryConnector(SqliteConnector):
-    """Opens the one connection to a database in memory, which is there as long as that is."""
+    """Opens the only connection to an in-memory database, which exists as long as the connection."""
 
-    async def mend(self, connection: aiosqlite.Connection) -> None:
-        """Undo what was done to the session as far as it goes, and keep the connection however it is."""
+    async def reset(self, connection: aiosqlite.Connection) -> None:
+        """Restore the session state as far as possible, and keep the connection in any case."""
         try:
-            await super().mend(connection)
+            await super().reset(connection)
         except sqlite3.Error as error:
-            logger.warning("the session of the database in memory could not be reset: %s", error)
+            logger.warning("cannot reset the session of the in-memory database: %s", error)
 
 
 def uri_of(file: str, options: str) -> str:
-    """Return the URI under which SQLite opens *file*, with *options* as they stand in an address."""
+    """Return the SQLite URI of *file* with the *options* of its address."""
     return MEMORY if file == MEMORY else f"{Path(file).absolute().as_uri()}{'?' if options else ''}{options}"
 
 
@@ -168,14 +170,14 @@ def _settings(raw: sqlite3.Connection) -> dict[str, Any]:
 
 
 def _restore(raw: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
-    """Make the session of *raw* as new; *settings* are those that it had then."""
+    """Restore the session of *raw* to its initial *settings*."""
     if raw.in_transaction:
         raw.execute("ROLLBACK")
-    raw.isolation_level = None  # which commits, so this comes second
+    raw.isolation_level = None  # setting it commits, so it follows the rollback
     raw.row_factory, raw.text_factory = SqliteRow, str
     for name, value in settings.items():
         raw.execute(f"PRAGMA {name} = {value}").fetchall()
-    raw.execute("PRAGMA case_sensitive_like = OFF")  # cannot be read
+    raw.execute("PRAGMA case_sensitive_like = OFF")  # cannot be read back
     for kind, name in raw.execute(_TEMPORARY).fetchall():
         raw.execute(f"DROP {kind} IF EXISTS temp.{quoted(name)}")
     for _, name, _ in raw.execute("PRAGMA database_list").fetchall():
@@ -183,9 +185,9 @@ def _restore(raw: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
             raw.execute(f"DETACH {quoted(name)}")
 
 
-def _end(connection: aiosqlite.Connection, opened: list[sqlite3.Connection]) -> None:
-    """Wait for the thread of *connection*, and close what it has opened: aiosqlite forgets that when cancelled."""
-    connection._thread.join(THREAD_LIMIT)
-    if not connection._thread.is_alive():  # one that still runs a statement closes its connection afterwards
+def _join_thread(connection: aiosqlite.Connection, opened: list[sqlite3.Connection]) -> None:
+    """Wait for the thread of *connection* and close what it opened, which aiosqlite omits when cancelled."""
+    connection._thread.join(THREAD_EXIT_TIMEOUT)
+    if not connection._thread.is_alive():  # a thread that still runs a statement closes its connection itself
         for each in opened:
             each.close()

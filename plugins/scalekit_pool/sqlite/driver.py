@@ -1,4 +1,4 @@
-"""Statements on SQLite: one connection that writes, and some that read beside it."""
+"""Run statements on SQLite: one writer connection, and several readers beside it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ import aiosqlite
 
 from scalekit import split_url
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.connection_lifecycle import Observer
-from scalekit_pool.driver import Failure, Insertion, Refusal, RolledBack, names
-from scalekit_pool.pool import Pool
-from scalekit_pool.sqlite.connector import MEMORY, MemoryConnector, SqliteConnector, file_of, uri_of
+from scalekit_pool.connection_lifecycle import PoolObserver
+from scalekit_pool.driver import BulkInsert, Failure, RolledBack, WriteRefusal, names
+from scalekit_pool.pool import ConnectionPool
+from scalekit_pool.sqlite.connector import MEMORY, MemoryConnector, SqliteConnector, parse_file, uri_of
 from scalekit_pool.sqlite.file_health import FileHealth
 
-READERS = 4
-"""Connections that read, at most: under one interpreter lock more do not help."""
+MAX_READERS = 4
+"""Maximum reader connections: under one interpreter lock more do not help."""
 CHUNK = 100
 """Rows that a stream fetches at once."""
 
-_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-"""Errors of opening a file that may pass by themselves."""
-_GONE = "unable to open database file"
+_TRANSIENT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""Errors of opening a file that may pass when retried."""
+_UNOPENABLE = "unable to open database file"
 _READ_ONLY_OPTION = re.compile(r"(?:^|&)(?:mode=ro|immutable=(?:1|true|on|yes))(?:&|$)")
 _FAILURES = {
-    sqlite3.SQLITE_BUSY: Failure.BUSY,
-    sqlite3.SQLITE_LOCKED: Failure.BUSY,
-    sqlite3.SQLITE_INTERRUPT: Failure.LATE,
+    sqlite3.SQLITE_BUSY: Failure.LOCKED,
+    sqlite3.SQLITE_LOCKED: Failure.LOCKED,
+    sqlite3.SQLITE_INTERRUPT: Failure.TIMEOUT,
     sqlite3.SQLITE_READONLY: Failure.READ_ONLY,
     sqlite3.SQLITE_FULL: Failure.UNWRITABLE,
     sqlite3.SQLITE_IOERR: Failure.UNWRITABLE,
@@ -42,36 +42,38 @@ _FAILURES = {
 
 
 class SqliteDriver:
-    """Statements on one file, or on a database in memory, which has one connection for everything."""
+    """Runs statements on one file, or on an in-memory database, which has a single connection."""
 
     dialect = "sqlite"
     placeholder = "?"
 
     def __init__(
-        self, address: str, config: PoolConfig, observer: Observer, readers_observer: Observer, read_only: bool
+        self, address: str, config: PoolConfig, observer: PoolObserver, readers_observer: PoolObserver, read_only: bool
     ) -> None:
         self.read_only = read_only
-        self.doubt: Failure | None = None
-        file = file_of(address)
+        self.write_doubt: Failure | None = None
+        file = parse_file(address)
         uri = uri_of(file, split_url(address).query)
-        kind = MemoryConnector if file == MEMORY else SqliteConnector
-        writer = kind(uri, file, read_only, config.acquire_timeout)
-        one = replace(config.limits, min_size=1, max_size=1, max_lifetime=inf)
-        self.writers: Pool[aiosqlite.Connection] = Pool(file, writer, one, observer)
+        connector = MemoryConnector if file == MEMORY else SqliteConnector
+        writer = connector(uri, file, read_only, config.acquire_timeout)
+        writer_limits = replace(config.limits, min_size=1, max_size=1, max_lifetime=inf)
+        self.writers: ConnectionPool[aiosqlite.Connection] = ConnectionPool(file, writer, writer_limits, observer)
         self.readers = self.writers
         if file != MEMORY:
             reader = SqliteConnector(uri, file, True, config.acquire_timeout)
-            reader.begun = writer.begun
-            some = replace(config.limits, min_size=min(1, config.min_size), max_size=min(READERS, config.max_size))
-            self.readers = Pool(file, reader, some, readers_observer)
-        self._deadline = float(config.statement_timeout)
-        self._begun = writer.begun
+            reader.in_transaction = writer.in_transaction
+            reader_limits = replace(
+                config.limits, min_size=min(1, config.min_size), max_size=min(MAX_READERS, config.max_size)
+            )
+            self.readers = ConnectionPool(file, reader, reader_limits, readers_observer)
+        self._timeout = float(config.statement_timeout)
+        self._in_transaction = writer.in_transaction
         is_writable = not (read_only or file == MEMORY or _READ_ONLY_OPTION.search(split_url(address).query))
         self._files = writer.files if is_writable else None
         self._health = FileHealth(str(Path(file).absolute()), config.acquire_timeout)
 
     def fetch_all(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[list[Any]]:
-        """Return every row."""
+        """Return all rows."""
         return self._do(connection, _fetch_all, sql, arguments)
 
     def fetch_one(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
@@ -79,7 +81,7 @@ class SqliteDriver:
         return self._do(connection, _fetch_one, sql, arguments)
 
     def execute(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
-        """Return the first column of the first row if there is one, else the id of the row inserted, or how many."""
+        """Return the first column of the first row, else an insert's last row id, else the number of changed rows."""
         return self._do(connection, _execute, sql, arguments)
 
     def execute_many(
@@ -91,32 +93,32 @@ class SqliteDriver:
     async def stream(
         self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]
     ) -> AsyncGenerator[list[Any], None]:
-        """Yield rows, some fetched at a time."""
+        """Yield rows in chunks."""
         cursor = await self._do(connection, sqlite3.Connection.execute, sql, arguments)
         while rows := await self._do(connection, _fetch_some, cursor):
             yield rows
 
     def insert_many(
-        self, connection: aiosqlite.Connection, rows: Sequence[Sequence[Any]], how: Insertion
+        self, connection: aiosqlite.Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert
     ) -> Awaitable[Any]:
-        """Insert *rows*, prepared once."""
-        return self._do(connection, _insert_returning if how.returning else _insert, rows, how)
+        """Insert *rows* with one prepared statement."""
+        return self._do(connection, _insert_returning if plan.returning else _insert, rows, plan)
 
     async def begin(self, connection: aiosqlite.Connection, options: Mapping[str, Any]) -> None:
-        """Begin a transaction that may write at once, so that it cannot fail halfway for another that does."""
+        """Begin a transaction; one that may write takes the lock at once, so that it cannot fail halfway."""
         await self.run(connection, "BEGIN" if options.get("readonly") else "BEGIN IMMEDIATE")
-        self._begun.add(connection)
+        self._in_transaction.add(connection)
 
     async def commit(self, connection: aiosqlite.Connection) -> None:
-        """Commit; raises RolledBack when SQLite has rolled it back, as it does when a change is interrupted."""
+        """Commit; raise RolledBack when SQLite has rolled back, as it does when a write is interrupted."""
         try:
             await self.run(connection, "COMMIT")
         finally:
-            self._begun.discard(connection)
+            self._in_transaction.discard(connection)
 
     async def rollback(self, connection: aiosqlite.Connection) -> None:
-        """Roll back, where SQLite has not done so by itself."""
-        self._begun.discard(connection)
+        """Roll back, unless SQLite has done so already."""
+        self._in_transaction.discard(connection)
         if connection.in_transaction:
             await self.run(connection, "ROLLBACK")
 
@@ -124,11 +126,11 @@ class SqliteDriver:
         """Run *sql*."""
         await self._do(connection, _fetch_all, sql, ())
 
-    def failure(self, error: BaseException, connection: aiosqlite.Connection) -> Failure:
-        """Tell what *error* says about *connection*, which it came from."""
+    def classify_error(self, error: BaseException, connection: aiosqlite.Connection) -> Failure:
+        """Return what *error* means for *connection*, which raised it."""
         if not isinstance(error, sqlite3.OperationalError):
             return Failure.STATEMENT if isinstance(error, sqlite3.Error) else Failure.UNKNOWN
-        if str(error) == _GONE:
+        if str(error) == _UNOPENABLE:
             return Failure.UNWRITABLE
         failure = _FAILURES.get(_code(error), Failure.STATEMENT)
         if failure is Failure.READ_ONLY and self._files is not None and connection in self._files:
@@ -136,48 +138,48 @@ class SqliteDriver:
         return failure
 
     def read_only_reason(self, connection: aiosqlite.Connection) -> str:
-        """Return why *connection*, on which a write was refused, does not take any."""
-        return "the file, or its folder, is read-only for this user"
+        """Return why *connection*, which refused a write, takes none."""
+        return "the file or its folder is read-only for this user"
 
-    async def forget_schema(self, connection: aiosqlite.Connection) -> None:
-        """Do nothing: SQLite notices by itself."""
+    async def reload_schema(self, connection: aiosqlite.Connection) -> None:
+        """Do nothing: SQLite detects schema changes itself."""
 
-    async def write_refusal(self, connection: aiosqlite.Connection, doubt: Failure | None) -> Refusal | None:
+    async def write_refusal(self, connection: aiosqlite.Connection, write_doubt: Failure | None) -> WriteRefusal | None:
         """Return why *connection* takes no writes, or None."""
         if self._files is None:
             await self.run(connection, "SELECT 1")
             return None
         opened = self._files.get(connection)
-        refusal: Refusal | None = await self._do(connection, self._health.refusal, opened, doubt is not None)
+        refusal: WriteRefusal | None = await self._do(connection, self._health.refusal, opened, write_doubt is not None)
         return refusal
 
-    def is_refusal(self, error: Exception) -> bool:
-        """Tell that a file which cannot be opened does not come by itself, unless it is locked, or its disk full."""
-        return not isinstance(error, sqlite3.Error) or _code(error) not in _PASSING
+    def is_permanent_error(self, error: Exception) -> bool:
+        """Return whether opening fails for good: a missing file does, a lock or a full disk does not."""
+        return not isinstance(error, sqlite3.Error) or _code(error) not in _TRANSIENT
 
-    def let_write(self, connection: aiosqlite.Connection) -> None:
-        """Let *connection*, which reads, write too: this goes to its thread before what is asked of it next."""
-        let = partial(connection._conn.execute, "PRAGMA query_only = OFF")
-        connection._tx.put_nowait((asyncio.get_running_loop().create_future(), let))
+    def enable_writes(self, connection: aiosqlite.Connection) -> None:
+        """Let the read-only *connection* write; its thread runs this before the statements that follow."""
+        command = partial(connection._conn.execute, "PRAGMA query_only = OFF")
+        connection._tx.put_nowait((asyncio.get_running_loop().create_future(), command))
 
     @property
-    def report(self) -> str:
-        """Nothing: there are no other servers."""
+    def server_problems(self) -> str:
+        """Empty: there are no other servers."""
         return ""
 
-    def stop_running(self, connection: aiosqlite.Connection) -> None:
-        """Interrupt what runs."""
+    def interrupt(self, connection: aiosqlite.Connection) -> None:
+        """Interrupt the running statement."""
         connection._conn.interrupt()
 
     async def _do(self, connection: aiosqlite.Connection, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call *function* with the connection in its thread, and interrupt it when it takes too long.
+        """Call *function* with the connection in its thread, and interrupt it after statement_timeout.
 
-        aiosqlite's own methods take a trip to the thread for each step of a statement; this takes one for all.
+        aiosqlite's own methods switch to the thread for each step of a statement; this switches once.
         """
         raw = connection._conn
-        if connection in self._begun:
-            function = partial(_inside, function)
-        timer = asyncio.get_running_loop().call_later(self._deadline, raw.interrupt)
+        if connection in self._in_transaction:
+            function = partial(_run_in_transaction, function)
+        timer = asyncio.get_running_loop().call_later(self._timeout, raw.interrupt)
         try:
             return await connection._execute(function, raw, *arguments)  # type: ignore[no-untyped-call]
         finally:
@@ -188,10 +190,10 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _inside(function: Callable[..., Any], raw: sqlite3.Connection, *arguments: Any) -> Any:
-    """Call *function* in the transaction that was begun: outside it, what it does would last at once."""
+def _run_in_transaction(function: Callable[..., Any], raw: sqlite3.Connection, *arguments: Any) -> Any:
+    """Call *function* inside the open transaction; outside it, each statement would be committed at once."""
     if not raw.in_transaction:
-        raise RolledBack("the transaction was rolled back, for a statement in it had failed")
+        raise RolledBack("the transaction was rolled back, because a statement in it failed")
     return function(raw, *arguments)
 
 
@@ -203,7 +205,7 @@ def _fetch_one(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> A
     cursor = raw.execute(sql, arguments)
     row = cursor.fetchone()
     if sql.lstrip()[:6].upper() != "SELECT":
-        cursor.fetchall()  # a change that returns rows is done when the last has been read
+        cursor.fetchall()  # RETURNING is complete only when the last row is read
     return row
 
 
@@ -224,15 +226,15 @@ def _execute_many(raw: sqlite3.Connection, sql: str, arguments: Sequence[Sequenc
     raw.executemany(sql, arguments)
 
 
-def _insert(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]], how: Insertion) -> int:
-    return raw.executemany(_insert_sql(how), rows).rowcount
+def _insert(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> int:
+    return raw.executemany(_insert_sql(plan), rows).rowcount
 
 
-def _insert_returning(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]], how: Insertion) -> list[Any]:
-    sql = _insert_sql(how)
+def _insert_returning(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> list[Any]:
+    sql = _insert_sql(plan)
     return [returned for row in rows for returned in raw.execute(sql, row).fetchall()]
 
 
-def _insert_sql(how: Insertion) -> str:
-    places = ", ".join("?" * len(how.columns))
-    return f"INSERT INTO {how.target} ({names(how.columns)}) VALUES ({places}){how.tail}"
+def _insert_sql(plan: BulkInsert) -> str:
+    places = ", ".join("?" * len(plan.columns))
+    return f"INSERT INTO {plan.table} ({names(plan.columns)}) VALUES ({places}){plan.tail}"

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.database import Database
-from scalekit_pool.factory import Opener
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.factory import DatabaseFactory
 from tests.bench.operations import Case, Operation, compare
 from tests.bench.row import Row
 from tests.servers import Postgres
@@ -39,13 +39,13 @@ def key(number: int) -> int:
 
 
 @asynccontextmanager
-async def pool(address: str) -> AsyncGenerator[Database, None]:
+async def pool(address: str) -> AsyncGenerator[PooledDatabase, None]:
     config = PoolConfig(min_size=CONNECTIONS, max_size=CONNECTIONS)
-    async with Opener(config, Telemetry(100)).open_any([address], "primary") as database:
+    async with DatabaseFactory(config, Telemetry(100)).open_any([address], "primary") as database:
         yield database
 
 
-def on_pool(operation: Callable[[Database, int], Awaitable[object]]) -> Callable[[str], Opened]:
+def on_pool(operation: Callable[[PooledDatabase, int], Awaitable[object]]) -> Callable[[str], Opened]:
     @asynccontextmanager
     async def opened(address: str) -> AsyncGenerator[Operation, None]:
         async with pool(address) as database:

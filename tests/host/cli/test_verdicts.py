@@ -162,8 +162,8 @@ CASES = {
         toml='[plugins.cache]\nurl = "rediss://h?ssl_ca_certs=/no/ca.pem"\n',
     ),
     "certificates of PostgreSQL that are none": invalid(
-        "no TLS with served.py",
-        toml='[plugins.pool]\nurl = "postgresql://h/x"\ntls = "verify-full"\ntls_ca = "served.py"\n',
+        "sslrootcert: cannot load served.py",
+        toml='[plugins.pool]\nurl = "postgresql://h/x"\nsslmode = "verify-full"\nsslrootcert = "served.py"\n',
     ),
     "sessions in the memory of four workers": invalid("4 workers cannot share sessions in memory", toml=WORKERS + JWT),
     "sessions in a database that is not on": invalid(

@@ -116,7 +116,7 @@ FILES: list[tuple[str, str, Callable[[str], object]]] = [
     ("queue", "key_file", lambda key: key),
     ("queue", "ca_file", lambda key: key),
     ("discovery", "cert_file", lambda key: key),
-    ("pool", "tls_ca", lambda key: key),
+    ("pool", "sslrootcert", lambda key: key),
     ("pool", "password_file", lambda key: key),
     ("cluster-cache", "tls", lambda key: {"key": key, "certificate": "x"}),
     ("cache", "url", lambda key: key),

@@ -137,7 +137,7 @@ def test_words_are_taken_in_either_case_in_every_table() -> None:
         ("logging", "level", "info", "INFO"),
         ("logging", "levels", {"shop": "Debug"}, {"shop": "DEBUG"}),
         ("logging", "console", "JSON", "json"),
-        ("pool", "tls", "Verify-Full", "verify-full"),
+        ("pool", "sslmode", "Verify-Full", "verify-full"),
         ("discovery", "source", "STATIC", "static"),
         ("ratelimit", "on_error", "Refuse", "refuse"),
     ],

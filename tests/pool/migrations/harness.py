@@ -1,4 +1,4 @@
-"""Migrate one database: ``migrating.py DIALECT ADDRESS DIRECTORY`` prints the names of what it applied."""
+"""Migrate one database: ``migration_backend.py DIALECT ADDRESS DIRECTORY`` prints the names of what it applied."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import aiosqlite
 import asyncpg
 
-from scalekit_pool.migrations.backends import LIMIT, migrating
-from scalekit_pool.migrations.runner import Migrating, migrate
+from scalekit_pool.migrations.backends import STATEMENT_TIMEOUT, migration_backend
+from scalekit_pool.migrations.runner import MigrationBackend, migrate
 
 
 @asynccontextmanager
@@ -31,9 +31,11 @@ async def connected(dialect: str, address: str) -> AsyncGenerator[Any, None]:
 
 
 @asynccontextmanager
-async def open_session(dialect: str, address: str, limit: float = LIMIT) -> AsyncGenerator[Migrating, None]:
+async def open_session(
+    dialect: str, address: str, limit: float = STATEMENT_TIMEOUT
+) -> AsyncGenerator[MigrationBackend, None]:
     async with connected(dialect, address) as connection:
-        yield migrating(dialect, connection, limit)
+        yield migration_backend(dialect, connection, limit)
 
 
 async def main(dialect: str, address: str, directory: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit_pool.migrations.files import MigrationError, read_migrations
-from scalekit_pool.migrations.sql_script import sqlite_statements, unfit
+from scalekit_pool.migrations.sql_script import find_unsupported, split_statements
 
 
 def test_files_come_by_number_and_others_are_left_alone(tmp_path: Path) -> None:
@@ -26,8 +26,8 @@ def test_a_name_that_does_not_fit_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(MigrationError) as caught:
         read_migrations(tmp_path, "sqlite")
     assert str(caught.value) == (
-        f"{tmp_path / name}: not the name of a migration: name it like 0001_create_users.sql or "
-        "0001_create_users.sqlite.sql (postgresql, sqlite), or move it away"
+        f"{tmp_path / name}: not a migration file name: name it like 0001_create_users.sql or "
+        "0001_create_users.sqlite.sql (postgresql, sqlite), or move it elsewhere"
     )
 
 
@@ -35,7 +35,7 @@ def test_a_name_that_does_not_fit_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_number_there_twice_is_refused(tmp_path: Path, other: str) -> None:
     for name in ("0001_a.sql", other):
         (tmp_path / name).write_text("SELECT 1;")
-    with pytest.raises(MigrationError, match=rf"{tmp_path}/.*: number 1 is that of .* too: rename one"):
+    with pytest.raises(MigrationError, match=rf"{tmp_path}/.*: number 1 is also used by .*: rename one of them"):
         read_migrations(tmp_path, "sqlite")
 
 
@@ -43,7 +43,7 @@ def test_what_cannot_be_read_is_told_with_its_remedy(tmp_path: Path) -> None:
     path = tmp_path / "0001_a.sql"
     for content, message in (
         (b"SELECT '\xff'", "not UTF-8 at byte 8: save it as UTF-8"),
-        ("SELECT 1".encode("utf-16-le"), "there is a NUL character in it: save it as text in UTF-8"),
+        ("SELECT 1".encode("utf-16-le"), "contains a NUL character: save it as text in UTF-8"),
     ):
         path.write_bytes(content)
         with pytest.raises(MigrationError) as caught:
@@ -51,7 +51,7 @@ def test_what_cannot_be_read_is_told_with_its_remedy(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}: {message}"
     path.unlink()
     path.mkdir()
-    with pytest.raises(MigrationError, match=f"{path}: cannot be read: Is a directory: put it right, or move it away"):
+    with pytest.raises(MigrationError, match=f"{path}: cannot be read: Is a directory: fix its permissions"):
         read_migrations(tmp_path, "sqlite")
 
 
@@ -63,16 +63,16 @@ def test_a_directory_without_migrations_or_none_is_refused(tmp_path: Path) -> No
     (tmp_path / "0001_a.postgresql.sql").write_text("SELECT 1;")
     with pytest.raises(MigrationError, match="no migrations for sqlite"):
         read_migrations(tmp_path, "sqlite")
-    with pytest.raises(MigrationError, match=r"absent: No such file or directory: make the directory, or name another"):
+    with pytest.raises(MigrationError, match=r"absent: No such file or directory: create the folder, or set"):
         read_migrations(tmp_path / "absent", "sqlite")
 
 
 def control(text: str, dialect: str) -> tuple[int, str] | None:
-    found = unfit(text, dialect)
+    found = find_unsupported(text, dialect)
     if found is None:
         return None
     assert found[1].startswith("remove ")
-    assert found[1].endswith(": each file is in a transaction of its own already")
+    assert found[1].endswith(": each file already runs in its own transaction")
     return found[0], found[1].removeprefix("remove ").partition(":")[0]
 
 
@@ -116,13 +116,14 @@ def test_a_file_that_ends_its_transaction_is_refused(tmp_path: Path) -> None:
     for dialect in ("sqlite", "postgresql"):
         with pytest.raises(MigrationError) as caught:
             read_migrations(tmp_path, dialect)
-        assert str(caught.value) == f"{path}:1: remove BEGIN: each file is in a transaction of its own already"
+        assert str(caught.value) == f"{path}:1: remove BEGIN: each file already runs in its own transaction"
 
 
 def test_rows_that_would_have_to_be_sent_after_the_file_are_refused() -> None:
     text = "CREATE TABLE a (b int);\nCOPY public.a (b) FROM stdin;\n1\n\\.\n"
-    assert unfit(text, "postgresql") == (2, "write INSERT for COPY FROM STDIN, as pg_dump --inserts does")
-    assert unfit("COPY a TO STDOUT; SELECT ' FROM STDIN'; COPY a FROM 'file'", "postgresql") is None
+    remedy = "use INSERT instead of COPY FROM STDIN, as pg_dump --inserts does"
+    assert find_unsupported(text, "postgresql") == (2, remedy)
+    assert find_unsupported("COPY a TO STDOUT; SELECT ' FROM STDIN'; COPY a FROM 'file'", "postgresql") is None
 
 
 PIECES = ("SELECT 1", "SELECT ';'", 'SELECT ";"', "SELECT 1 -- ; \n", "SELECT /* ; \n */ 1", "SELECT '''\n;'")
@@ -137,7 +138,7 @@ def test_a_script_is_divided_into_the_statements_that_it_was_made_of(pieces: lis
         text += between
         expected.append((text.count("\n") + 1, f"{statement};"))
         text += f"{statement};"
-    assert list(sqlite_statements(text + end)) == expected
+    assert list(split_statements(text + end)) == expected
     without = [*expected[:-1], (expected[-1][0], expected[-1][1][:-1])] if expected else []
     if without:
-        assert list(sqlite_statements(text[:-1])) == without
+        assert list(split_statements(text[:-1])) == without

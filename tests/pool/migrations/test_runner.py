@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from scalekit_pool.migrations.backends import LIMIT, migrating
+from scalekit_pool.migrations.backends import STATEMENT_TIMEOUT, migration_backend
 from scalekit_pool.migrations.files import MigrationError, read_migrations
-from scalekit_pool.migrations.runner import Migrating, migrate, pending
+from scalekit_pool.migrations.runner import MigrationBackend, migrate, pending
 from tests import command_line
 from tests.pool.migrations import harness as worker_program
 from tests.pool.migrations.harness import connected, open_session
@@ -41,10 +41,10 @@ class Place:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
-    def session(self, limit: float = LIMIT) -> AbstractAsyncContextManager[Migrating]:
+    def session(self, limit: float = STATEMENT_TIMEOUT) -> AbstractAsyncContextManager[MigrationBackend]:
         return open_session(self.dialect, self.address, limit)
 
-    async def migrate(self, limit: float = LIMIT) -> list[str]:
+    async def migrate(self, limit: float = STATEMENT_TIMEOUT) -> list[str]:
         async with self.session(limit) as session:
             return await migrate(session, self.directory)
 
@@ -125,7 +125,7 @@ async def test_a_failing_statement_undoes_its_file_and_leaves_the_earlier_ones(p
     with pytest.raises(MigrationError) as caught:
         await place.migrate()
     said = {"sqlite": "no such table: absent", "postgresql": 'relation "absent" does not exist'}[place.dialect]
-    assert str(caught.value) == (f"{path}:5: {said}; nothing of this file was applied: correct it and migrate again")
+    assert str(caught.value) == (f"{path}:5: {said}; nothing of this file was applied: fix it and migrate again")
     assert await place.recorded() == ["0001_create_users"]
     assert not await place.has("more")
     assert await place.rows("SELECT * FROM users") == []
@@ -227,7 +227,7 @@ async def test_what_another_worker_has_applied_meanwhile_is_seen_once_the_lock_i
 async def test_the_wait_for_another_worker_ends(place: Place) -> None:
     place.write("0001_create_users.sql", USERS)
     async with held(place):
-        with pytest.raises(MigrationError, match=r"another worker has the lock for 1 s: migrate again"):
+        with pytest.raises(MigrationError, match=r"another worker has held the migration lock for 1 s: migrate again"):
             await place.migrate(limit=1.0)
     assert await place.migrate() == ["0001_create_users"]
 
@@ -247,7 +247,7 @@ SLOW = {
 async def test_a_statement_that_takes_too_long_is_ended(place: Place) -> None:
     path = place.write("0001_endless.sql", USERS + ENDLESS[place.dialect])
     async with place.session(limit=1.0) as session:
-        with pytest.raises(MigrationError, match=rf"{path}.*: not done within 1 s; nothing of this file was applied"):
+        with pytest.raises(MigrationError, match=rf"{path}.*: not finished within 1 s; nothing of this file"):
             await migrate(session, place.directory)
         assert not await session.has_table("users")
         place.write("0001_endless.sql", USERS)
@@ -286,7 +286,7 @@ async def test_a_changed_file_is_refused_and_nothing_else_applied(place: Place) 
     await place.migrate()
     place.write("0002_add_ada.sql", ADA)
     path.write_text(USERS + "-- more")
-    message = f"{path}: changed after it was applied: restore it, and make the change in a new file"
+    message = f"{path}: changed after it was applied: restore it, and put the change into a new file"
     with pytest.raises(MigrationError) as caught:
         await place.migrate()
     assert str(caught.value) == message
@@ -305,14 +305,14 @@ async def test_files_that_contradict_what_was_applied_are_refused(place: Place) 
     with pytest.raises(MigrationError) as late:
         await place.migrate()
     assert str(late.value) == (
-        f"{early}: not applied, but the later 0006_nothing is: give it the next number, like 0007"
+        f"{early}: not applied, but the later 0006_nothing was: give it the next number, like 0007"
     )
     early.unlink()
     renamed = (place.directory / "0005_nothing.sql").rename(place.directory / "0005_other.sql")
-    with pytest.raises(MigrationError, match=f"{renamed}: number 5 was applied as 0005_nothing: give back that name"):
+    with pytest.raises(MigrationError, match=f"{renamed}: number 5 was applied as 0005_nothing: restore that name"):
         await place.migrate()
     renamed.unlink()
-    with pytest.raises(MigrationError, match=f"{place.directory}: 0005_nothing was applied and is gone: restore it"):
+    with pytest.raises(MigrationError, match=f"{place.directory}: 0005_nothing was applied and is missing: restore it"):
         await place.migrate()
 
 
@@ -327,9 +327,9 @@ async def test_a_database_that_a_newer_release_has_migrated_is_well(place: Place
 async def test_migrating_inside_a_transaction_is_refused(place: Place) -> None:
     place.write("0001_create_users.sql", USERS)
     async with connected(place.dialect, place.address) as raw:
-        session = migrating(place.dialect, raw)
+        session = migration_backend(place.dialect, raw)
         await session.execute("BEGIN")
-        with pytest.raises(MigrationError, match="a transaction is open on this connection: migrate outside of it"):
+        with pytest.raises(MigrationError, match="a transaction is open on this connection"):
             await migrate(session, place.directory)
 
 
@@ -412,7 +412,7 @@ async def test_a_table_of_sqlite_can_be_made_anew_without_losing_what_refers_to_
         assert await session.fetch_all("SELECT * FROM posts") == [(1,)]
         assert await session.fetch_all("PRAGMA foreign_keys") == [(1,)]
         place.write("0003_wrong.sql", REBUILD.format(" WHERE id > 1"))
-        message = r"0003_wrong.sql: rows of posts would refer to rows of users that are not there; .* nothing of this"
+        message = r"0003_wrong.sql: rows of posts refer to missing rows of users; .* nothing of this"
         with pytest.raises(MigrationError, match=message):
             await migrate(session, place.directory)
         assert await session.fetch_all("SELECT id FROM users") == [(1,)]
@@ -437,8 +437,8 @@ def test_the_command_applies_or_lists(place: Place) -> None:
     assert [run.stdout for run in runs] == [
         "0001_create_users\n0002_add_ada\n",
         "applied 0001_create_users\napplied 0002_add_ada\n",
-        "nothing to apply\n",
-        "nothing to apply\n",
+        "no pending migrations\n",
+        "no pending migrations\n",
     ]
 
 
@@ -446,7 +446,7 @@ def test_the_command_fails_with_the_file_and_the_remedy(place: Place) -> None:
     path = place.write("0001_create_users.sql", "BEGIN;\n" + USERS)
     run = scalekit(place, "migrate")
     assert run.returncode == 1
-    assert run.stderr == f"error: {path}:1: remove BEGIN: each file is in a transaction of its own already\n"
+    assert run.stderr == f"error: {path}:1: remove BEGIN: each file already runs in its own transaction\n"
 
 
 def test_a_migration_may_take_longer_than_the_statements_of_the_pool(place: Place) -> None:

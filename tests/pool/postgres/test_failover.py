@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit.telemetry import Telemetry
-from scalekit_pool.database import Database
-from scalekit_pool.health import probe, refuse_stale_servers
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.health import check_database, check_servers
 from scalekit_pool.postgres import timelines
 from tests.pool.harness import opened, until
 from tests.processes import HOST
@@ -51,7 +51,7 @@ def pair() -> Iterator[Pair]:
             yield Pair(old, new)
 
 
-async def put(database: Database, number: int) -> bool:
+async def put(database: PooledDatabase, number: int) -> bool:
     try:
         await database.execute("INSERT INTO orders VALUES (:number)", {"number": number})
     except (Unavailable, TimeoutError):
@@ -59,7 +59,7 @@ async def put(database: Database, number: int) -> bool:
     return True
 
 
-async def until_written(database: Database) -> None:
+async def until_written(database: PooledDatabase) -> None:
     async with asyncio.timeout(LIMIT):
         while not await put(database, 0):
             await asyncio.sleep(0.01)
@@ -109,24 +109,22 @@ async def test_an_old_primary_that_comes_back_is_not_written_to(pair: Pair, capl
         await asyncio.to_thread(pair.old.start)
         for number in range(1, 201):
             if number % 10 == 0:
-                database.driver.writers.renew()
+                database.driver.writers.invalidate_all()
             await asyncio.gather(*(put(database, number) for _ in range(4)))
         assert orders(pair.old) == "0"
         assert int(orders(pair.new)) > 700
-        await until(lambda: bool(database.driver.report), LIMIT)
-        await probe(database)
-        with pytest.raises(
-            ConnectionError, match=f"{HOST}:{pair.old.port} says that it is a primary, but is on timeline 1"
-        ):
-            refuse_stale_servers(database)
+        await until(lambda: bool(database.driver.server_problems), LIMIT)
+        await check_database(database)
+        with pytest.raises(ConnectionError, match=f"{HOST}:{pair.old.port} is a primary on timeline 1"):
+            check_servers(database)
         assert caplog.text.count("it is an old primary") == 1
         assert stale(telemetry) > 0
         await asyncio.to_thread(pair.old.kill)
-        await until(lambda: not database.driver.report, LIMIT)
-        refuse_stale_servers(database)
+        await until(lambda: not database.driver.server_problems, LIMIT)
+        check_servers(database)
 
 
-async def write_until_cut(database: Database, pair: Pair) -> None:
+async def write_until_cut(database: PooledDatabase, pair: Pair) -> None:
     async with asyncio.timeout(LIMIT), database.transaction():
         await database.execute("INSERT INTO orders VALUES (1)")
         await asyncio.to_thread(pair.promote)
@@ -160,14 +158,14 @@ async def test_one_address_that_leads_back_to_the_old_primary_is_not_written_to(
             assert await put(database, 1)
             await asyncio.to_thread(pair.promote)
             lead_to(pair.new)
-            database.driver.writers.renew()
+            database.driver.writers.invalidate_all()
             assert await put(database, 2)
             lead_to(pair.old)
-            database.driver.writers.renew()
-            with pytest.raises(Unavailable, match="timeline 1 and timeline 2 has been seen: it is an old primary"):
+            database.driver.writers.invalidate_all()
+            with pytest.raises(Unavailable, match="timeline 1 behind timeline 2: it is an old primary"):
                 await database.execute("INSERT INTO orders VALUES (3)")
             with pytest.raises(ConnectionError, match="it is an old primary"):
-                await probe(database)
+                await check_database(database)
             lead_to(pair.new)
             await until_written(database)
     assert orders(pair.old) == "1"
@@ -197,8 +195,8 @@ async def test_two_clusters_that_are_no_copies_are_not_mixed(pair: Pair) -> None
         async with opened(address(pair.old), address(another)) as database:
             for number in range(1, 20):
                 assert await put(database, number)
-                database.driver.writers.renew()
-            await until(lambda: "is another PostgreSQL cluster" in database.driver.report, LIMIT)
+                database.driver.writers.invalidate_all()
+            await until(lambda: "is another PostgreSQL cluster" in database.driver.server_problems, LIMIT)
         assert sorted([orders(pair.old), orders(another)]) == ["0", "19"]
 
 

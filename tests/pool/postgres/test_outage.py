@@ -1,4 +1,4 @@
-"""PostgreSQL dies, hangs, and comes back, while 32 tasks use it."""
+"""PostgreSQL expires_at, hangs, and comes back, while 32 tasks use it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from scalekit.errors import Unavailable
-from scalekit_pool.database import Database
+from scalekit import Unavailable
+from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import opened, until, until_complete
 from tests.servers import Postgres
 
@@ -32,7 +32,7 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-async def database(server: Postgres) -> AsyncGenerator[Database, None]:
+async def database(server: Postgres) -> AsyncGenerator[PooledDatabase, None]:
     server.sql("DROP TABLE IF EXISTS work; CREATE TABLE work (client int, number int)")
     options: dict[str, Any] = {
         "acquire_timeout": f"{ACQUIRE}s",
@@ -47,7 +47,7 @@ async def database(server: Postgres) -> AsyncGenerator[Database, None]:
 class Load:
     """Tasks that write two rows in a transaction and read them, over and over, and what each was told."""
 
-    database: Database
+    database: PooledDatabase
     done: set[tuple[int, int]] = field(default_factory=set)
     cut: set[tuple[int, int]] = field(default_factory=set)
     errors: list[BaseException] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Load:
         assert not self.cut & set(found)
 
 
-async def answers(database: Database) -> None:
+async def answers(database: PooledDatabase) -> None:
     """Return when *database* answers."""
     async with asyncio.timeout(60):
         while True:
@@ -111,7 +111,7 @@ async def answers(database: Database) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def under_load(database: Database, harm: str, heal: str, server: Postgres, enough: int) -> Load:
+async def under_load(database: PooledDatabase, harm: str, heal: str, server: Postgres, enough: int) -> Load:
     load = Load(database)
     async with asyncio.TaskGroup() as group:
         for client in range(TASKS):
@@ -129,17 +129,19 @@ async def under_load(database: Database, harm: str, heal: str, server: Postgres,
     return load
 
 
-async def test_a_server_that_is_killed_and_started_again_is_used_again(server: Postgres, database: Database) -> None:
+async def test_a_server_that_is_killed_and_started_again_is_used_again(
+    server: Postgres, database: PooledDatabase
+) -> None:
     load = await under_load(database, "kill", "start", server, 2 * TASKS)
     assert any(isinstance(error, Unavailable) for error in load.errors)
-    assert database.driver.writers.supply.trouble == ""
+    assert database.driver.writers.supplier.last_error == ""
 
 
-async def test_a_server_that_ends_with_a_farewell_is_used_again(server: Postgres, database: Database) -> None:
+async def test_a_server_that_ends_with_a_farewell_is_used_again(server: Postgres, database: PooledDatabase) -> None:
     await under_load(database, "stop", "start", server, TASKS)
 
 
-async def test_a_server_that_hangs_and_goes_on_is_used_again(server: Postgres, database: Database) -> None:
+async def test_a_server_that_hangs_and_goes_on_is_used_again(server: Postgres, database: PooledDatabase) -> None:
     await under_load(database, "pause", "resume", server, 4 * TASKS)
 
 
@@ -151,7 +153,7 @@ async def test_a_database_that_is_not_there_yet_is_used_when_it_is(server: Postg
                 await database.fetch_val("SELECT 1")
             await asyncio.to_thread(server.start)
             async with asyncio.timeout(60):
-                while database.driver.writers.supply.trouble:
+                while database.driver.writers.supplier.last_error:
                     await asyncio.sleep(0.01)
             assert await database.fetch_val("SELECT 1") == 1
     finally:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 import pytest
 import sqlalchemy as sa
 
-from scalekit_pool.database import Database
+from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import opened, until_complete
 from tests.pool.schema import ITEMS, create, names
 from tests.servers import PgBouncer, Postgres
@@ -23,15 +23,15 @@ def bouncer(shared_postgres: Postgres) -> Iterator[PgBouncer]:
 
 
 @pytest.fixture
-async def database(bouncer: PgBouncer, postgres_url: str) -> AsyncGenerator[Database, None]:
+async def database(bouncer: PgBouncer, postgres_url: str) -> AsyncGenerator[PooledDatabase, None]:
     url = bouncer.url.removesuffix("postgres") + postgres_url.rpartition("/")[2]
-    async with opened(url, statement_cache=0, max_size=10) as database:
+    async with opened(url, statement_cache_size=0, max_size=10) as database:
         await create(database, ITEMS)
         yield database
         await until_complete(database)
 
 
-async def test_statements_of_many_tasks_share_few_sessions(database: Database) -> None:
+async def test_statements_of_many_tasks_share_few_sessions(database: PooledDatabase) -> None:
     async def work(client: int) -> None:
         for number in range(5):
             values = {"id": 100 * client + number, "name": f"n{client}.{number}"}
@@ -46,7 +46,7 @@ async def test_statements_of_many_tasks_share_few_sessions(database: Database) -
     assert len(await names(database)) == 50
 
 
-async def test_rows_go_in_and_come_by_all_ways(database: Database) -> None:
+async def test_rows_go_in_and_come_by_all_ways(database: PooledDatabase) -> None:
     rows = [{"id": n, "name": f"n{n}", "data": {"n": n}} for n in range(300)]
     assert await database.insert_many(ITEMS, rows[:250]) == 250
     assert len(await database.insert_many(ITEMS, rows[250:280], returning=["id"])) == 30
@@ -62,7 +62,7 @@ async def test_rows_go_in_and_come_by_all_ways(database: Database) -> None:
         assert [row.id async for row in database.iterate("SELECT id FROM items ORDER BY id")] == found
 
 
-async def test_errors_and_cancelling_leave_the_pool_complete(database: Database) -> None:
+async def test_errors_and_cancelling_leave_the_pool_complete(database: PooledDatabase) -> None:
     for waits in range(6):
         task = asyncio.create_task(database.fetch_all("SELECT pg_sleep(30)"))
         for _ in range(waits):

@@ -40,7 +40,7 @@ class Servers:
 async def test_a_search_that_is_cancelled_while_it_waits_for_a_newer_primary_closes_what_it_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(primary_search, "GRACE", 60.0)
+    monkeypatch.setattr(primary_search, "NEWEST_PRIMARY_WAIT", 60.0)
     servers = Servers()
     search = PrimarySearch(2, servers.connect, 60.0)
     opening = asyncio.create_task(search.open())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.errors import Unavailable
+from scalekit import Unavailable
 from scalekit_pool import connection_lifecycle as supply
 from tests.pool.harness import opened, until
 from tests.processes import HOST
@@ -50,15 +50,17 @@ def certificate(server: TlsPostgres, tmp_path_factory: pytest.TempPathFactory) -
     return str(copy)
 
 
-@pytest.mark.parametrize(("tls", "encrypted"), [("disable", False), ("prefer", True), ("require", True)])
-async def test_connections_are_encrypted_as_the_table_says(tls: str, encrypted: bool, server: TlsPostgres) -> None:
-    async with opened(server.url, tls=tls) as database:
+@pytest.mark.parametrize(("sslmode", "encrypted"), [("disable", False), ("prefer", True), ("require", True)])
+async def test_connections_are_encrypted_as_the_table_says(sslmode: str, encrypted: bool, server: TlsPostgres) -> None:
+    async with opened(server.url, sslmode=sslmode) as database:
         assert await database.fetch_val(IS_ENCRYPTED) is encrypted
 
 
-@pytest.mark.parametrize("tls", ["require", "verify-ca", "verify-full"])
-async def test_a_server_whose_certificate_is_known_is_believed(tls: str, server: TlsPostgres, certificate: str) -> None:
-    async with opened(server.url, tls=tls, tls_ca=certificate) as database:
+@pytest.mark.parametrize("sslmode", ["require", "verify-ca", "verify-full"])
+async def test_a_server_with_a_trusted_certificate_is_accepted(
+    sslmode: str, server: TlsPostgres, certificate: str
+) -> None:
+    async with opened(server.url, sslmode=sslmode, sslrootcert=certificate) as database:
         assert await database.fetch_val(IS_ENCRYPTED) is True
 
 
@@ -68,25 +70,25 @@ def refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
     asyncpg that is cancelled while it asks for TLS drops an error which nobody can catch.
     """
-    monkeypatch.setattr(supply, "FIRST_PAUSE", 3600.0)
-    monkeypatch.setattr(supply, "LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(supply, "INITIAL_BACKOFF", 3600.0)
+    monkeypatch.setattr(supply, "MAX_BACKOFF", 3600.0)
 
     async def refused(url: str, reason: str, **options: Any) -> None:
         async with opened(url, connect_timeout="60s", acquire_timeout="200ms", **options) as database:
-            await until(lambda: f"no connection to {database.driver.writers.what}" in caplog.text)
+            await until(lambda: f"no connection to {database.driver.writers.target}" in caplog.text)
             with pytest.raises(Unavailable, match=reason):
                 await database.fetch_val("SELECT 1")
 
     return refused
 
 
-@pytest.mark.parametrize("tls", ["verify-ca", "verify-full"])
-async def test_one_whose_certificate_is_not_known_is_not(tls: str, server: TlsPostgres, refused: Refused) -> None:
-    await refused(server.url, "certificate verify failed", tls=tls)
+@pytest.mark.parametrize("sslmode", ["verify-ca", "verify-full"])
+async def test_one_whose_certificate_is_not_known_is_not(sslmode: str, server: TlsPostgres, refused: Refused) -> None:
+    await refused(server.url, "certificate verify failed", sslmode=sslmode)
 
 
 async def test_only_the_strictest_looks_at_the_name(server: TlsPostgres, certificate: str, refused: Refused) -> None:
     other_name = server.url.replace(HOST, "localhost")
-    async with opened(other_name, tls="verify-ca", tls_ca=certificate) as database:
+    async with opened(other_name, sslmode="verify-ca", sslrootcert=certificate) as database:
         assert await database.fetch_val(IS_ENCRYPTED) is True
-    await refused(other_name, "Hostname mismatch", tls="verify-full", tls_ca=certificate)
+    await refused(other_name, "Hostname mismatch", sslmode="verify-full", sslrootcert=certificate)

@@ -38,7 +38,7 @@ class Slow(sqlite3.Connection):
 async def test_a_connection_whose_opening_is_cancelled_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scalekit_pool.sqlite.connector.THREAD_LIMIT", 60.0)
+    monkeypatch.setattr("scalekit_pool.sqlite.connector.THREAD_EXIT_TIMEOUT", 60.0)
     monkeypatch.setattr(sqlite3, "Connection", Slow)
     file = str(tmp_path / "a.db")
     opening = asyncio.create_task(SqliteConnector(uri_of(file, ""), file, False, 1.0).open())

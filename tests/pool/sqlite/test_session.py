@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scalekit.errors import ReadOnlyError, Unavailable
-from scalekit_pool.database import Database
-from scalekit_pool.sqlite.driver import READERS
+from scalekit import ReadOnlyError, Unavailable
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.sqlite.driver import MAX_READERS
 from tests.pool.harness import opened, until, until_complete
 
 pytestmark = pytest.mark.anyio
@@ -22,20 +22,20 @@ INSERT = "INSERT INTO items VALUES (1)"
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database, None]:
+async def database(tmp_path: Path) -> AsyncGenerator[PooledDatabase, None]:
     async with opened(f"sqlite:///{tmp_path}/a.db", acquire_timeout="30s") as database:
         await database.execute("CREATE TABLE items (number int)")
         yield database
         await until_complete(database)
 
 
-async def insert_in_session(database: Database) -> None:
+async def insert_in_session(database: PooledDatabase) -> None:
     async with database.connection() as connection:
         await connection.fetch_val(COUNT)
         await connection.execute(INSERT)
 
 
-async def test_who_reads_on_a_connection_waits_for_no_writer(database: Database) -> None:
+async def test_who_reads_on_a_connection_waits_for_no_writer(database: PooledDatabase) -> None:
     async with database.transaction():
         await database.execute(INSERT)
 
@@ -46,14 +46,14 @@ async def test_who_reads_on_a_connection_waits_for_no_writer(database: Database)
         assert await asyncio.create_task(read()) == 0
 
 
-async def test_a_connection_that_reads_keeps_nobody_from_writing(database: Database) -> None:
+async def test_a_connection_that_reads_keeps_nobody_from_writing(database: PooledDatabase) -> None:
     async with database.connection() as connection:
         assert await connection.fetch_val(COUNT) == 0
         await asyncio.create_task(insert_in_session(database))
         assert await connection.fetch_val(COUNT) == 1
 
 
-async def test_what_follows_a_write_is_on_the_same_connection(database: Database) -> None:
+async def test_what_follows_a_write_is_on_the_same_connection(database: PooledDatabase) -> None:
     async with database.connection() as connection:
         assert await connection.fetch_val(COUNT) == 0
         await connection.execute("CREATE TEMP TABLE own AS SELECT 5 AS number")
@@ -61,12 +61,12 @@ async def test_what_follows_a_write_is_on_the_same_connection(database: Database
         async with connection.transaction():
             await connection.execute(INSERT)
             assert await connection.fetch_val(COUNT) == 1
-        assert database.driver.readers.idle == database.driver.readers.supply.size
+        assert database.driver.readers.idle == database.driver.readers.supplier.size
     with pytest.raises(Exception, match="no such table"):
         await database.fetch_val("SELECT number FROM own")
 
 
-async def test_rows_go_on_while_the_same_connection_writes(database: Database) -> None:
+async def test_rows_go_on_while_the_same_connection_writes(database: PooledDatabase) -> None:
     await database.execute_many("INSERT INTO items VALUES (:number)", [{"number": number} for number in range(300)])
     seen = 0
     async with database.connection() as connection:
@@ -78,17 +78,17 @@ async def test_rows_go_on_while_the_same_connection_writes(database: Database) -
     assert seen == 300
 
 
-async def test_those_who_wait_to_write_let_others_read(database: Database) -> None:
+async def test_those_who_wait_to_write_let_others_read(database: PooledDatabase) -> None:
     async with database.transaction():
         await database.execute(INSERT)
-        waiting = [asyncio.create_task(insert_in_session(database)) for _ in range(2 * READERS)]
+        waiting = [asyncio.create_task(insert_in_session(database)) for _ in range(2 * MAX_READERS)]
         await until(lambda: database.driver.writers.waiting == len(waiting))
         assert await asyncio.create_task(database.fetch_val(COUNT)) == 0
     await asyncio.gather(*waiting)
     assert await database.fetch_val(COUNT) == 1 + len(waiting)
 
 
-async def test_who_could_not_write_can_go_on_reading(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_could_not_write_can_go_on_reading(database: PooledDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     held = asyncio.Event()
     free = asyncio.Event()
 
@@ -112,7 +112,7 @@ async def test_who_could_not_write_can_go_on_reading(database: Database, monkeyp
         assert await connection.fetch_val(COUNT) == 1
 
 
-async def test_a_transaction_for_reading_waits_for_no_writer_and_sees_one_state(database: Database) -> None:
+async def test_a_transaction_for_reading_waits_for_no_writer_and_sees_one_state(database: PooledDatabase) -> None:
     async with database.transaction(readonly=True):
         assert await database.fetch_val(COUNT) == 0
         await asyncio.create_task(insert_in_session(database))
@@ -124,7 +124,7 @@ async def test_a_transaction_for_reading_waits_for_no_writer_and_sees_one_state(
 
 
 @pytest.mark.parametrize("is_busy", [False, True])
-async def test_the_drivers_own_connection_writes_always(database: Database, is_busy: bool) -> None:
+async def test_the_drivers_own_connection_writes_always(database: PooledDatabase, is_busy: bool) -> None:
     async with AsyncExitStack() as stack:
         if is_busy:
             lent = await database.driver.writers.acquire()
