@@ -14,7 +14,7 @@ import click
 
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.mask import mask_passwords
-from scalekit.runner.memory.gc_control import paused, spare_imports
+from scalekit.runner.memory.gc_control import freeze_imports, gc_paused
 from scalekit.terminal import print_traceback
 
 if TYPE_CHECKING:
@@ -70,15 +70,15 @@ def _log() -> MaskingFormatter:
 
 
 def _host(source: FileSource, formatter: MaskingFormatter) -> Host:
-    with paused():
+    with gc_paused():
         host = source.host()
-    spare_imports(host.settings.server.memory)
+    freeze_imports(host.settings.server.memory)
     formatter.redact = host.context.redact
     return host
 
 
 def _run(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) -> int:
-    with paused():
+    with gc_paused():
         settings = source.settings()
     if settings.server.workers is not None:
         return _supervise(ctx, source, settings)
@@ -97,7 +97,7 @@ def _trace(ctx: click.Context, host: Host) -> None:
 
 
 def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> int:
-    from scalekit.runner.server.listeners import announce, announcement, listen
+    from scalekit.runner.server.listeners import listen, log_lines, startup_lines
     from scalekit.runner.workers.supervisor import supervise
 
     listeners = listen(settings.server)
@@ -105,17 +105,17 @@ def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> in
     only = [part for name in source.only for part in ("--only", name)]
     traces = ["--traceback"] if ctx.meta.get(TRACEBACK) else []
     command = ["-m", "scalekit", "run", source.file, *overrides, *only, *traces]
-    return supervise(settings.server, command, listeners, partial(announce, announcement(settings, listeners)))
+    return supervise(settings.server, command, listeners, partial(log_lines, startup_lines(settings, listeners)))
 
 
 def _work(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
-    from scalekit.runner.workers.worker import work
+    from scalekit.runner.workers.worker import run_worker
     from scalekit.runner.workers.worker_args import WorkerArgs
 
-    place = WorkerArgs.read(text)
-    faulthandler.enable(place.stacks)  # a worker that hangs is ended by SIGABRT, and shows where
+    args = WorkerArgs.read(text)
+    faulthandler.enable(args.stacks)  # a worker that hangs is ended by SIGABRT, and shows where
     host = _host(source, formatter)
-    status = work(host, place)
+    status = run_worker(host, args)
     _trace(ctx, host)
     return status
 
@@ -125,19 +125,19 @@ def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingForma
     from scalekit.runner.workers.fork_server import ForkServer
     from scalekit.runner.workers.worker_args import WorkerArgs
 
-    place = WorkerArgs.read(text)
-    faulthandler.enable(place.stacks)
-    server = ForkServer(place)
+    args = WorkerArgs.read(text)
+    faulthandler.enable(args.stacks)
+    server = ForkServer(args)
     from scalekit.app import build
     from scalekit.runner.server.server_process import import_server
-    from scalekit.runner.workers.worker import work
+    from scalekit.runner.workers.worker import run_worker
 
     rehearsed = source.host()  # hooks import what the configuration needs; kept, since freeing it would unshare pages
     formatter.redact = rehearsed.context.redact
     import_server(rehearsed)
-    place = server.wait_for_fork(rehearsed.settings.server.memory.freeze)
+    args = server.serve_forks(rehearsed.settings.server.memory.freeze)
     host = build(rehearsed.settings, rehearsed.target)
     formatter.redact = host.context.redact
-    status = work(host, place)
+    status = run_worker(host, args)
     _trace(ctx, host)
     return status

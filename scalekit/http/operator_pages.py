@@ -47,7 +47,7 @@ def _is_page(route: BaseRoute) -> bool:
 
 
 async def _memory(request: Request) -> bytes:
-    return await WORKER_QUERIES(request).ask(heap_growth.TOPIC)
+    return await WORKER_QUERIES(request).run_in_all(heap_growth.TOPIC)
 
 
 def _page(path: str, admits: Callable[[Scope], bool], content: Content) -> ManagementRoute:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from scalekit.runner.memory.usage import proportional
+from scalekit.runner.memory.usage import pss
 from tests.bench.peers import python_of_a_user
 from tests.bench.row import Goal, Row
 from tests.processes import family, wait_for
@@ -59,7 +59,7 @@ def measure(rounds: int) -> list[Row]:
 def _taken(pids: list[int]) -> Taken:
     fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
     cpu = sum(int(each[11]) + int(each[12]) for each in fields) / TICKS
-    return Taken(sum(map(proportional, pids)) / 2**20, cpu * 1e3)
+    return Taken(sum(map(pss, pids)) / 2**20, cpu * 1e3)
 
 
 def _rows(taken: dict[str, list[Taken]]) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from tests.fuzz.test_cache_fields import numbers
 from tests.fuzz.test_host_fields import entries
 from tests.fuzz.words import fuzzed, values
-from tests.host.runner.server.raw_client import Wire, serving
+from tests.host.runner.server.raw_client import AppServer, serving
 
 PLAIN = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 METHODS = st.sampled_from([b"GET", b"POST", b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE", b"PRI", b"BREW", b"get", b""])
@@ -54,7 +54,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-async def conversation(wire: Wire, sent: bytes) -> bytes:
+async def conversation(wire: AppServer, sent: bytes) -> bytes:
     async with wire.client() as client:
         await client.send(sent)
         client.socket.shutdown(socket.SHUT_WR)

@@ -25,7 +25,7 @@ TOML = f"[server]\n{DRAIN}\n"
 def restart(service: Service) -> None:
     service.signal(signal.SIGTERM)
     assert service.wait() == 0
-    assert service.log().rstrip().endswith("stopped; every request was answered")
+    assert service.log().rstrip().endswith("stopped; all requests completed")
     service.start()
     wait_for("nginx to come back to it", lambda: connections(service.port) > 2)
 

@@ -38,7 +38,7 @@ def wait_for_load(nginx: Nginx) -> None:
 def restart(service: Service) -> None:
     service.signal(signal.SIGTERM)
     assert service.wait() == 0
-    assert service.log().rstrip().endswith("stopped; every request was answered")
+    assert service.log().rstrip().endswith("stopped; all requests completed")
     service.start()
     wait_for("nginx to come back to it", lambda: connections(service.port) > 5)
 
@@ -54,7 +54,7 @@ def test_behind_a_plain_tcp_balancer_nobody_retries_and_still_no_request_fails()
         wait_for("load on both", lambda: min(map(connections, (staying.port, leaving.port))) > 20)
         leaving.signal(signal.SIGTERM)
         assert leaving.wait() == 0
-        assert leaving.log().rstrip().endswith("stopped; every request was answered")
+        assert leaving.log().rstrip().endswith("stopped; all requests completed")
         result = finish()
     assert result.requests > 1000
     assert failures(result) == {}

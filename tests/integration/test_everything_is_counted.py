@@ -139,10 +139,10 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
         page = service.get("/metrics")
         stop(service)
         everything = logged_lines(service)
-    assert 'scalekit_workers_ended_total{why="crashed"} 2\n' in page
-    assert 'scalekit_workers_ended_total{why="retired"} 4\n' in page
+    assert 'scalekit_worker_exits_total{reason="crashed"} 2\n' in page
+    assert 'scalekit_worker_exits_total{reason="retired"} 4\n' in page
     assert "scalekit_workers 4\n" in page
-    assert len([line for line in everything if "it was ended by SIGKILL" in line["event"]]) == 2
+    assert len([line for line in everything if "it was killed by SIGKILL" in line["event"]]) == 2
     lines = access_lines(everything)
     logged = [line["request_id"] for line in lines]
     assert len(logged) == len(set(logged))

@@ -247,7 +247,7 @@ def test_make_run_serves_until_ctrl_c_and_ends_with_0() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, output
     assert f"curl -i http://127.0.0.1:{port}/" in output
     assert f"curl http://127.0.0.1:{port}/health" in output
-    assert "stopped; every request was answered" in output
+    assert "stopped; all requests completed" in output
 
 
 def _read_all(terminal: int) -> str:

@@ -24,5 +24,5 @@ def test_it_starts_answers_and_ends_well() -> None:
         assert "ScaleKit" in ask(port, "GET", "/")
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0, box.logs()
-        assert "every request was answered" in box.logs()
+        assert "all requests completed" in box.logs()
         assert "Traceback" not in box.logs()

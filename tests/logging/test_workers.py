@@ -39,14 +39,14 @@ def test_each_line_says_which_worker_wrote_it_and_where_one_hung_is_a_line_too()
         os.kill(hung, signal.SIGABRT)
         wait_for_new_workers(service, [hung], 2)
         serving_pids(service, 2)
-        wait_for("its stacks", lambda: "was here when it ended" in service.log())
+        wait_for("its stacks", lambda: "exited; its stacks were" in service.log())
         assert stop(service) == 0
         lines = [json.loads(line) for line in service.log().splitlines() if line.startswith("{")]
         rest = [line for line in service.log().splitlines() if not line.startswith("{")]
     assert {line["pid"] for line in lines} & pids
     assert {line["worker"] for line in lines} == {1, 2}
     assert [line for line in lines if line["event"] == "request"]
-    (stacks,) = [line for line in lines if "was here when it ended" in line["event"]]
-    assert f"(pid {hung}) was here when it ended" in stacks["event"]
+    (stacks,) = [line for line in lines if "exited; its stacks were" in line["event"]]
+    assert f"(pid {hung}) exited; its stacks were" in stacks["event"]
     assert "Fatal Python error: Aborted" in stacks["event"]
     assert not [line for line in rest if "Fatal Python error" in line or 'File "' in line]

@@ -1,1 +1,1 @@
-"""A process's memory: what it uses, what grows, and what keeps it in hand."""
+"""Memory of a process: usage (RSS, PSS), heap growth, garbage collection."""

@@ -1,4 +1,4 @@
-"""Garbage collection: left alone with what start has made, and timed."""
+"""Control the garbage collector: pause it during imports, freeze objects after the start, time its pauses."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def paused() -> Generator[None, None, None]:
-    """Collect no garbage while modules are imported: they leave little, and each collection looks at all of them."""
+def gc_paused() -> Generator[None, None, None]:
+    """Disable garbage collection inside the block: imports leave little garbage and many objects to traverse."""
     thresholds = gc.get_threshold()
     gc.set_threshold(0)
     try:
         yield
     finally:
-        if gc.get_threshold()[0] == 0:  # else the application has chosen its own
+        if gc.get_threshold()[0] == 0:  # else the application has set its own
             gc.set_threshold(*thresholds)
 
 
-def spare_imports(table: Memory) -> None:
-    """Spare collections from now on what has been imported, garbage or not."""
+def freeze_imports(table: Memory) -> None:
+    """Exclude all imported objects from later collections (``gc.freeze``) when the table says so."""
     if table.freeze:
         gc.freeze()
 
 
-def settle(table: Memory) -> None:
-    """Collect what start has left behind, and spare collections to come what it has made."""
+def collect_and_freeze(table: Memory) -> None:
+    """Collect the garbage of the start, then exclude the remaining objects from later collections."""
     if table.thresholds is not None:
         gc.set_threshold(*table.thresholds)
     if table.freeze:
@@ -40,16 +40,16 @@ def settle(table: Memory) -> None:
 
 
 @contextmanager
-def timed(observe: Callable[[int, float], None]) -> Generator[None, None, None]:
-    """Call *observe* with generation and seconds after each collection, until left."""
-    begun = 0.0
+def gc_timed(observe: Callable[[int, float], None]) -> Generator[None, None, None]:
+    """Call *observe* with the generation and duration in seconds after each collection inside the block."""
+    started = 0.0
 
-    def on_collection(phase: str, about: dict[str, Any]) -> None:
-        nonlocal begun
+    def on_collection(phase: str, info: dict[str, Any]) -> None:
+        nonlocal started
         if phase == "start":
-            begun = time.perf_counter()
+            started = time.perf_counter()
         else:
-            observe(about["generation"], time.perf_counter() - begun)
+            observe(info["generation"], time.perf_counter() - started)
 
     gc.callbacks.append(on_collection)
     try:

@@ -1,4 +1,4 @@
-"""What grows in this process: its objects by type and, when switched on, its allocations by line."""
+"""Find what makes the heap grow: object counts by type and, with tracemalloc, allocations by line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 import orjson
 
-from scalekit.runner.memory.usage import proportional, resident
+from scalekit.runner.memory.usage import pss, rss
 
 TOPIC = b"memory"
-TOP = 20
+TOP_TYPES = 20
 
 
 @contextmanager
 def tracing(frames: int) -> Generator[None, None, None]:
-    """Remember where memory is allocated, up to *frames* deep, until left; 0 remembers nothing."""
+    """Trace allocations with *frames* stack frames each inside the block; 0 disables tracing."""
     if frames and not tracemalloc.is_tracing():
         tracemalloc.start(frames)
         try:
@@ -33,36 +33,38 @@ def tracing(frames: int) -> Generator[None, None, None]:
 
 
 def memory_answer() -> Callable[[], Awaitable[bytes]]:
-    """Return what answers the topic of memory for this process, one look at a time, as JSON."""
+    """Return the handler of the memory query in this process; it runs one comparison at a time."""
     growth = HeapGrowth()
-    looking = asyncio.Lock()
+    comparing = asyncio.Lock()
 
     async def answer() -> bytes:
-        async with looking:
-            return orjson.dumps(await asyncio.to_thread(growth.look))
+        async with comparing:
+            return orjson.dumps(await asyncio.to_thread(growth.compare))
 
     return answer
 
 
 class HeapGrowth:
-    """Compares each look with the one before."""
+    """Compares object counts with those of the previous call."""
 
     def __init__(self) -> None:
         self._before: Counter[str] = Counter()
 
-    def look(self) -> dict[str, Any]:
-        """Return what there is, largest growth first; takes its time, so call it in a thread."""
+    def compare(self) -> dict[str, Any]:
+        """Return usage, and the types that grew most since the last call; slow, so call it in a thread."""
         types = Counter(_name(type(each)) for each in gc.get_objects())
         more = types - self._before
         self._before = types
         return {
             "pid": os.getpid(),
-            "resident_bytes": resident(os.getpid()),
-            "proportional_bytes": proportional(os.getpid()),
+            "resident_bytes": rss(os.getpid()),
+            "proportional_bytes": pss(os.getpid()),
             "objects": types.total(),
             "frozen_objects": gc.get_freeze_count(),
             "collections": gc.get_stats(),
-            "growing": [{"type": name, "more": count, "objects": types[name]} for name, count in more.most_common(TOP)],
+            "growing": [
+                {"type": name, "more": count, "objects": types[name]} for name, count in more.most_common(TOP_TYPES)
+            ],
             "allocations": _allocations() if tracemalloc.is_tracing() else None,
         }
 
@@ -72,5 +74,5 @@ def _name(kind: type) -> str:
 
 
 def _allocations() -> list[dict[str, Any]]:
-    statistics = tracemalloc.take_snapshot().statistics("lineno")[:TOP]
+    statistics = tracemalloc.take_snapshot().statistics("lineno")[:TOP_TYPES]
     return [{"line": str(each.traceback), "bytes": each.size, "blocks": each.count} for each in statistics]

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it a process uses, as the kernel tells."""
+"""Read memory usage (RSS, PSS) and memory limits (cgroup, machine) from the kernel."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def available() -> int:
-    """Return the bytes that this process and its kin may use: the cgroup's limit, or all the machine has."""
+def available_memory() -> int:
+    """Return the bytes that the service may use: the cgroup's limit, or the memory of the machine."""
     machine = os.sysconf("SC_PHYS_PAGES") * PAGE
     limits = [int(text) for text in map(_read, _cgroup_files()) if text.isdigit()]
     return min([machine, *limits])
 
 
-def resident(pid: int) -> int:
-    """Return the bytes of the process *pid* that are in memory, shared ones counted whole; 0 when it has ended."""
+def rss(pid: int) -> int:
+    """Return the resident set size of process *pid* in bytes, with shared pages in full; 0 when it has exited."""
     fields = _read(f"/proc/{pid}/statm").split()
     return int(fields[1]) * PAGE if fields else 0
 
 
-def proportional(pid: int) -> int:
-    """Return the same with what is shared counted in part; the kernel walks all its pages for that."""
+def pss(pid: int) -> int:
+    """Return the proportional set size in bytes, with shared pages divided by their users; slow: it walks all pages."""
     for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def in_use(pid: int, limit: int) -> int:
-    """Return what *pid* uses, which is worked out exactly only when it may be more than *limit*."""
-    whole = resident(pid)
-    return whole if whole <= limit else proportional(pid) or whole
+def memory_in_use(pid: int, limit: int) -> int:
+    """Return the memory of *pid* in bytes; the PSS, which is slow to read, only when the RSS exceeds *limit*."""
+    upper_bound = rss(pid)
+    return upper_bound if upper_bound <= limit else pss(pid) or upper_bound
 
 
 def _cgroup_files() -> list[str]:
-    """Return where the limits of this process's cgroup and of those around it may stand."""
+    """Return the files with the limits of this process's cgroup and its parents."""
     own = [line.partition("::")[2] for line in _read("/proc/self/cgroup").splitlines() if line.startswith("0::")]
     paths = [path for text in own for path in (Path(text), *Path(text).parents)]
     return [*CGROUP_LIMITS, *(f"/sys/fs/cgroup{path}/memory.max" for path in paths if str(path) != "/")]

@@ -1,1 +1,1 @@
-"""Serve an application: sockets, connections with deadlines, and an end that drops nothing."""
+"""The HTTP/1.1 server: listeners, connections with timeouts and limits, graceful shutdown."""

@@ -1,7 +1,7 @@
-"""What a chunked body brings beside its content: chunk sizes, chunk extensions (RFC 9112, section 7.1) and trailers.
+"""Limit the overhead of a chunked body: chunk sizes, chunk extensions (RFC 9112, section 7.1) and trailers.
 
-None of it reaches the application, so ``scalekit.http.body_limit`` does not see it, and a client could send it without
-an end.
+The overhead does not reach the application, so ``scalekit.http.body_limit`` cannot limit it, and a client could send it
+endlessly.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from scalekit.config.types import Size
 from scalekit.runner.server.error_response import RequestRejected
 
 CHUNK_ALLOWANCE = 16
-"""Bytes beside the content that every chunk may have: its size, and the ends of lines."""
+"""Bytes that each chunk may have for its size and line ends without counting as overhead."""
 
 
 class ChunkedOverhead:
-    """The overhead of one message, which may be so many bytes; small chunks of honest clients count nothing."""
+    """Counts the overhead of one message, of at most *limit* bytes; small chunks of normal clients do not count."""
 
     __slots__ = ("_allowed", "_content", "_excess", "_limit", "_trailers", "_with_head")
 
@@ -24,19 +24,19 @@ class ChunkedOverhead:
         self._with_head = True
 
     def append(self, trailer: tuple[bytes, bytes]) -> None:
-        """Count a trailer field and forget it; raises RequestRejected when there are too many."""
+        """Count a trailer field and discard it; raises RequestRejected when the trailers exceed the limit."""
         name, value = trailer
         self._trailers += len(name) + len(value) + 4
         if self._trailers > self._limit:
-            raise self.refusal()
+            raise self.rejection()
 
-    def take_content(self, size: int) -> None:
-        """Count *size* bytes of content, which every chunk that is not the last one has."""
+    def count_content(self, size: int) -> None:
+        """Count *size* bytes of content, which every chunk except the last has."""
         self._content += size
         self._allowed += CHUNK_ALLOWANCE + 2 * size
 
-    def take_bytes(self, size: int) -> None:
-        """Count *size* bytes that were read, content and head included; those beside the head's end are not counted."""
+    def count_bytes(self, size: int) -> None:
+        """Count *size* bytes read, content included; the segment with the end of the head does not count."""
         if self._with_head:
             self._with_head = False
         else:
@@ -45,9 +45,9 @@ class ChunkedOverhead:
 
     @property
     def is_too_large(self) -> bool:
-        """Whether it is more than the message may have."""
+        """Whether the overhead exceeds the limit."""
         return self._excess > self._limit
 
-    def refusal(self) -> RequestRejected:
-        """Return what the client is told then."""
+    def rejection(self) -> RequestRejected:
+        """Return the error with which the message is rejected."""
         return RequestRejected(431, f"chunk extensions and trailers are larger than {self._limit}")

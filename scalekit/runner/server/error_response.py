@@ -1,4 +1,4 @@
-"""What a connection itself answers to what no application gets to see."""
+"""Error responses of the connection itself, for requests that do not reach the host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalekit.runner.server.response_head import Header
 
 
 class RequestRejected(Exception):
-    """Stops the parser; the client gets *status* and *detail*."""
+    """Stops parsing; the client receives *status* and *detail*."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -21,7 +21,7 @@ class RequestRejected(Exception):
 
 
 def error_response(status: int, detail: str, defaults: Iterable[Header]) -> bytes:
-    """Return a whole answer, after which the connection ends."""
+    """Return a complete response with ``Connection: close``."""
     body = problem_body(status, detail)
     fields = [
         *defaults,
@@ -34,5 +34,5 @@ def error_response(status: int, detail: str, defaults: Iterable[Header]) -> byte
 
 
 def problem_body(status: int, detail: str) -> bytes:
-    """Return the body of an answer that says *detail*."""
+    """Return the body of a problem+json response (RFC 9457)."""
     return orjson.dumps({"type": "about:blank", "title": phrase(status), "status": status, "detail": detail})

@@ -1,4 +1,4 @@
-"""What a connection needs of the host that it serves."""
+"""The interface through which a connection passes requests to the host."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from scalekit.http.response import LocalResponse
 
 
 class ExchangeHandler(Protocol):
-    """What decides on requests and serves them: a Host."""
+    """Creates exchanges, runs their filters and the application; implemented by Host."""
 
     def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
-        """Return the record of a request that has just come."""
+        """Return the exchange of a new request."""
         ...
 
     def decide(self, exchange: Exchange) -> Progress:
-        """Let filters decide on *exchange*."""
+        """Run the filters on *exchange* until one responds, one has to wait or all have continued."""
         ...
 
     def run(self, exchange: Exchange) -> Awaitable[None]:
-        """Serve what is left when all have decided."""
+        """Run the application after all filters have continued."""
         ...
 
     def respond(self, exchange: Exchange, response: LocalResponse) -> Awaitable[None]:
-        """Send *response*, on which the filters have decided."""
+        """Send *response*, the decision of a filter."""
         ...
 
     def fail(self, exchange: Exchange, error: Exception) -> Awaitable[None]:
-        """End *exchange* with *error*, which its response has met."""
+        """Complete *exchange* with *error*, which its response raised."""
         ...
 
     def complete(self, exchange: Exchange) -> None:
-        """Tell the filters that the response is complete."""
+        """Notify the filters that the response is complete."""
         ...

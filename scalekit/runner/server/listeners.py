@@ -1,4 +1,4 @@
-"""The addresses that are served: bound once, and told; and how a connection to one is cut."""
+"""Bind the listening sockets, describe them in the log, and reset connections."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from scalekit.settings import Settings
 logger = logging.getLogger("scalekit")
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-NOT_THIS_MACHINES = (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
+ADDRESS_ERRORS = (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
 
 
 def listen(table: Server) -> list[socket.socket]:
-    """Return listening sockets for the address of *table* and, where there is one, its management address.
+    """Return listening sockets for the public address of *table*, unless its role is worker, and `management`.
 
-    A worker has the latter alone. Raises StartError when an address cannot be bound.
+    Raises StartError when an address cannot be bound.
     """
     sockets = [bind(table.host, table.port, table.backlog)] if table.role == "web" else []
     if table.management is not None:
@@ -31,24 +31,24 @@ def listen(table: Server) -> list[socket.socket]:
 
 
 def bind(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a listening socket; raises StartError saying why not and what to do."""
+    """Return a listening socket; raises StartError with the remedy when the address cannot be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=backlog)
     except OSError as error:
-        remedy = "stop what listens there, or choose another with --set server.port=PORT"
-        if error.errno in NOT_THIS_MACHINES:
+        remedy = "stop the process that listens there, or choose another port with --set server.port=PORT"
+        if error.errno in ADDRESS_ERRORS:
             remedy = "name an address of this machine with --set server.host=ADDRESS"
         raise StartError(f"cannot listen on {address_of(host, port)}: {error}; {remedy}") from None
 
 
 def address_of(host: str, port: int) -> str:
-    """Return *host* and *port* as they stand in an address."""
+    """Return ``host:port``, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def announcement(settings: Settings, sockets: Sequence[socket.socket]) -> list[str]:
-    """Return the lines that say what is served, by what and where, and what to try."""
+def startup_lines(settings: Settings, sockets: Sequence[socket.socket]) -> list[str]:
+    """Return the log lines of the start: application, plugins, addresses and example requests."""
     table = settings.server
     with_plugins = f" with {', '.join(settings.plugins.names) or 'no plugins'}"
     by_workers = "" if table.workers is None else f" by {table.workers} workers"
@@ -64,14 +64,14 @@ def announcement(settings: Settings, sockets: Sequence[socket.socket]) -> list[s
     return [*lines, f"try: curl -i {address}/", f"try: curl {pages}{settings.health.path}"]
 
 
-def announce(lines: Sequence[str]) -> None:
-    """Log *lines*."""
+def log_lines(lines: Sequence[str]) -> None:
+    """Log each of *lines*."""
     for line in lines:
         logger.info("%s", line)
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End a connection and give up what its client does not take, which the kernel would keep for minutes."""
+    """Close a connection with RST and discard its unsent data, which the kernel would keep for minutes otherwise."""
     connection = transport.get_extra_info("socket")
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

@@ -1,8 +1,8 @@
-"""An HTTP/1.1 connection: uvicorn's, with the deadlines and bounds that it lacks, and fewer steps to a request.
+"""Serve HTTP/1.1 on one connection: uvicorn's protocol with timeouts, size limits and a shorter path to the filters.
 
-uvicorn alone keeps a connection for as long as its client likes: a head that never ends, a trickle of blank lines, an
-answer that nobody reads. Here a connection that is not inside a request has a deadline, which data does not prolong;
-a head has a size; and what was written must be taken within a time. Bodies are bounded in ``scalekit.http.body_limit``.
+uvicorn alone keeps a connection as long as the client wants: for a head that never ends, a trickle of blank lines, a
+response that the client does not read. Here a head must arrive within `header_timeout`, which data does not extend, and
+has a maximum size; a response must be read within `write_timeout`. ``scalekit.http.body_limit`` limits bodies.
 """
 
 from __future__ import annotations
@@ -28,26 +28,27 @@ from scalekit.runner.server.listeners import reset
 from scalekit.runner.server.request_cycle import RequestCycle
 from scalekit.runner.server.request_head_cache import MAX_BYTES, RequestHeadCache
 from scalekit.runner.server.request_parser import ConnectionLimits, RequestParser
-from scalekit.runner.server.scope import http_scope, known_scope
+from scalekit.runner.server.scope import cached_scope, http_scope
 
-SILENCE = 2.0
-"""Seconds for which nothing may be written to a client that has closed its side of the connection."""
+HALF_CLOSED_INTERVAL = 2.0
+"""Seconds without a write after which a client that has half-closed the connection is presumed disconnected."""
 
 
 class HttpProtocol(RequestParser):
-    """One connection: the filters of *service* respond at once where they can; the application gets a task."""
+    """One connection: filters of *service* that decide at once respond without a task; the application gets one."""
 
-    cycle: Any  # a RequestCycle, where uvicorn has its own kind
+    cycle: Any  # a RequestCycle; uvicorn declares its own class
     pipeline: deque[Any]
-    _serves_pipeline = False
-    _last = b""
-    _repeats = False
+    _in_pipeline_loop = False
+    _last_segment = b""
+    _repeated = False
 
     def __init__(
         self,
         limits: ConnectionLimits,
         service: ExchangeHandler,
-        known_heads: RequestHeadCache,
+        head_cache: RequestHeadCache,
+        *,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -55,23 +56,23 @@ class HttpProtocol(RequestParser):
     ) -> None:
         super().__init__(limits, config, server_state, app_state, _loop)
         self._service = service
-        self._known_heads = known_heads
-        self._running: Any = None  # a RequestCycle, once a request has come
+        self._head_cache = head_cache
+        self._current: Any = None  # the RequestCycle being served
         self._timer = ConnectionTimer(self.loop)
-        self._head_deadline = self._timer.deadline(limits.header_timeout, self._on_slow_head)
-        self._write_deadline = self._timer.deadline(limits.write_timeout, self._on_slow_reader)
-        self._idle_deadline = self._timer.deadline(self.timeout_keep_alive, self._on_idle)
+        self._header_timeout = self._timer.timeout(limits.header_timeout, self._on_header_timeout)
+        self._write_timeout = self._timer.timeout(limits.write_timeout, self._on_write_timeout)
+        self._idle_timeout = self._timer.timeout(self.timeout_keep_alive, self._on_idle_timeout)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first request."""
+        """Start the header timeout of the first request."""
         super().connection_made(transport)
-        self._head_deadline.start()
+        self._header_timeout.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop every clock, and tell the requests that are served here, or wait to be."""
+        """Stop every timeout and notify the requests that are served or queued of the disconnect."""
         self._timer.end()
         self.connections.discard(self)
-        for cycle in (self._running, self.cycle):
+        for cycle in (self._current, self.cycle):
             if cycle is not None:
                 cycle.disconnect()
         self.flow.resume_writing()
@@ -80,73 +81,73 @@ class HttpProtocol(RequestParser):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Parse *data*; afterwards either a request is being served or the clock for the next one runs."""
-        if not self._takes_requests:
+        """Parse *data*; afterwards either a request is being served or the timeout of the next one runs."""
+        if not self._accepts_requests:
             return
-        self._idle_deadline.stop()
-        scope = self._known_heads.find(data)
-        if scope is None or self._head_size or self._is_serving():  # in the middle of a message, or behind another
-            self._repeats = data == self._last
-            self._last = data if len(data) <= MAX_BYTES else b""
+        self._idle_timeout.stop()
+        scope = self._head_cache.get(data)
+        if scope is None or self._head_size or self._is_serving():  # within a message, or pipelined
+            self._repeated = data == self._last_segment
+            self._last_segment = data if len(data) <= MAX_BYTES else b""
             self.parse(data)
         else:
-            self._serve_known(scope)
-        if self._takes_requests:
-            self._watch_head()
+            self._serve_cached_head(scope)
+        if self._accepts_requests:
+            self._update_header_timeout()
 
-    def _serve_known(self, known: Scope) -> None:
-        """Serve a request without a body, whose head is *known*, as :meth:`on_headers_complete` does."""
+    def _serve_cached_head(self, cached: Scope) -> None:
+        """Serve a request without a body whose head is cached, as :meth:`on_headers_complete` does."""
         if not self.flow.write_paused:
-            self._write_deadline.stop()
-        self.cycle = cycle = RequestCycle(self, known_scope(self, known), True, False)
+            self._write_timeout.stop()
+        self.cycle = cycle = RequestCycle(self, cached_scope(self, cached), True, False)
         cycle.complete()
         self._serve(cycle)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Go on writing to a client that has sent whole requests and closed its side (RFC 9112, section 9.6).
+        """Keep writing to a client that half-closed the connection after complete requests (RFC 9112, section 9.6).
 
-        One that has closed both sides looks the same until something is written to it, so an application that listens
-        is told that its client left when the response stands still.
+        A client that has closed both sides looks the same until a write fails, so an application that awaits
+        ``http.disconnect`` receives it when no byte was written for HALF_CLOSED_INTERVAL.
         """
         if not self._is_serving() or self._in_body:
             return False
-        self._takes_requests = self.cycle.keep_alive = False
-        self._head_deadline.stop()
-        self._silence = self._timer.deadline(SILENCE, self._on_silence)
-        self._watch_silence()
+        self._accepts_requests = self.cycle.keep_alive = False
+        self._header_timeout.stop()
+        self._half_closed_timeout = self._timer.timeout(HALF_CLOSED_INTERVAL, self._on_half_closed_timeout)
+        self._watch_half_closed()
         return True
 
-    def _watch_silence(self) -> None:
-        self._written = self._written_so_far()
-        self._silence.start()
+    def _watch_half_closed(self) -> None:
+        self._progress = self._write_progress()
+        self._half_closed_timeout.start()
 
-    def _on_silence(self) -> None:
+    def _on_half_closed_timeout(self) -> None:
         if self.transport.is_closing():
             return
-        if self._written == self._written_so_far() and not self.transport.get_write_buffer_size():
-            self._running.leave()
-        self._watch_silence()
+        if self._progress == self._write_progress() and not self.transport.get_write_buffer_size():
+            self._current.presume_disconnected()
+        self._watch_half_closed()
 
-    def _written_so_far(self) -> tuple[RequestCycle, int]:
-        return self._running, self._running.writes
+    def _write_progress(self) -> tuple[RequestCycle, int]:
+        return self._current, self._current.writes
 
     def on_headers_complete(self) -> None:
-        """Serve the request unless its head is too large; one behind another waits for it."""
+        """Serve the request, or queue it when it is pipelined; raises RequestRejected when its head is invalid."""
         version = self.parser.get_http_version()
         self.check_head(version)
         serving = self._is_serving()
         if not serving and not self.flow.write_paused:
-            self._write_deadline.stop()  # it ran for the answer before, and the next one gets its own
+            self._write_timeout.stop()  # it ran for the previous response
         self._upgrades = self.parser.should_upgrade()
         if self._upgrades:
             self.begin_upgrade(version, serving)
             return
         scope = http_scope(self, version)
-        if self._repeats and self._head_size == self._segment == len(self._last):
-            self._known_heads.remember(self._last, scope)
+        if self._repeated and self._head_size == self._segment == len(self._last_segment):
+            self._head_cache.store(self._last_segment, scope)
         self._in_body = True
         if self._chunked:
-            self.begin_chunks()
+            self.begin_chunked_body()
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self.cycle = cycle = RequestCycle(self, scope, keep_alive, self.expect_100_continue)
         if serving:
@@ -156,11 +157,11 @@ class HttpProtocol(RequestParser):
             self._serve(cycle)
 
     def _serve(self, cycle: RequestCycle) -> None:
-        self._running = cycle
+        self._current = cycle
         self._decide(cycle, self._service.exchange(cycle.scope, cycle.receive, cycle.send))
 
     def _decide(self, cycle: RequestCycle, exchange: Exchange, _: object = None) -> None:
-        """Let filters decide, and do what comes of it; a reply that one of them waits for calls this again."""
+        """Run the filters; respond, run the application, or wait for a pending decision, which calls this again."""
         progress = self._service.decide(exchange)
         if progress is None:
             self._run(cycle, self._service.run(exchange))
@@ -172,12 +173,12 @@ class HttpProtocol(RequestParser):
             self._respond(cycle, exchange, progress)
 
     def _run(self, cycle: RequestCycle, serving: Awaitable[None]) -> None:
-        # A context of its own: what one request sets there, the next one on this connection would see otherwise.
+        # A new context: otherwise the next request on this connection would see the context variables of this one.
         cycle.task = self.loop.create_task(cycle.run(serving), context=Context())
         self.tasks.add(cycle.task)
 
     def _respond(self, cycle: RequestCycle, exchange: Exchange, response: LocalResponse) -> None:
-        exchange.disconnected = exchange.disconnected_early = cycle.left
+        exchange.disconnected = exchange.disconnected_early = cycle.presumed_disconnected
         try:
             cycle.respond(response, exchange.start_response(response))
         except Exception as error:
@@ -187,16 +188,16 @@ class HttpProtocol(RequestParser):
         self.on_response_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Hand a part of a body to the application that reads it."""
+        """Pass a part of the body to the cycle; pause reading when the application does not consume it."""
         if self._overhead is not None:
-            self._overhead.take_content(len(body))
+            self._overhead.count_content(len(body))
         if not self._upgrades and not self.cycle.response_complete and self.cycle.feed(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        """Begin to count anew: what has come until here, a body too, is not part of the next head."""
+        """Reset the head size: bytes up to here, body included, do not count towards the next head."""
         if self._overhead is not None:
-            self._end_chunks()
+            self._end_chunked_body()
         self._in_body = False
         self._head_size = 0
         self._uncounted = self._segment
@@ -204,57 +205,57 @@ class HttpProtocol(RequestParser):
             self.cycle.complete()
 
     def on_response_complete(self) -> None:
-        """Go on to the request that waits, if one does; give the client its time to take what is left to be taken."""
+        """Serve the next pipelined request or start the idle timeout; limit the time to read the rest."""
         self.server_state.total_requests += 1
-        if self._serves_pipeline:  # the loop below goes on
+        if self._in_pipeline_loop:  # the loop below continues
             return
         if not self.transport.is_closing():
             self.flow.resume_reading()
             self._serve_pipeline()
-        self._watch_rest()
+        self._watch_unsent()
 
     def _serve_pipeline(self) -> None:
-        self._serves_pipeline = True
-        while self.pipeline and self._running.response_complete and not self.transport.is_closing():
+        self._in_pipeline_loop = True
+        while self.pipeline and self._current.response_complete and not self.transport.is_closing():
             self._serve(self.pipeline.popleft())
-        self._serves_pipeline = False
+        self._in_pipeline_loop = False
         if not self._is_serving():
-            self._idle_deadline.start()
+            self._idle_timeout.start()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over; its deadlines are the websocket protocol's from here on."""
-        self._takes_requests = self._in_head = False
+        """Switch to the websocket protocol, which has its own timeouts."""
+        self._accepts_requests = self._in_head = False
         self._timer.end()
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
-        """Start the clock for a client that does not read."""
+        """Start the write timeout: the client does not read."""
         super().pause_writing()
-        self._write_deadline.start()
+        self._write_timeout.start()
 
     def resume_writing(self) -> None:
-        """Stop it: the client reads; of an answer that is complete it must still take the rest."""
-        self._write_deadline.stop()
+        """Stop the write timeout: the client reads; the rest of a complete response gets a timeout of its own."""
+        self._write_timeout.stop()
         super().resume_writing()
-        self._watch_rest()
+        self._watch_unsent()
 
-    def refuse(self, why: RequestRejected) -> None:
-        """Refuse what the client sent; a request that came whole before it is answered, and then the connection ends.
+    def reject(self, error: RequestRejected) -> None:
+        """Respond with an error and close; a complete request before it is served first.
 
-        Nothing is written into an answer that has begun.
+        Writes nothing into a response that has started.
         """
         if self._is_serving() and not self._in_body:
-            self._takes_requests = self.cycle.keep_alive = False
-            self._head_deadline.stop()
+            self._accepts_requests = self.cycle.keep_alive = False
+            self._header_timeout.stop()
             return
         if not self._in_body or not (self.cycle.response_started or self.pipeline):
-            self.transport.write(error_response(why.status, why.detail, self.server_state.default_headers))
+            self.transport.write(error_response(error.status, error.detail, self.server_state.default_headers))
         self.transport.close()
-        self._watch_rest()
+        self._watch_unsent()
 
-    def _end_chunks(self) -> None:
+    def _end_chunked_body(self) -> None:
         self._overhead = None
-        if not self.parser.should_keep_alive():  # a trailer may say so: the parser heeds it, and reads nothing more
+        if not self.parser.should_keep_alive():  # a trailer can contain Connection: close, which the parser obeys
             self.cycle.keep_alive = False
             if self.cycle.response_complete:
                 self.transport.close()
@@ -262,37 +263,37 @@ class HttpProtocol(RequestParser):
     def _is_serving(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _watch_head(self) -> None:
-        if self._is_serving() or self._idle_deadline.runs():  # a response that went out at once has started that
+    def _update_header_timeout(self) -> None:
+        if self._is_serving() or self._idle_timeout.is_running():  # an immediate response has started the latter
             if not self._in_head:
-                self._head_deadline.stop()
+                self._header_timeout.stop()
                 return
-            self._idle_deadline.stop()
+            self._idle_timeout.stop()
             if self._is_serving():
                 return
-        if not self._head_deadline.runs() and not self.transport.is_closing():
-            self._head_deadline.start()
+        if not self._header_timeout.is_running() and not self.transport.is_closing():
+            self._header_timeout.start()
 
-    def _on_slow_head(self) -> None:
+    def _on_header_timeout(self) -> None:
         if self.transport.is_closing():
             return
         if self._in_head:
-            self.refuse(RequestRejected(408, f"the request head did not arrive within {self.limits.header_timeout:g}s"))
+            self.reject(RequestRejected(408, f"the request head did not arrive within {self.limits.header_timeout:g}s"))
         else:
             self.transport.close()
 
-    def _watch_rest(self) -> None:
-        """Start the clock for what is left of an answer that is complete."""
-        if self.transport.get_write_buffer_size() and not self._write_deadline.runs() and not self._is_serving():
-            self._write_deadline.start()
+    def _watch_unsent(self) -> None:
+        """Start the write timeout when a complete response is not fully read."""
+        if self.transport.get_write_buffer_size() and not self._write_timeout.is_running() and not self._is_serving():
+            self._write_timeout.start()
 
-    def _on_idle(self) -> None:
-        """End an idle connection, also when its client has not read the last answer."""
+    def _on_idle_timeout(self) -> None:
+        """Close an idle connection; reset it when the client has not read the last response."""
         if self.transport.get_write_buffer_size():
             reset(self.transport)
         else:
             self.transport.close()
 
-    def _on_slow_reader(self) -> None:
+    def _on_write_timeout(self) -> None:
         if self.transport.get_write_buffer_size():
             reset(self.transport)

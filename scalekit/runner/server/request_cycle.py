@@ -1,8 +1,7 @@
-"""One request and its answer, between the connection and the application.
+"""Serve one request: ASGI ``receive`` and ``send`` between the connection and the application.
 
-What can be seen of it, on the wire, in the log and by the application, is what uvicorn's own does; only the way there
-is shorter, because every request takes it. Nothing is made that a request may not need: an event is there once
-somebody waits for a message.
+On the wire, in the log and to the application it behaves like uvicorn's RequestResponseCycle, with less work for each
+request. Objects that not every request needs are created late: the event, when ``receive`` first waits for a message.
 """
 
 from __future__ import annotations
@@ -17,20 +16,27 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
 from scalekit.http.response import LocalResponse
-from scalekit.runner.server.response_head import Framing, Header, default_lines, encode, encode_local, lines
+from scalekit.runner.server.response_head import (
+    Framing,
+    Header,
+    default_header_lines,
+    encode,
+    encode_local,
+    header_lines,
+)
 
 logger = logging.getLogger("uvicorn.error")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-WITHOUT_BODY = frozenset({204, 304})
+BODILESS_STATUSES = frozenset({204, 304})
 UNTIL_CLOSE = float("inf")
-"""The length of a body whose end is that of the connection."""
-HELD = 32_768
-"""Bytes that are held until more follows; to write what is larger by itself is cheaper than to copy it."""
+"""The remaining length of a body that ends when the connection closes."""
+MAX_BUFFERED = 32_768
+"""Bytes that are buffered to be written with the next part; larger parts are cheaper to write than to copy."""
 
 
 class Connection(Protocol):
-    """What a cycle needs of its connection."""
+    """The attributes of the connection that a cycle uses."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -39,38 +45,38 @@ class Connection(Protocol):
     server_state: ServerState
 
     def on_response_complete(self) -> None:
-        """Go on: the answer is written."""
+        """Continue with the next request: the response is written."""
 
 
 class RequestCycle(Framing):
     """Serves one request."""
 
-    # On the class, so that a request sets only what differs.
+    # Class attributes, so that a request sets only values that differ.
     task: asyncio.Task[None] | None = None
     disconnected = False
     body: bytes | bytearray = b""
     more_body = True
     response_started = False
     response_complete = False
-    left = False
-    """Whether the client is taken to have gone; it may only have closed its side, so what is written is still sent."""
+    presumed_disconnected = False
+    """Whether the client seems disconnected; it may have half-closed the connection, so writes are still sent."""
     writes = 0
-    _news = False
-    _event: asyncio.Event | None = None
-    _held = b""
+    _message_ready = False
+    _message_event: asyncio.Event | None = None
+    _buffered = b""
 
-    def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, continues: bool) -> None:
+    def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, expects_continue: bool) -> None:
         self.connection: Connection | None = connection
         self.scope = scope
         self.defaults = connection.server_state.default_headers
         self.keep_alive = keep_alive
-        self.waiting_for_100_continue = continues
+        self.waiting_for_100_continue = expects_continue
         self.transport = connection.transport
         self.flow = connection.flow
         self.loop = connection.loop
 
     def feed(self, data: bytes) -> int:
-        """Keep *data* for the application; return how many bytes wait for it."""
+        """Buffer *data* for the application; return the size of the buffer in bytes."""
         if not self.body:
             self.body = data
         else:
@@ -81,50 +87,50 @@ class RequestCycle(Framing):
         return len(self.body)
 
     def complete(self) -> None:
-        """Take note that the request is there to its end."""
+        """Mark the request body as complete."""
         self.more_body = False
         self.notify()
 
     def disconnect(self) -> None:
-        """Take note that the client is gone."""
+        """Mark the client as disconnected."""
         if not self.response_complete:
-            self.disconnected = self.left = True
+            self.disconnected = self.presumed_disconnected = True
         self.notify()
 
-    def leave(self) -> None:
-        """Take note that the client seems to be gone: tell the application, if it listens."""
-        self.left = True
+    def presume_disconnected(self) -> None:
+        """Mark the client as presumably disconnected, and send http.disconnect to an application that awaits it."""
+        self.presumed_disconnected = True
         self.notify()
 
     def notify(self) -> None:
-        """Wake who waits for a message."""
-        self._news = True
-        if self._event is not None:
-            self._event.set()
+        """Wake a pending ``receive``."""
+        self._message_ready = True
+        if self._message_event is not None:
+            self._message_event.set()
 
     async def run(self, serving: Awaitable[None]) -> None:
-        """Await *serving*; what it fails to answer is answered with 500, or cut if it has begun."""
+        """Await *serving*; when it fails to complete the response, send 500, or close a response that has started."""
         try:
             await serving
         except BaseException as error:
             logger.error("Exception in ASGI application\n", exc_info=error)
-            await self._fail()
+            await self._send_error()
         else:
-            if self.left and not self.response_complete:  # it was told so, and responds to nobody
-                self._cut()
+            if self.presumed_disconnected and not self.response_complete:  # the application received http.disconnect
+                self._close_incomplete()
             elif not self.response_complete and not self.disconnected:
                 what = "completing" if self.response_started else "starting"
                 logger.error("ASGI callable returned without %s response.", what)
-                await self._fail()
+                await self._send_error()
         finally:
             # The connection outlives the task, and the task may outlive the connection.
             if self.task is not None and self.connection is not None:
                 self.connection.tasks.discard(self.task)
             self.task = self.connection = None
 
-    async def _fail(self) -> None:
+    async def _send_error(self) -> None:
         if self.response_started:
-            self._cut()
+            self._close_incomplete()
             return
         body = b"Internal Server Error"
         headers = [
@@ -135,14 +141,14 @@ class RequestCycle(Framing):
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
-    def _cut(self) -> None:
-        self._write()
+    def _close_incomplete(self) -> None:
+        self._flush()
         self.transport.close()
 
     def respond(self, response: LocalResponse, headers: list[Header]) -> None:
-        """Write *response* with *headers* at once, unless the client is gone; the connection goes on by itself.
+        """Write *response* with *headers* at once, unless the client is disconnected; the caller then continues.
 
-        Raises RuntimeError when it is not one that HTTP allows.
+        Raises RuntimeError when the response is not valid in HTTP.
         """
         if self.disconnected:
             return
@@ -150,45 +156,45 @@ class RequestCycle(Framing):
         head = None
         if self.keep_alive and self.scope["method"] != "HEAD":
             head = encode_local(response, headers, self.defaults)
-        whole = self._encode(response, headers) if head is None else head + response.body
+        whole = self._encode_response(response, headers) if head is None else head + response.body
         self.writes += 1
         self.transport.write(whole)
         self._close_response()
         self.connection = None
 
-    def _encode(self, response: LocalResponse, headers: list[Header]) -> bytes:
-        whole = self._head(response.status, headers) + self._framed(response.body, False)
+    def _encode_response(self, response: LocalResponse, headers: list[Header]) -> bytes:
+        whole = self._encode_head(response.status, headers) + self._encode_body(response.body, False)
         self._check_length()
         return whole
 
     async def send(self, message: Message) -> None:
-        """Write what *message* says, when the client takes it. Raises RuntimeError when it may not come now."""
+        """Write *message* when the client reads; raises RuntimeError when the message is not allowed in this state."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
             return
         if not self.response_started:
-            self._start(message)
+            self._send_start(message)
         elif not self.response_complete:
-            self._go_on(message)
+            self._send_body(message)
         else:
             raise RuntimeError(f"Unexpected ASGI message '{message['type']}' sent, after response already completed.")
 
-    def _start(self, message: Message) -> None:
+    def _send_start(self, message: Message) -> None:
         if message["type"] != "http.response.start":
             raise RuntimeError(f"Expected ASGI message 'http.response.start', but got '{message['type']}'.")
-        self._hold(self._head(message["status"], message.get("headers", ())))
+        self._buffer(self._encode_head(message["status"], message.get("headers", ())))
 
-    def _head(self, status: int, headers: Iterable[Header]) -> bytes:
+    def _encode_head(self, status: int, headers: Iterable[Header]) -> bytes:
         self.response_started = True
         self.waiting_for_100_continue = False
-        head = lines(headers, self)
-        head[:0] = default_lines(self.defaults, self)
+        head = header_lines(headers, self)
+        head[:0] = default_header_lines(self.defaults, self)
         if self.closes:
             self.keep_alive = False
         elif not self.keep_alive:
             head.append(b"connection: close")
-        if self.chunked is None and self.scope["method"] != "HEAD" and status not in WITHOUT_BODY:
+        if self.chunked is None and self.scope["method"] != "HEAD" and status not in BODILESS_STATUSES:
             self.chunked = True
             head.append(b"transfer-encoding: chunked")
         if self.chunked and self.scope["http_version"] == "1.0":
@@ -196,24 +202,24 @@ class RequestCycle(Framing):
         return encode(status, head)
 
     def _delimit_by_close(self, head: list[bytes]) -> list[bytes]:
-        """Return *head* without transfer codings, which HTTP/1.0 does not know (RFC 9112, section 6.1)."""
+        """Return *head* without transfer codings, which HTTP/1.0 does not support (RFC 9112, section 6.1)."""
         self.chunked, self.length = False, UNTIL_CLOSE
         return [line for line in head if not line.startswith(b"transfer-encoding:")]
 
-    def _go_on(self, message: Message) -> None:
+    def _send_body(self, message: Message) -> None:
         if message["type"] != "http.response.body":
             raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{message['type']}'.")
         more: bool = message.get("more_body", False)
-        self._hold(self._framed(message.get("body", b""), more))
+        self._buffer(self._encode_body(message.get("body", b""), more))
         if not more:
             self._check_length()
-            self._write()
+            self._flush()
             self._close_response()
             if self.connection is not None:
                 self.connection.on_response_complete()
 
-    def _framed(self, body: bytes, more: bool) -> bytes:
-        """Return *body* as it stands on the wire; *more* tells whether another part follows."""
+    def _encode_body(self, body: bytes, more: bool) -> bytes:
+        """Return *body* with its framing; *more* is whether another part follows."""
         if self.scope["method"] == "HEAD":
             self.length = 0
             return b""
@@ -235,37 +241,37 @@ class RequestCycle(Framing):
         if not self.keep_alive:
             self.transport.close()
 
-    def _hold(self, data: bytes) -> None:
-        """Write *data* together with what follows it in this turn of the loop: a call to the kernel is dear."""
-        if len(self._held) + len(data) > HELD:
-            self._write()
+    def _buffer(self, data: bytes) -> None:
+        """Write *data* together with the rest of this loop iteration: each system call is expensive."""
+        if len(self._buffered) + len(data) > MAX_BUFFERED:
+            self._flush()
             self.writes += 1
             self.transport.write(data)
         elif data:
-            if not self._held:
-                self.loop.call_soon(self._write)
-            self._held += data
+            if not self._buffered:
+                self.loop.call_soon(self._flush)
+            self._buffered += data
 
-    def _write(self) -> None:
-        if self._held and not self.disconnected:
-            held, self._held = self._held, b""
+    def _flush(self) -> None:
+        if self._buffered and not self.disconnected:
+            buffered, self._buffered = self._buffered, b""
             self.writes += 1
-            self.transport.write(held)
+            self.transport.write(buffered)
 
     async def receive(self) -> Message:
-        """Return the next part of the body; when there is no more, wait until the answer or the client ends."""
+        """Return the next part of the body; after the last, wait for the end of the response or a disconnect."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(CONTINUE)
             self.waiting_for_100_continue = False
-        if not self.left and not self.response_complete:
+        if not self.presumed_disconnected and not self.response_complete:
             self.flow.resume_reading()
-            if not self._news:
-                self._event = self._event or asyncio.Event()
-                await self._event.wait()
-            self._news = False
-            if self._event is not None:
-                self._event.clear()
-        if self.left or self.response_complete:
+            if not self._message_ready:
+                self._message_event = self._message_event or asyncio.Event()
+                await self._message_event.wait()
+            self._message_ready = False
+            if self._message_event is not None:
+                self._message_event.clear()
+        if self.presumed_disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         body, self.body = bytes(self.body), b""
         return {"type": "http.request", "body": body, "more_body": self.more_body}

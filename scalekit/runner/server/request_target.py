@@ -1,4 +1,4 @@
-"""Which host a request is for: its Host field, or the absolute form of its target (RFC 9112, section 3.2)."""
+"""Parse the request target and validate the host of a request (RFC 9112, section 3.2)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import NamedTuple
 from scalekit.runner.server.error_response import RequestRejected
 
 SLASH = 0x2F
-# A registered name (RFC 3986, section 3.2.2), without the comma that joins fields, or an IPv6 address; then the port.
+# A registered name (RFC 3986, section 3.2.2) without comma, which joins fields, or an IPv6 address; then the port.
 _HOST = re.compile(rb"(?:(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})++|\[([0-9A-Fa-f:.]++)\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?]*+)(.*+)", re.IGNORECASE)
 
 
 class RequestTarget(NamedTuple):
-    """A request target in origin form, and the host that its absolute form named; None where it had another form."""
+    """A request target in origin form, and the host of its absolute form, or None."""
 
     origin: bytes
     host: bytes | None
 
 
 def parse_target(target: bytes, method: bytes) -> RequestTarget:
-    """Return what *target* says; raises RequestRejected for what *method* cannot be asked of."""
+    """Parse *target*; raises RequestRejected when it is invalid, or its form is not allowed for *method*."""
     if b"#" not in target:
         if target[:1] == b"/" or (target == b"*" and method == b"OPTIONS"):
             return RequestTarget(target, None)
@@ -34,7 +34,7 @@ def parse_target(target: bytes, method: bytes) -> RequestTarget:
 
 
 def check_host(host: bytes) -> None:
-    """Raise RequestRejected unless *host* is a host, perhaps with a port; an empty one names nothing in HTTP."""
+    """Raise RequestRejected unless *host* is a valid host with an optional port; an empty host is invalid."""
     found = _HOST.fullmatch(host)
     if found is None or not (found[1] is None or _is_address(found[1])):
         raise RequestRejected(400, "the host of the request is not valid")

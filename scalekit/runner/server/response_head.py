@@ -1,7 +1,7 @@
-"""The head of an answer, as bytes on the wire.
+"""Encode the head of a response: status line and header fields.
 
-Names recur from answer to answer, so those that were found valid are remembered. Values do not: all of them are looked
-at in one go, by what is left of the whole head when every byte that a value may hold is taken out.
+Field names recur, so valid names are cached. Values do not: all values are validated in one pass, by deleting every
+byte that is allowed in a value from the whole head and counting the rest.
 """
 
 from __future__ import annotations
@@ -15,129 +15,129 @@ from scalekit.http.response import LocalResponse
 
 Header = tuple[bytes, bytes]
 
-REMEMBERED = 1000
-"""How many names are remembered."""
-LONGEST_REMEMBERED = 100
-PLAIN = bytes(byte for byte in range(256) if not HEADER_VALUE_RE.match(bytes([byte])))
-"""Every byte that a value may hold."""
-FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
-"""Names that say where an answer ends. They are not remembered, since their values must be looked at."""
+MAX_CACHED_NAMES = 1000
+"""Field names in the cache, at most."""
+MAX_CACHED_NAME_LENGTH = 100
+VALUE_BYTES = bytes(byte for byte in range(256) if not HEADER_VALUE_RE.match(bytes([byte])))
+"""All bytes that are allowed in a field value."""
+FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+"""Fields that delimit a response. They are not cached, because their values must be interpreted."""
 DATE = b"date"
 INVALID_VALUE = "Invalid HTTP header value."
 
-_remembered: dict[bytes, bytes] = {}
+_prefixes: dict[bytes, bytes] = {}
 _last_defaults: tuple[Sequence[Header], bytes, bytes] = ((), b"\r\n", b"\r\n")
 
 
 class Framing:
-    """How the end of one answer is told."""
+    """How one response is delimited, as its header fields say."""
 
     chunked: bool | None = None
     length: float = 0
     closes = False
-    dated = False
-    """Whether the application itself says when it made the answer, which may be long ago."""
+    has_date = False
+    """Whether the application sends a Date field itself, such as that of a stored response."""
 
 
-def lines(headers: Iterable[Header], framing: Framing) -> list[bytes]:
-    """Return the lines of *headers*, and note in *framing* what they say of the answer's end.
+def header_lines(headers: Iterable[Header], framing: Framing) -> list[bytes]:
+    """Return the lines of *headers*, and record in *framing* how they delimit the response.
 
-    Raises RuntimeError for a name that is not valid.
+    Raises RuntimeError for an invalid field name.
     """
     found = []
     for name, value in headers:
-        begin = _remembered.get(name)
+        begin = _prefixes.get(name)
         if begin is None:
-            begin = _begin(name, value, framing)
+            begin = _line_prefix(name, value, framing)
         found.append(begin + value)
     return found
 
 
-def default_lines(defaults: Iterable[Header], framing: Framing) -> list[bytes]:
-    """Return the lines of what the server says of itself; of two dates the application's counts."""
-    if framing.dated:
+def default_header_lines(defaults: Iterable[Header], framing: Framing) -> list[bytes]:
+    """Return the lines of the server's default fields; a Date field of the application replaces the server's."""
+    if framing.has_date:
         defaults = [field for field in defaults if field[0] != DATE]
-    return lines(defaults, framing)
+    return header_lines(defaults, framing)
 
 
 class EncodedHead(NamedTuple):
-    """The status line and lines of a response that is sent again and again; *dated* as in Framing."""
+    """The encoded status line and fields of a response that is sent repeatedly; *has_date* as in Framing."""
 
     lines: bytes
-    dated: bool
+    has_date: bool
 
 
 def encode_local(response: LocalResponse, headers: Sequence[Header], defaults: Sequence[Header]) -> bytes | None:
-    """Return the head of *response* with *headers*, of which its own are encoded only once.
+    """Return the head of *response* with *headers*; the response's own fields are encoded only once.
 
-    It keeps the connection open. None where :func:`lines` has to encode it: its own headers were changed, or one says
-    in another way than by a Content-Length where the response ends.
+    The head keeps the connection open. Return None when :func:`header_lines` has to encode it: the response's own
+    fields were changed, or the response is not delimited by Content-Length.
     """
-    known: EncodedHead | None = response.encoded
-    if known is None:
-        known = response.encoded = _encode_own(response)
+    cached: EncodedHead | None = response.encoded
+    if cached is None:
+        cached = response.encoded = _encode_own(response)
     count = len(response.headers)
-    if not known.lines or headers[:count] != response.headers:
+    if not cached.lines or headers[:count] != response.headers:
         return None
     added = b""
     for name, value in headers[count:]:
-        begin = _remembered.get(name)
-        if begin is None:
+        prefix = _prefixes.get(name)
+        if prefix is None:
             return None
-        added += begin + value + b"\r\n"
-    if len(added.translate(None, PLAIN)) != 2 * (len(headers) - count):
+        added += prefix + value + b"\r\n"
+    if len(added.translate(None, VALUE_BYTES)) != 2 * (len(headers) - count):
         raise RuntimeError(INVALID_VALUE)
-    return known.lines + added + _encode_defaults(defaults, known.dated)
+    return cached.lines + added + _encode_defaults(defaults, cached.has_date)
 
 
 def _encode_own(response: LocalResponse) -> EncodedHead:
-    """Return the head of *response* by itself, without lines where it must be encoded each time."""
+    """Return the head of *response* itself, without lines when it must be encoded each time."""
     framing = Framing()
-    head = encode(response.status, lines(response.headers, framing))
+    head = encode(response.status, header_lines(response.headers, framing))
     framed = framing.chunked is False and framing.length == len(response.body) and not framing.closes
-    return EncodedHead(head[:-2] if framed else b"", framing.dated)
+    return EncodedHead(head[:-2] if framed else b"", framing.has_date)
 
 
-def _encode_defaults(defaults: Sequence[Header], dated: bool) -> bytes:
-    """Return the lines of what the server says of itself, and the end of a head; uvicorn has a new list each second."""
+def _encode_defaults(defaults: Sequence[Header], has_date: bool) -> bytes:
+    """Return the default fields and the end of the head; uvicorn creates a new list of defaults every second."""
     global _last_defaults
     known, undated_end, dated_end = _last_defaults
     if known is not defaults:
         end = b"\r\n"
-        undated_end = b"".join([line + end for line in lines(defaults, Framing())]) + end
+        undated_end = b"".join([line + end for line in header_lines(defaults, Framing())]) + end
         others = [field for field in defaults if field[0] != DATE]
-        dated_end = b"".join([line + end for line in lines(others, Framing())]) + end
+        dated_end = b"".join([line + end for line in header_lines(others, Framing())]) + end
         _last_defaults = defaults, undated_end, dated_end
-    return dated_end if dated else undated_end
+    return dated_end if has_date else undated_end
 
 
 def encode(status: int, lines: list[bytes]) -> bytes:
-    """Return the bytes of a head. Raises RuntimeError when a value holds what could end its line, or the head."""
+    """Return the bytes of a head; raises RuntimeError when a value contains a byte that could end its line."""
     rest = b"\r\n".join([*lines, b"\r\n"])
-    if len(rest.translate(None, PLAIN)) != 2 * len(lines) + 2:
+    if len(rest.translate(None, VALUE_BYTES)) != 2 * len(lines) + 2:
         raise RuntimeError(INVALID_VALUE)
     return STATUS_LINE[status] + rest
 
 
-def _begin(name: bytes, value: bytes, framing: Framing) -> bytes:
-    """Return how the line of *name* begins."""
-    if name in FRAMING:
-        _frame(name, value, framing)
+def _line_prefix(name: bytes, value: bytes, framing: Framing) -> bytes:
+    """Return the beginning of the line of field *name*, up to its value."""
+    if name in FRAMING_FIELDS:
+        _apply_framing(name, value, framing)
         return name + b": "
     if name.lower() == DATE:
-        framing.dated = True
+        framing.has_date = True
         return DATE + b": "
     if HEADER_RE.search(name):
         raise RuntimeError("Invalid HTTP header name.")
     lower = name.lower()
-    if lower in FRAMING:
-        _frame(lower, value, framing)
-    elif len(_remembered) < REMEMBERED and len(name) <= LONGEST_REMEMBERED:
-        _remembered[name] = lower + b": "
+    if lower in FRAMING_FIELDS:
+        _apply_framing(lower, value, framing)
+    elif len(_prefixes) < MAX_CACHED_NAMES and len(name) <= MAX_CACHED_NAME_LENGTH:
+        _prefixes[name] = lower + b": "
     return lower + b": "
 
 
-def _frame(name: bytes, value: bytes, framing: Framing) -> None:
+def _apply_framing(name: bytes, value: bytes, framing: Framing) -> None:
     if name == b"content-length":
         if framing.chunked is None:
             framing.length = int(value.decode())

@@ -1,4 +1,4 @@
-"""What an application is told of a request."""
+"""Build the ASGI scope of a request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def http_scope(connection: HttpToolsProtocol, version: str) -> Scope:
-    """Return the scope of the request in HTTP *version* whose head *connection* has read."""
+    """Return the scope of the request in HTTP *version* whose head *connection* has parsed."""
     parser: Any = connection.parser
     url = parse_url(connection.url)
     path = url.path.decode("ascii")
@@ -34,14 +34,14 @@ def http_scope(connection: HttpToolsProtocol, version: str) -> Scope:
     }
 
 
-def known_scope(connection: HttpToolsProtocol, known: Scope) -> Scope:
-    """Return the scope of a request on *connection* whose head was read before, as *known*."""
+def cached_scope(connection: HttpToolsProtocol, cached: Scope) -> Scope:
+    """Return the scope of a request on *connection* from the *cached* scope of the same head."""
     return {
-        **known,
+        **cached,
         "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
         "server": connection.server,
         "client": connection.client,
         "scheme": connection.scheme,
-        "headers": known["headers"].copy(),
+        "headers": cached["headers"].copy(),
         "state": connection.app_state.copy(),
     }

@@ -1,4 +1,4 @@
-"""Run one process: bind, start, serve, drain, stop."""
+"""Run the server in one process: bind, start, serve, drain, stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import uvicorn
 
 from scalekit.host import Host
 from scalekit.runner.server.graceful_shutdown import GracefulServer
-from scalekit.runner.server.listeners import announce, announcement, listen
+from scalekit.runner.server.listeners import listen, log_lines, startup_lines
 from scalekit.runner.server.protocol import HttpProtocol
 from scalekit.runner.server.request_head_cache import RequestHeadCache
 from scalekit.runner.server.request_parser import ConnectionLimits
@@ -17,19 +17,19 @@ from scalekit.runner.server.websocket import WebSocketProtocol
 
 
 def serve(host: Host) -> int:
-    """Serve *host* until a signal ends it; return the exit status.
+    """Serve *host* until a signal stops it; return the exit status.
 
-    Raises StartError when an address cannot be bound. A plugin or application that does not start is logged, and
-    the status is 1.
+    Raises StartError when an address cannot be bound. When a plugin or the application fails to start, the error is
+    logged and the status is 1.
     """
     sockets = listen(host.settings.server)
-    lines = announcement(host.settings, sockets)
-    server = GracefulServer(server_config(host), host, partial(announce, lines))
+    lines = startup_lines(host.settings, sockets)
+    server = GracefulServer(server_config(host), host, partial(log_lines, lines))
     return run(server, sockets)
 
 
 def run(server: GracefulServer, sockets: list[socket.socket]) -> int:
-    """Run *server* to its end and return the exit status; a start that a signal ended has not failed."""
+    """Run *server* until it stops; return the exit status, which is 0 when a signal cancelled the start."""
     try:
         server.run(sockets)
     except SystemExit:
@@ -38,7 +38,7 @@ def run(server: GracefulServer, sockets: list[socket.socket]) -> int:
 
 
 def import_server(host: Host) -> None:
-    """Import the event loop and what else uvicorn imports at a start, before workers are forked."""
+    """Import the event loop and the other modules that uvicorn imports at a start, before workers are forked."""
     config = server_config(host)
     config.load()
     config.get_loop_factory()

@@ -1,9 +1,8 @@
-"""End a process that does not end by itself.
+"""Force the process to exit when threads or the event loop hang.
 
-The interpreter waits, without a limit, for every thread that is not a daemon, and the event loop before it for those of
-its executor: one handler that hangs in a thread, or one connection of a database that nobody has closed, would keep
-the process for ever. The watchdog is a thread below Python's own, so nothing waits for it, and it can be started where
-a signal has interrupted anything.
+The interpreter waits without a limit for every non-daemon thread, and the event loop for the threads of its executor:
+one handler that hangs in a thread, or one database connection that is not closed, would keep the process running. The
+watchdog is a raw ``_thread``, which the interpreter does not wait for and which a signal handler can start at any time.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from types import FrameType
 logger = logging.getLogger("scalekit")
 
 LOG_TIMEOUT = 1.0
-"""Seconds for the last lines to be written; a thread that hangs may hold the lock of a log."""
-LAST_LINES = 0.2
-"""Seconds in which a log that is written by a thread of its own takes them."""
+"""Seconds to write the last log lines; a hanging thread may hold the lock of a log handler."""
+LOG_FLUSH_TIME = 0.2
+"""Seconds for a log that is written by a background thread to be flushed."""
 
 
 class Watchdog:
-    """Ends this process at a time that can only come nearer."""
+    """Exits this process at a deadline, which can only be moved forward."""
 
     def __init__(self) -> None:
         self._end = float("inf")
         self._status = 0
 
-    def end_within(self, seconds: float, status: int) -> None:
-        """End the process with *status* in *seconds* at the latest; safe in a signal handler."""
+    def exit_within(self, seconds: float, status: int) -> None:
+        """Exit with *status* within *seconds*; safe in a signal handler."""
         end = time.monotonic() + seconds
         self._status = status
         if end < self._end:
@@ -42,37 +41,37 @@ class Watchdog:
 
     def _wait(self, end: float) -> None:
         time.sleep(max(0.0, end - time.monotonic()))
-        if end > self._end:  # another one comes sooner
+        if end > self._end:  # an earlier deadline was set
             return
-        told = _thread.allocate_lock()
-        told.acquire()
-        _thread.start_new_thread(_tell, (told,))
-        told.acquire(timeout=LOG_TIMEOUT)
+        logged = _thread.allocate_lock()
+        logged.acquire()
+        _thread.start_new_thread(_log_and_flush, (logged,))
+        logged.acquire(timeout=LOG_TIMEOUT)
         os._exit(self._status)
 
 
-def _tell(told: _thread.LockType) -> None:
-    """Log what still runs, flush every log, and release *told*."""
+def _log_and_flush(logged: _thread.LockType) -> None:
+    """Log the threads that still run, flush all logs, and release *logged*."""
     try:
-        for name, place in running().items():
-            logger.warning("the process ends without thread %r, which still runs%s", name, place)
-        time.sleep(LAST_LINES)
+        for name, place in blocking_threads().items():
+            logger.warning("the process exits although thread %r still runs%s", name, place)
+        time.sleep(LOG_FLUSH_TIME)
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
-        told.release()
+        logged.release()
 
 
-def running() -> dict[str, str]:
-    """Return the name of each thread that keeps this process from ending, and where it is."""
+def blocking_threads() -> dict[str, str]:
+    """Return the name and location of each thread that keeps this process from exiting."""
     frames = sys._current_frames()
     kept = [each for each in threading.enumerate() if not each.daemon and each.ident in frames]
-    return {each.name: _place(frames[each.ident]) for each in kept if each.ident is not None}
+    return {each.name: _location(frames[each.ident]) for each in kept if each.ident is not None}
 
 
-def _place(frame: FrameType) -> str:
-    """Return where *frame* is: its innermost line outside the standard library and what is installed."""
+def _location(frame: FrameType) -> str:
+    """Return the innermost line of *frame* outside the standard library and installed packages."""
     lines = [each for each in traceback.extract_stack(frame) if not _is_foreign(each.filename)]
     return f", at {lines[-1].filename}:{lines[-1].lineno} in {lines[-1].name}" if lines else ""
 

@@ -1,4 +1,4 @@
-"""uvicorn's websocket connection, where a error_response is an answer."""
+"""uvicorn's websocket connection, with invalid handshakes rejected as problem+json."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from websockets.http11 import Response
 
 PREFIX = "Failed to open a WebSocket connection: "
-LONGEST = 200
-"""Characters of a error_response's detail."""
+MAX_DETAIL = 200
+"""Characters of an error detail, at most."""
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """One connection."""
+    """One websocket connection."""
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Begin, with refusals that are problems like all others."""
+        """Open the connection, with error responses as problem+json."""
         super().connection_made(transport)
         self.conn.reject = _as_problems(self.conn.reject)  # type: ignore[assignment, method-assign]
 
     def data_received(self, data: bytes) -> None:
-        """Take *data*; a handshake that cannot be read is refused, where uvicorn would keep the connection for good."""
+        """Process *data*; reject a malformed handshake, on which uvicorn would keep the connection open forever."""
         super().data_received(data)
         error = self.conn.handshake_exc
         if error is not None and not self.handshake_initiated and not self.transport.is_closing():
-            self.transport.write(error_response(400, _told(error.__cause__ or error), self.default_headers))
+            self.transport.write(error_response(400, _detail(error.__cause__ or error), self.default_headers))
             self.transport.close()
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send *message*; an HTTP answer that is complete ends the handshake.
+        """Send *message*; a complete HTTP response ends the handshake.
 
-        uvicorn takes it for a handshake that was forgotten, and logs an error for every client that is refused.
+        uvicorn takes such a handshake for an unfinished one and logs an error for every rejected client.
         """
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
@@ -47,12 +47,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
 
 def _as_problems(reject: Callable[[int, str], Response]) -> Callable[[int, str], Response]:
-    """Return what *reject* does, with a problem_body where it says what is wrong with a handshake."""
+    """Return *reject* with the error of an invalid handshake as problem+json."""
 
     def rejected(status: int, text: str) -> Response:
         response = reject(status, text)
         if text.startswith(PREFIX):
-            response.body = problem_body(response.status_code, _told(text.removeprefix(PREFIX).rstrip(".\n")))
+            response.body = problem_body(response.status_code, _detail(text.removeprefix(PREFIX).rstrip(".\n")))
             for name, value in (("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(response.body)))):
                 del response.headers[name]
                 response.headers[name] = value
@@ -61,5 +61,5 @@ def _as_problems(reject: Callable[[int, str], Response]) -> Callable[[int, str],
     return rejected
 
 
-def _told(why: object) -> str:
-    return f"the websocket handshake is not valid: {why}"[:LONGEST]
+def _detail(error: object) -> str:
+    return f"the websocket handshake is not valid: {error}"[:MAX_DETAIL]

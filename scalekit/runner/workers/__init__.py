@@ -1,7 +1,7 @@
-"""Several processes that serve one address, and the supervisor above them.
+"""Several worker processes that serve one address, and their supervisor.
 
-The supervisor binds the sockets and hands them down, so that a connection never meets a closed door while any worker
-lives. It imports neither the application nor what serves it: a parent process for each generation of workers does, and
-forks them, or each worker does so for itself. Each worker holds one end of a channel: it says that it is ready, then
-every second that its event loop runs, and how much it has counted.
+The supervisor binds the listening sockets and the workers inherit them, so connections are accepted as long as any
+worker runs. The supervisor imports neither the application nor the server: a fork server for each generation of workers
+does and forks them, or each worker imports for itself. A channel connects each worker to the supervisor: it reports
+readiness, then every second a heartbeat and its metrics.
 """

@@ -1,22 +1,22 @@
-"""How long to wait before what crashes is started again."""
+"""Back off exponentially before a crashed worker or fork server is restarted."""
 
 from __future__ import annotations
 
 FIRST_DELAY = 0.5
-LONGEST_DELAY = 30.0
-LIVED = 10.0
-"""Seconds after which a process that crashes is replaced at once, as the first is."""
+MAX_DELAY = 30.0
+MIN_UPTIME = 10.0
+"""Seconds of uptime after which a crash counts as the first again, which is followed by an immediate restart."""
 
 
 class RestartBackoff:
-    """Counts crashes in a row; the first is followed by a start at once, the next ones by later and later starts."""
+    """Counts consecutive crashes: restart at once after the first, then after 0.5 s, 1 s, 2 s, up to 30 s."""
 
     def __init__(self) -> None:
         self._crashes = 0
 
-    def count_crash(self, lived: float) -> None:
-        """Count the crash of a process that *lived* for so many seconds."""
-        self._crashes = 0 if lived > LIVED else self._crashes + 1
+    def count_crash(self, uptime: float) -> None:
+        """Count the crash of a process that ran for *uptime* seconds."""
+        self._crashes = 0 if uptime > MIN_UPTIME else self._crashes + 1
 
     def count_failed_start(self) -> None:
         """Count a start that failed."""
@@ -25,4 +25,4 @@ class RestartBackoff:
     @property
     def delay(self) -> float:
         """Seconds until the next start."""
-        return min(FIRST_DELAY * 2.0 ** (self._crashes - 2), LONGEST_DELAY) if self._crashes > 1 else 0.0
+        return min(FIRST_DELAY * 2.0 ** (self._crashes - 2), MAX_DELAY) if self._crashes > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Messages between the supervisor and one worker, over a pair of sockets."""
+"""Length-prefixed messages between the supervisor and one worker, over a socket pair."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from enum import Enum
 from typing import NamedTuple
 
 HEAD = struct.Struct("!cI")
-LARGEST = 64 * 2**20
-"""Bytes of a message; the numbers of 50,000 histograms fit."""
+MAX_MESSAGE_SIZE = 64 * 2**20
+"""Bytes of a message; the metrics of 50,000 histograms fit."""
 
 
 class MessageKind(Enum):
-    """What a message is about; the first six come from workers, the others from the supervisor."""
+    """The kinds of message; workers send the first six, the supervisor the others."""
 
     READY = b"r"
-    ALIVE = b"a"
-    NUMBERS = b"n"
-    WANT_TOTAL = b"w"
-    ASK_ALL = b"k"
-    ANSWER = b"y"
-    WANT_NUMBERS = b"q"
+    HEARTBEAT = b"a"
+    METRICS = b"n"
+    TOTAL_REQUEST = b"w"
+    QUERY_ALL = b"k"
+    QUERY_RESULT = b"y"
+    METRICS_REQUEST = b"q"
     TOTAL = b"t"
-    REPORT = b"l"
-    INQUIRY = b"i"
-    ANSWERS = b"s"
+    LOG = b"l"
+    QUERY = b"i"
+    QUERY_ALL_RESULT = b"s"
     RETIRE = b"e"
 
 
@@ -39,7 +39,7 @@ class ChannelMessage(NamedTuple):
 
 
 class Channel:
-    """One end of the pair."""
+    """One end of the socket pair."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -47,32 +47,32 @@ class Channel:
 
     @classmethod
     async def open(cls, end: socket.socket) -> Channel:
-        """Return the channel over *end*, which it closes when it is closed."""
+        """Return the channel over *end*; closing the channel closes *end*."""
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     @property
     def idle(self) -> bool:
-        """Whether the other side has taken all that was sent."""
+        """Whether the write buffer is empty."""
         return not self._writer.transport.get_write_buffer_size()
 
     def send(self, kind: MessageKind, content: bytes = b"") -> None:
-        """Send a message without waiting; to a side that has gone it sends nothing."""
+        """Send a message without waiting; do nothing when the other side has closed."""
         if not self._writer.is_closing():
             self._writer.write(HEAD.pack(kind.value, len(content)) + content)
 
     async def messages(self) -> AsyncGenerator[ChannelMessage, None]:
-        """Give what the other side sends until it has gone, or sends what is no message."""
+        """Yield messages until the other side closes or sends an invalid one."""
         while True:
             try:
                 kind, length = HEAD.unpack(await self._reader.readexactly(HEAD.size))
-                if length > LARGEST:
+                if length > MAX_MESSAGE_SIZE:
                     return
                 yield ChannelMessage(MessageKind(kind), await self._reader.readexactly(length))
             except (asyncio.IncompleteReadError, OSError, ValueError):
                 return
 
     async def close(self) -> None:
-        """Send what is left, if the other side takes it at once, and close."""
+        """Flush the write buffer for up to one second, then close."""
         self._writer.close()
         try:
             async with asyncio.timeout(1.0):

@@ -1,4 +1,4 @@
-"""One child process of the supervisor: its start, its signals, its end."""
+"""A child process of the supervisor: readiness, signals, exit status, stacks after a crash."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Protocol
 from scalekit.errors import ScalekitError
 
 ABORT_GRACE = 2.0
-"""Seconds that a process gets to write its stacks after SIGABRT before it is killed."""
+"""Seconds between SIGABRT, on which the process writes its stacks, and SIGKILL."""
 
-LARGEST_STACKS = 65_536
-"""Bytes of stacks that are read, which is what a pipe holds."""
+MAX_STACKS_SIZE = 65_536
+"""Bytes of stacks that are read: the capacity of a pipe."""
 
 
 class WorkerFailed(ScalekitError):
-    """A process ended before it was ready; its own log says why."""
+    """A process exited before it was ready; its own log has the reason."""
 
     def __init__(self, name: str, reason: str, status: int | None = None) -> None:
         super().__init__(f"{name} did not start: {reason}")
@@ -26,27 +26,27 @@ class WorkerFailed(ScalekitError):
 
 
 class ProcessHandle(Protocol):
-    """A running process: one of asyncio's, or one that a fork server has forked."""
+    """A running process: one of asyncio's, or one that the fork server forked."""
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The process id."""
         ...
 
     def send_signal(self, number: int, /) -> None:
-        """Send a signal; raises ProcessLookupError when it has ended."""
+        """Send a signal; raises ProcessLookupError when the process has exited."""
         ...
 
     async def wait(self) -> int | None:
-        """Return its exit status once it has ended, or None where nobody knows it."""
+        """Wait until the process exits; return its status, or None when it is unknown."""
         ...
 
 
 class ChildProcess:
-    """A process that becomes ready, and may show its stacks in *stacks_pipe* when it crashes."""
+    """A process that reports when it is ready, and writes its stacks to *stacks_pipe* when it crashes."""
 
     stacks = ""
-    """Where its threads were when it crashed or was ended because it hung."""
+    """The stacks of its threads when it crashed or was aborted because it hung."""
 
     def __init__(self, name: str, process: ProcessHandle, stacks_pipe: int) -> None:
         self.name = name
@@ -63,29 +63,29 @@ class ChildProcess:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has become ready."""
+        """Whether the process has reported that it is ready."""
         return self._ready.is_set()
 
     async def wait_until_ready(self) -> None:
-        """Wait until it is ready; raises WorkerFailed when it ends first."""
+        """Wait until the process is ready; raises WorkerFailed when it exits first."""
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait({ready, self.ended}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not self._ready.is_set():
             status = self.ended.result()
-            raise WorkerFailed(str(self), described(status), status)
+            raise WorkerFailed(str(self), describe_exit(status), status)
 
     def pause_watch(self, seconds: float) -> None:
-        """Leave out *seconds* in which the supervisor stood still: it could hear nothing."""
+        """Exclude *seconds* in which the supervisor did not run from the start timeout."""
         self.starting_since += seconds
 
     def signal(self, number: int) -> None:
-        """Send a signal; nothing when the process has ended."""
+        """Send a signal; do nothing when the process has exited."""
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     async def abort(self) -> None:
-        """End the process at once; it shows its stacks if it can."""
+        """Send SIGABRT, on which the process writes its stacks, and SIGKILL after ABORT_GRACE."""
         self.aborted = True
         self.signal(signal.SIGABRT)
         await asyncio.wait({self.ended}, timeout=ABORT_GRACE)
@@ -98,21 +98,21 @@ class ChildProcess:
         return status
 
     async def _close(self) -> None:
-        """Close what the supervisor held of it."""
+        """Release the resources that the supervisor holds for the process."""
 
     def _read_stacks(self) -> str:
         with open(self._stacks_pipe, "rb", buffering=0) as pipe:
             os.set_blocking(pipe.fileno(), False)
-            return (pipe.read(LARGEST_STACKS) or b"").decode("utf-8", "replace").strip()
+            return (pipe.read(MAX_STACKS_SIZE) or b"").decode("utf-8", "replace").strip()
 
 
-def described(status: int | None) -> str:
-    """Return how a process ended, for a person."""
+def describe_exit(status: int | None) -> str:
+    """Return how a process exited, as a phrase for a log message."""
     if status is None:
-        return "it ended"
+        return "it exited"
     if status >= 0:
-        return f"it ended with status {status}"
+        return f"it exited with status {status}"
     try:
-        return f"it was ended by {signal.Signals(-status).name}"
+        return f"it was killed by {signal.Signals(-status).name}"
     except ValueError:
-        return f"it was ended by signal {-status}"
+        return f"it was killed by signal {-status}"

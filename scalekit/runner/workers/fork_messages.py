@@ -1,4 +1,4 @@
-"""Messages between the supervisor and a fork server, with descriptors: one datagram each, over a pair of sockets."""
+"""Messages between the supervisor and a fork server, one datagram each, which can carry file descriptors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-LARGEST = 65_536
+MAX_MESSAGE_SIZE = 65_536
 """Bytes of a message."""
-MOST_DESCRIPTORS = 2
+MAX_DESCRIPTORS = 2
 
 
 class ForkKind(Enum):
-    """What a message is about; FORK alone comes from the supervisor."""
+    """The kinds of message; the supervisor sends FORK, the fork server the others."""
 
     READY = b"r"
     FORK = b"f"
@@ -25,7 +25,7 @@ class ForkKind(Enum):
 
 
 class ForkMessage(NamedTuple):
-    """One message, and the descriptors that came with it."""
+    """One message and the descriptors that it carried."""
 
     kind: ForkKind
     value: Any
@@ -33,19 +33,19 @@ class ForkMessage(NamedTuple):
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Return the two ends."""
+    """Return the two ends of a socket pair that preserves message boundaries."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def send(end: socket.socket, kind: ForkKind, value: Any = None, descriptors: Sequence[int] = ()) -> None:
-    """Send a message; raises OSError when the other side has gone or takes nothing."""
+    """Send a message; raises OSError when the other side has closed or its buffer is full."""
     socket.send_fds(end, [kind.value + orjson.dumps(value)], list(descriptors), socket.MSG_NOSIGNAL)
 
 
 def receive(end: socket.socket) -> ForkMessage | None:
-    """Return the next message, or None when the other side sends no more; raises BlockingIOError when none is there."""
+    """Return the next message, or None when the other side has closed; raises BlockingIOError when none is pending."""
     try:
-        content, descriptors, _, _ = socket.recv_fds(end, LARGEST, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        content, descriptors, _, _ = socket.recv_fds(end, MAX_MESSAGE_SIZE, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         return None
     return ForkMessage(ForkKind(content[:1]), orjson.loads(content[1:]), descriptors) if content else None

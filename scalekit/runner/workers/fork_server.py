@@ -1,7 +1,7 @@
-"""The process that has imported plugins and application, and forks a worker whenever the supervisor wants one.
+"""Fork workers from a process that has imported plugins and application (`server.preload`).
 
-It runs no event loop, starts no thread and serves nothing. It ends when the supervisor wants no more workers of it, or
-has gone, and all that it has forked have ended.
+The process runs no event loop, starts no thread and serves no requests. It exits when the supervisor has closed the
+connection or exited, and every worker that it forked has exited.
 """
 
 from __future__ import annotations
@@ -22,38 +22,39 @@ from scalekit.runner.workers.import_side_effects import ImportSideEffects
 from scalekit.runner.workers.worker_args import WorkerArgs
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that reach this process too when somebody signals all processes of a service: it ends with its supervisor."""
+"""Signals that are blocked here: they also arrive when all processes of a service are signalled at once."""
 
 
 class ForkServer:
-    """The process itself, in the *place* that its supervisor has given to it; made before anything is imported."""
+    """The fork server; created before anything is imported, with the *args* of its command line."""
 
-    def __init__(self, place: WorkerArgs) -> None:
-        self._place = place
-        self._supervisor = socket.socket(fileno=place.control)
+    def __init__(self, args: WorkerArgs) -> None:
+        self._args = args
+        self._supervisor = socket.socket(fileno=args.control)
         self._poll = select.poll()
         self._workers: dict[int, int] = {}
         self._stopping = False
-        self._effects = ImportSideEffects()
+        self._side_effects = ImportSideEffects()
         self._thresholds = gc.get_threshold()
-        gc.set_threshold(0)  # garbage that is freed leaves holes, and what workers put there unshares pages
+        # Freed garbage leaves holes in shared pages; workers would fill them and so copy the pages.
+        gc.set_threshold(0)
 
-    def wait_for_fork(self, freeze: bool) -> WorkerArgs:
-        """Fork workers while the supervisor asks for some; return in each of them, with its place.
+    def serve_forks(self, freeze: bool) -> WorkerArgs:
+        """Fork workers on request of the supervisor; return only in the workers, each with its own arguments.
 
-        This process itself ends in here. With *freeze* what has been imported is left out of garbage collections.
+        The fork server itself exits inside this call. With *freeze* garbage collections skip all imported objects.
         """
-        threads = self._effects.threads()
+        threads = self._side_effects.threads()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        self._tell(ForkKind.READY, {"threads": threads, "warnings": self._effects.warnings()})
+        self._send(ForkKind.READY, {"threads": threads, "warnings": self._side_effects.warnings()})
         if threads:
             _exit()
         if freeze:
             gc.freeze()
-        place = self._serve()
-        self._become_worker(place)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # what was sent to the worker meanwhile arrives now
-        return place
+        args = self._serve()
+        self._become_worker(args)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # signals that were sent to the worker meanwhile arrive now
+        return args
 
     def _serve(self) -> WorkerArgs:
         self._poll.register(self._supervisor, select.POLLIN)
@@ -63,70 +64,70 @@ class ForkServer:
                     self._reap(descriptor)
                 elif (request := receive(self._supervisor)) is None:
                     self._stop()
-                elif place := self._fork(request):
-                    return place
+                elif args := self._fork(request):
+                    return args
             if self._stopping and not self._workers:
                 _exit()
 
     def _fork(self, request: ForkMessage) -> WorkerArgs | None:
-        """Return the place in the worker, None in this process."""
+        """Return the arguments of the worker in the worker, None in this process."""
         control, stacks = request.descriptors
         try:
             pid = os.fork()
             if not pid:
-                return WorkerArgs(request.value, control, stacks, self._place.listeners)
+                return WorkerArgs(request.value, control, stacks, self._args.listeners)
         except OSError as error:
-            self._tell(ForkKind.FAILED, str(error))
+            self._send(ForkKind.FAILED, str(error))
         else:
-            self._keep(pid)
+            self._watch(pid)
         os.close(control)
         os.close(stacks)
         return None
 
-    def _keep(self, pid: int) -> None:
+    def _watch(self, pid: int) -> None:
         try:
             worker = os.pidfd_open(pid)
-        except OSError as error:  # the supervisor could neither signal it nor learn of its end
+        except OSError as error:  # without a pidfd the supervisor could not signal or watch it
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            self._tell(ForkKind.FAILED, str(error))
+            self._send(ForkKind.FAILED, str(error))
             return
         self._workers[worker] = pid
         self._poll.register(worker, select.POLLIN)
-        self._tell(ForkKind.FORKED, pid, [worker])
+        self._send(ForkKind.FORKED, pid, [worker])
 
     def _reap(self, worker: int) -> None:
         self._poll.unregister(worker)
         pid = self._workers.pop(worker)
         _, status = os.waitpid(pid, 0)
         os.close(worker)
-        self._tell(ForkKind.ENDED, [pid, os.waitstatus_to_exitcode(status)])
+        self._send(ForkKind.ENDED, [pid, os.waitstatus_to_exitcode(status)])
 
-    def _tell(self, kind: ForkKind, value: object, descriptors: Sequence[int] = ()) -> None:
-        with suppress(ConnectionError):  # the supervisor has gone
+    def _send(self, kind: ForkKind, value: object, descriptors: Sequence[int] = ()) -> None:
+        with suppress(ConnectionError):  # the supervisor has exited
             send(self._supervisor, kind, value, descriptors)
 
     def _stop(self) -> None:
-        """Fork no more, and let connections be refused once no worker takes them."""
+        """Fork no more; close the listeners, so that the kernel refuses connections once no worker is left."""
         self._stopping = True
         self._poll.unregister(self._supervisor)
-        for listener in self._place.listeners:
+        for listener in self._args.listeners:
             os.close(listener)
 
-    def _become_worker(self, place: WorkerArgs) -> None:
-        faulthandler.enable(place.stacks)
+    def _become_worker(self, args: WorkerArgs) -> None:
+        faulthandler.enable(args.stacks)
         os.setpgid(0, 0)  # Ctrl-C reaches the supervisor alone
-        for descriptor in (*self._workers, self._place.stacks):
+        for descriptor in (*self._workers, self._args.stacks):
             os.close(descriptor)
         self._supervisor.close()
-        if gc.get_threshold()[0] == 0:  # else the application has chosen its own
+        if gc.get_threshold()[0] == 0:  # else the application has set its own
             gc.set_threshold(*self._thresholds)
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()  # as Python itself does for the module random
 
 
 def _exit() -> NoReturn:
-    """End this process without the exit handlers of what was imported: these are for each worker to run."""
+    """Exit without running the exit handlers of imported modules, which run in each worker."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

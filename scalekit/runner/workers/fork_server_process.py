@@ -1,4 +1,4 @@
-"""A fork server, as the supervisor sees it: the parent of the workers of one generation."""
+"""The supervisor's view of a fork server, the parent process of the workers of one generation."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from scalekit.runner.workers.fork_messages import ForkKind, receive, send
 from scalekit.runner.workers.forked_process import ForkedProcess
 
 FORK_TIMEOUT = 5.0
-"""Seconds in which a fork server that stands still has not forked, and is killed."""
+"""Seconds for a fork; a fork server that takes longer hangs and is killed."""
 CLOSE_TIMEOUT = 2.0
-"""Seconds that a fork server gets to end when its last worker has ended, before it is killed."""
+"""Seconds between the exit of the last worker and SIGKILL for its fork server."""
 
 
 class ForkServerExited(ScalekitError):
-    """The fork server has ended, or was killed because it stood still."""
+    """The fork server has exited, or was killed because it hung."""
 
 
 class ForkServerProcess(ChildProcess):
-    """The process that imports plugins and application once and forks workers; *end* is the supervisor's end."""
+    """The process that imports plugins and application and forks workers; *end* is this side of its socket pair."""
 
     def __init__(self, process: ProcessHandle, stacks_pipe: int, end: socket.socket) -> None:
         self.threads: list[str] = []
@@ -37,17 +37,17 @@ class ForkServerProcess(ChildProcess):
         self._forked: dict[int, ForkedProcess] = {}
         end.setblocking(False)
         asyncio.get_running_loop().add_reader(end, self._receive)
-        super().__init__("parent of workers", process, stacks_pipe)
+        super().__init__("fork server", process, stacks_pipe)
 
     @property
     def forks(self) -> bool:
-        """Whether workers can be forked."""
+        """Whether the process can fork workers."""
         return self.is_ready and not self.threads and not self._closed and not self.ended.done()
 
     async def fork(self, slot: str, descriptors: Sequence[int]) -> ForkedProcess:
-        """Return a new worker for *slot*, which gets the *descriptors* of its control socket and its stacks.
+        """Fork a worker for *slot* with the *descriptors* of its control socket and its stacks.
 
-        Raises ForkServerExited when this process has ended or stands still, and WorkerFailed when the kernel refuses.
+        Raises ForkServerExited when the fork server has exited or hangs, and WorkerFailed when the kernel cannot fork.
         """
         forked: asyncio.Future[ForkedProcess] = asyncio.get_running_loop().create_future()
         try:
@@ -60,7 +60,7 @@ class ForkServerProcess(ChildProcess):
         await asyncio.wait(first, timeout=FORK_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         if not forked.done():
             await self._kill()
-            raise ForkServerExited(f"{self} has not forked a worker")
+            raise ForkServerExited(f"{self} did not fork a worker within {FORK_TIMEOUT:g}s")
         return forked.result()
 
     async def _kill(self) -> None:
@@ -68,13 +68,13 @@ class ForkServerProcess(ChildProcess):
         await asyncio.wait({self.ended})
 
     def close(self) -> None:
-        """Want no more workers: it ends when those that it has forked have ended."""
+        """Fork no more; the process exits when its last worker has exited."""
         self._closed = True
         with suppress(OSError):
             self._end_of_pair.shutdown(socket.SHUT_WR)
 
     async def wait_until_closed(self) -> None:
-        """Wait until it has ended, now that none of its workers is left."""
+        """Wait until the process exits after its last worker; kill it after CLOSE_TIMEOUT."""
         if self.is_ready:
             await asyncio.wait({self.ended}, timeout=CLOSE_TIMEOUT)
             self.signal(signal.SIGKILL)
@@ -97,9 +97,9 @@ class ForkServerProcess(ChildProcess):
             self._awaited.popleft().set_exception(WorkerFailed("a worker", value))
         elif kind is ForkKind.ENDED:
             pid, status = value
-            self._forked.pop(pid).report(status)
+            self._forked.pop(pid).set_status(status)
 
     async def _close(self) -> None:
-        self._receive()  # what it has told at last
+        self._receive()  # its last messages
         asyncio.get_running_loop().remove_reader(self._end_of_pair)
         self._end_of_pair.close()

@@ -1,4 +1,4 @@
-"""What importing has left behind that workers which are forked afterwards cannot have, or should not share."""
+"""Detect side effects of importing that forked workers would lose or must not share: threads, sockets, generators."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-MOST_WARNINGS = 20
-REMEDY = "make it when a worker starts, in a lifespan, or set server.preload = false"
+MAX_WARNINGS = 20
+REMEDY = "create it in a lifespan, or set server.preload = false"
 
 
 class ImportSideEffects:
-    """Threads, open files and random generators; those files do not count that were open when this was made."""
+    """Threads, open descriptors and random generators; descriptors that were open at creation do not count."""
 
     def __init__(self) -> None:
         self._before = _descriptors()
 
     def threads(self) -> list[str]:
-        """Return the names of the threads that run beside the main one, native ones included."""
+        """Return the names of all threads except the main one, native threads included."""
         names = {thread.native_id: thread.name for thread in threading.enumerate()}
         tasks = [int(each) for each in os.listdir("/proc/self/task") if int(each) != os.getpid()]
         return [names.get(task) or _task_name(task) for task in tasks]
 
     def warnings(self) -> list[str]:
-        """Return one sentence for each thing that all workers would share."""
+        """Return a warning for each resource that all workers would share."""
         opened = [_described(each, name) for each, name in _descriptors().items() if self._before.get(each) != name]
-        found = [f"importing has opened {each}: all workers share it; {REMEDY}" for each in opened if each]
-        same = "all workers draw the same numbers from it"
-        found += [f"importing has made the random generator {each}: {same}; {REMEDY}" for each in _generators()]
-        return found[:MOST_WARNINGS]
+        found = [f"importing opened {each}, which all workers share: {REMEDY}" for each in opened if each]
+        same = "from which all workers draw the same numbers"
+        found += [f"importing created the random generator {each}, {same}: {REMEDY}" for each in _generators()]
+        return found[:MAX_WARNINGS]
 
 
 def _descriptors() -> dict[int, str]:
-    """Return the open descriptors and the names of what they are for."""
+    """Return the open descriptors with the targets of their links in /proc."""
     names = {}
     for each in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # the one of this very listing
+        with suppress(OSError):  # the descriptor of this listing itself
             names[int(each)] = os.readlink(f"/proc/self/fd/{each}")
     return names
 
@@ -52,11 +52,11 @@ def _task_name(task: int) -> str:
     try:
         return Path(f"/proc/self/task/{task}/comm").read_text(encoding="utf-8").strip()
     except OSError:
-        return "one that has just ended"
+        return "a thread that has just exited"
 
 
 def _described(descriptor: int, name: str) -> str:
-    """Return what *descriptor* is when processes must not share it, else nothing."""
+    """Return a description of *descriptor* when processes must not share it, else an empty string."""
     with suppress(OSError):
         kind = os.fstat(descriptor).st_mode
         if stat.S_ISSOCK(kind):
@@ -80,11 +80,11 @@ def _socket(descriptor: int) -> str:
 def _address(address: Any) -> str:
     if isinstance(address, tuple):
         return ":".join(map(str, address[:2]))
-    return repr(address) if address else "another one in this process"
+    return repr(address) if address else "an unnamed peer"
 
 
 def _generators() -> Iterator[str]:
-    """Yield the names of the random generators in modules, save those that are seeded anew after a fork."""
+    """Yield the names of random generators in modules, except those that are reseeded after a fork."""
     numpy_random = sys.modules.get("numpy.random")
     kinds: tuple[type, ...] = (random.Random,)
     if numpy_random is not None:

@@ -1,4 +1,4 @@
-"""The supervisor's own log lines: a worker writes them, in the form and to the places that the application's have."""
+"""Forward the supervisor's log records to a worker, which logs them with the format and sinks of the application."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ logger = logging.getLogger("scalekit")
 
 
 class WorkerLogHandler(logging.Handler):
-    """Hand each line to the worker that *choose* returns, or to *alone* where there is none."""
+    """Sends each record to the worker that *choose_worker* returns; without one, to the handlers of *fallback*."""
 
-    def __init__(self, choose: Callable[[], WorkerProcess | None], alone: Sequence[logging.Handler]) -> None:
+    def __init__(self, choose_worker: Callable[[], WorkerProcess | None], fallback: Sequence[logging.Handler]) -> None:
         super().__init__()
-        self._choose = choose
-        self._alone = alone
+        self._choose_worker = choose_worker
+        self._fallback = fallback
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand *record* on."""
-        worker = self._choose()
+        """Send *record* to a worker; records with an exception go to the fallback."""
+        worker = self._choose_worker()
         if worker is None or record.exc_info:
-            for handler in self._alone:
+            for handler in self._fallback:
                 handler.handle(record)
         else:
-            worker.report(orjson.dumps([record.levelno, record.getMessage()]))
+            worker.log(orjson.dumps([record.levelno, record.getMessage()]))
 
 
-def write(content: bytes) -> None:
-    """Log, in the worker, what the supervisor handed on."""
+def log_forwarded(content: bytes) -> None:
+    """Log, in the worker, a record that the supervisor forwarded."""
     report: list[Any] = orjson.loads(content)
     logger.log(report[0], "%s", report[1])

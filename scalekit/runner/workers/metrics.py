@@ -1,8 +1,10 @@
-"""What is counted of workers."""
+"""Prometheus metrics of the worker processes."""
 
 from __future__ import annotations
 
 from scalekit.telemetry import Counter, Gauge
 
-SERVING = Gauge("scalekit_workers", "Worker processes that serve.")
-ENDED = Counter("scalekit_workers_ended", "Worker processes that have ended, and why.", ("why",))
+WORKERS = Gauge("scalekit_workers", "Worker processes that serve.")
+WORKER_EXITS = Counter(
+    "scalekit_worker_exits", "Worker processes that exited: crashed, hung or retired (replaced).", ("reason",)
+)

@@ -1,11 +1,11 @@
-"""What all workers have counted, put together when somebody asks."""
+"""Add up the metrics of all workers when they are scraped."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
 
-from scalekit.runner.workers.metrics import ENDED, SERVING
+from scalekit.runner.workers.metrics import WORKER_EXITS, WORKERS
 from scalekit.runner.workers.worker_process import WorkerProcess
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import decode, encode
@@ -13,64 +13,64 @@ from scalekit.telemetry.worker_totals import Totals
 
 REASONS = ("crashed", "hung", "retired")
 
-PATIENCE = 0.25
-"""Seconds to wait for the numbers of each worker; one that is silent counts with those that it sent last."""
+COLLECT_TIMEOUT = 0.25
+"""Seconds to wait for the snapshot of each worker; the last snapshot of a worker that does not respond is used."""
 
 
 class MetricsAggregator:
-    """The latest numbers of every worker, decoded only when they are needed."""
+    """The latest snapshot of the metrics of every worker, decoded only when a total is needed."""
 
-    def __init__(self, serving: Callable[[], Iterable[WorkerProcess]]) -> None:
-        self._serving = serving
+    def __init__(self, list_workers: Callable[[], Iterable[WorkerProcess]]) -> None:
+        self._list_workers = list_workers
         self._totals = Totals()
         self._own = Telemetry(budget=len(REASONS))
-        for why in REASONS:
-            self._own.series(ENDED, why)
+        for reason in REASONS:
+            self._own.series(WORKER_EXITS, reason)
         self._latest: dict[WorkerProcess, bytes] = {}
-        self._awaited: dict[WorkerProcess, asyncio.Event] = {}
-        self._gathering = asyncio.Lock()
+        self._received: dict[WorkerProcess, asyncio.Event] = {}
+        self._collecting = asyncio.Lock()
         self._next: asyncio.Task[bytes] | None = None
 
-    def receive(self, worker: WorkerProcess, numbers: bytes) -> None:
-        """Keep the *numbers* of *worker*."""
-        self._latest[worker] = numbers
-        if worker in self._awaited:
-            self._awaited[worker].set()
+    def receive(self, worker: WorkerProcess, snapshot: bytes) -> None:
+        """Store the *snapshot* of *worker*."""
+        self._latest[worker] = snapshot
+        if worker in self._received:
+            self._received[worker].set()
 
     def end(self, worker: WorkerProcess) -> None:
-        """Keep what *worker* has counted, now that it has ended."""
-        self._own.series(ENDED, worker.why_ended).inc()
-        self._take(worker)
+        """Count the exit of *worker* and retain its counters in the total."""
+        self._own.series(WORKER_EXITS, worker.exit_reason).inc()
+        self._apply(worker)
         self._totals.end(worker.slot, worker.generation)
-        if worker in self._awaited:
-            self._awaited[worker].set()
+        if worker in self._received:
+            self._received[worker].set()
 
     async def total(self) -> bytes:
-        """Return the encoded total of numbers that every worker sends after this was called.
+        """Return the encoded total of snapshots that every worker takes after this call.
 
-        Those who ask while others are answered share the next round.
+        Callers that arrive during a collection share the next one.
         """
         if self._next is None:
-            self._next = asyncio.create_task(self._round())
+            self._next = asyncio.create_task(self._collect())
         return await asyncio.shield(self._next)
 
-    async def _round(self) -> bytes:
-        async with self._gathering:
+    async def _collect(self) -> bytes:
+        async with self._collecting:
             self._next = None
-            self._awaited = {worker: asyncio.Event() for worker in self._serving()}
-            waiting = [asyncio.create_task(event.wait()) for event in self._awaited.values()]
-            for worker in self._awaited:
-                worker.ask_for_numbers()
-            _, silent = await asyncio.wait(waiting, timeout=PATIENCE)
+            self._received = {worker: asyncio.Event() for worker in self._list_workers()}
+            waiting = [asyncio.create_task(event.wait()) for event in self._received.values()]
+            for worker in self._received:
+                worker.request_metrics()
+            _, silent = await asyncio.wait(waiting, timeout=COLLECT_TIMEOUT)
             for task in silent:
                 task.cancel()
             for worker in list(self._latest):
-                self._take(worker)
-            self._own.series(SERVING).set(len([worker for worker in self._serving() if worker.serves]))
+                self._apply(worker)
+            self._own.series(WORKERS).set(len([worker for worker in self._list_workers() if worker.serves]))
             self._totals.update("supervisor", self._own.snapshot())
             return encode(self._totals.total())
 
-    def _take(self, worker: WorkerProcess) -> None:
-        numbers = self._latest.pop(worker, None)
-        if numbers is not None:
-            self._totals.update(worker.slot, decode(numbers), worker.generation)
+    def _apply(self, worker: WorkerProcess) -> None:
+        snapshot = self._latest.pop(worker, None)
+        if snapshot is not None:
+            self._totals.update(worker.slot, decode(snapshot), worker.generation)

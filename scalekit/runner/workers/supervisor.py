@@ -1,4 +1,4 @@
-"""Start the workers, keep them, replace them, end them."""
+"""Supervise the worker processes: start, restart after a crash or hang, reload on SIGHUP, stop."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from scalekit.config.tables import Server
-from scalekit.runner.memory.usage import available, in_use
+from scalekit.runner.memory.usage import available_memory, memory_in_use
 from scalekit.runner.workers.channel import ChannelMessage, MessageKind
 from scalekit.runner.workers.child_process import ChildProcess, WorkerFailed
 from scalekit.runner.workers.launcher import Launcher
 from scalekit.runner.workers.log_forwarder import WorkerLogHandler
 from scalekit.runner.workers.metrics_aggregator import MetricsAggregator
 from scalekit.runner.workers.worker_process import WorkerProcess, spawn
-from scalekit.runner.workers.worker_queries import NUMBER, QueryCoordinator
+from scalekit.runner.workers.worker_queries import QUERY_ID, QueryCoordinator
 from scalekit.runner.workers.worker_slot import WorkerSlot
 
 logger = logging.getLogger("scalekit")
 
 TICK = 0.5
-"""Seconds between two looks for workers that hang."""
-OVERSLEPT = 1.0
-"""A tick that is later than this means that the supervisor itself stood still, and the workers were not heard."""
-LATELY = 1.8
-"""Seconds since a worker was heard in which it may be trusted with a log line: less than two heartbeats."""
+"""Seconds between two checks for workers that hang."""
+MAX_TICK_DELAY = 1.0
+"""A tick delayed by more seconds than this means that the supervisor itself did not run and read no heartbeats."""
+RECENT = 1.8
+"""Seconds since the last message of a worker within which it is given log lines: less than two heartbeats."""
 STOP_FAILED = 1
-"""Exit status of a worker in which the application or a plugin raised while it stopped."""
+"""Exit status of a worker whose application or plugin raised an exception while stopping."""
 FORCED_GRACE = 7.0
-"""Seconds after a second signal until workers that still run are killed; they end by themselves before, if they can."""
-UNTOLD = 20.0
-"""Seconds that stacks wait for a worker that can log them."""
-SETTLED = 3
-"""Looks at its memory that a worker survives before the limit counts: a limit that is too low must not spin."""
+"""Seconds after a second signal until SIGKILL for workers that have not exited by themselves."""
+STACKS_LOG_TIMEOUT = 20.0
+"""Seconds to wait for a worker that can log the stacks of one that crashed."""
+MIN_MEMORY_INTERVALS = 3
+"""Memory checks before the limit applies to a new worker, so that a low limit does not cause a restart loop."""
 
 
 def supervise(
     table: Server, command: Sequence[str], listeners: Sequence[socket.socket], on_serving: Callable[[], None]
 ) -> int:
-    """Serve *listeners* with as many workers as *table* says until a signal ends them; return the exit status.
+    """Serve *listeners* with `server.workers` workers until a signal; return the exit status.
 
-    *command* is what a worker is started by, after the interpreter and before its place; *on_serving* is called when
-    all serve.
+    *command* has the arguments of the interpreter that start a worker, without the worker's own; *on_serving* is called
+    when all workers serve.
     """
     supervisor = Supervisor(table, command, listeners)
-    alone = logging.getLogger().handlers[:]
-    logger.addHandler(WorkerLogHandler(supervisor.any_worker, alone))
+    fallback = logging.getLogger().handlers[:]
+    logger.addHandler(WorkerLogHandler(supervisor.any_worker, fallback))
     logger.propagate = False
     return asyncio.run(supervisor.run(on_serving))
 
@@ -60,8 +60,8 @@ class Supervisor:
         self._listeners = listeners
         descriptors = [each.fileno() for each in listeners]
         self._launcher = Launcher(command, descriptors, table.preload, self._on_child_end)
-        self._numbers = MetricsAggregator(self._workers)
-        self._inquirer = QueryCoordinator(self._workers)
+        self._metrics = MetricsAggregator(self._workers)
+        self._queries = QueryCoordinator(self._workers)
         self._slots = [
             WorkerSlot(str(number), self._spawn, self._on_end, self._on_failure)
             for number in range(1, (table.workers or 1) + 1)
@@ -73,7 +73,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, on_serving: Callable[[], None]) -> int:
-        """Serve until a signal, or until no worker can be started; return the exit status."""
+        """Serve until a signal arrives or no worker can be started; return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end, number)
@@ -82,7 +82,7 @@ class Supervisor:
         self._begin(self._start(on_serving))
         await self._ending.wait()
         for slot in self._slots:
-            slot.stand_down()
+            slot.stop_replacing()
         await asyncio.gather(*(slot.wait_until_empty() for slot in self._slots))
         await self._launcher.wait_until_closed()
         for task in self._tasks:
@@ -90,40 +90,40 @@ class Supervisor:
         return self._failure.exit_status if self._failure else int(self._stop_failed)
 
     async def _start(self, on_serving: Callable[[], None]) -> None:
-        """Start one worker alone, so that what is wrong for all is said once, then the others."""
+        """Start one worker first, so that an error that affects all is logged once, then the others."""
         first, *others = self._slots
         try:
-            await first.fill()
-            self._launcher.tell_effects()
-            await asyncio.gather(*(slot.fill() for slot in others))
+            await first.start()
+            self._launcher.log_side_effects()
+            await asyncio.gather(*(slot.start() for slot in others))
         except WorkerFailed as error:
-            self._give_up(error)
+            self._fail(error)
             return
         on_serving()
         self._begin(self._watch_memory())
-        self._begin(self._reload_when_asked())
+        self._begin(self._reload_on_sighup())
 
     async def _spawn(self, slot: str, generation: int) -> WorkerProcess:
         return await spawn((slot, generation), self._launcher.launch, self._on_message)
 
     def any_worker(self) -> WorkerProcess | None:
-        """Return the worker that was heard last, and lately, of those that serve."""
-        lately = asyncio.get_running_loop().time() - LATELY
-        serving = [worker for worker in self._workers() if worker.serves and worker.heard > lately]
-        return max(serving, key=lambda worker: worker.heard, default=None)
+        """Return the serving worker with the latest message, or None when no message is recent."""
+        recent = asyncio.get_running_loop().time() - RECENT
+        serving = [worker for worker in self._workers() if worker.serves and worker.last_message_at > recent]
+        return max(serving, key=lambda worker: worker.last_message_at, default=None)
 
     def _workers(self) -> Iterator[WorkerProcess]:
         for slot in self._slots:
             yield from slot.workers
 
     def _end(self, number: signal.Signals) -> None:
-        """Hand a signal down and start no more workers; the second time no worker outlives its own last moment."""
+        """Forward a signal to all workers and start no more; a second signal kills them after FORCED_GRACE."""
         if self._ending.is_set():
             self._begin(self._kill())
         self._ending.set()
         for slot in self._slots:
-            slot.stand_down()
-        for listener in self._listeners:  # else the kernel goes on taking connections when no worker does
+            slot.stop_replacing()
+        for listener in self._listeners:  # else the kernel keeps accepting connections that no worker serves
             listener.close()
         self._launcher.close(number)
         for worker in self._workers():
@@ -136,50 +136,50 @@ class Supervisor:
             worker.signal(signal.SIGKILL)
 
     def _on_end(self, worker: WorkerProcess) -> None:
-        """Take the worker's numbers over, and its failure to stop, which is the service's when all end."""
-        self._numbers.end(worker)
+        """Retain the metrics of *worker*, and its failed stop, which sets the exit status of the service."""
+        self._metrics.end(worker)
         self._on_child_end(worker)
         if self._ending.is_set() and worker.is_ready and worker.ended.result() == STOP_FAILED:
             self._stop_failed = True
 
     def _on_child_end(self, child: ChildProcess) -> None:
         if child.stacks:
-            self._begin(self._tell_stacks(child))
+            self._begin(self._log_stacks(child))
 
-    async def _tell_stacks(self, child: ChildProcess) -> None:
-        """Log where *child* was, in the form that the log has: another worker, or the next one, writes the line."""
+    async def _log_stacks(self, child: ChildProcess) -> None:
+        """Log the stacks of *child* through another worker, or its replacement, so that they have the log's format."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + UNTOLD
+        end = loop.time() + STACKS_LOG_TIMEOUT
         while self.any_worker() is None and loop.time() < end and not self._ending.is_set():  # noqa: ASYNC110
             await asyncio.sleep(TICK)
-        logger.error("%s was here when it ended:\n%s", child, child.stacks)
+        logger.error("%s exited; its stacks were:\n%s", child, child.stacks)
 
     def _on_failure(self, error: WorkerFailed) -> None:
         if not any(slot.serving for slot in self._slots):
-            self._give_up(error)
+            self._fail(error)
 
-    def _give_up(self, error: WorkerFailed) -> None:
+    def _fail(self, error: WorkerFailed) -> None:
         if not self._ending.is_set():
-            logger.error("%s; no service without it", error)
+            logger.error("%s; the service stops", error)
             self._failure = error
             self._end(signal.SIGINT)
 
     def _on_message(self, worker: WorkerProcess, message: ChannelMessage) -> None:
-        if message.kind is MessageKind.NUMBERS:
-            self._numbers.receive(worker, message.content)
-        elif message.kind is MessageKind.WANT_TOTAL:
-            self._begin(self._answer(worker, message.content))
-        elif message.kind is MessageKind.ASK_ALL:
-            self._begin(self._ask_all(worker, message.content))
-        elif message.kind is MessageKind.ANSWER:
-            self._inquirer.receive(message.content)
+        if message.kind is MessageKind.METRICS:
+            self._metrics.receive(worker, message.content)
+        elif message.kind is MessageKind.TOTAL_REQUEST:
+            self._begin(self._send_total(worker, message.content))
+        elif message.kind is MessageKind.QUERY_ALL:
+            self._begin(self._query_all(worker, message.content))
+        elif message.kind is MessageKind.QUERY_RESULT:
+            self._queries.receive(message.content)
 
-    async def _ask_all(self, worker: WorkerProcess, question: bytes) -> None:
-        number, topic = question[: NUMBER.size], question[NUMBER.size :]
-        worker.answer_for_all(number + await self._inquirer.ask(topic))
+    async def _query_all(self, worker: WorkerProcess, question: bytes) -> None:
+        number, topic = question[: QUERY_ID.size], question[QUERY_ID.size :]
+        worker.send_query_results(number + await self._queries.run_in_all(topic))
 
-    async def _answer(self, worker: WorkerProcess, question: bytes) -> None:
-        worker.answer(question + await self._numbers.total())
+    async def _send_total(self, worker: WorkerProcess, question: bytes) -> None:
+        worker.send_total(question + await self._metrics.total())
 
     async def _watch_for_hangs(self) -> None:
         loop = asyncio.get_running_loop()
@@ -188,41 +188,46 @@ class Supervisor:
             await asyncio.sleep(TICK)
             now = loop.time()
             for child in (*self._launcher.starting, *self._workers()):
-                if now - before > TICK + OVERSLEPT:
+                if now - before > TICK + MAX_TICK_DELAY:
                     child.pause_watch(now - before)
-                elif not child.aborted and (trouble := self._trouble(child, now)):
-                    logger.error("%s %s", child, trouble)
+                elif not child.aborted and (reason := self._hang_reason(child, now)):
+                    logger.error("%s %s", child, reason)
                     self._begin(child.abort())
 
-    def _trouble(self, child: ChildProcess, now: float) -> str:
-        """Return why *child* is to be ended; one that starts is busy with imports, and need not be heard."""
+    def _hang_reason(self, child: ChildProcess, now: float) -> str:
+        """Return why *child* must be aborted, or an empty string; while it imports it sends no heartbeats."""
         table = self._table
         if isinstance(child, WorkerProcess) and child.is_ready:
-            silent = now - child.heard > table.hang
-            return f"has been silent for {table.hang}: its event loop is blocked (server.hang)" if silent else ""
+            silent = now - child.last_message_at > table.hang
+            return f"sent no heartbeat for {table.hang}: its event loop is blocked (server.hang)" if silent else ""
         if now - child.starting_since > table.worker_start_timeout:
-            remedy = "if it needs longer, raise server.worker_start_timeout"
-            return f"is not ready after {table.worker_start_timeout}, and is ended; {remedy}"
+            remedy = "raise server.worker_start_timeout if it needs longer"
+            return f"is not ready after {table.worker_start_timeout} and is killed; {remedy}"
         return ""
 
     async def _watch_memory(self) -> None:
         memory = self._table.memory
         if memory.limit is None:
             return
-        limit = memory.limit.of(available())
+        limit = memory.limit.of(available_memory())
         while True:
             await asyncio.sleep(memory.interval)
             for slot in self._slots:
                 for worker in list(slot.workers):
-                    if self._is_settled(worker) and (used := in_use(worker.pid, limit)) > limit:
-                        logger.warning("%s uses %dMiB, server.memory.limit is %dMiB", worker, used >> 20, limit >> 20)
-                        await self._renew(slot)
+                    if self._is_replaceable(worker) and (used := memory_in_use(worker.pid, limit)) > limit:
+                        logger.warning(
+                            "%s uses %dMiB, more than server.memory.limit of %dMiB; replacing it",
+                            worker,
+                            used >> 20,
+                            limit >> 20,
+                        )
+                        await self._replace_worker(slot)
 
-    def _is_settled(self, worker: WorkerProcess) -> bool:
+    def _is_replaceable(self, worker: WorkerProcess) -> bool:
         age = asyncio.get_running_loop().time() - worker.started
-        return worker.serves and age > SETTLED * self._table.memory.interval
+        return worker.serves and age > MIN_MEMORY_INTERVALS * self._table.memory.interval
 
-    async def _reload_when_asked(self) -> None:
+    async def _reload_on_sighup(self) -> None:
         while True:
             await self._reload.wait()
             self._reload.clear()
@@ -230,34 +235,34 @@ class Supervisor:
             await self._replace_all()
 
     async def _replace_all(self) -> None:
-        """Begin a generation, and replace one worker after the other until one does not start."""
+        """Start a generation and replace the workers one by one; stop at the first that fails to start."""
         try:
-            await self._launcher.renew()
+            await self._launcher.start_generation()
         except WorkerFailed as error:
-            self._tell_failed_start(error)
+            self._log_failed_start(error)
             return
         first, *others = self._slots
-        if not await self._renew(first):
-            self._launcher.revert()
+        if not await self._replace_worker(first):
+            self._launcher.roll_back_generation()
             return
-        self._launcher.keep()
-        self._launcher.tell_effects()
+        self._launcher.commit_generation()
+        self._launcher.log_side_effects()
         for slot in others:
-            if not await self._renew(slot):
+            if not await self._replace_worker(slot):
                 return
-        logger.info("every worker is new")
+        logger.info("replaced every worker")
 
-    async def _renew(self, slot: WorkerSlot) -> bool:
+    async def _replace_worker(self, slot: WorkerSlot) -> bool:
         try:
-            await slot.renew()
+            await slot.replace()
         except WorkerFailed as error:
-            self._tell_failed_start(error)
+            self._log_failed_start(error)
             return False
         return True
 
-    def _tell_failed_start(self, error: WorkerFailed) -> None:
+    def _log_failed_start(self, error: WorkerFailed) -> None:
         if not self._ending.is_set():
-            logger.error("%s; the old worker stays", error)
+            logger.error("%s; the old worker keeps serving", error)
 
     def _begin(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)

@@ -1,4 +1,4 @@
-"""Serve as one of several workers."""
+"""Run one worker process under the supervisor."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from scalekit.runner.workers.worker_queries import WORKER_QUERIES
 from scalekit.telemetry import TELEMETRY
 
 
-def work(host: Host, place: WorkerArgs) -> int:
-    """Serve *host* in *place* until the supervisor or a signal ends it; return the exit status."""
+def run_worker(host: Host, args: WorkerArgs) -> int:
+    """Serve *host* as the worker of *args* until the supervisor or a signal stops it; return the exit status."""
     context = host.context
-    control = WorkerControl(socket.socket(fileno=place.control), context.get(TELEMETRY), context.get(WORKER_QUERIES))
-    server = WorkerServer(server_config(host), host, control, place.slot)
-    return run(server, [socket.socket(fileno=fd) for fd in place.listeners])
+    control = WorkerControl(socket.socket(fileno=args.control), context.get(TELEMETRY), context.get(WORKER_QUERIES))
+    server = WorkerServer(server_config(host), host, control, args.slot)
+    return run(server, [socket.socket(fileno=fd) for fd in args.listeners])
 
 
 class WorkerServer(GracefulServer):
-    """A server that its supervisor hears from, and that ends when the supervisor has gone."""
+    """A server that sends heartbeats to its supervisor, and drains when the supervisor has exited."""
 
     def __init__(self, config: uvicorn.Config, host: Host, control: WorkerControl, slot: str) -> None:
         super().__init__(config, host, control.ready, slot)
         self.control = control
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve *sockets* to the end, and keep the supervisor informed from the first moment to the last."""
+        """Serve *sockets* while the channel to the supervisor is open."""
         async with self.control.connected(self.retire, self._on_orphaned):
             await super().serve(sockets)
 

@@ -1,4 +1,4 @@
-"""What a worker is told on its command line."""
+"""The arguments of a worker or fork server on its command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class WorkerArgs:
-    """Which worker this process is, and what it was given: sockets, and a pipe for its stacks when it crashes."""
+    """The slot of a worker, and its inherited descriptors: control socket, pipe for stacks after a crash, listeners."""
 
     slot: str
     control: int
@@ -16,7 +16,7 @@ class WorkerArgs:
 
     @classmethod
     def read(cls, text: str) -> WorkerArgs:
-        """Return the place that :meth:`__str__` wrote."""
+        """Parse the form that :meth:`__str__` returns."""
         slot, control, stacks, listeners = text.split(":")
         return cls(slot, int(control), int(stacks), tuple(map(int, filter(None, listeners.split(",")))))
 

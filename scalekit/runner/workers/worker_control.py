@@ -1,4 +1,4 @@
-"""A worker's end of the channel: signs of life, its numbers, and orders from the supervisor."""
+"""A worker's side of the channel: send heartbeats and metrics, handle the supervisor's messages."""
 
 from __future__ import annotations
 
@@ -10,117 +10,122 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 from scalekit.runner.workers.channel import Channel, MessageKind
-from scalekit.runner.workers.log_forwarder import write
-from scalekit.runner.workers.worker_queries import NUMBER, TIMEOUT, WorkerQueries, combine
+from scalekit.runner.workers.log_forwarder import log_forwarded
+from scalekit.runner.workers.worker_queries import QUERY_ID, QUERY_TIMEOUT, WorkerQueries, combine
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import Snapshot, decode, encode
 
 logger = logging.getLogger("scalekit")
 
-HEARTBEAT = 1.0
-"""Seconds between two signs of life, which carry the numbers: what a killed worker may take with it."""
+HEARTBEAT_INTERVAL = 1.0
+"""Seconds between two heartbeats. Metrics are sent with them, so a killed worker loses those of one interval."""
 TOTAL_TIMEOUT = 2.0
-ALL_TIMEOUT = TIMEOUT + 1.0
-"""Seconds to wait for the answers of all workers, for whom the supervisor waits a little less."""
+QUERY_ALL_TIMEOUT = QUERY_TIMEOUT + 1.0
+"""Seconds to wait for the results of all workers; the supervisor itself waits one second less."""
 
 
 class WorkerControl:
-    """What a worker tells its supervisor, and does when told."""
+    """The connection of a worker to its supervisor."""
 
-    def __init__(self, end: socket.socket, telemetry: Telemetry, inquiries: WorkerQueries) -> None:
+    def __init__(self, end: socket.socket, telemetry: Telemetry, queries: WorkerQueries) -> None:
         self._end = end
         self._telemetry = telemetry
-        self._inquiries = inquiries
+        self._queries = queries
         self._channel: Channel | None = None
-        self._questions = count()
+        self._query_ids = count()
         self._pending: dict[int, asyncio.Future[bytes]] = {}
-        self._answering: set[asyncio.Task[None]] = set()
+        self._query_tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def connected(self, retire: Callable[[], None], orphaned: Callable[[], None]) -> AsyncGenerator[None, None]:
-        """Keep the supervisor informed; call *retire* when it says so and *orphaned* when it has gone."""
+        """Keep the channel open; call *retire* on replacement, *orphaned* when the supervisor has exited."""
         self._channel = channel = await Channel.open(self._end)
         self._telemetry.gather = self.total
-        self._inquiries.ask_supervisor = self.ask_all
-        tasks = [asyncio.create_task(self._beat(channel)), asyncio.create_task(self._obey(channel, retire, orphaned))]
+        self._queries.query_supervisor = self.query_all
+        tasks = [
+            asyncio.create_task(self._send_heartbeats(channel)),
+            asyncio.create_task(self._handle_messages(channel, retire, orphaned)),
+        ]
         try:
             yield
         finally:
-            tasks += self._answering
+            tasks += self._query_tasks
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            self._send_numbers(channel)
+            self._send_metrics(channel)
             await channel.close()
 
     def ready(self) -> None:
-        """Say that this worker serves."""
+        """Report that this worker serves."""
         if self._channel is not None:
             self._channel.send(MessageKind.READY)
 
-    def _send_numbers(self, channel: Channel) -> None:
+    def _send_metrics(self, channel: Channel) -> None:
         if self._telemetry.recording:
-            channel.send(MessageKind.NUMBERS, encode(self._telemetry.snapshot()))
+            channel.send(MessageKind.METRICS, encode(self._telemetry.snapshot()))
 
     async def total(self) -> Snapshot:
-        """Return the numbers of all workers; raises TimeoutError when the supervisor does not answer."""
+        """Return the total of the metrics of all workers; raises TimeoutError when the supervisor does not respond."""
         if self._channel is None:
             return self._telemetry.snapshot()
-        return decode(await self._ask(self._channel, MessageKind.WANT_TOTAL, b"", TOTAL_TIMEOUT))
+        return decode(await self._request(self._channel, MessageKind.TOTAL_REQUEST, b"", TOTAL_TIMEOUT))
 
-    async def ask_all(self, topic: bytes) -> bytes:
-        """Return what all workers answer on *topic*; raises TimeoutError when the supervisor does not answer."""
+    async def query_all(self, topic: bytes) -> bytes:
+        """Return the results of all workers on *topic*; raises TimeoutError when the supervisor does not respond."""
         if self._channel is None:
-            return combine({"1": await self._inquiries.answer(topic)})
-        return await self._ask(self._channel, MessageKind.ASK_ALL, topic, ALL_TIMEOUT)
+            return combine({"1": await self._queries.run(topic)})
+        return await self._request(self._channel, MessageKind.QUERY_ALL, topic, QUERY_ALL_TIMEOUT)
 
-    async def _ask(self, channel: Channel, kind: MessageKind, content: bytes, timeout: float) -> bytes:
-        question = next(self._questions)
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._pending[question] = answer
-        channel.send(kind, NUMBER.pack(question) + content)
+    async def _request(self, channel: Channel, kind: MessageKind, content: bytes, timeout: float) -> bytes:
+        query_id = next(self._query_ids)
+        result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._pending[query_id] = result
+        channel.send(kind, QUERY_ID.pack(query_id) + content)
         try:
             async with asyncio.timeout(timeout):
-                return await answer
+                return await result
         finally:
-            del self._pending[question]
+            del self._pending[query_id]
 
-    async def _beat(self, channel: Channel) -> None:
+    async def _send_heartbeats(self, channel: Channel) -> None:
         while True:
-            if channel.idle:  # else the supervisor stands still, and news would pile up
-                channel.send(MessageKind.ALIVE)
-                self._send_numbers(channel)
-            await asyncio.sleep(HEARTBEAT)
+            if channel.idle:  # else the supervisor does not read, and messages would accumulate
+                channel.send(MessageKind.HEARTBEAT)
+                self._send_metrics(channel)
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
 
-    async def _obey(self, channel: Channel, retire: Callable[[], None], orphaned: Callable[[], None]) -> None:
+    async def _handle_messages(
+        self, channel: Channel, retire: Callable[[], None], orphaned: Callable[[], None]
+    ) -> None:
         async for message in channel.messages():
             if message.kind is MessageKind.RETIRE:
                 retire()
-            elif message.kind is MessageKind.WANT_NUMBERS:
-                self._send_numbers(channel)
-            elif message.kind in (MessageKind.TOTAL, MessageKind.ANSWERS):
-                self._hand_out(message.content)
-            elif message.kind is MessageKind.INQUIRY:
-                self._begin_answer(channel, message.content)
-            elif message.kind is MessageKind.REPORT:
-                write(message.content)
+            elif message.kind is MessageKind.METRICS_REQUEST:
+                self._send_metrics(channel)
+            elif message.kind in (MessageKind.TOTAL, MessageKind.QUERY_ALL_RESULT):
+                self._resolve(message.content)
+            elif message.kind is MessageKind.QUERY:
+                self._start_query(channel, message.content)
+            elif message.kind is MessageKind.LOG:
+                log_forwarded(message.content)
         orphaned()
 
-    def _hand_out(self, content: bytes) -> None:
-        (question,) = NUMBER.unpack_from(content)
-        answer = self._pending.get(question)
-        if answer is not None and not answer.done():
-            answer.set_result(content[NUMBER.size :])
+    def _resolve(self, content: bytes) -> None:
+        (query_id,) = QUERY_ID.unpack_from(content)
+        result = self._pending.get(query_id)
+        if result is not None and not result.done():
+            result.set_result(content[QUERY_ID.size :])
 
-    def _begin_answer(self, channel: Channel, question: bytes) -> None:
-        task = asyncio.create_task(self._answer(channel, question[: NUMBER.size], question[NUMBER.size :]))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+    def _start_query(self, channel: Channel, query_id: bytes) -> None:
+        task = asyncio.create_task(self._run_query(channel, query_id[: QUERY_ID.size], query_id[QUERY_ID.size :]))
+        self._query_tasks.add(task)
+        task.add_done_callback(self._query_tasks.discard)
 
-    async def _answer(self, channel: Channel, number: bytes, topic: bytes) -> None:
+    async def _run_query(self, channel: Channel, number: bytes, topic: bytes) -> None:
         try:
-            content = await self._inquiries.answer(topic)
+            content = await self._queries.run(topic)
         except Exception:
-            logger.exception("no answer about %r", topic.decode())
+            logger.exception("query %r failed in this worker", topic.decode())
             content = b"null"
-        channel.send(MessageKind.ANSWER, number + content)
+        channel.send(MessageKind.QUERY_RESULT, number + content)

@@ -1,4 +1,4 @@
-"""One worker process, as its supervisor sees it."""
+"""The supervisor's view of one worker process."""
 
 from __future__ import annotations
 
@@ -11,89 +11,94 @@ from scalekit.runner.workers.channel import Channel, ChannelMessage, MessageKind
 from scalekit.runner.workers.child_process import ChildProcess, ProcessHandle
 
 Launch = Callable[[str, int, int], Awaitable[ProcessHandle]]
-"""Starts a process for a slot, which gets two descriptors: its control socket, and where its stacks go."""
+"""Starts a process for a slot with two descriptors: of its control socket and of the pipe for its stacks."""
 OnMessage = Callable[["WorkerProcess", ChannelMessage], None]
 
 
 class WorkerProcess(ChildProcess):
-    """A process in its *slot*, of which it is the *generation*-th."""
+    """The worker of a slot and a generation, which counts the workers of that slot."""
 
     def __init__(
-        self, place: tuple[str, int], process: ProcessHandle, channel: Channel, stacks_pipe: int, on_message: OnMessage
+        self,
+        identity: tuple[str, int],
+        process: ProcessHandle,
+        channel: Channel,
+        stacks_pipe: int,
+        on_message: OnMessage,
     ) -> None:
-        self.slot, self.generation = place
+        self.slot, self.generation = identity
         self.retiring = False
         self._channel = channel
         self._on_message = on_message
         super().__init__(f"worker {self.slot}", process, stacks_pipe)
-        self.heard = self.started
+        self.last_message_at = self.started
         self._listening = asyncio.create_task(self._listen())
 
     @property
     def serves(self) -> bool:
-        """Whether it serves and is to go on."""
+        """Whether the worker serves and is not being replaced."""
         return self._ready.is_set() and not self.retiring and not self.ended.done()
 
     @property
-    def why_ended(self) -> str:
-        """How it came to its end."""
+    def exit_reason(self) -> str:
+        """Why the worker exited: hung, retired or crashed."""
         return "hung" if self.aborted else "retired" if self.retiring else "crashed"
 
     def pause_watch(self, seconds: float) -> None:
-        """Leave out *seconds* in which the supervisor stood still: it could hear nothing."""
+        """Exclude *seconds* in which the supervisor did not run and read no heartbeats."""
         super().pause_watch(seconds)
-        self.heard = asyncio.get_running_loop().time()
+        self.last_message_at = asyncio.get_running_loop().time()
 
-    def ask_for_numbers(self) -> None:
-        """Ask what it has counted."""
-        self._channel.send(MessageKind.WANT_NUMBERS)
+    def request_metrics(self) -> None:
+        """Request a snapshot of the worker's metrics."""
+        self._channel.send(MessageKind.METRICS_REQUEST)
 
-    def answer(self, total: bytes) -> None:
-        """Answer its question for the numbers of all."""
+    def send_total(self, total: bytes) -> None:
+        """Send the total of all workers, which the worker requested."""
         self._channel.send(MessageKind.TOTAL, total)
 
-    def inquire(self, question: bytes) -> None:
-        """Pass on a question that all workers are asked."""
-        self._channel.send(MessageKind.INQUIRY, question)
+    def send_query(self, query: bytes) -> None:
+        """Send a query that runs in all workers."""
+        self._channel.send(MessageKind.QUERY, query)
 
-    def answer_for_all(self, answers: bytes) -> None:
-        """Answer its question to all workers."""
-        self._channel.send(MessageKind.ANSWERS, answers)
+    def send_query_results(self, results: bytes) -> None:
+        """Send the results of a query in all workers, which the worker requested."""
+        self._channel.send(MessageKind.QUERY_ALL_RESULT, results)
 
-    def report(self, line: bytes) -> None:
-        """Let it write a log line."""
-        self._channel.send(MessageKind.REPORT, line)
+    def log(self, line: bytes) -> None:
+        """Let the worker log *line*."""
+        self._channel.send(MessageKind.LOG, line)
 
     def retire(self) -> None:
-        """Let it finish what it serves, and end."""
+        """Let the worker drain and exit."""
         self.retiring = True
         self._channel.send(MessageKind.RETIRE)
 
     async def _listen(self) -> None:
         async for message in self._channel.messages():
-            self.heard = asyncio.get_running_loop().time()
+            self.last_message_at = asyncio.get_running_loop().time()
             if message.kind is MessageKind.READY:
                 self._ready.set()
             else:
                 self._on_message(self, message)
 
     async def _close(self) -> None:
-        await asyncio.wait({self._listening}, timeout=1.0)  # its last numbers may still be on the way
+        await asyncio.wait({self._listening}, timeout=1.0)  # its last metrics may not have been read yet
         self._listening.cancel()
         await self._channel.close()
 
 
-async def spawn(place: tuple[str, int], launch: Launch, on_message: OnMessage) -> WorkerProcess:
-    """Return a worker that *launch* has started in *place*, its slot and generation; raises WorkerFailed."""
+async def spawn(identity: tuple[str, int], launch: Launch, on_message: OnMessage) -> WorkerProcess:
+    """Return the worker that *launch* starts for *identity*, its slot and generation; raises WorkerFailed."""
     ours, theirs = socket.socketpair()
-    stacks, written = os.pipe()
+    stacks, stacks_end = os.pipe()
     try:
-        process = await launch(place[0], theirs.fileno(), written)
+        process = await launch(identity[0], theirs.fileno(), stacks_end)
     except BaseException:
         ours.close()
         os.close(stacks)
         raise
     finally:
         theirs.close()
-        os.close(written)
-    return WorkerProcess(place, process, await Channel.open(ours), stacks, on_message)
+        os.close(stacks_end)
+    return WorkerProcess(identity, process, await Channel.open(ours), stacks, on_message)

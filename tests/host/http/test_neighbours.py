@@ -77,7 +77,9 @@ async def served(folder: Path, store: str, between: Any, at_once: bool) -> Async
     def connection(config: Any, state: ServerState, app_state: dict[str, Any]) -> HttpToolsProtocol:
         config.ws_ping_interval = None
         if at_once:
-            return HttpProtocol(LIMITS, host, RequestHeadCache(), config, state, lifespan_state)
+            return HttpProtocol(
+                LIMITS, host, RequestHeadCache(), config=config, server_state=state, app_state=lifespan_state
+            )
         return HttpToolsProtocol(config, state, lifespan_state)
 
     async with running(host) as lifespan_state, serving(host, connection) as wire:

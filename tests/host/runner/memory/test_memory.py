@@ -12,7 +12,7 @@ import pytest
 
 from scalekit import create_app
 from scalekit.config.tables import Memory
-from scalekit.runner.memory.gc_control import settle
+from scalekit.runner.memory.gc_control import collect_and_freeze
 from scalekit.runner.memory.heap_growth import HeapGrowth
 from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request, running
@@ -48,9 +48,9 @@ def collector() -> Iterator[None]:
 @pytest.mark.usefixtures("collector")
 def test_what_start_has_made_is_left_out_of_collections() -> None:
     gc.unfreeze()
-    settle(Memory(freeze=False))
+    collect_and_freeze(Memory(freeze=False))
     assert gc.get_freeze_count() == 0
-    settle(Memory(thresholds=(5000, 20, 30)))
+    collect_and_freeze(Memory(thresholds=(5000, 20, 30)))
     assert gc.get_freeze_count() > 1000
     assert gc.get_threshold() == (5000, 20, 30)
 
@@ -86,13 +86,13 @@ def test_collections_are_held_back_until_everything_is_imported(
 @pytest.mark.slow
 def test_a_look_names_what_has_grown_since_the_last() -> None:
     growth = HeapGrowth()
-    growth.look()
+    growth.compare()
     kept = [Leaked() for _ in range(5000)]
-    looked = growth.look()
+    looked = growth.compare()
     name = f"{Leaked.__module__}.Leaked"
     assert {"type": name, "more": 5000, "objects": 5000} in looked["growing"]
     assert looked["allocations"] is None
-    assert name not in [each["type"] for each in growth.look()["growing"]]
+    assert name not in [each["type"] for each in growth.compare()["growing"]]
     assert len(kept) == 5000
 
 
@@ -162,7 +162,7 @@ async def test_memory_is_in_the_metrics(install: Install) -> None:
     assert len(gc.callbacks) == callbacks
     for name in ("resident_bytes", "proportional_bytes", "allocated_blocks", "objects"):
         assert families[f"scalekit_memory_{name}"].data["1",] > 1000, name
-    pauses = families["scalekit_memory_collection_seconds"].data
+    pauses = families["scalekit_gc_pause_seconds"].data
     assert all(sum(pauses[generation,][1]) >= 1 for generation in ("0", "1", "2"))
 
 

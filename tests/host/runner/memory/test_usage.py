@@ -11,18 +11,18 @@ from scalekit.runner.memory import usage
 
 def test_what_this_process_uses_is_between_nothing_and_all_there_is() -> None:
     pid = os.getpid()
-    assert 10_000_000 < usage.proportional(pid) <= usage.resident(pid) < usage.available()
-    assert usage.resident(pid) // 2**20 == pytest.approx(_resident_mebibytes(), abs=20)
+    assert 10_000_000 < usage.pss(pid) <= usage.rss(pid) < usage.available_memory()
+    assert usage.rss(pid) // 2**20 == pytest.approx(_resident_mebibytes(), abs=20)
 
 
 def test_a_process_that_has_ended_uses_nothing() -> None:
-    assert usage.resident(2**22 + 1) == usage.proportional(2**22 + 1) == usage.in_use(2**22 + 1, 1) == 0
+    assert usage.rss(2**22 + 1) == usage.pss(2**22 + 1) == usage.memory_in_use(2**22 + 1, 1) == 0
 
 
 def test_shared_pages_count_in_part_only_when_it_matters() -> None:
     pid = os.getpid()
-    assert usage.in_use(pid, limit=1) == pytest.approx(usage.proportional(pid), rel=0.2)
-    assert usage.in_use(pid, limit=2**50) == pytest.approx(usage.resident(pid), rel=0.2)
+    assert usage.memory_in_use(pid, limit=1) == pytest.approx(usage.pss(pid), rel=0.2)
+    assert usage.memory_in_use(pid, limit=2**50) == pytest.approx(usage.rss(pid), rel=0.2)
 
 
 def test_the_limit_of_the_cgroup_is_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_the_limit_of_the_cgroup_is_what_there_is(tmp_path: Path, monkeypatch: p
         (tmp_path / name).write_text(text)
         limits.append(str(tmp_path / name))
     monkeypatch.setattr(usage, "CGROUP_LIMITS", (*limits, str(tmp_path / "absent")))
-    assert usage.available() == 123456789
+    assert usage.available_memory() == 123456789
 
 
 @pytest.mark.parametrize(("text", "result"), [("512MiB", 512 * 2**20), ("20%", 200), ("12.5%", 125), ("100%", 1000)])

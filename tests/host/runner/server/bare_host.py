@@ -40,8 +40,10 @@ class ProtocolFactory:
     def __init__(self, limits: ConnectionLimits, kind: type[HttpProtocol] = HttpProtocol) -> None:
         self.limits = limits
         self.kind = kind
-        self.known_heads = RequestHeadCache()
+        self.head_cache = RequestHeadCache()
 
     def __call__(self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any]) -> HttpProtocol:
         app: Any = config.app
-        return self.kind(self.limits, BareHost(app), self.known_heads, config, state, app_state)
+        return self.kind(
+            self.limits, BareHost(app), self.head_cache, config=config, server_state=state, app_state=app_state
+        )

@@ -16,10 +16,10 @@ from scalekit.runner.server.request_head_cache import RequestHeadCache
 from scalekit.runner.server.request_parser import ConnectionLimits
 from tests.host.asgi import behind
 from tests.host.runner.server.apps import answer
-from tests.host.runner.server.raw_client import LIMITS, Wire, serving
+from tests.host.runner.server.raw_client import LIMITS, AppServer, serving
 
 
-class Decides(Filter):
+class RespondingFilter(Filter):
     """Responds at once below ``/local``; below ``/pending`` when the test has resolved the reply for the path.
 
     *headers* and *body* are those of its responses. Everything else is the application's, which responds when the test
@@ -52,7 +52,7 @@ class Decides(Filter):
         await answer(send, scope["path"].encode())
 
 
-class Ends(Filter):
+class CompletionLog(Filter):
     """Notes how requests ended."""
 
     def __init__(self) -> None:
@@ -72,12 +72,12 @@ def host_of(app: ASGIApp, *filters: Filter) -> Host:
 @asynccontextmanager
 async def deciding(
     app: ASGIApp, *filters: Filter, limits: ConnectionLimits = LIMITS, keep_alive: float = 600.0
-) -> AsyncGenerator[Wire, None]:
+) -> AsyncGenerator[AppServer, None]:
     """Serve *app* behind *filters* on connections that let them decide before there is a task."""
     host = host_of(app, *filters)
 
     def connection(config: Any, state: Any, app_state: dict[str, Any]) -> HttpProtocol:
-        return HttpProtocol(limits, host, RequestHeadCache(), config, state, app_state)
+        return HttpProtocol(limits, host, RequestHeadCache(), config=config, server_state=state, app_state=app_state)
 
     async with serving(host, connection, keep_alive) as wire:
         yield wire

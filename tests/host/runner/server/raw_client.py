@@ -66,7 +66,7 @@ class Client:
         return received
 
 
-class Wire:
+class AppServer:
     """A server on a port of its own."""
 
     def __init__(self, port: int, state: ServerState) -> None:
@@ -86,7 +86,7 @@ class Wire:
 @asynccontextmanager
 async def serving(
     app: ASGIApp, protocol: Callable[..., HttpToolsProtocol] = OURS, keep_alive: float = 600.0
-) -> AsyncGenerator[Wire, None]:
+) -> AsyncGenerator[AppServer, None]:
     """Serve *app* on connections of *protocol*."""
     keeping: Any = keep_alive
     config = uvicorn.Config(
@@ -96,7 +96,7 @@ async def serving(
     with socket.create_server((HOST, 0)) as listener:
         server = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), sock=listener)
         try:
-            yield Wire(listener.getsockname()[1], state)
+            yield AppServer(listener.getsockname()[1], state)
         finally:
             server.close()
 

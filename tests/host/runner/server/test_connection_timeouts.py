@@ -18,11 +18,11 @@ class Course:
         self.passed: list[str] = []
         self.over = asyncio.Event()
 
-    def deadline(self, name: str, seconds: float) -> ConnectionTimeout:
-        return self.timer.deadline(seconds, lambda: self.passed.append(name))
+    def timeout(self, name: str, seconds: float) -> ConnectionTimeout:
+        return self.timer.timeout(seconds, lambda: self.passed.append(name))
 
     async def end_after(self, seconds: float) -> list[str]:
-        self.timer.deadline(seconds, self.over.set).start()
+        self.timer.timeout(seconds, self.over.set).start()
         await asyncio.wait_for(self.over.wait(), 60)
         return self.passed
 
@@ -35,11 +35,11 @@ def runner(request: pytest.FixtureRequest) -> asyncio.Runner:
 def test_deadlines_come_by_their_time_and_once(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course = Course()
-        late, early = course.deadline("late", 0.1), course.deadline("early", 0.03)
+        late, early = course.timeout("late", 0.1), course.timeout("early", 0.03)
         late.start()
         early.start()
         assert await course.end_after(0.2) == ["early", "late"]
-        assert not late.runs()
+        assert not late.is_running()
 
     with runner:
         runner.run(run())
@@ -48,11 +48,11 @@ def test_deadlines_come_by_their_time_and_once(runner: asyncio.Runner) -> None:
 def test_a_deadline_that_is_stopped_does_not_come_and_others_do(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course = Course()
-        stopped, other = course.deadline("stopped", 0.02), course.deadline("other", 0.05)
+        stopped, other = course.timeout("stopped", 0.02), course.timeout("other", 0.05)
         stopped.start()
         other.start()
         stopped.stop()
-        assert not stopped.runs()
+        assert not stopped.is_running()
         assert await course.end_after(0.1) == ["other"]
 
     with runner:
@@ -62,9 +62,9 @@ def test_a_deadline_that_is_stopped_does_not_come_and_others_do(runner: asyncio.
 def test_a_deadline_that_is_started_anew_comes_later(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course = Course()
-        prolonged = course.deadline("prolonged", 0.2)
-        course.timer.deadline(0.1, prolonged.start).start()
-        course.deadline("other", 0.25).start()
+        prolonged = course.timeout("prolonged", 0.2)
+        course.timer.timeout(0.1, prolonged.start).start()
+        course.timeout("other", 0.25).start()
         prolonged.start()
         assert await course.end_after(0.4) == ["other", "prolonged"]
 
@@ -79,11 +79,11 @@ def test_a_deadline_may_start_itself_again(runner: asyncio.Runner) -> None:
         came = asyncio.Event()
 
         def again() -> None:
-            rounds.append(deadline)
-            came.set() if len(rounds) == 3 else deadline.start()
+            rounds.append(timeout)
+            came.set() if len(rounds) == 3 else timeout.start()
 
-        deadline = course.timer.deadline(0.01, again)
-        deadline.start()
+        timeout = course.timer.timeout(0.01, again)
+        timeout.start()
         await asyncio.wait_for(came.wait(), 60)
 
     with runner:
@@ -93,7 +93,7 @@ def test_a_deadline_may_start_itself_again(runner: asyncio.Runner) -> None:
 def test_after_the_end_nothing_comes(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course, other = Course(), Course()
-        running, later = course.deadline("running", 0.02), course.deadline("later", 0.02)
+        running, later = course.timeout("running", 0.02), course.timeout("later", 0.02)
         running.start()
         course.timer.end()
         later.start()

@@ -149,7 +149,7 @@ def test_requests_in_flight_finish_after_the_listeners_have_closed(pool: ThreadP
         service.signal(signal.SIGTERM)
         assert slow.result(20)[:2] == (200, "/sleep/1 0")
         assert service.wait() == 0
-        assert "stopped; every request was answered" in service.log()
+        assert "stopped; all requests completed" in service.log()
 
 
 def test_a_person_who_presses_ctrl_c_does_not_wait_for_balancers(pool: ThreadPoolExecutor) -> None:
@@ -202,7 +202,7 @@ def test_what_goes_on_behind_an_answer_is_named_when_it_is_cut() -> None:
         assert service.get("/linger") == "served"
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
-        assert "stopped; cut 1 requests in flight: a task of Task-" in service.log()
+        assert "stopped; cancelled 1 requests in flight: a task of Task-" in service.log()
 
 
 def test_what_does_not_finish_in_time_is_cut_answered_and_named(pool: ThreadPoolExecutor) -> None:
@@ -213,7 +213,7 @@ def test_what_does_not_finish_in_time_is_cut_answered_and_named(pool: ThreadPool
         assert status == 503
         assert "the server is restarting" in body
         assert service.wait() == 0
-        assert "stopped; cut 1 requests in flight: GET '/sleep/600'" in service.log()
+        assert "stopped; cancelled 1 requests in flight: GET '/sleep/600'" in service.log()
 
 
 def test_websockets_are_told_that_the_server_restarts() -> None:

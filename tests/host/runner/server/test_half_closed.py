@@ -80,7 +80,7 @@ def test_a_client_that_closes_its_side_gets_the_whole_response(
 
 
 def test_a_response_that_goes_on_for_long_is_not_cut(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "SILENCE", 0.15)
+    monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.15)
     with runner:
         assert runner.run(half_closing(partial(streaming, pause=0.1), GET % b"/")).endswith(
             b"4\r\npart\r\n" * 5 + b"0\r\n\r\n"
@@ -90,7 +90,7 @@ def test_a_response_that_goes_on_for_long_is_not_cut(runner: asyncio.Runner, mon
 def test_an_application_that_listens_is_told_when_the_response_stands_still(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "SILENCE", 0.05)
+    monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.05)
     told: list[str] = []
 
     async def listens(scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +108,7 @@ def test_an_application_that_listens_is_told_when_the_response_stands_still(
 def test_an_application_that_ends_when_it_is_told_has_not_failed(
     begun: bool, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(protocol, "SILENCE", 0.05)
+    monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.05)
 
     async def listens(scope: Scope, receive: Receive, send: Send) -> None:
         if begun:

@@ -10,8 +10,8 @@ from scalekit import Decision, Exchange, Filter, LocalResponse, Size
 from scalekit.errors import Unavailable
 from scalekit.runner.server.request_parser import ConnectionLimits
 from tests.host.runner.server.apps import GET, LAST, paths
-from tests.host.runner.server.filter_host import Decides, Ends, deciding
-from tests.host.runner.server.raw_client import Client, Wire, until
+from tests.host.runner.server.filter_host import CompletionLog, RespondingFilter, deciding
+from tests.host.runner.server.raw_client import AppServer, Client, until
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ def bodies(received: bytes) -> list[bytes]:
 
 
 async def test_a_response_at_once_needs_no_task() -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides) as wire, wire.client() as client:
         await client.send(GET % b"/local" + GET % b"/gate")
         assert bodies(await client.receive(b"/local")) == [b"/local"]
@@ -40,7 +40,7 @@ async def test_a_response_at_once_needs_no_task() -> None:
 
 
 async def test_responses_come_in_the_order_of_their_requests_whoever_gives_them() -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     paths = ["/gate/1", "/local/2", "/pending/3", "/pending/app/4", "/local/5", "/gate/6", "/local/7", "/8"]
     async with deciding(decides.app, decides) as wire, wire.client() as client:
         await client.send(b"".join(GET % path.encode() for path in paths))
@@ -63,7 +63,7 @@ async def test_responses_come_in_the_order_of_their_requests_whoever_gives_them(
 
 @pytest.mark.parametrize("first", [b"", GET % b"/pending/first", GET % b"/gate/first"])
 async def test_very_many_requests_in_one_segment(first: bytes) -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides) as wire, wire.client() as client:
         sending = asyncio.create_task(client.send(first + b"".join(GET % b"/local/%d" % n for n in range(MANY))))
         if first:
@@ -79,7 +79,7 @@ async def test_very_many_requests_in_one_segment(first: bytes) -> None:
 
 
 async def test_a_head_has_no_body() -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides) as wire:
         received = await wire.ask(b"HEAD /local HTTP/1.1\r\nHost: x\r\n\r\n" + LAST % b"/local/last")
     head, behind, _ = received.partition(b"HTTP/1.1 200 OK\r\n")[2].partition(b"HTTP/1.1 200 OK\r\n")
@@ -90,7 +90,7 @@ async def test_a_head_has_no_body() -> None:
 
 @pytest.mark.parametrize("request_bytes", [b"GET /local HTTP/1.0\r\nHost: x\r\n\r\n", LAST % b"/local"])
 async def test_the_connection_ends_where_the_client_wants_it(request_bytes: bytes) -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides) as wire:
         received = await wire.ask(request_bytes + GET % b"/local/behind")
     assert received.count(b"HTTP/1.1 200 OK") == 1
@@ -108,7 +108,7 @@ HEADS = {
 @pytest.mark.parametrize("kind", HEADS)
 async def test_a_body_that_follows_its_response_belongs_to_nobody(kind: str) -> None:
     fields, body = HEADS[kind]
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides) as wire, wire.client() as client:
         await client.send(b"POST /local/1 HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n")
         received = await client.receive(b"/local/1")
@@ -119,7 +119,7 @@ async def test_a_body_that_follows_its_response_belongs_to_nobody(kind: str) -> 
 
 
 async def test_a_large_body_that_follows_its_response_is_read_and_kept_nowhere() -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides) as wire, wire.client() as client:
         await client.send(b"POST /local/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
         await client.receive(b"/local/1")
@@ -136,7 +136,7 @@ def limits(header_timeout: float) -> ConnectionLimits:
     return ConnectionLimits(header_timeout=header_timeout, write_timeout=600.0, max_header=Size("64KiB"))
 
 
-async def first_response(client: Client, decides: Decides, path: str) -> None:
+async def first_response(client: Client, decides: RespondingFilter, path: str) -> None:
     await client.send(GET % path.encode())
     if path.startswith("/pending"):
         await until(lambda: path in decides.replies)
@@ -146,7 +146,7 @@ async def first_response(client: Client, decides: Decides, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/local", "/pending"])
 async def test_an_idle_connection_ends_when_its_time_is_over(path: str) -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides, keep_alive=SOON) as wire, wire.client() as client:
         await first_response(client, decides, path)
         assert await client.rest() == b""
@@ -154,7 +154,7 @@ async def test_an_idle_connection_ends_when_its_time_is_over(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/local", "/pending"])
 async def test_the_time_of_a_head_does_not_run_while_a_connection_is_idle(path: str) -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
         await first_response(client, decides, path)
         await asyncio.sleep(4 * SOON)
@@ -163,7 +163,7 @@ async def test_the_time_of_a_head_does_not_run_while_a_connection_is_idle(path: 
 
 @pytest.mark.parametrize("path", ["/local", "/pending"])
 async def test_the_time_of_the_next_head_runs_once_it_has_begun(path: str) -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
         await first_response(client, decides, path)
         await client.send(b"GET /loc")
@@ -171,14 +171,14 @@ async def test_the_time_of_the_next_head_runs_once_it_has_begun(path: str) -> No
 
 
 async def test_a_head_that_has_begun_behind_a_response_in_one_segment_has_its_time_too() -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
         await client.send(GET % b"/local" + b"GET /loc")
         assert b"\r\n\r\n/localHTTP/1.1 408 " in await client.rest()
 
 
 async def test_the_idle_time_does_not_run_once_the_next_head_has_begun() -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides, keep_alive=SOON) as wire, wire.client() as client:
         await client.send(GET % b"/local/1" + b"GET /local/2 ")
         await client.receive(b"/local/1")
@@ -188,7 +188,7 @@ async def test_the_idle_time_does_not_run_once_the_next_head_has_begun() -> None
 
 
 async def test_a_client_that_does_not_read_is_waited_for() -> None:
-    decides = Decides(b"/" * 300_000)
+    decides = RespondingFilter(b"/" * 300_000)
     async with deciding(decides.app, decides) as wire, wire.client() as client:
         await client.send(GET % b"/local" * 40 + LAST % b"/local")
         await until(lambda: len(wire.state.tasks) == 1)
@@ -199,7 +199,7 @@ async def test_a_client_that_does_not_read_is_waited_for() -> None:
 
 @pytest.mark.parametrize("path", ["/pending", "/pending/app"])
 async def test_a_client_that_leaves_while_a_decision_is_pending(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    decides, ends = Decides(), Ends()
+    decides, ends = RespondingFilter(), CompletionLog()
     async with deciding(decides.app, ends, decides) as wire:
         async with wire.client() as client:
             await client.send(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" % path.encode())
@@ -223,7 +223,7 @@ class Departures(Filter):
 
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_filters_are_told_of_a_client_that_left_before_a_response_at_once(leaves: bool) -> None:
-    decides, departures = Decides(), Departures()
+    decides, departures = RespondingFilter(), Departures()
     async with deciding(decides.app, departures, decides) as wire:
         async with wire.client() as client:
             await client.send(b"POST /pending HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
@@ -237,7 +237,7 @@ async def test_filters_are_told_of_a_client_that_left_before_a_response_at_once(
     assert departures.early == [leaves]
 
 
-async def shut_down(wire: Wire) -> None:
+async def shut_down(wire: AppServer) -> None:
     """Do what a server does with its connections when it drains."""
     for connection in list(wire.state.connections):
         connection.shutdown()
@@ -245,7 +245,7 @@ async def shut_down(wire: Wire) -> None:
 
 @pytest.mark.parametrize("path", ["/pending", "/pending/app"])
 async def test_a_connection_that_drains_ends_with_the_response_that_is_pending(path: str) -> None:
-    decides = Decides()
+    decides = RespondingFilter()
     async with deciding(decides.app, decides) as wire, wire.client() as client:
         await client.send(GET % path.encode())
         await until(lambda: path in decides.replies)
@@ -266,7 +266,7 @@ async def test_a_response_that_http_does_not_allow_ends_the_connection_and_is_to
         def on_request(self, exchange: Exchange) -> Decision:
             return LocalResponse(200, [header], b"local")
 
-    ends = Ends()
+    ends = CompletionLog()
     async with deciding(paths, ends, Gives()) as wire:
         assert await wire.ask(GET % b"/local" + GET % b"/behind") == b""
         await until(lambda: not wire.state.tasks)
@@ -283,7 +283,7 @@ async def test_a_filter_that_fails_at_the_end_is_logged_and_the_connection_lives
         def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
             raise LookupError(exchange.path)
 
-    decides, ends = Decides(), Ends()
+    decides, ends = RespondingFilter(), CompletionLog()
     async with deciding(decides.app, ends, Fails(), decides) as wire, wire.client() as client:
         await client.send(GET % b"/local/1" + GET % b"/local/2" + GET % b"/3")
         assert bodies(await client.receive(b"/3")) == [b"/local/1", b"/local/2", b"/3"]
@@ -299,14 +299,14 @@ async def test_a_filter_that_fails_at_the_end_is_logged_and_the_connection_lives
 async def test_a_filter_that_fails_is_responded_to_by_the_host(
     error: Exception, status: int, noted: tuple[int, str], pending: bool
 ) -> None:
-    class Fails(Decides):
+    class Fails(RespondingFilter):
         def on_request(self, exchange: Exchange) -> Decision:
             return super().on_request(exchange) if pending else self.response(exchange.path)
 
         def response(self, path: str) -> Decision:  # type: ignore[override]
             raise error
 
-    decides, ends = Fails(), Ends()
+    decides, ends = Fails(), CompletionLog()
     async with deciding(decides.app, ends, decides) as wire, wire.client() as client:
         await client.send(LAST % b"/pending")
         if pending:
@@ -319,11 +319,11 @@ async def test_a_filter_that_fails_is_responded_to_by_the_host(
 
 
 async def test_a_filter_that_fails_leaves_no_reply_that_somebody_waits_for() -> None:
-    class Fails(Decides):
+    class Fails(RespondingFilter):
         def response(self, path: str) -> LocalResponse:
             raise LookupError(path)
 
-    class Looks(Decides):
+    class Looks(RespondingFilter):
         runs_while_pending = True
 
     outer, inner = Fails(), Looks()
@@ -337,7 +337,7 @@ async def test_a_filter_that_fails_leaves_no_reply_that_somebody_waits_for() -> 
 
 @pytest.mark.parametrize("failure", ["cancelled", "exception"])
 async def test_a_reply_that_fails_holds_nothing_up(failure: str) -> None:
-    decides, ends = Decides(), Ends()
+    decides, ends = RespondingFilter(), CompletionLog()
     async with deciding(decides.app, ends, decides) as wire, wire.client() as client:
         await client.send(LAST % b"/pending")
         await until(lambda: bool(decides.replies))

@@ -74,7 +74,7 @@ async def test_other_versions_are_refused(version: bytes) -> None:
 
 async def test_a_transfer_coding_in_http_1_0_is_refused() -> None:
     request = CHUNKED.replace(b"1.1", b"1.0") + b"5\r\nhello\r\n0\r\n\r\n"
-    assert await refused(request) == (400, "HTTP/1.0 has no transfer codings")
+    assert await refused(request) == (400, "HTTP/1.0 does not support transfer codings")
 
 
 @pytest.mark.parametrize(

@@ -99,9 +99,9 @@ def test_a_head_that_is_not_finished_in_time_is_refused(service: Service, begun:
 @pytest.mark.parametrize(
     ("head", "detail"),
     [
-        (b"GET / HTTP/1.1\r\n", "exactly one Host header is needed"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", "exactly one Host header is needed"),
-        (b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", "exactly one Host header is needed"),
+        (b"GET / HTTP/1.1\r\n", "exactly one Host header is required"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", "exactly one Host header is required"),
+        (b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", "exactly one Host header is required"),
         (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n", "the request target is not valid"),
         (b"GET http://[a/ HTTP/1.1\r\nHost: a\r\n", "the host of the request is not valid"),
     ],

@@ -73,7 +73,7 @@ class Waiting:
 async def test_an_application_that_waits_is_told_of_a_client_that_leaves(
     behind: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "SILENCE", 0.1)
+    monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.1)
     app = Waiting()
     async with serving(app) as wire:
         async with wire.client() as client:

@@ -107,7 +107,7 @@ async def test_what_is_more_than_a_short_head_is_parsed_each_time(sent: bytes) -
         for _ in range(3):
             await client.send(sent)
             await responses_of(client, max(1, sent.count(b"GET")))
-    assert len(made.known_heads) == 0
+    assert len(made.head_cache) == 0
     assert Parsing.parsed == [sent] * 3
 
 
@@ -132,16 +132,16 @@ async def test_heads_that_differ_and_what_is_long_are_neither_remembered_nor_hel
         await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * request_head_cache.MAX_BYTES + b"\r\n\r\n")
         await responses_of(client, 1)
         (connection,) = wire.state.connections
-        assert vars(connection)["_last"] == b""
-    assert len(made.known_heads) == 0
+        assert vars(connection)["_last_segment"] == b""
+    assert len(made.head_cache) == 0
 
 
 def test_only_so_many_are_remembered_and_the_oldest_forgotten() -> None:
     known = RequestHeadCache(2)
     heads = [b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(3)]
     for head in heads:
-        known.remember(head, {"http_version": "1.1", "headers": []})
-    assert [known.find(head) is not None for head in heads] == [False, True, True]
+        known.store(head, {"http_version": "1.1", "headers": []})
+    assert [known.get(head) is not None for head in heads] == [False, True, True]
     assert len(known) == 2
 
 
@@ -198,7 +198,7 @@ async def converse(pieces: list[bytes], max_heads: int) -> tuple[bytes, bool, in
     """Return what a connection writes on *pieces*, whether it has closed, and how many heads it has come to know."""
     config = uvicorn.Config(told, interface="asgi3", proxy_headers=False, access_log=False, log_config=None)
     made = connections()
-    made.known_heads = RequestHeadCache(max_heads)
+    made.head_cache = RequestHeadCache(max_heads)
     transport: Any = Written()
     connection = made(config, ServerState(), {})
     connection.connection_made(transport)
@@ -213,7 +213,7 @@ async def converse(pieces: list[bytes], max_heads: int) -> tuple[bytes, bool, in
     connection.connection_lost(None)
     for _ in range(20):
         await asyncio.sleep(0)
-    return transport.data, transport.closed, len(made.known_heads)
+    return transport.data, transport.closed, len(made.head_cache)
 
 
 @given(st.lists(PIECES, min_size=2, max_size=8))

@@ -107,7 +107,7 @@ async def test_what_is_no_host_is_refused(host: bytes, version: bytes, before: b
 
 @pytest.mark.parametrize("fields", [b"", b"Host: a\r\nHost: a\r\n", b"Host: a\r\nX: y\r\nhost: b\r\n"])
 async def test_all_but_one_host_are_refused(fields: bytes) -> None:
-    assert await refused(b"GET / HTTP/1.1\r\n" + fields + b"\r\n") == (400, "exactly one Host header is needed")
+    assert await refused(b"GET / HTTP/1.1\r\n" + fields + b"\r\n") == (400, "exactly one Host header is required")
     if fields:
         assert (await refused(b"GET / HTTP/1.0\r\n" + fields + b"\r\n"))[0] == 400
 

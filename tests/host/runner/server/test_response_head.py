@@ -9,7 +9,14 @@ from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from scalekit.http.response import LocalResponse
 from scalekit.runner.server import response_head
-from scalekit.runner.server.response_head import Framing, Header, default_lines, encode, encode_local, lines
+from scalekit.runner.server.response_head import (
+    Framing,
+    Header,
+    default_header_lines,
+    encode,
+    encode_local,
+    header_lines,
+)
 
 NAMES = st.binary(min_size=1, max_size=6) | st.from_regex(rb"\A[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}\Z")
 VALUES = st.binary(max_size=12) | st.sampled_from([b"", b"\r\n", b"a\r\nb", b"a\r\n", b"\r", b"\n", b"\t", b"\xff"])
@@ -24,20 +31,20 @@ def test_a_head_is_written_or_refused_as_uvicorn_does(headers: list[tuple[bytes,
     for _ in range(2):  # the second time the names are known
         if bad:
             with pytest.raises(RuntimeError, match="Invalid HTTP header"):
-                encode(200, lines(headers, Framing()))
+                encode(200, header_lines(headers, Framing()))
         else:
             written = b"".join(name.lower() + b": " + value + b"\r\n" for name, value in headers)
-            assert encode(200, lines(headers, Framing())) == b"HTTP/1.1 200 OK\r\n" + written + b"\r\n"
+            assert encode(200, header_lines(headers, Framing())) == b"HTTP/1.1 200 OK\r\n" + written + b"\r\n"
 
 
 def test_only_so_many_names_are_remembered_and_the_others_served() -> None:
-    names = [b"x-%d" % number for number in range(2 * response_head.REMEMBERED)] + [
-        b"x-" + b"y" * response_head.LONGEST_REMEMBERED
+    names = [b"x-%d" % number for number in range(2 * response_head.MAX_CACHED_NAMES)] + [
+        b"x-" + b"y" * response_head.MAX_CACHED_NAME_LENGTH
     ]
-    written = lines([(name, b"v") for name in names], Framing())
+    written = header_lines([(name, b"v") for name in names], Framing())
     assert written == [name + b": v" for name in names]
-    assert len(response_head._remembered) == response_head.REMEMBERED
-    assert names[-1] not in response_head._remembered
+    assert len(response_head._prefixes) == response_head.MAX_CACHED_NAMES
+    assert names[-1] not in response_head._prefixes
 
 
 @pytest.mark.parametrize("name", [b"date", b"Date"])
@@ -45,9 +52,9 @@ def test_of_two_dates_the_applications_counts(name: bytes) -> None:
     defaults = [(b"date", b"now"), (b"server", b"s")]
     for _ in range(2):  # the second time the names are known
         framing = Framing()
-        own = lines([(name, b"long ago"), (b"x-a", b"1")], framing)
-        assert [*default_lines(defaults, framing), *own] == [b"server: s", b"date: long ago", b"x-a: 1"]
-        assert default_lines(defaults, Framing()) == [b"date: now", b"server: s"]
+        own = header_lines([(name, b"long ago"), (b"x-a", b"1")], framing)
+        assert [*default_header_lines(defaults, framing), *own] == [b"server: s", b"date: long ago", b"x-a: 1"]
+        assert default_header_lines(defaults, Framing()) == [b"date: now", b"server: s"]
 
 
 DEFAULTS = [[(b"date", b"now")], [(b"date", b"later"), (b"server", b"s")]]
@@ -68,8 +75,8 @@ def encoded_each_time(
     response: LocalResponse, headers: list[Header], defaults: list[Header]
 ) -> tuple[set[bytes], Framing]:
     framing = Framing()
-    own = lines(headers, framing)
-    whole = encode(response.status, [*default_lines(defaults, framing), *own])
+    own = header_lines(headers, framing)
+    whole = encode(response.status, [*default_header_lines(defaults, framing), *own])
     return set(whole.split(b"\r\n")), framing
 
 
@@ -103,9 +110,9 @@ def test_a_response_that_is_encoded_once_has_the_head_that_it_would_have_each_ti
 def test_the_head_of_a_stored_response_is_encoded_once_and_what_is_added_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(response_head, "_remembered", {})
+    monkeypatch.setattr(response_head, "_prefixes", {})
     response = LocalResponse(200, [(b"content-length", b"1"), (b"date", b"then")], b"1")
-    lines([(b"x-added", b"")], Framing())  # a name that was seen before
+    header_lines([(b"x-added", b"")], Framing())  # a name that was seen before
     for number in range(3):
         head_sent = encode_local(response, [*response.headers, (b"x-added", b"%d" % number)], DEFAULTS[number % 2])
         server = b"server: s\r\n" * (number % 2)

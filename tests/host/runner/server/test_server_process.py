@@ -52,7 +52,7 @@ def test_a_port_that_is_taken_is_told_with_a_remedy(tmp_path: Path) -> None:
         result = run(tmp_path, f"[server]\nport = {port}")
     assert result.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
-    assert "choose another with --set server.port=PORT" in result.stderr
+    assert "choose another port with --set server.port=PORT" in result.stderr
     assert "Traceback" not in result.stderr
 
 

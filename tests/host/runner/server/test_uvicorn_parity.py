@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scalekit.runner.server.protocol import HttpProtocol
 from tests.host.runner.server.bare_host import ProtocolFactory
-from tests.host.runner.server.raw_client import LIMIT, LIMITS, Client, Wire, serving
+from tests.host.runner.server.raw_client import LIMIT, LIMITS, AppServer, Client, serving
 
 LAST = b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 SCRIPTS: dict[str, list[Message]] = {
@@ -153,7 +153,7 @@ class CountingOurs(HttpProtocol):
         super().data_received(data)
 
 
-async def exchange(wire: Wire, parts: list[bytes], reader: type[CountingUvicorn | CountingOurs]) -> bytes:
+async def exchange(wire: AppServer, parts: list[bytes], reader: type[CountingUvicorn | CountingOurs]) -> bytes:
     """Send each part when those before have been read, and return what comes back."""
     reader.read = sent = 0
     wire.state.default_headers = [(b"date", b"Wed, 25 Nov 2026 07:12:59 GMT")]

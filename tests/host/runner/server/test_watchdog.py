@@ -115,8 +115,8 @@ def test_after_its_drain_a_process_ends_without_what_hangs() -> None:
         hang(service, pool, *THREADS, "stubborn")
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
-        assert service.log().count("the process ends without thread") >= len(THREADS), service.log()
-        assert "which still runs, at " in service.log()
+        assert service.log().count("the process exits although thread") >= len(THREADS), service.log()
+        assert "still runs, at " in service.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

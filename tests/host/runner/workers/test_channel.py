@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from scalekit.runner.workers.channel import LARGEST, Channel, ChannelMessage, MessageKind
+from scalekit.runner.workers.channel import MAX_MESSAGE_SIZE, Channel, ChannelMessage, MessageKind
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ async def received(channel: Channel) -> list[ChannelMessage]:
 
 async def test_messages_arrive_whole_and_in_order() -> None:
     ours, theirs = await pair()
-    sent = [(MessageKind.READY, b""), (MessageKind.NUMBERS, b"x" * 1_000_000), (MessageKind.ALIVE, b"")]
+    sent = [(MessageKind.READY, b""), (MessageKind.METRICS, b"x" * 1_000_000), (MessageKind.HEARTBEAT, b"")]
     for kind, content in sent:
         ours.send(kind, content)
     _, arrived = await asyncio.gather(ours.close(), received(theirs))
@@ -35,11 +35,16 @@ async def test_a_side_that_has_gone_ends_the_messages_and_takes_none() -> None:
     await theirs.close()
     assert await received(ours) == []
     await ours.close()
-    ours.send(MessageKind.ALIVE)
+    ours.send(MessageKind.HEARTBEAT)
 
 
 async def test_a_message_that_is_cut_off_or_too_large_or_unknown_ends_the_messages() -> None:
-    for raw in (b"a\0\0", struct.pack("!cI", b"n", 10) + b"short", struct.pack("!cI", b"n", LARGEST + 1), b"?\0\0\0\0"):
+    for raw in (
+        b"a\0\0",
+        struct.pack("!cI", b"n", 10) + b"short",
+        struct.pack("!cI", b"n", MAX_MESSAGE_SIZE + 1),
+        b"?\0\0\0\0",
+    ):
         raw_end, theirs = socket.socketpair()
         channel = await Channel.open(theirs)
         raw_end.sendall(raw)
@@ -51,7 +56,7 @@ async def test_a_message_that_is_cut_off_or_too_large_or_unknown_ends_the_messag
 async def test_a_side_that_takes_nothing_is_not_idle_and_is_left_in_the_end() -> None:
     ours, theirs = await pair()
     assert ours.idle
-    ours.send(MessageKind.NUMBERS, b"x" * 10_000_000)
+    ours.send(MessageKind.METRICS, b"x" * 10_000_000)
     assert not ours.idle
     await ours.close()
     await theirs.close()

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from scalekit.runner.workers.worker_control import HEARTBEAT
+from scalekit.runner.workers.worker_control import HEARTBEAT_INTERVAL
 from tests.host.telemetry.test_telemetry import EXPORTER
 from tests.processes import alive, wait_for
 from tests.workers import Supervised, supervised, wait_for_new_workers, workers_of
@@ -21,7 +21,7 @@ from starlette.requests import Request
 from scalekit.telemetry import TELEMETRY, Counter, Gauge
 import orjson
 
-ANSWERS = Counter("answers", "Answers.", ("kind",))
+RESPONSES = Counter("answers", "Answers.", ("kind",))
 PROCESS = Gauge("process", "Its id.", multiprocess_mode="all")
 
 async def app(scope, receive, send):
@@ -33,7 +33,7 @@ async def app(scope, receive, send):
         families = (await TELEMETRY(request).total()).families.items()
         body = orjson.dumps({name: [[*key, data] for key, data in each.data.items()] for name, each in families})
     else:
-        ANSWERS(request, scope["path"]).inc()
+        RESPONSES(request, scope["path"]).inc()
         body = b"%d" % os.getpid()
         if scope["path"] == "/block":
             time.sleep(600)
@@ -83,7 +83,7 @@ def test_what_a_worker_said_by_itself_before_it_was_killed_is_counted_and_its_ga
         for _ in range(50):
             service.get("/")
         total(service)
-        told = time.monotonic() + 2 * HEARTBEAT
+        told = time.monotonic() + 2 * HEARTBEAT_INTERVAL
         wait_for("two heartbeats", lambda: time.monotonic() > told)
         (worker,) = workers_of(service)
         os.kill(worker, signal.SIGKILL)
