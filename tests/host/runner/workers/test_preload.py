@@ -224,7 +224,7 @@ def test_what_workers_should_not_share_is_warned_of(source: str, told: str) -> N
         service.wait_for_log(told)
         warnings = [line for line in service.log().splitlines() if "WARNING" in line and told in line]
         assert len(warnings) == 1
-        assert "make it when a worker starts, in a lifespan, or set server.preload = false" in warnings[0]
+        assert "create it in a lifespan, or set server.preload = false" in warnings[0]
 
 
 def test_plugins_make_nothing_that_is_warned_of() -> None:

@@ -256,7 +256,7 @@ def test_a_worker_over_its_memory_is_replaced_before_it_is_drained() -> None:
         assert service.get("/") == "done"
         log = service.log()
         assert f"(pid {large}) uses" in log
-        assert "server.memory.limit is 150MiB" in log
+        assert "more than server.memory.limit of 150MiB" in log
         assert new in workers_of(service)
 
 
