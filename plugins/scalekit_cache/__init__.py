@@ -1,4 +1,4 @@
-"""Keep answers and values, and give them again without asking the application."""
+"""HTTP response cache (RFC 9111) and key-value cache."""
 
 from scalekit_cache.decorator import cached
 

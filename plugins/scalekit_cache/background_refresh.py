@@ -1,4 +1,7 @@
-"""A stale response made anew: for nobody in particular, unless nobody but the client that has caused it may have it."""
+"""Refresh a stale stored response in the background (RFC 5861).
+
+With stale-if-error the request that causes a refresh waits for it, and gets a response that must not be stored.
+"""
 
 from __future__ import annotations
 
@@ -12,108 +15,120 @@ from scalekit_cache.cache_status import REQUEST_REASONS
 from scalekit_cache.http_cache import HttpCache, RefreshResult
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import CacheRequest
-from scalekit_cache.response_recorder import ERRORS, ResponseRecorder, routed
+from scalekit_cache.response_recorder import SERVER_ERROR, ResponseRecorder
+from scalekit_cache.revalidation import background_request, empty_receive
 from scalekit_cache.single_flight import Flight
-from scalekit_cache.stored_response import StoredResponse
-from scalekit_cache.table_tags import begin_collecting
-from scalekit_cache.validating import background_request, nobody
+from scalekit_cache.sql_invalidation import track_reads
+from scalekit_cache.stored_response import StoredResponse, route_scope
 from scalekit_caching.items import Key
 
 logger = logging.getLogger("scalekit.cache")
 
 
 class RefreshTrigger(Protocol):
-    """The request that has caused it."""
+    """The request that causes a refresh."""
 
     cache: HttpCache
     app: ASGIApp
     scope: Scope
     receive: Receive
     send: Send
-    asked: CacheRequest
+    request: CacheRequest
     policy: CachePolicy
-    primary: Key
+    primary_key: Key
     path: str
 
 
 class ClientRelay:
-    """The way to the client of *caller*, for a response that is not kept.
+    """Sends a response that must not be stored to the client of *trigger*.
 
-    ``begun`` tells that the client gets it; ``leads`` that it was this client for whom the application was asked.
+    ``started`` is set once the client gets it, ``leads`` when the refresh was started for this client.
     """
 
-    def __init__(self, caller: RefreshTrigger) -> None:
-        self._caller = caller
-        self._deadline: asyncio.Timeout | None = None
+    def __init__(self, trigger: RefreshTrigger) -> None:
+        self._trigger = trigger
+        self._timeout: asyncio.Timeout | None = None
         self._started = asyncio.Event()
-        self._asked = False
+        self._body_received = False
         self._closed = False
         self.leads = False
 
     @property
-    def begun(self) -> bool:
-        """Whether the client gets the response as it comes."""
+    def started(self) -> bool:
+        """Whether the client gets the response as it arrives."""
         return self._started.is_set()
 
-    def lead(self, deadline: asyncio.Timeout) -> None:
-        """Take the response, whose *deadline* ends once the client gets it."""
-        self._deadline = deadline
+    def set_timeout(self, timeout: asyncio.Timeout) -> None:
+        """Set the *timeout* of the refresh, which is lifted once the client gets the response."""
+        self._timeout = timeout
 
     def close(self) -> None:
-        """Begin no more: the client has got something else."""
+        """Discard a response that starts later: the client has got another one."""
         self._closed = True
 
     async def send(self, message: Message) -> None:
-        """Pass *message* on."""
+        """Send *message* to the client."""
         if self._closed:
             return
-        if not self.begun:
+        if not self.started:
             self._started.set()
-            if self._deadline is not None:
-                self._deadline.reschedule(None)
-        if message["type"] == "http.response.body" and self._caller.asked.method == "HEAD":
+            if self._timeout is not None:
+                self._timeout.reschedule(None)
+        if message["type"] == "http.response.body" and self._trigger.request.method == "HEAD":
             message = {**message, "body": b""}
-        await self._caller.send(message)
+        await self._trigger.send(message)
 
     async def receive(self) -> Message:
-        """Receive an empty body, and that the client has left once it gets the response."""
-        if not self._asked:
-            self._asked = True
+        """Receive an empty body, and the disconnect of the client once it gets the response."""
+        if not self._body_received:
+            self._body_received = True
             return {"type": "http.request", "body": b"", "more_body": False}
         await self._started.wait()
-        message = await self._caller.receive()
+        message = await self._trigger.receive()
         while message["type"] != "http.disconnect":
-            message = await self._caller.receive()
+            message = await self._trigger.receive()
         return message
 
 
 async def refresh_stored(
-    caller: RefreshTrigger, entry: StoredResponse, relay: ClientRelay | None = None
+    trigger: RefreshTrigger, stale: StoredResponse, relay: ClientRelay | None = None
 ) -> RefreshResult:
-    """Have *entry* made anew and kept; *relay* gets what must not be kept. What must not be kept ends *entry* too."""
-    cache = caller.cache
-    scope = background_request(caller.scope, entry)
-    flight = Flight(caller.primary, caller.primary, cache.store.number, cache.max_body, shared=False)
-    flight.begun = next(cache.moments)
-    making = ResponseRecorder(cache, flight, caller.asked, caller.policy, scope, caller.path, b"fwd=stale", entry)
-    making.otherwise = None if relay is None else relay.send
-    if cache.collects:
-        flight.tables = begin_collecting()
+    """Call the application to replace *stale*; *relay* gets a response that must not be stored.
+
+    Such a response removes *stale*, unless the reason lies in the request.
+    """
+    cache = trigger.cache
+    scope = background_request(trigger.scope, stale)
+    flight = Flight(trigger.primary_key, trigger.primary_key, cache.store.number, cache.max_body, shared=False)
+    flight.sequence = next(cache.sequence)
+    recorder = ResponseRecorder(
+        cache,
+        flight,
+        trigger.request,
+        trigger.policy,
+        scope=scope,
+        path=trigger.path,
+        reason=b"fwd=stale",
+        stale=stale,
+    )
+    recorder.fallback_send = None if relay is None else relay.send
+    if cache.tracks_tables:
+        flight.tables = track_reads()
     error: Exception | None = None
     try:
-        async with asyncio.timeout(cache.options.refresh_timeout) as deadline:
+        async with asyncio.timeout(cache.options.refresh_timeout) as timeout:
             if relay is not None:
-                relay.lead(deadline)
-            await caller.app(scope, nobody() if relay is None else relay.receive, making.send)
+                relay.set_timeout(timeout)
+            await trigger.app(scope, empty_receive() if relay is None else relay.receive, recorder.send)
     except Exception as failure:
-        logger.warning("background_request %r failed: %s", caller.scope["path"], type(failure).__name__)
+        logger.warning("refresh of %r failed: %s", trigger.scope["path"], type(failure).__name__)
         error = failure
-    failed = not making.complete or making.status >= ERRORS
-    (cache.metrics.not_refreshed if failed else cache.metrics.refreshed).inc()
-    if relay is not None and relay.begun:
-        caller.scope.update(routed(scope))
-    if making.refusal is not None and making.refusal not in REQUEST_REASONS:
-        await cache.store.remove([entry.key])
-    names = making.entry.ruling.names if making.entry is not None else ()
-    selecting = caller.asked.selecting(names) if names else ()
-    return RefreshResult(making.entry, failed, making.refusal, flight.begun, selecting, error)
+    failed = not recorder.complete or recorder.status >= SERVER_ERROR
+    (cache.metrics.refresh_failed if failed else cache.metrics.refresh_done).inc()
+    if relay is not None and relay.started:
+        trigger.scope.update(route_scope(scope))
+    if recorder.not_stored is not None and recorder.not_stored not in REQUEST_REASONS:
+        await cache.store.remove([stale.key])
+    names = recorder.stored.storage_policy.vary if recorder.stored is not None else ()
+    variant = trigger.request.variant_key(names) if names else ()
+    return RefreshResult(recorder.stored, failed, recorder.not_stored, flight.sequence, variant, error)

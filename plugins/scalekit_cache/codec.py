@@ -1,4 +1,4 @@
-"""Answers as bytes, for a store outside the process, and back."""
+"""Encode stored responses and variants as bytes for a shared store, and decode them."""
 
 from __future__ import annotations
 
@@ -8,161 +8,178 @@ from typing import Any
 
 import orjson
 
-from scalekit_cache.stored_response import Headers, StoragePolicy, StoredResponse, Variants
+from scalekit_cache.cache_status import Headers
+from scalekit_cache.stored_response import StoragePolicy, StoredResponse, Variants
 from scalekit_caching.codec import HEAD, Corrupt, ItemCodec, body_of, encoded, listed, unlisted
 from scalekit_caching.items import Item, Key
 from scalekit_caching.tags import path_tags
 
-_ENTRY = Struct(">HdddhhIII")
-"""Status, when it was born, expires, and is made anew; where its validators are; the lengths of what follows."""
+_RESPONSE = Struct(">HdddhhIII")
+"""Status, generated_at, expires, refresh_at; indexes of ETag and Last-Modified; lengths of terms, path and headers."""
 _VARIANTS = Struct(">I")
-_RULING: dict[str, tuple[type, ...]] = {
-    "lifetime": (int, float, type(None)),
-    "by_policy": (int, float, type(None)),
-    "expires": (bool,),
-    "heuristic": (int, float),
-    "covers": (int,),
-    "while_revalidate": (int, float),
-    "if_error": (int, float),
-    "checked": (bool,),
-    "strict": (bool,),
+_POLICY_FIELDS: dict[str, tuple[type, ...]] = {
+    "explicit_lifetime": (int, float, type(None)),
+    "default_ttl": (int, float, type(None)),
+    "uses_expires": (bool,),
+    "heuristic_fraction": (int, float),
+    "allowed_credentials": (int,),
+    "stale_while_revalidate": (int, float),
+    "stale_if_error": (int, float),
+    "no_cache": (bool,),
+    "must_revalidate": (bool,),
     "immutable": (bool,),
-    "says_more": (bool,),
+    "has_extensions": (bool,),
 }
-NOWHERE = -1
+ABSENT = -1
 
-REMEMBERED = 1024
-"""Terms that are remembered: most answers of a service have those of a few."""
-LONGEST_REMEMBERED = 4096
-"""Bytes of terms that are remembered by them."""
+MAX_CACHED = 1024
+"""Terms that are cached: most responses of a service have one of a few."""
+MAX_CACHED_BYTES = 4096
+"""Bytes of encoded terms that are cached."""
 
 Terms = tuple[StoragePolicy, tuple[bytes, ...], bytes]
-"""What many answers have in common: how they are kept, their tags, and the name of the cache."""
+"""What many responses have in common: storage policy, tags, and the name of the cache."""
 
 
 class HttpCodec(ItemCodec):
-    """Bytes of answers, of what they vary by, and of values."""
+    """Encodes and decodes stored responses, variants and values."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.readers |= {b"e": self._entry, b"x": _variants}
+        self.readers |= {b"e": self._decode_response, b"x": _decode_variants}
         self._terms: dict[bytes, Terms] = {}
-        self._told: dict[Terms, bytes] = {}
+        self._encoded_terms: dict[Terms, bytes] = {}
 
     def parts(self, item: Item) -> tuple[bytes, tuple[bytes, ...]]:
-        """Return the kind of *item*, and what comes between head and checksum."""
+        """Return the kind of *item*, and its parts between head and checksum."""
         if isinstance(item, StoredResponse):
-            return b"e", self._entry_parts(item)
+            return b"e", self._response_parts(item)
         if isinstance(item, Variants):
             names = listed(item.names)
             return b"x", (_VARIANTS.pack(len(names)), names, item.token)
         return super().parts(item)
 
     def tags_in(self, kind: bytes, head: bytes) -> tuple[bytes, ...]:
-        """Return the tags of an item of *kind*; those of an answer have those of its path among them."""
+        """Return the tags of an item of *kind*; those of a response include the tags of its path."""
         if kind != b"e":
             return super().tags_in(kind, head)
-        *_, of_terms, of_path, _ = _ENTRY.unpack_from(head, HEAD.size)
-        place = HEAD.size + _ENTRY.size
-        _, tags, _ = self._terms_of(head[place : place + of_terms])
-        path = head[place + of_terms : place + of_terms + of_path].decode("utf-8", "surrogatepass")
+        *_, terms_length, path_length, _ = _RESPONSE.unpack_from(head, HEAD.size)
+        offset = HEAD.size + _RESPONSE.size
+        end = offset + terms_length
+        _, tags, _ = self._decode_terms(head[offset:end])
+        path = head[end : end + path_length].decode("utf-8", "surrogatepass")
         return (*tags, *path_tags(path))
 
-    def _entry_parts(self, entry: StoredResponse) -> tuple[bytes, ...]:
-        terms = self._terms_told((entry.ruling, entry.tags, entry.name))
-        path = entry.path.encode("utf-8", "surrogatepass")
-        headers = b"\n".join([part for field in entry.headers for part in field])
-        if entry.headers and headers.count(b"\n") != 2 * len(entry.headers) - 1:
-            raise ValueError("a header with a line feed in it")
-        names = [name for name, _ in entry.headers]
-        head = _ENTRY.pack(
-            entry.status,
-            entry.born,
-            entry.expires,
-            entry.early,
-            names.index(b"etag") if b"etag" in names else NOWHERE,
-            names.index(b"last-modified") if b"last-modified" in names else NOWHERE,
+    def _response_parts(self, response: StoredResponse) -> tuple[bytes, ...]:
+        terms = self._encode_terms((response.storage_policy, response.tags, response.cache_name))
+        path = response.path.encode("utf-8", "surrogatepass")
+        headers = b"\n".join([part for field in response.headers for part in field])
+        if response.headers and headers.count(b"\n") != 2 * len(response.headers) - 1:
+            raise ValueError("a header contains a line feed")
+        names = [name for name, _ in response.headers]
+        head = _RESPONSE.pack(
+            response.status,
+            response.generated_at,
+            response.expires,
+            response.refresh_at,
+            names.index(b"etag") if b"etag" in names else ABSENT,
+            names.index(b"last-modified") if b"last-modified" in names else ABSENT,
             len(terms),
             len(path),
             len(headers),
         )
-        return head, terms, path, headers, entry.body
+        return head, terms, path, headers, response.body
 
-    def _entry(self, frame: bytes, place: int, key: Key, since: int) -> StoredResponse:
-        status, born, expires, early, etag, modified, of_terms, of_path, of_headers = _ENTRY.unpack_from(frame, place)
-        if not isfinite(born + expires) or early != early:
-            raise Corrupt("no time")
-        place += _ENTRY.size
-        after_terms = place + of_terms
-        after_path = after_terms + of_path
-        end = after_path + of_headers
-        headers = _headers(frame[after_path:end])
-        ruling, tags, name = self._terms_of(frame[place:after_terms])
+    def _decode_response(self, frame: bytes, offset: int, key: Key, since: int) -> StoredResponse:
+        (
+            status,
+            generated_at,
+            expires,
+            refresh_at,
+            etag,
+            last_modified,
+            terms_length,
+            path_length,
+            headers_length,
+        ) = _RESPONSE.unpack_from(frame, offset)
+        if not isfinite(generated_at + expires) or refresh_at != refresh_at:
+            raise Corrupt("invalid time")
+        offset += _RESPONSE.size
+        terms_end = offset + terms_length
+        path_end = terms_end + path_length
+        end = path_end + headers_length
+        headers = _decode_headers(frame[path_end:end])
+        policy, tags, cache_name = self._decode_terms(frame[offset:terms_end])
         return StoredResponse(
             key,
             status,
             headers,
             body_of(frame, end),
-            ruling,
-            born,
-            expires - born,
-            None if etag < 0 else headers[etag][1],
-            None if modified < 0 else headers[modified][1],
-            name,
-            frame[after_terms:after_path].decode("utf-8", "surrogatepass"),
-            early,
-            tags,
-            since,
+            policy,
+            generated_at=generated_at,
+            lifetime=expires - generated_at,
+            etag=None if etag < 0 else headers[etag][1],
+            last_modified=None if last_modified < 0 else headers[last_modified][1],
+            cache_name=cache_name,
+            path=frame[terms_end:path_end].decode("utf-8", "surrogatepass"),
+            refresh_at=refresh_at,
+            tags=tags,
+            since=since,
         )
 
-    def _terms_of(self, told: bytes) -> Terms:
-        found = self._terms.get(told)
-        if found is None:
-            found = _terms(orjson.loads(told))
-            if len(told) <= LONGEST_REMEMBERED:
-                if len(self._terms) >= REMEMBERED:
+    def _decode_terms(self, encoded_terms: bytes) -> Terms:
+        terms = self._terms.get(encoded_terms)
+        if terms is None:
+            terms = _terms(orjson.loads(encoded_terms))
+            if len(encoded_terms) <= MAX_CACHED_BYTES:
+                if len(self._terms) >= MAX_CACHED:
                     self._terms.clear()
-                self._terms[told] = found
-        return found
+                self._terms[encoded_terms] = terms
+        return terms
 
-    def _terms_told(self, terms: Terms) -> bytes:
-        told = self._told.get(terms)
-        if told is None:
-            told = _told(*terms)
-            if len(self._told) >= REMEMBERED:
-                self._told.clear()
-            self._told[terms] = told
-        return told
+    def _encode_terms(self, terms: Terms) -> bytes:
+        encoded_terms = self._encoded_terms.get(terms)
+        if encoded_terms is None:
+            encoded_terms = _json(*terms)
+            if len(self._encoded_terms) >= MAX_CACHED:
+                self._encoded_terms.clear()
+            self._encoded_terms[terms] = encoded_terms
+        return encoded_terms
 
 
-def _headers(told: bytes) -> Headers:
-    if not told:
+def _decode_headers(lines: bytes) -> Headers:
+    if not lines:
         return []
-    parts = told.split(b"\n")
+    parts = lines.split(b"\n")
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def _told(ruling: StoragePolicy, tags: tuple[bytes, ...], name: bytes) -> bytes:
-    fields: dict[str, Any] = {name: getattr(ruling, name) for name in _RULING}
-    lists = {"names": ruling.names, "without": sorted(ruling.without), "tags": tags, "name": [name]}
+def _json(policy: StoragePolicy, tags: tuple[bytes, ...], cache_name: bytes) -> bytes:
+    fields: dict[str, Any] = {name: getattr(policy, name) for name in _POLICY_FIELDS}
+    lists = {
+        "vary": policy.vary,
+        "excluded_fields": sorted(policy.excluded_fields),
+        "tags": tags,
+        "cache_name": [cache_name],
+    }
     fields |= {key: [value.decode("latin-1") for value in values] for key, values in lists.items()}
-    return orjson.dumps(fields, default=float)  # a duration is a float to everybody else
+    return orjson.dumps(fields, default=float)  # a Duration is a float
 
 
 def _terms(fields: Any) -> Terms:
-    for key, types in _RULING.items():
+    for key, types in _POLICY_FIELDS.items():
         if type(fields[key]) not in types:
             raise TypeError(key)
-    ruling = StoragePolicy(
-        **{key: fields[key] for key in _RULING},
-        names=encoded(fields["names"]),
-        without=frozenset(encoded(fields["without"])),
+    policy = StoragePolicy(
+        **{key: fields[key] for key in _POLICY_FIELDS},
+        vary=encoded(fields["vary"]),
+        excluded_fields=frozenset(encoded(fields["excluded_fields"])),
     )
-    (name,) = encoded(fields["name"])
-    return ruling, encoded(fields["tags"]), name
+    (cache_name,) = encoded(fields["cache_name"])
+    return policy, encoded(fields["tags"]), cache_name
 
 
-def _variants(frame: bytes, place: int, key: Key, since: int) -> Variants:
-    (length,) = _VARIANTS.unpack_from(frame, place)
-    place += _VARIANTS.size
-    return Variants(key, unlisted(frame[place : place + length]), body_of(frame, place + length))
+def _decode_variants(frame: bytes, offset: int, key: Key, since: int) -> Variants:
+    (length,) = _VARIANTS.unpack_from(frame, offset)
+    offset += _VARIANTS.size
+    return Variants(key, unlisted(frame[offset : offset + length]), body_of(frame, offset + length))

@@ -18,26 +18,26 @@ def commands(context: Context, config: CacheConfig) -> list[click.Command]:
     """Return the commands of the plugin, for the store of *config*."""
 
     @click.command()
-    @click.option("--tag", multiple=True, help="Purge what has this tag; may be repeated.")
-    @click.option("--path", multiple=True, help="Purge the responses of this path, or of those below it as /shop/**.")
+    @click.option("--tag", multiple=True, help="Purge responses and values with this tag; may be repeated.")
+    @click.option("--path", multiple=True, help="Purge responses of this path, or below it: /shop/**; may be repeated.")
     def purge(tag: tuple[str, ...], path: tuple[str, ...]) -> None:
-        """Forget what is kept, in every process that shares the store."""
+        """Purge cached entries by tag or path in all processes sharing the store."""
         if not config.shared:
             raise click.ClickException(
-                f'the store is "{config.url}": each process has its own, which no command reaches. '
-                "Call CACHE(request).purge(...) in the application, or restart it"
+                f'the store is "{config.url}": each process has its own, which a command cannot reach; '
+                "call CACHE(request).purge(...) in the application, or restart it"
             )
         try:
             tags = [*map(name_tag, tag), *map(path_tag, path)]
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         if not tags:
-            raise click.UsageError("nothing to purge; name a --tag or a --path")
+            raise click.UsageError("nothing to purge; specify --tag or --path")
         try:
-            said = asyncio.run(_purge(context, config, tags))
+            result = asyncio.run(_purge(context, config, tags))
         except (RedisUnavailable, ReplyError) as error:
-            raise click.ClickException(f"nothing was purged for certain: {error}") from None
-        click.echo(said)
+            raise click.ClickException(f"the purge may have failed: {error}") from None
+        click.echo(result)
 
     return [purge]
 
@@ -46,7 +46,7 @@ async def _purge(context: Context, config: CacheConfig, tags: list[bytes]) -> st
     from scalekit_cache.storage import open_shared_store
 
     if config.on_cluster_cache:
-        async with context.started(), open_shared_store(context, config) as frames:
-            return await purge_and_count(frames, HttpCodec(), tags)
-    async with open_shared_store(context, config) as frames:  # nothing else has to be started for it
-        return await purge_and_count(frames, HttpCodec(), tags)
+        async with context.started(), open_shared_store(context, config) as store:
+            return await purge_and_count(store, HttpCodec(), tags)
+    async with open_shared_store(context, config) as store:  # needs no started plugin
+        return await purge_and_count(store, HttpCodec(), tags)

@@ -1,51 +1,112 @@
-"""Conditional requests and ranges, answered from what is kept (RFC 9110, sections 13 and 14)."""
+"""Send a stored response to a conditional or range request: 200, 206, 304 or 416 (RFC 9110, sections 13 and 14)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from scalekit_cache.dates import parse_date
+from starlette.types import Message, Scope, Send
+
+from scalekit import send_problem
+from scalekit_cache.cache_status import Headers
+from scalekit_cache.freshness import parse_date
+from scalekit_cache.stored_response import StoredResponse
 
 _TAG = re.compile(rb'(?:W/)?"[^"]*"|[^\s,]+')
 _RANGE = re.compile(rb"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
 
 Fields = Mapping[bytes, bytes]
+CONDITIONAL_STATUSES = frozenset({200, 203})
+REPRESENTATION_FIELDS = frozenset(
+    {b"content-length", b"content-encoding", b"content-type", b"content-language", b"content-range"}
+)
+"""Headers that a 304 omits, because the client has them."""
 
 
-def not_modified(asked: Fields, etag: bytes | None, modified: bytes | None, date: bytes | None, now: float) -> bool:
-    """Tell whether a client that *asked* with conditions has what is kept already; tags go before dates."""
-    tags = asked.get(b"if-none-match")
+async def send_stored(
+    response: StoredResponse, headers: Headers, request_headers: Fields, *, method: str, now: float, send: Send
+) -> None:
+    """Send *response* with *headers*, as the conditions and the range in *request_headers* demand."""
+    if response.status in CONDITIONAL_STATUSES and is_not_modified(headers, request_headers, now):
+        for message in not_modified_messages(headers):
+            await send(message)
+        return
+    status, body = response.status, response.body
+    value = request_headers.get(b"range") if status == 200 and method == "GET" else None
+    if value is not None and if_range_matches(request_headers, response.etag, response.last_modified):
+        limits = parse_single_range(value, len(body))
+        if limits is not None:
+            status, headers, body = _partial(headers, body, *limits)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+
+
+async def send_only_if_cached_error(scope: Scope, send: Send, cache_name: bytes) -> None:
+    """Send 504: the request has only-if-cached, and no response is stored (RFC 9111, section 5.2.1.7)."""
+    headers = {"cache-status": f"{cache_name.decode()}; fwd=request; detail=only-if-cached"}
+    await send_problem(scope, send, 504, "no stored response satisfies only-if-cached", headers=headers)
+
+
+def is_not_modified(headers: Headers, request_headers: Fields, now: float) -> bool:
+    """Return whether the client has the response with *headers* already, by the conditions in *request_headers*."""
+    if b"if-none-match" not in request_headers and b"if-modified-since" not in request_headers:
+        return False
+    fields = {name.lower(): value for name, value in headers}
+    return not_modified(request_headers, fields.get(b"etag"), fields.get(b"last-modified"), fields.get(b"date"), now)
+
+
+def not_modified_messages(headers: Headers) -> tuple[Message, Message]:
+    """Return the messages of a 304 for a response with *headers*."""
+    remaining = [field for field in headers if field[0].lower() not in REPRESENTATION_FIELDS]
+    start = {"type": "http.response.start", "status": 304, "headers": remaining}
+    return start, {"type": "http.response.body", "body": b""}
+
+
+def _partial(headers: Headers, body: bytes, start: int, end: int) -> tuple[int, Headers, bytes]:
+    if end == 0:
+        status, part, content_range = 416, b"", b"bytes */%d" % len(body)
+    else:
+        status, part = 206, body[start:end]
+        content_range = b"bytes %d-%d/%d" % (start, end - 1, len(body))
+    others = [field for field in headers if field[0] != b"content-length"]
+    return status, [*others, (b"content-range", content_range), (b"content-length", b"%d" % len(part))], part
+
+
+def not_modified(
+    request_headers: Fields, etag: bytes | None, last_modified: bytes | None, date: bytes | None, now: float
+) -> bool:
+    """Return whether the validators match the conditions in *request_headers*; entity tags have precedence."""
+    tags = request_headers.get(b"if-none-match")
     if tags is not None:
         return tags.strip() == b"*" or (etag is not None and _weak(etag) in map(_weak, _TAG.findall(tags)))
-    since = asked.get(b"if-modified-since")
-    if since is None:
+    value = request_headers.get(b"if-modified-since")
+    if value is None:
         return False
-    until = parse_date(since, now)
-    # What has no date of change is taken to have changed when it was made (RFC 9111, section 4.3.2).
-    changed = parse_date(modified or date or b"", now)
-    return until is not None and changed is not None and changed <= until
+    since = parse_date(value, now)
+    # Without Last-Modified the Date of the response is compared (RFC 9111, section 4.3.2).
+    modified = parse_date(last_modified or date or b"", now)
+    return since is not None and modified is not None and modified <= since
 
 
 def _weak(tag: bytes) -> bytes:
     return tag.strip().removeprefix(b"W/")
 
 
-def if_range_holds(asked: Fields, etag: bytes | None, modified: bytes | None) -> bool:
-    """Tell whether a range may be given to a client that *asked* for it on condition; only strong tags count."""
-    condition = asked.get(b"if-range")
+def if_range_matches(request_headers: Fields, etag: bytes | None, last_modified: bytes | None) -> bool:
+    """Return whether ``If-Range`` is absent or matches; only strong entity tags match."""
+    condition = request_headers.get(b"if-range")
     if condition is None:
         return True
     condition = condition.strip()
     if condition.startswith((b'"', b"W/")):
         return condition == etag and not condition.startswith(b"W/")
-    return modified is not None and condition == modified
+    return last_modified is not None and condition == last_modified
 
 
-def one_range(value: bytes, length: int) -> tuple[int, int] | None:
-    """Return where the one range that *value* names begins and ends; an end at 0 is out of reach.
+def parse_single_range(value: bytes, length: int) -> tuple[int, int] | None:
+    """Return start and end of the single range in *value*; an end of 0 means that it is not satisfiable.
 
-    None is for what is no range, or several: the whole is the answer to those.
+    Return None for an invalid range and for several ranges, which get the complete response.
     """
     match = _RANGE.fullmatch(value.strip())
     if match is None or match.group(0) == b"bytes=-":

@@ -8,13 +8,13 @@ from pydantic import AfterValidator, Field
 
 from scalekit import Duration, PathGlob, PositiveDuration, PositiveSize, Size, Table, TextPattern, Url
 from scalekit_cache.credentials import CREDENTIAL_HEADERS
-from scalekit_cache.decorator import EARLY
+from scalekit_cache.decorator import DEFAULT_EARLY_REFRESH
 from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
 from scalekit_caching.tags import name_tag
 from scalekit_redis.url import SCHEMES, parse
 
 FieldName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 CLUSTER = "cluster-cache:"
 Status = Annotated[int, Field(ge=200, le=599)]
 
@@ -24,97 +24,97 @@ def _known_store(url: Url) -> Url:
         return url
     if url.scheme not in SCHEMES:
         known = ", ".join(("memory:", CLUSTER, *(f"{scheme}://" for scheme in SCHEMES)))
-        raise ValueError(f'no store has the address {str(url)!r}; known are {known}; "memory:" needs no server')
+        raise ValueError(f'unknown store {str(url)!r}; use one of {known}; "memory:" needs no server')
     parse(url.reveal())
     return url
 
 
 class CachePolicyTable(Table):
-    """How the answers below a path are kept that do not say it themselves."""
+    """A cache policy: how responses of a path are stored that do not specify it themselves."""
 
     path: PathGlob
-    """Paths that it is for, such as ``/static/**``."""
+    """Paths of the policy, such as ``/static/**``."""
     ttl: PositiveDuration | None = None
-    """How long an answer is fresh that does not say it; without it only those are kept that do."""
+    """TTL of responses without a freshness lifetime; without it these are not stored."""
     vary: tuple[FieldName, ...] = ()
-    """Request headers that answers differ by, beside those that they name in ``Vary``."""
+    """Request headers in the cache key, beside those in the ``Vary`` of the response."""
     query_params: tuple[str, ...] | None = None
-    """Parameters of the query that answers differ by; without it all of them."""
+    """Query parameters in the cache key; all by default."""
     vary_by: Literal["identity"] | None = None
-    """``identity`` keeps answers for each user apart, in place of keeping none of them."""
+    """``identity`` adds the user to the cache key; without it responses to users are not stored."""
     cookies: Literal["private", "ignore"] = "private"
-    """``ignore`` says that answers do not depend on cookies."""
+    """``ignore`` declares that responses do not depend on cookies."""
     stale_while_revalidate: Duration = Duration("0s")
-    """How long a stale answer is given at once while a new one is made."""
+    """How long a stale response is sent while it is refreshed in the background."""
     stale_if_error: Duration = Duration("0s")
-    """How long a stale answer stands in where a new one cannot be made."""
-    early_refresh: Share = EARLY
-    """The last share of ttl in which an answer is made anew ahead of time, at a random moment."""
+    """How long a stale response is sent when the application fails."""
+    early_refresh: Fraction = DEFAULT_EARLY_REFRESH
+    """Last fraction of the TTL in which a response is refreshed early, at a random moment."""
     tags: tuple[str, ...] = ()
-    """Names under which all these answers can be purged."""
+    """Tags of all responses of the policy, for purging."""
     statuses: tuple[Status, ...] = tuple(sorted(DEFAULT_STATUSES))
-    """Statuses of answers that ttl is for."""
+    """Status codes to which ttl applies."""
 
     def policy(self) -> CachePolicy:
-        """Return what the core knows of it."""
+        """Return the policy for the cache."""
         return CachePolicy(
-            self.ttl,
-            tuple(sorted(name.lower().encode() for name in self.vary)),
-            None if self.query_params is None else frozenset(name.encode() for name in self.query_params),
-            self.vary_by == "identity",
-            self.cookies == "ignore",
-            self.stale_while_revalidate,
-            self.stale_if_error,
-            self.early_refresh,
-            tuple(map(name_tag, self.tags)),
-            frozenset(self.statuses),
+            ttl=self.ttl,
+            vary=tuple(sorted(name.lower().encode() for name in self.vary)),
+            query=None if self.query_params is None else frozenset(name.encode() for name in self.query_params),
+            by_identity=self.vary_by == "identity",
+            ignores_cookies=self.cookies == "ignore",
+            stale_while_revalidate=self.stale_while_revalidate,
+            stale_if_error=self.stale_if_error,
+            early_refresh=self.early_refresh,
+            tags=tuple(map(name_tag, self.tags)),
+            statuses=frozenset(self.statuses),
         )
 
 
 class CacheConfig(Table):
-    """What is kept, where, and for how long."""
+    """Configuration of the cache."""
 
     url: Annotated[Url, AfterValidator(_known_store)] = Url("memory:")
-    """The store: ``memory:`` of each process, an address of Redis, or ``cluster-cache:`` of that plugin."""
+    """The store: ``memory:`` in each process, a Redis URL, or ``cluster-cache:`` for the store of that plugin."""
     per_worker: bool = False
-    """Whether each worker may have a ``memory:`` of its own, which a purge in another does not reach."""
+    """Allow a separate ``memory:`` store in each worker, which a purge in another worker does not reach."""
     store_timeout: PositiveDuration = Duration("50ms")
-    """How long the shared store may take; what takes longer is missing."""
+    """Timeout of a call of the shared store; a call that times out is a miss."""
     disconnected_ttl: Duration = Duration("800ms")
-    """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
+    """How long entries in process memory are used while the shared store is unavailable, without purges elsewhere."""
     prefix: Annotated[
         str, TextPattern(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
     ] = "scalekit:cache"
-    """What keys in the shared store begin with; services that share it need one each."""
+    """Prefix of keys in the shared store; services that share it need different ones."""
     memory_size: PositiveSize = Size("64MiB")
-    """Bytes of memory for what is kept in each process."""
+    """Memory for entries in each process."""
     max_body: PositiveSize = Size("1MiB")
-    """Largest body that is kept; what is larger is passed on as it comes."""
+    """Largest body that is stored; larger responses are streamed, not stored."""
     cache_status_name: Annotated[
         str,
         TextPattern(
             r"^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]*$", 'a token that begins with a letter, such as "scalekit"'
         ),
     ] = "scalekit"
-    """What this cache is called in ``Cache-Status``."""
+    """Name of this cache in ``Cache-Status``."""
     coalesce_timeout: PositiveDuration = Duration("10s")
-    """How long a request waits for another that has the same answer made, before it goes on alone."""
+    """How long a request waits for a concurrent one of the same key before it calls the application itself."""
     refresh_timeout: PositiveDuration = Duration("30s")
-    """How long making an answer anew in the background may take."""
+    """Timeout of a refresh in the background."""
     cookies: Literal["private", "ignore"] = "private"
-    """Whether a request with cookies is taken to be from somebody; ``ignore`` says that no answer depends on them."""
+    """``private`` makes cookies a credential; ``ignore`` declares that no response depends on them."""
     credential_headers: tuple[FieldName, ...] = CREDENTIAL_HEADERS
-    """Request headers that identify the user, beside ``Authorization`` and ``Cookie``; naming some replaces these."""
+    """Request headers that identify the user, beside ``Authorization`` and ``Cookie``; a list replaces the default."""
     sort_query: bool = True
-    """Whether the order of a query's parameters does not matter."""
+    """Ignore the order of query parameters in the cache key."""
     targeted_headers: tuple[FieldName, ...] = ("ScaleKit-Cache-Control", "CDN-Cache-Control")
-    """Fields that go before ``Cache-Control`` and ``Expires``; no other cache listens to the first."""
-    heuristic_fraction: Share = 0.0
-    """The share of its age since ``Last-Modified`` for which an answer is fresh that says nothing; 0 keeps none."""
+    """Response headers with precedence over ``Cache-Control``; other caches ignore the first."""
+    heuristic_fraction: Fraction = 0.0
+    """Freshness lifetime of responses without one, as a fraction of the time since ``Last-Modified``; 0 disables it."""
     tags_from_sql: bool = False
-    """Whether the tables that a handler read become tags, and what changes a table through DATABASE purges them."""
+    """Tag responses with the tables that their handler read, and purge them when a statement changes one of these."""
     policies: tuple[CachePolicyTable, ...] = ()
-    """StorageRules for paths; the first that matches counts."""
+    """Policies for paths; the first that matches applies."""
 
     @property
     def shared(self) -> bool:
@@ -123,5 +123,5 @@ class CacheConfig(Table):
 
     @property
     def on_cluster_cache(self) -> bool:
-        """Whether the store is that of the cluster cache."""
+        """Whether the store is the one of the cluster cache."""
         return self.url.reveal() == CLUSTER

@@ -1,4 +1,4 @@
-"""``@cached``: how the answers of one handler are kept, said where the handler is."""
+"""``@cached``: the cache policy of one handler, declared at the handler."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from scalekit_caching.tags import name_tag
 
 H = TypeVar("H", bound=Callable[..., Any])
 
-MARK = "__scalekit_cached__"
-EARLY = 0.1
-NAMED = ("router", "litestar_app")
-"""What frameworks leave in the scope that say which handler has answered; 404 has none."""
+ATTRIBUTE = "__scalekit_cached__"
+DEFAULT_EARLY_REFRESH = 0.1
+ROUTING_KEYS = ("router", "litestar_app")
+"""Scope keys of frameworks that set the endpoint; a 404 has the router but no endpoint."""
 
-REMEMBERED = 4096
-"""Handlers of which it is remembered how they are policy_of."""
+MAX_CACHED = 4096
+"""Handlers whose policy is cached."""
 
-_known: dict[int, tuple[Any, CachePolicy | None]] = {}
+_policies: dict[int, tuple[Any, CachePolicy | None]] = {}
 logger = logging.getLogger("scalekit.cache")
 
 
 class DecoratorState:
-    """What is known of all handlers together: whether there are any, and whether nobody says which one has answered."""
+    """Whether any handler of the process is decorated, and whether a missing endpoint has been logged."""
 
-    any = False
-    is_lost = False
+    in_use = False
+    missing_endpoint_logged = False
 
 
 def cached(
@@ -43,79 +43,77 @@ def cached(
     cookies: Literal["private", "ignore"] = "private",
     stale_while_revalidate: str = "0s",
     stale_if_error: str = "0s",
-    early_refresh: float = EARLY,
+    early_refresh: float = DEFAULT_EARLY_REFRESH,
     tags: Sequence[str] = (),
     statuses: Sequence[int] = tuple(sorted(DEFAULT_STATUSES)),
 ) -> Callable[[H], H]:
-    """Keep what a handler answers for *ttl*, such as ``"1h"``, where the answer itself does not say how long.
+    """Store responses of a handler for *ttl*, such as ``"1h"``, when a response specifies no lifetime itself.
 
-    The arguments are the keys of a policy. The handler stays as it is, so that every framework sees what it saw. Raises
-    ValueError for what is no duration, and for every other value that a policy would not take.
+    The arguments are the keys of a policy. The handler itself is returned, so that frameworks see its signature. Raises
+    ValueError for an invalid duration, and for every other value that a policy does not accept.
     """
-    is_by_identity = vary_by is not None and str(vary_by).lower() == "identity"
-    if vary_by is not None and not is_by_identity:
-        raise ValueError(f'vary_by is "identity" or None, got {vary_by!r}')
+    by_identity = vary_by is not None and str(vary_by).lower() == "identity"
+    if vary_by is not None and not by_identity:
+        raise ValueError(f'vary_by must be "identity" or None, got {vary_by!r}')
     if str(cookies).lower() not in ("private", "ignore"):
-        raise ValueError(f'cookies is "private" or "ignore", got {cookies!r}')
+        raise ValueError(f'cookies must be "private" or "ignore", got {cookies!r}')
     if not 0 <= early_refresh < 1:
-        raise ValueError(f"early_refresh is a share of ttl from 0 to below 1, got {early_refresh!r}")
+        raise ValueError(f"early_refresh must be a fraction of ttl from 0 to below 1, got {early_refresh!r}")
     policy = CachePolicy(
         ttl=None if ttl is None else Duration(ttl),
-        vary=tuple(sorted(name.lower().encode() for name in _several("vary", vary))),
-        query=None
-        if query_params is None
-        else frozenset(name.encode() for name in _several("query_params", query_params)),
-        by_identity=is_by_identity,
+        vary=tuple(sorted(name.lower().encode() for name in _names("vary", vary))),
+        query=None if query_params is None else frozenset(map(str.encode, _names("query_params", query_params))),
+        by_identity=by_identity,
         ignores_cookies=cookies.lower() == "ignore",
-        while_revalidate=Duration(stale_while_revalidate),
-        if_error=Duration(stale_if_error),
-        early=early_refresh,
-        tags=tuple(map(name_tag, _several("tags", tags))),
+        stale_while_revalidate=Duration(stale_while_revalidate),
+        stale_if_error=Duration(stale_if_error),
+        early_refresh=early_refresh,
+        tags=tuple(map(name_tag, _names("tags", tags))),
         statuses=frozenset(statuses),
     )
 
-    def mark(handler: H) -> H:
-        setattr(handler, MARK, policy)
-        DecoratorState.any = True
+    def decorate(handler: H) -> H:
+        setattr(handler, ATTRIBUTE, policy)
+        DecoratorState.in_use = True
         return handler
 
-    return mark
+    return decorate
 
 
-def _several(key: str, names: Sequence[str]) -> Sequence[str]:
+def _names(key: str, names: Sequence[str]) -> Sequence[str]:
     if isinstance(names, str):
-        raise ValueError(f'{key} is a list of names, got {names!r}; write {key}=["{names}"]')
+        raise ValueError(f'{key} must be a list of names, got {names!r}; write {key}=["{names}"]')
     return names
 
 
 def policy_of(scope: Scope) -> CachePolicy | None:
-    """Return what :func:`cached` says of the handler that *scope* was given to, or None."""
-    if not DecoratorState.any:
+    """Return the policy that :func:`cached` has set on the endpoint of *scope*, or None."""
+    if not DecoratorState.in_use:
         return None
     endpoint = scope.get("endpoint") or scope.get("route_handler")
     if endpoint is None:
-        if not DecoratorState.is_lost and all(name not in scope for name in NAMED):
-            DecoratorState.is_lost = True
+        if not DecoratorState.missing_endpoint_logged and all(name not in scope for name in ROUTING_KEYS):
+            DecoratorState.missing_endpoint_logged = True
             logger.error(
-                "@cached has no effect on %r: the application does not say in the ASGI scope which handler it is,"
-                " or a middleware inside it passes on a copy of the scope, or answers by itself;"
-                " write a policy in [plugins.cache] instead",
+                "@cached has no effect on %r: the ASGI scope does not contain the endpoint, because the application"
+                " does not set it, or a middleware inside it passes on a copy of the scope or responds itself;"
+                " add a policy to [plugins.cache] instead",
                 scope["path"],
             )
         return None
-    known = _known.get(id(endpoint))
+    known = _policies.get(id(endpoint))
     if known is None:
-        if len(_known) >= REMEMBERED:
-            _known.clear()
-        found = (getattr(handler, MARK, None) for handler in _handlers(endpoint))
+        if len(_policies) >= MAX_CACHED:
+            _policies.clear()
+        found = (getattr(handler, ATTRIBUTE, None) for handler in _handlers(endpoint))
         policy = next((each for each in found if isinstance(each, CachePolicy)), None)
-        # It is kept beside, since an id is an object's own only as long as that is there.
-        known = _known[id(endpoint)] = (endpoint, policy)
+        # The value references the endpoint, because an id is unique only during an object's lifetime.
+        known = _policies[id(endpoint)] = (endpoint, policy)
     return known[1]
 
 
 def _handlers(endpoint: Any) -> Iterator[Any]:
-    """Yield what may have been policy_of of *endpoint*, which has answered GET: itself, or what is in it."""
+    """Yield the objects of *endpoint*, for GET, that may be decorated: itself, and the functions inside it."""
     yield endpoint
     while isinstance(endpoint, partial):
         endpoint = endpoint.func
@@ -124,4 +122,4 @@ def _handlers(endpoint: Any) -> Iterator[Any]:
         yield getattr(endpoint, "get", None)
     else:
         yield getattr(endpoint, "fn", None)  # Litestar's handlers
-        yield vars(type(endpoint)).get("__call__")  # objects that are called like a function
+        yield vars(type(endpoint)).get("__call__")  # callable objects

@@ -1,4 +1,4 @@
-"""The HTTP cache of one process: its store, its rules, and the answers that are being made."""
+"""The HTTP cache of one process: its store, its policies, and the responses in flight."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from scalekit_cache.cache_status import NotStored
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, HeaderRoles, SpecialHeaders
-from scalekit_cache.keys import canonical_query
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, CredentialsCache, HeaderRoles, SpecialHeaders
+from scalekit_cache.freshness import is_reusable
+from scalekit_cache.keys import Resource, canonical_query
 from scalekit_cache.metrics import CacheMetrics
 from scalekit_cache.policies import CachePolicies
-from scalekit_cache.request import NOTED, CacheRequest
-from scalekit_cache.requester import CredentialsCache
+from scalekit_cache.request import RELEVANT_HEADERS, CacheRequest
 from scalekit_cache.route_parameters import RouteInspector
 from scalekit_cache.single_flight import Flight
 from scalekit_cache.storability import StoragePolicies, StorageRules
@@ -24,59 +24,57 @@ from scalekit_caching.items import Item, Key
 from scalekit_caching.store import Store
 from scalekit_caching.tags import path_tags
 
-REMEMBERED = 4096
-"""Keys of answers that were not for sharing, for which nobody waits the next time."""
-MOST_REFRESHES = 64
-"""Answers that are made anew in the background at one time."""
+MAX_UNSHARED = 4096
+"""Flight keys of responses that were not shareable; the next requests for them are not coalesced."""
+MAX_REFRESHES = 64
+"""Concurrent refreshes in the background."""
 
 
 @dataclass(frozen=True)
 class CacheOptions:
-    """What the file says of the HTTP cache; times are in seconds."""
+    """Settings of the HTTP cache; times are in seconds."""
 
     name: bytes
     max_body: int
     coalesce_timeout: float
     refresh_timeout: float
-    cookies_are_private: bool
+    cookies_identify: bool
     sort_query: bool
-    rules: StorageRules
+    storage_rules: StorageRules
     tags_from_sql: bool = False
     credential_headers: tuple[str, ...] = CREDENTIAL_HEADERS
 
 
-class Place(Protocol):
-    """Where a resource is."""
-
-    @property
-    def key(self) -> Key:
-        """What its answers are found by."""
-        ...
-
-    @property
-    def path(self) -> str:
-        """What they can be purged by."""
-        ...
-
-
 @dataclass(frozen=True)
 class RefreshResult:
-    """How making an answer anew went: what is kept now, whether it *failed*, or why it must not be kept.
+    """The outcome of a refresh: what is stored now, whether it *failed*, or why the response must not be stored.
 
-    It was *begun* at that moment, for a request by whose values it is *selecting*; *error* is what the application
-    raised.
+    *sequence* is that of the call of the application, *variant* the secondary key of the request that caused it;
+    *error* is what the application raised.
     """
 
-    entry: StoredResponse | None
+    response: StoredResponse | None
     failed: bool
-    refusal: NotStored | None
-    begun: int
-    selecting: tuple[bytes, ...]
+    not_stored: NotStored | None
+    sequence: int
+    variant: tuple[bytes, ...]
     error: Exception | None
+
+    def may_reuse(self, request: CacheRequest, arrival: int, now: float) -> bool:
+        """Return whether *request*, which is not the one that caused the refresh, may reuse the response."""
+        response = self.response
+        if response is None or self.not_stored is not None:
+            return False
+        policy = response.storage_policy
+        if request.missing_credentials(policy):
+            return False
+        if policy.vary and request.variant_key(policy.vary) != self.variant:
+            return False
+        return arrival <= self.sequence or is_reusable(response, request.directives, now)
 
 
 class HttpCache:
-    """Finds and keeps answers; one that is being made is made once."""
+    """Looks up and stores responses, and coalesces requests for a missing one."""
 
     def __init__(
         self,
@@ -92,161 +90,160 @@ class HttpCache:
         self.metrics = metrics
         self.clock = clock
         self.name = options.name
-        self.collects = options.tags_from_sql
+        self.tracks_tables = options.tags_from_sql
         self.max_body = options.max_body
-        self.rulings = StoragePolicies(options.rules)
-        self.meanings = HeaderRoles(NOTED, options.credential_headers)
-        self.asks_more = SpecialHeaders(self.meanings)
-        self.routes = RouteInspector(self.meanings)
-        self.requesters = CredentialsCache(options.cookies_are_private)
+        self.storage_policies = StoragePolicies(options.storage_rules)
+        self.header_roles = HeaderRoles(RELEVANT_HEADERS, options.credential_headers)
+        self.special_headers = SpecialHeaders(self.header_roles)
+        self.routes = RouteInspector(self.header_roles)
+        self.credentials = CredentialsCache(options.cookies_identify)
         self.plain_queries = not policies.reshape_queries
-        self.moments = count(1)
-        """Numbers for moments in the life of requests, in the order in which they come."""
-        self._said: dict[tuple[bytes, int, bytes], bytes] = {}
+        """Whether the query string of a request without ``&`` is its canonical query."""
+        self.sequence = count(1)
+        """Numbers the arrivals of requests and the calls of the application."""
+        self._statuses: dict[tuple[bytes, int, bytes], bytes] = {}
         self._flights: dict[Key, Flight] = {}
-        self._alone: dict[Key, None] = {}
-        self._most_refreshes = MOST_REFRESHES
+        self._unshared: dict[Key, None] = {}
+        self._max_refreshes = MAX_REFRESHES
         self._refreshes: dict[Key, asyncio.Task[RefreshResult]] = {}
 
-    def peek(self, primary: Key, asked: CacheRequest) -> StoredResponse | Variants | None:
-        """Return what the process has for who *asked*; Variants when it has other answers of the resource only."""
-        found = self.store.peek(primary)
+    def peek(self, primary_key: Key, request: CacheRequest) -> StoredResponse | Variants | None:
+        """Return what this process has stored for *request*, or Variants when it has other variants only."""
+        found = self.store.peek(primary_key)
         if type(found) is Variants:
-            found = self.store.peek((found.token, *asked.selecting(found.names))) or found
+            found = self.store.peek((found.token, *request.variant_key(found.names))) or found
         return found if isinstance(found, StoredResponse | Variants) else None
 
-    async def fetch(self, primary: Key, asked: CacheRequest) -> StoredResponse | Variants | None:
-        """Return the same from wherever the store has it."""
-        found = await self.store.fetch(primary)
+    async def fetch(self, primary_key: Key, request: CacheRequest) -> StoredResponse | Variants | None:
+        """Return what this process or the shared store has for *request*, or Variants when they have others only."""
+        found = await self.store.fetch(primary_key)
         if type(found) is Variants:
-            found = await self.variant(found, asked) or found
+            found = await self.fetch_variant(found, request) or found
         return found if isinstance(found, StoredResponse | Variants) else None
 
-    async def variant(self, variants: Variants, asked: CacheRequest) -> Item | None:
-        """Return the one of *variants* that is *asked* for, from wherever the store has it."""
-        return await self.store.fetch((variants.token, *asked.selecting(variants.names)))
+    async def fetch_variant(self, variants: Variants, request: CacheRequest) -> Item | None:
+        """Return the one of *variants* for *request*, from this process or the shared store."""
+        return await self.store.fetch((variants.token, *request.variant_key(variants.names)))
 
-    def said(self, why: bytes, status: int, outcome: bytes) -> bytes:
-        """Return what ``Cache-Status`` says of an answer with *status* that the application had to be asked for.
+    def cache_status(self, reason: bytes, status: int, outcome: bytes) -> bytes:
+        """Return the member of ``Cache-Status`` for a response of the application with *status*.
 
-        The *outcome* is STORED, the value of a refusal, or empty where it shows only at the end.
+        *reason* is why the request was forwarded. *outcome* is STORED, the value of a NotStored, or empty when it is
+        known only at the end of the response.
         """
-        known = self._said.get((why, status, outcome))
-        if known is None:
-            known = b"%b; %b; fwd-status=%d%b" % (self.name, why, status, outcome)
-            self._said[why, status, outcome] = known
-        return known
+        member = self._statuses.get((reason, status, outcome))
+        if member is None:
+            member = b"%b; %b; fwd-status=%d%b" % (self.name, reason, status, outcome)
+            self._statuses[reason, status, outcome] = member
+        return member
 
-    def reshape(self, flight: Flight, path: str, query: frozenset[bytes]) -> None:
-        """Let what *flight* makes, and all later requests for *path*, be found by the parameters *query* only."""
-        host, raw_path, whole, *rest = flight.primary
-        if self.policies.remember_query(path, raw_path, query):
+    def set_query(self, flight: Flight, path: str, query: frozenset[bytes]) -> None:
+        """Use only the parameters *query* in the key of *flight*, and of all later requests for *path*."""
+        host, raw_path, full_query, *rest = flight.primary_key
+        if self.policies.set_query(path, raw_path, query):
             self.plain_queries = False
-            flight.primary = (host, raw_path, canonical_query(whole, query, self.options.sort_query), *rest)
+            short_query = canonical_query(full_query, query, self.options.sort_query)
+            flight.primary_key = (host, raw_path, short_query, *rest)
 
-    def keep(self, entry: StoredResponse, flight: Flight, asked: CacheRequest) -> StoredResponse:
-        """Keep *entry* under the primary key of its *flight*, or beside others that vary by the same names."""
-        existing = self.store.held(flight.primary)
-        names = entry.ruling.names
+    def put(self, response: StoredResponse, flight: Flight, request: CacheRequest) -> StoredResponse:
+        """Store *response* under the primary key of *flight*, or as a variant."""
+        existing = self.store.held(flight.primary_key)
+        names = response.storage_policy.vary
         if type(existing) is Variants:
             names = tuple(sorted({*names, *existing.names}))
-        entry.key = flight.primary
+        response.key = flight.primary_key
         if names:
             if type(existing) is not Variants or existing.names != names:
-                existing = Variants(flight.primary, names, os.urandom(16))
+                existing = Variants(flight.primary_key, names, os.urandom(16))
                 self.store.put(existing)
-            entry.key = (existing.token, *asked.selecting(names))
-        flight.written = self.store.put(entry, flight.lease)
-        if self._alone:
-            self._alone.pop(flight.key, None)
-        return entry
+            response.key = (existing.token, *request.variant_key(names))
+        flight.written = self.store.put(response, flight.lease)
+        if self._unshared:
+            self._unshared.pop(flight.key, None)
+        return response
 
-    async def forget(self, places: Sequence[Place]) -> None:
-        """Forget the answers of *places*, and what is being made of them: who waits for that looks again.
+    async def invalidate(self, resources: Sequence[Resource]) -> None:
+        """Invalidate the responses of *resources*, stored and in flight; requests that wait for those retry.
 
-        Where processes share them, one may be on its way to the store from any of them, which only a purge reaches.
+        With a shared store, another process may be writing such a response; only a purge by tag invalidates that.
         """
-        keys = [place.key for place in places]
-        wrong = [flight for flight in self._flights.values() if flight.primary in keys]
-        for flight in wrong:
+        keys = [resource.key for resource in resources]
+        flights = [flight for flight in self._flights.values() if flight.primary_key in keys]
+        for flight in flights:
             flight.outdated = True
-            self.leave(flight)
+            self.close_flight(flight)
         await self.store.remove(keys)
         if self.store.shared:
             try:
-                await self.store.purge([path_tags(place.path)[0] for place in places])
+                await self.store.purge([path_tags(resource.path)[0] for resource in resources])
             except Exception as error:
                 self.metrics.failed(type(error).__name__)
-        for flight in wrong:
-            flight.land()
+        for flight in flights:
+            flight.retry()
 
-    def flight(self, key: Key, primary: Key) -> tuple[Flight, bool]:
-        """Return the flight in which what is missing under *key* is made, and whether the caller leads it."""
+    def join_flight(self, key: Key, primary_key: Key) -> tuple[Flight, bool]:
+        """Return the flight for *key*, and whether the caller leads it."""
         flight = self._flights.get(key)
         if flight is not None:
             return flight, False
-        shared = key not in self._alone
-        flight = Flight(key, primary, self.store.number, self.max_body, shared)
+        shared = key not in self._unshared
+        flight = Flight(key, primary_key, self.store.number, self.max_body, shared)
         if shared:
             self._flights[key] = flight
         return flight, True
 
-    def is_current(self, flight: Flight, known: int) -> bool:
-        """Tell whether what is made in *flight* is good for who came when *known* was the number of the last purge."""
+    def is_current(self, flight: Flight, number: int) -> bool:
+        """Return whether the response of *flight* has not been purged before the purge *number*."""
         if flight.outdated:
             return False
-        if flight.since == known:  # what was purged later may be purged after they were answered just as well
+        if flight.since == number:  # a later purge does not concern requests that arrived before it
             return True
-        tags = flight.tags if flight.tables is None else flight.tables.tags_beside(flight.tags)
+        tags = flight.tags if flight.tables is None else flight.tables.merge_tags(flight.tags)
         return tags is not None and not self.store.purged(tags, flight.since)
 
-    def part(self, flight: Flight) -> None:
-        """Take note that what is made in *flight* is for its leader only, and remember it."""
-        self.landed(flight)
+    def make_private(self, flight: Flight) -> None:
+        """Mark the response of *flight* as private to its leader; later requests for its key are not coalesced."""
+        self.close_flight(flight)
         if flight.outdated:
-            flight.land()
+            flight.retry()
             return
         if flight.open:
-            self._remember_alone(flight.key)
-        flight.part()
+            self._mark_unshared(flight.key)
+        flight.make_private()
 
-    def leave(self, flight: Flight) -> None:
-        """Take note that what is made in *flight* is good for nobody new: another may be begun, in any process."""
-        self.landed(flight)
-
-    def outgrown(self, flight: Flight) -> None:
-        """Take note that what is made in *flight* is too large to be kept, and so is the next under its key."""
+    def mark_too_large(self, flight: Flight) -> None:
+        """Mark the response of *flight* as too large to store; later requests for its key are not coalesced."""
         if self._flights.get(flight.key) is flight:
-            self._remember_alone(flight.key)
-        self.landed(flight)
+            self._mark_unshared(flight.key)
+        self.close_flight(flight)
 
-    def landed(self, flight: Flight) -> None:
-        """Take note that nobody new may join *flight*, here or in another process."""
-        flight.release()
+    def close_flight(self, flight: Flight) -> None:
+        """Let no further request join *flight*, here or in another process."""
+        flight.release_lease()
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
 
-    def _remember_alone(self, key: Key) -> None:
-        if len(self._alone) >= REMEMBERED:
-            self._alone.clear()
-        self._alone[key] = None
+    def _mark_unshared(self, key: Key) -> None:
+        if len(self._unshared) >= MAX_UNSHARED:
+            self._unshared.clear()
+        self._unshared[key] = None
 
-    def refresh(
-        self, key: Key, make: Callable[[], Coroutine[Any, Any, RefreshResult]]
+    def start_refresh(
+        self, key: Key, refresh: Callable[[], Coroutine[Any, Any, RefreshResult]]
     ) -> asyncio.Task[RefreshResult] | None:
-        """Have what is under *key* made anew in the background, once; return the task, None when too many run."""
+        """Start *refresh* for *key* unless one runs; return its task, or None when too many run."""
         task = self._refreshes.get(key)
-        if task is None and len(self._refreshes) < self._most_refreshes:
-            task = self._refreshes[key] = asyncio.create_task(make())
+        if task is None and len(self._refreshes) < self._max_refreshes:
+            task = self._refreshes[key] = asyncio.create_task(refresh())
             task.add_done_callback(lambda done: self._refreshes.pop(key, None))
         return task
 
     def drain(self) -> None:
-        """Begin no more refreshes: the application ends before the cache does."""
-        self._most_refreshes = 0
+        """Start no more refreshes, because the application stops before the cache."""
+        self._max_refreshes = 0
 
     async def close(self) -> None:
-        """End what runs in the background."""
+        """Cancel the refreshes in the background."""
         tasks = list(self._refreshes.values())
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What a request that changes something makes wrong of what is kept (RFC 9111, section 4.4)."""
+"""Invalidate stored responses after a successful unsafe request (RFC 9111, section 4.4)."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from urllib.parse import urljoin, urlsplit
 from starlette.types import Message, Scope, Send
 
 from scalekit_cache.http_cache import HttpCache
-from scalekit_cache.locating import Resource, resource_of
-from scalekit_cache.storing import fields_of
+from scalekit_cache.keys import Resource, resource_of
+from scalekit_cache.storability import fields_of
 
-ELSEWHERE = frozenset({b"location", b"content-location"})
+LOCATION_FIELDS = frozenset({b"location", b"content-location"})
 
 
 class InvalidationSender:
-    """The sending side of a request that changes something: what is kept of it is forgotten when that succeeds."""
+    """Wraps *send* of an unsafe request, and invalidates its resource when the response is successful."""
 
     def __init__(self, cache: HttpCache, scope: Scope, send: Send) -> None:
         self.cache = cache
         self.scheme = scope["scheme"]
-        # Before the application has it: mounts make root_path longer in the scope itself.
-        self.location = resource_of(cache, scope, fields_of(scope["headers"]))
+        # Computed before the application is called, because mounts extend root_path in the same scope.
+        self.resource = resource_of(cache.policies, cache.options.sort_query, scope, fields_of(scope["headers"]))
         self._send = send
 
     async def send(self, message: Message) -> None:
-        """Forget before the client learns that something has changed."""
+        """Invalidate before the client gets the start of the response."""
         if message["type"] == "http.response.start" and 200 <= message["status"] < 400:
-            await self.cache.forget(list(self._locations(message)))
+            await self.cache.invalidate(list(self._resources(message)))
         await self._send(message)
 
-    def _locations(self, message: Message) -> Iterator[Resource]:
-        location = self.location
-        yield location
-        own = f"{self.scheme}://{location.host.decode('latin-1')}{location.raw_path.decode('latin-1')}"
+    def _resources(self, message: Message) -> Iterator[Resource]:
+        resource, cache = self.resource, self.cache
+        yield resource
+        host = resource.host.decode("latin-1")
+        url = f"{self.scheme}://{host}{resource.raw_path.decode('latin-1')}"
         for name, value in message.get("headers", ()):
-            if name.lower() in ELSEWHERE:
+            if name.lower() in LOCATION_FIELDS:
                 try:
-                    target = urlsplit(urljoin(own, value.decode("latin-1")))
+                    target = urlsplit(urljoin(url, value.decode("latin-1")))
                 except ValueError:
                     continue
-                if target.netloc.lower() == location.host.decode("latin-1").lower():  # others are none of its business
-                    path, query = target.path or "/", target.query
-                    yield location.beside(self.cache, path.encode("latin-1"), query.encode("latin-1"))
+                if target.netloc.lower() == host.lower():  # RFC 9111 forbids to invalidate those of another origin
+                    path, query = (target.path or "/").encode("latin-1"), target.query.encode("latin-1")
+                    yield resource.sibling(cache.policies, cache.options.sort_query, path, query)

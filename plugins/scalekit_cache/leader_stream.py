@@ -1,7 +1,7 @@
-"""A response on its way to the client of its leader, at the pace of that client and of nobody else.
+"""Send a response in flight to the leader's client, at the pace of that client.
 
-The application is not held up by that client while what it has not taken is within the window of the flight, and the
-followers are not at all. Beyond the window the application waits for it, so that memory is bounded.
+The application does not wait for that client while its backlog is within the window of the flight; followers never do.
+Beyond the window the application waits for the client, so that memory is bounded.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from scalekit_cache.single_flight import Flight
 
 
 class LeaderStream:
-    """Sends *first*, and with *whole* the parts of *flight* after them, in a task of its own."""
+    """Sends the messages *first* in a task, followed by the body of *flight* if *sends_body*."""
 
-    def __init__(self, flight: Flight, send: Send, first: Sequence[Message], whole: bool) -> None:
+    def __init__(self, flight: Flight, send: Send, first: Sequence[Message], sends_body: bool) -> None:
         self._flight = flight
         self._send = send
-        self._whole = whole
-        self._lost: OSError | None = None
-        self._task = asyncio.create_task(self._deliver(first))
+        self._sends_body = sends_body
+        self._error: OSError | None = None
+        self._task = asyncio.create_task(self._run(first))
 
-    async def pace(self) -> None:
-        """Wait until the flight has room for more; raises OSError when the client has left and nobody else reads."""
-        await self._flight.room()
+    async def wait_capacity(self) -> None:
+        """Wait until the flight has capacity; raises OSError when the client has disconnected and no follower reads."""
+        await self._flight.wait_capacity()
         if self._task.done() and not self._task.cancelled() and (error := self._task.exception()) is not None:
             raise error
-        if self._lost is not None and not self._flight.followed:
-            raise self._lost
+        if self._error is not None and not self._flight.has_followers:
+            raise self._error
 
-    async def pass_after(self, message: Message) -> None:
-        """Send *message*, which is no part of the flight, after what the flight has."""
+    async def send_after(self, message: Message) -> None:
+        """Send *message*, which is not part of the flight, after the body of the flight."""
         await self.end()
-        if self._lost is not None:
-            raise self._lost
+        if self._error is not None:
+            raise self._error
         await self._send(message)
 
     async def end(self) -> None:
-        """Return when the client has all that there is, or has left."""
-        self._flight.ends = True
-        self._flight.tell()
+        """Return when the client has the complete response, or has disconnected."""
+        self._flight.ended = True
+        self._flight.notify()
         try:
             await asyncio.shield(self._task)
         except asyncio.CancelledError:
@@ -50,32 +50,32 @@ class LeaderStream:
             raise
 
     async def cancel(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _deliver(self, first: Sequence[Message]) -> None:
+    async def _run(self, first: Sequence[Message]) -> None:
         try:
             for message in first:
                 await self._send(message)
-            place = 0
-            while self._whole:
-                part = await self._flight.take(place)
+            position = 0
+            while self._sends_body:
+                part = await self._flight.read_as_leader(position)
                 if part is None:
                     return
-                place += 1
-                body, last = part
-                await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+                position += 1
+                chunk, last = part
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": not last})
                 if last:
                     return
         except OSError as error:
-            self._lost = error
+            self._error = error
         finally:
-            self._flight.take_no_more()
+            self._flight.end_leader()
 
 
 async def send_all(send: Send, messages: Sequence[Message]) -> None:
-    """Send *messages* one after the other."""
+    """Send *messages* in order."""
     for message in messages:
         await send(message)
 

@@ -1,10 +1,10 @@
-"""One call for many processes: who has the lease makes what is missing, the others look for it."""
+"""Single flight across processes: one process holds the lease and calls the application, the others poll the store."""
 
 from __future__ import annotations
 
 import asyncio
 
-from scalekit_cache.assessing import is_reusable
+from scalekit_cache.freshness import is_reusable
 from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.request import CacheRequest
 from scalekit_cache.single_flight import Flight
@@ -12,34 +12,35 @@ from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.items import Item, Key
 from scalekit_caching.store import Lease
 
-FIRST_LOOK = 0.005
-LAST_LOOK = 0.1
-"""Seconds between two looks for what another process makes; the pause doubles from the first to the last."""
+MIN_POLL_INTERVAL = 0.005
+MAX_POLL_INTERVAL = 0.1
+"""Seconds between two lookups while another process holds the lease; the interval doubles up to the maximum."""
 
 
-async def acquire_lease(cache: HttpCache, flight: Flight, primary: Key, asked: CacheRequest) -> Lease | None:
-    """Return the lease of what *flight* is to make, unless another process has kept it or takes too long.
+async def acquire_lease(cache: HttpCache, flight: Flight, primary_key: Key, request: CacheRequest) -> Lease | None:
+    """Return the lease for *flight*, or None when another process stored the response or holds the lease too long.
 
-    When it is kept, all who wait for *flight* look again.
+    When the response is stored, the requests that wait for *flight* retry.
     """
     loop = asyncio.get_running_loop()
-    end, pause = loop.time() + cache.options.coalesce_timeout, FIRST_LOOK
+    timeout = cache.options.coalesce_timeout
+    end, interval = loop.time() + timeout, MIN_POLL_INTERVAL
     while True:
-        lease, found = await cache.store.acquire_lease(primary, flight.key, cache.options.coalesce_timeout)
-        if found is not None and await _is_kept(cache, found, asked):
-            cache.landed(flight)
-            flight.land()
-        if lease is not None or flight.landed_elsewhere or loop.time() > end:
+        lease, found = await cache.store.acquire_lease(primary_key, flight.key, timeout)
+        if found is not None and await _is_reusable(cache, found, request):
+            cache.close_flight(flight)
+            flight.retry()
+        if lease is not None or flight.stored_elsewhere or loop.time() > end:
             flight.lease = lease
             return lease
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, LAST_LOOK)
+        await asyncio.sleep(interval)
+        interval = min(2 * interval, MAX_POLL_INTERVAL)
 
 
-async def _is_kept(cache: HttpCache, found: Item, asked: CacheRequest) -> bool:
-    """Tell whether *found*, or the variant of it that is *asked* for, would be given: who looks again leads no more."""
+async def _is_reusable(cache: HttpCache, found: Item, request: CacheRequest) -> bool:
+    """Return whether *request* may reuse *found*, or its variant for that request, without revalidation."""
     if type(found) is Variants:
-        found = await cache.variant(found, asked) or found
-    if type(found) is not StoredResponse or asked.lacks(found.ruling):
+        found = await cache.fetch_variant(found, request) or found
+    if type(found) is not StoredResponse or request.missing_credentials(found.storage_policy):
         return False
-    return is_reusable(found, asked.directives, cache.clock())
+    return is_reusable(found, request.directives, cache.clock())

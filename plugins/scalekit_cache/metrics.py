@@ -1,26 +1,28 @@
-"""What is counted."""
+"""Prometheus metrics of the cache."""
 
 from __future__ import annotations
 
 from scalekit.telemetry import Counter, Gauge, Telemetry
 from scalekit_caching.metrics import CachingMetrics
 
-REQUESTS = Counter("scalekit_cache_requests", "Requests that the cache could answer, by how it went.", ("outcome",))
-REFRESHES = Counter("scalekit_cache_refreshes", "Answers that were made anew in the background.", ("outcome",))
+REQUESTS = Counter("scalekit_cache_requests", "GET and HEAD requests, by outcome.", ("outcome",))
+REFRESHES = Counter("scalekit_cache_refreshes", "Refreshes of stored responses in the background.", ("outcome",))
 
-OWED = Gauge("scalekit_cache_owed_purges", "Tags of tables whose purge the shared store has not taken yet.")
+PENDING_PURGES = Gauge("scalekit_cache_pending_purges", "Tags of tables whose purge the shared store has not accepted.")
 
-OUTCOMES = ("hit", "stale", "collapsed", "validated", "miss", "pass")
+OUTCOMES = ("hit", "stale", "collapsed", "revalidated", "miss", "bypass")
 
 
 class CacheMetrics(CachingMetrics):
-    """The numbers of the cache."""
+    """The metrics of the cache plugin."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         super().__init__(telemetry, "cache")
-        self.hit, self.stale, self.collapsed, self.validated, self.miss, self.passed = (
+        self.hit, self.stale, self.collapsed, self.revalidated, self.miss, self.bypass = (
             telemetry.series(REQUESTS, outcome) for outcome in OUTCOMES
         )
-        self.refreshed, self.not_refreshed = (telemetry.series(REFRESHES, outcome) for outcome in ("done", "failed"))
-        self.owing = telemetry.series(OWED)
-        self.owing.set(0)
+        self.refresh_done, self.refresh_failed = (
+            telemetry.series(REFRESHES, outcome) for outcome in ("done", "failed")
+        )
+        self.pending_purges = telemetry.series(PENDING_PURGES)
+        self.pending_purges.set(0)

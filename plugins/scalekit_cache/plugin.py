@@ -1,4 +1,4 @@
-"""How the cache joins the host."""
+"""Hooks of the cache plugin."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from scalekit_caching.value_cache import NAMESPACE, ValueCache
 from scalekit_redis import metrics as redis_metrics
 from scalekit_redis import redis_connections, verify_redis
 
-OF_CACHE = b"cache object"
-"""What keys of values begin with in the store of the cluster cache, which has values of its own."""
-ASKED_BY: dict[Key[Any], str] = {CLUSTER_STORE: "url", DATABASE: "tags_from_sql"}
+CLUSTER_NAMESPACE = b"cache object"
+"""Prefix of value keys in the store of the cluster cache, apart from that plugin's own values."""
+REQUIRED_BY: dict[Key[Any], str] = {CLUSTER_STORE: "url", DATABASE: "tags_from_sql"}
 FILTER: Key[CacheFilter] = Key("cache filter", plugin="cache")
 
 
@@ -42,30 +42,30 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what keeps the store open."""
+    """Return the lifespan of the store."""
     config = context.config(CacheConfig)
     cache_filter = _filter(context)
 
-    def verify(given: Container[Key[Any]]) -> None:
+    def verify(provided: Container[Key[Any]]) -> None:
         _check_workers(config, context.server.workers or 1)
         if config.shared and not config.on_cluster_cache:
             verify_redis(config.url.reveal())
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        counts = CacheMetrics(context.get(TELEMETRY))
-        async with open_store(context, config, counts, time.time) as store:
-            cache = HttpCache(store, _policies(config), _options(config), counts, time.time)
-            namespace = OF_CACHE if config.on_cluster_cache else NAMESPACE
-            context.provide(CACHE, ValueCache(store, counts, time.time, config.coalesce_timeout, namespace))
+        cache_metrics = CacheMetrics(context.get(TELEMETRY))
+        async with open_store(context, config, cache_metrics, time.time) as store:
+            cache = HttpCache(store, _policies(config), _options(config), cache_metrics, time.time)
+            namespace = CLUSTER_NAMESPACE if config.on_cluster_cache else NAMESPACE
+            context.provide(CACHE, ValueCache(store, cache_metrics, time.time, config.coalesce_timeout, namespace))
             cache_filter.cache = cache
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(cache.close)
                 stack.callback(setattr, cache_filter, "cache", None)
                 if config.tags_from_sql:
                     suspend = partial(cache_filter.suspend, cache)
-                    purges = SqlInvalidation(store, counts, suspend, counts.owing)
-                    context.provide(TABLE_OBSERVER, await stack.enter_async_context(purges.running()))
+                    observer = SqlInvalidation(store, cache_metrics, suspend, cache_metrics.pending_purges)
+                    context.provide(TABLE_OBSERVER, await stack.enter_async_context(observer.running()))
                 yield
 
     async def drain() -> None:
@@ -76,14 +76,20 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     if config.tags_from_sql:
         provides = (CACHE, TABLE_OBSERVER)
         return Lifespan(
-            run, provides=provides, requires=requires, before=(DATABASE,), drain=drain, verify=verify, asked_by=ASKED_BY
+            run,
+            provides=provides,
+            requires=requires,
+            before=(DATABASE,),
+            drain=drain,
+            verify=verify,
+            asked_by=REQUIRED_BY,
         )
-    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain, verify=verify, asked_by=ASKED_BY)
+    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain, verify=verify, asked_by=REQUIRED_BY)
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is counted, and of Redis where it is the store."""
+    """Return the metrics of the cache, and those of Redis when it is the store."""
     config = context.config(CacheConfig)
     own = [*CachingInstruments("cache").all(), *instruments_in(metrics)]
     return [*own, *instruments_in(redis_metrics)] if config.shared and not config.on_cluster_cache else own
@@ -91,13 +97,13 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return the cache, further in than authentication."""
+    """Return the filter of the cache, in the layer after authentication."""
     return [LayeredFilter(Layer.CACHE, _filter(context))]
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Tell whether the shared store answers, without which the application goes on."""
+    """Return the check of Redis, which is not critical, because the application responds without it."""
     config = context.config(CacheConfig)
     if not config.shared or config.on_cluster_cache:
         return []
@@ -111,21 +117,21 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 
 @hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
-    """Return `scalekit cache purge`."""
+    """Return the command ``scalekit cache purge``."""
     return commands(context, context.config(CacheConfig))
 
 
 def _filter(context: Context) -> CacheFilter:
-    """Return the filter of this application, one for all hooks; it lets everything pass before the cache is open."""
+    """Return the one filter of this application, which bypasses the cache until the store is open."""
     return context.shared(FILTER, lambda: CacheFilter(context.config(CacheConfig).credential_headers))
 
 
 def _check_workers(config: CacheConfig, workers: int) -> None:
     if not config.shared and not config.per_worker and workers > 1:
         message = (
-            f'is "memory:", and there are {workers} workers: a purge in one would not reach the others; name a store'
-            ' that they share, such as url = "redis://127.0.0.1:6379", or write per_worker = true, which lets the'
-            " others answer with what is stale until it ends by itself"
+            f'is "memory:", and there are {workers} workers: a purge in one would not reach the others; set a shared'
+            ' store, such as url = "redis://127.0.0.1:6379", or set per_worker = true, which lets the'
+            " others send purged responses until their ttl ends"
         )
         raise ConfigError([Problem(message, "plugins.cache.url", plugin="cache")])
 
@@ -137,13 +143,13 @@ def _policies(config: CacheConfig) -> CachePolicies:
 def _options(config: CacheConfig) -> CacheOptions:
     targeted = tuple(name.lower().encode() for name in config.targeted_headers)
     return CacheOptions(
-        config.cache_status_name.encode(),
-        config.max_body,
-        config.coalesce_timeout,
-        config.refresh_timeout,
-        config.cookies == "private",
-        config.sort_query,
-        StorageRules(targeted, config.heuristic_fraction),
-        config.tags_from_sql,
-        config.credential_headers,
+        name=config.cache_status_name.encode(),
+        max_body=config.max_body,
+        coalesce_timeout=config.coalesce_timeout,
+        refresh_timeout=config.refresh_timeout,
+        cookies_identify=config.cookies == "private",
+        sort_query=config.sort_query,
+        storage_rules=StorageRules(targeted, config.heuristic_fraction),
+        tags_from_sql=config.tags_from_sql,
+        credential_headers=config.credential_headers,
     )

@@ -1,4 +1,4 @@
-"""What the file, and marks in the code, say of answers that say nothing themselves."""
+"""Cache policies of the configuration and of ``@cached``, and the policy that applies to a path or handler."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scalekit import PathGlob
 from scalekit_cache.route_parameters import RouteParameters
 
 DEFAULT_STATUSES = frozenset({200, 301, 308})
-REMEMBERED = 4096
-"""Paths whose policy is remembered."""
+MAX_CACHED = 4096
+"""Paths and combinations whose policy is cached."""
 
-_SUSPICIOUS = re.compile(rb"%(?:2e|2f|5c|00|3b|3f|23|25)|[\\;\x00-\x20]|//|/\.\.?(?:/|$)", re.IGNORECASE)
+_AMBIGUOUS_PATH = re.compile(rb"%(?:2e|2f|5c|00|3b|3f|23|25)|[\\;\x00-\x20]|//|/\.\.?(?:/|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class CachePolicy:
-    """How answers are kept that do not say it themselves; times are in seconds, *ttl* None leaves it to the answer.
+    """How responses are stored that do not specify it; times are in seconds, *ttl* None leaves it to the response.
 
-    *query* are the parameters that count, None for all. *ignores_cookies* says that answers do not depend on cookies.
-    *reads* are headers from which the route takes credentials.
+    *query* are the parameters in the key, None for all. *ignores_cookies* excludes cookies from the credentials.
+    *credential_headers* are request headers from which the route takes credentials.
     """
 
     ttl: float | None = None
@@ -29,15 +29,15 @@ class CachePolicy:
     query: frozenset[bytes] | None = None
     by_identity: bool = False
     ignores_cookies: bool = False
-    while_revalidate: float = 0.0
-    if_error: float = 0.0
-    early: float = 0.0
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
+    early_refresh: float = 0.0
     tags: tuple[bytes, ...] = ()
     statuses: frozenset[int] = DEFAULT_STATUSES
-    reads: tuple[bytes, ...] = ()
+    credential_headers: tuple[bytes, ...] = ()
 
-    def under(self, policy: CachePolicy) -> CachePolicy:
-        """Return this with what *policy* says of queries, of tags, and of who may have the answers."""
+    def combined(self, policy: CachePolicy) -> CachePolicy:
+        """Return this policy with the query, tags, vary and identity of *policy*."""
         return replace(
             self,
             query=self.query if policy.query is None else policy.query,
@@ -52,62 +52,63 @@ NO_POLICY = CachePolicy()
 
 
 class CachePolicies:
-    """The policies of the file, the first that matches a path counts."""
+    """The policies of the configuration; the first whose path matches applies."""
 
     def __init__(self, items: Sequence[tuple[str, CachePolicy]]) -> None:
         self._items = [(PathGlob(path), policy) for path, policy in items]
-        self._known: dict[tuple[str, bytes], CachePolicy] = {}
-        self._merged: dict[tuple[int, int], tuple[CachePolicy, CachePolicy, CachePolicy]] = {}
-        self._querying: dict[tuple[int, frozenset[bytes]], tuple[CachePolicy, CachePolicy]] = {}
-        self._reading: dict[tuple[int, int], tuple[CachePolicy, RouteParameters, CachePolicy]] = {}
+        self._by_path: dict[tuple[str, bytes], CachePolicy] = {}
+        self._for_handlers: dict[tuple[int, int], tuple[CachePolicy, CachePolicy, CachePolicy]] = {}
+        self._with_query: dict[tuple[int, frozenset[bytes]], tuple[CachePolicy, CachePolicy]] = {}
+        self._for_routes: dict[tuple[int, int], tuple[CachePolicy, RouteParameters, CachePolicy]] = {}
         self.reshape_queries = any(policy.query is not None for _, policy in items)
 
-    def of(self, path: str, raw_path: bytes) -> CachePolicy:
-        """Return the policy of *path*; none has a path that an application and a file may read in different ways."""
-        if not self._items and not self._known:
+    def for_path(self, path: str, raw_path: bytes) -> CachePolicy:
+        """Return the policy of *path*; NO_POLICY for a path that the application may interpret differently."""
+        if not self._items and not self._by_path:
             return NO_POLICY
-        known = self._known.get((path, raw_path))
-        if known is None:
-            known = NO_POLICY if _SUSPICIOUS.search(raw_path) else self._match(path)
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[path, raw_path] = known
-        return known
+        policy = self._by_path.get((path, raw_path))
+        if policy is None:
+            policy = NO_POLICY if _AMBIGUOUS_PATH.search(raw_path) else self._match(path)
+            if len(self._by_path) >= MAX_CACHED:
+                self._by_path.clear()
+            self._by_path[path, raw_path] = policy
+        return policy
 
-    def remember_query(self, path: str, raw_path: bytes, query: frozenset[bytes]) -> bool:
-        """Let the parameters *query* count of *path*, as its handler says; return whether they can."""
-        policy = self.of(path, raw_path)
-        if policy.query is not None or _SUSPICIOUS.search(raw_path):
+    def set_query(self, path: str, raw_path: bytes, query: frozenset[bytes]) -> bool:
+        """Use only the parameters *query* for *path*, as its handler declares; return whether that is allowed."""
+        policy = self.for_path(path, raw_path)
+        if policy.query is not None or _AMBIGUOUS_PATH.search(raw_path):
             return False
-        known = self._querying.get((id(policy), query))
+        known = self._with_query.get((id(policy), query))
         if known is None:
-            if len(self._querying) >= REMEMBERED:
-                self._querying.clear()
-            known = self._querying[id(policy), query] = (policy, replace(policy, query=query))
-        self._known[path, raw_path] = known[1]
+            if len(self._with_query) >= MAX_CACHED:
+                self._with_query.clear()
+            known = self._with_query[id(policy), query] = (policy, replace(policy, query=query))
+        self._by_path[path, raw_path] = known[1]
         return True
 
-    def merged(self, mark: CachePolicy, policy: CachePolicy) -> CachePolicy:
-        """Return *mark*, of a handler, with what the *policy* of its path says of who may have the answers."""
+    def for_handler(self, handler_policy: CachePolicy, policy: CachePolicy) -> CachePolicy:
+        """Return *handler_policy*, of ``@cached``, combined with the *policy* of its path."""
         if policy is NO_POLICY:
-            return mark
-        known = self._merged.get((id(mark), id(policy)))
+            return handler_policy
+        known = self._for_handlers.get((id(handler_policy), id(policy)))
         if known is None:
-            if len(self._merged) >= REMEMBERED:
-                self._merged.clear()
-            # Both are kept beside, since an id is an object's own only as long as that is there.
-            known = self._merged[id(mark), id(policy)] = (mark, policy, mark.under(policy))
+            if len(self._for_handlers) >= MAX_CACHED:
+                self._for_handlers.clear()
+            # The value references both, because an id is unique only during an object's lifetime.
+            known = (handler_policy, policy, handler_policy.combined(policy))
+            self._for_handlers[id(handler_policy), id(policy)] = known
         return known[2]
 
-    def reading(self, policy: CachePolicy, reads: RouteParameters) -> CachePolicy:
-        """Return *policy* for a route that reads what *reads* says."""
-        known = self._reading.get((id(policy), id(reads)))
+    def for_route(self, policy: CachePolicy, parameters: RouteParameters) -> CachePolicy:
+        """Return *policy* for a route that declares *parameters*."""
+        known = self._for_routes.get((id(policy), id(parameters)))
         if known is None:
-            if len(self._reading) >= REMEMBERED:
-                self._reading.clear()
-            vary = tuple(sorted({*policy.vary, *reads.varies}))
-            merged = replace(policy, vary=vary, reads=reads.credentials)
-            known = self._reading[id(policy), id(reads)] = (policy, reads, merged)
+            if len(self._for_routes) >= MAX_CACHED:
+                self._for_routes.clear()
+            vary = tuple(sorted({*policy.vary, *parameters.headers}))
+            combined = replace(policy, vary=vary, credential_headers=parameters.credential_headers)
+            known = self._for_routes[id(policy), id(parameters)] = (policy, parameters, combined)
         return known[2]
 
     def _match(self, path: str) -> CachePolicy:

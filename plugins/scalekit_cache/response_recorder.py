@@ -1,300 +1,297 @@
-"""An answer on its way from the application: passed on as it comes, and kept if it may be."""
+"""Stream the application's response to the client and its followers, and store it when allowed."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from random import random
-from typing import Any
 
 from starlette.types import Message, Scope, Send
 
-from scalekit_cache.answering import unchanged, unchanged_messages
-from scalekit_cache.cache_status import NotStored
-from scalekit_cache.judgement import reevaluate
-from scalekit_cache.keeper import Keeper
+from scalekit_cache.cache_status import STORED, Headers, NotStored, append_cache_status
+from scalekit_cache.conditional import is_not_modified, not_modified_messages
+from scalekit_cache.freshness import Freshness
+from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.leader_stream import LeaderStream, discard, send_all
 from scalekit_cache.policies import CachePolicy
-from scalekit_cache.request import CacheRequest
+from scalekit_cache.request import NO_FIELDS, CacheRequest
 from scalekit_cache.revalidation import update_stored_response
 from scalekit_cache.single_flight import Flight
-from scalekit_cache.storability import COOKIES
-from scalekit_cache.stored_response import NOWHERE, Headers, StoredResponse, with_status
-from scalekit_cache.storing import Freshness, dated, evaluate, is_longer, kept_headers, relevant_of
-from scalekit_cache.user_detection import detect_user, state_of
+from scalekit_cache.storability import (
+    SET_COOKIE_FIELDS,
+    add_date,
+    evaluate,
+    exceeds_length,
+    exclude_fields,
+    select_fields,
+)
+from scalekit_cache.stored_response import NEVER, StoredResponse, route_scope
+from scalekit_cache.user_detection import detect_user, reevaluate, state_of
 from scalekit_caching.tags import path_tags
 
-WITHOUT_BODY = frozenset({204, 304})
-ERRORS = 500
-"""Statuses from here on are failures, which do not take the place of what is kept."""
-NEVER = float("inf")
-STORED = b"; stored"
+BODILESS_STATUSES = frozenset({204, 304})
+SERVER_ERROR = 500
+"""From this status on a response does not replace the stored one."""
 
 
 class ResponseRecorder:
-    """The sending side of one call of the application.
+    """Wraps *send* for one call of the application.
 
-    *stale* is what the application was asked to validate, if anything. Without *send* nobody waits for the answer. What
-    is kept in the end is in ``entry``; ``unchanged`` tells that it is *stale* with new headers, and that ``extra`` ones
-    are for who asked now. ``complete`` tells whether the answer came to its end, ``refusal`` why it is not kept.
+    *stale* is the stored response that the call revalidates, if any. Without *send* the response has no client.
+    ``stored`` is the resulting stored response; ``revalidated`` is set when that is *stale* with new headers, and
+    ``extra`` are headers of the 304 for this client. ``complete`` is set at the end of the response, ``not_stored``
+    when it must not be stored.
     """
 
-    # On the class, so that an answer sets only what differs.
-    entry: StoredResponse | None = None
-    unchanged = False
-    extra: Headers = []
+    # Defaults on the class, so that a response sets few attributes.
+    stored: StoredResponse | None = None
+    revalidated = False
+    extra: Sequence[tuple[bytes, bytes]] = ()
     status = 0
     complete = False
-    refusal: NotStored | None = None
-    otherwise: Send | None = None
-    """Receives a response that is not stored, and no failure, where no client waits for it."""
+    not_stored: NotStored | None = None
+    fallback_send: Send | None = None
+    """Gets a response below 500 that must not be stored, when no client waits for it."""
     _start: Message | None = None
     _first: Sequence[Message] = ()
-    _delivery: LeaderStream | None = None
-    _kept: Freshness | None = None
-    _fields: dict[bytes, bytes] = {}
+    _stream: LeaderStream | None = None
+    _freshness: Freshness | None = None
+    _fields: Mapping[bytes, bytes] = NO_FIELDS
 
     def __init__(
         self,
-        keeper: Keeper,
+        cache: HttpCache,
         flight: Flight,
-        asked: CacheRequest,
+        request: CacheRequest,
         policy: CachePolicy,
+        *,
         scope: Scope,
         path: str,
-        why: bytes,
+        reason: bytes,
         stale: StoredResponse | None = None,
         send: Send | None = None,
     ) -> None:
-        self.keeper = keeper
+        self.cache = cache
         self.flight = flight
-        self.asked = asked
+        self.request = request
         self.policy = policy
         self.scope = scope
         self.path = path
-        self.why = why
+        self.reason = reason
         self.stale = stale
         self._send = send or discard
-        self._begun_at = keeper.clock()
+        self._started_at = cache.clock()
         self._state = state_of(scope)
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Look at *message*, pass it on and let those who follow have it."""
+        """Record *message*, and send it to the client and the followers."""
         kind = message["type"]
         if kind == "http.response.body":
             self.complete = last = not message.get("more_body", False)
-            kept = self._kept
-            if kept is not None and self._is_for_one(kept):
-                self._break_off()
-            elif kept is not None:
-                self._take(kept, message.get("body", b""), last)
-                return self._deliver(message, last)
+            freshness = self._freshness
+            if freshness is not None and self._has_become_private(freshness):
+                self._stop_sharing()
+            elif freshness is not None:
+                self._record(freshness, message.get("body", b""), last)
+                return self._send_chunk(message, last)
         elif kind == "http.response.start":
-            return self._begin(message)
-        elif self._start is not None:  # what cannot be kept, such as a file that the server sends by itself
-            self._give_up()
-        return self._pass_on(message)
+            return self._start_response(message)
+        elif self._start is not None:  # a message that cannot be stored, such as a file that the server sends
+            self._stop_recording()
+        return self._forward(message)
 
-    def _begin(self, message: Message) -> Awaitable[None]:
-        keeper, now = self.keeper, self.keeper.clock()
+    def _start_response(self, message: Message) -> Awaitable[None]:
+        cache, now = self.cache, self.cache.clock()
         status = self.status = message["status"]
         headers = message.get("headers", ())
         stale = self.stale
-        if stale is not None and status == 304 and (stale.etag is not None or stale.modified is not None):
-            return self._freshen(stale, headers, now)
-        fields = self._fields = relevant_of(headers, keeper.rulings.relevant)
-        judged = NotStored.TRAILERS if message.get("trailers") else self._judged(fields, now)
+        if stale is not None and status == 304 and (stale.etag is not None or stale.last_modified is not None):
+            return self._update_stale(stale, headers, now)
+        fields = self._fields = select_fields(headers, cache.storage_policies.relevant_fields)
+        evaluated = NotStored.TRAILERS if message.get("trailers") else self._evaluate(fields, now)
         length = fields.get(b"content-length")
-        if length is not None and is_longer(length, keeper.max_body) and type(judged) is Freshness:
-            judged = NotStored.TOO_LARGE
-        if isinstance(judged, NotStored):
-            self.refusal, kept, outcome = judged, None, judged.value
-            if self.otherwise is not None and status < ERRORS:
-                self._send = self.otherwise
-            self._give_up()
+        if length is not None and exceeds_length(length, cache.max_body) and type(evaluated) is Freshness:
+            evaluated = NotStored.TOO_LARGE
+        if isinstance(evaluated, NotStored):
+            self.not_stored, freshness, outcome = evaluated, None, evaluated.value
+            if self.fallback_send is not None and status < SERVER_ERROR:
+                self._send = self.fallback_send
+            self._stop_recording()
         else:
-            self._start, self._kept = message, judged
-            kept, outcome = judged, b"" if length is None else STORED
-        said = keeper.said(self.why, status, outcome)
-        named = with_status(headers, said) if b"cache-status" in fields else [*headers, (b"cache-status", said)]
-        noted = self.asked.noted
-        if noted and kept is not None and status == 200 and unchanged(headers, noted, now):
-            return self._hold(*unchanged_messages(named))
+            self._start, self._freshness = message, evaluated
+            freshness, outcome = evaluated, b"" if length is None else STORED
+        member = cache.cache_status(self.reason, status, outcome)
+        named = (
+            append_cache_status(headers, member) if b"cache-status" in fields else [*headers, (b"cache-status", member)]
+        )
+        conditions = self.request.relevant_headers
+        if conditions and freshness is not None and status == 200 and is_not_modified(headers, conditions, now):
+            return self._hold(*not_modified_messages(named))
         start = {**message, "headers": named}
-        return self._send(start) if kept is None else self._hold(start)
+        return self._send(start) if freshness is None else self._hold(start)
 
     def _hold(self, *first: Message) -> Awaitable[None]:
-        """Send *first* with the first part of the body; followers do not wait for a client that reads neither."""
+        """Send *first* together with the first chunk, so that followers do not wait for a client that reads neither."""
         self._first = first
         if len(first) == 1 and self._send is not discard:
-            self.flight.taken = 0
+            self.flight.leader_position = 0
         return discard(first[0])
 
-    def _deliver(self, message: Message, last: bool) -> Awaitable[None]:
-        """Let the client of the leader have *message*, which is in the flight too, at its own pace."""
-        if self._delivery is not None:
-            return self._delivery.pace()
+    def _send_chunk(self, message: Message, last: bool) -> Awaitable[None]:
+        """Send *message*, which is in the flight too, to the leader's client at its own pace."""
+        if self._stream is not None:
+            return self._stream.wait_capacity()
         first, self._first = self._first, ()
-        whole = len(first) == 1  # else it is a 304, which has no parts
+        sends_body = len(first) == 1  # otherwise it is a 304
         if last or self._send is discard:
-            return send_all(self._send, (*first, message) if whole else first)
-        self._delivery = LeaderStream(self.flight, self._send, first, whole)
-        return self._delivery.pace()
+            return send_all(self._send, (*first, message) if sends_body else first)
+        self._stream = LeaderStream(self.flight, self._send, first, sends_body)
+        return self._stream.wait_capacity()
 
-    def _pass_on(self, message: Message) -> Awaitable[None]:
-        """Send *message*, which is not in the flight, after what came before it."""
-        if self._delivery is not None:
-            return self._delivery.pass_after(message)
+    def _forward(self, message: Message) -> Awaitable[None]:
+        """Send *message*, which is not in the flight, after the preceding messages."""
+        if self._stream is not None:
+            return self._stream.send_after(message)
         first, self._first = self._first, ()
         return send_all(self._send, (*first, message)) if first else self._send(message)
 
     async def finish(self) -> None:
-        """Return when the client of the leader has the response."""
-        if self._delivery is not None:
-            await self._delivery.end()
-        elif self._first:  # an application that ended before the body
+        """Return when the leader's client has the response."""
+        if self._stream is not None:
+            await self._stream.end()
+        elif self._first:  # the application ended without a body
             await send_all(self._send, self._first)
 
-    async def abandon(self) -> None:
-        """Send no more of a response that failed."""
-        if self._delivery is not None:
-            await self._delivery.cancel()
+    async def abort(self) -> None:
+        """Stop sending a response that failed."""
+        if self._stream is not None:
+            await self._stream.cancel()
 
-    def _judged(self, fields: dict[bytes, bytes], now: float) -> Freshness | NotStored:
+    def _evaluate(self, fields: Mapping[bytes, bytes], now: float) -> Freshness | NotStored:
         flight = self.flight
         if flight.tables is not None and not flight.tables.known:
-            return NotStored.TABLES
+            return NotStored.UNKNOWN_TABLES
         if flight.outdated:
             return NotStored.PURGED
         if self.scope["method"] != "GET":
             return NotStored.METHOD
-        if self.stale is not None and self.status >= ERRORS:
+        if self.stale is not None and self.status >= SERVER_ERROR:
             return NotStored.ERROR
-        learned = reevaluate(self.keeper, self.scope, self.asked, self.policy, self._state)
-        if isinstance(learned, NotStored):
-            return learned
-        if learned.query is not None and self.policy.query is None:
-            self.keeper.reshape(flight, self.path, learned.query)
-        self.policy = learned
-        return evaluate(self.status, fields, self.asked.lacks, learned, self.keeper.rulings, self._begun_at, now)
+        policy = reevaluate(self.cache, self.scope, self.request, self.policy, self._state)
+        if isinstance(policy, NotStored):
+            return policy
+        if policy.query is not None and self.policy.query is None:
+            self.cache.set_query(flight, self.path, policy.query)
+        self.policy = policy
+        policies, missing = self.cache.storage_policies, self.request.missing_credentials
+        return evaluate(self.status, fields, policy, policies, missing, requested_at=self._started_at, now=now)
 
-    def _take(self, kept: Freshness, body: bytes, last: bool) -> None:
-        """Keep the next part, and let those who follow have it."""
+    def _record(self, freshness: Freshness, chunk: bytes, last: bool) -> None:
+        """Add *chunk* to the flight, and store the response at its end."""
         flight, start = self.flight, self._start
         if start is not None:
             self._start = None
-            headers = kept_headers(start.get("headers", ()), kept.ruling.without)
-            dated(headers, self._fields, self._begun_at)
-            if last and not flight.awaited and len(body) <= flight.window:
+            headers = exclude_fields(start.get("headers", ()), freshness.storage_policy.excluded_fields)
+            add_date(headers, self._fields, self._started_at)
+            if last and not flight.has_waiters and len(chunk) <= flight.window:
                 flight.complete = True
-                self._keep(kept, headers, body)
-                self.keeper.landed(flight)
+                self._store(freshness, headers, chunk)
+                self.cache.close_flight(flight)
                 return
-            self._show(headers, kept, (*self.policy.tags, *path_tags(self.path)))
-        flight.feed(body, last)
-        if flight.outgrown:
-            self.keeper.outgrown(flight)
+            self._start_flight(headers, freshness, (*self.policy.tags, *path_tags(self.path)))
+        flight.write(chunk, last)
+        if flight.exceeds_window:
+            self.cache.mark_too_large(flight)
         if last:
-            whole = flight.body()
-            if whole is not None:
-                self._keep(kept, flight.headers, whole)
-            self.keeper.landed(flight)
+            body = flight.body()
+            if body is not None:
+                self._store(freshness, flight.headers, body)
+            self.cache.close_flight(flight)
 
-    def _show(self, headers: Headers, kept: Freshness, tags: tuple[bytes, ...]) -> None:
-        names = kept.ruling.names
-        self.flight.begin(self.status, headers, kept, self.asked.selecting(names) if names else (), tags)
+    def _start_flight(self, headers: Headers, freshness: Freshness, tags: tuple[bytes, ...]) -> None:
+        names = freshness.storage_policy.vary
+        variant = self.request.variant_key(names) if names else ()
+        self.flight.start(self.status, headers, freshness, variant, tags)
 
-    def _keep(self, kept: Freshness, headers: Headers, body: bytes) -> None:
-        """Make the entry, unless something of it is missing."""
+    def _store(self, freshness: Freshness, headers: Headers, body: bytes) -> None:
+        """Store the response, unless it is incomplete or outdated."""
         flight = self.flight
         if flight.outdated:
             return
         length = self._fields.get(b"content-length")
         if length is None:
-            if self.status not in WITHOUT_BODY:
+            if self.status not in BODILESS_STATUSES:
                 headers = [*headers, (b"content-length", b"%d" % len(body))]
         elif length != b"%d" % len(body):
             return
-        policy, ruling, fields = self.policy, kept.ruling, self._fields
-        tags = policy.tags if flight.tables is None else flight.tables.tags_beside(policy.tags)
+        policy, storage, fields = self.policy, freshness.storage_policy, self._fields
+        tags = policy.tags if flight.tables is None else flight.tables.merge_tags(policy.tags)
         if tags is None:
             return
-        early = NEVER
-        if policy.early and kept.lifetime == ruling.by_policy:
-            early = kept.born + kept.lifetime * (1 - policy.early * random())
-        entry = StoredResponse(
+        refresh_at = NEVER
+        if policy.early_refresh and freshness.lifetime == storage.default_ttl:
+            refresh_at = freshness.generated_at + freshness.lifetime * (1 - policy.early_refresh * random())
+        response = StoredResponse(
             flight.key,
             self.status,
             headers,
             body,
-            ruling,
-            kept.born,
-            kept.lifetime,
-            fields.get(b"etag"),
-            fields.get(b"last-modified"),
-            self.keeper.name,
-            self.path,
-            early,
-            tags,
-            flight.since,
-            routed(self.scope),
+            storage,
+            generated_at=freshness.generated_at,
+            lifetime=freshness.lifetime,
+            etag=fields.get(b"etag"),
+            last_modified=fields.get(b"last-modified"),
+            cache_name=self.cache.name,
+            path=self.path,
+            refresh_at=refresh_at,
+            tags=tags,
+            since=flight.since,
+            route_scope=route_scope(self.scope),
         )
-        self.entry = self.keeper.keep(entry, flight, self.asked)
+        self.stored = self.cache.put(response, flight, self.request)
 
-    async def _freshen(self, stale: StoredResponse, headers: Headers, now: float) -> None:
-        """Take the answer that nothing has changed; nothing is passed on of it."""
+    async def _update_stale(self, stale: StoredResponse, headers: Sequence[tuple[bytes, bytes]], now: float) -> None:
+        """Update *stale* by a 304 with *headers*, which is not sent."""
+        cache, flight = self.cache, self.flight
         self._send = discard
-        learned = reevaluate(self.keeper, self.scope, self.asked, self.policy, self._state)
-        if not isinstance(learned, NotStored):
-            self.policy = learned
-        entry, kept = update_stored_response(stale, headers, self.asked.lacks, self.policy, self.keeper.rulings, now)
-        kept = learned if isinstance(learned, NotStored) else kept
-        self.extra = [field for field in headers if field[0].lower() in COOKIES]
-        self.entry, self.unchanged = entry, True
-        if self.flight.tables is not None:
-            tags = self.flight.tables.tags_beside(stale.tags)
-            if tags is None:
-                kept = NotStored.TABLES
-            else:
-                entry.tags = tags
-        if isinstance(kept, NotStored) or self.flight.outdated:
-            self.refusal = kept if isinstance(kept, NotStored) else NotStored.PURGED
-            self.keeper.part(self.flight)
-            return
-        entry.since = entry.valid = self.flight.since
-        self.keeper.keep(entry, self.flight, self.asked)
-        self.status = entry.status
-        self._show(entry.headers, kept, entry.all_tags())
-        self.flight.feed(entry.body, True)
-        self.keeper.landed(self.flight)
-
-    def _is_for_one(self, kept: Freshness) -> bool:
-        """Tell whether the application has found a user, or a body in the request, since its response began."""
-        detect_user(self.asked, self.scope, self.policy, self._state)
-        return self.asked.has_body or self.asked.lacks(kept.ruling) != 0
-
-    def _break_off(self) -> None:
-        """Share no more of a response which turns out to be for nobody else."""
-        if self.flight.kept is None:
-            self._give_up()
+        policy = reevaluate(cache, self.scope, self.request, self.policy, self._state)
+        if not isinstance(policy, NotStored):
+            self.policy = policy
+        policies, missing = cache.storage_policies, self.request.missing_credentials
+        response, evaluated = update_stored_response(stale, headers, self.policy, policies, missing, now=now)
+        evaluated = policy if isinstance(policy, NotStored) else evaluated
+        self.extra = [field for field in headers if field[0].lower() in SET_COOKIE_FIELDS]
+        self.stored, self.revalidated = response, True
+        tags = stale.tags if flight.tables is None else flight.tables.merge_tags(stale.tags)
+        if tags is None:
+            evaluated = NotStored.UNKNOWN_TABLES
         else:
-            self._kept = None
+            response.tags = tags
+        if isinstance(evaluated, NotStored) or flight.outdated:
+            self.not_stored = evaluated if isinstance(evaluated, NotStored) else NotStored.PURGED
+            cache.make_private(flight)
+            return
+        response.since = response.valid = flight.since
+        cache.put(response, flight, self.request)
+        self.status = response.status
+        self._start_flight(response.headers, evaluated, response.all_tags())
+        flight.write(response.body, True)
+        cache.close_flight(flight)
+
+    def _has_become_private(self, freshness: Freshness) -> bool:
+        """Return whether the application has found a user, or a request body, since the response started."""
+        detect_user(self.request, self.scope, self.policy, self._state)
+        return self.request.has_body or self.request.missing_credentials(freshness.storage_policy) != 0
+
+    def _stop_sharing(self) -> None:
+        """Stop recording a response that has become private, and fail its followers."""
+        if self.flight.freshness is None:
+            self._stop_recording()
+        else:
+            self._freshness = None
             self.flight.outdated = True
             self.flight.fail()
-            self.keeper.outgrown(self.flight)
+            self.cache.mark_too_large(self.flight)
 
-    def _give_up(self) -> None:
-        self._start = self._kept = None
-        self.keeper.part(self.flight)
-
-
-def routed(scope: Scope) -> Mapping[str, Any]:
-    """Return what the router has left in *scope*, from which metrics know the route."""
-    endpoint, template = scope.get("endpoint"), scope.get("path_template")
-    if endpoint is None and template is None:
-        return NOWHERE
-    left = {"endpoint": endpoint, "router": scope.get("router")}
-    if template is not None:
-        left["path_template"] = template
-    if "app_root_path" in scope:
-        left["app_root_path"] = scope["app_root_path"]
-    return left
+    def _stop_recording(self) -> None:
+        self._start = self._freshness = None
+        self.cache.make_private(self.flight)

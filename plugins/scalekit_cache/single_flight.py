@@ -1,7 +1,7 @@
-"""One call for many: while one request has an answer made, others for the same wait for it and get it as it comes.
+"""Single flight: one request leads the call of the application, concurrent requests for the same key follow it.
 
-The one who has it made leads a flight; the others follow. Nothing of an answer is shown to them before it is known that
-they may have it. When a leader fails before its answer has begun, the first of those who wait leads on.
+Followers get the response as it arrives, once it is known that they may reuse it. When a leader fails before the
+response starts, the first waiting request becomes the leader.
 """
 
 from __future__ import annotations
@@ -9,255 +9,273 @@ from __future__ import annotations
 import asyncio
 from enum import Enum, auto
 
-from scalekit_cache.stored_response import Headers
-from scalekit_cache.storing import Freshness
-from scalekit_cache.table_tags import ReadTracker
+from scalekit_cache.cache_status import Headers
+from scalekit_cache.freshness import Freshness, is_reusable
+from scalekit_cache.request import NO_DIRECTIVES, CacheRequest
+from scalekit_cache.sql_invalidation import ReadTracker
 from scalekit_caching.items import Key
 from scalekit_caching.store import Lease
 
-GONE = float("inf")
-"""The place of a leader who takes nothing more."""
+DONE = float("inf")
+"""The position of a leader that reads no more."""
 
 
 class FlightOutcome(Enum):
-    """How waiting for the beginning of an answer ended."""
+    """How waiting for the start of a response ended."""
 
     STARTED = auto()
     LEAD = auto()
-    """The leader failed: whoever gets this leads."""
+    """The leader failed: the request that gets this becomes the leader."""
     RETRY = auto()
-    """Look again: it is kept now, or what was being made is outdated."""
+    """Look up the store again: the response is stored, or the one in flight was invalidated."""
     BYPASS = auto()
-    """The answer is for its leader only, or does not come in time."""
+    """The response is private to the leader, or did not start in time."""
 
 
 class LeaderFailed(RuntimeError):
-    """The answer that was being followed ended in the middle."""
+    """The response that a follower was reading broke off."""
 
 
 class Flight:
-    """An answer that is being made, and who waits for it.
+    """A response in flight, its leader and its followers.
 
-    *window* bytes at most are held of it. When more comes than may be kept, the leader sets the pace: what it has
-    ``taken`` is let go, and a follower that lags behind by more than the window is left behind. ``ends`` tells that
-    nothing more comes.
+    At most *window* bytes are buffered. When the response is longer, the leader sets the pace: chunks before
+    ``leader_position`` are dropped, and a follower that is more than the window behind fails. ``ended`` is set when no
+    more chunks follow.
     """
 
-    # On the class, so that a flight that nobody joins sets next to nothing.
-    kept: Freshness | None = None
+    # Defaults on the class, so that a flight without followers sets few attributes.
+    freshness: Freshness | None = None
     lease: Lease | None = None
     written: asyncio.Future[None] | None = None
     tables: ReadTracker | None = None
     outdated = False
-    landed_elsewhere = False
+    stored_elsewhere = False
     complete = False
-    begun = 0
-    """The moment at which the application was asked, as the cache counts them; 0 before that."""
-    taken: float = GONE
-    ends = False
+    sequence = 0
+    """The sequence number of the call of the application; 0 before it."""
+    leader_position: float = DONE
+    ended = False
     status = 0
-    headers: Headers = []
-    selecting: tuple[bytes, ...] = ()
+    variant: tuple[bytes, ...] = ()
     tags: tuple[bytes, ...] = ()
-    _chunks: list[bytes] = []
     _first = 0
-    _held = 0
-    _broken = False
-    _reading: dict[int, int] = {}
-    _news: list[asyncio.Future[None]] = []
-    _waiting: list[asyncio.Future[FlightOutcome]] = []
+    _buffered = 0
+    _failed = False
 
-    def __init__(self, key: Key, primary: Key, since: int, window: int, shared: bool = True) -> None:
+    def __init__(self, key: Key, primary_key: Key, since: int, window: int, shared: bool = True) -> None:
         self.key = key
-        self.primary = primary
+        self.primary_key = primary_key
         self.since = since
         self.window = window
         self.open = shared
+        self.headers: Headers = []
+        self._chunks: list[bytes] = []
+        self._positions: dict[int, int] = {}
+        self._chunk_waiters: list[asyncio.Future[None]] = []
+        self._start_waiters: list[asyncio.Future[FlightOutcome]] = []
 
     @property
-    def awaited(self) -> bool:
-        """Whether anybody waits for the answer to begin."""
-        return bool(self._waiting)
+    def has_waiters(self) -> bool:
+        """Whether a request waits for the response to start."""
+        return bool(self._start_waiters)
 
     @property
-    def has_let_go(self) -> bool:
-        """Whether the beginning of the answer is no longer held."""
+    def truncated(self) -> bool:
+        """Whether the first chunks have been dropped."""
         return self._first > 0
 
     @property
-    def outgrown(self) -> bool:
-        """Whether more has come than may be kept."""
-        return self._first > 0 or self._held > self.window
+    def exceeds_window(self) -> bool:
+        """Whether the response is longer than the window."""
+        return self._first > 0 or self._buffered > self.window
 
     @property
-    def followed(self) -> bool:
-        """Whether anybody reads along."""
-        return bool(self._reading)
+    def has_followers(self) -> bool:
+        """Whether a follower reads the response."""
+        return bool(self._positions)
 
-    async def landed(self, seconds: float) -> FlightOutcome:
-        """Wait for the answer to begin, *seconds* at most."""
+    def may_follow(self, request: CacheRequest) -> bool:
+        """Return whether *request* may reuse the response and has the same variant."""
+        freshness = self.freshness
+        if freshness is None or self.truncated or request.missing_credentials(freshness.storage_policy):
+            return False
+        return request.variant_key(freshness.storage_policy.vary) == self.variant
+
+    def is_valid_for(self, request: CacheRequest, arrival: int, now: float) -> bool:
+        """Return whether the application was called after the *arrival* of *request*, or the response is reusable."""
+        freshness = self.freshness
+        return freshness is None or arrival <= self.sequence or is_reusable(freshness, request.directives, now)
+
+    def is_obsolete_for(self, request: CacheRequest, now: float) -> bool:
+        """Return whether *request*, and all later ones, need another flight."""
+        freshness = self.freshness
+        return "no-cache" in request.directives or freshness is None or not is_reusable(freshness, NO_DIRECTIVES, now)
+
+    async def wait_started(self, timeout: float) -> FlightOutcome:
+        """Wait for the response to start, for *timeout* seconds at most."""
         if not self.open:
             return FlightOutcome.BYPASS
-        if self.kept is not None:
+        if self.freshness is not None:
             return FlightOutcome.STARTED
-        if self.complete:  # before anybody waited
+        if self.complete:  # before the first request waited
             return FlightOutcome.RETRY
         future: asyncio.Future[FlightOutcome] = asyncio.get_running_loop().create_future()
-        if not self._waiting:
-            self._waiting = []
-        self._waiting.append(future)
+        self._start_waiters.append(future)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(timeout):
                 return await future
         except TimeoutError:
             return future.result() if future.done() and not future.cancelled() else FlightOutcome.BYPASS
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.result() is FlightOutcome.LEAD:
-                self.fail()  # it was to lead on, and is gone too
+                self.fail()  # the new leader is cancelled too
             raise
         finally:
-            self._waiting = [each for each in self._waiting if each is not future]
+            self._start_waiters = [each for each in self._start_waiters if each is not future]
 
-    def begin(
-        self, status: int, headers: Headers, kept: Freshness, selecting: tuple[bytes, ...], tags: tuple[bytes, ...]
+    def start(
+        self, status: int, headers: Headers, freshness: Freshness, variant: tuple[bytes, ...], tags: tuple[bytes, ...]
     ) -> None:
-        """Let all have the answer that begins so and has *tags*, whom the same values are *selecting* as its leader."""
-        self.status, self.headers, self.kept = status, headers, kept
-        self.selecting, self.tags = selecting, tags
-        if self._waiting:
+        """Start the response: it has *tags*, and is for requests with the secondary key *variant*."""
+        self.status, self.headers, self.freshness = status, headers, freshness
+        self.variant, self.tags = variant, tags
+        if self._start_waiters:
             self._wake(FlightOutcome.STARTED)
 
-    def release(self) -> None:
-        """Let other processes make the response, once what was made here is there for all."""
+    def release_lease(self) -> None:
+        """Let other processes call the application, once the response is written to the shared store."""
         lease, self.lease = self.lease, None
         if lease is not None:
             lease.release(self.written)
 
-    def part(self) -> None:
-        """Let everybody go on alone: the answer is not for them."""
+    def make_private(self) -> None:
+        """Let waiting requests call the application themselves: the response is for the leader only."""
         self.open = False
         self._wake(FlightOutcome.BYPASS)
 
-    def land(self) -> None:
-        """Let everybody look again: somebody else has kept what is missing, or made it wrong."""
+    def retry(self) -> None:
+        """Let waiting requests look up the store again: another process stored the response, or it was invalidated."""
         self.open = False
-        self.landed_elsewhere = True
+        self.stored_elsewhere = True
         self._wake(FlightOutcome.RETRY)
 
     def fail(self) -> bool:
-        """Take note that the leader is gone; return whether another leads on."""
-        if self.kept is not None:
-            self._broken = True
+        """End the flight of a leader that failed; return whether a waiting request becomes the leader."""
+        if self.freshness is not None:
+            self._failed = True
             self.open = False
-            self.tell()
+            self.notify()
             return False
-        while self._waiting:
-            future, *self._waiting = self._waiting
+        while self._start_waiters:
+            future, *self._start_waiters = self._start_waiters
             if not future.done():
                 future.set_result(FlightOutcome.LEAD)
                 return True
         self.open = False
         return False
 
-    def feed(self, chunk: bytes, last: bool) -> None:
-        """Let all have the next part of the answer."""
+    def write(self, chunk: bytes, last: bool) -> None:
+        """Append the next *chunk* of the body."""
         if chunk:
-            if not self._chunks:
-                self._chunks = []
             self._chunks.append(chunk)
-            self._held += len(chunk)
+            self._buffered += len(chunk)
         self.complete = last
-        if self._held > self.window:
+        if self._buffered > self.window:
             self.open = False
-            self._let_go()
-        if self._news:
-            self.tell()
+            self._truncate()
+        if self._chunk_waiters:
+            self.notify()
 
-    async def room(self) -> None:
-        """Wait until the leader has taken so much that no more than the window is held."""
-        while self._held > self.window and self.taken < GONE:
-            await self._hear()
+    async def wait_capacity(self) -> None:
+        """Wait until no more than the window is buffered."""
+        while self._buffered > self.window and self.leader_position < DONE:
+            await self._wait_chunk()
 
-    async def take(self, place: int) -> tuple[bytes, bool] | None:
-        """Return the part at *place* for the leader, who has taken all before it; None when nothing more comes."""
-        self.taken = place
-        if self.outgrown:
-            self._let_go()
-            self.tell()
-        while place >= self._first + len(self._chunks):
-            if self.complete:
-                return b"", True
-            if self.ends or self._broken:
-                return None
-            await self._hear()
-        return self._chunks[place - self._first], self.complete and place == self._first + len(self._chunks) - 1
+    async def read_as_leader(self, position: int) -> tuple[bytes, bool] | None:
+        """Return the chunk at *position* and whether it is the last, or None when no more follow.
 
-    def take_no_more(self) -> None:
-        """Take note that the leader needs nothing any more."""
-        self.taken = GONE
-        if self.outgrown:
-            self._let_go()
-        self.tell()
-
-    async def read(self, reader: int, place: int) -> tuple[bytes, bool]:
-        """Return the part at *place* as soon as it is there, and whether it is the last.
-
-        Raises LeaderFailed when the answer ends before, or has gone on too far.
+        The leader has sent all chunks before *position*.
         """
-        self._reading[reader] = place
-        while True:
-            if self._broken or place < self._first:
-                raise LeaderFailed("the answer that this request shared ended in the middle")
-            if place < self._first + len(self._chunks):
-                chunk = self._chunks[place - self._first]
-                return chunk, self.complete and place == self._first + len(self._chunks) - 1
+        self.leader_position = position
+        if self.exceeds_window:
+            self._truncate()
+            self.notify()
+        while position >= self._first + len(self._chunks):
             if self.complete:
                 return b"", True
-            await self._hear()
+            if self.ended or self._failed:
+                return None
+            await self._wait_chunk()
+        last = self.complete and position == self._first + len(self._chunks) - 1
+        return self._chunks[position - self._first], last
 
-    def join(self, reader: int) -> None:
-        """Take note that *reader* reads from the beginning."""
-        self._reading = {**self._reading, reader: 0}
+    def end_leader(self) -> None:
+        """Release the chunks that were buffered for the leader."""
+        self.leader_position = DONE
+        if self.exceeds_window:
+            self._truncate()
+        self.notify()
 
-    def leave(self, reader: int) -> None:
-        """Take note that *reader* reads no more."""
-        self._reading.pop(reader, None)
-        if not self._reading:
-            self.tell()
+    async def read(self, follower: int, position: int) -> tuple[bytes, bool]:
+        """Return the chunk at *position*, as soon as it arrives, and whether it is the last.
 
-    async def unfollowed(self) -> None:
-        """Wait until nobody follows any more."""
-        while self._reading:
-            await self._hear()
+        Raises LeaderFailed when the response broke off, or the follower is too far behind.
+        """
+        self._positions[follower] = position
+        while True:
+            if self._failed or position < self._first:
+                raise LeaderFailed("the shared response broke off before its end")
+            if position < self._first + len(self._chunks):
+                chunk = self._chunks[position - self._first]
+                return chunk, self.complete and position == self._first + len(self._chunks) - 1
+            if self.complete:
+                return b"", True
+            await self._wait_chunk()
+
+    def join(self, follower: int) -> None:
+        """Add *follower*, which reads from the first chunk."""
+        self._positions = {**self._positions, follower: 0}
+
+    def leave(self, follower: int) -> None:
+        """Remove *follower*."""
+        self._positions.pop(follower, None)
+        if not self._positions:
+            self.notify()
+
+    async def wait_no_followers(self) -> None:
+        """Wait until the last follower has left."""
+        while self._positions:
+            await self._wait_chunk()
 
     def body(self) -> bytes | None:
-        """Return the whole answer, or None when it was too large to be held."""
-        if self.outgrown:
+        """Return the complete body, or None when it exceeds the window."""
+        if self.exceeds_window:
             return None
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
-    def _let_go(self) -> None:
-        until = min(self._reading.values(), default=self._first + len(self._chunks))
-        while self._chunks and self._first < self.taken and (self._first < until or self._held > self.window):
-            self._held -= len(self._chunks.pop(0))
+    def _truncate(self) -> None:
+        until = min(self._positions.values(), default=self._first + len(self._chunks))
+        while self._chunks and self._first < self.leader_position:
+            if self._first >= until and self._buffered <= self.window:
+                return
+            self._buffered -= len(self._chunks.pop(0))
             self._first += 1
 
-    def _wake(self, landed: FlightOutcome) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
+    def _wake(self, outcome: FlightOutcome) -> None:
+        waiters, self._start_waiters = self._start_waiters, []
+        for future in waiters:
             if not future.done():
-                future.set_result(landed)
+                future.set_result(outcome)
 
-    async def _hear(self) -> None:
-        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if not self._news:
-            self._news = []
-        self._news.append(news)
-        await news
+    async def _wait_chunk(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._chunk_waiters.append(future)
+        await future
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Wake the readers of the body."""
-        news, self._news = self._news, []
-        for future in news:
+        waiters, self._chunk_waiters = self._chunk_waiters, []
+        for future in waiters:
             if not future.done():
                 future.set_result(None)

@@ -1,8 +1,11 @@
-"""Purge what was made from a table when that has changed.
+"""Tag responses with the tables that their handler read, and purge them when a statement changes one of these tables.
 
-A change is not undone because a purge fails. Then the purge is owed: the process answers nothing from what is kept
-until the shared store has taken it, and tries again and again. Where nobody knows whether a change has come to last, or
-will yet, its tables are purged every second until it must have been decided.
+A response whose tables are unknown is not stored; a write whose tables are unknown purges every response that was made
+from any table.
+
+A write does not fail when its purge fails. The purge is then pending: the process reuses no stored response until the
+shared store has accepted the purge, which is retried. When the outcome of a write is unknown, its tables are purged
+every second until the outcome must be decided.
 """
 
 from __future__ import annotations
@@ -11,53 +14,103 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 from scalekit.contracts import Tables
 from scalekit.telemetry import GaugeSeries
-from scalekit_cache.table_tags import ANY_TABLE, READ, tags_of
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.store import Store
+from scalekit_caching.tags import name_tag
 
 logger = logging.getLogger("scalekit.cache")
 
-MOST_TAGS = 1000
-"""Tags that are owed or in doubt; in place of more it is everything that was made from a table."""
-FIRST_PAUSE, LAST_PAUSE = 0.05, 2.0
-"""Seconds between two attempts to purge what is owed."""
-DOUBT = 30.0
-"""Seconds after which a statement that was cut has been done or not."""
-BETWEEN_DOUBTS = 1.0
+MAX_TABLES = 100
+"""Tables with which a response is tagged; a response made from more is not stored."""
+ANY_TABLE = name_tag("sql:*")
+"""The tag of every response that was made from a table."""
+MAX_TAGS = 1000
+"""Tags of pending or undecided purges; more are replaced by ANY_TABLE."""
+MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.05, 2.0
+"""Seconds between two attempts of a pending purge."""
+UNDECIDED_TTL = 30.0
+"""Seconds after which a cancelled statement has either been committed or rolled back."""
+UNDECIDED_INTERVAL = 1.0
+"""Seconds between two purges of undecided tags."""
+
+
+class ReadTracker:
+    """The tables from which a response in flight has been made so far; ``known`` is False when they are unknown."""
+
+    __slots__ = ("_names", "known")
+
+    def __init__(self) -> None:
+        self.known = True
+        self._names: set[str] = set()
+
+    def add(self, tables: Tables) -> None:
+        """Add *tables*, which were read."""
+        if tables is None or not self.known:
+            self.known = False
+            return
+        self._names |= tables
+        if len(self._names) > MAX_TABLES:
+            self.known = False
+
+    def merge_tags(self, others: tuple[bytes, ...]) -> tuple[bytes, ...] | None:
+        """Return *others* and the tags of the tables, or None when the response must not be stored."""
+        tags = self.tags()
+        return None if tags is None else tuple(dict.fromkeys((*others, *tags)))
+
+    def tags(self) -> tuple[bytes, ...] | None:
+        """Return the tags of the tables, or None when the response must not be stored."""
+        return table_tags(frozenset(self._names), (ANY_TABLE,)) if self.known else None
+
+
+READS: ContextVar[ReadTracker | None] = ContextVar("scalekit.cache.reads", default=None)
+"""The tables of the response that the current context makes."""
+
+
+def track_reads() -> ReadTracker:
+    """Return a tracker of the tables that the current context, and tasks that it starts, read from now on."""
+    tables = ReadTracker()
+    READS.set(tables)
+    return tables
+
+
+def table_tags(tables: frozenset[str], others: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
+    """Return *others* and the tags of *tables*; empty when there are no tables."""
+    return (*others, *(name_tag(f"sql:{name}") for name in sorted(tables))) if tables else ()
 
 
 class SqlInvalidation:
-    """Hears which tables are read and changed, and purges from *store*.
+    """Observes reads and writes of tables, and purges from *store*.
 
-    *suspend* is called with whether nothing may be answered from what is kept; *owing* shows how many tags are owed.
+    *suspend* is called with whether the cache must be suspended; *pending_purges* is the gauge of pending tags.
     """
 
     def __init__(
-        self, store: Store, metrics: CachingMetrics, suspend: Callable[[bool], None], owing: GaugeSeries
+        self, store: Store, metrics: CachingMetrics, suspend: Callable[[bool], None], pending_purges: GaugeSeries
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._suspend = suspend
-        self._owing = owing
-        self._owed: set[bytes] = set()
-        self._doubtful: dict[bytes, float] = {}
+        self._pending_purges = pending_purges
+        self._pending: set[bytes] = set()
+        self._undecided: dict[bytes, float] = {}
         self._purges: set[asyncio.Task[None]] = set()
-        self._paying: asyncio.Task[None] | None = None
-        self._doubting: asyncio.Task[None] | None = None
+        self._retry_task: asyncio.Task[None] | None = None
+        self._undecided_task: asyncio.Task[None] | None = None
 
     def read(self, tables: Tables) -> None:
-        """Take note that *tables* are about to be read for the answer that is being made here, if there is one."""
-        read = READ.get()
-        if read is not None:
-            read.add(tables)
+        """Record that *tables* are about to be read, for the response that the current context makes, if any."""
+        reads = READS.get()
+        if reads is not None:
+            reads.add(tables)
 
     async def wrote(self, tables: Tables) -> None:
-        """Purge what was made from *tables*; who is cancelled meanwhile does not take the purge along."""
-        tags = _purged_with(tables)
+        """Purge responses made from *tables*; cancelling the caller does not cancel the purge."""
+        tags = _purged_tags(tables)
         if not tags:
             return
         if self._store.shared:
@@ -66,46 +119,46 @@ class SqlInvalidation:
             await self._purge(tags)
 
     def may_have_written(self, tables: Tables) -> None:
-        """Purge what was made from *tables* now and until it must be decided."""
-        tags = _purged_with(tables)
+        """Purge responses made from *tables* now, and repeatedly until the write must have been decided."""
+        tags = _purged_tags(tables)
         if not tags:
             return
         self._start(self._purge(tags))
-        if len(self._doubtful) > MOST_TAGS:
+        if len(self._undecided) > MAX_TAGS:
             tags = (ANY_TABLE,)
-        self._doubtful |= dict.fromkeys(tags, asyncio.get_running_loop().time() + DOUBT)
-        if self._doubting is None or self._doubting.done():
-            self._doubting = asyncio.create_task(self._purge_doubtful())
+        self._undecided |= dict.fromkeys(tags, asyncio.get_running_loop().time() + UNDECIDED_TTL)
+        if self._undecided_task is None or self._undecided_task.done():
+            self._undecided_task = asyncio.create_task(self._purge_undecided())
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Self, None]:
-        """Return itself, and finish what is on its way at the end."""
+        """Return itself, and finish started purges at exit."""
         try:
             yield self
         finally:
             await asyncio.gather(*self._purges, return_exceptions=True)
-            tasks = [task for task in (self._paying, self._doubting) if task is not None]
+            tasks = [task for task in (self._retry_task, self._undecided_task) if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+    def _start(self, purge: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(purge)
         self._purges.add(task)
         task.add_done_callback(self._purges.discard)
         return task
 
     async def _purge(self, tags: tuple[bytes, ...]) -> None:
-        if not self._owed and await self._try(tags):
+        if not self._pending and await self._try(tags):
             return
-        self._owed |= set(tags)
-        if len(self._owed) > MOST_TAGS:
-            self._owed = {ANY_TABLE}
-        self._owing.set(len(self._owed))
-        if self._paying is None or self._paying.done():
+        self._pending |= set(tags)
+        if len(self._pending) > MAX_TAGS:
+            self._pending = {ANY_TABLE}
+        self._pending_purges.set(len(self._pending))
+        if self._retry_task is None or self._retry_task.done():
             self._suspend(True)
-            logger.error("nothing is answered from the cache until the shared store has taken a purge of tables")
-            self._paying = asyncio.create_task(self._pay())
+            logger.error("cache suspended: a purge of tables could not be written to the shared store; retrying")
+            self._retry_task = asyncio.create_task(self._retry_pending())
 
     async def _try(self, tags: tuple[bytes, ...]) -> bool:
         try:
@@ -116,26 +169,26 @@ class SqlInvalidation:
         self._metrics.purges.inc()
         return True
 
-    async def _pay(self) -> None:
-        pause = FIRST_PAUSE
-        while self._owed:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_PAUSE)
-            tags = tuple(self._owed)
+    async def _retry_pending(self) -> None:
+        interval = MIN_RETRY_INTERVAL
+        while self._pending:
+            await asyncio.sleep(interval)
+            interval = min(2 * interval, MAX_RETRY_INTERVAL)
+            tags = tuple(self._pending)
             if await self._try(tags):
-                self._owed = self._owed.difference(tags)
-                self._owing.set(len(self._owed))
-        logger.info("the shared store has taken every purge of tables")
+                self._pending = self._pending.difference(tags)
+                self._pending_purges.set(len(self._pending))
+        logger.info("cache resumed: every pending purge of tables has been written to the shared store")
         self._suspend(False)
 
-    async def _purge_doubtful(self) -> None:
+    async def _purge_undecided(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._doubtful:
-            await asyncio.sleep(BETWEEN_DOUBTS)
-            now, tags = loop.time(), tuple(self._doubtful)
+        while self._undecided:
+            await asyncio.sleep(UNDECIDED_INTERVAL)
+            now, tags = loop.time(), tuple(self._undecided)
             await self._purge(tags)
-            self._doubtful = {tag: until for tag, until in self._doubtful.items() if until > now}
+            self._undecided = {tag: until for tag, until in self._undecided.items() if until > now}
 
 
-def _purged_with(tables: Tables) -> tuple[bytes, ...]:
-    return (ANY_TABLE,) if tables is None else tags_of(tables)
+def _purged_tags(tables: Tables) -> tuple[bytes, ...]:
+    return (ANY_TABLE,) if tables is None else table_tags(tables)

@@ -1,31 +1,33 @@
-"""Whether answers of one kind may be kept, and for whom (RFC 9111, section 3).
+"""Decide whether a response may be stored and which requests may reuse it (RFC 9111, section 3).
 
-An answer is of a kind with others when its status, its policy and the fields that say how it is kept are the same. Most
-answers of an application are of a few kinds, so what was found for one is remembered.
+Responses with the same status, cache policy and caching headers have the same storage policy, which is cached: most
+responses of an application have one of a few.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from scalekit import REQUEST_ID, TRACEPARENT, TRACESTATE
-from scalekit.contracts import CONSISTENCY_HEADER as CONSISTENCY
-from scalekit_cache.cache_status import NotStored
+from scalekit.contracts import CONSISTENCY_HEADER
+from scalekit_cache.cache_status import Headers, NotStored, reason_for_credentials
+from scalekit_cache.credentials import ALL_CREDENTIALS, APPLICATION_USER, AUTHORIZATION, COOKIE, DECLARED
 from scalekit_cache.directives import Directives, parse_cache_control, parse_targeted, seconds
+from scalekit_cache.freshness import Freshness, expires_lifetime, format_date, heuristic_lifetime, initial_age
+from scalekit_cache.keys import ANY, IDENTITY, IDENTITY_WITHOUT_COOKIES, MAX_VARY, vary_names
 from scalekit_cache.policies import CachePolicy
-from scalekit_cache.stored_response import AUTHORIZATION, COOKIE, DECLARED, EVERY, UNSEEN, StoragePolicy
-from scalekit_cache.vary import ANYTHING, IDENTITY, IDENTITY_WITHOUT_COOKIES, MOST, vary_names
+from scalekit_cache.stored_response import StoragePolicy
 
 Fields = Mapping[bytes, bytes]
 
-UNDERSTOOD = frozenset(int(status) for status in HTTPStatus)
+UNDERSTOOD_STATUSES = frozenset(int(status) for status in HTTPStatus)
 HEURISTIC_STATUSES = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
-NOT_KEPT = frozenset({206, 304})
-COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
-OF_ONE_CONNECTION = frozenset(
+UNSTORABLE_STATUSES = frozenset({206, 304})
+SET_COOKIE_FIELDS = frozenset({b"set-cookie", b"set-cookie2"})
+HOP_BY_HOP_FIELDS = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -39,9 +41,11 @@ OF_ONE_CONNECTION = frozenset(
         b"upgrade",
     }
 )
-OF_ONE_REQUEST = frozenset({REQUEST_ID, TRACEPARENT, TRACESTATE, CONSISTENCY, b"traceresponse", b"server-timing"})
-LEFT_OUT = OF_ONE_CONNECTION | OF_ONE_REQUEST | COOKIES | {b"age"}
-RELEVANT = LEFT_OUT | {
+PER_REQUEST_FIELDS = frozenset(
+    {REQUEST_ID, TRACEPARENT, TRACESTATE, CONSISTENCY_HEADER, b"traceresponse", b"server-timing"}
+)
+EXCLUDED_FIELDS = HOP_BY_HOP_FIELDS | PER_REQUEST_FIELDS | SET_COOKIE_FIELDS | {b"age"}
+RELEVANT_FIELDS = EXCLUDED_FIELDS | {
     b"cache-control",
     b"cache-status",
     b"content-length",
@@ -52,124 +56,215 @@ RELEVANT = LEFT_OUT | {
     b"last-modified",
     b"vary",
 }
-"""What is looked at in the head of an answer, beside targeted fields."""
-REMEMBERED = 1024
+"""Response headers that are read, beside targeted ones."""
+MAX_CACHED = 1024
+"""Storage policies that are cached."""
+MAX_LENGTH_DIGITS = 18
+"""Digits of a ``Content-Length`` that is parsed; Python refuses to parse thousands."""
 
-Kind = tuple[object, ...]
+PolicyKey = tuple[object, ...]
 
 
 @dataclass(frozen=True)
 class StorageRules:
-    """What holds for every answer: *targeted* fields in order, and the *heuristic* share."""
+    """Settings for every response: *targeted_headers* in order of precedence, and *heuristic_fraction*."""
 
-    targeted: tuple[bytes, ...] = (b"scalekit-cache-control", b"cdn-cache-control")
-    heuristic: float = 0.0
+    targeted_headers: tuple[bytes, ...] = (b"scalekit-cache-control", b"cdn-cache-control")
+    heuristic_fraction: float = 0.0
 
 
 class StoragePolicies:
-    """What was found for each kind of answer, under *rules*; ``relevant`` are the fields that are looked at."""
+    """Derives storage policies by *rules* and caches them; ``relevant_fields`` are the headers that they depend on."""
 
     def __init__(self, rules: StorageRules) -> None:
         self.rules = rules
-        self.relevant = RELEVANT.union(rules.targeted)
-        self._telling = (b"cache-control", b"vary", b"connection", *rules.targeted)
-        self._known: dict[Kind, tuple[CachePolicy, StoragePolicy | NotStored]] = {}
+        self.relevant_fields = RELEVANT_FIELDS.union(rules.targeted_headers)
+        self._key_fields = (b"cache-control", b"vary", b"connection", *rules.targeted_headers)
+        self._known: dict[PolicyKey, tuple[CachePolicy, StoragePolicy | NotStored]] = {}
 
-    def of(self, status: int, fields: Fields, policy: CachePolicy) -> StoragePolicy | NotStored:
-        """Return how answers of this kind are kept, or why they must not be."""
+    def for_response(self, status: int, fields: Fields, policy: CachePolicy) -> StoragePolicy | NotStored:
+        """Return the storage policy of a response, or why it must not be stored."""
         if b"content-range" in fields:
             return NotStored.PARTIAL
-        if not COOKIES.isdisjoint(fields):
+        if not SET_COOKIE_FIELDS.isdisjoint(fields):
             return NotStored.SET_COOKIE
-        kind: Kind = (status, id(policy), *map(fields.get, self._telling))
-        known = self._known.get(kind)
+        key: PolicyKey = (status, id(policy), *map(fields.get, self._key_fields))
+        known = self._known.get(key)
         if known is None:
-            if len(self._known) >= REMEMBERED:
+            if len(self._known) >= MAX_CACHED:
                 self._known.clear()
-            # The policy is kept beside, since an id is an object's own only as long as that is there.
-            known = self._known[kind] = (policy, rule(status, fields, policy, self.rules))
+            # The value references the policy, because an id is unique only during an object's lifetime.
+            known = self._known[key] = (policy, storage_policy(status, fields, policy, self.rules))
         return known[1]
 
 
-def rule(status: int, fields: Fields, policy: CachePolicy, rules: StorageRules) -> StoragePolicy | NotStored:
-    """Return how answers are kept with this *status* and these *fields*, or why they must not be."""
-    if status < 200 or status in NOT_KEPT:
+def storage_policy(status: int, fields: Fields, policy: CachePolicy, rules: StorageRules) -> StoragePolicy | NotStored:
+    """Return the storage policy of responses with this *status* and these *fields*, or why they are not stored."""
+    if status < 200 or status in UNSTORABLE_STATUSES:
         return NotStored.STATUS
-    directives, is_targeted = directives_of(fields, rules.targeted)
-    told = {*vary_names([fields.get(b"vary", b"")]), *policy.vary}
-    names = _names(told, policy)
+    directives, is_targeted = effective_directives(fields, rules.targeted_headers)
+    named = {*vary_names([fields.get(b"vary", b"")]), *policy.vary}
+    vary = _vary(named, policy)
     forbidden = _forbidden(status, directives)
-    if names is None or forbidden is not None:
+    if vary is None or forbidden is not None:
         return forbidden or NotStored.VARY
     explicit = next((each for name in ("s-maxage", "max-age") if (each := seconds(directives, name)) is not None), None)
     no_cache = "no-cache" in directives and not directives["no-cache"]
-    strict = no_cache or _is_strict(directives)
+    must_revalidate = no_cache or _must_revalidate(directives)
     while_revalidate = seconds(directives, "stale-while-revalidate")
     if_error = seconds(directives, "stale-if-error")
+    heuristic = status in HEURISTIC_STATUSES or "public" in directives
     return StoragePolicy(
-        lifetime=None if explicit is None else float(explicit),
-        by_policy=policy.ttl if status in policy.statuses else None,
-        expires=not is_targeted,
-        heuristic=rules.heuristic if status in HEURISTIC_STATUSES or "public" in directives else 0.0,
-        covers=_covered(directives, policy, told),
-        while_revalidate=0.0 if strict else policy.while_revalidate if while_revalidate is None else while_revalidate,
-        if_error=0.0 if strict else policy.if_error if if_error is None else if_error,
-        checked=no_cache,
-        strict=strict,
+        explicit_lifetime=None if explicit is None else float(explicit),
+        default_ttl=policy.ttl if status in policy.statuses else None,
+        uses_expires=not is_targeted,
+        heuristic_fraction=rules.heuristic_fraction if heuristic else 0.0,
+        allowed_credentials=_allowed_credentials(directives, policy, named),
+        stale_while_revalidate=_stale_window(must_revalidate, policy.stale_while_revalidate, while_revalidate),
+        stale_if_error=_stale_window(must_revalidate, policy.stale_if_error, if_error),
+        no_cache=no_cache,
+        must_revalidate=must_revalidate,
         immutable="immutable" in directives,
-        says_more=no_cache or while_revalidate is not None or if_error is not None,
-        names=names,
-        without=_withheld(fields, directives),
+        has_extensions=no_cache or while_revalidate is not None or if_error is not None,
+        vary=vary,
+        excluded_fields=_excluded_fields(fields, directives),
     )
 
 
-def directives_of(fields: Fields, targeted: Sequence[bytes]) -> tuple[Directives, bool]:
-    """Return the directives that count, and whether they are those of a targeted field."""
-    for name in targeted:
+def effective_directives(fields: Fields, targeted_headers: Sequence[bytes]) -> tuple[Directives, bool]:
+    """Return the directives that apply, and whether they are those of a targeted field."""
+    for name in targeted_headers:
         found = parse_targeted(fields[name]) if name in fields else None
         if found is not None:
             return found, True
     return parse_cache_control(fields.get(b"cache-control", b"")), False
 
 
-def _names(told: AbstractSet[bytes], policy: CachePolicy) -> tuple[bytes, ...] | None:
-    """Return what the answers vary by, which is more than they have *told*; None when that is too much."""
-    names = {*told, *policy.reads}
+def _vary(named: AbstractSet[bytes], policy: CachePolicy) -> tuple[bytes, ...] | None:
+    """Return the names of the secondary key, from the *named* headers and *policy*; None when there are too many."""
+    names = {*named, *policy.credential_headers}
     if policy.by_identity:
         names.add(IDENTITY_WITHOUT_COOKIES if policy.ignores_cookies else IDENTITY)
-    return None if ANYTHING in names or len(names) > MOST else tuple(sorted(names))
+    return None if ANY in names or len(names) > MAX_VARY else tuple(sorted(names))
 
 
 def _forbidden(status: int, directives: Directives) -> NotStored | None:
     if "private" in directives:
         return NotStored.PRIVATE
     if "must-understand" in directives:
-        return None if status in UNDERSTOOD else NotStored.NOT_UNDERSTOOD
+        return None if status in UNDERSTOOD_STATUSES else NotStored.MUST_UNDERSTAND
     return NotStored.NO_STORE if "no-store" in directives else None
 
 
-def _is_strict(directives: Directives) -> bool:
-    """Tell whether stale answers are forbidden; s-maxage does so unless the same answer expressly allows them."""
+def _must_revalidate(directives: Directives) -> bool:
+    """Return whether stale reuse is forbidden; s-maxage forbids it unless the same response expressly allows it."""
     if not {"must-revalidate", "proxy-revalidate"}.isdisjoint(directives):
         return True
     return "s-maxage" in directives and {"stale-while-revalidate", "stale-if-error"}.isdisjoint(directives)
 
 
-def _covered(directives: Directives, policy: CachePolicy, names: AbstractSet[bytes]) -> int:
-    """Return the credentials that need not keep an answer from being shared."""
+def _stale_window(must_revalidate: bool, default: float, directive: int | None) -> float:
+    if must_revalidate:
+        return 0.0
+    return default if directive is None else directive
+
+
+def _allowed_credentials(directives: Directives, policy: CachePolicy, named: AbstractSet[bytes]) -> int:
+    """Return the credentials that do not prevent a request from reusing the response."""
     if policy.by_identity:
-        return EVERY
+        return ALL_CREDENTIALS
     if "public" in directives or seconds(directives, "s-maxage"):
-        return EVERY | UNSEEN
-    covers = COOKIE if policy.ignores_cookies or b"cookie" in names else 0
-    if names >= set(policy.reads):
-        covers |= DECLARED
-    return covers | AUTHORIZATION if b"authorization" in names else covers
+        return ALL_CREDENTIALS | APPLICATION_USER
+    allowed = COOKIE if policy.ignores_cookies or b"cookie" in named else 0
+    if named >= set(policy.credential_headers):
+        allowed |= DECLARED
+    return allowed | AUTHORIZATION if b"authorization" in named else allowed
 
 
-def _withheld(fields: Fields, directives: Directives) -> frozenset[bytes]:
-    """Return the names of what is not kept of an answer (RFC 9111, sections 3.1 and 5.2.2.4)."""
-    listed = [fields.get(b"connection", b"")]
+def _excluded_fields(fields: Fields, directives: Directives) -> frozenset[bytes]:
+    """Return the names of headers that are not stored (RFC 9111, sections 3.1 and 5.2.2.4)."""
+    lists = [fields.get(b"connection", b"")]
     if directives.get("no-cache"):
-        listed.append(str(directives["no-cache"]).encode("latin-1"))
-    return LEFT_OUT.union(name.strip().lower() for names in listed for name in names.split(b","))
+        lists.append(str(directives["no-cache"]).encode("latin-1"))
+    return EXCLUDED_FIELDS.union(name.strip().lower() for names in lists for name in names.split(b","))
+
+
+def evaluate(
+    status: int,
+    fields: Fields,
+    policy: CachePolicy,
+    policies: StoragePolicies,
+    missing_credentials: Callable[[StoragePolicy], int],
+    *,
+    requested_at: float,
+    now: float,
+) -> Freshness | NotStored:
+    """Return the freshness of a response received *now*, or why it must not be stored.
+
+    *fields* are its relevant headers. *missing_credentials* returns the credentials of the request that a storage
+    policy does not allow.
+    """
+    storage = policies.for_response(status, fields, policy)
+    if isinstance(storage, NotStored):
+        return storage
+    missing = missing_credentials(storage)
+    if missing:
+        return reason_for_credentials(missing)
+    age = initial_age(fields, requested_at, now) if b"date" in fields or b"age" in fields else 0.0
+    lifetime = _lifetime(storage, fields, now)
+    if lifetime is None:
+        return NotStored.NO_LIFETIME
+    window = max(storage.stale_while_revalidate, storage.stale_if_error)
+    is_reusable = lifetime - age + window > 0 and not storage.no_cache
+    if is_reusable or b"etag" in fields or b"last-modified" in fields:
+        return Freshness(storage, now - age, lifetime)
+    return NotStored.STALE
+
+
+def _lifetime(storage: StoragePolicy, fields: Fields, now: float) -> float | None:
+    """Return the freshness lifetime in seconds, or None when nothing specifies it."""
+    if storage.explicit_lifetime is not None:
+        return storage.explicit_lifetime
+    if storage.uses_expires and b"expires" in fields:
+        return expires_lifetime(fields, now)
+    if storage.default_ttl is not None:
+        return storage.default_ttl
+    fraction = storage.heuristic_fraction
+    lifetime = heuristic_lifetime(fields, fraction, now) if fraction else 0.0
+    return lifetime if lifetime or storage.has_extensions else None
+
+
+def fields_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return *headers* by name in lower case, with repeated ones joined to a list."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        lower = name.lower()
+        fields[lower] = fields[lower] + b", " + value if lower in fields else value
+    return fields
+
+
+def select_fields(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> dict[bytes, bytes]:
+    """Return those of *headers* whose name is in *names*, by name in lower case."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower in names:
+            fields[lower] = fields[lower] + b", " + value if lower in fields else value
+    return fields
+
+
+def exclude_fields(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> Headers:
+    """Return *headers* without those in *names*, with names in lower case."""
+    return [(lower, value) for name, value in headers if (lower := name.lower()) not in names]
+
+
+def exceeds_length(length: bytes, limit: int) -> bool:
+    """Return whether the ``Content-Length`` *length* is above *limit* bytes."""
+    return length.isdigit() and (len(length) > MAX_LENGTH_DIGITS or int(length) > limit)
+
+
+def add_date(headers: Headers, fields: Fields, now: float) -> Headers:
+    """Return *headers*, extended by ``Date`` when it is missing in *fields* (RFC 9110, section 6.6.1)."""
+    if b"date" not in fields:
+        headers.append((b"date", format_date(int(now))))
+    return headers

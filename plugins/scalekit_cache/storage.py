@@ -1,4 +1,4 @@
-"""Open the store that the file names."""
+"""Open the store of the configuration: memory, Redis or the cluster cache."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from scalekit_redis import redis_connections
 async def open_store(
     context: Context, config: CacheConfig, metrics: CacheMetrics, clock: Callable[[], float]
 ) -> AsyncGenerator[Store, None]:
-    """Return the store of *config*, open while inside; that a shared one cannot be reached yet is no error."""
+    """Open the store of *config*; an unreachable shared store is no error."""
     local = MemoryStore(config.memory_size)
     with metrics.showing(local.figures):
         if not config.shared:
             yield local
             return
-        async with open_shared_store(context, config) as frames:
-            levels = TieredStore(local, frames, HttpCodec(), metrics, clock, disconnected_ttl=config.disconnected_ttl)
-            async with levels.opened():
-                yield levels
+        async with open_shared_store(context, config) as shared:
+            store = TieredStore(local, shared, HttpCodec(), metrics, clock, disconnected_ttl=config.disconnected_ttl)
+            async with store.opened():
+                yield store
 
 
 @asynccontextmanager
 async def open_shared_store(context: Context, config: CacheConfig) -> AsyncGenerator[SharedStore, None]:
-    """Return the shared store of *config*, open while inside."""
+    """Open the shared store of *config*."""
     if config.on_cluster_cache:
         yield context.get(CLUSTER_STORE)
         return

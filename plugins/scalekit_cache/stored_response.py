@@ -1,43 +1,33 @@
-"""What is kept: answers, and by what the answers of one resource vary."""
+"""A stored response, and the variants of a resource."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from types import MappingProxyType
 from typing import Any
 
+from starlette.types import Scope
+
 from scalekit import LocalResponse
+from scalekit_cache.cache_status import Headers, append_cache_status
 from scalekit_caching.items import Item, Key
 from scalekit_caching.tags import path_tags
 
-Headers = list[tuple[bytes, bytes]]
+OVERHEAD = 700
+"""Estimated bytes of memory of a stored response beside headers and body."""
+FIELD_OVERHEAD = 130
+"""Estimated bytes of memory of one header beside its value."""
+REVALIDATION_WINDOW = 3600.0
+"""Seconds for which a stale response with a validator is retained for revalidation."""
+NEVER = float("inf")
 
-AUTHORIZATION = 1
-USER = 2
-COOKIE = 4
-NAMELESS = 8
-"""A user whom nothing tells from another: no answer is kept for such a one."""
-OTHER = 16
-"""A header that the file lists as a credential."""
-DECLARED = 32
-"""What the route itself declares as a credential."""
-EVERY = AUTHORIZATION | USER | COOKIE | OTHER | DECLARED
-UNSEEN = 64
-"""A user whom only the application has recognised: the key of the response does not know that user."""
-
-OF_ENTRY = 700
-"""Bytes that an answer takes beside what it holds, more or less."""
-FIELD = 130
-"""Bytes that one header takes beside its value, more or less."""
-FOR_VALIDATION = 3600.0
-"""Seconds for which a stale answer is kept on that could be validated."""
-
-NOWHERE: Mapping[str, Any] = {}
-"""What a router leaves in the scope where there is none."""
+NO_ROUTE: Mapping[str, Any] = MappingProxyType({})
+"""The scope keys that a router sets, when there is no router."""
 
 
 class Variants(Item):
-    """Stands where the answers of a resource vary by *names*; each is under ``(token, *selecting)``."""
+    """Stored under the primary key of a resource that varies by *names*; each variant is under ``(token, *values)``."""
 
     __slots__ = ("names", "token")
 
@@ -48,86 +38,87 @@ class Variants(Item):
 
 
 class StoragePolicy:
-    """How answers of one kind are kept; times are in seconds.
+    """How a class of responses is stored and reused; times are in seconds.
 
-    *lifetime* is how long they say that they are fresh, *by_policy* how long they are where they say nothing. *expires*
-    tells whether ``Expires`` counts. *covers* are the credentials that do not matter to them or are part of their keys.
-    *checked* ones must be validated before each use, *strict* ones must not be used when they are stale. They vary by
-    *names* and are kept *without* some fields.
+    *explicit_lifetime* comes from ``s-maxage`` or ``max-age``, *default_ttl* from a cache policy. *uses_expires* is
+    whether ``Expires`` counts. A request may reuse the response if its credentials are in *allowed_credentials*. With
+    *no_cache* each reuse needs revalidation, with *must_revalidate* each stale reuse. *has_extensions* is whether a
+    directive makes it storable without a lifetime. *vary* are the names of the secondary key; *excluded_fields* are
+    headers that are not stored.
     """
 
     __slots__ = (
-        "by_policy",
-        "checked",
-        "covers",
-        "expires",
-        "heuristic",
-        "if_error",
+        "allowed_credentials",
+        "default_ttl",
+        "excluded_fields",
+        "explicit_lifetime",
+        "has_extensions",
+        "heuristic_fraction",
         "immutable",
-        "lifetime",
-        "names",
-        "says_more",
-        "strict",
-        "while_revalidate",
-        "without",
+        "must_revalidate",
+        "no_cache",
+        "stale_if_error",
+        "stale_while_revalidate",
+        "uses_expires",
+        "vary",
     )
 
     def __init__(
         self,
         *,
-        lifetime: float | None,
-        by_policy: float | None,
-        expires: bool,
-        heuristic: float,
-        covers: int,
-        while_revalidate: float,
-        if_error: float,
-        checked: bool,
-        strict: bool,
+        explicit_lifetime: float | None,
+        default_ttl: float | None,
+        uses_expires: bool,
+        heuristic_fraction: float,
+        allowed_credentials: int,
+        stale_while_revalidate: float,
+        stale_if_error: float,
+        no_cache: bool,
+        must_revalidate: bool,
         immutable: bool,
-        says_more: bool,
-        names: tuple[bytes, ...],
-        without: frozenset[bytes],
+        has_extensions: bool,
+        vary: tuple[bytes, ...],
+        excluded_fields: frozenset[bytes],
     ) -> None:
-        self.lifetime = lifetime
-        self.by_policy = by_policy
-        self.expires = expires
-        self.heuristic = heuristic
-        self.covers = covers
-        self.while_revalidate = while_revalidate
-        self.if_error = if_error
-        self.checked = checked
-        self.strict = strict
+        self.explicit_lifetime = explicit_lifetime
+        self.default_ttl = default_ttl
+        self.uses_expires = uses_expires
+        self.heuristic_fraction = heuristic_fraction
+        self.allowed_credentials = allowed_credentials
+        self.stale_while_revalidate = stale_while_revalidate
+        self.stale_if_error = stale_if_error
+        self.no_cache = no_cache
+        self.must_revalidate = must_revalidate
         self.immutable = immutable
-        self.says_more = says_more
-        self.names = names
-        self.without = without
+        self.has_extensions = has_extensions
+        self.vary = vary
+        self.excluded_fields = excluded_fields
 
 
 class StoredResponse(Item):
-    """An answer: its *status*, its *headers* as they are sent but for the age, its whole *body*, and how it is kept.
+    """A response: its *status*, its *headers* without ``Age``, its complete *body*, and how it is stored.
 
-    ``plain_until`` is until when it may be given at once to who asks for nothing special; ``routed`` is what the
-    application's router has left in the scope. From *early* on it is made anew ahead of time.
+    A plain request may reuse it until ``fast_path_until``. From *refresh_at* on it is refreshed early. *route_scope* is
+    what the application's router has set in the scope.
     """
 
     __slots__ = (
         "_response",
         "_second",
         "body",
-        "born",
+        "cache_name",
         "detail",
-        "early",
         "etag",
         "expires",
+        "fast_path_until",
+        "generated_at",
         "headers",
-        "modified",
-        "name",
+        "last_modified",
         "path",
-        "plain_until",
-        "routed",
-        "ruling",
+        "refresh_at",
+        "route_scope",
         "status",
+        "storage_policy",
     )
 
     def __init__(
@@ -136,22 +127,23 @@ class StoredResponse(Item):
         status: int,
         headers: Headers,
         body: bytes,
-        ruling: StoragePolicy,
-        born: float,
+        storage_policy: StoragePolicy,
+        *,
+        generated_at: float,
         lifetime: float,
         etag: bytes | None,
-        modified: bytes | None,
-        name: bytes,
+        last_modified: bytes | None,
+        cache_name: bytes,
         path: str,
-        early: float = float("inf"),
+        refresh_at: float = NEVER,
         tags: tuple[bytes, ...] = (),
         since: int = 0,
-        routed: Mapping[str, Any] = NOWHERE,
+        route_scope: Mapping[str, Any] = NO_ROUTE,
     ) -> None:
-        size = OF_ENTRY + FIELD * len(headers) + len(body)
+        size = OVERHEAD + FIELD_OVERHEAD * len(headers) + len(body)
         for _, value in headers:
             size += len(value)
-        # What Item.__init__ does: a call costs as much as all of it.
+        # The body of Item.__init__, inlined: the call costs as much as all of it.
         self.key = key
         self.size = size
         self.tags = tags
@@ -162,16 +154,16 @@ class StoredResponse(Item):
         self.status = status
         self.headers = headers
         self.body = body
-        self.ruling = ruling
-        self.born = born
-        self.early = early
+        self.storage_policy = storage_policy
+        self.generated_at = generated_at
+        self.refresh_at = refresh_at
         self.etag = etag
-        self.modified = modified
-        self.name = name
+        self.last_modified = last_modified
+        self.cache_name = cache_name
         self.path = path
-        self.expires = born + lifetime
-        self.plain_until = 0.0 if ruling.checked else min(self.expires, early)
-        self.routed = routed
+        self.expires = generated_at + lifetime
+        self.fast_path_until = 0.0 if storage_policy.no_cache else min(self.expires, refresh_at)
+        self.route_scope = route_scope
         self.detail = b""
         self._second = -1
         self._response: LocalResponse | None = None
@@ -181,45 +173,50 @@ class StoredResponse(Item):
         return (*self.tags, *path_tags(self.path))
 
     def retain_until(self) -> float:
-        """Return until when it may be given or validated."""
-        more = max(self.ruling.while_revalidate, self.ruling.if_error)
-        return self.expires + (max(more, FOR_VALIDATION) if self.etag or self.modified else more)
+        """Return until when it may be reused or revalidated, in seconds since the epoch."""
+        window = max(self.storage_policy.stale_while_revalidate, self.storage_policy.stale_if_error)
+        has_validator = self.etag or self.last_modified
+        return self.expires + (max(window, REVALIDATION_WINDOW) if has_validator else window)
 
     def as_fallback(self) -> StoredResponse:
-        """Return a copy whose ``Cache-Status`` says that the shared store could not be asked."""
-        stand_in = copy(self)
-        stand_in.detail, stand_in._response = b"; detail=disconnected", None
-        stand_in.newer = stand_in.older = None
-        return stand_in
+        """Return a copy whose ``Cache-Status`` says that the shared store is unavailable."""
+        fallback = copy(self)
+        fallback.detail, fallback._response = b"; detail=disconnected", None
+        fallback.newer = fallback.older = None
+        return fallback
 
     def response_at(self, now: float) -> LocalResponse:
-        """Return the response to a hit *now*, made once a second."""
-        age = int(now - self.born)
+        """Return the response to a hit at *now*, which is built once a second."""
+        age = int(now - self.generated_at)
         response = self._response
         if response is None or age != self._second:
-            status = b"%b; hit; ttl=%d%b" % (self.name, int(self.expires - now), self.detail)
-            response = self._response = LocalResponse(self.status, self.aged(now, status), self.body)
+            status = b"%b; hit; ttl=%d%b" % (self.cache_name, int(self.expires - now), self.detail)
+            response = self._response = LocalResponse(self.status, self.headers_with_age(now, status), self.body)
             self._second = age
         return response
 
-    def head(self, now: float) -> Headers:
-        """Return a copy of the headers of the same."""
+    def headers_at(self, now: float) -> Headers:
+        """Return a copy of the headers of the response to a hit at *now*."""
         return self.response_at(now).headers.copy()
 
-    def aged(self, now: float, status: bytes) -> Headers:
-        """Return the headers with the age of *now* and the *status* of the cache."""
-        aged = [*self.headers, (b"age", b"%d" % max(0, int(now - self.born)))]
+    def headers_with_age(self, now: float, status: bytes) -> Headers:
+        """Return the headers with ``Age`` at *now*, and with *status* in ``Cache-Status``."""
+        headers = [*self.headers, (b"age", b"%d" % max(0, int(now - self.generated_at)))]
         for name, _ in self.headers:
             if name == b"cache-status":
-                return with_status(aged, status)
-        aged.append((b"cache-status", status))
-        return aged
+                return append_cache_status(headers, status)
+        headers.append((b"cache-status", status))
+        return headers
 
 
-def with_status(headers: Headers, status: bytes) -> Headers:
-    """Return *headers* with *status* as the last member of ``Cache-Status``, which is one list (RFC 9211)."""
-    before = [value for name, value in headers if name.lower() == b"cache-status"]
-    if not before:
-        return [*headers, (b"cache-status", status)]
-    kept = [field for field in headers if field[0].lower() != b"cache-status"]
-    return [*kept, (b"cache-status", b", ".join([*before, status]))]
+def route_scope(scope: Scope) -> Mapping[str, Any]:
+    """Return what the router has set in *scope*, from which metrics derive the route."""
+    endpoint, template = scope.get("endpoint"), scope.get("path_template")
+    if endpoint is None and template is None:
+        return NO_ROUTE
+    found = {"endpoint": endpoint, "router": scope.get("router")}
+    if template is not None:
+        found["path_template"] = template
+    if "app_root_path" in scope:
+        found["app_root_path"] = scope["app_root_path"]
+    return found

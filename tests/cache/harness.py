@@ -106,9 +106,9 @@ class CacheHarness:
             "max_body": 2**16,
             "coalesce_timeout": 30.0,
             "refresh_timeout": 30.0,
-            "cookies_are_private": True,
+            "cookies_identify": True,
             "sort_query": True,
-            "rules": StorageRules(),
+            "storage_rules": StorageRules(),
         }
         self.cache = HttpCache(
             self.store, CachePolicies(policies), CacheOptions(**{**chosen, **options}), self.metrics, lambda: self.now

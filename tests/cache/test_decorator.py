@@ -107,12 +107,12 @@ async def test_a_handler_says_for_which_statuses_its_ttl_is() -> None:
     ("terms", "message"),
     [
         ({"ttl": "1 fortnight"}, "fortnight"),
-        ({"ttl": "1h", "vary": "Accept"}, r'vary is a list of names, got .Accept.; write vary=\["Accept"\]'),
-        ({"ttl": "1h", "tags": "items"}, "tags is a list"),
-        ({"ttl": "1h", "query_params": "page"}, "query_params is a list"),
-        ({"ttl": "1h", "vary_by": "user"}, 'vary_by is "identity" or None'),
-        ({"ttl": "1h", "cookies": "keep"}, 'cookies is "private" or "ignore"'),
-        ({"ttl": "1h", "early_refresh": 1.0}, "early_refresh is a share"),
+        ({"ttl": "1h", "vary": "Accept"}, r'vary must be a list of names, got .Accept.; write vary=\["Accept"\]'),
+        ({"ttl": "1h", "tags": "items"}, "tags must be a list"),
+        ({"ttl": "1h", "query_params": "page"}, "query_params must be a list"),
+        ({"ttl": "1h", "vary_by": "user"}, 'vary_by must be "identity" or None'),
+        ({"ttl": "1h", "cookies": "keep"}, 'cookies must be "private" or "ignore"'),
+        ({"ttl": "1h", "early_refresh": 1.0}, "early_refresh must be a fraction"),
     ],
 )
 def test_a_mistake_is_told_where_it_is_made(terms: dict[str, Any], message: str) -> None:
@@ -121,7 +121,7 @@ def test_a_mistake_is_told_where_it_is_made(terms: dict[str, Any], message: str)
 
 
 async def test_words_are_taken_in_either_case() -> None:
-    terms: dict[str, Any] = {"ttl": "1h", "vary_by": "TraceContext", "cookies": "IGNORE"}
+    terms: dict[str, Any] = {"ttl": "1h", "vary_by": "Identity", "cookies": "IGNORE"}
     app, _ = shop(**terms)
     assert await is_shared(app, "/page", "/page", headers=[("Cookie", "a=b"), ("Authorization", "c")])
 
@@ -260,7 +260,7 @@ async def test_where_nobody_names_the_handler_that_is_told_once(
 
     inside = Starlette(routes=[Mount("/", app=starlette())], middleware=[Middleware(Copying)])
     for app in (cached(ttl="1h")(bare), Copying(starlette()), inside):
-        monkeypatch.setattr(DecoratorState, "is_lost", False)
+        monkeypatch.setattr(DecoratorState, "missing_endpoint_logged", False)
         caplog.clear()
         laboratory = CacheHarness(app)
         with caplog.at_level(logging.ERROR, "scalekit.cache"):

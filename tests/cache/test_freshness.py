@@ -208,7 +208,9 @@ async def test_heuristics_count_only_where_they_are_turned_on() -> None:
 
     headers = [("Last-Modified", CLOCK.date(-1000)), ("Date", NOW)]
     for status, calls in ((200, 1), (404, 1), (201, 2), (503, 2)):
-        laboratory = CacheHarness(origin := Origin(Reply(headers, status)), rules=StorageRules(heuristic=0.1))
+        laboratory = CacheHarness(
+            origin := Origin(Reply(headers, status)), storage_rules=StorageRules(heuristic_fraction=0.1)
+        )
         await laboratory.ask()
         laboratory.pass_time(99)
         await laboratory.ask()

@@ -67,7 +67,7 @@ async def test_an_answer_to_nobody_is_not_given_to_somebody_unless_it_is_for_all
 async def test_cookies_count_for_nothing_where_the_file_says_so() -> None:
     laboratory = CacheHarness(origin := Origin(Reply()), [("/**", CachePolicy(ttl=60.0, ignores_cookies=True))])
     assert [(await laboratory.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])), cookies_are_private=False)
+    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])), cookies_identify=False)
     assert [(await laboratory.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
     assert (await laboratory.ask(headers=[("Authorization", "x")])).body == b"2"
     assert origin.calls == 2
@@ -183,9 +183,9 @@ policies = st.builds(
     ttl=st.sampled_from([None, 5.0, 60.0]),
     vary=st.sampled_from([(), (b"accept-language",), (b"authorization",), (b"cookie",), (b"authorization", b"cookie")]),
     by_identity=st.booleans(),
-    while_revalidate=st.sampled_from([0.0, 30.0]),
-    if_error=st.sampled_from([0.0, 30.0]),
-    early=st.sampled_from([0.0, 0.5]),
+    stale_while_revalidate=st.sampled_from([0.0, 30.0]),
+    stale_if_error=st.sampled_from([0.0, 30.0]),
+    early_refresh=st.sampled_from([0.0, 0.5]),
     query=st.sampled_from([None, frozenset(), frozenset({b"a"})]),
 )
 controls = st.sampled_from(
@@ -225,11 +225,11 @@ def seen(*what: str) -> bytes:
     return repr(what).encode()
 
 
-CacheRequest = list[tuple[Person, str, str, int]]
+Steps = list[tuple[Person, str, str, int]]
 crowds = st.tuples(policies, st.builds(Mirror, controls, varies, st.booleans()), steps)
 
 
-async def everybody_gets_his_own(policy: CachePolicy, mirror: Mirror, asked: CacheRequest) -> None:
+async def everybody_gets_his_own(policy: CachePolicy, mirror: Mirror, asked: Steps) -> None:
     async def one(person: Person, target: str, method: str) -> None:
         answer = await laboratory.ask(target, method, **person.asks())
         path = target.partition("?")[0]
@@ -246,7 +246,7 @@ async def everybody_gets_his_own(policy: CachePolicy, mirror: Mirror, asked: Cac
 
 @settings(max_examples=300)
 @given(crowds)
-def test_two_people_never_get_each_others_answer(crowd: tuple[CachePolicy, Mirror, CacheRequest]) -> None:
+def test_two_people_never_get_each_others_answer(crowd: tuple[CachePolicy, Mirror, Steps]) -> None:
     asyncio.run(everybody_gets_his_own(*crowd))
 
 
@@ -254,7 +254,7 @@ def test_two_people_never_get_each_others_answer(crowd: tuple[CachePolicy, Mirro
 @settings(max_examples=60)
 @given(crowds)
 def test_two_people_never_get_each_others_answer_from_redis(
-    redis_server: Shared, crowd: tuple[CachePolicy, Mirror, CacheRequest]
+    redis_server: Shared, crowd: tuple[CachePolicy, Mirror, Steps]
 ) -> None:
     async def once() -> None:
         async with sharing(redis_server.url):

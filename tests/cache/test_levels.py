@@ -172,7 +172,9 @@ async def test_what_one_process_has_kept_another_gives(headers: Pairs) -> None:
 
 async def test_times_of_the_file_go_to_the_shared_store() -> None:
     origin, table = Origin(Reply()), Table()
-    policy = CachePolicy(ttl=Duration("1d"), while_revalidate=Duration("5s"), if_error=Duration("1h"), early=0.1)
+    policy = CachePolicy(
+        ttl=Duration("1d"), stale_while_revalidate=Duration("5s"), stale_if_error=Duration("1h"), early_refresh=0.1
+    )
     one, two = process(table, origin, policy), process(table, origin, policy)
     await one.ask()
     await written(one)
@@ -247,14 +249,14 @@ async def test_what_is_purged_while_it_is_on_its_way_is_not_given(learned_first:
         table.learned.set()
 
 
-@pytest.mark.parametrize("field", ["born", "expires", "early"])
+@pytest.mark.parametrize("field", ["generated_at", "expires", "refresh_at"])
 def test_an_answer_with_no_time_is_refused(field: str) -> None:
     (entry,) = (item for item in kept() if isinstance(item, StoredResponse))
     name, before = digest(entry.key), getattr(entry, field)
     setattr(entry, field, float("nan"))
     frame = CODEC.encode(entry, name)
     setattr(entry, field, before)
-    with pytest.raises(Corrupt, match="no time"):
+    with pytest.raises(Corrupt, match="invalid time"):
         CODEC.decode(frame, name, entry.key)
 
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.testing import Answer
-from scalekit_cache import bodies
+from scalekit_cache import request as cache_request
 from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, collecting
 from tests.processes import HOST
@@ -95,7 +95,7 @@ async def test_a_body_that_is_read_late_shapes_nothing_that_is_kept(version: str
 
 @pytest.mark.anyio
 async def test_a_body_that_takes_its_time_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "PATIENCE", 0.01)
+    monkeypatch.setattr(cache_request, "BODY_TIMEOUT", 0.01)
     laboratory = CacheHarness(echo, HOURLY)
     gate = asyncio.Event()
     evil = asyncio.create_task(ask_with(laboratory, receiving(b"evil", gate=gate), "2"))

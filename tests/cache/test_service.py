@@ -197,7 +197,7 @@ async def app(scope, receive, send):
     [
         (
             '[plugins.cache]\nurl = "memcached://127.0.0.1"',
-            "no store has the address 'memcached://127.0.0.1'; known are memory:, cluster-cache:, redis://",
+            "unknown store 'memcached://127.0.0.1'; use one of memory:, cluster-cache:, redis://",
         ),
         ('[plugins.cache]\nurl = "redis://a,b"', "a cluster is redis-cluster://"),
         ('[plugins.cache]\nprefix = "a{b}"', "prefix"),

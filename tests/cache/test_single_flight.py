@@ -297,7 +297,7 @@ async def test_an_answer_that_turns_out_too_large_is_passed_on_and_not_kept() ->
         stream.parts.put_nowait((part, number < 19))
         await until(lambda: first.answer.body == second.answer.body == whole)  # noqa: B023
         flight = next(iter(laboratory.cache._flights.values()), None)
-        assert flight is None or flight._held <= 10
+        assert flight is None or flight._buffered <= 10
     await asyncio.gather(first.task, second.task)
     stream.parts.put_nowait((b"again", False))
     assert (await laboratory.ask()).body == b"again"
@@ -494,7 +494,7 @@ async def test_a_stale_answer_stands_in_for_one_that_takes_too_long() -> None:
 
 
 async def test_a_policys_answer_is_made_anew_before_it_ends() -> None:
-    policy = CachePolicy(ttl=100.0, early=0.5)
+    policy = CachePolicy(ttl=100.0, early_refresh=0.5)
     laboratory = CacheHarness(origin := Origin(Reply()), [("/**", policy)])
     await laboratory.ask()
     laboratory.pass_time(49)
@@ -508,7 +508,7 @@ async def test_a_policys_answer_is_made_anew_before_it_ends() -> None:
 
 
 async def test_early_refreshes_do_not_come_together() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", CachePolicy(ttl=100.0, early=0.5))])
+    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", CachePolicy(ttl=100.0, early_refresh=0.5))])
     for number in range(100):
         await laboratory.ask(f"/{number}")
     laboratory.pass_time(75)
@@ -528,7 +528,7 @@ async def test_a_refresh_that_fails_is_counted_and_the_next_request_tries_again(
         assert (await laboratory.ask()).body == b"1"
         await laboratory.settle()
     assert (await laboratory.ask()).body == b"3"
-    assert laboratory.metrics.not_refreshed.value == laboratory.metrics.refreshed.value == 1
+    assert laboratory.metrics.refresh_failed.value == laboratory.metrics.refresh_done.value == 1
     assert origin.calls == 3
 
 

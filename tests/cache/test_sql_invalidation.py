@@ -5,10 +5,9 @@ import asyncio
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_cache import sql_invalidation as table_purges
-from scalekit_cache.metrics import OWED, CacheMetrics
-from scalekit_cache.sql_invalidation import SqlInvalidation
-from scalekit_cache.table_tags import ANY_TABLE, MOST_TABLES, READ, ReadTracker, begin_collecting
+from scalekit_cache import sql_invalidation
+from scalekit_cache.metrics import PENDING_PURGES, CacheMetrics
+from scalekit_cache.sql_invalidation import ANY_TABLE, MAX_TABLES, READS, ReadTracker, SqlInvalidation, track_reads
 from scalekit_caching.store import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +29,7 @@ class Shared(MemoryStore):
 
 def purges_of(store: MemoryStore) -> SqlInvalidation:
     telemetry = Telemetry(100)
-    return SqlInvalidation(store, CacheMetrics(telemetry), lambda suspended: None, telemetry.series(OWED))
+    return SqlInvalidation(store, CacheMetrics(telemetry), lambda suspended: None, telemetry.series(PENDING_PURGES))
 
 
 def test_an_answer_that_was_made_from_no_table_has_no_tags() -> None:
@@ -41,10 +40,10 @@ def test_tables_become_tags_and_one_for_all() -> None:
     tables = ReadTracker()
     tables.add(frozenset({"b", "a"}))
     assert tables.tags() == (ANY_TABLE, b"tag:sql:a", b"tag:sql:b")
-    assert tables.tags_beside((b"tag:x", b"tag:sql:a")) == (b"tag:x", b"tag:sql:a", ANY_TABLE, b"tag:sql:b")
+    assert tables.merge_tags((b"tag:x", b"tag:sql:a")) == (b"tag:x", b"tag:sql:a", ANY_TABLE, b"tag:sql:b")
 
 
-@pytest.mark.parametrize("more", [None, frozenset(map(str, range(MOST_TABLES)))])
+@pytest.mark.parametrize("more", [None, frozenset(map(str, range(MAX_TABLES)))])
 def test_what_is_not_known_or_too_much_is_not_kept(more: frozenset[str] | None) -> None:
     tables = ReadTracker()
     tables.add(frozenset({"a"}))
@@ -54,7 +53,7 @@ def test_what_is_not_known_or_too_much_is_not_kept(more: frozenset[str] | None) 
 
 
 async def test_what_a_child_task_reads_belongs_to_the_answer() -> None:
-    purges, tables = purges_of(MemoryStore(2**20)), begin_collecting()
+    purges, tables = purges_of(MemoryStore(2**20)), track_reads()
     try:
 
         async def read() -> None:
@@ -63,7 +62,7 @@ async def test_what_a_child_task_reads_belongs_to_the_answer() -> None:
         await asyncio.create_task(read())
         assert tables.tags() == (ANY_TABLE, b"tag:sql:a")
     finally:
-        READ.set(None)
+        READS.set(None)
     purges.read(frozenset({"b"}))
     assert b"tag:sql:b" not in (tables.tags() or ())
 
@@ -84,14 +83,14 @@ async def test_who_is_cancelled_does_not_take_the_purge_along() -> None:
 
 
 async def test_what_is_in_doubt_is_purged_again_until_it_must_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_purges, "BETWEEN_DOUBTS", 0.01)
-    monkeypatch.setattr(table_purges, "DOUBT", 0.1)
+    monkeypatch.setattr(sql_invalidation, "UNDECIDED_INTERVAL", 0.01)
+    monkeypatch.setattr(sql_invalidation, "UNDECIDED_TTL", 0.1)
     store = MemoryStore(2**20)
     purges = purges_of(store)
     async with purges.running():
         purges.may_have_written(None)
         async with asyncio.timeout(60):
-            while purges._doubting is None or not purges._doubting.done():
+            while purges._undecided_task is None or not purges._undecided_task.done():
                 await asyncio.sleep(0.01)
     assert store.number > 1
     assert store.purged((ANY_TABLE,), store.number - 1)

@@ -180,7 +180,7 @@ async def test_a_response_that_comes_too_late_goes_to_nobody_and_ends_the_old_on
 
 
 async def test_what_is_not_kept_because_of_who_asked_ends_nothing() -> None:
-    policy = CachePolicy(ttl=2.0, if_error=600.0)
+    policy = CachePolicy(ttl=2.0, stale_if_error=600.0)
     laboratory = CacheHarness(origin := Origin(Reply([("ETag", '"1"')])), [("/**", policy)])
     await laboratory.ask()
     laboratory.pass_time(3)

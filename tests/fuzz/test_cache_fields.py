@@ -8,14 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalekit_cache.cache_status import NotStored
-from scalekit_cache.conditional import if_range_holds, not_modified, one_range
-from scalekit_cache.directives import LONGEST, parse_cache_control, parse_targeted, seconds
-from scalekit_cache.freshness import LONGEST_HEURISTIC, expiry_lifetime, heuristic_lifetime, initial_age
-from scalekit_cache.keys import canonical_query
+from scalekit_cache.conditional import if_range_matches, not_modified, parse_single_range
+from scalekit_cache.directives import MAX_SECONDS, parse_cache_control, parse_targeted, seconds
+from scalekit_cache.freshness import MAX_HEURISTIC_LIFETIME, expires_lifetime, heuristic_lifetime, initial_age
+from scalekit_cache.keys import canonical_query, normalize, vary_names
 from scalekit_cache.policies import CachePolicy
-from scalekit_cache.storability import StoragePolicies, StorageRules
-from scalekit_cache.storing import evaluate
-from scalekit_cache.vary import normalised, vary_names
+from scalekit_cache.storability import StoragePolicies, StorageRules, evaluate
 from tests.fuzz.test_dates import dates
 from tests.fuzz.words import fuzzed, mixed, values
 
@@ -46,7 +44,7 @@ numbers = values("0", "1", "60", ",", " ", "-", "+", "_", ".", "1e3", "999999999
 def test_directives_are_read_whatever_they_are(value: bytes) -> None:
     for found in (parse_cache_control(value), parse_targeted(value) or {}):
         for name in found:
-            assert 0 <= (seconds(found, name) or 0) <= LONGEST
+            assert 0 <= (seconds(found, name) or 0) <= MAX_SECONDS
 
 
 @given(directives)
@@ -62,13 +60,13 @@ def test_conditions_hold_or_not(asked: bytes, since: bytes, etag: bytes, modifie
     assert not_modified({b"if-none-match": asked}, etag, None, None, NOW) in (True, False)
     assert not_modified({b"if-modified-since": since}, etag, modified, date, NOW) in (True, False)
     for condition in (asked, since):
-        assert if_range_holds({b"if-range": condition}, etag, modified) in (True, False)
+        assert if_range_matches({b"if-range": condition}, etag, modified) in (True, False)
 
 
 @given(ranges, st.integers(0, 2**40))
 @fuzzed
 def test_a_range_is_within_what_it_is_of(value: bytes, length: int) -> None:
-    place = one_range(value, length)
+    place = parse_single_range(value, length)
     if place is not None and place[1]:
         assert 0 <= place[0] < place[1] <= length
 
@@ -77,7 +75,7 @@ def test_a_range_is_within_what_it_is_of(value: bytes, length: int) -> None:
 @fuzzed
 def test_a_range_is_the_one_that_was_asked_for(first: int, last: int, length: int) -> None:
     expected = None if last < first else (first, min(last + 1, length)) if first < length else (0, 0)
-    assert one_range(b"bytes=%d-%d" % (first, last), length) == expected
+    assert parse_single_range(b"bytes=%d-%d" % (first, last), length) == expected
 
 
 @given(numbers, dates, dates, dates)
@@ -86,8 +84,8 @@ def test_a_range_is_the_one_that_was_asked_for(first: int, last: int, length: in
 def test_a_response_has_an_age_and_a_lifetime(age: bytes, date: bytes, expires: bytes, modified: bytes) -> None:
     fields = {b"age": age, b"date": date, b"expires": expires, b"last-modified": modified}
     assert 0 <= initial_age(fields, NOW - 1, NOW) < 1e13
-    assert 0 <= expiry_lifetime(fields, NOW) < 1e12
-    assert 0 <= heuristic_lifetime(fields, 0.1, NOW) <= LONGEST_HEURISTIC
+    assert 0 <= expires_lifetime(fields, NOW) < 1e12
+    assert 0 <= heuristic_lifetime(fields, 0.1, NOW) <= MAX_HEURISTIC_LIFETIME
 
 
 @given(names, lists)
@@ -95,8 +93,8 @@ def test_a_response_has_an_age_and_a_lifetime(age: bytes, date: bytes, expires: 
 def test_what_a_response_varies_by_is_read(vary: bytes, value: bytes) -> None:
     for name in vary_names([vary]):
         assert name == name.strip().lower()
-        form = normalised(name, value)
-        assert normalised(name, form) == form, "the form of a form is the form"
+        form = normalize(name, value)
+        assert normalize(name, form) == form, "the form of a form is the form"
 
 
 @given(directives, directives, names, dates, numbers, st.sampled_from([200, 204, 206, 301, 404, 500, 999]))
@@ -106,9 +104,8 @@ def test_a_response_is_judged_whatever_it_says(
 ) -> None:
     fields = {b"cache-control": control, b"vary": vary, b"expires": date, b"date": date, b"age": age}
     fields[b"cdn-cache-control"] = targeted
-    kept = evaluate(
-        status, fields, lambda ruling: 0, CachePolicy(ttl=60.0), StoragePolicies(StorageRules()), NOW - 1, NOW
-    )
+    policy, policies = CachePolicy(ttl=60.0), StoragePolicies(StorageRules())
+    kept = evaluate(status, fields, policy, policies, lambda storage: 0, requested_at=NOW - 1, now=NOW)
     assert isinstance(kept, NotStored) or kept.lifetime >= 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scalekit_cache.dates import parse_date
+from scalekit_cache.freshness import parse_date
 from tests.fuzz.words import fuzzed, mixed
 
 NOW = 1_700_000_000.0  # 14 November 2023, 22:13:20

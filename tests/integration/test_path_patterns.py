@@ -46,7 +46,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 def test_policies_and_rules_match_the_same_paths(glob: str, path: str) -> None:
     matches = bool(PathGlob(glob).matches(path))
     policies = CachePolicies([(glob, CachePolicy(ttl=1.0))])
-    assert (policies.of(path, b"/plain") is not NO_POLICY) == matches
+    assert (policies.for_path(path, b"/plain") is not NO_POLICY) == matches
     if matches:  # and perhaps as another spelling too
         assert AccessPolicy([glob], [], []).requirements["GET", path] is not None
         assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).early[path, "GET"] is not None

@@ -211,9 +211,9 @@ def test_a_write_succeeds_while_the_store_is_gone_and_nothing_old_is_given_by_wh
         getattr(store, harm)()
         client.post("/run", "INSERT INTO items (n) VALUES (1)")
         assert client.get("/show/items")["rows"] == [1]
-        assert client.metric("scalekit_cache_owed_purges 1")
+        assert client.metric("scalekit_cache_pending_purges 1")
         (store.start if harm == "kill" else store.resume)()
-        wait_for("the purge", lambda: client.metric("scalekit_cache_owed_purges 0"))
+        wait_for("the purge", lambda: client.metric("scalekit_cache_pending_purges 0"))
         assert client.get("/show/items")["rows"] == [1]
         made = client.get("/show/items")
         wait_for("answers to be kept again", lambda: client.get("/show/items") == client.get("/show/items"))
