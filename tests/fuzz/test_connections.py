@@ -76,7 +76,7 @@ def test_no_bytes_are_a_failure(method: bytes, target: bytes, version: bytes, fo
             head = b"\r\n".join([method + b" " + target + b" " + version, *found, b"", b""])
             answer = await conversation(wire, head + rest)
             assert b"HTTP/1.1 500 " not in answer, answer
-            assert (await wire.ask(PLAIN)).endswith(b"ok"), "the next client is served"
+            assert (await wire.request(PLAIN)).endswith(b"ok"), "the next client is served"
 
     failures: list[dict[str, Any]] = []
     asyncio.run(ask())

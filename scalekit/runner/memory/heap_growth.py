@@ -37,11 +37,11 @@ def memory_answer() -> Callable[[], Awaitable[bytes]]:
     growth = HeapGrowth()
     comparing = asyncio.Lock()
 
-    async def answer() -> bytes:
+    async def handle() -> bytes:
         async with comparing:
             return orjson.dumps(await asyncio.to_thread(growth.compare))
 
-    return answer
+    return handle
 
 
 class HeapGrowth:

@@ -46,7 +46,7 @@ def collector() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("collector")
-def test_what_start_has_made_is_left_out_of_collections() -> None:
+def test_objects_of_the_start_are_frozen() -> None:
     gc.unfreeze()
     collect_and_freeze(Memory(freeze=False))
     assert gc.get_freeze_count() == 0
@@ -75,7 +75,7 @@ async def app(scope, receive, send):
         ("gc.set_threshold(123, 4, 5)", True, (123, 4, 5)),
     ],
 )
-def test_collections_are_held_back_until_everything_is_imported(
+def test_garbage_collection_is_disabled_during_imports(
     own: str, freeze: bool, thresholds: tuple[int, int, int]
 ) -> None:
     toml = f"[server.memory]\nfreeze = {str(freeze).lower()}\n"
@@ -84,7 +84,7 @@ def test_collections_are_held_back_until_everything_is_imported(
 
 
 @pytest.mark.slow
-def test_a_look_names_what_has_grown_since_the_last() -> None:
+def test_a_comparison_names_the_types_that_grew_since_the_last() -> None:
     growth = HeapGrowth()
     growth.compare()
     kept = [Leaked() for _ in range(5000)]
@@ -97,7 +97,7 @@ def test_a_look_names_what_has_grown_since_the_last() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_page_is_for_operators_and_absent_where_nobody_is_one() -> None:
+async def test_the_memory_page_is_for_operators_only() -> None:
     async def status(server: dict[str, Any], **headers: str) -> int:
         host = create_app({"server": server}, app=bare_application)
         async with running(host) as state:
@@ -111,7 +111,7 @@ async def test_the_page_is_for_operators_and_absent_where_nobody_is_one() -> Non
     assert await status({"token": "sesame"}, authorization="Bearer sesame") == 200
 
 
-def test_the_page_shows_every_worker_whichever_answers() -> None:
+def test_the_memory_page_shows_every_worker() -> None:
     with supervised(2, 'trusted = ["127.0.0.1"]') as service:
         pids = set(workers_of(service))
         for _ in range(3):
@@ -120,7 +120,7 @@ def test_the_page_shows_every_worker_whichever_answers() -> None:
             assert {each["pid"] for each in shown.values()} == pids
 
 
-def test_a_worker_that_does_not_answer_is_shown_as_null_and_holds_nobody_up() -> None:
+def test_a_worker_that_does_not_respond_is_null_on_the_memory_page() -> None:
     with supervised(2, 'trusted = ["127.0.0.1"]\nhang = "10m"') as service:
         frozen = workers_of(service)[0]
         os.kill(frozen, signal.SIGSTOP)
@@ -140,7 +140,7 @@ def _shown(service: Service) -> dict[str, Any]:
 
 
 @pytest.mark.anyio
-async def test_allocations_are_traced_when_that_is_switched_on() -> None:
+async def test_allocations_are_traced_when_tracemalloc_is_set() -> None:
     server = {"trusted": ["127.0.0.1"], "memory": {"tracemalloc": 1}}
     host = create_app({"server": server}, app=bare_application)
     async with running(host) as state:
@@ -166,7 +166,7 @@ async def test_memory_is_in_the_metrics(install: Install) -> None:
     assert all(sum(pauses[generation,][1]) >= 1 for generation in ("0", "1", "2"))
 
 
-def test_the_page_is_on_the_management_address_where_there_is_one() -> None:
+def test_the_memory_page_is_on_the_management_address() -> None:
     (port,) = free_ports(1)
     with Managed(f'[server]\nmanagement = "127.0.0.1:{port}"\n') as service:
         assert "growing" in ask(port, "GET", "/-/memory")

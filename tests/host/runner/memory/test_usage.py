@@ -9,23 +9,23 @@ from scalekit.config.types import SizeOrShare
 from scalekit.runner.memory import usage
 
 
-def test_what_this_process_uses_is_between_nothing_and_all_there_is() -> None:
+def test_memory_of_this_process_is_between_zero_and_the_memory_of_the_machine() -> None:
     pid = os.getpid()
     assert 10_000_000 < usage.pss(pid) <= usage.rss(pid) < usage.available_memory()
     assert usage.rss(pid) // 2**20 == pytest.approx(_resident_mebibytes(), abs=20)
 
 
-def test_a_process_that_has_ended_uses_nothing() -> None:
+def test_a_process_that_has_exited_uses_no_memory() -> None:
     assert usage.rss(2**22 + 1) == usage.pss(2**22 + 1) == usage.memory_in_use(2**22 + 1, 1) == 0
 
 
-def test_shared_pages_count_in_part_only_when_it_matters() -> None:
+def test_pss_is_read_only_when_rss_exceeds_the_limit() -> None:
     pid = os.getpid()
     assert usage.memory_in_use(pid, limit=1) == pytest.approx(usage.pss(pid), rel=0.2)
     assert usage.memory_in_use(pid, limit=2**50) == pytest.approx(usage.rss(pid), rel=0.2)
 
 
-def test_the_limit_of_the_cgroup_is_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_available_memory_is_the_limit_of_the_cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = []
     for name, text in {"unlimited": "max\n", "limited": "123456789\n"}.items():
         (tmp_path / name).write_text(text)
@@ -41,7 +41,7 @@ def test_a_limit_is_a_size_or_a_share(text: str, result: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["0%", "101%", "-1%", "20 %", "", "0B", "many", 0, -1, 1.5, True, None])
-def test_what_is_neither_is_refused(text: object) -> None:
+def test_other_values_of_a_limit_are_errors(text: object) -> None:
     with pytest.raises(ValueError, match=r"expected a size such as .* or a share such as"):
         SizeOrShare(text)  # type: ignore[arg-type]
 

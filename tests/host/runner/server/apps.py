@@ -16,7 +16,7 @@ def body(data: bytes = b"", more: bool = False) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": more}
 
 
-async def answer(send: Send, data: bytes) -> None:
+async def respond(send: Send, data: bytes) -> None:
     await send(start((b"Content-Length", b"%d" % len(data))))
     await send(body(data))
 
@@ -35,8 +35,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         received += message["body"]
         more = message["more_body"]
-    await answer(send, received)
+    await respond(send, received)
 
 
 async def paths(scope: Scope, receive: Receive, send: Send) -> None:
-    await answer(send, scope["path"].encode())
+    await respond(send, scope["path"].encode())

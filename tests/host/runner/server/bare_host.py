@@ -1,4 +1,4 @@
-"""An application without filters, behind a connection of ours."""
+"""An application without filters behind HttpProtocol."""
 
 from __future__ import annotations
 

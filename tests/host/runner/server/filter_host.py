@@ -1,4 +1,4 @@
-"""A host whose filters respond by the path, behind a connection of ours."""
+"""A host whose filters respond by path, behind HttpProtocol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalekit.runner.server.protocol import HttpProtocol
 from scalekit.runner.server.request_head_cache import RequestHeadCache
 from scalekit.runner.server.request_parser import ConnectionLimits
 from tests.host.asgi import behind
-from tests.host.runner.server.apps import answer
+from tests.host.runner.server.apps import respond
 from tests.host.runner.server.raw_client import LIMITS, AppServer, serving
 
 
@@ -49,7 +49,7 @@ class RespondingFilter(Filter):
         """Respond with the path, below ``/gate`` only when the test says so."""
         if scope["path"].startswith("/gate"):
             await self.gates.setdefault(scope["path"], asyncio.Event()).wait()
-        await answer(send, scope["path"].encode())
+        await respond(send, scope["path"].encode())
 
 
 class CompletionLog(Filter):
@@ -70,7 +70,7 @@ def host_of(app: ASGIApp, *filters: Filter) -> Host:
 
 
 @asynccontextmanager
-async def deciding(
+async def serving_filters(
     app: ASGIApp, *filters: Filter, limits: ConnectionLimits = LIMITS, keep_alive: float = 600.0
 ) -> AsyncGenerator[AppServer, None]:
     """Serve *app* behind *filters* on connections that let them decide before there is a task."""

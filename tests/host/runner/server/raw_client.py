@@ -1,4 +1,4 @@
-"""One application behind a connection in this process, on a real socket, and a client that sends bytes as they are."""
+"""An application behind a connection in this process on a real socket, and a client that sends raw bytes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class AppServer:
     def client(self) -> Client:
         return Client(self.port, self.state)
 
-    async def ask(self, request: bytes) -> bytes:
+    async def request(self, request: bytes) -> bytes:
         """Send *request* on a connection of its own, and return all that comes until the server closes it."""
         async with self.client() as client:
             await client.send(request)

@@ -1,4 +1,4 @@
-"""What an application was told of a request, and what a request was refused with."""
+"""The request that an application received, and the error with which a request was rejected."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import TypedDict
 
 from starlette.types import Receive, Scope, Send
 
-from tests.host.runner.server.apps import GET, answer, echo
+from tests.host.runner.server.apps import GET, echo, respond
 from tests.host.runner.server.raw_client import serving
 
 
-async def told(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with what the application was told."""
+async def echo_request(scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond with the received request as JSON."""
     received, more = b"", True
     while more:
         message = await receive()
         received += message["body"]
         more = message["more_body"]
-    seen = {key: repr(scope[key]) for key in ("method", "path", "raw_path", "query_string")}
+    received_request = {key: repr(scope[key]) for key in ("method", "path", "raw_path", "query_string")}
     fields = [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]]
-    await answer(send, json.dumps({**seen, "headers": fields, "body": received.decode()}).encode())
+    await respond(send, json.dumps({**received_request, "headers": fields, "body": received.decode()}).encode())
 
 
-class Seen(TypedDict):
-    """What the application was told."""
+class ReceivedRequest(TypedDict):
+    """A request as the application received it."""
 
     path: str
     raw_path: str
@@ -33,17 +33,17 @@ class Seen(TypedDict):
     body: str
 
 
-async def seen(request: bytes) -> Seen:
-    async with serving(told) as wire:
-        answered = await wire.ask(request)
-    head, _, body = answered.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 "), answered
-    found: Seen = json.loads(body)
+async def received_request(request: bytes) -> ReceivedRequest:
+    async with serving(echo_request) as wire:
+        response_bytes = await wire.request(request)
+    head, _, body = response_bytes.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), response_bytes
+    found: ReceivedRequest = json.loads(body)
     return found
 
 
-async def refused(request: bytes) -> tuple[int, str]:
-    """Return what *request* is refused with; a request behind it is not served."""
+async def rejection(request: bytes) -> tuple[int, str]:
+    """Return status and detail with which *request* is rejected; a pipelined request is not served."""
     served: list[str] = []
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,11 +51,11 @@ async def refused(request: bytes) -> tuple[int, str]:
         await echo(scope, receive, send)
 
     async with serving(noting) as wire:
-        answered = await wire.ask(request + GET % b"/smuggled")
+        response_bytes = await wire.request(request + GET % b"/smuggled")
     assert "/smuggled" not in served
-    head, _, body = answered.partition(b"\r\n\r\n")
+    head, _, body = response_bytes.partition(b"\r\n\r\n")
     assert b"\r\nconnection: close" in head.lower()
-    assert answered.count(b"HTTP/1.1 ") == 1
+    assert response_bytes.count(b"HTTP/1.1 ") == 1
     content = json.loads(body)
     assert head.startswith(b"HTTP/1.1 %d " % content["status"])
     return content["status"], content["detail"]

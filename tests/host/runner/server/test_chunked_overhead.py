@@ -1,4 +1,4 @@
-"""What comes after a head and is no content: it decides nothing, and has a bound."""
+"""Trailers and chunk extensions: they are not merged into the headers, and their size is limited."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from scalekit.config import Size
 from scalekit.runner.server.protocol import HttpProtocol
 from scalekit.runner.server.request_parser import ConnectionLimits
-from tests.host.runner.server.apps import GET, LAST, answer, echo
+from tests.host.runner.server.apps import GET, LAST, echo, respond
 from tests.host.runner.server.bare_host import ProtocolFactory
 from tests.host.runner.server.raw_client import Client, serving, until
 
@@ -49,14 +49,14 @@ OURS = ProtocolFactory(LIMITS, Counting)
 
 
 async def early(scope: Scope, receive: Receive, send: Send) -> None:
-    await answer(send, b"early")
+    await respond(send, b"early")
 
 
-async def told(scope: Scope, receive: Receive, send: Send) -> None:
+async def echo_request(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the headers that there are once the whole request has come."""
     while (await receive()).get("more_body"):
         pass
-    await answer(send, b";".join(b"%b=%b" % field for field in scope["headers"]) + b"!")
+    await respond(send, b";".join(b"%b=%b" % field for field in scope["headers"]) + b"!")
 
 
 @pytest.mark.parametrize("trailer", DECISIVE)
@@ -65,35 +65,35 @@ async def told(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_trailers_are_not_merged_into_the_headers(trailer: bytes, body: bytes, cuts: int) -> None:
     request = CHUNKED + body + b"0\r\n" + trailer + b"\r\n\r\n"
     parts = [request] if not cuts else [request[at : at + 1] for at in range(len(request))]
-    async with serving(told, OURS) as wire, wire.client() as client:
+    async with serving(echo_request, OURS) as wire, wire.client() as client:
         for _ in range(2):  # the second time on a kept connection
             for part in parts:
                 await client.send(part)
-            answered = await client.receive(b"!")
-            assert answered.endswith(b"\r\n\r\nhost=x;transfer-encoding=chunked!")
+            response_bytes = await client.receive(b"!")
+            assert response_bytes.endswith(b"\r\n\r\nhost=x;transfer-encoding=chunked!")
         await client.send(request * 2 + LAST % b"/next")
-        answered = await client.rest()
-    assert answered.count(b"\r\n\r\nhost=x;transfer-encoding=chunked!") == 2
-    assert answered.endswith(b"\r\n\r\nhost=x;connection=close!")
+        response_bytes = await client.rest()
+    assert response_bytes.count(b"\r\n\r\nhost=x;transfer-encoding=chunked!") == 2
+    assert response_bytes.endswith(b"\r\n\r\nhost=x;connection=close!")
 
 
-async def test_trailers_change_nothing_for_a_client_that_waits_to_be_told_to_go_on() -> None:
-    async with serving(told, OURS) as wire, wire.client() as client:
+async def test_trailers_do_not_affect_a_client_that_expects_100_continue() -> None:
+    async with serving(echo_request, OURS) as wire, wire.client() as client:
         await client.send(BEGIN + b"Expect: 100-continue\r\n\r\n")
         assert await client.receive(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         await client.send(b"0\r\nX-Forwarded-For: 198.51.100.1\r\nExpect: 100-continue\r\n\r\n")
         assert (await client.receive(b"!")).endswith(b"\r\n\r\nhost=x;transfer-encoding=chunked;expect=100-continue!")
 
 
-@pytest.mark.parametrize("app", [told, early])
-async def test_a_trailer_that_ends_the_connection_leaves_no_client_waiting(app: ASGIApp) -> None:
+@pytest.mark.parametrize("app", [echo_request, early])
+async def test_a_trailer_with_connection_close_closes_the_connection(app: ASGIApp) -> None:
     async with serving(app, OURS) as wire, wire.client() as client:
         await client.send(CHUNKED)
         if app is early:
             await client.receive(b"early")
         await client.send(b"0\r\nConnection: close\r\n\r\n" + GET % b"/behind")
-        answered = await client.rest()
-    assert answered == b"" if app is early else answered.count(b"HTTP/1.1 200 OK") == 1
+        response_bytes = await client.rest()
+    assert response_bytes == b"" if app is early else response_bytes.count(b"HTTP/1.1 200 OK") == 1
 
 
 ENDLESS = {
@@ -113,17 +113,17 @@ ENDLESS = {
 @pytest.mark.parametrize("kind", ENDLESS)
 @pytest.mark.parametrize("size", [100, 60_000])
 @pytest.mark.parametrize("before", [b"", LAST.replace(b"close", b"keep-alive") % b"/first"], ids=["first", "second"])
-async def test_what_never_ends_beside_the_content_is_refused(kind: str, size: int, before: bytes) -> None:
+async def test_endless_chunk_overhead_is_rejected(kind: str, size: int, before: bytes) -> None:
     begin, more = ENDLESS[kind]
     async with serving(echo, OURS) as wire, wire.client() as client:
         if before:
             await client.send(before)
             await client.receive(b"\r\n\r\n")
         taken = await send_until_cut(client, CHUNKED + begin, more * max(1, size // len(more)))
-        answered = await client.rest()
+        response_bytes = await client.rest()
     assert taken < 300_000
-    assert answered.startswith(REFUSED)
-    assert DETAIL in answered
+    assert response_bytes.startswith(REFUSED)
+    assert DETAIL in response_bytes
 
 
 async def send_until_cut(client: Client, begin: bytes, more: bytes) -> int:
@@ -140,7 +140,7 @@ async def send_until_cut(client: Client, begin: bytes, more: bytes) -> int:
 
 
 @pytest.mark.parametrize("behind", [GET % b"/behind", CHUNKED + b"5\r\nhello\r\n0\r\n\r\n"])
-async def test_trailers_that_are_too_large_are_refused_whole_and_what_comes_behind_is_not_served(
+async def test_trailers_over_the_limit_are_rejected_and_the_next_request_is_not_served(
     behind: bytes,
 ) -> None:
     served: list[str] = []
@@ -151,12 +151,12 @@ async def test_trailers_that_are_too_large_are_refused_whole_and_what_comes_behi
 
     trailers = b"0\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(1000)) + b"\r\n"
     async with serving(noting, OURS) as wire:
-        answered = await wire.ask(CHUNKED + b"5\r\nhello\r\n" + trailers + behind)
-    assert answered.startswith(REFUSED)
+        response_bytes = await wire.request(CHUNKED + b"5\r\nhello\r\n" + trailers + behind)
+    assert response_bytes.startswith(REFUSED)
     assert served in ([], ["/begin"])
 
 
-async def test_trailers_behind_an_answer_that_has_begun_end_the_connection() -> None:
+async def test_trailers_over_the_limit_after_a_started_response_close_the_connection() -> None:
     async with serving(early, OURS) as wire, wire.client() as client:
         await client.send(CHUNKED + b"5\r\nhello\r\n")
         await client.receive(b"early")
@@ -175,16 +175,16 @@ CHUNKS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", CHUNKS)
-async def test_chunks_of_honest_clients_are_taken(kind: str) -> None:
+async def test_chunks_of_normal_clients_are_accepted(kind: str) -> None:
     chunks = CHUNKS[kind]()
     trailers = b"Server-Timing: a\r\nDigest: b\r\n" + b"X-A: " + b"y" * 4000 + b"\r\n"
     async with serving(echo, OURS) as wire:
-        answered = await wire.ask(CLOSING + chunks + b"0\r\n" + trailers + b"\r\n")
-    assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert answered.count(b"z") == chunks.count(b"z")
+        response_bytes = await wire.request(CLOSING + chunks + b"0\r\n" + trailers + b"\r\n")
+    assert response_bytes.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert response_bytes.count(b"z") == chunks.count(b"z")
 
 
-async def test_blank_lines_without_end_are_no_head() -> None:
+async def test_endless_blank_lines_are_rejected() -> None:
     async with serving(echo, OURS) as wire, wire.client() as client:
         taken = await send_until_cut(client, b"\r\n", b"\r\n" * 500)
     assert taken < 300_000
@@ -193,7 +193,7 @@ async def test_blank_lines_without_end_are_no_head() -> None:
 @pytest.mark.parametrize("before", [b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n", SIZED % (50_000, b"z" * 50_000)])
 @pytest.mark.parametrize("size", [8500, 9000, 20_000])
 @pytest.mark.parametrize("cut", [0, 10, 1000, 8000])
-async def test_a_head_that_begins_behind_another_message_is_measured_whole(before: bytes, size: int, cut: int) -> None:
+async def test_the_size_of_a_pipelined_head_is_checked_completely(before: bytes, size: int, cut: int) -> None:
     head = b"GET /behind HTTP/1.1\r\nHost: x\r\nX-A: " + b"y" * size + b"\r\n\r\n"
     async with serving(echo, OURS) as wire, wire.client() as client:
         await client.send(before + head[:cut])

@@ -1,4 +1,4 @@
-"""Several deadlines on one timer, on a real loop: which of them come, and in which order."""
+"""Several timeouts on one timer of a real event loop: which expire, and in which order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def runner(request: pytest.FixtureRequest) -> asyncio.Runner:
     return asyncio.Runner(loop_factory=request.param)
 
 
-def test_deadlines_come_by_their_time_and_once(runner: asyncio.Runner) -> None:
+def test_timeouts_expire_in_order_and_once(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course = Course()
         late, early = course.timeout("late", 0.1), course.timeout("early", 0.03)
@@ -45,7 +45,7 @@ def test_deadlines_come_by_their_time_and_once(runner: asyncio.Runner) -> None:
         runner.run(run())
 
 
-def test_a_deadline_that_is_stopped_does_not_come_and_others_do(runner: asyncio.Runner) -> None:
+def test_a_stopped_timeout_does_not_expire_and_others_do(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course = Course()
         stopped, other = course.timeout("stopped", 0.02), course.timeout("other", 0.05)
@@ -59,7 +59,7 @@ def test_a_deadline_that_is_stopped_does_not_come_and_others_do(runner: asyncio.
         runner.run(run())
 
 
-def test_a_deadline_that_is_started_anew_comes_later(runner: asyncio.Runner) -> None:
+def test_a_restarted_timeout_expires_later(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course = Course()
         prolonged = course.timeout("prolonged", 0.2)
@@ -72,7 +72,7 @@ def test_a_deadline_that_is_started_anew_comes_later(runner: asyncio.Runner) -> 
         runner.run(run())
 
 
-def test_a_deadline_may_start_itself_again(runner: asyncio.Runner) -> None:
+def test_a_timeout_can_restart_itself(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course = Course()
         rounds: list[ConnectionTimeout] = []
@@ -90,7 +90,7 @@ def test_a_deadline_may_start_itself_again(runner: asyncio.Runner) -> None:
         runner.run(run())
 
 
-def test_after_the_end_nothing_comes(runner: asyncio.Runner) -> None:
+def test_no_timeout_expires_after_the_end(runner: asyncio.Runner) -> None:
     async def run() -> None:
         course, other = Course(), Course()
         running, later = course.timeout("running", 0.02), course.timeout("later", 0.02)

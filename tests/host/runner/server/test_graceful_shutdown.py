@@ -1,4 +1,4 @@
-"""The end of a process: nothing is dropped that can finish, and what cannot is cut and named."""
+"""Graceful shutdown: requests in flight complete, the remaining ones are cancelled and named."""
 
 from __future__ import annotations
 
@@ -100,29 +100,29 @@ def open_request(port: int, path: str) -> HTTPConnection:
     return connection
 
 
-def answer(connection: HTTPConnection) -> tuple[int, str, str | None]:
+def respond(connection: HTTPConnection) -> tuple[int, str, str | None]:
     response: HTTPResponse = connection.getresponse()
     return response.status, response.read().decode(), response.getheader("connection")
 
 
 def fetch(port: int, path: str) -> tuple[int, str, str | None]:
     with closing(open_request(port, path)) as connection:
-        return answer(connection)
+        return respond(connection)
 
 
 def in_flight(service: Service, path: str, pool: ThreadPoolExecutor) -> Future[tuple[int, str, str | None]]:
-    """Return the answer to come of a request that the service has begun to serve."""
+    """Start a request, wait until the service has received it, and return its future response."""
     connection = open_request(service.port, path)
-    service.get("/served/after/it")  # one process, one loop: the other has been read before this is answered
+    service.get("/served/after/it")  # one event loop: the other request has been read before this response
 
     def finish() -> tuple[int, str, str | None]:
         with closing(connection):
-            return answer(connection)
+            return respond(connection)
 
     return pool.submit(finish)
 
 
-def test_on_sigterm_readiness_turns_while_connections_are_still_taken(pool: ThreadPoolExecutor) -> None:
+def test_on_sigterm_readiness_is_503_while_connections_are_still_accepted(pool: ThreadPoolExecutor) -> None:
     with Service('[server]\ndrain = "20s"') as service:
         slow = in_flight(service, "/sleep/1", pool)
         service.signal(signal.SIGTERM)
@@ -132,18 +132,18 @@ def test_on_sigterm_readiness_turns_while_connections_are_still_taken(pool: Thre
         assert slow.result(20)[:2] == (200, "/sleep/1 0")
 
 
-def test_every_answer_while_draining_asks_its_client_to_connect_anew() -> None:
+def test_every_response_while_draining_has_connection_close() -> None:
     with Service('[server]\ndrain = "20s"') as service, ExitStack() as stack:
         kept = stack.enter_context(closing(open_request(service.port, "/before")))
-        assert answer(kept)[2] is None
+        assert respond(kept)[2] is None
         service.signal(signal.SIGTERM)
         service.wait_for_log("draining")
         wait_for("the wish", lambda: fetch(service.port, "/during")[2] == "close")
         kept.request("GET", "/kept")
-        assert answer(kept) == (200, "/kept 0", "close")
+        assert respond(kept) == (200, "/kept 0", "close")
 
 
-def test_requests_in_flight_finish_after_the_listeners_have_closed(pool: ThreadPoolExecutor) -> None:
+def test_requests_in_flight_complete_after_the_listeners_have_closed(pool: ThreadPoolExecutor) -> None:
     with Service('[server]\ndrain = "0s"') as service:
         slow = in_flight(service, "/sleep/1", pool)
         service.signal(signal.SIGTERM)
@@ -152,7 +152,7 @@ def test_requests_in_flight_finish_after_the_listeners_have_closed(pool: ThreadP
         assert "stopped; all requests completed" in service.log()
 
 
-def test_a_person_who_presses_ctrl_c_does_not_wait_for_balancers(pool: ThreadPoolExecutor) -> None:
+def test_sigint_skips_the_drain(pool: ThreadPoolExecutor) -> None:
     with Service('[server]\ndrain = "10m"') as service:
         slow = in_flight(service, "/sleep/0.5", pool)
         service.signal(signal.SIGINT)
@@ -160,7 +160,7 @@ def test_a_person_who_presses_ctrl_c_does_not_wait_for_balancers(pool: ThreadPoo
         assert service.wait() == 0
 
 
-def test_a_second_signal_waits_for_nothing(pool: ThreadPoolExecutor) -> None:
+def test_a_second_signal_cancels_requests_at_once(pool: ThreadPoolExecutor) -> None:
     with Service('[server]\ndrain = "10m"\ngraceful_timeout = "10m"') as service:
         slow = in_flight(service, "/sleep/600", pool)
         service.signal(signal.SIGTERM)
@@ -171,7 +171,7 @@ def test_a_second_signal_waits_for_nothing(pool: ThreadPoolExecutor) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_start_that_is_not_complete(number: signal.Signals) -> None:
+def test_a_signal_cancels_an_incomplete_start(number: signal.Signals) -> None:
     class Starting(Service):
         def answers(self) -> bool:
             return "the application starts" in self.log()
@@ -183,7 +183,7 @@ def test_a_signal_ends_a_start_that_is_not_complete(number: signal.Signals) -> N
         assert "Traceback" not in service.log()
 
 
-def test_a_second_signal_waits_for_no_plugin_and_no_application() -> None:
+def test_a_second_signal_cancels_stopping_plugins_and_the_application() -> None:
     toml = '[server]\ndrain = "0s"\nstop_timeout = "10m"\ngraceful_timeout = "10m"\n[plugins.telling]'
     with Service(toml, {"service": STOPPING}, {"telling": TELLING_PLUGIN}) as service:
         service.signal(signal.SIGTERM)
@@ -197,7 +197,7 @@ def test_a_second_signal_waits_for_no_plugin_and_no_application() -> None:
         assert service.wait() == 0
 
 
-def test_what_goes_on_behind_an_answer_is_named_when_it_is_cut() -> None:
+def test_a_background_task_is_named_when_it_is_cancelled() -> None:
     with Service('[server]\ndrain = "0s"\ngraceful_timeout = "300ms"', {"service": LINGERING}) as service:
         assert service.get("/linger") == "served"
         service.signal(signal.SIGTERM)
@@ -205,7 +205,7 @@ def test_what_goes_on_behind_an_answer_is_named_when_it_is_cut() -> None:
         assert "stopped; cancelled 1 requests in flight: a task of Task-" in service.log()
 
 
-def test_what_does_not_finish_in_time_is_cut_answered_and_named(pool: ThreadPoolExecutor) -> None:
+def test_a_request_over_graceful_timeout_is_cancelled_with_a_response_and_named(pool: ThreadPoolExecutor) -> None:
     with Service('[server]\ndrain = "0s"\ngraceful_timeout = "300ms"') as service:
         slow = in_flight(service, "/sleep/600", pool)
         service.signal(signal.SIGTERM)
@@ -216,7 +216,7 @@ def test_what_does_not_finish_in_time_is_cut_answered_and_named(pool: ThreadPool
         assert "stopped; cancelled 1 requests in flight: GET '/sleep/600'" in service.log()
 
 
-def test_websockets_are_told_that_the_server_restarts() -> None:
+def test_websockets_are_closed_with_status_1012() -> None:
     with Service('[server]\ndrain = "0s"', {"service": SOCKETS}) as service:
         with connect(f"ws://{HOST}:{service.port}/") as socket:
             service.signal(signal.SIGTERM)
@@ -227,7 +227,7 @@ def test_websockets_are_told_that_the_server_restarts() -> None:
         assert service.wait() == 0
 
 
-def test_a_plugin_that_hangs_in_stop_is_cut_after_its_time_and_named() -> None:
+def test_a_plugin_that_hangs_while_stopping_is_cancelled_and_named() -> None:
     toml = '[server]\ndrain = "0s"\nstop_timeout = "200ms"\n[plugins.clingy]\n'
     with Service(toml, plugins={"clingy": HANGING_PLUGIN}) as service:
         service.signal(signal.SIGTERM)
@@ -237,7 +237,7 @@ def test_a_plugin_that_hangs_in_stop_is_cut_after_its_time_and_named() -> None:
         )
 
 
-def test_the_management_address_answers_while_the_process_drains() -> None:
+def test_the_management_address_responds_while_the_process_drains() -> None:
     (port,) = free_ports(1)
     toml = f'[server]\ndrain = "20s"\nmanagement = "127.0.0.1:{port}"\n'
 

@@ -1,4 +1,4 @@
-"""Clients that close their side when they have sent everything: they still read."""
+"""Clients that half-close the connection after their requests and still read responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.runner.server import protocol
-from tests.host.runner.server.apps import GET, answer, body, echo, start
+from tests.host.runner.server.apps import GET, body, echo, respond, start
 from tests.host.runner.server.raw_client import serving, until
 
 CHUNKED = b"POST /up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -46,7 +46,7 @@ async def streaming(scope: Scope, receive: Receive, send: Send, pause: float = M
 async def reading(scope: Scope, receive: Receive, send: Send) -> None:
     received = await Request(scope, receive).body()
     await asyncio.sleep(MOMENT)
-    await answer(send, b"read %d" % len(received))
+    await respond(send, b"read %d" % len(received))
 
 
 async def half_closing(app: ASGIApp, request: bytes) -> bytes:
@@ -70,16 +70,18 @@ async def half_closing(app: ASGIApp, request: bytes) -> bytes:
     ],
     ids=["slow", "streaming", "old version", "body", "pipelined", "unfinished behind", "garbage behind"],
 )
-def test_a_client_that_closes_its_side_gets_the_whole_response(
+def test_a_client_that_half_closes_the_connection_receives_the_whole_response(
     app: ASGIApp, request_bytes: bytes, ending: bytes, runner: asyncio.Runner
 ) -> None:
     with runner:
-        answered = runner.run(half_closing(app, request_bytes))
-    assert answered.endswith(ending), answered
-    assert answered.count(b"HTTP/1.1 200 OK") == (2 if ending == b"hello" else 1)
+        response_bytes = runner.run(half_closing(app, request_bytes))
+    assert response_bytes.endswith(ending), response_bytes
+    assert response_bytes.count(b"HTTP/1.1 200 OK") == (2 if ending == b"hello" else 1)
 
 
-def test_a_response_that_goes_on_for_long_is_not_cut(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_response_to_a_half_closed_connection_is_completed(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.15)
     with runner:
         assert runner.run(half_closing(partial(streaming, pause=0.1), GET % b"/")).endswith(
@@ -87,7 +89,7 @@ def test_a_response_that_goes_on_for_long_is_not_cut(runner: asyncio.Runner, mon
         )
 
 
-def test_an_application_that_listens_is_told_when_the_response_stands_still(
+def test_an_application_that_awaits_a_disconnect_receives_it_when_the_response_stalls(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.05)
@@ -96,16 +98,16 @@ def test_an_application_that_listens_is_told_when_the_response_stands_still(
     async def listens(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         told.append((await receive())["type"])
-        await answer(send, b"it may still be read")
+        await respond(send, b"it may still be read")
 
     with runner:
-        answered = runner.run(half_closing(listens, GET % b"/"))
+        response_bytes = runner.run(half_closing(listens, GET % b"/"))
     assert told == ["http.disconnect"]
-    assert answered.endswith(b"\r\n\r\nit may still be read")
+    assert response_bytes.endswith(b"\r\n\r\nit may still be read")
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_an_application_that_ends_when_it_is_told_has_not_failed(
+def test_an_application_that_returns_after_the_disconnect_is_not_an_error(
     begun: bool, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.05)
@@ -118,22 +120,22 @@ def test_an_application_that_ends_when_it_is_told_has_not_failed(
             pass
 
     with runner:
-        answered = runner.run(half_closing(listens, GET % b"/"))
-    assert answered.endswith(b"begun\r\n" if begun else b"")
-    assert b"500" not in answered
+        response_bytes = runner.run(half_closing(listens, GET % b"/"))
+    assert response_bytes.endswith(b"begun\r\n" if begun else b"")
+    assert b"500" not in response_bytes
     assert not caplog.records
 
 
 @pytest.mark.parametrize(
     "begun", [b"", b"GET / HT", CHUNKED, CHUNKED + b"5\r\nhel", CHUNKED + b"0\r\nX-A: b", GET % b"/first" + CHUNKED]
 )
-def test_a_request_that_cannot_end_any_more_ends_the_connection(begun: bytes, runner: asyncio.Runner) -> None:
+def test_an_incomplete_request_on_a_half_closed_connection_closes_it(begun: bytes, runner: asyncio.Runner) -> None:
     with runner:
-        answered = runner.run(half_closing(echo, begun))
-    assert answered.count(b"HTTP/1.1 200 OK") <= begun.count(b"/first")
+        response_bytes = runner.run(half_closing(echo, begun))
+    assert response_bytes.count(b"HTTP/1.1 200 OK") <= begun.count(b"/first")
 
 
-def test_a_client_that_has_closed_both_sides_is_noticed_by_what_is_written(runner: asyncio.Runner) -> None:
+def test_a_closed_connection_is_detected_by_a_failed_write(runner: asyncio.Runner) -> None:
     ended: list[Callable[[], bool]] = []
 
     async def endless(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Whoever has connected is answered, up to the last moment before the address is closed."""
+"""Every established connection gets a response until the listener closes."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from tests.processes import HOST, wait_for
 from tests.service import Service
 from tests.workers import Supervised
 
-KNOCKERS = 4
+CLIENTS = 4
 REQUEST = b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
 
 
-def knock_until_closed(port: int) -> tuple[int, list[str]]:
-    """Connect and send, again and again, until nobody opens; return how many were answered, and who was not."""
-    answered = 0
+def request_until_refused(port: int) -> tuple[int, list[str]]:
+    """Connect and send requests until connections are refused; return the count of responses and the failures."""
+    responses = 0
     failed: list[str] = []
     while True:
         try:
             connection = socket.create_connection((HOST, port), timeout=60)
         except OSError:
-            return answered, failed
+            return responses, failed
         with connection:
             try:
                 connection.sendall(REQUEST)
-                answer = connection.recv(1000)
+                response = connection.recv(1000)
             except OSError as error:
-                answer = repr(error).encode()
-        if answer.startswith(b"HTTP/1.1 200"):
-            answered += 1
+                response = repr(error).encode()
+        if response.startswith(b"HTTP/1.1 200"):
+            responses += 1
         else:
-            failed.append(answer.decode() or "closed without an answer")
+            failed.append(response.decode() or "closed without a response")
 
 
 @pytest.mark.parametrize("kind", [Service, Supervised])
 @pytest.mark.parametrize("attempt", range(3))
-def test_who_has_connected_is_answered_until_the_door_is_closed(kind: type[Service], attempt: int) -> None:
+def test_every_accepted_connection_gets_a_response_until_the_listener_closes(kind: type[Service], attempt: int) -> None:
     workers = "workers = 2\n" if kind is Supervised else ""
-    with kind(f'[server]\ndrain = "300ms"\n{workers}') as service, ThreadPoolExecutor(KNOCKERS) as pool:
-        knocking = [pool.submit(knock_until_closed, service.port) for _ in range(KNOCKERS)]
+    with kind(f'[server]\ndrain = "300ms"\n{workers}') as service, ThreadPoolExecutor(CLIENTS) as pool:
+        knocking = [pool.submit(request_until_refused, service.port) for _ in range(CLIENTS)]
         wait_for("the first answers", lambda: service.get("/x") == "/x 0")
         service.signal(signal.SIGTERM)
         results = [each.result() for each in knocking]
         assert service.wait() == 0
-    assert sum(answered for answered, _ in results) > KNOCKERS
+    assert sum(responses for responses, _ in results) > CLIENTS
     assert [failure for _, failures in results for failure in failures] == []
 
 
-def test_who_waits_is_seen_and_who_comes_later_is_not_let_in() -> None:
+def test_pending_connections_are_seen_and_new_ones_are_dropped() -> None:
     with socket.create_server((HOST, 0)) as listener:
         address = listener.getsockname()
         assert not has_pending_connections([listener])
@@ -69,7 +69,7 @@ def test_who_waits_is_seen_and_who_comes_later_is_not_let_in() -> None:
                 late.connect(address)
 
 
-def test_a_supervisor_takes_no_connection_that_no_worker_would_serve() -> None:
+def test_a_supervisor_accepts_no_connection_that_no_worker_would_serve() -> None:
     def refused(port: int) -> bool:
         try:
             socket.create_connection((HOST, port), timeout=1).close()

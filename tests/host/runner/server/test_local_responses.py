@@ -1,4 +1,4 @@
-"""Responses that filters give before there is a task: in order, whole, and with the deadlines of their connection."""
+"""Responses of filters before a task exists: in order, complete, and with the timeouts of the connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scalekit import Decision, Exchange, Filter, LocalResponse, Size
 from scalekit.errors import Unavailable
 from scalekit.runner.server.request_parser import ConnectionLimits
 from tests.host.runner.server.apps import GET, LAST, paths
-from tests.host.runner.server.filter_host import CompletionLog, RespondingFilter, deciding
+from tests.host.runner.server.filter_host import CompletionLog, RespondingFilter, serving_filters
 from tests.host.runner.server.raw_client import AppServer, Client, until
 
 pytestmark = pytest.mark.anyio
@@ -29,9 +29,9 @@ def bodies(received: bytes) -> list[bytes]:
     return [b"/" + each.partition(b"\r\n\r\n/")[2] for each in received.split(b"HTTP/1.1 200 OK\r\n")[1:]]
 
 
-async def test_a_response_at_once_needs_no_task() -> None:
+async def test_a_local_response_creates_no_task() -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides) as wire, wire.client() as client:
         await client.send(GET % b"/local" + GET % b"/gate")
         assert bodies(await client.receive(b"/local")) == [b"/local"]
         assert len(wire.state.tasks) == 1
@@ -39,10 +39,10 @@ async def test_a_response_at_once_needs_no_task() -> None:
         await client.receive(b"/gate")
 
 
-async def test_responses_come_in_the_order_of_their_requests_whoever_gives_them() -> None:
+async def test_local_and_application_responses_are_sent_in_request_order() -> None:
     decides = RespondingFilter()
     paths = ["/gate/1", "/local/2", "/pending/3", "/pending/app/4", "/local/5", "/gate/6", "/local/7", "/8"]
-    async with deciding(decides.app, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides) as wire, wire.client() as client:
         await client.send(b"".join(GET % path.encode() for path in paths))
         await until(lambda: "/gate/1" in decides.gates)
         assert not decides.replies
@@ -64,7 +64,7 @@ async def test_responses_come_in_the_order_of_their_requests_whoever_gives_them(
 @pytest.mark.parametrize("first", [b"", GET % b"/pending/first", GET % b"/gate/first"])
 async def test_very_many_requests_in_one_segment(first: bytes) -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides) as wire, wire.client() as client:
         sending = asyncio.create_task(client.send(first + b"".join(GET % b"/local/%d" % n for n in range(MANY))))
         if first:
             await until(lambda: bool(decides.replies or decides.gates))
@@ -78,10 +78,10 @@ async def test_very_many_requests_in_one_segment(first: bytes) -> None:
     assert bodies(received)[-MANY:] == [b"/local/%d" % n for n in range(MANY)]
 
 
-async def test_a_head_has_no_body() -> None:
+async def test_the_local_response_to_head_has_no_body() -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides) as wire:
-        received = await wire.ask(b"HEAD /local HTTP/1.1\r\nHost: x\r\n\r\n" + LAST % b"/local/last")
+    async with serving_filters(decides.app, decides) as wire:
+        received = await wire.request(b"HEAD /local HTTP/1.1\r\nHost: x\r\n\r\n" + LAST % b"/local/last")
     head, behind, _ = received.partition(b"HTTP/1.1 200 OK\r\n")[2].partition(b"HTTP/1.1 200 OK\r\n")
     assert b"content-length: 6\r\n" in head
     assert head.endswith(b"\r\n\r\n")
@@ -89,10 +89,10 @@ async def test_a_head_has_no_body() -> None:
 
 
 @pytest.mark.parametrize("request_bytes", [b"GET /local HTTP/1.0\r\nHost: x\r\n\r\n", LAST % b"/local"])
-async def test_the_connection_ends_where_the_client_wants_it(request_bytes: bytes) -> None:
+async def test_connection_close_and_http_1_0_close_the_connection(request_bytes: bytes) -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides) as wire:
-        received = await wire.ask(request_bytes + GET % b"/local/behind")
+    async with serving_filters(decides.app, decides) as wire:
+        received = await wire.request(request_bytes + GET % b"/local/behind")
     assert received.count(b"HTTP/1.1 200 OK") == 1
     assert b"connection: close\r\n" in received
     assert received.endswith(b"\r\n\r\n/local")
@@ -106,10 +106,10 @@ HEADS = {
 
 
 @pytest.mark.parametrize("kind", HEADS)
-async def test_a_body_that_follows_its_response_belongs_to_nobody(kind: str) -> None:
+async def test_a_body_that_arrives_after_its_response_is_discarded(kind: str) -> None:
     fields, body = HEADS[kind]
     decides = RespondingFilter()
-    async with deciding(decides.app, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides) as wire, wire.client() as client:
         await client.send(b"POST /local/1 HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n")
         received = await client.receive(b"/local/1")
         assert b"100 Continue" not in received
@@ -118,9 +118,9 @@ async def test_a_body_that_follows_its_response_belongs_to_nobody(kind: str) -> 
         assert bodies(await client.receive(b"/3")) == [b"/local/2", b"/3"]
 
 
-async def test_a_large_body_that_follows_its_response_is_read_and_kept_nowhere() -> None:
+async def test_a_large_body_that_arrives_after_its_response_is_not_buffered() -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides) as wire, wire.client() as client:
         await client.send(b"POST /local/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
         await client.receive(b"/local/1")
         async with asyncio.timeout(20):
@@ -145,41 +145,41 @@ async def first_response(client: Client, decides: RespondingFilter, path: str) -
 
 
 @pytest.mark.parametrize("path", ["/local", "/pending"])
-async def test_an_idle_connection_ends_when_its_time_is_over(path: str) -> None:
+async def test_an_idle_connection_is_closed_after_keep_alive(path: str) -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides, keep_alive=SOON) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides, keep_alive=SOON) as wire, wire.client() as client:
         await first_response(client, decides, path)
         assert await client.rest() == b""
 
 
 @pytest.mark.parametrize("path", ["/local", "/pending"])
-async def test_the_time_of_a_head_does_not_run_while_a_connection_is_idle(path: str) -> None:
+async def test_header_timeout_does_not_run_while_a_connection_is_idle(path: str) -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
         await first_response(client, decides, path)
         await asyncio.sleep(4 * SOON)
         await first_response(client, decides, f"{path}/again")
 
 
 @pytest.mark.parametrize("path", ["/local", "/pending"])
-async def test_the_time_of_the_next_head_runs_once_it_has_begun(path: str) -> None:
+async def test_header_timeout_runs_once_the_next_head_has_started(path: str) -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
         await first_response(client, decides, path)
         await client.send(b"GET /loc")
         assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_head_that_has_begun_behind_a_response_in_one_segment_has_its_time_too() -> None:
+async def test_header_timeout_runs_for_a_head_that_starts_in_the_segment_of_a_complete_request() -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides, limits=limits(SOON)) as wire, wire.client() as client:
         await client.send(GET % b"/local" + b"GET /loc")
         assert b"\r\n\r\n/localHTTP/1.1 408 " in await client.rest()
 
 
-async def test_the_idle_time_does_not_run_once_the_next_head_has_begun() -> None:
+async def test_keep_alive_does_not_run_once_the_next_head_has_started() -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides, keep_alive=SOON) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides, keep_alive=SOON) as wire, wire.client() as client:
         await client.send(GET % b"/local/1" + b"GET /local/2 ")
         await client.receive(b"/local/1")
         await asyncio.sleep(4 * SOON)
@@ -187,9 +187,9 @@ async def test_the_idle_time_does_not_run_once_the_next_head_has_begun() -> None
         await client.receive(b"/local/2")
 
 
-async def test_a_client_that_does_not_read_is_waited_for() -> None:
+async def test_a_local_response_waits_for_a_client_that_does_not_read() -> None:
     decides = RespondingFilter(b"/" * 300_000)
-    async with deciding(decides.app, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides) as wire, wire.client() as client:
         await client.send(GET % b"/local" * 40 + LAST % b"/local")
         await until(lambda: len(wire.state.tasks) == 1)
         received = await client.rest()
@@ -198,9 +198,9 @@ async def test_a_client_that_does_not_read_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("path", ["/pending", "/pending/app"])
-async def test_a_client_that_leaves_while_a_decision_is_pending(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_disconnects_while_a_decision_is_pending(path: str, caplog: pytest.LogCaptureFixture) -> None:
     decides, ends = RespondingFilter(), CompletionLog()
-    async with deciding(decides.app, ends, decides) as wire:
+    async with serving_filters(decides.app, ends, decides) as wire:
         async with wire.client() as client:
             await client.send(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" % path.encode())
             await until(lambda: path in decides.replies)
@@ -222,9 +222,9 @@ class Departures(Filter):
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-async def test_filters_are_told_of_a_client_that_left_before_a_response_at_once(leaves: bool) -> None:
+async def test_filters_see_a_disconnect_before_a_local_response(leaves: bool) -> None:
     decides, departures = RespondingFilter(), Departures()
-    async with deciding(decides.app, departures, decides) as wire:
+    async with serving_filters(decides.app, departures, decides) as wire:
         async with wire.client() as client:
             await client.send(b"POST /pending HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
             await until(lambda: "/pending" in decides.replies)
@@ -244,9 +244,9 @@ async def shut_down(wire: AppServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/pending", "/pending/app"])
-async def test_a_connection_that_drains_ends_with_the_response_that_is_pending(path: str) -> None:
+async def test_a_draining_connection_closes_after_the_pending_response(path: str) -> None:
     decides = RespondingFilter()
-    async with deciding(decides.app, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, decides) as wire, wire.client() as client:
         await client.send(GET % path.encode())
         await until(lambda: path in decides.replies)
         await shut_down(wire)
@@ -259,7 +259,7 @@ async def test_a_connection_that_drains_ends_with_the_response_that_is_pending(p
 @pytest.mark.parametrize(
     "header", [(b"x-a\n", b"1"), (b"x-a", b"1\r\nx-b: 2"), (b"content-length", b"many"), (b"content-length", b"9")]
 )
-async def test_a_response_that_http_does_not_allow_ends_the_connection_and_is_told(
+async def test_an_invalid_local_response_is_logged_and_closes_the_connection(
     header: tuple[bytes, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Gives(Filter):
@@ -267,8 +267,8 @@ async def test_a_response_that_http_does_not_allow_ends_the_connection_and_is_to
             return LocalResponse(200, [header], b"local")
 
     ends = CompletionLog()
-    async with deciding(paths, ends, Gives()) as wire:
-        assert await wire.ask(GET % b"/local" + GET % b"/behind") == b""
+    async with serving_filters(paths, ends, Gives()) as wire:
+        assert await wire.request(GET % b"/local" + GET % b"/behind") == b""
         await until(lambda: not wire.state.tasks)
     ((path, _, error),) = ends.notes
     assert path == "/local"
@@ -276,7 +276,7 @@ async def test_a_response_that_http_does_not_allow_ends_the_connection_and_is_to
     assert "Exception in ASGI application" in caplog.text
 
 
-async def test_a_filter_that_fails_at_the_end_is_logged_and_the_connection_lives(
+async def test_an_exception_in_on_complete_is_logged_and_the_connection_stays_open(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Fails(Filter):
@@ -284,7 +284,7 @@ async def test_a_filter_that_fails_at_the_end_is_logged_and_the_connection_lives
             raise LookupError(exchange.path)
 
     decides, ends = RespondingFilter(), CompletionLog()
-    async with deciding(decides.app, ends, Fails(), decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, ends, Fails(), decides) as wire, wire.client() as client:
         await client.send(GET % b"/local/1" + GET % b"/local/2" + GET % b"/3")
         assert bodies(await client.receive(b"/3")) == [b"/local/1", b"/local/2", b"/3"]
         await until(lambda: len(ends.notes) == 3)
@@ -296,7 +296,7 @@ async def test_a_filter_that_fails_at_the_end_is_logged_and_the_connection_lives
     ("error", "status", "noted"), [(LookupError(), 500, (0, "LookupError")), (Unavailable("db"), 503, (503, ""))]
 )
 @pytest.mark.parametrize("pending", [False, True])
-async def test_a_filter_that_fails_is_responded_to_by_the_host(
+async def test_an_exception_in_a_filter_becomes_the_error_response_of_the_host(
     error: Exception, status: int, noted: tuple[int, str], pending: bool
 ) -> None:
     class Fails(RespondingFilter):
@@ -307,7 +307,7 @@ async def test_a_filter_that_fails_is_responded_to_by_the_host(
             raise error
 
     decides, ends = Fails(), CompletionLog()
-    async with deciding(decides.app, ends, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, ends, decides) as wire, wire.client() as client:
         await client.send(LAST % b"/pending")
         if pending:
             await until(lambda: bool(decides.replies))
@@ -318,7 +318,7 @@ async def test_a_filter_that_fails_is_responded_to_by_the_host(
     assert ends.notes == [("/pending", *noted)]
 
 
-async def test_a_filter_that_fails_leaves_no_reply_that_somebody_waits_for() -> None:
+async def test_an_exception_in_a_filter_cancels_pending_decisions() -> None:
     class Fails(RespondingFilter):
         def response(self, path: str) -> LocalResponse:
             raise LookupError(path)
@@ -327,7 +327,7 @@ async def test_a_filter_that_fails_leaves_no_reply_that_somebody_waits_for() -> 
         runs_while_pending = True
 
     outer, inner = Fails(), Looks()
-    async with deciding(outer.app, outer, inner) as wire, wire.client() as client:
+    async with serving_filters(outer.app, outer, inner) as wire, wire.client() as client:
         await client.send(LAST % b"/pending")
         await until(lambda: bool(inner.replies))
         outer.replies["/pending"].set_result(None)
@@ -336,9 +336,9 @@ async def test_a_filter_that_fails_leaves_no_reply_that_somebody_waits_for() -> 
 
 
 @pytest.mark.parametrize("failure", ["cancelled", "exception"])
-async def test_a_reply_that_fails_holds_nothing_up(failure: str) -> None:
+async def test_a_failed_pending_decision_does_not_block_the_connection(failure: str) -> None:
     decides, ends = RespondingFilter(), CompletionLog()
-    async with deciding(decides.app, ends, decides) as wire, wire.client() as client:
+    async with serving_filters(decides.app, ends, decides) as wire, wire.client() as client:
         await client.send(LAST % b"/pending")
         await until(lambda: bool(decides.replies))
         reply = decides.replies["/pending"]

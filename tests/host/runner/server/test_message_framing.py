@@ -1,4 +1,4 @@
-"""Where a request ends, by RFC 9112: what could be read in two ways is refused."""
+"""Message framing by RFC 9112: ambiguous requests are rejected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.host.runner.server.apps import GET, LAST
 from tests.host.runner.server.raw_client import serving
-from tests.host.runner.server.request_probe import refused, seen, told
+from tests.host.runner.server.request_probe import echo_request, received_request, rejection
 
 pytestmark = pytest.mark.anyio
 
@@ -62,19 +62,19 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"X",
     ],
 )
-async def test_a_message_whose_end_is_in_doubt_is_refused(fields: bytes) -> None:
+async def test_ambiguous_message_framing_is_rejected(fields: bytes) -> None:
     request = b"POST / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-    assert (await refused(request))[0] in (400, 501)
+    assert (await rejection(request))[0] in (400, 501)
 
 
 @pytest.mark.parametrize("version", [b"0.9", b"1.2", b"2.0", b"3.0", b"9.9", b"1.10", b"1", b"1.", b""])
-async def test_other_versions_are_refused(version: bytes) -> None:
-    assert (await refused(b"GET / HTTP/%b\r\nHost: x\r\n\r\n" % version))[0] in (400, 505)
+async def test_other_http_versions_are_rejected(version: bytes) -> None:
+    assert (await rejection(b"GET / HTTP/%b\r\nHost: x\r\n\r\n" % version))[0] in (400, 505)
 
 
-async def test_a_transfer_coding_in_http_1_0_is_refused() -> None:
+async def test_a_transfer_coding_in_http_1_0_is_rejected() -> None:
     request = CHUNKED.replace(b"1.1", b"1.0") + b"5\r\nhello\r\n0\r\n\r\n"
-    assert await refused(request) == (400, "HTTP/1.0 does not support transfer codings")
+    assert await rejection(request) == (400, "HTTP/1.0 does not support transfer codings")
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ async def test_a_transfer_coding_in_http_1_0_is_refused() -> None:
         b"g\r\nhello",
     ],
 )
-async def test_a_chunk_whose_end_is_in_doubt_is_refused(chunks: bytes) -> None:
-    assert (await refused(CHUNKED + chunks + b"\r\n0\r\n\r\n"))[0] == 400
+async def test_ambiguous_chunks_are_rejected(chunks: bytes) -> None:
+    assert (await rejection(CHUNKED + chunks + b"\r\n0\r\n\r\n"))[0] == 400
 
 
 UPGRADES = [b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings", b"Upgrade: websocket, h2c\r\nConnection: upgrade"]
@@ -113,12 +113,12 @@ UPGRADES = [b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings", b"Upgrade: w
         b"\r\n",
     ],
 )
-async def test_a_request_for_another_protocol_is_served_in_this_one_with_its_body(
+async def test_an_unsupported_upgrade_is_served_as_http_1_1_with_its_body(
     upgrade: bytes, apart: bool, body: bytes
 ) -> None:
     request = b"POST /u HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n" + body
     parts = [request[at : at + 1] for at in range(len(request))] if apart else [request]
-    async with serving(told) as wire, wire.client() as client:
+    async with serving(echo_request) as wire, wire.client() as client:
         for part in parts:
             await client.send(part)
         first = await client.receive(b"}")
@@ -130,17 +130,17 @@ async def test_a_request_for_another_protocol_is_served_in_this_one_with_its_bod
     assert b"\"'/h'\"" not in first + rest
 
 
-async def test_http_1_0_asks_for_no_other_protocol() -> None:
-    found = await seen(
+async def test_upgrade_is_ignored_in_http_1_0() -> None:
+    found = await received_request(
         b"GET /old HTTP/1.0\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     assert found["path"] == "'/old'"
 
 
-async def test_a_websocket_handshake_behind_an_open_request_is_refused_when_that_is_answered() -> None:
+async def test_a_pipelined_websocket_handshake_is_rejected_after_the_previous_response() -> None:
     handshake = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    async with serving(told) as wire:
-        answered = await wire.ask(GET % b"/first" + handshake)
-    assert answered.count(b"HTTP/1.1 ") == 1
-    assert b"connection: close" in answered
+    async with serving(echo_request) as wire:
+        response_bytes = await wire.request(GET % b"/first" + handshake)
+    assert response_bytes.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in response_bytes

@@ -1,4 +1,4 @@
-"""Several messages on one connection: each is measured by itself, and no answer gets into another."""
+"""Several messages on one connection: the size of each is checked alone, and no error goes into another response."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def send_apart(client: Client, service: Service, *parts: bytes) -> None:
     """Send each part when the server has read those before."""
     for part in parts:
         client.send(part)
-        service.get("/served/after/it")  # one process, one loop: the other has been read before this is answered
+        service.get("/served/after/it")  # one event loop: the other request has been read before this response
 
 
-def test_a_body_is_not_counted_to_the_head_behind_it(service: Service) -> None:
+def test_a_body_does_not_count_towards_the_size_of_the_next_head(service: Service) -> None:
     with Client(service.port) as client:
         client.send(b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
         send_apart(client, service, *[b"z" * 10_000] * 6)
@@ -88,7 +88,7 @@ def test_a_body_is_not_counted_to_the_head_behind_it(service: Service) -> None:
         receive_until(client, b"/next 0")
 
 
-def test_a_body_is_not_counted_to_a_head_that_begins_in_the_same_segment(service: Service) -> None:
+def test_a_body_does_not_count_towards_a_head_that_starts_in_the_same_segment(service: Service) -> None:
     with Client(service.port) as client:
         client.send(b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 40000\r\n\r\n")
         send_apart(client, service, b"z" * 20_000, b"z" * 20_000 + b"GET /next HTTP/1.1\r\nHo", b"st: x\r\n\r\n")
@@ -98,7 +98,7 @@ def test_a_body_is_not_counted_to_a_head_that_begins_in_the_same_segment(service
 @pytest.mark.parametrize(
     "head", [b"GET /next HTTP/1.1\r\nHost: x\r\n" + LONG + b"\r\n", b"GET /next HTTP/1.1\r\n" + LONG]
 )
-def test_a_head_that_is_too_large_is_refused_on_a_kept_connection_too(service: Service, head: bytes) -> None:
+def test_a_head_over_max_header_is_rejected_on_a_persistent_connection_too(service: Service, head: bytes) -> None:
     with Client(service.port) as client:
         client.send(GET % b"/first")
         receive_until(client, b"/first 0")
@@ -110,16 +110,16 @@ BEHIND = [b"GET /he", b"\x16\x03\x01\x02\x00\x01", b"GET /next HTTP/1.1\r\nHost:
 
 
 @pytest.mark.parametrize("behind", BEHIND)
-def test_what_is_refused_behind_a_request_waits_for_its_answer(service: Service, behind: bytes) -> None:
+def test_an_error_response_waits_for_the_previous_response(service: Service, behind: bytes) -> None:
     with Client(service.port) as client:
         client.send(GET % b"/sleep/0.9" + behind)
-        answer = client.rest()
-    assert answer.startswith(b"HTTP/1.1 200 ")
-    assert answer.endswith(b"\r\n\r\n/sleep/0.9 0")
+        response = client.rest()
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert response.endswith(b"\r\n\r\n/sleep/0.9 0")
 
 
 @pytest.mark.parametrize("behind", BEHIND)
-def test_nothing_is_written_into_an_answer_that_has_begun(stream: Service, behind: bytes) -> None:
+def test_no_error_is_written_into_a_response_that_has_started(stream: Service, behind: bytes) -> None:
     with Client(stream.port) as client:
         client.send(GET % b"/")
         receive_until(client, b"begun \r\n")
@@ -128,7 +128,7 @@ def test_nothing_is_written_into_an_answer_that_has_begun(stream: Service, behin
         assert client.rest() == b"5\r\nended\r\n0\r\n\r\n"
 
 
-def test_a_broken_body_is_refused_unless_the_answer_has_begun(service: Service, stream: Service) -> None:
+def test_a_malformed_body_is_rejected_unless_the_response_has_started(service: Service, stream: Service) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with Client(service.port) as client:
         client.send(head + b"5\r\nhello\r\nzz\r\n")
@@ -140,6 +140,6 @@ def test_a_broken_body_is_refused_unless_the_answer_has_begun(service: Service, 
         assert client.rest() == b""
 
 
-def test_a_websocket_has_no_deadline_for_a_head() -> None:
+def test_a_websocket_has_no_header_timeout() -> None:
     with Service(TOML, {"service": GREETING}) as greeting, connect(f"ws://{HOST}:{greeting.port}/") as socket:
         assert socket.recv(timeout=60) == "still here"

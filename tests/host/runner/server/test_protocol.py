@@ -1,4 +1,4 @@
-"""Slow and huge clients against a real server: what never ends, ends."""
+"""Slow and oversized requests to a real server: timeouts and limits."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class Client:
             return True
 
 
-def problem(answer: bytes) -> tuple[int, str]:
-    head, _, body = answer.partition(b"\r\n\r\n")
+def problem(response: bytes) -> tuple[int, str]:
+    head, _, body = response.partition(b"\r\n\r\n")
     assert b"application/problem+json" in head
     content = json.loads(body)
     assert head.startswith(f"HTTP/1.1 {content['status']} ".encode())
@@ -89,7 +89,7 @@ def problem(answer: bytes) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("begun", [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "])
-def test_a_head_that_is_not_finished_in_time_is_refused(service: Service, begun: bytes) -> None:
+def test_a_head_that_is_incomplete_after_header_timeout_is_rejected(service: Service, begun: bytes) -> None:
     with Client(service.port) as client:
         client.send(begun)
         assert problem(client.rest()) == (408, "the request head did not arrive within 0.3s")
@@ -106,7 +106,7 @@ def test_a_head_that_is_not_finished_in_time_is_refused(service: Service, begun:
         (b"GET http://[a/ HTTP/1.1\r\nHost: a\r\n", "the host of the request is not valid"),
     ],
 )
-def test_what_names_no_place_is_refused_and_no_error_of_ours(
+def test_an_invalid_request_target_is_rejected_without_an_exception(
     service: Service, before: bytes, head: bytes, detail: str
 ) -> None:
     with Client(service.port) as client:
@@ -124,18 +124,18 @@ def test_http_1_0_needs_no_host(service: Service) -> None:
         assert client.rest().startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_trickled_head_gets_no_more_time(service: Service) -> None:
+def test_a_trickled_head_does_not_extend_header_timeout(service: Service) -> None:
     with Client(service.port) as client:
         client.send(b"GET / HTTP/1.1\r\n")
         wait_for("the end of a trickle", lambda: client.dripped_out(b"X-A: b\r\n"))
 
 
-def test_a_connection_on_which_nothing_comes_is_closed(service: Service) -> None:
+def test_a_connection_without_data_is_closed(service: Service) -> None:
     with Client(service.port) as client:
         assert client.rest() == b""
 
 
-def test_an_idle_connection_is_closed_and_blank_lines_do_not_keep_it(service: Service) -> None:
+def test_an_idle_connection_is_closed_despite_blank_lines(service: Service) -> None:
     with Client(service.port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.rest().endswith(b"/ 0")
@@ -153,13 +153,13 @@ def test_an_idle_connection_is_closed_and_blank_lines_do_not_keep_it(service: Se
         b"GET /" + b"y" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
-def test_a_head_that_is_too_large_is_refused(service: Service, head: bytes) -> None:
+def test_a_head_over_max_header_is_rejected(service: Service, head: bytes) -> None:
     with Client(service.port) as client:
         client.send(head)
         assert problem(client.rest()) == (431, "the request head is larger than 8KiB")
 
 
-def test_a_head_up_to_the_limit_and_a_body_behind_it_are_served(service: Service) -> None:
+def test_a_head_of_max_header_with_a_body_is_served(service: Service) -> None:
     with Client(service.port) as client:
         length = 60_000
         head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\nX-A: %s\r\n\r\n"
@@ -170,13 +170,13 @@ def test_a_head_up_to_the_limit_and_a_body_behind_it_are_served(service: Service
 @pytest.mark.parametrize(
     "garbage", [b"\x16\x03\x01\x02\x00\x01", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\xff" * 100]
 )
-def test_what_is_not_http_is_refused(service: Service, garbage: bytes) -> None:
+def test_malformed_http_is_rejected(service: Service, garbage: bytes) -> None:
     with Client(service.port) as client:
         client.send(garbage)
         assert problem(client.rest())[0] == 400
 
 
-def test_contradicting_lengths_are_refused(service: Service) -> None:
+def test_contradicting_lengths_are_rejected(service: Service) -> None:
     for fields in (b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"Content-Length: 5\r\nContent-Length: 6"):
         with Client(service.port) as client:
             client.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n\r\nhello")
@@ -186,19 +186,19 @@ def test_contradicting_lengths_are_refused(service: Service) -> None:
 @pytest.mark.parametrize(
     "begun", [b"Content-Length: 100\r\n\r\n", b"Content-Length: 100\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n"]
 )
-def test_a_body_that_does_not_come_is_refused(service: Service, begun: bytes) -> None:
+def test_a_body_that_does_not_arrive_is_rejected(service: Service, begun: bytes) -> None:
     with Client(service.port) as client:
         client.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + begun)
         assert problem(client.rest()) == (408, "the body did not arrive in time")
 
 
-def test_a_body_that_is_declared_too_large_is_refused_while_it_comes(service: Service) -> None:
+def test_a_content_length_over_max_body_is_rejected_while_the_body_arrives(service: Service) -> None:
     with Client(service.port) as client:
         client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000)
         assert problem(client.rest()) == (413, "the body is larger than 64KiB")
 
 
-def test_an_endless_chunked_body_is_refused_and_its_client_cut(service: Service) -> None:
+def test_an_endless_chunked_body_is_rejected_and_the_connection_closed(service: Service) -> None:
     before = resident_bytes(service.pid)
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     sent = 0
@@ -214,18 +214,18 @@ def test_an_endless_chunked_body_is_refused_and_its_client_cut(service: Service)
     assert resident_bytes(service.pid) - before < 50_000_000
 
 
-def test_after_a_refusal_the_connection_goes_on_when_the_body_has_come(service: Service) -> None:
+def test_after_a_rejected_request_the_connection_is_reused_once_the_body_has_arrived(service: Service) -> None:
     with Client(service.port) as client:
         client.send(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000)
         client.send(b"GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        answer = client.rest()
-        assert answer.startswith(b"HTTP/1.1 413 ")
-        assert answer.endswith(b"/b 0")
+        response = client.rest()
+        assert response.startswith(b"HTTP/1.1 413 ")
+        assert response.endswith(b"/b 0")
 
 
 @pytest.mark.parametrize("size", [20_000_000, 3_000_000, 100_000])
 @pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
-def test_a_client_that_does_not_read_is_cut(big: Service, size: int, connection: bytes) -> None:
+def test_a_client_that_does_not_read_is_disconnected(big: Service, size: int, connection: bytes) -> None:
     with Client(big.port) as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.send(b"GET /%d HTTP/1.1\r\nHost: x\r\nConnection: %s\r\n\r\n" % (size, connection))

@@ -1,4 +1,4 @@
-"""One request on its connection: how it is read, what an application is told, and what is left of it."""
+"""One request on its connection: reading the body, ASGI messages, and release of resources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from scalekit.runner.server import protocol
-from tests.host.runner.server.apps import GET, LAST, answer, body, echo, paths, start
+from tests.host.runner.server.apps import GET, LAST, body, echo, paths, respond, start
 from tests.host.runner.server.raw_client import serving, until
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ SEEN: ContextVar[str] = ContextVar("SEEN", default="nothing")
 
 
 @pytest.mark.parametrize("expectation", [b"100-continue", b"100-Continue \t"])
-async def test_a_client_that_asks_is_told_to_go_on_once_the_body_is_read(expectation: bytes) -> None:
+async def test_100_continue_is_sent_once_the_body_is_read(expectation: bytes) -> None:
     fields = b"Host: x\r\nConnection: close\r\nContent-Length: 5\r\nExpect: " + expectation
     head = b"POST / HTTP/1.1\r\n" + fields + b"\r\n\r\n"
     heard: list[bytes] = []
@@ -29,7 +29,7 @@ async def test_a_client_that_asks_is_told_to_go_on_once_the_body_is_read(expecta
     async def hears(scope: Scope, receive: Receive, send: Send) -> None:
         while (message := await receive())["more_body"]:
             heard.append(message["body"])
-        await answer(send, message["body"])
+        await respond(send, message["body"])
 
     async with serving(hears) as wire, wire.client() as client:
         await client.send(head)
@@ -39,18 +39,18 @@ async def test_a_client_that_asks_is_told_to_go_on_once_the_body_is_read(expecta
         await client.send(b"llo")
         assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
     async with serving(paths) as wire:
-        assert (await wire.ask(head)).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert (await wire.request(head)).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def test_a_body_in_many_parts_is_read_whole() -> None:
+async def test_a_body_in_many_parts_is_read_completely() -> None:
     data = b"".join(b"%x\r\n%b\r\n" % (size, b"z" * size) for size in range(1, 600))
     async with serving(echo) as wire:
-        answered = await wire.ask(
+        response_bytes = await wire.request(
             b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
             + data
             + b"0\r\n\r\n"
         )
-    assert answered.endswith(b"\r\n\r\n" + b"z" * (599 * 300))
+    assert response_bytes.endswith(b"\r\n\r\n" + b"z" * (599 * 300))
 
 
 class Waiting:
@@ -66,11 +66,11 @@ class Waiting:
         self.waits = True
         self.told.append((await receive())["type"])
         await send(start())
-        await send(body(b"nobody reads this"))
+        await send(body(b"discarded"))
 
 
 @pytest.mark.parametrize("behind", [b"", GET % b"/behind"])
-async def test_an_application_that_waits_is_told_of_a_client_that_leaves(
+async def test_a_waiting_application_receives_a_disconnect(
     behind: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.1)
@@ -84,14 +84,14 @@ async def test_an_application_that_waits_is_told_of_a_client_that_leaves(
     assert not caplog.records
 
 
-async def test_two_that_wait_for_a_message_are_both_told() -> None:
+async def test_two_concurrent_receives_both_get_a_message() -> None:
     told: list[str] = []
 
     async def twice(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         first, second = (asyncio.ensure_future(receive()) for _ in range(2))
         await asyncio.sleep(0)
-        await answer(send, b"done")
+        await respond(send, b"done")
         told.extend([(await first)["type"], (await second)["type"], (await receive())["type"]])
 
     async with serving(twice) as wire, wire.client() as client:
@@ -101,18 +101,18 @@ async def test_two_that_wait_for_a_message_are_both_told() -> None:
         assert told == ["http.disconnect"] * 3
 
 
-async def test_what_one_request_sets_in_its_context_the_next_one_does_not_see() -> None:
+async def test_context_variables_of_one_request_are_not_visible_to_the_next() -> None:
     async def setting(scope: Scope, receive: Receive, send: Send) -> None:
         seen = SEEN.get()
         SEEN.set(scope["path"])
-        await answer(send, seen.encode())
+        await respond(send, seen.encode())
 
     async with serving(setting) as wire:
-        answered = await wire.ask(GET % b"/1" + GET % b"/2" + LAST % b"/3")
-    assert answered.count(b"\r\n\r\nnothing") == 3
+        response_bytes = await wire.request(GET % b"/1" + GET % b"/2" + LAST % b"/3")
+    assert response_bytes.count(b"\r\n\r\nnothing") == 3
 
 
-async def test_a_body_that_nobody_reads_is_taken_only_so_far() -> None:
+async def test_reading_pauses_when_the_application_does_not_consume_the_body() -> None:
     go_on = asyncio.Event()
 
     async def reads_late(scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +133,7 @@ async def test_a_body_that_nobody_reads_is_taken_only_so_far() -> None:
 
 
 @pytest.mark.slow
-async def test_an_application_waits_for_a_client_that_does_not_read() -> None:
+async def test_send_waits_for_a_client_that_does_not_read() -> None:
     parts, sent = 2_000, 0
 
     async def sends_a_lot(scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,7 +151,7 @@ async def test_an_application_waits_for_a_client_that_does_not_read() -> None:
         assert (await client.rest()).count(b"x" * 10_000) == parts
 
 
-async def test_a_connection_that_has_ended_is_forgotten_at_once() -> None:
+async def test_a_closed_connection_is_released_at_once() -> None:
     async with serving(paths) as wire:
         async with wire.client() as client:
             await client.send(GET % b"/")
@@ -166,42 +166,47 @@ async def test_a_connection_that_has_ended_is_forgotten_at_once() -> None:
             gc.enable()
 
 
-async def test_a_client_of_the_old_version_gets_one_answer() -> None:
+async def test_http_1_0_gets_one_response_for_each_connection() -> None:
     request = b"GET /old HTTP/1.0\r\n\r\n"
     async with serving(paths) as wire:
-        assert await wire.ask(request) == b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\n/old"
+        assert await wire.request(request) == b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\n/old"
 
 
-async def test_a_connection_ends_when_an_answer_or_every_answer_says_so() -> None:
+async def test_connection_close_of_a_response_or_of_the_server_closes_the_connection() -> None:
     async def last(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start((b"connection", b"x, Close"), (b"content-length", b"0")))
         await send(body())
 
     async with serving(last) as wire:
-        assert await wire.ask(GET % b"/" * 2) == b"HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 0\r\n\r\n"
+        assert (
+            await wire.request(GET % b"/" * 2)
+            == b"HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 0\r\n\r\n"
+        )
     async with serving(paths) as wire:
         wire.state.default_headers = [(b"connection", b"close")]
-        assert await wire.ask(GET % b"/" * 2) == b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\n/"
+        assert (
+            await wire.request(GET % b"/" * 2) == b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\n/"
+        )
 
 
-async def test_requests_are_counted_and_their_tasks_forgotten() -> None:
+async def test_requests_are_counted_and_their_tasks_released() -> None:
     async with serving(paths) as wire:
-        await wire.ask(GET % b"/" * 2 + LAST % b"/")
+        await wire.request(GET % b"/" * 2 + LAST % b"/")
         assert wire.state.total_requests == 3
         assert not wire.state.tasks
 
 
 @pytest.mark.parametrize("requests", [GET % b"/1", GET % b"/1" + GET % b"/2"])
-async def test_a_connection_is_closed_once_it_was_idle_for_its_time(requests: bytes) -> None:
+async def test_a_connection_is_closed_after_keep_alive(requests: bytes) -> None:
     async with serving(paths, keep_alive=0.05) as wire:
-        answered = await wire.ask(requests)
-    assert answered.count(b"HTTP/1.1 200 OK") == requests.count(b"GET")
+        response_bytes = await wire.request(requests)
+    assert response_bytes.count(b"HTTP/1.1 200 OK") == requests.count(b"GET")
 
 
-async def test_a_request_that_takes_longer_than_idle_connections_are_kept_is_served() -> None:
+async def test_a_request_may_take_longer_than_keep_alive() -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(1.0 if scope["path"] == "/slow" else 0)
-        await answer(send, b"served")
+        await respond(send, b"served")
 
     async with serving(slow, keep_alive=0.5) as wire, wire.client() as client:
         await client.send(GET % b"/")

@@ -36,8 +36,8 @@ def connections() -> ProtocolFactory:
     return ProtocolFactory(LIMITS, Parsing)
 
 
-async def told(scope: Scope, receive: Receive, send: Send) -> None:
-    """Respond with all that the application is told of a request, its body too unless it is to be early."""
+async def echo_request(scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond with the scope of the request, and its body unless the path asks for an early response."""
     body, more = b"", scope["path"] != "/early"
     if scope["path"] == "/slow":
         for _ in range(10):
@@ -53,8 +53,8 @@ async def told(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
-async def test_a_head_that_came_before_is_not_parsed_again_and_says_the_same() -> None:
-    async with serving(told, connections()) as wire, wire.client() as client:
+async def test_a_repeated_head_is_not_parsed_again_and_gives_the_same_scope() -> None:
+    async with serving(echo_request, connections()) as wire, wire.client() as client:
         responses = []
         for _ in range(5):
             await client.send(HEAD)
@@ -65,7 +65,7 @@ async def test_a_head_that_came_before_is_not_parsed_again_and_says_the_same() -
         assert wire.state.total_requests == 5
 
 
-async def test_what_a_connection_is_is_its_own() -> None:
+async def test_client_and_server_addresses_are_those_of_each_connection() -> None:
     async def client_of(scope: Scope, receive: Receive, send: Send) -> None:
         text = b"%d" % scope["client"][1]
         scope["state"]["mine"] = "alone"
@@ -83,7 +83,7 @@ async def test_what_a_connection_is_is_its_own() -> None:
 
 
 async def responses_of(client: Client, number: int) -> bytes:
-    """Return so many responses of :func:`told` to requests without a body."""
+    """Return *number* responses of :func:`echo_request` to requests without a body."""
     received = b""
     while received.count(b"b'')") < number:
         received += await client.receive(b"b'')")
@@ -101,9 +101,9 @@ async def responses_of(client: Client, number: int) -> bytes:
         b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * request_head_cache.MAX_BYTES + b"\r\n\r\n",
     ],
 )
-async def test_what_is_more_than_a_short_head_is_parsed_each_time(sent: bytes) -> None:
+async def test_requests_that_are_more_than_a_short_head_are_parsed_each_time(sent: bytes) -> None:
     made = connections()
-    async with serving(told, made) as wire, wire.client() as client:
+    async with serving(echo_request, made) as wire, wire.client() as client:
         for _ in range(3):
             await client.send(sent)
             await responses_of(client, max(1, sent.count(b"GET")))
@@ -111,8 +111,8 @@ async def test_what_is_more_than_a_short_head_is_parsed_each_time(sent: bytes) -
     assert Parsing.parsed == [sent] * 3
 
 
-async def test_a_known_head_behind_a_request_that_is_served_waits_for_it() -> None:
-    async with serving(told, connections()) as wire, wire.client() as client:
+async def test_a_pipelined_cached_head_waits_for_the_previous_response() -> None:
+    async with serving(echo_request, connections()) as wire, wire.client() as client:
         for _ in range(2):
             await client.send(HEAD)
             await client.receive(b"b'')")
@@ -123,9 +123,9 @@ async def test_a_known_head_behind_a_request_that_is_served_waits_for_it() -> No
         await responses_of(client, 2)
 
 
-async def test_heads_that_differ_and_what_is_long_are_neither_remembered_nor_held() -> None:
+async def test_different_and_long_heads_are_not_cached() -> None:
     made = connections()
-    async with serving(told, made) as wire, wire.client() as client:
+    async with serving(echo_request, made) as wire, wire.client() as client:
         for number in range(4):
             await client.send(b"GET / HTTP/1.1\r\nHost: x\r\nTraceparent: %d\r\n\r\n" % number)
             await responses_of(client, 1)
@@ -136,7 +136,7 @@ async def test_heads_that_differ_and_what_is_long_are_neither_remembered_nor_hel
     assert len(made.head_cache) == 0
 
 
-def test_only_so_many_are_remembered_and_the_oldest_forgotten() -> None:
+def test_the_cache_is_bounded_and_evicts_the_oldest_head() -> None:
     known = RequestHeadCache(2)
     heads = [b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(3)]
     for head in heads:
@@ -196,7 +196,7 @@ class Written:
 
 async def converse(pieces: list[bytes], max_heads: int) -> tuple[bytes, bool, int]:
     """Return what a connection writes on *pieces*, whether it has closed, and how many heads it has come to know."""
-    config = uvicorn.Config(told, interface="asgi3", proxy_headers=False, access_log=False, log_config=None)
+    config = uvicorn.Config(echo_request, interface="asgi3", proxy_headers=False, access_log=False, log_config=None)
     made = connections()
     made.head_cache = RequestHeadCache(max_heads)
     transport: Any = Written()
@@ -222,7 +222,7 @@ async def converse(pieces: list[bytes], max_heads: int) -> tuple[bytes, bool, in
 @example([HEAD, HEAD, EARLY, HEAD, HEAD])
 @example([HEAD, HEAD, SLOW, HEAD])
 @example([HEAD, HEAD, b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n", b"abc", HEAD])
-def test_whatever_comes_in_whatever_pieces_the_responses_are_those_of_a_server_that_knows_no_heads(
+def test_responses_are_the_same_with_and_without_the_cache(
     pieces: list[bytes],
 ) -> None:
     knowing, ignorant = (asyncio.run(converse(pieces, most)) for most in (request_head_cache.MAX_HEADS, 0))

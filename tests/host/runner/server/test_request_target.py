@@ -1,4 +1,4 @@
-"""Requests by RFC 9112: what each of them says, and for which host it is."""
+"""Request targets and hosts by RFC 9112."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scalekit.http.allowed_hosts import AllowedHosts
 from tests.host.asgi import behind
 from tests.host.runner.server.apps import GET, echo
 from tests.host.runner.server.raw_client import serving
-from tests.host.runner.server.request_probe import refused, seen, told
+from tests.host.runner.server.request_probe import echo_request, received_request, rejection
 
 pytestmark = pytest.mark.anyio
 
@@ -26,18 +26,18 @@ pytestmark = pytest.mark.anyio
         (b"X-A: \xe4 ", "\xe4"),
     ],
 )
-async def test_blanks_around_a_value_are_not_its_own(line: bytes, value: str) -> None:
-    found = await seen(b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\nConnection: close\r\n\r\n")
+async def test_whitespace_around_a_field_value_is_removed(line: bytes, value: str) -> None:
+    found = await received_request(b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\nConnection: close\r\n\r\n")
     assert ["x-a", value] in found["headers"]
 
 
-async def test_blanks_around_what_frames_a_message_change_nothing() -> None:
+async def test_whitespace_around_framing_fields_is_ignored() -> None:
     request = b"POST / HTTP/1.1\r\nHost: x \r\nConnection: close \r\nContent-Length: 5 \t\r\n\r\nhello"
-    assert (await seen(request))["body"] == "hello"
+    assert (await received_request(request))["body"] == "hello"
     request = (
         b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: Chunked \r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     )
-    assert (await seen(request))["body"] == "hello"
+    assert (await received_request(request))["body"] == "hello"
 
 
 VALID_HOSTS = [
@@ -86,14 +86,14 @@ INVALID_HOSTS = [
 
 @pytest.mark.parametrize("host", VALID_HOSTS)
 async def test_a_host_with_or_without_a_port_is_served(host: bytes) -> None:
-    found = await seen(b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host)
+    found = await received_request(b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host)
     assert ["host", host.decode()] in found["headers"]
 
 
 @pytest.mark.parametrize("host", INVALID_HOSTS)
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
 @pytest.mark.parametrize("before", [b"", GET % b"/before"])
-async def test_what_is_no_host_is_refused(host: bytes, version: bytes, before: bytes) -> None:
+async def test_an_invalid_host_is_rejected(host: bytes, version: bytes, before: bytes) -> None:
     request = b"GET / HTTP/%b\r\nHost: %b\r\n\r\n" % (version, host)
     if before:
         async with serving(echo) as wire, wire.client() as client:
@@ -102,14 +102,14 @@ async def test_what_is_no_host_is_refused(host: bytes, version: bytes, before: b
             await client.send(request)
             assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
     else:
-        assert await refused(request) == (400, "the host of the request is not valid")
+        assert await rejection(request) == (400, "the host of the request is not valid")
 
 
 @pytest.mark.parametrize("fields", [b"", b"Host: a\r\nHost: a\r\n", b"Host: a\r\nX: y\r\nhost: b\r\n"])
-async def test_all_but_one_host_are_refused(fields: bytes) -> None:
-    assert await refused(b"GET / HTTP/1.1\r\n" + fields + b"\r\n") == (400, "exactly one Host header is required")
+async def test_zero_or_several_hosts_are_rejected(fields: bytes) -> None:
+    assert await rejection(b"GET / HTTP/1.1\r\n" + fields + b"\r\n") == (400, "exactly one Host header is required")
     if fields:
-        assert (await refused(b"GET / HTTP/1.0\r\n" + fields + b"\r\n"))[0] == 400
+        assert (await rejection(b"GET / HTTP/1.0\r\n" + fields + b"\r\n"))[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_all_but_one_host_are_refused(fields: bytes) -> None:
 async def test_the_host_of_an_absolute_target_replaces_the_header(
     target: bytes, path: str, raw: str, query: str, host: str
 ) -> None:
-    found = await seen(b"GET %b HTTP/1.1\r\nX-A: b\r\nHost: x\r\nConnection: close\r\n\r\n" % target)
+    found = await received_request(b"GET %b HTTP/1.1\r\nX-A: b\r\nHost: x\r\nConnection: close\r\n\r\n" % target)
     assert (found["path"], found["raw_path"], found["query_string"]) == (
         repr(path),
         repr(raw.encode()),
@@ -137,7 +137,7 @@ async def test_the_host_of_an_absolute_target_replaces_the_header(
 
 
 async def test_an_absolute_target_is_served_to_http_1_0_without_a_host() -> None:
-    found = await seen(b"GET http://other.example/a HTTP/1.0\r\n\r\n")
+    found = await received_request(b"GET http://other.example/a HTTP/1.0\r\n\r\n")
     assert (found["path"], found["headers"]) == ("'/a'", [["host", "other.example"]])
 
 
@@ -162,31 +162,31 @@ async def test_an_absolute_target_is_served_to_http_1_0_without_a_host() -> None
         b"GET http://other#b",
     ],
 )
-async def test_a_target_that_is_none_is_refused(line: bytes) -> None:
-    status, detail = await refused(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+async def test_an_invalid_target_is_rejected(line: bytes) -> None:
+    status, detail = await rejection(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status == 400
     assert "Traceback" not in detail
 
 
-async def test_options_may_ask_of_the_whole_server() -> None:
-    found = await seen(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+async def test_options_accepts_the_asterisk_form() -> None:
+    found = await received_request(b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert found["raw_path"] == "b'*'"
 
 
 @pytest.mark.parametrize(("target", "status"), [(b"http://shop.example/", 200), (b"http://other.example/", 421)])
-async def test_which_hosts_are_served_is_judged_by_the_host_of_the_target(target: bytes, status: int) -> None:
-    async with serving(behind(told, AllowedHosts(["shop.example"]))) as wire:
-        answered = await wire.ask(
+async def test_allowed_hosts_apply_to_the_host_of_the_target(target: bytes, status: int) -> None:
+    async with serving(behind(echo_request, AllowedHosts(["shop.example"]))) as wire:
+        response_bytes = await wire.request(
             b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, b"shop.example")
         )
-        assert answered.startswith(b"HTTP/1.1 %d " % status)
-        answered = await wire.ask(
+        assert response_bytes.startswith(b"HTTP/1.1 %d " % status)
+        response_bytes = await wire.request(
             b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, b"other.example")
         )
-        assert answered.startswith(b"HTTP/1.1 %d " % status)
+        assert response_bytes.startswith(b"HTTP/1.1 %d " % status)
 
 
-async def test_a_websocket_too_is_for_the_host_of_its_target() -> None:
+async def test_allowed_hosts_apply_to_the_target_of_a_websocket() -> None:
     scopes: list[Scope] = []
 
     async def closing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,7 +196,7 @@ async def test_a_websocket_too_is_for_the_host_of_its_target() -> None:
     fields = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     upgrade = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     async with serving(closing) as wire:
-        answered = await wire.ask(b"GET http://other.example/a?b HTTP/1.1\r\n" + upgrade + fields + b"\r\n")
-    assert answered.startswith(b"HTTP/1.1 403 ")
+        response_bytes = await wire.request(b"GET http://other.example/a?b HTTP/1.1\r\n" + upgrade + fields + b"\r\n")
+    assert response_bytes.startswith(b"HTTP/1.1 403 ")
     assert [(scope["type"], scope["path"], scope["query_string"]) for scope in scopes] == [("websocket", "/a", b"b")]
     assert [value for name, value in scopes[0]["headers"] if name == b"host"] == [b"other.example"]

@@ -1,4 +1,4 @@
-"""What a head of an answer may hold: exactly what uvicorn lets through, and nothing that ends a line."""
+"""Response heads: valid exactly when uvicorn accepts them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADERS = st.lists(st.tuples(NAMES, VALUES), max_size=5)
 @given(HEADERS)
 @example([(b"x-a", b"\r\n"), (b"x-b", b"")])
 @example([])
-def test_a_head_is_written_or_refused_as_uvicorn_does(headers: list[tuple[bytes, bytes]]) -> None:
+def test_a_head_is_encoded_or_rejected_as_by_uvicorn(headers: list[tuple[bytes, bytes]]) -> None:
     bad = any(HEADER_RE.search(name) or HEADER_VALUE_RE.search(value) for name, value in headers)
     for _ in range(2):  # the second time the names are known
         if bad:
@@ -37,7 +37,7 @@ def test_a_head_is_written_or_refused_as_uvicorn_does(headers: list[tuple[bytes,
             assert encode(200, header_lines(headers, Framing())) == b"HTTP/1.1 200 OK\r\n" + written + b"\r\n"
 
 
-def test_only_so_many_names_are_remembered_and_the_others_served() -> None:
+def test_the_cache_of_field_names_is_bounded() -> None:
     names = [b"x-%d" % number for number in range(2 * response_head.MAX_CACHED_NAMES)] + [
         b"x-" + b"y" * response_head.MAX_CACHED_NAME_LENGTH
     ]
@@ -48,7 +48,7 @@ def test_only_so_many_names_are_remembered_and_the_others_served() -> None:
 
 
 @pytest.mark.parametrize("name", [b"date", b"Date"])
-def test_of_two_dates_the_applications_counts(name: bytes) -> None:
+def test_the_date_of_the_application_replaces_the_servers(name: bytes) -> None:
     defaults = [(b"date", b"now"), (b"server", b"s")]
     for _ in range(2):  # the second time the names are known
         framing = Framing()
@@ -87,7 +87,7 @@ def encoded_each_time(
 )
 @example([(b"content-length", b"5")], [([(b"Content-Type", b"a")], DEFAULTS[0]), ([], DEFAULTS[1])], False)
 @example([(b"content-length", b"5"), (b"date", b"then")], [([(b"Content-Type", b"\r\n")], DEFAULTS[1])], False)
-def test_a_response_that_is_encoded_once_has_the_head_that_it_would_have_each_time(
+def test_a_cached_head_equals_one_that_is_encoded_each_time(
     own: list[Header], sent: list[tuple[list[Header], list[Header]]], changes: bool
 ) -> None:
     response = LocalResponse(200, own, b"12345")
@@ -107,7 +107,7 @@ def test_a_response_that_is_encoded_once_has_the_head_that_it_would_have_each_ti
             assert (framing.chunked, framing.length, framing.closes) == (False, 5, False)
 
 
-def test_the_head_of_a_stored_response_is_encoded_once_and_what_is_added_each_time(
+def test_the_head_of_a_stored_response_is_encoded_once_and_added_fields_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(response_head, "_prefixes", {})

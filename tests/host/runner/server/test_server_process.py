@@ -38,7 +38,7 @@ def run(folder: Path, toml: str, source: str = APPLICATION) -> CompletedProcess[
     return scalekit("run", folder=folder)
 
 
-def test_the_address_and_what_to_try_are_told() -> None:
+def test_the_address_and_example_requests_are_logged() -> None:
     with Service() as service:
         log = service.log()
         assert f"serving service:app with no plugins on {service.url}" in log
@@ -46,7 +46,7 @@ def test_the_address_and_what_to_try_are_told() -> None:
         assert f"try: curl {service.url}/health" in log
 
 
-def test_a_port_that_is_taken_is_told_with_a_remedy(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error_with_its_remedy(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         result = run(tmp_path, f"[server]\nport = {port}")
@@ -56,7 +56,7 @@ def test_a_port_that_is_taken_is_told_with_a_remedy(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_an_application_that_does_not_start_is_told_once_and_ends_the_process(tmp_path: Path) -> None:
+def test_an_application_that_fails_to_start_is_logged_once_and_the_process_exits(tmp_path: Path) -> None:
     result = run(tmp_path, "[server]\nport = 0", FAILING)
     assert result.returncode == 1
     assert result.stderr.count("no licence") == 1
@@ -64,7 +64,7 @@ def test_an_application_that_does_not_start_is_told_once_and_ends_the_process(tm
 
 
 @pytest.mark.parametrize("workers", ["", "workers = 2"])
-def test_an_application_that_fails_to_stop_is_told_and_ends_the_service_with_a_failure(workers: str) -> None:
+def test_an_application_that_fails_to_stop_is_logged_and_the_exit_status_is_1(workers: str) -> None:
     service = Supervised if workers else Service
     with service(f"[server]\n{workers}\ndrain = '0s'", {"service": FAILS_TO_STOP}) as running:
         running.signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ def test_an_application_that_fails_to_stop_is_told_and_ends_the_service_with_a_f
     assert "OutOfPaperError: tray 2" in log
 
 
-def test_a_bad_file_ends_with_the_status_of_a_bad_file(tmp_path: Path) -> None:
+def test_an_invalid_file_exits_with_status_78(tmp_path: Path) -> None:
     result = run(tmp_path, "[server]\nprot = 1\n[plugins.cahce]\n")
     assert result.returncode == 78
     assert "scalekit.toml:4: server.prot: unknown key; did you mean 'port'?" in result.stderr
@@ -83,7 +83,7 @@ def test_a_bad_file_ends_with_the_status_of_a_bad_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["256.1.1.1", "no.such.host.invalid", "10.255.255.1"])
-def test_an_address_that_is_not_this_machines_is_told(host: str) -> None:
+def test_an_address_of_another_machine_is_an_error_with_its_remedy(host: str) -> None:
     with pytest.raises(StartError, match=f"cannot listen on {host}:0: .*; name an address of this machine with --set"):
         bind(host, 0, 5)
 

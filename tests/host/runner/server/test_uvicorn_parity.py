@@ -1,4 +1,4 @@
-"""The same requests to uvicorn's own connection and to ours: the same bytes come back."""
+"""The same requests to uvicorn's connection and to HttpProtocol get the same bytes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ CHUNKS = st.lists(st.integers(1, 40) | st.just(30_000), max_size=4)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer as the path says; what the application was told is in the answer."""
+    """Respond as the path says, with the received request in the body."""
     path = "/" + scope["path"].split("/")[1]
     if path == "/fails":
         raise ValueError(path)
@@ -158,15 +158,15 @@ async def exchange(wire: AppServer, parts: list[bytes], reader: type[CountingUvi
     reader.read = sent = 0
     wire.state.default_headers = [(b"date", b"Wed, 25 Nov 2026 07:12:59 GMT")]
     async with wire.client() as client:
-        answer = asyncio.ensure_future(client.rest())
+        response = asyncio.ensure_future(client.rest())
         for part in parts:
             if not await delivered(client, part):
                 break
             sent += len(part)
             async with asyncio.timeout(LIMIT):
-                while reader.read < sent and not answer.done():
+                while reader.read < sent and not response.done():
                     await asyncio.sleep(0)
-        return await answer
+        return await response
 
 
 async def delivered(client: Client, part: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""A process ends when it is told to, whatever hangs in it; nothing waits for its threads without a limit."""
+"""The watchdog exits the process when threads or the event loop hang."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ def hang(service: Service, pool: ThreadPoolExecutor, *paths: str) -> None:
 def _ask(service: Service, path: str) -> None:
     try:
         service.get(f"/{path}")
-    except Exception:  # it is never answered well
+    except Exception:  # it never gets a valid response
         return
 
 
-def insist(service: Service, number: signal.Signals) -> int:
+def signal_until_exit(service: Service, number: signal.Signals) -> int:
     """Send a signal until the process has ended, and return its status; one that is pending swallows the next."""
 
     def ended() -> bool:
@@ -110,7 +110,7 @@ def insist(service: Service, number: signal.Signals) -> int:
     return service.wait()
 
 
-def test_after_its_drain_a_process_ends_without_what_hangs() -> None:
+def test_after_the_drain_a_process_exits_despite_hanging_threads() -> None:
     with Service(CUT_SOON + EMBEDDED, {"service": HANGING}) as service, ThreadPoolExecutor(9) as pool:
         hang(service, pool, *THREADS, "stubborn")
         service.signal(signal.SIGTERM)
@@ -121,15 +121,15 @@ def test_after_its_drain_a_process_ends_without_what_hangs() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("paths", [[*THREADS, "stubborn"], ["in_loop"]], ids=["threads", "loop"])
-def test_a_second_signal_ends_a_process_in_which_anything_hangs(paths: list[str], number: signal.Signals) -> None:
+def test_a_second_signal_exits_a_process_that_hangs(paths: list[str], number: signal.Signals) -> None:
     with Service(PATIENT + EMBEDDED, {"service": HANGING}) as service, ThreadPoolExecutor(9) as pool:
         hang(service, pool, *paths)
         service.signal(signal.SIGTERM)
-        assert insist(service, number) == 0
+        assert signal_until_exit(service, number) == 0
         assert "Traceback" not in service.log()
 
 
-def test_a_second_signal_ends_a_process_that_only_keeps_databases_open() -> None:
+def test_a_second_signal_exits_a_process_with_open_database_connections() -> None:
     with Service(PATIENT + EMBEDDED, {"service": HANGING}) as service:
         service.signal(signal.SIGTERM)
         service.wait_for_log("draining")
@@ -138,11 +138,11 @@ def test_a_second_signal_ends_a_process_that_only_keeps_databases_open() -> None
 
 
 @pytest.mark.parametrize("path", ["in_thread_pool", "in_loop"])
-def test_a_second_signal_ends_a_supervisor_and_all_its_workers(path: str) -> None:
+def test_a_second_signal_exits_a_supervisor_and_all_its_workers(path: str) -> None:
     toml = PATIENT + "workers = 2\n" + EMBEDDED
     with Supervised(toml, {"service": HANGING}) as service, ThreadPoolExecutor(1) as pool:
         hang(service, pool, path)
         workers = family(service.pid)[1:]
         service.signal(signal.SIGTERM)
-        assert insist(service, signal.SIGTERM) in (0, -signal.SIGTERM)
+        assert signal_until_exit(service, signal.SIGTERM) in (0, -signal.SIGTERM)
         wait_for("the end of the workers", lambda: not any(map(alive, workers)))

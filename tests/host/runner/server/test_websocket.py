@@ -17,13 +17,13 @@ async def app(scope, receive, send):
 """
 
 
-def test_a_websocket_that_is_refused_gets_the_whole_answer_and_is_no_error() -> None:
+def test_a_rejected_websocket_gets_a_complete_response_and_logs_no_error() -> None:
     with Service('[server]\nhosts = ["shop.example"]\ndrain = "0s"') as service:
         with pytest.raises(InvalidStatus) as refused, connect(f"ws://{HOST}:{service.port}/"):
             pytest.fail("it was opened")
-        answer = refused.value.response
-        assert (answer.status_code, answer.headers["content-type"]) == (421, "application/problem+json")
-        assert b"this host is not served here" in (answer.body or b"")
+        response = refused.value.response
+        assert (response.status_code, response.headers["content-type"]) == (421, "application/problem+json")
+        assert b"this host is not served here" in (response.body or b"")
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
         assert "ERROR" not in service.log()
@@ -40,7 +40,7 @@ def test_a_websocket_that_is_refused_gets_the_whole_answer_and_is_no_error() -> 
     ],
     ids=["headers", "header", "target", "body", "chunks"],
 )
-def test_a_handshake_that_cannot_be_read_is_refused_and_keeps_no_connection(line: bytes, rest: bytes) -> None:
+def test_a_malformed_handshake_is_rejected_and_the_connection_closed(line: bytes, rest: bytes) -> None:
     with Service('[server]\ndrain = "0s"') as service, Client(service.port) as client:
         client.send(line + b"\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + KEY + rest)
         status, detail = problem(client.rest())
@@ -59,18 +59,16 @@ def test_a_handshake_that_cannot_be_read_is_refused_and_keeps_no_connection(line
         (b"OPTIONS", KEY, 405, "unsupported HTTP method: OPTIONS"),
     ],
 )
-def test_a_handshake_that_is_not_valid_is_refused_with_a_problem(
-    line: bytes, fields: bytes, status: int, why: str
-) -> None:
+def test_an_invalid_handshake_is_rejected_with_a_problem(line: bytes, fields: bytes, status: int, why: str) -> None:
     with Service() as service, Client(service.port) as client:
         head = line + b" / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + fields
         client.send(head + b"\r\n")
         assert problem(client.rest()) == (status, f"the websocket handshake is not valid: {why}")
 
 
-def test_what_an_application_refuses_is_its_own_answer() -> None:
+def test_an_application_rejects_a_websocket_with_its_own_response() -> None:
     with Service("", {"service": CLOSING}) as service, Client(service.port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + KEY + b"\r\n")
-        answer = client.rest()
-        assert answer.startswith(b"HTTP/1.1 403 ")
-        assert b"handshake" not in answer
+        response = client.rest()
+        assert response.startswith(b"HTTP/1.1 403 ")
+        assert b"handshake" not in response

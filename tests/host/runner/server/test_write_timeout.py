@@ -1,4 +1,4 @@
-"""What a client does not read: the connection in this process, with buffers so small that it is known what is left."""
+"""Clients that do not read: a connection in this process, with buffers so small that the unsent rest is known."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def client(server: Server) -> AsyncGenerator[Client, None]:
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
-async def test_the_rest_of_an_answer_must_be_taken_in_time(server: Server, client: Client, connection: str) -> None:
+async def test_a_response_must_be_read_within_write_timeout(server: Server, client: Client, connection: str) -> None:
     await client.ask(f"/at-once/{LEFT}", connection)
     while not server.state.connections:
         await asyncio.sleep(0)
@@ -119,7 +119,7 @@ async def test_the_rest_of_an_answer_must_be_taken_in_time(server: Server, clien
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
-async def test_a_client_that_stops_reading_near_the_end_is_cut_too(
+async def test_a_client_that_stops_reading_near_the_end_is_disconnected(
     server: Server, client: Client, connection: str
 ) -> None:
     await client.ask(f"/at-once/{LEFT + 200_000}", connection)
@@ -127,9 +127,7 @@ async def test_a_client_that_stops_reading_near_the_end_is_cut_too(
     await server.until_it_has_no_client()
 
 
-async def test_a_client_that_took_everything_has_its_time_again_for_the_next_answer(
-    server: Server, client: Client
-) -> None:
+async def test_write_timeout_starts_again_for_the_next_response(server: Server, client: Client) -> None:
     await client.ask(f"/at-once/{LEFT}")
     assert await client.read(LEFT) == LEFT
     await client.ask(f"/slow/{LEFT}")
@@ -137,7 +135,7 @@ async def test_a_client_that_took_everything_has_its_time_again_for_the_next_ans
     assert await client.read(LEFT) == LEFT
 
 
-async def test_a_client_that_is_cut_is_told_at_once(server: Server, client: Client) -> None:
+async def test_a_client_that_is_disconnected_receives_a_reset(server: Server, client: Client) -> None:
     await client.ask(f"/at-once/{LEFT}")
     await client.read(1)
     await server.until_it_has_no_client()

@@ -20,7 +20,7 @@ async def received(channel: Channel) -> list[ChannelMessage]:
     return [message async for message in channel.messages()]
 
 
-async def test_messages_arrive_whole_and_in_order() -> None:
+async def test_messages_arrive_complete_and_in_order() -> None:
     ours, theirs = await pair()
     sent = [(MessageKind.READY, b""), (MessageKind.METRICS, b"x" * 1_000_000), (MessageKind.HEARTBEAT, b"")]
     for kind, content in sent:
@@ -30,7 +30,7 @@ async def test_messages_arrive_whole_and_in_order() -> None:
     await theirs.close()
 
 
-async def test_a_side_that_has_gone_ends_the_messages_and_takes_none() -> None:
+async def test_a_closed_peer_ends_the_messages_and_receives_none() -> None:
     ours, theirs = await pair()
     await theirs.close()
     assert await received(ours) == []
@@ -38,7 +38,7 @@ async def test_a_side_that_has_gone_ends_the_messages_and_takes_none() -> None:
     ours.send(MessageKind.HEARTBEAT)
 
 
-async def test_a_message_that_is_cut_off_or_too_large_or_unknown_ends_the_messages() -> None:
+async def test_an_incomplete_oversized_or_unknown_message_ends_the_messages() -> None:
     for raw in (
         b"a\0\0",
         struct.pack("!cI", b"n", 10) + b"short",
@@ -53,7 +53,7 @@ async def test_a_message_that_is_cut_off_or_too_large_or_unknown_ends_the_messag
         await channel.close()
 
 
-async def test_a_side_that_takes_nothing_is_not_idle_and_is_left_in_the_end() -> None:
+async def test_closing_does_not_wait_for_a_peer_that_does_not_read() -> None:
     ours, theirs = await pair()
     assert ours.idle
     ours.send(MessageKind.METRICS, b"x" * 10_000_000)

@@ -1,4 +1,4 @@
-"""What several workers count adds up, whoever is asked, and whoever has ended on the way."""
+"""Metrics of several workers are added up, including those of workers that have exited."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from starlette.requests import Request
 from scalekit.telemetry import TELEMETRY, Counter, Gauge
 import orjson
 
-RESPONSES = Counter("answers", "Answers.", ("kind",))
+RESPONSES = Counter("response_count", "Answers.", ("kind",))
 PROCESS = Gauge("process", "Its id.", multiprocess_mode="all")
 
 async def app(scope, receive, send):
@@ -47,8 +47,8 @@ def counting(workers: int, more: str = "") -> Supervised:
     return supervised(workers, f"{more}\n{TOML}", COUNTS, exporter=EXPORTER)
 
 
-def answers(service: Supervised, kind: str = "/") -> int:
-    counted = {row[0]: row[1] for row in total(service).get("answers", [])}
+def response_count(service: Supervised, kind: str = "/") -> int:
+    counted = {row[0]: row[1] for row in total(service).get("response_count", [])}
     return int(counted.get(kind, 0))
 
 
@@ -57,28 +57,28 @@ def total(service: Supervised) -> dict[str, list[list[Any]]]:
     return families
 
 
-def test_every_answer_of_every_worker_is_in_the_total_at_once() -> None:
+def test_every_response_of_every_worker_is_in_the_total_at_once() -> None:
     with counting(3) as service:
         pids = {service.get("/") for _ in range(60)}
-        assert answers(service) == 60
+        assert response_count(service) == 60
         assert len(pids) > 1 or len(workers_of(service)) == 3
-        assert all(answers(service) == 60 for _ in range(20))
+        assert all(response_count(service) == 60 for _ in range(20))
 
 
-def test_what_a_worker_counted_stays_when_it_is_killed_after_it_was_asked() -> None:
+def test_counters_of_a_worker_that_is_killed_after_a_scrape_are_retained() -> None:
     with counting(2) as service:
         for _ in range(50):
             service.get("/")
-        assert answers(service) == 50
+        assert response_count(service) == 50
         workers = workers_of(service)
         os.kill(workers[0], signal.SIGKILL)
         wait_for("its end", lambda: not alive(workers[0]))
         wait_for("a replacement", lambda: len(workers_of(service)) == 2)
         service.get("/")
-        assert wait_for("the count", lambda: answers(service) == 51)
+        assert wait_for("the count", lambda: response_count(service) == 51)
 
 
-def test_what_a_worker_said_by_itself_before_it_was_killed_is_counted_and_its_gauges_go() -> None:
+def test_counters_of_the_last_heartbeat_are_retained_and_gauges_removed() -> None:
     with counting(1) as service:
         for _ in range(50):
             service.get("/")
@@ -88,21 +88,21 @@ def test_what_a_worker_said_by_itself_before_it_was_killed_is_counted_and_its_ga
         (worker,) = workers_of(service)
         os.kill(worker, signal.SIGKILL)
         wait_for("its end", lambda: not alive(worker))
-        assert wait_for("the count", lambda: answers(service)) == 50
+        assert wait_for("the count", lambda: response_count(service)) == 50
         assert total(service)["process"] == [["1", *workers_of(service)]]
 
 
-def test_a_rolling_restart_loses_no_count() -> None:
+def test_a_rolling_restart_preserves_all_counters() -> None:
     with counting(2) as service:
         for _ in range(50):
             service.get("/")
         old = workers_of(service)
         service.signal(signal.SIGHUP)
         wait_for_new_workers(service, old, 2)
-        assert answers(service) == 50
+        assert response_count(service) == 50
 
 
-def test_the_numbers_of_each_worker_stand_under_its_own_label() -> None:
+def test_per_worker_gauges_are_labelled_by_worker() -> None:
     with counting(2) as service:
         wait_for("both to have been asked", lambda: len([x for x in total(service)["process"] if x[1]]) == 2)
         processes = {str(worker): pid for worker, pid in total(service)["process"]}
@@ -110,21 +110,21 @@ def test_the_numbers_of_each_worker_stand_under_its_own_label() -> None:
         assert set(processes.values()) == set(workers_of(service))
 
 
-def test_a_worker_that_hangs_counts_with_what_it_said_last() -> None:
+def test_the_last_snapshot_of_a_hanging_worker_is_used() -> None:
     with counting(2, 'hang = "60s"') as service:
         before = 40
         for _ in range(before):
             service.get("/")
-        assert answers(service) == before
+        assert response_count(service) == before
         frozen = workers_of(service)[0]
         os.kill(frozen, signal.SIGSTOP)
         try:
-            assert wait_for("an answer of the other", lambda: answers(service)) == before
+            assert wait_for("an answer of the other", lambda: response_count(service)) == before
         finally:
             os.kill(frozen, signal.SIGCONT)
 
 
-def test_without_its_supervisor_a_worker_says_that_it_cannot_tell_and_goes_on() -> None:
+def test_without_its_supervisor_a_worker_raises_timeout_error_and_keeps_serving() -> None:
     with counting(1) as service:
         service.signal(signal.SIGSTOP)
         try:
@@ -133,4 +133,4 @@ def test_without_its_supervisor_a_worker_says_that_it_cannot_tell_and_goes_on() 
             assert service.get("/")
         finally:
             service.signal(signal.SIGCONT)
-        assert wait_for("the count", lambda: answers(service)) == 1
+        assert wait_for("the count", lambda: response_count(service)) == 1

@@ -1,4 +1,4 @@
-"""Workers are forked from a parent that has imported everything, and nothing of it is missed when it goes."""
+"""Workers are forked from a fork server that has imported everything, which can crash without effect on them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def answers_of_all(service: Supervised) -> set[str]:
     return set(answers.values())
 
 
-def test_one_parent_imports_and_all_workers_are_forked_from_it() -> None:
+def test_the_fork_server_imports_once_and_forks_all_workers() -> None:
     with supervised(3, source=IMPORTED + TELLS_ITS_PID) as service:
         (parent,) = parents_of_workers(service)
         assert pids_in(service, "imports") == [parent]
@@ -84,7 +84,7 @@ def test_without_preload_each_worker_imports_for_itself() -> None:
         assert sorted(pids_in(service, "imports")) == workers_of(service)
 
 
-def test_workers_go_on_without_their_parent_and_another_forks_the_next_ones() -> None:
+def test_workers_keep_serving_without_their_fork_server_and_another_one_replaces_it() -> None:
     with supervised(2) as service:
         workers = workers_of(service)
         (parent,) = parents_of_workers(service)
@@ -103,7 +103,7 @@ def test_workers_go_on_without_their_parent_and_another_forks_the_next_ones() ->
         assert not any(map(alive, [*workers, new, replacement]))
 
 
-def test_a_service_survives_the_loss_of_its_only_worker_with_its_parent() -> None:
+def test_a_service_survives_the_crash_of_its_only_worker_and_the_fork_server() -> None:
     with supervised(1) as service:
         lost = [*parents_of_workers(service), *workers_of(service)]
         for pid in lost:
@@ -112,7 +112,7 @@ def test_a_service_survives_the_loss_of_its_only_worker_with_its_parent() -> Non
         assert stop(service) == 0
 
 
-def test_a_parent_that_stands_still_is_replaced_when_a_worker_is_to_start() -> None:
+def test_a_hanging_fork_server_is_replaced_at_the_next_start_of_a_worker() -> None:
     with supervised(1) as service:
         (worker,) = workers_of(service)
         (parent,) = parents_of_workers(service)
@@ -125,14 +125,14 @@ def test_a_parent_that_stands_still_is_replaced_when_a_worker_is_to_start() -> N
         assert stop(service) == 0
 
 
-def test_a_parent_that_stands_still_keeps_no_service_from_its_end() -> None:
+def test_a_hanging_fork_server_does_not_block_the_shutdown() -> None:
     with supervised(1) as service:
         (parent,) = parents_of_workers(service)
         os.kill(parent, signal.SIGSTOP)
         assert stop(service) == 0
 
 
-def test_sighup_starts_a_new_parent_which_imports_anew_and_ends_the_old_one() -> None:
+def test_sighup_starts_a_new_fork_server_and_stops_the_old_one() -> None:
     with supervised(2, source=ANSWERS_WITH.format("1")) as service:
         (parent,) = parents_of_workers(service)
         old = workers_of(service)
@@ -145,7 +145,7 @@ def test_sighup_starts_a_new_parent_which_imports_anew_and_ends_the_old_one() ->
         assert stop(service) == 0
 
 
-def test_when_new_code_does_not_load_the_old_is_what_a_crashed_worker_is_replaced_by() -> None:
+def test_a_crashed_worker_is_replaced_with_the_old_code_when_the_new_code_does_not_load() -> None:
     with supervised(1, source=ANSWERS_WITH.format("'good'")) as service:
         (parent,) = parents_of_workers(service)
         (old,) = workers_of(service)
@@ -158,7 +158,7 @@ def test_when_new_code_does_not_load_the_old_is_what_a_crashed_worker_is_replace
         assert parents_of_workers(service) == [parent]
 
 
-def test_when_no_worker_of_a_new_parent_starts_the_old_parent_stays() -> None:
+def test_the_old_fork_server_stays_when_no_worker_of_the_new_one_starts() -> None:
     with supervised(1, source=ANSWERS_WITH.format("'good'")) as service:
         (parent,) = parents_of_workers(service)
         (old,) = workers_of(service)
@@ -181,7 +181,7 @@ def test_a_signal_to_every_process_of_a_service_drains_it() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_to_the_parent_alone_changes_nothing(number: signal.Signals) -> None:
+def test_a_signal_to_the_fork_server_alone_is_ignored(number: signal.Signals) -> None:
     with supervised(1) as service:
         (parent,) = parents_of_workers(service)
         (worker,) = workers_of(service)
@@ -192,7 +192,7 @@ def test_a_signal_to_the_parent_alone_changes_nothing(number: signal.Signals) ->
         assert stop(service) == 0
 
 
-def test_threads_that_importing_has_started_turn_it_off() -> None:
+def test_threads_started_by_an_import_disable_preload() -> None:
     thread = "import threading\nthreading.Thread(target=threading.Event().wait, name='feed', daemon=True).start()\n"
     with supervised(2, source=thread + IMPORTED + TELLS_ITS_PID) as service:
         service.wait_for_log("server.preload is off: importing started threads (feed), which do not survive a fork")
@@ -219,7 +219,7 @@ def test_threads_that_importing_has_started_turn_it_off() -> None:
     ],
     ids=["listener", "connection", "loop", "database", "generator"],
 )
-def test_what_workers_should_not_share_is_warned_of(source: str, told: str) -> None:
+def test_imports_of_resources_that_workers_must_not_share_are_logged(source: str, told: str) -> None:
     with supervised(2, source=source + APPLICATION) as service:
         service.wait_for_log(told)
         warnings = [line for line in service.log().splitlines() if "WARNING" in line and told in line]
@@ -227,7 +227,7 @@ def test_what_workers_should_not_share_is_warned_of(source: str, told: str) -> N
         assert "create it in a lifespan, or set server.preload = false" in warnings[0]
 
 
-def test_plugins_make_nothing_that_is_warned_of() -> None:
+def test_no_plugin_causes_a_warning_about_imports() -> None:
     with supervised(1, EMBEDDED) as service:
         assert len(parents_of_workers(service)) == 1
         assert "importing" not in service.log()
@@ -246,7 +246,7 @@ os.register_at_fork(after_in_child=lambda: forked.append(os.getpid()))
         assert [hooked for _, hooked in answers] == ["True", "True"]
 
 
-def test_the_numbers_of_numpy_differ_between_workers_too_and_its_generators_are_warned_of() -> None:
+def test_numpy_is_reseeded_in_each_worker_and_its_generators_are_logged() -> None:
     source = """
 import os, sys, types
 numpy_random, seeded = types.ModuleType("numpy.random"), []
@@ -260,7 +260,7 @@ lots = numpy_random.Generator()
         service.wait_for_log("importing created the random generator service.lots")
 
 
-def test_a_worker_imports_nothing_more_after_it_was_forked() -> None:
+def test_a_worker_imports_nothing_after_the_fork() -> None:
     source = """
 import json, os, sys
 os.register_at_fork(before=lambda: open("before", "w").write(json.dumps(sorted(sys.modules))))
@@ -269,7 +269,7 @@ os.register_at_fork(before=lambda: open("before", "w").write(json.dumps(sorted(s
         assert service.get("/") == ""
 
 
-def test_exit_handlers_of_an_import_run_in_workers_alone() -> None:
+def test_exit_handlers_of_imported_modules_run_only_in_workers() -> None:
     exits = "import atexit\natexit.register(lambda: open('exits', 'a').write(f'{os.getpid()}\\n'))\n"
     with supervised(2, source=IMPORTED + exits + TELLS_ITS_PID) as service:
         workers = workers_of(service)
@@ -277,7 +277,7 @@ def test_exit_handlers_of_an_import_run_in_workers_alone() -> None:
         assert sorted(pids_in(service, "exits")) == workers
 
 
-def test_workers_are_as_if_started_alone() -> None:
+def test_forked_workers_behave_like_started_ones() -> None:
     source = """
 import gc, os, signal, sys
 state = lambda: [os.getpgid(0) == os.getpid(), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), gc.get_threshold(),
@@ -292,19 +292,19 @@ state = lambda: [os.getpgid(0) == os.getpid(), sorted(signal.pthread_sigmask(sig
 
 
 @pytest.mark.parametrize(("freeze", "frozen"), [("true", True), ("false", False)])
-def test_what_was_imported_is_frozen_unless_the_file_says_otherwise(freeze: str, frozen: bool) -> None:
+def test_imported_objects_are_frozen_unless_gc_freeze_is_off(freeze: str, frozen: bool) -> None:
     source = "import gc\n" + ANSWERS_WITH.format("gc.get_freeze_count() > 0")
     with supervised(1, f"[server.memory]\nfreeze = {freeze}", source) as service:
         assert service.get("/") == str(frozen)
 
 
-def test_thresholds_that_an_application_sets_stay() -> None:
+def test_gc_thresholds_of_the_application_are_preserved() -> None:
     source = "import gc\ngc.set_threshold(123, 4, 5)\n" + ANSWERS_WITH.format("gc.get_threshold()")
     with supervised(1, source=source) as service:
         assert service.get("/") == "(123, 4, 5)"
 
 
-def test_workers_share_most_of_their_memory_with_their_parent() -> None:
+def test_workers_share_most_of_their_memory_with_the_fork_server() -> None:
     with supervised(2) as service:
         for pid in workers_of(service):
             assert shared_with_parent(pid) > 0.4

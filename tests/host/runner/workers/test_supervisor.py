@@ -1,4 +1,4 @@
-"""Workers come, crash, hang, are replaced, and go."""
+"""Workers start, crash, hang, are replaced, and stop."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def workers_are_not(service: Service, pids: list[int]) -> bool:
     return workers_of(service) != pids
 
 
-def test_the_supervisor_starts_as_many_as_the_file_says_and_all_of_them_serve() -> None:
+def test_the_supervisor_starts_the_configured_number_of_workers() -> None:
     with supervised(3) as service:
         assert len(workers_of(service)) == 3
         assert serving_pids(service, 3) == set(workers_of(service))
@@ -74,7 +74,7 @@ def test_the_supervisor_starts_as_many_as_the_file_says_and_all_of_them_serve() 
         assert service.log().count("stopped; all requests completed") == 3
 
 
-def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> None:
+def test_a_killed_worker_is_replaced_and_the_others_keep_serving() -> None:
     with supervised(2) as service:
         killed, other = workers_of(service)
         os.kill(killed, signal.SIGKILL)
@@ -84,7 +84,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_go_on() -> None:
         assert len(serving_pids(service, 2) - {killed}) == 2
 
 
-def test_a_worker_that_crashes_again_and_again_is_replaced_more_and_more_slowly() -> None:
+def test_a_worker_that_crashes_repeatedly_is_restarted_with_backoff() -> None:
     with supervised(1) as service:
         for _ in range(3):
             (worker,) = serving_pids(service, 1)
@@ -95,7 +95,7 @@ def test_a_worker_that_crashes_again_and_again_is_replaced_more_and_more_slowly(
         wait_for("an answer", lambda: service.get("/"))
 
 
-def test_a_worker_whose_event_loop_is_blocked_is_replaced_and_shows_where() -> None:
+def test_a_worker_with_a_blocked_event_loop_is_replaced_and_its_stacks_are_logged() -> None:
     with supervised(1, 'hang = "2s"', BLOCKS) as service:
         (blocked,) = workers_of(service)
         with pytest.raises(RemoteDisconnected):
@@ -109,7 +109,7 @@ def test_a_worker_whose_event_loop_is_blocked_is_replaced_and_shows_where() -> N
 
 @pytest.mark.parametrize("slow", ["import time; time.sleep(5)", "SLOW_START = True"])
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_a_worker_that_starts_slowly_is_no_worker_that_hangs(slow: str, preload: str) -> None:
+def test_a_slow_start_does_not_count_as_a_hang(slow: str, preload: str) -> None:
     with supervised(2, f'hang = "3s"\n{preload}', source=f"{slow}\n{SLOW_LIFESPAN}") as service:
         assert len(workers_of(service)) == 2
         assert "silent" not in service.log()
@@ -120,7 +120,7 @@ def test_a_worker_that_starts_slowly_is_no_worker_that_hangs(slow: str, preload:
     "source", [f"import time; time.sleep(600)\n{APPLICATION}", counting("time.sleep(600)")], ids=["import", "start"]
 )
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_a_worker_that_does_not_become_ready_is_ended_and_the_key_named(source: str, preload: str) -> None:
+def test_a_worker_over_worker_start_timeout_is_killed(source: str, preload: str) -> None:
     toml = f'[server]\nworkers = 1\nworker_start_timeout = "3s"\n{preload}\n'
     with Starting(toml, {"service": source}) as service:
         assert service.wait() == 1
@@ -138,7 +138,7 @@ def test_a_worker_that_is_frozen_is_replaced() -> None:
         wait_for("a replacement", lambda: len(workers_of(service)) == 2)
 
 
-def test_workers_are_left_alone_when_the_supervisor_itself_stood_still() -> None:
+def test_workers_are_not_aborted_after_the_supervisor_itself_was_stopped() -> None:
     with supervised(1, 'hang = "2s"') as service:
         before = workers_of(service)
         service.signal(signal.SIGSTOP)
@@ -154,7 +154,7 @@ def test_workers_are_left_alone_when_the_supervisor_itself_stood_still() -> None
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_a_start_that_fails_is_told_once_and_ends_everything(preload: str) -> None:
+def test_a_failed_start_is_logged_once_and_stops_the_service(preload: str) -> None:
     source = IMPORTED + 'raise RuntimeError("no licence")\n'
     with Starting(f"[server]\nworkers = 4\n{preload}\n", {"service": source}) as service:
         assert service.wait() == 78
@@ -164,14 +164,14 @@ def test_a_start_that_fails_is_told_once_and_ends_everything(preload: str) -> No
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_a_start_that_fails_in_one_worker_only_ends_them_all(preload: str) -> None:
+def test_a_failed_start_of_one_worker_stops_all(preload: str) -> None:
     source = counting("if number == 2: os._exit(5)")
     with Starting(f"[server]\nworkers = 3\n{preload}\n", {"service": source}) as service:
         assert service.wait() == 5
         assert service.log().count("did not start: it exited with status 5") == 1
 
 
-def test_sighup_replaces_every_worker_by_one_that_is_ready() -> None:
+def test_sighup_replaces_every_worker_with_a_ready_one() -> None:
     with supervised(2) as service:
         old = workers_of(service)
         service.signal(signal.SIGHUP)
@@ -181,7 +181,7 @@ def test_sighup_replaces_every_worker_by_one_that_is_ready() -> None:
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_new_workers_read_the_file_anew(preload: str) -> None:
+def test_new_workers_read_the_file_again(preload: str) -> None:
     with supervised(1, preload) as service:
         file = service.box.directory / "scalekit.toml"
         file.write_text(file.read_text() + '[health]\npath = "/well"\n')
@@ -191,7 +191,7 @@ def test_new_workers_read_the_file_anew(preload: str) -> None:
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_when_the_new_file_is_wrong_the_old_workers_stay(preload: str) -> None:
+def test_an_invalid_new_file_leaves_the_old_workers_serving(preload: str) -> None:
     with supervised(2, preload) as service:
         old = workers_of(service)
         (service.box.directory / "scalekit.toml").write_text("[server]\nworkerz = 2\n")
@@ -203,7 +203,7 @@ def test_when_the_new_file_is_wrong_the_old_workers_stay(preload: str) -> None:
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_when_no_worker_is_left_and_none_can_start_the_service_ends(preload: str) -> None:
+def test_the_service_stops_when_its_last_worker_cannot_be_replaced(preload: str) -> None:
     with supervised(1, preload, counting("if number: os._exit(5)")) as service:
         os.kill(workers_of(service)[0], signal.SIGKILL)
         assert service.wait() == 5
@@ -211,7 +211,7 @@ def test_when_no_worker_is_left_and_none_can_start_the_service_ends(preload: str
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_a_replacement_that_does_not_start_is_tried_again_while_others_serve(preload: str) -> None:
+def test_a_failed_replacement_is_retried_while_others_serve(preload: str) -> None:
     source = counting("if number == 2: os._exit(5)", TELLS_ITS_PID)
     with supervised(2, preload, source) as service:
         os.kill(workers_of(service)[0], signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_a_replacement_that_does_not_start_is_tried_again_while_others_serve(pre
 
 
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_workers_drain_and_end_when_their_supervisor_is_killed(preload: str) -> None:
+def test_workers_drain_and_exit_when_their_supervisor_is_killed(preload: str) -> None:
     with supervised(2, preload) as service:
         processes = family(service.pid)
         service.signal(signal.SIGKILL)
@@ -232,7 +232,7 @@ def test_workers_drain_and_end_when_their_supervisor_is_killed(preload: str) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("preload", PRELOAD)
-def test_a_signal_during_an_import_ends_all(number: signal.Signals, preload: str) -> None:
+def test_a_signal_during_an_import_stops_the_service(number: signal.Signals, preload: str) -> None:
     waiting = IMPORTED + "while not pathlib.Path('go').exists(): time.sleep(0.05)\n" + APPLICATION
     with Starting(f"[server]\nworkers = 2\n{preload}\n", {"service": waiting}) as service:
         wait_for("the first import", lambda: pids_in(service, "imports"))
@@ -240,13 +240,13 @@ def test_a_signal_during_an_import_ends_all(number: signal.Signals, preload: str
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_a_worker_starts_ends_all(number: signal.Signals) -> None:
+def test_a_signal_while_a_worker_starts_stops_the_service(number: signal.Signals) -> None:
     with Starting("[server]\nworkers = 2\n", {"service": counting("await asyncio.sleep(600)")}) as service:
         wait_for("the first start", lambda: pids_in(service, "starts"))
         assert stop(service, number) == 0
 
 
-def test_a_worker_over_its_memory_is_replaced_before_it_is_drained() -> None:
+def test_a_worker_over_its_memory_limit_is_replaced_before_it_drains() -> None:
     limit = '[server.memory]\nlimit = "150MiB"\ninterval = "100ms"\n'
     with supervised(1, limit, ALLOCATES) as service:
         (large,) = workers_of(service)
