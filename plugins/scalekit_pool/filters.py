@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Protocol
 
-from scalekit import TRACE_CONTEXT, Exchange, Filter
+from scalekit import Exchange, Filter
 
 
 class RequestInfo(Protocol):
@@ -51,8 +51,3 @@ class RequestInfoFilter(Filter):
     def on_application(self, exchange: Exchange) -> None:
         """Set the current request in the context that the application runs in."""
         exchange.set_context(CURRENT_REQUEST, ExchangeInfo(exchange))
-
-
-def with_request_id(extra: dict[str, Any], request: RequestInfo | None) -> dict[str, Any]:
-    """Return *extra* with the id of *request*, unless the log formatter adds the id by itself."""
-    return extra if request is None or TRACE_CONTEXT.get() is not None else {**extra, "request_id": request.request_id}

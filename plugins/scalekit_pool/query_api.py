@@ -141,7 +141,7 @@ class QueryMethods:
         offset: int | None = None,
     ) -> list[dict[str, Any]]:
         """Return only *columns* of *table* by one query; columns of related tables are nested dictionaries."""
-        query, shape = build_select(table, columns, where, order_by, limit, offset)
+        query, shape = build_select(table, columns, where=where, order_by=order_by, limit=limit, offset=offset)
         rows: Any = await self.fetch_all(query)
         return shape(rows)
 

@@ -37,6 +37,7 @@ class NestedSelect(NamedTuple):
 def build_select(
     table: Table,
     columns: Sequence[str],
+    *,
     where: Any = None,
     order_by: Any = None,
     limit: int | None = None,

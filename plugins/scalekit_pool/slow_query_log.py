@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from scalekit_pool.filters import CURRENT_REQUEST, with_request_id
+from scalekit import TRACE_CONTEXT
+from scalekit_pool.filters import CURRENT_REQUEST, RequestInfo
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -22,3 +24,8 @@ def log_slow_query(pool: str, sql: str, seconds: float, rows: int) -> None:
     extra = {"pool": pool, "statement": statement, "duration_ms": round(seconds * 1000, 3), "rows": rows}
     text = "slow query: %.3f s, %d rows: %s"
     logger.warning(text, seconds, rows, statement, extra=with_request_id(extra, CURRENT_REQUEST.get()))
+
+
+def with_request_id(extra: dict[str, Any], request: RequestInfo | None) -> dict[str, Any]:
+    """Return *extra* with the id of *request*, unless the log formatter adds the id by itself."""
+    return extra if request is None or TRACE_CONTEXT.get() is not None else {**extra, "request_id": request.request_id}

@@ -1,4 +1,4 @@
-"""What tests of the pool share."""
+"""Helpers shared by tests of the pool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def opened(
 ) -> AsyncGenerator[PooledDatabase, None]:
     """Open a database as the plugin does, with *options* of the table.
 
-    Without TLS: when asyncpg is cancelled while it asks the server for that, it drops an error which nobody can catch.
+    Without TLS: when asyncpg is cancelled while it negotiates TLS, it drops an error that cannot be caught.
     """
     config = PoolConfig(**{"sslmode": "disable", **options})
     factory = DatabaseFactory(config, telemetry or Telemetry(1000), observer)
@@ -45,7 +45,7 @@ def pools(database: PooledDatabase) -> list[ConnectionPool[Any]]:
 
 
 def complete(database: PooledDatabase) -> bool:
-    """Tell whether everything was given back."""
+    """Return whether every connection was released."""
     return all(pool.idle == pool.supplier.size and not pool.waiting for pool in pools(database))
 
 

@@ -66,7 +66,7 @@ async def cut(work: Awaitable[None], turn: int) -> bool:
 
 
 async def clean(database: PooledDatabase) -> None:
-    """See that each connection is in no transaction, and answers what it is asked."""
+    """Check that each connection is outside a transaction, and responds."""
     await until_complete(database)
     sessions = [database.connection() for _ in range(database.driver.writers.limits.max_size)]
 
@@ -163,7 +163,7 @@ WORKS = [
 
 
 @pytest.mark.parametrize(("work", "rows"), WORKS, ids=lambda value: getattr(value, "__name__", ""))
-async def test_nobody_who_is_cancelled_takes_a_connection_along(
+async def test_a_cancellation_never_leaks_a_connection(
     items: PooledDatabase, work: Work, rows: tuple[int, ...]
 ) -> None:
     before = 0
@@ -180,9 +180,7 @@ async def test_nobody_who_is_cancelled_takes_a_connection_along(
 
 
 @pytest.mark.parametrize("work", [fetch, transaction, iterate], ids=lambda work: work.__name__)
-async def test_nobody_who_is_cancelled_while_waiting_for_a_connection_takes_one_along(
-    items: PooledDatabase, work: Work
-) -> None:
+async def test_a_cancellation_while_waiting_for_a_connection_leaks_none(items: PooledDatabase, work: Work) -> None:
     limit = items.driver.writers.limits.max_size
     turn = 0
     for turn in range(MOST_WAITS):
@@ -208,7 +206,7 @@ async def test_nobody_who_is_cancelled_while_waiting_for_a_connection_takes_one_
     assert 0 < turn < MOST_WAITS - 1
 
 
-async def test_who_is_cancelled_again_while_it_rolls_back_takes_nothing_along(items: PooledDatabase) -> None:
+async def test_a_second_cancellation_during_rollback_leaks_no_connection(items: PooledDatabase) -> None:
     for turn in range(12):
         task = asyncio.create_task(transaction(items, turn))
         while not task.done():
@@ -221,7 +219,7 @@ async def test_who_is_cancelled_again_while_it_rolls_back_takes_nothing_along(it
     assert sorted(name.replace("a", "b") for name in left) == sorted(2 * [name for name in left if "b" in name])
 
 
-async def test_a_statement_that_nobody_waits_for_ends(items: PooledDatabase) -> None:
+async def test_an_abandoned_statement_is_interrupted(items: PooledDatabase) -> None:
     slow = "SELECT pg_sleep(600)"
     if items.dialect == "sqlite":
         slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"

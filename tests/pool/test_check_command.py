@@ -90,7 +90,7 @@ def test_a_host_that_is_not_known(check: Check) -> None:
     assert "host name of database.invalid:5432 cannot be resolved" in line
 
 
-def test_a_file_whose_folder_is_not_there(check: Check) -> None:
+def test_a_file_in_a_missing_folder(check: Check) -> None:
     assert "there is no folder 'nowhere'; make it" in complaint(check("url=sqlite:///nowhere/shop.db"), 78)
 
 

@@ -26,7 +26,7 @@ SECRET = "S3cr3t-w0rd"
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Postgres]:
-    """Give a server that asks for a password."""
+    """Yield a server that requires a password."""
     with Postgres() as server:
         server.sql(f"CREATE ROLE app LOGIN PASSWORD '{SECRET}'")
         rules = server.data / "pg_hba.conf"
@@ -96,22 +96,22 @@ async def test_a_server_that_refuses_stops_the_start_and_says_why(
 
 
 @needs_postgres
-async def test_a_server_that_is_not_there_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unreachable_server_is_retried_in_the_background(caplog: pytest.LogCaptureFixture) -> None:
     port = free_ports(1)[0]
     url = f"postgresql://app:{SECRET}@{HOST}:{port}/app"
     async with opened(url, acquire_timeout="50ms") as database:
         with pytest.raises(
             Unavailable, match=f"no connection to {HOST}:{port}/app .*: nothing listens at {HOST}"
-        ) as told:
+        ) as raised:
             await database.fetch_val("SELECT 1")
         with pytest.raises(ConnectionError, match="nothing listens at"):
             await check_database(database)
-        assert SECRET not in str(told.value) + caplog.text + database.driver.writers.supplier.last_error
+        assert SECRET not in str(raised.value) + caplog.text + database.driver.writers.supplier.last_error
     assert not others()
     assert caplog.text.count("nothing listens") == 1
 
 
-async def test_a_host_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+async def test_connecting_to_an_unresponsive_host_times_out(tmp_path: Path) -> None:
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -147,7 +147,7 @@ async def test_a_standby_is_not_taken_for_a_primary_nor_the_other_way(guarded: P
 
 @needs_postgres
 async def test_a_server_that_becomes_a_standby_is_left_for_one_that_takes_writes(postgres_url: str) -> None:
-    """An administrator who makes a server read-only leaves the connections to it alive."""
+    """Making a server read-only leaves its connections open."""
     async with opened(postgres_url, max_size=3, min_size=3) as database:
         await until(lambda: database.driver.writers.idle == 3)
         async with database.connection() as connection:

@@ -1,4 +1,4 @@
-"""A database that answers, and takes no writes: readiness says so, writes are 503, reads go on, and all heals."""
+"""A database that responds but takes no writes: readiness fails, writes get 503, reads continue, and it recovers."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_a_file_that_another_process_locks_for_ever(tmp_path: Path) -> Non
         await heals(database)
 
 
-async def test_readiness_turns_although_the_one_who_writes_is_always_busy(tmp_path: Path) -> None:
+async def test_readiness_fails_although_the_writer_is_always_busy(tmp_path: Path) -> None:
     async with items(f"sqlite:///{tmp_path}/a.db", acquire_timeout="300ms") as database:
         other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -175,7 +175,7 @@ async def test_readiness_turns_although_the_one_who_writes_is_always_busy(tmp_pa
 
 
 @pytest.mark.parametrize("gone", ["file", "folder"])
-async def test_a_file_that_is_deleted_and_comes_back(tmp_path: Path, gone: str) -> None:
+async def test_a_deleted_file_makes_requests_fail_until_it_is_restored(tmp_path: Path, gone: str) -> None:
     folder, kept = tmp_path / "data", tmp_path / "kept"
     folder.mkdir()
     async with items(f"sqlite:///{folder}/a.db", acquire_timeout="500ms") as database:
@@ -216,7 +216,7 @@ async def test_the_probe_leaves_a_file_as_it_is(tmp_path: Path) -> None:
         assert await database.fetch_val("PRAGMA busy_timeout") == 5000
 
 
-async def test_a_file_that_is_opened_for_reading_only_is_well(tmp_path: Path) -> None:
+async def test_a_file_opened_read_only_is_healthy(tmp_path: Path) -> None:
     async with items(f"sqlite:///{tmp_path}/a.db"), opened(f"sqlite:///{tmp_path}/a.db?mode=ro") as database:
         await check_database(database)
         assert await reads(database)

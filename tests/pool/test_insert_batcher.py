@@ -186,20 +186,20 @@ async def test_more_parameters_than_a_statement_has_go_in(database: PooledDataba
 async def test_rows_of_many_tasks_go_in_together_and_each_gets_its_key(items: PooledDatabase) -> None:
     wrong = {"id": 3, "name": "n3 again"}
     rows = [*numbered(*range(300)), wrong, {"id": 300, "name": None}]
-    answers = await asyncio.gather(*(items.insert_soon(ITEMS, row) for row in rows), return_exceptions=True)
-    assert answers[:300] == list(range(300))
-    assert all(isinstance(answer, Exception) for answer in answers[300:])
-    assert "unique" in str(answers[300]).lower()
-    assert "null" in str(answers[301]).lower()
+    results = await asyncio.gather(*(items.insert_soon(ITEMS, row) for row in rows), return_exceptions=True)
+    assert results[:300] == list(range(300))
+    assert all(isinstance(result, Exception) for result in results[300:])
+    assert "unique" in str(results[300]).lower()
+    assert "null" in str(results[301]).lower()
     assert await items.fetch_val("SELECT count(*) FROM items") == 300
 
 
 async def test_rows_without_a_key_and_with_other_columns_go_in_too(items: PooledDatabase) -> None:
-    answers = await asyncio.gather(
+    results = await asyncio.gather(
         *(items.insert_soon("items", row) for row in numbered(1, 2, 3)),
         *(items.insert_soon(ITEMS, {"name": f"m{n}", "id": 10 + n, "price": n}) for n in range(3)),
     )
-    assert answers == [None, None, None, 10, 11, 12]
+    assert results == [None, None, None, 10, 11, 12]
     assert await items.fetch_val("SELECT count(*) FROM items") == 6
 
 
@@ -212,7 +212,7 @@ async def test_rows_inserted_soon_in_a_transaction_are_part_of_it(items: PooledD
     assert await names(items) == []
 
 
-async def test_who_is_cancelled_while_its_row_waits_harms_nobody(items: PooledDatabase) -> None:
+async def test_cancelling_a_waiting_row_does_not_affect_other_rows(items: PooledDatabase) -> None:
     for waits in range(8):
         first = 100 * waits
         tasks = [asyncio.create_task(items.insert_soon(ITEMS, row)) for row in numbered(*range(first, first + 60))]
@@ -220,8 +220,8 @@ async def test_who_is_cancelled_while_its_row_waits_harms_nobody(items: PooledDa
             await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
-        assert answers[1::2] == list(range(first + 1, first + 60, 2))
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert results[1::2] == list(range(first + 1, first + 60, 2))
     await until_complete(items)
     assert await items.fetch_val("SELECT count(*) FROM items WHERE id % 2 = 1") == 240
 
@@ -237,11 +237,11 @@ async def test_rows_that_wait_have_a_bound(items: PooledDatabase, monkeypatch: p
         tasks = [asyncio.create_task(items.insert_soon(ITEMS, row)) for row in numbered(*range(13))]
         await until(lambda: sum(task.done() for task in tasks) >= 2)
         release.set()
-    answers = await asyncio.gather(*tasks, return_exceptions=True)
-    refused = [answer for answer in answers if isinstance(answer, Unavailable)]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, Unavailable)]
     assert len(refused) in (2, 3)
     assert "are waiting for insertion into items" in str(refused[0])
-    assert [answer for answer in answers if isinstance(answer, int)] == list(range(13 - len(refused)))
+    assert [result for result in results if isinstance(result, int)] == list(range(13 - len(refused)))
 
 
 async def test_rows_whose_caller_has_given_up_count_no_longer(
@@ -296,12 +296,12 @@ async def test_a_row_that_a_trigger_leaves_out_has_no_key_and_the_others_theirs(
     else:
         await items.execute("CREATE TRIGGER t BEFORE INSERT ON items WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END")
     async with asyncio.timeout(60):
-        answers = await asyncio.gather(*(items.insert_soon(ITEMS, row) for row in numbered(1, 2, 3)))
-    assert answers == [1, None, 3]
+        results = await asyncio.gather(*(items.insert_soon(ITEMS, row) for row in numbered(1, 2, 3)))
+    assert results == [1, None, 3]
     assert await names(items) == ["n1", "n3"]
 
 
-async def test_a_database_that_is_gone_is_everybodys_error_at_once(items: PooledDatabase) -> None:
+async def test_an_unreachable_database_fails_all_rows_of_a_batch_at_once(items: PooledDatabase) -> None:
     inserts = 0
 
     async def refuse(table: Any, rows: Any) -> Any:
@@ -310,6 +310,6 @@ async def test_a_database_that_is_gone_is_everybodys_error_at_once(items: Pooled
         raise TimeoutError
 
     batches = batching.InsertBatcher(refuse)
-    answers = await asyncio.gather(*(batches.add(ITEMS, row) for row in numbered(*range(50))), return_exceptions=True)
-    assert all(isinstance(answer, TimeoutError) for answer in answers)
+    results = await asyncio.gather(*(batches.add(ITEMS, row) for row in numbered(*range(50))), return_exceptions=True)
+    assert all(isinstance(result, TimeoutError) for result in results)
     assert inserts == 1

@@ -75,7 +75,7 @@ async def take(pool: ConnectionPool[int], count: int) -> list[PooledConnection[i
     return [await pool.acquire() for _ in range(count)]
 
 
-async def test_there_are_never_more_than_max_size(make: Any) -> None:
+async def test_there_are_never_more_than_max_size_connections(make: Any) -> None:
     things = Things()
     pool = await make(things, max_size=3)
     most = 0
@@ -92,7 +92,7 @@ async def test_there_are_never_more_than_max_size(make: Any) -> None:
     assert (pool.idle, pool.waiting) == (3, 0)
 
 
-async def test_who_waits_longest_is_served_first(make: Any) -> None:
+async def test_waiting_tasks_are_served_first_in_first_out(make: Any) -> None:
     pool = await make(Things(), max_size=1)
     held = await pool.acquire()
     served: list[int] = []
@@ -112,7 +112,7 @@ async def test_who_waits_longest_is_served_first(make: Any) -> None:
     assert served == list(range(21))
 
 
-async def test_one_more_than_may_wait_is_refused_at_once(make: Any) -> None:
+async def test_more_than_max_waiting_tasks_are_refused_at_once(make: Any) -> None:
     pool = await make(Things(), max_size=1, max_waiting=2)
     held = await pool.acquire()
     waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
@@ -128,7 +128,7 @@ async def test_one_more_than_may_wait_is_refused_at_once(make: Any) -> None:
     pool.release(await waiting[1])
 
 
-async def test_where_nobody_may_wait_connections_are_opened_all_the_same(make: Any) -> None:
+async def test_with_max_waiting_zero_connections_are_still_opened(make: Any) -> None:
     pool = await make(Things(), max_size=2, max_waiting=0)
     held = await take(pool, 2)
     with pytest.raises(Unavailable, match="0 requests wait for a connection"):
@@ -137,7 +137,7 @@ async def test_where_nobody_may_wait_connections_are_opened_all_the_same(make: A
         pool.release(pooled)
 
 
-async def test_who_waits_for_too_long_is_told_why(make: Any) -> None:
+async def test_a_timed_out_acquire_names_the_reason(make: Any) -> None:
     things = Things()
     pool = await make(things, max_size=1, acquire_timeout=0.01)
     held = await pool.acquire()
@@ -155,7 +155,7 @@ async def test_who_waits_for_too_long_is_told_why(make: Any) -> None:
     await until(lambda: pool.idle == 1)
 
 
-async def test_connections_above_min_size_are_closed_when_nobody_needs_them(make: Any) -> None:
+async def test_idle_connections_above_min_size_are_closed(make: Any) -> None:
     things = Things()
     pool = await make(things, min_size=2, max_size=6, idle_timeout=0.01)
     for pooled in await take(pool, 6):
@@ -204,9 +204,7 @@ async def test_min_size_is_kept_open(make: Any) -> None:
     await until(lambda: pool.idle == 5 and things.opened == 20)
 
 
-async def test_who_waits_gets_another_connection_for_one_that_was_lost(
-    make: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_waiting_task_gets_a_new_connection_for_a_lost_one(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MAINTENANCE_INTERVAL", 3600)
     things = Things()
     pool = await make(things, max_size=1)
@@ -220,7 +218,7 @@ async def test_who_waits_gets_another_connection_for_one_that_was_lost(
     assert things.opened == 3
 
 
-async def test_a_connection_that_was_lent_before_a_renewal_is_closed(make: Any) -> None:
+async def test_a_connection_acquired_before_invalidate_all_is_closed(make: Any) -> None:
     things = Things()
     pool = await make(things, min_size=1, max_size=2)
     first, second = await take(pool, 2)
@@ -231,7 +229,7 @@ async def test_a_connection_that_was_lent_before_a_renewal_is_closed(make: Any) 
     assert sorted(things.closed) == [1, 2]
 
 
-async def test_opening_that_takes_too_long_is_given_up_and_tried_again(make: Any) -> None:
+async def test_a_connect_timeout_is_retried(make: Any) -> None:
     things = Things()
     pool = await make(things, max_size=2, connect_timeout=0.01)
     held = await pool.acquire()
@@ -244,7 +242,7 @@ async def test_opening_that_takes_too_long_is_given_up_and_tried_again(make: Any
     pool.release(held)
 
 
-async def test_who_waits_is_refused_when_the_pool_stops(make: Any) -> None:
+async def test_waiting_tasks_are_refused_when_the_pool_stops(make: Any) -> None:
     things = Things()
     pool = await make(things, max_size=1)
     held = await pool.acquire()
@@ -260,7 +258,7 @@ async def test_who_waits_is_refused_when_the_pool_stops(make: Any) -> None:
         await pool.acquire()
 
 
-async def test_a_statement_that_takes_too_long_ends(opening: Any) -> None:
+async def test_statement_timeout_cancels_the_statement(opening: Any) -> None:
     async with opening(statement_timeout="50ms", max_size=1) as database:
         slow = "SELECT pg_sleep(60)"
         if database.dialect == "sqlite":
@@ -278,7 +276,7 @@ async def test_a_statement_that_takes_too_long_ends(opening: Any) -> None:
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_a_server_that_is_lost_during_a_read_is_asked_once_more(opening: Any) -> None:
+async def test_a_read_is_retried_once_after_a_lost_connection(opening: Any) -> None:
     async with opening(max_size=3, min_size=3) as database:
         await until(lambda: database.driver.writers.idle == 3)
 

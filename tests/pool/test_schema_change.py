@@ -1,4 +1,4 @@
-"""A type is dropped and made anew, or changed, while connections remember it."""
+"""A type is dropped and created again, or changed, while connections have it cached."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def use_all(database: PooledDatabase) -> None:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-async def test_a_statement_of_a_type_that_was_made_anew_is_run(
+async def test_a_statement_of_a_recreated_type_is_run_again(
     name: str, database: PooledDatabase, shared_postgres: Postgres
 ) -> None:
     for _ in range(2):

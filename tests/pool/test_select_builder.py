@@ -69,7 +69,7 @@ def sql(query: Select[Any], dialect: str = "sqlite") -> str:
     return " ".join(str(query.compile(dialect=DIALECTS[dialect])).split())
 
 
-def asked(table: Table, *columns: str, **options: Any) -> str:
+def built(table: Table, *columns: str, **options: Any) -> str:
     return sql(build_select(table, columns, **options).query)
 
 
@@ -126,7 +126,7 @@ def test_a_table_joined_more_than_once_is_joined_under_the_names_of_its_relation
     ]
 
 
-def test_a_relation_without_a_column_of_its_own_is_there_for_what_is_in_it() -> None:
+def test_a_relation_without_selected_columns_holds_nested_relations() -> None:
     query, shape = build_select(SETTINGS, ["user.profile.name"])
     assert sql(query) == (
         "SELECT users.id, profiles.name, profiles.id AS id_1 FROM settings "
@@ -156,12 +156,12 @@ def test_conditions_orders_and_limits_are_those_of_the_caller() -> None:
     assert sql(query).partition(" WHERE ")[2] == (
         "profiles.name = ? AND users.id > ? ORDER BY users.email DESC, profiles.name LIMIT ? OFFSET ?"
     )
-    assert asked(USERS, "id", limit=0).endswith("LIMIT ? OFFSET ?")
-    assert asked(USERS, "id", where=[], order_by=[]) == "SELECT users.id FROM users"
+    assert built(USERS, "id", limit=0).endswith("LIMIT ? OFFSET ?")
+    assert built(USERS, "id", where=[], order_by=[]) == "SELECT users.id FROM users"
 
 
 def test_an_aliased_table_is_named_as_the_caller_spells_the_relation() -> None:
-    found = asked(
+    found = built(
         POSTS,
         "id",
         "author.email",
@@ -174,16 +174,16 @@ def test_an_aliased_table_is_named_as_the_caller_spells_the_relation() -> None:
     )
 
 
-def test_an_alias_is_told_apart_from_a_table_of_its_name() -> None:
+def test_an_alias_is_distinguished_from_a_table_of_the_same_name() -> None:
     nodes = Table("node", MetaData(), Column("id", Integer, primary_key=True), Column("node_id", ForeignKey("node.id")))
-    assert asked(nodes, "id", "node.id", where=nodes.alias("node_").c.id == 1) == (
+    assert built(nodes, "id", "node.id", where=nodes.alias("node_").c.id == 1) == (
         f"SELECT node.id, node_.id AS id_1 FROM node {JOIN} node AS node_ ON node_.id = node.node_id WHERE node_.id = ?"
     )
 
 
 def test_what_needs_no_join_may_be_in_a_condition() -> None:
     inner = [exists().where(SETTINGS.c.user_id == USERS.c.id), USERS.c.id.in_(select(POSTS.c.author_id)), text("a = b")]
-    assert asked(USERS, "id", where=inner).endswith("IN (SELECT posts.author_id FROM posts) AND a = b")
+    assert built(USERS, "id", where=inner).endswith("IN (SELECT posts.author_id FROM posts) AND a = b")
 
 
 def test_keys_of_several_columns_are_joined_by_all_of_them() -> None:
@@ -194,8 +194,8 @@ def test_keys_of_several_columns_are_joined_by_all_of_them() -> None:
     key = ForeignKeyConstraint(["house", "no"], ["rooms.house", "rooms.no"])
     columns = [Column("id", Integer, primary_key=True), Column("house", Integer), Column("no", Integer)]
     boxes = Table("boxes", metadata, *columns, key, UniqueConstraint("house", "no"))
-    assert asked(boxes, "id", "room.no").endswith(f"{JOIN} rooms ON rooms.house = boxes.house AND rooms.no = boxes.no")
-    assert asked(rooms, "no", "box.id").endswith(f"{JOIN} boxes ON boxes.house = rooms.house AND boxes.no = rooms.no")
+    assert built(boxes, "id", "room.no").endswith(f"{JOIN} rooms ON rooms.house = boxes.house AND rooms.no = boxes.no")
+    assert built(rooms, "no", "box.id").endswith(f"{JOIN} boxes ON boxes.house = rooms.house AND boxes.no = rooms.no")
 
 
 @pytest.mark.parametrize(
@@ -218,12 +218,12 @@ def test_a_table_that_may_have_many_rows_for_one_is_refused(extra: list[Any], on
     ]
     Table("categories", metadata, *columns, *extra)
     if one:
-        assert "categories.owner = owners.id" in asked(owners, "category.kind")
+        assert "categories.owner = owners.id" in built(owners, "category.kind")
         return
     message = "table 'owners' has many 'categories' per row: select from 'categories', or make categories.owner "
     for name in ("category", "categories"):
         with pytest.raises(ValueError, match=message):
-            asked(owners, f"{name}.kind")
+            built(owners, f"{name}.kind")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,9 @@ def test_a_table_that_may_have_many_rows_for_one_is_refused(extra: list[Any], on
         (["id"], {"limit": True}, "limit must be an integer >= 0, got True"),
     ],
 )
-def test_a_mistake_is_told_with_its_remedy(columns: list[str], options: dict[str, Any], message: str) -> None:
+def test_an_invalid_argument_raises_an_error_with_the_remedy(
+    columns: list[str], options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is looked at
         build_select(USERS, columns, **options)
     assert message in str(caught.value)
@@ -262,7 +264,7 @@ def test_a_mistake_is_told_with_its_remedy(columns: list[str], options: dict[str
 
 def test_a_table_joined_twice_must_be_named_by_one_of_its_aliases() -> None:
     with pytest.raises(ValueError, match=r"'users', which occurs in the query more than once: use \.alias\('author'\)"):
-        asked(POSTS, "author.id", "editor.id", where=USERS.c.id == 1)
+        built(POSTS, "author.id", "editor.id", where=USERS.c.id == 1)
 
 
 def test_what_is_no_table_is_refused() -> None:
@@ -280,11 +282,11 @@ def test_a_name_of_two_relations_is_refused() -> None:
         build_select(owners, ["pet.id"])
 
 
-def test_a_column_and_a_relation_of_one_name_are_not_asked_for_together() -> None:
+def test_a_column_and_a_relation_of_the_same_name_are_not_selected_together() -> None:
     metadata = MetaData()
     Table("users", metadata, Column("id", Integer, primary_key=True))
     posts = Table("posts", metadata, Column("author", ForeignKey("users.id")))
-    assert asked(posts, "author") == "SELECT posts.author FROM posts"
+    assert built(posts, "author") == "SELECT posts.author FROM posts"
     for columns in (["author", "author.id"], ["author.id", "author"]):
         with pytest.raises(ValueError, match="'author' is both a column and a relation of table 'posts'"):
             build_select(posts, columns)
@@ -309,15 +311,15 @@ def test_a_foreign_key_of_the_table_comes_before_one_to_it() -> None:
     users = Table("users", metadata, Column("id", Integer, primary_key=True), Column("pet_id", ForeignKey("pets.id")))
     owner: Column[Any] = Column("owner_id", ForeignKey("users.id"), unique=True)
     Table("pets", metadata, Column("id", Integer, primary_key=True), owner)
-    assert asked(users, "pet.id") == f"SELECT pets.id FROM users {JOIN} pets ON pets.id = users.pet_id"
-    assert asked(users, "pets.id").endswith(f"{JOIN} pets ON pets.owner_id = users.id")
+    assert built(users, "pet.id") == f"SELECT pets.id FROM users {JOIN} pets ON pets.id = users.pet_id"
+    assert built(users, "pets.id").endswith(f"{JOIN} pets ON pets.owner_id = users.id")
 
 
 def test_an_alias_of_another_table_is_not_taken_for_the_joined_one() -> None:
     with pytest.raises(ValueError, match="where uses 'author', which is not in the query"):
-        asked(POSTS, "author.id", "editor.id", where=BADGES.alias("author").c.user_id == 1)
+        built(POSTS, "author.id", "editor.id", where=BADGES.alias("author").c.user_id == 1)
     with pytest.raises(ValueError, match="where uses 'author', which is not in the query"):
-        asked(POSTS, "author.id", "editor.id", where=POSTS.alias("author").c.id == 1)
+        built(POSTS, "author.id", "editor.id", where=POSTS.alias("author").c.id == 1)
 
 
 def test_names_are_text_and_never_code() -> None:

@@ -1,4 +1,4 @@
-"""Whatever one user of a connection leaves behind, the next one does not find it."""
+"""Session state of one use of a connection is not visible to the next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.servers import Postgres
 
 pytestmark = pytest.mark.anyio
 
-# What is done, and a query that tells what of it is left.
+# A change of the session, and a query that shows what remains of it.
 POSTGRES_TRACES = {
     "setting": ("SET work_mem = '1MB'", "SHOW work_mem"),
     "local name": ("SET search_path = pg_temp", "SHOW search_path"),
@@ -144,7 +144,7 @@ async def test_what_was_done_in_the_transaction_of_another_is_undone(sqlite: Poo
 
 
 @pytest.mark.needs("postgres")
-async def test_listeners_and_codecs_of_the_driver_are_left_to_nobody(postgres: PooledDatabase) -> None:
+async def test_listeners_and_type_codecs_do_not_outlive_the_session(postgres: PooledDatabase) -> None:
     heard: list[Any] = []
     async with postgres.connection() as connection:
         raw = connection.raw_connection
@@ -160,7 +160,7 @@ async def test_listeners_and_codecs_of_the_driver_are_left_to_nobody(postgres: P
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_always_reset_is_for_those_who_trust_no_function(opening: Any) -> None:
+async def test_reset_session_always_resets_after_every_statement(opening: Any) -> None:
     define = (
         "CREATE FUNCTION total(a int) RETURNS text LANGUAGE sql AS $$ SELECT set_config('work_mem', '1MB', false) $$"
     )
@@ -187,7 +187,7 @@ async def test_a_connection_that_cannot_be_made_new_is_closed(postgres: PooledDa
 
 
 @pytest.mark.needs("postgres")
-async def test_a_cursor_that_was_left_early_is_left_to_nobody(postgres: PooledDatabase) -> None:
+async def test_a_cursor_left_early_does_not_outlive_the_session(postgres: PooledDatabase) -> None:
     for _ in range(2):
         async with postgres.connection() as connection:
             rows = connection.iterate("SELECT * FROM generate_series(1, 1000)")

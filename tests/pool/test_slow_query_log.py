@@ -47,7 +47,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
     return [record for record in caplog.records if record.name == "scalekit.pool"]
 
 
-async def test_slow_statements_are_told_of_without_their_values(
+async def test_slow_statements_are_logged_without_their_values(
     database: PooledDatabase, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
     slow = "SELECT CAST(:secret AS VARCHAR(20)) AS a FROM pg_sleep(0.03)"
@@ -62,9 +62,9 @@ async def test_slow_statements_are_told_of_without_their_values(
     async with database.connection() as connection:
         await connection.fetch_all(slow, {"secret": "hunter2"})
     sql = database.compiler.parser.parse(slow).sql
-    told = [each for each in warnings(caplog) if getattr(each, "statement", "") == sql]
-    assert len(told) == 2
-    for record in told:
+    records = [each for each in warnings(caplog) if getattr(each, "statement", "") == sql]
+    assert len(records) == 2
+    for record in records:
         assert record.pool == "primary"
         assert record.request_id == "request-7"
         assert record.duration_ms >= 20
@@ -73,7 +73,7 @@ async def test_slow_statements_are_told_of_without_their_values(
     assert number(telemetry, "slow_queries") == before + 2
 
 
-async def test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_it(
+async def test_a_leaked_connection_is_logged_with_the_code_that_acquired_it(
     database: PooledDatabase, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
     CURRENT_REQUEST.set(Served())
@@ -82,7 +82,7 @@ async def test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_i
     [record] = warnings(caplog)
     assert record.route == "/items/{id}"
     assert record.request_id == "request-7"
-    here = test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_it
+    here = test_a_leaked_connection_is_logged_with_the_code_that_acquired_it
     assert record.acquired_at[0].startswith(f"{__file__}:")
     assert record.acquired_at[0].endswith(f" in {here.__name__}")
     assert "is held longer than 0.02s by /items/{id}; acquired at" in record.getMessage()
@@ -94,15 +94,15 @@ async def test_a_connection_that_is_held_for_too_long_is_told_of_with_who_took_i
     assert number(telemetry, "leaks") == 1
 
 
-async def test_what_is_done_for_many_is_told_of_for_none_of_them(
+async def test_a_slow_batch_is_logged_without_a_request_id(
     database: PooledDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     database._instrumentation.slow_query_threshold = 0.0
     CURRENT_REQUEST.set(Served())
     await database.insert_soon(ITEMS, {"id": 1, "name": "a"})
-    told = [record for record in warnings(caplog) if getattr(record, "statement", "").startswith("INSERT")]
-    assert told
-    assert not [record for record in told if hasattr(record, "request_id")]
+    records = [record for record in warnings(caplog) if getattr(record, "statement", "").startswith("INSERT")]
+    assert records
+    assert not [record for record in records if hasattr(record, "request_id")]
 
 
 async def test_the_numbers_are_what_was_done(database: PooledDatabase, telemetry: Telemetry, url: str) -> None:

@@ -189,7 +189,7 @@ NATURES = {
 
 
 @pytest.mark.parametrize(("text", "classify"), NATURES.items(), ids=[repr(text) for text in NATURES])
-def test_what_a_statement_may_do_is_told_from_its_text(text: str, classify: tuple[bool, bool]) -> None:
+def test_a_statement_is_classified_by_its_text(text: str, classify: tuple[bool, bool]) -> None:
     statement = StatementParser("$").parse(text)
     assert (statement.is_read_only, statement.leaves_session_clean) == classify
     assert (

@@ -145,24 +145,24 @@ def test_a_read_that_hides_what_it_reads_is_unknown(text: str) -> None:
 
 
 def test_what_is_remembered_of_a_text_is_worked_out_once() -> None:
-    asked: list[str] = []
-    reader = StatementParser("?", True, lambda text: asked.append(text) or UNKNOWN_TABLES)  # type: ignore[func-returns-value]
+    parsed_texts: list[str] = []
+    reader = StatementParser("?", True, lambda text: parsed_texts.append(text) or UNKNOWN_TABLES)  # type: ignore[func-returns-value]
     for _ in range(3):
         reader.parse("SELECT * FROM a WHERE x = :x")
-    assert asked == ["SELECT * FROM a WHERE x = ?"]
+    assert parsed_texts == ["SELECT * FROM a WHERE x = ?"]
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_the_tables_of_expressions_are_known_however_long_their_lists_are(dialect: str) -> None:
-    asked: list[str] = []
+    parsed_texts: list[str] = []
     finder = TableParser(dialect)
-    reader = StatementParser("$", True, lambda text: asked.append(text) or finder.find_tables(text))  # type: ignore[func-returns-value]
+    reader = StatementParser("$", True, lambda text: parsed_texts.append(text) or finder.find_tables(text))  # type: ignore[func-returns-value]
     compiler = ExpressionCompiler(_dialect(dialect), reader)
     joined = sa.select(ITEMS).join(PARTS, PARTS.c.item == ITEMS.c.id)
     for length in range(4):
         call = compiler.compile(joined.where(ITEMS.c.id.in_(list(range(length)))), None)
         assert call.statement.tables == read("items", "parts")
-    assert len(asked) == 1, asked
+    assert len(parsed_texts) == 1, parsed_texts
     insert = ITEMS.insert().from_select(["id"], sa.select(PARTS.c.id))
     assert compiler.compile(insert, None).statement.tables == TableUsage(
         frozenset({"items", "parts"}), frozenset({"items"})

@@ -101,7 +101,7 @@ async def test_a_transaction_can_be_ended_by_hand(items: PooledDatabase) -> None
     assert await names(items) == ["a"]
 
 
-async def test_force_rollback_undoes_what_ended_well(items: PooledDatabase) -> None:
+async def test_force_rollback_rolls_back_a_successful_transaction(items: PooledDatabase) -> None:
     async with items.transaction(force_rollback=True):
         await put(items, "a")
         async with items.transaction():
@@ -177,7 +177,7 @@ async def test_a_transaction_that_reads_only_does_not_make_the_server_a_standby(
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_isolation_is_what_was_asked_for(items: PooledDatabase) -> None:
+async def test_the_isolation_level_and_options_are_applied(items: PooledDatabase) -> None:
     for isolation in ("serializable", "repeatable_read", "read_committed"):
         async with items.transaction(isolation=isolation, readonly=True, deferrable=True):
             assert await items.fetch_val("SHOW transaction_isolation") == isolation.replace("_", " ")
@@ -186,7 +186,7 @@ async def test_isolation_is_what_was_asked_for(items: PooledDatabase) -> None:
     assert await items.fetch_val("SHOW transaction_read_only") == "off"
 
 
-async def test_options_that_nobody_knows_are_refused(items: PooledDatabase) -> None:
+async def test_unknown_options_are_refused(items: PooledDatabase) -> None:
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({"isolation": "snapshot"}, "unknown isolation level 'snapshot'"),
         ({"isolaton": "serializable"}, "unknown transaction option 'isolaton'"),

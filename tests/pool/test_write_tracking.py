@@ -1,4 +1,4 @@
-"""What an observer is told of tables: nothing too late, and nothing of what was undone."""
+"""The table observer receives written tables after the commit, and none of rolled-back writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Way = Callable[[PooledDatabase], Awaitable[Any]]
 
 
 class Recorder:
-    """Remembers what it is told, and how many items anybody could see when it was told of a change."""
+    """Records the reported tables, and how many items were visible to others at each report of a write."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -96,7 +96,9 @@ async def select(database: Any) -> None:
 
 
 @pytest.mark.parametrize("way", [fetch_all, fetch_one, fetch_val, iterate, expression, select])
-async def test_every_way_to_read_tells_what_is_read(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
+async def test_every_read_method_reports_the_tables_read(
+    observed: PooledDatabase, recorder: Recorder, way: Way
+) -> None:
     await way(observed)
     async with observed.connection() as session:
         await way(session)  # type: ignore[arg-type]
@@ -152,17 +154,17 @@ WRITES = [execute, execute_expression, execute_many, insert_many, copy, insert_r
 
 
 @pytest.mark.parametrize("way", WRITES)
-async def test_every_way_to_write_tells_what_is_written_when_it_can_be_seen(
+async def test_every_write_method_reports_the_tables_after_the_commit(
     observed: PooledDatabase, recorder: Recorder, way: Way
 ) -> None:
     await way(observed)
     assert set(recorder.written) == {ITEMS_ONLY}
-    assert all(recorder.seen), "told before others could see it"
+    assert all(recorder.seen), "reported before the write was visible to others"
     assert frozenset().union(*filter(None, recorder.read_tables)) >= ITEMS_ONLY
 
 
 @pytest.mark.parametrize("way", WRITES)
-async def test_so_does_a_session(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
+async def test_a_session_reports_the_same_tables(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
     async with observed.connection() as session:
         await way(session)  # type: ignore[arg-type]
         assert set(recorder.written) == {ITEMS_ONLY}
@@ -171,7 +173,9 @@ async def test_so_does_a_session(observed: PooledDatabase, recorder: Recorder, w
 
 
 @pytest.mark.parametrize("way", WRITES)
-async def test_a_transaction_tells_at_its_end(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
+async def test_a_transaction_reports_its_tables_at_the_commit(
+    observed: PooledDatabase, recorder: Recorder, way: Way
+) -> None:
     async with observed.transaction():
         async with observed.transaction():
             await way(observed)
@@ -181,7 +185,7 @@ async def test_a_transaction_tells_at_its_end(observed: PooledDatabase, recorder
 
 
 @pytest.mark.parametrize("way", WRITES)
-async def test_what_is_rolled_back_is_not_told(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
+async def test_rolled_back_writes_are_not_reported(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
     with pytest.raises(KeyError):
         async with observed.transaction():
             await way(observed)
@@ -193,7 +197,7 @@ async def test_what_is_rolled_back_is_not_told(observed: PooledDatabase, recorde
     assert set(recorder.written) == {ITEMS_ONLY}
 
 
-async def test_insert_soon_tells_before_it_returns(observed: PooledDatabase, recorder: Recorder) -> None:
+async def test_insert_soon_reports_its_table_before_it_returns(observed: PooledDatabase, recorder: Recorder) -> None:
     await asyncio.gather(*(observed.insert_soon(ITEMS, {"id": n, "name": str(n)}) for n in range(10)))
     assert set(recorder.written) == {ITEMS_ONLY}
     assert all(recorder.seen)
@@ -205,16 +209,16 @@ async def test_insert_soon_tells_before_it_returns(observed: PooledDatabase, rec
     assert recorder.written == [ITEMS_ONLY]
 
 
-async def test_a_savepoint_that_is_rolled_back_may_tell_more(observed: PooledDatabase, recorder: Recorder) -> None:
+async def test_writes_of_a_rolled_back_savepoint_may_be_reported(observed: PooledDatabase, recorder: Recorder) -> None:
     async with observed.transaction():
         await observed.execute(INSERT, ONE)
         with pytest.raises(KeyError):
             async with observed.transaction():
                 await observed.execute("INSERT INTO parents (id) VALUES (1)")
                 raise KeyError
-    (told,) = recorder.written
-    assert told is not None
-    assert told >= ITEMS_ONLY
+    (reported,) = recorder.written
+    assert reported is not None
+    assert reported >= ITEMS_ONLY
 
 
 async def test_an_unknown_statement_may_read_and_write_anything(observed: PooledDatabase, recorder: Recorder) -> None:
@@ -248,7 +252,7 @@ async def test_the_raw_connection_may_read_and_write_anything(observed: PooledDa
     assert recorder.written[0] is None
 
 
-async def test_a_raw_connection_that_its_task_did_not_give_back_is_told(
+async def test_a_raw_connection_that_its_task_did_not_release_is_reported(
     observed: PooledDatabase, recorder: Recorder
 ) -> None:
     async def forget_it() -> None:
@@ -260,7 +264,7 @@ async def test_a_raw_connection_that_its_task_did_not_give_back_is_told(
     await until(lambda: recorder.doubtful == [None])
 
 
-async def test_a_statement_that_fails_is_told_where_it_may_have_changed_something(
+async def test_a_failed_statement_is_reported_if_it_may_have_written(
     observed: PooledDatabase, recorder: Recorder
 ) -> None:
     await observed.execute(INSERT, ONE)
@@ -274,7 +278,9 @@ async def test_a_statement_that_fails_is_told_where_it_may_have_changed_somethin
     assert recorder.doubtful == []
 
 
-async def test_a_write_that_is_cut_is_told_as_doubtful(url: str, recorder: Recorder, observed: PooledDatabase) -> None:
+async def test_an_interrupted_write_is_reported_as_possibly_written(
+    url: str, recorder: Recorder, observed: PooledDatabase
+) -> None:
     slow = "INSERT INTO items (id, name) WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT i, i FROM n"  # noqa: E501
     if observed.dialect == "postgresql":
         slow = "INSERT INTO items (id, name) SELECT 1, pg_sleep(100)::text"
@@ -295,14 +301,14 @@ async def test_a_write_that_is_cut_is_told_as_doubtful(url: str, recorder: Recor
         await until_complete(observed)
 
 
-async def test_a_commit_that_fails_is_told_as_doubtful(observed: PooledDatabase, recorder: Recorder) -> None:
+async def test_a_failed_commit_is_reported_as_possibly_written(observed: PooledDatabase, recorder: Recorder) -> None:
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         async with observed.transaction():
             await observed.execute("INSERT INTO children (id, parent) VALUES (1, 2)")
     assert (recorder.written, recorder.doubtful) == ([], [frozenset({"children"})])
 
 
-async def test_a_commit_that_is_cancelled_is_told_as_doubtful(
+async def test_a_cancelled_commit_is_reported_as_possibly_written(
     observed: PooledDatabase, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit, committed = observed.driver.commit, asyncio.Event()
@@ -321,7 +327,7 @@ async def test_a_commit_that_is_cancelled_is_told_as_doubtful(
     assert (recorder.written, recorder.doubtful) == ([], [ITEMS_ONLY])
 
 
-async def test_a_generator_that_is_left_in_the_middle_is_told(observed: PooledDatabase, recorder: Recorder) -> None:
+async def test_an_iteration_left_early_is_reported(observed: PooledDatabase, recorder: Recorder) -> None:
     rows = "INSERT INTO items (id, name) VALUES (1, 'a'), (2, 'b') RETURNING id"
     if observed.dialect == "postgresql":  # it opens no cursor for a change
         return
@@ -332,7 +338,7 @@ async def test_a_generator_that_is_left_in_the_middle_is_told(observed: PooledDa
     await iterating.aclose()
 
 
-async def test_what_is_there_for_reading_tells_that_nobody_knows(
+async def test_a_read_only_database_reports_unknown_tables(
     url: str, recorder: Recorder, observed: PooledDatabase
 ) -> None:
     async with opened(url, observer=recorder, read_only=True, acquire_timeout="10ms") as replica:
@@ -347,7 +353,7 @@ async def test_without_an_observer_no_statement_is_parsed(url: str) -> None:
         assert database.compiler.parser._find_tables is None
 
 
-async def test_a_connection_that_cannot_be_had_tells_nothing(observed: PooledDatabase, recorder: Recorder) -> None:
+async def test_a_refused_connection_reports_no_tables(observed: PooledDatabase, recorder: Recorder) -> None:
     await observed.disconnect()
     with pytest.raises(Unavailable):
         await observed.execute(INSERT, ONE)

@@ -1,4 +1,4 @@
-"""A shop whose stock is written to DATABASE and read through READS, and clients that remember what they are told."""
+"""A shop that writes its stock to DATABASE and reads it from READS, and clients that send their tokens back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 
 
 async def put(request: Request) -> Response:
-    """Write, and answer what is read back in the same request."""
+    """Write, and return what is read back in the same request."""
     values = {"id": int(request.path_params["id"]), "amount": int(request.query_params["amount"])}
     await DATABASE(request).execute(WRITE, values)
     return PlainTextResponse(str(await READS(request).fetch_val(READ, {"id": values["id"]})))
@@ -52,9 +52,9 @@ class Instance:
     state: dict[str, Any]
 
     async def ask(self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
-        """Send a request as a server does: in a task and a context of its own."""
-        asking = request(self.host, target, method=method, headers=headers, state=self.state)
-        return await asyncio.create_task(asking)
+        """Send a request as a server does, in a new task and context."""
+        sending = request(self.host, target, method=method, headers=headers, state=self.state)
+        return await asyncio.create_task(sending)
 
     async def numbers(self, name: str) -> dict[str, float]:
         """Return the series of the replica plugin's metric *name*, by the value of its one label."""
@@ -64,7 +64,7 @@ class Instance:
         return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in lines}
 
     async def share_on_replicas(self) -> float:
-        """Return which part of all reads replicas have answered."""
+        """Return the share of reads that replicas served."""
         on_replicas = sum((await self.numbers("reads_total")).values())
         return on_replicas / (on_replicas + sum((await self.numbers("fallbacks_total")).values()))
 
@@ -90,11 +90,11 @@ class Client:
         self.headers: dict[str, str] = {}
 
     async def ask(self, target: str, method: str = "GET") -> Answer:
-        answer = await random.choice(self.instances).ask(target, method, self.headers)
-        cookie, token = answer.header("set-cookie"), answer.header("scalekit-consistency")
+        response = await random.choice(self.instances).ask(target, method, self.headers)
+        cookie, token = response.header("set-cookie"), response.header("scalekit-consistency")
         if cookie and token:
             self.headers = {"cookie": cookie.split(";")[0]} if self.cookies else {"scalekit-consistency": token}
-        return answer
+        return response
 
     async def write(self, item: int, amount: int) -> Answer:
         return await self.ask(f"/stock/{item}?amount={amount}", "PUT")

@@ -24,7 +24,7 @@ SECRET = "a" * 32
         ({"token_ttl": "5s"}, "token_ttl 5s is too short"),
     ],
 )
-def test_a_mistake_is_told_with_its_remedy_and_without_secrets(table: dict[str, Any], message: str) -> None:
+def test_a_config_error_names_the_remedy_and_no_secrets(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         create_app({"plugins": {"pool": {}, "replica": table}}, app=bare_application)
     assert message in str(caught.value)

@@ -74,7 +74,7 @@ async def test_no_read_is_stale_behind_replicas_that_keep_up_and_most_reads_are_
             assert min((await instance.numbers("reads_total")).values()) > 0
 
 
-async def test_a_client_without_a_token_may_read_what_is_late(slow_cluster: Cluster) -> None:
+async def test_a_client_without_a_token_may_read_stale_rows(slow_cluster: Cluster) -> None:
     pool, replica = {"url": slow_cluster.primary.url}, {"urls": slow_cluster.urls}
     async with shop(pool, replica) as instance:
         await Client([instance]).write(1, 1)
@@ -110,7 +110,7 @@ async def test_a_token_of_another_secret_is_no_token(slow_cluster: Cluster) -> N
         assert (await second.numbers("tokens_total"))["rejected"] == 1
 
 
-async def test_an_answer_begun_before_the_commit_is_covered_by_time(shared_cluster: Cluster) -> None:
+async def test_a_response_begun_before_the_commit_has_a_token_with_a_time(shared_cluster: Cluster) -> None:
     from starlette.requests import Request
     from starlette.responses import StreamingResponse
     from starlette.routing import Route

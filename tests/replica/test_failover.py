@@ -1,4 +1,4 @@
-"""A replica goes on following the old primary after another one has taken its place."""
+"""A replica that still follows the old primary after a failover is excluded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio]
 
 
 @pytest.mark.parametrize(("user", "reason"), [("postgres", "follows timeline 1"), ("app", "ahead of the primary")])
-async def test_a_replica_of_an_old_primary_is_not_read_from(cluster: Cluster, user: str, reason: str) -> None:
+async def test_a_replica_of_an_old_primary_is_excluded(cluster: Cluster, user: str, reason: str) -> None:
     old, (new, follower) = cluster.primary, cluster.replicas
     old.sql("CREATE ROLE app LOGIN; GRANT ALL ON stock TO app")
     await asyncio.to_thread(cluster.wait_until_replayed)
@@ -34,7 +34,7 @@ async def test_a_replica_of_an_old_primary_is_not_read_from(cluster: Cluster, us
             await instance.host.monitor.check_once()
             return reason in instance.host.monitor.results[f"replica.{HOST}:{follower.port}"].last_error
 
-        await until("the follower of the old primary to be left", left, limit=60.0)
+        await until("the exclusion of the follower of the old primary", left, limit=60.0)
         await client.write(1, 2)
         assert (await client.read(1)).body == b"2"
         assert (await Client([instance]).read(1000)).body == b"None", "that row is on the old primary alone"

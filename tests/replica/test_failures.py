@@ -44,7 +44,7 @@ async def all_are_out(instance: Instance) -> bool:
 
 
 async def grows(instance: Instance, server: Postgres) -> None:
-    """Wait until *server* has answered another read."""
+    """Wait until *server* has served another read."""
     before = (await instance.numbers("reads_total"))[place(server)]
 
     async def grown() -> bool:
@@ -55,15 +55,15 @@ async def grows(instance: Instance, server: Postgres) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How often each status was answered, and how often each client got an answer to a read."""
+    """How often each status was answered, and how often each client got an response to a read."""
 
     statuses: Counter[int]
-    answers: Counter[int]
+    reads: Counter[int]
 
-    async def everybody_is_answered(self) -> None:
-        """Wait until each client has got another answer."""
-        before = self.answers.copy()
-        await until("answers", lambda: all(self.answers[item] > before[item] for item in range(READERS)))
+    async def every_client_reads_again(self) -> None:
+        """Wait until each client has got another response."""
+        before = self.reads.copy()
+        await until("reads", lambda: all(self.reads[item] > before[item] for item in range(READERS)))
 
 
 @asynccontextmanager
@@ -78,11 +78,11 @@ async def load(instance: Instance, *, writing: bool = False) -> AsyncGenerator[L
             if writing and item % 4 == 0:
                 load.statuses[(await client.write(item, amount + 1)).status] += 1
                 amount += 1
-            answer = await client.read(item)
-            load.statuses[answer.status] += 1
-            load.answers[item] += 1
-            if answer.status == 200:
-                assert answer.body == (b"%d" % amount if amount else b"None")
+            response = await client.read(item)
+            load.statuses[response.status] += 1
+            load.reads[item] += 1
+            if response.status == 200:
+                assert response.body == (b"%d" % amount if amount else b"None")
             await asyncio.sleep(0.001)
 
     async with asyncio.TaskGroup() as tasks:
@@ -104,7 +104,7 @@ async def says(instance: Instance, server: Postgres, words: str) -> bool:
     return words in await health_of(instance, server)
 
 
-async def test_a_replica_that_is_killed_is_missed_by_nobody_and_comes_back(cluster: Cluster) -> None:
+async def test_clients_do_not_notice_a_killed_replica_and_it_returns(cluster: Cluster) -> None:
     one, two = cluster.replicas
     async with shop({"url": cluster.primary.url}, {"urls": cluster.urls}) as instance:
         async with load(instance, writing=True) as clients:
@@ -120,7 +120,7 @@ async def test_a_replica_that_is_killed_is_missed_by_nobody_and_comes_back(clust
         assert (await instance.numbers("ejections_total"))[place(one)] >= 1
 
 
-async def test_reads_are_taken_from_a_replica_that_hangs(cluster: Cluster) -> None:
+async def test_reads_in_flight_on_a_hanging_replica_are_aborted_and_retried(cluster: Cluster) -> None:
     one, _ = cluster.replicas
     pool = {"url": cluster.primary.url}
     async with shop(pool, {"urls": cluster.urls, "check_timeout": "500ms"}) as instance:
@@ -129,7 +129,7 @@ async def test_reads_are_taken_from_a_replica_that_hangs(cluster: Cluster) -> No
             one.pause()
             await until("the ejection", lambda: is_out(instance, one))
             assert (await instance.numbers("aborted_reads_total"))[place(one)] > 0
-            await clients.everybody_is_answered()
+            await clients.every_client_reads_again()
             assert "no response within check_timeout 0.5s" in await health_of(instance, one)
             one.resume()
             await until("the return", lambda: is_up(instance, one))
@@ -137,7 +137,7 @@ async def test_reads_are_taken_from_a_replica_that_hangs(cluster: Cluster) -> No
         assert set(clients.statuses) == {200}
 
 
-async def test_all_replicas_gone_means_the_primary(cluster: Cluster) -> None:
+async def test_reads_go_to_the_primary_when_all_replicas_are_unavailable(cluster: Cluster) -> None:
     async with shop({"url": cluster.primary.url}, {"urls": cluster.urls}) as instance:
         async with load(instance, writing=True) as clients:
             for replica in cluster.replicas:
@@ -161,7 +161,7 @@ async def test_replicas_are_read_from_while_the_primary_is_dead(cluster: Cluster
         await asyncio.to_thread(cluster.wait_until_replayed)
         await asyncio.to_thread(cluster.primary.kill)
         loop = asyncio.get_running_loop()
-        ends = loop.time() + 4  # longer than max_lag: a primary that writes nothing makes nobody late
+        ends = loop.time() + 4  # longer than max_lag: an idle primary causes no lag
         while loop.time() < ends:
             assert [(await client.read(1)).body for client in (writer, stranger)] == [b"1", b"1"]
             await asyncio.sleep(0.05)
@@ -176,7 +176,7 @@ async def test_replicas_are_read_from_while_the_primary_is_dead(cluster: Cluster
         assert (await writer.read(1)).body == b"3"
 
 
-async def test_a_replica_whose_replay_is_paused_leaves_and_comes_back(cluster: Cluster) -> None:
+async def test_a_replica_with_paused_replay_is_excluded_until_it_catches_up(cluster: Cluster) -> None:
     one, two = cluster.replicas
     replica = {"urls": cluster.urls, "max_lag": "2s", "check_interval": "200ms"}
     async with shop({"url": cluster.primary.url}, replica) as instance:
@@ -195,7 +195,7 @@ async def test_a_replica_whose_replay_is_paused_leaves_and_comes_back(cluster: C
         assert (await instance.numbers("ejections_total"))[place(one)] == 0, "late is not failed"
 
 
-async def test_a_replica_too_many_bytes_behind_leaves(cluster: Cluster) -> None:
+async def test_a_replica_that_exceeds_max_lag_bytes_is_excluded(cluster: Cluster) -> None:
     one, _ = cluster.replicas
     replica = {"urls": cluster.urls, "max_lag_bytes": "64KiB", "check_interval": "200ms"}
     async with shop({"url": cluster.primary.url}, replica) as instance:
@@ -227,7 +227,7 @@ async def test_a_read_that_is_in_the_way_of_replaying_is_read_elsewhere(impatien
         assert sum((await instance.numbers("ejections_total")).values()) >= 1
 
 
-async def test_a_replica_that_comes_back_with_less_is_asked_anew(cluster: Cluster) -> None:
+async def test_a_replica_that_restarts_with_less_wal_is_queried_again(cluster: Cluster) -> None:
     one, _ = cluster.replicas
     replica = {"urls": [one.url], "check_interval": "10m", "check_timeout": "1s", "token_ttl": "20m"}
     async with shop({"url": cluster.primary.url}, replica) as instance:

@@ -1,4 +1,4 @@
-"""Tokens in requests and answers."""
+"""Tokens in requests and responses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.replica.shop import READ, TABLE, WRITE, Client, shop
 pytestmark = pytest.mark.anyio
 
 CODEC = TokenCodec("a" * 32)
-TOKENS = TokenIssuer(CODEC, None, 2.0, 60.0, RoutingMetrics(NullTelemetry()))  # type: ignore[arg-type]  # reading asks no database
+TOKENS = TokenIssuer(CODEC, None, 2.0, 60.0, RoutingMetrics(NullTelemetry()))  # type: ignore[arg-type]  # reading uses no database
 FAR = 2**32 - 1
 
 
@@ -71,7 +71,7 @@ def copies(tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"url": f"sqlite:///{tmp_path}/shop.db"}, {"urls": [f"sqlite:///{tmp_path}/copy.db"]}
 
 
-async def test_only_answers_to_requests_that_wrote_have_a_token(copies: Any) -> None:
+async def test_only_responses_to_requests_that_wrote_have_a_token(copies: Any) -> None:
     async with shop(*copies) as instance:
         await instance.host.context.get(DATABASE).execute(TABLE)
         written = await instance.ask("/stock/1?amount=1", "PUT")
@@ -162,7 +162,7 @@ async def test_what_a_websocket_writes_gets_a_position_before_its_next_message(s
         assert (await instance.numbers("fallbacks_total"))["behind"] == 2
 
 
-async def test_the_shop_client_sends_what_it_was_told(copies: Any) -> None:
+async def test_the_shop_client_sends_its_token_back(copies: Any) -> None:
     async with shop(*copies) as instance:
         await instance.host.context.get(DATABASE).execute(TABLE)
         for cookies, header in ((True, "cookie"), (False, "scalekit-consistency")):

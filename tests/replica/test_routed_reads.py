@@ -1,4 +1,4 @@
-"""What can be asked of READS, and where it runs."""
+"""The methods of READS, and the server that each runs on."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestWithReplicas:
             "SELECT inet_server_port(), nextval('numbers')",
             "WITH gone AS (DELETE FROM stock WHERE id = -1 RETURNING id) SELECT inet_server_port()",
             "UPDATE stock SET amount = 1 WHERE id = 1 RETURNING inet_server_port()",
-            "SELECT port FROM counting",  # the view hides what it does: only the replica can tell
+            "SELECT port FROM counting",  # the view hides its function: only the replica can detect the write
         ],
     )
     async def test_what_may_write_runs_on_the_primary(self, shared_cluster: Cluster, statement: str) -> None:
@@ -96,7 +96,7 @@ class TestWithReplicas:
         ):
             assert await reads.fetch_val(SERVER) == shared_cluster.primary.port
 
-    async def test_who_wrote_reads_from_the_primary_and_in_its_transaction(self, slow_cluster: Cluster) -> None:
+    async def test_after_a_write_the_request_reads_from_the_primary(self, slow_cluster: Cluster) -> None:
         async with routed(slow_cluster) as (_, database, reads):
             async with database.transaction():
                 await database.execute(WRITE, {"id": 400, "amount": 1})
@@ -116,7 +116,7 @@ class TestWithReplicas:
                 await connection.raw_connection.execute("INSERT INTO stock VALUES (403, 4)")
             assert await reads.fetch_val(READ, {"id": 403}) == 4
 
-    async def test_where_nobody_knows_what_was_written_it_is_the_primary(self, shared_cluster: Cluster) -> None:
+    async def test_without_a_consistency_context_reads_go_to_the_primary(self, shared_cluster: Cluster) -> None:
         async with routed(shared_cluster) as (instance, _, reads):
             CONSISTENCY.set(None)
             assert await reads.fetch_val(SERVER) == shared_cluster.primary.port
@@ -143,9 +143,7 @@ class TestWithReplicas:
             await asyncio.to_thread(shared_cluster.wait_until_replayed)
             assert await reads.fetch_val(SERVER) != shared_cluster.primary.port
 
-    async def test_everybody_whose_row_was_inserted_together_with_others_has_written(
-        self, shared_cluster: Cluster
-    ) -> None:
+    async def test_every_caller_of_a_batched_insert_counts_as_having_written(self, shared_cluster: Cluster) -> None:
         async def insert(number: int) -> bool:
             consistency = Consistency()
             CONSISTENCY.set(consistency)
@@ -160,9 +158,9 @@ async def test_without_replicas_it_is_the_primary_and_still_for_reading_only() -
     async with shop({"url": "sqlite:///:memory:"}, {}) as instance:
         database, reads = instance.host.context.get(DATABASE), instance.host.context.get(READS)
         await database.execute(TABLE)
-        answer = await Client([instance]).write(1, 5)
-        assert answer.body == b"5"
-        assert answer.header("set-cookie") is None
+        response = await Client([instance]).write(1, 5)
+        assert response.body == b"5"
+        assert response.header("set-cookie") is None
         assert await reads.fetch_val(READ, {"id": 1}) == 5
         assert [row.amount async for row in reads.iterate(READ, {"id": 1})] == [5]
         async with reads.transaction(readonly=True):

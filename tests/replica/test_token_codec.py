@@ -44,7 +44,7 @@ def test_a_token_with_less_in_it_is_refused(contents: TokenContents, length: int
 
 
 @given(st.text() | st.text(ALPHABET, min_size=50, max_size=50))
-def test_what_nobody_signed_is_refused(text: str) -> None:
+def test_an_unsigned_text_is_rejected(text: str) -> None:
     assert CODEC.decode(text) is None
 
 

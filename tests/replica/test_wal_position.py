@@ -11,7 +11,7 @@ STEPS = st.lists(st.tuples(st.integers(1, 30), st.integers(0, 100)), min_size=1,
 
 
 @given(STEPS, st.integers(0, 4000), st.integers(0, 20))
-def test_nobody_is_further_behind_than_is_said(steps: list[tuple[int, int]], position: int, later: int) -> None:
+def test_the_lag_is_an_upper_bound(steps: list[tuple[int, int]], position: int, later: int) -> None:
     estimator = LagEstimator(1e9)
     history: list[tuple[int, int]] = []
     now = reached = 0
@@ -30,11 +30,11 @@ def test_nobody_is_further_behind_than_is_said(steps: list[tuple[int, int]], pos
         assert behind <= now + later - history[0][0]
 
 
-def test_nothing_is_known_before_the_primary_was_asked() -> None:
+def test_the_lag_is_unknown_before_the_first_record() -> None:
     assert LagEstimator(10).lag(0, 100) == inf
 
 
-def test_an_idle_primary_makes_nobody_late() -> None:
+def test_an_idle_primary_causes_no_lag() -> None:
     estimator = LagEstimator(10)
     for now in range(100):
         estimator.record(now, 5)
@@ -43,7 +43,7 @@ def test_an_idle_primary_makes_nobody_late() -> None:
     assert estimator.lag(100.5, 5) == 1.5
 
 
-def test_another_primary_with_a_shorter_history_begins_anew() -> None:
+def test_another_primary_with_a_shorter_history_resets_the_estimate() -> None:
     estimator = LagEstimator(10)
     estimator.record(0, 100)
     estimator.record(1, 50)

@@ -39,7 +39,7 @@ def test_a_number_there_twice_is_refused(tmp_path: Path, other: str) -> None:
         read_migrations(tmp_path, "sqlite")
 
 
-def test_what_cannot_be_read_is_told_with_its_remedy(tmp_path: Path) -> None:
+def test_an_unreadable_file_raises_an_error_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "0001_a.sql"
     for content, message in (
         (b"SELECT '\xff'", "not UTF-8 at byte 8: save it as UTF-8"),

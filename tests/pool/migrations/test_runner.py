@@ -133,7 +133,7 @@ async def test_a_failing_statement_undoes_its_file_and_leaves_the_earlier_ones(p
     assert await place.migrate() == ["0002_add", "0003_never"]
 
 
-async def test_an_error_that_comes_only_when_the_statement_runs_is_told_without_values_of_rows(place: Place) -> None:
+async def test_an_error_at_execution_is_shown_without_row_values(place: Place) -> None:
     path = place.write("0001_create_users.sql", USERS + ADA + "INSERT INTO users\nVALUES (1, 'secret');")
     with pytest.raises(MigrationError) as caught:
         await place.migrate()
@@ -202,7 +202,7 @@ async def held(place: Place) -> AsyncGenerator[Any, None]:
         yield other
 
 
-async def test_what_another_worker_has_applied_meanwhile_is_seen_once_the_lock_is_there(place: Place) -> None:
+async def test_migrations_applied_by_another_worker_are_seen_under_the_lock(place: Place) -> None:
     place.write("0001_create_users.sql", USERS)
     await place.migrate()
     place.write("0002_add_ada.sql", ADA)
@@ -259,7 +259,7 @@ async def test_a_migration_may_take_longer_than_other_statements_of_its_connecti
     assert await place.migrate() == ["0001_slow"]
 
 
-async def test_a_cancelled_migration_leaves_nothing_and_its_connection_is_well(place: Place) -> None:
+async def test_a_cancelled_migration_leaves_nothing_and_a_usable_connection(place: Place) -> None:
     place.write("0001_endless.sql", USERS + ENDLESS[place.dialect])
     async with place.session() as session:
         running = asyncio.Event()
@@ -316,7 +316,7 @@ async def test_files_that_contradict_what_was_applied_are_refused(place: Place) 
         await place.migrate()
 
 
-async def test_a_database_that_a_newer_release_has_migrated_is_well(place: Place) -> None:
+async def test_a_database_migrated_by_a_newer_release_is_accepted(place: Place) -> None:
     place.write("0001_create_users.sql", USERS)
     newer = place.write("0002_add_ada.sql", ADA)
     await place.migrate()
@@ -365,7 +365,7 @@ async def test_a_worker_sees_what_another_has_done_whatever_isolation_is_the_def
 
 
 @pytest.mark.needs("postgres")
-async def test_functions_and_the_database_s_own_remedies_are_told(postgres_place: Place) -> None:
+async def test_hints_of_the_database_are_shown(postgres_place: Place) -> None:
     place = postgres_place
     function = "CREATE FUNCTION one() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END; $$;\n"
     atomic = "CREATE FUNCTION two() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END;\n"
@@ -402,7 +402,7 @@ ALTER TABLE changed RENAME TO users;
 """
 
 
-async def test_a_table_of_sqlite_can_be_made_anew_without_losing_what_refers_to_it(sqlite_place: Place) -> None:
+async def test_a_sqlite_table_can_be_rebuilt_without_losing_referring_rows(sqlite_place: Place) -> None:
     place = sqlite_place
     posts = "CREATE TABLE posts (author REFERENCES users (id) ON DELETE CASCADE); INSERT INTO posts VALUES (1);"
     place.write("0001_create.sql", USERS + ADA + posts)

@@ -171,7 +171,7 @@ async def test_one_address_that_leads_back_to_the_old_primary_is_not_written_to(
     assert orders(pair.old) == "1"
 
 
-async def test_a_cluster_that_is_made_anew_under_the_same_address_is_written_to(
+async def test_a_recreated_cluster_at_the_same_address_takes_writes(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timelines, "REPLACED_AFTER", 0.5)
@@ -200,7 +200,7 @@ async def test_two_clusters_that_are_no_copies_are_not_mixed(pair: Pair) -> None
         assert sorted([orders(pair.old), orders(another)]) == ["0", "19"]
 
 
-async def test_a_user_who_may_not_see_the_timeline_is_served(pair: Pair) -> None:
+async def test_a_user_without_access_to_the_timeline_can_connect(pair: Pair) -> None:
     pair.old.sql("REVOKE EXECUTE ON FUNCTION pg_control_system(), pg_walfile_name(pg_lsn) FROM PUBLIC")
     async with opened(address(pair.old)) as database:
         assert await put(database, 1)

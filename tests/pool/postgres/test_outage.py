@@ -45,7 +45,7 @@ async def database(server: Postgres) -> AsyncGenerator[PooledDatabase, None]:
 
 @dataclass
 class Load:
-    """Tasks that write two rows in a transaction and read them, over and over, and what each was told."""
+    """Tasks that repeatedly write two rows in a transaction and read them, and the outcome of each write."""
 
     database: PooledDatabase
     done: set[tuple[int, int]] = field(default_factory=set)
@@ -100,8 +100,8 @@ class Load:
         assert not self.cut & set(found)
 
 
-async def answers(database: PooledDatabase) -> None:
-    """Return when *database* answers."""
+async def responds(database: PooledDatabase) -> None:
+    """Return when *database* responds."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -120,7 +120,7 @@ async def under_load(database: PooledDatabase, harm: str, heal: str, server: Pos
         await asyncio.to_thread(getattr(server, harm))
         await until(lambda: len(load.errors) >= enough, 20)
         await asyncio.to_thread(getattr(server, heal))
-        await answers(database)
+        await responds(database)
         done = len(load.done)
         await until(lambda: len(load.done) > done + 2 * TASKS)
         load.ended = True

@@ -26,7 +26,7 @@ class Connection:
 
 @dataclass
 class Servers:
-    """Servers of which only the first answers."""
+    """Servers of which only the first responds."""
 
     opened: list[Connection] = field(default_factory=list)
 

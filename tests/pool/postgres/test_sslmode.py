@@ -66,9 +66,9 @@ async def test_a_server_with_a_trusted_certificate_is_accepted(
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Refused:
-    """Return what tells that no connection can be opened, with the reason, and leaves when none is being opened.
+    """Return a function that waits until no connection can be opened, with the reason, and no attempt is running.
 
-    asyncpg that is cancelled while it asks for TLS drops an error which nobody can catch.
+    When asyncpg is cancelled while it negotiates TLS, it drops an error that cannot be caught.
     """
     monkeypatch.setattr(supply, "INITIAL_BACKOFF", 3600.0)
     monkeypatch.setattr(supply, "MAX_BACKOFF", 3600.0)
@@ -83,7 +83,9 @@ def refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("sslmode", ["verify-ca", "verify-full"])
-async def test_one_whose_certificate_is_not_known_is_not(sslmode: str, server: TlsPostgres, refused: Refused) -> None:
+async def test_a_server_with_an_untrusted_certificate_is_refused(
+    sslmode: str, server: TlsPostgres, refused: Refused
+) -> None:
     await refused(server.url, "certificate verify failed", sslmode=sslmode)
 
 

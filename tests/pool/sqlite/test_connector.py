@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Slow(sqlite3.Connection):
-    """A connection that is not opened before it may be, and tells of its end."""
+    """A connection whose opening can be delayed, and that records its closing."""
 
     began = threading.Event()
     may_open = threading.Event()

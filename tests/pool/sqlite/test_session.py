@@ -1,4 +1,4 @@
-"""On SQLite the one connection that writes is taken by those who write, not by those who read."""
+"""On SQLite sessions use the writer connection only for writes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def insert_in_session(database: PooledDatabase) -> None:
         await connection.execute(INSERT)
 
 
-async def test_who_reads_on_a_connection_waits_for_no_writer(database: PooledDatabase) -> None:
+async def test_a_reading_session_does_not_wait_for_the_writer(database: PooledDatabase) -> None:
     async with database.transaction():
         await database.execute(INSERT)
 
@@ -46,7 +46,7 @@ async def test_who_reads_on_a_connection_waits_for_no_writer(database: PooledDat
         assert await asyncio.create_task(read()) == 0
 
 
-async def test_a_connection_that_reads_keeps_nobody_from_writing(database: PooledDatabase) -> None:
+async def test_a_reading_session_does_not_block_writers(database: PooledDatabase) -> None:
     async with database.connection() as connection:
         assert await connection.fetch_val(COUNT) == 0
         await asyncio.create_task(insert_in_session(database))
@@ -78,7 +78,7 @@ async def test_rows_go_on_while_the_same_connection_writes(database: PooledDatab
     assert seen == 300
 
 
-async def test_those_who_wait_to_write_let_others_read(database: PooledDatabase) -> None:
+async def test_tasks_that_wait_to_write_do_not_block_readers(database: PooledDatabase) -> None:
     async with database.transaction():
         await database.execute(INSERT)
         waiting = [asyncio.create_task(insert_in_session(database)) for _ in range(2 * MAX_READERS)]
@@ -88,7 +88,9 @@ async def test_those_who_wait_to_write_let_others_read(database: PooledDatabase)
     assert await database.fetch_val(COUNT) == 1 + len(waiting)
 
 
-async def test_who_could_not_write_can_go_on_reading(database: PooledDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_can_read_after_a_failed_write(
+    database: PooledDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = asyncio.Event()
     free = asyncio.Event()
 
