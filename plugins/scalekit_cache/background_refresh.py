@@ -99,7 +99,7 @@ async def refresh_stored(
     """
     cache = trigger.cache
     scope = background_request(trigger.scope, stale)
-    flight = Flight(trigger.primary_key, trigger.primary_key, cache.store.number, cache.max_body, shared=False)
+    flight = Flight(trigger.primary_key, trigger.primary_key, cache.store.version, cache.max_body, shared=False)
     flight.sequence = next(cache.sequence)
     recorder = ResponseRecorder(
         cache,
@@ -128,7 +128,7 @@ async def refresh_stored(
     if relay is not None and relay.started:
         trigger.scope.update(route_scope(scope))
     if recorder.not_stored is not None and recorder.not_stored not in REQUEST_REASONS:
-        await cache.store.remove([stale.key])
+        await cache.store.delete([stale.key])
     names = recorder.stored.storage_policy.vary if recorder.stored is not None else ()
     variant = trigger.request.variant_key(names) if names else ()
     return RefreshResult(recorder.stored, failed, recorder.not_stored, flight.sequence, variant, error)

@@ -10,7 +10,7 @@ import orjson
 
 from scalekit_cache.cache_status import Headers
 from scalekit_cache.stored_response import StoragePolicy, StoredResponse, Variants
-from scalekit_caching.codec import HEAD, Corrupt, ItemCodec, body_of, encoded, listed, unlisted
+from scalekit_caching.codec import HEAD, Corrupt, ItemCodec, body_of, decode_list, encode_list, to_bytes
 from scalekit_caching.items import Item, Key
 from scalekit_caching.tags import path_tags
 
@@ -46,7 +46,7 @@ class HttpCodec(ItemCodec):
 
     def __init__(self) -> None:
         super().__init__()
-        self.readers |= {b"e": self._decode_response, b"x": _decode_variants}
+        self.decoders |= {b"e": self._decode_response, b"x": _decode_variants}
         self._terms: dict[bytes, Terms] = {}
         self._encoded_terms: dict[Terms, bytes] = {}
 
@@ -55,7 +55,7 @@ class HttpCodec(ItemCodec):
         if isinstance(item, StoredResponse):
             return b"e", self._response_parts(item)
         if isinstance(item, Variants):
-            names = listed(item.names)
+            names = encode_list(item.names)
             return b"x", (_VARIANTS.pack(len(names)), names, item.token)
         return super().parts(item)
 
@@ -172,14 +172,14 @@ def _terms(fields: Any) -> Terms:
             raise TypeError(key)
     policy = StoragePolicy(
         **{key: fields[key] for key in _POLICY_FIELDS},
-        vary=encoded(fields["vary"]),
-        excluded_fields=frozenset(encoded(fields["excluded_fields"])),
+        vary=to_bytes(fields["vary"]),
+        excluded_fields=frozenset(to_bytes(fields["excluded_fields"])),
     )
-    (cache_name,) = encoded(fields["cache_name"])
-    return policy, encoded(fields["tags"]), cache_name
+    (cache_name,) = to_bytes(fields["cache_name"])
+    return policy, to_bytes(fields["tags"]), cache_name
 
 
 def _decode_variants(frame: bytes, offset: int, key: Key, since: int) -> Variants:
     (length,) = _VARIANTS.unpack_from(frame, offset)
     offset += _VARIANTS.size
-    return Variants(key, unlisted(frame[offset : offset + length]), body_of(frame, offset + length))
+    return Variants(key, decode_list(frame[offset : offset + length]), body_of(frame, offset + length))

@@ -11,7 +11,7 @@ from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.decorator import DEFAULT_EARLY_REFRESH
 from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
 from scalekit_caching.tags import name_tag
-from scalekit_redis.url import SCHEMES, parse
+from scalekit_redis.url import SCHEMES, parse_url
 
 FieldName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -25,7 +25,7 @@ def _known_store(url: Url) -> Url:
     if url.scheme not in SCHEMES:
         known = ", ".join(("memory:", CLUSTER, *(f"{scheme}://" for scheme in SCHEMES)))
         raise ValueError(f'unknown store {str(url)!r}; use one of {known}; "memory:" needs no server')
-    parse(url.reveal())
+    parse_url(url.reveal())
     return url
 
 

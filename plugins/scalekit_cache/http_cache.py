@@ -116,14 +116,14 @@ class HttpCache:
 
     async def fetch(self, primary_key: Key, request: CacheRequest) -> StoredResponse | Variants | None:
         """Return what this process or the shared store has for *request*, or Variants when they have others only."""
-        found = await self.store.fetch(primary_key)
+        found = await self.store.get(primary_key)
         if type(found) is Variants:
             found = await self.fetch_variant(found, request) or found
         return found if isinstance(found, StoredResponse | Variants) else None
 
     async def fetch_variant(self, variants: Variants, request: CacheRequest) -> Item | None:
         """Return the one of *variants* for *request*, from this process or the shared store."""
-        return await self.store.fetch((variants.token, *request.variant_key(variants.names)))
+        return await self.store.get((variants.token, *request.variant_key(variants.names)))
 
     def cache_status(self, reason: bytes, status: int, outcome: bytes) -> bytes:
         """Return the member of ``Cache-Status`` for a response of the application with *status*.
@@ -147,7 +147,7 @@ class HttpCache:
 
     def put(self, response: StoredResponse, flight: Flight, request: CacheRequest) -> StoredResponse:
         """Store *response* under the primary key of *flight*, or as a variant."""
-        existing = self.store.held(flight.primary_key)
+        existing = self.store.peek_unsynced(flight.primary_key)
         names = response.storage_policy.vary
         if type(existing) is Variants:
             names = tuple(sorted({*names, *existing.names}))
@@ -172,12 +172,12 @@ class HttpCache:
         for flight in flights:
             flight.outdated = True
             self.close_flight(flight)
-        await self.store.remove(keys)
+        await self.store.delete(keys)
         if self.store.shared:
             try:
                 await self.store.purge([path_tags(resource.path)[0] for resource in resources])
             except Exception as error:
-                self.metrics.failed(type(error).__name__)
+                self.metrics.count_failure(type(error).__name__)
         for flight in flights:
             flight.retry()
 
@@ -187,7 +187,7 @@ class HttpCache:
         if flight is not None:
             return flight, False
         shared = key not in self._unshared
-        flight = Flight(key, primary_key, self.store.number, self.max_body, shared)
+        flight = Flight(key, primary_key, self.store.version, self.max_body, shared)
         if shared:
             self._flights[key] = flight
         return flight, True
@@ -199,7 +199,7 @@ class HttpCache:
         if flight.since == number:  # a later purge does not concern requests that arrived before it
             return True
         tags = flight.tags if flight.tables is None else flight.tables.merge_tags(flight.tags)
-        return tags is not None and not self.store.purged(tags, flight.since)
+        return tags is not None and not self.store.purged_since(tags, flight.since)
 
     def make_private(self, flight: Flight) -> None:
         """Mark the response of *flight* as private to its leader; later requests for its key are not coalesced."""

@@ -10,7 +10,7 @@ from scalekit_cache.request import CacheRequest
 from scalekit_cache.single_flight import Flight
 from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.items import Item, Key
-from scalekit_caching.store import Lease
+from scalekit_caching.lease import Lease
 
 MIN_POLL_INTERVAL = 0.005
 MAX_POLL_INTERVAL = 0.1

@@ -126,7 +126,7 @@ class RequestHandler:
     async def _wait(self, flight: Flight, reason: bytes, stale: StoredResponse | None) -> None:
         """Wait for the response of another request; lead, or call the application alone, when it is not shareable."""
         cache, request = self.cache, self.request
-        number = cache.store.number
+        number = cache.store.version
         try:
             outcome = await flight.wait_started(cache.options.coalesce_timeout)
         except asyncio.CancelledError:
@@ -146,7 +146,7 @@ class RequestHandler:
         elif outcome is FlightOutcome.STARTED and flight.may_follow(request):
             await self._follow(flight, reason)
         elif outcome is FlightOutcome.LEAD:
-            flight.since = cache.store.number
+            flight.since = cache.store.version
             await (self._lead_all if cache.store.shared else self._lead)(flight, reason, stale)
         else:
             await self._lead(self._private_flight(), reason, stale)
@@ -180,7 +180,7 @@ class RequestHandler:
 
     def _private_flight(self) -> Flight:
         """Return a flight that no other request joins."""
-        return Flight(self.primary_key, self.primary_key, self.cache.store.number, self.cache.max_body, shared=False)
+        return Flight(self.primary_key, self.primary_key, self.cache.store.version, self.cache.max_body, shared=False)
 
     async def _lead(self, flight: Flight, reason: bytes, stale: StoredResponse | None) -> None:
         cache = self.cache
@@ -209,7 +209,7 @@ class RequestHandler:
         self._end_call(recorder, scope)
         await recorder.finish()
         if stale is not None and recorder.not_stored is not None and recorder.not_stored not in REQUEST_REASONS:
-            await cache.store.remove([stale.key])
+            await cache.store.delete([stale.key])
         if recorder.revalidated and recorder.stored is not None:
             cache.metrics.revalidated.inc()
             await self._send_revalidated(recorder, recorder.stored)
@@ -288,7 +288,9 @@ class RequestHandler:
         response = result.response
         if response is None:
             await self.fetch_from_app(b"fwd=stale")
-        elif result.not_stored is None and self.cache.store.purged(response.all_tags(), response.since):
+        elif result.not_stored is None and self.cache.store.purged_since(
+            response.all_tags(), response.version_at_start
+        ):
             await self.handle()
         elif leads or result.may_reuse(self.request, self._arrival, self.cache.clock()):
             await self._send_stored(response)

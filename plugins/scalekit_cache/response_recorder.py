@@ -270,7 +270,7 @@ class ResponseRecorder:
             self.not_stored = evaluated if isinstance(evaluated, NotStored) else NotStored.PURGED
             cache.make_private(flight)
             return
-        response.since = response.valid = flight.since
+        response.version_at_start = response.checked_version = flight.since
         cache.put(response, flight, self.request)
         self.status = response.status
         self._start_flight(response.headers, evaluated, response.all_tags())

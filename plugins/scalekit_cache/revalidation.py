@@ -95,7 +95,7 @@ def update_stored_response(
         cache_name=stale.cache_name,
         path=stale.path,
         tags=stale.tags,
-        since=stale.since,
+        since=stale.version_at_start,
         route_scope=stale.route_scope,
     )
     return response, evaluated

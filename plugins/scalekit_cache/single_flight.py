@@ -14,7 +14,7 @@ from scalekit_cache.freshness import Freshness, is_reusable
 from scalekit_cache.request import NO_DIRECTIVES, CacheRequest
 from scalekit_cache.sql_invalidation import ReadTracker
 from scalekit_caching.items import Key
-from scalekit_caching.store import Lease
+from scalekit_caching.lease import Lease
 
 DONE = float("inf")
 """The position of a leader that reads no more."""

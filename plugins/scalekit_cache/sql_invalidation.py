@@ -164,7 +164,7 @@ class SqlInvalidation:
         try:
             await self._store.purge(tags)
         except Exception as error:
-            self._metrics.failed(type(error).__name__)
+            self._metrics.count_failure(type(error).__name__)
             return False
         self._metrics.purges.inc()
         return True

@@ -10,9 +10,10 @@ from scalekit.contracts import CLUSTER_STORE
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.metrics import CacheMetrics
+from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.redis_store import RedisStore
 from scalekit_caching.shared_store import SharedStore
-from scalekit_caching.store import MemoryStore, Store
+from scalekit_caching.store import Store
 from scalekit_caching.tiered_store import TieredStore
 from scalekit_redis import redis_connections
 
@@ -23,13 +24,13 @@ async def open_store(
 ) -> AsyncGenerator[Store, None]:
     """Open the store of *config*; an unreachable shared store is no error."""
     local = MemoryStore(config.memory_size)
-    with metrics.showing(local.figures):
+    with metrics.export_memory(local.statistics):
         if not config.shared:
             yield local
             return
         async with open_shared_store(context, config) as shared:
             store = TieredStore(local, shared, HttpCodec(), metrics, clock, disconnected_ttl=config.disconnected_ttl)
-            async with store.opened():
+            async with store.running():
                 yield store
 
 
@@ -39,5 +40,5 @@ async def open_shared_store(context: Context, config: CacheConfig) -> AsyncGener
     if config.on_cluster_cache:
         yield context.get(CLUSTER_STORE)
         return
-    async with redis_connections(context).open(config.url.reveal(), deadline=config.store_timeout) as redis:
+    async with redis_connections(context).open(config.url.reveal(), timeout=config.store_timeout) as redis:
         yield RedisStore(redis, config.prefix)

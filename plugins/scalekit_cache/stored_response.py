@@ -147,9 +147,9 @@ class StoredResponse(Item):
         self.key = key
         self.size = size
         self.tags = tags
-        self.since = self.valid = since
-        self.used = False
-        self.seen = 0.0
+        self.version_at_start = self.checked_version = since
+        self.visited = False
+        self.confirmed_at = 0.0
         self.newer = self.older = None
         self.status = status
         self.headers = headers

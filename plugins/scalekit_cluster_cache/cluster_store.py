@@ -1,23 +1,36 @@
-"""Values from replicas, purges from masters.
+"""The shared store of values on the cluster, optionally read from replicas.
 
-A replica may not have the last purge yet. Were it asked for the number of that, a value that was purged would come
-back; so the number is asked of its master, and a value that a replica still has is known to be outdated.
+A replica may not have the last purge yet, and would let purged values come back. So values are read from replicas and
+the tag version from its master: a value that a replica still has is then known to be outdated.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
-from scalekit_caching.redis_store import RedisStore, frame_of
+from scalekit import Context
+from scalekit_caching.redis_store import RedisStore, item_in_reply
+from scalekit_cluster_cache.config import ClusterCacheConfig
+from scalekit_redis import redis_connections
 
 
 class ReplicaStore(RedisStore):
-    """Items that are read wherever they are, numbers of purges where they are written."""
+    """A store that reads items from replicas, and tag versions from masters."""
 
-    async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
-        """Return what is under each of *keys*, and the number of the last purge, all in one trip."""
-        asked = [self._redis.get(self._items + key) for key in keys]
-        frames = asyncio.gather(*asked, return_exceptions=True)  # on their way, while the number is asked for
-        number = await self.number()
-        return [frame_of(frame) for frame in await frames], number
+    async def get_many(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
+        """Return the items under *keys*, and the version of the last purge, in one round trip."""
+        replies = [self._redis.get(self._items + key) for key in keys]
+        items = asyncio.gather(*replies, return_exceptions=True)  # sent together with the query for the version
+        version = await self.version()
+        return [item_in_reply(item) for item in await items], version
+
+
+@asynccontextmanager
+async def open_cluster_store(context: Context, config: ClusterCacheConfig) -> AsyncGenerator[RedisStore, None]:
+    """Return the store, open while inside; a cluster that is unavailable at first is no error."""
+    replicas = config.read_from == "replica"
+    connections = redis_connections(context)
+    async with connections.open(config.url, timeout=config.store_timeout, replica_reads=replicas) as redis:
+        yield (ReplicaStore if replicas else RedisStore)(redis, config.prefix)

@@ -7,17 +7,17 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, model_validator
 
-from scalekit import Duration, PositiveDuration, PositiveSize, Secret, Size, Table, TextPattern, mask_address
-from scalekit_redis.url import Host, parse
+from scalekit import Duration, PositiveDuration, PositiveSize, Secret, Size, Table, TextPattern, Tls, mask_address
+from scalekit_redis.url import HostPort, parse_url
 
 MEMORY = "memory:"
 
 
-def _node(text: object) -> Host:
+def _node(text: object) -> HostPort:
     try:
         if not isinstance(text, str) or any(sign in text for sign in "/@?"):
             raise ValueError
-        ((host, port),) = parse(f"redis-cluster://{text}").hosts
+        ((host, port),) = parse_url(f"redis-cluster://{text}").hosts
     except ValueError:
         raise ValueError(
             f'expected a node as "host:port", such as "10.0.0.5:6379", got {mask_address(str(text))!r}'
@@ -25,89 +25,76 @@ def _node(text: object) -> Host:
     return host, port
 
 
-def shown(host: Host) -> str:
-    """Return *host* as it is written in an address."""
-    return f"[{host[0]}]:{host[1]}" if ":" in host[0] else f"{host[0]}:{host[1]}"
+def host_port(node: HostPort) -> str:
+    """Return *node* as ``host:port``, an IPv6 address in brackets."""
+    return f"[{node[0]}]:{node[1]}" if ":" in node[0] else f"{node[0]}:{node[1]}"
 
 
-def _listed(value: Any) -> Any:
-    """Take a text of several nodes, as variables of the environment have them, for a list."""
+def _split(value: Any) -> Any:
+    """Split a text of several nodes with commas, as an environment variable holds it."""
     if not isinstance(value, str):
         return tuple(value) if isinstance(value, list) else value
     return () if value.strip() == MEMORY else tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-Node = Annotated[Host, PlainValidator(_node, json_schema_input_type=str), PlainSerializer(shown, return_type=str)]
-
-
-class Tls(Table):
-    """How nodes prove who they are, and this service to them."""
-
-    ca: str | None = None
-    """File with the certificates of the authorities that are believed; without it those of the system."""
-    certificate: str | None = None
-    """File with the certificate of this service, where nodes want one."""
-    key: str | None = None
-    """File with the key of that certificate."""
-    check_hostname: bool = True
-    """Whether a node's certificate must name the node."""
+Node = Annotated[
+    HostPort, PlainValidator(_node, json_schema_input_type=str), PlainSerializer(host_port, return_type=str)
+]
 
 
 class ClusterCacheConfig(Table):
-    """Where values are kept that all processes share, and what of them each process has at hand."""
+    """A key-value cache on a Redis Cluster with a local level in each process."""
 
-    nodes: Annotated[tuple[Node, ...], BeforeValidator(_listed)] = ()
-    """Nodes that tell of the whole cluster, each as ``host:port``; without any it is the memory of each process."""
+    nodes: Annotated[tuple[Node, ...], BeforeValidator(_split)] = ()
+    """Nodes that tell the cluster's topology, each as ``host:port``; without any the cache is in each process only."""
     username: str | None = None
-    """The user whose password it is; without it the default user."""
+    """ACL user; without it the default user."""
     password: Secret | None = None
-    """The password of every node."""
+    """Password of every node."""
     tls: Tls | None = None
-    """A table, which may be empty, has nodes spoken to over TLS."""
+    """TLS to the nodes; an empty table turns it on."""
     read_from: Literal["primary", "replica"] = "primary"
-    """``replica`` lets replicas answer for values, which may be older; purges are asked of masters all the same."""
-    deadline: PositiveDuration = Duration("50ms")
-    """How long the cluster may take; what takes longer is missing."""
+    """``replica`` reads values from replicas, which may be older; tag versions are read from masters all the same."""
+    store_timeout: PositiveDuration = Duration("50ms")
+    """Timeout of each call of the cluster; a value that does not come in time is a miss."""
     disconnected_ttl: Duration = Duration("800ms")
-    """How long what the process has is given while the shared store cannot be asked; purges elsewhere are not seen."""
+    """How long local values are served while the cluster is unavailable; purges elsewhere are missed in that time."""
     prefix: Annotated[
         str, TextPattern(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
     ] = "scalekit:cluster"
-    """What keys in the cluster begin with; services that share it need one each."""
-    size: PositiveSize = Size("64MiB")
-    """Bytes of memory for what each process has at hand."""
-    wait: PositiveDuration = Duration("10s")
-    """How long one who misses a value waits for another who makes it, before making it too."""
+    """Prefix of the keys in the cluster; each service that shares it needs one of its own."""
+    memory_size: PositiveSize = Size("64MiB")
+    """Memory of the local level in each process."""
+    coalesce_timeout: PositiveDuration = Duration("10s")
+    """How long a caller that misses a value waits for another one that makes it, before making it too."""
     per_worker: bool = False
-    """Whether each worker may have a memory of its own, which a purge in another does not reach."""
+    """Allow several workers without nodes, each with a memory of its own that purges in others do not reach."""
 
     @model_validator(mode="after")
     def _needs_nodes(self) -> ClusterCacheConfig:
         given = [name for name in ("username", "password", "tls") if getattr(self, name)]
         if given and not self.nodes:
-            raise ValueError(f'{given[0]} is for nodes, but there are none; name one: nodes = ["10.0.0.5:6379"]')
-        if self.tls is not None and bool(self.tls.certificate) != bool(self.tls.key):
-            raise ValueError("tls.certificate and tls.key belong together; give both or neither")
+            raise ValueError(f'{given[0]} is set but nodes is empty; name a node: nodes = ["10.0.0.5:6379"]')
         return self
 
     @property
     def url(self) -> str:
-        """The address of the cluster, secrets included."""
-        return self._address("-cluster", self.nodes)
+        """The URL of the cluster, secrets included."""
+        return self._url("-cluster", self.nodes)
 
-    def url_of(self, host: Host) -> str:
-        """Return the address of one node, secrets included."""
-        return self._address("", (host,))
+    def url_of(self, node: HostPort) -> str:
+        """Return the URL of one node, secrets included."""
+        return self._url("", (node,))
 
-    def _address(self, kind: str, hosts: tuple[Host, ...]) -> str:
+    def _url(self, kind: str, nodes: tuple[HostPort, ...]) -> str:
         scheme = ("redis" if self.tls is None else "rediss") + kind
         password = quote(self.password.get_secret_value(), safe="") if self.password else ""
         user = f"{quote(self.username or '', safe='')}:{password}@" if self.username or password else ""
         options = urlencode(_options(self.tls)) if self.tls else ""
-        return f"{scheme}://{user}{','.join(map(shown, hosts))}" + (f"?{options}" if options else "")
+        return f"{scheme}://{user}{','.join(map(host_port, nodes))}" + (f"?{options}" if options else "")
 
 
 def _options(tls: Tls) -> dict[str, str]:
-    files = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
-    chosen = {name: file for name, file in files.items() if file}
-    return chosen if tls.check_hostname else {**chosen, "ssl_check_hostname": "false"}
+    files = {"ssl_ca_certs": tls.ca_file, "ssl_certfile": tls.cert_file, "ssl_keyfile": tls.key_file}
+    options = {name: file for name, file in files.items() if file}
+    return options if tls.verify == "full" else {**options, "ssl_check_hostname": "false"}

@@ -1,4 +1,4 @@
-"""How the cluster cache joins the host."""
+"""Hooks of the cluster cache."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from scalekit import Check, ConfigError, Context, Key, Lifespan, Problem, Table,
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_STORE
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_caching.codec import ItemCodec
+from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.metrics import CachingInstruments, CachingMetrics
-from scalekit_caching.store import MemoryStore, Store
+from scalekit_caching.store import Store
 from scalekit_caching.tiered_store import TieredStore
 from scalekit_caching.value_cache import ValueCache
+from scalekit_cluster_cache.cluster_store import open_cluster_store
 from scalekit_cluster_cache.commands import commands
 from scalekit_cluster_cache.config import ClusterCacheConfig
-from scalekit_cluster_cache.opening import open_cluster_store
 from scalekit_redis import metrics as redis_metrics
 from scalekit_redis import redis_connections, verify_redis
 
@@ -32,7 +33,7 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what keeps the cache open."""
+    """Return the lifespan of the cache."""
     config = context.config(ClusterCacheConfig)
 
     def verify(given: Container[Key[Any]]) -> None:
@@ -44,17 +45,17 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def run() -> AsyncGenerator[None, None]:
         metrics = CachingMetrics(context.get(TELEMETRY), "cluster-cache")
         async with AsyncExitStack() as stack:
-            local = MemoryStore(config.size)
-            stack.enter_context(metrics.showing(local.figures))
+            local = MemoryStore(config.memory_size)
+            stack.enter_context(metrics.export_memory(local.statistics))
             store: Store = local
             if config.nodes:
-                frames = await stack.enter_async_context(open_cluster_store(context, config))
-                context.provide(CLUSTER_STORE, frames)
-                store = levels = TieredStore(
-                    local, frames, ItemCodec(), metrics, time.time, disconnected_ttl=config.disconnected_ttl
+                shared_store = await stack.enter_async_context(open_cluster_store(context, config))
+                context.provide(CLUSTER_STORE, shared_store)
+                store = tiered = TieredStore(
+                    local, shared_store, ItemCodec(), metrics, time.time, disconnected_ttl=config.disconnected_ttl
                 )
-                await stack.enter_async_context(levels.opened())
-            context.provide(CLUSTER_CACHE, ValueCache(store, metrics, time.time, config.wait))
+                await stack.enter_async_context(tiered.running())
+            context.provide(CLUSTER_CACHE, ValueCache(store, metrics, time.time, config.coalesce_timeout))
             yield
 
     provides = (CLUSTER_CACHE, CLUSTER_STORE) if config.nodes else (CLUSTER_CACHE,)
@@ -63,14 +64,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is counted, and of Redis where it is the store."""
+    """Return the metrics of the cache, and of Redis when nodes are configured."""
     own = CachingInstruments("cluster-cache").all()
     return [*own, *instruments_in(redis_metrics)] if context.config(ClusterCacheConfig).nodes else own
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Tell whether the whole cluster answers, without which the application goes on."""
+    """Return a check that every master replies; it is not critical, as the application works without the cache."""
     config = context.config(ClusterCacheConfig)
 
     async def check() -> None:
@@ -89,8 +90,8 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 def _check_workers(config: ClusterCacheConfig, workers: int) -> None:
     if not config.nodes and not config.per_worker and workers > 1:
         message = (
-            f"there are none, so each process keeps values for itself, and there are {workers} workers: a change in one"
-            ' would not reach the others; name a cluster, such as nodes = ["10.0.0.5:6379"], or write per_worker ='
-            " true, which lets the others go on with what they have until it ends by itself"
+            f"nodes is empty, so each of {workers} workers has a cache of its own, and changes in one do not reach the"
+            ' others; name a cluster, such as nodes = ["10.0.0.5:6379"], or set per_worker = true to accept values'
+            " that are outdated until their TTL is over"
         )
         raise ConfigError([Problem(message, "plugins.cluster-cache.nodes", plugin="cluster-cache")])

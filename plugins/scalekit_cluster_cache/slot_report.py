@@ -1,4 +1,4 @@
-"""What the nodes of a cluster have: slots, keys, and the slots that stand out."""
+"""Report on the masters of a cluster: slots, keys and the hottest slots."""
 
 from __future__ import annotations
 
@@ -9,83 +9,83 @@ from heapq import nlargest
 from typing import Any
 
 from scalekit_redis import Redis, RedisUnavailable, ReplyError
-from scalekit_redis.slots import Shard, shards
-from scalekit_redis.url import Host
+from scalekit_redis.slots import Shard, parse_cluster_slots
+from scalekit_redis.url import HostPort
 
-PATIENCE = 5.0
-"""Seconds that a node may take for each answer."""
-AT_ONCE = 1000
-"""Slots that are counted in one go, so that a node has turns for others in between."""
+NODE_TIMEOUT = 5.0
+"""Timeout of each command in seconds."""
+SLOTS_PER_PIPELINE = 1000
+"""Slots that are counted by one pipeline, so that other clients of the node are not delayed."""
 MICROSECONDS, KEYS = "\u00b5s", "keys"
 
-Open = Callable[[Host], AbstractAsyncContextManager[Redis]]
+OpenNode = Callable[[HostPort], AbstractAsyncContextManager[Redis]]
 
 
 @dataclass(slots=True)
-class Share:
-    """What one master has; *hottest* are its slots that stand out, each with how much of *unit*."""
+class MasterReport:
+    """A master; *hottest* are its hottest slots with their amounts of *unit*, *error* says why it is unavailable."""
 
-    host: Host
-    replicas: tuple[Host, ...]
+    node: HostPort
+    replicas: tuple[HostPort, ...]
     ranges: list[tuple[int, int]] = field(default_factory=list)
     keys: int = 0
     unit: str = KEYS
     hottest: list[tuple[int, int]] = field(default_factory=list)
-    trouble: str = ""
+    error: str = ""
 
     @property
     def slots(self) -> int:
-        """How many slots it has."""
+        """The number of its slots."""
         return sum(last - first + 1 for first, last in self.ranges)
 
 
-async def survey(cluster: Redis, seed: Host, open_node: Open, most: int) -> list[Share]:
-    """Return what each master has, with *most* of its hottest slots; a node that does not answer is in trouble."""
-    found = shards(await cluster.call("CLUSTER", "SLOTS", deadline=PATIENCE), seed)
-    shares = by_master(found)
-    for share in shares:
+async def query_masters(cluster: Redis, seed: HostPort, open_node: OpenNode, hottest: int) -> list[MasterReport]:
+    """Return a report on each master with its *hottest* slots; an unavailable master has an error."""
+    found = parse_cluster_slots(await cluster.call("CLUSTER", "SLOTS", timeout=NODE_TIMEOUT), seed)
+    masters = by_master(found)
+    for master in masters:
         try:
-            async with open_node(share.host) as node:
-                await _look(node, share, most)
+            async with open_node(master.node) as node:
+                await _query_master(node, master, hottest)
         except (RedisUnavailable, ReplyError) as error:
-            share.trouble = str(error)
-    return shares
+            master.error = str(error)
+    return masters
 
 
-def by_master(found: Sequence[Shard]) -> list[Share]:
-    """Return a share for each master in *found*, by its first slot."""
-    shares: dict[Host, Share] = {}
+def by_master(found: Sequence[Shard]) -> list[MasterReport]:
+    """Return a report for each master in *found*, in the order of their first slots."""
+    masters: dict[HostPort, MasterReport] = {}
     for shard in sorted(found, key=lambda shard: shard.first):
-        share = shares.setdefault(shard.primary, Share(shard.primary, shard.replicas))
-        share.ranges.append((shard.first, shard.last))
-    return list(shares.values())
+        master = masters.setdefault(shard.primary, MasterReport(shard.primary, shard.replicas))
+        master.ranges.append((shard.first, shard.last))
+    return list(masters.values())
 
 
-async def _look(node: Redis, share: Share, most: int) -> None:
-    share.keys = int(await node.call("DBSIZE", deadline=PATIENCE))
-    spent = await _time_spent(node, most)
-    if spent:
-        share.unit, share.hottest = MICROSECONDS, spent
+async def _query_master(node: Redis, master: MasterReport, hottest: int) -> None:
+    master.keys = int(await node.call("DBSIZE", timeout=NODE_TIMEOUT))
+    times = await _cpu_times(node, hottest)
+    if times:
+        master.unit, master.hottest = MICROSECONDS, times
         return
     counts: list[tuple[int, int]] = []
-    slots = [slot for first, last in share.ranges for slot in range(first, last + 1)]
-    for start in range(0, len(slots), AT_ONCE):
-        part = slots[start : start + AT_ONCE]
-        replies = await node.pipeline([("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in part], deadline=PATIENCE)
+    slots = [slot for first, last in master.ranges for slot in range(first, last + 1)]
+    for start in range(0, len(slots), SLOTS_PER_PIPELINE):
+        part = slots[start : start + SLOTS_PER_PIPELINE]
+        replies = await node.pipeline([("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in part], timeout=NODE_TIMEOUT)
         counts += [(int(count), slot) for slot, count in zip(part, replies, strict=True) if isinstance(count, int)]
-    share.hottest = [(slot, count) for count, slot in nlargest(most, counts) if count]
+    master.hottest = [(slot, count) for count, slot in nlargest(hottest, counts) if count]
 
 
-async def _time_spent(node: Redis, most: int) -> list[tuple[int, int]]:
-    """Return the slots that took most time, where the node counts it (Valkey 8, cluster-slot-stats-enabled)."""
+async def _cpu_times(node: Redis, hottest: int) -> list[tuple[int, int]]:
+    """Return the slots with most CPU time, where the node measures it (Valkey 8, cluster-slot-stats-enabled)."""
     try:
-        words = ("CLUSTER", "SLOT-STATS", "ORDERBY", "CPU-USEC", "LIMIT", most, "DESC")
-        reply = await node.call(*words, deadline=PATIENCE)
+        args = ("CLUSTER", "SLOT-STATS", "ORDERBY", "CPU-USEC", "LIMIT", hottest, "DESC")
+        reply = await node.call(*args, timeout=NODE_TIMEOUT)
     except ReplyError:
         return []
-    spent = [(int(slot), int(_stats(stats)[b"cpu-usec"])) for slot, stats in reply]
-    return [(slot, microseconds) for slot, microseconds in spent if microseconds]
+    times = [(int(slot), int(_statistics(values)[b"cpu-usec"])) for slot, values in reply]
+    return [(slot, microseconds) for slot, microseconds in times if microseconds]
 
 
-def _stats(reply: Any) -> dict[bytes, Any]:
+def _statistics(reply: Any) -> dict[bytes, Any]:
     return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))

@@ -62,7 +62,7 @@ class CircuitBreaker:
         """Keep everybody away where *error* says that Redis does not understand; ask it where it was late."""
         if isinstance(error, ReplyError):
             self.trip(str(error))
-        elif error.kind == "late":
+        elif error.kind == "timeout":
             self._doubted.set()
 
     async def check(self) -> None:
@@ -90,9 +90,9 @@ class CircuitBreaker:
         """Trip when Redis is late twice in a row; while it is gone, requests learn that at once without a breaker."""
         self._doubted.clear()
         try:
-            await self._redis.probe(deadline=self._deadline)
+            await self._redis.probe(timeout=self._deadline)
         except RedisUnavailable as error:
-            if error.kind == "late":
+            if error.kind == "timeout":
                 self.trip(str(error))
         except ReplyError as error:
             self.trip(str(error))
@@ -100,7 +100,7 @@ class CircuitBreaker:
     async def _come_back(self) -> None:
         await asyncio.sleep(self._pause)
         try:
-            await self._redis.probe(deadline=self._pause)
+            await self._redis.probe(timeout=self._pause)
         except (RedisUnavailable, ReplyError) as error:
             self.trouble = self._reason = str(error)
             return

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 from scalekit import Duration, Method, PathGlob, PositiveDuration, Rate, Table, TextPattern, Url
 from scalekit_ratelimit.gcra import Algorithm, Limit, rule
 from scalekit_ratelimit.keys import IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
-from scalekit_redis.url import parse
+from scalekit_redis.url import parse_url
 
 Priority = Literal["low", "normal", "high"]
 
@@ -26,7 +26,7 @@ def _known_store(url: Url) -> Url:
         return url
     if url.scheme not in ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster"):
         raise ValueError(f'no store has the address {str(url)!r}; write "memory:" or "redis://127.0.0.1:6379/0"')
-    parse(url.reveal())
+    parse_url(url.reveal())
     return url
 
 

@@ -31,7 +31,7 @@ async def open_limiter(
     async with AsyncExitStack() as stack:
         shared = None
         if config.url.scheme != "memory":
-            opening = connections.open(config.url.reveal(), deadline=config.deadline)
+            opening = connections.open(config.url.reveal(), timeout=config.deadline)
             shared = await _shared(config, await stack.enter_async_context(opening), stack)
         figures = (lambda: (flying.in_flight, flying.limit)) if flying else None
         stack.enter_context(metrics.showing(lambda: len(memory), figures))

@@ -61,7 +61,7 @@ class Limiter:
         try:
             result = check.receive(shared.limits, takes, reply)
         except (RedisUnavailable, ReplyError) as error:
-            if isinstance(error, RedisUnavailable) and error.kind in ("late", "lost"):
+            if isinstance(error, RedisUnavailable) and error.kind in ("timeout", "disconnected"):
                 self.metrics.late()
             shared.breaker.note(error)
             return self._without(shared, check, takes)

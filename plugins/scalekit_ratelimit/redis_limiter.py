@@ -50,7 +50,7 @@ class RedisLimiter:
 
     def send_one(self, limit: SingleLimit, who: str) -> asyncio.Future[Any]:
         """Ask to take from one limit, and for the room; raises RedisUnavailable where that cannot be."""
-        return self._script(limit).begin(_key(who, limit.rule))
+        return self._script(limit).run(_key(who, limit.rule))
 
     def _script(self, limit: SingleLimit) -> PreparedScript:
         found = self._prepared.get(limit)
@@ -73,7 +73,7 @@ class RedisLimiter:
         await self._redis.delete(*map(key_of, takes))
 
     def _send(self, takes: Sequence[Hit]) -> asyncio.Future[Any]:
-        return self._redis.begin(COMBINED_LIMITS, *_asked(takes))
+        return self._redis.start_script(COMBINED_LIMITS, *_asked(takes))
 
 
 def _counts(found: Sequence[int]) -> list[LimitState]:

@@ -74,7 +74,7 @@ async def transport(request: pytest.FixtureRequest, anyio_backend: str) -> Async
 @asynccontextmanager
 async def sharing(url: str) -> AsyncGenerator[None, None]:
     """Let every laboratory that is made inside have a store of its own at *url*."""
-    async with Connections(Telemetry(100)).open(url, deadline=10) as redis:
+    async with Connections(Telemetry(100)).open(url, timeout=10) as redis:
         numbers = count()
         laboratory.SHARED.append(lambda: RedisStore(redis, f"suite{next(numbers)}"))
         try:

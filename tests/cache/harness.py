@@ -20,8 +20,9 @@ from scalekit_cache.http_cache import CacheOptions, HttpCache
 from scalekit_cache.metrics import CacheMetrics
 from scalekit_cache.policies import CachePolicies, CachePolicy
 from scalekit_cache.storability import StorageRules
+from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.shared_store import SharedStore
-from scalekit_caching.store import MemoryStore, Store
+from scalekit_caching.store import Store
 from scalekit_caching.tiered_store import TieredStore
 from scalekit_caching.value_cache import ValueCache
 

@@ -54,7 +54,7 @@ HARMS: dict[str, Harm] = {
 
 @asynccontextmanager
 async def store(shared: Shared) -> AsyncGenerator[tuple[Redis, RedisStore], None]:
-    async with Connections(Telemetry(100)).open(shared.url, deadline=10) as redis:
+    async with Connections(Telemetry(100)).open(shared.url, timeout=10) as redis:
         yield redis, RedisStore(redis, "hostile")
 
 
@@ -67,13 +67,13 @@ async def asking(frames: RedisStore, origin: Origin, hears: bool) -> AsyncGenera
     if not hears:
         yield laboratory
         return
-    async with levels.opened():
-        learning = levels._following._learning
-        while not levels._following.live:
+    async with levels.running():
+        learning = levels._invalidation._syncing
+        while not levels._invalidation.in_sync:
             if learning is not None:
                 await learning
-            learning = levels._following._learning
-            await levels.frames.number()
+            learning = levels._invalidation._syncing
+            await levels.shared_store.version()
         yield laboratory
 
 
@@ -82,7 +82,7 @@ async def good(frames: RedisStore, origin: Origin) -> SharedStore:
     for path in ("/a", "/b"):
         await laboratory.ask(path)
     await written(laboratory)
-    (own, other), _ = await frames.get([digest(KEY), digest(OTHER)])
+    (own, other), _ = await frames.get_many([digest(KEY), digest(OTHER)])
     assert own is not None
     assert other is not None
     return SharedStore(own, other)
@@ -94,11 +94,11 @@ async def is_missing(frames: RedisStore, origin: Origin, hears: bool) -> None:
         calls = origin.calls
         answer = await laboratory.ask("/a")
         assert (answer.status, answer.body, origin.calls) == (200, b"%d" % (calls + 1), calls + 1)
-        assert laboratory.metrics.invalid.value == 1
+        assert laboratory.metrics.corrupt.value == 1
         await written(laboratory)
     async with asking(frames, origin, hears) as laboratory:
         assert (await laboratory.ask("/a")).body == answer.body
-        assert laboratory.metrics.invalid.value == 0
+        assert laboratory.metrics.corrupt.value == 0
 
 
 @pytest.mark.parametrize("hears", [True, False])
@@ -126,8 +126,8 @@ async def test_a_byte_that_was_flipped_anywhere_is_noticed(shared: Shared) -> No
             for place in range(len(own)):
                 flipped = bytes([*own[:place], own[place] ^ 1, *own[place + 1 :]])
                 await redis.set(ITEM + digest(KEY), flipped, ttl=60)
-                assert await laboratory.store.fetch(KEY) is None, place
-            assert laboratory.metrics.invalid.value == len(own)
+                assert await laboratory.store.get(KEY) is None, place
+            assert laboratory.metrics.corrupt.value == len(own)
 
 
 @given(st.sampled_from([b"v", b"e", b"x", b"?"]), st.binary(max_size=200))

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from scalekit.telemetry import Telemetry
+from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.redis_store import RedisStore
-from scalekit_caching.store import MemoryStore
 from scalekit_caching.tiered_store import TieredStore
 from scalekit_redis import Connections
 from tests.cache.harness import CacheHarness, Origin, Reply
@@ -84,7 +84,7 @@ async def test_a_store_that_is_slower_than_requests_may_wait_is_caught_up_with()
             await two.objects.purge(tag="t")
 
             async def has_caught_up() -> bool:
-                return one.metrics.live.value == 1 and one.levels.number == two.levels.number
+                return one.metrics.in_sync.value == 1 and one.levels.version == two.levels.version
 
             await until("the purge", has_caught_up)
 
@@ -99,7 +99,7 @@ async def test_what_stands_in_is_bounded_by_the_file() -> None:
                 server.kill()
 
                 async def is_lost(one: Process = one) -> bool:
-                    return one.metrics.live.value == 0
+                    return one.metrics.in_sync.value == 0
 
                 await until("the loss of the connection", is_lost)
                 assert await one.objects.get("a") == expected
@@ -109,7 +109,7 @@ async def test_what_stands_in_is_bounded_by_the_file() -> None:
 
 async def test_cache_status_says_that_nobody_could_be_asked() -> None:
     with Redis() as server:
-        async with Connections(Telemetry(100)).open(server.url, deadline=0.25) as redis:
+        async with Connections(Telemetry(100)).open(server.url, timeout=0.25) as redis:
             origin = Origin(Reply([("Cache-Control", "max-age=60")]))
             laboratory = CacheHarness(origin, store=MemoryStore(1))
             frames, metrics = RedisStore(redis, "test"), laboratory.metrics
@@ -117,15 +117,15 @@ async def test_cache_status_says_that_nobody_could_be_asked() -> None:
                 MemoryStore(2**20), frames, CODEC, metrics, lambda: laboratory.now, disconnected_ttl=3600.0
             )
             laboratory.cache.store = laboratory.store = levels
-            async with levels.opened():
+            async with levels.running():
                 async with asyncio.timeout(60):
-                    while not metrics.live.value:
+                    while not metrics.in_sync.value:
                         await asyncio.sleep(0.005)
                 await laboratory.ask()
                 assert (await laboratory.ask()).header("cache-status") == "scalekit; hit; ttl=60"
                 server.kill()
                 async with asyncio.timeout(60):
-                    while metrics.live.value:
+                    while metrics.in_sync.value:
                         await asyncio.sleep(0.005)
                 for _ in range(2):
                     answer = await laboratory.ask()

@@ -157,7 +157,7 @@ async def test_a_slow_leader_that_is_cancelled_leaves_nothing_behind() -> None:
     slow = blocked(laboratory)
     stream.parts.put_nowait((b"who", True))
     stream.parts.put_nowait((b"le", False))
-    await until(lambda: laboratory.store.held((b"shop.example", b"/", b"", b"http")) is not None)
+    await until(lambda: laboratory.store.peek_unsynced((b"shop.example", b"/", b"", b"http")) is not None)
     slow.task.cancel()
     await asyncio.gather(slow.task, return_exceptions=True)
     assert (await laboratory.ask()).body == b"whole"

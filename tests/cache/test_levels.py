@@ -18,9 +18,9 @@ from scalekit_cache.policies import CachePolicy
 from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.codec import MAGIC, Corrupt
 from scalekit_caching.items import Item, Key, Value, digest
+from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.shared_store import ChangeListener, LeaseName, SharedStore
-from scalekit_caching.store import MemoryStore
 from scalekit_caching.tiered_store import TieredStore
 from tests.cache.harness import NOON, CacheHarness, Origin, Pairs, Reply
 
@@ -55,27 +55,25 @@ class Table:
     def read_reply(self, reply: asyncio.Future[bytes | None]) -> bytes | None:
         return reply.result()
 
-    async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
+    async def get_many(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         self.check()
         return [self.frames.get(key) for key in keys], self.last
 
-    async def put(self, frames: Mapping[bytes, bytes], seconds: Sequence[float]) -> None:
+    async def put_many(self, items: Mapping[bytes, bytes], ttls: Sequence[float]) -> None:
         self.check()
-        assert all(each > 0 for each in seconds)
-        self.frames |= frames
-        self.tell(list(frames))
+        assert all(each > 0 for each in ttls)
+        self.frames |= items
+        self.notify(list(items))
 
-    def start_put(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
-        return asyncio.ensure_future(self.put({key: frame}, [seconds]))
+    def start_put(self, key: bytes, data: bytes, ttl: float) -> asyncio.Future[None]:
+        return asyncio.ensure_future(self.put_many({key: data}, [ttl]))
 
-    def start_put_and_release(
-        self, lease: LeaseName, token: bytes, frame: bytes, seconds: float
-    ) -> asyncio.Future[None]:
+    def start_put_and_release(self, lease: LeaseName, token: bytes, data: bytes, ttl: float) -> asyncio.Future[None]:
         async def both() -> None:
             try:
-                await self.put({lease.name: frame}, [seconds])
+                await self.put_many({lease.name: data}, [ttl])
             finally:
-                self.release(lease, token)
+                self.release_lease(lease, token)
 
         return asyncio.ensure_future(both())
 
@@ -83,30 +81,30 @@ class Table:
         self.check()
         for key in keys:
             self.frames.pop(key, None)
-        self.tell(keys)
+        self.notify(keys)
 
-    def tell(self, keys: Sequence[bytes]) -> None:
+    def notify(self, keys: Sequence[bytes]) -> None:
         for each in self.listeners:
-            each.changed(keys)
+            each.on_change(keys)
 
-    async def number(self, deadline: float | None = None) -> int:
+    async def version(self, timeout: float | None = None) -> int:
         self.check()
         return self.last
 
-    async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
+    async def tag_versions(self, tags: Sequence[bytes]) -> Sequence[int]:
         self.check()
         return [self.purged.get(tag, 0) for tag in tags]
 
-    async def purges(self, since: int, deadline: float = 1.0) -> Mapping[bytes, int] | None:
+    async def purges_after(self, version: int, timeout: float = 1.0) -> Mapping[bytes, int] | None:
         self.check()
-        return {tag: number for tag, number in self.purged.items() if number > since}
+        return {tag: last for tag, last in self.purged.items() if last > version}
 
-    async def advance(self, tags: Sequence[bytes]) -> int:
+    async def purge(self, tags: Sequence[bytes]) -> int:
         self.check()
         self.last += 1
         self.purged |= dict.fromkeys(tags, self.last)
         for each in self.listeners:
-            each.purged()
+            each.on_purge()
         return self.last
 
     async def scan(self) -> AsyncGenerator[list[bytes], None]:
@@ -114,22 +112,22 @@ class Table:
         for key in list(self.frames):
             yield [key, key]
 
-    async def heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
+    async def get_heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
         self.check()
         return [frame[:size] if (frame := self.frames.get(key)) else None for key in keys]
 
     @asynccontextmanager
-    async def follow(self, listener: ChangeListener) -> AsyncGenerator[None, None]:
+    async def subscribe(self, listener: ChangeListener) -> AsyncGenerator[None, None]:
         self.listeners.append(listener)
-        listener.begun()
+        listener.on_start()
         yield
         self.listeners.remove(listener)
 
-    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
+    async def acquire_lease(self, lease: LeaseName, token: bytes, ttl: float) -> tuple[bool, bytes | None]:
         self.check()
         return self.leases.setdefault(lease, token) == token, self.frames.get(lease.name)
 
-    def release(self, lease: LeaseName, token: bytes) -> None:
+    def release_lease(self, lease: LeaseName, token: bytes) -> None:
         if self.leases.get(lease) == token:
             del self.leases[lease]
 
@@ -222,9 +220,9 @@ class Slow(Table):
         await self.go_on.wait()
         return frame
 
-    async def purges(self, since: int, deadline: float = 1.0) -> Mapping[bytes, int] | None:
+    async def purges_after(self, version: int, timeout: float = 1.0) -> Mapping[bytes, int] | None:
         await self.learned.wait()
-        return await super().purges(since, deadline)
+        return await super().purges_after(version, timeout)
 
 
 @pytest.mark.parametrize("learned_first", [True, False])
@@ -233,16 +231,16 @@ async def test_what_is_purged_while_it_is_on_its_way_is_not_given(learned_first:
     one, two = process(table, Origin()), process(table, Origin())
     assert isinstance(two.store, TieredStore)
     await one.objects.set("a", 1, 60, tags=["t"])
-    async with two.store.opened():
-        while not two.store._following.live:
+    async with two.store.running():
+        while not two.store._invalidation.in_sync:
             await asyncio.sleep(0)
         getting = asyncio.create_task(two.objects.get("a"))
         await table.asked.wait()
         await one.objects.purge(tag="t")
-        assert not two.store._following.live
+        assert not two.store._invalidation.in_sync
         if learned_first:
             table.learned.set()
-            while not two.store._following.live:
+            while not two.store._invalidation.in_sync:
                 await asyncio.sleep(0)
         table.go_on.set()
         assert await getting is None
@@ -266,10 +264,10 @@ class Late(Table):
     def __init__(self, table: Table) -> None:
         self.__dict__ = table.__dict__ | {"looked": asyncio.Event(), "go_on": asyncio.Event()}
 
-    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
+    async def acquire_lease(self, lease: LeaseName, token: bytes, ttl: float) -> tuple[bool, bytes | None]:
         self.looked.set()
         await self.go_on.wait()
-        return await super().acquire(lease, token, seconds)
+        return await super().acquire_lease(lease, token, ttl)
 
     looked: asyncio.Event
     go_on: asyncio.Event
@@ -308,20 +306,16 @@ class Forgetful(Table):
         self.writes: list[bytes] = []
         self.released: list[LeaseName] = []
 
-    def start_put_and_release(
-        self, lease: LeaseName, token: bytes, frame: bytes, seconds: float
-    ) -> asyncio.Future[None]:
+    def start_put_and_release(self, lease: LeaseName, token: bytes, data: bytes, ttl: float) -> asyncio.Future[None]:
         async def lose() -> None:
             raise ConnectionError("lost")
 
-        self.writes.append(frame)
-        return (
-            asyncio.ensure_future(lose()) if self.loses else super().start_put_and_release(lease, token, frame, seconds)
-        )
+        self.writes.append(data)
+        return asyncio.ensure_future(lose()) if self.loses else super().start_put_and_release(lease, token, data, ttl)
 
-    def release(self, lease: LeaseName, token: bytes) -> None:
+    def release_lease(self, lease: LeaseName, token: bytes) -> None:
         self.released.append(lease)
-        super().release(lease, token)
+        super().release_lease(lease, token)
 
 
 @pytest.mark.parametrize("loses", [False, True])
@@ -340,7 +334,7 @@ async def test_a_lease_ends_with_the_write_and_by_itself_only_where_that_is_lost
 async def test_a_lease_ends_after_a_write_that_cannot_end_it(
     headers: list[tuple[str, str]], largest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scalekit_caching.tiered_store.LARGEST_OF_SCRIPT", largest)
+    monkeypatch.setattr("scalekit_caching.tiered_store.MAX_SCRIPT_ITEM", largest)
     table, origin = Forgetful(), Origin(Reply([(CC, "max-age=60"), *headers]))
     one = process(table, origin)
     await one.ask()
@@ -354,7 +348,7 @@ async def test_a_lease_ends_after_a_write_that_cannot_end_it(
 class Holding(Table):
     """One that never ends a write."""
 
-    def start_put(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
+    def start_put(self, key: bytes, data: bytes, ttl: float) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
 
@@ -362,8 +356,8 @@ async def test_a_look_up_goes_out_at_once_unless_its_own_key_is_being_written() 
     written, other = [(b"x", path, b"", b"http") for path in (b"/written", b"/other")]
     levels = process(Holding(), Origin(Reply())).store
     assert isinstance(levels, TieredStore)
-    async with levels._following.following():
-        while not levels._following.live:
+    async with levels._invalidation.running():
+        while not levels._invalidation.in_sync:
             await asyncio.sleep(0)
         levels.put(Variants(written, (b"foo",), b"token"))
         assert levels.start_get(written) is None
@@ -378,28 +372,28 @@ class CountingCodec(HttpCodec):
 
     decoded = 0
 
-    def decode(self, frame: bytes, name: bytes, key: Key) -> Item:
+    def decode(self, data: bytes, name: bytes, key: Key) -> Item:
         self.decoded += 1
-        return super().decode(frame, name, key)
+        return super().decode(data, name, key)
 
 
 async def test_a_frame_that_finds_no_room_in_the_process_is_decoded_again_only_when_it_has_changed() -> None:
     table, codec = Table(), CountingCodec()
     levels = TieredStore(MemoryStore(1), table, codec, CachingMetrics(Telemetry(1000), "test"), lambda: NOON)
-    async with levels.opened():
-        while not levels._following.live:
+    async with levels.running():
+        while not levels._invalidation.in_sync:
             await asyncio.sleep(0)
         key = (b"a",)
         for body in (b"1", b"2"):
             codec.decoded = 0
             table.frames[digest(key)] = CODEC.encode(Value(key, body, NOON + 60, (b"tag",)), digest(key))
             for _ in range(3):
-                found = await levels.fetch(key)
+                found = await levels.get(key)
                 assert isinstance(found, Value)
-                assert found.frame == body
+                assert found.payload == body
             assert codec.decoded == 1
         await levels.purge([b"tag"])
-        assert await levels.fetch(key) is None
+        assert await levels.get(key) is None
 
 
 async def test_who_waits_for_another_process_can_be_cancelled_and_leaves_nothing() -> None:
@@ -495,7 +489,7 @@ def test_a_hostile_entry_is_a_miss_counted_and_deleted(frame: bytes) -> None:
         assert (await laboratory.ask()).status == 200
         assert await laboratory.objects.get("v") is None
         await written(laboratory)
-        assert laboratory.metrics.invalid.value == 2
+        assert laboratory.metrics.corrupt.value == 2
         assert table.frames[key] != frame
         assert digest((b"object", b"v")) not in table.frames
 

@@ -6,14 +6,14 @@ import pytest
 
 from scalekit_cache.policies import CachePolicy
 from scalekit_caching import purge_count as matches
-from scalekit_caching.purge_count import count, purge_and_count
+from scalekit_caching.purge_count import count_items, purge_and_count
 from scalekit_caching.tags import name_tag, path_tag
 from tests.cache.harness import Origin, Reply
 from tests.cache.test_levels import CODEC, Table, process, written
 
 pytestmark = pytest.mark.anyio
 
-NOTHING = "purged nothing: nothing that is stored has such a tag or path"
+NOTHING = "purged nothing: no stored item has such a tag or path"
 
 
 async def filled() -> Table:
@@ -30,10 +30,10 @@ async def filled() -> Table:
 @pytest.mark.parametrize(
     ("tags", "said"),
     [
-        ([path_tag("/shop/*")], "purged 2 of what was stored"),
-        ([path_tag("/shop/**"), path_tag("/other")], "purged 3 of what was stored"),
-        ([name_tag("value")], "purged 1 of what was stored"),
-        ([name_tag("shop")], "purged 4 of what was stored"),
+        ([path_tag("/shop/*")], "purged 2 stored items"),
+        ([path_tag("/shop/**"), path_tag("/other")], "purged 3 stored items"),
+        ([name_tag("value")], "purged 1 stored items"),
+        ([name_tag("shop")], "purged 4 stored items"),
         ([path_tag("/shop")], NOTHING),
         ([name_tag("nobody")], NOTHING),
     ],
@@ -49,11 +49,11 @@ async def test_what_cannot_be_read_is_not_counted() -> None:
     for name, frame in list(table.frames.items()):
         table.frames[name] = frame[:100]
     table.frames[b"other"] = b"of somebody else"
-    assert str(await count(table, CODEC, [name_tag("shop")])) == NOTHING
+    assert str(await count_items(table, CODEC, [name_tag("shop")])) == NOTHING
 
 
 async def test_it_looks_at_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matches, "MOST", 2)
-    found = await count(await filled(), CODEC, [name_tag("shop")])
-    assert not found.all
+    monkeypatch.setattr(matches, "MAX_ITEMS", 2)
+    found = await count_items(await filled(), CODEC, [name_tag("shop")])
+    assert not found.complete
     assert str(found).startswith("purged at least ")

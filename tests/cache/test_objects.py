@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from scalekit_cache.policies import CachePolicy
 from scalekit_caching.items import Value
-from scalekit_caching.store import MemoryStore
-from scalekit_caching.tag_versions import REMEMBERED
+from scalekit_caching.memory_store import MemoryStore
+from scalekit_caching.tag_versions import MAX_TAGS
 from tests.cache.harness import CacheHarness, Origin, Reply
 
 pytestmark = pytest.mark.anyio
@@ -72,12 +72,12 @@ async def test_what_was_made_from_older_data_does_not_undo_a_change(change: str)
     go_on.set()
     assert [await each for each in (early, other, late)] == ["old", "old", "new"]
     assert await objects.get_many(["k", "other"]) == {"k": "new", "other": "old"}
-    assert not objects._making
-    assert not objects._begun
+    assert not objects._locks
+    assert not objects._pending
 
 
 async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalekit_caching.value_cache.LARGEST_VALUE", 100)
+    monkeypatch.setattr("scalekit_caching.value_cache.MAX_VALUE", 100)
     objects = CacheHarness(Origin()).objects
 
     async def make() -> bytes:
@@ -85,7 +85,7 @@ async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatc
         return bytes(100)
 
     made: list[None] = []
-    with pytest.raises(ValueError, match="'large' has 101 bytes and at most 100 are kept"):
+    with pytest.raises(ValueError, match="the value of 'large' has 101 bytes, more than 100"):
         await objects.set("large", bytes(100), 60)
     for _ in range(2):
         assert await objects.get_or_set("large", 60, make) == bytes(100)
@@ -98,7 +98,7 @@ async def test_what_is_no_time_no_value_or_no_key_is_refused() -> None:
     objects = CacheHarness(Origin()).objects
     with pytest.raises(ValueError, match="duration such as"):
         await objects.set("a", 1, "5 minutes")
-    with pytest.raises(ValueError, match="expected a time such as"):
+    with pytest.raises(ValueError, match="positive duration such as"):
         await objects.set("a", 1, 0)
     with pytest.raises(ValueError, match="JSON cannot represent the value"):
         await objects.set("a", object(), 5)
@@ -123,7 +123,7 @@ async def test_what_is_missing_is_made_once_for_all_who_ask() -> None:
 
     assert await asyncio.gather(*[objects.get_or_set("a", 60, make) for _ in range(50)]) == [1] * 50
     assert await objects.get_or_set("b", 60, make) == 2
-    assert objects._making == {}
+    assert objects._locks == {}
 
 
 async def test_when_making_fails_the_next_one_makes() -> None:
@@ -161,7 +161,7 @@ async def test_who_makes_can_be_cancelled() -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert await second == 7
-    assert objects._making == {}
+    assert objects._locks == {}
 
 
 async def test_a_value_that_cannot_be_read_is_missing_counted_and_deleted() -> None:
@@ -171,7 +171,7 @@ async def test_a_value_that_cannot_be_read_is_missing_counted_and_deleted() -> N
         laboratory.store.put(Value(key, frame, laboratory.now + 60))
         assert await laboratory.objects.get("a") is None
         assert laboratory.store.peek(key) is None
-    assert laboratory.metrics.invalid.value == 6
+    assert laboratory.metrics.corrupt.value == 6
 
 
 async def test_a_purge_of_a_tag_forgets_values_and_answers_at_once() -> None:
@@ -226,13 +226,13 @@ async def test_what_is_being_made_while_it_is_purged_is_not_kept() -> None:
 
 async def test_purges_that_are_no_longer_remembered_still_count() -> None:
     store = MemoryStore(2**20)
-    store.put(Value((b"object", b"a"), b"j1", 9e9, (b"tag:first",), store.number))
-    store.put(Value((b"object", b"b"), b"j1", 9e9, (), store.number))
+    store.put(Value((b"object", b"a"), b"j1", 9e9, (b"tag:first",), store.version))
+    store.put(Value((b"object", b"b"), b"j1", 9e9, (), store.version))
     await store.purge([b"tag:first"])
-    for number in range(REMEMBERED):
+    for number in range(MAX_TAGS):
         await store.purge([b"tag:%d" % number])
-    assert len(store.generations._purged) == REMEMBERED
+    assert len(store.tag_versions._purged) == MAX_TAGS
     assert store.peek((b"object", b"a")) is None
     assert store.peek((b"object", b"b")) is not None
-    store.put(Value((b"object", b"c"), b"j1", 9e9, (b"tag:first",), store.number))
+    store.put(Value((b"object", b"c"), b"j1", 9e9, (b"tag:first",), store.version))
     assert store.peek((b"object", b"c")) is not None

@@ -12,10 +12,10 @@ from scalekit.telemetry import Telemetry
 from scalekit_caching.codec import MAGIC, ItemCodec
 from scalekit_caching.items import Value, digest
 from scalekit_caching.local_invalidation import DISCONNECTED_TTL
+from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.redis_store import RedisStore
 from scalekit_caching.shared_store import LeaseName
-from scalekit_caching.store import MemoryStore
 from scalekit_caching.tiered_store import TieredStore
 from scalekit_caching.value_cache import ValueCache
 from scalekit_redis import Connections, RedisUnavailable
@@ -51,9 +51,9 @@ class Process:
 async def process(
     url: str, deadline: float = DEADLINE, most_tags: int = 100_000, disconnected_ttl: float = DISCONNECTED_TTL
 ) -> AsyncGenerator[Process, None]:
-    async with Connections(Telemetry(100)).open(url, deadline=deadline) as redis:
+    async with Connections(Telemetry(100)).open(url, timeout=deadline) as redis:
         made = Process(RedisStore(redis, "test", most_tags), disconnected_ttl)
-        async with made.levels.opened():
+        async with made.levels.running():
             yield made
 
 
@@ -127,7 +127,7 @@ async def test_every_key_ends_by_itself_and_begins_with_the_prefix(shared: Share
     async with process(shared.url) as one:
         await one.objects.set("a", 1, 60, tags=["t"])
         await one.objects.purge(tag="u")
-        assert await one.frames.acquire(LeaseName(b"k"), b"1", 60) == (True, None)
+        assert await one.frames.acquire_lease(LeaseName(b"k"), b"1", 60) == (True, None)
         lines = [
             line for server in shared.servers for line in server.cli("EVAL", KEYS_AND_ENDS, 0).splitlines() if line
         ]
@@ -140,30 +140,31 @@ async def test_a_lease_has_one_holder_and_only_the_holder_ends_it(shared: Shared
     lease = LeaseName(b"k", b"variant")
     async with process(shared.url) as one, process(shared.url) as two:
         tokens = [b"%d" % number for number in range(20)]
-        asking = [each.frames.acquire(lease, token, 60) for each, token in zip((one, two) * 10, tokens, strict=True)]
+        pairs = zip((one, two) * 10, tokens, strict=True)
+        asking = [each.frames.acquire_lease(lease, token, 60) for each, token in pairs]
         taken = [token for token, (has, _) in zip(tokens, await asyncio.gather(*asking), strict=True) if has]
         assert len(taken) == 1
-        two.frames.release(lease, b"another")
-        assert await two.frames.acquire(lease, b"new", 60) == (False, None)
-        assert await two.frames.acquire(LeaseName(b"k"), b"new", 60) == (True, None)
-        one.frames.release(lease, taken[0])
-        assert await one.frames.acquire(lease, b"new", 60) == (True, None)
+        two.frames.release_lease(lease, b"another")
+        assert await two.frames.acquire_lease(lease, b"new", 60) == (False, None)
+        assert await two.frames.acquire_lease(LeaseName(b"k"), b"new", 60) == (True, None)
+        one.frames.release_lease(lease, taken[0])
+        assert await one.frames.acquire_lease(lease, b"new", 60) == (True, None)
 
 
 async def test_a_lease_comes_with_what_is_there_already(shared: Shared) -> None:
     async with process(shared.url) as one, process(shared.url) as two:
-        await one.frames.put({b"k": b"made"}, [60])
-        assert await two.frames.acquire(LeaseName(b"k"), b"1", 60) == (True, b"made")
+        await one.frames.put_many({b"k": b"made"}, [60])
+        assert await two.frames.acquire_lease(LeaseName(b"k"), b"1", 60) == (True, b"made")
 
 
 async def test_a_lease_is_ended_by_a_server_that_has_forgotten_the_script(shared: Shared) -> None:
     async with process(shared.url) as one:
-        assert await one.frames.acquire(LeaseName(b"k"), b"1", 60) == (True, None)
+        assert await one.frames.acquire_lease(LeaseName(b"k"), b"1", 60) == (True, None)
         shared.cli("SCRIPT", "FLUSH")
-        one.frames.release(LeaseName(b"k"), b"1")
+        one.frames.release_lease(LeaseName(b"k"), b"1")
 
         async def is_free() -> bool:
-            return (await one.frames.acquire(LeaseName(b"k"), b"2", 60))[0]
+            return (await one.frames.acquire_lease(LeaseName(b"k"), b"2", 60))[0]
 
         async with asyncio.timeout(60):
             while not await is_free():
@@ -174,11 +175,11 @@ async def test_what_is_kept_ends_the_lease_in_the_same_step_if_it_is_still_held(
     async with process(shared.url) as one, process(shared.url) as two:
         for round_ in range(2):
             lease = LeaseName(b"k", b"variant %d" % round_)
-            assert (await one.frames.acquire(lease, b"1", 60))[0]
+            assert (await one.frames.acquire_lease(lease, b"1", 60))[0]
             await one.frames.start_put_and_release(lease, b"another", b"theirs", 60)
-            assert await two.frames.acquire(lease, b"2", 60) == (False, b"theirs")
+            assert await two.frames.acquire_lease(lease, b"2", 60) == (False, b"theirs")
             await one.frames.start_put_and_release(lease, b"1", b"made %d" % round_, 60)
-            assert await two.frames.acquire(lease, b"2", 60) == (True, b"made %d" % round_)
+            assert await two.frames.acquire_lease(lease, b"2", 60) == (True, b"made %d" % round_)
             shared.cli("SCRIPT", "FLUSH")
         assert 0 < int(shared.cli("PTTL", "test:item:k")) <= 60_000
 
@@ -199,14 +200,14 @@ async def test_of_what_one_process_keeps_the_last_stays_though_the_server_has_fo
 async def test_the_lease_of_what_cannot_be_kept_ends_too(shared: Shared) -> None:
     lease = LeaseName(b"k")
     async with process(shared.url) as one:
-        assert await one.frames.acquire(lease, b"1", 60) == (True, None)
+        assert await one.frames.acquire_lease(lease, b"1", 60) == (True, None)
         shared.cli("CONFIG", "SET", "maxmemory", 1)
         try:
             with pytest.raises(RedisUnavailable, match="OOM"):
                 await one.frames.start_put_and_release(lease, b"1", b"made", 60)
         finally:
             shared.cli("CONFIG", "SET", "maxmemory", 0)
-        assert await one.frames.acquire(lease, b"2", 60) == (True, None)
+        assert await one.frames.acquire_lease(lease, b"2", 60) == (True, None)
 
 
 async def test_a_key_of_another_in_the_place_of_a_lease_does_not_keep_the_item_away(shared: Shared) -> None:
@@ -220,7 +221,7 @@ async def test_a_key_of_another_in_the_place_of_a_lease_or_an_item_holds_up_nobo
     async with process(shared.url) as one:
         shared.cli("LPUSH", "test:lease:{test:item:k}", "x")
         shared.cli("LPUSH", "test:item:k", "x")
-        assert await one.frames.acquire(LeaseName(b"k"), b"1", 60) == (True, None)
+        assert await one.frames.acquire_lease(LeaseName(b"k"), b"1", 60) == (True, None)
 
 
 async def test_what_is_missing_is_made_once_in_all_processes(shared: Shared) -> None:
@@ -274,19 +275,19 @@ HOSTILE = {
 async def test_a_hostile_entry_is_missing_counted_and_deleted(shared: Shared, frame: bytes) -> None:
     async with process(shared.url) as one:
         name = digest((b"object", b"a"))
-        await one.frames.put({name: frame}, [60])
+        await one.frames.put_many({name: frame}, [60])
         assert await one.objects.get("a", "missing") == "missing"
         await one.levels.close()
-        assert one.metrics.invalid.value == 1
-        assert (await one.frames.get([name]))[0] == [None]
+        assert one.metrics.corrupt.value == 1
+        assert (await one.frames.get_many([name]))[0] == [None]
 
 
 async def test_an_entry_of_another_type_is_missing_counted_and_deleted(shared: Shared) -> None:
-    async with Connections(Telemetry(100)).open(shared.url, deadline=DEADLINE) as redis, process(shared.url) as one:
+    async with Connections(Telemetry(100)).open(shared.url, timeout=DEADLINE) as redis, process(shared.url) as one:
         name = digest((b"object", b"a"))
         await redis.call("LPUSH", b"test:item:" + name, "x")
         assert await one.objects.get("a", "missing") == "missing"
         await one.levels.close()
-        assert one.metrics.invalid.value == 1
+        assert one.metrics.corrupt.value == 1
         await one.objects.set("a", 1, 60)
         assert await one.objects.get("a") == 1

@@ -69,7 +69,7 @@ def test_the_command_purges_in_every_worker(shared: Shared, tmp_path: Path) -> N
             assert (done.returncode, done.stdout.partition(":")[0]) == (0, "purged nothing")
         done = purge(tmp_path, shared.url, "--tag", "t", "--path", "/shop/**")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "purged 2 of what was stored\n"
+        assert done.stdout == "purged 2 stored items\n"
         wait_for("the purge", lambda: all(get(service, "/tagged").text != before["/tagged"] for _ in range(20)))
         wait_for("the purge", lambda: all(get(service, "/shop/1").text != before["/shop/1"] for _ in range(20)))
         assert {get(service, "/other").text for _ in range(10)} == {before["/other"]}

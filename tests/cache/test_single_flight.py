@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from scalekit.testing import Answer
 from scalekit_cache import cached
 from scalekit_cache.policies import CachePolicy
-from scalekit_caching.store import MemoryStore
+from scalekit_caching.memory_store import MemoryStore
 from tests.cache.harness import CacheHarness, Origin, Reply, collecting, empty_body
 
 pytestmark = pytest.mark.anyio
@@ -239,7 +239,7 @@ async def test_a_leader_that_is_cancelled_at_the_very_end_leaves_a_whole_answer(
     first.reads.clear()
     second.reads.clear()
     stream.parts.put_nowait((b"two", False))
-    await until(lambda: laboratory.store.held((b"shop.example", b"/", b"", b"http")) is not None)
+    await until(lambda: laboratory.store.peek_unsynced((b"shop.example", b"/", b"", b"http")) is not None)
     first.task.cancel()
     await asyncio.wait({first.task})
     second.reads.set()

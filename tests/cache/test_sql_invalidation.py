@@ -8,7 +8,7 @@ from scalekit.telemetry import Telemetry
 from scalekit_cache import sql_invalidation
 from scalekit_cache.metrics import PENDING_PURGES, CacheMetrics
 from scalekit_cache.sql_invalidation import ANY_TABLE, MAX_TABLES, READS, ReadTracker, SqlInvalidation, track_reads
-from scalekit_caching.store import MemoryStore
+from scalekit_caching.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -78,8 +78,8 @@ async def test_who_is_cancelled_does_not_take_the_purge_along() -> None:
         with pytest.raises(asyncio.CancelledError):
             await writing
         store.gate.set()
-    assert store.purged((b"tag:sql:a",), 0)
-    assert not store.purged((ANY_TABLE,), 0)
+    assert store.purged_since((b"tag:sql:a",), 0)
+    assert not store.purged_since((ANY_TABLE,), 0)
 
 
 async def test_what_is_in_doubt_is_purged_again_until_it_must_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,5 +92,5 @@ async def test_what_is_in_doubt_is_purged_again_until_it_must_be_decided(monkeyp
         async with asyncio.timeout(60):
             while purges._undecided_task is None or not purges._undecided_task.done():
                 await asyncio.sleep(0.01)
-    assert store.number > 1
-    assert store.purged((ANY_TABLE,), store.number - 1)
+    assert store.version > 1
+    assert store.purged_since((ANY_TABLE,), store.version - 1)

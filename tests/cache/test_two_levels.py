@@ -28,7 +28,7 @@ async def live(*processes: Process) -> None:
     for each in processes:
 
         async def is_live(one: Process = each) -> bool:
-            return one.metrics.live.value == 1
+            return one.metrics.in_sync.value == 1
 
         await until("hearing of changes", is_live)
 
@@ -37,8 +37,8 @@ async def held(one: Process, key: str, value: object) -> None:
     """Wait until *one* answers for *key* by itself."""
 
     async def answers() -> bool:
-        before = one.metrics.found_here.value
-        return bool(await one.objects.get(key) == value) and one.metrics.found_here.value > before
+        before = one.metrics.lookup_local.value
+        return bool(await one.objects.get(key) == value) and one.metrics.lookup_local.value > before
 
     await until(f"{value} in the process", answers)
 
@@ -70,17 +70,17 @@ async def test_a_hit_in_the_process_asks_nobody(shared: Shared) -> None:
         await live(one)
         await one.objects.set("a", 1, 60, tags=["t"])
         await held(one, "a", 1)
-        before = one.metrics.found_shared.value + one.metrics.found_nowhere.value
+        before = one.metrics.lookup_shared.value + one.metrics.lookup_miss.value
         for _ in range(10):
             assert await one.objects.get("a") == 1
-        assert one.metrics.found_shared.value + one.metrics.found_nowhere.value == before
+        assert one.metrics.lookup_shared.value + one.metrics.lookup_miss.value == before
 
 
 async def test_where_an_item_was_found_is_counted_once(shared: Shared) -> None:
     async with process(shared.url) as one, process(shared.url) as two:
         await live(one, two)
         await two.objects.set("a", 1, 60)
-        counts = (one.metrics.found_here, one.metrics.found_shared, one.metrics.found_nowhere)
+        counts = (one.metrics.lookup_local, one.metrics.lookup_shared, one.metrics.lookup_miss)
         for key, place in (("a", 1), ("b", 2)):
             await live(one)
             before = [count.value for count in counts]
@@ -113,7 +113,7 @@ async def test_what_the_process_has_stands_in_for_a_server_that_is_gone_and_is_f
             server.kill()
 
             async def is_lost() -> bool:
-                return one.metrics.live.value == 0
+                return one.metrics.in_sync.value == 0
 
             await until("the loss of the connection", is_lost)
             assert await one.objects.get("a") == 1

@@ -35,7 +35,7 @@ def a_cluster(any_cluster: RedisCluster) -> RedisCluster:
 def table(cluster: RedisCluster | None, **more: Any) -> dict[str, Any]:
     """Return the table that names some nodes of *cluster*, patient enough for a busy machine."""
     nodes = {} if cluster is None else {"nodes": [f"{HOST}:{node.port}" for node in cluster.nodes[:3]]}
-    return {"deadline": "2s", **nodes, **more}
+    return {"store_timeout": "2s", **nodes, **more}
 
 
 class Process:
@@ -51,9 +51,9 @@ class Process:
         data = family.data if family else {}
         return sum(float(value) for given, value in data.items() if not labels or given == labels)
 
-    def followed(self) -> bool:
+    def in_sync(self) -> bool:
         """Tell whether it hears of every change."""
-        return self.count("followed") == 1
+        return self.count("in_sync") == 1
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ def is_master(node: ClusterNode) -> bool:
 @asynccontextmanager
 async def direct(node: ClusterNode) -> AsyncGenerator[Redis, None]:
     """Give one node to speak to, whose keys are no text."""
-    async with Connections(Telemetry(100)).open(f"redis://{HOST}:{node.port}", deadline=10) as redis:
+    async with Connections(Telemetry(100)).open(f"redis://{HOST}:{node.port}", timeout=10) as redis:
         yield redis
 
 

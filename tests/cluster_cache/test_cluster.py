@@ -34,7 +34,7 @@ async def eventually(ask: Callable[[], Awaitable[Any]], answer: Any) -> None:
 @asynccontextmanager
 async def two(cluster: RedisCluster, **more: Any) -> AsyncGenerator[tuple[Process, Process], None]:
     async with process(cluster, **more) as one, process(cluster, **more) as other:
-        await until("both to follow", lambda: one.followed() and other.followed())
+        await until("both to be in sync", lambda: one.in_sync() and other.in_sync())
         yield one, other
 
 
@@ -57,7 +57,7 @@ async def test_a_value_at_hand_is_given_without_asking(cluster: RedisCluster) ->
         for _ in range(20):
             assert await other.cache.get("near") == 1
         assert other.count("lookups", "shared") == asked
-        assert other.count("lookups", "process") >= 20
+        assert other.count("lookups", "local") >= 20
 
 
 async def test_a_purge_reaches_what_is_at_hand_elsewhere(cluster: RedisCluster) -> None:
@@ -116,16 +116,16 @@ async def keep_reading(one: Process, stop: asyncio.Event) -> int:
 
 
 async def test_a_master_that_dies_is_no_error_and_writes_go_on(cluster: RedisCluster) -> None:
-    async with process(cluster, read_from="replica", deadline="250ms") as one, process(cluster) as other:
+    async with process(cluster, read_from="replica", store_timeout="250ms") as one, process(cluster) as other:
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "value"))
         stop = asyncio.Event()
         reading = asyncio.create_task(keep_reading(one, stop))
         victim = next(cluster.owner(key) for key in KEYS if cluster.owner(key) is not cluster.owner(PURGES))
         await asyncio.to_thread(victim.kill)
-        await until("the loss to be noticed", lambda: not one.followed())
+        await until("the loss to be noticed", lambda: not one.in_sync())
         await until("errors to be counted", lambda: one.count("store_failures") > 0)
-        await until("the recovery", one.followed)
+        await until("the recovery", one.in_sync)
         stop.set()
         assert await reading > 0
         for key in KEYS:
@@ -136,14 +136,14 @@ async def test_a_master_that_dies_is_no_error_and_writes_go_on(cluster: RedisClu
 
 async def at_hand(one: Process) -> int:
     """Return how many of the values the process gives by itself."""
-    before = one.count("lookups", "process")
+    before = one.count("lookups", "local")
     await one.cache.get_many(KEYS)
-    return int(one.count("lookups", "process") - before)
+    return int(one.count("lookups", "local") - before)
 
 
 async def test_values_elsewhere_are_there_while_a_master_is_dead(cluster: RedisCluster) -> None:
     async with process(cluster, read_from="replica", disconnected_ttl="1h") as one:
-        await until("the following", one.followed)  # it forgets everything when that begins
+        await until("in sync", one.in_sync)  # it forgets everything when that begins
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "value"))
         await eventually(partial(at_hand, one), len(KEYS))
@@ -155,24 +155,24 @@ async def test_values_elsewhere_are_there_while_a_master_is_dead(cluster: RedisC
 
 
 async def test_a_planned_failover_is_no_error_at_all(cluster: RedisCluster) -> None:
-    async with process(cluster, deadline="20s") as one:
-        await until("the following", one.followed)
+    async with process(cluster, store_timeout="20s") as one:
+        await until("in sync", one.in_sync)
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         stop = asyncio.Event()
         reading = asyncio.create_task(keep_reading(one, stop))
         await asyncio.to_thread(cluster.hand_over, KEYS[0])
-        await until("the recovery", one.followed)
+        await until("the recovery", one.in_sync)
         stop.set()
         assert await reading > 0
         assert one.count("store_failures") == 0
 
 
 async def test_all_nodes_may_go_and_come_back(cluster: RedisCluster) -> None:
-    async with process(cluster, deadline="250ms") as one:
-        await until("the following", one.followed)
+    async with process(cluster, store_timeout="250ms") as one:
+        await until("in sync", one.in_sync)
         await one.cache.set("key", 1, tags=["tag"])
         await asyncio.to_thread(cluster.kill)
-        await until("the loss", lambda: not one.followed())
+        await until("the loss", lambda: not one.in_sync())
         assert await one.cache.get("key") in (1, None)
         await one.cache.set("other", 1)
         assert await one.cache.get_or_set("made", "1h", make) == "made"
@@ -181,7 +181,7 @@ async def test_all_nodes_may_go_and_come_back(cluster: RedisCluster) -> None:
             await one.cache.purge(tag="tag")
         assert one.count("store_failures") > 0
         await asyncio.to_thread(cluster.start)
-        await until("the recovery", one.followed)
+        await until("the recovery", one.in_sync)
         await one.cache.set("key", 2)
         await eventually(lambda: one.cache.get("key"), 2)
 
@@ -232,15 +232,15 @@ async def move(slots: list[int], source: ClusterNode, target: ClusterNode) -> No
 async def test_other_nodes_behind_the_same_seed_are_found(
     cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scalekit_redis.topology.REFRESH", 3600.0)  # the loss shows that the map is old
+    monkeypatch.setattr("scalekit_redis.topology.REFRESH_INTERVAL", 3600.0)  # the loss shows that the map is old
     async with proxy(cluster.nodes[0].port) as seed, process(nodes=f"{HOST}:{seed.port}") as one:
-        await until("the following", one.followed)
+        await until("in sync", one.in_sync)
         await one.cache.set("key", "first")
         with RedisCluster() as second:
             seed.target = second.nodes[0].port
             await asyncio.to_thread(cluster.kill)
-            await until("the loss", lambda: not one.followed())
-            await until("the recovery", one.followed)
+            await until("the loss", lambda: not one.in_sync())
+            await until("the recovery", one.in_sync)
             await one.cache.set("key", "second")
             await eventually(lambda: one.cache.get("key"), "second")
             assert any(int(node.cli("DBSIZE")) for node in second.nodes)
@@ -256,5 +256,5 @@ async def test_what_changed_while_nobody_told_is_forgotten_by_then(cluster: Redi
         for node in filter(is_master, cluster.nodes):
             node.cli("FLUSHALL")
         await eventually(lambda: other.cache.get("key"), None)
-        await until("the recovery", other.followed)
+        await until("the recovery", other.in_sync)
         assert await other.cache.get("key") is None

@@ -48,7 +48,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> RedisWrites:
 
     def counting(self: RedisProtocol) -> None:
         seen.protocols.add(self)
-        seen.append(sum(len(entry.calls) for entry in self._unwritten))
+        seen.append(sum(len(entry.commands) for entry in self._unwritten))
         flush(self)
 
     monkeypatch.setattr(RedisProtocol, "_flush", counting)

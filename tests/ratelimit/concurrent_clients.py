@@ -26,7 +26,7 @@ from tests.ratelimit.client import host
 async def race(url: str, algorithm: str, limit: str, number: int) -> int:
     """Return how many of *number* takes, many at once, were allowed."""
     this = rule("race", Rate(limit), None, "gcra" if algorithm == "gcra" else "sliding-window")
-    async with Connections(NullTelemetry()).open(url, deadline=30.0) as redis:
+    async with Connections(NullTelemetry()).open(url, timeout=30.0) as redis:
         limits = RedisLimiter(redis, "cluster" in url)
         os.write(1, b"ready\n")  # at once: several write to the pipe
         await asyncio.to_thread(os.read, 0, 1)

@@ -12,7 +12,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     flush = RedisProtocol._flush
 
     def counting(self: RedisProtocol) -> None:
-        seen.append(sum(len(entry.calls) for entry in self._unwritten))
+        seen.append(sum(len(entry.commands) for entry in self._unwritten))
         flush(self)
 
     monkeypatch.setattr(RedisProtocol, "_flush", counting)

@@ -109,10 +109,10 @@ async def test_one_late_answer_keeps_no_request_from_redis(server: Server) -> No
         breaker = breaker_of(app)
         assert (await request(app, "/", state=state)).header("ratelimit") == '"default";r=999;t=87'
         for _ in range(3):
-            breaker.note(RedisUnavailable("no reply in time", "late"))
+            breaker.note(RedisUnavailable("no reply in time", "timeout"))
             while breaker._doubted.is_set():
                 await asyncio.sleep(0)
-            await breaker._redis.probe(deadline=60)  # its own question has been answered before this one
+            await breaker._redis.probe(timeout=60)  # its own question has been answered before this one
             assert breaker.trouble == ""
         assert (await request(app, "/", state=state)).header("ratelimit") == '"default";r=998;t=173'
 

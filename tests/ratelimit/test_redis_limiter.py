@@ -69,7 +69,7 @@ async def open_limits(redis: Redis) -> tuple[RedisLimiter, MemoryLimiter]:
 async def test_redis_counts_as_memory_does(url: str, algorithm: Algorithm) -> None:
     # Over a day, the moments that pass in the test change none of the whole numbers that are compared.
     rules = [rule("a", Rate("10/1d"), None, algorithm), rule("b", Rate("7/1d"), None, algorithm)]
-    async with Connections(NullTelemetry()).open(url, deadline=10.0) as redis:
+    async with Connections(NullTelemetry()).open(url, timeout=10.0) as redis:
         shared, memory = await open_limits(redis)
         for cost, dry in [(1, False), (3, True), (2, False), (4, False), (3, True), (1, True), (2, False), (3, False)]:
             takes = [Hit(rules[0], "x", cost, False), Hit(rules[1], "x", 2, dry)]
@@ -84,7 +84,7 @@ async def test_redis_counts_as_memory_does(url: str, algorithm: Algorithm) -> No
 
 async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
     this = rule("a", Rate("10/1d"))
-    async with Connections(NullTelemetry()).open(url, deadline=10.0) as redis:
+    async with Connections(NullTelemetry()).open(url, timeout=10.0) as redis:
         shared, memory = await open_limits(redis)
         single = SingleLimit(this, 2, address_key)
         await shared.send_one(single, "x")
@@ -104,7 +104,7 @@ async def test_one_limit_alone_is_counted_with_the_others(url: str) -> None:
 async def test_requests_of_one_moment_are_counted_one_after_the_other(url: str, requests: int) -> None:
     rates = [("a", 40, 1), ("a", 40, 3), ("b", 7, 1)]
     limits = [SingleLimit(rule(name, Rate(f"{number}/1d")), cost, address_key) for name, number, cost in rates]
-    async with Connections(NullTelemetry()).open(url, deadline=10.0) as redis:
+    async with Connections(NullTelemetry()).open(url, timeout=10.0) as redis:
         shared, memory = await open_limits(redis)
         asked = [(limits[turn % 3], f"client {turn % 4}") for turn in range(requests)]
         rooms = await asyncio.gather(*[shared.send_one(limit, who) for limit, who in asked])
@@ -116,7 +116,7 @@ async def test_requests_of_one_moment_are_counted_one_after_the_other(url: str, 
 
 async def test_a_window_of_redis_gives_back_what_is_older_than_it(url: str) -> None:
     this = rule("short", Rate("2/50ms"), None, "sliding-window")
-    async with Connections(NullTelemetry()).open(url, deadline=10.0) as redis:
+    async with Connections(NullTelemetry()).open(url, timeout=10.0) as redis:
         limits = RedisLimiter(redis, False)
         take = [Hit(this, "x", 1, False)]
         allowed = 0

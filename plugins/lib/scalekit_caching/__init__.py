@@ -1,4 +1,4 @@
-"""What caches are made of: items in the memory of a process, in a store that processes share, and in both.
+"""Cache stores that plugins share: in memory, in Redis, and both as two levels (L1 and L2).
 
-It knows neither HTTP nor plugins; a plugin brings what its items are beside values, and how they become bytes.
+The library knows neither HTTP nor plugins. A plugin adds its own kinds of items and how they are encoded.
 """

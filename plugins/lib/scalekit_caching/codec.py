@@ -1,8 +1,8 @@
-"""Items as bytes, for a store outside the process, and back.
+"""Encoding of items for a shared store.
 
-A frame has a head of fixed size, what its kind of item needs, a body, and a checksum. The head names what it is kept
-under, so that a frame in the wrong place is none. What comes from outside is taken for what it says only after all of
-it was looked at; nothing in it is ever executed.
+An encoded item has a header of fixed size, fields of its kind, a body and a checksum. The header contains the name of
+the key, so that an item under a wrong key is detected. Data is validated completely before it is used, and nothing in
+it is ever executed.
 """
 
 from __future__ import annotations
@@ -20,112 +20,112 @@ from scalekit_caching.items import Item, Key, Value
 
 MAGIC = b"SKc3"
 HEAD = Struct(">4sI64scQ")
-"""Magic, length of the frame, name, kind, and the number of the purge before it."""
+"""Magic, length of the encoded item, name, kind, and the tag version at which the making of the item began."""
 _SUM = Struct("<I")
-WHOLE = 0x2144DF1C
-"""What CRC-32 makes of anything with its own checksum behind it, so that nothing has to be cut off to be checked."""
+CRC_RESIDUE = 0x2144DF1C
+"""The CRC-32 of any data followed by its own checksum, so that nothing has to be cut off to check it."""
 _VALUE = Struct(">dI")
-"""When it expires, and the length of its tags."""
+"""The time of expiry, and the length of the tags."""
 
 
 class Corrupt(ValueError):
-    """The bytes are no frame that this version has written."""
+    """The data is no item of this version of the format."""
 
 
 class Codec(Protocol):
-    """Turns the items of one cache into bytes and back."""
+    """Encodes and decodes the items of one cache."""
 
     def encode(self, item: Item, name: bytes) -> bytes:
-        """Return *item*, which is kept under *name*, as bytes."""
+        """Return *item*, stored under *name*, as bytes."""
         ...
 
-    def decode(self, frame: bytes, name: bytes, key: Key) -> Item:
-        """Return the item in *frame*, kept under *name*, which stands for *key*. Raises Corrupt when there is none."""
+    def decode(self, data: bytes, name: bytes, key: Key) -> Item:
+        """Return the item in *data*, stored under *name*, the digest of *key*. Raises Corrupt for invalid data."""
         ...
 
 
-Reader = Callable[[bytes, int, Key, int], Item]
-"""Makes an item of a frame, from a place on, for a key, and of the number of the purge before it."""
+Decoder = Callable[[bytes, int, Key, int], Item]
+"""Returns the item of a key from data, an offset into the data, and the tag version at the start of its making."""
 
 
 class ItemCodec:
-    """Bytes of values. A subclass adds kinds of items to *readers*, and to *parts*."""
+    """Codec of values. A subclass adds kinds of items to *decoders*, and to *parts*."""
 
     def __init__(self) -> None:
-        self.readers: dict[bytes, Reader] = {b"v": _value}
+        self.decoders: dict[bytes, Decoder] = {b"v": _decode_value}
 
     def encode(self, item: Item, name: bytes) -> bytes:
-        """Return *item*, which is kept under *name*, as bytes."""
+        """Return *item*, stored under *name*, as bytes."""
         kind, parts = self.parts(item)
         length = HEAD.size + sum(map(len, parts)) + _SUM.size
-        frame = b"".join((HEAD.pack(MAGIC, length, name, kind, item.since), *parts))
-        return frame + _SUM.pack(crc32(frame))
+        data = b"".join((HEAD.pack(MAGIC, length, name, kind, item.version_at_start), *parts))
+        return data + _SUM.pack(crc32(data))
 
-    def decode(self, frame: bytes, name: bytes, key: Key) -> Item:
-        """Return the item in *frame*, kept under *name*, which stands for *key*. Raises Corrupt when there is none."""
+    def decode(self, data: bytes, name: bytes, key: Key) -> Item:
+        """Return the item in *data*, stored under *name*, the digest of *key*. Raises Corrupt for invalid data."""
         try:
-            magic, length, under, kind, since = HEAD.unpack_from(frame)
-            if magic != MAGIC or length != len(frame) or crc32(frame) != WHOLE:
-                raise Corrupt("another checksum or version")
-            if under != name:
+            magic, length, stored_name, kind, version_at_start = HEAD.unpack_from(data)
+            if magic != MAGIC or length != len(data) or crc32(data) != CRC_RESIDUE:
+                raise Corrupt("wrong checksum, length or version")
+            if stored_name != name:
                 raise Corrupt("the item of another key")
-            return self.readers[kind](frame, HEAD.size, key, since)
+            return self.decoders[kind](data, HEAD.size, key, version_at_start)
         except Corrupt:
             raise
         except (struct.error, LookupError, TypeError, AttributeError, ValueError) as error:
-            raise Corrupt(f"no item: {type(error).__name__}") from None
+            raise Corrupt(f"invalid fields: {type(error).__name__}") from None
 
     def tags_of(self, head: bytes) -> tuple[int, tuple[bytes, ...]] | None:
-        """Return the number of the purge before an item, and its tags, from the *head* of its frame; None without."""
+        """Return the tag version and the tags of an item from the first bytes of its data; None without tags."""
         try:
-            magic, _, _, kind, since = HEAD.unpack_from(head)
-            return (since, self.tags_in(kind, head)) if magic == MAGIC else None
+            magic, _, _, kind, version_at_start = HEAD.unpack_from(head)
+            return (version_at_start, self.tags_in(kind, head)) if magic == MAGIC else None
         except (struct.error, LookupError, ValueError):
             return None
 
     def tags_in(self, kind: bytes, head: bytes) -> tuple[bytes, ...]:
-        """Return the tags of an item of *kind*. Raises LookupError for what has none."""
+        """Return the tags of an item of *kind*. Raises LookupError for a kind without tags."""
         if kind != b"v":
             raise LookupError(kind)
         _, length = _VALUE.unpack_from(head, HEAD.size)
-        place = HEAD.size + _VALUE.size
-        return unlisted(head[place : place + length])
+        offset = HEAD.size + _VALUE.size
+        return decode_list(head[offset : offset + length])
 
     def parts(self, item: Item) -> tuple[bytes, tuple[bytes, ...]]:
-        """Return the kind of *item*, and what comes between head and checksum."""
+        """Return the kind of *item*, and the data between header and checksum."""
         if not isinstance(item, Value):
-            raise TypeError(f"no bytes stand for a {type(item).__name__}")
-        tags = listed(item.tags)
-        return b"v", (_VALUE.pack(item.expires, len(tags)), tags, item.frame)
+            raise TypeError(f"a {type(item).__name__} cannot be encoded")
+        tags = encode_list(item.tags)
+        return b"v", (_VALUE.pack(item.expires, len(tags)), tags, item.payload)
 
 
-def _value(frame: bytes, place: int, key: Key, since: int) -> Value:
-    expires, length = _VALUE.unpack_from(frame, place)
-    place += _VALUE.size
+def _decode_value(data: bytes, offset: int, key: Key, version_at_start: int) -> Value:
+    expires, length = _VALUE.unpack_from(data, offset)
+    offset += _VALUE.size
     if not isfinite(expires):
-        raise Corrupt("no time")
-    end = place + length
-    return Value(key, body_of(frame, end), expires, unlisted(frame[place:end]), since)
+        raise Corrupt("the time of expiry is not finite")
+    end = offset + length
+    return Value(key, body_of(data, end), expires, decode_list(data[offset:end]), version_at_start)
 
 
-def body_of(frame: bytes, place: int) -> bytes:
-    """Return what is in *frame* from *place* on."""
-    return frame[place : -_SUM.size]
+def body_of(data: bytes, offset: int) -> bytes:
+    """Return the body of *data*, which begins at *offset*."""
+    return data[offset : -_SUM.size]
 
 
-def listed(values: Iterable[bytes]) -> bytes:
-    """Return *values* as one, empty where there are none."""
+def encode_list(values: Iterable[bytes]) -> bytes:
+    """Return *values* as JSON, empty when there are none."""
     texts = [value.decode("latin-1") for value in values]
     return orjson.dumps(texts) if texts else b""
 
 
-def unlisted(told: bytes) -> tuple[bytes, ...]:
-    """Return the values of which *told* was made."""
-    return encoded(orjson.loads(told)) if told else ()
+def decode_list(data: bytes) -> tuple[bytes, ...]:
+    """Return the values that :func:`encode_list` has encoded."""
+    return to_bytes(orjson.loads(data)) if data else ()
 
 
-def encoded(values: Any) -> tuple[bytes, ...]:
-    """Return the bytes of which the texts *values* were made; raises TypeError for anything else."""
+def to_bytes(values: Any) -> tuple[bytes, ...]:
+    """Return the texts of a JSON list as bytes; raises TypeError for anything else."""
     if type(values) is not list:
         raise TypeError(type(values).__name__)
     return tuple([value.encode("latin-1") for value in values])

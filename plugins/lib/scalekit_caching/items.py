@@ -1,7 +1,7 @@
-"""What is kept, and what it is found by.
+"""The items of a cache and their keys.
 
-In the process a key is a tuple of the raw bytes, which can collide no more than they can. Where it goes to a shared
-store it is a digest of the same bytes, each with its length in front.
+In memory a key is a tuple of bytes, which cannot collide. In a shared store it is a digest of those bytes, each part
+with its length in front.
 """
 
 from __future__ import annotations
@@ -13,59 +13,73 @@ from hashlib import blake2b
 Key = tuple[bytes, ...]
 
 OVERHEAD = 340
-"""Bytes that an item takes beside what it holds, more or less."""
+"""Approximate memory of an item in bytes beside its content."""
 ENDLESS = float("inf")
 
 
 class Item:
-    """Something that is kept under *key*; the rest is for whoever keeps it.
+    """A cached item under *key*.
 
-    ``seen`` is when, on the monotonic clock, it came while changes of others were not told.
+    ``version_at_start`` is the tag version when the making of the item began, and ``checked_version`` the tag version
+    against which it was last checked. ``visited`` is the mark of SIEVE. ``confirmed_at`` is the time on the monotonic
+    clock at which the item was read while changes were not reported.
     """
 
-    __slots__ = ("key", "newer", "older", "seen", "since", "size", "tags", "used", "valid")
+    __slots__ = (
+        "checked_version",
+        "confirmed_at",
+        "key",
+        "newer",
+        "older",
+        "size",
+        "tags",
+        "version_at_start",
+        "visited",
+    )
 
-    def __init__(self, key: Key, size: int, tags: tuple[bytes, ...] = (), since: int = 0) -> None:
+    def __init__(self, key: Key, size: int, tags: tuple[bytes, ...] = (), version_at_start: int = 0) -> None:
         self.key = key
         self.size = size + OVERHEAD
         self.tags = tags
-        self.since = since
-        self.valid = since
-        self.used = False
-        self.seen = 0.0
+        self.version_at_start = version_at_start
+        self.checked_version = version_at_start
+        self.visited = False
+        self.confirmed_at = 0.0
         self.newer: Item | None = None
         self.older: Item | None = None
 
     def all_tags(self) -> tuple[bytes, ...]:
-        """Return every tag that it can be purged by."""
+        """Return every tag by which the item can be purged."""
         return self.tags
 
     def retain_until(self) -> float:
-        """Return until when it may be of use."""
+        """Return the time until which a store should retain the item."""
         return ENDLESS
 
     def as_fallback(self) -> Item:
-        """Return it for who cannot ask whether it is still true."""
+        """Return the item as it is served while the shared store is unavailable."""
         return self
 
 
 class Value(Item):
-    """An object of an application: its *frame*, and when it expires."""
+    """A value of an application: its *payload*, and the time at which it *expires*."""
 
-    __slots__ = ("expires", "frame")
+    __slots__ = ("expires", "payload")
 
-    def __init__(self, key: Key, frame: bytes, expires: float, tags: tuple[bytes, ...] = (), since: int = 0) -> None:
-        super().__init__(key, len(key[-1]) + len(frame), tags, since)
-        self.frame = frame
+    def __init__(
+        self, key: Key, payload: bytes, expires: float, tags: tuple[bytes, ...] = (), version_at_start: int = 0
+    ) -> None:
+        super().__init__(key, len(key[-1]) + len(payload), tags, version_at_start)
+        self.payload = payload
         self.expires = expires
 
     def retain_until(self) -> float:
-        """Return when it expires."""
+        """Return the time at which the value expires."""
         return self.expires
 
 
 @lru_cache(maxsize=128)
 def digest(key: Key) -> bytes:
-    """Return 64 characters that stand for *key*; those of a few are remembered, as a miss asks thrice."""
+    """Return 64 hexadecimal digits for *key*; a few are cached, because a miss needs the digest three times."""
     lengths = struct.pack(f">{len(key)}Q", *map(len, key))
     return blake2b(lengths + b"".join(key), digest_size=32).hexdigest().encode()

@@ -1,37 +1,53 @@
-"""A lease that a process has in a shared store."""
+"""Leases: the right of one process to make a missing item (single flight over processes)."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from scalekit_caching.shared_store import LeaseName, SharedStore
 
 
-class StoreLease:
-    """A *lease* that *token* has of *frames*."""
-
-    __slots__ = ("_ending", "_frames", "lease", "token")
-
-    def __init__(self, frames: SharedStore, lease: LeaseName, token: bytes) -> None:
-        self._frames = frames
-        self.lease = lease
-        self.token = token
-        self._ending: asyncio.Future[None] | None = None
-
-    def end_with(self, frame: bytes, seconds: float) -> asyncio.Future[None]:
-        """Begin to keep *frame*, which was made, for so many *seconds*, and to end it in the same step."""
-        self._ending = self._frames.start_put_and_release(self.lease, self.token, frame, seconds)
-        return self._ending
+class Lease(Protocol):
+    """The right to make a missing item, among all processes that share a store."""
 
     def release(self, after: asyncio.Future[None] | None = None) -> None:
-        """End it, once *after*, which keeps what was made, is done: the next to have it finds that."""
-        if self._ending is not None:
-            self._ending.add_done_callback(self._end_where_it_failed)
-        elif after is None or after.done():
-            self._frames.release(self.lease, self.token)
-        else:
-            after.add_done_callback(lambda done: self._frames.release(self.lease, self.token))
+        """Release the lease once *after* is done, so that other processes need not wait until it expires."""
+        ...
 
-    def _end_where_it_failed(self, write: asyncio.Future[None]) -> None:
+
+class NoLease:
+    """The lease of a process that shares its store with no other, or whose shared store is unavailable."""
+
+    def release(self, after: asyncio.Future[None] | None = None) -> None:
+        """Do nothing."""
+
+
+class StoreLease:
+    """A *lease* that *token* holds in *shared_store*."""
+
+    __slots__ = ("_put", "_shared_store", "lease", "token")
+
+    def __init__(self, shared_store: SharedStore, lease: LeaseName, token: bytes) -> None:
+        self._shared_store = shared_store
+        self.lease = lease
+        self.token = token
+        self._put: asyncio.Future[None] | None = None
+
+    def put_and_release(self, data: bytes, ttl: float) -> asyncio.Future[None]:
+        """Store the item *data* for *ttl* seconds and release the lease in one step."""
+        self._put = self._shared_store.start_put_and_release(self.lease, self.token, data, ttl)
+        return self._put
+
+    def release(self, after: asyncio.Future[None] | None = None) -> None:
+        """Release the lease once the write *after* is done, so that the next holder finds the item."""
+        if self._put is not None:
+            self._put.add_done_callback(self._release_if_failed)
+        elif after is None or after.done():
+            self._shared_store.release_lease(self.lease, self.token)
+        else:
+            after.add_done_callback(lambda done: self._shared_store.release_lease(self.lease, self.token))
+
+    def _release_if_failed(self, write: asyncio.Future[None]) -> None:
         if write.cancelled() or write.exception() is not None:
-            self._frames.release(self.lease, self.token)
+            self._shared_store.release_lease(self.lease, self.token)

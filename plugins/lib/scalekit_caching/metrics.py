@@ -1,4 +1,4 @@
-"""What every cache counts, under the name of its plugin."""
+"""Prometheus metrics that every cache records, under the name of its plugin."""
 
 from __future__ import annotations
 
@@ -10,63 +10,69 @@ from scalekit.telemetry import Alert, Counter, Gauge, Instrument, Telemetry
 
 
 class CachingInstruments:
-    """What is counted of the cache of *plugin*."""
+    """The instruments of the cache of *plugin*."""
 
     def __init__(self, plugin: str) -> None:
         name = f"scalekit_{plugin.replace('-', '_')}"
-        self.objects = Counter(f"{name}_objects", "Values that applications asked for, by how it went.", ("outcome",))
-        self.lookups = Counter(f"{name}_lookups", "Items that were looked for before a shared store.", ("found",))
-        self.live = Gauge(f"{name}_followed", "Whether the process hears of every change (1).")
-        self.invalid = Counter(
-            f"{name}_invalid",
-            "Kept items that could not be read, and were deleted.",
-            alert=Alert("Items of the cache cannot be read."),
+        self.values = Counter(f"{name}_value_requests", "Look-ups of values by applications.", ("outcome",))
+        self.lookups = Counter(f"{name}_lookups", "Look-ups of items before a shared store, by level.", ("level",))
+        self.in_sync = Gauge(f"{name}_in_sync", "Whether the process is notified of every change (1) or not (0).")
+        self.corrupt = Counter(
+            f"{name}_corrupt_entries",
+            "Stored items that could not be decoded and were deleted.",
+            alert=Alert("Stored items of the cache are corrupt."),
         )
         self.purges = Counter(f"{name}_purges", "Purges of tags and paths.")
         self.failures = Counter(
             f"{name}_store_failures",
-            "Calls of the shared store that failed.",
-            ("error",),
-            alert=Alert("The shared store of the cache fails."),
+            "Failed calls of the shared store.",
+            ("reason",),
+            alert=Alert("The shared store of the cache fails: requests are misses."),
         )
-        self.items = Gauge(f"{name}_items", "Items in the process.")
-        self.bytes = Gauge(f"{name}_bytes", "Bytes of items in the process.")
-        self.evicted = Gauge(f"{name}_evicted", "Items that made room for others.")
+        self.items = Gauge(f"{name}_items", "Items in the memory of the process.")
+        self.bytes = Gauge(f"{name}_bytes", "Bytes of items in the memory of the process.")
+        self.evictions = Counter(f"{name}_evictions", "Items evicted from the memory of the process.")
 
     def all(self) -> list[Instrument[Any]]:
-        """Return every one of them."""
+        """Return all instruments."""
         return list(vars(self).values())
 
 
 class CachingMetrics:
-    """The numbers of the cache of *plugin*."""
+    """The metrics of the cache of *plugin*."""
 
     def __init__(self, telemetry: Telemetry, plugin: str) -> None:
-        declared = CachingInstruments(plugin)
+        instruments = CachingInstruments(plugin)
         series = telemetry.series
-        self.object_hit, self.object_miss = (series(declared.objects, outcome) for outcome in ("hit", "miss"))
-        self.found_here, self.found_shared, self.found_nowhere = (
-            series(declared.lookups, level) for level in ("process", "shared", "nowhere")
+        self.value_hit, self.value_miss = (series(instruments.values, outcome) for outcome in ("hit", "miss"))
+        self.lookup_local, self.lookup_shared, self.lookup_miss = (
+            series(instruments.lookups, level) for level in ("local", "shared", "miss")
         )
-        self.live = series(declared.live)
-        self.invalid = series(declared.invalid)
-        self.purges = series(declared.purges)
-        self._failures = declared.failures
-        self._gauges = (declared.items, declared.bytes, declared.evicted)
+        self.in_sync = series(instruments.in_sync)
+        self.corrupt = series(instruments.corrupt)
+        self.purges = series(instruments.purges)
+        self._failures = instruments.failures
+        self._gauges = (instruments.items, instruments.bytes)
+        self._evictions = series(instruments.evictions)
         self._telemetry = telemetry
 
-    def failed(self, error: str) -> None:
-        """Count a call of the shared store that failed with *error*."""
-        self._telemetry.series(self._failures, error).inc()
+    def count_failure(self, reason: str) -> None:
+        """Count a call of the shared store that failed with the exception named *reason*."""
+        self._telemetry.series(self._failures, reason).inc()
 
     @contextmanager
-    def showing(self, figures: Callable[[], tuple[int, int, int]]) -> Generator[None, None, None]:
-        """Set the gauges from *figures*, items, bytes and evicted, whenever numbers are read, until left."""
-        gauges = [self._telemetry.series(gauge) for gauge in self._gauges]
+    def export_memory(self, statistics: Callable[[], tuple[int, int, int]]) -> Generator[None, None, None]:
+        """Export items, bytes and evictions of *statistics* at every scrape while inside."""
+        items, size = [self._telemetry.series(gauge) for gauge in self._gauges]
+        counted = 0
 
         def sample() -> None:
-            for gauge, value in zip(gauges, figures(), strict=True):
-                gauge.set(value)
+            nonlocal counted
+            number, number_of_bytes, evictions = statistics()
+            items.set(number)
+            size.set(number_of_bytes)
+            self._evictions.inc(evictions - counted)
+            counted = evictions
 
         with self._telemetry.on_collect(sample):
             yield

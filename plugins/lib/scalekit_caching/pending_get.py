@@ -1,4 +1,4 @@
-"""A look-up in the shared store that is under way, for who does not wait in a coroutine."""
+"""Look-ups in the shared store that run without a coroutine: sent at once, evaluated when the reply has come."""
 
 from __future__ import annotations
 
@@ -14,98 +14,100 @@ from scalekit_caching.shared_store import SharedStore
 from scalekit_caching.shared_tag_versions import SharedTagVersions
 from scalekit_caching.store import RetryGet
 
-MAX_REMEMBERED, MAX_REMEMBERED_BYTES = 64, 16384
-"""Items that are not decoded again while they are the same, and the bytes of one."""
+MAX_DECODED, MAX_DECODED_BYTES = 64, 16384
+"""Encoded items that are not decoded again while they are unchanged, and the largest size of one."""
 
 
 class SharedGets:
-    """Begins look-ups that take one question for one frame, as they do while the process hears of purges.
+    """Starts look-ups of one GET each, which is enough while the local level is in sync.
 
-    What is found is kept in the process with *keep*. A popular frame that finds no room there is decoded once.
+    A found item is stored in the local level with *store_locally*. A popular item for which the local level has no room
+    is decoded only once.
     """
 
     def __init__(
         self,
-        frames: SharedStore,
+        shared_store: SharedStore,
         codec: Codec,
-        following: ClientSideCaching,
-        purges: SharedTagVersions,
+        invalidation: ClientSideCaching,
+        versions: SharedTagVersions,
         metrics: CachingMetrics,
-        keep: Callable[[Item, bytes], None],
+        *,
+        store_locally: Callable[[Item, bytes], None],
     ) -> None:
-        self._frames = frames
+        self._shared_store = shared_store
         self._codec = codec
-        self._following = following
-        self._purges = purges
+        self._invalidation = invalidation
+        self._versions = versions
         self._metrics = metrics
-        self._keep = keep
-        self._decoded_last: dict[bytes, tuple[bytes, Item]] = {}
+        self._store_locally = store_locally
+        self._decoded: dict[bytes, tuple[bytes, Item]] = {}
 
-    def begin(self, key: Key) -> SharedGet | None:
-        """Ask for what is under *key*; None while the process does not hear of purges, or the store is gone."""
-        following = self._following
-        if not following.live:
+    def start(self, key: Key) -> SharedGet | None:
+        """Send the GET for *key*; None while the local level is out of sync or the store is unavailable."""
+        invalidation = self._invalidation
+        if not invalidation.in_sync:
             return None
         name = digest(key)
         try:
-            reply = self._frames.start_get(name)
-        except Exception:  # Store.fetch meets it again, and counts it
+            reply = self._shared_store.start_get(name)
+        except Exception:  # Store.get meets it again, and counts it
             return None
-        return SharedGet(self, reply, name, key, following.changes)
+        return SharedGet(self, reply, name, key, invalidation.changes)
 
-    def finish(self, fetch: SharedGet) -> Item | None:
-        """Return what *fetch* has found; raises RetryGet where that must be looked at more closely."""
-        following = self._following
+    def finish(self, get: SharedGet) -> Item | None:
+        """Return the item that *get* has found; raises RetryGet when tag versions have to be checked."""
+        invalidation = self._invalidation
         try:
-            frame = self._frames.read_reply(fetch.reply)
+            data = self._shared_store.read_reply(get.reply)
         except Exception as error:
-            self._metrics.failed(type(error).__name__)
-            return following.stand_in(fetch.key)
-        if not following.live:  # something may have been purged meanwhile
+            self._metrics.count_failure(type(error).__name__)
+            return invalidation.fallback(get.key)
+        if not invalidation.in_sync:  # tags may have been purged meanwhile
             raise RetryGet
-        if frame is None:
-            self._metrics.found_nowhere.inc()
+        if data is None:
+            self._metrics.lookup_miss.inc()
             return None
-        item = self._decoded(frame, fetch)
-        self._metrics.found_shared.inc()
-        if not following.changed_since(fetch.name, fetch.changes):
-            self._keep(item, fetch.name)
+        item = self._decode(data, get)
+        self._metrics.lookup_shared.inc()
+        if not invalidation.changed_since(get.name, get.changes):
+            self._store_locally(item, get.name)
         return item
 
-    def _decoded(self, frame: bytes, fetch: SharedGet) -> Item:
-        last = self._decoded_last.get(fetch.name)
-        if last is not None and last[0] == frame:
+    def _decode(self, data: bytes, get: SharedGet) -> Item:
+        last = self._decoded.get(get.name)
+        if last is not None and last[0] == data:
             item = last[1]
         else:
             try:
-                item = self._codec.decode(frame, fetch.name, fetch.key)
+                item = self._codec.decode(data, get.name, get.key)
             except Corrupt as error:
                 raise RetryGet from error
-            self._remember(fetch.name, frame, item)
-        if self._purges.may_be_outdated(item):
+            self._remember(get.name, data, item)
+        if self._versions.may_be_outdated(item):
             raise RetryGet
         return item
 
-    def _remember(self, name: bytes, frame: bytes, item: Item) -> None:
-        decoded = self._decoded_last
-        if len(frame) <= MAX_REMEMBERED_BYTES:
-            if len(decoded) >= MAX_REMEMBERED and name not in decoded:
+    def _remember(self, name: bytes, data: bytes, item: Item) -> None:
+        decoded = self._decoded
+        if len(data) <= MAX_DECODED_BYTES:
+            if len(decoded) >= MAX_DECODED and name not in decoded:
                 del decoded[next(iter(decoded))]
-            decoded[name] = frame, item
+            decoded[name] = data, item
 
 
 class SharedGet:
-    """A question for what is under *key*, whose digest is *name*, asked after so many *changes*."""
+    """A look-up of *key*, whose digest is *name*, sent when the count of changes was *changes*."""
 
-    __slots__ = ("_fetches", "changes", "key", "name", "reply")
+    __slots__ = ("_gets", "changes", "key", "name", "reply")
 
-    def __init__(self, fetches: SharedGets, reply: Future[Any], name: bytes, key: Key, changes: int) -> None:
-        self._fetches = fetches
+    def __init__(self, gets: SharedGets, reply: Future[Any], name: bytes, key: Key, changes: int) -> None:
+        self._gets = gets
         self.reply = reply
         self.name = name
         self.key = key
         self.changes = changes
 
     def finish(self) -> Item | None:
-        """Return what was found, once the reply is there; raises RetryGet."""
-        return self._fetches.finish(self)
+        """Return the item or None, once the reply has come; raises RetryGet."""
+        return self._gets.finish(self)

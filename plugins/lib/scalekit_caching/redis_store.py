@@ -1,9 +1,9 @@
-"""A store in Redis, one server or a cluster.
+"""A shared cache store in Redis, a standalone server or a cluster.
 
-Tags and their last purges are members of one sorted set, scored by number, so that a script purges all at once and
-nothing has to be searched for or deleted. The number is the time in microseconds or one more than the last: whatever
-Redis forgets or loses, a later purge has a higher one. Where the set is gone, or was cut because it grew too long,
-what has tags and is older than its floor counts as purged.
+Tags and the versions of their last purges are members of one sorted set, scored by version: a script purges all tags at
+once, and nothing has to be searched for or deleted. A version is the time in microseconds, or one more than the last:
+even if Redis loses data, a later purge has a higher version. When the set is lost, or was trimmed because it grew too
+long, tagged items that are older than its floor count as purged.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any
 
 from scalekit_caching.shared_store import ChangeListener, LeaseName
 from scalekit_redis import InvalidationListener, Redis, RedisUnavailable, ReplyError, Script
-from scalekit_redis.slots import key_in, shards
+from scalekit_redis.slots import key_in_slot, parse_cluster_slots
 
-LIFE = 31 * 86400.0
-"""Seconds for which purges are remembered after the last: longer than anything is kept."""
-MOST_TAGS = 100_000
-"""Tags whose last purge is remembered."""
-SCANNED = 500
-"""Keys that one step of a scan looks at."""
-PATIENCE = 5.0
-"""Seconds that a step of a scan may take: nobody but an operator waits for it."""
-NUMBER, FLOOR = b"#number", b"#floor"
+VERSIONS_TTL = 31 * 86400.0
+"""TTL of tag versions after the last purge, in seconds; longer than that of any item."""
+MAX_TAGS = 100_000
+"""Tags whose version is remembered."""
+SCAN_COUNT = 500
+"""Keys that one step of a scan visits."""
+OPERATOR_TIMEOUT = 5.0
+"""Timeout in seconds of a step of a scan; only commands of an operator wait for it."""
+VERSION, FLOOR = b"#number", b"#floor"
 
-_BEGIN = """\
+_INIT = """\
 local key = KEYS[1]
 local now = redis.call('TIME')
 local number = now[1] * 1000000 + now[2]
@@ -40,9 +40,9 @@ if not last then
 end
 redis.call('PEXPIRE', key, ARGV[1])
 """
-BEGIN = Script(_BEGIN + "return text(last and tonumber(last) or number)")
-ADVANCE = Script(
-    _BEGIN
+INIT_VERSION = Script(_INIT + "return text(last and tonumber(last) or number)")
+PURGE = Script(
+    _INIT
     + """\
 if last then number = math.max(number, tonumber(last) + 1) else number = number + 1 end
 for place = 3, #ARGV do redis.call('ZADD', key, text(number), ARGV[place]) end
@@ -56,7 +56,7 @@ end
 return text(number)
 """
 )
-ACQUIRE = Script(
+ACQUIRE_LEASE = Script(
     """\
 local function take() return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) end
 local taken = take()
@@ -68,192 +68,190 @@ local found = redis.pcall('GET', KEYS[2])
 return {taken and 1 or 0, type(found) == 'string' and found}
 """
 )
-KEEP_AND_RELEASE = Script(
+PUT_AND_RELEASE = Script(
     """\
 local kept = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 if redis.pcall('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
 return kept
 """
 )
-RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
+RELEASE_LEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 
 
 class RedisStore:
-    """Items under keys that begin with *prefix*; at most *most_tags* purges are remembered."""
+    """Items under keys that begin with *prefix*; the versions of at most *max_tags* tags are remembered."""
 
-    def __init__(self, redis: Redis, prefix: str, most_tags: int = MOST_TAGS) -> None:
+    def __init__(self, redis: Redis, prefix: str, max_tags: int = MAX_TAGS) -> None:
         self._redis = redis
         self._items = prefix.encode() + b":item:"
         self._prefix = prefix.encode()
         self._purges = b"{" + prefix.encode() + b"}:purges"
-        self._most_tags = most_tags
-        self._number_words = ("ZSCORE", self._purges, NUMBER)
+        self._max_tags = max_tags
+        self._get_version = ("ZSCORE", self._purges, VERSION)
 
     def start_get(self, key: bytes) -> asyncio.Future[Any]:
-        """Send the GET for *key* at once, without checking tag versions; :meth:`read_reply` reads the reply."""
+        """Send the GET for *key* at once, without a check of tag versions; :meth:`read_reply` reads the reply."""
         return self._redis.get(self._items + key)
 
     def read_reply(self, reply: asyncio.Future[Any]) -> bytes | None:
-        """Return what has come with *reply*."""
+        """Return the item in *reply*, or None."""
         error = reply.exception()
         if isinstance(error, ReplyError):
-            return frame_of(error)
+            return item_in_reply(error)
         found: bytes | None = reply.result()
         return found
 
-    async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
-        """Return what is under each of *keys*, and the number of the last purge, all in one trip."""
+    async def get_many(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
+        """Return the items under *keys*, and the version of the last purge, in one round trip."""
         prefix = self._items
-        *frames, number = await self._redis.pipeline([*[("GET", prefix + key) for key in keys], self._number_words])
-        return [frame_of(frame) for frame in frames], await self._begun(number)
+        *items, version = await self._redis.pipeline([*[("GET", prefix + key) for key in keys], self._get_version])
+        return [item_in_reply(item) for item in items], await self._ensure_version(version)
 
-    async def put(self, frames: Mapping[bytes, bytes], seconds: Sequence[float]) -> None:
-        """Keep each of *frames* under its key for so many *seconds*."""
+    async def put_many(self, items: Mapping[bytes, bytes], ttls: Sequence[float]) -> None:
+        """Store each of *items* under its key for its TTL in seconds."""
         commands = [
-            ("SET", self._items + key, frame, "PX", max(1, int(life * 1000)))
-            for (key, frame), life in zip(frames.items(), seconds, strict=True)
+            ("SET", self._items + key, data, "PX", max(1, int(ttl * 1000)))
+            for (key, data), ttl in zip(items.items(), ttls, strict=True)
         ]
         for reply in await self._redis.pipeline(commands):
             _raise(reply)
 
-    def start_put(self, key: bytes, frame: bytes, seconds: float) -> asyncio.Future[None]:
-        """Begin at once to keep *frame* under *key*."""
-        return self._redis.call("SET", self._items + key, frame, "PX", max(1, int(seconds * 1000)))
+    def start_put(self, key: bytes, data: bytes, ttl: float) -> asyncio.Future[None]:
+        """Send the SET of *data* at once."""
+        return self._redis.call("SET", self._items + key, data, "PX", max(1, int(ttl * 1000)))
 
-    def start_put_and_release(
-        self, lease: LeaseName, token: bytes, frame: bytes, seconds: float
-    ) -> asyncio.Future[None]:
-        """Begin at once to keep *frame* under the name of *lease*, and to end that in the same step."""
+    def start_put_and_release(self, lease: LeaseName, token: bytes, data: bytes, ttl: float) -> asyncio.Future[None]:
+        """Store *data* under the name of *lease* and release the lease in one step, sent at once."""
         keys = (self._items + lease.name, self._lease_key(lease))
-        args = (frame, max(1, int(seconds * 1000)), token)
-        # By its source: sent again, it would overtake what is kept under the same name meanwhile.
-        return self._redis.begin(KEEP_AND_RELEASE, keys, args, by_source=True)
+        args = (data, max(1, int(ttl * 1000)), token)
+        # EVAL: an EVALSHA that has to be sent again would overwrite a later write to the same key.
+        return self._redis.start_script(PUT_AND_RELEASE, keys, args, use_eval=True)
 
     async def delete(self, keys: Sequence[bytes]) -> None:
-        """Forget what is under *keys*."""
+        """Delete *keys*."""
         if keys:
             await self._redis.delete(*[self._items + key for key in keys])
 
-    async def number(self, deadline: float | None = None) -> int:
-        """Return the number of the last purge, within *deadline* seconds where they are given."""
-        (number,) = await self._redis.pipeline([self._number_words], deadline=deadline)
-        return await self._begun(number)
+    async def version(self, timeout: float | None = None) -> int:
+        """Return the version of the last purge, within *timeout* seconds if given."""
+        (version,) = await self._redis.pipeline([self._get_version], timeout=timeout)
+        return await self._ensure_version(version)
 
-    async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
-        """Return the number of the last purge of each of *tags*; where none is known, that of the last forgotten."""
+    async def tag_versions(self, tags: Sequence[bytes]) -> Sequence[int]:
+        """Return the version of the last purge of each of *tags*, at least that of the tag dropped last."""
         scores = await self._redis.pipeline([("ZSCORE", self._purges, tag) for tag in (FLOOR, *tags)])
-        floor, *numbers = [_number(score) for score in scores]
-        return [max(floor, number) for number in numbers]
+        floor, *versions = [_version(score) for score in scores]
+        return [max(floor, version) for version in versions]
 
-    async def purges(self, since: int, deadline: float) -> Mapping[bytes, int] | None:
-        """Return the tags that were purged after the purge *since*, with their numbers; None when not all are known.
+    async def purges_after(self, version: int, timeout: float) -> Mapping[bytes, int] | None:
+        """Return the tags purged after *version* with their versions; None when not all are known any more.
 
-        That may take *deadline* seconds.
+        The query may take *timeout* seconds.
         """
         floor, pairs = await self._redis.pipeline(
-            [("ZSCORE", self._purges, FLOOR), ("ZRANGEBYSCORE", self._purges, f"({since}", "+inf", "WITHSCORES")],
-            deadline=deadline,
+            [("ZSCORE", self._purges, FLOOR), ("ZRANGEBYSCORE", self._purges, f"({version}", "+inf", "WITHSCORES")],
+            timeout=timeout,
         )
-        if floor is None or _is_of_another_type(floor) or _number(floor) > since:
+        if floor is None or _is_wrong_type(floor) or _version(floor) > version:
             return None
         if pairs and not isinstance(_raise(pairs)[0], list):  # RESP2 has no pairs
             pairs = zip(pairs[::2], pairs[1::2], strict=True)
-        return {tag: _number(score) for tag, score in _raise(pairs) if tag not in (NUMBER, FLOOR)}
+        return {tag: _version(score) for tag, score in _raise(pairs) if tag not in (VERSION, FLOOR)}
 
-    async def advance(self, tags: Sequence[bytes]) -> int:
-        """Give the next number to a purge of *tags*, all at once."""
-        life = int(LIFE * 1000)
-        return _number(await self._redis.script(ADVANCE, [self._purges], [life, self._most_tags, *tags]))
+    async def purge(self, tags: Sequence[bytes]) -> int:
+        """Assign the next version to *tags*, atomically; return it."""
+        ttl = int(VERSIONS_TTL * 1000)
+        return _version(await self._redis.run_script(PURGE, [self._purges], [ttl, self._max_tags, *tags]))
 
     async def scan(self) -> AsyncGenerator[list[bytes], None]:
-        """Yield the keys of all that is there, of one server after the other."""
+        """Yield all keys in batches, server by server."""
         pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", self._items) + b"*"
-        for place in await self._places():
+        for server_key in await self._server_keys():
             cursor = b"0"
             while True:
                 cursor, keys = await self._redis.call(
-                    "SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED, key=place, deadline=PATIENCE
+                    "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, key=server_key, timeout=OPERATOR_TIMEOUT
                 )
                 yield [key.removeprefix(self._items) for key in keys]
                 if cursor == b"0":
                     break
 
-    async def heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
-        """Return the first *size* bytes of what is under each of *keys*."""
-        words = [("GETRANGE", self._items + key, 0, size - 1) for key in keys]
-        replies = await self._redis.pipeline(words, deadline=PATIENCE) if words else []
-        return [frame_of(reply) or None for reply in replies]
+    async def get_heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
+        """Return the first *size* bytes of the items under *keys*."""
+        commands = [("GETRANGE", self._items + key, 0, size - 1) for key in keys]
+        replies = await self._redis.pipeline(commands, timeout=OPERATOR_TIMEOUT) if commands else []
+        return [item_in_reply(reply) or None for reply in replies]
 
-    async def _places(self) -> list[bytes]:
-        """Return one key for each server, which is with that server."""
+    async def _server_keys(self) -> list[bytes]:
+        """Return one key for each server, which routes a command to that server."""
         try:
-            found = shards(await self._redis.call("CLUSTER", "SLOTS", deadline=PATIENCE), ("", 0))
+            found = parse_cluster_slots(await self._redis.call("CLUSTER", "SLOTS", timeout=OPERATOR_TIMEOUT), ("", 0))
         except ReplyError:  # no cluster
             return [self._purges]
         firsts = {shard.primary: shard.first for shard in found}
-        return [key_in(slot) for slot in firsts.values()]
+        return [key_in_slot(slot) for slot in firsts.values()]
 
-    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
-        """Tell whether *token* has the lease now, for so many *seconds*, and return what is there after that."""
+    async def acquire_lease(self, lease: LeaseName, token: bytes, ttl: float) -> tuple[bool, bytes | None]:
+        """Acquire *lease* for *ttl* seconds; return whether *token* holds it, and the item as read after that."""
         keys = (self._lease_key(lease), self._items + lease.name)
-        taken, frame = await self._redis.begin(ACQUIRE, keys, (token, max(1, int(seconds * 1000))))
-        return bool(taken), frame
+        acquired, item = await self._redis.start_script(ACQUIRE_LEASE, keys, (token, max(1, int(ttl * 1000))))
+        return bool(acquired), item
 
-    def release(self, lease: LeaseName, token: bytes) -> None:
-        """Begin at once to end the lease, if *token* still has it; one that cannot be ended runs out."""
+    def release_lease(self, lease: LeaseName, token: bytes) -> None:
+        """Release the lease if *token* holds it, sent at once; a failure leaves it to expire."""
         with suppress(RedisUnavailable):
-            self._redis.begin(RELEASE, (self._lease_key(lease),), (token,)).add_done_callback(_heard)
+            self._redis.start_script(RELEASE_LEASE, (self._lease_key(lease),), (token,)).add_done_callback(_retrieve)
 
     def _lease_key(self, lease: LeaseName) -> bytes:
-        """Return a key in the slot of what is to be made: on a cluster, both are with one server."""
+        """Return a key in the slot of the item: on a cluster one server has both."""
         return b"%b:lease:{%b}%b" % (self._prefix, self._items + lease.name, lease.variant)
 
     @asynccontextmanager
-    async def follow(self, listener: ChangeListener) -> AsyncGenerator[None, None]:
-        """Let *listener* hear of changes while inside."""
+    async def subscribe(self, listener: ChangeListener) -> AsyncGenerator[None, None]:
+        """Report changes to *listener* while inside."""
 
-        def invalidated(keys: list[bytes]) -> None:
+        def on_invalidate(keys: list[bytes]) -> None:
             start = len(self._items)
             changed = [key[start:] for key in keys if key.startswith(self._items)]
             if changed:
-                listener.changed(changed)
+                listener.on_change(changed)
             if self._purges in keys:
-                listener.purged()
+                listener.on_purge()
 
-        hearing = InvalidationListener(listener.begun, invalidated, listener.ended)
-        async with self._redis.tracking((self._items, self._purges), hearing):
+        callbacks = InvalidationListener(listener.on_start, on_invalidate, listener.on_lost)
+        async with self._redis.tracking((self._items, self._purges), callbacks):
             yield
 
     async def probe(self) -> None:
-        """Return when Redis answers."""
+        """Return when Redis replies."""
         await self._redis.probe()
 
-    async def _begun(self, number: Any) -> int:
-        """Return *number*; where there is none, because nothing was purged yet or it is lost, begin to count."""
-        if number is None or _is_of_another_type(number):
-            number = await self._redis.script(BEGIN, [self._purges], [int(LIFE * 1000)])
-        return _number(number)
+    async def _ensure_version(self, version: Any) -> int:
+        """Return *version*; initialize it where it is missing, before the first purge or after a loss of data."""
+        if version is None or _is_wrong_type(version):
+            version = await self._redis.run_script(INIT_VERSION, [self._purges], [int(VERSIONS_TTL * 1000)])
+        return _version(version)
 
 
-def _heard(reply: asyncio.Future[Any]) -> None:
-    """Take a reply that changes nothing, so that nobody misses it."""
+def _retrieve(reply: asyncio.Future[Any]) -> None:
+    """Retrieve the exception, so that asyncio does not log it."""
     if not reply.cancelled():
         reply.exception()
 
 
-def _number(score: Any) -> int:
+def _version(score: Any) -> int:
     return 0 if score is None else int(float(_raise(score)))
 
 
-def frame_of(reply: Any) -> bytes | None:
-    """Return a frame; what is no text at all is one that nobody can read."""
-    if _is_of_another_type(reply):
+def item_in_reply(reply: Any) -> bytes | None:
+    """Return the item in *reply*; a key of another type counts as a corrupt item."""
+    if _is_wrong_type(reply):
         return b""
-    frame: bytes | None = _raise(reply)
-    return frame
+    item: bytes | None = _raise(reply)
+    return item
 
 
-def _is_of_another_type(reply: Any) -> bool:
+def _is_wrong_type(reply: Any) -> bool:
     return isinstance(reply, ReplyError) and reply.code == "WRONGTYPE"
 
 

@@ -1,4 +1,4 @@
-"""What a store that processes share does."""
+"""Interface of a store that processes share (L2)."""
 
 from __future__ import annotations
 
@@ -9,104 +9,104 @@ from typing import Any, NamedTuple, Protocol
 
 
 class ChangeListener(Protocol):
-    """Hears of what other processes change in a store."""
+    """Callbacks for the changes that processes make in a shared store."""
 
-    def begun(self) -> None:
-        """Take note that from now on every change is told, and that none before was."""
+    def on_start(self) -> None:
+        """Handle that from now on every change is reported, and that none before was."""
         ...
 
-    def ended(self, proved: float) -> None:
-        """Take note that changes are no longer told; those until *proved*, on the monotonic clock, have been."""
+    def on_lost(self, confirmed_until: float) -> None:
+        """Handle that changes are not reported any more; those up to *confirmed_until* (monotonic clock) have been."""
         ...
 
-    def changed(self, keys: Sequence[bytes]) -> None:
-        """Take note that what is under *keys* is another, or gone."""
+    def on_change(self, keys: Sequence[bytes]) -> None:
+        """Handle that *keys* were written, deleted or have expired."""
         ...
 
-    def purged(self) -> None:
-        """Take note that something was purged."""
+    def on_purge(self) -> None:
+        """Handle that tags were purged."""
         ...
 
 
 class LeaseName(NamedTuple):
-    """Names the right to make what is under the key *name*; *variant* tells apart what is made for one key."""
+    """The name of the lease to make the item *name*; *variant* separates leases for several variants of one item."""
 
     name: bytes
     variant: bytes = b""
 
 
 class SharedStore(Protocol):
-    """A store that processes share. Every call has a deadline of its own; whatever it raises counts as a failure.
+    """A store of encoded items that processes share. Every call has a timeout; any exception counts as a failure.
 
-    Purges are numbered; a later one has a higher number, whatever was lost in between.
+    Each purge has a version, which is higher than that of every purge before, even if the store has lost data.
     """
 
     def start_get(self, key: bytes) -> Future[Any]:
-        """Send the GET for *key* at once, without checking tag versions; :meth:`read_reply` reads the reply."""
+        """Send the GET for *key* at once, without a check of tag versions; :meth:`read_reply` reads the reply."""
         ...
 
     def read_reply(self, reply: Future[Any]) -> bytes | None:
-        """Return what has come with *reply*; raises what the store raises."""
+        """Return the item in *reply*, or None; raises the exception of the store."""
         ...
 
-    async def get(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
-        """Return what is under each of *keys*, and the number of the last purge, all in one trip."""
+    async def get_many(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
+        """Return the items under *keys*, and the version of the last purge, in one round trip."""
         ...
 
-    async def put(self, frames: Mapping[bytes, bytes], seconds: Sequence[float]) -> None:
-        """Keep each of *frames* under its key for so many *seconds*."""
+    async def put_many(self, items: Mapping[bytes, bytes], ttls: Sequence[float]) -> None:
+        """Store each of *items* under its key for its TTL in seconds."""
         ...
 
-    def start_put(self, key: bytes, frame: bytes, seconds: float) -> Future[None]:
-        """Begin at once to keep *frame* under *key*; of what is begun in one process for one key, the last stays."""
+    def start_put(self, key: bytes, data: bytes, ttl: float) -> Future[None]:
+        """Send the SET of *data* at once; the last write of one process to a key wins."""
         ...
 
-    def start_put_and_release(self, lease: LeaseName, token: bytes, frame: bytes, seconds: float) -> Future[None]:
-        """Begin at once to keep *frame* under the name of *lease*, and to end that in the same step.
+    def start_put_and_release(self, lease: LeaseName, token: bytes, data: bytes, ttl: float) -> Future[None]:
+        """Store *data* under the name of *lease* and release the lease in one step, sent at once.
 
-        It ends if *token* still has it, even where *frame* cannot be kept.
+        The lease is released if *token* holds it, even when *data* cannot be stored.
         """
         ...
 
     async def delete(self, keys: Sequence[bytes]) -> None:
-        """Forget what is under *keys*."""
+        """Delete *keys*."""
         ...
 
-    async def number(self, deadline: float | None = None) -> int:
-        """Return the number of the last purge, within *deadline* seconds where they are given."""
+    async def version(self, timeout: float | None = None) -> int:
+        """Return the version of the last purge, within *timeout* seconds if given."""
         ...
 
-    async def numbers(self, tags: Sequence[bytes]) -> Sequence[int]:
-        """Return the number of the last purge of each of *tags*; where none is known, that of the last forgotten."""
+    async def tag_versions(self, tags: Sequence[bytes]) -> Sequence[int]:
+        """Return the version of the last purge of each of *tags*, at least that of the tag dropped last."""
         ...
 
-    async def purges(self, since: int, deadline: float) -> Mapping[bytes, int] | None:
-        """Return the tags that were purged after the purge *since*, with their numbers; None when not all are known.
+    async def purges_after(self, version: int, timeout: float) -> Mapping[bytes, int] | None:
+        """Return the tags purged after *version* with their versions; None when not all are known any more.
 
-        That may take *deadline* seconds.
+        The query may take *timeout* seconds.
         """
         ...
 
-    async def advance(self, tags: Sequence[bytes]) -> int:
-        """Give the next number to a purge of *tags*, all at once; return it, and let all processes know."""
+    async def purge(self, tags: Sequence[bytes]) -> int:
+        """Assign the next version to *tags*, atomically; return it, and notify all processes."""
         ...
 
     def scan(self) -> AsyncGenerator[list[bytes], None]:
-        """Yield the keys of all that is there, some at a time; one may come twice, and what changes may be missing."""
+        """Yield all keys in batches; a key may come twice, and keys written meanwhile may be missing."""
         ...
 
-    async def heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
-        """Return the first *size* bytes of what is under each of *keys*."""
+    async def get_heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:
+        """Return the first *size* bytes of the items under *keys*."""
         ...
 
-    async def acquire(self, lease: LeaseName, token: bytes, seconds: float) -> tuple[bool, bytes | None]:
-        """Tell whether *token* has the lease now, for so many *seconds*, and return what is there after that."""
+    async def acquire_lease(self, lease: LeaseName, token: bytes, ttl: float) -> tuple[bool, bytes | None]:
+        """Acquire *lease* for *ttl* seconds; return whether *token* holds it, and the item as read after that."""
         ...
 
-    def release(self, lease: LeaseName, token: bytes) -> None:
-        """Begin at once to end the lease, if *token* still has it; one that cannot be ended runs out."""
+    def release_lease(self, lease: LeaseName, token: bytes) -> None:
+        """Release the lease if *token* holds it, sent at once; a failure leaves it to expire."""
         ...
 
-    def follow(self, listener: ChangeListener) -> AbstractAsyncContextManager[None]:
-        """Let *listener* hear of changes while inside."""
+    def subscribe(self, listener: ChangeListener) -> AbstractAsyncContextManager[None]:
+        """Report changes to *listener* while inside."""
         ...

@@ -1,8 +1,8 @@
-"""A table within a budget of bytes, which forgets what is used least.
+"""Eviction by SIEVE: a table within a budget of bytes that evicts the least useful items.
 
-The algorithm is SIEVE (Zhang and others, NSDI 2024). A hit sets one mark and moves nothing, so it costs next to
-nothing; a hand goes from the oldest to the newest, takes marks off, and what has none it evicts. What is asked for only
-once goes soon, so a scan does not empty the table.
+The algorithm is that of Zhang and others (NSDI 2024). A hit only sets the visited mark of an item; the hand moves from
+the oldest item to the newest, clears marks, and evicts items without one. Items that are used only once are evicted
+soon, so that a scan does not replace the whole table.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from scalekit_caching.items import Item, Key
 
 
 class Sieve:
-    """Items by key, of which all together have at most *budget* bytes."""
+    """Items by key, at most *budget* bytes in total."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.items: dict[Key, Item] = {}
         self.size = 0
-        self.evicted = 0
+        self.evictions = 0
         self._newest: Item | None = None
         self._oldest: Item | None = None
         self._hand: Item | None = None
 
     def put(self, item: Item) -> None:
-        """Keep *item* in place of what had its key; what is larger than the budget is not kept."""
+        """Store *item*, replacing one with its key; an item larger than the budget is not stored."""
         key, size = item.key, item.size
         if key in self.items:
             self.remove(key)
@@ -33,7 +33,7 @@ class Sieve:
             self._evict()
         self.items[key] = item
         self.size += size
-        item.newer = None  # one that was here before may come again
+        item.newer = None  # an evicted item may be stored again
         newest = item.older = self._newest
         if newest is None:
             self._oldest = item
@@ -42,7 +42,7 @@ class Sieve:
         self._newest = item
 
     def remove(self, key: Key) -> bool:
-        """Forget what has *key*, and tell whether anything had."""
+        """Remove *key*; return whether it existed."""
         item = self.items.pop(key, None)
         if item is None:
             return False
@@ -50,21 +50,21 @@ class Sieve:
         return True
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all items."""
         for key in list(self.items):
             self.remove(key)
 
     def _evict(self) -> None:
         item = self._hand or self._oldest
-        while item is not None and item.used:
-            item.used = False
+        while item is not None and item.visited:
+            item.visited = False
             item = item.newer or self._oldest
         if item is not None:
             del self.items[item.key]
             self._unlink(item)
             self._hand = item.newer
             item.newer = item.older = None
-            self.evicted += 1
+            self.evictions += 1
 
     def _unlink(self, item: Item) -> None:
         self.size -= item.size

@@ -1,8 +1,8 @@
-"""When each tag was purged last.
+"""Tag versions: the version of the last purge of each tag in this process.
 
-Every purge has a number. An item knows the number of the purge before it was begun, so that one look-up for each of
-its tags tells whether it came too late: nothing has to be found or deleted, and a purge counts at once for everything,
-what is being made at that moment included.
+Every purge increments the version. An item stores the version at which its making began, so one look-up for each of its
+tags says whether a purge came after: nothing has to be searched for or deleted, and a purge takes effect at once for
+everything, including items that are being made at that moment.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from collections.abc import Iterable, Sequence
 
 from scalekit_caching.items import Item
 
-REMEMBERED = 10_000
-"""Tags whose last purge is remembered. What is older than the purge forgotten last counts as purged."""
+MAX_TAGS = 10_000
+"""Tags whose version is remembered. An item older than the version dropped last counts as purged."""
 
 
 class TagVersions:
-    """The numbers of purges."""
+    """The versions of purged tags; ``version`` is that of the last purge."""
 
     def __init__(self) -> None:
-        self.number = 0
+        self.version = 0
         self._floor = 0
         self._purged: dict[bytes, int] = {}
 
-    def advance(self, tags: Iterable[bytes], number: int = 0) -> None:
-        """Purge *tags*: whatever has one of them and was begun before is outdated.
+    def purge(self, tags: Iterable[bytes], version: int = 0) -> None:
+        """Purge *tags*: every item with one of them whose making began before is outdated.
 
-        *number* is that which the purge has among those of all processes.
+        *version* is the version of the purge in the shared store, if there is one.
         """
-        number = number or self.number + 1
-        self.number = max(self.number, number)
+        version = version or self.version + 1
+        self.version = max(self.version, version)
         for tag in tags:
-            self._purged[tag] = max(number, self._purged.pop(tag, 0))
-        while len(self._purged) > REMEMBERED:
+            self._purged[tag] = max(version, self._purged.pop(tag, 0))
+        while len(self._purged) > MAX_TAGS:
             oldest = next(iter(self._purged))
             self._floor = self._purged.pop(oldest)
 
-    def outdated(self, item: Item) -> bool:
-        """Tell whether *item* was begun before a purge of one of its tags."""
-        if item.valid == self.number:
+    def is_outdated(self, item: Item) -> bool:
+        """Return whether one of the tags of *item* was purged after its making began."""
+        if item.checked_version == self.version:
             return False
-        if self.purged(item.all_tags(), item.since):
+        if self.purged_since(item.all_tags(), item.version_at_start):
             return True
-        item.valid = self.number
+        item.checked_version = self.version
         return False
 
-    def purged(self, tags: Sequence[bytes], since: int) -> bool:
-        """Tell whether one of *tags* was purged after the purge *since*."""
-        return bool(tags) and (since < self._floor or any(self._purged.get(tag, 0) > since for tag in tags))
+    def purged_since(self, tags: Sequence[bytes], version: int) -> bool:
+        """Return whether one of *tags* was purged after *version*."""
+        return bool(tags) and (version < self._floor or any(self._purged.get(tag, 0) > version for tag in tags))

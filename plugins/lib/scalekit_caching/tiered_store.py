@@ -1,8 +1,8 @@
-"""Two levels: the memory of the process before a store that processes share.
+"""A cache store of two levels: the memory of the process (L1) before a store that processes share (L2).
 
-The process answers by itself while it hears of every change in the shared store. Otherwise what it has stands in only
-where the shared store fails, and only for a short time after it was last known to be true: others may have purged it.
-What the shared store does not answer in time, or not at all, is missing.
+The local level serves items while it is in sync, that is, while the shared store reports every change. Otherwise local
+items are served only when the shared store fails, and only for a short time after they were last in sync, because other
+processes may have purged them. An item that the shared store does not return in time is a miss.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ from itertools import count
 
 from scalekit_caching.codec import Codec, Corrupt
 from scalekit_caching.items import Item, Key, digest
-from scalekit_caching.lease import StoreLease
+from scalekit_caching.lease import Lease, NoLease, StoreLease
 from scalekit_caching.local_invalidation import DISCONNECTED_TTL, ClientSideCaching
+from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.pending_get import SharedGets
 from scalekit_caching.shared_store import LeaseName, SharedStore
 from scalekit_caching.shared_tag_versions import SharedTagVersions
-from scalekit_caching.store import Lease, MemoryStore, NoLease, PendingGet, RetryGet
+from scalekit_caching.store import PendingGet, RetryGet
 
 logger = logging.getLogger("scalekit.caching")
 
-LONGEST = 30 * 86400.0
-"""Seconds for which it is kept by what the answers of a resource vary; a purge is remembered for longer."""
-LARGEST_OF_SCRIPT = 65536  # bytes of an item, which a script copies twice
-MOST_WRITES = 256
-"""Items on their way to the shared store at one time; what comes beyond them stays in the process."""
+MAX_TTL = 30 * 86400.0
+"""Longest TTL in the shared store, in seconds; tag versions are retained longer."""
+MAX_SCRIPT_ITEM = 65536  # bytes of an item that is written by a script, which copies it twice
+MAX_WRITES = 256
+"""Items on their way to the shared store at one time; those beyond are stored only in the process."""
 
 
 class TieredStore:
-    """Items in the memory of the process and in *frames*."""
+    """Items in *local* memory and in *shared_store*."""
 
     shared = True
 
     def __init__(
         self,
         local: MemoryStore,
-        frames: SharedStore,
+        shared_store: SharedStore,
         codec: Codec,
         metrics: CachingMetrics,
         clock: Callable[[], float],
@@ -50,251 +51,250 @@ class TieredStore:
         disconnected_ttl: float = DISCONNECTED_TTL,
     ) -> None:
         self.local = local
-        self.frames = frames
+        self.shared_store = shared_store
         self._codec = codec
         self._metrics = metrics
         self._clock = clock
-        self._purges = SharedTagVersions(frames)
-        self._following = ClientSideCaching(local, frames, self._purges, metrics, disconnected_ttl)
-        self._fetches = SharedGets(frames, codec, self._following, self._purges, metrics, self._keep)
+        self._versions = SharedTagVersions(shared_store)
+        self._invalidation = ClientSideCaching(local, shared_store, self._versions, metrics, disconnected_ttl)
+        self._gets = SharedGets(
+            shared_store, codec, self._invalidation, self._versions, metrics, store_locally=self._store_locally
+        )
         self._writes: dict[bytes, asyncio.Future[None]] = {}
         self._process = os.urandom(8)
-        self._claims = count()
+        self._lease_numbers = count()
 
     @property
-    def number(self) -> int:
-        """The number of the last purge that is known here. A lower one than the true one is on the safe side."""
-        return self._purges.number
+    def version(self) -> int:
+        """The version of the last purge that is known here. One that is too low is on the safe side."""
+        return self._versions.version
 
-    async def current(self) -> int:
-        """Return the number of the last purge."""
-        if not self._following.live:
+    async def current_version(self) -> int:
+        """Return the version of the last purge in any process."""
+        if not self._invalidation.in_sync:
             try:
-                self._purges.see(await self.frames.number())
+                self._versions.update(await self.shared_store.version())
             except Exception as error:
-                self._metrics.failed(type(error).__name__)
-        return self._purges.number
+                self._metrics.count_failure(type(error).__name__)
+        return self._versions.version
 
     def peek(self, key: Key) -> Item | None:
-        """Return what is in the process under *key*, while it is known to be true."""
-        if not self._following.live:
+        """Return the local item under *key*, while the local level is in sync."""
+        if not self._invalidation.in_sync:
             return None
         found = self.local.peek(key)
         if found is not None:
-            self._metrics.found_here.inc()
+            self._metrics.lookup_local.inc()
         return found
 
-    def held(self, key: Key) -> Item | None:
-        """Return what is in the process under *key*, true or not."""
+    def peek_unsynced(self, key: Key) -> Item | None:
+        """Return the local item under *key*, in sync or not."""
         return self.local.peek(key)
 
-    async def fetch(self, key: Key) -> Item | None:
-        """Return what is under *key* at either level.
-
-        Who hears of purges need not ask for them, so that it is one question for one frame.
-        """
+    async def get(self, key: Key) -> Item | None:
+        """Return the item under *key* from either level; while in sync that takes one GET."""
         found = self.peek(key)
         if found is not None:
             return found
         name = digest(key)
         if self._writes:
-            await self._written((name,))
-        fetch = self._fetches.begin(key)
-        if fetch is not None:
+            await self._wait_written((name,))
+        get = self._gets.start(key)
+        if get is not None:
             with suppress(Exception):  # finish() meets it again
-                await fetch.reply
+                await get.reply
             with suppress(RetryGet):
-                return fetch.finish()
-        return (await self._fetched({key: name}))[key]
+                return get.finish()
+        return (await self._get_shared({key: name}))[key]
 
     def start_get(self, key: Key) -> PendingGet | None:
-        """Ask the shared store at once; None where that takes more than one question."""
-        return None if self._writes and digest(key) in self._writes else self._fetches.begin(key)
+        """Send the GET for *key* to the shared store at once; None where one GET is not enough."""
+        return None if self._writes and digest(key) in self._writes else self._gets.start(key)
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
-        """Return what is under each of *keys* at either level, in one trip; what cannot be read is deleted."""
+        """Return the items under *keys* from either level, in one round trip; corrupt ones are deleted."""
         found = {key: self.peek(key) for key in keys}
         names = {key: digest(key) for key, item in found.items() if item is None}
         if names:
             if self._writes:
-                await self._written(names.values())
-            found |= await self._fetched(names)
+                await self._wait_written(names.values())
+            found |= await self._get_shared(names)
         return [found[key] for key in keys]
 
-    async def _fetched(self, names: dict[Key, bytes]) -> dict[Key, Item | None]:
-        changes = self._following.changes
+    async def _get_shared(self, names: dict[Key, bytes]) -> dict[Key, Item | None]:
+        changes = self._invalidation.changes
         try:
-            frames, number = await self.frames.get(list(names.values()))
-            self._purges.see(number)
-            items = await self._readable(names, frames)
-            outdated = await self._purges.outdated(items, number)
+            replies, version = await self.shared_store.get_many(list(names.values()))
+            self._versions.update(version)
+            items = await self._decode_all(names, replies)
+            outdated = await self._versions.are_outdated(items, version)
         except Exception as error:
-            self._metrics.failed(type(error).__name__)
-            return {key: self._following.stand_in(key) for key in names}
-        valid = [item for item, late in zip(items, outdated, strict=True) if not late]
-        self._metrics.found_shared.inc(len(valid))
-        self._metrics.found_nowhere.inc(len(names) - len(valid))
+            self._metrics.count_failure(type(error).__name__)
+            return {key: self._invalidation.fallback(key) for key in names}
+        valid = [item for item, is_outdated in zip(items, outdated, strict=True) if not is_outdated]
+        self._metrics.lookup_shared.inc(len(valid))
+        self._metrics.lookup_miss.inc(len(names) - len(valid))
         for item in valid:
-            if not self._following.changed_since(names[item.key], changes):
-                self._keep(item, names[item.key])
+            if not self._invalidation.changed_since(names[item.key], changes):
+                self._store_locally(item, names[item.key])
         return dict.fromkeys(names) | {item.key: item for item in valid}
 
-    async def _taken(self, frame: bytes, name: bytes, key: Key, changes: int) -> Item | None:
-        """Return the item in *frame*, which came since so many *changes*, unless it was purged or cannot be read."""
+    async def _accept(self, data: bytes, name: bytes, key: Key, changes: int) -> Item | None:
+        """Return the item in *data*, requested at the count *changes*, unless it was purged or is corrupt."""
         try:
-            item = self._codec.decode(frame, name, key)
+            item = self._codec.decode(data, name, key)
         except Corrupt as error:
-            await self._drop(name, error)
+            await self._drop_corrupt(name, error)
             item = None
-        if item is None or (self._purges.may_be_outdated(item) and await self._is_outdated(item)):
-            self._metrics.found_nowhere.inc()
+        if item is None or (self._versions.may_be_outdated(item) and await self._is_outdated(item)):
+            self._metrics.lookup_miss.inc()
             return None
-        self._metrics.found_shared.inc()
-        if not self._following.changed_since(name, changes):
-            self._keep(item, name)
+        self._metrics.lookup_shared.inc()
+        if not self._invalidation.changed_since(name, changes):
+            self._store_locally(item, name)
         return item
 
     async def _is_outdated(self, item: Item) -> bool:
         try:
-            return (await self._purges.outdated((item,), self._purges.number))[0]
+            return (await self._versions.are_outdated((item,), self._versions.version))[0]
         except Exception as error:
-            self._metrics.failed(type(error).__name__)
+            self._metrics.count_failure(type(error).__name__)
             return True
 
-    async def _readable(self, names: dict[Key, bytes], frames: Sequence[bytes | None]) -> list[Item]:
+    async def _decode_all(self, names: dict[Key, bytes], replies: Sequence[bytes | None]) -> list[Item]:
         items = []
-        for (key, name), frame in zip(names.items(), frames, strict=True):
+        for (key, name), data in zip(names.items(), replies, strict=True):
             try:
-                if frame is not None:
-                    items.append(self._codec.decode(frame, name, key))
+                if data is not None:
+                    items.append(self._codec.decode(data, name, key))
             except Corrupt as error:
-                await self._drop(name, error)
+                await self._drop_corrupt(name, error)
         return items
 
-    async def _drop(self, name: bytes, error: Corrupt) -> None:
-        """Delete what cannot be read."""
-        self._metrics.invalid.inc()
-        logger.warning("an item in the shared store could not be read and is deleted: %s", error)
-        await self._delete((name,))
+    async def _drop_corrupt(self, name: bytes, error: Corrupt) -> None:
+        self._metrics.corrupt.inc()
+        logger.warning("a corrupt item in the shared store is deleted: %s", error)
+        await self._delete_shared((name,))
 
     def put(self, item: Item, lease: Lease | None = None) -> asyncio.Future[None] | None:
-        """Keep *item* here at once, and begin to keep it in the shared store; that ends a *lease* of its key."""
+        """Store *item* locally at once and send it to the shared store; a *lease* of its key may be released too."""
         name = digest(item.key)
-        self._keep(item, name)
-        seconds = min(item.retain_until() - self._clock(), LONGEST)
-        if seconds <= 0 or len(self._writes) >= MOST_WRITES:
+        self._store_locally(item, name)
+        ttl = min(item.retain_until() - self._clock(), MAX_TTL)
+        if ttl <= 0 or len(self._writes) >= MAX_WRITES:
             return None
         try:
-            frame = self._codec.encode(item, name)
-            if isinstance(lease, StoreLease) and lease.lease.name == name and len(frame) <= LARGEST_OF_SCRIPT:
-                write = lease.end_with(frame, seconds)
+            data = self._codec.encode(item, name)
+            if isinstance(lease, StoreLease) and lease.lease.name == name and len(data) <= MAX_SCRIPT_ITEM:
+                write = lease.put_and_release(data, ttl)
             else:
-                write = self.frames.start_put(name, frame, seconds)
+                write = self.shared_store.start_put(name, data, ttl)
         except Exception as error:
-            self._metrics.failed(type(error).__name__)
+            self._metrics.count_failure(type(error).__name__)
             return None
-        self._begun(name, write)
+        self._track_write(name, write)
         return write
 
-    async def keep(self, items: Sequence[Item]) -> None:
-        """Keep *items* here and in the shared store, in one trip."""
+    async def put_many(self, items: Sequence[Item]) -> None:
+        """Store *items* locally and in the shared store, in one round trip."""
         named = {digest(item.key): item for item in items}
         for name, item in named.items():
-            self._keep(item, name)
-        await self._write(named)
+            self._store_locally(item, name)
+        await self._put_shared(named)
 
-    async def remove(self, keys: Iterable[Key]) -> None:
-        """Forget what is under *keys*."""
+    async def delete(self, keys: Iterable[Key]) -> None:
+        """Delete *keys* in both levels."""
         listed = list(keys)
-        await self.local.remove(listed)
+        await self.local.delete(listed)
         names = [digest(key) for key in listed]
-        await self._written(names)
-        await self._delete(names)
+        await self._wait_written(names)
+        await self._delete_shared(names)
 
     async def purge(self, tags: Iterable[bytes]) -> None:
-        """Purge *tags* in all processes. Raises what the shared store raises: a purge must not fail in silence."""
+        """Purge *tags* in all processes. Raises the error of the shared store: a purge must not fail silently."""
         listed = list(tags)
-        number = await self.frames.advance(listed)
-        self.local.generations.advance(listed, number)
-        self._purges.see(max(number, self._purges.number))
+        version = await self.shared_store.purge(listed)
+        self.local.tag_versions.purge(listed, version)
+        self._versions.update(max(version, self._versions.version))
 
-    def purged(self, tags: Sequence[bytes], since: int) -> bool:
-        """Tell whether one of *tags* was purged after the purge *since*; what was purged elsewhere may not be known."""
-        missed = self._purges.number != since and not self._following.live
-        return missed or self.local.generations.purged(tags, since)
+    def purged_since(self, tags: Sequence[bytes], version: int) -> bool:
+        """Return whether one of *tags* was purged after *version*, or may have been in another process."""
+        missed = self._versions.version != version and not self._invalidation.in_sync
+        return missed or self.local.tag_versions.purged_since(tags, version)
 
-    async def acquire_lease(self, key: Key, variant: Key, seconds: float) -> tuple[Lease | None, Item | None]:
-        """Return the right to make the *variant* of *key*, and what is under *key*, looked at after that is known.
+    async def acquire_lease(self, key: Key, variant: Key, ttl: float) -> tuple[Lease | None, Item | None]:
+        """Return the lease to make the *variant* of *key* or None, and the item under *key* as read after that.
 
-        Without the shared store everybody has the right.
+        While the shared store is unavailable, every process has the lease.
         """
-        name, changes = digest(key), self._following.changes
-        held = StoreLease(self.frames, LeaseName(name, b"" if variant == key else digest(variant)), self._token())
+        name, changes = digest(key), self._invalidation.changes
+        variant_name = b"" if variant == key else digest(variant)
+        lease = StoreLease(self.shared_store, LeaseName(name, variant_name), self._lease_token())
         try:
-            taken, frame = await self.frames.acquire(held.lease, held.token, seconds)
-            if frame is None:
-                return held if taken else None, None
-            await self.current()
-            return held if taken else None, await self._taken(frame, name, key, changes)
+            acquired, data = await self.shared_store.acquire_lease(lease.lease, lease.token, ttl)
+            if data is None:
+                return lease if acquired else None, None
+            await self.current_version()
+            return lease if acquired else None, await self._accept(data, name, key, changes)
         except Exception as error:
-            self._metrics.failed(type(error).__name__)
-            held.release()
+            self._metrics.count_failure(type(error).__name__)
+            lease.release()
             return NoLease(), None
         except BaseException:
-            held.release()
+            lease.release()
             raise
 
-    def _token(self) -> bytes:
-        return b"%b%d" % (self._process, next(self._claims))
+    def _lease_token(self) -> bytes:
+        return b"%b%d" % (self._process, next(self._lease_numbers))
 
     @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[None, None]:
-        """Hear of changes while inside, and wait at the end for what is on its way."""
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Receive changes while inside, and wait at the end for pending writes."""
         try:
-            async with self._following.following():
+            async with self._invalidation.running():
                 yield
         finally:
             await self.close()
 
     async def close(self) -> None:
-        """Wait for what is on its way."""
+        """Wait for pending writes."""
         await asyncio.gather(*self._writes.values(), return_exceptions=True)
 
-    def _keep(self, item: Item, name: bytes) -> None:
+    def _store_locally(self, item: Item, name: bytes) -> None:
         self.local.put(item)
-        self._following.kept(name, item)
+        self._invalidation.track(name, item)
 
-    def _begun(self, name: bytes, write: asyncio.Future[None]) -> None:
-        """Take note that *write*, the newest of what is under *name*, is on its way."""
+    def _track_write(self, name: bytes, write: asyncio.Future[None]) -> None:
+        """Track *write*, the latest to *name*, until it is done."""
         self._writes[name] = write
-        write.add_done_callback(partial(self._done, name))
+        write.add_done_callback(partial(self._write_done, name))
 
-    def _done(self, name: bytes, write: asyncio.Future[None]) -> None:
+    def _write_done(self, name: bytes, write: asyncio.Future[None]) -> None:
         if self._writes.get(name) is write:
             del self._writes[name]
         error = None if write.cancelled() else write.exception()
         if error is not None:
-            self._metrics.failed(type(error).__name__)
+            self._metrics.count_failure(type(error).__name__)
 
-    async def _written(self, names: Iterable[bytes]) -> None:
-        """Wait until what is on its way under *names* is there: nobody asks for it or deletes it before."""
+    async def _wait_written(self, names: Iterable[bytes]) -> None:
+        """Wait until pending writes to *names* are done, so that a read or delete does not overtake them."""
         writes = [self._writes[name] for name in names if name in self._writes]
         if writes:
             await asyncio.wait(writes)
 
-    async def _write(self, items: dict[bytes, Item]) -> None:
-        worth = {name: min(item.retain_until() - self._clock(), LONGEST) for name, item in items.items()}
-        useful = {name: item for name, item in items.items() if worth[name] > 0}
-        if not useful:
+    async def _put_shared(self, items: dict[bytes, Item]) -> None:
+        ttls = {name: min(item.retain_until() - self._clock(), MAX_TTL) for name, item in items.items()}
+        current = {name: item for name, item in items.items() if ttls[name] > 0}
+        if not current:
             return
         try:
-            frames = {name: self._codec.encode(item, name) for name, item in useful.items()}
-            await self.frames.put(frames, [worth[name] for name in frames])
+            encoded = {name: self._codec.encode(item, name) for name, item in current.items()}
+            await self.shared_store.put_many(encoded, [ttls[name] for name in encoded])
         except Exception as error:
-            self._metrics.failed(type(error).__name__)
+            self._metrics.count_failure(type(error).__name__)
 
-    async def _delete(self, names: Sequence[bytes]) -> None:
+    async def _delete_shared(self, names: Sequence[bytes]) -> None:
         try:
-            await self.frames.delete(names)
+            await self.shared_store.delete(names)
         except Exception as error:
-            self._metrics.failed(type(error).__name__)
+            self._metrics.count_failure(type(error).__name__)

@@ -1,4 +1,4 @@
-"""What plugins and applications say to Redis, whether one server or a cluster answers."""
+"""The Redis commands that plugins and applications call, on a single server or a cluster."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from scalekit_redis.commands import (
     READONLY_COMMANDS,
+    Arg,
     Command,
-    Word,
-    Words,
+    CommandArgs,
     command,
     eval_command,
     milliseconds,
@@ -25,198 +25,214 @@ from scalekit_redis.script import Script
 if TYPE_CHECKING:
     from scalekit_redis.client_tracking import ClientTracking
 
-DEADLINE = 0.25
-"""Seconds that a command may take where nobody says otherwise."""
+DEFAULT_TIMEOUT = 0.25
+"""Default timeout of a command in seconds."""
 
 
-LONGEST = 3600.0
-"""Seconds that a command may take at most."""
+MAX_TIMEOUT = 3600.0
+"""Longest timeout of a command in seconds."""
 
 
-def end_of(began: float, deadline: float) -> float:
-    """Return when *deadline* seconds from *began* are over; raises ValueError when that would be never."""
-    if not deadline <= LONGEST:  # nor is it a number that is none
-        raise ValueError(f"a deadline is at most {LONGEST:g} seconds, got {deadline!r}")
-    return began + deadline
+def deadline_after(started: float, timeout: float) -> float:
+    """Return the deadline *timeout* seconds after *started*; raises ValueError for more than an hour, or NaN."""
+    if not timeout <= MAX_TIMEOUT:  # false for NaN too
+        raise ValueError(f"a timeout is at most {MAX_TIMEOUT:g} seconds, got {timeout!r}")
+    return started + timeout
 
 
 class CommandRouter(Protocol):
-    """Carries commands to where they belong. *at* is when their time is over, on the monotonic clock."""
+    """Routes commands to the server of their key. *deadline* is a point in time on the monotonic clock."""
 
     def send(
-        self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
+        self, args: CommandArgs, key: Arg | None, started: float, deadline: float, *, retryable: bool, replica: bool
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply."""
         ...
 
     def run(
-        self, script: Script, keys: Sequence[Word], args: Sequence[Word], began: float, at: float
+        self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], started: float, deadline: float
     ) -> asyncio.Future[Any]:
-        """Run *script*, whose source goes only to a server that does not know it; return the future of its reply."""
+        """Send EVALSHA, and EVAL if the server replies NOSCRIPT; return the future of the reply."""
         ...
 
-    def prepare(self, form: PackedScript, deadline: float) -> PreparedScript:
-        """Return what runs the script of *form*, each time within *deadline* seconds."""
+    def prepare(self, form: PackedScript, timeout: float) -> PreparedScript:
+        """Return an object that runs *form*, each run within *timeout* seconds."""
         ...
 
-    async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
+    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Any]:
         """Send commands together; return their replies in order, errors among them."""
         ...
 
-    def parted(self, keys: Sequence[Word]) -> list[list[int]]:
-        """Return the places of *keys* in groups, each of which one command may name."""
+    def group_keys(self, keys: Sequence[Arg]) -> list[list[int]]:
+        """Return the indexes of *keys* in groups, each of which one command may name."""
         ...
 
     def tracking(
-        self, prefixes: Sequence[bytes], hearing: InvalidationListener, replicas: bool
+        self, prefixes: Sequence[bytes], listener: InvalidationListener, replicas: bool
     ) -> AbstractAsyncContextManager[ClientTracking]:
-        """Tell *hearing* of changed keys while inside, and again when *replicas* have changed them."""
+        """Report changed keys to *listener* while inside, and once more when *replicas* have applied the change."""
         ...
 
-    async def probe(self, at: float) -> None:
-        """Return when every server that is needed answers; raises RedisUnavailable."""
+    async def probe(self, deadline: float) -> None:
+        """Return when every required server replies; raises RedisUnavailable."""
         ...
 
 
 class Redis:
-    """Commands with a *deadline* in seconds, of its own for each where it is given.
+    """Redis commands, each with a *timeout* in seconds that a call can override.
 
-    All of them raise RedisUnavailable, which is a 503, while Redis is gone, late or full, and ReplyError when the
-    server says that the command is wrong. Values come as bytes. With *replica_reads* a cluster's replicas answer what
-    only reads, which may be older.
+    All of them raise RedisUnavailable, a 503, when Redis is unavailable, overloaded or does not reply in time, and
+    ReplyError when the server replies with an error. Values are bytes. With *replica_reads* the replicas of a cluster
+    serve commands that only read, and may return an older value.
     """
 
-    __slots__ = ("_courier", "_deadline", "_replica_reads")
+    __slots__ = ("_replica_reads", "_router", "_timeout")
 
-    def __init__(self, courier: CommandRouter, deadline: float = DEADLINE, replica_reads: bool = False) -> None:
-        self._courier = courier
-        self._deadline = end_of(0.0, deadline)
+    def __init__(self, router: CommandRouter, timeout: float = DEFAULT_TIMEOUT, replica_reads: bool = False) -> None:
+        self._router = router
+        self._timeout = deadline_after(0.0, timeout)
         self._replica_reads = replica_reads
 
-    def get(self, key: Word, *, deadline: float | None = None) -> asyncio.Future[bytes | None]:
+    def get(self, key: Arg, *, timeout: float | None = None) -> asyncio.Future[bytes | None]:
         """Return the value of *key*, or None."""
         now = monotonic()
-        at = now + self._deadline if deadline is None else end_of(now, deadline)
-        return self._courier.send(("GET", key), key, now, at, True, self._replica_reads)
+        deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
+        return self._router.send(("GET", key), key, now, deadline, retryable=True, replica=self._replica_reads)
 
-    async def mget(self, keys: Sequence[Word], *, deadline: float | None = None) -> list[bytes | None]:
-        """Return the values of *keys* in their order, None for each that is not there."""
+    async def mget(self, keys: Sequence[Arg], *, timeout: float | None = None) -> list[bytes | None]:
+        """Return the values of *keys* in their order, None for each missing key."""
         values: list[bytes | None] = [None] * len(keys)
-        groups = self._courier.parted(keys)
-        replies = await self._of_groups("MGET", keys, groups, deadline)
-        for places, reply in zip(groups, replies, strict=True):
-            for place, value in zip(places, reply, strict=True):
-                values[place] = value
+        groups = self._router.group_keys(keys)
+        replies = await self._of_groups("MGET", keys, groups, timeout)
+        for indexes, reply in zip(groups, replies, strict=True):
+            for index, value in zip(indexes, reply, strict=True):
+                values[index] = value
         return values
 
     async def set(
         self,
-        key: Word,
-        value: Word,
+        key: Arg,
+        value: Arg,
         ttl: float | None = None,
         only_if_absent: bool = False,
         *,
-        deadline: float | None = None,
+        timeout: float | None = None,
     ) -> bool:
-        """Set *key*, for *ttl* seconds where given; tell whether it was set, which *only_if_absent* may forbid."""
-        reply = await self._send(set_command(key, value, ttl, only_if_absent), key, deadline)
+        """Set *key*, for *ttl* seconds if given, or *only_if_absent* (NX); return whether it was set."""
+        reply = await self._send(set_command(key, value, ttl, only_if_absent), key, timeout)
         return reply is not None
 
-    async def delete(self, *keys: Word, deadline: float | None = None) -> int:
-        """Delete *keys*; return how many were there."""
-        return sum(await self._of_groups("DEL", keys, self._courier.parted(keys), deadline))
+    async def delete(self, *keys: Arg, timeout: float | None = None) -> int:
+        """Delete *keys*; return how many existed."""
+        return sum(await self._of_groups("DEL", keys, self._router.group_keys(keys), timeout))
 
-    async def expire(self, key: Word, ttl: float, *, deadline: float | None = None) -> bool:
-        """Let *key* end in *ttl* seconds; tell whether it was there."""
-        return bool(await self._send(("PEXPIRE", key, milliseconds(ttl)), key, deadline))
+    async def expire(self, key: Arg, ttl: float, *, timeout: float | None = None) -> bool:
+        """Set the TTL of *key* to *ttl* seconds; return whether the key exists."""
+        return bool(await self._send(("PEXPIRE", key, milliseconds(ttl)), key, timeout))
 
-    def call(self, *words: Word, key: Word | None = None, deadline: float | None = None) -> asyncio.Future[Any]:
-        """Return the reply to any command; *key* says where it belongs if that is not its first key.
+    def call(self, *args: Arg, key: Arg | None = None, timeout: float | None = None) -> asyncio.Future[Any]:
+        """Send any command; return the future of its reply. *key* routes it if that is not its first key.
 
-        Raises ValueError for a command that would change or hold up the connection, which others share.
+        Raises ValueError for a command that changes or blocks the connection, which other callers share.
         """
-        known = command(words)
+        parsed = command(args)
         now = monotonic()
-        at = now + self._deadline if deadline is None else end_of(now, deadline)
-        place = known.key if key is None else key
-        reads = known.repeatable
-        return self._courier.send(words, place, now, at, reads, reads and self._replica_reads)
+        deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
+        routing_key = parsed.key if key is None else key
+        return self._router.send(
+            args,
+            routing_key,
+            now,
+            deadline,
+            retryable=parsed.retryable,
+            replica=parsed.retryable and self._replica_reads,
+        )
 
-    async def pipeline(self, commands: Sequence[Sequence[Word]], *, deadline: float | None = None) -> list[Any]:
-        """Send *commands* with one write to each server that has part in them; return one reply each.
+    async def pipeline(self, commands: Sequence[Sequence[Arg]], *, timeout: float | None = None) -> list[Any]:
+        """Send *commands* with one write to each server involved; return one reply for each.
 
-        A command that failed has its error as its reply. Raises RedisUnavailable when none was answered.
+        A failed command has its error as its reply. Raises RedisUnavailable when no command got a reply.
         """
-        known = [command(words) for words in commands]
+        parsed = [command(args) for args in commands]
         now = monotonic()
-        at = now + self._deadline if deadline is None else end_of(now, deadline)
-        return await self._courier.send_all(known, now, at)
+        deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
+        return await self._router.send_all(parsed, now, deadline)
 
-    async def script(
-        self, script: Script, keys: Sequence[Word] = (), args: Sequence[Word] = (), *, deadline: float | None = None
+    async def run_script(
+        self, script: Script, keys: Sequence[Arg] = (), args: Sequence[Arg] = (), *, timeout: float | None = None
     ) -> Any:
-        """Run *script* and return what it returns; its source is sent only to a server that does not know it."""
-        return await self.begin(script, keys, args, deadline=deadline)
+        """Run *script* and return its result. The source is sent only to a server that does not know the script."""
+        return await self.start_script(script, keys, args, timeout=timeout)
 
     def tracking(
-        self, prefixes: Sequence[bytes], hearing: InvalidationListener
+        self, prefixes: Sequence[bytes], listener: InvalidationListener
     ) -> AbstractAsyncContextManager[ClientTracking]:
-        """Tell *hearing* which keys are changed, by whomever, of those that begin with one of *prefixes*.
+        """Report changes of keys that begin with one of *prefixes* to *listener*, by whichever client.
 
-        Gives an object whose ``on`` tells whether every change is told. Connections of its own serve it, and are
-        opened anew when they are lost; a server that hangs, or is cut off in silence, is noticed within 0.8 seconds.
-        None of *prefixes* may begin with another. With replica reads a change is told again when a replica has it, as
-        what was read there before was older.
+        Returns an object whose ``active`` says whether every change is reported. It uses connections of its own, which
+        reconnect when they are lost; a server that hangs or becomes unreachable is detected within 0.8 seconds. None of
+        *prefixes* may be a prefix of another. With replica reads a change is reported again when a replica has applied
+        it, because a value read from that replica before was older.
         """
-        return self._courier.tracking(prefixes, hearing, self._replica_reads)
+        return self._router.tracking(prefixes, listener, self._replica_reads)
 
-    def begin(
+    def start_script(
         self,
         script: Script,
-        keys: Sequence[Word] = (),
-        args: Sequence[Word] = (),
+        keys: Sequence[Arg] = (),
+        args: Sequence[Arg] = (),
         *,
-        by_source: bool = False,
-        deadline: float | None = None,
+        use_eval: bool = False,
+        timeout: float | None = None,
     ) -> asyncio.Future[Any]:
-        """Send *script* at once; return the future of what it returns.
+        """Send *script* at once; return the future of its result.
 
-        A server that does not know it is sent its source, after what was sent meanwhile, or always where *by_source*.
+        EVALSHA is sent first, and EVAL when the server replies NOSCRIPT, which is then after commands sent meanwhile.
+        With *use_eval* EVAL is sent in the first place.
         """
         now = monotonic()
-        at = now + self._deadline if deadline is None else end_of(now, deadline)
-        if by_source:
+        deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
+        if use_eval:
             key = keys[0] if keys else None
-            return self._courier.send(eval_command(script, True, keys, args), key, now, at, False, False)
-        return self._courier.run(script, keys, args, now, at)
+            return self._router.send(
+                eval_command(script, True, keys, args), key, now, deadline, retryable=False, replica=False
+            )
+        return self._router.run(script, keys, args, now, deadline)
 
-    def prepare(self, script: Script, args: Sequence[Word], *, deadline: float | None = None) -> PreparedScript:
-        """Return *script* with *args*, to be run for many keys at less cost.
+    def prepare(self, script: Script, args: Sequence[Arg], *, timeout: float | None = None) -> PreparedScript:
+        """Return *script* with *args* packed once, to be run for many keys.
 
-        Raises ValueError where the first line of *script* names an engine.
+        Raises ValueError when the first line of *script* names an engine (``#!lua``).
         """
-        seconds = self._deadline if deadline is None else end_of(0.0, deadline)
-        return self._courier.prepare(PackedScript(script, args), seconds)
+        seconds = self._timeout if timeout is None else deadline_after(0.0, timeout)
+        return self._router.prepare(PackedScript(script, args), seconds)
 
-    async def probe(self, *, deadline: float = 1.0) -> None:
-        """Return when every server that is needed answers, for a health check; raises RedisUnavailable."""
-        await self._courier.probe(end_of(monotonic(), deadline))
+    async def probe(self, *, timeout: float = 1.0) -> None:
+        """Return when every required server replies, for a health check; raises RedisUnavailable."""
+        await self._router.probe(deadline_after(monotonic(), timeout))
 
-    def _send(self, words: Words, key: Word, deadline: float | None) -> asyncio.Future[Any]:
+    def _send(self, args: CommandArgs, key: Arg, timeout: float | None) -> asyncio.Future[Any]:
         now = monotonic()
-        at = now + self._deadline if deadline is None else end_of(now, deadline)
-        return self._courier.send(words, key, now, at, False, False)
+        deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
+        return self._router.send(args, key, now, deadline, retryable=False, replica=False)
 
     async def _of_groups(
-        self, name: str, keys: Sequence[Word], groups: list[list[int]], deadline: float | None
+        self, name: str, keys: Sequence[Arg], groups: list[list[int]], timeout: float | None
     ) -> list[Any]:
         now = monotonic()
-        at = now + self._deadline if deadline is None else end_of(now, deadline)
+        deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
         reads = name in READONLY_COMMANDS
         replica = reads and self._replica_reads
-        send: Callable[..., asyncio.Future[Any]] = self._courier.send
+        send: Callable[..., asyncio.Future[Any]] = self._router.send
         pending = [
-            send((name, *(keys[place] for place in places)), keys[places[0]], now, at, reads, replica)
-            for places in groups
+            send(
+                (name, *(keys[index] for index in indexes)),
+                keys[indexes[0]],
+                now,
+                deadline,
+                retryable=reads,
+                replica=replica,
+            )
+            for indexes in groups
         ]
         return await asyncio.gather(*pending) if len(pending) != 1 else [await pending[0]]

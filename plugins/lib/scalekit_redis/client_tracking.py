@@ -1,7 +1,7 @@
-"""What is changed in Redis by whomever, told while all of it is told.
+"""Client tracking over all servers: report changed keys while every server reports its changes.
 
-A cluster has a connection for this to each of its servers that take writes, one server has one. Only when all of them
-are on is every change told.
+A cluster has one tracking connection for each master, a standalone server has one. Changes are complete only while
+all of them are active.
 """
 
 from __future__ import annotations
@@ -15,68 +15,75 @@ from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
 from scalekit_redis.pending import pack
 from scalekit_redis.tracking_connection import LivenessProbe, TrackingConnection, tracking_command
-from scalekit_redis.url import Host
+from scalekit_redis.url import HostPort
 
 
 class ClientTracking:
-    """Changes of keys that begin with one of *prefixes*; while *on* is set, all of them are told."""
+    """Reports changes of keys that begin with one of *prefixes*; complete while *active* is set."""
 
     def __init__(
         self,
         prefixes: Sequence[bytes],
-        hearing: InvalidationListener,
-        question: LivenessProbe,
-        turned: Callable[[TrackingConnection], None],
+        listener: InvalidationListener,
+        probe_command: LivenessProbe,
+        on_change: Callable[[TrackingConnection], None],
     ) -> None:
-        self.on = False
+        self.active = False
         self._first = pack(tracking_command(prefixes))
-        self._hearing = hearing
-        self._question = question
-        self._turned = turned
-        self._watches: dict[Host | None, TrackingConnection] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._hearing = listener
+        self._probe = probe_command
+        self._on_change = on_change
+        self._connections: dict[HostPort | None, TrackingConnection] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
-    def follow(self, nodes: Mapping[Host | None, Node]) -> None:
-        """Be told by *nodes*, and by no others."""
-        for host in self._watches.keys() - nodes.keys():
-            task = asyncio.create_task(self._watches.pop(host).close())
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-        for host in nodes.keys() - self._watches.keys():
-            self._watches[host] = self._watch(nodes[host])
-        self._shift()
+    def set_nodes(self, nodes: Mapping[HostPort | None, Node]) -> None:
+        """Track changes on *nodes*, and on no others."""
+        for host in self._connections.keys() - nodes.keys():
+            task = asyncio.create_task(self._connections.pop(host).close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        for host in nodes.keys() - self._connections.keys():
+            self._connections[host] = self._connect(nodes[host])
+        self._update()
 
     @property
-    def proved(self) -> float:
-        """When, on the monotonic clock, every change until then is known to have been told; -inf for never."""
-        return min((watch.proved for watch in self._watches.values()), default=-inf)
+    def confirmed_until(self) -> float:
+        """The point in time on the monotonic clock up to which every change has been reported; -inf for never."""
+        return min((connection.confirmed_until for connection in self._connections.values()), default=-inf)
 
     async def close(self) -> None:
-        """Be told nothing any more."""
-        self.on = False
-        watches, self._watches = list(self._watches.values()), {}
-        await asyncio.gather(*(watch.close() for watch in watches), *self._leaving)
+        """Close all tracking connections."""
+        self.active = False
+        connections, self._connections = list(self._connections.values()), {}
+        await asyncio.gather(*(connection.close() for connection in connections), *self._closing)
 
-    def _watch(self, node: Node) -> TrackingConnection:
+    def _connect(self, node: Node) -> TrackingConnection:
         return TrackingConnection(
-            node.name, node.connector, node.metrics, self._first, self._question, self._shift, self._told, self._turned
+            node.name,
+            node.connector,
+            node.metrics,
+            self._first,
+            probe_command=self._probe,
+            on_state=self._update,
+            on_keys=self._on_keys,
+            on_change=self._on_change,
         )
 
-    def _shift(self) -> None:
-        on = bool(self._watches) and all(watch.on for watch in self._watches.values())
-        if on != self.on:
-            self.on = on
-            if on:
-                self._hearing.begun()
+    def _update(self) -> None:
+        active = bool(self._connections) and all(connection.active for connection in self._connections.values())
+        if active != self.active:
+            self.active = active
+            if active:
+                self._hearing.on_start()
             else:
-                self._hearing.lost(self.proved)
+                self._hearing.on_lost(self.confirmed_until)
 
-    def _told(self, keys: list[bytes] | None) -> None:
-        if not self.on:  # all that is known is forgotten when it is on again
+    def _on_keys(self, keys: list[bytes] | None) -> None:
+        if not self.active:  # the listener forgets everything when tracking starts again
             return
         if keys is None:
-            self.on = False
-            self._hearing.lost(monotonic())
-            self._shift()
+            self.active = False
+            self._hearing.on_lost(monotonic())
+            self._update()
         else:
-            self._hearing.invalidated(keys)
+            self._hearing.on_invalidate(keys)

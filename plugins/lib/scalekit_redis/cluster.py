@@ -1,7 +1,7 @@
-"""A cluster: commands go straight to the server that has their key, and where a server sends them on.
+"""Command router of a Redis Cluster: send each command to the server of its slot and follow MOVED and ASK.
 
-A map of all slots says who has a key. It is read anew every 30 seconds, and soon after anything that shows that it is
-old: a command that was sent on, a server that is gone. Until then each MOVED mends it in one place.
+A map of all 16384 slots names the server of each key. It is read again every 30 seconds, and soon after a redirect or
+a lost server shows that it is outdated. Until then each MOVED corrects one slot.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from time import monotonic
 from typing import Any
 
 from scalekit_redis.client_tracking import ClientTracking
-from scalekit_redis.cluster_pending import MOST_HOPS, AskRedirect, ClusterCommand
+from scalekit_redis.cluster_pending import MAX_REDIRECTS, AskRedirect, ClusterCommand
 from scalekit_redis.cluster_scripts import ClusterScript, ClusterScriptCommand
-from scalekit_redis.commands import Command, Word, Words, eval_command
+from scalekit_redis.commands import Arg, Command, CommandArgs, eval_command
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
@@ -25,14 +25,14 @@ from scalekit_redis.retries import RetryQueue
 from scalekit_redis.script import Script
 from scalekit_redis.slots import SLOTS, slot_of
 from scalekit_redis.topology import Topology
-from scalekit_redis.tracking_connection import CLUSTER_INFO, TrackingConnection
-from scalekit_redis.url import Host
+from scalekit_redis.tracking_connection import CLUSTER_INFO_PROBE, TrackingConnection
+from scalekit_redis.url import HostPort
 
 PING = pack(("PING",))
 
 
 class ClusterRouter:
-    """Carries commands to the servers of *topology*."""
+    """Routes commands to the servers of *topology*."""
 
     def __init__(self, name: str, topology: Topology) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class ClusterRouter:
         self._retries = RetryQueue()
 
     def send(
-        self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
+        self, args: CommandArgs, key: Arg | None, started: float, deadline: float, *, retryable: bool, replica: bool
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply, or of its failure."""
         future = self._loop.create_future()
@@ -51,45 +51,69 @@ class ClusterRouter:
         else:
             slot = slot_of(key)
             node = self._topology.primaries[slot]
-        self.begin(ClusterCommand(self, slot, future, pack(words), began, at, repeatable, replica, node))
+        command = ClusterCommand(
+            self,
+            node,
+            slot,
+            future,
+            pack(args),
+            started=started,
+            deadline=deadline,
+            retryable=retryable,
+            replica=replica,
+        )
+        self.dispatch(command)
         return future
 
     def run(
-        self, script: Script, keys: Sequence[Word], args: Sequence[Word], began: float, at: float
+        self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], started: float, deadline: float
     ) -> asyncio.Future[Any]:
-        """Run *script* where the first of *keys* is; return the future of its reply, or of its failure."""
+        """Run *script* on the server of the first of *keys*; return the future of its reply, or of its failure."""
         slot = slot_of(keys[0]) if keys else None
         node = self._topology.node_of(slot, False)
         packed = pack(eval_command(script, False, keys, args))
-        call = ClusterScriptCommand(self, slot, self._loop.create_future(), packed, began, at, False, False, node)
-        call.source = lambda: pack(eval_command(script, True, keys, args))
-        self.begin(call)
-        return call.future
+        command = ClusterScriptCommand(
+            self,
+            node,
+            slot,
+            self._loop.create_future(),
+            packed,
+            started=started,
+            deadline=deadline,
+            retryable=False,
+            replica=False,
+        )
+        command.source = lambda: pack(eval_command(script, True, keys, args))
+        self.dispatch(command)
+        return command.future
 
-    def prepare(self, form: PackedScript, deadline: float) -> PreparedScript:
-        """Return what runs the script of *form*, each time within *deadline* seconds."""
-        return ClusterScript(self, self._topology, form, deadline)
+    def prepare(self, form: PackedScript, timeout: float) -> PreparedScript:
+        """Return an object that runs *form*, each run within *timeout* seconds."""
+        return ClusterScript(self, self._topology, form, timeout)
 
-    def begin(self, call: ClusterCommand) -> None:
-        """Send *call* to its server, or fail it."""
-        if call.node is None:
-            call.fail(self._nobody(call.slot))
+    def dispatch(self, command: ClusterCommand) -> None:
+        """Send *command* to its server, or fail it."""
+        if command.node is None:
+            command.fail(self._no_node(command.slot))
             return
         try:
-            call.node.put(call)
+            command.node.send(command)
         except RedisUnavailable as error:
-            call.fail(error)
+            command.fail(error)
 
-    async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
+    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Any]:
         """Send commands together; return their replies in order, errors among them."""
-        futures = [self.send(each.words, each.key, began, at, each.repeatable, False) for each in commands]
+        futures = [
+            self.send(each.args, each.key, started, deadline, retryable=each.retryable, replica=False)
+            for each in commands
+        ]
         replies = await asyncio.gather(*futures, return_exceptions=True)
         if replies and all(isinstance(reply, RedisUnavailable) for reply in replies):
             raise replies[0]
         return replies
 
-    def parted(self, keys: Sequence[Word]) -> list[list[int]]:
-        """Return the places of *keys* by slot: no command may name keys of two."""
+    def group_keys(self, keys: Sequence[Arg]) -> list[list[int]]:
+        """Return the indexes of *keys* by slot: a command may not name keys of two slots (CROSSSLOT)."""
         by_slot: dict[int, list[int]] = {}
         for place, key in enumerate(keys):
             by_slot.setdefault(slot_of(key), []).append(place)
@@ -97,85 +121,85 @@ class ClusterRouter:
 
     @asynccontextmanager
     async def tracking(
-        self, prefixes: Sequence[bytes], hearing: InvalidationListener, replicas: bool
+        self, prefixes: Sequence[bytes], listener: InvalidationListener, replicas: bool
     ) -> AsyncGenerator[ClientTracking, None]:
-        """Tell *hearing* of changed keys while inside, whoever has them, and again when *replicas* have it."""
+        """Report changed keys of all masters to *listener* while inside, and again when *replicas* have the change."""
 
-        def look_again(watch: TrackingConnection) -> None:
+        def refresh(connection: TrackingConnection) -> None:
             self._topology.refresh_soon()
 
-        tracking = ClientTracking(prefixes, hearing, CLUSTER_INFO, look_again)
+        tracking = ClientTracking(prefixes, listener, CLUSTER_INFO_PROBE, refresh)
         try:
-            with self._topology.showing(tracking.follow, replicas):
+            with self._topology.notify_masters(tracking.set_nodes, replicas):
                 yield tracking
         finally:
             await tracking.close()
 
-    async def probe(self, at: float) -> None:
-        """Return when every slot is somebody's and they all answer."""
+    async def probe(self, deadline: float) -> None:
+        """Return when every slot has a server and all of those reply."""
         nodes = set(self._topology.primaries)
         if None in nodes:
-            raise self._nobody(self._topology.primaries.index(None))
+            raise self._no_node(self._topology.primaries.index(None))
         for node in filter(None, nodes):
-            await node.ask(PING, at)
+            await node.ask(PING, deadline)
 
-    def redirect(self, call: ClusterCommand, error: ReplyError) -> bool:
-        """Send *call* on as *error* says; tell whether that could be done."""
+    def redirect(self, command: ClusterCommand, error: ReplyError) -> bool:
+        """Send *command* to the server that *error* names; return whether that was possible."""
         if error.code not in ("MOVED", "ASK"):
-            return self._retry(call)
-        call.hops += 1
-        if call.hops > MOST_HOPS:
+            return self._retry(command)
+        command.redirects += 1
+        if command.redirects > MAX_REDIRECTS:
             return False
-        host = _host(error, call.host)
+        host = _host(error, command.host)
         if error.code == "ASK":
-            self._put(call, self._topology.importing(host), AskRedirect(call))
+            self._send_to(command, self._topology.node_for_writes(host), AskRedirect(command))
         else:
-            self._put(call, self._topology.move(call.slot, host))
+            self._send_to(command, self._topology.move_slot(command.slot, host))
         return True
 
-    def _retry(self, call: ClusterCommand) -> bool:
-        """Send *call*, which was not run, to another server at once or to its own after a pause."""
+    def _retry(self, command: ClusterCommand) -> bool:
+        """Send *command*, which was not executed, to another server at once or to its own after a delay."""
         self._topology.refresh_soon()
-        hops = call.hops
-        if call.repeatable and self.reroute(call, None):
+        redirects = command.redirects
+        if command.retryable and self.reroute(command, None):
             return True
-        call.hops = hops
-        return self._retries.later(call, self._again)
+        command.redirects = redirects
+        return self._retries.schedule(command, self._retry_now)
 
-    def reroute(self, call: ClusterCommand, error: RedisUnavailable | None) -> bool:
-        """Send *call*, which failed with *error*, to another server; tell whether there is one, and it is safe."""
+    def reroute(self, command: ClusterCommand, error: RedisUnavailable | None) -> bool:
+        """Send *command*, which failed with *error*, to another server; return whether one exists and it is safe."""
         self._topology.refresh_soon()
-        call.hops += 1
-        safe = call.repeatable or (error is not None and error.kind == "gone")
-        if not safe or call.hops > MOST_HOPS or call.at <= monotonic():
+        command.redirects += 1
+        safe = command.retryable or (error is not None and error.kind == "unavailable")
+        if not safe or command.redirects > MAX_REDIRECTS or command.deadline <= monotonic():
             return False
-        node = self._topology.another(call.slot, call.node, call.replica)
+        node = self._topology.alternative(command.slot, command.node, command.replica)
         if node is None:
             return False
-        self._put(call, node)
+        self._send_to(command, node)
         return True
 
-    def _again(self, call: ClusterCommand) -> None:
-        node = self._topology.node_of(call.slot, call.replica)
+    def _retry_now(self, command: ClusterCommand) -> None:
+        node = self._topology.node_of(command.slot, command.replica)
         if node is None:
-            call.fail(self._nobody(call.slot))
+            command.fail(self._no_node(command.slot))
         else:
-            self._put(call, node)
+            self._send_to(command, node)
 
-    def _put(self, call: ClusterCommand, node: Node, carrier: PendingCommand | None = None) -> None:
-        call.node = node
+    def _send_to(self, command: ClusterCommand, node: Node, carrier: PendingCommand | None = None) -> None:
+        command.node = node
         try:
-            node.put(carrier or call)
+            node.send(carrier or command)
         except RedisUnavailable as error:
-            call.fail(error)
+            command.fail(error)
 
-    def _nobody(self, slot: int | None) -> RedisUnavailable:
+    def _no_node(self, slot: int | None) -> RedisUnavailable:
         self._topology.refresh_soon()
-        what = "no server is known" if slot is None else f"no server is known to have slot {slot} of {SLOTS}"
-        return RedisUnavailable(f"{self.name}: {what}", "gone")
+        what = "no server is reachable" if slot is None else f"no server has slot {slot} of {SLOTS}"
+        return RedisUnavailable(f"{self.name}: {what}", "unavailable")
 
 
-def _host(error: ReplyError, asked: Host) -> Host:
-    """Return the server that MOVED or ASK names, which leaves out the name of the one that was *asked*."""
+def _host(error: ReplyError, asked: HostPort) -> HostPort:
+    """Return the server that MOVED or ASK names; an empty host means the *asked* server itself."""
     name, _, port = str(error).split()[2].rpartition(":")
     return (name.strip("[]") or asked[0], int(port))

@@ -1,103 +1,101 @@
-"""Commands on their way through a cluster, which may send them on."""
+"""Commands sent to a cluster that wait for their replies, and follow redirects."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any, Protocol
 
-from scalekit_redis.errors import NOT_RUN, RedisUnavailable, ReplyError, explained
+from scalekit_redis.errors import NOT_EXECUTED, RedisUnavailable, ReplyError, to_caller_error
 from scalekit_redis.node import Node
 from scalekit_redis.pending import PendingCommand, pack
-from scalekit_redis.url import Host
+from scalekit_redis.url import HostPort
 
-MOST_HOPS = 5
-"""Servers that may send a command on before it is given up."""
-ELSEWHERE = NOT_RUN | {"MOVED", "ASK"}
-"""Codes of error replies that say where a command belongs, or that it is not there."""
+MAX_REDIRECTS = 5
+"""Redirects of one command before it fails."""
+REDIRECT_CODES = NOT_EXECUTED | {"MOVED", "ASK"}
+"""Error codes that redirect a command, or say that the server did not execute it."""
 ASKING = pack(("ASKING",))
 
 
 class RedirectHandler(Protocol):
-    """Who knows where commands belong."""
+    """Finds the server of a redirected or failed command."""
 
-    def redirect(self, call: ClusterCommand, error: ReplyError) -> bool:
-        """Send *call* on as *error* says; tell whether that could be done."""
+    def redirect(self, command: ClusterCommand, error: ReplyError) -> bool:
+        """Send *command* to the server that *error* names; return whether that was possible."""
         ...
 
-    def reroute(self, call: ClusterCommand, error: RedisUnavailable) -> bool:
-        """Send *call*, which failed with *error*, to another server; tell whether there is one, and it is safe."""
+    def reroute(self, command: ClusterCommand, error: RedisUnavailable) -> bool:
+        """Send *command*, which failed with *error*, to another server; return whether one exists and it is safe."""
         ...
 
 
 class ClusterCommand(PendingCommand):
-    """One command for *slot*; *node* is who has it now, and *replica* tells whether its replicas will do."""
+    """A command for *slot*, sent to *node*; with *replica* the replicas of the slot may serve it."""
 
-    __slots__ = ("hops", "node", "replica", "routes", "slot")
+    __slots__ = ("node", "redirects", "replica", "router", "slot")
 
     def __init__(
         self,
-        routes: RedirectHandler,
+        router: RedirectHandler,
+        node: Node | None,
         slot: int | None,
         future: asyncio.Future[Any],
         packed: bytes,
-        began: float,
-        at: float,
-        repeatable: bool,
+        *,
+        started: float,
+        deadline: float,
+        retryable: bool,
         replica: bool,
-        node: Node | None,
     ) -> None:
-        self.future = future  # as PendingCommand does, at a third of the cost
+        self.future = future  # what PendingCommand.__init__ does, at a third of its cost
         self.packed = packed
-        self.began = began
-        self.at = at
-        self.repeatable = repeatable
-        self.routes = routes
+        self.started = started
+        self.deadline = deadline
+        self.retryable = retryable
+        self.router = router
         self.slot = slot
         self.replica = replica
         self.node = node
-        self.hops = 0
+        self.redirects = 0
 
-    def refuse(self, error: ReplyError) -> None:
-        """Go where the cluster says, or tell who waits."""
-        if error.code in ELSEWHERE and self.routes.redirect(self, error):
+    def reject(self, error: ReplyError) -> None:
+        """Follow a redirect, or fail with the error."""
+        if error.code in REDIRECT_CODES and self.router.redirect(self, error):
             return
-        self.future.set_exception(explained(error))
+        self.future.set_exception(to_caller_error(error))
 
     def fail(self, error: RedisUnavailable) -> None:
-        """Go to another server where that is safe, or tell who waits."""
-        if self.future.done() or (error.kind in ("gone", "lost", "closed") and self.routes.reroute(self, error)):
+        """Retry on another server where that is safe, or fail."""
+        if self.future.done() or (
+            error.kind in ("unavailable", "disconnected", "closed") and self.router.reroute(self, error)
+        ):
             return
         self.future.set_exception(error)
 
     @property
-    def host(self) -> Host:
-        """The server that has it now."""
+    def host(self) -> HostPort:
+        """The server that the command was sent to."""
         return self.node.host if self.node and self.node.host else ("", 0)
 
 
 class AskRedirect(PendingCommand):
-    """A command for a server that does not have its slot yet, but the key already."""
+    """A command after ASKING, for a server that is importing its slot."""
 
-    __slots__ = ("_call", "_half")
+    __slots__ = ("_command", "_half")
 
-    def __init__(self, call: ClusterCommand) -> None:
-        super().__init__(call.future, ASKING + call.packed, call.began, call.at, call.repeatable)
-        self._call = call
+    def __init__(self, command: ClusterCommand) -> None:
+        super().__init__(command.future, ASKING + command.packed, command.started, command.deadline, command.retryable)
+        self._command = command
         self._half = False
 
-    @property
-    def commands(self) -> int:
-        """ASKING, and the command."""
-        return 2
-
-    def take(self, reply: Any) -> bool:
-        """Take the reply to ASKING, then the command's."""
+    def receive(self, reply: Any) -> bool:
+        """Receive the reply to ASKING, then that of the command."""
         if self._half:
-            return self._call.take(reply)
+            return self._command.receive(reply)
         self._half = True
-        self.repeatable = False  # half of it would be there twice
+        self.retryable = False  # the server may have executed it
         return False
 
     def fail(self, error: RedisUnavailable) -> None:
         """Fail as the command does."""
-        self._call.fail(error)
+        self._command.fail(error)

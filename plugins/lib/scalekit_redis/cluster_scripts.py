@@ -1,4 +1,4 @@
-"""Runs of scripts in a cluster: each goes by itself, as one command must not have keys of two slots."""
+"""Prepared scripts on a cluster: each run is a command, because a command must not name keys of two slots."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ from scalekit_redis.topology import Topology
 
 
 class ClusterSender(RedirectHandler, Protocol):
-    """Who sends calls to the servers of a cluster."""
+    """Sends commands to the servers of a cluster."""
 
-    def begin(self, call: ClusterCommand) -> None:
-        """Send *call* to its server, or fail it."""
+    def dispatch(self, command: ClusterCommand) -> None:
+        """Send *command* to its server, or fail it."""
         ...
 
 
 class ClusterScript:
-    """A script in a *form* that the servers of *topology* run, each time within *deadline* seconds."""
+    """A prepared script that the servers of *topology* run, each run within *timeout* seconds."""
 
-    def __init__(self, sender: ClusterSender, topology: Topology, form: PackedScript, deadline: float) -> None:
+    def __init__(self, router: ClusterSender, topology: Topology, form: PackedScript, timeout: float) -> None:
         self._create_future = asyncio.get_running_loop().create_future
-        self._deadline = deadline
+        self._timeout = timeout
         self._form = form
-        self._sender = sender
+        self._router = router
         self._topology = topology
 
-    def begin(self, key: str) -> asyncio.Future[Any]:
-        """Run it for *key*; return the future of its reply, or of its failure."""
+    def run(self, key: str) -> asyncio.Future[Any]:
+        """Run the script for *key*; return the future of its reply, or of its failure."""
         word, now = key.encode(), monotonic()
         slot = slot_of(word)
-        call = ClusterScriptCommand(
-            self._sender,
+        command = ClusterScriptCommand(
+            self._router,
+            self._topology.primaries[slot],
             slot,
             self._create_future(),
             self._form.pack(word),
-            now,
-            now + self._deadline,
-            False,
-            False,
-            self._topology.primaries[slot],
+            started=now,
+            deadline=now + self._timeout,
+            retryable=False,
+            replica=False,
         )
-        call.source = partial(self._form.pack, word, True)
-        self._sender.begin(call)
-        return call.future
+        command.source = partial(self._form.pack, word, True)
+        self._router.dispatch(command)
+        return command.future
 
 
 class ClusterScriptCommand(ClusterCommand):
-    """A run of a script by a server that may not know it: *source* is the same command with the script in it."""
+    """An EVALSHA; *source* packs the same run as an EVAL, for a server that replies NOSCRIPT."""
 
     __slots__ = ("source",)
     source: Callable[[], bytes] | None
 
-    def refuse(self, error: ReplyError) -> None:
-        """Send the source where the server does not know the script, or do as other commands do."""
+    def reject(self, error: ReplyError) -> None:
+        """Send EVAL after NOSCRIPT; other errors as for any command."""
         source = self.source
         if error.code != "NOSCRIPT" or source is None or self.node is None:
-            super().refuse(error)
+            super().reject(error)
             return
         self.source = None
         self.packed = source()
-        self.node.put_again(self)
+        self.node.resend(self)

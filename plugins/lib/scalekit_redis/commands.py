@@ -1,4 +1,4 @@
-"""What is known of commands: which of them may be sent twice, which may not be sent at all, and where their key is."""
+"""Properties of Redis commands: which only read, which must not share a connection, and which argument is the key."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from scalekit_redis.script import Script
 
-Word = str | bytes | int | float
-Words = tuple[Word, ...]
+Arg = str | bytes | int | float
+CommandArgs = tuple[Arg, ...]
 
 
 class Command(NamedTuple):
-    """A command, its first key if it has one, and whether it may be sent twice."""
+    """A command, its first key or None, and whether it may be sent again after a lost connection."""
 
-    words: Words
-    key: Word | None
-    repeatable: bool
+    args: CommandArgs
+    key: Arg | None
+    retryable: bool
 
 
 def _names(text: str) -> frozenset[str]:
@@ -27,16 +27,16 @@ READONLY_COMMANDS = _names(
     """EXISTS GET GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HVALS LINDEX LLEN LRANGE MGET PING PTTL SCARD SISMEMBER
     SMEMBERS SMISMEMBER STRLEN TIME TTL TYPE ZCARD ZCOUNT ZRANGE ZRANK ZSCORE"""
 )
-"""Commands that change nothing: one whose connection is lost before the reply is sent once more."""
+"""Commands that only read: one whose connection is lost before the reply is sent again."""
 
-STATEFUL = _names(
+STATEFUL_COMMANDS = _names(
     """ASKING AUTH DISCARD EXEC HELLO MONITOR MULTI PSUBSCRIBE PSYNC PUNSUBSCRIBE QUIT READONLY READWRITE RESET SELECT
     SSUBSCRIBE SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE UNWATCH WATCH"""
 )
-BLOCKING = _names("BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN WAIT WAITAOF")
-PLAIN = READONLY_COMMANDS | _names("DEL EXPIRE HDEL HSET INCR INCRBY PEXPIRE SADD SET UNLINK ZADD")
-"""Commands of which most are, whose key comes first: they need no second look."""
-KEYLESS = _names(
+BLOCKING_COMMANDS = _names("BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN WAIT WAITAOF")
+KEY_FIRST_COMMANDS = READONLY_COMMANDS | _names("DEL EXPIRE HDEL HSET INCR INCRBY PEXPIRE SADD SET UNLINK ZADD")
+"""The most common commands, whose first argument is the key."""
+KEYLESS_COMMANDS = _names(
     """ACL CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO FLUSHALL FLUSHDB FUNCTION INFO KEYS LASTSAVE LATENCY MODULE PING
     PUBLISH RANDOMKEY ROLE SCAN SCRIPT SLOWLOG TIME"""
 )
@@ -44,63 +44,63 @@ KEY_AFTER_SUBCOMMAND = _names("MEMORY OBJECT XGROUP XINFO")
 KEY_AFTER_COUNT = _names("EVAL EVALSHA EVALSHA_RO EVAL_RO FCALL FCALL_RO")
 
 
-def name_of(words: Sequence[Word]) -> str:
-    """Return the name of the command in upper case; raises ValueError when others could not share a connection with it.
+def name_of(args: Sequence[Arg]) -> str:
+    """Return the name of the command in upper case; raises ValueError when it cannot share a connection.
 
-    A command that changes what the connection is, or holds it until something happens, concerns all who share it.
+    A command that changes the state of the connection, or blocks it, would affect every caller that shares it.
     """
-    if words and words[0] in PLAIN:
-        return words[0]
-    name = _upper(words[0]) if words else ""
+    if args and args[0] in KEY_FIRST_COMMANDS:
+        return args[0]
+    name = _upper(args[0]) if args else ""
     if not name:
-        raise ValueError("a command has a name, such as GET")
-    second = _upper(words[1]) if name == "CLIENT" and len(words) > 1 else ""
-    if name in STATEFUL or second in ("REPLY", "TRACKING"):
-        raise ValueError(f"{name} changes the connection, which others share; open one of your own for it")
-    if name in BLOCKING or (name in ("XREAD", "XREADGROUP") and "BLOCK" in map(_upper, words)):
-        raise ValueError(f"{name} holds up the connection, which others share; open one of your own for it")
+        raise ValueError("the command has no name; pass one such as GET")
+    second = _upper(args[1]) if name == "CLIENT" and len(args) > 1 else ""
+    if name in STATEFUL_COMMANDS or second in ("REPLY", "TRACKING"):
+        raise ValueError(f"{name} changes the shared connection; open a connection of your own for it")
+    if name in BLOCKING_COMMANDS or (name in ("XREAD", "XREADGROUP") and "BLOCK" in map(_upper, args)):
+        raise ValueError(f"{name} blocks the shared connection; open a connection of your own for it")
     return name
 
 
-def _upper(word: Word) -> str:
+def _upper(word: Arg) -> str:
     return (word.decode(errors="replace") if isinstance(word, bytes) else str(word)).upper()
 
 
-def key_of(name: str, words: Sequence[Word]) -> Word | None:
+def key_of(name: str, args: Sequence[Arg]) -> Arg | None:
     """Return the first key of the command *name*, or None when it has none."""
-    if name in KEYLESS:
+    if name in KEYLESS_COMMANDS:
         return None
     if name in KEY_AFTER_COUNT:
-        return words[3] if len(words) > 3 and int(words[2]) else None
+        return args[3] if len(args) > 3 and int(args[2]) else None
     if name in ("XREAD", "XREADGROUP"):
-        streams = [_upper(word) for word in words].index("STREAMS") + 1 if "STREAMS" in map(_upper, words) else 1
-        return words[streams] if len(words) > streams else None
+        streams = [_upper(word) for word in args].index("STREAMS") + 1 if "STREAMS" in map(_upper, args) else 1
+        return args[streams] if len(args) > streams else None
     place = 2 if name in KEY_AFTER_SUBCOMMAND else 1
-    return words[place] if len(words) > place else None
+    return args[place] if len(args) > place else None
 
 
-def command(words: Sequence[Word]) -> Command:
-    """Return *words* with what is known of them; raises ValueError as :func:`name_of` does."""
-    name = name_of(words)
-    return Command(tuple(words), key_of(name, words), name in READONLY_COMMANDS)
+def command(args: Sequence[Arg]) -> Command:
+    """Return *args* as a Command; raises ValueError as :func:`name_of` does."""
+    name = name_of(args)
+    return Command(tuple(args), key_of(name, args), name in READONLY_COMMANDS)
 
 
-def set_command(key: Word, value: Word, ttl: float | None, only_if_absent: bool) -> Words:
-    """Return the words of a SET."""
-    words: Words = ("SET", key, value)
+def set_command(key: Arg, value: Arg, ttl: float | None, only_if_absent: bool) -> CommandArgs:
+    """Return the arguments of a SET."""
+    args: CommandArgs = ("SET", key, value)
     if ttl is not None:
-        words += ("PX", milliseconds(ttl))
-    return (*words, "NX") if only_if_absent else words
+        args += ("PX", milliseconds(ttl))
+    return (*args, "NX") if only_if_absent else args
 
 
-def eval_command(script: Script, by_source: bool, keys: Sequence[Word], arguments: Sequence[Word]) -> Words:
-    """Return the words that run *script*, which the server need not know when it is given *by_source*."""
-    first = ("EVAL", script.source) if by_source else ("EVALSHA", script.digest)
+def eval_command(script: Script, use_eval: bool, keys: Sequence[Arg], arguments: Sequence[Arg]) -> CommandArgs:
+    """Return the arguments that run *script*: EVAL with *use_eval*, else EVALSHA."""
+    first = ("EVAL", script.source) if use_eval else ("EVALSHA", script.digest)
     return (*first, len(keys), *keys, *arguments)
 
 
 def milliseconds(ttl: float) -> int:
-    """Return *ttl* seconds as milliseconds, at least one; raises ValueError when nothing would be left."""
+    """Return *ttl* seconds as milliseconds, at least one; raises ValueError when *ttl* is not positive."""
     if not 0 < ttl < 1e12:
-        raise ValueError(f"a time to live is a number of seconds above 0, got {ttl!r}; to drop a key, delete it")
+        raise ValueError(f"ttl must be a number of seconds greater than zero, got {ttl!r}; to remove a key, delete it")
     return max(1, round(ttl * 1000))

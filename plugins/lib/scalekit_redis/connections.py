@@ -1,9 +1,9 @@
-"""The connections of one application: plugins that name the same address share one.
+"""The Redis connections of one application: plugins that name the same URL share one.
 
     async with redis_connections(context).open(url) as redis:
         await redis.get("key")
 
-The first who opens an address connects, the last who leaves it disconnects.
+The first plugin that opens a URL connects, the last that closes it disconnects.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from os.path import isfile
 
 from scalekit import Context, Key, StartError
 from scalekit.telemetry import TELEMETRY, Telemetry
-from scalekit_redis.client import DEADLINE, CommandRouter, Redis
+from scalekit_redis.client import DEFAULT_TIMEOUT, CommandRouter, Redis
 from scalekit_redis.metrics import RedisMetrics
-from scalekit_redis.url import RedisUrl, parse
+from scalekit_redis.url import RedisUrl, parse_url
 
 
 class Connections:
-    """Opens connections, counted in *telemetry*; the client libraries are imported when the first is opened."""
+    """Opens connections, with metrics in *telemetry*; the client libraries are imported when the first is opened."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -30,23 +30,23 @@ class Connections:
 
     @asynccontextmanager
     async def open(
-        self, url: str, *, deadline: float = DEADLINE, replica_reads: bool = False
+        self, url: str, *, timeout: float = DEFAULT_TIMEOUT, replica_reads: bool = False
     ) -> AsyncGenerator[Redis, None]:
-        """Return Redis at *url*, open while inside; that it cannot be reached yet is no error.
+        """Return a client of the Redis at *url*, open while inside; a server that is unavailable at first is no error.
 
-        Raises ValueError when *url* is none, and StartError when the server answers and refuses, which does not pass by
-        itself, or when the client libraries are not installed.
+        Raises ValueError when *url* is invalid, and StartError when the server rejects the connection for good (such as
+        a wrong password) or the client libraries are not installed.
         """
-        address = parse(url)
+        address = parse_url(url)
         shared = self._shared.get(address)
         if shared is None:
             shared = self._shared[address] = _Shared()
         shared.users += 1
         try:
             async with shared.lock:
-                if shared.courier is None:
-                    shared.courier = await self._open(address, shared.exit)
-            yield Redis(shared.courier, deadline, replica_reads)
+                if shared.router is None:
+                    shared.router = await self._open(address, shared.exit)
+            yield Redis(shared.router, timeout, replica_reads)
         finally:
             shared.users -= 1
             if not shared.users:
@@ -62,19 +62,19 @@ class Connections:
 
 
 def verify_redis(url: str) -> None:
-    """Raise ImportError when the client libraries are not there, and StartError when a file that *url* names is not."""
+    """Raise ImportError when hiredis is missing, and StartError when a TLS file of *url* does not exist."""
     importlib.import_module("scalekit_redis.factory")
-    for name, file in parse(url).tls:
+    for name, file in parse_url(url).tls:
         if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") and not isfile(file):
-            raise StartError(f"{name}: there is no file {file}; put it there")
+            raise StartError(f"{name}: {file} does not exist; create it or correct the path")
 
 
 class _Shared:
-    """A connection and how many use it."""
+    """A router and the number of its users."""
 
     def __init__(self) -> None:
         self.users = 0
-        self.courier: CommandRouter | None = None
+        self.router: CommandRouter | None = None
         self.lock = asyncio.Lock()
         self.exit = AsyncExitStack()
 

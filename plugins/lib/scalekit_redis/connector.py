@@ -1,4 +1,4 @@
-"""Open connections: TCP, TLS or a socket of this machine, then user and database."""
+"""Connect to a server over TCP, TLS or a Unix socket, authenticate and select the database."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import ssl
 from typing import Any
 
 from scalekit import MASK
-from scalekit_redis.errors import NOT_RUN, ReplyError
+from scalekit_redis.errors import NOT_EXECUTED, ReplyError
 from scalekit_redis.handshake import Handshake
 from scalekit_redis.tls import tls_context
-from scalekit_redis.url import Host, RedisUrl
+from scalekit_redis.url import HostPort, RedisUrl
 
 CONNECT_TIMEOUT = 3.0
-"""Seconds that a connection may take to open, greeting included; on a busy machine that takes one now and then."""
+"""Longest time in seconds to connect, TLS and handshake included; a busy machine needs some of it."""
 KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-"""Seconds until an idle connection is probed, between two probes, and how many: firewalls forget what is silent."""
+"""Seconds until an idle connection is probed, between probes, and their number: firewalls drop idle connections."""
 FULL = "ERR max number of clients"
 
 
 class Connector:
-    """Opens connections to one server of *address*; *greeting* is a command that each of them begins with."""
+    """Connects to one server of *address*; *greeting* is the last command of the handshake."""
 
-    def __init__(self, address: RedisUrl, host: Host | None, greeting: tuple[str, ...] = ("PING",)) -> None:
+    def __init__(self, address: RedisUrl, host: HostPort | None, greeting: tuple[str, ...] = ("PING",)) -> None:
         self._address = address
         self.host = host
         self._greeting = greeting
@@ -31,7 +31,7 @@ class Connector:
     async def open(self) -> asyncio.Transport:
         """Return a connection that is ready for commands.
 
-        Raises OSError when there is none, ReplyError when the server refuses, and TimeoutError.
+        Raises OSError when the server is unreachable, ReplyError when it rejects the handshake, and TimeoutError.
         """
         async with asyncio.timeout(CONNECT_TIMEOUT):
             transport, handshake = await self._connect()
@@ -62,7 +62,7 @@ class Connector:
         select = [("SELECT", str(address.db))] if address.db else []
         return [hello, *select, self._greeting]
 
-    def explain(self, error: BaseException) -> str:
+    def describe(self, error: BaseException) -> str:
         """Return in plain words, without secrets, why ``open`` failed."""
         if type(error) is TimeoutError:
             return f"no connection within {CONNECT_TIMEOUT:g}s"
@@ -70,20 +70,20 @@ class Connector:
         password = self._address.password
         return text.replace(password, MASK) if password else text
 
-    def is_passing(self, error: BaseException) -> bool:
-        """Return whether *error* is the reply of a server that will soon be ready."""
-        return isinstance(error, ReplyError) and error.code in NOT_RUN
+    def is_transient(self, error: BaseException) -> bool:
+        """Return whether *error* is the reply of a server that is still starting (such as LOADING)."""
+        return isinstance(error, ReplyError) and error.code in NOT_EXECUTED
 
-    def is_refusal(self, error: BaseException) -> bool:
-        """Return whether *error* does not pass by itself."""
-        refused = isinstance(error, ReplyError) and not self.is_passing(error)
-        if refused and str(error).startswith(FULL):
+    def is_permanent(self, error: BaseException) -> bool:
+        """Return whether *error* needs a change of the configuration."""
+        rejected = isinstance(error, ReplyError) and not self.is_transient(error)
+        if rejected and str(error).startswith(FULL):
             return False
-        return refused or isinstance(error, ssl.SSLCertVerificationError)
+        return rejected or isinstance(error, ssl.SSLCertVerificationError)
 
 
 def _keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in KEEPALIVE:
-        if hasattr(socket, name):  # macOS has not all of them
+        if hasattr(socket, name):  # macOS lacks some of them
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,7 +1,7 @@
-"""One timer for the deadlines of many calls.
+"""One timer for the deadlines of many commands.
 
-A timer of the loop for each call would cost more than the call. So a call only says when its time is over; the timer
-looks at those that still wait when the earliest of them has come, and at most every few milliseconds.
+A timer of the event loop for each command would cost more than the command. So a command only stores its deadline; this
+timer fires at the earliest of them, and at most every few milliseconds.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ from collections.abc import Callable
 from time import monotonic
 
 NEVER = float("inf")
-COARSENESS = 0.005
-"""Seconds between two looks, and so by which a deadline may come late."""
+RESOLUTION = 0.005
+"""Least seconds between two calls, and so the most by which a timeout is late."""
 
 
 STALL = 0.05
-"""Seconds late at which the loop itself must have been held up."""
+"""Lateness in seconds that shows that the event loop itself was blocked."""
 
 
 class DeadlineTimer:
-    """Calls *look*, which returns when it is to be called next, as soon as *due* has come.
+    """Calls *on_due*, which returns the time of the next call, as soon as *due* has come.
 
-    When the loop was held up, it turns once more first: the replies may have come long ago, and nobody has read them.
+    When the event loop was blocked, it runs once more first: replies may have arrived that nothing has read yet.
     """
 
-    __slots__ = ("_handle", "_look", "_loop", "_stalled", "due")
+    __slots__ = ("_expire", "_handle", "_loop", "_stalled", "due")
 
     def __init__(self, look: Callable[[float], float]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._look = look
+        self._expire = look
         self._handle: asyncio.TimerHandle | None = None
         self._stalled = False
         self.due = NEVER
 
-    def look_at(self, at: float) -> None:
-        """Look at *at*, and no more when it would have."""
+    def schedule(self, deadline: float) -> None:
+        """Fire at *deadline* instead of the time scheduled before."""
         self.stop()
-        self.due = at
-        self._handle = self._loop.call_later(max(at - monotonic(), COARSENESS), self._fire)
+        self.due = deadline
+        self._handle = self._loop.call_later(max(deadline - monotonic(), RESOLUTION), self._fire)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Cancel the timer."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -52,9 +52,9 @@ class DeadlineTimer:
         now = monotonic()
         self._stalled = not self._stalled and now - self.due > STALL
         if self._stalled:
-            self.look_at(self.due)
+            self.schedule(self.due)
             return
         self.due = NEVER
-        following = self._look(now)
+        following = self._expire(now)
         if following < self.due:
-            self.look_at(following)
+            self.schedule(following)

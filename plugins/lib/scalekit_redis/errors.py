@@ -1,4 +1,4 @@
-"""What a command ends with when it does not end well."""
+"""Errors that Redis commands raise."""
 
 from __future__ import annotations
 
@@ -6,46 +6,47 @@ from typing import Any, Literal
 
 from scalekit import ScalekitError, Unavailable
 
-Kind = Literal["late", "lost", "gone", "full", "refused", "closed"]
+FailureKind = Literal["timeout", "disconnected", "unavailable", "full", "refused", "closed"]
 
-NOT_RUN = frozenset(("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY", "TRYAGAIN"))
-"""Codes of error replies that say that the server did not run the command, and soon may: it can be sent again."""
-PASSING = NOT_RUN | {"OOM", "MISCONF", "NOREPLICAS"}
-"""Codes of error replies that say how the server is, not what is wrong with the command."""
+NOT_EXECUTED = frozenset(("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY", "TRYAGAIN"))
+"""Error codes of commands that the server did not execute for now, so that they can be sent again."""
+TRANSIENT = NOT_EXECUTED | {"OOM", "MISCONF", "NOREPLICAS"}
+"""Error codes that describe the state of the server, not a fault of the command."""
 
 
 class RedisUnavailable(Unavailable):
-    """Redis is gone, late, full or refuses for now.
+    """Redis is unavailable, overloaded, rejects commands for now, or did not reply in time.
 
-    *kind* tells which: ``late`` (no reply within the deadline), ``lost`` (the connection ended before the reply),
-    ``gone`` (there is no connection), ``full`` (too much waits already), ``refused`` (the server says so), ``closed``
-    (nobody uses the connection any more). After ``late`` and ``lost`` the command may have been carried out.
+    *kind* says which: ``timeout`` (no reply within the timeout), ``disconnected`` (the connection was lost before the
+    reply), ``unavailable`` (no connection), ``full`` (too many commands in flight), ``refused`` (the server rejects
+    commands for now), ``closed`` (the client was closed). After ``timeout`` and ``disconnected`` the command may have
+    been executed.
     """
 
-    def __init__(self, reason: str, kind: Kind) -> None:
+    def __init__(self, reason: str, kind: FailureKind) -> None:
         super().__init__(reason)
-        self.kind: Kind = kind
+        self.kind: FailureKind = kind
 
 
 class ReplyError(ScalekitError):
-    """An error that the server replied; *code* is its first word, such as ``WRONGTYPE``."""
+    """An error reply of the server."""
 
     @property
     def code(self) -> str:
-        """The first word of the error."""
+        """The first word of the error, such as ``WRONGTYPE``."""
         return str(self).partition(" ")[0]
 
 
-def explained(error: ReplyError) -> ReplyError | RedisUnavailable:
-    """Return what a caller is told of *error*: that Redis is unavailable, where it says no more than that."""
+def to_caller_error(error: ReplyError) -> ReplyError | RedisUnavailable:
+    """Return the exception for the caller: RedisUnavailable where *error* describes the state of the server."""
     if error.code in ("MOVED", "ASK"):
-        what = f"the command was sent on and on ({error}); the address of a cluster begins with redis-cluster://"
+        what = f"too many redirects ({error}); the URL of a cluster begins with redis-cluster://"
         return RedisUnavailable(what, "refused")
-    if error.code in PASSING:
-        return RedisUnavailable(f"redis refuses for now: {error}", "refused")
+    if error.code in TRANSIENT:
+        return RedisUnavailable(f"redis rejects commands for now: {error}", "refused")
     return error
 
 
 def value_or_error(reply: Any) -> Any:
-    """Return *reply*, where it is an error as its caller is told of it."""
-    return explained(reply) if isinstance(reply, ReplyError) else reply
+    """Return *reply*, converted as :func:`to_caller_error` does when it is an error."""
+    return to_caller_error(reply) if isinstance(reply, ReplyError) else reply

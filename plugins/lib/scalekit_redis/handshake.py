@@ -1,4 +1,4 @@
-"""The first words on a connection: protocol, user, database."""
+"""The first commands on a connection: protocol version, authentication, database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalekit_redis.pending import pack
 
 
 class Handshake(asyncio.Protocol):
-    """Sends *commands* at once when it is connected; ``replied`` completes when each of them has its reply."""
+    """Sends *commands* as soon as it is connected; ``replied`` completes when each of them has its reply."""
 
     def __init__(self, commands: Sequence[tuple[str, ...]]) -> None:
         self.replied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -29,20 +29,20 @@ class Handshake(asyncio.Protocol):
         self._transport.write(b"".join(map(pack, self._commands)))
 
     def data_received(self, data: bytes) -> None:
-        """Read replies; the first that is an error ends the handshake."""
+        """Parse replies; the first error reply fails the handshake."""
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not Ellipsis:
                 self._take(reply)
         except ProtocolError:
-            self._fail(ConnectionError("the server sent what is no reply"))
+            self._fail(ConnectionError("the server sent an invalid reply"))
         if self._missing < 0:
-            self._fail(ConnectionError("the server said more than it was asked"))
+            self._fail(ConnectionError("the server sent more replies than commands"))
         elif not self._missing and not self.replied.done():
             self.replied.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Fail the handshake."""
         self._fail(exc or ConnectionError("the server closed the connection"))
 
     def _take(self, reply: Any) -> None:
@@ -55,11 +55,11 @@ class Handshake(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         if not self.replied.done():
             self.replied.set_exception(error)
-        elif self._transport is not None:  # it is about to be handed on
+        elif self._transport is not None:  # it is about to be handed over
             self._transport.abort()
 
 
 def _retrieve(replied: asyncio.Future[None]) -> None:
-    """Note the exception, which nobody waits for when the connection was given up meanwhile."""
+    """Retrieve the exception: the caller may have timed out meanwhile."""
     if not replied.cancelled():
         replied.exception()

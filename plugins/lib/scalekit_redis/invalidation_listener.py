@@ -1,4 +1,4 @@
-"""What is called when keys in Redis are changed."""
+"""Callbacks for changed keys (client-side caching)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class InvalidationListener:
-    """What is called, in the loop and at once: none of these may take long or raise.
+    """Callbacks for changed keys. They run in the event loop and must be short and not raise.
 
-    *begun*: from now on every change is told, and none before was. *invalidated*: these keys are others now, or gone.
-    *lost*: changes are not told any more; all until the given moment, on the monotonic clock, have been. When a server
-    is emptied, *lost* and *begun* follow upon each other.
+    *on_start*: from now on every change is reported, and none before was. *on_invalidate*: these keys were changed,
+    deleted or have expired. *on_lost*: changes are no longer reported; all up to the given time on the monotonic clock
+    have been. A FLUSHALL calls *on_lost* and then *on_start*.
     """
 
-    begun: Callable[[], None]
-    invalidated: Callable[[list[bytes]], None]
-    lost: Callable[[float], None]
+    on_start: Callable[[], None]
+    on_invalidate: Callable[[list[bytes]], None]
+    on_lost: Callable[[float], None]

@@ -1,12 +1,12 @@
-"""One server: the wire to it while there is one, the calls that wait for the next, and what opens that.
+"""One server: its current connection, the commands queued for the next, and the task that connects.
 
-A large command or reply holds up what comes after it on its wire, so that wire is set aside until it is through, and
-callers have another; one that is through is kept for the next time. A server hangs when it owes a reply for too long
-and no byte moves.
+A large command or reply delays what follows on its connection (head-of-line blocking), so that connection is detached
+until it has drained, and callers get another one; a drained one is kept as a spare. A server hangs when a reply is
+overdue and no bytes move.
 
-The breaker is what the last attempt to connect says. While it is closed and the wire has just been lost, calls wait for
-the next wire; after an attempt that failed they are refused at once, until one succeeds. A server that hangs has no
-wire any more either.
+The circuit breaker is the outcome of the last attempt to connect. While it is closed and the connection was just lost,
+commands queue for the next one; after a failed attempt they fail at once, until an attempt succeeds. A hanging server
+opens it too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from scalekit_redis.connector import Connector
 from scalekit_redis.deadline_timer import NEVER, DeadlineTimer
-from scalekit_redis.errors import Kind, RedisUnavailable
+from scalekit_redis.errors import FailureKind, RedisUnavailable
 from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.pending import PendingCommand
 from scalekit_redis.protocol import RedisProtocol
@@ -30,21 +30,21 @@ from scalekit_redis.retries import RetryQueue
 
 logger = logging.getLogger("scalekit.redis")
 
-MOST_IN_FLIGHT = 10_000
-"""Calls that may wait for replies of one server, or for a connection to it."""
-MOST_WAITING, SMALL = 64 * 1024 * 1024, 4096
-"""Bytes that may wait for a connection, and those of one command that may wait all the same."""
-OVERDUE = 0.5
-"""Seconds after its deadline at which a reply that is still owed means that the server hangs, unless bytes move."""
-MOST_ASIDE = 3
-"""Wires that large commands or replies may hold up at one time, beside the one that callers have."""
-STARTING_PAUSE = 0.05
-"""Seconds between two attempts to connect to a server that answers that it is not ready yet."""
-LONGEST_PAUSE = 2.0
-"""Seconds between two attempts to connect, at most."""
-HANGS = "the server hangs"
-RENEWAL = 1.0
-"""Seconds between two connections that are left because the server is not the right one."""
+MAX_IN_FLIGHT = 10_000
+"""Commands that may be in flight to one server, or queued for a connection to it."""
+MAX_QUEUED_BYTES, SMALL_COMMAND = 64 * 1024 * 1024, 4096
+"""Bytes that may be queued for a connection, and the size of a command that may be queued all the same."""
+HANG_TIMEOUT = 0.5
+"""Seconds after a deadline at which an overdue reply means that the server hangs, unless bytes move."""
+MAX_DETACHED = 3
+"""Detached connections at one time, beside the one that callers use."""
+LOADING_INTERVAL = 0.05
+"""Seconds between two attempts to connect to a server that is still loading."""
+MAX_RECONNECT_INTERVAL = 2.0
+"""Longest pause in seconds between two attempts to connect."""
+HANGING = "the server hangs"
+MIN_RECONNECT_INTERVAL = 1.0
+"""Least seconds between two reconnects that leave a server in the wrong role."""
 
 Pushed = Callable[[list[Any]], None]
 
@@ -52,247 +52,249 @@ Pushed = Callable[[list[Any]], None]
 class Node:
     """One server, *name* in messages.
 
-    *trouble* is why its callers are refused at once, empty while they are not; *failures* is how many connections in a
-    row could not be had, or were lost before they answered anything.
+    *unavailable_reason* says why commands fail at once, and is empty while they do not; *failures* counts connections
+    in a row that could not be opened, or were lost before the first reply.
     """
 
-    def __init__(self, name: str, connector: Connector, metrics: RedisMetrics, pushed: Pushed) -> None:
+    def __init__(self, name: str, connector: Connector, metrics: RedisMetrics, on_push: Pushed) -> None:
         self.name = name
         self.host = connector.host
-        self.trouble = ""
-        self.refused = False
-        self.wire: RedisProtocol | None = None
-        self.unites = True  # runs of a script for several keys to one command
+        self.unavailable_reason = ""
+        self.rejected = False
+        self.connection: RedisProtocol | None = None
+        self.combines_scripts = True  # runs of a script for several keys become one command
         self.retries = RetryQueue()
-        self._pushed = pushed
+        self._on_push = on_push
         self.connector = connector
         self.metrics = metrics
-        self._waiting: deque[PendingCommand] = deque()
-        self._waiting_bytes = 0
-        self._aside: list[RedisProtocol] = []
+        self._queue: deque[PendingCommand] = deque()
+        self._queued_bytes = 0
+        self._detached: list[RedisProtocol] = []
         self._spare: RedisProtocol | None = None
         self._lost = asyncio.Event()
         self._attempted = asyncio.Event()
-        self._lookout = DeadlineTimer(self._look)
+        self._timer = DeadlineTimer(self._expire)
         self.failures = 0
         self._is_starting = False
-        self._renewable = 0.0
-        self._separable = 0.0
+        self._reconnect_after = 0.0
+        self._detach_after = 0.0
         self._warned = False
         self._closed = False
-        self._task = asyncio.create_task(self._live(), name=f"scalekit: redis {name}")
+        self._task = asyncio.create_task(self._run(), name=f"scalekit: redis {name}")
 
     @property
     def in_flight(self) -> int:
-        """How many calls wait for a reply or for a connection."""
-        return len(self._waiting) + sum(wire.in_flight for wire in self._wires())
+        """The number of commands that are in flight or queued."""
+        return len(self._queue) + sum(connection.in_flight for connection in self._open_connections())
 
-    async def attempted(self) -> None:
-        """Wait until there has been one attempt to connect."""
+    async def first_attempt(self) -> None:
+        """Wait until the first attempt to connect is over."""
         await self._attempted.wait()
 
-    def put(self, call: PendingCommand) -> None:
-        """Send *call*, or let it wait for a connection; raises RedisUnavailable at once where neither can be."""
-        wire = self.wire
-        if wire is None:
-            self._wait(call)
-        elif len(wire.waiting) + wire.united < MOST_IN_FLIGHT and not wire.full:
-            wire.put(call)
+    def send(self, command: PendingCommand) -> None:
+        """Send *command*, or queue it for a connection; raises RedisUnavailable when neither is possible."""
+        connection = self.connection
+        if connection is None:
+            self._enqueue(command)
+        elif len(connection.waiting) + connection.combined < MAX_IN_FLIGHT and not connection.write_paused:
+            connection.send(command)
         else:
-            raise self._error("full", f"{wire.in_flight} calls wait already")
-        if call.at < self._lookout.due:
-            self._lookout.look_at(call.at)
+            raise self._error("full", f"{connection.in_flight} commands in flight already")
+        if command.deadline < self._timer.due:
+            self._timer.schedule(command.deadline)
 
-    def put_again(self, call: PendingCommand) -> None:
-        """Send *call* again, whose failure is its caller's."""
+    def resend(self, command: PendingCommand) -> None:
+        """Send *command* again; when that is impossible, fail it."""
         try:
-            self.put(call)
+            self.send(command)
         except RedisUnavailable as error:
-            for each in call.calls:
+            for each in command.commands:
                 each.fail(error)
 
-    def ask(self, packed: bytes, at: float) -> asyncio.Future[Any]:
-        """Send a question of our own; return the future of its reply, or raise as :meth:`put` does."""
-        call = PendingCommand(asyncio.get_running_loop().create_future(), packed, monotonic(), at)
-        self.put(call)
-        return call.future
+    def ask(self, packed: bytes, deadline: float) -> asyncio.Future[Any]:
+        """Send a command of the client's own; return the future of its reply, or raise as :meth:`send` does."""
+        command = PendingCommand(asyncio.get_running_loop().create_future(), packed, monotonic(), deadline)
+        self.send(command)
+        return command.future
 
     async def close(self) -> None:
-        """End the connection; who still waits is told."""
+        """Close the connections and fail all pending commands."""
         self._closed = True
-        self.trouble = "the connection was closed"
-        self._lookout.stop()
+        self.unavailable_reason = "the connection was closed"
+        self._timer.stop()
         self._task.cancel()
         await asyncio.wait([self._task])
-        for wire in self._wires():
-            wire.close(self.trouble)
-        self._fail(self._take_waiting(), "closed", self.trouble)
+        for connection in self._open_connections():
+            connection.close(self.unavailable_reason)
+        self._fail(self._take_queued(), "closed", self.unavailable_reason)
 
-    def renew(self, reason: str) -> None:
-        """Leave the server for whoever is at its address now, though not again and again."""
-        wire, now = self.wire, monotonic()
-        if wire is not None and now >= self._renewable:
-            self._renewable = now + RENEWAL
-            for each in (wire, self._spare) if self._spare else (wire,):
-                asyncio.get_running_loop().call_soon(each.close, reason)  # its replies are being read
+    def reconnect(self, reason: str) -> None:
+        """Reconnect, to reach the server that has the address now, at most once a second."""
+        connection, now = self.connection, monotonic()
+        if connection is not None and now >= self._reconnect_after:
+            self._reconnect_after = now + MIN_RECONNECT_INTERVAL
+            for each in (connection, self._spare) if self._spare else (connection,):
+                asyncio.get_running_loop().call_soon(each.close, reason)  # its replies are being parsed
 
-    def on_lost(self, wire: RedisProtocol, reason: str) -> None:
-        """Send again what may be sent twice or never was; fail the rest."""
-        if wire is self._spare:
+    def on_lost(self, connection: RedisProtocol, reason: str) -> None:
+        """Send again the commands that only read or were not written; fail the others."""
+        if connection is self._spare:
             self._spare = None
             return
-        if wire in self._aside:
-            self._aside.remove(wire)
-            self._take_over(wire, reason)
+        if connection in self._detached:
+            self._detached.remove(connection)
+            self._requeue(connection, reason)
             return
-        self.wire = None
-        if wire.answered:
+        self.connection = None
+        if connection.replied_once:
             self.failures = 0
-        else:  # a server that hangs up at once is not tried without a pause
-            self._break(self.trouble or reason)
-        self._take_over(wire, reason)
-        if self.trouble:
-            self._fail(self._take_waiting(), "gone", reason)
+        else:  # a server that closes at once is not tried again without a pause
+            self._open_breaker(self.unavailable_reason or reason)
+        self._requeue(connection, reason)
+        if self.unavailable_reason:
+            self._fail(self._take_queued(), "unavailable", reason)
         self._lost.set()
 
-    def on_busy(self, wire: RedisProtocol) -> None:
-        """Give callers another wire until *wire* is through with what is large."""
-        if wire is self.wire and len(self._aside) < MOST_ASIDE and monotonic() >= self._separable:
-            wire.aside = True
-            self._aside.append(wire)
-            self.wire, self._spare = self._spare, None
-            if self.wire is None:
+    def on_blocked(self, connection: RedisProtocol) -> None:
+        """Give callers another connection until *connection* has drained."""
+        if connection is self.connection and len(self._detached) < MAX_DETACHED and monotonic() >= self._detach_after:
+            connection.detached = True
+            self._detached.append(connection)
+            self.connection, self._spare = self._spare, None
+            if self.connection is None:
                 self._lost.set()
 
-    def on_drained(self, wire: RedisProtocol) -> None:
-        """Keep *wire* for the next time, if there is none yet."""
+    def on_unblocked(self, connection: RedisProtocol) -> None:
+        """Keep *connection* as the spare one, if there is none yet."""
         if self._spare is None:
-            self._aside.remove(wire)
-            wire.aside = False
-            self._spare = wire
+            self._detached.remove(connection)
+            connection.detached = False
+            self._spare = connection
         else:
-            asyncio.get_running_loop().call_soon(wire.close, "it is no longer needed")  # its replies are being read
+            asyncio.get_running_loop().call_soon(
+                connection.close, "it is not needed any more"
+            )  # its replies are being parsed
 
-    def _take_over(self, wire: RedisProtocol, reason: str) -> None:
-        """Let what *wire* had wait for another, unless it may have been carried out."""
-        written, unwritten = wire.take_back()
-        self._fail([call for call in written if not call.repeatable], "lost", reason)
-        candidates = (*(each for each in written if each.repeatable), *unwritten)
-        again = [call for call in candidates if not call.future.done()]
-        if self.wire is None:
-            self._waiting.extend(again)
+    def _requeue(self, connection: RedisProtocol, reason: str) -> None:
+        """Queue the commands of *connection* for another, except those that may have been executed."""
+        written, unwritten = connection.take_unanswered()
+        self._fail([command for command in written if not command.retryable], "disconnected", reason)
+        candidates = (*(each for each in written if each.retryable), *unwritten)
+        again = [command for command in candidates if not command.future.done()]
+        if self.connection is None:
+            self._queue.extend(again)
         else:
-            for call in again:
-                self.wire.put(call)
+            for command in again:
+                self.connection.send(command)
 
-    def _wires(self) -> list[RedisProtocol]:
-        return [wire for wire in (*self._aside, self._spare, self.wire) if wire is not None]
+    def _open_connections(self) -> list[RedisProtocol]:
+        return [connection for connection in (*self._detached, self._spare, self.connection) if connection is not None]
 
     def on_push(self, push: list[Any]) -> None:
-        """Pass on what the server said unasked."""
-        self._pushed(push)
+        """Pass a push message on."""
+        self._on_push(push)
 
-    def _wait(self, call: PendingCommand) -> None:
-        if self.trouble:
-            raise self._error("closed" if self._closed else "gone", self.trouble)
-        if len(self._waiting) >= MOST_IN_FLIGHT:
-            raise self._error("full", f"{len(self._waiting)} calls wait already")
-        if self._waiting_bytes > MOST_WAITING and len(call.packed) > SMALL:
-            raise self._error("full", f"{self._waiting_bytes} bytes wait already")
-        for each in call.calls:
-            self._waiting_bytes += len(each.packed)
-            self._waiting.append(each)
+    def _enqueue(self, command: PendingCommand) -> None:
+        if self.unavailable_reason:
+            raise self._error("closed" if self._closed else "unavailable", self.unavailable_reason)
+        if len(self._queue) >= MAX_IN_FLIGHT:
+            raise self._error("full", f"{len(self._queue)} commands in flight already")
+        if self._queued_bytes > MAX_QUEUED_BYTES and len(command.packed) > SMALL_COMMAND:
+            raise self._error("full", f"{self._queued_bytes} bytes queued already")
+        for each in command.commands:
+            self._queued_bytes += len(each.packed)
+            self._queue.append(each)
 
-    def _look(self, now: float) -> float:
-        """Fail the calls whose time is over, and each wire that is long overdue; return when to look next."""
+    def _expire(self, now: float) -> float:
+        """Fail expired commands and close connections that hang; return when to check next."""
         due, late = NEVER, []
-        for wire in self._wires():
-            if wire.waiting and wire.waiting[0].at + OVERDUE <= now:
-                if wire.is_still(now, OVERDUE):
-                    if wire is self.wire:
-                        self._break(HANGS)
-                    wire.close(HANGS)
+        for connection in self._open_connections():
+            if connection.waiting and connection.waiting[0].deadline + HANG_TIMEOUT <= now:
+                if connection.is_idle(now, HANG_TIMEOUT):
+                    if connection is self.connection:
+                        self._open_breaker(HANGING)
+                    connection.close(HANGING)
                 else:
-                    due = min(due, wire.moved + OVERDUE)
-            elif wire.waiting:
-                due = min(due, wire.waiting[0].at + OVERDUE)
-        for call in chain(*(wire.calls() for wire in self._wires()), self._waiting):
-            if call.at <= now:
-                late.append(call)
-            elif call.at < due:
-                due = call.at
-        self._fail(late, "late", "no reply in time")
+                    due = min(due, connection.last_activity + HANG_TIMEOUT)
+            elif connection.waiting:
+                due = min(due, connection.waiting[0].deadline + HANG_TIMEOUT)
+        for command in chain(*(connection.commands() for connection in self._open_connections()), self._queue):
+            if command.deadline <= now:
+                late.append(command)
+            elif command.deadline < due:
+                due = command.deadline
+        self._fail(late, "timeout", "no reply within the timeout")
         return due
 
-    async def _live(self) -> None:
-        """Open one wire after the other."""
+    async def _run(self) -> None:
+        """Reconnect for ever."""
         while True:
             try:
-                self._adopt(await self._open())
+                self._use(await self._open())
             except Exception as error:
-                self._note_trouble(error)
+                self._connect_failed(error)
             self._attempted.set()
-            if self.wire is not None:
+            if self.connection is not None:
                 await self._lost.wait()
             self._lost.clear()
             if self._is_starting:
-                await asyncio.sleep(STARTING_PAUSE)
-            elif self.trouble:
+                await asyncio.sleep(LOADING_INTERVAL)
+            elif self.unavailable_reason:
                 self.failures += 1
-                await asyncio.sleep(min(0.05 * self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(min(0.05 * self.failures, MAX_RECONNECT_INTERVAL) * random.uniform(0.5, 1.0))
 
     async def _open(self) -> RedisProtocol:
         return RedisProtocol(await self.connector.open(), self, self.metrics)
 
-    def _adopt(self, wire: RedisProtocol) -> None:
-        """Begin to use *wire*."""
+    def _use(self, connection: RedisProtocol) -> None:
+        """Use *connection* from now on."""
         self.metrics.connections.inc()
-        self.wire, self.trouble, self.refused, self._is_starting = wire, "", False, False
+        self.connection, self.unavailable_reason, self.rejected, self._is_starting = connection, "", False, False
         if self._warned:
             self._warned = False
-            logger.warning("%s can be reached again", self.name)
-        self._put_waiting(wire)
+            logger.warning("%s is reachable again", self.name)
+        self._send_queued(connection)
 
-    def _put_waiting(self, wire: RedisProtocol) -> None:
-        for call in self._take_waiting():
-            if not call.future.done():
-                wire.put(call)
+    def _send_queued(self, connection: RedisProtocol) -> None:
+        for command in self._take_queued():
+            if not command.future.done():
+                connection.send(command)
 
-    def _note_trouble(self, error: Exception) -> None:
-        if self._aside:  # better one that is held up than none
-            self._separable = monotonic() + RENEWAL
-            self.wire = self._aside.pop()
-            self.wire.aside = False
-            self._put_waiting(self.wire)
+    def _connect_failed(self, error: Exception) -> None:
+        if self._detached:  # a blocked connection is better than none
+            self._detach_after = monotonic() + MIN_RECONNECT_INTERVAL
+            self.connection = self._detached.pop()
+            self.connection.detached = False
+            self._send_queued(self.connection)
             return
-        self._is_starting = self.connector.is_passing(error)
-        if self._is_starting:  # each waiting command has a deadline
-            self.trouble = ""
+        self._is_starting = self.connector.is_transient(error)
+        if self._is_starting:  # each queued command has a deadline of its own
+            self.unavailable_reason = ""
             return
-        self._break(self.connector.explain(error))
-        self.refused = self.connector.is_refusal(error)
-        self.metrics.failed("connect")
-        self._fail(self._take_waiting(), "gone", self.trouble)
+        self._open_breaker(self.connector.describe(error))
+        self.rejected = self.connector.is_permanent(error)
+        self.metrics.count_errors("connect")
+        self._fail(self._take_queued(), "unavailable", self.unavailable_reason)
 
-    def _break(self, trouble: str) -> None:
-        """Refuse callers from now on; tell of it, once until it is over."""
-        self.trouble = trouble
+    def _open_breaker(self, unavailable_reason: str) -> None:
+        """Open the circuit breaker; log it once until it closes."""
+        self.unavailable_reason = unavailable_reason
         if not self._warned and not self._closed:
             self._warned = True
-            logger.warning("no connection to %s: %s", self.name, trouble)
+            logger.warning("no connection to %s: %s", self.name, unavailable_reason)
 
-    def _take_waiting(self) -> list[PendingCommand]:
-        waiting, self._waiting = list(self._waiting), deque()
-        self._waiting_bytes = 0
+    def _take_queued(self) -> list[PendingCommand]:
+        waiting, self._queue = list(self._queue), deque()
+        self._queued_bytes = 0
         return waiting
 
-    def _fail(self, calls: Iterable[PendingCommand], kind: Kind, reason: str) -> None:
-        unanswered = [call for call in calls if not call.future.done()]
+    def _fail(self, commands: Iterable[PendingCommand], kind: FailureKind, reason: str) -> None:
+        unanswered = [command for command in commands if not command.future.done()]
         if unanswered:
-            self.metrics.failed(kind, len(unanswered))
-        for call in unanswered:
-            call.fail(RedisUnavailable(f"{self.name}: {reason}", kind))
+            self.metrics.count_errors(kind, len(unanswered))
+        for command in unanswered:
+            command.fail(RedisUnavailable(f"{self.name}: {reason}", kind))
 
-    def _error(self, kind: Kind, reason: str) -> RedisUnavailable:
-        self.metrics.failed(kind)
+    def _error(self, kind: FailureKind, reason: str) -> RedisUnavailable:
+        self.metrics.count_errors(kind)
         return RedisUnavailable(f"{self.name}: {reason}", kind)

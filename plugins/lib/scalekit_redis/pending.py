@@ -1,4 +1,4 @@
-"""A command on its way, and what is to happen with its reply."""
+"""Commands that wait for their replies."""
 
 from __future__ import annotations
 
@@ -8,68 +8,65 @@ from typing import Any, cast
 
 import hiredis
 
-from scalekit_redis.commands import Words
-from scalekit_redis.errors import NOT_RUN, RedisUnavailable, ReplyError, explained, value_or_error
+from scalekit_redis.commands import CommandArgs
+from scalekit_redis.errors import NOT_EXECUTED, RedisUnavailable, ReplyError, to_caller_error, value_or_error
 
 MISSING = object()
-_packed = cast(Callable[[Words], bytes], hiredis.pack_command)  # its annotation is of a tuple of one
+_packed = cast(
+    Callable[[CommandArgs], bytes], hiredis.pack_command
+)  # hiredis annotates the parameter as a tuple of one
 
 
-def pack(words: Words) -> bytes:
-    """Return *words* as the server reads them; raises TypeError naming the word that is none."""
+def pack(args: CommandArgs) -> bytes:
+    """Return *args* in the Redis protocol; raises TypeError naming the argument of a wrong type."""
     try:
-        return _packed(words)
+        return _packed(args)
     except TypeError:
-        for place, word in enumerate(words):
-            if isinstance(word, bool) or not isinstance(word, str | bytes | int | float):
-                message = f"word {place} of {words[0]!r} is a {type(word).__name__}; give str, bytes, int or float"
+        for index, arg in enumerate(args):
+            if isinstance(arg, bool) or not isinstance(arg, str | bytes | int | float):
+                message = f"argument {index} of {args[0]!r} is a {type(arg).__name__}; pass str, bytes, int or float"
                 raise TypeError(message) from None
         raise
 
 
 class PendingCommand:
-    """One command: *packed* as it is sent, and the future of who waits.
+    """A command: *packed* as it is sent, and the future of its reply.
 
-    *began* and *at*, when its time is over, are on the monotonic clock. What is *repeatable* may be sent once more.
+    *started* and *deadline* are points in time on the monotonic clock. A *retryable* command may be sent twice.
     """
 
-    __slots__ = ("at", "began", "future", "packed", "repeatable")
+    __slots__ = ("deadline", "future", "packed", "retryable", "started")
 
     def __init__(
-        self, future: asyncio.Future[Any], packed: bytes, began: float, at: float, repeatable: bool = False
+        self, future: asyncio.Future[Any], packed: bytes, started: float, deadline: float, retryable: bool = False
     ) -> None:
         self.future = future
         self.packed = packed
-        self.began = began
-        self.at = at
-        self.repeatable = repeatable
+        self.started = started
+        self.deadline = deadline
+        self.retryable = retryable
 
     @property
-    def commands(self) -> int:
-        """How many commands, and so replies, it is."""
-        return 1
-
-    @property
-    def calls(self) -> Sequence[PendingCommand]:
-        """It, or what waits for replies of its own where several go together."""
+    def commands(self) -> Sequence[PendingCommand]:
+        """The command itself, or those that were combined into it and have no reply yet."""
         return (self,)
 
-    def take(self, reply: Any) -> bool:
-        """Take a reply; tell whether it was the last. Nobody may be waiting any more: it is dropped then."""
+    def receive(self, reply: Any) -> bool:
+        """Receive a reply; return whether it was the last. The reply of a cancelled command is dropped."""
         future = self.future
         if not future.done():
             if isinstance(reply, ReplyError):
-                self.refuse(reply)
+                self.reject(reply)
             else:
                 future.set_result(reply)
         return True
 
-    def refuse(self, error: ReplyError) -> None:
-        """Tell who waits that the reply is *error*."""
-        self.future.set_exception(explained(error))
+    def reject(self, error: ReplyError) -> None:
+        """Fail with the error reply *error*."""
+        self.future.set_exception(to_caller_error(error))
 
     def fail(self, error: RedisUnavailable) -> None:
-        """Tell who waits that no reply will come."""
+        """Fail because no reply will come."""
         if not self.future.done():
             self.future.set_exception(error)
 
@@ -77,55 +74,50 @@ class PendingCommand:
 class PendingPipeline(PendingCommand):
     """Several commands that are written together; their replies are a list, in which errors are values.
 
-    Those that the server did not run may be written once more: ``commands`` are those that are on their way.
+    Those that the server did not execute may be sent once more.
     """
 
-    __slots__ = ("_parts", "_places", "_replies", "_taken")
+    __slots__ = ("_parts", "_places", "_received", "_replies")
 
     def __init__(
-        self, future: asyncio.Future[Any], packed: Sequence[bytes], began: float, at: float, repeatable: bool
+        self, future: asyncio.Future[Any], packed: Sequence[bytes], started: float, deadline: float, retryable: bool
     ) -> None:
-        super().__init__(future, b"".join(packed), began, at, repeatable)
+        super().__init__(future, b"".join(packed), started, deadline, retryable)
         self._parts = packed
         self._replies: list[Any] = [MISSING] * len(packed)
         self._places: Sequence[int] = range(len(packed))
-        self._taken = 0
+        self._received = 0
 
-    @property
-    def commands(self) -> int:
-        """How many commands, and so replies, it is."""
-        return len(self._places)
-
-    def take(self, reply: Any) -> bool:
-        """Take a reply; tell whether it was the last."""
-        self.repeatable = False  # half of it would be there twice
-        self._replies[self._places[self._taken]] = reply
-        self._taken += 1
-        if self._taken < len(self._places):
+    def receive(self, reply: Any) -> bool:
+        """Receive a reply; return whether it was the last."""
+        self.retryable = False  # the server may have executed some of it
+        self._replies[self._places[self._received]] = reply
+        self._received += 1
+        if self._received < len(self._places):
             return False
         if not self.future.done() and not self.again():
             self.future.set_result([value_or_error(each) for each in self._replies])
         return True
 
     def again(self) -> bool:
-        """Have what was not run sent again; tell whether that is so."""
+        """Send the commands that were not executed again; return whether that is possible."""
         return False
 
-    def not_run(self) -> list[int]:
-        """Return the places of the commands that the server did not run."""
+    def not_executed(self) -> list[int]:
+        """Return the indexes of the commands that the server did not execute."""
         replies = enumerate(self._replies)
-        return [place for place, reply in replies if isinstance(reply, ReplyError) and reply.code in NOT_RUN]
+        return [place for place, reply in replies if isinstance(reply, ReplyError) and reply.code in NOT_EXECUTED]
 
-    def narrow(self, places: Sequence[int]) -> None:
-        """Be the commands at *places* alone from now on."""
-        self._places, self._taken = places, 0
+    def keep_only(self, places: Sequence[int]) -> None:
+        """Reduce the pipeline to the commands at *places*."""
+        self._places, self._received = places, 0
         self.packed = b"".join([self._parts[place] for place in places])
 
     def fail(self, error: RedisUnavailable) -> None:
-        """Tell who waits: with what came so far, the error in place of the rest, or the error alone."""
+        """Complete with the replies so far and *error* for the others, or fail when there are none."""
         if self.future.done():
             return
-        for place in self._places[self._taken :]:
+        for place in self._places[self._received :]:
             self._replies[place] = MISSING
         if all(reply is MISSING for reply in self._replies):
             self.future.set_exception(error)

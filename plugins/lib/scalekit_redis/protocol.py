@@ -1,8 +1,8 @@
-"""One connection that many callers share: commands go out in the order in which their replies come back.
+"""The Redis protocol on one connection that many callers share (pipelining): replies come in the order of commands.
 
-What is put during one turn of the event loop is written at its end with one call to the kernel, and one read brings the
-replies of many. A reply belongs to the oldest call that waits for one, whether anybody still waits for the call or not:
-that is why no caller ever gets what is another's. What the server says unasked (a push) is told apart by its type.
+Commands of one turn of the event loop are written with one system call, and one read brings the replies of many. A
+reply belongs to the oldest command that has none, even if its caller was cancelled: so no caller ever receives the
+reply to another's command. Push messages are told apart from replies by their type.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from scalekit_redis.pending import PendingCommand
 if TYPE_CHECKING:
     from scalekit_redis.standalone_scripts import ScriptRun
 
-MOST_UNSENT = 16 * 1024 * 1024
-"""Bytes that may wait for the kernel to take them before nothing more is taken from callers."""
-LARGE = 1024 * 1024
-"""Bytes of one reply that may come before callers are given another connection."""
+MAX_UNSENT_BYTES = 16 * 1024 * 1024
+"""Bytes in the write buffer above which callers use another connection."""
+LARGE_REPLY = 1024 * 1024
+"""Bytes of one incomplete reply above which callers use another connection."""
 
 
 class ConnectionOwner(Protocol):
-    """Who keeps a wire."""
+    """The owner of a connection."""
 
-    def on_lost(self, wire: RedisProtocol, reason: str) -> None:
-        """Note that *wire* has ended."""
+    def on_lost(self, connection: RedisProtocol, reason: str) -> None:
+        """Handle the end of *connection*."""
         ...
 
     def on_push(self, push: list[Any]) -> None:
-        """Note what the server said unasked."""
+        """Handle a push message."""
         ...
 
-    def on_busy(self, wire: RedisProtocol) -> None:
-        """Note that a large command or reply is on its way over *wire*, which holds up what comes after it."""
+    def on_blocked(self, connection: RedisProtocol) -> None:
+        """Handle a large command or reply on *connection*, which delays what follows."""
         ...
 
-    def on_drained(self, wire: RedisProtocol) -> None:
-        """Note that *wire*, which was set aside, owes nothing more."""
+    def on_unblocked(self, connection: RedisProtocol) -> None:
+        """Handle that *connection*, which was detached, has no command in flight any more."""
         ...
 
 
 class RedisProtocol(asyncio.Protocol):
-    """A connection that is open.
+    """An open connection.
 
-    ``runs`` are runs of scripts that are not written yet, by their group: others can go together with them. ``united``
-    are all those beyond the first of what goes together.
+    ``runs`` are the unwritten runs of scripts by their group, which others can join. ``combined`` counts the runs that
+    joined another.
     """
 
     def __init__(
@@ -64,71 +64,71 @@ class RedisProtocol(asyncio.Protocol):
     ) -> None:
         self.waiting: deque[PendingCommand] = deque()
         self.runs: dict[str, ScriptRun] = {}
-        self.united = 0
-        self.full = False
-        self.answered = False
-        self.aside = False
-        self.moved = monotonic()
-        self._partial = 0
+        self.combined = 0
+        self.write_paused = False
+        self.replied_once = False
+        self.detached = False
+        self.last_activity = monotonic()
+        self._partial_bytes = 0
         self._unsent = 0
         self._lost = False
         self._unwritten: list[PendingCommand] = []
         self._transport = transport
         self._owner = owner
         self._metrics = metrics
-        self._observe = metrics.seconds.observe
+        self._observe = metrics.durations.observe
         self._loop = asyncio.get_running_loop()
         self._reader = Reader(replyError=ReplyError, notEnoughData=Ellipsis)
-        transport.set_write_buffer_limits(high=MOST_UNSENT)
+        transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         transport.set_protocol(self)
 
-    def put(self, call: PendingCommand) -> None:
-        """Send *call*, together with what else is put in this turn of the loop."""
-        self.waiting.append(call)
+    def send(self, command: PendingCommand) -> None:
+        """Send *command*, together with the others of this turn of the event loop."""
+        self.waiting.append(command)
         if not self._unwritten:
             self._loop.call_soon(self._flush)
-        self._unwritten.append(call)
+        self._unwritten.append(command)
 
     def close(self, reason: str) -> None:
-        """End the connection at once; its owner is told."""
+        """Abort the connection and notify its owner."""
         if not self._lost:
             self._lost = True
             self._transport.abort()
             self._owner.on_lost(self, reason)
 
-    def take_back(self) -> tuple[list[PendingCommand], list[PendingCommand]]:
-        """Return the calls that were written and not answered, and those that were not written."""
+    def take_unanswered(self) -> tuple[list[PendingCommand], list[PendingCommand]]:
+        """Return the commands that were written and have no reply, and those that were not written."""
         written = len(self.waiting) - len(self._unwritten)
-        entries = [entry.calls for entry in self.waiting]
+        entries = [entry.commands for entry in self.waiting]
         self.waiting.clear()
-        self.united = 0
+        self.combined = 0
         return list(chain(*entries[:written])), list(chain(*entries[written:]))
 
     @property
     def in_flight(self) -> int:
-        """How many calls wait for a reply."""
-        return len(self.waiting) + self.united
+        """The number of commands that wait for a reply."""
+        return len(self.waiting) + self.combined
 
-    def calls(self) -> Iterator[PendingCommand]:
-        """Yield the calls that wait for a reply, each by itself where several go together."""
-        return chain.from_iterable(entry.calls for entry in self.waiting)
+    def commands(self) -> Iterator[PendingCommand]:
+        """Yield the commands that wait for a reply, combined ones one by one."""
+        return chain.from_iterable(entry.commands for entry in self.waiting)
 
     def _flush(self) -> None:
         if self._lost:
             return
-        if self._transport.is_closing():  # and does not say so before the next turn of the loop
+        if self._transport.is_closing():  # the loop reports it only in its next turn
             self.close("the connection broke")
             return
-        calls, self._unwritten = self._unwritten, []
+        commands, self._unwritten = self._unwritten, []
         if self.runs:
             for run in self.runs.values():
                 if run.runs is not None:
-                    run.seal()
+                    run.pack_runs()
             self.runs.clear()
-        self._transport.write(b"".join([call.packed for call in calls]))
+        self._transport.write(b"".join([command.packed for command in commands]))
 
     def data_received(self, data: bytes) -> None:
-        """Hand each reply to the call that it is for."""
+        """Pass each reply to its command."""
         if self._lost:
             return
         reader, waiting, now, count, errors = self._reader, self.waiting, monotonic(), 0, 0
@@ -141,51 +141,55 @@ class RedisProtocol(asyncio.Protocol):
                 count += 1
                 if type(reply) is ReplyError:
                     errors += 1
-                call = waiting[0]
-                if call.take(reply):
+                command = waiting[0]
+                if command.receive(reply):
                     waiting.popleft()
-                    self._observe(now - call.began)
-        except (ProtocolError, TypeError, IndexError):  # no reply, one that Python cannot hold, one too many
-            self.close("the server sent what is no reply")
-        self.moved = now
+                    self._observe(now - command.started)
+        except (
+            ProtocolError,
+            TypeError,
+            IndexError,
+        ):  # no valid reply, one that Python cannot represent, or one too many
+            self.close("the server sent an invalid reply")
+        self.last_activity = now
         if count:
-            self.answered = True
-            self._partial = 0
+            self.replied_once = True
+            self._partial_bytes = 0
             self._metrics.commands.inc(count)
-            if self.aside and not waiting and not self._lost:
-                self._owner.on_drained(self)
+            if self.detached and not waiting and not self._lost:
+                self._owner.on_unblocked(self)
         else:
-            self._note_partial(len(data))
+            self._count_partial(len(data))
         if errors:
-            self._metrics.failed("reply", errors)
+            self._metrics.count_errors("reply", errors)
 
-    def is_still(self, now: float, seconds: float) -> bool:
-        """Return whether no byte has moved in either direction for so many *seconds* before *now*."""
+    def is_idle(self, now: float, durations: float) -> bool:
+        """Return whether no byte has moved in either direction for *durations* seconds before *now*."""
         unsent = self._transport.get_write_buffer_size()
         if unsent != self._unsent:
-            self._unsent, self.moved = unsent, now
-        return self.moved + seconds <= now
+            self._unsent, self.last_activity = unsent, now
+        return self.last_activity + durations <= now
 
-    def _note_partial(self, size: int) -> None:
-        self._partial += size
-        if self._partial > LARGE and not self.aside:
-            self._owner.on_busy(self)
+    def _count_partial(self, size: int) -> None:
+        self._partial_bytes += size
+        if self._partial_bytes > LARGE_REPLY and not self.detached:
+            self._owner.on_blocked(self)
 
     def pause_writing(self) -> None:
-        """Take no more calls until the kernel has taken what was written."""
-        self.full = True
-        if not self.aside:
-            self._owner.on_busy(self)
+        """Stop accepting commands until the write buffer has drained."""
+        self.write_paused = True
+        if not self.detached:
+            self._owner.on_blocked(self)
 
     def resume_writing(self) -> None:
-        """Take calls again."""
-        self.full = False
+        """Accept commands again."""
+        self.write_paused = False
 
     def eof_received(self) -> bool:
-        """End with the server, which will answer nothing more."""
+        """Close when the server does."""
         self.close("the server closed the connection")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the owner."""
+        """Notify the owner."""
         self.close("the connection broke" if exc else "the server closed the connection")

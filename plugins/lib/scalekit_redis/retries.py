@@ -1,4 +1,4 @@
-"""Commands that a server did not run are sent again after a pause, while their deadlines allow it."""
+"""Send commands again that the server did not execute, with backoff, until their deadline."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scalekit_redis.pending import PendingCommand
 
 C = TypeVar("C", bound=PendingCommand)
 
-FIRST_PAUSE, LAST_PAUSE = 0.01, 0.25
-"""Seconds between two attempts: half of the time that has passed since the first, within these."""
-MOST_PENDING = 10_000
+MIN_RETRY_DELAY, MAX_RETRY_DELAY = 0.01, 0.25
+"""Seconds between two attempts: half of the time since the first, within these bounds."""
+MAX_PENDING = 10_000
 """Commands that may wait for their next attempt at one time."""
 
 
@@ -25,18 +25,18 @@ class RetryQueue:
         self._loop = asyncio.get_running_loop()
         self._pending = 0
 
-    def later(self, call: C, send: Callable[[C], None]) -> bool:
-        """Let *send* have *call* after a pause; return whether its deadline allows that."""
+    def schedule(self, command: C, send: Callable[[C], None]) -> bool:
+        """Call *send* with *command* after a delay; return whether its deadline allows that."""
         now = monotonic()
-        left = call.at - now
-        if left <= FIRST_PAUSE or self._pending >= MOST_PENDING:
+        left = command.deadline - now
+        if left <= MIN_RETRY_DELAY or self._pending >= MAX_PENDING:
             return False
-        pause = max(FIRST_PAUSE, min((now - call.began) / 2, LAST_PAUSE, left / 2))
+        pause = max(MIN_RETRY_DELAY, min((now - command.started) / 2, MAX_RETRY_DELAY, left / 2))
         self._pending += 1
-        self._loop.call_later(pause * random.uniform(0.7, 1.0), self._send, call, send)
+        self._loop.call_later(pause * random.uniform(0.7, 1.0), self._send, command, send)
         return True
 
-    def _send(self, call: C, send: Callable[[C], None]) -> None:
+    def _send(self, command: C, send: Callable[[C], None]) -> None:
         self._pending -= 1
-        if not call.future.done():
-            send(call)
+        if not command.future.done():
+            send(command)

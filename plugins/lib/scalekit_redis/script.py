@@ -1,4 +1,4 @@
-"""Scripts that run in the server."""
+"""Lua scripts that run in the server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ return replies
 
 
 class Script:
-    """A Lua script, known to the server by its digest. A value: a module may hold it."""
+    """A Lua script with its SHA-1 digest. It is immutable and can be a constant of a module."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -36,10 +36,11 @@ class Script:
 
     @cached_property
     def for_each_key(self) -> Script:
-        """Return a script that runs this one for each of two keys or more, in order, and returns one reply for each.
+        """Return a script that runs this one for several keys in order and returns one reply for each.
 
-        Its arguments are how many this one has, and then those: once for all keys, or for each key by itself. The reply
-        for a key for which this one fails is the error. Raises ValueError where the source cannot be run so.
+        Its arguments are the number of this script's arguments, and then those: once for all keys, or once for each
+        key. The reply for a key for which this script fails is the error. Raises ValueError when the source cannot be
+        embedded.
         """
         if self.source.startswith("#!"):
             raise ValueError("a script whose first line names an engine cannot be part of another")

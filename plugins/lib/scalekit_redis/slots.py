@@ -1,4 +1,4 @@
-"""Which part of a cluster a key belongs to, and who has it (https://redis.io/docs/reference/cluster-spec)."""
+"""Hash slots of a Redis Cluster and the servers that have them (https://redis.io/docs/reference/cluster-spec)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from scalekit_redis.commands import Word
-from scalekit_redis.url import Host
+from scalekit_redis.commands import Arg
+from scalekit_redis.url import HostPort
 
 SLOTS = 16384
 
 
-def slot_of(key: Word) -> int:
-    """Return the slot of *key*: of what is between its first braces, where there is something."""
+def slot_of(key: Arg) -> int:
+    """Return the slot of *key*, or of its hash tag (the part in its first braces) when it has one."""
     data = key if isinstance(key, bytes) else str(key).encode()
     start = data.find(b"{")
     if start >= 0:
@@ -25,23 +25,23 @@ def slot_of(key: Word) -> int:
     return crc_hqx(data, 0) % SLOTS
 
 
-def key_in(slot: int) -> bytes:
+def key_in_slot(slot: int) -> bytes:
     """Return a key whose slot is *slot*."""
     return next(key for number in count() if slot_of(key := b"%d" % number) == slot)
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Slots from *first* to *last*, the server that has them, and its replicas."""
+    """The slots from *first* to *last*, their master and its replicas."""
 
     first: int
     last: int
-    primary: Host
-    replicas: tuple[Host, ...]
+    primary: HostPort
+    replicas: tuple[HostPort, ...]
 
 
-def shards(reply: Any, asked: Host) -> list[Shard]:
-    """Return what CLUSTER SLOTS says; a server that does not know its own name is the one that was *asked*."""
+def parse_cluster_slots(reply: Any, asked: HostPort) -> list[Shard]:
+    """Parse a reply to CLUSTER SLOTS; a server that does not know its own host is the *asked* one."""
     found = []
     for first, last, *servers in reply:
         hosts = list(_hosts(servers, asked))
@@ -50,7 +50,7 @@ def shards(reply: Any, asked: Host) -> list[Shard]:
     return found
 
 
-def _hosts(servers: Sequence[Any], asked: Host) -> Iterator[Host]:
+def _hosts(servers: Sequence[Any], asked: HostPort) -> Iterator[HostPort]:
     for name, port, *_ in servers:
-        if name != b"?":  # it is to be told by a name that it does not have
+        if name != b"?":  # the server has no announced hostname yet
             yield (name.decode() if name else asked[0], port or asked[1])

@@ -1,4 +1,4 @@
-"""One server, with nothing to decide."""
+"""Command router of a standalone server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from scalekit_redis.client_tracking import ClientTracking
-from scalekit_redis.commands import Command, Word, Words, eval_command
+from scalekit_redis.commands import Arg, Command, CommandArgs, eval_command
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
@@ -18,77 +18,83 @@ from scalekit_redis.prepared_script import PackedScript, PreparedScript
 from scalekit_redis.script import Script
 from scalekit_redis.standalone_pending import StandaloneCommand, StandalonePipeline, StandaloneScriptCommand
 from scalekit_redis.standalone_scripts import StandaloneScript
-from scalekit_redis.tracking_connection import ROLE, TrackingConnection
+from scalekit_redis.tracking_connection import ROLE_PROBE, TrackingConnection
 
 
 class StandaloneRouter:
-    """Carries every command to *node*."""
+    """Sends every command to *node*."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self._loop = asyncio.get_running_loop()
 
     def send(
-        self, words: Words, key: Word | None, began: float, at: float, repeatable: bool, replica: bool
+        self, args: CommandArgs, key: Arg | None, started: float, deadline: float, *, retryable: bool, replica: bool
     ) -> asyncio.Future[Any]:
         """Send a command; return the future of its reply."""
-        call = StandaloneCommand(self.node, self._loop.create_future(), pack(words), began, at, repeatable)
-        self.node.put(call)
-        return call.future
+        command = StandaloneCommand(
+            self.node, self._loop.create_future(), pack(args), started, deadline, retryable=retryable
+        )
+        self.node.send(command)
+        return command.future
 
     def run(
-        self, script: Script, keys: Sequence[Word], args: Sequence[Word], began: float, at: float
+        self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], started: float, deadline: float
     ) -> asyncio.Future[Any]:
         """Run *script*; return the future of its reply."""
         packed = pack(eval_command(script, False, keys, args))
-        call = StandaloneScriptCommand(self.node, self._loop.create_future(), packed, began, at, False)
-        call.source = lambda: pack(eval_command(script, True, keys, args))
-        self.node.put(call)
-        return call.future
+        command = StandaloneScriptCommand(
+            self.node, self._loop.create_future(), packed, started, deadline, retryable=False
+        )
+        command.source = lambda: pack(eval_command(script, True, keys, args))
+        self.node.send(command)
+        return command.future
 
-    def prepare(self, form: PackedScript, deadline: float) -> PreparedScript:
-        """Return what runs the script of *form*, each time within *deadline* seconds."""
-        return StandaloneScript(self.node, form, deadline)
+    def prepare(self, form: PackedScript, timeout: float) -> PreparedScript:
+        """Return an object that runs *form*, each run within *timeout* seconds."""
+        return StandaloneScript(self.node, form, timeout)
 
-    async def send_all(self, commands: Sequence[Command], began: float, at: float) -> list[Any]:
+    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Any]:
         """Send commands together; return their replies in order, errors among them."""
         if not commands:
             return []
-        packed = [pack(each.words) for each in commands]
-        repeatable = all(each.repeatable for each in commands)
-        batch = StandalonePipeline(self.node, self._loop.create_future(), packed, began, at, repeatable)
-        self.node.put(batch)
+        packed = [pack(each.args) for each in commands]
+        retryable = all(each.retryable for each in commands)
+        batch = StandalonePipeline(
+            self.node, self._loop.create_future(), packed, started, deadline, retryable=retryable
+        )
+        self.node.send(batch)
         replies: list[Any] = await batch.future
         return replies
 
-    def parted(self, keys: Sequence[Word]) -> list[list[int]]:
-        """Return all places together."""
+    def group_keys(self, keys: Sequence[Arg]) -> list[list[int]]:
+        """Return all indexes in one group."""
         return [list(range(len(keys)))] if keys else []
 
     @asynccontextmanager
     async def tracking(
-        self, prefixes: Sequence[bytes], hearing: InvalidationListener, replicas: bool
+        self, prefixes: Sequence[bytes], listener: InvalidationListener, replicas: bool
     ) -> AsyncGenerator[ClientTracking, None]:
-        """Tell *hearing* of changed keys while inside."""
-        tracking = ClientTracking(prefixes, hearing, ROLE, _leave)
-        tracking.follow({None: self.node})
+        """Report changed keys to *listener* while inside."""
+        tracking = ClientTracking(prefixes, listener, ROLE_PROBE, _leave)
+        tracking.set_nodes({None: self.node})
         try:
             yield tracking
         finally:
             await tracking.close()
 
-    async def probe(self, at: float) -> None:
-        """Return when the server answers that it takes writes."""
+    async def probe(self, deadline: float) -> None:
+        """Return when the server is a master that takes writes."""
         try:
-            role = await self.send(("ROLE",), None, monotonic(), at, True, False)
+            role = await self.send(("ROLE",), None, monotonic(), deadline, retryable=True, replica=False)
         except ReplyError as error:
-            if error.code != "NOPERM":  # it answers, and does not tell everybody
+            if error.code != "NOPERM":  # the ACL forbids ROLE, but the server replies
                 raise
         else:
             if role[0] != b"master":
                 raise RedisUnavailable(f"{self.node.name}: the server is a replica and takes no writes", "refused")
 
 
-def _leave(watch: TrackingConnection) -> None:
-    """Leave a server that became a replica, or is none any more: another may have its address."""
-    watch.end("the server has another role")
+def _leave(connection: TrackingConnection) -> None:
+    """Leave a server whose role has changed: another may have its address."""
+    connection.end("the server has another role")

@@ -1,4 +1,4 @@
-"""Commands on their way to one server."""
+"""Commands sent to a standalone server that wait for their replies."""
 
 from __future__ import annotations
 
@@ -6,52 +6,59 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scalekit_redis.errors import NOT_RUN, ReplyError
+from scalekit_redis.errors import NOT_EXECUTED, ReplyError
 from scalekit_redis.node import Node
 from scalekit_redis.pending import PendingCommand, PendingPipeline
 
 
 class StandaloneCommand(PendingCommand):
-    """One command for *node*."""
+    """A command for *node*."""
 
     __slots__ = ("node",)
 
     def __init__(
-        self, node: Node, future: asyncio.Future[Any], packed: bytes, began: float, at: float, repeatable: bool
+        self,
+        node: Node,
+        future: asyncio.Future[Any],
+        packed: bytes,
+        started: float,
+        deadline: float,
+        *,
+        retryable: bool,
     ) -> None:
         self.node = node
-        self.future = future  # as PendingCommand does, at a third of the cost
+        self.future = future  # what PendingCommand.__init__ does, at a third of its cost
         self.packed = packed
-        self.began = began
-        self.at = at
-        self.repeatable = repeatable
+        self.started = started
+        self.deadline = deadline
+        self.retryable = retryable
 
-    def refuse(self, error: ReplyError) -> None:
-        """Send the command again where the server did not run it, or fail it."""
+    def reject(self, error: ReplyError) -> None:
+        """Send the command again when the server did not execute it, or fail it."""
         _doubt(self.node, error)
-        if error.code not in NOT_RUN or not self.node.retries.later(self, self.node.put_again):
-            super().refuse(error)
+        if error.code not in NOT_EXECUTED or not self.node.retries.schedule(self, self.node.resend):
+            super().reject(error)
 
 
 class StandaloneScriptCommand(StandaloneCommand):
-    """A run of a script by *node*, which may not know it: *source* is the same command with the script in it."""
+    """An EVALSHA; *source* packs the same run as an EVAL, for a server that replies NOSCRIPT."""
 
     __slots__ = ("source",)
     source: Callable[[], bytes] | None
 
-    def refuse(self, error: ReplyError) -> None:
-        """Send the source where the server does not know the script, or do as other commands do."""
+    def reject(self, error: ReplyError) -> None:
+        """Send EVAL after NOSCRIPT; other errors as for any command."""
         source = self.source
         if error.code != "NOSCRIPT" or source is None:
-            super().refuse(error)
+            super().reject(error)
             return
         self.source = None
         self.packed = source()
-        self.node.put_again(self)
+        self.node.resend(self)
 
 
 class StandalonePipeline(PendingPipeline):
-    """Several commands for *node*."""
+    """A pipeline for *node*."""
 
     __slots__ = ("_node",)
 
@@ -60,29 +67,30 @@ class StandalonePipeline(PendingPipeline):
         node: Node,
         future: asyncio.Future[Any],
         packed: Sequence[bytes],
-        began: float,
-        at: float,
-        repeatable: bool,
+        started: float,
+        deadline: float,
+        *,
+        retryable: bool,
     ) -> None:
-        super().__init__(future, packed, began, at, repeatable)
+        super().__init__(future, packed, started, deadline, retryable)
         self._node = node
 
-    def take(self, reply: Any) -> bool:
-        """Take a reply; tell whether it was the last."""
+    def receive(self, reply: Any) -> bool:
+        """Receive a reply; return whether it was the last."""
         if isinstance(reply, ReplyError):
             _doubt(self._node, reply)
-        return super().take(reply)
+        return super().receive(reply)
 
     def again(self) -> bool:
-        """Have what was not run sent again; tell whether that is so."""
-        places = self.not_run()
-        if not places or not self._node.retries.later(self, self._node.put_again):
+        """Send the commands that were not executed again; return whether that is possible."""
+        places = self.not_executed()
+        if not places or not self._node.retries.schedule(self, self._node.resend):
             return False
-        self.narrow(places)
+        self.keep_only(places)
         return True
 
 
 def _doubt(node: Node, error: ReplyError) -> None:
-    """Leave a server that became a replica: another has its address, or will."""
+    """Reconnect when the server became a replica: another server has its address, or soon will."""
     if error.code == "READONLY":
-        node.renew("the server is a replica")
+        node.reconnect("the server is a replica")

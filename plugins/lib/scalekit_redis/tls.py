@@ -1,4 +1,4 @@
-"""TLS as the options of an address say."""
+"""The TLS context of a Redis URL's options."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ NO = ("0", "false", "no")
 
 
 def tls_context(options: Mapping[str, str]) -> ssl.SSLContext:
-    """Return what connections are secured with, read from the files that *options* names; raises OSError."""
+    """Return the TLS context of *options* such as ``ssl_ca_certs``; raises OSError for unreadable files."""
     context = ssl.create_default_context()
     mode = options.get("ssl_cert_reqs", "required")
     if mode not in VERIFY_MODES:
-        raise StartError(f"ssl_cert_reqs is none, optional or required, got {mode!r}")
+        raise StartError(f"ssl_cert_reqs must be none, optional or required, got {mode!r}")
     checks_name = options.get("ssl_check_hostname", "").lower() not in NO
     context.check_hostname = checks_name and mode != "none"
     context.verify_mode = VERIFY_MODES[mode]

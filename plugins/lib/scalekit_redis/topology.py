@@ -1,4 +1,4 @@
-"""Who has which slots of a cluster, read from the cluster itself, and the connections to them."""
+"""The map of slots to servers, read from the cluster itself, and the connections to those servers."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from itertools import count
 from time import monotonic
 
 from scalekit_redis.errors import RedisUnavailable, ReplyError
-from scalekit_redis.node import LONGEST_PAUSE, Node
+from scalekit_redis.node import MAX_RECONNECT_INTERVAL, Node
 from scalekit_redis.pending import pack
-from scalekit_redis.slots import SLOTS, Shard, shards
-from scalekit_redis.url import Host
+from scalekit_redis.slots import SLOTS, Shard, parse_cluster_slots
+from scalekit_redis.url import HostPort
 
 logger = logging.getLogger("scalekit.redis")
 
-REFRESH = 30.0
-"""Seconds between two readings while nothing shows that the last is old."""
-SOON = 0.1
-"""Seconds between two readings while something does."""
-PATIENCE = 1.0
-"""Seconds that a server may take to tell."""
-FAREWELL = 1.0
-"""Seconds after which a server that left the cluster is left."""
-Show = Callable[[Mapping[Host | None, Node]], None]
-QUESTION = pack(("CLUSTER", "SLOTS"))
+REFRESH_INTERVAL = 30.0
+"""Seconds between two reads of the map while nothing shows that it is outdated."""
+MIN_REFRESH_INTERVAL = 0.1
+"""Least seconds between two reads while something does."""
+QUERY_TIMEOUT = 1.0
+"""Timeout in seconds of CLUSTER SLOTS."""
+CLOSE_DELAY = 1.0
+"""Seconds until the connection to a server that left the cluster is closed."""
+MastersCallback = Callable[[Mapping[HostPort | None, Node]], None]
+CLUSTER_SLOTS = pack(("CLUSTER", "SLOTS"))
 
 
 class Topology:
-    """The map of a cluster that *seeds* know; *make* connects to one server, as a replica or not."""
+    """The slot map of the cluster at *seeds*; *connect* opens the connection to a server, as a replica or not."""
 
-    def __init__(self, seeds: tuple[Host, ...], make: Callable[[Host, bool], Node]) -> None:
+    def __init__(self, seeds: tuple[HostPort, ...], connect: Callable[[HostPort, bool], Node]) -> None:
         self.primaries: list[Node | None] = [None] * SLOTS
-        self.refusal = ""
-        self._replicas: list[tuple[Host, ...]] = [()] * SLOTS
+        self.rejection = ""
+        self._replicas: list[tuple[HostPort, ...]] = [()] * SLOTS
         self._seeds = seeds
-        self._make = make
-        self._nodes: dict[tuple[Host, bool], Node] = {}
-        self._leaving: dict[asyncio.Task[None], Node] = {}
-        self._masters: dict[Host | None, Node] = {}
-        self._shows: list[tuple[Show, bool]] = []
-        self._turn = count()
-        self._wanted = asyncio.Event()
+        self._connect = connect
+        self._nodes: dict[tuple[HostPort, bool], Node] = {}
+        self._closing: dict[asyncio.Task[None], Node] = {}
+        self._masters: dict[HostPort | None, Node] = {}
+        self._subscribers: list[tuple[MastersCallback, bool]] = []
+        self._round_robin = count()
+        self._refresh_requested = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def nodes(self) -> list[Node]:
-        """Every server that there is a connection to."""
+        """Every server with a connection."""
         return list(self._nodes.values())
 
     @property
@@ -57,15 +57,15 @@ class Topology:
         return [node for (_, replica), node in self._nodes.items() if not replica]
 
     async def open(self) -> None:
-        """Read the map, once, and keep it up to date from then on."""
+        """Read the map once, then keep it up to date in the background."""
         await self._refresh()
-        await asyncio.gather(*(node.attempted() for node in self.nodes))
-        self._task = asyncio.create_task(self._keep(), name="scalekit: redis topology")
+        await asyncio.gather(*(node.first_attempt() for node in self.nodes))
+        self._task = asyncio.create_task(self._refresh_loop(), name="scalekit: redis topology")
 
     async def close(self) -> None:
-        """Leave every server."""
-        nodes = [*self.nodes, *self._leaving.values()]
-        tasks = [*self._leaving, *([self._task] if self._task else ())]
+        """Close all connections."""
+        nodes = [*self.nodes, *self._closing.values()]
+        tasks = [*self._closing, *([self._task] if self._task else ())]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -73,100 +73,100 @@ class Topology:
         await asyncio.gather(*(node.close() for node in nodes))
 
     def node_of(self, slot: int | None, replica: bool) -> Node | None:
-        """Return who has *slot*, or where a *replica* will do one that is well; anybody who is well for no slot."""
+        """Return the master of *slot*, or with *replica* a healthy replica; any healthy server for None."""
         if slot is None:
-            return next(self._well(self._writable), None)
+            return next(self._healthy(self._writable), None)
         if replica:
-            node = next(self._well(self._replica_nodes(slot)), None)
+            node = next(self._healthy(self._replica_nodes(slot)), None)
             if node is not None:
                 return node
         return self.primaries[slot]
 
-    def another(self, slot: int | None, tried: Node | None, replica: bool) -> Node | None:
-        """Return a server that is well and has *slot* too."""
+    def alternative(self, slot: int | None, tried: Node | None, replica: bool) -> Node | None:
+        """Return another healthy server of *slot* than *tried*, or None."""
         if slot is None:
-            return next((node for node in self._well(self._writable) if node is not tried), None)
+            return next((node for node in self._healthy(self._writable) if node is not tried), None)
         primary = self.primaries[slot]
         candidates = [*(self._replica_nodes(slot) if replica else ()), *([primary] if primary else ())]
-        return next((node for node in self._well(candidates) if node is not tried), None)
+        return next((node for node in self._healthy(candidates) if node is not tried), None)
 
-    def node(self, host: Host, replica: bool = False) -> Node:
-        """Return the connection to *host*, to read as from a *replica* or not."""
+    def node(self, host: HostPort, replica: bool = False) -> Node:
+        """Return the connection to *host*; with *replica* it reads from a replica (READONLY)."""
         found = self._nodes.get((host, replica))
         if found is None:
-            found = self._nodes[host, replica] = self._make(host, replica)
+            found = self._nodes[host, replica] = self._connect(host, replica)
         return found
 
-    def move(self, slot: int | None, host: Host) -> Node:
-        """Note that *slot* is at *host* now, and return that."""
-        node = self.importing(host)
+    def move_slot(self, slot: int | None, host: HostPort) -> Node:
+        """Assign *slot* to *host* and return its connection."""
+        node = self.node_for_writes(host)
         if slot is not None:
             self.primaries[slot] = node
         self.refresh_soon()
         return node
 
-    def importing(self, host: Host) -> Node:
-        """Return the connection to *host*, which takes writes of a slot that it has, or is about to."""
+    def node_for_writes(self, host: HostPort) -> Node:
+        """Return the connection to *host*, a master of a slot or about to become one."""
         node = self.node(host)
         if host not in self._masters:
             self._masters[host] = node
-            self._show_all()
+            self._notify()
         return node
 
     @contextmanager
-    def showing(self, show: Show, replicas: bool) -> Generator[None, None, None]:
-        """Call *show* with all masters, and their *replicas*, now and after every change, until left."""
-        self._shows.append((show, replicas))
+    def notify_masters(self, show: MastersCallback, replicas: bool) -> Generator[None, None, None]:
+        """Call *show* with all masters, and with *replicas* those too, now and after every change, while inside."""
+        self._subscribers.append((show, replicas))
         try:
-            self._show_all()
+            self._notify()
             yield
         finally:
-            self._shows.remove((show, replicas))
+            self._subscribers.remove((show, replicas))
 
     def refresh_soon(self) -> None:
-        """Read the map anew: it is old."""
-        self._wanted.set()
+        """Read the map again soon: it is outdated."""
+        self._refresh_requested.set()
 
     def _replica_nodes(self, slot: int) -> list[Node]:
         return [self.node(host, replica=True) for host in self._replicas[slot]]
 
-    def _well(self, nodes: list[Node]) -> Iterator[Node]:
-        """Yield those that are not in trouble, beginning with another each time."""
-        first = next(self._turn)
+    def _healthy(self, nodes: list[Node]) -> Iterator[Node]:
+        """Yield the healthy ones of *nodes*, round robin."""
+        first = next(self._round_robin)
         for place in range(len(nodes)):
             node = nodes[(first + place) % len(nodes)]
-            if not node.trouble:
+            if not node.unavailable_reason:
                 yield node
 
-    async def _keep(self) -> None:
+    async def _refresh_loop(self) -> None:
         attempt = 0
         while True:
             try:
-                async with asyncio.timeout(REFRESH):
-                    await self._wanted.wait()
+                async with asyncio.timeout(REFRESH_INTERVAL):
+                    await self._refresh_requested.wait()
             except TimeoutError:
                 pass
-            self._wanted.clear()
-            attempt = 0 if await self._refreshed() else attempt + 1
+            self._refresh_requested.clear()
+            attempt = 0 if await self._try_refresh() else attempt + 1
             if attempt:
-                self._wanted.set()
-            pause = min(max(SOON, 0.05 * attempt), LONGEST_PAUSE)
+                self._refresh_requested.set()
+            pause = min(max(MIN_REFRESH_INTERVAL, 0.05 * attempt), MAX_RECONNECT_INTERVAL)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
-    async def _refreshed(self) -> bool:
+    async def _try_refresh(self) -> bool:
         try:
             return await self._refresh()
-        except Exception:  # a map that makes no sense; the next may
-            logger.exception("the map of the cluster cannot be read")
+        except Exception:  # an invalid map; the next may be valid
+            logger.exception("the slot map of the cluster cannot be read")
             return False
 
     async def _refresh(self) -> bool:
-        """Ask one server after the other, those that are well first; tell whether one knew of every slot."""
-        well = list(self._well(self.nodes))
-        others = [node for node in self.nodes if node.trouble]
+        """Query servers in turn, healthy ones first, until one knows all slots; return whether one does."""
+        healthy = list(self._healthy(self.nodes))
+        others = [node for node in self.nodes if node.unavailable_reason]
         partial: list[Shard] = []
-        for node in [*well, *others, *(self.node(seed) for seed in self._seeds)]:
-            found = await self._ask(node)
+        for node in [*healthy, *others, *(self.node(seed) for seed in self._seeds)]:
+            found = await self._query_slots(node)
             if sum(shard.last - shard.first + 1 for shard in found) == SLOTS:
                 self._apply(found)
                 return True
@@ -175,48 +175,50 @@ class Topology:
             self._apply(partial)
         return False
 
-    async def _ask(self, node: Node) -> list[Shard]:
-        await node.attempted()
+    async def _query_slots(self, node: Node) -> list[Shard]:
+        await node.first_attempt()
         try:
-            found = shards(await node.ask(QUESTION, monotonic() + PATIENCE), node.host or ("", 0))
+            found = parse_cluster_slots(
+                await node.ask(CLUSTER_SLOTS, monotonic() + QUERY_TIMEOUT), node.host or ("", 0)
+            )
         except ReplyError as error:
-            self.refusal = str(error)
+            self.rejection = str(error)
             return []
         except RedisUnavailable:
-            self.refusal = self.refusal or (node.trouble if node.refused else "")
+            self.rejection = self.rejection or (node.unavailable_reason if node.rejected else "")
             return []
-        self.refusal = ""
+        self.rejection = ""
         return found
 
     def _apply(self, found: list[Shard]) -> None:
         primaries: list[Node | None] = [None] * SLOTS
-        replicas: list[tuple[Host, ...]] = [()] * SLOTS
+        replicas: list[tuple[HostPort, ...]] = [()] * SLOTS
         for shard in found:
             size = shard.last - shard.first + 1
             primaries[shard.first : shard.last + 1] = [self.node(shard.primary)] * size
             replicas[shard.first : shard.last + 1] = [shard.replicas] * size
         self.primaries, self._replicas = primaries, replicas
         self._masters = {shard.primary: self.node(shard.primary) for shard in found}
-        self._show_all()
+        self._notify()
         known = {(shard.primary, False) for shard in found}
         known |= {(host, True) for shard in found for host in shard.replicas}
         for key in self._nodes.keys() - known:
-            self._leave(self._nodes.pop(key))
+            self._close_later(self._nodes.pop(key))
 
-    def _show_all(self) -> None:
-        for show, replicas in self._shows:
-            show(self._copies() | self._masters if replicas else self._masters)
+    def _notify(self) -> None:
+        for show, replicas in self._subscribers:
+            show(self._replica_nodes_by_host() | self._masters if replicas else self._masters)
 
-    def _copies(self) -> dict[Host | None, Node]:
+    def _replica_nodes_by_host(self) -> dict[HostPort | None, Node]:
         return {host: self.node(host, replica=True) for hosts in set(self._replicas) for host in hosts}
 
-    def _leave(self, node: Node) -> None:
-        """Leave *node* when what it was asked is answered."""
+    def _close_later(self, node: Node) -> None:
+        """Close *node* when its pending commands have had time to complete."""
 
         async def leave() -> None:
-            await asyncio.sleep(FAREWELL)
+            await asyncio.sleep(CLOSE_DELAY)
             await node.close()
 
         task = asyncio.create_task(leave())
-        self._leaving[task] = node
-        task.add_done_callback(self._leaving.pop)
+        self._closing[task] = node
+        task.add_done_callback(self._closing.pop)

@@ -1,7 +1,7 @@
-"""One connection on which a server tells which keys were changed (CLIENT TRACKING, broadcast by prefix).
+"""One connection on which a server reports changed keys (CLIENT TRACKING, broadcast by prefix).
 
-It is a connection of its own, opened anew whenever it is lost. A server that says nothing may have nothing to say, may
-hang, or may be cut off: it is asked something four times a second, and has half a second to answer.
+It is separate from the connection for commands and reconnects when it is lost. A silent server may have nothing to
+report, hang, or be unreachable: it is probed four times a second and has half a second to reply.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from scalekit_redis.protocol import RedisProtocol
 
 logger = logging.getLogger("scalekit.redis")
 
-EVERY = 0.25
-"""Seconds between an answer and the next question."""
-PATIENCE = 0.5
-"""Seconds that an answer may take. A loss that nothing shows is so noticed after at most 0.8 seconds."""
-GRACE = 0.05
-"""Seconds more in which an answer is read that came while the loop was held up."""
-LONGEST_PAUSE = 1.0
-"""Seconds between two attempts to connect, at most."""
+PROBE_INTERVAL = 0.25
+"""Seconds between a reply and the next probe."""
+PROBE_TIMEOUT = 0.5
+"""Timeout in seconds of a probe. A loss without a sign is so detected within 0.8 seconds."""
+READ_GRACE = 0.05
+"""Seconds more for a reply that arrived while the event loop was blocked."""
+MAX_RECONNECT_INTERVAL = 1.0
+"""Longest pause in seconds between two attempts to connect."""
 
 
 def tracking_command(prefixes: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Return the words that turn tracking on for keys that begin with one of *prefixes*."""
+    """Return the command that tracks keys that begin with one of *prefixes*."""
     named = [word for prefix in prefixes for word in (b"PREFIX", prefix)]
     return (b"CLIENT", b"TRACKING", b"ON", b"BCAST", *named)
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessProbe:
-    """What a server is asked to see that it is there; *told* is what of the answer stays while all is as it was."""
+    """A command that checks that a server replies; *fingerprint* returns the part that shows changes."""
 
     packed: bytes
-    told: Callable[[Any], object]
+    fingerprint: Callable[[Any], object]
 
 
 class TrackingConnection:
-    """A connection to *connector*'s server that begins with the command *first*; *on* while it can be relied upon.
+    """A tracking connection to the server of *connector*, set up by the command *first*; *active* while complete.
 
-    ``proved`` is when, on the monotonic clock, every change until then is known to have been told.
-    *shifted* is called when *on* has changed, *told* with keys or with None for all of them, and *turned* when the
-    answer to *question* is another than the last, and after each connection that ended or could not be had.
+    ``confirmed_until`` is the time on the monotonic clock up to which every change has been reported. *on_state* is
+    called when *active* changes, *on_keys* with changed keys or with None for all of them, and *on_change* when the
+    reply to the probe changes and after each connection that ended or could not be opened.
     """
 
     def __init__(
@@ -61,128 +61,129 @@ class TrackingConnection:
         connector: Connector,
         metrics: RedisMetrics,
         first: bytes,
-        question: LivenessProbe,
-        shifted: Callable[[], None],
-        told: Callable[[list[bytes] | None], None],
-        turned: Callable[[TrackingConnection], None],
+        *,
+        probe_command: LivenessProbe,
+        on_state: Callable[[], None],
+        on_keys: Callable[[list[bytes] | None], None],
+        on_change: Callable[[TrackingConnection], None],
     ) -> None:
-        self.on = False
-        self.proved = -inf
+        self.active = False
+        self.confirmed_until = -inf
         self._name = name
         self._connector = connector
         self._metrics = metrics
         self._first = first
-        self._question = question
-        self._shifted = shifted
-        self._told = told
-        self._turned = turned
+        self._probe = probe_command
+        self._on_state = on_state
+        self._on_keys = on_keys
+        self._on_change = on_change
         self._wire: RedisProtocol | None = None
         self._lost = asyncio.Event()
         self._warned = False
-        self._task = asyncio.create_task(self._live(), name=f"scalekit: tracking on {name}")
+        self._task = asyncio.create_task(self._run(), name=f"scalekit: tracking on {name}")
 
     async def close(self) -> None:
-        """End the connection; nobody is told."""
-        self._shifted, self.on = _ignore, False
+        """Close the connection without a callback."""
+        self._on_state, self.active = _ignore, False
         self._task.cancel()
         await asyncio.wait([self._task])
-        self.end("it is no longer needed")
+        self.end("it is not needed any more")
 
     def end(self, reason: str) -> None:
-        """End the connection that there is, for the next."""
+        """Close the current connection; the next one follows."""
         if self._wire is not None:
             self._wire.close(reason)
 
-    def on_lost(self, wire: RedisProtocol, reason: str) -> None:
-        """Tell at once that changes are no longer told."""
+    def on_lost(self, connection: RedisProtocol, reason: str) -> None:
+        """Report at once that changes are no longer complete."""
         self._wire = None
-        was_on, self.on = self.on, False
+        was_on, self.active = self.active, False
         self._lost.set()
         if was_on:
-            self._shifted()
+            self._on_state()
             self._warn(reason)
-        for call in [call for calls in wire.take_back() for call in calls]:
-            call.fail(RedisUnavailable(f"{self._name}: {reason}", "lost"))
+        for command in [command for commands in connection.take_unanswered() for command in commands]:
+            command.fail(RedisUnavailable(f"{self._name}: {reason}", "disconnected"))
 
-    def on_busy(self, wire: RedisProtocol) -> None:
-        """Go on: nobody else has this connection."""
+    def on_blocked(self, connection: RedisProtocol) -> None:
+        """Do nothing: this connection has no other callers."""
 
-    def on_drained(self, wire: RedisProtocol) -> None:
-        """Go on."""
+    def on_unblocked(self, connection: RedisProtocol) -> None:
+        """Do nothing."""
 
     def on_push(self, push: list[Any]) -> None:
-        """Tell which keys were changed."""
+        """Report changed keys."""
         if push[0] == b"invalidate":
-            self._told(push[1])
+            self._on_keys(push[1])
 
-    async def _live(self) -> None:
+    async def _run(self) -> None:
         attempt = 0
         while True:
             try:
-                await self._begin()
+                await self._open()
                 attempt = 0
                 await self._listen()
             except Exception as error:
-                self._metrics.failed("tracking")
-                self._warn(self._connector.explain(error))
-            self.end("the server does not answer")
-            self._turned(self)
+                self._metrics.count_errors("tracking")
+                self._warn(self._connector.describe(error))
+            self.end("the server does not reply")
+            self._on_change(self)
             attempt += 1
-            await asyncio.sleep(min(0.05 * attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+            await asyncio.sleep(min(0.05 * attempt, MAX_RECONNECT_INTERVAL) * random.uniform(0.5, 1.0))
 
-    async def _begin(self) -> None:
+    async def _open(self) -> None:
         transport = await self._connector.open()
         self._lost.clear()
         self._wire = RedisProtocol(transport, self, self._metrics)
         await self._ask(self._first)
-        self.on = True
+        self.active = True
         if self._warned:
             self._warned = False
-            logger.warning("%s tells of changes again", self._name)
-        self._shifted()
+            logger.warning("%s: client tracking resumed", self._name)
+        self._on_state()
 
     async def _listen(self) -> None:
-        """Return when the connection is lost; raises RedisUnavailable when the server does not answer."""
-        known = await self._state()
+        """Return when the connection is lost; raises RedisUnavailable when the server does not reply."""
+        known = await self._fingerprint()
         while not self._lost.is_set():
             try:
-                async with asyncio.timeout(EVERY):
+                async with asyncio.timeout(PROBE_INTERVAL):
                     await self._lost.wait()
                 return
             except TimeoutError:
-                state = await self._state()
+                state = await self._fingerprint()
             if state != known:
                 known = state
-                self._turned(self)
+                self._on_change(self)
 
-    async def _state(self) -> object:
+    async def _fingerprint(self) -> object:
         try:
-            return self._question.told(await self._ask(self._question.packed))
-        except ReplyError:  # it is there, and does not tell everybody
+            return self._probe.fingerprint(await self._ask(self._probe.packed))
+        except ReplyError:  # the ACL forbids the command, but the server replies
             return None
 
     async def _ask(self, packed: bytes) -> Any:
-        wire = self._wire
-        if wire is None:
-            raise RedisUnavailable(f"{self._name}: the connection was lost", "lost")
+        connection = self._wire
+        if connection is None:
+            raise RedisUnavailable(f"{self._name}: the connection was lost", "disconnected")
         now = monotonic()
-        call = PendingCommand(asyncio.get_running_loop().create_future(), packed, now, now + PATIENCE)
-        wire.put(call)
+        command = PendingCommand(asyncio.get_running_loop().create_future(), packed, now, now + PROBE_TIMEOUT)
+        connection.send(command)
         try:
-            for seconds in (PATIENCE, GRACE):
-                await asyncio.wait([call.future], timeout=seconds)
-                if call.future.done():
-                    reply = call.future.result()
-                    self.proved = now
+            for seconds in (PROBE_TIMEOUT, READ_GRACE):
+                await asyncio.wait([command.future], timeout=seconds)
+                if command.future.done():
+                    reply = command.future.result()
+                    self.confirmed_until = now
                     return reply
         finally:
-            call.future.cancel()  # nobody waits for it any more
-        raise RedisUnavailable(f"{self._name}: no answer within {PATIENCE:g}s", "late")
+            command.future.cancel()  # its reply is dropped
+        raise RedisUnavailable(f"{self._name}: no reply within {PROBE_TIMEOUT:g}s", "timeout")
 
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
-            logger.warning("%s tells of no changes: %s", self._name, reason)
+            logger.warning("%s: client tracking lost: %s", self._name, reason)
 
 
 def _ignore() -> None:
@@ -193,11 +194,11 @@ def _role(reply: Any) -> object:
     return reply[0]
 
 
-def _shape(reply: Any) -> object:
-    """Return those lines of CLUSTER INFO that change when another has slots."""
+def _cluster_fingerprint(reply: Any) -> object:
+    """Return those lines of CLUSTER INFO that change when slots move to another server."""
     parts = (b"cluster_current_epoch", b"cluster_my_epoch", b"cluster_known_nodes", b"cluster_size", b"cluster_state")
     return [line for line in bytes(reply).splitlines() if line.startswith(parts)]
 
 
-ROLE = LivenessProbe(pack(("ROLE",)), _role)
-CLUSTER_INFO = LivenessProbe(pack(("CLUSTER", "INFO")), _shape)
+ROLE_PROBE = LivenessProbe(pack(("ROLE",)), _role)
+CLUSTER_INFO_PROBE = LivenessProbe(pack(("CLUSTER", "INFO")), _cluster_fingerprint)

@@ -1,4 +1,4 @@
-"""Addresses of servers and clusters, read without the client library so that a file can be checked without it."""
+"""Redis URLs of servers and clusters, parsed without the client library so that ``scalekit check`` works without it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SCHEMES = ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster")
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
 OPTIONS = {"unix": ("db",), "redis": (), "redis-cluster": (), "rediss": TLS_OPTIONS, "rediss-cluster": TLS_OPTIONS}
 
-Host = tuple[str, int]
+HostPort = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """Where Redis is, and as whom; equal addresses share a connection.
+    """A parsed Redis URL; equal URLs share a connection.
 
-    *hosts* is one, several for a cluster, none for a socket at *path*. *tls* has the options of redis-py's
-    addresses.
+    *hosts* is one host, several for a cluster, none for a Unix socket at *path*. *tls* has the query options of
+    redis-py's URLs (``ssl_ca_certs``, ...).
     """
 
     scheme: str
-    hosts: tuple[Host, ...] = ()
+    hosts: tuple[HostPort, ...] = ()
     path: str = ""
     db: int = 0
     username: str | None = None
@@ -35,41 +35,43 @@ class RedisUrl:
 
     @property
     def cluster(self) -> bool:
-        """Whether it is a cluster's."""
+        """Whether it names a cluster."""
         return self.scheme.endswith("-cluster")
 
     @property
     def secure(self) -> bool:
-        """Whether it is spoken to over TLS."""
+        """Whether it uses TLS."""
         return self.scheme.startswith("rediss")
 
     def __str__(self) -> str:
-        """Return the address without user, password and options."""
+        """Return the URL without user, password and options."""
         where = self.path or ",".join(
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
         )
         return f"{self.scheme}://{where}" + (f"/{self.db}" if self.db and not self.path else "")
 
 
-def parse(url: str) -> RedisUrl:
-    """Return the address that *url* names; raises ValueError, which never shows a password."""
+def parse_url(url: str) -> RedisUrl:
+    """Return the parsed *url*; raises ValueError, which never shows a password."""
     scheme = url.partition(":")[0]
     if scheme not in SCHEMES:
-        raise ValueError(f"expected an address that begins with {', '.join(f'{name}://' for name in SCHEMES)}")
+        raise ValueError(f"expected a URL that begins with {', '.join(f'{name}://' for name in SCHEMES)}")
     split = split_url(url)
     options = dict(_options(scheme, split.query))
     username, password = split.user, split.password or None
     if scheme == "unix":
         if not split.path:
-            raise ValueError("expected the path of a socket, such as unix:///run/redis.sock")
+            raise ValueError("expected the path of a Unix socket, such as unix:///run/redis.sock")
         db = _number("db", options.pop("db", "0"))
         return RedisUrl(scheme, (), unquote(split.path), db, username, password)
     path = split.path.strip("/")
     if path and scheme.endswith("-cluster"):
-        raise ValueError("a cluster has one database; leave the path out")
+        raise ValueError("a cluster has only database 0; remove the path")
     hosts = tuple(_hosts(split))
     if len(hosts) > 1 and not scheme.endswith("-cluster"):
-        raise ValueError(f"{scheme}:// takes one host, got {len(hosts)}; a cluster is {scheme}-cluster://")
+        raise ValueError(
+            f"{scheme}:// takes one host, got {len(hosts)}; the URL of a cluster begins with {scheme}-cluster://"
+        )
     db = _number("the database", path or "0")
     return RedisUrl(scheme, hosts, "", db, username, password, tuple(sorted(options.items())))
 
@@ -78,13 +80,13 @@ def _options(scheme: str, query: str) -> Iterator[tuple[str, str]]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS[scheme]:
             close = get_close_matches(name, OPTIONS[scheme], 1)
-            known = ", ".join(OPTIONS[scheme]) or "none"  # another name is not shown: it may be part of a password
+            known = ", ".join(OPTIONS[scheme]) or "none"  # an unknown name is not shown: it may be part of a password
             which = f"option {name!r}; did you mean {close[0]}?" if close else f"such option; known are: {known}"
             raise ValueError(f"{scheme}:// has no {which}")
         yield name, value
 
 
-def _hosts(split: UrlParts) -> Iterator[Host]:
+def _hosts(split: UrlParts) -> Iterator[HostPort]:
     for host, port in split.places or (("", None),):
         if not host:
             raise ValueError("expected a host, such as redis://127.0.0.1:6379")
@@ -93,5 +95,5 @@ def _hosts(split: UrlParts) -> Iterator[Host]:
 
 def _number(what: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 2**31:
-        raise ValueError(f"{what} of a Redis address is a number")
+        raise ValueError(f"{what} of a Redis URL must be a number")
     return int(text)

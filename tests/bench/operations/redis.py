@@ -32,7 +32,7 @@ def key(number: int) -> str:
 def on_ours(operation: Callable[[Redis, int], Awaitable[object]]) -> Callable[[str], Opened]:
     @asynccontextmanager
     async def opened(address: str) -> AsyncGenerator[Operation, None]:
-        async with Connections(Telemetry(100)).open(address, deadline=5) as redis:
+        async with Connections(Telemetry(100)).open(address, timeout=5) as redis:
             yield lambda number: operation(redis, number)
 
     return opened
@@ -89,7 +89,7 @@ CASES = {
     "script": Case(
         "— the shared connection",
         "redis",
-        on_ours(lambda redis, number: redis.script(COUNT, [key(number) + ":count"])),
+        on_ours(lambda redis, number: redis.run_script(COUNT, [key(number) + ":count"])),
         over="redis_py_script",
         at_most=0.15,
         at_once=32,
@@ -128,7 +128,7 @@ def measure(rounds: int) -> list[Row]:
 
 
 async def _fill(address: str) -> None:
-    async with Connections(Telemetry(100)).open(address, deadline=5) as redis:
+    async with Connections(Telemetry(100)).open(address, timeout=5) as redis:
         await redis.pipeline([("SET", key(number), VALUE) for number in range(STORED)])
 
 

@@ -29,7 +29,7 @@ def test_it_never_has_more_than_its_budget_and_always_adds_up(steps: list[tuple[
             sieve.put(new)
             assert sieve.items.get(key) is (new if new.size <= sieve.budget else None)
         elif step == "use" and key in sieve.items:
-            sieve.items[key].used = True
+            sieve.items[key].visited = True
         elif step == "remove":
             was_there = key in sieve.items
             assert sieve.remove(key) == was_there
@@ -54,10 +54,10 @@ def test_what_is_used_stays_and_what_is_asked_for_once_goes() -> None:
         sieve.put(item(name))
     for scanned in range(100, 1000):
         for name in range(5):
-            sieve.items[(b"%d" % name,)].used = True
+            sieve.items[(b"%d" % name,)].visited = True
         sieve.put(item(scanned))
     assert all((b"%d" % name,) in sieve.items for name in range(5))
-    assert sieve.evicted == 895
+    assert sieve.evictions == 895
 
 
 def misses(capacity: int, requests: list[int], *, promotes: bool) -> int:
@@ -76,7 +76,7 @@ def misses(capacity: int, requests: list[int], *, promotes: bool) -> int:
         if found is None:
             sieve.put(item(name))
         else:
-            found.used = True
+            found.visited = True
             count += 1
     return len(requests) - count
 

@@ -70,5 +70,5 @@ def cluster_url(cluster: RedisCluster) -> str:
 
 @pytest.fixture
 async def clustered(cluster: RedisCluster, connections: Connections) -> AsyncGenerator[Redis, None]:
-    async with connections.open(cluster_url(cluster), deadline=5) as redis:
+    async with connections.open(cluster_url(cluster), timeout=5) as redis:
         yield redis

@@ -13,9 +13,9 @@ from tests.processes import pause_after
 
 async def until(what: str, condition: Callable[[], object], limit: float = 60.0) -> None:
     """Wait until *condition* is true."""
-    began = time.monotonic()
+    started = time.monotonic()
     while not condition():
-        waited = time.monotonic() - began
+        waited = time.monotonic() - started
         if waited > limit:
             raise TimeoutError(f"{what}: not within {limit:g}s")
         await asyncio.sleep(pause_after(waited, 0.005, 0.05))

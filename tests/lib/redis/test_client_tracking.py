@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scalekit_redis import Connections, InvalidationListener, Redis
-from scalekit_redis import tracking_connection as watch
+from scalekit_redis import Connections, InvalidationListener, Redis, tracking_connection
 from scalekit_redis.client_tracking import ClientTracking
 from tests.lib.redis.conftest import SERVERS, cluster_url
 from tests.lib.redis.poll import until, until_answered
@@ -26,36 +25,38 @@ class Heard:
     """All that was told, in order: True for begun, False for lost, and keys."""
 
     def __init__(self) -> None:
-        self.told: list[bool | bytes] = []
+        self.on_keys: list[bool | bytes] = []
         self.tracking: ClientTracking | None = None
 
     @property
     def keys(self) -> set[bytes]:
-        return {each for each in self.told if isinstance(each, bytes)}
+        return {each for each in self.on_keys if isinstance(each, bytes)}
 
     @property
     def turns(self) -> list[bool]:
-        return [each for each in self.told if isinstance(each, bool)]
+        return [each for each in self.on_keys if isinstance(each, bool)]
 
-    def on(self) -> bool:
-        return self.tracking is not None and self.tracking.on
+    def active(self) -> bool:
+        return self.tracking is not None and self.tracking.active
 
     def off(self) -> bool:
-        return not self.on()
+        return not self.active()
 
     def hearing(self) -> InvalidationListener:
-        return InvalidationListener(lambda: self._turn(True), self.told.extend, lambda proved: self._turn(False))
+        return InvalidationListener(
+            lambda: self._record(True), self.on_keys.extend, lambda confirmed_until: self._record(False)
+        )
 
-    def _turn(self, on: bool) -> None:
-        assert self.tracking is None or self.tracking.on is on
-        self.told.append(on)
+    def _record(self, active: bool) -> None:
+        assert self.tracking is None or self.tracking.active is active
+        self.on_keys.append(active)
 
 
 @asynccontextmanager
 async def hearing(redis: Redis, *prefixes: bytes) -> AsyncGenerator[Heard, None]:
     heard = Heard()
     async with redis.tracking(prefixes or (b"seen:",), heard.hearing()) as heard.tracking:
-        await until("tracking to be on", heard.on)
+        await until("tracking to be on", heard.active)
         yield heard
     assert heard.off()
 
@@ -63,7 +64,7 @@ async def hearing(redis: Redis, *prefixes: bytes) -> AsyncGenerator[Heard, None]
 @pytest.fixture
 def time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no server be taken for lost that a busy machine keeps from answering."""
-    monkeypatch.setattr(watch, "PATIENCE", 60.0)
+    monkeypatch.setattr(tracking_connection, "PROBE_TIMEOUT", 60.0)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS])
@@ -81,8 +82,8 @@ async def test_what_anybody_writes_below_a_prefix_is_told(redis: Redis, server: 
         await redis.set("seen:own", "x")
         await redis.set("too:short", "x", ttl=0.01)
         await redis.delete("seen:theirs")
-        await until("the last of them", lambda: heard.told.count(b"seen:theirs") == 2)
-        await until("the end of what is short", lambda: heard.told.count(b"too:short") == 2)
+        await until("the last of them", lambda: heard.on_keys.count(b"seen:theirs") == 2)
+        await until("the end of what is short", lambda: heard.on_keys.count(b"too:short") == 2)
         assert heard.keys == {b"seen:theirs", b"seen:own", b"too:short"}
         assert heard.turns == [True]
 
@@ -94,7 +95,7 @@ async def test_a_server_that_is_emptied_ends_all_that_was_told(redis: Redis, ser
         await until("the key", lambda: heard.keys)
         server.cli("FLUSHALL")
         await until("the flush", lambda: heard.turns == [True, False, True])
-        assert heard.on()
+        assert heard.active()
 
 
 @unhurried
@@ -114,8 +115,8 @@ async def test_a_connection_that_is_cut_is_told_before_what_follows(server: Serv
         await until("the loss", heard.off)
         server.cli("SET", "seen:meanwhile", "x")
         between.refuses = False
-        await until("the recovery", heard.on)
-        assert heard.told == [True, False, True]
+        await until("the recovery", heard.active)
+        assert heard.on_keys == [True, False, True]
 
 
 async def test_silence_is_noticed_though_the_connection_stays(server: Server, connections: Connections) -> None:
@@ -123,7 +124,7 @@ async def test_silence_is_noticed_though_the_connection_stays(server: Server, co
         between.open.clear()
         await until("the loss", heard.off)
         between.open.set()
-        await until("the recovery", heard.on)
+        await until("the recovery", heard.active)
         server.cli("SET", "seen:after", "x")
         await until("what is written after", lambda: b"seen:after" in heard.keys)
 
@@ -135,7 +136,7 @@ async def test_a_server_that_hangs_is_noticed(own: Server, connections: Connecti
             await until("the loss", heard.off)
         finally:
             own.resume()
-        await until("the recovery", heard.on)
+        await until("the recovery", heard.active)
 
 
 @unhurried
@@ -144,7 +145,7 @@ async def test_a_server_that_dies_and_comes_back(own: Server, connections: Conne
         await asyncio.to_thread(own.kill)
         await until("the loss", lambda: heard.turns == [True, False])
         own.start()
-        await until("the recovery", heard.on)
+        await until("the recovery", heard.active)
         own.cli("SET", "seen:after", "x")
         await until("what is written after", lambda: heard.keys == {b"seen:after"})
 
@@ -161,26 +162,26 @@ async def test_who_may_not_track_is_never_told_that_it_is_on(own: Server, connec
         heard = Heard()
         async with redis.tracking([b"seen:"], heard.hearing()) as tracking:
             await redis.set("seen:own", "x")
-            assert not tracking.on
-            assert heard.told == []
+            assert not tracking.active
+            assert heard.on_keys == []
             own.cli("ACL", "SETUSER", "plain", "+client|tracking")
-            await until("the permission", lambda: tracking.on)
+            await until("the permission", lambda: tracking.active)
 
 
 @unhurried
 async def test_a_cluster_tells_of_every_server(cluster: RedisCluster, connections: Connections) -> None:
-    async with connections.open(cluster_url(cluster), deadline=5) as redis, hearing(redis) as heard:
+    async with connections.open(cluster_url(cluster), timeout=5) as redis, hearing(redis) as heard:
         await asyncio.gather(*(redis.set(f"seen:{number}", "x") for number in range(50)))
         await until("all keys", lambda: len(heard.keys) == 50)
         assert heard.turns == [True]
 
 
 async def test_a_planned_failover_is_followed(cluster: RedisCluster, connections: Connections) -> None:
-    async with connections.open(cluster_url(cluster), deadline=5) as redis, hearing(redis) as heard:
+    async with connections.open(cluster_url(cluster), timeout=5) as redis, hearing(redis) as heard:
         before = cluster.owner("seen:1")
         await asyncio.to_thread(cluster.hand_over, "seen:1")
-        await until("the change", lambda: heard.turns[:3] == [True, False, True] and heard.on())
-        heard.told.clear()
+        await until("the change", lambda: heard.turns[:3] == [True, False, True] and heard.active())
+        heard.on_keys.clear()
         after = cluster.owner("seen:1")
         assert after is not before
         after.cli("SET", "seen:1", "by another")
@@ -195,7 +196,7 @@ async def test_a_master_that_dies_is_told_and_its_replica_is_heard(
         await asyncio.to_thread(victim.kill)
         await until("the loss", lambda: False in heard.turns)
         await until_answered(lambda: redis.set("seen:1", "new"))
-        await until("the recovery", heard.on)
+        await until("the recovery", heard.active)
         replica.cli("SET", "seen:1", "by another")
         await until("the write", lambda: b"seen:1" in heard.keys)
     await asyncio.to_thread(cluster.start)
@@ -206,17 +207,17 @@ async def test_with_replica_reads_a_change_is_told_again_by_the_replica(
     cluster: RedisCluster, connections: Connections
 ) -> None:
     async with (
-        connections.open(cluster_url(cluster), deadline=5, replica_reads=True) as redis,
+        connections.open(cluster_url(cluster), timeout=5, replica_reads=True) as redis,
         hearing(redis) as heard,
     ):
         await redis.set("seen:1", "x")
-        await until("master and replica", lambda: heard.told.count(b"seen:1") == 2)
+        await until("master and replica", lambda: heard.on_keys.count(b"seen:1") == 2)
 
 
 @pytest.mark.needs("redis")
 async def test_a_slot_that_moves_to_a_server_that_had_none_is_heard_there(connections: Connections) -> None:
     with RedisCluster() as cluster, ClusterNode() as fresh:
-        async with connections.open(cluster_url(cluster), deadline=5) as redis, hearing(redis) as heard:
+        async with connections.open(cluster_url(cluster), timeout=5) as redis, hearing(redis) as heard:
             source = cluster.owner("seen:1")
             fresh.cli("CLUSTER", "MEET", HOST, source.port, source.ports[1])
             name = fresh.cli("CLUSTER", "MYID")
@@ -229,8 +230,8 @@ async def test_a_slot_that_moves_to_a_server_that_had_none_is_heard_there(connec
             for node in (fresh, source):
                 assert node.cli("CLUSTER", "SETSLOT", slot, "NODE", name) == "OK"
             await redis.set("seen:1", "x")
-            await until("the change", lambda: False in heard.turns and heard.on())
-            heard.told.clear()
+            await until("the change", lambda: False in heard.turns and heard.active())
+            heard.on_keys.clear()
             assert fresh.cli("SET", "seen:1", "by another") == "OK"
             await until("the write", lambda: b"seen:1" in heard.keys)
 

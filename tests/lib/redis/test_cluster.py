@@ -65,7 +65,7 @@ async def test_a_script_goes_where_its_keys_are(clustered: Redis) -> None:
     script = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
     keys = [f"counter:{number}" for number in range(30)]
     await clustered.delete(*keys)
-    assert await asyncio.gather(*(clustered.script(script, [key], [5]) for key in keys)) == [5] * 30
+    assert await asyncio.gather(*(clustered.run_script(script, [key], [5]) for key in keys)) == [5] * 30
     assert await clustered.call("EVALSHA", script.digest, 1, keys[0], 1) == 6
 
 
@@ -73,8 +73,8 @@ async def test_a_prepared_script_goes_where_its_key_is(clustered: Redis) -> None
     prepared = clustered.prepare(Script("return redis.call('INCRBY', KEYS[1], ARGV[1])"), (5,))
     keys = [f"prepared:{number}" for number in range(30)]
     await clustered.delete(*keys)
-    assert await asyncio.gather(*map(prepared.begin, keys)) == [5] * 30
-    assert await asyncio.gather(*map(prepared.begin, keys)) == [10] * 30
+    assert await asyncio.gather(*map(prepared.run, keys)) == [5] * 30
+    assert await asyncio.gather(*map(prepared.run, keys)) == [10] * 30
 
 
 async def test_keys_of_two_slots_in_one_command_are_refused_by_the_server(clustered: Redis) -> None:
@@ -88,7 +88,7 @@ async def test_probe_asks_every_server_that_has_slots(cluster: RedisCluster, clu
     owner.pause()
     try:
         with pytest.raises(RedisUnavailable):
-            await clustered.probe(deadline=0.05)
+            await clustered.probe(timeout=0.05)
     finally:
         owner.resume()
     await asyncio.to_thread(cluster.wait_until_agreed)
@@ -98,7 +98,7 @@ async def test_replicas_answer_what_only_reads_where_that_will_do(
     cluster: RedisCluster, connections: Connections
 ) -> None:
     await asyncio.to_thread(cluster.wait_until_agreed)
-    async with connections.open(cluster_url(cluster), deadline=5, replica_reads=True) as redis:
+    async with connections.open(cluster_url(cluster), timeout=5, replica_reads=True) as redis:
         await fill(redis)
         for node in cluster.nodes:
             node.cli("CONFIG", "RESETSTAT")
@@ -141,7 +141,7 @@ async def test_callers_follow_a_slot_that_is_moved_while_they_use_it(cluster: Re
     reading = asyncio.create_task(keep_reading(clustered, stop, keys))
     source = cluster.owner(keys[0])
     target = next(node for node in cluster.nodes if is_primary(node) and node is not source)
-    await asyncio.to_thread(move, cluster, slot_of(keys[0]), source, target)
+    await asyncio.to_thread(move_slot, cluster, slot_of(keys[0]), source, target)
     stop.set()
     counted = sum(await asyncio.gather(*counting))
     assert await reading > 0
@@ -170,7 +170,7 @@ def is_primary(node: ClusterNode) -> bool:
     return "role:master" in node.cli("INFO", "replication")
 
 
-def move(cluster: RedisCluster, slot: int, source: ClusterNode, target: ClusterNode) -> None:
+def move_slot(cluster: RedisCluster, slot: int, source: ClusterNode, target: ClusterNode) -> None:
     """Move a slot as redis-cli does, but a few keys at a time."""
     target.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", source.cli("CLUSTER", "MYID"))
     source.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", target.cli("CLUSTER", "MYID"))
@@ -181,31 +181,33 @@ def move(cluster: RedisCluster, slot: int, source: ClusterNode, target: ClusterN
             node.cli("CLUSTER", "SETSLOT", slot, "NODE", target.cli("CLUSTER", "MYID"))
 
 
-def a_call(cluster: ClusterRouter, slot: int | None, *words: str) -> ClusterCommand:
+def pending(cluster: ClusterRouter, slot: int | None, *words: str) -> ClusterCommand:
     now = time.monotonic()
     future = asyncio.get_running_loop().create_future()
-    return ClusterCommand(cluster, slot, future, pack(words), now, now + 5, False, False, None)
+    return ClusterCommand(
+        cluster, None, slot, future, pack(words), started=now, deadline=now + 5, retryable=False, replica=False
+    )
 
 
 async def test_only_what_no_server_can_have_carried_out_is_sent_to_another(clustered: Redis) -> None:
-    courier = clustered._courier
-    assert isinstance(courier, ClusterRouter)
-    lost, gone = (a_call(courier, None, "ECHO", word) for word in ("lost", "gone"))
-    assert not courier.reroute(lost, RedisUnavailable("the connection broke", "lost"))
-    assert courier.reroute(gone, RedisUnavailable("it could not be reached", "gone"))
-    assert await gone.future == b"gone"
-    assert not lost.future.done()
+    router = clustered._router
+    assert isinstance(router, ClusterRouter)
+    disconnected, unavailable = (pending(router, None, "ECHO", word) for word in ("disconnected", "unavailable"))
+    assert not router.reroute(disconnected, RedisUnavailable("the connection broke", "disconnected"))
+    assert router.reroute(unavailable, RedisUnavailable("it could not be reached", "unavailable"))
+    assert await unavailable.future == b"unavailable"
+    assert not disconnected.future.done()
 
 
 async def test_a_slot_that_moved_is_where_it_was_sent_until_the_map_is_read_anew(
     cluster: RedisCluster, clustered: Redis
 ) -> None:
-    courier = clustered._courier
-    assert isinstance(courier, ClusterRouter)
-    call = a_call(courier, 7, "PING")
+    router = clustered._router
+    assert isinstance(router, ClusterRouter)
+    call = pending(router, 7, "PING")
     other = next(node for node in cluster.nodes if is_primary(node))
-    assert courier.redirect(call, ReplyError(f"MOVED 7 127.0.0.1:{other.port}"))
-    node = courier._topology.primaries[7]
+    assert router.redirect(call, ReplyError(f"MOVED 7 127.0.0.1:{other.port}"))
+    node = router._topology.primaries[7]
     assert node is call.node
     assert node is not None
     assert node.host == ("127.0.0.1", other.port)
@@ -213,21 +215,24 @@ async def test_a_slot_that_moved_is_where_it_was_sent_until_the_map_is_read_anew
 
 
 async def test_half_an_answer_to_what_was_asked_on_the_way_is_not_asked_again(clustered: Redis) -> None:
-    courier = clustered._courier
-    assert isinstance(courier, ClusterRouter)
-    call = a_call(courier, 7, "GET", "key")
-    call.repeatable = True
+    router = clustered._router
+    assert isinstance(router, ClusterRouter)
+    call = pending(router, 7, "GET", "key")
+    call.retryable = True
     asking = AskRedirect(call)
-    assert asking.repeatable
-    assert asking.take(b"OK") is False
-    assert not asking.repeatable
-    assert asking.take(b"value") is True
+    assert asking.retryable
+    assert asking.receive(b"OK") is False
+    assert not asking.retryable
+    assert asking.receive(b"value") is True
     assert await call.future == b"value"
 
 
 @pytest.mark.needs("redis")
 async def test_a_single_server_named_as_a_cluster_is_refused_at_the_start(connections: Connections) -> None:
-    with Server() as server, pytest.raises(StartError, match=r"cluster support disabled.*one server is named redis://"):
+    with (
+        Server() as server,
+        pytest.raises(StartError, match=r"is no cluster: .*cluster support disabled.*begins with redis://"),
+    ):
         async with connections.open(f"redis-cluster://127.0.0.1:{server.port}"):
             pass
 
@@ -237,5 +242,5 @@ async def test_a_cluster_named_as_a_single_server_says_so_when_a_command_is_sent
 ) -> None:
     async with connections.open(cluster.urls[0]) as redis:
         elsewhere = next(key for key in KEYS if cluster.owner(key) is not cluster.nodes[0])
-        with pytest.raises(RedisUnavailable, match="the address of a cluster begins with redis-cluster://"):
+        with pytest.raises(RedisUnavailable, match="the URL of a cluster begins with redis-cluster://"):
             await redis.get(elsewhere)

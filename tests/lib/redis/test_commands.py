@@ -22,8 +22,8 @@ async def test_a_value_comes_back_as_bytes_and_none_where_there_is_none(redis: R
 
 async def test_a_value_may_be_any_bytes_and_large(redis: Redis) -> None:
     value = bytes(range(256)) * 20_000
-    await redis.set("large", value, deadline=5)
-    assert await redis.get("large", deadline=5) == value
+    await redis.set("large", value, timeout=5)
+    assert await redis.get("large", timeout=5) == value
 
 
 async def test_many_values_come_in_the_order_of_their_keys(redis: Redis) -> None:
@@ -49,7 +49,7 @@ async def test_a_time_to_live_is_in_seconds_down_to_a_thousandth(redis: Redis) -
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])
 async def test_a_time_to_live_of_nothing_is_refused(redis: Redis, ttl: float) -> None:
-    with pytest.raises(ValueError, match="a number of seconds above 0"):
+    with pytest.raises(ValueError, match="greater than zero"):
         await redis.set("key", "x", ttl=ttl)
 
 
@@ -83,14 +83,14 @@ async def test_any_command_can_be_called_and_an_error_of_the_server_says_its_cod
     ],
 )
 async def test_what_concerns_all_who_share_the_connection_is_refused(redis: Redis, words: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match=r"connection, which others share|a command has a name"):
+    with pytest.raises(ValueError, match=r"the shared connection|the command has no name"):
         await redis.call(*words)
     assert await redis.call("PING") == b"PONG"
 
 
 @pytest.mark.parametrize("word", [None, True, [1]])
 async def test_a_word_that_is_none_is_named_without_its_value(redis: Redis, word: object) -> None:
-    with pytest.raises(TypeError, match=f"word 2 of 'SET' is a {type(word).__name__}; give str"):
+    with pytest.raises(TypeError, match=f"argument 2 of 'SET' is a {type(word).__name__}; pass str"):
         await redis.set("key", word)  # type: ignore[arg-type]
     assert await redis.get("key") is None
 
@@ -118,24 +118,24 @@ async def test_a_script_is_sent_whole_only_to_a_server_that_does_not_know_it(red
     await redis.call("CONFIG", "RESETSTAT")
     script = Script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
     for expected in (1, 2):
-        assert await redis.script(script, ["counter"], ["x"]) == [b"counter", b"x", expected]
+        assert await redis.run_script(script, ["counter"], ["x"]) == [b"counter", b"x", expected]
     statistics = (await redis.call("INFO", "commandstats")).decode()
     assert "cmdstat_eval:calls=1," in statistics
     await redis.call("SCRIPT", "FLUSH")
-    assert await redis.script(script, ["counter"], ["x"]) == [b"counter", b"x", 3]
+    assert await redis.run_script(script, ["counter"], ["x"]) == [b"counter", b"x", 3]
 
 
 async def test_a_prepared_script_is_run_for_any_key_with_what_it_was_given(redis: Redis) -> None:
     prepared = redis.prepare(Script("return {KEYS[1], #KEYS, ARGV[1], ARGV[2], #ARGV}"), ("x", 12))
     for key in ("k", "a longer key with a line\r\nand é", ""):
-        assert await prepared.begin(key) == [key.encode(), 1, b"x", b"12", 2]
-        assert await prepared.begin(key) == [key.encode(), 1, b"x", b"12", 2]
+        assert await prepared.run(key) == [key.encode(), 1, b"x", b"12", 2]
+        assert await prepared.run(key) == [key.encode(), 1, b"x", b"12", 2]
         await redis.call("SCRIPT", "FLUSH")
 
 
 async def test_a_script_that_fails_says_so(redis: Redis) -> None:
     with pytest.raises(ReplyError, match="no such luck"):
-        await redis.script(Script("return redis.error_reply('ERR no such luck')"))
+        await redis.run_script(Script("return redis.error_reply('ERR no such luck')"))
 
 
 async def test_what_a_full_or_busy_server_refuses_is_unavailable(redis: Redis) -> None:

@@ -18,16 +18,16 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_it_looks_when_the_earliest_has_come_and_again_when_it_is_told_to() -> None:
-    began = monotonic()
+    started = monotonic()
     looks: list[float] = []
 
     def look(now: float) -> float:
-        looks.append(now - began)
-        return began + 0.06 if len(looks) == 1 else NEVER
+        looks.append(now - started)
+        return started + 0.06 if len(looks) == 1 else NEVER
 
     lookout = DeadlineTimer(look)
-    lookout.look_at(began + 5)
-    lookout.look_at(began + 0.03)
+    lookout.schedule(started + 5)
+    lookout.schedule(started + 0.03)
     await until("two looks", lambda: len(looks) == 2)
     assert looks[0] >= 0.025
     assert looks[1] >= 0.055
@@ -42,26 +42,26 @@ async def test_it_looks_no_more_when_it_was_stopped() -> None:
         return NEVER
 
     stopped, other = DeadlineTimer(look), DeadlineTimer(look)
-    stopped.look_at(monotonic())
+    stopped.schedule(monotonic())
     stopped.stop()
-    other.look_at(monotonic() + 0.02)
+    other.schedule(monotonic() + 0.02)
     await until("the other's look", lambda: other.due == NEVER)
     assert len(looks) == 1
 
 
 async def test_each_call_has_its_own_deadline_whatever_the_order(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, deadline=10) as redis:
+    async with proxy(server.port) as between, connections.open(between.url, timeout=10) as redis:
         await redis.get("key")
         between.open.clear()
         long = redis.call("ECHO", "long")
         ended: list[str] = []
 
-        async def end(name: str, deadline: float) -> None:
-            await failure(lambda: redis.call("ECHO", name, deadline=deadline))
+        async def end(name: str, timeout: float) -> None:
+            await failure(lambda: redis.call("ECHO", name, timeout=timeout))
             ended.append(name)
 
-        deadlines = {"c": 0.16, "a": 0.02, "b": 0.08}
-        await asyncio.gather(*(end(name, deadline) for name, deadline in deadlines.items()))
+        timeouts = {"c": 0.16, "a": 0.02, "b": 0.08}
+        await asyncio.gather(*(end(name, timeout) for name, timeout in timeouts.items()))
         assert ended == ["a", "b", "c"]
         between.open.set()
         assert await long == b"long"
@@ -73,7 +73,7 @@ async def test_calls_that_wait_for_a_connection_have_theirs_too(server: Server, 
         between.open.clear()  # a connection can be made, and is not greeted
         between.cut()
         await until("another attempt", lambda: between.accepted == 2)
-        assert (await failure(lambda: redis.get("key", deadline=0.05))).kind == "late"
+        assert (await failure(lambda: redis.get("key", timeout=0.05))).kind == "timeout"
         between.open.set()
 
 
@@ -81,19 +81,17 @@ async def test_what_could_not_be_sent_or_read_while_the_loop_was_held_up_is_not_
     server: Server, connections: Connections
 ) -> None:
     async with connections.open(server.url) as redis:
-        await redis.set("key", "value", deadline=5)
-        reading = redis.get("key", deadline=0.02)
+        await redis.set("key", "value", timeout=5)
+        reading = redis.get("key", timeout=0.02)
         time.sleep(0.7)  # noqa: ASYNC251
         assert await reading == b"value"
 
 
-@pytest.mark.parametrize("deadline", [float("inf"), float("nan"), 1e9])
-async def test_there_is_no_command_without_a_deadline(
-    server: Server, connections: Connections, deadline: float
-) -> None:
+@pytest.mark.parametrize("timeout", [float("inf"), float("nan"), 1e9])
+async def test_there_is_no_command_without_a_timeout(server: Server, connections: Connections, timeout: float) -> None:
     async with connections.open(server.url) as redis:
-        with pytest.raises(ValueError, match="a deadline is at most 3600 seconds"):
-            await redis.get("key", deadline=deadline)
-        with pytest.raises(ValueError, match="a deadline is at most 3600 seconds"):
-            async with connections.open(server.url, deadline=deadline):
+        with pytest.raises(ValueError, match="a timeout is at most 3600 seconds"):
+            await redis.get("key", timeout=timeout)
+        with pytest.raises(ValueError, match="a timeout is at most 3600 seconds"):
+            async with connections.open(server.url, timeout=timeout):
                 pass

@@ -11,7 +11,7 @@ import pytest
 
 from scalekit_redis.connector import Connector
 from scalekit_redis.errors import ReplyError
-from scalekit_redis.url import parse
+from scalekit_redis.url import parse_url
 
 pytestmark = pytest.mark.anyio
 WELCOME = b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"
@@ -36,7 +36,7 @@ async def server(reply: bytes, heard: list[bytes], *, closes: bool = False) -> A
 
 
 def connector(port: int, user: str = "", database: str = "") -> Connector:
-    return Connector(parse(f"redis://{user}127.0.0.1:{port}{database}"), ("127.0.0.1", port))
+    return Connector(parse_url(f"redis://{user}127.0.0.1:{port}{database}"), ("127.0.0.1", port))
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ async def test_protocol_user_and_database_go_out_at_once(
     [
         (b"-WRONGPASS no such user\r\n-NOAUTH\r\n", ReplyError, "WRONGPASS"),
         (WELCOME + b"-LOADING wait\r\n", ReplyError, "LOADING"),
-        (WELCOME + b"+PONG\r\n+PONG\r\n", ConnectionError, "more than it was asked"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ConnectionError, "what is no reply"),
+        (WELCOME + b"+PONG\r\n+PONG\r\n", ConnectionError, "more replies than commands"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ConnectionError, "an invalid reply"),
     ],
 )
 async def test_a_server_that_does_not_greet_well_is_not_used(reply: bytes, error: type[Exception], said: str) -> None:
@@ -82,9 +82,9 @@ async def test_a_server_that_hangs_up_is_told_of() -> None:
 
 def test_only_what_does_not_pass_by_itself_is_a_refusal() -> None:
     one = connector(1)
-    assert one.is_refusal(ReplyError("WRONGPASS no such user"))
-    assert not one.is_refusal(ReplyError("ERR max number of clients reached"))
-    assert not one.is_refusal(ReplyError("LOADING wait"))
-    assert one.is_passing(ReplyError("LOADING wait"))
-    assert not one.is_passing(ReplyError("WRONGPASS no such user"))
-    assert not one.is_passing(OSError("LOADING of nothing"))
+    assert one.is_permanent(ReplyError("WRONGPASS no such user"))
+    assert not one.is_permanent(ReplyError("ERR max number of clients reached"))
+    assert not one.is_permanent(ReplyError("LOADING wait"))
+    assert one.is_transient(ReplyError("LOADING wait"))
+    assert not one.is_transient(ReplyError("WRONGPASS no such user"))
+    assert not one.is_transient(OSError("LOADING of nothing"))

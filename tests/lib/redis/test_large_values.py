@@ -51,7 +51,7 @@ async def test_small_commands_beside_large_values_do_not_fail(
     server: Server, connections: Connections, size: int
 ) -> None:
     value = bytes(size)
-    async with connections.open(server.url, deadline=60) as redis:
+    async with connections.open(server.url, timeout=60) as redis:
         await redis.set("small", "x")
         await redis.set("large", value)
         for work in (lambda: redis.get("large"), lambda: redis.set("large", value)):
@@ -62,13 +62,13 @@ async def test_small_commands_beside_large_values_do_not_fail(
 
 
 async def test_a_reply_that_is_late_while_its_bytes_come_is_no_hang(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, deadline=60) as redis:
+    async with proxy(server.port) as between, connections.open(between.url, timeout=60) as redis:
         await redis.set("large", bytes(4 * MIB))
         between.delay = 0.05
-        late = asyncio.ensure_future(failure(lambda: redis.get("large", deadline=0.2)))
+        late = asyncio.ensure_future(failure(lambda: redis.get("large", timeout=0.2)))
         await asyncio.sleep(0)
         behind = [redis.call("INCR", "behind") for _ in range(5)]
-        assert (await late).kind == "late"
+        assert (await late).kind == "timeout"
         assert await asyncio.gather(*behind) == [1, 2, 3, 4, 5]
         between.delay = 0.0
         await redis.delete("behind", "large")
@@ -77,7 +77,7 @@ async def test_a_reply_that_is_late_while_its_bytes_come_is_no_hang(server: Serv
 async def test_who_asks_while_a_large_reply_comes_has_another_connection(
     server: Server, connections: Connections
 ) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, deadline=60) as redis:
+    async with proxy(server.port) as between, connections.open(between.url, timeout=60) as redis:
         await redis.set("small", "x")
         await redis.set("large", bytes(8 * MIB))
         before = between.accepted
@@ -101,21 +101,21 @@ async def get(redis: Redis, key: str) -> bytes | None:
 async def test_a_server_that_hangs_in_the_middle_of_a_large_reply_is_noticed(
     server: Server, connections: Connections
 ) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, deadline=60) as redis:
+    async with proxy(server.port) as between, connections.open(between.url, timeout=60) as redis:
         await redis.set("large", bytes(8 * MIB))
         between.delay = 0.05
         before = between.accepted
-        large = asyncio.ensure_future(failure(lambda: redis.get("large", deadline=0.5)))
+        large = asyncio.ensure_future(failure(lambda: redis.get("large", timeout=0.5)))
         await until("another connection", lambda: between.accepted > before)
         between.open.clear()
-        assert (await large).kind == "late"
-        await until("the end of the one that hangs", lambda: redis._courier.node._aside == [])  # type: ignore[attr-defined]
+        assert (await large).kind == "timeout"
+        await until("the end of the one that hangs", lambda: redis._router.node._detached == [])  # type: ignore[attr-defined]
         between.delay = 0.0
         between.open.set()
 
 
 async def test_no_more_bytes_wait_for_a_connection_than_may(connections: Connections, server: Server) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, deadline=60) as redis:
+    async with proxy(server.port) as between, connections.open(between.url, timeout=60) as redis:
         await redis.get("small")
         between.open.clear()
         between.cut()

@@ -9,7 +9,7 @@ import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections
-from scalekit_redis.metrics import BREAKERS, COMMANDS, CONNECTIONS, ERRORS, IN_FLIGHT, SECONDS
+from scalekit_redis.metrics import BREAKERS, COMMANDS, CONNECTIONS, DURATIONS, ERRORS, IN_FLIGHT
 from tests.lib.redis.poll import failure, until, until_answered
 from tests.lib.redis.proxy import proxy
 from tests.servers import Redis as Server
@@ -29,7 +29,7 @@ async def test_commands_calls_and_connections_are_counted(
         await asyncio.gather(*(redis.get("key") for _ in range(5)))
         await redis.pipeline([("GET", "key")] * 10)
         assert value(telemetry, COMMANDS.name, name) == 15
-        seconds, counts, _ = value(telemetry, SECONDS.name, name)
+        seconds, counts, _ = value(telemetry, DURATIONS.name, name)
         assert sum(counts) == 6
         await redis.pipeline([("INCR", "word", "too many"), ("PING",)])
         assert value(telemetry, ERRORS.name, name, "reply") == 1
@@ -46,18 +46,18 @@ async def test_what_fails_is_counted_by_kind_and_what_waits_is_shown(
             await redis.get("key")
             assert value(telemetry, IN_FLIGHT.name, name) == 0
             between.open.clear()
-            waiting = asyncio.ensure_future(redis.set("key", "x", deadline=10))
-            await failure(lambda: redis.get("key", deadline=0.01))
+            waiting = asyncio.ensure_future(redis.set("key", "x", timeout=10))
+            await failure(lambda: redis.get("key", timeout=0.01))
             assert value(telemetry, IN_FLIGHT.name, name) == 2
             assert value(telemetry, BREAKERS.name, name) == 0
-            assert value(telemetry, ERRORS.name, name, "late") == 1
+            assert value(telemetry, ERRORS.name, name, "timeout") == 1
             between.refuses = True
             between.open.set()
             await waiting
             between.cut()
             await until("the breaker", lambda: value(telemetry, BREAKERS.name, name) == 1)
-            assert (await failure(lambda: redis.get("key"))).kind == "gone"
-            assert value(telemetry, ERRORS.name, name, "gone") == 1
+            assert (await failure(lambda: redis.get("key"))).kind == "unavailable"
+            assert value(telemetry, ERRORS.name, name, "unavailable") == 1
             assert value(telemetry, ERRORS.name, name, "connect") >= 1
             between.refuses = False
             await until_answered(lambda: redis.get("key"))

@@ -19,10 +19,10 @@ from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.pending import PendingCommand, PendingPipeline, pack
 from scalekit_redis.protocol import RedisProtocol
 
-Words = st.lists(st.one_of(st.text(st.characters(codec="utf-8")), st.binary(), st.integers()), min_size=1)
+CommandArgs = st.lists(st.one_of(st.text(st.characters(codec="utf-8")), st.binary(), st.integers()), min_size=1)
 
 
-@given(Words)
+@given(CommandArgs)
 def test_words_arrive_as_they_were_said(words: list[str | bytes | int]) -> None:
     said = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     assert list(words_in(pack(tuple(words)))) == said
@@ -88,15 +88,15 @@ class ConnectionOwner:
         self.lost: list[str] = []
         self.pushes: list[list[Any]] = []
 
-    def on_lost(self, wire: RedisProtocol, reason: str) -> None:
+    def on_lost(self, connection: RedisProtocol, reason: str) -> None:
         self.lost.append(reason)
-        for call in chain(*wire.take_back()):
-            call.fail(RedisUnavailable(reason, "lost"))
+        for command in chain(*connection.take_unanswered()):
+            command.fail(RedisUnavailable(reason, "disconnected"))
 
-    def on_busy(self, wire: RedisProtocol) -> None:
+    def on_blocked(self, connection: RedisProtocol) -> None:
         pass
 
-    def on_drained(self, wire: RedisProtocol) -> None:
+    def on_unblocked(self, connection: RedisProtocol) -> None:
         pass
 
     def on_push(self, push: list[Any]) -> None:
@@ -110,15 +110,15 @@ async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any],
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
     owner, now = ConnectionOwner(), monotonic()
-    wire = RedisProtocol(transport, owner, RedisMetrics(NullTelemetry(), ""))
-    calls = [
+    connection = RedisProtocol(transport, owner, RedisMetrics(NullTelemetry(), ""))
+    commands = [
         PendingPipeline(loop.create_future(), [pack(("X",))] * count, now, now + 9, False)
         if count > 1
         else PendingCommand(loop.create_future(), pack(("X",)), now, now + 9)
         for count in counts
     ]
-    for call in calls:
-        wire.put(call)
+    for command in commands:
+        connection.send(command)
     with theirs:
         try:
             for segment in segments:
@@ -126,7 +126,7 @@ async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any],
                 await asyncio.sleep(0)
         except OSError:  # the wire was closed
             pass
-        got = await asyncio.gather(*(call.future for call in calls), return_exceptions=True)
+        got = await asyncio.gather(*(command.future for command in commands), return_exceptions=True)
         lost = list(owner.lost)
     transport.abort()
     await asyncio.sleep(0)
@@ -178,4 +178,4 @@ def test_an_error_is_raised_or_is_a_value_of_a_batch() -> None:
 def test_a_reply_too_many_ends_the_connection() -> None:
     got, owner = asyncio.run(exchange([1], [b"+OK\r\n+AGAIN\r\n"]))
     assert got == [b"OK"]
-    assert owner.lost == ["the server sent what is no reply"]
+    assert owner.lost == ["the server sent an invalid reply"]

@@ -13,7 +13,7 @@ from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.node import Node
 from scalekit_redis.pending import pack
-from scalekit_redis.url import parse
+from scalekit_redis.url import parse_url
 from tests.lib.redis.poll import until
 from tests.servers import Redis as Server
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.anyio
 
 async def test_invalidations_come_between_replies_and_disturb_none(server: Server, telemetry: Telemetry) -> None:
     pushes: list[list[Any]] = []
-    address = parse(server.url)
+    address = parse_url(server.url)
     node = Node("tracked", Connector(address, address.hosts[0]), RedisMetrics(telemetry, "tracked"), pushes.append)
 
     def call(*words: str) -> asyncio.Future[Any]:
         return node.ask(pack(words), monotonic() + 5)
 
-    await node.attempted()
+    await node.first_attempt()
     assert await call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "seen:") == b"OK"
     replies = await asyncio.gather(
         *(call("SET", f"{'seen' if number % 2 else 'not'}:{number}", "x") for number in range(50))

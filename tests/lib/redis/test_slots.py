@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit_redis.pending import pack
-from scalekit_redis.slots import Shard, shards, slot_of
+from scalekit_redis.slots import Shard, parse_cluster_slots, slot_of
 from tests.servers import RedisCluster
 
 
@@ -31,7 +31,7 @@ def test_a_server_that_does_not_know_its_name_is_the_one_that_was_asked() -> Non
         [0, 100, [b"", 7000, b"id"], [None, 7001, b"id"], [b"?", 7002, b"id"]],
         [101, 16383, [b"::1", 7003, b"id", [b"hostname", b"x"]]],
     ]
-    assert shards(reply, ("asked", 6379)) == [
+    assert parse_cluster_slots(reply, ("asked", 6379)) == [
         Shard(0, 100, ("asked", 7000), (("asked", 7001),)),
         Shard(101, 16383, ("::1", 7003), ()),
     ]

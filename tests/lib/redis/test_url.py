@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.provisional import domains
 
-from scalekit_redis.url import RedisUrl, parse
+from scalekit_redis.url import RedisUrl, parse_url
 
 
 @pytest.mark.parametrize(
@@ -29,27 +29,27 @@ from scalekit_redis.url import RedisUrl, parse
     ],
 )
 def test_an_address_is_read(url: str, address: RedisUrl) -> None:
-    assert parse(url) == address
+    assert parse_url(url) == address
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://localhost", "expected an address that begins with redis://, rediss://, unix://, redis-cluster://"),
+        ("http://localhost", "expected a URL that begins with redis://, rediss://, unix://, redis-cluster://"),
         ("redis://", "expected a host, such as redis://127.0.0.1:6379"),
-        ("redis://a,b", "takes one host, got 2; a cluster is redis-cluster://"),
+        ("redis://a,b", "takes one host, got 2; the URL of a cluster begins with redis-cluster://"),
         ("redis://a:port", "write a port of 1 to 65535"),
         ("redis://a:70000", "write a port of 1 to 65535"),
-        ("redis://a/name", "the database of a Redis address is a number"),
-        ("redis-cluster://a/1", "a cluster has one database; leave the path out"),
-        ("unix://", "expected the path of a socket"),
+        ("redis://a/name", "the database of a Redis URL must be a number"),
+        ("redis-cluster://a/1", "a cluster has only database 0; remove the path"),
+        ("unix://", "expected the path of a Unix socket"),
         ("rediss://a?ssl_ca_cert=x", "no option 'ssl_ca_cert'; did you mean ssl_ca_certs?"),
         ("redis://a?timeout=3", "no such option; known are: none"),
     ],
 )
 def test_what_is_none_is_explained(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        parse(url)
+        parse_url(url)
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_what_is_none_is_explained(url: str, message: str) -> None:
 )
 def test_no_mistake_shows_the_password(url: str) -> None:
     with pytest.raises(ValueError, match=r"^expected|takes one|no host and port") as caught:
-        parse(url)
+        parse_url(url)
     assert "hush" not in str(caught.value)
 
 
 @given(st.lists(st.tuples(domains(), st.integers(1, 65535)), min_size=1), st.text(), st.text())
 def test_an_address_shows_where_and_never_as_whom(hosts: list[tuple[str, int]], username: str, password: str) -> None:
     address = RedisUrl("redis-cluster", tuple(hosts), username=username, password=f"hush{password}")
-    assert parse(str(address)).hosts == address.hosts
+    assert parse_url(str(address)).hosts == address.hosts
     assert "hush" not in str(address) + repr(address)
