@@ -9,7 +9,6 @@ from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
 from scalekit.config.mask import MASK, mask_address, mask_passwords
 from scalekit.config.tables import HostName, Method, PositiveDuration, PositiveSize, Server, split_address
 from scalekit.config.text_pattern import TextPattern
-from scalekit.config.tls import Certificates
 from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.config.validation import suggest_name
 from scalekit.context import Context, Key
@@ -66,7 +65,6 @@ __all__ = [
     "TRACE_CONTEXT",
     "WORKER",
     "AppName",
-    "Certificates",
     "Check",
     "ConfigError",
     "Context",

@@ -1,1 +1,1 @@
-"""Services that find and call each other by name: from the file, from Consul, from DNS."""
+"""Service discovery (configuration file, Consul, DNS), load-balanced calls with retries, and registration."""

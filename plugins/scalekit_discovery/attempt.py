@@ -1,4 +1,4 @@
-"""One attempt of a call, at one instance."""
+"""One attempt of a call: send the request to one endpoint, and record whether its response arrives."""
 
 from __future__ import annotations
 
@@ -13,164 +13,162 @@ from yarl import URL
 
 from scalekit import TIMEOUT_HEADER
 from scalekit_discovery.load_balancer import Endpoint, LoadBalancer
+from scalekit_discovery.propagation import CallDeadline
 from scalekit_discovery.responses import FAILURES, UpstreamResponse
 from scalekit_discovery.upstream import Upstream
 
-GATEWAY_FAILURES = frozenset((502, 503, 504))
-SHORT_OF_TIME = 0.05
-"""Seconds before the end in which a hurried call may be told 503 because it had no time: that end is passed on."""
-STEPS = 100
-"""Steps of a second to which deadlines are rounded up, so that few are made."""
+GATEWAY_ERRORS = frozenset((502, 503, 504))
+DEADLINE_MARGIN = 0.05
+"""Seconds before an inherited deadline in which a gateway error may be due to the deadline, not to the instance."""
+STEPS_PER_SECOND = 100
+"""Timeouts are rounded up to these steps, so that few aiohttp.ClientTimeout objects are made."""
 
 
-class CallDeadline(NamedTuple):
-    """When a call is over, on the monotonic clock; *hurried* where whoever waits gives it less than it may take."""
+class CallRequest(NamedTuple):
+    """Method, path and aiohttp's options of a call."""
 
-    at: float
-    hurried: bool
+    method: str
+    path: str
+    options: dict[str, Any]
 
 
 async def attempt(
-    service: Upstream,
-    target: Endpoint,
-    method: str,
-    path: str,
-    options: dict[str, Any],
-    end: CallDeadline,
-    another: bool,
+    upstream: Upstream, endpoint: Endpoint, request: CallRequest, deadline: CallDeadline, *, may_retry: bool
 ) -> aiohttp.ClientResponse:
-    """Send the request to *target* and return the answer when it begins.
+    """Send *request* to *endpoint* and return the response when its head has arrived.
 
-    It is over at *end*, or earlier where *another* attempt may follow. Raises what aiohttp does, and TimeoutError; that
-    a caller had no time to wait is not the instance's failure, nor that the instance says so. It succeeds when the last
-    byte of the body has come: an instance that breaks off every body is ejected like one that refuses connections.
+    The attempt ends at *deadline*, or after ``attempt_timeout`` when the call *may_retry* at another endpoint. Raises
+    aiohttp's errors and TimeoutError. An expired inherited deadline is no failure of the instance. Success is recorded
+    with the last byte of the body: an instance that breaks off its bodies is ejected like one that refuses connections.
     """
-    targets = service.targets
-    began = monotonic()
-    left = end.at - began
+    balancer = upstream.load_balancer
+    started = monotonic()
+    left = deadline.at - started
     if left <= 0:
         raise TimeoutError
-    options["headers"][TIMEOUT_HEADER] = str(int(left * 1e3))
-    targets.begin(target)
-    begun: aiohttp.ClientResponse | None = None
+    request.options["headers"][TIMEOUT_HEADER] = str(int(left * 1e3))
+    balancer.on_start(endpoint)
+    response: aiohttp.ClientResponse | None = None
     try:
-        request = service.session.request(
-            method, URL(target.base + path), timeout=_timeout(ceil(left * STEPS)), **options
+        pending = upstream.session.request(
+            request.method,
+            URL(endpoint.base_url + request.path),
+            timeout=_timeout(ceil(left * STEPS_PER_SECOND)),
+            **request.options,
         )
-        cut_after = service.attempt_timeout if another and service.attempt_timeout < left else None
-        response = begun = await (request if cut_after is None else _in_time(request, cut_after))
+        limit = upstream.attempt_timeout if may_retry and upstream.attempt_timeout < left else None
+        response = await (pending if limit is None else _with_timeout(pending, limit))
     except FAILURES as error:
-        _note_failure(targets, target, error, end, began)
+        _record_failure(balancer, endpoint, error, deadline, started)
         raise
     except BaseException:
-        targets.left(target)
+        balancer.on_abandoned(endpoint)
         raise
     finally:
-        if begun is None or begun.connection is None:
-            target.in_flight -= 1
+        if response is None or response.connection is None:
+            endpoint.in_flight -= 1
     now = monotonic()
-    if response.status not in GATEWAY_FAILURES:
-        _note_success(targets, target, response, end, began, now)
+    if response.status not in GATEWAY_ERRORS:
+        _record_body(balancer, endpoint, response, deadline, now - started)
         return response
     if response.connection is not None:
-        response.connection.add_callback(target.finish)
-    if end.hurried and now > end.at - SHORT_OF_TIME:
-        targets.left(target)
+        response.connection.add_callback(endpoint.release)
+    if deadline.inherited and now > deadline.at - DEADLINE_MARGIN:
+        balancer.on_abandoned(endpoint)
     else:
-        targets.failed(target, now - began, now)
+        balancer.on_failure(endpoint, now - started, now)
     return response
 
 
-def _note_failure(
-    targets: LoadBalancer, target: Endpoint, error: BaseException, end: CallDeadline, began: float
+def _record_failure(
+    balancer: LoadBalancer, endpoint: Endpoint, error: BaseException, deadline: CallDeadline, started: float
 ) -> None:
     now = monotonic()
-    if isinstance(error, TimeoutError) and end.hurried and now >= end.at:
-        targets.left(target)
+    if isinstance(error, TimeoutError) and deadline.inherited and now >= deadline.at:
+        balancer.on_abandoned(endpoint)
     else:
-        targets.failed(target, now - began, now)
+        balancer.on_failure(endpoint, now - started, now)
 
 
-def _note_success(
-    targets: LoadBalancer,
-    target: Endpoint,
+def _record_body(
+    balancer: LoadBalancer,
+    endpoint: Endpoint,
     response: aiohttp.ClientResponse,
-    end: CallDeadline,
-    began: float,
-    now: float,
+    deadline: CallDeadline,
+    latency: float,
 ) -> None:
-    """Note the success of an attempt at once when its body is there, else when the body ends."""
+    """Record success at once when the whole body has arrived, else when the body ends."""
     if response.connection is None:
-        targets.succeeded(target, now - began, now)
+        balancer.on_success(endpoint, latency, monotonic())
         return
-    pending = PendingBody(targets, target, end, now - began)
+    body = PendingBody(balancer, endpoint, deadline, latency)
     if isinstance(response, UpstreamResponse):
-        response.on_broken = pending.fail
-    response.connection.add_callback(partial(pending.finish, response.content))
+        response.on_body_error = body.fail
+    response.connection.add_callback(partial(body.finish, response.content))
 
 
 class PendingBody:
-    """An attempt whose response has begun and whose body is still to come; *latency* is in seconds."""
+    """The body of a response whose head has arrived; *latency* of the head is in seconds."""
 
-    __slots__ = ("_end", "_failed", "_latency", "_target", "_targets")
+    __slots__ = ("_balancer", "_deadline", "_endpoint", "_failed", "_latency")
 
-    def __init__(self, targets: LoadBalancer, target: Endpoint, end: CallDeadline, latency: float) -> None:
-        self._targets = targets
-        self._target = target
-        self._end = end
+    def __init__(self, balancer: LoadBalancer, endpoint: Endpoint, deadline: CallDeadline, latency: float) -> None:
+        self._balancer = balancer
+        self._endpoint = endpoint
+        self._deadline = deadline
         self._latency = latency
         self._failed = False
 
     def fail(self, error: BaseException) -> None:
-        """Note, once, that the body does not come."""
+        """Record, once, that the body failed."""
         if not self._failed:
             self._failed = True
-            _note_failure(self._targets, self._target, error, self._end, monotonic() - self._latency)
+            _record_failure(self._balancer, self._endpoint, error, self._deadline, monotonic() - self._latency)
 
     def finish(self, content: aiohttp.StreamReader) -> None:
-        """Note how the body ended when its connection is released or closed."""
-        self._target.finish()
+        """Record how the body ended, when its connection is released or closed."""
+        self._endpoint.release()
         error = content.exception()
-        # A caller that closes early leaves a plain ClientConnectionError; what the transport reports is more special.
+        # A caller that closes early leaves a plain ClientConnectionError; the transport's errors are subclasses.
         if isinstance(error, FAILURES) and type(error) is not aiohttp.ClientConnectionError:
             self.fail(error)
         elif content.is_eof():
-            self._targets.succeeded(self._target, self._latency, monotonic())
+            self._balancer.on_success(self._endpoint, self._latency, monotonic())
         else:
-            self._targets.left(self._target)
+            self._balancer.on_abandoned(self._endpoint)
 
 
 @lru_cache(1024)
 def _timeout(steps: int) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=steps / STEPS)
+    return aiohttp.ClientTimeout(total=steps / STEPS_PER_SECOND)
 
 
-class _Cut:
-    """Cancels a task when it is called."""
+class _TimeoutCancel:
+    """Cancels a task when called."""
 
-    __slots__ = ("done", "task")
+    __slots__ = ("expired", "task")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
-        self.done = False
+        self.expired = False
 
     def __call__(self) -> None:
-        self.done = True
+        self.expired = True
         self.task.cancel()
 
 
-async def _in_time(request: Any, seconds: float) -> aiohttp.ClientResponse:
-    """Do what ``asyncio.timeout`` does, which costs a fifth of all that a call may cost here."""
+async def _with_timeout(pending: Any, seconds: float) -> aiohttp.ClientResponse:
+    """Do what ``asyncio.timeout`` does, which would cost a fifth of this plugin's overhead of a call."""
     task = asyncio.current_task()
     if task is None:
-        raise RuntimeError("a call is made in a task")
+        raise RuntimeError("a call must be made in a task")
     cancelled_before = task.cancelling()
-    cut = _Cut(task)
-    handle = asyncio.get_running_loop().call_later(seconds, cut)
+    cancel = _TimeoutCancel(task)
+    handle = asyncio.get_running_loop().call_later(seconds, cancel)
     try:
-        response: aiohttp.ClientResponse = await request
+        response: aiohttp.ClientResponse = await pending
     except asyncio.CancelledError:
-        if cut.done and task.uncancel() <= cancelled_before:
+        if cancel.expired and task.uncancel() <= cancelled_before:
             raise TimeoutError from None
         raise
     finally:

@@ -1,4 +1,4 @@
-"""Call a service by its name: an attempt at one instance, and others where that may help."""
+"""The client of one service: send a request to an endpoint, and retry it at others."""
 
 from __future__ import annotations
 
@@ -9,114 +9,109 @@ from typing import Any
 import aiohttp
 from aiohttp.client import _RequestContextManager as Call
 
-from scalekit_discovery.attempt import CallDeadline, attempt
+from scalekit_discovery.attempt import GATEWAY_ERRORS, CallRequest, attempt
 from scalekit_discovery.load_balancer import Endpoint
-from scalekit_discovery.propagation import deadline, passed_on
+from scalekit_discovery.propagation import CallDeadline, call_deadline, trace_headers
 from scalekit_discovery.responses import FAILURES, CallFailed
 from scalekit_discovery.upstream import Upstream
 
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
-ANOTHER_MAY_DO = frozenset((502, 503, 504))
-RESENDABLE = (bytes, str, type(None))
+IDEMPOTENT_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+RESENDABLE_BODIES = (bytes, str, type(None))
 
 
 class UpstreamClient:
-    """The requests of an aiohttp session, to paths of one service.
+    """The request methods of an aiohttp session, for paths of one service.
 
     ``async with client.get("/stock/1") as response:`` or ``await client.get("/stock/1")``; options are aiohttp's.
-    *timeout* is seconds for the call with all its attempts. A redirect is a response like any other: following it would
-    leave the service, its balancing and its deadline. Raises CallFailed.
+    *timeout* is in seconds, for the call with all its attempts. Redirects are returned and not followed, because they
+    would leave the service, its load balancing and its deadline. Raises CallFailed.
     """
 
-    def __init__(self, service: Upstream) -> None:
-        self._service = service
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
 
     def request(self, method: str, path: str, **options: Any) -> Call:
-        """Send a request of any *method*."""
-        return Call(self._call(method.upper(), path, options))
+        """Send a request with *method*."""
+        return Call(self._call(CallRequest(method.upper(), path, options)))
 
     def get(self, path: str, **options: Any) -> Call:
         """Send a GET."""
-        return Call(self._call("GET", path, options))
+        return Call(self._call(CallRequest("GET", path, options)))
 
     def head(self, path: str, **options: Any) -> Call:
         """Send a HEAD."""
-        return Call(self._call("HEAD", path, options))
+        return Call(self._call(CallRequest("HEAD", path, options)))
 
     def options(self, path: str, **options: Any) -> Call:
         """Send an OPTIONS."""
-        return Call(self._call("OPTIONS", path, options))
+        return Call(self._call(CallRequest("OPTIONS", path, options)))
 
     def post(self, path: str, **options: Any) -> Call:
-        """Send a POST, which is attempted anew only if it was not sent."""
-        return Call(self._call("POST", path, options))
+        """Send a POST, which is retried only when it could not be sent."""
+        return Call(self._call(CallRequest("POST", path, options)))
 
     def put(self, path: str, **options: Any) -> Call:
         """Send a PUT."""
-        return Call(self._call("PUT", path, options))
+        return Call(self._call(CallRequest("PUT", path, options)))
 
     def patch(self, path: str, **options: Any) -> Call:
-        """Send a PATCH, which is attempted anew only if it was not sent."""
-        return Call(self._call("PATCH", path, options))
+        """Send a PATCH, which is retried only when it could not be sent."""
+        return Call(self._call(CallRequest("PATCH", path, options)))
 
     def delete(self, path: str, **options: Any) -> Call:
         """Send a DELETE."""
-        return Call(self._call("DELETE", path, options))
+        return Call(self._call(CallRequest("DELETE", path, options)))
 
-    async def _call(self, method: str, path: str, options: dict[str, Any]) -> aiohttp.ClientResponse:
-        if not path.startswith("/"):
-            raise ValueError(f"a path begins with /, got {path!r}; the service is named already")
-        if options.get("allow_redirects"):
-            raise ValueError(
-                "a redirect leads out of the service; leave allow_redirects out and read the Location header"
-            )
+    async def _call(self, request: CallRequest) -> aiohttp.ClientResponse:
+        upstream, options = self._upstream, request.options
+        _check(request)
         options["allow_redirects"] = False
-        service = self._service
-        options["headers"] = {**passed_on(), **_fields(options.get("headers"))}
-        began = monotonic()
-        end = _end(began, options.pop("timeout", None), service.timeout)
-        resendable = isinstance(options.get("data"), RESENDABLE)
-        retries = service.retries if resendable else 0
-        safe = retries and method in IDEMPOTENT
-        if not service.targets.all:
-            await service.wait_for_instances(end.at)
-        service.budget.pay_in()
+        options["headers"] = {**trace_headers(), **_lowercase(options.get("headers"))}
+        started = monotonic()
+        timeout = options.pop("timeout", None)
+        deadline = call_deadline(started, upstream.timeout if timeout is None else timeout)
+        max_retries = upstream.max_retries if isinstance(options.get("data"), RESENDABLE_BODIES) else 0
+        idempotent = max_retries and request.method in IDEMPOTENT_METHODS
+        if not upstream.load_balancer.endpoints:
+            await upstream.wait_for_instances(deadline.at)
+        upstream.budget.deposit()
         tried: list[Endpoint] = []
         while True:
-            target = service.choose(tried)
-            again = bool(safe and len(tried) < retries)
-            another = again and service.targets.has_another(target, tried, monotonic())
+            endpoint = upstream.choose(tried)
+            retryable = bool(idempotent and len(tried) < max_retries)
+            may_retry = retryable and upstream.load_balancer.has_alternative(endpoint, tried, monotonic())
             try:
-                response = await attempt(service, target, method, path, options, end, another)
+                response = await attempt(upstream, endpoint, request, deadline, may_retry=may_retry)
             except FAILURES as error:
-                unsent = isinstance(error, aiohttp.ClientConnectorError) and len(tried) < retries
-                if not ((again or unsent) and monotonic() < end.at and service.may_retry()):
-                    raise _failed(service, target, error, end) from error
+                unsent = isinstance(error, aiohttp.ClientConnectorError) and len(tried) < max_retries
+                if not ((retryable or unsent) and monotonic() < deadline.at and upstream.withdraw_retry()):
+                    raise _failure(upstream, endpoint, error, deadline) from error
             else:
-                if not (response.status in ANOTHER_MAY_DO and another and monotonic() < end.at and service.may_retry()):
-                    service.metrics.answered.inc()
-                    service.metrics.seconds.observe(monotonic() - began)
+                is_error = response.status in GATEWAY_ERRORS
+                if not (is_error and may_retry and monotonic() < deadline.at and upstream.withdraw_retry()):
+                    upstream.metrics.responses.inc()
+                    upstream.metrics.duration.observe(monotonic() - started)
                     return response
                 response.release()
-            tried.append(target)
+            tried.append(endpoint)
 
 
-def _fields(headers: Any) -> Mapping[str, str]:
+def _check(request: CallRequest) -> None:
+    if not request.path.startswith("/"):
+        raise ValueError(f"expected a path that starts with /, got {request.path!r}; the client knows the service")
+    if request.options.get("allow_redirects"):
+        raise ValueError("redirects are not followed; leave allow_redirects out and read the Location header")
+
+
+def _lowercase(headers: Any) -> Mapping[str, str]:
     if not headers:
         return {}
     return {str(name).lower(): value for name, value in dict(headers).items()}
 
 
-def _end(began: float, timeout: float | None, default: float) -> CallDeadline:
-    """Return when the call is over: its own time, or that of whoever waits for it."""
-    own = began + (default if timeout is None else timeout)
-    asked = deadline()
-    return CallDeadline(own, False) if asked is None or asked >= own else CallDeadline(asked, True)
-
-
-def _failed(service: Upstream, target: Endpoint, error: BaseException, end: CallDeadline) -> CallFailed:
-    service.metrics.failed.inc()
-    if isinstance(error, TimeoutError) and end.hurried:
-        return CallFailed(f"{service.name}: whoever waits for the call has no more time")
-    what = "it did not answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-    return CallFailed(f"{service.name}: instance {target.instance.id} failed: {what}")
+def _failure(upstream: Upstream, endpoint: Endpoint, error: BaseException, deadline: CallDeadline) -> CallFailed:
+    upstream.metrics.failures.inc()
+    if isinstance(error, TimeoutError) and deadline.inherited:
+        return CallFailed(f"{upstream.name}: the deadline of the request has passed")
+    cause = "timed out" if isinstance(error, TimeoutError) else f"failed: {type(error).__name__}"
+    return CallFailed(f"{upstream.name}: instance {endpoint.instance.id} {cause}")

@@ -13,61 +13,59 @@ from scalekit_discovery.config import DiscoveryConfig
 
 
 def commands(context: Context) -> list[click.Command]:
-    """Return the commands of the plugin. They ask the source themselves, and register nothing."""
+    """Return the commands of the plugin; they query the source and register nothing."""
     config = context.config(DiscoveryConfig)
 
     @click.command("list")
     @click.argument("names", nargs=-1)
-    def listing(names: Sequence[str]) -> None:
-        """List the healthy instances of NAMES; without any, of all services that are known by name."""
-        rows, troubles = asyncio.run(_list(context, config, names))
+    def list_instances(names: Sequence[str]) -> None:
+        """List the healthy instances of the services NAMES, by default of all known services."""
+        rows, errors = asyncio.run(_list(context, config, names))
         if rows:
             print_table(["service", "instance", "address", "weight", "tags"], rows)
-        for trouble in troubles:
-            click.echo(f"{trouble}; what is shown was kept", err=True)
+        for error in errors:
+            click.echo(f"{error}; the list is from the cache", err=True)
         if not rows:
             raise click.ClickException("no healthy instance is known")
 
     @click.command()
     @click.argument("name")
     @click.argument("path")
-    @click.option("-X", "--method", default="GET", help="The method; by default GET.")
-    @click.option("-d", "--data", help="The body.")
+    @click.option("-X", "--method", default="GET", help="The request method; by default GET.")
+    @click.option("-d", "--data", help="The request body.")
     @click.pass_context
     def call(ctx: click.Context, name: str, path: str, method: str, data: str | None) -> None:
-        """Call PATH of the service NAME and print the answer; status 1 from 400 up."""
+        """Call PATH of the service NAME and print the response body; exit status 1 for a status of 400 or more."""
         if not path.startswith("/"):
-            raise click.BadParameter(f"a path begins with /, got {path!r}", param_hint="PATH")
-        status, body = asyncio.run(_call(context, config, name, path, method, data))
+            raise click.BadParameter(f"expected a path that starts with /, got {path!r}", param_hint="PATH")
+        status, body = asyncio.run(_call(context, name, path, method=method, data=data))
         click.echo(body, nl=not body.endswith(b"\n"))
         ctx.exit(1 if status >= 400 else 0)
 
-    return [listing, call]
+    return [list_instances, call]
 
 
 async def _list(context: Context, config: DiscoveryConfig, names: Sequence[str]) -> tuple[list[list[str]], list[str]]:
     from scalekit_discovery.factory import open_components
 
-    async with open_components(config, context.get(TELEMETRY)) as open_now:
-        services = open_now.services
-        everything = await open_now.consul.names() if open_now.consul and not names else []
-        wanted = names or sorted({*config.services, *filter(None, [config.service]), *everything})
-        found = await asyncio.gather(*(services.instances(name) for name in wanted))
+    async with open_components(config, context.get(TELEMETRY)) as components:
+        directory = components.directory
+        registered = await components.consul.names() if components.consul and not names else []
+        services = names or sorted({*config.services, *filter(None, [config.service]), *registered})
+        instances = await asyncio.gather(*(directory.instances(name) for name in services))
         rows = [
             [name, each.id, each.url, str(each.weight), ", ".join(each.tags)]
-            for name, instances in zip(wanted, found, strict=True)
-            for each in instances
+            for name, found in zip(services, instances, strict=True)
+            for each in found
         ]
-        return rows, services.troubles()
+        return rows, directory.source_errors()
 
 
-async def _call(
-    context: Context, config: DiscoveryConfig, name: str, path: str, method: str, data: str | None
-) -> tuple[int, bytes]:
+async def _call(context: Context, name: str, path: str, *, method: str, data: str | None) -> tuple[int, bytes]:
     from scalekit_discovery.factory import open_components
 
     async with (
-        open_components(config, context.get(TELEMETRY)) as open_now,
-        open_now.services.client(name).request(method, path, data=data) as answer,
+        open_components(context.config(DiscoveryConfig), context.get(TELEMETRY)) as components,
+        components.directory.client(name).request(method, path, data=data) as response,
     ):
-        return answer.status, await answer.read()
+        return response.status, await response.read()

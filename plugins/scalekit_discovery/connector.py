@@ -1,7 +1,7 @@
-"""Connections that are kept for the next call, and are not used once the other side has ended them.
+"""The HTTP session of calls, whose connector checks an idle connection before it is reused.
 
-A server that restarts ends its connections. The event loop may not have come to see that when the next request is about
-to be written, and one that may not be repeated would be lost with it.
+A server that restarts closes its connections. The event loop may not have processed that when the next request is about
+to be written, and a request that must not be repeated would be lost.
 """
 
 from __future__ import annotations
@@ -12,20 +12,36 @@ from typing import Any
 import aiohttp
 from aiohttp.connector import Connection
 
+from scalekit_discovery.config import DiscoveryConfig
+from scalekit_discovery.responses import UpstreamResponse
+
+KEEPALIVE_TIMEOUT = 15.0
+"""Seconds that an idle connection stays open; less than servers keep theirs, which may close just when it is reused."""
+
 
 class LivenessCheckingConnector(aiohttp.TCPConnector):
-    """Looks at the socket of a kept connection before it is used again."""
+    """Polls the socket of an idle connection before it is reused."""
 
     async def _get(self, key: Any, traces: Any) -> Connection | None:
-        while (kept := await super()._get(key, traces)) is not None:
-            if kept.transport is not None and _is_silent(kept.transport.get_extra_info("socket").fileno()):
-                return kept
-            kept.close()
+        while (idle := await super()._get(key, traces)) is not None:
+            if idle.transport is not None and _is_alive(idle.transport.get_extra_info("socket").fileno()):
+                return idle
+            idle.close()
         return None
 
 
-def _is_silent(descriptor: int) -> bool:
-    """Tell whether nothing is to be read: neither an end, nor an error, nor what no request has asked for."""
+def _is_alive(descriptor: int) -> bool:
+    """Return whether nothing can be read: no end of stream, no error, no bytes without a request."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return not poll.poll(0)
+
+
+def new_session(config: DiscoveryConfig) -> aiohttp.ClientSession:
+    """Return the session of calls, without cookies."""
+    connector = LivenessCheckingConnector(
+        limit=0, limit_per_host=config.max_connections, keepalive_timeout=KEEPALIVE_TIMEOUT
+    )
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=UpstreamResponse
+    )

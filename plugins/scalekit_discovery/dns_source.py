@@ -1,4 +1,4 @@
-"""Where services are, by DNS: SRV records, or A and AAAA ones."""
+"""DNS as the source of instances: SRV records, or A and AAAA records."""
 
 from __future__ import annotations
 
@@ -14,91 +14,90 @@ from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.instances import ServiceInstance
 from scalekit_discovery.sources import Report, SourceError
 
-LIFETIME = 3.0
-"""Seconds for a question with all its repetitions."""
-LEAST_PAUSE = 1.0
-NONE_THERE = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
+QUERY_TIMEOUT = 3.0
+"""Seconds for a query with its retransmissions."""
+MIN_INTERVAL = 1.0
+NOT_FOUND = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 
-DnsRecords = tuple[Sequence[ServiceInstance], float]
+InstancesAndTtl = tuple[Sequence[ServiceInstance], float]
 
 
 class DnsSource:
-    """What DNS says under a domain, asked again when the records' time is over."""
+    """Resolves services below a domain, again when the records' TTL ends."""
 
-    remembered = True
+    cacheable = True
 
     def __init__(self, config: DiscoveryConfig) -> None:
         self._domain = config.domain.strip(".")
         self._port = config.dns_port
         self._interval = float(config.dns_interval)
-        self._ask = self._services if config.records == "srv" else self._addresses
+        self._resolve = self._resolve_srv if config.records == "srv" else self._resolve_addresses
         self._resolver = _resolver(config.nameserver)
-        self.place = f"DNS at {config.nameserver or 'the system'}"
+        self.name = f"DNS at {config.nameserver or 'the system'}"
 
-    async def follow(self, name: str, report: Report) -> None:
-        """Report the instances of *name* in the domain, again and again."""
+    async def watch(self, name: str, report: Report) -> None:
+        """Report the instances of *name* after each query."""
         while True:
             try:
-                instances, pause = await self._ask(f"{name}.{self._domain}.")
-            except NONE_THERE:
-                instances, pause = [], self._interval
+                instances, ttl = await self._resolve(f"{name}.{self._domain}.")
+            except NOT_FOUND:
+                instances, ttl = [], self._interval
             except (dns.exception.DNSException, OSError) as error:
-                raise self._unreachable(error) from None
+                raise self._unavailable(error) from None
             report(instances)
-            await asyncio.sleep(max(LEAST_PAUSE, min(self._interval, pause)))
+            await asyncio.sleep(max(MIN_INTERVAL, min(self._interval, ttl)))
 
     async def check(self) -> None:
-        """Return when the server knows the domain, or knows that it does not; raises SourceError otherwise."""
+        """Return when the server responds for the domain, also with NXDOMAIN; raise SourceError when not."""
         try:
-            await self._resolver.resolve(f"{self._domain}.", "SOA", lifetime=LIFETIME)
-        except NONE_THERE:
+            await self._resolver.resolve(f"{self._domain}.", "SOA", lifetime=QUERY_TIMEOUT)
+        except NOT_FOUND:
             return
         except (dns.exception.DNSException, OSError) as error:
-            raise self._unreachable(error) from None
+            raise self._unavailable(error) from None
 
-    def _unreachable(self, error: Exception) -> SourceError:
-        return SourceError(f"{self.place} cannot be asked: {type(error).__name__}")
+    def _unavailable(self, error: Exception) -> SourceError:
+        return SourceError(f"{self.name} is unavailable: {type(error).__name__}")
 
-    async def _services(self, name: str) -> DnsRecords:
-        """Ask for SRV records; of several priorities only the first counts, as RFC 2782 says."""
-        answer = await self._resolver.resolve(name, "SRV", lifetime=LIFETIME)
+    async def _resolve_srv(self, name: str) -> InstancesAndTtl:
+        """Query SRV records; only the lowest priority value counts (RFC 2782)."""
+        answer = await self._resolver.resolve(name, "SRV", lifetime=QUERY_TIMEOUT)
         records = list(answer)
-        first = min(record.priority for record in records)
+        priority = min(record.priority for record in records)
         instances = []
-        lives = _lives(answer)
+        ttl = _ttl(answer)
         for record in records:
-            if record.priority == first:
+            if record.priority == priority:
                 target = record.target.to_text()
-                addresses, address_lives = await self._located(target)
-                lives = min(lives, address_lives)
+                addresses, address_ttl = await self._query_addresses(target)
+                ttl = min(ttl, address_ttl)
                 for address in addresses:
-                    identifier = f"{target.rstrip('.')}:{record.port}"
-                    weight = max(1, record.weight)
-                    instances.append(ServiceInstance(f"{identifier}@{address}", address, record.port, weight=weight))
-        return instances, lives
+                    identifier = f"{target.rstrip('.')}:{record.port}@{address}"
+                    instances.append(ServiceInstance(identifier, address, record.port, weight=max(1, record.weight)))
+        return instances, ttl
 
-    async def _addresses(self, name: str) -> DnsRecords:
-        addresses, lives = await self._located(name)
+    async def _resolve_addresses(self, name: str) -> InstancesAndTtl:
+        addresses, ttl = await self._query_addresses(name)
         if not addresses:
             raise dns.resolver.NoAnswer
-        return [ServiceInstance(f"{each}:{self._port}", each, self._port) for each in addresses], lives
+        return [ServiceInstance(f"{each}:{self._port}", each, self._port) for each in addresses], ttl
 
-    async def _located(self, name: str) -> tuple[list[str], float]:
-        """Return the addresses of *name*, and the seconds that they are good for."""
-        found: list[str] = []
-        lives = self._interval
-        for kind in ("A", "AAAA"):
+    async def _query_addresses(self, name: str) -> tuple[list[str], float]:
+        """Return the addresses of *name* and their TTL in seconds."""
+        addresses: list[str] = []
+        ttl = self._interval
+        for record_type in ("A", "AAAA"):
             try:
-                answer = await self._resolver.resolve(name, kind, lifetime=LIFETIME)
-            except NONE_THERE:
+                answer = await self._resolver.resolve(name, record_type, lifetime=QUERY_TIMEOUT)
+            except NOT_FOUND:
                 continue
-            found += [record.address for record in answer]
-            lives = min(lives, _lives(answer))
-        return found, lives
+            addresses += [record.address for record in answer]
+            ttl = min(ttl, _ttl(answer))
+        return addresses, ttl
 
 
-def _lives(answer: dns.resolver.Answer) -> float:
-    """Return the time to live of *answer*, aliases on the way to it included."""
+def _ttl(answer: dns.resolver.Answer) -> float:
+    """Return the lowest TTL of *answer*, including the CNAME records."""
     return float(answer.chaining_result.minimum_ttl)
 
 
@@ -107,7 +106,7 @@ def _resolver(nameserver: str) -> dns.asyncresolver.Resolver:
         try:
             return dns.asyncresolver.Resolver()
         except dns.exception.DNSException as error:
-            raise StartError(f"this machine names no DNS server: {error}; set nameserver") from None
+            raise StartError(f"the system configures no DNS server: {error}; set nameserver") from None
     host, port = split_address(nameserver)
     resolver = dns.asyncresolver.Resolver(configure=False)
     try:

@@ -1,4 +1,4 @@
-"""Put together what a table describes."""
+"""Build the source, the service directory and the HTTP session from the configuration."""
 
 from __future__ import annotations
 
@@ -10,61 +10,50 @@ import aiohttp
 
 from scalekit.telemetry import Telemetry
 from scalekit_discovery.config import DiscoveryConfig
-from scalekit_discovery.connector import LivenessCheckingConnector
-from scalekit_discovery.consul.client import ConsulClient, consul
+from scalekit_discovery.connector import new_session
+from scalekit_discovery.consul.client import ConsulClient, consul_ssl, open_consul
 from scalekit_discovery.consul.source import ConsulSource
-from scalekit_discovery.instances import at
-from scalekit_discovery.responses import UpstreamResponse
+from scalekit_discovery.instances import instance_at
 from scalekit_discovery.service_directory import ServiceDirectory
 from scalekit_discovery.sources import Source, StaticOverrides, StaticSource
-
-KEPT_ALIVE = 15.0
-"""Seconds that an idle connection is kept; less than servers keep theirs, which may close just when it is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryComponents:
-    """The services, what calls them, and Consul where that is the source."""
+    """The service directory, the session of its calls, and the Consul client when Consul is the source."""
 
-    services: ServiceDirectory
+    directory: ServiceDirectory
     session: aiohttp.ClientSession
     consul: ConsulClient | None
 
 
 @asynccontextmanager
 async def open_components(config: DiscoveryConfig, telemetry: Telemetry) -> AsyncGenerator[DiscoveryComponents, None]:
-    """Return what *config* describes, followed and connected while inside; nothing is registered."""
+    """Open the components of *config* while inside; this registers nothing."""
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(consul(config)) if config.source == "consul" else None
-        session = await stack.enter_async_context(_session(config))
-        services = ServiceDirectory(config, _source(config, api), session, telemetry)
-        stack.push_async_callback(services.stop)
-        yield DiscoveryComponents(services, session, api)
+        consul = await stack.enter_async_context(open_consul(config)) if config.source == "consul" else None
+        session = await stack.enter_async_context(new_session(config))
+        directory = ServiceDirectory(config, _source(config, consul), session, telemetry)
+        stack.push_async_callback(directory.stop)
+        yield DiscoveryComponents(directory, session, consul)
 
 
 def verify_source(config: DiscoveryConfig) -> None:
-    """Raise ImportError when a library is not there, and StartError when the source is known not to be reached."""
-    if config.source == "consul" and config.consul.scheme == "https":
-        config.tls("Consul")
+    """Raise ImportError when a library is missing, and StartError when the source's settings cannot work."""
+    if config.source == "consul":
+        consul_ssl(config)
     if config.source == "dns":
         from scalekit_discovery.dns_source import DnsSource
 
         DnsSource(config)
 
 
-def _session(config: DiscoveryConfig) -> aiohttp.ClientSession:
-    connector = LivenessCheckingConnector(limit=0, limit_per_host=config.max_connections, keepalive_timeout=KEPT_ALIVE)
-    return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=UpstreamResponse
-    )
-
-
-def _source(config: DiscoveryConfig, api: ConsulClient | None) -> Source:
-    named = {name: [at(url.reveal()) for url in urls] for name, urls in config.services.items()}
-    if api is not None:
-        return StaticOverrides(named, ConsulSource(api, config.wait, config.restart_grace))
+def _source(config: DiscoveryConfig, consul: ConsulClient | None) -> Source:
+    static = {name: [instance_at(url.reveal()) for url in urls] for name, urls in config.services.items()}
+    if consul is not None:
+        return StaticOverrides(static, ConsulSource(consul, config.blocking_wait, config.restart_grace))
     if config.source == "dns":
         from scalekit_discovery.dns_source import DnsSource
 
-        return StaticOverrides(named, DnsSource(config))
-    return StaticSource(named)
+        return StaticOverrides(static, DnsSource(config))
+    return StaticSource(static)

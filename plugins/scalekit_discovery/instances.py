@@ -1,4 +1,4 @@
-"""An instance of a service: where it is and what is known of it."""
+"""An instance of a service: its address, tags, metadata and weight."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class ServiceInstance:
-    """One process, or balancer, that answers for a service."""
+    """One running copy of a service, or a load balancer in front of it."""
 
     id: str
     address: str
     port: int
     scheme: str = "http"
-    tags: tuple[str, ...] = ()
-    meta: Mapping[str, str] = field(default_factory=dict, hash=False)
-    weight: int = 1
+    tags: tuple[str, ...] = field(default=(), kw_only=True)
+    meta: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
+    weight: int = field(default=1, kw_only=True)
 
     @property
     def url(self) -> str:
-        """Its address without a path, such as ``http://127.0.0.1:8001``."""
+        """Its URL without a path, such as ``http://127.0.0.1:8001``."""
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{self.scheme}://{host}:{self.port}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` reads."""
+        """Return the mapping that :meth:`from_json` reads."""
         names = ("id", "address", "port", "scheme", "tags", "meta", "weight")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ServiceInstance:
-        """Return the instance that *data* describes; raises KeyError, TypeError or ValueError when it does not."""
+        """Return the instance of *data*; raise KeyError, TypeError or ValueError when *data* is invalid."""
         return cls(
             str(data["id"]),
             str(data["address"]),
             int(data["port"]),
             str(data["scheme"]),
-            tuple(map(str, data["tags"])),
-            {str(key): str(value) for key, value in dict(data["meta"]).items()},
-            int(data["weight"]),
+            tags=tuple(map(str, data["tags"])),
+            meta={str(key): str(value) for key, value in dict(data["meta"]).items()},
+            weight=int(data["weight"]),
         )
 
 
-def at(url: str) -> ServiceInstance:
+def instance_at(url: str) -> ServiceInstance:
     """Return the instance at *url*."""
     parts = split_url(url)
     port = parts.port or DEFAULT_PORTS[parts.scheme]

@@ -1,7 +1,8 @@
-"""Which instance gets a call.
+"""Choose the endpoint of a call, and eject endpoints that fail (outlier ejection).
 
-Of two that are drawn at random the one with less load (the power of two choices, Mitzenmacher 2001). Load is what is in
-flight times the latency, a moving average that jumps to a peak and forgets it with time, as Finagle's Peak EWMA does.
+The choice is the power of two choices (Mitzenmacher 2001): of two random endpoints, the one with less load. Load is the
+number of requests in flight times the latency, a moving average that jumps to a peak and decays, like Finagle's Peak
+EWMA.
 """
 
 from __future__ import annotations
@@ -17,127 +18,145 @@ from scalekit_discovery.metrics import ServiceMetrics
 logger = logging.getLogger("scalekit.discovery")
 
 DECAY = 10.0
-"""Seconds after which a latency counts for a third."""
-LEAST_LATENCY = 0.0005
-"""Below this latencies are alike, and only what is in flight tells instances apart."""
-PAUSE = 1.0
-"""Seconds that an instance is left alone which may not be ejected, because half of them are."""
+"""Time constant of the moving average in seconds: an older latency counts for a third."""
+MIN_LATENCY = 0.0005
+"""Latencies below this count as equal, so that only the requests in flight differ."""
+SHORT_EJECTION = 1.0
+"""Seconds for which an endpoint is ejected when half of the endpoints are ejected already."""
 
 
 class Endpoint:
-    """An instance, its load and its breaker."""
+    """An instance with its load and its circuit breaker."""
 
-    __slots__ = ("_at", "_latency", "base", "failures", "in_flight", "instance", "opened", "trying", "until")
+    __slots__ = (
+        "_latency",
+        "_measured",
+        "base_url",
+        "ejected",
+        "ejected_until",
+        "failures",
+        "in_flight",
+        "instance",
+        "probing",
+    )
 
     def __init__(self, instance: ServiceInstance) -> None:
         self.instance = instance
-        self.base = instance.url
+        self.base_url = instance.url
         self.in_flight = 0
         self.failures = 0
-        self.opened = False
-        self.until = 0.0
-        self.trying = False
+        self.ejected = False
+        self.ejected_until = 0.0
+        self.probing = False
         self._latency = 0.0
-        self._at = 0.0
+        self._measured = 0.0
 
     def load(self, now: float) -> float:
-        """Return how much it is burdened."""
-        latency = self._latency * exp((self._at - now) / DECAY)
-        return (self.in_flight + 1) * max(latency, LEAST_LATENCY) / self.instance.weight
+        """Return the load: requests in flight times decayed latency, by weight."""
+        latency = self._latency * exp((self._measured - now) / DECAY)
+        return (self.in_flight + 1) * max(latency, MIN_LATENCY) / self.instance.weight
 
-    def measure(self, seconds: float, now: float) -> None:
-        """Take a latency into account."""
-        kept = exp((self._at - now) / DECAY)
-        self._latency = seconds if seconds > self._latency else self._latency * kept + seconds * (1.0 - kept)
-        self._at = now
+    def record_latency(self, seconds: float, now: float) -> None:
+        """Add a latency to the moving average."""
+        decay = exp((self._measured - now) / DECAY)
+        self._latency = seconds if seconds > self._latency else self._latency * decay + seconds * (1.0 - decay)
+        self._measured = now
 
-    def forget(self, seconds: float, now: float) -> None:
-        """Begin anew with one latency: it is not what it was."""
-        self._latency, self._at = seconds, now
+    def reset_latency(self, seconds: float, now: float) -> None:
+        """Restart the moving average with one latency."""
+        self._latency, self._measured = seconds, now
 
-    def admits(self, now: float) -> bool:
-        """Tell whether it may be called: its breaker is closed, or it is time for one call to try it."""
-        return not self.opened or (now >= self.until and not self.trying)
+    def is_available(self, now: float) -> bool:
+        """Return whether it may be called: it is not ejected, or its ejection has ended and no call probes it."""
+        return not self.ejected or (now >= self.ejected_until and not self.probing)
 
-    def finish(self) -> None:
-        """Note that a call has left it."""
+    def release(self) -> None:
+        """Count one request less in flight."""
         self.in_flight -= 1
 
 
 class LoadBalancer:
-    """The instances of the service *name*; one that fails *failures* times in a row is left out for a while."""
+    """The endpoints of the service *name*.
 
-    def __init__(self, name: str, failures: int, ejection: float, metrics: ServiceMetrics) -> None:
+    One that fails *consecutive_failures* times in a row is ejected for *ejection_time* seconds.
+    """
+
+    def __init__(self, name: str, consecutive_failures: int, ejection_time: float, metrics: ServiceMetrics) -> None:
         self.name = name
-        self.all: list[Endpoint] = []
-        self._failures = failures
-        self._ejection = ejection
+        self.endpoints: list[Endpoint] = []
+        self._consecutive_failures = consecutive_failures
+        self._ejection_time = ejection_time
         self._metrics = metrics
-        self._any_open = False
+        self._any_ejected = False
 
     def update(self, instances: Sequence[ServiceInstance]) -> None:
-        """Take over the *instances*; what is known of those that stay is kept."""
-        known = {target.instance: target for target in self.all}
-        self.all = [known.get(instance) or Endpoint(instance) for instance in instances]
-        self._any_open = any(target.opened for target in self.all)
+        """Replace the endpoints by those of *instances*; an endpoint whose instance stays keeps its state."""
+        known = {endpoint.instance: endpoint for endpoint in self.endpoints}
+        self.endpoints = [known.get(instance) or Endpoint(instance) for instance in instances]
+        self._any_ejected = any(endpoint.ejected for endpoint in self.endpoints)
 
     def choose(self, tried: Sequence[Endpoint], now: float) -> Endpoint | None:
-        """Return the target of the next attempt, one that is not in *tried* where there is one; None admits a call."""
-        targets = self.all
-        if tried or self._any_open:
-            admitting = [target for target in targets if target.admits(now)]
-            targets = [target for target in admitting if target not in tried] or admitting
-            for target in targets:
-                if target.opened:  # its time has come: however slow it was, this call tries it
-                    return target
-        count = len(targets)
+        """Return the endpoint of the next attempt, if possible one not in *tried*; None when none is available."""
+        endpoints = self.endpoints
+        if tried or self._any_ejected:
+            available = [endpoint for endpoint in endpoints if endpoint.is_available(now)]
+            endpoints = [endpoint for endpoint in available if endpoint not in tried] or available
+            for endpoint in endpoints:
+                if endpoint.ejected:  # its ejection has ended: this call probes it, whatever its latency was
+                    return endpoint
+        count = len(endpoints)
         if count < 2:
-            return targets[0] if count else None
+            return endpoints[0] if count else None
         first = int(random() * count)
         second = int(random() * (count - 1))
-        one, other = targets[first], targets[second + (second >= first)]
+        one, other = endpoints[first], endpoints[second + (second >= first)]
         return one if one.load(now) <= other.load(now) else other
 
-    def has_another(self, target: Endpoint, tried: Sequence[Endpoint], now: float) -> bool:
-        """Tell whether another instance than *target* and those in *tried* may be called."""
-        if not tried and not self._any_open:
-            return len(self.all) > 1
-        return any(each is not target and each not in tried and each.admits(now) for each in self.all)
+    def has_alternative(self, endpoint: Endpoint, tried: Sequence[Endpoint], now: float) -> bool:
+        """Return whether an endpoint other than *endpoint* and those in *tried* is available."""
+        if not tried and not self._any_ejected:
+            return len(self.endpoints) > 1
+        return any(each is not endpoint and each not in tried and each.is_available(now) for each in self.endpoints)
 
-    def begin(self, target: Endpoint) -> None:
-        """Note that a call goes to *target*."""
-        target.in_flight += 1
-        if target.opened:
-            target.trying = True
+    def on_start(self, endpoint: Endpoint) -> None:
+        """Count a request to *endpoint* in flight."""
+        endpoint.in_flight += 1
+        if endpoint.ejected:
+            endpoint.probing = True
 
-    def succeeded(self, target: Endpoint, seconds: float, now: float) -> None:
-        """Note that *target* has answered after *seconds*."""
-        target.failures = 0
-        if not target.opened:
-            target.measure(seconds, now)
+    def on_success(self, endpoint: Endpoint, seconds: float, now: float) -> None:
+        """Record a response after *seconds*; it ends the ejection of *endpoint*."""
+        endpoint.failures = 0
+        if not endpoint.ejected:
+            endpoint.record_latency(seconds, now)
         else:
-            target.forget(seconds, now)
-            target.opened = target.trying = False
-            self._any_open = any(each.opened for each in self.all)
-            logger.info("instance %s of %r answers again", target.instance.id, self.name)
+            endpoint.reset_latency(seconds, now)
+            endpoint.ejected = endpoint.probing = False
+            self._any_ejected = any(each.ejected for each in self.endpoints)
+            logger.info("instance %s of %r responds again, ejection ended", endpoint.instance.id, self.name)
 
-    def failed(self, target: Endpoint, seconds: float, now: float) -> None:
-        """Note that *target* has failed after *seconds*."""
-        target.measure(seconds, now)
-        target.failures += 1
-        if target.trying or (not target.opened and target.failures >= self._failures):
-            self._open(target, now)
+    def on_failure(self, endpoint: Endpoint, seconds: float, now: float) -> None:
+        """Record a failure after *seconds*; the last of consecutive ones ejects *endpoint*."""
+        endpoint.record_latency(seconds, now)
+        endpoint.failures += 1
+        if endpoint.probing or (not endpoint.ejected and endpoint.failures >= self._consecutive_failures):
+            self._eject(endpoint, now)
 
-    def left(self, target: Endpoint) -> None:
-        """Note that the caller went away, which says nothing about *target*."""
-        target.trying = False
+    def on_abandoned(self, endpoint: Endpoint) -> None:
+        """Record that the caller stopped waiting, which counts neither as success nor as failure."""
+        endpoint.probing = False
 
-    def _open(self, target: Endpoint, now: float) -> None:
-        ejected = sum(each.opened and each.until > now and each is not target for each in self.all)
-        allowed = ejected + 1 <= len(self.all) // 2
-        if not target.opened:
+    def _eject(self, endpoint: Endpoint, now: float) -> None:
+        others = sum(each.ejected and each.ejected_until > now and each is not endpoint for each in self.endpoints)
+        below_half = others + 1 <= len(self.endpoints) // 2
+        if not endpoint.ejected:
             self._metrics.ejections.inc()
-            logger.warning("instance %s of %r failed %d times in a row", target.instance.id, self.name, target.failures)
-        target.opened = self._any_open = True
-        target.trying = False
-        target.until = now + (self._ejection if allowed else PAUSE)
+            logger.warning(
+                "instance %s of %r ejected after %d consecutive failures",
+                endpoint.instance.id,
+                self.name,
+                endpoint.failures,
+            )
+        endpoint.ejected = self._any_ejected = True
+        endpoint.probing = False
+        endpoint.ejected_until = now + (self._ejection_time if below_half else SHORT_EJECTION)

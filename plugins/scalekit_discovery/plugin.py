@@ -1,4 +1,4 @@
-"""How discovery joins the host."""
+"""The hooks of discovery."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.factory import verify_source
 from scalekit_discovery.service import DiscoveryService
 
-RUNNING: Key[DiscoveryService] = Key("discovery", plugin="discovery")
+SERVICE: Key[DiscoveryService] = Key("discovery service", plugin="discovery")
 
 
 @hookimpl
@@ -28,43 +28,42 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what follows services, and registers this one once it is ready."""
-    running = DiscoveryService(context)
-    context.provide(RUNNING, running)
+    """Return the lifespan that watches services, and registers this instance once it is ready."""
+    service = DiscoveryService(context)
+    context.provide(SERVICE, service)
 
     def verify(given: Container[Key[Any]]) -> None:
         verify_source(context.config(DiscoveryConfig))
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        async with running.open() as services:
-            context.provide(SERVICES, services)
+        async with service.open() as directory:
+            context.provide(SERVICES, directory)
             yield
 
-    return Lifespan(run, provides=(SERVICES,), ready=running.begin, drain=running.drain, verify=verify)
+    return Lifespan(run, provides=(SERVICES,), ready=service.start, drain=service.drain, verify=verify)
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is counted."""
-    alone = [] if context.config(DiscoveryConfig).service else [metrics.REGISTERED]
-    return [each for each in instruments_in(metrics) if each not in alone]
+    """Return the metrics that this configuration records."""
+    unused = [] if context.config(DiscoveryConfig).service else [metrics.REGISTERED]
+    return [each for each in instruments_in(metrics) if each not in unused]
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return what lets calls carry the identity and the deadline of the request on whose behalf they are made."""
+    """Return the filter that makes trace context and deadline of a request available to its calls."""
     return [LayeredFilter(Layer.RESOURCES, REQUEST_CONTEXT)]
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Return whether the source answers, and this instance is registered; what was known stands in for both."""
-    config = context.config(DiscoveryConfig)
-    running = context.get(RUNNING)
-    checks = [Check("source", running.check_source, critical=False)]
-    if config.service:
-        checks.append(Check("registration", running.check_registration, critical=False))
+    """Return the checks of source and registration; neither is critical, as the last known state stays in use."""
+    service = context.get(SERVICE)
+    checks = [Check("source", service.check_source, critical=False)]
+    if context.config(DiscoveryConfig).service:
+        checks.append(Check("registration", service.check_registration, critical=False))
     return checks
 
 

@@ -1,4 +1,4 @@
-"""What comes of a call: an answer, or that it failed."""
+"""Responses of upstreams, and the errors of calls without one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class CallFailed(Unavailable, aiohttp.ClientError):
-    """No instance of a service answered: a 503 of ours, and an aiohttp error to whoever expects one."""
+    """No instance of a service responded; becomes a 503, and is an aiohttp error for code that handles those."""
 
 
 class UpstreamResponse(aiohttp.ClientResponse):
-    """An answer that has begun, and may break off or run out of time before its body has come."""
+    """A response whose head has arrived, and whose body may still fail or time out."""
 
-    on_broken: Callable[[BaseException], None] | None = None
-    """Is called with the error when the body does not come."""
+    on_body_error: Callable[[BaseException], None] | None = None
+    """Called with the error when reading the body fails."""
 
     async def read(self) -> bytes:
-        """Return the whole body; raises CallFailed when it does not come."""
+        """Return the body; raise CallFailed when it fails or times out."""
         try:
             return await super().read()
         except FAILURES as error:
-            if self.on_broken is not None:
-                self.on_broken(error)
-            what = "did not come in time" if isinstance(error, TimeoutError) else f"broke off: {type(error).__name__}"
-            raise CallFailed(f"the answer of {self.url.host}:{self.url.port} {what}") from error
+            if self.on_body_error is not None:
+                self.on_body_error(error)
+            cause = "timed out" if isinstance(error, TimeoutError) else f"broke off: {type(error).__name__}"
+            raise CallFailed(f"response body of {self.url.host}:{self.url.port} {cause}") from error

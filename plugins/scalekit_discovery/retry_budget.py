@@ -1,34 +1,35 @@
-"""How many calls may be attempted anew, so that retries never become the load.
+"""A retry budget, which keeps retries from multiplying the load of a service that fails.
 
-A token bucket as in Finagle's RetryBudget: each call pays in its share, each retry takes one out, and a few a second
-are free so that a quiet service has some.
+A token bucket like Finagle's RetryBudget: each call deposits a share of a token, each retry withdraws one. A minimum
+rate of retries is free, for services with few calls.
 """
 
 from __future__ import annotations
 
-FREE_PER_SECOND = 10.0
-SECONDS = 10.0
+MIN_RETRIES_PER_SECOND = 10.0
+BALANCE_SECONDS = 10.0
+"""Seconds of the minimum rate that the balance holds at most."""
 
 
 class RetryBudget:
-    """Retries for a *share* of calls, and ten a second besides."""
+    """Allows retries for a *ratio* of the calls, and MIN_RETRIES_PER_SECOND besides."""
 
-    def __init__(self, share: float, now: float) -> None:
-        self._share = share
-        self._balance = FREE_PER_SECOND * SECONDS if share else 0.0
-        self._at = now
+    def __init__(self, ratio: float, now: float) -> None:
+        self._ratio = ratio
+        self._balance = MIN_RETRIES_PER_SECOND * BALANCE_SECONDS if ratio else 0.0
+        self._updated = now
 
-    def pay_in(self) -> None:
-        """Note a call."""
-        self._balance += self._share
+    def deposit(self) -> None:
+        """Add the share of one call."""
+        self._balance += self._ratio
 
-    def take(self, now: float) -> bool:
-        """Take out one retry; tell whether there was one."""
-        if not self._share:
+    def withdraw(self, now: float) -> bool:
+        """Withdraw one retry; return whether the budget allowed it."""
+        if not self._ratio:
             return False
-        self._balance += (now - self._at) * FREE_PER_SECOND
-        self._balance = min(self._balance, FREE_PER_SECOND * SECONDS)
-        self._at = now
+        self._balance += (now - self._updated) * MIN_RETRIES_PER_SECOND
+        self._balance = min(self._balance, MIN_RETRIES_PER_SECOND * BALANCE_SECONDS)
+        self._updated = now
         if self._balance < 1.0:
             return False
         self._balance -= 1.0

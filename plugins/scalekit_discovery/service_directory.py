@@ -1,4 +1,4 @@
-"""What applications get under ``SERVICES``."""
+"""The directory of services, which applications get as ``SERVICES``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from scalekit_discovery.sources import Source
 from scalekit_discovery.upstream import Upstream
 from scalekit_discovery.watcher import ServiceWatcher
 
-MOST = 256
-"""How many services one process follows; their names come from code, so that more of them are a mistake."""
+MAX_SERVICES = 256
+"""Services that one process watches, at most; names come from code, so more of them are a mistake."""
 
 
 class ServiceDirectory:
-    """The services that *source* knows. A service is followed from the first time that it is asked for."""
+    """The services that *source* knows; each is watched from its first use."""
 
     def __init__(
         self, config: DiscoveryConfig, source: Source, session: aiohttp.ClientSession, telemetry: Telemetry
@@ -35,59 +35,60 @@ class ServiceDirectory:
         self._config = config
         self._session = session
         self._telemetry = telemetry
-        self._keeper = InstanceCache(config.keep)
+        self._cache = InstanceCache(config.cache_dir)
         self._clients: dict[str, UpstreamClient] = {}
-        self._services: dict[str, Upstream] = {}
+        self._upstreams: dict[str, Upstream] = {}
 
     def client(self, name: str) -> UpstreamClient:
-        """Return what calls the service *name*; raises ValueError when far too many names are asked for."""
+        """Return the client of the service *name*; raise ValueError for more than MAX_SERVICES names."""
         client = self._clients.get(name)
         if client is None:
-            client = self._clients[name] = UpstreamClient(self._service(name))
+            client = self._clients[name] = UpstreamClient(self._upstream(name))
         return client
 
     async def instances(self, name: str) -> tuple[ServiceInstance, ...]:
-        """Return the healthy instances of *name*, the last known ones while the source is gone."""
-        watch = self._service(name).watch
-        await watch.wait_until_known(self._config.first_wait)
-        return watch.instances
+        """Return the healthy instances of *name*, or the last known ones while the source is unavailable."""
+        watcher = self._upstream(name).watcher
+        await watcher.wait_known(self._config.initial_timeout)
+        return watcher.instances
 
     def watch(self, name: str) -> AsyncIterator[tuple[ServiceInstance, ...]]:
-        """Yield the healthy instances of *name*, and again whenever they change."""
-        return self._service(name).watch.changes()
+        """Yield the healthy instances of *name*, and again after each change."""
+        return self._upstream(name).watcher.changes()
 
-    def troubles(self) -> list[str]:
-        """Return what is wrong with the source now."""
-        return sorted({service.watch.trouble for service in self._services.values() if service.watch.trouble})
+    def source_errors(self) -> list[str]:
+        """Return the current errors of the source."""
+        watchers = (upstream.watcher for upstream in self._upstreams.values())
+        return sorted({watcher.last_error for watcher in watchers if watcher.last_error})
 
     async def stop(self) -> None:
-        """Follow nothing any more."""
-        await asyncio.gather(*(service.watch.stop() for service in self._services.values()))
+        """Stop watching all services."""
+        await asyncio.gather(*(upstream.watcher.stop() for upstream in self._upstreams.values()))
 
-    def _service(self, name: str) -> Upstream:
-        service = self._services.get(name)
-        if service is None:
-            if len(self._services) >= MOST:
+    def _upstream(self, name: str) -> Upstream:
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            if len(self._upstreams) >= MAX_SERVICES:
                 raise ValueError(
-                    f"{name!r} would be service number {MOST + 1}; names come from code, not from requests"
+                    f"{name!r} would be service number {MAX_SERVICES + 1}; take names from code, not from requests"
                 )
-            service = self._services[name] = self._new(name)
-        return service
+            upstream = self._upstreams[name] = self._new_upstream(name)
+        return upstream
 
-    def _new(self, name: str) -> Upstream:
+    def _new_upstream(self, name: str) -> Upstream:
         config = self._config
         metrics = ServiceMetrics(self._telemetry, name)
-        targets = LoadBalancer(name, config.failures, config.ejection, metrics)
+        balancer = LoadBalancer(name, config.consecutive_failures, config.ejection_time, metrics)
         return Upstream(
             name=name,
             session=self._session,
-            watch=ServiceWatcher(name, self.source, self._keeper, metrics, targets.update),
-            targets=targets,
+            watcher=ServiceWatcher(name, self.source, self._cache, metrics, balancer.update),
+            load_balancer=balancer,
             budget=RetryBudget(config.retry_budget, monotonic()),
             metrics=metrics,
-            retries=config.retries,
+            max_retries=config.max_retries,
             timeout=config.timeout,
             attempt_timeout=config.attempt_timeout,
-            first_wait=config.first_wait,
-            place=self.source.place,
+            initial_timeout=config.initial_timeout,
+            source=self.source.name,
         )

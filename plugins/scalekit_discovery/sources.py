@@ -1,4 +1,4 @@
-"""Who knows where services are."""
+"""Sources of instances: the protocol, and the services in the configuration file."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ Report = Callable[[Sequence[ServiceInstance]], None]
 
 
 class SourceError(ConnectionError):
-    """A source does not answer, or not as it should; the message holds no secret."""
+    """A source is unavailable or responds with an error; the message contains no secret."""
 
 
 class Source(Protocol):
-    """Knows where services are."""
+    """Reports the instances of services."""
 
-    place: str
-    """What it is called in messages, without secrets."""
-    remembered: bool
-    """Whether what it says is worth keeping for a start without it."""
+    name: str
+    """Its name in messages, without secrets."""
+    cacheable: bool
+    """Whether its instances are cached on disk."""
 
-    async def follow(self, name: str, report: Report) -> None:
-        """Report the healthy instances of *name*, now and whenever they change, until cancelled.
+    async def watch(self, name: str, report: Report) -> None:
+        """Report the healthy instances of the service *name*, now and after each change, until cancelled.
 
-        Raises SourceError when it cannot be asked; it is called anew then, after a while.
+        Raises SourceError when the source is unavailable; the caller retries with backoff.
         """
         ...
 
     async def check(self) -> None:
-        """Return when it answers at all; raises SourceError when it does not."""
+        """Return when the source is available; raise SourceError when not."""
         ...
 
 
 class StaticSource:
-    """What the file says."""
+    """The services in the configuration file."""
 
-    place = "the file"
-    remembered = False
+    name = "the configuration file"
+    cacheable = False
 
     def __init__(self, services: Mapping[str, Sequence[ServiceInstance]]) -> None:
         self._services = services
 
-    async def follow(self, name: str, report: Report) -> None:
-        """Report once what never changes; of a name that is not in the file, that there are none."""
+    async def watch(self, name: str, report: Report) -> None:
+        """Report the instances once, none for an unknown name."""
         report(self._services.get(name, ()))
         await asyncio.Event().wait()
 
     async def check(self) -> None:
-        """Return: it is there."""
+        """Return: the file is always available."""
 
 
 class StaticOverrides:
-    """The file for the services that it names, *beyond* for all others."""
+    """The configuration file for the services that it names, *fallback* for all others."""
 
-    def __init__(self, services: Mapping[str, Sequence[ServiceInstance]], beyond: Source) -> None:
-        self.place = beyond.place
-        self.remembered = beyond.remembered
+    def __init__(self, services: Mapping[str, Sequence[ServiceInstance]], fallback: Source) -> None:
+        self.name = fallback.name
+        self.cacheable = fallback.cacheable
         self._services = services
-        self._file = StaticSource(services)
-        self._beyond = beyond
+        self._static = StaticSource(services)
+        self._fallback = fallback
 
-    async def follow(self, name: str, report: Report) -> None:
-        """Report what the responsible source says."""
-        source: Source = self._file if name in self._services else self._beyond
-        await source.follow(name, report)
+    async def watch(self, name: str, report: Report) -> None:
+        """Report the instances from the file or from the fallback."""
+        source: Source = self._static if name in self._services else self._fallback
+        await source.watch(name, report)
 
     async def check(self) -> None:
-        """Return when who knows the others answers; raises SourceError when it does not."""
-        await self._beyond.check()
+        """Return when the fallback is available; raise SourceError when not."""
+        await self._fallback.check()

@@ -1,4 +1,4 @@
-"""A service that is called: its instances, their load, its budget."""
+"""A service that this one calls: its instances, load balancer, retry budget and timeouts."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from scalekit_discovery.watcher import ServiceWatcher
 
 
 class NoHealthyInstance(Unavailable, aiohttp.ClientError):
-    """A service has no instance that could be called."""
+    """A service has no instance that may be called."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Upstream:
-    """What a call needs to know; times in seconds."""
+    """The state of one upstream; timeouts are in seconds."""
 
     name: str
     session: aiohttp.ClientSession
-    watch: ServiceWatcher
-    targets: LoadBalancer
+    watcher: ServiceWatcher
+    load_balancer: LoadBalancer
     budget: RetryBudget
     metrics: ServiceMetrics
-    retries: int
+    max_retries: int
     timeout: float
     attempt_timeout: float
-    first_wait: float
-    place: str
+    initial_timeout: float
+    source: str
 
-    async def wait_for_instances(self, end: float) -> None:
-        """Wait until the instances are known for the first time; raises NoInstance when there are none."""
-        if not self.watch.known:
-            await self.watch.wait_until_known(min(self.first_wait, max(0.0, end - monotonic())))
-        if not self.targets.all:
-            self.metrics.refused.inc()
-            raise NoHealthyInstance(f"{self.name}: {self._why_none()}")
+    async def wait_for_instances(self, deadline: float) -> None:
+        """Wait until the source has reported the instances; raise NoHealthyInstance when there are none."""
+        if not self.watcher.known:
+            await self.watcher.wait_known(min(self.initial_timeout, max(0.0, deadline - monotonic())))
+        if not self.load_balancer.endpoints:
+            self.metrics.no_instance.inc()
+            raise NoHealthyInstance(f"{self.name}: {self._why_no_instance()}")
 
     def choose(self, tried: Sequence[Endpoint]) -> Endpoint:
-        """Return the target of the next attempt; raises NoInstance when none may be called."""
-        target = self.targets.choose(tried, monotonic())
-        if target is None:
-            self.metrics.refused.inc()
-            why = "every instance fails, and is left alone for a moment" if self.targets.all else self._why_none()
-            raise NoHealthyInstance(f"{self.name}: {why}")
-        return target
+        """Return the endpoint of the next attempt; raise NoHealthyInstance when none is available."""
+        endpoint = self.load_balancer.choose(tried, monotonic())
+        if endpoint is None:
+            self.metrics.no_instance.inc()
+            reason = "every instance is ejected" if self.load_balancer.endpoints else self._why_no_instance()
+            raise NoHealthyInstance(f"{self.name}: {reason}")
+        return endpoint
 
-    def may_retry(self) -> bool:
-        """Take a retry out of the budget; tell whether there was one."""
-        allowed = self.budget.take(monotonic())
-        (self.metrics.retries if allowed else self.metrics.refused_retries).inc()
+    def withdraw_retry(self) -> bool:
+        """Withdraw a retry from the budget; return whether the budget allowed it."""
+        allowed = self.budget.withdraw(monotonic())
+        (self.metrics.retries if allowed else self.metrics.denied_retries).inc()
         return allowed
 
-    def _why_none(self) -> str:
-        if self.watch.known and not self.watch.trouble:
-            return f"{self.place} knows no healthy instance"
-        if self.watch.known:
-            return f"{self.place} knew no healthy instance, and is gone"
-        return f"no instance is known: {self.watch.trouble or f'{self.place} has not answered yet'}"
+    def _why_no_instance(self) -> str:
+        if self.watcher.known and not self.watcher.last_error:
+            return f"{self.source} has no healthy instance"
+        if self.watcher.known:
+            return f"{self.source} had no healthy instance, and is unavailable"
+        return f"no instance is known: {self.watcher.last_error or f'{self.source} has not responded yet'}"

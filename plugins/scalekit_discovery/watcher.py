@@ -1,4 +1,4 @@
-"""Follow a service: the instances that it has now, as far as anybody knows."""
+"""Watch the instances of one service, with backoff while the source is unavailable."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from scalekit_discovery.sources import Source, SourceError
 
 logger = logging.getLogger("scalekit.discovery")
 
-FIRST_DELAY = 0.2
-LONGEST_DELAY = 10.0
+MIN_BACKOFF = 0.2
+MAX_BACKOFF = 10.0
 
 OnChange = Callable[[Sequence[ServiceInstance]], None]
 
 
 class ServiceWatcher:
-    """The service *name* as *source* reports it.
+    """The instances of the service *name* as *source* reports them.
 
-    While the source is gone the last known instances stay; at a start without it they are those that were kept.
+    While the source is unavailable the last known instances stay in use, at the start those in *cache*.
     """
 
     def __init__(
-        self, name: str, source: Source, keeper: InstanceCache, metrics: ServiceMetrics, on_change: OnChange
+        self, name: str, source: Source, cache: InstanceCache, metrics: ServiceMetrics, on_change: OnChange
     ) -> None:
         self.name = name
         self.instances: tuple[ServiceInstance, ...] = ()
         self.known = False
-        self.trouble = ""
+        self.last_error = ""
         self._source = source
-        self._keeper = keeper
+        self._cache = cache
         self._metrics = metrics
         self._on_change = on_change
         self._changed = asyncio.Event()
-        self._task = asyncio.create_task(self._follow(), name=f"scalekit: discovery of {name}")
+        self._task = asyncio.create_task(self._watch(), name=f"scalekit: discovery of {name}")
 
     async def stop(self) -> None:
-        """Follow no longer."""
+        """Stop watching."""
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def wait_until_known(self, limit: float) -> bool:
-        """Wait until the instances are known, even if there are none; tell whether they are within *limit* seconds."""
+    async def wait_known(self, timeout: float) -> bool:
+        """Wait until the instances are known, even if there are none; return whether they are within *timeout*."""
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(timeout):
                 while not self.known:
                     await self._changed.wait()
         except TimeoutError:
@@ -56,7 +56,7 @@ class ServiceWatcher:
         return True
 
     async def changes(self) -> AsyncGenerator[tuple[ServiceInstance, ...], None]:
-        """Yield the instances, and again whenever they have changed; one that is slow misses those between."""
+        """Yield the instances, and again after each change; a slow consumer skips intermediate changes."""
         seen: tuple[ServiceInstance, ...] | None = None
         while True:
             changed = self._changed
@@ -66,40 +66,40 @@ class ServiceWatcher:
             else:
                 await changed.wait()
 
-    async def _follow(self) -> None:
-        delay = FIRST_DELAY
+    async def _watch(self) -> None:
+        backoff = MIN_BACKOFF
         while True:
             try:
-                await self._source.follow(self.name, self._report)
+                await self._source.watch(self.name, self._report)
             except SourceError as error:
-                delay = FIRST_DELAY if not self.trouble else min(delay * 2, LONGEST_DELAY)
-                self._do_without(str(error))
+                backoff = MIN_BACKOFF if not self.last_error else min(backoff * 2, MAX_BACKOFF)
+                self._on_source_error(str(error))
             except Exception:
-                logger.exception("following %r failed", self.name)
-                self._do_without("it failed; the log says how")
-                delay = LONGEST_DELAY
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+                logger.exception("watching %r failed", self.name)
+                self._on_source_error("internal error, see the log")
+                backoff = MAX_BACKOFF
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
 
     def _report(self, instances: Sequence[ServiceInstance]) -> None:
-        if self.trouble:
-            logger.info("%s answers again about %r", self._source.place, self.name)
-        self.trouble = ""
-        self._metrics.fresh.set(1)
+        if self.last_error:
+            logger.info("%s is available again for %r", self._source.name, self.name)
+        self.last_error = ""
+        self._metrics.source_up.set(1)
         found = tuple(sorted(instances, key=lambda instance: instance.id))
         if not self.known or found != self.instances:
-            self._set(found)
-            if self._source.remembered and found:
-                self._keeper.keep(self.name, found)
+            self._update(found)
+            if self._source.cacheable and found:
+                self._cache.save(self.name, found)
 
-    def _do_without(self, trouble: str) -> None:
-        if not self.trouble:
-            logger.warning("%s; the last known instances of %r are used", trouble, self.name)
-        self.trouble = trouble
-        self._metrics.fresh.set(0)
-        if not self.known and (kept := self._keeper.kept(self.name)):
-            self._set(kept)
+    def _on_source_error(self, error: str) -> None:
+        if not self.last_error:
+            logger.warning("%s; using the last known instances of %r", error, self.name)
+        self.last_error = error
+        self._metrics.source_up.set(0)
+        if not self.known and (cached := self._cache.load(self.name)):
+            self._update(cached)
 
-    def _set(self, instances: tuple[ServiceInstance, ...]) -> None:
+    def _update(self, instances: tuple[ServiceInstance, ...]) -> None:
         self.instances = instances
         self.known = True
         self._metrics.instances.set(len(instances))

@@ -1,1 +1,1 @@
-"""Messages that are never lost: published, consumed, retried and, when nothing helps, kept as dead letters."""
+"""Durable messages with at-least-once delivery: publisher, consumers, retries, dead letters, outbox and inbox."""

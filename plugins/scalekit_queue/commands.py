@@ -13,12 +13,13 @@ import orjson
 
 from scalekit.contracts import validate_message_name
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, STACK, Envelope, QueueAdmin, QueueDepth
+from scalekit_queue.envelope import FAILURE_HEADERS, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope
+from scalekit_queue.transport import QueueAdmin, QueueDepth
 
 T = TypeVar("T")
 
-LONGEST_SHOWN = 2000
-"""Characters of a body that are shown."""
+MAX_BODY_SHOWN = 2000
+"""Characters of a body that are printed."""
 
 
 def commands(config: QueueConfig) -> list[click.Command]:
@@ -26,8 +27,8 @@ def commands(config: QueueConfig) -> list[click.Command]:
 
     def run(work: Callable[[QueueAdmin], Awaitable[T]]) -> T:
         async def once() -> T:
-            async with open_admin(config) as found:
-                return await work(found)
+            async with open_admin(config) as admin:
+                return await work(admin)
 
         return asyncio.run(once())
 
@@ -36,7 +37,7 @@ def commands(config: QueueConfig) -> list[click.Command]:
 
 @asynccontextmanager
 async def open_admin(config: QueueConfig) -> AsyncGenerator[QueueAdmin, None]:
-    """Be connected to the queue that *config* names while inside."""
+    """Connect to the queue of *config* while inside."""
     if config.url.scheme == "sqlite":
         from scalekit_queue.sqlite.admin import SqliteAdmin
         from scalekit_queue.sqlite.store import MessageStore
@@ -48,12 +49,10 @@ async def open_admin(config: QueueConfig) -> AsyncGenerator[QueueAdmin, None]:
         finally:
             store.close()
         return
-    from scalekit_queue.amqp import admin as amqp_admin
-    from scalekit_queue.amqp.broker import Broker
+    from scalekit_queue.amqp.admin import open_amqp_admin
 
-    names = [consumer.name for consumer in config.load()]
-    async with amqp_admin.open_admin(Broker(config), config.prefix, names) as found:
-        yield found
+    async with open_amqp_admin(config) as admin:
+        yield admin
 
 
 Run = Callable[[Callable[[QueueAdmin], Awaitable[Any]]], Any]
@@ -67,22 +66,22 @@ def _name(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
 
 
 name_argument = click.argument("name", callback=_name)
-limit_option = click.option("--limit", default=10, type=click.IntRange(1, 10_000), help="How many at most.")
+limit_option = click.option("--limit", default=10, type=click.IntRange(1, 10_000), help="Largest number of messages.")
 
 
 def _list(run: Run) -> click.Command:
     @click.command("list")
     @click.argument("names", nargs=-1, callback=_name)
     def command(names: tuple[str, ...]) -> None:
-        """Count the messages of NAMES, by default of all consumers; a SQLite queue knows all its names."""
+        """Count the messages named NAMES, by default of every consumer, or of every name in a SQLite queue."""
 
-        async def work(found: QueueAdmin) -> list[QueueDepth]:
-            return [await found.depth(name) for name in names or await found.names()]
+        async def work(admin: QueueAdmin) -> list[QueueDepth]:
+            return [await admin.depth(name) for name in names or await admin.names()]
 
         row = "{:<32} {:>9} {:>9} {:>9} {:>9}"
-        click.echo(row.format("name", "ready", "waiting", "taken", "dead"))
+        click.echo(row.format("name", "ready", "delayed", "in-flight", "dead"))
         for depth in run(work):
-            counts = (depth.ready, depth.waiting, depth.taken, depth.dead)
+            counts = (depth.ready, depth.delayed, depth.in_flight, depth.dead)
             click.echo(row.format(depth.name, *("-" if count is None else count for count in counts)))
 
     return command
@@ -93,8 +92,8 @@ def _peek(run: Run) -> click.Command:
     @name_argument
     @limit_option
     def command(name: str, limit: int) -> None:
-        """Show the first messages NAME that are ready, and leave them there."""
-        _show(run(lambda found: found.peek(name, False, limit)))
+        """Print the first ready messages named NAME without removing them."""
+        _print(run(lambda admin: admin.peek(name, False, limit)))
 
     return command
 
@@ -103,11 +102,11 @@ def _dead(run: Run) -> click.Command:
     @click.command("dead")
     @name_argument
     @limit_option
-    @click.option("--stack", is_flag=True, help="Show where handlers failed, too.")
+    @click.option("--stack", is_flag=True, help="Print the stack traces too.")
     def command(name: str, limit: int, stack: bool) -> None:
-        """Show the first dead letters NAME: why they failed, how often and when."""
-        letters = run(lambda found: found.peek(name, True, limit))
-        _show(letters)
+        """Print the first dead letters named NAME with reason, attempts and times."""
+        letters = run(lambda admin: admin.peek(name, True, limit))
+        _print(letters)
         if stack:
             for letter in letters:
                 click.echo(f"\n{letter.id}\n{letter.headers.get(STACK, '').rstrip()}")
@@ -119,10 +118,12 @@ def _replay(run: Run) -> click.Command:
     @click.command("replay")
     @name_argument
     @click.argument("ids", nargs=-1)
-    @click.option("--limit", default=1000, type=click.IntRange(1, 10_000), help="How many at most, without IDS.")
+    @click.option(
+        "--limit", default=1000, type=click.IntRange(1, 10_000), help="Largest number of messages, without IDS."
+    )
     def command(name: str, ids: tuple[str, ...], limit: int) -> None:
-        """Let the dead letters NAME with IDS, by default the first ones, be consumed again from attempt 1."""
-        count = run(lambda found: found.replay(name, ids, limit))
+        """Return dead letters named NAME to the queue at attempt 1: those with IDS, by default the first ones."""
+        count = run(lambda admin: admin.replay(name, ids, limit))
         click.echo(f"replayed {count} of {name}")
 
     return command
@@ -131,36 +132,36 @@ def _replay(run: Run) -> click.Command:
 def _purge(run: Run) -> click.Command:
     @click.command("purge")
     @name_argument
-    @click.option("--dead", is_flag=True, help="Drop the dead letters, not the messages that are ready.")
-    @click.confirmation_option(prompt="What is dropped is gone. Go on?")
+    @click.option("--dead", is_flag=True, help="Delete the dead letters instead of the ready messages.")
+    @click.confirmation_option(prompt="Deleted messages cannot be restored. Continue?")
     def command(name: str, dead: bool) -> None:
-        """Drop the messages NAME that no consumer holds, or its dead letters."""
-        count = run(lambda found: found.purge(name, dead))
-        click.echo(f"dropped {count} {'dead letters' if dead else 'messages'} of {name}")
+        """Delete the messages named NAME that are not in flight, or the dead letters."""
+        count = run(lambda admin: admin.purge(name, dead))
+        click.echo(f"deleted {count} {'dead letters' if dead else 'messages'} of {name}")
 
     return command
 
 
-def _show(envelopes: list[Envelope]) -> None:
+def _print(envelopes: list[Envelope]) -> None:
     for envelope in envelopes:
-        click.echo(orjson.dumps(_shown(envelope)).decode())
+        click.echo(orjson.dumps(_row(envelope)).decode())
     if not envelopes:
-        click.echo("nothing there", err=True)
+        click.echo("no messages", err=True)
 
 
-def _shown(envelope: Envelope) -> dict[str, Any]:
+def _row(envelope: Envelope) -> dict[str, Any]:
     headers = envelope.headers
-    shown: dict[str, Any] = {"id": envelope.id, "published": _time(envelope.published)}
+    row: dict[str, Any] = {"id": envelope.id, "published": _time(envelope.published)}
     if envelope.dead or REASON in headers:
-        shown |= {"reason": headers.get(REASON, ""), "attempts": envelope.attempt}
-        shown |= {"first": _time(headers.get(FIRST, 0)), "last": _time(headers.get(LAST, 0))}
-    others = {name: value for name, value in headers.items() if name not in (ATTEMPT, REASON, STACK, FIRST, LAST)}
-    body = envelope.body[:LONGEST_SHOWN].decode("utf-8", "replace")
-    return {**shown, "headers": others, "bytes": len(envelope.body), "body": body}
+        row |= {"reason": headers.get(REASON, ""), "attempts": envelope.attempt}
+        row |= {"first_failed": _time(headers.get(FIRST_FAILED, 0)), "last_failed": _time(headers.get(LAST_FAILED, 0))}
+    others = {name: value for name, value in headers.items() if name not in FAILURE_HEADERS}
+    body = envelope.body[:MAX_BODY_SHOWN].decode("utf-8", "replace")
+    return {**row, "headers": others, "bytes": len(envelope.body), "body": body}
 
 
 def _time(seconds: str | float) -> str:
-    """Return *seconds* since the epoch as a date; empty where it is none, for any publisher writes headers."""
+    """Return *seconds* since the epoch in ISO 8601, or an empty string for an invalid header of a publisher."""
     try:
         moment = float(seconds)
         return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds") if moment else ""

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import (
-    Certificates,
     Duration,
     PositiveDuration,
     PositiveSize,
     Size,
+    Table,
     TextPattern,
+    Tls,
     Url,
     describe_error,
     did_you_mean,
@@ -22,77 +23,80 @@ from scalekit.contracts import Consumers
 
 
 class QueueUrl(Url):
-    """The address of a queue."""
+    """The URL of a queue."""
 
     SCHEMES = ("sqlite", "amqp", "amqps")
     EXAMPLE = "sqlite:///queue.db or amqp://user@host:5672/"
     __slots__ = ()
 
 
-def _names_a_file(url: QueueUrl) -> QueueUrl:
+def _require_file(url: QueueUrl) -> QueueUrl:
     if url.scheme == "sqlite" and not url.file:
         raise ValueError("the address names no file; write sqlite:///queue.db, or sqlite:////var/lib/queue.db")
     return url
 
 
-def _loadable(target: str) -> str:
+def _check_consumers(target: str) -> str:
     load_consumers(target)
     return target
 
 
-class QueueConfig(Certificates):
-    """Where messages go, and who consumes them."""
+class QueueConfig(Table):
+    """The queue's transport, the consumers of the application, and the outbox."""
 
-    url: Annotated[QueueUrl, AfterValidator(_names_a_file)] = QueueUrl("sqlite:///queue.db")
+    url: Annotated[QueueUrl, AfterValidator(_require_file)] = QueueUrl("sqlite:///queue.db")
     """The queue: a SQLite file, or RabbitMQ."""
-    consumers: Annotated[str, AfterValidator(_loadable)] | None = None
-    """The ``Consumers`` of the application, as ``module.path:name``; without it messages are only published."""
-    consume: Literal["everywhere", "workers"] = "everywhere"
-    """Which processes consume: all of them, or only those whose ``[server] role`` is worker."""
+    consumers: Annotated[str, AfterValidator(_check_consumers)] | None = None
+    """The ``Consumers`` of the application, as ``module.path:name``; without it this service only publishes."""
+    consume_in: Literal["everywhere", "workers"] = "everywhere"
+    """The processes that consume: all of them, or only those whose ``[server] role`` is worker."""
     prefix: Annotated[
         str, TextPattern(r"^[A-Za-z0-9._:-]{0,64}$", 'at most 64 letters, digits and ". _ : -", such as "shop."')
     ] = ""
-    """What the names of queues at the broker begin with, where several services share it."""
+    """Prefix of the queue names at the broker, for several services on one broker."""
     max_body: PositiveSize = Size("16MiB")
-    """Largest body of a message, as JSON."""
+    """Largest message body, as JSON."""
     max_waiting: Annotated[int, Field(ge=1)] = 10_000
-    """Messages that may wait to be sent in one process; more are refused at once."""
-    drain: PositiveDuration = Duration("8s")
-    """How long handlers may go on when the process ends, before they are cut and their messages given back."""
-    heartbeat: Annotated[int, Field(ge=1, le=600)] = 10
-    """Seconds between heartbeats with RabbitMQ; a connection that is silent for three of them is made anew."""
+    """Messages that may wait to be sent in one process; publishing more fails at once."""
+    drain_timeout: PositiveDuration = Duration("8s")
+    """How long handlers may finish at shutdown before they are cancelled and their messages requeued."""
+    tls: Tls | None = None
+    """TLS of the connection to RabbitMQ, with ``amqps``: ``{ ca_file, cert_file, key_file, verify }``."""
+    heartbeat: Annotated[Duration, Field(ge=1, le=600)] = Duration("10s")
+    """AMQP heartbeat interval, in whole seconds; a connection silent for three intervals is replaced."""
     check_interval: PositiveDuration = Duration("5s")
-    """Time between two looks at whether each consumer of RabbitMQ makes progress."""
+    """Time between two checks whether each RabbitMQ consumer makes progress."""
     synchronous: Literal["normal", "full"] = "normal"
-    """How SQLite commits: ``normal`` loses nothing when processes are killed, ``full`` nothing on power loss either."""
-    lease: PositiveDuration = Duration("15s")
-    """How long what a killed process held stays away in SQLite."""
-    poll: PositiveDuration = Duration("100ms")
-    """Time between two looks of an idle consumer at SQLite, for what other processes publish."""
+    """SQLite's ``PRAGMA synchronous``: ``normal`` survives a killed process, ``full`` a power failure too."""
+    visibility_timeout: PositiveDuration = Duration("15s")
+    """How long a message of a killed process stays invisible in SQLite before it is delivered again."""
+    poll_interval: PositiveDuration = Duration("100ms")
+    """Time between two polls of SQLite by an idle consumer, for messages of other processes."""
     outbox: bool = True
-    """Whether the database of the pool, where there is one, gets the tables of outbox and inbox, and a relay."""
+    """Create the tables of outbox and inbox in the pool's database, if there is one, and relay the outbox."""
     outbox_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Messages that the relay takes from the outbox at once."""
-    outbox_poll: PositiveDuration = Duration("1s")
-    """Time between two looks of an idle relay at the outbox, for what other processes store."""
+    """Messages that the relay publishes at once."""
+    outbox_interval: PositiveDuration = Duration("1s")
+    """Time between two polls of the outbox by an idle relay, for messages of other processes."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> QueueConfig:
-        self.refuse_unless("amqps", self.url)
+    def _check_combination(self) -> QueueConfig:
+        if self.tls is not None:
+            self.tls.require_scheme("amqps", self.url)
         return self
 
     @property
     def file(self) -> str:
-        """The file of messages, where the queue is one."""
+        """The path of the SQLite file."""
         return self.url.file
 
     def load(self) -> Consumers:
-        """Return the consumers of the application; none where the file names none."""
+        """Return the consumers of the application, none when the key is not set."""
         return Consumers() if self.consumers is None else load_consumers(self.consumers)
 
 
 def load_consumers(target: str) -> Consumers:
-    """Return what ``module.path:name`` names; raises ValueError saying what is wrong with it."""
+    """Return the ``Consumers`` at ``module.path:name``; raise ValueError with the cause when it cannot be loaded."""
     module_name, _, name = target.partition(":")
     if not module_name or not name:
         raise ValueError(f"expected module.path:name, such as shop.events:consumers, got {target!r}")
@@ -102,7 +106,7 @@ def load_consumers(target: str) -> Consumers:
         raise ValueError(f"module {module_name!r} did not load: {describe_error(error)}") from error
     found = getattr(module, name, None)
     if not isinstance(found, Consumers):
-        absent = f"has no {name!r}{did_you_mean(name, dir(module))}"
-        what = absent if found is None else f"has {name!r}, which is no scalekit.contracts.consumers.Consumers"
-        raise ValueError(f"module {module_name!r} {what}; write {name} = Consumers() there")
+        missing = f"has no {name!r}{did_you_mean(name, dir(module))}"
+        problem = missing if found is None else f"has {name!r}, which is no scalekit.contracts.consumers.Consumers"
+        raise ValueError(f"module {module_name!r} {problem}; write {name} = Consumers() there")
     return found

@@ -1,4 +1,4 @@
-"""Take messages, have them handled, some at a time, and settle each by how that went."""
+"""Run one consumer: dispatch deliveries concurrently, then acknowledge, retry with backoff, or dead-letter each."""
 
 from __future__ import annotations
 
@@ -6,126 +6,133 @@ import asyncio
 import logging
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter, time
 
 from scalekit.contracts import Consumer
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
-from scalekit_queue.envelope import FIRST, LAST, REASON, STACK, PendingDelivery, SettlementFailed
+from scalekit_queue.envelope import FIRST_FAILED, LAST_FAILED, REASON, STACK
 from scalekit_queue.metrics import ConsumeOutcome, ConsumerMetrics
 from scalekit_queue.task_group import BackgroundTaskGroup
+from scalekit_queue.transport import PendingDelivery, SettlementFailed
 
 logger = logging.getLogger("scalekit.queue")
 
-LONGEST_REASON = 1000
-LONGEST_STACK = 8000
-"""Characters of a stack that a dead letter keeps: its end, which tells most."""
+MAX_REASON_LENGTH = 1000
+MAX_STACK_LENGTH = 8000
+"""Characters of a stack trace that a dead letter stores: its end, where the error is."""
 
 
 class ConsumerRunner:
-    """The messages that *consumer* has taken and not settled."""
+    """Runs the handler of *consumer* for every delivery, at most ``concurrency`` at a time."""
 
     def __init__(
-        self, consumer: Consumer, handling: MessageDispatcher, metrics: ConsumerMetrics, redact: Callable[[str], str]
+        self,
+        consumer: Consumer,
+        dispatcher: MessageDispatcher,
+        metrics: ConsumerMetrics,
+        redact: Callable[[str], str],
     ) -> None:
         self.consumer = consumer
-        self._handling = handling
+        self._dispatcher = dispatcher
         self._metrics = metrics
         self._redact = redact
-        self._held: deque[PendingDelivery] = deque()
-        self._running = BackgroundTaskGroup()
-        self._ending = False
+        self._prefetched: deque[PendingDelivery] = deque()
+        self._tasks = BackgroundTaskGroup()
+        self._draining = False
 
-    def take(self, delivery: PendingDelivery) -> None:
-        """Handle *delivery* as soon as one of those before it is done."""
-        self._held.append(delivery)
-        self._begin()
+    def on_delivery(self, delivery: PendingDelivery) -> None:
+        """Queue *delivery*, and start its handler as soon as concurrency allows."""
+        self._prefetched.append(delivery)
+        self._start_next()
 
-    async def finish(self, limit: float) -> None:
-        """Give back what has not begun, and let the rest finish within *limit* seconds, or cut and give it back."""
-        self._ending = True
-        while self._held:
-            await self._settle(self._held.popleft().release, ConsumeOutcome.RELEASED)
-        await self._running.wait(limit)
-        if self._running:
-            logger.warning("%d messages %r were cut and given back", len(self._running), self.consumer.name)
-            await self._running.cancel()
+    async def drain(self, timeout: float) -> None:
+        """Requeue deliveries that have not started; wait *timeout* seconds for the others, then cancel and requeue."""
+        self._draining = True
+        while self._prefetched:
+            await self._settle(self._prefetched.popleft().requeue, ConsumeOutcome.REQUEUED)
+        await self._tasks.wait(timeout)
+        if self._tasks:
+            logger.warning(
+                "%d handlers of %r cancelled at shutdown; messages requeued", len(self._tasks), self.consumer.name
+            )
+            await self._tasks.cancel()
 
-    def _begin(self, ended: object = None) -> None:
-        while self._held and len(self._running) < self.consumer.concurrency and not self._ending:
-            delivery = self._held.popleft()
-            if not delivery.lost:
-                self._running.begin(self._consume(delivery)).add_done_callback(self._begin)
+    def _start_next(self, ended: object = None) -> None:
+        while self._prefetched and len(self._tasks) < self.consumer.concurrency and not self._draining:
+            delivery = self._prefetched.popleft()
+            if not delivery.redelivered:
+                self._tasks.start(self._handle(delivery)).add_done_callback(self._start_next)
 
-    async def _consume(self, delivery: PendingDelivery) -> None:
-        began = perf_counter()
+    async def _handle(self, delivery: PendingDelivery) -> None:
+        started = perf_counter()
         if delivery.envelope.published:
             self._metrics.age.observe(max(0.0, time() - delivery.envelope.published))
-        self._metrics.in_process.inc()
+        self._metrics.in_flight.inc()
         try:
-            is_new = await self._handling.handle(delivery.envelope)
+            is_new = await self._dispatcher.dispatch(delivery.envelope)
         except asyncio.CancelledError:
-            await self._settle(delivery.release, ConsumeOutcome.RELEASED)
+            await self._settle(delivery.requeue, ConsumeOutcome.REQUEUED)
             raise
         except Exception as error:
-            await self._fail(delivery, error)
+            await self._retry_or_dead_letter(delivery, error)
         else:
-            await self._settle(delivery.done, ConsumeOutcome.DONE if is_new else ConsumeOutcome.DUPLICATE)
+            await self._settle(delivery.ack, ConsumeOutcome.DONE if is_new else ConsumeOutcome.DUPLICATE)
         finally:
-            self._metrics.in_process.dec()
-            self._metrics.seconds.observe(perf_counter() - began)
+            self._metrics.in_flight.dec()
+            self._metrics.duration.observe(perf_counter() - started)
 
-    async def _fail(self, delivery: PendingDelivery, error: Exception) -> None:
+    async def _retry_or_dead_letter(self, delivery: PendingDelivery, error: Exception) -> None:
         envelope = delivery.envelope
-        why = _kind_of(error)
+        reason = _reason_label(error)
         failed = f"{time():.3f}"
-        first = {FIRST: envelope.headers.get(FIRST, failed)}
+        first = {FIRST_FAILED: envelope.headers.get(FIRST_FAILED, failed)}
         delays = self.consumer.retry
-        if envelope.attempt <= len(delays) and why != "undecodable":
+        if envelope.attempt <= len(delays) and reason != "undecodable":
             delay = delays[envelope.attempt - 1]
-            self._log(logging.WARNING, delivery, error, f"tried again in {delay:g}s")
-            self._metrics.retried(why)
+            self._log_failure(logging.WARNING, delivery, error, f"next attempt in {delay:g}s")
+            self._metrics.retried(reason)
             await self._settle(lambda: delivery.retry(delay, first), ConsumeOutcome.RETRIED)
             return
-        self._log(logging.ERROR, delivery, error, "kept as a dead letter")
-        self._metrics.buried(why)
-        headers = {**first, LAST: failed, REASON: self._reason(error), STACK: self._stack(error)}
-        await self._settle(lambda: delivery.bury(headers), ConsumeOutcome.DEAD)
+        self._log_failure(logging.ERROR, delivery, error, "moved to the dead letters")
+        self._metrics.dead_lettered(reason)
+        headers = {**first, LAST_FAILED: failed, REASON: self._describe(error), STACK: self._stack(error)}
+        await self._settle(lambda: delivery.dead_letter(headers), ConsumeOutcome.DEAD_LETTERED)
 
-    async def _settle(self, how: Callable[[], object], outcome: ConsumeOutcome) -> None:
+    async def _settle(self, settle: Callable[[], Awaitable[None]], outcome: ConsumeOutcome) -> None:
         try:
-            await how()  # type: ignore[misc]
+            await settle()
         except Exception as error:
-            # Whatever the reason is, it was not taken from the queue: it comes again.
+            # Whatever the cause, the message is still in the queue and is delivered again.
             level = logging.DEBUG if isinstance(error, SettlementFailed) else logging.WARNING
-            logger.log(level, "a message %r was not settled as %s: %s", self.consumer.name, outcome.value, error)
+            logger.log(level, "message %r could not be settled as %s: %s", self.consumer.name, outcome.value, error)
             outcome = ConsumeOutcome.UNSETTLED
         self._metrics.consumed(outcome)
 
-    def _log(self, level: int, delivery: PendingDelivery, error: Exception, what: str) -> None:
+    def _log_failure(self, level: int, delivery: PendingDelivery, error: Exception, consequence: str) -> None:
         envelope = delivery.envelope
         logger.log(
             level,
-            "message %s %s failed at attempt %d and is %s: %s",
+            "handler of message %s %s failed at attempt %d, %s: %s",
             envelope.name,
             envelope.id,
             envelope.attempt,
-            what,
-            self._reason(error),
+            consequence,
+            self._describe(error),
             exc_info=None if isinstance(error, UndecodableMessage) else error,
         )
 
-    def _reason(self, error: Exception) -> str:
+    def _describe(self, error: Exception) -> str:
         if isinstance(error, TimeoutError) and not str(error):
-            return f"not done within {self.consumer.timeout:g}s"
-        told = str(error) if isinstance(error, UndecodableMessage) else f"{type(error).__name__}: {error}"
-        return self._redact(told)[:LONGEST_REASON]
+            return f"timed out after {self.consumer.timeout:g}s"
+        text = str(error) if isinstance(error, UndecodableMessage) else f"{type(error).__name__}: {error}"
+        return self._redact(text)[:MAX_REASON_LENGTH]
 
     def _stack(self, error: Exception) -> str:
-        return self._redact("".join(traceback.format_exception(error)))[-LONGEST_STACK:]
+        return self._redact("".join(traceback.format_exception(error)))[-MAX_STACK_LENGTH:]
 
 
-def _kind_of(error: Exception) -> str:
+def _reason_label(error: Exception) -> str:
     if isinstance(error, UndecodableMessage):
         return "undecodable"
     return "timeout" if isinstance(error, TimeoutError) else "error"

@@ -1,4 +1,4 @@
-"""Which messages have been consumed, remembered in the transaction in which their handlers write."""
+"""The inbox table: deduplicate messages by id, in the transaction in which their handler writes."""
 
 from __future__ import annotations
 
@@ -9,55 +9,58 @@ from contextlib import asynccontextmanager
 from time import time
 
 from scalekit.contracts import Database
-from scalekit_queue.schema import OutboxSchema
+from scalekit_queue.schema import QueueSchema
 
 logger = logging.getLogger("scalekit.queue")
 
-# A row that is older than the window stands for nothing: it is taken over.
-ENTER = """
+# A row older than the window no longer marks a duplicate; the insert takes it over.
+INSERT_ID = """
 INSERT INTO scalekit_queue_inbox (name, id, seen) VALUES (:name, :id, :now)
 ON CONFLICT (name, id) DO UPDATE SET seen = excluded.seen WHERE scalekit_queue_inbox.seen < :before RETURNING 1
 """
-FORGET = """
+DELETE_EXPIRED = """
 DELETE FROM scalekit_queue_inbox WHERE name = :name AND id IN (
   SELECT id FROM scalekit_queue_inbox WHERE name = :name AND seen < :before LIMIT 1000
 )
 """
-SWEEP_EVERY = 5.0
-"""Seconds between two sweeps, each of at most a thousand messages of a name."""
+CLEANUP_INTERVAL = 5.0
+"""Seconds between two clean-ups, each of which deletes at most a thousand rows of a name."""
 
 
 class Inbox:
-    """The messages *name* that were consumed within *window* seconds."""
+    """The ids of the messages named *name* that were handled within *window* seconds."""
 
-    def __init__(self, database: Database, tables: OutboxSchema, name: str, window: float) -> None:
+    def __init__(self, database: Database, schema: QueueSchema, name: str, window: float) -> None:
         self._database = database
-        self._tables = tables
+        self._schema = schema
         self._name = name
         self._window = window
 
     @asynccontextmanager
-    async def entered(self, identifier: str) -> AsyncGenerator[bool, None]:
-        """Give whether the message is new; what is written inside lasts together with that it was consumed."""
-        await self._tables.make()
+    async def transaction(self, message_id: str) -> AsyncGenerator[bool, None]:
+        """Begin a transaction that records *message_id*; yield whether it is new.
+
+        The record and what the handler writes inside are committed together.
+        """
+        await self._schema.create()
         async with self._database.transaction():
             now = time()
-            values = {"name": self._name, "id": identifier, "now": now, "before": now - self._window}
-            yield await self._database.fetch_val(ENTER, values) is not None
+            values = {"name": self._name, "id": message_id, "now": now, "before": now - self._window}
+            yield await self._database.fetch_val(INSERT_ID, values) is not None
 
-    async def sweep(self) -> None:
-        """Forget some of what was consumed before the window."""
-        await self._tables.make()
+    async def delete_expired(self) -> None:
+        """Delete up to a thousand ids that are older than the window."""
+        await self._schema.create()
         values = {"name": self._name, "before": time() - self._window}
-        await self._database.execute(FORGET, values)
+        await self._database.execute(DELETE_EXPIRED, values)
 
 
-async def run_sweeper(inboxes: Iterable[Inbox]) -> None:
-    """Sweep *inboxes* again and again, until cancelled."""
+async def run_cleanup(inboxes: Iterable[Inbox]) -> None:
+    """Delete expired ids of *inboxes* periodically, until cancelled."""
     while True:
         for inbox in inboxes:
             try:
-                await inbox.sweep()
+                await inbox.delete_expired()
             except Exception as error:
-                logger.warning("old entries of the inbox could not be dropped: %s", error)
-        await asyncio.sleep(SWEEP_EVERY)
+                logger.warning("expired rows of the inbox could not be deleted, will retry: %s", error)
+        await asyncio.sleep(CLEANUP_INTERVAL)

@@ -1,4 +1,4 @@
-"""What is counted."""
+"""Prometheus metrics of the queue."""
 
 from __future__ import annotations
 
@@ -10,90 +10,92 @@ BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 
 
 class ConsumeOutcome(StrEnum):
-    """What became of a message that was consumed."""
+    """How a delivery was settled."""
 
     DONE = "done"
     DUPLICATE = "duplicate"
     RETRIED = "retried"
-    DEAD = "dead"
-    RELEASED = "released"
+    DEAD_LETTERED = "dead_lettered"
+    REQUEUED = "requeued"
     UNSETTLED = "unsettled"
 
 
-PUBLISHED = Counter("scalekit_queue_published", "Messages that were to be published.", ("name",))
-CONFIRMED = Counter("scalekit_queue_confirmed", "Messages that are safe.", ("name",))
+PUBLISHED = Counter("scalekit_queue_published", "Messages passed to publish.", ("name",))
+CONFIRMED = Counter("scalekit_queue_confirmed", "Messages confirmed by the broker or committed to the file.", ("name",))
 FAILED = Counter(
     "scalekit_queue_publish_failed",
-    "Messages that are not known to be safe.",
-    ("name", "sent"),
-    alert=Alert("Messages cannot be published.", severity="critical"),
+    "Messages whose publishing was not confirmed.",
+    ("name", "reason"),
+    alert=Alert("Publishing messages fails.", severity="critical"),
 )
-CONSUMED = Counter("scalekit_queue_consumed", "Messages that were consumed.", ("name", "outcome"))
-IN_PROCESS = Gauge("scalekit_queue_in_process", "Messages that handlers work on.", ("name",))
+CONSUMED = Counter("scalekit_queue_consumed", "Deliveries that were settled.", ("name", "outcome"))
+IN_FLIGHT = Gauge("scalekit_queue_in_flight", "Messages that handlers are processing.", ("name",))
 AGE_SECONDS = Histogram(
-    "scalekit_queue_age_seconds", "Age of messages when a handler begins.", ("name",), buckets=BUCKETS
+    "scalekit_queue_message_age_seconds", "Age of a message when its handler starts.", ("name",), buckets=BUCKETS
 )
-SECONDS = Histogram("scalekit_queue_seconds", "Time that handlers took.", ("name",), buckets=BUCKETS)
-RETRIES = Counter("scalekit_queue_retries", "Messages that are tried again.", ("name", "why"))
-DEAD = Counter(
-    "scalekit_queue_dead",
-    "Messages that became dead letters.",
-    ("name", "why"),
-    alert=Alert("Messages became dead letters; look at `scalekit queue dead`."),
+HANDLER_SECONDS = Histogram(
+    "scalekit_queue_handler_duration_seconds", "Duration of the handler.", ("name",), buckets=BUCKETS
+)
+RETRIES = Counter("scalekit_queue_retries", "Messages scheduled for another attempt.", ("name", "reason"))
+DEAD_LETTERED = Counter(
+    "scalekit_queue_dead_lettered",
+    "Messages moved to the dead letters.",
+    ("name", "reason"),
+    alert=Alert("Messages were moved to the dead letters; list them with `scalekit queue dead`."),
 )
 OUTBOX_LAG = Gauge(
     "scalekit_queue_outbox_lag_seconds",
     "Age of the oldest message in the outbox.",
     multiprocess_mode="max",
-    alert=Alert("The outbox does not get empty.", bound=60),
+    alert=Alert("Messages stay in the outbox for more than a minute.", bound=60),
 )
-OUTBOX_RELAYED = Counter("scalekit_queue_outbox_relayed", "Messages that went from the outbox into the queue.")
-RECONNECTS = Counter("scalekit_queue_reconnects", "Connections to the broker that were lost.", ("purpose",))
-OF_CONSUMERS = (CONSUMED, IN_PROCESS, AGE_SECONDS, SECONDS, RETRIES, DEAD)
-"""What there is only where something consumes."""
+OUTBOX_RELAYED = Counter("scalekit_queue_outbox_relayed", "Messages published from the outbox.")
+RECONNECTS = Counter("scalekit_queue_reconnects", "Connections to RabbitMQ that failed or were lost.", ("connection",))
+CONSUMER_METRICS = (CONSUMED, IN_FLIGHT, AGE_SECONDS, HANDLER_SECONDS, RETRIES, DEAD_LETTERED)
+"""Metrics that only a process with consumers records."""
 
 
 class PublishMetrics:
-    """The numbers of all that is published."""
+    """Records what is published, relayed from the outbox, and reconnected."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self.reconnects = {purpose: telemetry.series(RECONNECTS, purpose) for purpose in ("publishing", "consuming")}
+        self.reconnects = {role: telemetry.series(RECONNECTS, role) for role in ("publisher", "consumer")}
         self.outbox_lag = telemetry.series(OUTBOX_LAG)
         self.relayed = telemetry.series(OUTBOX_RELAYED)
 
     def published(self, name: str, count: int) -> None:
-        """Count messages that are to be published."""
+        """Count messages passed to publish."""
         self._telemetry.series(PUBLISHED, name).inc(count)
 
     def confirmed(self, name: str, count: int) -> None:
-        """Count messages that are safe."""
+        """Count confirmed messages."""
         self._telemetry.series(CONFIRMED, name).inc(count)
 
     def failed(self, name: str, maybe_sent: bool) -> None:
-        """Count a message that is not known to be safe."""
-        self._telemetry.series(FAILED, name, "maybe" if maybe_sent else "no").inc()
+        """Count a message that was not confirmed."""
+        self._telemetry.series(FAILED, name, "unconfirmed" if maybe_sent else "not_sent").inc()
 
 
 class ConsumerMetrics:
-    """The numbers of the consumer *name*."""
+    """Records the deliveries of the consumer named *name*."""
 
     def __init__(self, telemetry: Telemetry, name: str) -> None:
         self._telemetry = telemetry
         self._name = name
         self._outcomes = {outcome: telemetry.series(CONSUMED, name, outcome.value) for outcome in ConsumeOutcome}
-        self.in_process = telemetry.series(IN_PROCESS, name)
+        self.in_flight = telemetry.series(IN_FLIGHT, name)
         self.age = telemetry.series(AGE_SECONDS, name)
-        self.seconds = telemetry.series(SECONDS, name)
+        self.duration = telemetry.series(HANDLER_SECONDS, name)
 
     def consumed(self, outcome: ConsumeOutcome) -> None:
-        """Count a message that was consumed."""
+        """Count a delivery by *outcome*."""
         self._outcomes[outcome].inc()
 
-    def retried(self, why: str) -> None:
-        """Count a message that is tried again."""
-        self._telemetry.series(RETRIES, self._name, why).inc()
+    def retried(self, reason: str) -> None:
+        """Count a message scheduled for another attempt."""
+        self._telemetry.series(RETRIES, self._name, reason).inc()
 
-    def buried(self, why: str) -> None:
-        """Count a message that became a dead letter."""
-        self._telemetry.series(DEAD, self._name, why).inc()
+    def dead_lettered(self, reason: str) -> None:
+        """Count a message moved to the dead letters."""
+        self._telemetry.series(DEAD_LETTERED, self._name, reason).inc()

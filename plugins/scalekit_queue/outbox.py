@@ -1,7 +1,7 @@
-"""Messages that lie in the application's database until the transaction that they belong to is committed.
+"""The transactional outbox: messages are stored in a database transaction and published after its commit.
 
-One relay at a time, of all processes, takes them from there in their order, and forgets them once they are safe in the
-queue. When it dies between the two they are published again, under the same id.
+One relay at a time, of all processes, publishes the rows in order and deletes them once they are confirmed. A relay
+that dies in between leaves rows that are published again, under the same message id.
 """
 
 from __future__ import annotations
@@ -15,96 +15,101 @@ import orjson
 
 from scalekit.contracts import Database, PublishFailed, Row, Statements
 from scalekit_queue.envelope import Envelope
-from scalekit_queue.schema import OutboxSchema
+from scalekit_queue.schema import QueueSchema
 
-STORE = """
+INSERT = """
 INSERT INTO scalekit_queue_outbox (name, id, body, headers, published, delay, due, claimed)
 VALUES (:name, :id, :body, :headers, :published, :delay, 0, 0)
 """
 COLUMNS = "number, name, id, body, headers, published, delay"
-LOCK = 0x5CA1E418
+RELAY_LOCK = 0x5CA1E418
 """PostgreSQL's advisory lock of the relay."""
-LOCKED = "SELECT pg_try_advisory_xact_lock(:lock)"
-TAKE = f"""
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(:lock)"
+SELECT_DUE = f"""
 SELECT {COLUMNS} FROM scalekit_queue_outbox WHERE due <= :now
 ORDER BY number LIMIT :limit FOR UPDATE SKIP LOCKED
 """
-# SQLite has one writer, which would wait for the broker too: rows are claimed for a while instead.
-CLAIM = f"""
+# SQLite has one writer: a transaction that waits for the broker would block it, so rows are claimed for a time instead.
+CLAIM_DUE = f"""
 UPDATE scalekit_queue_outbox SET claimed = :until WHERE number IN (
   SELECT number FROM scalekit_queue_outbox WHERE due <= :now ORDER BY number LIMIT :limit
 ) AND NOT EXISTS (SELECT 1 FROM scalekit_queue_outbox WHERE claimed > :now) RETURNING {COLUMNS}
 """
-UNCLAIM = "UPDATE scalekit_queue_outbox SET claimed = 0 WHERE claimed = :until"
-FORGET = "DELETE FROM scalekit_queue_outbox WHERE number = :number"
+RELEASE_CLAIM = "UPDATE scalekit_queue_outbox SET claimed = 0 WHERE claimed = :until"
+DELETE = "DELETE FROM scalekit_queue_outbox WHERE number = :number"
 POSTPONE = "UPDATE scalekit_queue_outbox SET due = :due, claimed = 0 WHERE number = :number"
 OLDEST = "SELECT published FROM scalekit_queue_outbox ORDER BY number LIMIT 1"
 
-SEND_LIMIT = 5.0
-CLAIMED_FOR = 2 * SEND_LIMIT
-POSTPONED_FOR = 2.0
-"""Seconds before a message that could not be published is tried again, after those behind it."""
+PUBLISH_TIMEOUT = 5.0
+CLAIM_TTL = 2 * PUBLISH_TIMEOUT
+RETRY_DELAY = 2.0
+"""Seconds before a message that could not be published is tried again, behind later messages."""
 
 Send = Callable[[Sequence[Envelope], float], Awaitable[list["PublishFailed | None"]]]
 Headers = Callable[[], Awaitable[dict[str, str]]]
 
 
 class Outbox:
-    """Messages in *database* on their way to *send*; *committed* gives the headers that tell what was committed."""
+    """Stores messages in *database* and publishes them with *send*, *batch* at a time.
 
-    def __init__(self, database: Database, tables: OutboxSchema, send: Send, committed: Headers, batch: int) -> None:
+    *committed_headers* returns the headers to add, which carry the consistency token of what is committed.
+    """
+
+    def __init__(
+        self, database: Database, schema: QueueSchema, send: Send, committed_headers: Headers, batch: int
+    ) -> None:
         self._database = database
-        self._tables = tables
+        self._schema = schema
         self._send = send
-        self._committed = committed
+        self._committed_headers = committed_headers
         self._batch = batch
         self.stored = asyncio.Event()
 
     async def store(self, database: Statements, envelope: Envelope) -> None:
-        """Store *envelope* in the transaction of *database*."""
-        await self._tables.make_inside(database)
-        await database.execute(STORE, _values(envelope))
+        """Insert *envelope* in the current transaction of *database*."""
+        await self._schema.create_in_transaction(database)
+        await database.execute(INSERT, _values(envelope))
         self.stored.set()
 
     async def relay(self) -> int:
-        """Publish what is committed, some at a time; return how many messages became safe."""
-        await self._tables.make()
+        """Publish one batch of committed messages; return the number of messages confirmed."""
+        await self._schema.create()
         if self._database.dialect == "sqlite":
             return await self._relay_claimed()
         async with self._database.transaction():
-            if not await self._database.fetch_val(LOCKED, {"lock": LOCK}):
+            if not await self._database.fetch_val(TRY_LOCK, {"lock": RELAY_LOCK}):
                 return 0
-            rows = await self._database.fetch_all(TAKE, {"now": time(), "limit": self._batch})
-            return await self._pass_on(rows)
+            rows = await self._database.fetch_all(SELECT_DUE, {"now": time(), "limit": self._batch})
+            return await self._publish_rows(rows)
 
     async def lag(self) -> float:
-        """Return the age of the oldest message, in seconds; 0 where there is none."""
+        """Return the age of the oldest message in seconds, or 0 when the outbox is empty."""
         oldest = await self._database.fetch_val(OLDEST)
         return 0.0 if oldest is None else max(0.0, time() - oldest)
 
     async def _relay_claimed(self) -> int:
         now = time()
-        values = {"now": now, "until": now + CLAIMED_FOR, "limit": self._batch}
-        rows = await self._database.fetch_all(CLAIM, values)
+        values = {"now": now, "until": now + CLAIM_TTL, "limit": self._batch}
+        rows = await self._database.fetch_all(CLAIM_DUE, values)
         try:
-            return await self._pass_on(sorted(rows, key=lambda row: int(row[0])))
-        except asyncio.CancelledError:  # this process ends: another need not wait until the claim is over
-            await self._database.execute(UNCLAIM, {"until": values["until"]})
+            return await self._publish_rows(sorted(rows, key=lambda row: int(row[0])))
+        except asyncio.CancelledError:  # at shutdown: other processes need not wait until the claim expires
+            await self._database.execute(RELEASE_CLAIM, {"until": values["until"]})
             raise
 
-    async def _pass_on(self, rows: Sequence[Row]) -> int:
+    async def _publish_rows(self, rows: Sequence[Row]) -> int:
         if not rows:
             return 0
-        headers = await self._committed()
-        results = await self._send([_envelope(row, headers) for row in rows], SEND_LIMIT)
-        safe = [row[0] for row, failed in zip(rows, results, strict=True) if failed is None]
-        late = [row[0] for row, failed in zip(rows, results, strict=True) if failed is not None]
-        if safe:
-            await self._database.execute_many(FORGET, [{"number": number} for number in safe])
-        if late:
-            due = time() + POSTPONED_FOR
-            await self._database.execute_many(POSTPONE, [{"number": number, "due": due} for number in late])
-        return len(safe)
+        headers = await self._committed_headers()
+        results = await self._send([_envelope(row, headers) for row in rows], PUBLISH_TIMEOUT)
+        confirmed = [row[0] for row, failure in zip(rows, results, strict=True) if failure is None]
+        failed = [row[0] for row, failure in zip(rows, results, strict=True) if failure is not None]
+        if confirmed:
+            await self._database.execute_many(DELETE, [{"number": number} for number in confirmed])
+        if failed:
+            due = time() + RETRY_DELAY
+            await self._database.execute_many(POSTPONE, [{"number": number, "due": due} for number in failed])
+        return len(confirmed)
 
 
 def _values(envelope: Envelope) -> dict[str, Any]:
@@ -120,4 +125,5 @@ def _values(envelope: Envelope) -> dict[str, Any]:
 
 def _envelope(row: Row, committed: Mapping[str, str]) -> Envelope:
     _, name, identifier, body, headers, published, delay = row[0], row[1], row[2], row[3], row[4], row[5], row[6]
-    return Envelope(name, identifier, body.encode(), published, {**orjson.loads(headers), **committed}, delay)
+    merged = {**orjson.loads(headers), **committed}
+    return Envelope(name, identifier, body.encode(), published, merged, delay=delay)

@@ -1,4 +1,4 @@
-"""Pass on what lies in the outbox, again and again."""
+"""Relay the outbox to the transport in the background."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from scalekit_queue.outbox import Outbox
 
 logger = logging.getLogger("scalekit.queue")
 
-SHORTEST = 0.005
-"""Seconds until the first look after something was stored, which is not committed yet."""
+MIN_INTERVAL = 0.005
+"""Seconds until the first poll after a message was stored, whose transaction is not committed yet."""
+ERROR_DELAY = 1.0
 
 
-async def run_relay(outbox: Outbox, poll: float, metrics: PublishMetrics) -> None:
-    """Look every *poll* seconds, and often right after something was stored in this process, until cancelled."""
-    pause = SHORTEST
+async def run_relay(outbox: Outbox, max_interval: float, metrics: PublishMetrics) -> None:
+    """Poll *outbox* until cancelled: often after a store in this process, else every *max_interval* seconds."""
+    interval = MIN_INTERVAL
     while True:
         outbox.stored.clear()
-        relayed = await _relayed(outbox, metrics)
+        relayed = await _relay_batch(outbox, metrics)
         if relayed:
-            pause = SHORTEST
+            interval = MIN_INTERVAL
             continue
         try:
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(interval):
                 await outbox.stored.wait()
-            pause = SHORTEST
+            interval = MIN_INTERVAL
         except TimeoutError:
-            pause = min(poll, pause * 2)
+            interval = min(max_interval, interval * 2)
 
 
-async def _relayed(outbox: Outbox, metrics: PublishMetrics) -> int:
+async def _relay_batch(outbox: Outbox, metrics: PublishMetrics) -> int:
     try:
         count = await outbox.relay()
         metrics.relayed.inc(count)
         metrics.outbox_lag.set(await outbox.lag())
     except Exception as error:
-        logger.warning("the outbox could not be passed on, and will be tried again: %s", error)
-        await asyncio.sleep(1.0)
+        logger.warning("relaying the outbox failed, next attempt in %gs: %s", ERROR_DELAY, error)
+        await asyncio.sleep(ERROR_DELAY)
         return 0
     return count

@@ -1,4 +1,4 @@
-"""How the queue joins the host."""
+"""The queue's hooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.service import QueueService, open_queue_service, verify_config
 
-RUNNING: Key[QueueService] = Key("running queue", plugin="queue")
+SERVICE: Key[QueueService] = Key("queue service", plugin="queue")
 
 
 @hookimpl
@@ -27,50 +27,50 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what publishes while the application runs, and consumes once all has started."""
+    """Return the lifespan that publishes while the application runs, and consumes once every plugin has started."""
     config = context.config(QueueConfig)
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        async with open_queue_service(config, context) as queue:
-            context.provide(QUEUE, queue.client)
-            context.provide(RUNNING, queue)
+        async with open_queue_service(config, context) as service:
+            context.provide(QUEUE, service.publisher)
+            context.provide(SERVICE, service)
             yield
 
     def verify(given: Container[Key[Any]]) -> None:
         verify_config(config, context, DATABASE in given)
 
-    async def begin() -> None:
-        await context.get(RUNNING).begin()
+    async def start() -> None:
+        await context.get(SERVICE).start()
 
-    async def pause() -> None:
-        await context.get(RUNNING).pause()
+    async def stop_consuming() -> None:
+        await context.get(SERVICE).stop_consuming()
 
-    # What handlers may ask for starts before them, and stops after them.
-    used = (DATABASE, READS, CONSISTENCY_TOKENS, CACHE)
-    return Lifespan(run, provides=(QUEUE, RUNNING), after=used, ready=begin, drain=pause, verify=verify)
+    # What handlers use starts before the consumers, and stops after them.
+    after = (DATABASE, READS, CONSISTENCY_TOKENS, CACHE)
+    return Lifespan(run, provides=(QUEUE, SERVICE), after=after, ready=start, drain=stop_consuming, verify=verify)
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is counted."""
-    silent = () if context.config(QueueConfig).consumers else metrics.OF_CONSUMERS
-    return [each for each in instruments_in(metrics) if each not in silent]
+    """Return the metrics that this configuration records."""
+    unused = () if context.config(QueueConfig).consumers else metrics.CONSUMER_METRICS
+    return [each for each in instruments_in(metrics) if each not in unused]
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return what lets messages carry the identity and the deadline of the request that publishes them."""
+    """Return the filter that makes trace context and deadline of a request available to the publisher."""
     return [LayeredFilter(Layer.RESOURCES, REQUEST_CONTEXT)]
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Tell whether messages can be published and are consumed; a process that serves requests goes on without."""
+    """Return the check of the transport; it is critical only in a process that serves no requests."""
 
     async def check() -> None:
-        if trouble := context.get(RUNNING).trouble:
-            raise RuntimeError(trouble)
+        if error := context.get(SERVICE).last_error:
+            raise RuntimeError(error)
 
     return [Check("queue", check, critical=context.server.role == "worker")]
 

@@ -1,4 +1,4 @@
-"""What a message carries along from who publishes it to who consumes it, in its headers."""
+"""Propagate trace context, deadline and consistency token from the publisher to the handler, in message headers."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from typing import Any
 from scalekit import DEADLINE, TRACE_CONTEXT, Context, parse_trace_context
 from scalekit.contracts import CONSISTENCY, CONSISTENCY_HEADER, CONSISTENCY_TOKENS, Consistency, ConsistencyTokens
 
-TOKEN = CONSISTENCY_HEADER.decode()
-UNTIL = "scalekit-deadline"
+TOKEN_HEADER = CONSISTENCY_HEADER.decode()
+DEADLINE_HEADER = "scalekit-deadline"
 
 
-def carried() -> dict[str, str]:
-    """Return the headers that say on whose behalf a message is published, and until when that is of use."""
+def context_headers() -> dict[str, str]:
+    """Return the headers that carry the current trace context and deadline."""
     identity = TRACE_CONTEXT.get()
     headers = identity.headers() if identity is not None else {}
     deadline = DEADLINE.get()
-    return headers if deadline is None else {**headers, UNTIL: f"{deadline:.3f}"}
+    return headers if deadline is None else {**headers, DEADLINE_HEADER: f"{deadline:.3f}"}
 
 
 async def consistency_headers(context: Context) -> dict[str, str]:
-    """Return the header that says what has been written here, so that a consumer's reads see it."""
+    """Return the header with the consistency token of this request's writes, so that the handler reads them."""
     consistency = CONSISTENCY.get()
     if consistency is None or not context.has(CONSISTENCY_TOKENS):
         return {}
     token = await context.get(CONSISTENCY_TOKENS).issue(consistency)
-    return {TOKEN: token} if token else {}
+    return {TOKEN_HEADER: token} if token else {}
 
 
 async def committed_headers(context: Context) -> dict[str, str]:
-    """Return the header that says that everything committed until now has been written."""
+    """Return the header with a consistency token for everything that is committed now."""
     if not context.has(CONSISTENCY_TOKENS):
         return {}
     consistency = Consistency()
     consistency.wrote = True
-    return {TOKEN: await context.get(CONSISTENCY_TOKENS).issue(consistency)}
+    return {TOKEN_HEADER: await context.get(CONSISTENCY_TOKENS).issue(consistency)}
 
 
 def deadline_of(headers: Mapping[str, str]) -> float | None:
-    """Return until when the message is of use, in seconds since the epoch, where its headers say so."""
+    """Return the deadline in *headers*, in seconds since the epoch, or None when there is no valid one."""
     try:
-        deadline = float(headers[UNTIL])
+        deadline = float(headers[DEADLINE_HEADER])
     except (KeyError, ValueError):
         return None
     return deadline if isfinite(deadline) else None
 
 
 @contextmanager
-def on_behalf(headers: Mapping[str, str], context: Context) -> Generator[None, None, None]:
-    """Let what runs inside be on behalf of whoever published the message with *headers*."""
-    known = [(_encoded(name.lower()), _encoded(value)) for name, value in headers.items()]
+def restored_context(headers: Mapping[str, str], context: Context) -> Generator[None, None, None]:
+    """Set the trace context, deadline and consistency of the publisher, from *headers*, while inside."""
+    encoded = [(_encoded(name.lower()), _encoded(value)) for name, value in headers.items()]
     tokens = context.get(CONSISTENCY_TOKENS) if context.has(CONSISTENCY_TOKENS) else None
     values: list[tuple[ContextVar[Any], Any]] = [
-        (TRACE_CONTEXT, parse_trace_context(known)),
-        (DEADLINE, _ahead(deadline_of(headers))),
+        (TRACE_CONTEXT, parse_trace_context(encoded)),
+        (DEADLINE, _unless_expired(deadline_of(headers))),
         (CONSISTENCY, _consistency(headers, tokens)),
     ]
     resets = [(variable, variable.set(value)) for variable, value in values]
@@ -69,15 +69,15 @@ def on_behalf(headers: Mapping[str, str], context: Context) -> Generator[None, N
             variable.reset(token)
 
 
-def _ahead(deadline: float | None) -> float | None:
-    """Return *deadline* unless it is over: nobody waits any more, and what is done late is done in its own time."""
+def _unless_expired(deadline: float | None) -> float | None:
+    """Return *deadline*, or None when it has passed: an expired message is still handled, without a time limit."""
     return deadline if deadline is not None and deadline > time() else None
 
 
 def _consistency(headers: Mapping[str, str], tokens: ConsistencyTokens | None) -> Consistency | None:
     if tokens is None:
         return None
-    return tokens.read(headers.get(TOKEN, "")) or Consistency()
+    return tokens.read(headers.get(TOKEN_HEADER, "")) or Consistency()
 
 
 def _encoded(text: str) -> bytes:

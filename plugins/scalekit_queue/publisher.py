@@ -1,4 +1,4 @@
-"""What an application publishes, made into messages."""
+"""The publisher that applications use: encode a body, add context headers, send it or store it in the outbox."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 
 from scalekit import Context, encode_json, new_request_id
 from scalekit.contracts import PublishFailed, Statements, to_seconds, validate_message_name
-from scalekit_queue.envelope import OWN, Envelope, Transport
+from scalekit_queue.envelope import RESERVED_PREFIX, Envelope
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.outbox import Outbox
-from scalekit_queue.propagation import carried, consistency_headers
+from scalekit_queue.propagation import consistency_headers, context_headers
+from scalekit_queue.transport import Transport
 
-KEY = re.compile(r"[!-~]{1,128}")
-LONGEST_HEADERS = 16 * 1024
+KEY_PATTERN = re.compile(r"[!-~]{1,128}")
+MAX_HEADERS_LENGTH = 16 * 1024
 
 
 class MessagePublisher:
-    """Publishes through *transport*, or after a transaction through *outbox*."""
+    """Publishes through *transport*, or through *outbox* after a transaction commits."""
 
     def __init__(
         self, transport: Transport, outbox: Outbox | None, max_body: int, metrics: PublishMetrics, context: Context
@@ -40,9 +41,9 @@ class MessagePublisher:
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
     ) -> str:
-        """Publish a message and return its id once it is safe."""
+        """Publish a message and return its id once it is confirmed."""
         limit = to_seconds("timeout", timeout)
-        common = {**_checked_headers(headers), **carried(), **await consistency_headers(self._context)}
+        common = {**_checked_headers(headers), **context_headers(), **await consistency_headers(self._context)}
         envelope = self._envelope(name, body, delay, key, common)
         await self._send(name, [envelope], limit)
         return envelope.id
@@ -56,9 +57,9 @@ class MessagePublisher:
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """Publish a message for each of *bodies*; return their ids once all are safe."""
+        """Publish a message for each of *bodies*; return their ids once all are confirmed."""
         limit = to_seconds("timeout", timeout)
-        common = {**_checked_headers(headers), **carried(), **await consistency_headers(self._context)}
+        common = {**_checked_headers(headers), **context_headers(), **await consistency_headers(self._context)}
         envelopes = [self._envelope(name, body, delay, None, common) for body in bodies]
         if envelopes:
             await self._send(name, envelopes, limit)
@@ -74,22 +75,22 @@ class MessagePublisher:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> str:
-        """Store a message in the transaction of *database*; it is published once that is committed."""
+        """Store a message in the current transaction of *database*; the relay publishes it after the commit."""
         if self._outbox is None:
-            raise RuntimeError("there is no outbox; turn on [plugins.pool] and leave outbox = true in [plugins.queue]")
-        envelope = self._envelope(name, body, delay, key, {**_checked_headers(headers), **carried()})
+            raise RuntimeError("no outbox: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
+        envelope = self._envelope(name, body, delay, key, {**_checked_headers(headers), **context_headers()})
         await self._outbox.store(database, envelope)
         return envelope.id
 
-    async def _send(self, name: str, envelopes: Sequence[Envelope], limit: float) -> None:
+    async def _send(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:
         self._metrics.published(name, len(envelopes))
-        results = await self._transport.send(envelopes, limit)
-        failures = [failed for failed in results if failed is not None]
+        results = await self._transport.send(envelopes, timeout)
+        failures = [failure for failure in results if failure is not None]
         self._metrics.confirmed(name, len(envelopes) - len(failures))
-        for failed in failures:
-            self._metrics.failed(name, failed.maybe_sent)
+        for failure in failures:
+            self._metrics.failed(name, failure.maybe_sent)
         if failures:
-            raise _of_all(failures, len(envelopes))
+            raise _combined(failures, len(envelopes))
 
     def _envelope(
         self, name: str, body: Any, delay: str | float | None, key: str | None, headers: dict[str, str]
@@ -98,18 +99,20 @@ class MessagePublisher:
         if len(encoded) > self._max_body:
             raise ValueError(
                 f"the message has {len(encoded)} bytes, more than max_body {self._max_body} in [plugins.queue];"
-                " store it elsewhere and publish where"
+                " store the content elsewhere and publish a reference to it"
             )
-        if key is not None and not KEY.fullmatch(key):
+        if key is not None and not KEY_PATTERN.fullmatch(key):
             raise ValueError(f"expected a key of 1 to 128 printable ASCII characters without spaces, got {key!r}")
-        later = 0.0 if delay is None else to_seconds("delay", delay)
-        return Envelope(validate_message_name(name), key or new_request_id(), encoded, time(), headers, later)
+        delay_seconds = 0.0 if delay is None else to_seconds("delay", delay)
+        return Envelope(
+            validate_message_name(name), key or new_request_id(), encoded, time(), headers, delay=delay_seconds
+        )
 
 
-def _of_all(failures: Sequence[PublishFailed], count: int) -> PublishFailed:
+def _combined(failures: Sequence[PublishFailed], count: int) -> PublishFailed:
     if count == 1:
         return failures[0]
-    maybe = any(failed.maybe_sent for failed in failures)
+    maybe = any(failure.maybe_sent for failure in failures)
     return PublishFailed(f"{len(failures)} of {count} messages: {failures[0].reason}", maybe)
 
 
@@ -118,9 +121,11 @@ def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
         return {}
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str) or not 0 < len(name) <= 100:
-            raise ValueError(f"a header is a name of 1 to 100 characters and a text, got {name!r}: {value!r}")
-        if name.startswith(OWN):
-            raise ValueError(f"headers that begin with {OWN} are ScaleKit's own, got {name!r}")
-    if sum(len(name) + len(value) for name, value in headers.items()) > LONGEST_HEADERS:
-        raise ValueError(f"headers are longer than {LONGEST_HEADERS} characters together")
+            raise ValueError(
+                f"expected a header name of 1 to 100 characters and a string value, got {name!r}: {value!r}"
+            )
+        if name.startswith(RESERVED_PREFIX):
+            raise ValueError(f"header names with the prefix {RESERVED_PREFIX} are reserved for ScaleKit, got {name!r}")
+    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS_LENGTH:
+        raise ValueError(f"the headers are longer than {MAX_HEADERS_LENGTH} characters in total")
     return dict(headers)

@@ -1,4 +1,4 @@
-"""The tables in the application's own database: what is to be published, and what has been consumed."""
+"""The tables of outbox and inbox in the application's database, and their creation."""
 
 from __future__ import annotations
 
@@ -36,53 +36,50 @@ _NUMBER = {
     "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT",
     "postgresql": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 }
-LOCK = 0x5CA1E417
-"""PostgreSQL's advisory lock for making the tables: IF NOT EXISTS alone fails when two do it at once."""
-
-
-_ARE_THERE = """
+SCHEMA_LOCK = 0x5CA1E417
+"""PostgreSQL's advisory lock for creating the tables: IF NOT EXISTS alone fails when two processes run it at once."""
+_TABLES_EXIST = """
 SELECT to_regclass('scalekit_queue_outbox') IS NOT NULL AND to_regclass('scalekit_queue_inbox') IS NOT NULL
 AND to_regclass('scalekit_queue_inbox_seen') IS NOT NULL
 """
 
 
-class OutboxSchema:
-    """The tables in *database*, made as soon as that can be."""
+class QueueSchema:
+    """Creates the tables in *database*, as soon as it accepts writes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = asyncio.Lock()
-        self._are_made = False
+        self._created = False
 
-    async def make(self) -> None:
-        """Make them unless they are there; outside of a transaction."""
+    async def create(self) -> None:
+        """Create the tables unless they exist; call it outside of a transaction."""
         async with self._lock:
-            if not self._are_made:
-                await _make(self._database, self._database.dialect)
-                self._are_made = True
+            if not self._created:
+                await _create_tables(self._database, self._database.dialect)
+                self._created = True
 
-    async def make_inside(self, transaction: Statements) -> None:
-        """Make them in *transaction*, which may be rolled back."""
-        if not self._are_made:
-            await _make(transaction, self._database.dialect)
+    async def create_in_transaction(self, transaction: Statements) -> None:
+        """Create the tables in *transaction*, which may be rolled back."""
+        if not self._created:
+            await _create_tables(transaction, self._database.dialect)
 
-    async def make_at_start(self) -> None:
-        """Make them; while the database is gone, the first operation that needs them does."""
+    async def create_at_start(self) -> None:
+        """Create the tables; while the database is unavailable, leave that to the first operation that needs them."""
         try:
             if trouble := self._database.unreachable_reason:
                 raise Unavailable(trouble)
-            await self.make()
+            await self.create()
         except (Unavailable, TimeoutError) as error:
-            logger.warning("the tables of the queue are made once the database takes writes: %s", error)
+            logger.warning("the queue's tables will be created once the database accepts writes: %s", error)
 
 
-async def _make(database: Statements, dialect: str) -> None:
-    """Make the tables that are not there yet."""
-    if dialect == "postgresql" and await database.fetch_val(_ARE_THERE):
-        return  # IF NOT EXISTS asks for the right to create tables all the same
+async def _create_tables(database: Statements, dialect: str) -> None:
+    if dialect == "postgresql" and await database.fetch_val(_TABLES_EXIST):
+        return  # IF NOT EXISTS needs the privilege to create tables even when they exist
     async with database.transaction():
         if dialect == "postgresql":
-            await database.fetch_val("SELECT pg_advisory_xact_lock(:lock)", {"lock": LOCK})
+            await database.fetch_val("SELECT pg_advisory_xact_lock(:lock)", {"lock": SCHEMA_LOCK})
         await database.execute(_OUTBOX.format(number=_NUMBER[dialect]))
         await database.execute(_INBOX)
         await database.execute(_INBOX_BY_AGE)

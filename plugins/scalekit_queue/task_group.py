@@ -1,4 +1,4 @@
-"""Tasks that belong together and end together."""
+"""A group of background tasks that are cancelled together and whose failures are logged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ logger = logging.getLogger("scalekit.queue")
 
 
 class BackgroundTaskGroup:
-    """Tasks in the background; one that fails is logged."""
+    """Background tasks; unlike :class:`asyncio.TaskGroup` a failed task is logged and does not cancel the others."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -19,25 +19,25 @@ class BackgroundTaskGroup:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def begin(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run *coroutine* until it ends or is cancelled."""
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task that runs *coroutine*."""
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._end)
+        task.add_done_callback(self._on_done)
         return task
 
     async def wait(self, timeout: float) -> None:
-        """Wait until all have ended, or for *timeout*."""
+        """Wait until all tasks have ended, or for *timeout* seconds."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=timeout)
 
     async def cancel(self, timeout: float = 5.0) -> None:
-        """Cancel all, and wait until they have ended, or for *timeout*."""
+        """Cancel all tasks and wait until they have ended, or for *timeout* seconds."""
         for task in self._tasks:
             task.cancel()
         await self.wait(timeout)
 
-    def _end(self, task: asyncio.Task[Any]) -> None:
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("the queue failed in %s", task.get_coro(), exc_info=error)
+            logger.error("background task %s of the queue failed", task.get_coro(), exc_info=error)

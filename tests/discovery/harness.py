@@ -1,4 +1,4 @@
-"""Services that are called, and load on them."""
+"""Services to call, and concurrent calls of them."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ async def count(request):
 routes = [Route("/stock", stock, methods=["GET", "POST", "PUT"]), Route("/count", count)]
 app = Starlette(routes=[*routes, Route("/slow", slow), Route("/breaking", breaking), Route("/moved", moved)])
 """
-DEFAULTS: Mapping[str, Any] = {"keep": "", "attempt_timeout": "500ms"}
+DEFAULTS: Mapping[str, Any] = {"cache_dir": "", "attempt_timeout": "500ms"}
 
 
-class Stock(Service):
-    """A service that answers with its process id, and the headers that it was sent."""
+class StockService(Service):
+    """A service that responds with its process id and the request headers."""
 
     def __init__(self, toml: str = "", **plugins: str) -> None:
         super().__init__(toml, {"service": STOCK}, plugins)
@@ -78,81 +78,81 @@ class Stock(Service):
         self.box.write("unready", "")
 
 
-def registered(consul: Consul, server: str = "", more: str = "", service: str = "inventory") -> str:
-    """Return the file of a service that registers as *service*."""
+def registered_toml(consul: Consul, server: str = "", more: str = "", service: str = "inventory") -> str:
+    """Return the configuration of a service that registers as *service*."""
     where = f'source = "consul"\nconsul = "{consul.url}"\nservice = "{service}"\n'
-    table = f'{where}check_interval = "2s"\ncheck_timeout = "2s"\nkeep = ""\n'
+    table = f'{where}check_interval = "2s"\ncheck_timeout = "2s"\ncache_dir = ""\n'
     return f'[server]\ndrain = "1s"\n{server}\n[plugins.discovery]\n{table}{more}\n'
 
 
 @asynccontextmanager
-async def services(**table: Any) -> AsyncGenerator[Services, None]:
-    """Return the services that a plugin of this *table* finds."""
+async def open_services(**table: Any) -> AsyncGenerator[Services, None]:
+    """Return the service directory of an application with *table*."""
     app = create_app({"plugins": {"discovery": {**DEFAULTS, **table}}}, app=bare_application)
     async with running(app):
         yield app.context.get(SERVICES)
 
 
-async def found(services: Services, count: int, name: str = "inventory") -> list[str]:
-    """Wait until *name* has so many instances, and return their addresses."""
+async def wait_instances(open_services: Services, count: int, name: str = "inventory") -> list[str]:
+    """Wait until *name* has *count* instances, and return their URLs."""
     async with asyncio.timeout(60):
-        async for instances in services.watch(name):
+        async for instances in open_services.watch(name):
             if len(instances) == count:
                 return sorted(each.url for each in instances)
-    raise AssertionError("a watch ended by itself")
+    raise AssertionError("the watch ended")
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait in a thread until *condition*, which may block, holds."""
+async def wait_until(condition: Callable[[], Any]) -> None:
+    """Wait in a thread until *condition*, which may block, is true."""
     await asyncio.to_thread(wait_for, "the condition", condition)
 
 
 @dataclass
-class Load:
-    """Calls that go on and on, and how they went."""
+class CallLoad:
+    """Concurrent calls, and their responses and errors."""
 
     client: ServiceClient
-    answers: dict[int, int] = field(default_factory=dict)
+    statuses: dict[int, int] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     pids: set[int] = field(default_factory=set)
-    over: bool = False
+    stopped: bool = False
 
     async def call(self) -> None:
         try:
-            async with self.client.get("/stock") as answer:
-                pid = (await answer.json())["pid"]
+            async with self.client.get("/stock") as response:
+                pid = (await response.json())["pid"]
                 self.pids.add(pid)
-                self.answers[answer.status] = self.answers.get(answer.status, 0) + 1
+                self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
         except Exception as error:
             self.errors.append(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(0.01)  # some fail at once
+            await asyncio.sleep(0.01)  # some calls fail at once
 
-    async def _go_on(self) -> None:
-        while not self.over:
+    async def _call_repeatedly(self) -> None:
+        while not self.stopped:
             await self.call()
 
     @asynccontextmanager
-    async def running(self, callers: int = 8) -> AsyncGenerator[Load, None]:
-        tasks = [asyncio.create_task(self._go_on()) for _ in range(callers)]
+    async def running(self, callers: int = 8) -> AsyncGenerator[CallLoad, None]:
+        tasks = [asyncio.create_task(self._call_repeatedly()) for _ in range(callers)]
         try:
             yield self
         finally:
-            self.over = True
+            self.stopped = True
             await asyncio.gather(*tasks)
 
     @property
     def total(self) -> int:
-        return sum(self.answers.values()) + len(self.errors)
+        return sum(self.statuses.values()) + len(self.errors)
 
-    async def go_on_for(self, calls: int) -> None:
-        """Wait until so many more calls have come to an end."""
+    async def wait_calls(self, calls: int) -> None:
+        """Wait until *calls* more calls have ended."""
         goal = self.total + calls
         async with asyncio.timeout(120):
             while self.total < goal:
                 await asyncio.sleep(0.01)
 
     async def wait_for_pids(self, count: int) -> None:
-        """Wait until so many processes have answered."""
+        """Wait until *count* processes have responded."""
         async with asyncio.timeout(60):
             while len(self.pids) < count:
                 await asyncio.sleep(0.01)

@@ -7,14 +7,14 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.command_line import scalekit
-from tests.discovery.consul.test_source import entries, wait_until_registered
-from tests.discovery.harness import Stock, registered
+from tests.discovery.consul.api import entries, wait_until_registered
+from tests.discovery.harness import StockService, registered_toml
 from tests.servers import Consul
 
 
 @pytest.fixture(scope="module")
-def stock() -> Iterator[Stock]:
-    with Stock() as stock:
+def stock() -> Iterator[StockService]:
+    with StockService() as stock:
         yield stock
 
 
@@ -23,11 +23,11 @@ def run(folder: Path, *arguments: str, toml: str) -> CompletedProcess[str]:
     return scalekit("discovery", *arguments, folder=folder)
 
 
-def static(stock: Stock) -> str:
+def static(stock: StockService) -> str:
     return f'[plugins.discovery]\nservices = {{inventory = ["{stock.url}"]}}\n'
 
 
-def test_list_shows_the_instances_of_the_file(stock: Stock, tmp_path: Path) -> None:
+def test_list_prints_the_instances_of_the_configuration_file(stock: StockService, tmp_path: Path) -> None:
     done = run(tmp_path, "list", toml=static(stock))
     assert done.returncode == 0, done.stderr
     assert stock.url in done.stdout
@@ -36,7 +36,7 @@ def test_list_shows_the_instances_of_the_file(stock: Stock, tmp_path: Path) -> N
     assert "no healthy instance is known" in missing.stderr
 
 
-def test_call_prints_the_answer_and_tells_failure_by_its_status(stock: Stock, tmp_path: Path) -> None:
+def test_call_prints_the_response_and_exits_with_its_failure(stock: StockService, tmp_path: Path) -> None:
     done = run(tmp_path, "call", "inventory", "/stock", toml=static(stock))
     assert done.returncode == 0, done.stderr
     assert '"pid"' in done.stdout
@@ -45,14 +45,14 @@ def test_call_prints_the_answer_and_tells_failure_by_its_status(stock: Stock, tm
     assert posted.returncode == 0
     gone = run(tmp_path, "call", "nothing", "/", toml=static(stock))
     assert gone.returncode == 1
-    assert "nothing: the file knows no healthy instance" in gone.stderr
+    assert "nothing: the configuration file has no healthy instance" in gone.stderr
 
 
 @pytest.mark.needs("consul")
-def test_commands_ask_consul_and_leave_what_is_registered_as_it_is(tmp_path: Path) -> None:
-    with Consul() as consul, Stock(registered(consul)) as stock:
+def test_commands_query_consul_and_change_no_registration(tmp_path: Path) -> None:
+    with Consul() as consul, StockService(registered_toml(consul)) as stock:
         (identifier,) = wait_until_registered(consul, "inventory")
-        toml = f"{registered(consul)}".replace("[server]\n", f"[server]\nport = {stock.port}\n", 1)
+        toml = f"{registered_toml(consul)}".replace("[server]\n", f"[server]\nport = {stock.port}\n", 1)
         listed = run(tmp_path, "list", toml=toml)
         assert identifier in listed.stdout, listed.stderr
         assert run(tmp_path, "call", "inventory", "/stock", toml=toml).returncode == 0

@@ -1,4 +1,4 @@
-"""Messages whose headers any publisher may have written: what is not understood is left out, and nothing raises."""
+"""Headers and bodies of foreign publishers: invalid values are ignored, and nothing raises."""
 
 from __future__ import annotations
 
@@ -16,21 +16,31 @@ from scalekit.config.tables import Server
 from scalekit.context import Context
 from scalekit.contracts.consumers import Consumer
 from scalekit_queue.amqp.consumer import envelope_of
-from scalekit_queue.commands import _shown
+from scalekit_queue.commands import _row
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
-from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, Envelope
-from scalekit_queue.propagation import UNTIL, deadline_of, on_behalf
+from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, Envelope
+from scalekit_queue.propagation import DEADLINE_HEADER, deadline_of, restored_context
 from tests.fuzz.words import fuzzed, texts
 
-NAMES = (ATTEMPT, FIRST, LAST, REASON, UNTIL, "x-request-id", "traceparent", "tracestate", "scalekit-consistency")
+NAMES = (
+    ATTEMPT,
+    FIRST_FAILED,
+    LAST_FAILED,
+    REASON,
+    DEADLINE_HEADER,
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "scalekit-consistency",
+)
 numbers = texts("nan", "inf", "-inf", "1e308", "1e309", "-1", "0", "1", ".", "e", "_", "²", "٣", "9" * 5000)
 headers = st.dictionaries(st.sampled_from(NAMES) | st.text(st.characters(), max_size=5), numbers, max_size=6)
-dead = st.dictionaries(st.sampled_from([ATTEMPT, FIRST, LAST, REASON]), numbers, min_size=1)
+dead = st.dictionaries(st.sampled_from([ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON]), numbers, min_size=1)
 
 
 @given(headers)
-@example({UNTIL: "nan"})
-@example({UNTIL: "inf"})
+@example({DEADLINE_HEADER: "nan"})
+@example({DEADLINE_HEADER: "inf"})
 @example({"\ud800": "\ud800"})
 @fuzzed
 def test_a_message_may_have_any_headers(found: dict[str, str]) -> None:
@@ -38,17 +48,27 @@ def test_a_message_may_have_any_headers(found: dict[str, str]) -> None:
     assert 0 <= envelope.attempt < 10**9
     deadline = deadline_of(found)
     assert deadline is None or isfinite(deadline)
-    with on_behalf(found, Context(Server(), {})):
-        assert envelope.again(1.0, {}).attempt == envelope.attempt + 1
+    with restored_context(found, Context(Server(), {})):
+        assert envelope.as_retry(1.0, {}).attempt == envelope.attempt + 1
 
 
 @given(dead | headers, st.sampled_from([0.0, 1e300, -1e300, nan, inf, 1_700_000_000.0]))
-@example({ATTEMPT: "x", FIRST: "x", LAST: "nan", REASON: ""}, 0.0)
-@example({ATTEMPT: "9" * 5000, FIRST: "1e300", LAST: "-1e300", REASON: ""}, 0.0)
+@example({ATTEMPT: "x", FIRST_FAILED: "x", LAST_FAILED: "nan", REASON: ""}, 0.0)
+@example({ATTEMPT: "9" * 5000, FIRST_FAILED: "1e300", LAST_FAILED: "-1e300", REASON: ""}, 0.0)
 @fuzzed
 def test_a_dead_letter_is_shown_whatever_is_written_on_it(found: dict[str, str], published: float) -> None:
-    shown = _shown(Envelope("data.created", "", b"", published, found, dead=True))
-    assert {"id", "published", "reason", "attempts", "first", "last", "headers", "bytes", "body"} == shown.keys()
+    shown = _row(Envelope("data.created", "", b"", published, found, dead=True))
+    assert {
+        "id",
+        "published",
+        "reason",
+        "attempts",
+        "first_failed",
+        "last_failed",
+        "headers",
+        "bytes",
+        "body",
+    } == shown.keys()
 
 
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.datetimes()
@@ -73,6 +93,6 @@ async def take(message: Any) -> None:
 async def test_a_body_that_cannot_be_read_is_told_apart(piece: bytes, depth: int) -> None:
     consumer = Consumer("data.created", take, TypeAdapter(dict[str, int]), 1, 1, (), 30.0, None)
     with pytest.raises(UndecodableMessage):
-        await MessageDispatcher(consumer, None, Context(Server(), {})).handle(
+        await MessageDispatcher(consumer, None, Context(Server(), {})).dispatch(
             Envelope("data.created", "", piece * depth, 0.0)
         )

@@ -70,7 +70,7 @@ def consul() -> Iterator[Consul]:
 
 
 def found_in(consul: Consul, name: str) -> str:
-    where = f'source = "consul"\nconsul = "{consul.url}"\nservice = "{name}"\nkeep = ""\n'
+    where = f'source = "consul"\nconsul = "{consul.url}"\nservice = "{name}"\ncache_dir = ""\n'
     return f'{where}check_interval = "2s"\n'
 
 

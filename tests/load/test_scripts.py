@@ -106,7 +106,7 @@ def test_soak_fails_when_memory_grows(sample: Sample, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def broken() -> Iterator[Sample]:
     """Nobody counts items, strangers are let in, and there is no second service."""
-    options = ("plugins.queue.consume=workers", "plugins.jwt.protected_paths=[]")
+    options = ("plugins.queue.consume_in=workers", "plugins.jwt.protected_paths=[]")
     with Sample(*options, environment={"INVENTORY_PORT": "1"}) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Queues for the tests: a SQLite file, and a real RabbitMQ in which each test has names of its own."""
+"""Tables of queues for the tests: a SQLite file, and a real RabbitMQ with a queue prefix for each test."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def rabbitmq_table(shared_rabbitmq: RabbitMQ) -> dict[str, Any]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a start wait for no broker, where that would be in vain."""
-    monkeypatch.setattr("scalekit_queue.amqp.transport.START_LIMIT", 0.0)
+def no_start_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the first connection to RabbitMQ at the start."""
+    monkeypatch.setattr("scalekit_queue.amqp.transport.START_TIMEOUT", 0.0)
 
 
 @pytest.fixture
 def sqlite_table(tmp_path: Path) -> dict[str, Any]:
-    return {"url": f"sqlite:///{tmp_path}/queue.db", "poll": "20ms", "lease": "2s"}
+    return {"url": f"sqlite:///{tmp_path}/queue.db", "poll_interval": "20ms", "visibility_timeout": "2s"}
 
 
 @pytest.fixture(params=["sqlite", RABBITMQ])
 def table(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return the table of a queue on each transport."""
-    found: dict[str, Any] = request.getfixturevalue(f"{request.param}_table")
-    return found
+    """Return the table of a queue, for each transport."""
+    table: dict[str, Any] = request.getfixturevalue(f"{request.param}_table")
+    return table
 
 
 @pytest.fixture(params=["sqlite", POSTGRES])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the address of a database that has no tables."""
+    """Return the URL of a database without tables."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/test.db"
     server: Postgres = request.getfixturevalue("shared_postgres")

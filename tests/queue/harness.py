@@ -1,4 +1,4 @@
-"""An application with consumers of a test, and what looks into its queue."""
+"""Run an application with the consumers of a test, and inspect its queue."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from scalekit_queue.commands import open_admin
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.envelope import QueueAdmin
+from scalekit_queue.transport import QueueAdmin
 
 LIMIT = 60.0
 _modules = itertools.count(1)
 
-Anything = Message[Any]
+AnyMessage = Message[Any]
 
 
-def target_of(consumers: Consumers) -> str:
-    """Return how the file names *consumers*."""
-    module = ModuleType(f"consumers_of_a_test_{next(_modules)}")
+def consumers_target(consumers: Consumers) -> str:
+    """Return *consumers* as ``module:name``, for the configuration."""
+    module = ModuleType(f"test_consumers_{next(_modules)}")
     module.consumers = consumers  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
     return f"{module.__name__}:consumers"
@@ -37,30 +37,30 @@ def target_of(consumers: Consumers) -> str:
 async def serving(
     table: dict[str, Any], consumers: Consumers | None = None, **plugins: dict[str, Any]
 ) -> AsyncGenerator[Host, None]:
-    """Run an application with the queue that *table* describes, and other *plugins*."""
-    whole = {**table, "consumers": target_of(consumers)} if consumers is not None else table
-    host = create_app({"plugins": {**plugins, "queue": whole}}, app=bare_application)
+    """Run an application with the queue of *table* and the tables of other *plugins*."""
+    queue = {**table, "consumers": consumers_target(consumers)} if consumers is not None else table
+    host = create_app({"plugins": {**plugins, "queue": queue}}, app=bare_application)
     async with running(host):
         yield host
 
 
 @asynccontextmanager
-async def inside(table: dict[str, Any], *names: str) -> AsyncGenerator[QueueAdmin, None]:
-    """Be connected to the queue as the commands are."""
-    async with open_admin(QueueConfig.model_validate(table, strict=False)) as found:
-        yield found
+async def open_queue_admin(table: dict[str, Any]) -> AsyncGenerator[QueueAdmin, None]:
+    """Connect to the queue as the commands do."""
+    async with open_admin(QueueConfig.model_validate(table, strict=False)) as admin:
+        yield admin
 
 
-async def until(condition: Callable[[], object], what: str = "") -> None:
-    """Wait for *condition*."""
+async def wait_until(condition: Callable[[], object], what: str = "") -> None:
+    """Wait until *condition* is true."""
     async with asyncio.timeout(LIMIT):
         while not condition():
             await asyncio.sleep(0.01)
 
 
-async def dead_letters(table: dict[str, Any], name: str, count: int) -> list[Any]:
-    """Wait for *count* dead letters, and return them."""
-    async with inside(table) as queue, asyncio.timeout(LIMIT):
-        while len(found := await queue.peek(name, True, 100)) < count:
+async def wait_dead_letters(table: dict[str, Any], name: str, count: int) -> list[Any]:
+    """Wait for *count* dead letters and return them."""
+    async with open_queue_admin(table) as queue, asyncio.timeout(LIMIT):
+        while len(letters := await queue.peek(name, True, 100)) < count:
             await asyncio.sleep(0.05)
-    return found
+    return letters

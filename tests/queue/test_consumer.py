@@ -1,4 +1,4 @@
-"""What a consumer is given and what becomes of it, on both transports."""
+"""Delivery, retry, dead letters and drain of a consumer, on both transports."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from scalekit.contracts import QUEUE
 from scalekit.contracts.consumers import Consumers, Message
-from scalekit_queue.envelope import ATTEMPT, FIRST, LAST, REASON, STACK
-from tests.queue.harness import LIMIT, Anything, dead_letters, inside, serving, until
+from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK
+from tests.queue.harness import LIMIT, AnyMessage, open_queue_admin, serving, wait_dead_letters, wait_until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
@@ -24,7 +24,7 @@ class Created(BaseModel):
     name: str = ""
 
 
-async def test_a_message_arrives_as_it_was_published(table: Table) -> None:
+async def test_a_message_is_delivered_as_published(table: Table) -> None:
     consumers = Consumers()
     seen: list[Message[Created]] = []
 
@@ -37,7 +37,7 @@ async def test_a_message_arrives_as_it_was_published(table: Table) -> None:
         before = time()
         first = await queue.publish("data.created", Created(item=1, name="é"), headers={"tenant": "a"})
         second = await queue.publish("data.created", {"item": 2}, key="order-2")
-        await until(lambda: len(seen) == 2)
+        await wait_until(lambda: len(seen) == 2)
     one, two = sorted(seen, key=lambda message: message.body.item)
     assert (one.id, two.id, second) == (first, "order-2", "order-2")
     assert (one.name, one.attempt, one.body) == ("data.created", 1, Created(item=1, name="é"))
@@ -46,7 +46,7 @@ async def test_a_message_arrives_as_it_was_published(table: Table) -> None:
     assert before - 1 <= one.published <= time()
 
 
-async def test_many_arrive_once_each(table: Table) -> None:
+async def test_each_of_many_messages_is_delivered_once(table: Table) -> None:
     consumers = Consumers()
     seen: list[int] = []
 
@@ -57,26 +57,26 @@ async def test_many_arrive_once_each(table: Table) -> None:
     async with serving(table, consumers) as host:
         ids = await host.context.get(QUEUE).publish_many("data.created", range(2000), timeout="30s")
         assert len(set(ids)) == 2000
-        await until(lambda: len(seen) >= 2000)
+        await wait_until(lambda: len(seen) >= 2000)
     assert sorted(seen) == list(range(2000))
 
 
-async def test_what_is_published_before_there_is_a_consumer_waits_for_it(table: Table) -> None:
+async def test_a_message_published_before_its_consumer_starts_waits_for_it(table: Table) -> None:
     async with serving(table) as host:
         await host.context.get(QUEUE).publish("data.created", {"item": 1})
     consumers = Consumers()
     seen: list[Any] = []
 
     @consumers.on("data.created")
-    async def take(message: Anything) -> None:
+    async def take(message: AnyMessage) -> None:
         seen.append(message.body)
 
     async with serving(table, consumers):
-        await until(lambda: seen)
+        await wait_until(lambda: seen)
     assert seen == [{"item": 1}]
 
 
-async def test_a_delayed_message_does_not_come_before_its_time(table: Table) -> None:
+async def test_a_delayed_message_is_not_delivered_before_its_delay(table: Table) -> None:
     consumers = Consumers()
     seen: dict[str, float] = {}
 
@@ -90,25 +90,25 @@ async def test_a_delayed_message_does_not_come_before_its_time(table: Table) -> 
         await queue.publish("data.created", "later", delay="900ms")
         await queue.publish("data.created", "sooner", delay=0.3)
         await queue.publish("data.created", "now")
-        await until(lambda: len(seen) == 3)
+        await wait_until(lambda: len(seen) == 3)
     assert list(seen) == ["now", "sooner", "later"]
     assert seen["later"] - before >= 0.9
     assert seen["sooner"] - before >= 0.3
 
 
-async def test_a_handler_that_always_fails_goes_down_the_ladder_and_leaves_a_dead_letter(table: Table) -> None:
+async def test_a_handler_that_always_fails_is_retried_with_each_delay_and_leaves_a_dead_letter(table: Table) -> None:
     consumers = Consumers()
     tries: list[tuple[int, float]] = []
 
     @consumers.on("data.created", retry=["100ms", "300ms"])
-    async def fail(message: Anything) -> None:
+    async def fail(message: AnyMessage) -> None:
         tries.append((message.attempt, time()))
         raise ValueError("out of stock")
 
     began = time()
     async with serving(table, consumers) as host:
         identifier = await host.context.get(QUEUE).publish("data.created", {"item": 1}, headers={"tenant": "a"})
-        (letter,) = await dead_letters(table, "data.created", 1)
+        (letter,) = await wait_dead_letters(table, "data.created", 1)
     assert [attempt for attempt, _ in tries] == [1, 2, 3]
     assert tries[1][1] - tries[0][1] >= 0.1
     assert tries[2][1] - tries[1][1] >= 0.3
@@ -116,28 +116,28 @@ async def test_a_handler_that_always_fails_goes_down_the_ladder_and_leaves_a_dea
     assert letter.headers[REASON] == "ValueError: out of stock"
     assert "in fail" in letter.headers[STACK]
     assert letter.headers[ATTEMPT] == "3"
-    assert began - 1 < float(letter.headers[FIRST]) < float(letter.headers[LAST]) - 0.3
+    assert began - 1 < float(letter.headers[FIRST_FAILED]) < float(letter.headers[LAST_FAILED]) - 0.3
 
 
-async def test_a_handler_that_recovers_leaves_nothing(table: Table) -> None:
+async def test_a_handler_that_succeeds_at_a_retry_leaves_no_dead_letter(table: Table) -> None:
     consumers = Consumers()
     tries: list[int] = []
 
     @consumers.on("data.created", retry=["50ms"])
-    async def recover(message: Anything) -> None:
+    async def recover(message: AnyMessage) -> None:
         tries.append(message.attempt)
         if message.attempt == 1:
             raise ConnectionError
 
     async with serving(table, consumers) as host:
         await host.context.get(QUEUE).publish("data.created", None)
-        await until(lambda: len(tries) == 2)
-    async with inside(table) as queue:
+        await wait_until(lambda: len(tries) == 2)
+    async with open_queue_admin(table) as queue:
         depth = await queue.depth("data.created")
     assert (tries, depth.ready, depth.dead) == ([1, 2], 0, 0)
 
 
-async def test_a_handler_that_hangs_is_cut_and_the_others_go_on(table: Table) -> None:
+async def test_a_hanging_handler_is_cancelled_at_its_timeout_while_others_continue(table: Table) -> None:
     consumers = Consumers()
     seen: list[str] = []
 
@@ -149,13 +149,13 @@ async def test_a_handler_that_hangs_is_cut_and_the_others_go_on(table: Table) ->
 
     async with serving(table, consumers) as host:
         await host.context.get(QUEUE).publish_many("data.created", ["hang", "hang", "go", "hang", "on"])
-        await until(lambda: len(seen) == 2)
-        letters = await dead_letters(table, "data.created", 3)
-    assert {letter.headers[REASON] for letter in letters} == {"not done within 0.3s"}
+        await wait_until(lambda: len(seen) == 2)
+        letters = await wait_dead_letters(table, "data.created", 3)
+    assert {letter.headers[REASON] for letter in letters} == {"timed out after 0.3s"}
 
 
 @pytest.mark.parametrize("body", ["not a number", {"item": "x"}, None])
-async def test_what_cannot_be_decoded_is_a_dead_letter_at_once(table: Table, body: Any) -> None:
+async def test_an_undecodable_message_becomes_a_dead_letter_without_retry(table: Table, body: Any) -> None:
     consumers = Consumers()
     seen: list[Created] = []
 
@@ -167,15 +167,15 @@ async def test_what_cannot_be_decoded_is_a_dead_letter_at_once(table: Table, bod
         queue = host.context.get(QUEUE)
         await queue.publish("data.created", body)
         await queue.publish("data.created", {"item": 5})
-        await until(lambda: seen)
-        (letter,) = await dead_letters(table, "data.created", 1)
+        await wait_until(lambda: seen)
+        (letter,) = await wait_dead_letters(table, "data.created", 1)
     assert seen == [Created(item=5)]
     assert letter.headers[ATTEMPT] == "1"
     assert letter.headers[REASON].split(":")[0] in ("the body", "item")
 
 
 @pytest.mark.slow
-async def test_a_message_of_ten_megabytes_goes_through_and_a_larger_one_is_refused(table: Table) -> None:
+async def test_a_message_of_ten_megabytes_is_delivered_and_one_over_max_body_is_rejected(table: Table) -> None:
     consumers = Consumers()
     seen: list[str] = []
 
@@ -189,16 +189,16 @@ async def test_a_message_of_ten_megabytes_goes_through_and_a_larger_one_is_refus
         await queue.publish("data.created", large, timeout="30s")
         with pytest.raises(ValueError, match="more than max_body 11MB"):
             await queue.publish("data.created", "x" * 11_000_000)
-        await until(lambda: seen)
+        await wait_until(lambda: seen)
     assert seen == [large]
 
 
-async def test_no_more_run_at_once_than_the_consumer_says(table: Table) -> None:
+async def test_no_more_handlers_than_concurrency_run_at_once(table: Table) -> None:
     consumers = Consumers()
     running = most = done = 0
 
     @consumers.on("data.created", prefetch=8, concurrency=4)
-    async def take(message: Anything) -> None:
+    async def take(message: AnyMessage) -> None:
         nonlocal running, most, done
         running += 1
         most = max(most, running)
@@ -208,11 +208,11 @@ async def test_no_more_run_at_once_than_the_consumer_says(table: Table) -> None:
 
     async with serving(table, consumers) as host:
         await host.context.get(QUEUE).publish_many("data.created", range(200))
-        await until(lambda: done == 200)
+        await wait_until(lambda: done == 200)
     assert most == 4
 
 
-async def test_on_its_end_what_runs_is_finished_and_the_rest_is_given_back(table: Table) -> None:
+async def test_drain_finishes_running_handlers_and_requeues_the_other_messages(table: Table) -> None:
     consumers = Consumers()
     begun: list[int] = []
     ended: list[int] = []
@@ -226,34 +226,36 @@ async def test_on_its_end_what_runs_is_finished_and_the_rest_is_given_back(table
 
     async with serving(table, consumers) as host:
         await host.context.get(QUEUE).publish_many("data.created", range(10))
-        await until(lambda: len(begun) == 2)
+        await wait_until(lambda: len(begun) == 2)
         asyncio.get_running_loop().call_later(0.3, go.set)
     assert sorted(ended) == sorted(begun)
     assert len(begun) == 2
     async with serving(table, consumers):
-        await until(lambda: len(ended) == 10)
+        await wait_until(lambda: len(ended) == 10)
     assert sorted(ended) == list(range(10))
 
 
-async def test_what_does_not_finish_in_time_is_cut_and_given_back_as_it_was(table: Table) -> None:
+async def test_a_handler_that_exceeds_drain_timeout_is_cancelled_and_its_message_requeued(
+    table: Table,
+) -> None:
     consumers = Consumers()
     attempts: list[int] = []
 
     @consumers.on("data.created")
-    async def take(message: Anything) -> None:
+    async def take(message: AnyMessage) -> None:
         attempts.append(message.attempt)
         if len(attempts) == 1:
             await asyncio.Event().wait()
 
-    async with serving({**table, "drain": "200ms"}, consumers) as host:
+    async with serving({**table, "drain_timeout": "200ms"}, consumers) as host:
         await host.context.get(QUEUE).publish("data.created", 1)
-        await until(lambda: attempts)
+        await wait_until(lambda: attempts)
     async with serving(table, consumers):
-        await until(lambda: len(attempts) == 2)
+        await wait_until(lambda: len(attempts) == 2)
     assert attempts == [1, 1]
 
 
-async def test_dead_letters_are_shown_replayed_and_dropped(table: Table) -> None:
+async def test_dead_letters_are_listed_replayed_and_purged(table: Table) -> None:
     consumers = Consumers()
     broken = True
     seen: list[tuple[int, int]] = []
@@ -266,26 +268,26 @@ async def test_dead_letters_are_shown_replayed_and_dropped(table: Table) -> None
 
     async with serving(table, consumers) as host:
         ids = await host.context.get(QUEUE).publish_many("data.created", range(5))
-        letters = await dead_letters(table, "data.created", 5)
+        letters = await wait_dead_letters(table, "data.created", 5)
         assert {letter.id for letter in letters} == set(ids)
         broken = False
-        async with inside(table) as queue:
+        async with open_queue_admin(table) as queue:
             assert (await queue.depth("data.created")).dead == 5
             assert await queue.replay("data.created", [ids[3], "none"], 1) == 1
-            await until(lambda: seen)
+            await wait_until(lambda: seen)
             assert seen == [(3, 1)]
             assert await queue.replay("data.created", [], 2) == 2
-            await until(lambda: len(seen) == 3)
+            await wait_until(lambda: len(seen) == 3)
             assert await queue.purge("data.created", True) == 2
             assert (await queue.depth("data.created")).dead == 0
 
 
-async def test_ready_messages_are_counted_shown_and_dropped(table: Table) -> None:
+async def test_ready_messages_are_counted_listed_and_purged(table: Table) -> None:
     async with serving(table) as host:
         await host.context.get(QUEUE).publish_many("data.created", range(5))
-    async with inside(table) as queue:
+    async with open_queue_admin(table) as queue:
         assert [json.loads(each.body) for each in await queue.peek("data.created", False, 3)] == [0, 1, 2]
-        async with asyncio.timeout(LIMIT):  # a quorum queue takes back what was shown in its own time
+        async with asyncio.timeout(LIMIT):  # a quorum queue requeues them with a delay
             while (await queue.depth("data.created")).ready != 5:
                 await asyncio.sleep(0.01)
         assert await queue.purge("data.created", False) == 5
@@ -293,14 +295,14 @@ async def test_ready_messages_are_counted_shown_and_dropped(table: Table) -> Non
         assert (await queue.depth("never.published")).ready == 0
 
 
-async def test_nobody_consumes_where_only_workers_do(table: Table) -> None:
+async def test_a_web_process_does_not_consume_with_consume_in_workers(table: Table) -> None:
     consumers = Consumers()
 
     @consumers.on("data.created")
-    async def take(message: Anything) -> None:
+    async def take(message: AnyMessage) -> None:
         raise AssertionError
 
-    async with serving({**table, "consume": "workers"}, consumers) as host:
+    async with serving({**table, "consume_in": "workers"}, consumers) as host:
         await host.context.get(QUEUE).publish("data.created", 1)
-    async with inside(table) as queue:
+    async with open_queue_admin(table) as queue:
         assert (await queue.depth("data.created")).ready == 1

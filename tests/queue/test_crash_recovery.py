@@ -1,4 +1,4 @@
-"""Nothing is lost, whoever is killed: the broker, the consumers, the publishers."""
+"""No message is lost when broker, consumers or publishers are killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from scalekit.contracts import QUEUE, Queue
 from tests.processes import Box, Process, wait_for
 from tests.queue.conftest import RABBITMQ
-from tests.queue.harness import inside, serving
+from tests.queue.harness import open_queue_admin, serving
 from tests.servers import Postgres, RabbitMQ
 
 pytestmark = pytest.mark.anyio
@@ -33,18 +33,18 @@ seen = os.open(f"seen-{os.getpid()}", os.O_CREAT | os.O_WRONLY)
 
 
 @consumers.on("plain", prefetch=100, concurrency=20)
-async def note(message: Message[int]) -> None:
+async def record(message: Message[int]) -> None:
     os.write(seen, b"%d\\n" % message.body)
 
 
 @consumers.on("once", prefetch=100, concurrency=4, dedupe="1h", retry=["100ms"] * 9)
-async def have_effect(message: Message[int]) -> None:
+async def write_effect(message: Message[int]) -> None:
     await message.context.get(DATABASE).execute("INSERT INTO effects VALUES (:number)", {"number": message.body})
 """
 
 
 class Workers:
-    """Two processes of ``scalekit run --only queue``; one after the other is killed."""
+    """Two processes of ``scalekit run --only queue``, killed in turn."""
 
     def __init__(self, box: Box, table: dict[str, Any], database: str) -> None:
         self.box = box
@@ -55,29 +55,29 @@ class Workers:
             "scalekit.toml",
             f"[plugins.pool]\nurl = '{database}'\n[plugins.queue]\nconsumers = 'events:consumers'\n{lines}\n",
         )
-        self.processes = [self._begin(), self._begin()]
+        self.processes = [self._spawn(), self._spawn()]
 
-    def _begin(self) -> Process:
+    def _spawn(self) -> Process:
         return self.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue")
 
-    async def kill_every(self, interval: float, until: asyncio.Event) -> None:
-        while not until.is_set():
+    async def kill_periodically(self, interval: float, stop: asyncio.Event) -> None:
+        while not stop.is_set():
             try:
                 async with asyncio.timeout(interval):
-                    await until.wait()
+                    await stop.wait()
             except TimeoutError:
                 if self._has_seen(self.processes[self.killed % 2]):
                     await self._kill_next()
 
     def _has_seen(self, process: Process) -> bool:
-        """Tell whether the process got to a message: on a busy machine that takes longer than between two kills."""
+        """Return whether the process has handled a message, which may take longer than the interval between kills."""
         file = self.box.directory / f"seen-{process.pid}"
         return file.exists() and file.stat().st_size > 0
 
     async def _kill_next(self) -> None:
-        place = self.killed % 2
-        await asyncio.to_thread(self.box.kill, self.processes[place])
-        self.processes[place] = await asyncio.to_thread(self._begin)
+        index = self.killed % 2
+        await asyncio.to_thread(self.box.kill, self.processes[index])
+        self.processes[index] = await asyncio.to_thread(self._spawn)
         self.killed += 1
 
     def seen(self) -> Counter[int]:
@@ -91,7 +91,7 @@ def box() -> Iterator[Box]:
 
 
 async def publish_all(queue: Queue, progress: Counter[str]) -> None:
-    """Publish every number, the even ones as plain, by several tasks at a time."""
+    """Publish every number with several concurrent tasks, even ones as ``plain``, odd ones as ``once``."""
 
     async def publish(first: int) -> None:
         for number in range(first, MESSAGES, PUBLISHERS):
@@ -102,7 +102,7 @@ async def publish_all(queue: Queue, progress: Counter[str]) -> None:
 
 
 async def kill_broker(server: RabbitMQ, progress: Counter[str]) -> None:
-    """Kill the broker and start it again whenever another quarter has been published."""
+    """Kill and restart the broker after each quarter of the messages."""
     for quarter in (1, 2, 3):
         while progress["published"] < quarter * MESSAGES / 4:
             await asyncio.sleep(0.01)
@@ -111,7 +111,7 @@ async def kill_broker(server: RabbitMQ, progress: Counter[str]) -> None:
         progress["broker"] += 1
 
 
-async def until_all(workers: Workers, effects: Callable[[], int]) -> None:
+async def wait_all(workers: Workers, effects: Callable[[], int]) -> None:
     async with asyncio.timeout(LIMIT):
         while len(workers.seen()) < MESSAGES / 2 or await asyncio.to_thread(effects) < MESSAGES / 2:
             await asyncio.sleep(0.25)
@@ -120,14 +120,14 @@ async def until_all(workers: Workers, effects: Callable[[], int]) -> None:
 @pytest.fixture(params=["sqlite", RABBITMQ])
 def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[dict[str, Any], RabbitMQ | None]]:
     if request.param == "sqlite":
-        yield {"url": f"sqlite:///{tmp_path}/queue.db", "lease": "2s"}, None
+        yield {"url": f"sqlite:///{tmp_path}/queue.db", "visibility_timeout": "2s"}, None
         return
     with RabbitMQ() as server:
         yield {"url": server.url, "check_interval": "1s"}, server
 
 
 @pytest.mark.needs("postgres")
-async def test_none_of_20000_messages_is_lost_and_with_dedupe_each_has_its_effect_once(
+async def test_of_20000_messages_none_is_lost_and_with_dedupe_each_has_its_effect_once(
     transport: tuple[dict[str, Any], RabbitMQ | None],
     shared_postgres: Postgres,
     box: Box,
@@ -141,25 +141,25 @@ async def test_none_of_20000_messages_is_lost_and_with_dedupe_each_has_its_effec
         if server is not None:
             await queue.publish("plain", 0)
             await queue.publish("once", 1)
-            await asyncio.to_thread(server.flush)  # a broker forgets a queue that it has just made, when it is killed
+            await asyncio.to_thread(server.flush)  # a killed broker loses queues that were declared a moment ago
         workers = Workers(box, table, shared_postgres.url)
         all_seen = asyncio.Event()
-        killing = [asyncio.create_task(workers.kill_every(5.0 if server else 1.0, all_seen))]
+        killing = [asyncio.create_task(workers.kill_periodically(5.0 if server else 1.0, all_seen))]
         if server is not None:
             killing.append(asyncio.create_task(kill_broker(server, progress)))
         await publish_all(queue, progress)
         await asyncio.gather(*killing[1:])
-        await until_all(workers, lambda: int(shared_postgres.sql("SELECT count(DISTINCT number) FROM effects")))
+        await wait_all(workers, lambda: int(shared_postgres.sql("SELECT count(DISTINCT number) FROM effects")))
         all_seen.set()
         await killing[0]
-    async with inside(table) as queue_inside:
+    async with open_queue_admin(table) as queue_inside:
         depths = [await queue_inside.depth(name) for name in ("plain", "once")]
 
     seen = workers.seen()
     assert set(seen) == set(range(0, MESSAGES, 2)), "lost"
     assert [depth.dead for depth in depths] == [0, 0]
     effects = shared_postgres.sql("SELECT count(*), count(DISTINCT number), min(number), max(number) FROM effects")
-    extra = 1 if server is not None else 0  # the first message went out twice, under two ids
+    extra = 1 if server is not None else 0  # number 1 was published twice, under two ids
     assert effects == f"{MESSAGES // 2 + extra}|{MESSAGES // 2}|1|{MESSAGES - 1}"
     duplicates = seen.total() - len(seen)
     record_property("duplicates", duplicates)
@@ -192,7 +192,7 @@ asyncio.run(main())
 """
 
 
-async def test_what_a_killed_publisher_was_told_is_safe_is_there(box: Box, sqlite_table: dict[str, Any]) -> None:
+async def test_messages_confirmed_to_a_killed_publisher_are_stored(box: Box, sqlite_table: dict[str, Any]) -> None:
     box.write("publisher.py", PUBLISHER)
     confirmed = box.directory / "confirmed"
     before = 0
@@ -205,8 +205,8 @@ async def test_what_a_killed_publisher_was_told_is_safe_is_there(box: Box, sqlit
         await asyncio.to_thread(wait_for, "confirmed messages", has_more, process)
         await asyncio.to_thread(box.kill, process)
         before = confirmed.stat().st_size
-    async with inside(sqlite_table) as queue:
+    async with open_queue_admin(sqlite_table) as queue:
         stored = {each.body.decode().strip('"') for each in await queue.peek("data.created", False, 10**6)}
-    told = confirmed.read_text().split()
-    assert len(told) > 1000
-    assert set(told) <= stored
+    reported = confirmed.read_text().split()
+    assert len(reported) > 1000
+    assert set(reported) <= stored

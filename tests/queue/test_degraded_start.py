@@ -1,4 +1,4 @@
-"""A service with pool and queue starts while its database is gone, and all works once that is back."""
+"""A service with pool and queue starts while its database is unavailable, and recovers with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalekit.contracts.consumers import Consumers, Message
 from scalekit.errors import Unavailable
 from scalekit.health.monitor import Status
 from scalekit.host import Host
-from tests.queue.harness import LIMIT, serving, until
+from tests.queue.harness import LIMIT, serving, wait_until
 from tests.servers import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
@@ -42,7 +42,7 @@ async def put(host: Host, number: int) -> bool:
     return True
 
 
-async def test_what_is_published_and_consumed_heals_with_the_database(
+async def test_outbox_and_inbox_recover_with_the_database(
     postgres: Postgres, sqlite_table: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "0001_items.sql").write_text("CREATE TABLE items (number int)")
@@ -50,7 +50,7 @@ async def test_what_is_published_and_consumed_heals_with_the_database(
     consumers = Consumers()
 
     @consumers.on("made", dedupe="1h")
-    async def note(message: Message[Any]) -> None:
+    async def record(message: Message[Any]) -> None:
         seen.append(message.body["number"])
 
     await asyncio.to_thread(postgres.kill)
@@ -69,11 +69,11 @@ async def test_what_is_published_and_consumed_heals_with_the_database(
                 await asyncio.sleep(0.05)
             while await pool_error(host):
                 await asyncio.sleep(0.05)
-        await until(lambda: seen == [2])
+        await wait_until(lambda: seen == [2])
         assert await host.context.get(DATABASE).fetch_val("SELECT count(*) FROM items") == 0
 
 
-async def test_tables_that_are_there_need_no_right_to_make_them(
+async def test_existing_tables_need_no_privilege_to_create_them(
     postgres: Postgres, sqlite_table: dict[str, Any]
 ) -> None:
     async with serving(sqlite_table, pool={"url": postgres.url}):
@@ -84,7 +84,9 @@ async def test_tables_that_are_there_need_no_right_to_make_them(
         assert await put(host, 1)
 
 
-async def test_a_database_that_takes_no_writes_at_the_start(postgres: Postgres, sqlite_table: dict[str, Any]) -> None:
+async def test_the_tables_are_created_once_a_read_only_database_accepts_writes(
+    postgres: Postgres, sqlite_table: dict[str, Any]
+) -> None:
     postgres.sql("ALTER SYSTEM SET default_transaction_read_only = on")
     postgres.sql("SELECT pg_reload_conf()")
     async with serving(sqlite_table, pool={"url": postgres.url}) as host:

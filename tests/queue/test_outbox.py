@@ -1,4 +1,4 @@
-"""The outbox: rows and messages agree, whoever is killed, and readers see what was committed with a message."""
+"""The outbox publishes exactly the messages of committed transactions, also when a process is killed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.contracts.consumers import Consumers, Message
 from scalekit_queue.amqp import transport as amqp_transport
 from tests.processes import Box, wait_for
-from tests.queue.harness import LIMIT, inside, serving, until
+from tests.queue.harness import LIMIT, open_queue_admin, serving, wait_until
 from tests.servers import Postgres, Replica
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
 
-STEPS = ("stored", "committed", "taken", "sent", "forgotten")
+STEPS = ("stored", "committed", "selected", "sent", "deleted")
 CRASHING = """
 import asyncio, json, os, signal, sys
 
@@ -41,34 +41,34 @@ def crash(step):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-passing_on, relaying = outbox.Outbox._pass_on, outbox.Outbox.relay
+original_publish_rows, original_relay = outbox.Outbox._publish_rows, outbox.Outbox.relay
 
 
-async def pass_on(self, rows):
+async def publish_rows(self, rows):
     if rows:
-        crash("taken")
+        crash("selected")
     send = self._send
 
-    async def sending(envelopes, timeout):
+    async def send_and_crash(envelopes, timeout):
         results = await send(envelopes, timeout)
         crash("sent")
         return results
 
-    self._send = sending
+    self._send = send_and_crash
     try:
-        return await passing_on(self, rows)
+        return await original_publish_rows(self, rows)
     finally:
         self._send = send
 
 
 async def relay(self):
-    count = await relaying(self)
+    count = await original_relay(self)
     if count:
-        crash("forgotten")
+        crash("deleted")
     return count
 
 
-outbox.Outbox._pass_on, outbox.Outbox.relay = pass_on, relay
+outbox.Outbox._publish_rows, outbox.Outbox.relay = publish_rows, relay
 
 
 async def main():
@@ -94,7 +94,7 @@ def box() -> Iterator[Box]:
         yield box
 
 
-async def rows_once_all_is_relayed(table: Table, plugins: dict[str, Any]) -> set[str]:
+async def rows_after_relay(table: Table, plugins: dict[str, Any]) -> set[str]:
     async with serving(table, **plugins) as host, asyncio.timeout(60):
         database = host.context.get(DATABASE)
         while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):
@@ -102,12 +102,12 @@ async def rows_once_all_is_relayed(table: Table, plugins: dict[str, Any]) -> set
         return {row[0] for row in await database.fetch_all("SELECT step FROM items")}
 
 
-async def test_rows_and_messages_agree_wherever_a_process_crashes(
+async def test_rows_and_messages_agree_after_a_crash_at_any_step(
     box: Box, table: Table, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scalekit_queue.outbox.CLAIMED_FOR", 0.1)
+    monkeypatch.setattr("scalekit_queue.outbox.CLAIM_TTL", 0.1)
     plugins: dict[str, Any] = {"pool": {"url": database_url}}
-    script = CRASHING.replace("database_url, table, where", "outbox.CLAIMED_FOR = 0.1\ndatabase_url, table, where")
+    script = CRASHING.replace("database_url, table, where", "outbox.CLAIM_TTL = 0.1\ndatabase_url, table, where")
     box.write("crashing.py", script)
     async with serving(table, **plugins) as host:
         await host.context.get(DATABASE).execute("CREATE TABLE items (step text)")
@@ -115,8 +115,8 @@ async def test_rows_and_messages_agree_wherever_a_process_crashes(
     for step in STEPS:
         process = box.spawn(sys.executable, "crashing.py", database_url, json.dumps(table), step)
         assert await asyncio.to_thread(process.wait, 60) == -9, box.logs()
-        rows = await rows_once_all_is_relayed(table, plugins)
-    assert rows == set(await messages(table)) == {"committed", "taken", "sent", "forgotten"}
+        rows = await rows_after_relay(table, plugins)
+    assert rows == set(await messages(table)) == {"committed", "selected", "sent", "deleted"}
 
 
 STORING = """
@@ -128,7 +128,7 @@ from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from scalekit_queue import outbox
 
-outbox.CLAIMED_FOR = 3.0
+outbox.CLAIM_TTL = 3.0
 database_url, table = sys.argv[1:]
 
 
@@ -147,37 +147,35 @@ asyncio.run(main())
 """
 
 
-async def test_relays_of_several_processes_take_turns_in_order_and_one_that_is_killed_is_replaced(
+async def test_relays_of_several_processes_alternate_in_order_and_survive_kills(
     box: Box, table: Table, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # what one had claimed when it was killed waits that long, which is long enough to publish five on a busy machine
-    monkeypatch.setattr("scalekit_queue.outbox.CLAIMED_FOR", 3.0)
+    # the claim of a killed relay expires after this time, which suffices to publish five messages on a busy machine
+    monkeypatch.setattr("scalekit_queue.outbox.CLAIM_TTL", 3.0)
     plugins: dict[str, Any] = {"pool": {"url": database_url}}
     box.write("storing.py", STORING)
     async with serving(table, **plugins) as host:
         await host.context.get(DATABASE).execute("CREATE TABLE items (step text)")
-    # each of those that are killed may have published some that it has not forgotten yet
-    twice = 3 * 5
-    # the last alone stores more than is waited for: on a busy machine the others may be killed before they store any
+    # each killed relay may have published messages that it has not deleted yet
+    max_duplicates = 3 * 5
+    # the last process stores enough by itself: on a busy machine the others may be killed before they store any
     processes = [box.spawn(sys.executable, "storing.py", database_url, json.dumps(table)) for _ in range(3)]
-    for process, enough in zip(processes, (50, 150, 250 + twice), strict=True):
-        await until_there_are(table, enough)
+    for process, enough in zip(processes, (50, 150, 250 + max_duplicates), strict=True):
+        await wait_depth(table, enough)
         await asyncio.to_thread(box.kill, process)
-    rows = await rows_once_all_is_relayed(table, plugins)
+    rows = await rows_after_relay(table, plugins)
     published = await messages(table)
     assert set(published) == rows
     assert len(rows) >= 250
-    assert len(published) - len(rows) <= twice
+    assert len(published) - len(rows) <= max_duplicates
     for pid in {row.split("-")[0] for row in rows}:
         numbers = [int(text.split("-")[1]) for text in dict.fromkeys(published) if text.startswith(f"{pid}-")]
         assert numbers == sorted(numbers), "published out of order"
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_relay_that_is_asked_to_end_gives_back_what_it_has_claimed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(amqp_transport, "START_LIMIT", 0.1)  # there will be no connection
+@pytest.mark.usefixtures("no_start_wait")
+async def test_a_relay_releases_its_claim_at_shutdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amqp_transport, "START_TIMEOUT", 0.1)  # no broker listens there
     nowhere = {"url": "amqp://guest:guest@127.0.0.1:9/"}
     pool = {"url": f"sqlite:///{tmp_path}/test.db"}
     async with serving(nowhere, pool=pool) as host:
@@ -191,19 +189,19 @@ async def test_a_relay_that_is_asked_to_end_gives_back_what_it_has_claimed(
         assert left.execute("SELECT count(*), max(claimed) FROM scalekit_queue_outbox").fetchall() == [(1, 0)]
 
 
-async def until_there_are(table: Table, count: int) -> None:
-    async with inside(table) as queue, asyncio.timeout(LIMIT):
+async def wait_depth(table: Table, count: int) -> None:
+    async with open_queue_admin(table) as queue, asyncio.timeout(LIMIT):
         while (await queue.depth("data.created")).ready < count:
             await asyncio.sleep(0.02)
 
 
 async def messages(table: Table) -> list[str]:
-    async with inside(table) as queue:
+    async with open_queue_admin(table) as queue:
         return [json.loads(each.body) for each in await queue.peek("data.created", False, 10_000)]
 
 
 @pytest.mark.needs("postgres")
-async def test_a_handler_reads_what_was_written_in_the_transaction_that_its_message_was_stored_in(table: Table) -> None:
+async def test_a_handler_reads_the_writes_of_the_transaction_that_stored_its_message(table: Table) -> None:
     consumers = Consumers()
     seen: dict[int, int] = {}
 
@@ -223,8 +221,8 @@ async def test_a_handler_reads_what_was_written_in_the_transaction_that_its_mess
                     await database.execute("INSERT INTO items VALUES (1), (2)")
                     await queue.publish_after(database, "data.created", 1)
                 await queue.publish("data.created", 2)
-                await until(lambda: len(seen) == 2)
-    assert seen == {1: 1, 2: 0}, "without a token it is read from the replica, which has not got it"
+                await wait_until(lambda: len(seen) == 2)
+    assert seen == {1: 1, 2: 0}, "without a token the read goes to the replica, which lags"
 
 
 def replica_of(replica: Replica) -> Table:

@@ -1,4 +1,4 @@
-"""What rides along with a message, and what is refused before it becomes one."""
+"""Trace context, deadline and consistency token reach the handler of a message."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from scalekit.http.deadline import DEADLINE
 from scalekit.http.trace_context import TRACE_CONTEXT, TraceContext
 from scalekit.testing import request, running
 from scalekit_queue.amqp import transport as amqp_transport
-from tests.queue.harness import Anything, serving, target_of, until
+from tests.queue.harness import AnyMessage, consumers_target, serving, wait_until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-async def test_a_handler_runs_on_behalf_of_the_publisher(table: Table) -> None:
+async def test_a_handler_has_the_trace_context_and_deadline_of_its_publisher(table: Table) -> None:
     consumers = Consumers()
     seen: list[tuple[TraceContext | None, float | None, float | None]] = []
 
     @consumers.on("data.created")
-    async def take(message: Anything) -> None:
+    async def take(message: AnyMessage) -> None:
         seen.append((TRACE_CONTEXT.get(), DEADLINE.get(), message.deadline))
 
     async with serving(table, consumers) as host:
@@ -41,14 +41,14 @@ async def test_a_handler_runs_on_behalf_of_the_publisher(table: Table) -> None:
         await host.context.get(QUEUE).publish("data.created", 1)
         TRACE_CONTEXT.reset(identity)
         DEADLINE.reset(deadline)
-        await until(lambda: seen)
-    (found, until_when, told), *_ = seen
+        await wait_until(lambda: seen)
+    (found, until_when, reported), *_ = seen
     assert found is not None
     assert (found.request_id, found.trace_id, found.flags) == ("request-7", TRACE, "01")
-    assert (until_when, told) == (asked, asked)
+    assert (until_when, reported) == (asked, asked)
 
 
-async def test_a_message_is_of_use_until_the_caller_of_its_publisher_waits_no_longer(table: Table) -> None:
+async def test_the_deadline_of_a_message_is_that_of_the_request_that_published_it(table: Table) -> None:
     consumers = Consumers()
     seen: dict[str, tuple[float | None, float | None]] = {}
 
@@ -62,14 +62,14 @@ async def test_a_message_is_of_use_until_the_caller_of_its_publisher_waits_no_lo
         await send({"type": "http.response.body"})
 
     waits = {"/long": "3600000", "/short": "0"}
-    app = create_app({"plugins": {"queue": {**table, "consumers": target_of(consumers)}}}, app=publish)
+    app = create_app({"plugins": {"queue": {**table, "consumers": consumers_target(consumers)}}}, app=publish)
     async with running(app) as state:
         began = time()
         for path in ("/long", "/none", "/short"):
             headers = {"x-request-timeout-ms": waits[path]} if path in waits else {}
             assert (await request(app, path, headers=headers, state=state)).status == 204
         assert DEADLINE.get() is None
-        await until(lambda: len(seen) == 3)
+        await wait_until(lambda: len(seen) == 3)
     assert seen["/none"] == (None, None)
     deadline, current = seen["/long"]
     assert deadline is not None
@@ -78,15 +78,15 @@ async def test_a_message_is_of_use_until_the_caller_of_its_publisher_waits_no_lo
     deadline, current = seen["/short"]
     assert deadline is not None
     assert deadline <= time()
-    assert current is None, "nobody waits any more, and the work is done all the same"
+    assert current is None, "the deadline has passed, and the message is handled without one"
 
 
-async def test_reads_of_a_handler_know_what_its_publisher_wrote(table: Table, tmp_path: Path) -> None:
+async def test_reads_of_a_handler_see_the_writes_of_its_publisher(table: Table, tmp_path: Path) -> None:
     consumers = Consumers()
     seen: list[Consistency | None] = []
 
     @consumers.on("data.created")
-    async def take(message: Anything) -> None:
+    async def take(message: AnyMessage) -> None:
         seen.append(CONSISTENCY.get())
 
     url = f"sqlite:///{tmp_path}/shop.db"
@@ -100,9 +100,9 @@ async def test_reads_of_a_handler_know_what_its_publisher_wrote(table: Table, tm
         token = CONSISTENCY.set(wrote)
         await queue.publish("data.created", 1)
         CONSISTENCY.reset(token)
-        await until(lambda: seen)
+        await wait_until(lambda: seen)
         await queue.publish("data.created", 2)
-        await until(lambda: len(seen) == 2)
+        await wait_until(lambda: len(seen) == 2)
     first, second = seen
     assert first is not None
     assert first.until
@@ -118,11 +118,11 @@ async def test_reads_of_a_handler_know_what_its_publisher_wrote(table: Table, tm
         (("data.created", 1), {"key": "two words"}, "expected a key"),
         (("data.created", 1), {"delay": "31d"}, "not between 0 and 30 days"),
         (("data.created", 1), {"delay": -1}, "not between 0 and 30 days"),
-        (("data.created", 1), {"headers": {"scalekit-attempt": "9"}}, "ScaleKit's own"),
-        (("data.created", 1), {"headers": {"long": "x" * 20_000}}, "longer than 16384"),
+        (("data.created", 1), {"headers": {"scalekit-attempt": "9"}}, "reserved for ScaleKit"),
+        (("data.created", 1), {"headers": {"long": "x" * 20_000}}, "longer than 16384 characters in total"),
     ],
 )
-async def test_what_cannot_be_a_message_is_refused(
+async def test_an_invalid_message_is_rejected(
     sqlite_table: Table, arguments: tuple[Any, ...], options: dict[str, Any], message: str
 ) -> None:
     async with serving(sqlite_table) as host:
@@ -139,14 +139,14 @@ async def test_what_cannot_be_a_message_is_refused(
         ({"retry": ["soon"]}, "expected a duration"),
     ],
 )
-def test_a_consumer_that_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
-    async def take(message: Anything) -> None: ...
+def test_an_invalid_consumer_is_rejected(options: dict[str, Any], message: str) -> None:
+    async def take(message: AnyMessage) -> None: ...
 
     with pytest.raises(ValueError, match=message):
         Consumers().on("data.created", **options)(take)
 
 
-def test_a_name_has_one_consumer_and_a_handler_is_asynchronous() -> None:
+def test_a_name_has_one_consumer_and_its_handler_is_a_coroutine_function() -> None:
     consumers = Consumers()
 
     @consumers.on("data.created")
@@ -171,7 +171,7 @@ def test_a_name_has_one_consumer_and_a_handler_is_asynchronous() -> None:
         ({"consumers": "scalekit.contracts.consumers"}, "expected module.path:name"),
     ],
 )
-async def test_mistakes_in_the_table_are_explained(table: Table, message: str) -> None:
+async def test_an_invalid_table_is_rejected_with_the_remedy(table: Table, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         async with serving(table):
             pass
@@ -192,7 +192,7 @@ async def mail(message: Message[int]) -> None: ...
 """
 
 
-async def test_a_second_consumer_of_a_name_stops_the_start_and_both_are_named(
+async def test_a_second_consumer_of_a_name_fails_the_start_and_the_error_names_both(
     sqlite_table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "events_twice.py").write_text(TWICE)
@@ -203,12 +203,12 @@ async def test_a_second_consumer_of_a_name_stops_the_start_and_both_are_named(
             pass
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_password_is_in_no_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amqp_transport, "START_LIMIT", 0.1)  # there will be no connection
+@pytest.mark.usefixtures("no_start_wait")
+async def test_the_password_is_never_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amqp_transport, "START_TIMEOUT", 0.1)  # no broker listens there
     caplog.set_level(logging.DEBUG, "scalekit")
     async with serving({"url": "amqp://guest:open-sesame@127.0.0.1:9/"}) as host:
-        await until(lambda: "no connection to the broker" in caplog.text)
+        await wait_until(lambda: "no connection to RabbitMQ" in caplog.text)
         await host.monitor.check_once()
         assert host.monitor.results["queue"].last_error
         assert "open-sesame" not in host.monitor.results["queue"].last_error

@@ -1,4 +1,4 @@
-"""Consumers in processes of their own, as an operator runs them."""
+"""Consumers in worker processes started with ``scalekit run --only queue``."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ consumers = Consumers()
 
 @consumers.on("slow", concurrency=2, prefetch=4)
 async def slow(message: Message[int]) -> None:
-    await note(message, "begun")
+    await record(message, "begun")
     while not os.path.exists("go"):
         await asyncio.sleep(0.02)
-    await note(message, "ended")
+    await record(message, "ended")
 
 
-async def note(message, what):
-    values = {"number": message.body, "what": what, "pid": os.getpid()}
-    await message.context.get(DATABASE).execute("INSERT INTO work VALUES (:number, :what, :pid)", values)
+async def record(message, step):
+    values = {"number": message.body, "step": step, "pid": os.getpid()}
+    await message.context.get(DATABASE).execute("INSERT INTO work VALUES (:number, :step, :pid)", values)
 
 
 async def app(scope, receive, send):
@@ -43,7 +43,7 @@ async def app(scope, receive, send):
     context = scope["scalekit"]
     if scope["path"] == "/publish":
         await context.get(QUEUE).publish_many("slow", range(8))
-    rows = await context.get(DATABASE).fetch_all("SELECT number, what, pid FROM work")
+    rows = await context.get(DATABASE).fetch_all("SELECT number, step, pid FROM work")
     body = b"%d" % len(rows) if scope["path"] != "/rows" else repr([tuple(row) for row in rows]).encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
@@ -58,8 +58,8 @@ url = "sqlite:///work.db"
 migrate_on_start = true
 [plugins.queue]
 consumers = "service:consumers"
-consume = "workers"
-lease = "2s"
+consume_in = "workers"
+visibility_timeout = "2s"
 """
 
 
@@ -68,11 +68,11 @@ def web() -> Service:
     return Service(TOML, {"service": SOURCE})
 
 
-def rows(service: Service, what: str) -> list[tuple[int, str, int]]:
-    return [row for row in eval(service.get("/rows")) if row[1] == what]
+def rows(service: Service, step: str) -> list[tuple[int, str, int]]:
+    return [row for row in eval(service.get("/rows")) if row[1] == step]
 
 
-def test_a_worker_consumes_what_the_web_publishes_and_finishes_on_sigterm_before_its_database_closes(
+def test_a_worker_consumes_messages_of_the_web_process_and_drains_before_its_database_closes(
     web: Service,
 ) -> None:
     original = web.prepare
@@ -80,7 +80,7 @@ def test_a_worker_consumes_what_the_web_publishes_and_finishes_on_sigterm_before
     def prepare() -> None:
         original()
         (web.box.directory / "migrations").mkdir()
-        migration = "CREATE TABLE work (number INTEGER, what TEXT, pid INTEGER);"
+        migration = "CREATE TABLE work (number INTEGER, step TEXT, pid INTEGER);"
         (web.box.directory / "migrations/0001_work.sqlite.sql").write_text(migration)
 
     web.prepare = prepare  # type: ignore[method-assign]
@@ -100,13 +100,13 @@ def test_a_worker_consumes_what_the_web_publishes_and_finishes_on_sigterm_before
         assert len(rows(web, "ended")) == 2, log.read_text()
         assert {pid for *_, pid in rows(web, "begun")} == {worker.pid}
 
-        # What it had taken and not begun is there for the next at once.
+        # Messages that it had received and not started are available to the next worker at once.
         other = web.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue", log="other.log")
         wait_for("the rest", lambda: len(rows(web, "ended")) == 8, other)
         assert sorted(number for number, *_ in rows(web, "ended")) == list(range(8))
 
 
-def test_the_commands_show_and_move_messages(web: Service, tmp_path: Path) -> None:
+def test_the_commands_count_list_and_purge_messages(web: Service, tmp_path: Path) -> None:
     with Box("commands") as box:
         box.write("service.py", SOURCE)
         box.write("publish.py", PUBLISH)
@@ -118,14 +118,14 @@ def test_the_commands_show_and_move_messages(web: Service, tmp_path: Path) -> No
             assert done.returncode == 0, done.stderr
             return done.stdout
 
-        assert scalekit("list").split() == ["name", "ready", "waiting", "taken", "dead", "slow", "3", "1", "0", "0"]
+        assert scalekit("list").split() == ["name", "ready", "delayed", "in-flight", "dead", "slow", "3", "1", "0", "0"]
         shown = [json.loads(line) for line in scalekit("peek", "slow", "--limit", "2").splitlines()]
         assert [each["body"] for each in shown] == ["0", "1"]
-        assert scalekit("purge", "slow", "--yes") == "dropped 4 messages of slow\n"
+        assert scalekit("purge", "slow", "--yes") == "deleted 4 messages of slow\n"
         assert scalekit("dead", "slow") == ""
         assert scalekit("replay", "slow") == "replayed 0 of slow\n"
-        refused = command_line.scalekit("queue", "peek", "no name", folder=box.directory)
-        assert refused.returncode == 2
+        rejected = command_line.scalekit("queue", "peek", "no name", folder=box.directory)
+        assert rejected.returncode == 2
 
 
 PUBLISH = """

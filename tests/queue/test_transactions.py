@@ -1,4 +1,4 @@
-"""Messages and rows agree: the outbox and the inbox, on both databases."""
+"""The outbox and the inbox are part of the application's transactions, on both databases."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from scalekit.contracts import DATABASE, QUEUE
 from scalekit.contracts.consumers import Consumers, Message
 from scalekit.errors import ConfigError
-from tests.queue.harness import LIMIT, Anything, serving, until
+from tests.queue.harness import LIMIT, AnyMessage, serving, wait_until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
 
 
-async def test_what_is_committed_is_published_and_what_is_rolled_back_is_not(table: Table, database_url: str) -> None:
+async def test_only_messages_of_committed_transactions_are_published(table: Table, database_url: str) -> None:
     consumers = Consumers()
     seen: list[int] = []
 
@@ -36,9 +36,9 @@ async def test_what_is_committed_is_published_and_what_is_rolled_back_is_not(tab
                         raise ConnectionError
             except ConnectionError:
                 pass
-        await until(lambda: len(seen) == 3)
+        await wait_until(lambda: len(seen) == 3)
         await queue.publish("data.created", 100)
-        await until(lambda: 100 in seen)
+        await wait_until(lambda: 100 in seen)
         rows = [row[0] for row in await database.fetch_all("SELECT number FROM items")]
         async with asyncio.timeout(LIMIT):
             while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):  # deleted once confirmed
@@ -47,7 +47,7 @@ async def test_what_is_committed_is_published_and_what_is_rolled_back_is_not(tab
     assert sorted(seen) == [0, 2, 4, 100]
 
 
-async def test_a_message_that_comes_twice_has_its_effect_once(table: Table, database_url: str) -> None:
+async def test_a_duplicate_message_has_its_effect_once(table: Table, database_url: str) -> None:
     consumers = Consumers()
     calls: list[int] = []
 
@@ -56,7 +56,7 @@ async def test_a_message_that_comes_twice_has_its_effect_once(table: Table, data
         calls.append(message.body)
         await message.context.get(DATABASE).execute("INSERT INTO effects VALUES (:n)", {"n": message.body})
         if calls.count(2) == 1 and message.body == 2:
-            raise ConnectionError  # what it has written goes with its being seen
+            raise ConnectionError  # rolls back its write together with the inbox row
 
     async with serving(table, pool={"url": database_url}) as host:
         await host.context.get(DATABASE).execute("CREATE TABLE effects (number integer)")
@@ -64,7 +64,7 @@ async def test_a_message_that_comes_twice_has_its_effect_once(table: Table, data
         queue = host.context.get(QUEUE)
         for number in (1, 1, 2, 1, 3):
             await queue.publish("data.created", number, key=f"item-{number}")
-        await until(lambda: calls.count(2) == 2 and 3 in calls)
+        await wait_until(lambda: calls.count(2) == 2 and 3 in calls)
         await queue.publish("data.created", 1, key="item-1")
     async with serving(table, pool={"url": database_url}) as host:
         rows = await host.context.get(DATABASE).fetch_all("SELECT number FROM effects ORDER BY number")
@@ -72,12 +72,12 @@ async def test_a_message_that_comes_twice_has_its_effect_once(table: Table, data
     assert sorted(calls) == [1, 2, 2, 3]
 
 
-async def test_a_consumer_that_dedupes_takes_a_database(sqlite_table: Table) -> None:
+async def test_a_consumer_with_dedupe_needs_a_database(sqlite_table: Table) -> None:
     consumers = Consumers()
 
     @consumers.on("data.created", dedupe="1h")
-    async def take(message: Anything) -> None: ...
+    async def take(message: AnyMessage) -> None: ...
 
-    with pytest.raises(ConfigError, match=r"'data\.created' dedupes, which takes a database"):
+    with pytest.raises(ConfigError, match=r"'data\.created' has dedupe, which needs a database"):
         async with serving(sqlite_table, consumers):
             pass

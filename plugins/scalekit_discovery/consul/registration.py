@@ -1,41 +1,60 @@
-"""What Consul is told about this instance."""
+"""Build the registration of this instance for Consul's agent API."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from scalekit import ServerInfo
 from scalekit_discovery.config import DiscoveryConfig
-from scalekit_discovery.consul.registrar import ConsulRegistration
 
-ANYWHERE = ("0.0.0.0", "::", "")
+WILDCARDS = ("0.0.0.0", "::", "")
 
 
-def registration(config: DiscoveryConfig, served: ServerInfo, hosts: tuple[str, ...]) -> ConsulRegistration:
-    """Return how the instance that is *served* is registered; *hosts* are the names that it answers to."""
+@dataclass(frozen=True, slots=True)
+class ConsulRegistration:
+    """Consul's service *definition*, and the URL of this process's readiness."""
+
+    id: str
+    definition: Mapping[str, Any]
+    readiness_url: str
+    readiness_headers: Mapping[str, str]
+    ttl: float | None = None
+
+    @property
+    def check_id(self) -> str:
+        """The id that Consul gives the service's only check."""
+        return f"service:{self.id}"
+
+
+def build_registration(config: DiscoveryConfig, served: ServerInfo, hosts: tuple[str, ...]) -> ConsulRegistration:
+    """Return the registration of the instance bound at *served*; the first of *hosts* is sent as Host by the check."""
     address = config.address or _address(config, served.host)
     port = config.port or served.port
-    identifier = config.id or f"{config.service}-{address.replace(':', '-')}-{port}"
-    probe_host, probe_port = served.management or (served.host, served.port)
+    service_id = config.id or f"{config.service}-{address.replace(':', '-')}-{port}"
+    local_host, local_port = served.management or (served.host, served.port)
     headers = {"Host": hosts[0]} if hosts and not served.management else {}
-    check_at = served.management or (address, port)
-    check = _check(config, f"{_url(*check_at)}{served.ready_path}", headers)
+    check_address = served.management or (address, port)
     definition = {
-        "ID": identifier,
+        "ID": service_id,
         "Name": config.service,
         "Address": address,
         "Port": port,
         "Tags": list(config.tags),
         "Meta": dict(config.meta),
         "Weights": {"Passing": config.weight, "Warning": 1},
-        "Check": check,
+        "Check": _check(config, f"{_url(*check_address)}{served.ready_path}", headers),
     }
     if config.namespace:
         definition["Namespace"] = config.namespace
-    probe = f"{_url(_loopback(probe_host), probe_port)}{served.ready_path}"
     return ConsulRegistration(
-        identifier, definition, probe, headers, config.check_interval if config.check == "ttl" else None
+        id=service_id,
+        definition=definition,
+        readiness_url=f"{_url(_loopback(local_host), local_port)}{served.ready_path}",
+        readiness_headers=headers,
+        ttl=config.check_interval if config.check_type == "ttl" else None,
     )
 
 
@@ -44,22 +63,24 @@ def _check(config: DiscoveryConfig, url: str, headers: dict[str, str]) -> dict[s
         "DeregisterCriticalServiceAfter": f"{float(config.deregister_after):g}s",
         "Status": "passing",
     }
-    if config.check == "ttl":
+    if config.check_type == "ttl":
         return check | {"TTL": f"{float(config.check_interval):g}s"}
     times = {"Interval": f"{float(config.check_interval):g}s", "Timeout": f"{float(config.check_timeout):g}s"}
-    asked_as = {"Header": {name: [value] for name, value in headers.items()}} if headers else {}
-    return check | {"HTTP": url, "Method": "GET"} | times | asked_as
+    header = {"Header": {name: [value] for name, value in headers.items()}} if headers else {}
+    return check | {"HTTP": url, "Method": "GET"} | times | header
 
 
 def _address(config: DiscoveryConfig, host: str) -> str:
-    """Return where others reach this machine: what is served, or the address from which Consul is reached."""
-    if host not in ANYWHERE:
+    """Return the bind address, or for a wildcard the local address from which Consul is reached."""
+    if host not in WILDCARDS:
         return host
     parts = config.consul.parts
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(parts.host, parts.port or 8500, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:  # connecting by UDP sends nothing
-            probe.connect(place)
+        family, kind, protocol, _, target = socket.getaddrinfo(parts.host, parts.port or 8500, type=socket.SOCK_DGRAM)[
+            0
+        ]
+        with socket.socket(family, kind, protocol) as probe:  # connecting a UDP socket sends nothing
+            probe.connect(target)
             return str(probe.getsockname()[0])
     except OSError:
         return "127.0.0.1"

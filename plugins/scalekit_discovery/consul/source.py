@@ -1,4 +1,4 @@
-"""Where services are, by Consul: blocking queries, one after the other."""
+"""Consul as the source of instances, with one blocking query after the other."""
 
 from __future__ import annotations
 
@@ -14,62 +14,62 @@ from scalekit_discovery.sources import Report, SourceError
 
 RUN_BY_AGENT = frozenset(("http", "tcp", "udp", "grpc", "h2ping", "script", "docker", "os_service"))
 """Types of checks that have no output until the agent has run them."""
-SHORTEST_WAIT = 0.1
-"""Seconds; Consul takes a wait of none for its longest."""
-PAUSE = 0.1
-"""Seconds at most between two queries: many that wake at once ask again one after the other."""
+MIN_WAIT = 0.1
+"""Seconds; Consul treats a wait of zero as its longest."""
+MAX_JITTER = 0.1
+"""Seconds between two queries at most, so that many processes do not query at the same time after a change."""
 
 
 class ConsulSource:
-    """What *consul* knows; a query waits *wait* seconds for a change.
+    """Watches services in Consul; a blocking query waits *blocking_wait* seconds for a change.
 
-    *restart_grace* is for how many seconds a check that a restarted agent has not run yet changes nothing.
+    For *restart_grace* seconds a check that a restarted agent has not run yet is ignored.
     """
 
-    remembered = True
+    cacheable = True
 
-    def __init__(self, consul: ConsulClient, wait: float, restart_grace: float) -> None:
-        self.place = consul.place
+    def __init__(self, consul: ConsulClient, blocking_wait: float, restart_grace: float) -> None:
+        self.name = consul.name
         self._consul = consul
-        self._wait = wait
+        self._blocking_wait = blocking_wait
         self._restart_grace = restart_grace
         self._history: dict[str, CheckHistory] = {}
 
-    async def follow(self, name: str, report: Report) -> None:
-        """Report the healthy instances of *name* whenever Consul has news."""
+    async def watch(self, name: str, report: Report) -> None:
+        """Report the healthy instances of *name* after each blocking query."""
         index = 0
         history = self._history.setdefault(name, CheckHistory(self._restart_grace))
         while True:
-            freshness = CONSISTENT if history.healthy and not index else self._consul.freshness
-            wait = history.shorten(self._wait, monotonic())
-            latest, entries = await self._consul.health(name, index, wait, freshness)
+            consistency = CONSISTENT if history.healthy and not index else self._consul.consistency
+            wait = history.limit_wait(self._blocking_wait, monotonic())
+            latest, entries = await self._consul.health(name, index, wait, consistency)
             try:
                 instances = [_instance(entry) for entry in history.select_healthy(entries, monotonic())]
             except (KeyError, TypeError, ValueError, AttributeError):
-                raise SourceError(f"{self.place} answers what is not its API") from None
+                raise SourceError(f"{self.name}: unexpected response, not Consul's API") from None
             report(instances)
-            index = following(index, latest)
-            await asyncio.sleep(random.uniform(0.0, PAUSE))
+            index = next_index(index, latest)
+            await asyncio.sleep(random.uniform(0.0, MAX_JITTER))
 
     async def check(self) -> None:
-        """Return when Consul answers; raises SourceError when it does not."""
-        await self._consul.reach()
+        """Return when Consul responds; raise SourceError when not."""
+        await self._consul.ping()
 
 
-def following(index: int, latest: int) -> int:
-    """Return the index to wait for a change from.
+def next_index(index: int, latest: int) -> int:
+    """Return the index of the next blocking query.
 
-    A smaller one than before, or none, is that of another Consul, or of one that has lost its state: begin anew.
+    A lower index than before, or none, is that of another Consul or of one that lost its state: start at 0 again.
     """
     return latest if latest >= max(index, 1) else 0
 
 
 class CheckHistory:
-    """Which instances of one service were healthy, and since when their checks are critical without output.
+    """The instances of one service that were healthy, and since when their checks are critical without output.
 
-    An agent that has been restarted reports each of its checks as critical, without output, until it has run it. For
-    *grace* seconds that takes no instance out which was healthy before. A TTL check and maintenance are not run by the
-    agent: their word counts at once.
+    A restarted agent reports each check as critical without output until it has run it. For *grace* seconds that does
+    not remove an instance that was healthy. TTL checks and maintenance mode are not run by the agent: they apply at
+    once.
     """
 
     def __init__(self, grace: float) -> None:
@@ -78,22 +78,22 @@ class CheckHistory:
         self._not_run_since: dict[tuple[str, str], float] = {}
 
     def select_healthy(self, entries: Sequence[Mapping[str, Any]], now: float) -> list[Mapping[str, Any]]:
-        """Return the healthy ones of *entries*, as the health API of Consul has them."""
+        """Return the healthy *entries* of Consul's health API."""
         before, self._not_run_since = self._not_run_since, {}
         healthy = [entry for entry in entries if self._is_healthy(entry, before, now)]
         self.healthy = frozenset(entry["Service"]["ID"] for entry in healthy)
         return healthy
 
-    def shorten(self, wait: float, now: float) -> float:
-        """Return *wait* seconds, or less when a grace ends before."""
+    def limit_wait(self, wait: float, now: float) -> float:
+        """Return *wait* in seconds, or less when a grace period ends earlier."""
         ends = [since + self._grace - now for since in self._not_run_since.values()]
-        return min([wait, *(max(end, SHORTEST_WAIT) for end in ends)])
+        return min([wait, *(max(end, MIN_WAIT) for end in ends)])
 
     def _is_healthy(self, entry: Mapping[str, Any], before: Mapping[tuple[str, str], float], now: float) -> bool:
         was_healthy = entry["Service"]["ID"] in self.healthy
-        # Of every check, so that each has its time: the first critical one does not end the look.
-        verdicts = [self._passes(check, was_healthy, before, now) for check in entry["Checks"]]
-        return all(verdicts)
+        # Every check is evaluated, because each has a grace period of its own.
+        passes = [self._passes(check, was_healthy, before, now) for check in entry["Checks"]]
+        return all(passes)
 
     def _passes(
         self, check: Mapping[str, Any], was_healthy: bool, before: Mapping[tuple[str, str], float], now: float

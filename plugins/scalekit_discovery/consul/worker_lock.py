@@ -1,4 +1,4 @@
-"""Which of several workers speaks for their instance: whoever holds a lock that the kernel takes back when it dies."""
+"""A file lock that elects the worker that registers the instance; the kernel releases it when its holder exits."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 
 class WorkerLock:
-    """The right to speak for the instance *identifier* on this machine."""
+    """The lock of the instance *service_id* on this machine."""
 
-    def __init__(self, identifier: str) -> None:
-        digest = hashlib.sha256(identifier.encode()).hexdigest()[:24]
+    def __init__(self, service_id: str) -> None:
+        digest = hashlib.sha256(service_id.encode()).hexdigest()[:24]
         self._path = Path(tempfile.gettempdir(), f"scalekit-discovery-{os.getuid()}-{digest}.lock")
         self._file: int | None = None
 
     @property
     def held(self) -> bool:
-        """Whether this process has it."""
+        """Whether this process holds the lock."""
         return self._file is not None
 
-    def take(self) -> bool:
-        """Take it unless another process has it; tell whether it is ours. Raises OSError when there is no lock."""
+    def acquire(self) -> bool:
+        """Acquire the lock without waiting; return whether this process holds it. Raises OSError without a file."""
         if self._file is not None:
             return True
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -35,8 +35,8 @@ class WorkerLock:
         self._file = file
         return True
 
-    def give_back(self) -> None:
-        """Let another have it; the file stays, since somebody may be about to lock it."""
+    def release(self) -> None:
+        """Release the lock; the file stays, because another process may be about to lock it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

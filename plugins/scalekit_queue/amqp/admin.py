@@ -1,4 +1,4 @@
-"""Show and move the messages of a broker, for commands."""
+"""Count, show, replay and purge messages at RabbitMQ, for the commands."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from scalekit import ScalekitError, mask_passwords
-from scalekit_queue.amqp.broker import Broker
+from scalekit_queue.amqp.connection import Broker
 from scalekit_queue.amqp.consumer import envelope_of
-from scalekit_queue.amqp.frames import properties_of
+from scalekit_queue.amqp.frames import basic_properties
 from scalekit_queue.amqp.topology import QueueTopology
-from scalekit_queue.envelope import REASON, Envelope, QueueDepth
+from scalekit_queue.config import QueueConfig
+from scalekit_queue.envelope import REASON, Envelope
+from scalekit_queue.transport import QueueDepth
 
-LIMIT = 10.0
+RPC_TIMEOUT = 10.0
 
 
 @asynccontextmanager
-async def open_admin(broker: Broker, prefix: str, names: Sequence[str]) -> AsyncGenerator[AmqpAdmin, None]:
-    """Connect to the broker while inside; raises ScalekitError when that fails. It knows the queues of *names*."""
-    connection = broker.connection()
+async def open_amqp_admin(config: QueueConfig) -> AsyncGenerator[AmqpAdmin, None]:
+    """Connect to the broker while inside; raise ScalekitError when that fails."""
+    connection = Broker(config).connection("admin")
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(RPC_TIMEOUT):
             await connection.connect()
     except (OSError, TimeoutError, aiormq.exceptions.AMQPError) as error:
-        raise ScalekitError(f"the broker cannot be reached: {mask_passwords(str(error)) or 'it is silent'}") from None
+        cause = mask_passwords(str(error)) or f"no reply within {RPC_TIMEOUT:g}s"
+        raise ScalekitError(f"cannot connect to the broker: {cause}") from None
     try:
-        yield AmqpAdmin(connection, QueueTopology(prefix), names)
+        yield AmqpAdmin(connection, QueueTopology(config.prefix), [consumer.name for consumer in config.load()])
     finally:
         await connection.close()
 
 
 class AmqpAdmin:
-    """See :class:`scalekit_queue.envelope.QueueAdmin`."""
+    """Implements :class:`scalekit_queue.transport.QueueAdmin` with RabbitMQ."""
 
     def __init__(self, connection: AbstractConnection, topology: QueueTopology, names: Sequence[str]) -> None:
         self._connection = connection
@@ -45,46 +48,52 @@ class AmqpAdmin:
         self._names = names
 
     async def names(self) -> list[str]:
-        """Return the names of the consumers: a broker lists its queues to nobody."""
+        """Return the names of the consumers: AMQP cannot list queues."""
         return sorted(self._names)
 
     async def depth(self, name: str) -> QueueDepth:
-        """Count the messages *name*."""
-        ready = await self._count(self._topology.ready(name))
-        return QueueDepth(name, ready, None, None, await self._count(self._topology.dead(name)))
+        """Count the messages named *name*."""
+        ready = await self._count(self._topology.ready_queue(name))
+        return QueueDepth(name, ready, None, None, await self._count(self._topology.dead_letter_queue(name)))
 
     async def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
-        """Return the first messages *name*; they stay, marked as delivered before."""
-        async with self._channel() as channel:  # what is not acknowledged when it closes goes back
+        """Return the first messages named *name*; they stay in the queue, marked as redelivered."""
+        async with self._channel() as channel:  # closing it requeues what is not acknowledged
             return [envelope for _, envelope in await self._get(channel, name, dead, limit)]
 
     async def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
-        """Publish dead letters again, each before it is dropped as a dead letter."""
-        queue = self._topology.ready(name)
+        """Publish dead letters to the queue of ready messages, and acknowledge each after its confirm."""
+        queue = self._topology.ready_queue(name)
         async with self._channel() as channel:
-            found = await self._get(channel, name, True, await self._count(self._topology.dead(name)) if ids else limit)
-            chosen = [(tag, envelope) for tag, envelope in found if not ids or envelope.id in ids]
-            for tag, envelope in chosen:
-                again = envelope.replayed()
-                properties = properties_of(again)
+            count = await self._count(self._topology.dead_letter_queue(name)) if ids else limit
+            letters = await self._get(channel, name, True, count)
+            selected = [(tag, envelope) for tag, envelope in letters if not ids or envelope.id in ids]
+            for tag, envelope in selected:
+                replay = envelope.as_replay()
                 await channel.basic_publish(
-                    again.body, routing_key=queue, properties=properties, mandatory=True, timeout=LIMIT
+                    replay.body,
+                    routing_key=queue,
+                    properties=basic_properties(replay),
+                    mandatory=True,
+                    timeout=RPC_TIMEOUT,
                 )
                 await channel.basic_ack(tag)
-        return len(chosen)
+        return len(selected)
 
     async def purge(self, name: str, dead: bool) -> int:
-        """Drop the messages *name* that no consumer holds."""
-        queue = self._topology.dead(name) if dead else self._topology.ready(name)
+        """Delete the messages named *name* that are not in flight."""
         try:
             async with self._channel() as channel:
-                return int((await channel.queue_purge(queue, timeout=LIMIT)).message_count or 0)
+                return int((await channel.queue_purge(self._queue(name, dead), timeout=RPC_TIMEOUT)).message_count or 0)
         except ChannelNotFoundEntity:
             return 0
 
+    def _queue(self, name: str, dead: bool) -> str:
+        return self._topology.dead_letter_queue(name) if dead else self._topology.ready_queue(name)
+
     @asynccontextmanager
     async def _channel(self) -> AsyncGenerator[Any, None]:
-        channel = await self._connection.channel(publisher_confirms=True, timeout=LIMIT)
+        channel = await self._connection.channel(publisher_confirms=True, timeout=RPC_TIMEOUT)
         try:
             yield channel
         finally:
@@ -94,29 +103,29 @@ class AmqpAdmin:
     async def _count(self, queue: str) -> int:
         try:
             async with self._channel() as channel:
-                answer = await channel.queue_declare(queue, passive=True, timeout=LIMIT)
-                return int(answer.message_count or 0)
+                reply = await channel.queue_declare(queue, passive=True, timeout=RPC_TIMEOUT)
+                return int(reply.message_count or 0)
         except ChannelNotFoundEntity:
             return 0
 
     async def _get(self, channel: Any, name: str, dead: bool, limit: int) -> list[tuple[int, Envelope]]:
-        queue = self._topology.dead(name) if dead else self._topology.ready(name)
         found: list[tuple[int, Envelope]] = []
         while len(found) < limit:
             try:
-                message = await channel.basic_get(queue, timeout=LIMIT)
+                message = await channel.basic_get(self._queue(name, dead), timeout=RPC_TIMEOUT)
             except ChannelNotFoundEntity:
                 break
             if not isinstance(message.delivery, aiormq.spec.Basic.GetOk):
                 break
-            found.append((int(message.delivery.delivery_tag or 0), _explained(envelope_of(name, message))))
+            envelope = _with_broker_reason(envelope_of(name, message))
+            found.append((int(message.delivery.delivery_tag or 0), envelope))
         return found
 
 
-def _explained(envelope: Envelope) -> Envelope:
-    """Say of a dead letter that the broker itself made why it did."""
+def _with_broker_reason(envelope: Envelope) -> Envelope:
+    """Return *envelope* with the reason that the broker gave, when the broker itself dead-lettered the message."""
     reason = envelope.headers.get("x-first-death-reason")
     if reason is None or REASON in envelope.headers:
         return envelope
-    headers = {**envelope.headers, REASON: f"the broker: {reason}"}
+    headers = {**envelope.headers, REASON: f"dead-lettered by the broker: {reason}"}
     return Envelope(envelope.name, envelope.id, envelope.body, envelope.published, headers)

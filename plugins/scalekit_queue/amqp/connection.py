@@ -1,4 +1,4 @@
-"""A connection to RabbitMQ that is made again whenever it is lost."""
+"""A connection to RabbitMQ that reconnects with backoff."""
 
 from __future__ import annotations
 
@@ -6,100 +6,118 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Any
 
+import aiormq
 from aiormq.abc import AbstractConnection
+from yarl import URL
 
-from scalekit import mask_passwords
-from scalekit_queue.amqp.broker import Broker
+from scalekit import Tls, mask_passwords
+from scalekit_queue.config import QueueConfig
 
 logger = logging.getLogger("scalekit.queue")
-REPEATED = ("error when creating transport", "Cancelling cause reader exited abnormally")
-"""How aiormq's messages begin about each failed attempt, and with a traceback about each lost connection."""
-# Link logs each outage once, with its reason, and its end.
-logging.getLogger("aiormq.connection").addFilter(lambda record: not str(record.msg).startswith(REPEATED))
+DUPLICATE_MESSAGES = ("error when creating transport", "Cancelling cause reader exited abnormally")
+"""Prefixes of what aiormq logs for each failed attempt, and with a traceback for each lost connection."""
+# BrokerConnection logs each outage once, with its cause, and the reconnection.
+logging.getLogger("aiormq.connection").addFilter(lambda record: not str(record.msg).startswith(DUPLICATE_MESSAGES))
 
-CONNECT_LIMIT = 5.0
-CLOSE_LIMIT = 3.0
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 2.0
+DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
+CONNECT_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 3.0
+MIN_BACKOFF = 0.05
+MAX_BACKOFF = 2.0
 
 Serve = Callable[[AbstractConnection], Awaitable[None]]
 OnLoss = Callable[["Exception | None"], None]
 
 
 class ConnectionLost(Exception):
-    """The connection, or what was made on it, is there no more."""
+    """The connection, a channel or a consumer on it no longer works."""
+
+
+class Broker:
+    """The address, heartbeat and TLS of RabbitMQ; raises StartError when a certificate cannot be loaded."""
+
+    def __init__(self, config: QueueConfig) -> None:
+        self._url = URL(config.url.reveal())
+        self._heartbeat = ceil(config.heartbeat)
+        self._ssl = (config.tls or Tls()).ssl_context("the broker") if config.url.scheme == "amqps" else None
+        self.address = f"{self._url.host}:{self._url.port or DEFAULT_PORTS[config.url.scheme]}"
+
+    def connection(self, name: str) -> aiormq.Connection:
+        """Return a connection that is not yet open, shown as *name* in RabbitMQ's management."""
+        options = {"heartbeat": str(self._heartbeat), "name": f"scalekit {name}"}
+        return aiormq.Connection(self._url.update_query(options), context=self._ssl)
 
 
 class BrokerConnection:
-    """Keeps one connection for *purpose*; *serve* uses it, and ends or raises when it has to be made anew.
+    """Keeps one connection open for *role*, and opens a new one whenever *serve* returns or raises.
 
-    *on_loss* is told what it raised.
+    *serve* uses the connection. *on_loss* is called with its exception, or None, before each reconnection.
     """
 
-    def __init__(self, broker: Broker, heartbeat: int, purpose: str, serve: Serve, on_loss: OnLoss) -> None:
-        self.trouble = "not connected yet"
+    def __init__(self, broker: Broker, role: str, serve: Serve, on_loss: OnLoss) -> None:
+        self.last_error = "not connected yet"
         self.connected = asyncio.Event()
         self._broker = broker
-        self._options = {"heartbeat": str(heartbeat), "name": f"scalekit {purpose}"}
-        self._purpose = purpose
+        self._role = role
         self._serve = serve
         self._on_loss = on_loss
-        self._told = False
+        self._outage_logged = False
 
-    def note_connected(self) -> None:
-        """Note that all that was made on the connection is there."""
-        self.trouble = ""
-        if self._told:
-            self._told = False
-            logger.warning("%s: the broker can be reached again", self._purpose)
+    def mark_connected(self) -> None:
+        """Record that the connection and everything declared on it is ready."""
+        self.last_error = ""
+        if self._outage_logged:
+            self._outage_logged = False
+            logger.warning("%s: reconnected to RabbitMQ at %s", self._role, self._broker.address)
         self.connected.set()
 
     async def run(self) -> None:
-        """Connect again and again, with pauses that grow while that fails, until cancelled."""
-        pause = FIRST_PAUSE
+        """Connect and serve, with backoff between attempts, until cancelled."""
+        backoff = MIN_BACKOFF
         while True:
-            began = asyncio.get_running_loop().time()
-            lost: Exception | None = None
+            started = asyncio.get_running_loop().time()
+            failure: Exception | None = None
             try:
                 await self._connect_and_serve()
             except Exception as error:
-                lost = error
-                self._note(error)
-            if asyncio.get_running_loop().time() - began > LONGEST_PAUSE:
-                pause = FIRST_PAUSE
-            self._on_loss(lost)
-            await asyncio.sleep(random.uniform(pause / 2, pause))
-            pause = min(LONGEST_PAUSE, pause * 2)
+                failure = error
+                self._record_failure(error)
+            if asyncio.get_running_loop().time() - started > MAX_BACKOFF:
+                backoff = MIN_BACKOFF
+            self._on_loss(failure)
+            await asyncio.sleep(random.uniform(backoff / 2, backoff))
+            backoff = min(MAX_BACKOFF, backoff * 2)
 
     async def _connect_and_serve(self) -> None:
-        connection = self._broker.connection(**self._options)
+        connection = self._broker.connection(self._role)
         try:
-            async with asyncio.timeout(CONNECT_LIMIT):  # it has no time-out of its own
+            async with asyncio.timeout(CONNECT_TIMEOUT):  # aiormq has no connect timeout
                 await connection.connect()
             await self._serve(connection)
         finally:
             await _close(connection)
 
-    def _note(self, error: Exception) -> None:
-        described = f"{self._broker.place}: {mask_passwords(str(error)) or type(error).__name__}"
-        if not self._told:
-            self._told = True
-            logger.warning("%s: no connection to the broker: %s", self._purpose, described)
-        self.trouble = f"{self._purpose}: {described}"
+    def _record_failure(self, error: Exception) -> None:
+        cause = f"{self._broker.address}: {mask_passwords(str(error)) or type(error).__name__}"
+        if not self._outage_logged:
+            self._outage_logged = True
+            logger.warning("%s: no connection to RabbitMQ, reconnecting with backoff: %s", self._role, cause)
+        self.last_error = f"{self._role}: {cause}"
 
 
 async def _close(connection: AbstractConnection) -> None:
     try:
-        async with asyncio.timeout(CLOSE_LIMIT):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
             await connection.close()
     except Exception:
-        logger.debug("a connection did not close well", exc_info=True)
+        logger.debug("closing a connection to RabbitMQ failed", exc_info=True)
 
 
-async def first_of(*awaitables: Awaitable[Any]) -> None:
-    """Wait until one of *awaitables* ends, and raise what it raises; the others are cancelled."""
+async def wait_first(*awaitables: Awaitable[Any]) -> None:
+    """Wait until one of *awaitables* ends, cancel the others, and raise the exception of the first."""
     tasks = [asyncio.ensure_future(each) for each in awaitables]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -111,4 +129,4 @@ async def first_of(*awaitables: Awaitable[Any]) -> None:
         await asyncio.wait(tasks)
         for task in tasks:
             if not task.cancelled():
-                task.exception()  # seen, so that nobody warns of it
+                task.exception()  # retrieved, so that asyncio does not warn about it

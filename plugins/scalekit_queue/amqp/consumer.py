@@ -1,9 +1,9 @@
-"""Consume from RabbitMQ, and never cease to without a word.
+"""Consume from RabbitMQ, and reconnect when a consumer stops to make progress.
 
-Each consumer has a channel. That it lives is judged by progress: the broker counts it among the consumers of its
-queue, and while there is something to take and room to hold it, deliveries advance. Where they do not, or the queue or
-the channel is gone, the connection is made anew with all that belongs to it. Handlers go on meanwhile; what they settle
-on a channel that is gone is dropped, for the broker delivers it again.
+Each consumer has a channel. A monitor asks the broker periodically whether it still counts the consumer, and whether
+deliveries advance while messages are ready and the prefetch is not exhausted. When not, or when the queue or the
+channel is closed, the connection is replaced with everything on it. Running handlers continue; what they settle on a
+closed channel is dropped, because the broker delivers it again.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from typing import Any
 from aiormq.abc import AbstractConnection, ChannelFrame, DeliveredMessage
 
 from scalekit.contracts import PublishFailed
-from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, first_of
-from scalekit_queue.amqp.frames import acknowledgement
+from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, wait_first
+from scalekit_queue.amqp.frames import ack_frame
 from scalekit_queue.amqp.topology import QueueTopology
-from scalekit_queue.envelope import Envelope, OnDelivery, SettlementFailed
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.metrics import PublishMetrics
+from scalekit_queue.transport import OnDelivery, SettlementFailed
 
 logger = logging.getLogger("scalekit.queue")
 
-LIMIT = 5.0
-"""Seconds that the broker has to answer a question."""
-STALLED = 2
-"""Looks in a row that find messages but no progress before the connection is given up."""
+RPC_TIMEOUT = 5.0
+"""Seconds for the broker to reply to a method."""
+MAX_STALLED_CHECKS = 2
+"""Consecutive checks without progress before the connection is replaced."""
 
-Send = Callable[[Envelope], Awaitable["PublishFailed | None"]]
+Republish = Callable[[Envelope], Awaitable["PublishFailed | None"]]
 
 
 class ConsumerChannel:
-    """One channel of a consumer, for as long as it is open, and what has to be acknowledged on it."""
+    """An open channel of a consumer, which sends acknowledgements in batches."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -41,11 +42,11 @@ class ConsumerChannel:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can be settled on it any more."""
+        """Whether the channel is closed, so that deliveries can no longer be settled on it."""
         return bool(self.raw.is_closed)
 
-    def acknowledge(self, tag: int) -> None:
-        """Acknowledge the delivery *tag*, together with others of this turn of the loop."""
+    def ack(self, tag: int) -> None:
+        """Acknowledge the delivery *tag*, in one write with the others of this iteration of the event loop."""
         if not self._tags:
             asyncio.get_running_loop().call_soon(self._flush)
         self._tags.append(tag)
@@ -56,173 +57,178 @@ class ConsumerChannel:
         if self.raw.write_queue.full():
             asyncio.get_running_loop().call_later(0.001, self._flush)
             return
-        payload = b"".join([acknowledgement(self.raw.number, tag) for tag in self._tags])
+        payload = b"".join([ack_frame(self.raw.number, tag) for tag in self._tags])
         self._tags.clear()
         self.raw.write_queue.put_nowait(ChannelFrame(payload=payload, should_close=False, drain_future=None))
 
 
 class AmqpSubscription:
-    """Who takes the messages of one queue, and how far it has come."""
+    """The consumer of one queue, and its progress."""
 
-    def __init__(self, name: str, queue: str, prefetch: int, take: OnDelivery) -> None:
+    def __init__(self, name: str, queue: str, prefetch: int, on_delivery: OnDelivery) -> None:
         self.name = name
         self.queue = queue
         self.prefetch = prefetch
-        self.take = take
-        self.taken = 0
-        self.held = 0
+        self.on_delivery = on_delivery
+        self.delivered = 0
+        self.unacked = 0
         self.channel: ConsumerChannel | None = None
-        self.tag = ""
-        self._seen = -1
-        self._stalled = 0
+        self.consumer_tag = ""
+        self._delivered_before = -1
+        self._stalled_checks = 0
 
-    def begin(self, channel: ConsumerChannel) -> None:
-        """Begin on another channel, where nothing is held yet."""
-        self.channel, self.held, self._seen, self._stalled = channel, 0, -1, 0
+    def attach(self, channel: ConsumerChannel) -> None:
+        """Continue on a new channel, on which nothing is unacknowledged."""
+        self.channel, self.unacked, self._delivered_before, self._stalled_checks = channel, 0, -1, 0
 
-    def refuse_stall(self, ready: int) -> None:
-        """Raise Lost when *ready* messages could be taken and none have come for some looks."""
-        idle = ready > 0 and self.held < self.prefetch and self.taken == self._seen
-        self._stalled = self._stalled + 1 if idle else 0
-        self._seen = self.taken
-        if self._stalled >= STALLED:
-            raise ConnectionLost(f"{self.name!r} has {ready} messages, and none is delivered")
+    def check_progress(self, ready: int) -> None:
+        """Raise ConnectionLost when *ready* messages exist but no delivery arrived between several checks."""
+        stalled = ready > 0 and self.unacked < self.prefetch and self.delivered == self._delivered_before
+        self._stalled_checks = self._stalled_checks + 1 if stalled else 0
+        self._delivered_before = self.delivered
+        if self._stalled_checks >= MAX_STALLED_CHECKS:
+            raise ConnectionLost(f"{ready} messages of {self.name!r} are ready, and none is delivered")
 
 
 class AmqpConsumer:
-    """Consumes over one connection."""
+    """Consumes from all subscribed queues over one connection, which *connect* makes."""
 
     def __init__(
-        self, link_of: Any, topology: QueueTopology, send: Send, check_interval: float, metrics: PublishMetrics
+        self,
+        connect: Any,
+        topology: QueueTopology,
+        republish: Republish,
+        check_interval: float,
+        metrics: PublishMetrics,
     ) -> None:
-        self.link: BrokerConnection = link_of("consuming", self._serve, self._lose)
+        self.connection: BrokerConnection = connect("consumer", self._serve, self._on_connection_lost)
         self._topology = topology
-        self._send = send
+        self._republish = republish
         self._check_interval = check_interval
         self._metrics = metrics
         self.subscriptions: list[AmqpSubscription] = []
-        self._paused = False
-        self._cancelled = asyncio.Event()
+        self._stopped = False
+        self._cancelled_by_broker = asyncio.Event()
 
-    def subscribe(self, name: str, prefetch: int, take: OnDelivery) -> None:
-        """Have messages *name* delivered to *take*."""
-        self.subscriptions.append(AmqpSubscription(name, self._topology.ready(name), prefetch, take))
+    def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
+        """Deliver messages named *name* to *on_delivery*."""
+        self.subscriptions.append(AmqpSubscription(name, self._topology.ready_queue(name), prefetch, on_delivery))
 
-    async def pause(self) -> None:
-        """Take no more messages; channels stay open, so that what is held can be settled."""
-        self._paused = True
+    async def cancel(self) -> None:
+        """Cancel the consumers; channels stay open, so that delivered messages can be settled."""
+        self._stopped = True
         for subscription in self.subscriptions:
             channel = subscription.channel
             if channel is not None and not channel.closed:
                 try:
-                    await channel.raw.basic_cancel(subscription.tag, timeout=LIMIT)
+                    await channel.raw.basic_cancel(subscription.consumer_tag, timeout=RPC_TIMEOUT)
                 except Exception as error:
-                    logger.debug("%s could not be cancelled: %s", subscription.name, error)
+                    logger.debug("consumer of %s could not be cancelled: %s", subscription.name, error)
 
     async def _serve(self, connection: AbstractConnection) -> None:
-        self._cancelled.clear()
+        self._cancelled_by_broker.clear()
         for subscription in self.subscriptions:
-            await self._begin(connection, subscription)
-        self.link.note_connected()
+            await self._consume(connection, subscription)
+        self.connection.mark_connected()
         closing = [each.channel.raw.closing for each in self.subscriptions if each.channel is not None]
-        await first_of(self._look_on(connection), self._until_cancelled(), connection.closing, *closing)
+        await wait_first(self._monitor(connection), self._wait_cancelled(), connection.closing, *closing)
 
-    def _lose(self, error: Exception | None) -> None:
-        self._metrics.reconnects["consuming"].inc()
-        self._topology.learn_from(error)
+    def _on_connection_lost(self, error: Exception | None) -> None:
+        self._metrics.reconnects["consumer"].inc()
+        self._topology.detect_disabled_quorum(error)
 
-    async def _begin(self, connection: AbstractConnection, subscription: AmqpSubscription) -> None:
+    async def _consume(self, connection: AbstractConnection, subscription: AmqpSubscription) -> None:
         await self._topology.declare(connection, Envelope(subscription.name, "", b"", 0))
-        raw = await connection.channel(publisher_confirms=False, timeout=LIMIT)
-        await raw.basic_qos(prefetch_count=subscription.prefetch, timeout=LIMIT)
+        raw = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
+        await raw.basic_qos(prefetch_count=subscription.prefetch, timeout=RPC_TIMEOUT)
         raw.on_consumer_cancel_callbacks.add(self._on_cancel)
         channel = ConsumerChannel(raw)
-        subscription.begin(channel)
-        if self._paused:
+        subscription.attach(channel)
+        if self._stopped:
             return
 
         async def deliver(message: DeliveredMessage) -> None:
-            subscription.taken += 1
-            subscription.held += 1
-            subscription.take(AmqpDelivery(subscription, channel, message, self._send))
+            subscription.delivered += 1
+            subscription.unacked += 1
+            subscription.on_delivery(AmqpDelivery(subscription, channel, message, self._republish))
 
-        answer = await raw.basic_consume(subscription.queue, deliver, timeout=LIMIT)
-        subscription.tag = str(answer.consumer_tag)
+        reply = await raw.basic_consume(subscription.queue, deliver, timeout=RPC_TIMEOUT)
+        subscription.consumer_tag = str(reply.consumer_tag)
 
     async def _on_cancel(self, frame: object) -> None:
-        self._cancelled.set()
+        self._cancelled_by_broker.set()
 
-    async def _until_cancelled(self) -> None:
-        await self._cancelled.wait()
-        raise ConnectionLost("the broker has cancelled a consumer: its queue was deleted or moved")
+    async def _wait_cancelled(self) -> None:
+        await self._cancelled_by_broker.wait()
+        raise ConnectionLost("the broker cancelled a consumer: its queue was deleted or moved")
 
-    async def _look_on(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=False, timeout=LIMIT)
+    async def _monitor(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
         while True:
             await asyncio.sleep(self._check_interval)
-            if self._paused:
+            if self._stopped:
                 continue
             for subscription in self.subscriptions:
-                answer = await channel.queue_declare(subscription.queue, passive=True, timeout=LIMIT)
-                if not answer.consumer_count:
-                    raise ConnectionLost(f"{subscription.name!r} has no consumer at the broker")
-                subscription.refuse_stall(answer.message_count or 0)
+                reply = await channel.queue_declare(subscription.queue, passive=True, timeout=RPC_TIMEOUT)
+                if not reply.consumer_count:
+                    raise ConnectionLost(f"the broker counts no consumer of {subscription.name!r}")
+                subscription.check_progress(reply.message_count or 0)
 
 
 class AmqpDelivery:
-    """A message that a consumer holds, and the channel that it came from."""
+    """A message delivered on *channel*, not settled yet."""
 
-    __slots__ = ("_channel", "_send", "_subscription", "_tag", "envelope")
+    __slots__ = ("_channel", "_republish", "_subscription", "_tag", "envelope")
 
     def __init__(
-        self, subscription: AmqpSubscription, channel: ConsumerChannel, message: DeliveredMessage, send: Send
+        self, subscription: AmqpSubscription, channel: ConsumerChannel, message: DeliveredMessage, republish: Republish
     ) -> None:
         self._subscription = subscription
         self._channel = channel
         self._tag: int = message.delivery.delivery_tag  # type: ignore[union-attr, assignment]
-        self._send = send
+        self._republish = republish
         self.envelope = envelope_of(subscription.name, message)
 
     @property
-    def lost(self) -> bool:
-        """Whether its channel is gone, so that it is delivered again."""
+    def redelivered(self) -> bool:
+        """Whether its channel is closed, so that the broker delivers it again."""
         return self._channel.closed
 
-    async def done(self) -> None:
-        """Acknowledge it."""
-        self._settle()
-        self._channel.acknowledge(self._tag)
+    async def ack(self) -> None:
+        """Acknowledge the message."""
+        self._mark_settled()
+        self._channel.ack(self._tag)
 
     async def retry(self, delay: float, headers: Mapping[str, str]) -> None:
-        """Publish it to the queue of *delay*, then acknowledge it."""
-        await self._replace(self.envelope.again(delay, headers))
+        """Publish the message to the delay queue of *delay*, then acknowledge it."""
+        await self._move(self.envelope.as_retry(delay, headers))
 
-    async def bury(self, headers: Mapping[str, str]) -> None:
-        """Publish it to the dead letters, then acknowledge it."""
-        await self._replace(self.envelope.buried(headers))
+    async def dead_letter(self, headers: Mapping[str, str]) -> None:
+        """Publish the message to the dead-letter queue, then acknowledge it."""
+        await self._move(self.envelope.as_dead_letter(headers))
 
-    async def release(self) -> None:
-        """Have it delivered again."""
-        self._settle()
+    async def requeue(self) -> None:
+        """Return the message to its queue with ``basic.nack``."""
+        self._mark_settled()
         await self._channel.raw.basic_nack(self._tag, requeue=True, wait=False)
 
-    async def _replace(self, envelope: Envelope) -> None:
-        failed = await self._send(envelope)
-        if failed is None:
-            await self.done()
+    async def _move(self, envelope: Envelope) -> None:
+        failure = await self._republish(envelope)
+        if failure is None:
+            await self.ack()
             return
-        await self.release()
-        raise SettlementFailed(str(failed))
+        await self.requeue()
+        raise SettlementFailed(str(failure))
 
-    def _settle(self) -> None:
+    def _mark_settled(self) -> None:
         if self._channel.closed:
-            raise SettlementFailed("the channel that it came from is closed")
+            raise SettlementFailed("its channel is closed")
         if self._subscription.channel is self._channel:
-            self._subscription.held -= 1
+            self._subscription.unacked -= 1
 
 
 def envelope_of(name: str, message: DeliveredMessage) -> Envelope:
-    """Return what *message* of the queue of *name* is."""
+    """Return the envelope of *message* from the queue of *name*."""
     properties = message.header.properties
     headers = {str(key): _text(value) for key, value in (properties.headers or {}).items()}
     published = properties.timestamp.timestamp() if properties.timestamp else 0.0

@@ -1,7 +1,7 @@
-"""Publish with confirms, whatever becomes of the connection meanwhile.
+"""Publish to RabbitMQ with confirms, across reconnections.
 
-What concurrent tasks publish goes out in one write. A message that was not confirmed when the connection was lost is
-sent again on the next, under the same id, until its sender's time is over.
+Messages of concurrent tasks are written together. A message that was not confirmed when the connection was lost is
+published again on the next one, under the same id, until the timeout of its publisher.
 """
 
 from __future__ import annotations
@@ -18,83 +18,84 @@ from aiormq.abc import AbstractConnection, ChannelFrame
 from aiormq.exceptions import PublishError
 
 from scalekit.contracts import PublishFailed
-from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, first_of
-from scalekit_queue.amqp.frames import publication
+from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, wait_first
+from scalekit_queue.amqp.frames import publish_frames
 from scalekit_queue.amqp.topology import QueueTopology
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.metrics import PublishMetrics
 
 logger = logging.getLogger("scalekit.queue")
 
-WINDOW = 1000
-"""Messages on their way that are not confirmed yet, at most."""
-AT_ONCE = 256
+MAX_UNCONFIRMED = 1000
+"""Messages that are sent and not confirmed, at most."""
+MAX_BATCH = 256
 """Messages in one write, at most."""
-AT_ONCE_LIMIT = 0.05
-"""Seconds after which a connection that is not ready is blocked."""
-WATCH_EVERY = 0.5
-REFUSED_PAUSE = 0.1
-"""Seconds before a message that the broker refused is sent again."""
-DECLARED_FOR = 120.0
-"""Seconds for which a queue of a delay counts as declared: it goes by itself when it is not used for long."""
+CHANNEL_TIMEOUT = 5.0
+BLOCKED_AFTER = 0.05
+"""Seconds after which a connection that accepts no writes is reported as blocked."""
+CHECK_INTERVAL = 0.5
+REJECTED_RETRY_DELAY = 0.1
+"""Seconds before a message that the broker rejected is published again."""
+DECLARATION_TTL = 120.0
+"""Seconds after which a delay queue is declared again: the broker deletes it when it is not used."""
 
 
 class PublishBatch:
-    """What one caller publishes; *future* is done when every message is safe or given up."""
+    """The messages of one ``send`` call; *future* is done when all are confirmed or the caller stops waiting."""
 
     def __init__(self, count: int) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._left = count
+        self._unconfirmed = count
 
-    def settle(self) -> None:
-        """Note that one more message is safe."""
-        self._left -= 1
-        if not self._left and not self.future.done():
+    def count_confirm(self) -> None:
+        """Count the confirm of one message."""
+        self._unconfirmed -= 1
+        if not self._unconfirmed and not self.future.done():
             self.future.set_result(None)
 
 
 class UnconfirmedMessage:
-    """One message on its way. It stands where aiormq keeps a future for the broker's confirm."""
+    """One message until its confirm; aiormq holds it in place of the future that it resolves with the confirm."""
 
-    __slots__ = ("batch", "envelope", "lost", "maybe_sent", "publishing", "safe", "why")
+    __slots__ = ("batch", "confirmed", "connection_lost", "envelope", "maybe_sent", "publisher", "reason")
 
-    def __init__(self, envelope: Envelope, batch: PublishBatch, publishing: AmqpPublisher) -> None:
+    def __init__(self, envelope: Envelope, batch: PublishBatch, publisher: AmqpPublisher) -> None:
         self.envelope = envelope
         self.batch = batch
-        self.publishing = publishing
-        self.maybe_sent = self.lost = False
-        self.safe = False
-        self.why = ""
+        self.publisher = publisher
+        self.maybe_sent = self.connection_lost = False
+        self.confirmed = False
+        self.reason = ""
 
     @property
-    def given_up(self) -> bool:
-        """Whether its publisher no longer waits for the confirm."""
+    def abandoned(self) -> bool:
+        """Whether the publisher no longer waits for the confirm."""
         return self.batch.future.done()
 
-    def drop_body(self) -> None:
-        """Release the body's memory: the message is not sent again."""
+    def release_body(self) -> None:
+        """Free the body's memory; the message is not sent again."""
         self.envelope = replace(self.envelope, body=b"")
 
     def done(self) -> bool:
-        """Tell aiormq that the broker's word is welcome at any time."""
+        """Return False: aiormq may set the result at any time."""
         return False
 
     def set_result(self, result: Any) -> None:
-        """Take the broker's word that it is safe."""
-        self.safe = True
-        self.publishing.settled(self)
-        self.batch.settle()
+        """Record the broker's ack."""
+        self.confirmed = True
+        self.publisher.on_confirmed(self)
+        self.batch.count_confirm()
 
     def set_exception(self, error: BaseException) -> None:
-        """Send it again: the broker refused it, or has no such queue."""
-        self.publishing.refused(self, error)
+        """Publish the message again after the broker's nack or ``basic.return``."""
+        self.publisher.on_rejected(self, error)
 
 
 class AmqpPublisher:
-    """Publishes over one connection."""
+    """Publishes over one connection, which *connect* makes."""
 
-    def __init__(self, link_of: Any, topology: QueueTopology, max_waiting: int, metrics: PublishMetrics) -> None:
-        self.link: BrokerConnection = link_of("publishing", self._serve, self._lose)
+    def __init__(self, connect: Any, topology: QueueTopology, max_waiting: int, metrics: PublishMetrics) -> None:
+        self.connection: BrokerConnection = connect("publisher", self._serve, self._on_connection_lost)
         self._topology = topology
         self._max_waiting = max_waiting
         self._metrics = metrics
@@ -104,76 +105,79 @@ class AmqpPublisher:
         self._channel: Any = None
 
     async def send(self, envelopes: Sequence[Envelope], timeout: float) -> list[PublishFailed | None]:
-        """Publish *envelopes*; return for each None once it is confirmed, or why it is not."""
+        """Publish *envelopes*; return for each None once it is confirmed, or the failure after *timeout* seconds."""
         if len(self._waiting) >= self._max_waiting:
-            return [PublishFailed("too many messages wait for the broker", False)] * len(envelopes)
+            reason = f"{self._max_waiting} messages already wait to be sent (max_waiting)"
+            return [PublishFailed(reason, False)] * len(envelopes)
         batch = PublishBatch(len(envelopes))
-        pending = [UnconfirmedMessage(envelope, batch, self) for envelope in envelopes]
-        self._waiting.update(dict.fromkeys(pending))
+        messages = [UnconfirmedMessage(envelope, batch, self) for envelope in envelopes]
+        self._waiting.update(dict.fromkeys(messages))
         self._wake.set()
         try:
             async with asyncio.timeout(timeout):
                 await batch.future
         except TimeoutError:
-            self._remove(pending)
-            return [self._failure(each, timeout) for each in pending]
+            self._remove(messages)
+            return [self._failure(each, timeout) for each in messages]
         except asyncio.CancelledError:
-            self._remove(pending)
+            self._remove(messages)
             raise
         return [None] * len(envelopes)
 
-    def _remove(self, pending: Iterable[UnconfirmedMessage]) -> None:
-        """Remove messages whose publisher has given up: they count no longer, and hold no memory."""
-        for each in pending:
+    def _remove(self, messages: Iterable[UnconfirmedMessage]) -> None:
+        """Remove abandoned messages: they no longer count towards max_waiting, and hold no memory."""
+        for each in messages:
             self._waiting.pop(each, None)
-            each.drop_body()
+            each.release_body()
         self._wake.set()
 
-    def _requeue(self, pending: Sequence[UnconfirmedMessage]) -> None:
-        """Put messages back at the head, in their order, to be sent first."""
-        for each in reversed(pending):
-            if not each.given_up:
+    def _requeue(self, messages: Sequence[UnconfirmedMessage]) -> None:
+        """Put messages back at the head of the queue, in their order."""
+        for each in reversed(messages):
+            if not each.abandoned:
                 self._waiting[each] = None
                 self._waiting.move_to_end(each, last=False)
         self._wake.set()
 
-    def _failure(self, pending: UnconfirmedMessage, timeout: float) -> PublishFailed | None:
-        if pending.safe:
+    def _failure(self, message: UnconfirmedMessage, timeout: float) -> PublishFailed | None:
+        if message.confirmed:
             return None
-        why = pending.why or self.link.trouble or "the broker is slow"
-        return PublishFailed(f"not confirmed within {timeout:g}s: {why}", pending.maybe_sent)
+        reason = message.reason or self.connection.last_error or "the broker sends no confirm"
+        return PublishFailed(f"not confirmed within {timeout:g}s: {reason}", message.maybe_sent)
 
     async def _serve(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=True, timeout=5.0)
+        channel = await connection.channel(publisher_confirms=True, timeout=CHANNEL_TIMEOUT)
         self._declared.clear()
         self._channel = channel
-        self.link.note_connected()
-        await first_of(
-            self._publish_on(connection, channel),
+        self.connection.mark_connected()
+        await wait_first(
+            self._publish_loop(connection, channel),
             self._watch_blocked(connection),
-            self._watch_silence(connection),
+            self._watch_heartbeats(connection),
             channel.closing,
             connection.closing,
         )
 
-    def _lose(self, error: Exception | None) -> None:
-        """Take back what was not confirmed, to be sent again on the next connection."""
-        self._metrics.reconnects["publishing"].inc()
-        self._topology.learn_from(error)
+    def _on_connection_lost(self, error: Exception | None) -> None:
+        """Requeue the unconfirmed messages for the next connection."""
+        self._metrics.reconnects["publisher"].inc()
+        self._topology.detect_disabled_quorum(error)
         if self._channel is not None:
-            lost = [each for each in self._channel.confirmations.values() if isinstance(each, UnconfirmedMessage)]
-            for pending in lost:
-                pending.lost = True
+            unconfirmed = [
+                each for each in self._channel.confirmations.values() if isinstance(each, UnconfirmedMessage)
+            ]
+            for message in unconfirmed:
+                message.connection_lost = True
             self._channel.confirmations.clear()
             self._channel = None
-            self._requeue(lost)
+            self._requeue(unconfirmed)
 
-    async def _publish_on(self, connection: AbstractConnection, channel: Any) -> None:
+    async def _publish_loop(self, connection: AbstractConnection, channel: Any) -> None:
         while True:
-            while not self._waiting or len(channel.confirmations) >= WINDOW:
+            while not self._waiting or len(channel.confirmations) >= MAX_UNCONFIRMED:
                 self._wake.clear()
                 await self._wake.wait()
-            await self._unblocked(connection)
+            await self._wait_unblocked(connection)
             batch = list(self._next_batch(channel))
             try:
                 await self._declare(connection, batch)
@@ -182,88 +186,88 @@ class AmqpPublisher:
                 raise
             if batch:
                 await self._write(channel, batch)
-            elif self._waiting:  # for what is on its way under the same ids
+            elif self._waiting:  # every waiting message has the id of one that is not confirmed yet
                 self._wake.clear()
                 await self._wake.wait()
 
-    async def _watch_silence(self, connection: Any) -> None:
-        """Raise Lost when the broker has fallen silent, of which aiormq's ``closing`` does not always tell."""
+    async def _watch_heartbeats(self, connection: Any) -> None:
+        """Raise ConnectionLost when heartbeats are missing, which does not always complete aiormq's ``closing``."""
         while True:
             if not connection.is_opened or connection.is_connection_was_stuck:
-                raise ConnectionLost("the broker has fallen silent")
-            await asyncio.sleep(WATCH_EVERY)
+                raise ConnectionLost("the broker missed its heartbeats")
+            await asyncio.sleep(CHECK_INTERVAL)
 
     async def _watch_blocked(self, connection: AbstractConnection) -> None:
-        """Notice that the broker has blocked the connection, also while nothing is published."""
+        """Detect that the broker blocks the connection, also while nothing is published."""
         while True:
-            await self._unblocked(connection)
-            await asyncio.sleep(WATCH_EVERY)
+            await self._wait_unblocked(connection)
+            await asyncio.sleep(CHECK_INTERVAL)
 
-    async def _unblocked(self, connection: AbstractConnection) -> None:
-        """Wait while the broker takes nothing, for it is short of memory or disk."""
+    async def _wait_unblocked(self, connection: AbstractConnection) -> None:
+        """Wait while the broker blocks the connection for lack of memory or disk."""
         try:
-            async with asyncio.timeout(AT_ONCE_LIMIT):
+            async with asyncio.timeout(BLOCKED_AFTER):
                 await connection.ready()
             return
         except TimeoutError:
-            self.link.trouble = "publishing: the broker has blocked the connection: it is short of memory or disk"
-            logger.warning("%s", self.link.trouble)
+            self.connection.last_error = "publisher: the broker blocked the connection: it is short of memory or disk"
+            logger.warning("%s", self.connection.last_error)
         await connection.ready()
-        self.link.trouble = ""
+        self.connection.last_error = ""
 
     def _next_batch(self, channel: Any) -> Iterator[UnconfirmedMessage]:
-        known: set[str] = set()
-        room = min(AT_ONCE, WINDOW - len(channel.confirmations))
+        ids: set[str] = set()
+        limit = min(MAX_BATCH, MAX_UNCONFIRMED - len(channel.confirmations))
         for _ in range(len(self._waiting)):
-            if len(known) >= room:
+            if len(ids) >= limit:
                 return
-            pending, _ = self._waiting.popitem(last=False)
-            if pending.given_up:  # and its publisher has not been resumed yet
+            message, _ = self._waiting.popitem(last=False)
+            if message.abandoned:  # its publisher has not been resumed yet
                 continue
-            identifier = pending.envelope.id
-            if identifier in known or identifier in channel.message_id_delivery_tag:
-                self._waiting[pending] = None  # the broker returns messages by their id alone
+            identifier = message.envelope.id
+            if identifier in ids or identifier in channel.message_id_delivery_tag:
+                self._waiting[message] = None  # a basic.return names the message id only
                 continue
-            known.add(identifier)
-            yield pending
+            ids.add(identifier)
+            yield message
 
     async def _declare(self, connection: AbstractConnection, batch: Sequence[UnconfirmedMessage]) -> None:
-        for pending in batch:
-            queue = self._topology.queue_of(pending.envelope)
+        for message in batch:
+            queue = self._topology.queue_of(message.envelope)
             declared = self._declared.get(queue)
-            if declared is None or (pending.envelope.delay and time() - declared > DECLARED_FOR):
-                await self._topology.declare(connection, pending.envelope)
+            if declared is None or (message.envelope.delay and time() - declared > DECLARATION_TTL):
+                await self._topology.declare(connection, message.envelope)
                 self._declared[queue] = time()
 
     async def _write(self, channel: Any, batch: Sequence[UnconfirmedMessage]) -> None:
         frames = []
-        for pending in batch:
-            if pending.given_up:  # while its queue was declared
+        for message in batch:
+            if message.abandoned:  # while its queue was declared
                 continue
             channel.delivery_tag += 1
-            channel.confirmations[channel.delivery_tag] = pending
-            channel.message_id_delivery_tag[pending.envelope.id] = channel.delivery_tag
-            pending.maybe_sent = True
-            queue = self._topology.queue_of(pending.envelope)
-            frames.append(publication(channel.number, queue, pending.envelope, channel.max_content_size))
+            channel.confirmations[channel.delivery_tag] = message
+            channel.message_id_delivery_tag[message.envelope.id] = channel.delivery_tag
+            message.maybe_sent = True
+            queue = self._topology.queue_of(message.envelope)
+            frames.append(publish_frames(channel.number, queue, message.envelope, channel.max_content_size))
         await channel.write_queue.put(ChannelFrame(payload=b"".join(frames), should_close=False, drain_future=None))
 
-    def settled(self, pending: UnconfirmedMessage) -> None:
-        """Note that *pending* is on its way no more."""
+    def on_confirmed(self, message: UnconfirmedMessage) -> None:
+        """Forget the id of *message*, so that another message may use it."""
         if self._channel is not None:
-            self._channel.message_id_delivery_tag.pop(pending.envelope.id, None)
+            self._channel.message_id_delivery_tag.pop(message.envelope.id, None)
             if self._waiting:
                 self._wake.set()
 
-    def refused(self, pending: UnconfirmedMessage, error: BaseException) -> None:
-        """Send *pending* again after a pause, with its queues declared anew."""
-        self.settled(pending)
-        self._declared.pop(self._topology.queue_of(pending.envelope), None)
-        pending.maybe_sent = pending.lost
-        pending.why = "there is no such queue" if isinstance(error, PublishError) else "the broker refused it"
-        asyncio.get_running_loop().call_later(REFUSED_PAUSE, self._send_again, pending)
+    def on_rejected(self, message: UnconfirmedMessage, error: BaseException) -> None:
+        """Publish *message* again after a delay, with its queues declared again."""
+        self.on_confirmed(message)
+        self._declared.pop(self._topology.queue_of(message.envelope), None)
+        message.maybe_sent = message.connection_lost
+        message.reason = "the queue does not exist" if isinstance(error, PublishError) else "rejected by the broker"
+        asyncio.get_running_loop().call_later(REJECTED_RETRY_DELAY, self._publish_again, message)
 
-    def _send_again(self, pending: UnconfirmedMessage) -> None:
-        if not pending.given_up:
-            self._waiting[pending] = None
+    def _publish_again(self, message: UnconfirmedMessage) -> None:
+        if not message.abandoned:
+            self._waiting[message] = None
             self._wake.set()

@@ -1,7 +1,8 @@
-"""The queues behind each name: one of messages, one of dead letters, and one for each delay.
+"""The queues of a message name at RabbitMQ: ready messages, dead letters, and one delay queue per delay.
 
-A delayed message lies in a queue whose messages expire, and goes from there to the queue of its name. One queue for
-each delay, since in a queue only the first message expires. Queues are quorum queues where the broker has them.
+Messages in a delay queue expire (``x-message-ttl``) and are dead-lettered into the queue of ready messages. RabbitMQ
+expires only the message at the head, so each delay has a queue of its own. Queues are quorum queues where the broker
+supports them.
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ from scalekit_queue.envelope import Envelope
 
 logger = logging.getLogger("scalekit.queue")
 
-QUORUM_SINCE = (3, 10)
-"""RabbitMQ's first version whose quorum queues have a time to live, and pass on dead letters safely."""
-NO_LIMIT_SINCE = 4
-"""The major version from which quorum queues drop what is delivered often, unless told otherwise."""
-DELIVERIES = 20
-"""How often a message may be delivered without an outcome, for it may be what ends its consumers."""
-KEPT_UNUSED = 10 * 60_000
-"""Milliseconds that the queue of a delay outlives the messages that can be in it."""
-DECLARE_LIMIT = 5.0
+QUORUM_MIN_VERSION = (3, 10)
+"""The first RabbitMQ whose quorum queues support message TTL and at-least-once dead-lettering."""
+DELIVERY_LIMIT_MAJOR = 4
+"""The major version from which quorum queues have a delivery limit by default."""
+MAX_DELIVERIES = 20
+"""Deliveries without settlement before a message becomes a dead letter: it may be what crashes its consumers."""
+UNUSED_QUEUE_TTL_MS = 10 * 60_000
+"""Milliseconds that a delay queue outlives the last message that can be in it."""
+DECLARE_TIMEOUT = 5.0
 
 
 def version_of(connection: Any) -> tuple[int, ...]:
-    """Return the version of RabbitMQ, or nothing for a broker that is another."""
+    """Return the version of RabbitMQ, or an empty tuple for another broker."""
     properties = connection.server_properties
     if properties.get("product") != "RabbitMQ":
         return ()
     return tuple(int(part) for part in str(properties.get("version", "")).split(".")[:2] if part.isdigit())
 
 
-def milliseconds(delay: float) -> int:
-    """Return *delay* rounded up: to 0.1 s below 10 s, else to two digits, so that there are few different ones."""
+def rounded_delay_ms(delay: float) -> int:
+    """Return *delay* in milliseconds, rounded up to 0.1 s below 10 s, else to two digits, to limit the delay queues."""
     if not delay:
         return 0
     whole = ceil(delay * 1000)
@@ -46,74 +47,75 @@ def milliseconds(delay: float) -> int:
 
 
 class QueueTopology:
-    """The queues of all names, which begin with *prefix*; where each is and how it is declared."""
+    """Names and declares the queues, whose names start with *prefix*."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._quorum_refused = False
+        self._quorum_disabled = False
 
-    def learn_from(self, error: Exception | None) -> None:
-        """Notice by *error* that ended a connection that the broker's quorum queues are turned off."""
-        if isinstance(error, ConnectionInternalError) and "quorum_queue" in str(error) and not self._quorum_refused:
-            logger.warning("the broker's quorum queues are turned off, and new queues are classic: %s", error)
-            self._quorum_refused = True
+    def detect_disabled_quorum(self, error: Exception | None) -> None:
+        """Declare classic queues from now on when *error* says that quorum queues are disabled at the broker."""
+        if isinstance(error, ConnectionInternalError) and "quorum_queue" in str(error) and not self._quorum_disabled:
+            logger.warning("quorum queues are disabled at the broker, new queues are classic: %s", error)
+            self._quorum_disabled = True
 
-    def ready(self, name: str) -> str:
-        """Return the queue of the messages *name*."""
+    def ready_queue(self, name: str) -> str:
+        """Return the queue of the ready messages named *name*."""
         return f"{self._prefix}{name}"
 
-    def dead(self, name: str) -> str:
-        """Return the queue of the dead letters *name*."""
+    def dead_letter_queue(self, name: str) -> str:
+        """Return the queue of the dead letters named *name*."""
         return f"{self._prefix}{name}.dead"
 
     def queue_of(self, envelope: Envelope) -> str:
-        """Return the queue that *envelope* goes to."""
+        """Return the queue that *envelope* is published to."""
         if envelope.dead:
-            return self.dead(envelope.name)
-        wait = milliseconds(envelope.delay)
-        return f"{self._prefix}{envelope.name}.wait.{wait}" if wait else self.ready(envelope.name)
+            return self.dead_letter_queue(envelope.name)
+        delay = rounded_delay_ms(envelope.delay)
+        return f"{self._prefix}{envelope.name}.delay.{delay}" if delay else self.ready_queue(envelope.name)
 
     async def declare(self, connection: AbstractConnection, envelope: Envelope) -> None:
-        """Declare the queues that *envelope* needs; raises what aiormq raises when that fails."""
-        version = () if self._quorum_refused else version_of(connection)
-        await _declare(connection, self.dead(envelope.name), _dead_arguments(version))
-        await _declare(connection, self.ready(envelope.name), self._ready_arguments(envelope.name, version))
-        wait = milliseconds(envelope.delay)
-        if wait and not envelope.dead:
-            await _declare(connection, self.queue_of(envelope), self._wait_arguments(envelope.name, wait, version))
+        """Declare the queues that *envelope* needs; raise aiormq's error when that fails."""
+        name = envelope.name
+        version = () if self._quorum_disabled else version_of(connection)
+        await _declare(connection, self.dead_letter_queue(name), _dead_letter_arguments(version))
+        await _declare(connection, self.ready_queue(name), self._ready_arguments(name, version))
+        delay = rounded_delay_ms(envelope.delay)
+        if delay and not envelope.dead:
+            await _declare(connection, self.queue_of(envelope), self._delay_arguments(name, delay, version))
 
     def _ready_arguments(self, name: str, version: tuple[int, ...]) -> dict[str, Any]:
-        passed_on = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.dead(name)}
-        if version < QUORUM_SINCE:
-            return passed_on
-        return {**_QUORUM, **passed_on, **_SAFELY, "x-delivery-limit": DELIVERIES}
+        dead_lettering = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.dead_letter_queue(name)}
+        if version < QUORUM_MIN_VERSION:
+            return dead_lettering
+        return {**_QUORUM, **dead_lettering, **_AT_LEAST_ONCE, "x-delivery-limit": MAX_DELIVERIES}
 
-    def _wait_arguments(self, name: str, wait: int, version: tuple[int, ...]) -> dict[str, Any]:
+    def _delay_arguments(self, name: str, delay: int, version: tuple[int, ...]) -> dict[str, Any]:
         expiring = {
-            "x-message-ttl": wait,
-            "x-expires": wait + KEPT_UNUSED,
+            "x-message-ttl": delay,
+            "x-expires": delay + UNUSED_QUEUE_TTL_MS,
             "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": self.ready(name),
+            "x-dead-letter-routing-key": self.ready_queue(name),
         }
-        return expiring if version < QUORUM_SINCE else {**_QUORUM, **expiring, **_SAFELY}
+        return expiring if version < QUORUM_MIN_VERSION else {**_QUORUM, **expiring, **_AT_LEAST_ONCE}
 
 
 _QUORUM = {"x-queue-type": "quorum"}
-_SAFELY = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+_AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 
 
-def _dead_arguments(version: tuple[int, ...]) -> dict[str, Any]:
-    if version < QUORUM_SINCE:
+def _dead_letter_arguments(version: tuple[int, ...]) -> dict[str, Any]:
+    if version < QUORUM_MIN_VERSION:
         return {}
-    return {**_QUORUM, "x-delivery-limit": -1} if version[0] >= NO_LIMIT_SINCE else _QUORUM
+    return {**_QUORUM, "x-delivery-limit": -1} if version[0] >= DELIVERY_LIMIT_MAJOR else _QUORUM
 
 
 async def _declare(connection: AbstractConnection, queue: str, arguments: dict[str, Any]) -> None:
-    channel = await connection.channel(publisher_confirms=False, timeout=DECLARE_LIMIT)
+    channel = await connection.channel(publisher_confirms=False, timeout=DECLARE_TIMEOUT)
     try:
-        await channel.queue_declare(queue, durable=True, arguments=arguments, timeout=DECLARE_LIMIT)
+        await channel.queue_declare(queue, durable=True, arguments=arguments, timeout=DECLARE_TIMEOUT)
     except ChannelPreconditionFailed:
-        pass  # somebody has declared it in another way, by an older version of this or by hand
+        pass  # the queue exists with other arguments: declared by an older version, or by hand
     finally:
         if not channel.is_closed:
             await channel.close()

@@ -1,4 +1,4 @@
-"""Messages through RabbitMQ."""
+"""The RabbitMQ transport: one connection publishes, another consumes."""
 
 from __future__ import annotations
 
@@ -8,88 +8,80 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from scalekit.contracts import PublishFailed
-from scalekit_queue.amqp.broker import Broker
-from scalekit_queue.amqp.connection import BrokerConnection
+from scalekit_queue.amqp.connection import Broker, BrokerConnection
 from scalekit_queue.amqp.consumer import AmqpConsumer
 from scalekit_queue.amqp.publisher import AmqpPublisher
 from scalekit_queue.amqp.topology import QueueTopology
-from scalekit_queue.envelope import Envelope, OnDelivery
+from scalekit_queue.config import QueueConfig
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.task_group import BackgroundTaskGroup
+from scalekit_queue.transport import OnDelivery
 
-SETTLE_LIMIT = 10.0
-"""Seconds that a message which is retried or buried has to be safe in its new queue."""
-
-START_LIMIT = 3.0
-"""Seconds that a start waits for the broker."""
+SETTLE_TIMEOUT = 10.0
+"""Seconds within which a retried or dead-lettered message must be confirmed in its new queue."""
+START_TIMEOUT = 3.0
+"""Seconds that the start waits for the first connection."""
 
 
 class AmqpTransport:
-    """Carries messages through a broker; see :class:`scalekit_queue.envelope.Transport`.
+    """Implements :class:`scalekit_queue.transport.Transport` with RabbitMQ.
 
-    What is published and what is consumed have a connection each, so that a broker which blocks the one, since it is
-    short of memory, still takes the acknowledgements that relieve it.
+    A broker short of memory blocks connections that publish. Acknowledgements, which free memory, have a connection of
+    their own and are not blocked.
     """
 
-    def __init__(
-        self,
-        broker: Broker,
-        heartbeat: int,
-        prefix: str,
-        check_interval: float,
-        max_waiting: int,
-        metrics: PublishMetrics,
-    ) -> None:
-        self._topology = QueueTopology(prefix)
-        link_of = partial(BrokerConnection, broker, heartbeat)
-        self._publishing = AmqpPublisher(link_of, self._topology, max_waiting, metrics)
-        self._takers = BackgroundTaskGroup()
-        self._consuming = AmqpConsumer(link_of, self._topology, self._replace, check_interval, metrics)
+    def __init__(self, config: QueueConfig, metrics: PublishMetrics) -> None:
+        topology = QueueTopology(config.prefix)
+        connect = partial(BrokerConnection, Broker(config))
+        self._publisher = AmqpPublisher(connect, topology, config.max_waiting, metrics)
+        self._consumer = AmqpConsumer(connect, topology, self._republish, config.check_interval, metrics)
+        self._consuming = BackgroundTaskGroup()
 
     @property
-    def trouble(self) -> str:
-        """What is wrong with a connection now; empty while all is well."""
-        consuming = self._consuming.link.trouble if self._takers else ""
-        return "; ".join(filter(None, (self._publishing.link.trouble, consuming)))
+    def last_error(self) -> str:
+        """The current errors of both connections; empty while they work."""
+        consumer = self._consumer.connection.last_error if self._consuming else ""
+        return "; ".join(filter(None, (self._publisher.connection.last_error, consumer)))
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None, None]:
-        """Stay connected while inside; the broker need not be there when it begins."""
-        links = BackgroundTaskGroup()
-        links.begin(self._publishing.link.run())
-        await wait_for_first(self._publishing.link.connected)
+    async def open(self) -> AsyncGenerator[None, None]:
+        """Stay connected while inside; the broker may be unavailable at the start."""
+        connections = BackgroundTaskGroup()
+        connections.start(self._publisher.connection.run())
+        await _wait_connected(self._publisher.connection.connected)
         try:
             yield
         finally:
-            await asyncio.sleep(0)  # what was acknowledged last goes out
-            await self._takers.cancel()
-            await links.cancel()
+            await asyncio.sleep(0)  # flushes the last acknowledgements
+            await self._consuming.cancel()
+            await connections.cancel()
 
     async def send(self, envelopes: Sequence[Envelope], timeout: float) -> list[PublishFailed | None]:
-        """Publish *envelopes* with confirms."""
-        return await self._publishing.send(envelopes, timeout)
+        """Publish *envelopes* and wait for the confirms."""
+        return await self._publisher.send(envelopes, timeout)
 
-    async def _replace(self, envelope: Envelope) -> PublishFailed | None:
-        return (await self._publishing.send([envelope], SETTLE_LIMIT))[0]
+    async def _republish(self, envelope: Envelope) -> PublishFailed | None:
+        return (await self._publisher.send([envelope], SETTLE_TIMEOUT))[0]
 
-    def subscribe(self, name: str, prefetch: int, take: OnDelivery) -> None:
-        """Have messages *name* delivered to *take* while running."""
-        self._consuming.subscribe(name, prefetch, take)
+    def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
+        """Deliver messages named *name* to *on_delivery* once consuming has started."""
+        self._consumer.subscribe(name, prefetch, on_delivery)
 
-    def begin(self) -> None:
-        """Begin to consume what was subscribed to."""
-        if self._consuming.subscriptions:
-            self._takers.begin(self._consuming.link.run())
+    def start_consuming(self) -> None:
+        """Connect the consumers."""
+        if self._consumer.subscriptions:
+            self._consuming.start(self._consumer.connection.run())
 
-    async def pause(self) -> None:
-        """Take no more messages."""
-        await self._consuming.pause()
+    async def stop_consuming(self) -> None:
+        """Cancel the consumers at the broker; messages already delivered can still be settled."""
+        await self._consumer.cancel()
 
 
-async def wait_for_first(connected: asyncio.Event) -> None:
-    """Wait a moment for the first connection, so that what is published at once does not have to."""
+async def _wait_connected(connected: asyncio.Event) -> None:
+    """Wait a moment for the first connection, so that messages published right after the start need not wait."""
     try:
-        async with asyncio.timeout(START_LIMIT):
+        async with asyncio.timeout(START_TIMEOUT):
             await connected.wait()
     except TimeoutError:
         pass

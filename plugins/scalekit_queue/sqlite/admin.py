@@ -1,38 +1,39 @@
-"""Show and move the messages of a SQLite file, for commands."""
+"""Count, show, replay and purge messages in a SQLite file, for the commands."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scalekit_queue.envelope import Envelope, QueueDepth
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.sqlite.store import MessageStore
+from scalekit_queue.transport import QueueDepth
 
 
 class SqliteAdmin:
-    """See :class:`scalekit_queue.envelope.QueueAdmin`; a command has nothing else to do meanwhile."""
+    """Implements :class:`scalekit_queue.transport.QueueAdmin`; it blocks, as a command has nothing else to do."""
 
     def __init__(self, store: MessageStore) -> None:
         self._store = store
 
     async def names(self) -> list[str]:
-        """Return the names of all messages that are there."""
+        """Return the names of all messages in the file."""
         return self._store.names()
 
     async def depth(self, name: str) -> QueueDepth:
-        """Count the messages *name*."""
+        """Count the messages named *name*."""
         return self._store.depth(name)
 
     async def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
-        """Return the first messages *name*."""
+        """Return the first messages named *name*."""
         return self._store.peek(name, dead, limit)
 
     async def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
-        """Make dead letters messages again."""
+        """Return dead letters to the queue; return their number."""
         return int(self._write(self._store.replay, name, ids, limit))
 
     async def purge(self, name: str, dead: bool) -> int:
-        """Drop messages."""
+        """Delete messages; return their number."""
         return int(self._write(self._store.purge, name, dead))
 
     def _write(self, function: Callable[..., Any], *arguments: Any) -> Any:

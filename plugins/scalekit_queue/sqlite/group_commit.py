@@ -1,4 +1,4 @@
-"""What tasks want written, many in one transaction: a commit costs far more than what it commits."""
+"""Group commit: run the write operations of many tasks in one transaction, because a commit costs most."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from scalekit_queue.sqlite.store import MessageStore
 
 logger = logging.getLogger("scalekit.queue")
 
-AT_ONCE = 1000
+MAX_BATCH = 1000
 """Operations in one transaction, at most."""
-END_LIMIT = 5.0
-"""Seconds that what is still wanted at the end has to be written."""
-PAUSE = 0.2
-"""Seconds before a transaction that failed is tried again."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds to write the waiting operations at shutdown."""
+RETRY_DELAY = 0.2
+"""Seconds before a failed transaction is tried again."""
 
 
 @dataclass(slots=True, eq=False)
 class WriteOperation:
-    """Something to be done in a transaction, and who waits for it; *begun* once it may have been written."""
+    """A function to call in a transaction, and the future of its result; *started* once it may have been committed."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     future: asyncio.Future[Any]
-    begun: bool = False
+    started: bool = False
 
 
 class GroupCommitWriter:
-    """The thread of a store, and what it is to do."""
+    """Executes the operations of *store* in its thread, all that wait in one transaction."""
 
     def __init__(self, store: MessageStore) -> None:
         self.store = store
-        self.trouble = ""
-        self._wanted: OrderedDict[WriteOperation, None] = OrderedDict()
+        self.last_error = ""
+        self._waiting: OrderedDict[WriteOperation, None] = OrderedDict()
         self._wake = asyncio.Event()
-        self._ending = False
+        self._closing = False
         self._thread = ThreadPoolExecutor(1, "scalekit-queue")
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None, None]:
-        """Write while inside, and on leaving what is still wanted; raises sqlite3.Error when the file does not open."""
+    async def open(self) -> AsyncGenerator[None, None]:
+        """Write while inside, and what still waits on leaving; raise sqlite3.Error when the file cannot be opened."""
         await self.run(self.store.open)
-        task = asyncio.create_task(self._write_on(), name="scalekit: queue writer")
+        task = asyncio.create_task(self._write_loop(), name="scalekit: queue writer")
         try:
             yield
         finally:
-            self._ending = True
+            self._closing = True
             self._wake.set()
-            await asyncio.wait([task], timeout=END_LIMIT)
+            await asyncio.wait([task], timeout=CLOSE_TIMEOUT)
             task.cancel()
             await asyncio.wait([task])
             self._thread.submit(self.store.close)
@@ -63,34 +63,34 @@ class GroupCommitWriter:
 
     @property
     def waiting(self) -> int:
-        """How many operations wait."""
-        return len(self._wanted)
+        """The number of operations that wait."""
+        return len(self._waiting)
 
-    def begin(self, function: Callable[..., Any], *arguments: Any) -> WriteOperation:
-        """Have *function* called in a transaction soon; its future has the result once that is committed."""
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> WriteOperation:
+        """Queue a call of *function*; its future has the result once the transaction is committed."""
         operation = WriteOperation(function, arguments, asyncio.get_running_loop().create_future())
-        self._wanted[operation] = None
+        self._waiting[operation] = None
         self._wake.set()
         return operation
 
     async def wait(self, operation: WriteOperation) -> Any:
-        """Return the result of *operation* once it is committed; one that is cancelled is removed unless begun."""
+        """Return the result of *operation* once committed; on cancellation remove it unless it has started."""
         try:
             return await operation.future
         except asyncio.CancelledError:
-            self._wanted.pop(operation, None)
+            self._waiting.pop(operation, None)
             raise
 
-    async def write(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call *function* in a transaction, and return its result once that is committed."""
-        return await self.wait(self.begin(function, *arguments))
+    async def execute(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call *function* in a transaction, and return its result once committed."""
+        return await self.wait(self.submit(function, *arguments))
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call *function*, which only reads, in the thread."""
+        """Call *function*, which must not write, in the store's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    async def _write_on(self) -> None:
-        while not self._ending:
+    async def _write_loop(self) -> None:
+        while not self._closing:
             await self._wake.wait()
             self._wake.clear()
             while batch := self._next_batch():
@@ -98,8 +98,8 @@ class GroupCommitWriter:
 
     def _next_batch(self) -> list[WriteOperation]:
         batch: list[WriteOperation] = []
-        while self._wanted and len(batch) < AT_ONCE:
-            operation, _ = self._wanted.popitem(last=False)
+        while self._waiting and len(batch) < MAX_BATCH:
+            operation, _ = self._waiting.popitem(last=False)
             if not operation.future.done():
                 batch.append(operation)
         return batch
@@ -108,40 +108,40 @@ class GroupCommitWriter:
         try:
             results = await self.run(self._transact, batch)
         except sqlite3.OperationalError as error:
-            # Locked for long, or a full disk: nothing was written, and may be later.
-            if self.trouble != str(error):
-                logger.warning("the queue's file cannot be written to: %s", error)
-            self.trouble = str(error)
-            self._put_back(batch)
-            await asyncio.sleep(PAUSE)
+            # The file is locked, or the disk is full: nothing was written, and a later attempt may succeed.
+            if self.last_error != str(error):
+                logger.warning("the queue's file cannot be written, retrying: %s", error)
+            self.last_error = str(error)
+            self._requeue(batch)
+            await asyncio.sleep(RETRY_DELAY)
             self._wake.set()
         except Exception as error:
             for operation in batch:
                 if not operation.future.done():
                     operation.future.set_exception(error)
         else:
-            self.trouble = ""
+            self.last_error = ""
             for operation, result in zip(batch, results, strict=True):
                 if not operation.future.done():
                     operation.future.set_result(result)
 
-    def _put_back(self, batch: list[WriteOperation]) -> None:
-        """Put operations that were not written back at the head, in their order."""
+    def _requeue(self, batch: list[WriteOperation]) -> None:
+        """Put operations that were not written back at the head of the queue, in their order."""
         for operation in reversed(batch):
             if not operation.future.done():
-                self._wanted[operation] = None
-                self._wanted.move_to_end(operation, last=False)
+                self._waiting[operation] = None
+                self._waiting.move_to_end(operation, last=False)
 
     def _transact(self, batch: list[WriteOperation]) -> list[Any]:
         self.store.begin()
         try:
             for operation in batch:
-                operation.begun = True
+                operation.started = True
             results = [operation.function(*operation.arguments) for operation in batch]
             self.store.commit()
         except BaseException:
             self.store.rollback()
             for operation in batch:
-                operation.begun = False
+                operation.started = False
             raise
         return results

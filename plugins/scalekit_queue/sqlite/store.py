@@ -1,7 +1,8 @@
-"""The messages in a SQLite file, as statements on one connection. All of it runs in one thread.
+"""The message store: the SQL statements on one connection to the SQLite file. All of it runs in one thread.
 
-A message that is taken is due again when its lease is over, unless its owner renews that, so that what a killed process
-held is delivered again. Who settles it names the delivery, so that one whose lease was over changes nothing.
+A received message becomes visible again after the visibility timeout unless its owner extends that, so messages of a
+killed process are delivered again. Settling names the delivery, so that settling one whose visibility timeout has
+expired changes nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 
 import orjson
 
-from scalekit_queue.envelope import REASON, Envelope, QueueDepth
+from scalekit_queue.envelope import REASON, Envelope
+from scalekit_queue.transport import QueueDepth
 
-DELIVERIES = 20
-"""How often a message may be delivered without an outcome, for it may be what ends its consumers."""
-BUSY = 5.0
-"""Seconds that a transaction waits for those of other processes."""
+MAX_DELIVERIES = 20
+"""Deliveries without settlement before a message becomes a dead letter: it may be what crashes its consumers."""
+BUSY_TIMEOUT = 5.0
+"""Seconds that a transaction waits for the transactions of other processes."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -38,17 +40,17 @@ CREATE INDEX IF NOT EXISTS messages_due ON messages (name, dead, due, number);
 CREATE INDEX IF NOT EXISTS messages_owned ON messages (owner) WHERE owner IS NOT NULL;
 """
 INSERT = "INSERT INTO messages (name, dead, due, id, published, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-TAKE = """
+RECEIVE = """
 UPDATE messages SET owner = ?, due = ?, deliveries = deliveries + 1 WHERE number IN (
   SELECT number FROM messages WHERE name = ? AND dead = 0 AND due <= ? ORDER BY due, number LIMIT ?
 ) RETURNING number, deliveries, id, published, headers, body
 """
-HELD = "WHERE number = ? AND owner = ? AND deliveries = ?"
-DONE = f"DELETE FROM messages {HELD}"
-RETRY = f"UPDATE messages SET owner = NULL, due = ?, headers = ?, deliveries = 0 {HELD}"
-BURY = f"UPDATE messages SET owner = NULL, due = ?, headers = ?, dead = 1 {HELD}"
-RELEASE = f"UPDATE messages SET owner = NULL, due = 0, deliveries = deliveries - 1 {HELD}"
-RENEW = "UPDATE messages SET due = ? WHERE owner = ?"
+WHERE_TAG = "WHERE number = ? AND owner = ? AND deliveries = ?"
+ACK = f"DELETE FROM messages {WHERE_TAG}"
+RETRY = f"UPDATE messages SET owner = NULL, due = ?, headers = ?, deliveries = 0 {WHERE_TAG}"
+DEAD_LETTER = f"UPDATE messages SET owner = NULL, due = ?, headers = ?, dead = 1 {WHERE_TAG}"
+REQUEUE = f"UPDATE messages SET owner = NULL, due = 0, deliveries = deliveries - 1 {WHERE_TAG}"
+EXTEND_VISIBILITY = "UPDATE messages SET due = ? WHERE owner = ?"
 COUNT = """
 SELECT count(*) FILTER (WHERE dead = 0 AND owner IS NULL AND due <= :now),
   count(*) FILTER (WHERE dead = 0 AND owner IS NULL AND due > :now),
@@ -63,13 +65,13 @@ REPLAY = "UPDATE messages SET dead = 0, due = 0, deliveries = 0, headers = ? WHE
 
 
 class DeliveryTag(tuple[int, str, int]):
-    """Which delivery of which message: its number, who holds it, and how often it has been delivered."""
+    """Identifies a delivery: the message's number, the owner, and the number of deliveries so far."""
 
     __slots__ = ()
 
 
 class MessageStore:
-    """The file of messages."""
+    """The messages in the SQLite *file*."""
 
     def __init__(self, file: str, synchronous: str) -> None:
         self._file = file
@@ -77,9 +79,9 @@ class MessageStore:
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open the file, which is made when it is not there; raises sqlite3.Error when that fails."""
+        """Open the file, creating it when missing; raise sqlite3.Error when that fails."""
         Path(self._file).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._file, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self._file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
@@ -97,97 +99,95 @@ class MessageStore:
 
     @property
     def raw(self) -> sqlite3.Connection:
-        """The connection; opened anew when an earlier attempt failed."""
+        """The connection, opened again when an earlier attempt failed."""
         if self._connection is None:
             self.open()
         return self._connection  # type: ignore[return-value]
 
     def begin(self) -> None:
-        """Begin to write; waits for other processes that do."""
+        """Begin a write transaction; wait for those of other processes."""
         self.raw.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Make what was written last."""
+        """Commit the transaction."""
         self.raw.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Undo what was written since begin."""
+        """Roll back the transaction, if there is one."""
         if self.raw.in_transaction:
             self.raw.execute("ROLLBACK")
 
-    def version(self) -> int:
-        """Return a number that changes when another process has written."""
-        (number,) = self.raw.execute("PRAGMA data_version").fetchone()
-        return int(number)
-
     def insert(self, envelopes: Sequence[Envelope]) -> None:
-        """Store *envelopes*."""
+        """Insert *envelopes*."""
         now = time()
         self.raw.executemany(INSERT, [_row(each, now) for each in envelopes])
 
-    def take(self, name: str, owner: str, limit: int, lease: float) -> list[tuple[DeliveryTag, Envelope]]:
-        """Let *owner* have up to *limit* messages that are due, the oldest first, until *lease* seconds from now."""
+    def receive(
+        self, name: str, owner: str, limit: int, visibility_timeout: float
+    ) -> list[tuple[DeliveryTag, Envelope]]:
+        """Return up to *limit* due messages, the oldest first, invisible to others for *visibility_timeout* seconds."""
         now = time()
-        rows = self.raw.execute(TAKE, (owner, now + lease, name, now, limit)).fetchall()
-        taken = []
+        rows = self.raw.execute(RECEIVE, (owner, now + visibility_timeout, name, now, limit)).fetchall()
+        received = []
         for number, deliveries, *content in sorted(rows):
-            held = DeliveryTag((number, owner, deliveries))
+            tag = DeliveryTag((number, owner, deliveries))
             envelope = _envelope(name, *content)
-            if deliveries > DELIVERIES:
-                self.bury(held, envelope.buried({REASON: f"delivered {DELIVERIES} times without an outcome"}))
+            if deliveries > MAX_DELIVERIES:
+                reason = f"delivered {MAX_DELIVERIES} times without being settled"
+                self.dead_letter(tag, envelope.as_dead_letter({REASON: reason}))
             else:
-                taken.append((held, envelope))
-        return taken
+                received.append((tag, envelope))
+        return received
 
     def next_due(self, name: str) -> float | None:
-        """Return when the next message *name* is due, in seconds since the epoch; None where there is none."""
+        """Return when the next message named *name* is due, in seconds since the epoch, or None without messages."""
         sql = "SELECT min(due) FROM messages WHERE name = ? AND dead = 0"
-        found: float | None = self.raw.execute(sql, (name,)).fetchone()[0]
-        return found
+        due: float | None = self.raw.execute(sql, (name,)).fetchone()[0]
+        return due
 
-    def renew(self, owner: str, lease: float) -> None:
-        """Let *owner* keep what it holds until *lease* seconds from now."""
-        self.raw.execute(RENEW, (time() + lease, owner))
+    def extend_visibility(self, owner: str, visibility_timeout: float) -> None:
+        """Keep the messages of *owner* invisible for *visibility_timeout* seconds from now."""
+        self.raw.execute(EXTEND_VISIBILITY, (time() + visibility_timeout, owner))
 
-    def done(self, held: DeliveryTag) -> bool:
-        """Forget the message; return False when it was held no more."""
-        return self.raw.execute(DONE, held).rowcount == 1
+    def ack(self, tag: DeliveryTag) -> bool:
+        """Delete the message; return False when *tag* has expired."""
+        return self.raw.execute(ACK, tag).rowcount == 1
 
-    def retry(self, held: DeliveryTag, envelope: Envelope) -> bool:
-        """Have the message delivered again, as *envelope*; return False when it was held no more."""
-        values = (time() + envelope.delay, orjson.dumps(envelope.headers), *held)
+    def retry(self, tag: DeliveryTag, envelope: Envelope) -> bool:
+        """Make the message due after the delay of *envelope*; return False when *tag* has expired."""
+        values = (time() + envelope.delay, orjson.dumps(envelope.headers), *tag)
         return self.raw.execute(RETRY, values).rowcount == 1
 
-    def bury(self, held: DeliveryTag, envelope: Envelope) -> bool:
-        """Make the message a dead letter, as *envelope*; return False when it was held no more."""
-        return self.raw.execute(BURY, (time(), orjson.dumps(envelope.headers), *held)).rowcount == 1
+    def dead_letter(self, tag: DeliveryTag, envelope: Envelope) -> bool:
+        """Make the message a dead letter; return False when *tag* has expired."""
+        return self.raw.execute(DEAD_LETTER, (time(), orjson.dumps(envelope.headers), *tag)).rowcount == 1
 
-    def release(self, held: DeliveryTag) -> bool:
-        """Give the message back; return False when it was held no more."""
-        return self.raw.execute(RELEASE, held).rowcount == 1
+    def requeue(self, tag: DeliveryTag) -> bool:
+        """Make the message due now; return False when *tag* has expired."""
+        return self.raw.execute(REQUEUE, tag).rowcount == 1
 
     def depth(self, name: str) -> QueueDepth:
-        """Count the messages *name*."""
+        """Count the messages named *name*."""
         return QueueDepth(name, *self.raw.execute(COUNT, {"name": name, "now": time()}).fetchone())
 
     def names(self) -> list[str]:
-        """Return the names of all messages that are there."""
+        """Return the names of all messages in the file."""
         return [name for (name,) in self.raw.execute("SELECT DISTINCT name FROM messages ORDER BY name")]
 
     def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
-        """Return the first messages *name* that nobody holds."""
+        """Return the first messages named *name* that are not in flight."""
         return [_envelope(name, *content) for _, *content in self.raw.execute(PEEK, (name, dead, limit))]
 
     def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
-        """Make dead letters messages again; return how many."""
-        found = self.raw.execute(PEEK, (name, True, -1 if ids else limit)).fetchall()
-        chosen = [row for row in found if not ids or row[1] in ids]
-        for number, *content in chosen:
-            self.raw.execute(REPLAY, (orjson.dumps(_envelope(name, *content).replayed().headers), number))
-        return len(chosen)
+        """Make dead letters due now at attempt 1; return their number."""
+        letters = self.raw.execute(PEEK, (name, True, -1 if ids else limit)).fetchall()
+        selected = [row for row in letters if not ids or row[1] in ids]
+        for number, *content in selected:
+            self.raw.execute(REPLAY, (orjson.dumps(_envelope(name, *content).as_replay().headers), number))
+        return len(selected)
 
     def purge(self, name: str, dead: bool) -> int:
-        """Drop the messages *name* that nobody holds; return how many."""
+        """Delete the messages named *name* that are not in flight; return their number."""
         sql = "DELETE FROM messages WHERE name = ? AND dead = ? AND owner IS NULL"
         return self.raw.execute(sql, (name, dead)).rowcount
 

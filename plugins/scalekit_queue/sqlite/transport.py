@@ -1,4 +1,4 @@
-"""Messages in a SQLite file, which the processes of one machine share."""
+"""The SQLite transport: messages in one file that the processes of one machine share."""
 
 from __future__ import annotations
 
@@ -11,175 +11,181 @@ from time import time
 from typing import Any
 
 from scalekit.contracts import PublishFailed
-from scalekit_queue.envelope import Envelope, OnDelivery, SettlementFailed
+from scalekit_queue.config import QueueConfig
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.sqlite.group_commit import GroupCommitWriter
 from scalekit_queue.sqlite.store import DeliveryTag, MessageStore
 from scalekit_queue.task_group import BackgroundTaskGroup
+from scalekit_queue.transport import OnDelivery, SettlementFailed
 
-SETTLE_LIMIT = 10.0
-"""Seconds that settling a message may take."""
+SETTLE_TIMEOUT = 10.0
+"""Seconds within which settling a message must be committed."""
 
 
 class SqliteTransport:
-    """Carries messages through a file; see :class:`scalekit_queue.envelope.Transport`."""
+    """Implements :class:`scalekit_queue.transport.Transport` with a SQLite file."""
 
-    def __init__(self, file: str, synchronous: str, lease: float, poll: float, max_waiting: int) -> None:
-        self._writer = GroupCommitWriter(MessageStore(file, synchronous))
+    def __init__(self, config: QueueConfig) -> None:
+        self._writer = GroupCommitWriter(MessageStore(config.file, config.synchronous))
         self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
-        self._lease = lease
-        self._poll = poll
-        self._max_waiting = max_waiting
+        self._visibility_timeout = config.visibility_timeout
+        self._poll_interval = config.poll_interval
+        self._max_waiting = config.max_waiting
         self._subscriptions: list[SqliteSubscription] = []
-        self._takers = BackgroundTaskGroup()
+        self._consuming = BackgroundTaskGroup()
 
     @property
-    def trouble(self) -> str:
-        """What is wrong with the file now; empty while all is well."""
-        return self._writer.trouble
+    def last_error(self) -> str:
+        """The current error of the file; empty while it can be written."""
+        return self._writer.last_error
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None, None]:
-        """Have the file open while inside."""
-        async with self._writer.running():
-            renewing = BackgroundTaskGroup()
-            renewing.begin(self._renew_on())
+    async def open(self) -> AsyncGenerator[None, None]:
+        """Keep the file open while inside."""
+        async with self._writer.open():
+            extending = BackgroundTaskGroup()
+            extending.start(self._extend_visibility())
             try:
                 yield
             finally:
-                await self._takers.cancel()
-                await renewing.cancel()
+                await self._consuming.cancel()
+                await extending.cancel()
 
     async def send(self, envelopes: Sequence[Envelope], timeout: float) -> list[PublishFailed | None]:
-        """Store *envelopes*, all in one transaction."""
+        """Insert *envelopes* in one transaction."""
         if self._writer.waiting >= self._max_waiting:
-            return [PublishFailed("too many messages wait to be stored", False)] * len(envelopes)
-        operation = self._writer.begin(self._writer.store.insert, envelopes)
+            reason = f"{self._max_waiting} messages already wait to be stored (max_waiting)"
+            return [PublishFailed(reason, False)] * len(envelopes)
+        operation = self._writer.submit(self._writer.store.insert, envelopes)
         try:
             async with asyncio.timeout(timeout):
                 await self._writer.wait(operation)
         except TimeoutError:
-            why = self.trouble or "the disk is slow, or other processes write"
-            return [PublishFailed(f"not stored within {timeout:g}s: {why}", operation.begun)] * len(envelopes)
+            reason = self.last_error or "the disk is slow, or other processes write"
+            return [PublishFailed(f"not stored within {timeout:g}s: {reason}", operation.started)] * len(envelopes)
         except sqlite3.Error as error:
             return [PublishFailed(f"not stored: {error}", False)] * len(envelopes)
         for subscription in self._subscriptions:
-            subscription.look()
+            subscription.wake()
         return [None] * len(envelopes)
 
-    def subscribe(self, name: str, prefetch: int, take: OnDelivery) -> None:
-        """Have messages *name* delivered to *take* while running."""
-        self._subscriptions.append(SqliteSubscription(self._writer, self._owner, name, prefetch, take))
+    def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
+        """Deliver messages named *name* to *on_delivery* once consuming has started."""
+        self._subscriptions.append(SqliteSubscription(self._writer, self._owner, name, prefetch, on_delivery))
 
-    def begin(self) -> None:
-        """Begin to take what was subscribed to."""
+    def start_consuming(self) -> None:
+        """Start to poll for every subscription."""
         for subscription in self._subscriptions:
-            self._takers.begin(subscription.take_on(self._poll, self._lease))
+            self._consuming.start(subscription.poll(self._poll_interval, self._visibility_timeout))
 
-    async def pause(self) -> None:
-        """Take no more messages."""
-        await self._takers.cancel()
+    async def stop_consuming(self) -> None:
+        """Stop polling; messages already delivered can still be settled."""
+        await self._consuming.cancel()
 
-    async def _renew_on(self) -> None:
+    async def _extend_visibility(self) -> None:
         while True:
-            await asyncio.sleep(self._lease / 3)
-            if any(subscription.held for subscription in self._subscriptions):
-                await self._writer.write(self._writer.store.renew, self._owner, self._lease)
+            await asyncio.sleep(self._visibility_timeout / 3)
+            if any(subscription.in_flight for subscription in self._subscriptions):
+                await self._writer.execute(self._writer.store.extend_visibility, self._owner, self._visibility_timeout)
 
 
 class SqliteSubscription:
-    """Who takes the messages of one name, and how many it holds."""
+    """The consumer of the messages of one name, and the number of them in flight."""
 
-    def __init__(self, writer: GroupCommitWriter, owner: str, name: str, prefetch: int, take: OnDelivery) -> None:
-        self.held = 0
+    def __init__(
+        self, writer: GroupCommitWriter, owner: str, name: str, prefetch: int, on_delivery: OnDelivery
+    ) -> None:
+        self.in_flight = 0
         self._writer = writer
         self._owner = owner
         self._name = name
         self._prefetch = prefetch
-        self._take = take
+        self._on_delivery = on_delivery
         self._wake = asyncio.Event()
 
-    def look(self) -> None:
-        """Look at once whether there is something to take."""
+    @property
+    def store(self) -> MessageStore:
+        """The message store."""
+        return self._writer.store
+
+    def wake(self) -> None:
+        """Poll at once instead of after the interval."""
         self._wake.set()
 
-    async def take_on(self, poll: float, lease: float) -> None:
-        """Take what is due as soon as there is room for half of what may be held."""
+    async def poll(self, interval: float, visibility_timeout: float) -> None:
+        """Receive due messages whenever at least half of the prefetch is free, until cancelled."""
         while True:
             self._wake.clear()
-            room = self._prefetch - self.held
-            has_room = room * 2 >= self._prefetch
-            if not has_room or await self._take_some(room, lease) < room:
-                await self._wait(poll)
+            free = self._prefetch - self.in_flight
+            enough = free * 2 >= self._prefetch
+            if not enough or await self._receive(free, visibility_timeout) < free:
+                await self._sleep(interval)
 
-    async def _take_some(self, room: int, lease: float) -> int:
-        store = self._writer.store
-        due = await self._writer.run(store.next_due, self._name)
+    async def _receive(self, limit: int, visibility_timeout: float) -> int:
+        due = await self._writer.run(self.store.next_due, self._name)
         if due is None or due > time():
             return 0
-        operation = self._writer.begin(store.take, self._name, self._owner, room, lease)
+        operation = self._writer.submit(self.store.receive, self._name, self._owner, limit, visibility_timeout)
         try:
-            found: list[tuple[DeliveryTag, Envelope]] = await asyncio.shield(operation.future)
+            received: list[tuple[DeliveryTag, Envelope]] = await asyncio.shield(operation.future)
         except asyncio.CancelledError:
-            operation.future.add_done_callback(self._give_back)
+            operation.future.add_done_callback(self._requeue_received)
             raise
-        for held, envelope in found:
-            self.held += 1
-            self._take(SqliteDelivery(self, held, envelope))
-        return len(found)
+        for tag, envelope in received:
+            self.in_flight += 1
+            self._on_delivery(SqliteDelivery(self, tag, envelope))
+        return len(received)
 
-    def _give_back(self, future: asyncio.Future[Any]) -> None:
+    def _requeue_received(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None:
-            for held, _ in future.result():
-                self._writer.begin(self._writer.store.release, held)
+            for tag, _ in future.result():
+                self._writer.submit(self.store.requeue, tag)
 
-    async def _wait(self, poll: float) -> None:
+    async def _sleep(self, interval: float) -> None:
         try:
-            async with asyncio.timeout(poll):
+            async with asyncio.timeout(interval):
                 await self._wake.wait()
         except TimeoutError:
             pass
 
-    async def settle(self, function: Any, held: DeliveryTag, *arguments: Any) -> None:
-        """Call *function* of the store for *held*; raises SettlementFailed when it is held no more."""
-        self.held -= 1
-        if (self._prefetch - self.held) * 2 >= self._prefetch:
+    async def settle(self, function: Any, tag: DeliveryTag, *arguments: Any) -> None:
+        """Call *function* of the store with *tag*; raise SettlementFailed when the tag has expired."""
+        self.in_flight -= 1
+        if (self._prefetch - self.in_flight) * 2 >= self._prefetch:
             self._wake.set()
         try:
-            async with asyncio.timeout(SETTLE_LIMIT):
-                if not await self._writer.write(function, held, *arguments):
-                    raise SettlementFailed("its lease was over, and it was taken again")
+            async with asyncio.timeout(SETTLE_TIMEOUT):
+                if not await self._writer.execute(function, tag, *arguments):
+                    raise SettlementFailed("its visibility timeout expired, and it was delivered again")
         except (TimeoutError, sqlite3.Error) as error:
-            raise SettlementFailed(f"the file cannot be written to: {error}") from error
-
-    @property
-    def store(self) -> MessageStore:
-        """Where the messages are."""
-        return self._writer.store
+            raise SettlementFailed(f"the file cannot be written: {error}") from error
 
 
 class SqliteDelivery:
-    """A message that a consumer holds."""
+    """A message in flight."""
 
-    __slots__ = ("_held", "_subscription", "envelope")
-    lost = False
+    __slots__ = ("_subscription", "_tag", "envelope")
+    redelivered = False
 
-    def __init__(self, subscription: SqliteSubscription, held: DeliveryTag, envelope: Envelope) -> None:
+    def __init__(self, subscription: SqliteSubscription, tag: DeliveryTag, envelope: Envelope) -> None:
         self._subscription = subscription
-        self._held = held
+        self._tag = tag
         self.envelope = envelope
 
-    async def done(self) -> None:
-        """Forget it."""
-        await self._subscription.settle(self._subscription.store.done, self._held)
+    async def ack(self) -> None:
+        """Delete the message."""
+        await self._subscription.settle(self._subscription.store.ack, self._tag)
 
     async def retry(self, delay: float, headers: Mapping[str, str]) -> None:
-        """Have it delivered again after *delay*."""
-        await self._subscription.settle(self._subscription.store.retry, self._held, self.envelope.again(delay, headers))
+        """Make the message due after *delay* seconds."""
+        retry = self.envelope.as_retry(delay, headers)
+        await self._subscription.settle(self._subscription.store.retry, self._tag, retry)
 
-    async def bury(self, headers: Mapping[str, str]) -> None:
-        """Make it a dead letter."""
-        await self._subscription.settle(self._subscription.store.bury, self._held, self.envelope.buried(headers))
+    async def dead_letter(self, headers: Mapping[str, str]) -> None:
+        """Make the message a dead letter."""
+        letter = self.envelope.as_dead_letter(headers)
+        await self._subscription.settle(self._subscription.store.dead_letter, self._tag, letter)
 
-    async def release(self) -> None:
-        """Give it back."""
-        await self._subscription.settle(self._subscription.store.release, self._held)
+    async def requeue(self) -> None:
+        """Make the message due now."""
+        await self._subscription.settle(self._subscription.store.requeue, self._tag)

@@ -8,7 +8,7 @@ from tests.bench.cases import starlette_bare
 
 PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
-TABLES: dict[str, Any] = {"plugins": {"discovery": {"services": {"stock": ["http://127.0.0.1:9"]}, "keep": ""}}}
+TABLES: dict[str, Any] = {"plugins": {"discovery": {"services": {"stock": ["http://127.0.0.1:9"]}, "cache_dir": ""}}}
 
 
 def make() -> Host:

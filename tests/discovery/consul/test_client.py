@@ -1,24 +1,26 @@
-"""A Consul that wants a token, over TLS with certificates on both sides."""
+"""A Consul with ACLs and mutual TLS."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from scalekit import ConfigError
 from scalekit.errors import Unavailable
-from tests.discovery.harness import Stock, found, services
+from tests.discovery.harness import StockService, open_services, wait_instances
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Consul, find
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("consul", "openssl")]
 
+TLS_FILES = {"ca_file": "cert", "cert_file": "cert", "key_file": "key"}
 TOKEN = "b1gs33cr-3456-4444-8888-000000000001"
 
 
-class SecuredConsul(Consul):
-    """Denies everything without the token, and talks to those with a certificate only."""
+class TlsConsul(Consul):
+    """Denies requests without the token, and connections without a client certificate."""
 
     def prepare(self) -> None:
         (self.https,) = free_ports(1)
@@ -44,49 +46,50 @@ class SecuredConsul(Consul):
         command = (find("consul"), "kv", "put", f"-http-addr={HOST}:{self.port}", f"-token={TOKEN}", "ready", "1")
         return self.box.run(*command, check=False, limit=10).returncode == 0
 
-    def table(self) -> dict[str, str]:
+    def table(self) -> dict[str, Any]:
         return {
             "source": "consul",
             "consul": f"https://{HOST}:{self.https}",
             "token": TOKEN,
-            "ca_file": self.path("cert.pem"),
-            "cert_file": self.path("cert.pem"),
-            "key_file": self.path("key.pem"),
+            "tls": {name: self.path(f"{kind}.pem") for name, kind in TLS_FILES.items()},
         }
 
 
 @pytest.fixture(scope="module")
-def consul() -> Iterator[SecuredConsul]:
-    with SecuredConsul() as consul:
+def consul() -> Iterator[TlsConsul]:
+    with TlsConsul() as consul:
         yield consul
 
 
-async def test_with_token_and_certificate_services_register_and_are_found(consul: SecuredConsul) -> None:
-    lines = "\n".join(f'{key} = "{value}"' for key, value in consul.table().items())
-    with Stock(f'[plugins.discovery]\nservice = "inventory"\nkeep = ""\n{lines}\n') as stock:
-        async with services(**consul.table()) as live:
-            assert await found(live, 1) == [stock.url]
+async def test_services_are_registered_and_found_with_token_and_certificate(consul: TlsConsul) -> None:
+    tls = ", ".join(f'{key} = "{file}"' for key, file in consul.table()["tls"].items())
+    lines = "\n".join(f'{key} = "{value}"' for key, value in consul.table().items() if key != "tls")
+    with StockService(
+        f'[plugins.discovery]\nservice = "inventory"\ncache_dir = ""\n{lines}\ntls = {{{tls}}}\n'
+    ) as stock:
+        async with open_services(**consul.table()) as directory:
+            assert await wait_instances(directory, 1) == [stock.url]
         assert TOKEN not in stock.log()
 
 
-async def test_a_wrong_token_is_told_with_its_remedy_and_never_shown(consul: SecuredConsul) -> None:
+async def test_a_wrong_token_is_reported_with_the_remedy_and_never_logged(consul: TlsConsul) -> None:
     wrong = "c0ffee00-3456-4444-8888-00000000dead"
-    toml = f'source = "consul"\nconsul = "{consul.url}"\nservice = "inventory"\ntoken = "{wrong}"\nkeep = ""\n'
-    with Stock(f'[server]\ntrusted = ["127.0.0.1"]\n[plugins.discovery]\n{toml}') as stock:
-        wait_for("the log to tell", lambda: "set token to one that may" in stock.log())
+    toml = f'source = "consul"\nconsul = "{consul.url}"\nservice = "inventory"\ntoken = "{wrong}"\ncache_dir = ""\n'
+    with StockService(f'[server]\ntrusted = ["127.0.0.1"]\n[plugins.discovery]\n{toml}') as stock:
+        wait_for("the log entry", lambda: "set token to one with the required policy" in stock.log())
         assert wrong not in stock.log()
-        wait_for("health to tell", lambda: "refuses with 403" in stock.get("/health"))
+        wait_for("the health check", lambda: "responded with status 403" in stock.get("/health"))
         assert stock.get("/health/ready") == '{"status":"ready"}'
 
 
-async def test_without_our_certificate_consul_does_not_talk(consul: SecuredConsul) -> None:
-    table = {key: value for key, value in consul.table().items() if key not in ("cert_file", "key_file")}
-    async with services(**table) as live:
+async def test_without_the_client_certificate_no_instance_is_found(consul: TlsConsul) -> None:
+    table = {**consul.table(), "tls": {"ca_file": consul.path("cert.pem")}}
+    async with open_services(**table) as directory:
         with pytest.raises(Unavailable, match="no instance is known"):
-            await live.client("inventory").get("/")
+            await directory.client("inventory").get("/")
 
 
-async def test_a_file_that_is_no_certificate_stops_the_start(consul: SecuredConsul) -> None:
-    with pytest.raises(ConfigError, match=f"no TLS to Consul with {__file__}"):
-        async with services(**{**consul.table(), "ca_file": __file__}):
-            raise AssertionError("it started")
+async def test_an_invalid_certificate_file_fails_the_start(consul: TlsConsul) -> None:
+    with pytest.raises(ConfigError, match=f"TLS to Consul: cannot load {__file__}"):
+        async with open_services(**{**consul.table(), "tls": {"ca_file": __file__}}):
+            raise AssertionError("the start succeeded")

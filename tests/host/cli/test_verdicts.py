@@ -152,10 +152,11 @@ CASES = {
         'service is registered in Consul only; write source = "consul"', toml='[plugins.discovery]\nservice = "shop"\n'
     ),
     "certificates that are not there": invalid(
-        "ca_file: there is no file /no/ca.pem", toml='[plugins.queue]\nurl = "amqps://h"\nca_file = "/no/ca.pem"\n'
+        "ca_file: no such file: /no/ca.pem", toml='[plugins.queue]\nurl = "amqps://h"\ntls = {ca_file = "/no/ca.pem"}\n'
     ),
     "certificates that are none": invalid(
-        "no TLS to the broker with served.py", toml='[plugins.queue]\nurl = "amqps://h"\nca_file = "served.py"\n'
+        "TLS to the broker: cannot load served.py",
+        toml='[plugins.queue]\nurl = "amqps://h"\ntls = {ca_file = "served.py"}\n',
     ),
     "certificates of Redis that are not there": invalid(
         "ssl_ca_certs: there is no file /no/ca.pem",

@@ -113,9 +113,9 @@ KEYS = [PEM, PEM.replace("\n", ""), PEM + "x" * 5000, '{"kty": "oct", "k": "S3cr
 FILES: list[tuple[str, str, Callable[[str], object]]] = [
     ("jwt", "keys", lambda key: [key]),
     ("jwt", "key_file", lambda key: key),
-    ("queue", "key_file", lambda key: key),
-    ("queue", "ca_file", lambda key: key),
-    ("discovery", "cert_file", lambda key: key),
+    ("queue", "tls", lambda key: {"key_file": key}),
+    ("queue", "tls", lambda key: {"ca_file": key}),
+    ("discovery", "tls", lambda key: {"cert_file": key}),
     ("pool", "sslrootcert", lambda key: key),
     ("pool", "password_file", lambda key: key),
     ("cluster-cache", "tls", lambda key: {"key": key, "certificate": "x"}),

@@ -1,4 +1,4 @@
-"""Brokers that are not as RabbitMQ comes: over TLS with certificates on both sides, and without quorum queues."""
+"""RabbitMQ over mutual TLS, and RabbitMQ without quorum queues."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from scalekit.contracts import QUEUE
 from scalekit.contracts.consumers import Consumers, Message, PublishFailed
 from scalekit.errors import ScalekitError
 from tests.processes import HOST, free_ports
-from tests.queue.harness import dead_letters, inside, serving, until
+from tests.queue.harness import open_queue_admin, serving, wait_dead_letters, wait_until
 from tests.servers import RabbitMQ, find
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("rabbitmq", "openssl")]
 Table = dict[str, Any]
+TLS_FILES = {"ca_file": "ca.pem", "cert_file": "cert.pem", "key_file": "cert.key"}
 
 
-class SecuredRabbitMQ(RabbitMQ):
-    """Listens with TLS too, and talks there to those with a certificate only."""
+class TlsRabbitMQ(RabbitMQ):
+    """Listens with mutual TLS too."""
 
     def prepare(self) -> None:
         super().prepare()
         (self.tls,) = free_ports(1)
-        # Erlang believes no certificate that has signed itself, unless it is that of an authority.
+        # Erlang accepts a self-signed certificate only as a certificate authority.
         self._certify("ca", "/CN=authority")
         names = ("-addext", f"subjectAltName=IP:{HOST},DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE")
         self._certify("cert", "/CN=localhost", "-CA", "ca.pem", "-CAkey", "ca.key", *names)
@@ -51,14 +52,12 @@ class SecuredRabbitMQ(RabbitMQ):
     def table(self) -> Table:
         return {
             "url": f"amqps://guest:guest@{HOST}:{self.tls}/",
-            "ca_file": self.path("ca.pem"),
-            "cert_file": self.path("cert.pem"),
-            "key_file": self.path("cert.key"),
+            "tls": {name: self.path(file) for name, file in TLS_FILES.items()},
         }
 
 
 class ClassicRabbitMQ(RabbitMQ):
-    """Has no quorum queues, as one that was upgraded from before there were any."""
+    """Has quorum queues disabled, like a broker upgraded from a version before them."""
 
     def prepare(self) -> None:
         super().prepare()
@@ -66,12 +65,12 @@ class ClassicRabbitMQ(RabbitMQ):
 
 
 @pytest.fixture(scope="module")
-def secured() -> Iterator[SecuredRabbitMQ]:
-    with SecuredRabbitMQ() as server:
+def secured() -> Iterator[TlsRabbitMQ]:
+    with TlsRabbitMQ() as server:
         yield server
 
 
-async def test_messages_go_and_come_over_tls_with_certificates_on_both_sides(secured: SecuredRabbitMQ) -> None:
+async def test_messages_are_published_and_consumed_over_mutual_tls(secured: TlsRabbitMQ) -> None:
     consumers = Consumers()
     seen: list[int] = []
 
@@ -83,37 +82,38 @@ async def test_messages_go_and_come_over_tls_with_certificates_on_both_sides(sec
 
     async with serving(secured.table(), consumers) as host:
         await host.context.get(QUEUE).publish_many("data.created", [1, 2])
-        await until(lambda: len(seen) == 2)
-        (letter,) = await dead_letters(secured.table(), "data.created", 1)
+        await wait_until(lambda: len(seen) == 2)
+        (letter,) = await wait_dead_letters(secured.table(), "data.created", 1)
         assert set(secured.ctl("list_connections", "ssl").split()[1:]) == {"true"}
     assert letter.body == b"2"
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("no_start_wait")
 @pytest.mark.parametrize("missing", [("ca_file",), ("cert_file", "key_file")])
-async def test_without_the_certificate_of_either_side_nothing_is_published(
-    secured: SecuredRabbitMQ, missing: tuple[str, ...], caplog: pytest.LogCaptureFixture
+async def test_publishing_fails_when_a_certificate_is_missing(
+    secured: TlsRabbitMQ, missing: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    table = {key: value for key, value in secured.table().items() if key not in missing}
+    tls = {key: secured.path(file) for key, file in TLS_FILES.items() if key not in missing}
+    table = {**secured.table(), "tls": tls}
     async with serving(table) as host:
         with pytest.raises(PublishFailed) as failed:
             await host.context.get(QUEUE).publish("data.created", 3, timeout="300ms")
         assert not failed.value.maybe_sent
-        await until(lambda: "publishing: no connection" in caplog.text)
+        await wait_until(lambda: "publisher: no connection" in caplog.text)
         await host.monitor.check_once()
-        assert "publishing: " in host.monitor.results["queue"].last_error
-    with pytest.raises(ScalekitError, match="the broker cannot be reached"):
-        async with inside(table):
+        assert "publisher: " in host.monitor.results["queue"].last_error
+    with pytest.raises(ScalekitError, match="cannot connect to the broker"):
+        async with open_queue_admin(table):
             pass
 
 
-async def test_a_file_that_is_no_certificate_stops_the_start(secured: SecuredRabbitMQ) -> None:
-    with pytest.raises(ConfigError, match=f"no TLS to the broker with {__file__}: "):
-        async with serving({"url": secured.table()["url"], "ca_file": __file__}):
+async def test_an_invalid_certificate_file_fails_the_start(secured: TlsRabbitMQ) -> None:
+    with pytest.raises(ConfigError, match=f"TLS to the broker: cannot load {__file__}: "):
+        async with serving({"url": secured.table()["url"], "tls": {"ca_file": __file__}}):
             pass
 
 
-async def test_a_broker_without_quorum_queues_gets_classic_ones() -> None:
+async def test_classic_queues_are_declared_when_quorum_queues_are_disabled() -> None:
     consumers = Consumers()
     seen: list[tuple[str, int, float]] = []
 
@@ -130,12 +130,12 @@ async def test_a_broker_without_quorum_queues_gets_classic_ones() -> None:
             await queue.publish("data.created", "bad", timeout="30s")
             began = time()
             await queue.publish("data.created", "later", delay="500ms")
-            await until(lambda: len(seen) == 3)
-            (letter,) = await dead_letters(table, "data.created", 1)
+            await wait_until(lambda: len(seen) == 3)
+            (letter,) = await wait_dead_letters(table, "data.created", 1)
         kinds = dict(line.split() for line in server.ctl("list_queues", "name", "type").splitlines()[1:])
-        async with inside(table) as found:
-            assert await found.replay("data.created", [letter.id], 1) == 1
-            assert (await found.depth("data.created")).ready == 1
+        async with open_queue_admin(table) as admin:
+            assert await admin.replay("data.created", [letter.id], 1) == 1
+            assert (await admin.depth("data.created")).ready == 1
     assert [(body, attempt) for body, attempt, _ in seen if body == "bad"] == [("bad", 1), ("bad", 2)]
     assert next(at for body, _, at in seen if body == "later") - began >= 0.5
     assert set(kinds.values()) == {"classic"}

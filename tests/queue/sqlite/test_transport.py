@@ -1,4 +1,4 @@
-"""Messages that wait for a SQLite file have a bound, and leave when their publisher does."""
+"""Messages that wait for a locked SQLite file are limited by max_waiting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.queue.harness import LIMIT, serving
 pytestmark = pytest.mark.anyio
 
 
-async def test_messages_whose_publisher_has_given_up_count_no_longer_while_the_file_is_locked(
+async def test_messages_of_publishers_that_timed_out_no_longer_count_towards_max_waiting(
     sqlite_table: dict[str, Any],
 ) -> None:
     async with serving({**sqlite_table, "max_waiting": 3}) as host:
@@ -25,7 +25,7 @@ async def test_messages_whose_publisher_has_given_up_count_no_longer_while_the_f
         with closing(sqlite3.connect(sqlite_table["url"].removeprefix("sqlite:///"), timeout=LIMIT)) as other:
             other.execute("BEGIN IMMEDIATE")
             for _ in range(2):
-                await asyncio.gather(*(_given_up(queue, number) for number in range(3)))
+                await asyncio.gather(*(_time_out(queue, number) for number in range(3)))
             cancelled = [asyncio.create_task(queue.publish("data.created", number)) for number in range(3)]
             await asyncio.sleep(0)
             for task in cancelled:
@@ -33,11 +33,11 @@ async def test_messages_whose_publisher_has_given_up_count_no_longer_while_the_f
             await asyncio.wait(cancelled)
             waiting = asyncio.create_task(queue.publish("data.created", 7, timeout=LIMIT))
             await asyncio.sleep(0)
-            assert not waiting.done(), "it waits, and is not refused"
+            assert not waiting.done(), "it waits instead of failing"
             other.rollback()
         await waiting
 
 
-async def _given_up(queue: Any, number: int) -> None:
+async def _time_out(queue: Any, number: int) -> None:
     with pytest.raises(PublishFailed, match="not stored within"):
         await queue.publish("data.created", number, timeout="100ms")

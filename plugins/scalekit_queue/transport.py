@@ -1,0 +1,109 @@
+"""What a transport implements: sending, consuming, settling a delivery, and administration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from scalekit.contracts import PublishFailed
+from scalekit_queue.envelope import Envelope
+
+
+class SettlementFailed(Exception):
+    """A delivery could not be settled; the transport delivers the message again."""
+
+
+class PendingDelivery(Protocol):
+    """A delivered message that is not settled; each method that settles it may raise SettlementFailed."""
+
+    envelope: Envelope
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether the transport delivers the message again, so that this delivery can no longer be settled."""
+        ...
+
+    async def ack(self) -> None:
+        """Acknowledge the message, which removes it from the queue."""
+        ...
+
+    async def retry(self, delay: float, headers: Mapping[str, str]) -> None:
+        """Schedule the next attempt after *delay* seconds, with *headers* added."""
+        ...
+
+    async def dead_letter(self, headers: Mapping[str, str]) -> None:
+        """Move the message to the dead letters, with *headers* added."""
+        ...
+
+    async def requeue(self) -> None:
+        """Return the message to the queue unchanged."""
+        ...
+
+
+OnDelivery = Callable[[PendingDelivery], None]
+
+
+class Transport(Protocol):
+    """Sends and delivers messages."""
+
+    @property
+    def last_error(self) -> str:
+        """The current error, without secrets; empty while the transport works."""
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Return a context manager inside which messages can be sent."""
+        ...
+
+    async def send(self, envelopes: Sequence[Envelope], timeout: float) -> list[PublishFailed | None]:
+        """Send *envelopes*; return for each, in order, None once it is stored, or the failure."""
+        ...
+
+    def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
+        """Deliver messages named *name* to *on_delivery*, at most *prefetch* of them not settled."""
+        ...
+
+    def start_consuming(self) -> None:
+        """Start to deliver messages to the subscribers."""
+        ...
+
+    async def stop_consuming(self) -> None:
+        """Stop to deliver messages; those already delivered can still be settled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """The numbers of messages of one name; None where the transport does not report a number."""
+
+    name: str
+    ready: int
+    delayed: int | None
+    in_flight: int | None
+    dead: int
+
+
+class QueueAdmin(Protocol):
+    """Counts, shows, replays and purges messages."""
+
+    async def names(self) -> list[str]:
+        """Return the known message names."""
+        ...
+
+    async def depth(self, name: str) -> QueueDepth:
+        """Count the messages named *name*."""
+        ...
+
+    async def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
+        """Return the first *limit* ready messages, or dead letters, without removing them."""
+        ...
+
+    async def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
+        """Return dead letters to the queue, those with *ids* or the first *limit*; return their number."""
+        ...
+
+    async def purge(self, name: str, dead: bool) -> int:
+        """Delete the ready messages, or the dead letters; return their number."""
+        ...

@@ -1,0 +1,46 @@
+"""The definition of a service for Consul's agent API."""
+
+from __future__ import annotations
+
+from scalekit.server_info import ServerInfo
+from scalekit_discovery.consul.registration import build_registration
+from tests.discovery.harness import config
+
+HERE = ServerInfo("127.0.0.1", 8123, "/health/ready")
+
+
+def test_the_registration_has_an_http_check() -> None:
+    registration = build_registration(
+        config(source="consul", service="shop", deregister_after="5m"), HERE, ("shop.example",)
+    )
+    assert registration.definition["Check"] == {
+        "HTTP": "http://127.0.0.1:8123/health/ready",
+        "Method": "GET",
+        "Header": {"Host": ["shop.example"]},
+        "Interval": "10s",
+        "Timeout": "2s",
+        "Status": "passing",
+        "DeregisterCriticalServiceAfter": "300s",
+    }
+    assert registration.id == "shop-127.0.0.1-8123"
+
+
+def test_configured_attributes_are_registered_and_the_others_computed() -> None:
+    table = {"source": "consul", "service": "shop", "address": "shop-1.example", "port": 80, "id": "one"}
+    registration = build_registration(config(**table, check_type="ttl", namespace="eu"), HERE, ())
+    assert (registration.id, registration.definition["Address"], registration.definition["Port"]) == (
+        "one",
+        "shop-1.example",
+        80,
+    )
+    assert registration.definition["Namespace"] == "eu"
+    assert registration.definition["Check"]["TTL"] == "10s"
+    assert registration.readiness_url == "http://127.0.0.1:8123/health/ready"
+    wildcard = build_registration(
+        config(source="consul", service="shop"), ServerInfo("0.0.0.0", 8123, "/health/ready"), ()
+    )
+    assert wildcard.definition["Address"] == "127.0.0.1", "the address from which Consul is reached"
+    apart = ServerInfo("10.0.0.1", 80, "/health/ready", management=("10.0.0.1", 9100))
+    assert build_registration(config(source="consul", service="shop"), apart, ("a.example",)).definition["Check"][
+        "HTTP"
+    ] == ("http://10.0.0.1:9100/health/ready")
