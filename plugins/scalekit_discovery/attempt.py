@@ -48,7 +48,7 @@ async def attempt(
         raise TimeoutError
     request.options["headers"][TIMEOUT_HEADER] = str(int(left * 1e3))
     balancer.on_start(endpoint)
-    response: aiohttp.ClientResponse | None = None
+    received: aiohttp.ClientResponse | None = None
     try:
         pending = upstream.session.request(
             request.method,
@@ -57,7 +57,7 @@ async def attempt(
             **request.options,
         )
         limit = upstream.attempt_timeout if may_retry and upstream.attempt_timeout < left else None
-        response = await (pending if limit is None else _with_timeout(pending, limit))
+        response = received = await (pending if limit is None else _with_timeout(pending, limit))
     except FAILURES as error:
         _record_failure(balancer, endpoint, error, deadline, started)
         raise
@@ -65,7 +65,7 @@ async def attempt(
         balancer.on_abandoned(endpoint)
         raise
     finally:
-        if response is None or response.connection is None:
+        if received is None or received.connection is None:
             endpoint.in_flight -= 1
     now = monotonic()
     if response.status not in GATEWAY_ERRORS:

@@ -67,8 +67,8 @@ class QueueSchema:
     async def create_at_start(self) -> None:
         """Create the tables; while the database is unavailable, leave that to the first operation that needs them."""
         try:
-            if trouble := self._database.unreachable_reason:
-                raise Unavailable(trouble)
+            if reason := self._database.unreachable_reason:
+                raise Unavailable(reason)
             await self.create()
         except (Unavailable, TimeoutError) as error:
             logger.warning("the queue's tables will be created once the database accepts writes: %s", error)

@@ -43,7 +43,7 @@ async def write_effect(message: Message[int]) -> None:
 """
 
 
-class Workers:
+class KilledWorkers:
     """Two processes of ``scalekit run --only queue``, killed in turn."""
 
     def __init__(self, box: Box, table: dict[str, Any], database: str) -> None:
@@ -111,7 +111,7 @@ async def kill_broker(server: RabbitMQ, progress: Counter[str]) -> None:
         progress["broker"] += 1
 
 
-async def wait_all(workers: Workers, effects: Callable[[], int]) -> None:
+async def wait_all(workers: KilledWorkers, effects: Callable[[], int]) -> None:
     async with asyncio.timeout(LIMIT):
         while len(workers.seen()) < MESSAGES / 2 or await asyncio.to_thread(effects) < MESSAGES / 2:
             await asyncio.sleep(0.25)
@@ -142,7 +142,7 @@ async def test_of_20000_messages_none_is_lost_and_with_dedupe_each_has_its_effec
             await queue.publish("plain", 0)
             await queue.publish("once", 1)
             await asyncio.to_thread(server.flush)  # a killed broker loses queues that were declared a moment ago
-        workers = Workers(box, table, shared_postgres.url)
+        workers = KilledWorkers(box, table, shared_postgres.url)
         all_seen = asyncio.Event()
         killing = [asyncio.create_task(workers.kill_periodically(5.0 if server else 1.0, all_seen))]
         if server is not None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests import command_line
-from tests.processes import HOST, Box, free_ports, wait_for
+from tests.processes import HOST, free_ports, wait_for
 from tests.servers import ask
 from tests.service import Service
 
@@ -104,44 +101,3 @@ def test_a_worker_consumes_messages_of_the_web_process_and_drains_before_its_dat
         other = web.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue", log="other.log")
         wait_for("the rest", lambda: len(rows(web, "ended")) == 8, other)
         assert sorted(number for number, *_ in rows(web, "ended")) == list(range(8))
-
-
-def test_the_commands_count_list_and_purge_messages(web: Service, tmp_path: Path) -> None:
-    with Box("commands") as box:
-        box.write("service.py", SOURCE)
-        box.write("publish.py", PUBLISH)
-        box.write("scalekit.toml", '[plugins.queue]\nurl = "sqlite:///queue.db"\n')
-        box.run(sys.executable, "publish.py")
-
-        def scalekit(*words: str) -> str:
-            done = command_line.scalekit("queue", *words, folder=box.directory)
-            assert done.returncode == 0, done.stderr
-            return done.stdout
-
-        assert scalekit("list").split() == ["name", "ready", "delayed", "in-flight", "dead", "slow", "3", "1", "0", "0"]
-        shown = [json.loads(line) for line in scalekit("peek", "slow", "--limit", "2").splitlines()]
-        assert [each["body"] for each in shown] == ["0", "1"]
-        assert scalekit("purge", "slow", "--yes") == "deleted 4 messages of slow\n"
-        assert scalekit("dead", "slow") == ""
-        assert scalekit("replay", "slow") == "replayed 0 of slow\n"
-        rejected = command_line.scalekit("queue", "peek", "no name", folder=box.directory)
-        assert rejected.returncode == 2
-
-
-PUBLISH = """
-import asyncio
-
-from scalekit import create_app
-from scalekit.contracts import QUEUE
-from scalekit.testing import running
-from scalekit.testing.conformance import bare_application
-
-
-async def main():
-    host = create_app("scalekit.toml", app=bare_application)
-    async with running(host):
-        await host.context.get(QUEUE).publish_many("slow", range(3))
-        await host.context.get(QUEUE).publish("slow", 3, delay="1h")
-
-asyncio.run(main())
-"""

@@ -1,8 +1,7 @@
-"""The outbox and the inbox are part of the application's transactions, on both databases."""
+"""The inbox drops duplicates in the transaction of the handler, on both databases."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -10,41 +9,10 @@ import pytest
 from scalekit.contracts import DATABASE, QUEUE
 from scalekit.contracts.consumers import Consumers, Message
 from scalekit.errors import ConfigError
-from tests.queue.harness import LIMIT, AnyMessage, serving, wait_until
+from tests.queue.harness import AnyMessage, serving, wait_until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
-
-
-async def test_only_messages_of_committed_transactions_are_published(table: Table, database_url: str) -> None:
-    consumers = Consumers()
-    seen: list[int] = []
-
-    @consumers.on("data.created")
-    async def take(message: Message[int]) -> None:
-        seen.append(message.body)
-
-    async with serving(table, consumers, pool={"url": database_url}) as host:
-        database, queue = host.context.get(DATABASE), host.context.get(QUEUE)
-        await database.execute("CREATE TABLE items (number integer)")
-        for number in range(6):
-            try:
-                async with database.transaction():
-                    await database.execute("INSERT INTO items VALUES (:number)", {"number": number})
-                    await queue.publish_after(database, "data.created", number)
-                    if number % 2:
-                        raise ConnectionError
-            except ConnectionError:
-                pass
-        await wait_until(lambda: len(seen) == 3)
-        await queue.publish("data.created", 100)
-        await wait_until(lambda: 100 in seen)
-        rows = [row[0] for row in await database.fetch_all("SELECT number FROM items")]
-        async with asyncio.timeout(LIMIT):
-            while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):  # deleted once confirmed
-                await asyncio.sleep(0.01)
-    assert sorted(rows) == [0, 2, 4]
-    assert sorted(seen) == [0, 2, 4, 100]
 
 
 async def test_a_duplicate_message_has_its_effect_once(table: Table, database_url: str) -> None:

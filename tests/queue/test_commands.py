@@ -1,0 +1,48 @@
+"""The commands of a SQLite queue."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from tests import command_line
+from tests.processes import Box
+
+PUBLISH = """
+import asyncio
+
+from scalekit import create_app
+from scalekit.contracts import QUEUE
+from scalekit.testing import running
+from scalekit.testing.conformance import bare_application
+
+
+async def main():
+    host = create_app("scalekit.toml", app=bare_application)
+    async with running(host):
+        await host.context.get(QUEUE).publish_many("slow", range(3))
+        await host.context.get(QUEUE).publish("slow", 3, delay="1h")
+
+asyncio.run(main())
+"""
+
+
+def test_the_commands_count_list_and_purge_messages() -> None:
+    with Box("commands") as box:
+        box.write("publish.py", PUBLISH)
+        box.write("scalekit.toml", '[plugins.queue]\nurl = "sqlite:///queue.db"\n')
+        box.run(sys.executable, "publish.py")
+
+        def scalekit(*words: str) -> str:
+            done = command_line.scalekit("queue", *words, folder=box.directory)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        assert scalekit("list").split() == ["name", "ready", "delayed", "in-flight", "dead", "slow", "3", "1", "0", "0"]
+        shown = [json.loads(line) for line in scalekit("peek", "slow", "--limit", "2").splitlines()]
+        assert [each["body"] for each in shown] == ["0", "1"]
+        assert scalekit("purge", "slow", "--yes") == "deleted 4 messages of slow\n"
+        assert scalekit("dead", "slow") == ""
+        assert scalekit("replay", "slow") == "replayed 0 of slow\n"
+        rejected = command_line.scalekit("queue", "peek", "no name", folder=box.directory)
+        assert rejected.returncode == 2
