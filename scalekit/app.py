@@ -222,7 +222,7 @@ def _entrance(
         parts.append(ChainLink("proxies", "host", TrustedProxies(server.trusted_proxies, server.forwarded)))
     path = settings.health.path
     if server.management is None:
-        admits = OperatorAccess(server.trusted, server.token).admits
+        admits = OperatorAccess(server.operator_networks, server.operator_token).admits
         parts.append(ChainLink("health", "host", HealthPages(path, lifecycle, monitor, admits)))
     else:
         pages = plugin_app([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])

@@ -29,7 +29,7 @@ class ScalekitError(Exception):
 
 
 class PluginError(ScalekitError):
-    """A plugin could not be found, imported, asked or ordered."""
+    """A plugin is not installed, does not import, a hook of it fails, or plugins depend on each other in a circle."""
 
 
 class StartError(ScalekitError):
@@ -45,11 +45,11 @@ class StopError(ScalekitError):
 
 
 class ResourceError(ScalekitError):
-    """A resource was asked for that no started plugin provides."""
+    """No started plugin provides the requested resource."""
 
 
 class ReadOnlyError(ScalekitError):
-    """Something that is not known to only read was asked of a database that is there for reading."""
+    """A statement that may write was sent to a read-only database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ class ConfigError(ScalekitError):
 
 
 class Unavailable(ScalekitError, HTTPException):
-    """Something outside is gone or full for now; try again after *retry_after* seconds.
+    """A required service is unavailable or overloaded; the client may retry after *retry_after* seconds.
 
-    It is Starlette's HTTPException with the status 503, so that frameworks answer it so, with ``Retry-After``; where no
-    framework does, the host does. *reason* may name servers, and is for the log; clients are told *detail*.
+    It is Starlette's HTTPException with status 503, so that frameworks respond with 503 and ``Retry-After``; where no
+    framework does, the host does. *reason* may name servers and goes to the log; the client receives *detail*.
     """
 
     def __init__(self, reason: str, retry_after: float = 1.0, *, detail: str = DETAIL) -> None:

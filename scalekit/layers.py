@@ -1,4 +1,4 @@
-"""Where filters stand in the chain."""
+"""The layers of the filter chain."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from scalekit.http.filter import Filter
 class Layer(IntEnum):
     """The order of the chain, outermost first.
 
-    This list is the whole policy. A layer feels every layer below it and must not care who fills the layers above. A
-    plugin names a layer, never another plugin; within one layer plugins are sorted by name.
+    A filter sees the effects of every layer below it and must not depend on the layers above. A plugin names a layer,
+    never another plugin; within one layer plugins are sorted by name.
     """
 
     LOG = auto()
-    """Request id and access line: they exist for everything, refusals included."""
+    """Request id and access log: cover every request, rejected ones included."""
     METRICS = auto()
-    """Metrics: they count refusals too."""
+    """Request metrics: count rejected requests too."""
     GUARD = auto()
-    """The host's own limits: which hosts, how large a body, how slow a client."""
+    """The host's limits: allowed hosts, body size, time-outs of the body."""
     LIMIT_CLIENT = auto()
-    """Limits by address: before any costly work, checking a signature included."""
+    """Rate limits by client address: before expensive work such as verifying a signature."""
     AUTHENTICATE = auto()
-    """Tokens: who is asking."""
+    """Authentication: verifies tokens and sets the user."""
     LIMIT_SUBJECT = auto()
-    """Limits by subject: they need to know who is asking."""
+    """Rate limits by authenticated user."""
     CACHE = auto()
-    """Stored answers: inside AUTHENTICATE, so that a private answer never reaches a stranger."""
+    """The response cache: inside AUTHENTICATE, so that a private response never reaches another user."""
     RESOURCES = auto()
-    """Resources of one request, such as its choice of a replica: nearest to the handler."""
+    """Resources of one request, such as its choice of a replica: innermost, next to the application."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Find, load and ask plugins: pluggy with the names and the types put back. Nothing else uses its manager.
+"""Find and load plugins and call their hooks. Only this module uses the pluggy manager.
 
-pluggy answers without names, last registered first, and one failure loses every answer; so plugins are asked one at a
-time. Each application has a manager of its own. Only enabled plugins are imported.
+pluggy returns results without plugin names, last registered first, and one failure loses all of them; so hooks are
+called for one plugin at a time. Each application has its own manager. Only enabled plugins are imported.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A plugin that some installed distribution declares."""
+    """A plugin that an installed distribution declares."""
 
     point: EntryPoint
 
     @property
     def name(self) -> str:
-        """What its table in the file is called."""
+        """The name of its table in the file."""
         return self.point.name
 
     @property
     def module(self) -> str:
-        """Where its hooks are."""
+        """The module of its hooks."""
         return self.point.value
 
     @property
     def distribution(self) -> str:
-        """Who brings it, read from its metadata each time, which takes longer than to find all plugins."""
+        """The distribution that declares it; slow, because each access reads the distribution's metadata."""
         return self.point.dist.name if self.point.dist else ""
 
     @property
     def version(self) -> str:
-        """Which version of the distribution it is."""
+        """The version of the distribution."""
         return self.point.dist.version if self.point.dist else ""
 
 
 def installed() -> dict[str, list[Installed]]:
-    """Return every installed plugin by name; more than one under a name is a conflict that only matters when used."""
+    """Return every installed plugin by name; several under one name conflict only when that name is enabled."""
     found: dict[str, list[Installed]] = {}
     for point in entry_points(group=hookspecs.GROUP):
         same = found.setdefault(point.name, [])
@@ -70,7 +70,7 @@ def installed() -> dict[str, list[Installed]]:
 class Plugins:
     """The enabled plugins of one application that loaded, in alphabetical order.
 
-    *placed* adds to a mistake that one of them tells of where its key stands.
+    *placed* adds file and line to a problem that a plugin reports.
     """
 
     def __init__(self, placed: Callable[[Problem], Problem] = lambda problem: problem) -> None:
@@ -96,7 +96,7 @@ class Plugins:
         except pluggy.PluginValidationError as error:
             if self._manager.is_registered(module):
                 self._manager.unregister(module)
-            raise PluginError(f"has a hook that is none of the host's: {' '.join(str(error).split())}") from None
+            raise PluginError(f"has an unknown hook: {' '.join(str(error).split())}") from None
         self._loaded[plugin.name] = module
 
     def keep(self, names: Container[str]) -> None:
@@ -115,55 +115,55 @@ class Plugins:
         return sorted(caller.name for caller in self._manager.get_hookcallers(self._loaded[name]) or ())
 
     def models(self) -> dict[str, type[Table]]:
-        """Ask every plugin for the model of its table."""
-        answers: dict[str, type[Table]] = {}
+        """Return the model of each plugin's table."""
+        results: dict[str, type[Table]] = {}
         for name in self._loaded:
-            for model in self._ask(name, "scalekit_config"):
+            for model in self._call_hook(name, "scalekit_config"):
                 if not (isinstance(model, type) and issubclass(model, Table)):
                     raise PluginError(f"plugin {name!r}: scalekit_config must return a subclass of scalekit.Table")
-                answers[name] = model
-        return answers
+                results[name] = model
+        return results
 
     def lifespans(self, context: Context) -> dict[str, Lifespan]:
-        """Ask every plugin what to run around the application's life."""
+        """Return the lifespan of each plugin that has one."""
         return {name: items[0] for name, items in self._each("scalekit_lifespan", Lifespan, context).items()}
 
     def filters(self, context: Context) -> dict[str, list[LayeredFilter]]:
-        """Ask every plugin for its filters and middleware."""
+        """Return the filters and middleware of each plugin."""
         return self._each("scalekit_filters", LayeredFilter, context)
 
     def routes(self, context: Context) -> dict[str, list[BaseRoute]]:
-        """Ask every plugin for its routes."""
+        """Return the routes of each plugin."""
         return self._each("scalekit_routes", BaseRoute, context)
 
     def checks(self, context: Context) -> dict[str, list[Check]]:
-        """Ask every plugin for its health checks."""
+        """Return the health checks of each plugin."""
         return self._each("scalekit_health", Check, context)
 
     def commands(self, context: Context) -> dict[str, list[click.Command]]:
-        """Ask every plugin for its commands."""
+        """Return the commands of each plugin."""
         return self._each("scalekit_commands", click.Command, context)
 
     def metrics(self, context: Context) -> dict[str, list[Instrument[Any]]]:
-        """Ask every plugin what it counts and measures."""
+        """Return the instruments of each plugin."""
         return self._each("scalekit_metrics", Instrument, context)
 
     def _each(self, hook: str, kind: type[T], context: Context) -> dict[str, list[T]]:
-        answers: dict[str, list[T]] = {}
+        results: dict[str, list[T]] = {}
         problems: list[Problem] = []
         for name in self._loaded:
             try:
-                found = self._ask(name, hook, context=context)
+                found = self._call_hook(name, hook, context=context)
             except ConfigError as error:  # what only shows beside other tables
                 problems += map(self._placed, error.problems)
                 continue
-            if items := [item for answer in found for item in _items(name, hook, kind, answer)]:
-                answers[name] = items
+            if items := [item for result in found for item in _items(name, hook, kind, result)]:
+                results[name] = items
         if problems:
             raise ConfigError(problems)
-        return answers
+        return results
 
-    def _ask(self, name: str, hook: str, **arguments: object) -> Iterable[Any]:
+    def _call_hook(self, name: str, hook: str, **arguments: object) -> Iterable[Any]:
         others = [module for other, module in self._loaded.items() if other != name]
         try:
             return list(self._manager.subset_hook_caller(hook, others)(**arguments))
@@ -173,10 +173,10 @@ class Plugins:
             raise PluginError(f"plugin {name!r} failed in {hook}: {describe_error(error)}") from error
 
 
-def _items(name: str, hook: str, kind: type[T], answer: Any) -> Sequence[T]:
-    items = [answer] if isinstance(answer, kind) else answer
+def _items(name: str, hook: str, kind: type[T], result: Any) -> Sequence[T]:
+    items = [result] if isinstance(result, kind) else result
     if not isinstance(items, Sequence) or not all(isinstance(item, kind) for item in items):
-        raise PluginError(f"plugin {name!r}: {hook} must return {kind.__name__}, got {answer!r}")
+        raise PluginError(f"plugin {name!r}: {hook} must return {kind.__name__}, got {result!r}")
     return items
 
 
@@ -193,7 +193,7 @@ def _import(plugin: Installed) -> ModuleType:
 
 
 def missing_package(name: str, error: ImportError) -> str:
-    """Return what to install, since the plugin *name* needs what *error* says is not there."""
+    """Return which package to install for the plugin *name*, whose import failed with *error*."""
     return _missing_package(installed()[name][0], error)
 
 

@@ -1,4 +1,4 @@
-"""What serves: ``scalekit run``, which tells where it listens, or another server, which tells nothing."""
+"""Which server runs the application, and the addresses it is bound to."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ logger = logging.getLogger("scalekit")
 
 @dataclass(slots=True)
 class ServerInfo:
-    """The addresses of this process, bound, and where it says whether it is ready.
+    """The bound address of this process and the path of its readiness page.
 
-    *management* is there when health has an address of its own. *retiring* tells, when a plugin is drained, whether
-    other workers go on serving the same addresses.
+    *management* is the management address, or None without one. *retiring* is true when this process drains while other
+    workers keep serving the same addresses.
     """
 
     host: str
@@ -26,23 +26,23 @@ class ServerInfo:
 
 
 SERVER_INFO: Key[ServerInfo] = Key("served")
-"""Provided before plugins start. A command, a test or another server provides none."""
+"""Provided by ``scalekit run`` before plugins start; not by commands, tests and other servers."""
 
 WORKER: Key[str] = Key("worker")
-"""Provided before plugins start by ``scalekit run`` alone: the number of this worker, empty without workers."""
+"""Provided by ``scalekit run`` before plugins start: the number of this worker, empty without workers."""
 
 OTHER_SERVER: Key[bool] = Key("other server")
-"""Provided before plugins start where another server serves, and true where it may run several processes."""
+"""Provided before plugins start under another server; true when it may run several processes."""
 
 
 def warn_about_multiple_processes(context: Context, state: str, consequence: str, remedy: str) -> None:
-    """Warn, when a plugin starts, that each process of another server keeps *state* for itself.
+    """Log a warning when each process of another server would keep its own *state*.
 
-    ``scalekit run`` refuses such a start, for it knows how many workers there are.
+    ``scalekit run`` knows the number of workers and refuses such a start.
     """
     if context.has(OTHER_SERVER) and context.get(OTHER_SERVER):
         logger.warning(
-            "%s, and it is not scalekit run that serves: if this server runs several processes, %s; %s",
+            "%s, and the server is not scalekit run: if it runs several processes, %s; %s",
             state,
             consequence,
             remedy,

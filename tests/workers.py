@@ -10,7 +10,7 @@ from typing import Protocol
 from tests.processes import alive, family, parent_of, wait_for
 from tests.service import APPLICATION, Service
 
-IN_A_SECOND = 'drain = "500ms"'
+IN_A_SECOND = 'drain_delay = "500ms"'
 PRELOAD = ["preload = true", "preload = false"]
 IMPORTED = """
 import asyncio, os, pathlib, time

@@ -125,7 +125,7 @@ def _idle_time(server: Server) -> float:
     nginx must close it first: a POST is lost when the instance closes the connection at the moment nginx sends on it.
     A draining instance asks nginx to close every connection after its next response, so only unused ones remain then.
     """
-    while_draining = server.drain / 2 if server.drain else MAX_IDLE_TIME
+    while_draining = server.drain_delay / 2 if server.drain_delay else MAX_IDLE_TIME
     return max(0.1, min(MAX_IDLE_TIME, server.keep_alive - IDLE_MARGIN, while_draining))
 
 

@@ -135,7 +135,7 @@ def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingForma
     rehearsed = source.host()  # hooks import what the configuration needs; kept, since freeing it would unshare pages
     formatter.redact = rehearsed.context.redact
     import_server(rehearsed)
-    args = server.serve_forks(rehearsed.settings.server.memory.freeze)
+    args = server.serve_forks(rehearsed.settings.server.memory.gc_freeze)
     host = build(rehearsed.settings, rehearsed.target)
     formatter.redact = host.context.redact
     status = run_worker(host, args)

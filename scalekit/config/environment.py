@@ -56,5 +56,5 @@ def substitute(text: str, environment: Mapping[str, str]) -> Substituted:
 
 
 def is_utf8(text: str) -> bool:
-    """Tell whether *text* from outside was UTF-8; Python keeps other bytes as lone surrogates."""
+    """Return whether *text* from the environment was valid UTF-8; Python keeps other bytes as lone surrogates."""
     return not _SURROGATE.search(text)

@@ -33,7 +33,7 @@ def mask_passwords(text: str) -> str:
     """Return *text* with the passwords of every address in it replaced by ``***``, in time linear in its length.
 
     An address may be ambiguous: from the first colon of its authority to its last ``@`` all may be the password.
-    Private keys are replaced too: somebody may have put one where its file should be named.
+    Private keys are replaced too: one may stand where the path of its file belongs.
     """
     text = mask_keys(text)
     if MARK in text and "@" in text:

@@ -1,7 +1,7 @@
 """Find the line of every key of a TOML document.
 
 ``tomllib`` gives values without places, and a message that names no line costs its reader a search. The text has been
-read by ``tomllib`` before it comes here, so it is known to be valid: the scan only has to tell keys from values and
+read by ``tomllib`` before it comes here, so it is known to be valid: the scan only has to separate keys from values and
 needs no error handling of its own. Grammar: https://toml.io/en/v1.0.0.
 """
 

@@ -62,7 +62,7 @@ Number = TypeVar("Number", bound=float)
 
 def _more_than_none(value: Number) -> Number:
     if not value:
-        raise ValueError(f"expected more than none, got '{value}'")
+        raise ValueError(f"must be greater than zero, got '{value}'")
     return value
 
 
@@ -164,9 +164,9 @@ class Memory(Table):
     machine has."""
     interval: Duration = Duration("5s")
     """Time between two looks at what each worker uses."""
-    freeze: bool = True
+    gc_freeze: bool = True
     """Whether what start has made is left out of garbage collections from then on."""
-    thresholds: tuple[Count, Count, Count] | None = None
+    gc_thresholds: tuple[Count, Count, Count] | None = None
     """Python's thresholds of garbage collection, as ``gc.set_threshold`` takes them."""
     tracemalloc: Annotated[int, Field(ge=0, le=50)] = 0
     """Frames to remember of every allocation, for ``/-/memory``; 0 remembers none, any other number costs much."""
@@ -193,9 +193,9 @@ class Server(Table):
     """Which headers those proxies write; ``auto`` prefers ``X-Forwarded-*`` where both arrive."""
     hosts: tuple[HostName, ...] = ()
     """Exact names, with or without a port, that the Host header may have; empty allows all."""
-    trusted: Networks = ()
+    operator_networks: Networks = ()
     """Networks that may see details of health and operators' pages."""
-    token: Secret | None = None
+    operator_token: Secret | None = None
     """A bearer token that opens the same details from anywhere."""
     max_body: Size = Size("16MiB")
     """Largest request body, streamed or not."""
@@ -213,7 +213,7 @@ class Server(Table):
     """Connections that may wait to be accepted."""
     start_timeout: PositiveDuration = Duration("30s")
     """Time for each plugin to start."""
-    drain: Duration = Duration("5s")
+    drain_delay: Duration = Duration("5s")
     """After SIGTERM, how long new connections are still served while balancers look away."""
     graceful_timeout: Duration = Duration("30s")
     """Time for requests in flight to finish before they are cut."""
@@ -226,7 +226,7 @@ class Server(Table):
     for itself where importing starts threads."""
     worker_start_timeout: PositiveDuration = Duration("5m")
     """Time for a worker to become ready, imports of the application included, before it is ended."""
-    hang: Duration = Duration("30s")
+    hang_timeout: Duration = Duration("30s")
     """How long the event loop of a worker that is ready may be blocked before the worker is replaced."""
     memory: Memory = Memory()
     """How a process keeps its memory in hand."""
@@ -239,7 +239,7 @@ class Server(Table):
 
     @model_validator(mode="after")
     def _has_two_ports(self) -> Server:
-        # Which of the two a connection came in on is told by its port.
+        # A connection's local port decides which of the two addresses it belongs to.
         if self.management is not None and split_address(self.management)[1] == self.port:
             raise ValueError(f"management has the port of the public address, {self.port}; give it another")
         return self
@@ -251,7 +251,7 @@ class Server(Table):
             host, port = split_address(address)
             _name_or_address(host)
             if not port:
-                raise ValueError(f"a free port would be known to nobody; name one, such as {host}:9100")
+                raise ValueError(f"port 0 would be unknown to probes; name a port, such as {host}:9100")
         return address
 
 
@@ -261,11 +261,11 @@ class External(Table):
     model_config = ConfigDict(json_schema_extra={"type": ["object", "string"]})
 
     url: HttpUrl
-    """Address that answers 2xx or 3xx while the service is well; http or https."""
+    """URL (http or https) that responds with 2xx or 3xx while the service is healthy."""
     critical: bool = False
     """Whether this instance is not ready without it."""
     timeout: PositiveDuration = Duration("2s")
-    """Time for it to answer."""
+    """Time limit for its response."""
 
     @model_validator(mode="before")
     @classmethod

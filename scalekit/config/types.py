@@ -33,7 +33,7 @@ class Spelled:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Tell pydantic to read the spelling of the file."""
+        """Return the schema that parses the text of the file."""
         show = core_schema.plain_serializer_function_ser_schema(str)
         return core_schema.no_info_plain_validator_function(cls._read, serialization=show)
 

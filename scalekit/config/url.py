@@ -20,7 +20,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 class Url(Spelled):
     """An address that may hold a password; ``str`` masks it, :meth:`reveal` gives it whole.
 
-    A subclass names the *SCHEMES* that it takes, and an *EXAMPLE* for whoever writes another.
+    A subclass names the *SCHEMES* that it takes, and an *EXAMPLE* for the error message.
     """
 
     JSON_SCHEMA = {"type": "string"}

@@ -37,7 +37,7 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
             raise first
         return kind.model_validate_json(_json(table))
     except ValidationError as error:
-        known = {problem.key for problem in document.problems}  # one mistake, such as a missing variable, is told once
+        known = {problem.key for problem in document.problems}  # report one mistake, such as a missing variable, once
         for detail in error.errors(include_url=False):
             here = (*path, *_written(table, detail["loc"]))
             if dotted(here) not in known:
@@ -49,7 +49,7 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about the unknown *name*: what was meant, or else what there is."""
+    """Return the end of a message about the unknown *name*: the closest name of *known*, or else all of them."""
     names = sorted(known)
     close = get_close_matches(name.lower(), names, n=1)
     if close:

@@ -172,5 +172,5 @@ def _at_least_one(what: str, number: int) -> int:
 def _some_time(what: str, value: str | float) -> float:
     number = to_seconds(what, value)
     if not number:
-        raise ValueError(f"{what} must be more than none")
+        raise ValueError(f"{what} must be greater than zero")
     return number

@@ -28,8 +28,8 @@ def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRout
     server = settings.server
     if server.management is not None:
         admits: Callable[[Scope], bool] = lambda scope: True  # noqa: E731
-    elif server.trusted or server.token:
-        admits = OperatorAccess(server.trusted, server.token).admits
+    elif server.operator_networks or server.operator_token:
+        admits = OperatorAccess(server.operator_networks, server.operator_token).admits
     else:
         return []
     theirs = [route for routes in by_plugin.values() for route in routes if _is_page(route)]
@@ -53,7 +53,9 @@ async def _memory(request: Request) -> bytes:
 def _page(path: str, admits: Callable[[Scope], bool], content: Content) -> ManagementRoute:
     async def page(request: Request) -> Response:
         if not admits(request.scope):
-            return ProblemResponse(403, "for operators: come from a network of server.trusted, or send server.token")
+            return ProblemResponse(
+                403, "for operators: come from a network of server.operator_networks, or send server.operator_token"
+            )
         return Response(await content(request), 200, {"cache-control": "no-store"}, "application/json")
 
     return ManagementRoute(path, page)

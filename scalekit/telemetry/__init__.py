@@ -1,9 +1,9 @@
-"""Count and measure.
+"""Metrics: declare counters, gauges and histograms, and record values.
 
-A metric is declared once, as a value of a module; its numbers belong to one application, so two applications in one
-process do not meet. ``DECLARATION(request, *labels)`` is the series to record in, in an application's handler;
-``context.get(TELEMETRY).series(DECLARATION, *labels)`` the same for a plugin, which binds it once and keeps it. While
-no plugin exports what is recorded, nothing is recorded.
+A module declares an instrument once; its values belong to one application, so that two applications in one process are
+independent. ``INSTRUMENT(request, *labels)`` returns the series to record in from a handler of the application;
+``context.get(TELEMETRY).series(INSTRUMENT, *labels)`` returns it to a plugin, which keeps it. Without an exporter (the
+metrics plugin) nothing is recorded.
 """
 
 from scalekit.telemetry.alerts import Alert

@@ -1,4 +1,4 @@
-"""When a metric is a reason to call somebody."""
+"""Alerting thresholds of metrics, from which Prometheus rules are generated."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Alert:
-    """A bound that a metric must not be beyond for long; *summary* says what is wrong then.
+    """A threshold: the alert fires when the metric is *beyond* *bound* for *lasting*; *summary* describes the fault.
 
-    What is compared is a counter's rate per second over five minutes, the 99th percentile of a histogram over as long,
-    or the value of a gauge.
+    It compares a counter's error rate per second over five minutes, a histogram's 99th percentile over five minutes, or
+    the value of a gauge.
     """
 
     summary: str

@@ -1,4 +1,4 @@
-"""What a metric is called and means. Declarations hold no numbers, so a module may hold them."""
+"""Instruments: the name, help text and labels of a metric. They hold no values, so modules declare them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 S = TypeVar("S", CounterSeries, GaugeSeries, HistogramSeries)
 
 TELEMETRY: Key[Telemetry] = Key("telemetry")
-"""What an application records in; the host provides it once every plugin has said what it runs."""
+"""The metrics registry of the application; the host provides it before plugins start."""
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Prometheus's own, in seconds."""
+"""The default buckets of prometheus_client, in seconds."""
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -40,7 +40,7 @@ _RESERVED_LABELS = ("le", "quantile", "worker")
 
 @dataclass(frozen=True)
 class Instrument(Generic[S]):
-    """A metric's name, its help and the names of its labels; called with a request it gives a series.
+    """A metric's name, help and label names; calling it with a request returns a series.
 
     *alert* says when its numbers need attention. *group* names the group of dashboards and alerts that the metric
     belongs to; without it, that is the plugin that records it.
@@ -55,12 +55,12 @@ class Instrument(Generic[S]):
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"metric {self.name!r}: a name has letters, digits and underscores only")
+            raise ValueError(f"metric {self.name!r}: a name consists of letters, digits and underscores")
         if self.name.endswith(_SUFFIXES):
-            raise ValueError(f"metric {self.name!r}: leave the suffix out, it is added where it belongs")
+            raise ValueError(f"metric {self.name!r}: omit the suffix; the exporter adds it")
         for label in self.labels:
             if label in _RESERVED_LABELS or not _LABEL.fullmatch(label):
-                raise ValueError(f"metric {self.name!r}: {label!r} cannot be a label; choose another name")
+                raise ValueError(f"metric {self.name!r}: {label!r} is a reserved or invalid label; choose another name")
 
     def __call__(self, request: HTTPConnection, *values: str) -> S:
         """Return the series under the label *values*, one for each label, in the application that serves *request*."""
@@ -77,7 +77,7 @@ class Instrument(Generic[S]):
 
 @dataclass(frozen=True)
 class Counter(Instrument[CounterSeries]):
-    """Something that is counted; exported with ``_total`` after its name."""
+    """A counter; exported with the suffix ``_total``."""
 
     kind = "counter"
 
@@ -86,13 +86,13 @@ class Counter(Instrument[CounterSeries]):
         return CounterSeries()
 
     def silent(self) -> CounterSeries:
-        """Return a counter that stays at zero."""
+        """Return a counter that records nothing."""
         return NoCounter()
 
 
 @dataclass(frozen=True)
 class Gauge(Instrument[GaugeSeries]):
-    """Something that goes up and down.
+    """A gauge: a value that rises and falls.
 
     *multiprocess_mode* says how the values of several workers are combined: ``sum``, ``max`` or ``min`` of them,
     or ``all``, which keeps one series per worker under the label ``worker``.
@@ -106,13 +106,13 @@ class Gauge(Instrument[GaugeSeries]):
         return GaugeSeries()
 
     def silent(self) -> GaugeSeries:
-        """Return a gauge that stays at zero."""
+        """Return a gauge that records nothing."""
         return NoGauge()
 
 
 @dataclass(frozen=True)
 class Histogram(Instrument[HistogramSeries]):
-    """Something that is measured; *buckets* are the upper bounds, inclusive and rising."""
+    """A histogram; *buckets* are inclusive upper bounds in ascending order."""
 
     kind = "histogram"
     buckets: tuple[float, ...] = DEFAULT_BUCKETS
@@ -120,19 +120,19 @@ class Histogram(Instrument[HistogramSeries]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
-            raise ValueError(f"metric {self.name!r}: buckets must be there, and rise")
+            raise ValueError(f"metric {self.name!r}: buckets must be non-empty and ascending")
 
     def new(self) -> HistogramSeries:
         """Return a histogram without observations."""
         return HistogramSeries(self.buckets)
 
     def silent(self) -> HistogramSeries:
-        """Return a histogram that stays without observations."""
+        """Return a histogram that records nothing."""
         return NoHistogram(self.buckets)
 
 
 def instruments_in(*modules: ModuleType) -> list[Instrument[Any]]:
-    """Return every metric that *modules* declare, for a plugin's ``scalekit_metrics``."""
+    """Return every instrument that *modules* declare, for a plugin's ``scalekit_metrics``."""
     return [value for module in modules for value in vars(module).values() if isinstance(value, Instrument)]
 
 

@@ -22,9 +22,9 @@ Gather = Callable[[], Awaitable[Snapshot]]
 
 
 class Telemetry:
-    """Series by declaration and label values, at most *budget* for each declaration.
+    """Series by instrument and label values, at most *budget* series per instrument.
 
-    ``catalogue`` has what each plugin and the host say that they record, whether or not they have yet.
+    ``catalogue`` lists the instruments of each plugin and of the host, recorded or not yet.
     """
 
     recording = True
@@ -41,21 +41,21 @@ class Telemetry:
         self._last: MetricFamilies = {}
         self._failing: list[Callable[[], Any]] = []
 
-    def series(self, declaration: Instrument[S], *values: str) -> S:
-        """Return the series of *declaration* under *values*, one for each of its labels.
+    def series(self, instrument: Instrument[S], *values: str) -> S:
+        """Return the series of *instrument* with the label *values*, in the order of its labels.
 
-        Beyond the budget it is the series ``other``. Raises PluginError when the name is declared otherwise too, and
-        ValueError when the values do not match the labels.
+        Beyond the budget it is the series ``other``. Raises PluginError when another instrument has the same name, and
+        ValueError when the number of values differs from the number of labels.
         """
-        known = self._series.get(declaration.name)
-        if known is None or self._declared[declaration.name] is not declaration:
-            known = self._declare(declaration)
+        known = self._series.get(instrument.name)
+        if known is None or self._declared[instrument.name] is not instrument:
+            known = self._declare(instrument)
         found: S | None = known.get(values)
-        return self._add(declaration, known, values) if found is None else found
+        return self._add(instrument, known, values) if found is None else found
 
     @contextmanager
     def on_collect(self, callback: Sample) -> Generator[None, None, None]:
-        """Call *callback* before each snapshot, to set gauges, until left."""
+        """Call *callback* before each snapshot, for example to set gauges, until the block exits."""
         self._samples.append(callback)
         try:
             yield
@@ -64,9 +64,9 @@ class Telemetry:
 
     @contextmanager
     def with_collector(self, source: Source) -> Generator[None, None, None]:
-        """Add the families that *source* returns to each snapshot; when left, the last that it returns stay.
+        """Add the families that *source* returns to each snapshot; on exit, keep the last ones.
 
-        While no snapshot has been taken *source* is not called, not even at last: it may have to import much.
+        *source* is not called, not even on exit, before the first snapshot: it may have to import a large library.
         """
         self._sources.append(source)
         try:
@@ -77,7 +77,7 @@ class Telemetry:
             self._sources.remove(source)
 
     def snapshot(self) -> Snapshot:
-        """Return the numbers of this process."""
+        """Return the metrics of this process."""
         self._was_read = True
         for callback in list(self._samples):
             self._call(callback)
@@ -87,7 +87,7 @@ class Telemetry:
         return Snapshot(self.budget, families | {name: self._family(name) for name in self._declared})
 
     async def total(self) -> Snapshot:
-        """Return the numbers of all worker processes, those that have ended included."""
+        """Return the metrics of all worker processes, exited ones included."""
         return await self.gather()
 
     async def _of_this_process(self) -> Snapshot:
@@ -96,33 +96,33 @@ class Telemetry:
         return totals.total()
 
     def _call(self, callback: Callable[[], T]) -> T | None:
-        """Call what a plugin gave; what fails is told of once, and left out while it goes on failing."""
+        """Return the result of a plugin's *callback*; log its first failure and return None while it keeps failing."""
         try:
             result = callback()
         except Exception:
             if callback not in self._failing:
-                logger.exception("metrics of %r are left out: it failed", callback)
+                logger.exception("collector %r failed: its metrics are left out", callback)
                 self._failing.append(callback)
             return None
         if callback in self._failing:
             self._failing.remove(callback)
         return result
 
-    def _declare(self, declaration: Instrument[Any]) -> dict[tuple[str, ...], Any]:
-        declared = self._declared.setdefault(declaration.name, declaration)
-        if declared != declaration:
-            raise PluginError(f"metric {declaration.name!r} is declared in two ways; rename one")
-        return self._series.setdefault(declaration.name, {})
+    def _declare(self, instrument: Instrument[Any]) -> dict[tuple[str, ...], Any]:
+        declared = self._declared.setdefault(instrument.name, instrument)
+        if declared != instrument:
+            raise PluginError(f"metric {instrument.name!r} is declared twice with different definitions; rename one")
+        return self._series.setdefault(instrument.name, {})
 
-    def _add(self, declaration: Instrument[S], known: dict[tuple[str, ...], Any], values: tuple[str, ...]) -> S:
-        if len(values) != len(declaration.labels):
-            raise ValueError(f"metric {declaration.name!r} has the labels {declaration.labels}, got {values}")
+    def _add(self, instrument: Instrument[S], known: dict[tuple[str, ...], Any], values: tuple[str, ...]) -> S:
+        if len(values) != len(instrument.labels):
+            raise ValueError(f"metric {instrument.name!r} has the labels {instrument.labels}, got {values}")
         rest = (OTHER,) * len(values)
         if values and len(known) >= self.budget and values != rest:
             if rest not in known:
-                _warn(declaration, known, self.budget)
+                _warn(instrument, known, self.budget)
             values = rest
-        series: S = known.setdefault(values, declaration.new())
+        series: S = known.setdefault(values, instrument.new())
         return series
 
     def _family(self, name: str) -> MetricFamily:
@@ -134,24 +134,24 @@ class Telemetry:
 
 
 class NullTelemetry(Telemetry):
-    """Telemetry that nothing exports: it records nothing and keeps nothing."""
+    """Telemetry without an exporter: a null object that records nothing."""
 
     recording = False
 
     def __init__(self) -> None:
         super().__init__(0)
 
-    def series(self, declaration: Instrument[S], *values: str) -> S:
-        """Return a series that does nothing."""
-        return declaration.silent()
+    def series(self, instrument: Instrument[S], *values: str) -> S:
+        """Return a series that records nothing."""
+        return instrument.silent()
 
 
-def _warn(declaration: Instrument[Any], known: dict[tuple[str, ...], Any], budget: int) -> None:
-    distinct = [len({values[place] for values in known}) for place in range(len(declaration.labels))]
-    widest = declaration.labels[distinct.index(max(distinct))]
+def _warn(instrument: Instrument[Any], known: dict[tuple[str, ...], Any], budget: int) -> None:
+    distinct = [len({values[place] for values in known}) for place in range(len(instrument.labels))]
+    widest = instrument.labels[distinct.index(max(distinct))]
     logger.warning(
-        "metric %s has %d series, all it may have: what is new counts as %r; its label %r has %d values",
-        declaration.name,
+        "metric %s reached its budget of %d series: new label values are recorded as %r; label %r has %d values",
+        instrument.name,
         budget,
         OTHER,
         widest,

@@ -1,4 +1,4 @@
-"""Numbers at one moment, in a form that travels between processes."""
+"""A snapshot of metrics, serializable to send it between processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MetricFamily:
     data: dict[LabelValues, Any] = field(default_factory=dict)
 
     def alike(self, other: MetricFamily) -> bool:
-        """Tell whether the numbers of *other* can be added to these."""
+        """Return whether *other* has the same type, labels and buckets, so that the two can be added."""
         mine = (self.kind, self.labels, self.multiprocess_mode, self.bounds)
         return mine == (other.kind, other.labels, other.multiprocess_mode, other.bounds)
 

@@ -1,7 +1,7 @@
-"""The sum over worker processes, which never runs backwards.
+"""Sum the metrics of all worker processes so that counters never decrease.
 
-A worker sends its numbers now and then. Those of a worker that has ended are kept in one sum, so that what it counted
-stays counted. Which label values a metric may have is decided once, here, so that a series never moves into ``other``.
+Each worker sends a snapshot periodically. The counters of exited workers stay in one sum. The label values of a metric
+are admitted here, once for all workers, so that a series never moves into ``other``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamily, Snapshot
 
 OTHER = "other"
-"""The value of every label of the series that takes what is beyond the budget."""
+"""The label value of the series that collects everything beyond the budget."""
 
 
 class Totals:
-    """The latest numbers of each worker, and the sum of those that have ended."""
+    """The latest snapshot of each worker, and the sum of the exited workers."""
 
     def __init__(self) -> None:
         self._latest: dict[tuple[str, int], MetricFamilies] = {}
@@ -26,13 +26,13 @@ class Totals:
         self._budget = 0
 
     def update(self, worker: str, snapshot: Snapshot, generation: int = 0) -> None:
-        """Replace the numbers of *worker*, of which there may be an old and a new *generation* for a while."""
+        """Replace the snapshot of *worker*; during a replacement its old and new *generation* exist side by side."""
         self._budget = max(self._budget, snapshot.budget)
         families = {name: self._within_budget(name, each) for name, each in snapshot.families.items()}
         self._latest[worker, generation] = families
 
     def end(self, worker: str, generation: int = 0) -> None:
-        """Keep what *worker* counted; what its gauges showed has gone with it."""
+        """Keep the counters and histograms of *worker*, which has exited, and drop its gauges."""
         for name, family in self._latest.pop((worker, generation), {}).items():
             if family.kind != "gauge":
                 _add(self._ended, name, family)
@@ -69,7 +69,7 @@ def _labelled(family: MetricFamily, worker: str) -> MetricFamily:
 
 
 def _add(families: MetricFamilies, name: str, more: MetricFamily) -> None:
-    """Add *more*; where its shape is another, because a new worker declares it anew, it replaces what was there."""
+    """Add *more* to *families*; replace the family when a new worker declares it with other labels or buckets."""
     mine = families.get(name)
     if mine is None or not mine.alike(more):
         families[name] = MetricFamily(

@@ -49,7 +49,7 @@ def measure(rounds: int) -> list[Row]:
         environment = Servers().start(stack)
         for _ in range(rounds):
             for title, preload in ((APART, "false"), (FORKED, "true")):
-                overrides = (f"server.workers={WORKERS}", f"server.preload={preload}", "server.drain=0s")
+                overrides = (f"server.workers={WORKERS}", f"server.preload={preload}", "server.drain_delay=0s")
                 with Workers("production.toml", "PORT", environment, overrides) as service:
                     wait_for("an answer", service.answers)
                     taken[title].append(_taken(family(service.pid)[1:]))

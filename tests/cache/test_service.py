@@ -202,7 +202,7 @@ async def app(scope, receive, send):
         ('[plugins.cache]\nurl = "redis://a,b"', "a cluster is redis-cluster://"),
         ('[plugins.cache]\nprefix = "a{b}"', "prefix"),
         ('[[plugins.cache.policies]]\npath = "shop"', "put a slash before it"),
-        ('[[plugins.cache.policies]]\npath = "/"\nttl = "0s"', "expected more than none"),
+        ('[[plugins.cache.policies]]\npath = "/"\nttl = "0s"', "must be greater than zero"),
         ('[[plugins.cache.policies]]\npath = "/"\nvary_by = "name"', "identity"),
     ],
 )

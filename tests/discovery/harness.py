@@ -82,7 +82,7 @@ def registered_toml(consul: Consul, server: str = "", more: str = "", service: s
     """Return the configuration of a service that registers as *service*."""
     where = f'source = "consul"\nconsul = "{consul.url}"\nservice = "{service}"\n'
     table = f'{where}check_interval = "2s"\ncheck_timeout = "2s"\ncache_dir = ""\n'
-    return f'[server]\ndrain = "1s"\n{server}\n[plugins.discovery]\n{table}{more}\n'
+    return f'[server]\ndrain_delay = "1s"\n{server}\n[plugins.discovery]\n{table}{more}\n'
 
 
 @asynccontextmanager

@@ -64,7 +64,11 @@ async def echo(socket: WebSocket) -> None:
 
 def tables(folder: Path) -> dict[str, Any]:
     return {
-        "server": {"trusted_proxies": ["127.0.0.1"], "trusted": ["127.0.0.1"], "hosts": ["shop.example", "localhost"]},
+        "server": {
+            "trusted_proxies": ["127.0.0.1"],
+            "operator_networks": ["127.0.0.1"],
+            "hosts": ["shop.example", "localhost"],
+        },
         "plugins": {
             "cache": {
                 "policies": [{"path": "/pages/**", "ttl": "1m", "vary_by": "identity", "query_params": ["a", "tag[]"]}]

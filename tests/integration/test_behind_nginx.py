@@ -18,7 +18,7 @@ from tests.tools import k6_load, wrk_load
 
 pytestmark = [pytest.mark.needs("nginx", "wrk")]
 ROLLING = Path(__file__).with_name("rolling.js")
-DRAIN = 'drain = "1s"'
+DRAIN = 'drain_delay = "1s"'
 TOML = f"[server]\n{DRAIN}\n"
 
 

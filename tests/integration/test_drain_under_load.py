@@ -12,7 +12,7 @@ from tests.servers import HAProxy, Nginx
 from tests.service import Service
 from tests.tools import WrkResult, wrk_load
 
-TOML = '[server]\ndrain = "1s"\n'
+TOML = '[server]\ndrain_delay = "1s"\n'
 
 
 def failures(result: WrkResult) -> dict[str, int]:

@@ -41,8 +41,8 @@ PLAIN = '[plugins.logging]\nservice = "shop"\n'
 FILES = PLAIN + 'directory = "logs"\n'
 QUICK_END = """\
 [server]
-drain = "0s"
-trusted = ["127.0.0.1/32"]
+drain_delay = "0s"
+operator_networks = ["127.0.0.1/32"]
 [health]
 interval = "100ms"
 """

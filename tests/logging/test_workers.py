@@ -11,9 +11,9 @@ from tests.workers import Supervised, serving_pids, stop, wait_for_new_workers, 
 
 TOML = """
 [server]
-drain = "100ms"
+drain_delay = "100ms"
 workers = 2
-hang = "3s"
+hang_timeout = "3s"
 [plugins.logging]
 """
 HANGS = """

@@ -47,7 +47,7 @@ async def app(scope, receive, send):
 """
 TOML = """
 [server]
-drain = "0s"
+drain_delay = "0s"
 [plugins.logging]
 [plugins.metrics]
 [plugins.pool]

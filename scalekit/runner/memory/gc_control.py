@@ -26,15 +26,15 @@ def gc_paused() -> Generator[None, None, None]:
 
 def freeze_imports(table: Memory) -> None:
     """Exclude all imported objects from later collections (``gc.freeze``) when the table says so."""
-    if table.freeze:
+    if table.gc_freeze:
         gc.freeze()
 
 
 def collect_and_freeze(table: Memory) -> None:
     """Collect the garbage of the start, then exclude the remaining objects from later collections."""
-    if table.thresholds is not None:
-        gc.set_threshold(*table.thresholds)
-    if table.freeze:
+    if table.gc_thresholds is not None:
+        gc.set_threshold(*table.gc_thresholds)
+    if table.gc_freeze:
         gc.collect()
         gc.freeze()
 

@@ -56,7 +56,7 @@ class GracefulServer(uvicorn.Server):
         host.context.provide(WORKER, worker)
         self.on_started = on_started
         table = host.settings.server
-        self.drain_delay = float(table.drain) if table.role == "web" else 0.0  # no load balancer checks it
+        self.drain_delay = float(table.drain_delay) if table.role == "web" else 0.0  # no load balancer checks it
         self.retiring = False
         self.served: ServerInfo | None = None
         self._signalled = False

@@ -198,8 +198,12 @@ class Supervisor:
         """Return why *child* must be aborted, or an empty string; while it imports it sends no heartbeats."""
         table = self._table
         if isinstance(child, WorkerProcess) and child.is_ready:
-            silent = now - child.last_message_at > table.hang
-            return f"sent no heartbeat for {table.hang}: its event loop is blocked (server.hang)" if silent else ""
+            silent = now - child.last_message_at > table.hang_timeout
+            return (
+                f"sent no heartbeat for {table.hang_timeout}: its event loop is blocked (server.hang_timeout)"
+                if silent
+                else ""
+            )
         if now - child.starting_since > table.worker_start_timeout:
             remedy = "raise server.worker_start_timeout if it needs longer"
             return f"is not ready after {table.worker_start_timeout} and is killed; {remedy}"

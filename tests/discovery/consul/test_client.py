@@ -75,7 +75,7 @@ async def test_services_are_registered_and_found_with_token_and_certificate(cons
 async def test_a_wrong_token_is_reported_with_the_remedy_and_never_logged(consul: TlsConsul) -> None:
     wrong = "c0ffee00-3456-4444-8888-00000000dead"
     toml = f'source = "consul"\nconsul = "{consul.url}"\nservice = "inventory"\ntoken = "{wrong}"\ncache_dir = ""\n'
-    with StockService(f'[server]\ntrusted = ["127.0.0.1"]\n[plugins.discovery]\n{toml}') as stock:
+    with StockService(f'[server]\noperator_networks = ["127.0.0.1"]\n[plugins.discovery]\n{toml}') as stock:
         wait_for("the log entry", lambda: "set token to one with the required policy" in stock.log())
         assert wrong not in stock.log()
         wait_for("the health check", lambda: "responded with status 403" in stock.get("/health"))

@@ -56,8 +56,8 @@ MISTAKES = """\
 target = "service:ap"
 [server]
 port = "eight thousand"
-drian = "5s"
-token = "${NO_TOKEN}"
+drian_delay = "5s"
+operator_token = "${NO_TOKEN}"
 [plugins.visits]
 limit = 0
 [plugins.visit]
@@ -71,8 +71,8 @@ def test_check_reports_every_mistake_in_one_run_in_the_order_of_the_file(run: Ru
     assert result.stderr.splitlines() == [
         "error: scalekit.toml:2: app.target: module 'service' has no 'ap'; did you mean 'app'?",
         "error: scalekit.toml:4: server.port: should be a valid integer, got 'eight thousand'",
-        "error: scalekit.toml:5: server.drian: unknown key; did you mean 'drain'?",
-        "error: scalekit.toml:6: server.token: environment variable NO_TOKEN is not set;"
+        "error: scalekit.toml:5: server.drian_delay: unknown key; did you mean 'drain_delay'?",
+        "error: scalekit.toml:6: server.operator_token: environment variable NO_TOKEN is not set;"
         " set it, or write ${NO_TOKEN:-default}",
         "error: scalekit.toml:8: plugins.visits.limit: should be greater than or equal to 1, got 0 (plugin visits)",
         "error: scalekit.toml:9: plugins.visit: no such plugin is installed; did you mean 'visits'? (plugin visit)",
@@ -250,7 +250,7 @@ def test_config_shows_every_value_with_its_origin_and_no_secret(run: Run) -> Non
     assert 'app.target = "service:app"  # scalekit.toml:2' in lines
     assert 'server.host = "::1"  # scalekit.toml:7, environment THE_HOST' in lines
     assert "server.port = 9000  # --set" in lines
-    assert 'server.drain = "5s"  # default' in lines
+    assert 'server.drain_delay = "5s"  # default' in lines
     assert "plugins.visits.limit = 5  # scalekit.toml:4" in lines
     assert 'plugins.visits.salt = "***"  # scalekit.toml:5' in lines
     assert 'health.external.a.url = "http://u:***@h/"  # scalekit.toml:9' in lines

@@ -210,7 +210,7 @@ def test_check_and_run_say_the_same(name: str, run: Run, tmp_path: Path) -> None
         install_plugin(tmp_path, plugin, source)
     target = f'[app]\ntarget = "{case.target}"\n' if case.target else ""
     toml = f"{target}[plugins.ending]\n{case.toml}"
-    options = ["--set", "server.port=0", "--set", "server.drain=0s"]
+    options = ["--set", "server.port=0", "--set", "server.drain_delay=0s"]
     checked = run("check", *options, toml=toml)
     told = json.loads(run("check", "--json", *options).stdout)
     served = run("run", *options)

@@ -44,7 +44,7 @@ def refusal(toml: str) -> str:
             "plugins.ratelimit.policies[0].limit: is required; write limit = ... in [[plugins.ratelimit.policies]]",
         ),
         ('[health.external."my shop"]', 'is required; write url = ... in [health.external."my shop"]'),
-        ("[server.memory]\nthresholds = [1, 2]", "a value is missing: thresholds takes one more than the 2"),
+        ("[server.memory]\ngc_thresholds = [1, 2]", "a value is missing: gc_thresholds takes one more than the 2"),
         ("[plugins.cache]\ntags_from_sql = true", "plugins.cache.tags_from_sql: requires 'database'"),
         ('[plugins.cache]\nurl = "cluster-cache:"', "plugins.cache.url: requires "),
         (f'[plugins.jwt]\nsession_store = "database"\n{SECRET}', "plugins.jwt.session_store: session_store = "),
@@ -153,7 +153,7 @@ def test_units_schemes_and_booleans_of_the_environment_are_taken_in_either_case(
     assert Size("64KB") == Size("64kB")
     assert Size("1mib") == Size("1MiB")
     assert Url("REDIS://h").scheme == "redis"
-    assert load({}, ("server.memory.freeze=FALSE",)).server.memory.freeze is False
+    assert load({}, ("server.memory.gc_freeze=FALSE",)).server.memory.gc_freeze is False
     assert load({}, ("server.role=WEB",)).server.role == "web"
 
 

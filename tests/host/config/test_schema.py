@@ -18,8 +18,8 @@ target = "x:y"
 [server]
 port = "${PORT:-8000}"
 max_body = 1024
-drain = "${DRAIN:-5s}"
-trusted = ["10.0.0.0/8"]
+drain_delay = "${DRAIN:-5s}"
+operator_networks = ["10.0.0.0/8"]
 [health.external]
 short = "http://a/"
 [health.external.long]
@@ -67,8 +67,8 @@ def test_the_linter_reports_exactly_the_unknown_key(toml: str, complaint: str, t
     ("toml", "complaint"),
     [
         ("[plugins.visits]\nlimit = -5", "-5 is less than the minimum of 1"),
-        ("[server]\ndrain = 5", "5 is not of type"),
-        ('[server]\ndrain = "5 sec"', '"5 sec" does not match'),
+        ("[server]\ndrain_delay = 5", "5 is not of type"),
+        ('[server]\ndrain_delay = "5 sec"', '"5 sec" does not match'),
         ("[server]\nport = 70000", "70000 is greater than the maximum of 65535"),
     ],
 )

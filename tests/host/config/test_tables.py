@@ -30,11 +30,11 @@ def refusal(table: str, key: str, value: Any) -> str:
     ],
 )
 def test_what_needs_some_time_gets_some(table: str, key: str) -> None:
-    assert refusal(table, key, "0ms") == "expected more than none, got '0s'"
+    assert refusal(table, key, "0ms") == "must be greater than zero, got '0s'"
 
 
 def test_a_head_needs_some_bytes() -> None:
-    assert refusal("server", "max_header", 0) == "expected more than none, got '0B'"
+    assert refusal("server", "max_header", 0) == "must be greater than zero, got '0B'"
 
 
 @pytest.mark.parametrize("path", ["shop", "shop/", "/shop/", "/", "//", "/a//b", "/shöp", "/a b", "/a?b"])

@@ -44,7 +44,7 @@ async def test_pages_for_operators_stand_outside_of_every_layer_and_within_the_h
     install: Install,
 ) -> None:
     install("maintenance", MAINTENANCE)
-    server = {"trusted": ["127.0.0.1"], "max_body": 4, "hosts": ["localhost"]}
+    server = {"operator_networks": ["127.0.0.1"], "max_body": 4, "hosts": ["localhost"]}
     app = create_app({"plugins": {"maintenance": {}}, "server": server}, app=Starlette())
     async with running(app) as state:
         assert (await request(app, "/greeting", state=state)).status == 503
@@ -56,7 +56,8 @@ async def test_pages_for_operators_stand_outside_of_every_layer_and_within_the_h
 
 
 @pytest.mark.parametrize(
-    ("server", "status"), [({}, 404), ({"trusted": ["127.0.0.1"]}, 200), ({"trusted": ["10.0.0.0/8"]}, 403)]
+    ("server", "status"),
+    [({}, 404), ({"operator_networks": ["127.0.0.1"]}, 200), ({"operator_networks": ["10.0.0.0/8"]}, 403)],
 )
 async def test_the_index_lists_the_pages_for_operators(server: dict[str, Any], status: int) -> None:
     app = create_app({"plugins": {"visits": {}}, "server": server}, app=Starlette())

@@ -48,9 +48,9 @@ def collector() -> Iterator[None]:
 @pytest.mark.usefixtures("collector")
 def test_objects_of_the_start_are_frozen() -> None:
     gc.unfreeze()
-    collect_and_freeze(Memory(freeze=False))
+    collect_and_freeze(Memory(gc_freeze=False))
     assert gc.get_freeze_count() == 0
-    collect_and_freeze(Memory(thresholds=(5000, 20, 30)))
+    collect_and_freeze(Memory(gc_thresholds=(5000, 20, 30)))
     assert gc.get_freeze_count() > 1000
     assert gc.get_threshold() == (5000, 20, 30)
 
@@ -78,7 +78,7 @@ async def app(scope, receive, send):
 def test_garbage_collection_is_disabled_during_imports(
     own: str, freeze: bool, thresholds: tuple[int, int, int]
 ) -> None:
-    toml = f"[server.memory]\nfreeze = {str(freeze).lower()}\n"
+    toml = f"[server.memory]\ngc_freeze = {str(freeze).lower()}\n"
     with Service(toml, {"service": COLLECTOR.format(own)}) as service:
         assert service.get("/") == f"True {thresholds} True {freeze}"
 
@@ -105,14 +105,14 @@ async def test_the_memory_page_is_for_operators_only() -> None:
             return 0 if answer.body == b"/-/memory" else answer.status
 
     assert await status({}) == 0
-    assert await status({"trusted": ["127.0.0.1"]}) == 200
-    assert await status({"trusted": ["10.0.0.0/8"]}) == 403
-    assert await status({"token": "sesame"}) == 403
-    assert await status({"token": "sesame"}, authorization="Bearer sesame") == 200
+    assert await status({"operator_networks": ["127.0.0.1"]}) == 200
+    assert await status({"operator_networks": ["10.0.0.0/8"]}) == 403
+    assert await status({"operator_token": "sesame"}) == 403
+    assert await status({"operator_token": "sesame"}, authorization="Bearer sesame") == 200
 
 
 def test_the_memory_page_shows_every_worker() -> None:
-    with supervised(2, 'trusted = ["127.0.0.1"]') as service:
+    with supervised(2, 'operator_networks = ["127.0.0.1"]') as service:
         pids = set(workers_of(service))
         for _ in range(3):
             shown = orjson.loads(service.get("/-/memory"))["workers"]
@@ -121,7 +121,7 @@ def test_the_memory_page_shows_every_worker() -> None:
 
 
 def test_a_worker_that_does_not_respond_is_null_on_the_memory_page() -> None:
-    with supervised(2, 'trusted = ["127.0.0.1"]\nhang = "10m"') as service:
+    with supervised(2, 'operator_networks = ["127.0.0.1"]\nhang_timeout = "10m"') as service:
         frozen = workers_of(service)[0]
         os.kill(frozen, signal.SIGSTOP)
         try:
@@ -141,7 +141,7 @@ def _shown(service: Service) -> dict[str, Any]:
 
 @pytest.mark.anyio
 async def test_allocations_are_traced_when_tracemalloc_is_set() -> None:
-    server = {"trusted": ["127.0.0.1"], "memory": {"tracemalloc": 1}}
+    server = {"operator_networks": ["127.0.0.1"], "memory": {"tracemalloc": 1}}
     host = create_app({"server": server}, app=bare_application)
     async with running(host) as state:
         content = orjson.loads((await request(host, "/-/memory", state=state)).body)["workers"]["1"]

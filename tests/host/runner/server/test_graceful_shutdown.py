@@ -123,7 +123,7 @@ def in_flight(service: Service, path: str, pool: ThreadPoolExecutor) -> Future[t
 
 
 def test_on_sigterm_readiness_is_503_while_connections_are_still_accepted(pool: ThreadPoolExecutor) -> None:
-    with Service('[server]\ndrain = "20s"') as service:
+    with Service('[server]\ndrain_delay = "20s"') as service:
         slow = in_flight(service, "/sleep/1", pool)
         service.signal(signal.SIGTERM)
         wait_for("not ready", lambda: fetch(service.port, "/health/ready")[0] == 503)
@@ -133,7 +133,7 @@ def test_on_sigterm_readiness_is_503_while_connections_are_still_accepted(pool: 
 
 
 def test_every_response_while_draining_has_connection_close() -> None:
-    with Service('[server]\ndrain = "20s"') as service, ExitStack() as stack:
+    with Service('[server]\ndrain_delay = "20s"') as service, ExitStack() as stack:
         kept = stack.enter_context(closing(open_request(service.port, "/before")))
         assert respond(kept)[2] is None
         service.signal(signal.SIGTERM)
@@ -144,7 +144,7 @@ def test_every_response_while_draining_has_connection_close() -> None:
 
 
 def test_requests_in_flight_complete_after_the_listeners_have_closed(pool: ThreadPoolExecutor) -> None:
-    with Service('[server]\ndrain = "0s"') as service:
+    with Service('[server]\ndrain_delay = "0s"') as service:
         slow = in_flight(service, "/sleep/1", pool)
         service.signal(signal.SIGTERM)
         assert slow.result(20)[:2] == (200, "/sleep/1 0")
@@ -153,7 +153,7 @@ def test_requests_in_flight_complete_after_the_listeners_have_closed(pool: Threa
 
 
 def test_sigint_skips_the_drain(pool: ThreadPoolExecutor) -> None:
-    with Service('[server]\ndrain = "10m"') as service:
+    with Service('[server]\ndrain_delay = "10m"') as service:
         slow = in_flight(service, "/sleep/0.5", pool)
         service.signal(signal.SIGINT)
         assert slow.result(20)[:2] == (200, "/sleep/0.5 0")
@@ -161,7 +161,7 @@ def test_sigint_skips_the_drain(pool: ThreadPoolExecutor) -> None:
 
 
 def test_a_second_signal_cancels_requests_at_once(pool: ThreadPoolExecutor) -> None:
-    with Service('[server]\ndrain = "10m"\ngraceful_timeout = "10m"') as service:
+    with Service('[server]\ndrain_delay = "10m"\ngraceful_timeout = "10m"') as service:
         slow = in_flight(service, "/sleep/600", pool)
         service.signal(signal.SIGTERM)
         service.wait_for_log("draining")
@@ -184,7 +184,7 @@ def test_a_signal_cancels_an_incomplete_start(number: signal.Signals) -> None:
 
 
 def test_a_second_signal_cancels_stopping_plugins_and_the_application() -> None:
-    toml = '[server]\ndrain = "0s"\nstop_timeout = "10m"\ngraceful_timeout = "10m"\n[plugins.telling]'
+    toml = '[server]\ndrain_delay = "0s"\nstop_timeout = "10m"\ngraceful_timeout = "10m"\n[plugins.telling]'
     with Service(toml, {"service": STOPPING}, {"telling": TELLING_PLUGIN}) as service:
         service.signal(signal.SIGTERM)
         service.wait_for_log("the plugin drains")
@@ -198,7 +198,7 @@ def test_a_second_signal_cancels_stopping_plugins_and_the_application() -> None:
 
 
 def test_a_background_task_is_named_when_it_is_cancelled() -> None:
-    with Service('[server]\ndrain = "0s"\ngraceful_timeout = "300ms"', {"service": LINGERING}) as service:
+    with Service('[server]\ndrain_delay = "0s"\ngraceful_timeout = "300ms"', {"service": LINGERING}) as service:
         assert service.get("/linger") == "served"
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
@@ -206,7 +206,7 @@ def test_a_background_task_is_named_when_it_is_cancelled() -> None:
 
 
 def test_a_request_over_graceful_timeout_is_cancelled_with_a_response_and_named(pool: ThreadPoolExecutor) -> None:
-    with Service('[server]\ndrain = "0s"\ngraceful_timeout = "300ms"') as service:
+    with Service('[server]\ndrain_delay = "0s"\ngraceful_timeout = "300ms"') as service:
         slow = in_flight(service, "/sleep/600", pool)
         service.signal(signal.SIGTERM)
         status, body, _ = slow.result(20)
@@ -217,7 +217,7 @@ def test_a_request_over_graceful_timeout_is_cancelled_with_a_response_and_named(
 
 
 def test_websockets_are_closed_with_status_1012() -> None:
-    with Service('[server]\ndrain = "0s"', {"service": SOCKETS}) as service:
+    with Service('[server]\ndrain_delay = "0s"', {"service": SOCKETS}) as service:
         with connect(f"ws://{HOST}:{service.port}/") as socket:
             service.signal(signal.SIGTERM)
             with pytest.raises(ConnectionClosed) as closed:
@@ -228,7 +228,7 @@ def test_websockets_are_closed_with_status_1012() -> None:
 
 
 def test_a_plugin_that_hangs_while_stopping_is_cancelled_and_named() -> None:
-    toml = '[server]\ndrain = "0s"\nstop_timeout = "200ms"\n[plugins.clingy]\n'
+    toml = '[server]\ndrain_delay = "0s"\nstop_timeout = "200ms"\n[plugins.clingy]\n'
     with Service(toml, plugins={"clingy": HANGING_PLUGIN}) as service:
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
@@ -239,7 +239,7 @@ def test_a_plugin_that_hangs_while_stopping_is_cancelled_and_named() -> None:
 
 def test_the_management_address_responds_while_the_process_drains() -> None:
     (port,) = free_ports(1)
-    toml = f'[server]\ndrain = "20s"\nmanagement = "127.0.0.1:{port}"\n'
+    toml = f'[server]\ndrain_delay = "20s"\nmanagement = "127.0.0.1:{port}"\n'
 
     class Managed(Service):
         def answers(self) -> bool:

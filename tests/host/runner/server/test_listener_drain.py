@@ -43,7 +43,7 @@ def request_until_refused(port: int) -> tuple[int, list[str]]:
 @pytest.mark.parametrize("attempt", range(3))
 def test_every_accepted_connection_gets_a_response_until_the_listener_closes(kind: type[Service], attempt: int) -> None:
     workers = "workers = 2\n" if kind is Supervised else ""
-    with kind(f'[server]\ndrain = "300ms"\n{workers}') as service, ThreadPoolExecutor(CLIENTS) as pool:
+    with kind(f'[server]\ndrain_delay = "300ms"\n{workers}') as service, ThreadPoolExecutor(CLIENTS) as pool:
         knocking = [pool.submit(request_until_refused, service.port) for _ in range(CLIENTS)]
         wait_for("the first answers", lambda: service.get("/x") == "/x 0")
         service.signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ def test_a_supervisor_accepts_no_connection_that_no_worker_would_serve() -> None
         return False
 
     with (
-        Supervised('[server]\ndrain = "300ms"\nworkers = 2\n') as service,
+        Supervised('[server]\ndrain_delay = "300ms"\nworkers = 2\n') as service,
         ThreadPoolExecutor(1) as pool,
     ):
         slow = pool.submit(service.get, "/sleep/6")

@@ -66,7 +66,7 @@ def test_an_application_that_fails_to_start_is_logged_once_and_the_process_exits
 @pytest.mark.parametrize("workers", ["", "workers = 2"])
 def test_an_application_that_fails_to_stop_is_logged_and_the_exit_status_is_1(workers: str) -> None:
     service = Supervised if workers else Service
-    with service(f"[server]\n{workers}\ndrain = '0s'", {"service": FAILS_TO_STOP}) as running:
+    with service(f"[server]\n{workers}\ndrain_delay = '0s'", {"service": FAILS_TO_STOP}) as running:
         running.signal(signal.SIGTERM)
         assert running.wait(60) == 1
         log = running.log()

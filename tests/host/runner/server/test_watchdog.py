@@ -81,8 +81,8 @@ KINDS = [in_thread_pool, in_default_executor, in_own_executor, in_password_threa
 app = Starlette(routes=[Route("/", still_here), *(Route("/" + kind.__name__, kind) for kind in KINDS)])
 """
 THREADS = ["in_thread_pool", "in_default_executor", "in_own_executor", "in_password_thread", "in_thread"]
-CUT_SOON = '[server]\ndrain = "0s"\ngraceful_timeout = "100ms"\nstop_timeout = "1s"\n'
-PATIENT = '[server]\ndrain = "10m"\ngraceful_timeout = "10m"\nstop_timeout = "10m"\n'
+CUT_SOON = '[server]\ndrain_delay = "0s"\ngraceful_timeout = "100ms"\nstop_timeout = "1s"\n'
+PATIENT = '[server]\ndrain_delay = "10m"\ngraceful_timeout = "10m"\nstop_timeout = "10m"\n'
 
 
 def hang(service: Service, pool: ThreadPoolExecutor, *paths: str) -> None:

@@ -18,7 +18,7 @@ async def app(scope, receive, send):
 
 
 def test_a_rejected_websocket_gets_a_complete_response_and_logs_no_error() -> None:
-    with Service('[server]\nhosts = ["shop.example"]\ndrain = "0s"') as service:
+    with Service('[server]\nhosts = ["shop.example"]\ndrain_delay = "0s"') as service:
         with pytest.raises(InvalidStatus) as refused, connect(f"ws://{HOST}:{service.port}/"):
             pytest.fail("it was opened")
         response = refused.value.response
@@ -41,7 +41,7 @@ def test_a_rejected_websocket_gets_a_complete_response_and_logs_no_error() -> No
     ids=["headers", "header", "target", "body", "chunks"],
 )
 def test_a_malformed_handshake_is_rejected_and_the_connection_closed(line: bytes, rest: bytes) -> None:
-    with Service('[server]\ndrain = "0s"') as service, Client(service.port) as client:
+    with Service('[server]\ndrain_delay = "0s"') as service, Client(service.port) as client:
         client.send(line + b"\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + KEY + rest)
         status, detail = problem(client.rest())
         assert (status, detail.partition(": ")[0]) == (400, "the websocket handshake is not valid")

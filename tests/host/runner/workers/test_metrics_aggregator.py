@@ -111,7 +111,7 @@ def test_per_worker_gauges_are_labelled_by_worker() -> None:
 
 
 def test_the_last_snapshot_of_a_hanging_worker_is_used() -> None:
-    with counting(2, 'hang = "60s"') as service:
+    with counting(2, 'hang_timeout = "60s"') as service:
         before = 40
         for _ in range(before):
             service.get("/")

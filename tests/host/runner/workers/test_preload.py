@@ -294,7 +294,7 @@ state = lambda: [os.getpgid(0) == os.getpid(), sorted(signal.pthread_sigmask(sig
 @pytest.mark.parametrize(("freeze", "frozen"), [("true", True), ("false", False)])
 def test_imported_objects_are_frozen_unless_gc_freeze_is_off(freeze: str, frozen: bool) -> None:
     source = "import gc\n" + ANSWERS_WITH.format("gc.get_freeze_count() > 0")
-    with supervised(1, f"[server.memory]\nfreeze = {freeze}", source) as service:
+    with supervised(1, f"[server.memory]\ngc_freeze = {freeze}", source) as service:
         assert service.get("/") == str(frozen)
 
 

@@ -96,7 +96,7 @@ def test_a_worker_that_crashes_repeatedly_is_restarted_with_backoff() -> None:
 
 
 def test_a_worker_with_a_blocked_event_loop_is_replaced_and_its_stacks_are_logged() -> None:
-    with supervised(1, 'hang = "2s"', BLOCKS) as service:
+    with supervised(1, 'hang_timeout = "2s"', BLOCKS) as service:
         (blocked,) = workers_of(service)
         with pytest.raises(RemoteDisconnected):
             service.get("/block")
@@ -110,7 +110,7 @@ def test_a_worker_with_a_blocked_event_loop_is_replaced_and_its_stacks_are_logge
 @pytest.mark.parametrize("slow", ["import time; time.sleep(5)", "SLOW_START = True"])
 @pytest.mark.parametrize("preload", PRELOAD)
 def test_a_slow_start_does_not_count_as_a_hang(slow: str, preload: str) -> None:
-    with supervised(2, f'hang = "3s"\n{preload}', source=f"{slow}\n{SLOW_LIFESPAN}") as service:
+    with supervised(2, f'hang_timeout = "3s"\n{preload}', source=f"{slow}\n{SLOW_LIFESPAN}") as service:
         assert len(workers_of(service)) == 2
         assert "silent" not in service.log()
         assert stop(service) == 0
@@ -131,7 +131,7 @@ def test_a_worker_over_worker_start_timeout_is_killed(source: str, preload: str)
 
 
 def test_a_worker_that_is_frozen_is_replaced() -> None:
-    with supervised(2, 'hang = "2s"') as service:
+    with supervised(2, 'hang_timeout = "2s"') as service:
         frozen, _ = workers_of(service)
         os.kill(frozen, signal.SIGSTOP)
         wait_for("its end", lambda: not alive(frozen))
@@ -139,7 +139,7 @@ def test_a_worker_that_is_frozen_is_replaced() -> None:
 
 
 def test_workers_are_not_aborted_after_the_supervisor_itself_was_stopped() -> None:
-    with supervised(1, 'hang = "2s"') as service:
+    with supervised(1, 'hang_timeout = "2s"') as service:
         before = workers_of(service)
         service.signal(signal.SIGSTOP)
         started = Path(f"/proc/{service.pid}/stat")
