@@ -51,8 +51,8 @@ async def in_own_executor(request):
 
 
 async def in_password_thread(request):
-    from scalekit import passwords
-    await passwords._in_thread(hang)
+    from scalekit_jwt import password_hash
+    await password_hash._in_thread(hang)
 
 
 async def in_thread(request):
