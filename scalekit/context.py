@@ -1,4 +1,4 @@
-"""What one application's plugins share: parsed configuration and live resources, by type and by key.
+"""The context of one application: parsed tables by type and live resources by key.
 
 This module evaluates its annotations: FastAPI reads those of a key, so that ``Depends(KEY)`` works.
 """
@@ -22,7 +22,7 @@ class Key(Generic[T]):
     """A typed name for a resource that one plugin provides and others use.
 
     Called with a request or websocket it returns the resource of the application that serves it, so a key is also a
-    FastAPI dependency: ``Depends(KEY)``. TraceContext counts, not the name; *plugin* is who usually provides it.
+    FastAPI dependency: ``Depends(KEY)``. Keys are compared by identity, not by name; *plugin* usually provides it.
     """
 
     def __init__(self, name: str, plugin: str = "") -> None:
@@ -42,7 +42,7 @@ class Key(Generic[T]):
     def __call__(
         self, request: HTTPConnection | None = None, *, fastapi_connection: HTTPConnection | None = None
     ) -> T | Awaitable[T]:
-        """Return the resource for *request*, or to FastAPI what brings it; raises ResourceError when nobody has it."""
+        """Return the resource for *request*, or an awaitable of it to FastAPI; raises ResourceError without it."""
         if request is None:
             if fastapi_connection is None:
                 raise TypeError(f"{self!r} is called with a request or websocket, such as KEY(request)")
@@ -87,17 +87,17 @@ class Context:
         self._resources[key] = value
 
     def shared(self, key: Key[T], make: Callable[[], T]) -> T:
-        """Return what is shared under *key*, by the hooks of a plugin or by all plugins; the first call makes it."""
+        """Return the resource shared under *key* by several hooks or plugins; the first call creates it with *make*."""
         if key not in self._resources:
             self._resources[key] = make()
         return self.get(key)
 
     def withdraw(self, key: Key[Any]) -> None:
-        """Take back what was provided under *key*, if anything was."""
+        """Remove the resource under *key*, if there is one."""
         self._resources.pop(key, None)
 
     def has(self, key: Key[Any]) -> bool:
-        """Tell whether something is provided under *key* now."""
+        """Return whether a resource is provided under *key* now."""
         return key in self._resources
 
     def get(self, key: Key[T]) -> T:

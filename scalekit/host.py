@@ -153,7 +153,7 @@ class Host:
         return self._serve(exchange, partial(_raise, error))
 
     def complete(self, exchange: Exchange) -> None:
-        """Tell the filters of *exchange* that its response is complete."""
+        """Call ``on_complete`` of the filters of *exchange*."""
         exchange.complete(None)
 
     async def _serve(self, exchange: Exchange, serve: Callable[[Exchange], Awaitable[None]]) -> None:
@@ -166,7 +166,7 @@ class Host:
             exchange.complete(None)
 
     async def _end(self, exchange: Exchange, error: BaseException) -> None:
-        """Tell the filters of a request that *error* has ended; respond where nobody has, and raise what is a fault."""
+        """Complete a request that ended with *error*: respond if no response has started, and raise faults."""
         if isinstance(error, Unavailable) and not exchange.status:
             try:
                 await respond_unavailable(exchange, error)

@@ -109,12 +109,12 @@ class Lifecycle:
             self.phase = Phase.DRAINING
 
     async def drain(self) -> None:
-        """Turn readiness off and tell every step, once, that the process is about to end; all at the same time."""
+        """Turn readiness off and call the drain callback of every step once, concurrently."""
         self.begin_drain()
         await self.retire()
 
     async def retire(self) -> None:
-        """Tell every step, once, that the process is about to end, which others of its kind outlive."""
+        """Call the drain callback of every step once, while other workers keep serving."""
         if self._drained:
             return
         self._drained = True
@@ -270,7 +270,7 @@ class _Running:
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Do *work*, or cut it when *event* comes first; tell whether it was done."""
+    """Run *work*, or cancel it when *event* is set first; return whether it finished."""
     task, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
     try:
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)

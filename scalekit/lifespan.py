@@ -76,7 +76,7 @@ def providing(lifespans: Sequence[Lifespan], keys: Iterable[Key[Any]]) -> list[L
 
 
 def missing_requirements(lifespans: Mapping[str, Lifespan]) -> dict[tuple[str, ...], str]:
-    """Return, by the path of the table or key that wants it, what is said of each key that nobody provides."""
+    """Return the message for each missing requirement, by the path of the table or key that requires it."""
     given = {key for item in lifespans.values() for key in item.provides}
     return {
         (name, *([item.asked_by[key]] if key in item.asked_by else [])): (

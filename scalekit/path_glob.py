@@ -62,7 +62,7 @@ def path_variants(path: str) -> tuple[str, ...]:
 
 
 def case_insensitive_match(glob: str) -> Matches:
-    """Return what tells whether *glob* is for a path, in whichever case, for some frameworks do not mind it."""
+    """Return a case-insensitive matcher of *glob*, since some frameworks route without regard to case."""
     return re.compile(PathGlob(glob).expression, re.DOTALL | re.IGNORECASE).fullmatch
 
 

@@ -17,13 +17,13 @@ FORWARDED = {
     "stale": "what is stored is stale",
     "partial": "only a part is stored",
 }
-"""Why a cache asked the application, by ``fwd``."""
+"""Why a cache forwarded the request, by the parameter ``fwd`` (RFC 9211)."""
 _PARAMETER = re.compile(r';\s*([a-z*][a-z0-9_.*-]*)(?:=("(?:[^"\\]|\\.)*"|[^;,\s]*))?')
 _MEMBER = re.compile(r'\s*([^;,\s]+)((?:;\s*[a-z*][a-z0-9_.*-]*(?:=(?:"(?:[^"\\]|\\.)*"|[^;,\s]*))?)*)\s*,?')
 
 
 def explained(answer: Answer) -> Iterator[str]:
-    """Yield one sentence for each cache that says in *answer* what it did."""
+    """Yield one sentence for each cache listed in the response's Cache-Status."""
     for member in _MEMBER.finditer(answer.header("cache-status") or ""):
         parameters = {name: value.strip('"') for name, value in _PARAMETER.findall(member[2])}
         yield f"{member[1]}: {'; '.join(_sentences(parameters))}"

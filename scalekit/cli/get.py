@@ -41,7 +41,7 @@ def get(
     include: bool,
     explain: bool,
 ) -> None:
-    """Start the application, send one request for PATH and print the answer; status 1 from 400 up."""
+    """Start the application, send one request for PATH and print the response; exit status 1 from status 400 up."""
     if not path.startswith("/") or not is_utf8(path):
         raise click.BadParameter(f"a path begins with / and is UTF-8, got {path!r}", param_hint="PATH")
     host = source.host()
@@ -71,7 +71,7 @@ def _is_latin(value: str) -> bool:
 
 
 async def _ask(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> Answer:
-    host.context.provide(OTHER_SERVER, False)  # this process alone answers this request
+    host.context.provide(OTHER_SERVER, False)  # one process serves this request
     async with running(host) as state:
         return await request(host, path, method=method, headers=headers, body=body, state=state)
 

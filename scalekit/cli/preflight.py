@@ -1,4 +1,4 @@
-"""Start what a file names once, serve nothing, and tell all that `scalekit run` would stumble over."""
+"""Start plugins and application once without serving, and collect every failure that `scalekit run` would meet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``scalekit routes``: every path that is answered, and by whom."""
+"""``scalekit routes``: every path, and the plugin or application that serves it."""
 
 from __future__ import annotations
 

@@ -35,11 +35,11 @@ class FileSource:
 
     @property
     def is_named(self) -> bool:
-        """Whether somebody has named the file, so that it has to be there."""
+        """Whether the file was named explicitly and must therefore exist."""
         return self.file != DEFAULT_FILE
 
     def exists(self) -> bool:
-        """Tell whether the file is there."""
+        """Return whether the file exists."""
         return Path(self.file).is_file()
 
     def settings(self) -> Settings:

@@ -1,4 +1,4 @@
-"""What crosses plugins: protocols, and the keys under which somebody provides them."""
+"""Contracts between plugins: protocols, and the keys under which plugins provide them."""
 
 from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
 from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency

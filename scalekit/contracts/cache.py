@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TTL = "1h"
-"""How long a value is kept where nobody says."""
+"""The default TTL of a value."""
 
 
 class Cache(Protocol):
@@ -46,7 +46,7 @@ class Cache(Protocol):
     async def get_or_set(
         self, key: str, ttl: str | float, make: Callable[[], Awaitable[T]], tags: Sequence[str] = ()
     ) -> T:
-        """Return the value under *key*; if there is none, that which *make* returns, made once for all who ask."""
+        """Return the value under *key*, or the result of *make*, which runs once for concurrent misses."""
         ...
 
     async def purge(self, *, tag: str | Iterable[str] = (), path: str | Iterable[str] = ()) -> None:

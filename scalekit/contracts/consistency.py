@@ -1,7 +1,7 @@
 """What one client has written, so that it reads it back wherever it reads.
 
-The pool notes that something was written; whoever routes reads to replicas notes how far, and hands it to the client. A
-message or a call on behalf of a request carries it along. Where nobody routes reads, nobody sets CONSISTENCY.
+The pool notes that something was written; the replica plugin records the position and returns it to the client. A
+message or a call on behalf of a request carries it along. Without replicas CONSISTENCY is not set.
 """
 
 from __future__ import annotations

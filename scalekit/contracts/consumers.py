@@ -1,4 +1,4 @@
-"""Messages and who takes them: what an application writes to consume from a queue.
+"""Consumers: how an application declares handlers of queue messages.
 
     consumers = Consumers()
 
@@ -30,7 +30,7 @@ LONGEST_DELAY = 30 * 86400.0
 
 
 class PublishFailed(Unavailable):
-    """A message is not known to be safe; *maybe_sent* tells whether it may have gone all the same."""
+    """A message was not confirmed; *maybe_sent* says whether the broker may have it nevertheless."""
 
     def __init__(self, reason: str, maybe_sent: bool) -> None:
         super().__init__(reason)

@@ -28,7 +28,7 @@ class Row(Protocol):
 
 
 class Statements(Protocol):
-    """What can be asked of a database, and of one connection to it.
+    """The statements of a database or of one of its connections.
 
     A query is text with ``:name`` for each value, or a SQLAlchemy Core expression. Raises Unavailable, which is a 503,
     when no connection can be had in time, and the driver's own errors.
@@ -110,7 +110,7 @@ class Database(Statements, Protocol):
 
     @property
     def connections_opened(self) -> int:
-        """How many connections have been opened: while it stays, every answer comes from one run of the server."""
+        """How many connections have been opened: while it stays, every result comes from one run of the server."""
         ...
 
     @property
@@ -154,7 +154,7 @@ class ConsistencyTokens(Protocol):
 
 
 class TableObserver(Protocol):
-    """Is told which tables are read and written, by whoever provides DATABASE, READS or DATABASES."""
+    """Observes which tables are read and written; called by the providers of DATABASE, READS and DATABASES."""
 
     def read(self, tables: Tables) -> None:
         """Take note that *tables* are about to be read for what is served here and now."""
@@ -179,7 +179,7 @@ DATABASES: Key[Databases] = Key("databases", plugin="pool")
 """Opens the replicas."""
 
 TABLE_OBSERVER: Key[TableObserver] = Key("observer of tables", plugin="cache")
-"""Provided only where somebody wants to know; it is there before the database is."""
+"""Provided only by a plugin that observes tables, before the database is provided."""
 
 CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="replica")
 """Provided only where there are replicas: elsewhere nothing has to be carried along."""

@@ -15,7 +15,7 @@ class Limits(Protocol):
     """
 
     async def hit(self, policy: str, key: str) -> None:
-        """Count once; raises an HTTPException, a 429, when the limit is reached, which is what the client is answered.
+        """Count once; raises an HTTPException, a 429, when the limit is reached, which becomes the response.
 
         Nothing is counted then. Whatever a framework makes of the exception, the response is a problem with
         ``Retry-After`` and ``RateLimit``.
@@ -27,7 +27,7 @@ class Limits(Protocol):
         ...
 
     async def reset(self, policy: str, key: str) -> None:
-        """Forget what was counted for *key*, as far as that can be now: it raises nothing while Redis is gone."""
+        """Forget what was counted for *key*, best effort: it raises nothing while Redis is unavailable."""
         ...
 
 

@@ -9,11 +9,11 @@ from scalekit.context import Key
 
 
 class Instance(Protocol):
-    """One of those that answer for a service."""
+    """One instance of a service."""
 
     @property
     def id(self) -> str:
-        """What tells it from the others of its service."""
+        """Its unique id within the service."""
         ...
 
     @property
@@ -71,7 +71,7 @@ class ServiceClient(Protocol):
         ...
 
     def post(self, path: str, **options: Any) -> Any:
-        """Send a POST, which is attempted anew only if it was not sent."""
+        """Send a POST, which is retried only if it was not sent."""
         ...
 
     def put(self, path: str, **options: Any) -> Any:
@@ -79,7 +79,7 @@ class ServiceClient(Protocol):
         ...
 
     def patch(self, path: str, **options: Any) -> Any:
-        """Send a PATCH, which is attempted anew only if it was not sent."""
+        """Send a PATCH, which is retried only if it was not sent."""
         ...
 
     def delete(self, path: str, **options: Any) -> Any:
@@ -100,7 +100,7 @@ class Services(Protocol):
         ...
 
     async def instances(self, name: str) -> Sequence[Instance]:
-        """Return the healthy instances of *name*, the last known ones while nobody can tell."""
+        """Return the healthy instances of *name*, the last known ones while the registry is unavailable."""
         ...
 
     def watch(self, name: str) -> AsyncIterator[Sequence[Instance]]:

@@ -29,7 +29,7 @@ class SubjectIdentifier(NamedTuple):
 
 
 def is_authenticated(user: Any) -> bool:
-    """Tell whether *user* is somebody; one that does not say so, or fails to say it, is."""
+    """Return whether *user* is authenticated; true when it does not define that or raises."""
     try:
         return bool(getattr(user, "is_authenticated", True))
     except Exception:  # NotImplementedError of Starlette's BaseUser, or whatever loading a user raises
@@ -37,7 +37,7 @@ def is_authenticated(user: Any) -> bool:
 
 
 def subject_of(user: Any) -> SubjectIdentifier | None:
-    """Return who *user* is, an object as Starlette's middleware sets it; None without a name."""
+    """Return the subject of *user*, an object as Starlette's middleware sets it, or None without a name."""
     known = getattr(user, "subject_identifier", None)
     if isinstance(known, SubjectIdentifier):
         return known
@@ -65,6 +65,6 @@ def _name(user: Any, attribute: str) -> str:
 
 
 def _is_plain(kind: type) -> bool:
-    """Tell whether objects of *kind* are written with an address, which another object may have later."""
+    """Return whether objects of *kind* are written with an address, which another object may have later."""
     own = {name for each in kind.__mro__[:-1] for name in ("__str__", "__repr__") if name in vars(each)}
     return not own

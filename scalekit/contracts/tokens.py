@@ -1,4 +1,4 @@
-"""Who may come in."""
+"""Contract of the jwt plugin: issue and revoke tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalekit.contracts.database import Values
 
 
 class IssuedTokens(Protocol):
-    """What a client gets when it has shown who it is."""
+    """The token pair of an authenticated client."""
 
     @property
     def access(self) -> str:
@@ -26,7 +26,7 @@ class IssuedTokens(Protocol):
 
     @property
     def expires_in(self) -> int:
-        """Seconds that the access token is good for."""
+        """Lifetime of the access token in seconds."""
         ...
 
     @property
@@ -36,12 +36,12 @@ class IssuedTokens(Protocol):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer that hands them out must have: the fingerprint's cookie, and that nobody keeps it."""
+        """Headers of the response that delivers them: the fingerprint cookie and ``Cache-Control: no-store``."""
         ...
 
 
 class Tokens(Protocol):
-    """Issues and ends this service's own tokens. Raises Unavailable, a 503, when what remembers them is gone."""
+    """Issues and ends this service's own tokens. Raises Unavailable, a 503, when the session store is unavailable."""
 
     async def issue(
         self,
@@ -52,7 +52,7 @@ class Tokens(Protocol):
     ) -> IssuedTokens:
         """Return the first pair of a new session of *subject*; raises ValueError for claims that the issuer sets.
 
-        Tokens that are bound to a key of who asks need the *request*; HTTPException, a 401, says that it shows none.
+        Sender-constrained tokens need the *request*; raises HTTPException 401 when it has no proof of possession.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""A check: the question that health asks a plugin, again and again."""
+"""A health check of a plugin, run periodically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a service outside whether it is well, by the status line of its answer and no more."""
+"""Check an external service by the status line of its response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def external_check(name: str, service: External) -> Check:
 
 
 async def probe(url: str) -> None:
-    """Send one GET to *url*; raises ConnectionError unless the answer begins with 2xx or 3xx."""
+    """Send one GET to *url*; raise ConnectionError unless the status is 2xx or 3xx."""
     parts = split_url(url)
     secure = parts.scheme == "https"
     reader, writer = await asyncio.open_connection(

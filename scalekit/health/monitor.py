@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Result:
-    """The last answer of one check. *latency* and *at* are in seconds, *at* on the loop's clock."""
+    """The latest result of one check. *latency* and *at* are in seconds, *at* on the event loop's clock."""
 
     check: Check
     status: Status = Status.UNKNOWN
@@ -35,7 +35,7 @@ class Result:
 
 
 class Monitor:
-    """The checks of one application and their last answers."""
+    """The health checks of one application and their latest results."""
 
     def __init__(self, checks: Mapping[str, Check], interval: float, redact: Callable[[str], str]) -> None:
         self.results = {name: Result(check) for name, check in checks.items()}

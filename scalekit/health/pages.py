@@ -21,9 +21,9 @@ Page = Callable[[bool], tuple[int, dict[str, Any]]]
 
 
 class HealthPages(Filter):
-    """Answer the health pages before any layer: no log, no limit, no dependency stands between them and a probe.
+    """Serve the health pages outside of every layer: no log, rate limit or dependency stands between them and a probe.
 
-    *admits* tells who sees details; anyone else learns the status and nothing more.
+    *admits* returns whether the client may see details; other clients see only the status.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class HealthPages(Filter):
         }
 
     def _not_ready(self, details: bool) -> str:
-        """Return why this instance is not ready, with names only for those who may see them; empty when it is."""
+        """Return why this instance is not ready, with names only for operators; empty when it is ready."""
         if self.lifecycle.phase is not Phase.READY:
             return str(self.lifecycle.phase.value)
         if died := self.lifecycle.died:

@@ -30,7 +30,7 @@ class AppRoute(NamedTuple):
 
 
 class AppMount(AppRoute):
-    """A mount whose routes are not known: it answers all paths below its own."""
+    """A mount whose routes are unknown: it serves all paths below its own."""
 
     __slots__ = ()
 
@@ -87,7 +87,7 @@ def _walk_django(resolver: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
 
 
 def warn_of_hidden_routes(app: ASGIApp, by_owner: Mapping[str, Sequence[BaseRoute]], health: Sequence[str]) -> None:
-    """Log a warning for each route of *app* that plugins' routes (*by_owner*) or the *health* pages answer instead."""
+    """Log a warning for each route of *app* that plugins' routes (*by_owner*) or the *health* pages hide."""
     own = list_routes(app)
     for path in sorted({route.path for route in own}.intersection(health)):
         remedy = 'set another path in [health], such as path = "/-/health", or remove the route'

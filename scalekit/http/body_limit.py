@@ -53,7 +53,7 @@ class BodyLimit(Filter):
 
 
 class _WatchedBody:
-    """One request: what has been read of its body, and whether it has been answered."""
+    """The body of one request: bytes read so far, and whether a response was sent."""
 
     def __init__(self, limits: BodyLimit, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self.limits = limits

@@ -1,4 +1,4 @@
-"""Until when what is being served here is of use to whoever waits for it."""
+"""The deadline of the current request, after which its caller no longer waits for the response."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from time import time
 
 DEADLINE: ContextVar[float | None] = ContextVar("scalekit.http.deadline", default=None)
-"""In seconds since the epoch, None where nobody waits. A message or a call on behalf of a request carries it along."""
+"""In seconds since the epoch, or None without a deadline. Outgoing calls and messages of a request propagate it."""
 TIMEOUT_HEADER = "x-request-timeout-ms"
 """The header that says how many milliseconds a caller still waits."""
 

@@ -1,4 +1,4 @@
-"""Answer what is gone for the moment as a problem, where a framework would answer it in its own way."""
+"""Register exception handlers that return Unavailable and ProblemError as problem responses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ logger = logging.getLogger("scalekit")
 MOST = 1000
 """How many routes, applications and middleware are looked into."""
 DEFAULTS = ("starlette.", "fastapi.")
-"""Where handlers come from that nobody chose."""
+"""Modules of the frameworks' default handlers."""
 
 
 def add_exception_handlers(app: ASGIApp) -> None:
-    """Let *app*, and what is mounted in it, answer Unavailable and ProblemError as a problem.
+    """Register handlers of Unavailable and ProblemError in *app* and its mounted applications.
 
     Only an application of Starlette's, such as FastAPI, is told so, and none that has a handler of its own for it.
     """
@@ -41,13 +41,13 @@ def _nobody_chose(handlers: Mapping[Any, Any], *kinds: Any) -> bool:
 
 
 def problem_of(gone: Unavailable) -> ProblemResponse:
-    """Return the answer to *gone*, whose reason only the log is told."""
-    logger.info("answered with 503: %s", gone.reason)
+    """Return the response to *gone*; its reason goes to the log only."""
+    logger.info("responded with 503: %s", gone.reason)
     return ProblemResponse(gone.status_code, gone.detail, headers=dict(gone.headers or {}))
 
 
 async def on_unavailable(connection: HTTPConnection, gone: Exception) -> ProblemResponse:
-    """Answer Unavailable as a problem: an exception handler of Starlette's."""
+    """Return Unavailable as a problem: a Starlette exception handler."""
     if not isinstance(gone, Unavailable):
         raise gone
     return problem_of(gone)

@@ -142,7 +142,7 @@ class Exchange:
         return self.response_headers
 
     def complete(self, error: BaseException | None) -> None:
-        """Tell the filters that the request has ended; *error* is what came out of the application."""
+        """Call ``on_complete`` of the filters; *error* is the exception of the application, if any."""
         self.seconds = (self._ended or perf_counter()) - self.began
         for complete in self.stage.completions[self.depth]:
             try:
@@ -200,7 +200,7 @@ class Exchange:
 
 
 class WebSocketExchange(Exchange):
-    """One websocket. ``status`` is how its opening was answered, ``code`` how it was closed."""
+    """One websocket. ``status`` is the status of its handshake, ``code`` how it was closed."""
 
     code = 0
 

@@ -67,7 +67,7 @@ class Filter:
         """Set context variables, with ``exchange.set_context``: the application is about to run in this context."""
 
     def on_response_start(self, exchange: Exchange) -> None:
-        """Add to or change ``exchange.response_headers``, which nobody else holds."""
+        """Add to or change ``exchange.response_headers``, which no other code keeps."""
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Record how the request ended; *error* is what came out of the application."""

@@ -78,7 +78,7 @@ class FilterChain:
         await (self.run(exchange) if progress is None else exchange.respond(progress))
 
     def decide(self, exchange: Exchange) -> Progress:
-        """Let filters decide until there is a response, a reply to wait for, or nobody but the application left."""
+        """Let filters decide until there is a response, a reply to wait for, or only the application is left."""
         if exchange.pending:
             return self._decide_pending(exchange)
         stage, number = exchange.stage, exchange.next_decision
@@ -138,7 +138,7 @@ class FilterChain:
                 return outermost.reply
             del pending[0]
             if outermost.reply.cancelled():  # its connection was closed meanwhile
-                raise Unavailable("the server that a filter has asked is gone")
+                raise Unavailable("the connection of a pending reply was closed")
             decision = outermost.decide()
             if isinstance(decision, Pending):
                 pending.insert(0, (number, decision))
@@ -197,7 +197,7 @@ async def _complete(exchange: Exchange) -> None:
 
 
 async def respond_unavailable(exchange: Exchange, gone: Unavailable) -> None:
-    """Respond to a request with the problem that *gone* is; raise it where that is too late, and for a websocket."""
+    """Send the 503 of *gone*; raise it when the response has started, and for a websocket."""
     if exchange.status or exchange.scope["type"] != "http":
         raise gone
     await problem_of(gone)(exchange.scope, exchange.client_receive, exchange.send)

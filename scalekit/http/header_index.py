@@ -12,7 +12,7 @@ NOT_REPEATED: Mapping[bytes, list[bytes]] = {}
 
 
 class IndexedNames(dict[bytes, bool]):
-    """Tell with ``[]`` whether a header name, in lower case, is in one of *containers*; remember the result."""
+    """Whether a header name, in lower case, is in one of *containers*; memoized."""
 
     def __init__(self, containers: Iterable[Container[bytes]]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tell operators from strangers: who may see details of health and operators' pages."""
+"""Authorize operators, who may see health details and operator pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OperatorAccess:
         self.token = token.get_secret_value().encode() if token else None
 
     def admits(self, scope: Scope) -> bool:
-        """Tell whether the client of *scope* is an operator."""
+        """Return whether the client of *scope* is an operator."""
         return self._by_token(scope) or self._by_address(scope)
 
     def _by_token(self, scope: Scope) -> bool:

@@ -17,7 +17,7 @@ OF_BODY = frozenset({"content-length", "content-type"})
 
 
 class ProblemResponse(Response):
-    """An error answer: *status*, a *detail* for a person, and *members* that extend it for a program."""
+    """An error response: *status*, *detail* for people, and extension *members* for programs."""
 
     media_type = MEDIA_TYPE
 
@@ -47,12 +47,12 @@ def phrase(status: int) -> str:
 
 
 async def send_problem(scope: Scope, send: Send, status: int, detail: str, **members: Any) -> None:
-    """Answer *scope* with a problem; a websocket is closed before it opens, with the same answer where it can be."""
+    """Send a problem response; a websocket is rejected before it opens, with the same response if the server can."""
     await send_problem_response(scope, send, ProblemResponse(status, detail, **members), detail)
 
 
 async def send_problem_response(scope: Scope, send: Send, response: ProblemResponse, detail: str = "") -> None:
-    """Answer *scope* with *response*; a websocket is closed before it opens, with it where that can be."""
+    """Send *response*; a websocket is rejected before it opens, with *response* if the server can."""
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": detail})
     else:
@@ -70,7 +70,7 @@ class ProblemError(HTTPException):
 
 
 async def on_problem(connection: HTTPConnection, error: Exception) -> Response | None:
-    """Answer ProblemError with its problem: an exception handler of Starlette's."""
+    """Return the response of a ProblemError: a Starlette exception handler."""
     if not isinstance(error, ProblemError):
         raise error
     known = error.response
@@ -91,7 +91,7 @@ async def _deny(socket: WebSocket, response: Response, detail: str) -> None:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Answer Starlette's HTTPException as a problem: the exception handler of the plugins' routes."""
+    """Return a Starlette HTTPException as a problem: the exception handler of plugins' routes."""
     if not isinstance(error, HTTPException):
         raise error
     return ProblemResponse(error.status_code, error.detail, headers=dict(error.headers or {}))

@@ -1,4 +1,4 @@
-"""Work out, once, who the client is, and which scheme and host it asked for.
+"""Resolve the client address, scheme and host from the headers of trusted proxies.
 
 A header can be forged by anyone, so only what a trusted proxy wrote is believed. Proxies append: the rightmost entry
 was written by the nearest one. The walk starts there and goes left for as long as the address that it meets is a
@@ -32,7 +32,7 @@ X_FORWARDED = frozenset((X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST))
 WRITTEN_BY_PROXIES = X_FORWARDED | {FORWARDED}
 
 RESOLVED_PORT = 0
-"""The port of a client whose address came from a header: the header does not tell it."""
+"""The port of a client whose address came from a header: the header has no port."""
 
 SECURE = {b"https": True, b"wss": True, b"http": False, b"ws": False}
 SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
@@ -76,7 +76,7 @@ class TrustedProxies(Filter):
     on_open = on_request
 
     def trusts(self, address: str) -> bool:
-        """Tell whether *address* is a trusted proxy's."""
+        """Return whether *address* belongs to a trusted proxy."""
         known = self._known.get(address)
         if known is None:
             parsed = parse_address(address.encode())

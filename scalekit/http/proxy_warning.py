@@ -1,4 +1,4 @@
-"""Tell once, in the log, that a proxy stands in front which ``trusted_proxies`` does not name.
+"""Log one warning when a proxy forwards requests that ``trusted_proxies`` does not name.
 
 Without its name every client behind it has the proxy's address: all of them share one limit, and none is an operator.
 Only the first requests of a process are looked at, so that the others pay nothing.

@@ -1,4 +1,4 @@
-"""Propagate the identity and the deadline of a request to the messages and calls that are made on its behalf."""
+"""Propagate trace context and deadline to outgoing calls and messages."""
 
 from __future__ import annotations
 

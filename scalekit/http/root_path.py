@@ -1,6 +1,6 @@
 """The prefix that an application takes off its paths by itself, as FastAPI does with ``root_path``.
 
-Such an application answers ``/v1/admin`` as it answers ``/admin``, whether or not a proxy has taken ``/v1`` off. What
+Such an application serves ``/v1/admin`` as ``/admin``, whether or not a proxy has taken ``/v1`` off. What
 goes by paths, such as what is protected or limited, has to take the prefix off in the same way.
 """
 
@@ -24,7 +24,7 @@ IS_OWN = "scalekit.root_path"
 
 
 class AddRootPath(Filter):
-    """Tell all but the application of the *prefix* that it takes off; a server's own goes before."""
+    """Set ``root_path`` to *prefix*, which the application strips, for all filters; a server's own takes precedence."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix

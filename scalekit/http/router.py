@@ -48,7 +48,7 @@ OPERATORS = "/-"
 
 
 def is_for_operators(route: BaseRoute) -> bool:
-    """Tell whether *route* is one of the pages below ``/-/``."""
+    """Return whether *route* is one of the operator pages below ``/-/``."""
     return path_of(route).startswith(f"{OPERATORS}/")
 
 

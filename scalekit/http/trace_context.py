@@ -1,7 +1,7 @@
-"""Who a request is: its own id, and the trace that it belongs to.
+"""The request id and the trace context of a request (W3C Trace Context).
 
 The id is the client's ``X-Request-ID`` when that is well formed, else a new one. The trace is that of the client's
-``traceparent`` when that is valid, else one that begins here. Both are worked out once, by whoever asks first.
+``traceparent`` when that is valid, else one that begins here. Both are parsed once, on first use.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ _VALID_TRACE = re.compile(
 class TraceContext(NamedTuple):
     """The ids of one request; *parent_id* is the caller's span and empty where the trace begins here.
 
-    *calls* has the span ids of the calls made on its behalf, the first MOST_CALLS: the line that tells of the request
-    reports them.
+    *calls* has the span ids of the calls made on its behalf, the first MOST_CALLS: the access log reports them.
     """
 
     request_id: str
@@ -72,11 +71,11 @@ _new: list[TraceContext] = []
 os.register_at_fork(after_in_child=_new.clear)
 
 TRACE_CONTEXT: ContextVar[TraceContext | None] = ContextVar("scalekit.trace_context", default=None)
-"""The identity of what is being served here and now, for log lines."""
+"""The trace context of the current request or message, for log lines and outgoing calls."""
 
 
 def trace_context_of(scope: Scope) -> TraceContext:
-    """Return the identity of the request of *scope*; the first call decides it and stores it in the scope."""
+    """Return the trace context of the request of *scope*; the first call parses it and stores it in the scope."""
     found: TraceContext | None = scope.get(SCOPE_KEY)
     if found is None:
         found = scope[SCOPE_KEY] = parse_trace_context(scope["headers"])
@@ -89,7 +88,7 @@ def request_id(scope: Scope) -> str:
 
 
 def parse_trace_context(headers: Sequence[tuple[bytes, bytes]]) -> TraceContext:
-    """Return the identity that *headers* name; what is missing, malformed or there twice is made anew."""
+    """Return the trace context in *headers*; generate ids that are missing, malformed or repeated."""
     values: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         if name in HEADERS:
