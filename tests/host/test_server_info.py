@@ -16,7 +16,7 @@ from scalekit.testing import running
 pytestmark = pytest.mark.anyio
 
 LIMITS = {"default": "10/m"}
-HINT = "it is not scalekit run that serves"
+HINT = "the server is not scalekit run"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
