@@ -25,7 +25,7 @@ async def app(scope, receive, send):
 START = """
 import sys
 from scalekit.runner.server.graceful_shutdown import GracefulServer
-async def main_loop(self): self.drain_time = 0.0
+async def main_loop(self): self.drain_delay = 0.0
 GracefulServer.main_loop = main_loop
 from scalekit.cli import main
 try:

@@ -38,7 +38,7 @@ Once(uvicorn.Config(app, port=0, log_level="error", access_log=False)).run()
 """
 HOST = f"""{SAY}
 from scalekit.runner.server.graceful_shutdown import GracefulServer
-async def main_loop(self): self.drain_time = 0.0
+async def main_loop(self): self.drain_delay = 0.0
 GracefulServer.main_loop = main_loop
 from scalekit.cli import main
 main()
