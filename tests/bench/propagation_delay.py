@@ -18,9 +18,9 @@ from scalekit_redis import Connections, RedisUnavailable
 from scalekit_redis import Redis as Shared
 from tests.bench.row import Goal, Row
 from tests.cache.test_redis_faults import SHORT, load
-from tests.cache.test_redis_frames import Process, process
 from tests.cache.test_redis_service import get, toml
-from tests.cache.test_two_levels import held, live
+from tests.lib.caching.test_local_invalidation import held, live
+from tests.lib.caching.test_redis_store import Process, process
 from tests.processes import wait_for
 from tests.servers import Redis, RedisCluster
 from tests.service import Service

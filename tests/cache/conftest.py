@@ -33,17 +33,17 @@ class Shared:
 
 
 EVERYWHERE = (
-    "test_bodies",
+    "test_request_body",
     "test_cache_status",
     "test_credentials",
-    "test_flights",
+    "test_single_flight",
     "test_freshness",
-    "test_marking",
-    "test_objects",
-    "test_renewal",
-    "test_requests",
-    "test_safety",
-    "test_sharing",
+    "test_decorator",
+    "test_value_cache",
+    "test_stale_if_error",
+    "test_request",
+    "test_isolation",
+    "test_collapsed_requests",
     "test_validation",
 )
 """Suites that hold for every store."""

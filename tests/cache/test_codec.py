@@ -21,7 +21,7 @@ from scalekit_caching.tiered_store import TieredStore
 from scalekit_redis import Connections, Redis
 from tests.cache.conftest import Shared
 from tests.cache.harness import CacheHarness, Origin, Reply
-from tests.cache.test_levels import process, written
+from tests.lib.caching.test_tiered_store import process, written
 
 pytestmark = pytest.mark.anyio
 

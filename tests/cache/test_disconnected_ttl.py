@@ -12,9 +12,9 @@ from scalekit_caching.redis_store import RedisStore
 from scalekit_caching.tiered_store import TieredStore
 from scalekit_redis import Connections
 from tests.cache.harness import CacheHarness, Origin, Reply
-from tests.cache.test_levels import CODEC
-from tests.cache.test_redis_frames import Process, process
-from tests.cache.test_two_levels import held, live, three, until
+from tests.lib.caching.test_local_invalidation import held, live, three, until
+from tests.lib.caching.test_redis_store import Process, process
+from tests.lib.caching.test_tiered_store import CODEC
 from tests.lib.redis.proxy import Proxy, proxy
 from tests.servers import Redis
 

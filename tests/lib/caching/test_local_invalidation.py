@@ -9,7 +9,7 @@ import pytest
 
 from scalekit_redis import RedisUnavailable
 from tests.cache.conftest import Shared
-from tests.cache.test_redis_frames import Process, process
+from tests.lib.caching.test_redis_store import Process, process
 from tests.servers import Redis
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from scalekit_caching import purge_count as matches
 from scalekit_caching.purge_count import count_items, purge_and_count
 from scalekit_caching.tags import name_tag, path_tag
 from tests.cache.harness import Origin, Reply
-from tests.cache.test_levels import CODEC, Table, process, written
+from tests.lib.caching.test_tiered_store import CODEC, Table, process, written
 
 pytestmark = pytest.mark.anyio
 
