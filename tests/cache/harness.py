@@ -31,7 +31,7 @@ Pairs = Iterable[tuple[str, str]]
 
 
 SHARED: list[Callable[[], SharedStore]] = []
-"""Gives the shared store of each laboratory that is made, if there is one."""
+"""Gives the shared store of each harness that is made, if there is one."""
 
 
 class Reply:

@@ -40,8 +40,8 @@ FRESH = (CC, "max-age=60")
     ],
 )
 async def test_it_says_why_nothing_is_stored(reply: Reply, asked: dict[str, Any], detail: str | None) -> None:
-    laboratory = CacheHarness(Origin(reply))
-    said = (await laboratory.ask(**asked)).header("cache-status")
+    harness = CacheHarness(Origin(reply))
+    said = (await harness.ask(**asked)).header("cache-status")
     assert said == f"scalekit; fwd=uri-miss; fwd-status={reply.status}" + (f"; detail={detail}" if detail else "")
 
 
@@ -56,32 +56,32 @@ async def test_it_says_why_nothing_is_stored(reply: Reply, asked: dict[str, Any]
     ],
 )
 async def test_it_says_why_a_request_is_not_for_the_cache(headers: Pairs, detail: str) -> None:
-    laboratory = CacheHarness(Origin(Reply([FRESH])))
-    answer = await laboratory.ask(headers=headers)
+    harness = CacheHarness(Origin(Reply([FRESH])))
+    answer = await harness.ask(headers=headers)
     assert answer.header("cache-status") == f"scalekit; fwd=bypass; detail={detail}"
 
 
 async def test_a_credential_is_no_variant() -> None:
-    laboratory = CacheHarness(Origin(Reply([FRESH])))
-    await laboratory.ask()
-    answer = await laboratory.ask(headers=[("Cookie", "a=b")])
+    harness = CacheHarness(Origin(Reply([FRESH])))
+    await harness.ask()
+    answer = await harness.ask(headers=[("Cookie", "a=b")])
     assert answer.header("cache-status") == "scalekit; fwd=request; fwd-status=200; detail=cookie"
 
 
 async def test_another_variant_is_one() -> None:
-    laboratory = CacheHarness(Origin(Reply([FRESH, ("Vary", "X-Color")])))
-    await laboratory.ask(headers=[("X-Color", "red")])
-    answer = await laboratory.ask(headers=[("X-Color", "blue")])
+    harness = CacheHarness(Origin(Reply([FRESH, ("Vary", "X-Color")])))
+    await harness.ask(headers=[("X-Color", "red")])
+    answer = await harness.ask(headers=[("X-Color", "blue")])
     assert (answer.header("cache-status") or "").startswith("scalekit; fwd=vary-miss;")
 
 
 async def test_it_says_how_a_stale_response_went_on() -> None:
     replies = [Reply([FRESH, ("ETag", '"1"')]), Reply([FRESH, ("ETag", '"1"')]), Reply(status=503)]
-    laboratory = CacheHarness(Origin(*replies), [("/**", CachePolicy())])
+    harness = CacheHarness(Origin(*replies), [("/**", CachePolicy())])
     said = []
     for _ in range(3):
-        said.append((await laboratory.ask()).header("cache-status"))
-        laboratory.pass_time(100)
+        said.append((await harness.ask()).header("cache-status"))
+        harness.pass_time(100)
     assert said[1:] == [
         "scalekit; hit; fwd=stale; fwd-status=304; stored",
         "scalekit; fwd=stale; fwd-status=503; detail=error",

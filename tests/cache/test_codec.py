@@ -1,4 +1,4 @@
-"""What others leave in the place of an answer in a real store: it is missing, and nobody sees it."""
+"""Corrupt and foreign entries in a shared store are misses."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ async def store(shared: Shared) -> AsyncGenerator[tuple[Redis, RedisStore], None
 @asynccontextmanager
 async def asking(frames: RedisStore, origin: Origin, hears: bool) -> AsyncGenerator[CacheHarness, None]:
     """Give a process that has nothing itself; it *hears* of changes, or asks for purges each time."""
-    laboratory = process(frames, origin)
-    levels = laboratory.store
+    harness = process(frames, origin)
+    levels = harness.store
     assert isinstance(levels, TieredStore)
     if not hears:
-        yield laboratory
+        yield harness
         return
     async with levels.running():
         learning = levels._invalidation._syncing
@@ -74,14 +74,14 @@ async def asking(frames: RedisStore, origin: Origin, hears: bool) -> AsyncGenera
                 await learning
             learning = levels._invalidation._syncing
             await levels.shared_store.version()
-        yield laboratory
+        yield harness
 
 
 async def good(frames: RedisStore, origin: Origin) -> SharedStore:
-    laboratory = process(frames, origin)
+    harness = process(frames, origin)
     for path in ("/a", "/b"):
-        await laboratory.ask(path)
-    await written(laboratory)
+        await harness.ask(path)
+    await written(harness)
     (own, other), _ = await frames.get_many([digest(KEY), digest(OTHER)])
     assert own is not None
     assert other is not None
@@ -90,15 +90,15 @@ async def good(frames: RedisStore, origin: Origin) -> SharedStore:
 
 async def is_missing(frames: RedisStore, origin: Origin, hears: bool) -> None:
     """Check that what was left is given to nobody, and that a new answer takes its place."""
-    async with asking(frames, origin, hears) as laboratory:
+    async with asking(frames, origin, hears) as harness:
         calls = origin.calls
-        answer = await laboratory.ask("/a")
+        answer = await harness.ask("/a")
         assert (answer.status, answer.body, origin.calls) == (200, b"%d" % (calls + 1), calls + 1)
-        assert laboratory.metrics.corrupt.value == 1
-        await written(laboratory)
-    async with asking(frames, origin, hears) as laboratory:
-        assert (await laboratory.ask("/a")).body == answer.body
-        assert laboratory.metrics.corrupt.value == 0
+        assert harness.metrics.corrupt.value == 1
+        await written(harness)
+    async with asking(frames, origin, hears) as harness:
+        assert (await harness.ask("/a")).body == answer.body
+        assert harness.metrics.corrupt.value == 0
 
 
 @pytest.mark.parametrize("hears", [True, False])
@@ -122,12 +122,12 @@ async def test_a_byte_that_was_flipped_anywhere_is_noticed(shared: Shared) -> No
     origin = Origin(Reply(HEADERS))
     async with store(shared) as (redis, frames):
         own = (await good(frames, origin)).own
-        async with asking(frames, origin, hears=True) as laboratory:
+        async with asking(frames, origin, hears=True) as harness:
             for place in range(len(own)):
                 flipped = bytes([*own[:place], own[place] ^ 1, *own[place + 1 :]])
                 await redis.set(ITEM + digest(KEY), flipped, ttl=60)
-                assert await laboratory.store.get(KEY) is None, place
-            assert laboratory.metrics.corrupt.value == len(own)
+                assert await harness.store.get(KEY) is None, place
+            assert harness.metrics.corrupt.value == len(own)
 
 
 @given(st.sampled_from([b"v", b"e", b"x", b"?"]), st.binary(max_size=200))

@@ -1,4 +1,4 @@
-"""A request shares only a response that it may have had from what is kept, or that was begun after it came."""
+"""A request follows only a flight whose response it may reuse, or that started after the request arrived."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ async def quiet() -> None:
         await asyncio.sleep(0)
 
 
-async def late(laboratory: CacheHarness, origin: Origin, number: int, headers: Pairs = ()) -> list[Answer]:
+async def late(harness: CacheHarness, origin: Origin, number: int, headers: Pairs = ()) -> list[Answer]:
     """Return the answers to one request, and to *number* of them with *headers* that come once the first has begun."""
     gate = origin.gate = asyncio.Event()
-    first = asyncio.create_task(laboratory.ask())
+    first = asyncio.create_task(harness.ask())
     while not origin.calls:
         await asyncio.sleep(0.001)
-    others = [asyncio.create_task(laboratory.ask(headers=headers)) for _ in range(number)]
+    others = [asyncio.create_task(harness.ask(headers=headers)) for _ in range(number)]
     await quiet()
     gate.set()
     return list(await asyncio.gather(first, *others))
@@ -52,17 +52,17 @@ async def late(laboratory: CacheHarness, origin: Origin, number: int, headers: P
 
 @pytest.mark.parametrize("control", STRICT)
 async def test_what_must_be_validated_before_each_use_is_not_for_who_came_after_it_had_begun(control: str) -> None:
-    laboratory = CacheHarness(origin := Slow(Reply([(CC, control), TAG])))
+    harness = CacheHarness(origin := Slow(Reply([(CC, control), TAG])))
     origin.validates = False
-    first, *others = await late(laboratory, origin, 10)
+    first, *others = await late(harness, origin, 10)
     assert first.body == b"1"
     assert {answer.body for answer in others} == {b"2"}, "they share one that was begun after all of them came"
     assert origin.calls == 2
 
 
 async def test_it_is_validated_for_all_of_them_at_once() -> None:
-    laboratory = CacheHarness(origin := Slow(Reply([(CC, "no-cache"), TAG])))
-    answers = await late(laboratory, origin, 10)
+    harness = CacheHarness(origin := Slow(Reply([(CC, "no-cache"), TAG])))
+    answers = await late(harness, origin, 10)
     assert {answer.body for answer in answers} == {b"1"}
     assert origin.calls == 2
     assert origin.header("If-None-Match") == '"1"'
@@ -70,8 +70,8 @@ async def test_it_is_validated_for_all_of_them_at_once() -> None:
 
 @pytest.mark.parametrize("control", ["max-age=60", "max-age=0, stale-while-revalidate=60"])
 async def test_what_may_be_reused_is_shared(control: str) -> None:
-    laboratory = CacheHarness(origin := Slow(Reply([(CC, control)])))
-    assert {answer.body for answer in await late(laboratory, origin, 10)} == {b"1"}
+    harness = CacheHarness(origin := Slow(Reply([(CC, control)])))
+    assert {answer.body for answer in await late(harness, origin, 10)} == {b"1"}
 
 
 @pytest.mark.parametrize("policy", [CachePolicy(), CachePolicy(ttl=60.0)])
@@ -80,17 +80,17 @@ async def test_a_request_with_no_cache_never_gets_what_was_begun_before_it(
     control: str | None, policy: CachePolicy
 ) -> None:
     headers = [(CC, control), TAG] if control else [(CC, "max-age=60")]
-    laboratory = CacheHarness(origin := Slow(Reply(headers)), [("/**", policy)])
+    harness = CacheHarness(origin := Slow(Reply(headers)), [("/**", policy)])
     origin.validates = False
-    first, *others = await late(laboratory, origin, 5, [(CC, "no-cache")])
+    first, *others = await late(harness, origin, 5, [(CC, "no-cache")])
     assert first.body == b"1"
     assert {answer.body for answer in others} == {b"2"}
 
 
 async def test_a_request_with_no_cache_gets_what_was_begun_after_it_came() -> None:
-    laboratory = CacheHarness(origin := Slow(Reply([(CC, "max-age=60")])))
+    harness = CacheHarness(origin := Slow(Reply([(CC, "max-age=60")])))
     gate = origin.gate = asyncio.Event()
-    tasks = [asyncio.create_task(laboratory.ask(headers=[(CC, "no-cache")])) for _ in range(5)]
+    tasks = [asyncio.create_task(harness.ask(headers=[(CC, "no-cache")])) for _ in range(5)]
     while not origin.calls:
         await asyncio.sleep(0.001)
     await quiet()
@@ -103,6 +103,6 @@ async def test_a_request_with_no_cache_gets_what_was_begun_after_it_came() -> No
 
 @pytest.mark.parametrize("directive", ["max-age=5", "min-fresh=55"])
 async def test_who_wants_something_fresher_goes_on_alone(directive: str) -> None:
-    laboratory = CacheHarness(origin := Slow(Reply([(CC, "max-age=60"), ("Age", "10")])))
-    first, other = await late(laboratory, origin, 1, [(CC, directive)])
+    harness = CacheHarness(origin := Slow(Reply([(CC, "max-age=60"), ("Age", "10")])))
+    first, other = await late(harness, origin, 1, [(CC, directive)])
     assert (first.body, other.body) == (b"1", b"2")

@@ -45,13 +45,13 @@ UNKNOWN = "X-Shop-Who"
 
 @dataclass(frozen=True)
 class Login:
-    """One way to tell an application who asks: *shows* gives query and headers of a user."""
+    """One way to identify the user to an application: *shows* gives query and headers of a user."""
 
     name: str
     build: Callable[[Callable[[Any], Any]], ASGIApp]
     shows: Callable[[str], tuple[str, Pairs]]
     is_declared: bool = True
-    """Whether the cache can know of it before the application does, so that nobody is taken for a stranger."""
+    """Whether the cache knows the user before the application does."""
 
 
 def in_header(name: str, prefix: str = "") -> Callable[[str], tuple[str, Pairs]]:
@@ -187,14 +187,14 @@ CROWD = ["alice", "bob", "", "alice", "bob", ""]
 async def test_nobody_gets_what_the_application_has_made_for_another(login: Login, terms: str, together: bool) -> None:
     async def ask(user: str) -> str:
         query, headers = login.shows(user) if user else ("", [])
-        answer = await laboratory.ask("/me" + query, headers=headers)
+        answer = await harness.ask("/me" + query, headers=headers)
         assert answer.status == 200
         return answer.body.decode()
 
     mark, policy = TERMS[terms]
     for crowd in (CROWD, CROWD[2:]):
         ignores = policy.ignores_cookies and login.name == "middleware Cookie"  # the file says that none matters
-        laboratory = CacheHarness(login.build(mark), [("/**", policy)])
+        harness = CacheHarness(login.build(mark), [("/**", policy)])
         got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
         for user, body in zip(crowd, got, strict=True):
             own = {user or "nobody"}
@@ -202,10 +202,10 @@ async def test_nobody_gets_what_the_application_has_made_for_another(login: Logi
 
 
 @pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.name)
-async def test_who_shows_nothing_still_gets_what_is_kept(login: Login) -> None:
-    laboratory = CacheHarness(login.build(lambda handler: handler), [("/**", HOURLY)])
-    await laboratory.ask("/me")
-    assert "hit" in ((await laboratory.ask("/me")).header("cache-status") or "")
+async def test_who_shows_nothing_still_gets_what_is_stored(login: Login) -> None:
+    harness = CacheHarness(login.build(lambda handler: handler), [("/**", HOURLY)])
+    await harness.ask("/me")
+    assert "hit" in ((await harness.ask("/me")).header("cache-status") or "")
 
 
 NAMES = [
@@ -288,9 +288,9 @@ COMMON = [
 
 
 async def test_headers_of_every_browser_and_proxy_do_not_count_as_credentials() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)])
+    harness = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)])
     for name in COMMON:
-        await laboratory.ask(headers=[(name, name)])
+        await harness.ask(headers=[(name, name)])
     assert origin.calls == 1
 
 
@@ -311,12 +311,12 @@ async def test_what_is_remembered_of_headers_has_a_bound() -> None:
 @pytest.mark.parametrize(("policy", "calls"), [(HOURLY, 3), (CachePolicy(ttl=3600.0, by_identity=True), 2)])
 async def test_a_header_in_the_list_counts_as_a_credential(policy: CachePolicy, calls: int) -> None:
     for name in [*(pattern.replace("*", "Any") for pattern in CREDENTIAL_HEADERS), *NAMES]:
-        laboratory = CacheHarness(origin := Origin(Reply()), [("/**", policy)])
-        await laboratory.ask()
-        await laboratory.ask(headers=[(name, "alice")])
-        await laboratory.ask(headers=[(name, "alice")])
+        harness = CacheHarness(origin := Origin(Reply()), [("/**", policy)])
+        await harness.ask()
+        await harness.ask(headers=[(name, "alice")])
+        await harness.ask(headers=[(name, "alice")])
         assert (name, origin.calls) == (name, calls)
-        assert (await laboratory.ask()).body == b"1"
+        assert (await harness.ask()).body == b"1"
 
 
 @pytest.mark.parametrize(
@@ -331,16 +331,16 @@ async def test_a_header_in_the_list_counts_as_a_credential(policy: CachePolicy, 
 async def test_a_response_says_for_whom_it_is_whatever_the_credential(
     reply: Reply, policy: CachePolicy, calls: int
 ) -> None:
-    laboratory = CacheHarness(origin := Origin(reply), [("/**", policy)])
+    harness = CacheHarness(origin := Origin(reply), [("/**", policy)])
     for key in "aabb":
-        await laboratory.ask(headers=[("X-API-Key", key)])
+        await harness.ask(headers=[("X-API-Key", key)])
     assert origin.calls == calls
 
 
 async def test_the_file_has_a_list_of_its_own() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)], credential_headers=("X-Weird",))
+    harness = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)], credential_headers=("X-Weird",))
     for headers in ([("X-Weird", "a")], [("X-Weird", "b")], [("X_Weird", "b")], [], [("X-API-Key", "a")]):
-        await laboratory.ask(headers=headers)
+        await harness.ask(headers=headers)
     assert origin.calls == 4, "the last two share"
 
 
@@ -401,25 +401,25 @@ SHOPS = pytest.mark.parametrize("build", [fastapi_shop, litestar_shop], ids=["fa
 
 @SHOPS
 async def test_a_route_varies_by_the_headers_that_it_declares(build: Callable[[], Any]) -> None:
-    laboratory = CacheHarness(build())
+    harness = CacheHarness(build())
     for name in ("theme", "x-color", "x-size"):
         for value in "ab":
-            first, second = [await laboratory.ask("/theme", headers=[(name, value)]) for _ in range(2)]
+            first, second = [await harness.ask("/theme", headers=[(name, value)]) for _ in range(2)]
             assert first.body.decode().strip() == second.body.decode().strip() == value
             assert "hit" in (second.header("cache-status") or "")
-    assert (await laboratory.ask("/theme")).body == b"  "
+    assert (await harness.ask("/theme")).body == b"  "
 
 
 @pytest.mark.parametrize(("path", "name", "prefix"), [("/cookie", "Cookie", "who="), ("/key", "X-API-Key", "")])
 @pytest.mark.parametrize("options", [{}, {"cookies_identify": False}], ids=["private", "ignored"])
 @SHOPS
-async def test_what_a_route_declares_as_a_secret_is_not_kept(
+async def test_a_response_to_a_declared_credential_is_not_stored(
     build: Callable[[], Any], path: str, name: str, prefix: str, options: dict[str, Any]
 ) -> None:
-    laboratory = CacheHarness(build(), **options)
+    harness = CacheHarness(build(), **options)
     said = []
     for user in ("", "alice", "alice", "bob", ""):
-        answer = await laboratory.ask(path, headers=[(name, prefix + user)] if user else [])
+        answer = await harness.ask(path, headers=[(name, prefix + user)] if user else [])
         assert answer.body.decode() == (user or "nobody")
         said.append("hit" in (answer.header("cache-status") or ""))
     assert said == [False, False, False, False, True]
@@ -431,25 +431,25 @@ async def test_a_scheme_of_ones_own_may_look_at_cookies() -> None:
             return request.cookies.get("who")
 
     app = with_dependency(Session(auto_error=False))(lambda handler: handler)
-    laboratory = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, ignores_cookies=True))])
+    harness = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, ignores_cookies=True))])
     for user in ("alice", "bob", "alice"):
-        assert (await laboratory.ask("/me", headers=[("Cookie", f"who={user}")])).body == user.encode()
+        assert (await harness.ask("/me", headers=[("Cookie", f"who={user}")])).body == user.encode()
 
 
 async def test_a_user_known_before_is_the_same_in_the_application() -> None:
     app = with_middleware("X-Token")(cached(ttl="1h", vary_by="identity"))
-    laboratory = CacheHarness(app)
+    harness = CacheHarness(app)
     who: dict[str, Any] = {"user": SimpleUser("alice"), "auth": AuthCredentials(["authenticated"])}
-    _, answer = [await laboratory.ask("/me", headers=[("X-Token", "alice")], **who) for _ in range(2)]
+    _, answer = [await harness.ask("/me", headers=[("X-Token", "alice")], **who) for _ in range(2)]
     assert "hit" in (answer.header("cache-status") or "")
-    assert (await laboratory.ask("/me", headers=[("X-Token", "bob")], **who)).body == b"bob"
+    assert (await harness.ask("/me", headers=[("X-Token", "bob")], **who)).body == b"bob"
 
 
 async def test_a_certificate_of_the_client_is_a_credential() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)])
+    harness = CacheHarness(origin := Origin(Reply()), [("/**", HOURLY)])
     for _ in range(2):
-        await laboratory.ask(extensions={"tls": {"client_cert_name": "CN=alice"}})
-    await laboratory.ask()
+        await harness.ask(extensions={"tls": {"client_cert_name": "CN=alice"}})
+    await harness.ask()
     assert origin.calls == 3
 
 
@@ -475,35 +475,35 @@ class Sessions:
         (CachePolicy(ttl=3600.0, by_identity=True), {}, True),
     ],
 )
-async def test_a_session_is_kept_only_by_its_cookie(
+async def test_a_session_is_stored_only_by_its_cookie(
     policy: CachePolicy, options: dict[str, Any], is_kept: bool
 ) -> None:
     async def me(request: Request) -> Response:
         return PlainTextResponse(request.session.get("user", "nobody"))
 
     app = Starlette(routes=[Route("/me", me)], middleware=[Middleware(Sessions)])
-    laboratory = CacheHarness(app, [("/**", policy)], **options)
+    harness = CacheHarness(app, [("/**", policy)], **options)
     said = []
     for user in ("alice", "bob", "alice", "", "", "alice"):
-        answer = await laboratory.ask("/me", headers=[("Cookie", user)] if user else [])
+        answer = await harness.ask("/me", headers=[("Cookie", user)] if user else [])
         is_hit = "hit" in (answer.header("cache-status") or "")
         assert answer.body.decode() == (user or "nobody") or (is_hit and answer.body == b"nobody")
         said.append(is_hit)
     assert said[:5] == [False, False, is_kept, False, True]
 
 
-async def test_a_refresh_on_behalf_of_a_user_is_not_kept_for_all() -> None:
+async def test_a_refresh_on_behalf_of_a_user_is_not_stored_for_all() -> None:
     async def me(request: Request) -> Response:
         headers = {CC: "max-age=10, stale-while-revalidate=60"}
         return PlainTextResponse(request.user.display_name or "nobody", headers=headers)
 
     middleware = [Middleware(AuthenticationMiddleware, backend=Backend(UNKNOWN))]
-    laboratory = CacheHarness(Starlette(routes=[Route("/me", me)], middleware=middleware))
-    await laboratory.ask("/me")
-    laboratory.pass_time(11)
-    await laboratory.ask("/me", headers=[(UNKNOWN, "alice")])
-    await laboratory.settle()
-    assert (await laboratory.ask("/me")).body == b"nobody"
+    harness = CacheHarness(Starlette(routes=[Route("/me", me)], middleware=middleware))
+    await harness.ask("/me")
+    harness.pass_time(11)
+    await harness.ask("/me", headers=[(UNKNOWN, "alice")])
+    await harness.settle()
+    assert (await harness.ask("/me")).body == b"nobody"
 
 
 def test_what_names_mean_together_is_remembered_within_bounds_and_never_wrong() -> None:

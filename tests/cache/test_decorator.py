@@ -51,8 +51,8 @@ def shop(status: int = 200, **terms: Any) -> tuple[ASGIApp, Counter]:
 
 async def is_shared(app: ASGIApp, *targets: str, headers: Pairs = (), policy: CachePolicy | None = None) -> bool:
     """Tell whether all *targets* get what was made for the first."""
-    laboratory = CacheHarness(app, [("/**", policy)] if policy else ())
-    answers = [await laboratory.ask(target, headers=headers) for target in targets]
+    harness = CacheHarness(app, [("/**", policy)] if policy else ())
+    answers = [await harness.ask(target, headers=headers) for target in targets]
     return len({answer.body for answer in answers}) == 1
 
 
@@ -79,14 +79,14 @@ async def test_the_file_goes_before_the_handler_where_both_name_parameters() -> 
 
 async def test_a_change_forgets_what_was_found_by_fewer_parameters() -> None:
     app, _ = shop(ttl="1h", query_params=["page"])
-    laboratory = CacheHarness(app)
-    await laboratory.ask("/page?utm=1")
-    answer = await laboratory.ask("/page?utm=2")
+    harness = CacheHarness(app)
+    await harness.ask("/page?utm=1")
+    answer = await harness.ask("/page?utm=2")
     assert answer.body == b"1"
-    laboratory.serve(Starlette(routes=[Route("/page", Counter().answer, methods=["POST"])]))
-    await laboratory.ask("/page?utm=3", "POST")
-    laboratory.serve(app)
-    assert (await laboratory.ask("/page?utm=4")).body == b"2"
+    harness.serve(Starlette(routes=[Route("/page", Counter().answer, methods=["POST"])]))
+    await harness.ask("/page?utm=3", "POST")
+    harness.serve(app)
+    assert (await harness.ask("/page?utm=4")).body == b"2"
 
 
 async def test_a_handler_says_that_cookies_do_not_matter() -> None:
@@ -236,8 +236,8 @@ def litestar_controller() -> Any:
     ],
 )
 async def test_it_takes_effect_in_every_framework_that_names_its_handlers(build: Callable[[], ASGIApp]) -> None:
-    laboratory = CacheHarness(build())
-    first, second = [await laboratory.ask("/below/page") for _ in range(2)]
+    harness = CacheHarness(build())
+    first, second = [await harness.ask("/below/page") for _ in range(2)]
     assert (first.status, first.body) == (second.status, second.body)
     assert "hit" in (second.header("cache-status") or "")
 
@@ -262,16 +262,16 @@ async def test_where_nobody_names_the_handler_that_is_told_once(
     for app in (cached(ttl="1h")(bare), Copying(starlette()), inside):
         monkeypatch.setattr(DecoratorState, "missing_endpoint_logged", False)
         caplog.clear()
-        laboratory = CacheHarness(app)
+        harness = CacheHarness(app)
         with caplog.at_level(logging.ERROR, "scalekit.cache"):
             for _ in range(3):
-                await laboratory.ask("/below/page")
+                await harness.ask("/below/page")
         (record,) = caplog.records
         assert "@cached has no effect on '/below/page'" in record.getMessage()
 
 
 async def test_a_page_that_is_not_there_is_no_reason_to_complain(caplog: pytest.LogCaptureFixture) -> None:
-    laboratory = CacheHarness(starlette())
+    harness = CacheHarness(starlette())
     with caplog.at_level(logging.ERROR, "scalekit.cache"):
-        await laboratory.ask("/nothing")
+        await harness.ask("/nothing")
     assert not caplog.records

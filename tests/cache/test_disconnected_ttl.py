@@ -1,4 +1,4 @@
-"""A process that cannot ask the shared store gives nothing that another has purged, but for a moment."""
+"""While the shared store is unavailable, local entries are used for disconnected_ttl only."""
 
 from __future__ import annotations
 
@@ -111,24 +111,24 @@ async def test_cache_status_says_that_nobody_could_be_asked() -> None:
     with Redis() as server:
         async with Connections(Telemetry(100)).open(server.url, timeout=0.25) as redis:
             origin = Origin(Reply([("Cache-Control", "max-age=60")]))
-            laboratory = CacheHarness(origin, store=MemoryStore(1))
-            frames, metrics = RedisStore(redis, "test"), laboratory.metrics
+            harness = CacheHarness(origin, store=MemoryStore(1))
+            frames, metrics = RedisStore(redis, "test"), harness.metrics
             levels = TieredStore(
-                MemoryStore(2**20), frames, CODEC, metrics, lambda: laboratory.now, disconnected_ttl=3600.0
+                MemoryStore(2**20), frames, CODEC, metrics, lambda: harness.now, disconnected_ttl=3600.0
             )
-            laboratory.cache.store = laboratory.store = levels
+            harness.cache.store = harness.store = levels
             async with levels.running():
                 async with asyncio.timeout(60):
                     while not metrics.in_sync.value:
                         await asyncio.sleep(0.005)
-                await laboratory.ask()
-                assert (await laboratory.ask()).header("cache-status") == "scalekit; hit; ttl=60"
+                await harness.ask()
+                assert (await harness.ask()).header("cache-status") == "scalekit; hit; ttl=60"
                 server.kill()
                 async with asyncio.timeout(60):
                     while metrics.in_sync.value:
                         await asyncio.sleep(0.005)
                 for _ in range(2):
-                    answer = await laboratory.ask()
+                    answer = await harness.ask()
                     assert answer.header("cache-status") == "scalekit; hit; ttl=60; detail=disconnected"
-                assert (await laboratory.ask("/b")).header("cache-status") == "scalekit; fwd=uri-miss; fwd-status=200"
+                assert (await harness.ask("/b")).header("cache-status") == "scalekit; fwd=uri-miss; fwd-status=200"
             assert origin.calls == 2

@@ -1,4 +1,4 @@
-"""How long answers are fresh: RFC 9111, sections 4.2 and 5.2.2; the subjects are those of cache-tests.fyi."""
+"""Freshness of responses (RFC 9111, sections 4.2 and 5.2.2); the subjects are those of cache-tests.fyi."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CC = "Cache-Control"
 async def reused(headers: Pairs, after: float = 3.0) -> bool:
     """Tell whether an answer with *headers* is given again *after* so many seconds."""
     origin = Origin(Reply(headers))
-    laboratory = CacheHarness(origin)
-    first = await laboratory.ask()
-    laboratory.pass_time(after)
-    second = await laboratory.ask()
+    harness = CacheHarness(origin)
+    first = await harness.ask()
+    harness.pass_time(after)
+    second = await harness.ask()
     assert (second.body == first.body) == (origin.calls == 1)
     return origin.calls == 1
 
@@ -71,7 +71,7 @@ NOW, AHEAD, AGO = CLOCK.date(), CLOCK.date(10_000), CLOCK.date(-10_000)
         [(CC, 'no-cache="a", max-age=3600')],
     ],
 )
-async def test_a_fresh_answer_is_given_again(headers: Pairs) -> None:
+async def test_a_fresh_response_is_reused(headers: Pairs) -> None:
     assert await reused(headers)
 
 
@@ -136,35 +136,35 @@ async def test_a_fresh_answer_is_given_again(headers: Pairs) -> None:
         [("ETag", '"abc"')],
     ],
 )
-async def test_any_other_answer_is_made_anew(headers: Pairs) -> None:
+async def test_any_other_response_is_refreshed(headers: Pairs) -> None:
     assert not await reused(headers)
 
 
 @pytest.mark.parametrize("status", [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 503, 599])
-async def test_any_final_status_is_kept_for_as_long_as_the_answer_says(status: int) -> None:
+async def test_any_final_status_is_stored_for_as_long_as_the_response_says(status: int) -> None:
     origin = Origin(Reply([(CC, "max-age=3600")], status))
-    laboratory = CacheHarness(origin)
-    first, second = await laboratory.ask(), await laboratory.ask()
+    harness = CacheHarness(origin)
+    first, second = await harness.ask(), await harness.ask()
     assert (first.status, second.status, origin.calls) == (status, status, 1)
-    laboratory.pass_time(3600)
-    await laboratory.ask()
+    harness.pass_time(3600)
+    await harness.ask()
     assert origin.calls == 2
 
 
 @pytest.mark.parametrize("status", [206, 304])
-async def test_parts_and_nothing_new_are_not_kept(status: int) -> None:
+async def test_parts_and_nothing_new_are_not_stored(status: int) -> None:
     origin = Origin(Reply([(CC, "max-age=3600")], status))
-    laboratory = CacheHarness(origin)
-    await laboratory.ask()
-    await laboratory.ask()
+    harness = CacheHarness(origin)
+    await harness.ask()
+    await harness.ask()
     assert origin.calls == 2
 
 
 async def test_must_understand_forbids_to_keep_what_is_not_understood() -> None:
     origin = Origin(Reply([(CC, "max-age=3600, must-understand")], 299))
-    laboratory = CacheHarness(origin)
-    await laboratory.ask()
-    await laboratory.ask()
+    harness = CacheHarness(origin)
+    await harness.ask()
+    await harness.ask()
     assert origin.calls == 2
 
 
@@ -182,25 +182,25 @@ async def test_must_understand_forbids_to_keep_what_is_not_understood() -> None:
     ],
 )
 async def test_the_age_is_right_at_every_reuse(headers: Pairs, after: int, age: int) -> None:
-    laboratory = CacheHarness(Origin(Reply(headers)))
-    first = await laboratory.ask()
+    harness = CacheHarness(Origin(Reply(headers)))
+    first = await harness.ask()
     for more in (0, 7):
-        laboratory.pass_time(more if more else after)
-        again = await laboratory.ask()
+        harness.pass_time(more if more else after)
+        again = await harness.ask()
         assert [value for name, value in again.headers if name == b"age"] == [b"%d" % (age + more)]
         assert again.header("date") == (first.header("date") or NOW)
 
 
-async def test_a_slow_answer_with_an_age_is_older_by_the_time_it_took() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=600"), ("Age", "30")])))
+async def test_a_slow_response_with_an_age_is_older_by_the_time_it_took() -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=600"), ("Age", "30")])))
     origin.gate = asyncio.Event()
-    asking = asyncio.ensure_future(laboratory.ask())
+    asking = asyncio.ensure_future(harness.ask())
     while not origin.calls:
         await asyncio.sleep(0)
-    laboratory.pass_time(20)
+    harness.pass_time(20)
     origin.gate.set()
     await asking
-    assert (await laboratory.ask()).header("age") == "50"
+    assert (await harness.ask()).header("age") == "50"
 
 
 async def test_heuristics_count_only_where_they_are_turned_on() -> None:
@@ -208,14 +208,14 @@ async def test_heuristics_count_only_where_they_are_turned_on() -> None:
 
     headers = [("Last-Modified", CLOCK.date(-1000)), ("Date", NOW)]
     for status, calls in ((200, 1), (404, 1), (201, 2), (503, 2)):
-        laboratory = CacheHarness(
+        harness = CacheHarness(
             origin := Origin(Reply(headers, status)), storage_rules=StorageRules(heuristic_fraction=0.1)
         )
-        await laboratory.ask()
-        laboratory.pass_time(99)
-        await laboratory.ask()
+        await harness.ask()
+        harness.pass_time(99)
+        await harness.ask()
         assert origin.calls == calls, status
-        laboratory.pass_time(2)
+        harness.pass_time(2)
         origin.validates = False
-        await laboratory.ask()
+        await harness.ask()
         assert origin.calls == (2 if calls == 1 else 3)

@@ -1,4 +1,4 @@
-"""Nobody gets what is somebody else's."""
+"""No response for one user reaches another."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ CC = "Cache-Control"
         ([], CachePolicy(ttl=60.0, vary=(b"accept-language",)), 2),
     ],
 )
-async def test_an_answer_to_somebody_is_kept_only_where_it_is_said_for_whom(
+async def test_a_response_to_somebody_is_stored_only_where_it_is_said_for_whom(
     credential: str, headers: Pairs, policy: CachePolicy, calls: int
 ) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply(headers)), [("/**", policy)])
+    harness = CacheHarness(origin := Origin(Reply(headers)), [("/**", policy)])
     for _ in range(2):
-        await laboratory.ask(headers=[(credential, "secret")])
+        await harness.ask(headers=[(credential, "secret")])
     assert origin.calls == calls
 
 
-async def test_an_answer_to_nobody_is_not_given_to_somebody_unless_it_is_for_all() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
-    await laboratory.ask()
-    await laboratory.ask(headers=[("Cookie", "session=1")])
-    await laboratory.ask(headers=[("Authorization", "Basic x")])
+async def test_a_response_to_nobody_is_not_given_to_somebody_unless_it_is_for_all() -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    await harness.ask()
+    await harness.ask(headers=[("Cookie", "session=1")])
+    await harness.ask(headers=[("Authorization", "Basic x")])
     assert origin.calls == 3
-    assert (await laboratory.ask()).body == b"1"
+    assert (await harness.ask()).body == b"1"
 
 
 async def test_cookies_count_for_nothing_where_the_file_says_so() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), [("/**", CachePolicy(ttl=60.0, ignores_cookies=True))])
-    assert [(await laboratory.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])), cookies_identify=False)
-    assert [(await laboratory.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
-    assert (await laboratory.ask(headers=[("Authorization", "x")])).body == b"2"
+    harness = CacheHarness(origin := Origin(Reply()), [("/**", CachePolicy(ttl=60.0, ignores_cookies=True))])
+    assert [(await harness.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])), cookies_identify=False)
+    assert [(await harness.ask(headers=[("Cookie", each)])).body for each in "ab"] == [b"1", b"1"]
+    assert (await harness.ask(headers=[("Authorization", "x")])).body == b"2"
     assert origin.calls == 2
 
 
@@ -90,7 +90,7 @@ BY_IDENTITY = [("/**", CachePolicy(ttl=60.0, by_identity=True))]
 
 
 async def test_users_are_told_apart_by_identity_or_name_and_by_scopes() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
+    harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     people: list[dict[str, Any]] = [
         {"user": UnauthenticatedUser(), "auth": AuthCredentials()},
         {"user": SimpleUser("ann"), "auth": AuthCredentials(["authenticated"])},
@@ -98,8 +98,8 @@ async def test_users_are_told_apart_by_identity_or_name_and_by_scopes() -> None:
         {"user": Named("bob")},
     ]
     for _ in range(2):
-        assert [(await laboratory.ask(**person)).body for person in people] == [b"1", b"2", b"3", b"4"]
-    assert (await laboratory.ask()).body == b"1"
+        assert [(await harness.ask(**person)).body for person in people] == [b"1", b"2", b"3", b"4"]
+    assert (await harness.ask()).body == b"1"
     assert origin.calls == 4
 
 
@@ -110,36 +110,36 @@ class OfIssuer(Named):
 
 
 async def test_users_of_two_issuers_who_share_a_name_are_told_apart() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
+    harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     people = [OfIssuer("a", "ada"), OfIssuer("b", "ada"), Named("ada"), OfIssuer("a", "b:c"), OfIssuer("a:b", "c")]
     for _ in range(2):
-        assert [(await laboratory.ask(user=each)).body for each in people] == [b"1", b"2", b"3", b"4", b"5"]
+        assert [(await harness.ask(user=each)).body for each in people] == [b"1", b"2", b"3", b"4", b"5"]
     assert origin.calls == 5
 
 
 async def test_no_scopes_make_one_user_look_like_another_with_a_token() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
+    harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     ann = SimpleUser("ann")
-    await laboratory.ask(user=ann, auth=AuthCredentials(["authorization", "x"]))
-    await laboratory.ask(user=ann, auth=AuthCredentials([]), headers=[("Authorization", "x")])
+    await harness.ask(user=ann, auth=AuthCredentials(["authorization", "x"]))
+    await harness.ask(user=ann, auth=AuthCredentials([]), headers=[("Authorization", "x")])
     assert origin.calls == 2
 
 
-async def test_nothing_is_kept_for_a_user_whom_nothing_tells_from_another() -> None:
+async def test_nothing_is_stored_for_a_user_whom_nothing_tells_from_another() -> None:
     for reply in (Reply(), Reply([(CC, "public, max-age=60")])):
-        laboratory = CacheHarness(origin := Origin(reply), BY_IDENTITY)
+        harness = CacheHarness(origin := Origin(reply), BY_IDENTITY)
         for _ in range(2):
-            await laboratory.ask(user=Named(""))
-        await laboratory.ask()
-        await laboratory.ask(user=Named(""))
+            await harness.ask(user=Named(""))
+        await harness.ask()
+        await harness.ask(user=Named(""))
         assert origin.calls == 4
 
 
 async def test_followers_are_never_given_what_is_somebody_elses() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     origin.gate = asyncio.Event()
-    anonymous = [asyncio.create_task(laboratory.ask()) for _ in range(3)]
-    known = [asyncio.create_task(laboratory.ask(headers=[("Authorization", each)])) for each in "aabb"]
+    anonymous = [asyncio.create_task(harness.ask()) for _ in range(3)]
+    known = [asyncio.create_task(harness.ask(headers=[("Authorization", each)])) for each in "aabb"]
     for _ in range(20):
         await asyncio.sleep(0)
     origin.gate.set()
@@ -149,10 +149,10 @@ async def test_followers_are_never_given_what_is_somebody_elses() -> None:
 
 
 async def test_a_user_whom_nothing_tells_from_another_does_not_follow_a_stranger() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
+    harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     origin.gate = asyncio.Event()
     people: list[dict[str, Any]] = [{}, {"user": Named("")}, {}]
-    tasks = [asyncio.create_task(laboratory.ask(**person)) for person in people]
+    tasks = [asyncio.create_task(harness.ask(**person)) for person in people]
     for _ in range(20):
         await asyncio.sleep(0)
     origin.gate.set()
@@ -231,29 +231,29 @@ crowds = st.tuples(policies, st.builds(Mirror, controls, varies, st.booleans()),
 
 async def everybody_gets_his_own(policy: CachePolicy, mirror: Mirror, asked: Steps) -> None:
     async def one(person: Person, target: str, method: str) -> None:
-        answer = await laboratory.ask(target, method, **person.asks())
+        answer = await harness.ask(target, method, **person.asks())
         path = target.partition("?")[0]
         own = seen(path, person.authorization or "", person.cookie or "", person.user or "")
         assert answer.body == (b"" if method == "HEAD" else own)
 
-    laboratory = CacheHarness(mirror, [("/**", policy)])
+    harness = CacheHarness(mirror, [("/**", policy)])
     for person, target, method, seconds in asked:
         await one(person, target, method)
-        laboratory.pass_time(seconds)
+        harness.pass_time(seconds)
     await asyncio.gather(*[one(person, target, method) for person, target, method, _ in asked])
-    await laboratory.settle()
+    await harness.settle()
 
 
 @settings(max_examples=300)
 @given(crowds)
-def test_two_people_never_get_each_others_answer(crowd: tuple[CachePolicy, Mirror, Steps]) -> None:
+def test_two_people_never_get_each_others_response(crowd: tuple[CachePolicy, Mirror, Steps]) -> None:
     asyncio.run(everybody_gets_his_own(*crowd))
 
 
 @pytest.mark.needs("redis")
 @settings(max_examples=60)
 @given(crowds)
-def test_two_people_never_get_each_others_answer_from_redis(
+def test_two_people_never_get_each_others_response_from_redis(
     redis_server: Shared, crowd: tuple[CachePolicy, Mirror, Steps]
 ) -> None:
     async def once() -> None:
@@ -273,11 +273,11 @@ STATIC = [("/**/*.css", CachePolicy(ttl=60.0)), ("/static/**", CachePolicy(ttl=6
      "/static/%2e%2e/me", "/static\\..\\me.css", "/me%3fa.css", "/me%23.css", "/static/%252e%252e/me", "/me%0a.css"],
 )  # fmt: skip
 @pytest.mark.parametrize("credential", ["Authorization", "Cookie"])
-async def test_a_private_page_is_not_kept_under_a_rule_for_static_files(target: str, credential: str) -> None:
-    laboratory = CacheHarness(Origin(Reply()), STATIC)
-    assert (await laboratory.ask(target, headers=[(credential, "victim")])).body == b"1"
-    assert (await laboratory.ask(target)).body == b"2"
-    assert (await laboratory.ask(target, headers=[(credential, "attacker")])).body == b"3"
+async def test_a_private_page_is_not_stored_under_a_rule_for_static_files(target: str, credential: str) -> None:
+    harness = CacheHarness(Origin(Reply()), STATIC)
+    assert (await harness.ask(target, headers=[(credential, "victim")])).body == b"1"
+    assert (await harness.ask(target)).body == b"2"
+    assert (await harness.ask(target, headers=[(credential, "attacker")])).body == b"3"
 
 
 @pytest.mark.parametrize(
@@ -293,9 +293,9 @@ async def test_a_private_page_is_not_kept_under_a_rule_for_static_files(target: 
     ],
 )
 async def test_a_path_that_can_be_read_in_two_ways_has_no_policy(target: str) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), STATIC)
-    await laboratory.ask(target)
-    await laboratory.ask(target)
+    harness = CacheHarness(origin := Origin(Reply()), STATIC)
+    await harness.ask(target)
+    await harness.ask(target)
     assert origin.calls == 2
 
 
@@ -312,62 +312,62 @@ async def test_a_path_that_can_be_read_in_two_ways_has_no_policy(target: str) ->
     ],
 )
 async def test_keys_keep_raw_path_and_query(first: str, second: str) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
-    await laboratory.ask(first)
-    await laboratory.ask(second)
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    await harness.ask(first)
+    await harness.ask(second)
     assert origin.calls == 2
 
 
 async def test_schemes_and_hosts_do_not_share() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     hosts: list[Pairs] = [[], [("Host", "evil.example")], [("Host", "shop.example"), ("Host", "evil.example")]]
     for host in hosts:
-        await laboratory.ask(headers=host)
-    await laboratory.ask(scheme="https")
+        await harness.ask(headers=host)
+    await harness.ask(scheme="https")
     assert origin.calls == 4
 
 
 async def test_requests_without_a_host_share_only_what_one_server_was_asked() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     servers: list[Any] = [("a.example", 80), ("b.example", 80), ("a.example", 8000), ("/run/socket", None), None]
     for _ in range(2):
         for server in servers:
-            scope = laboratory.scope(headers=[], server=server)
+            scope = harness.scope(headers=[], server=server)
             scope["headers"] = []
-            await laboratory.chain(scope, empty_body, collecting(Answer()))
-    await laboratory.ask(headers=[("Host", ""), ("Host", "shop.example")])
-    await laboratory.ask()
+            await harness.chain(scope, empty_body, collecting(Answer()))
+    await harness.ask(headers=[("Host", ""), ("Host", "shop.example")])
+    await harness.ask()
     assert origin.calls == len(servers) + 2
 
 
 async def test_what_is_mounted_elsewhere_has_keys_of_its_own() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     for _ in range(2):
         for root in ("", "/a", "/b"):
-            await laboratory.ask("/page", root_path=root)
+            await harness.ask("/page", root_path=root)
     assert origin.calls == 3
 
 
 @pytest.mark.parametrize("name", sorted(name.decode() for name in REWRITING))
 async def test_what_a_rewriting_header_provokes_reaches_only_who_sends_it(name: str) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
-    assert (await laboratory.ask(headers=[(name, "evil.example")])).body == b"1"
-    assert (await laboratory.ask()).body == b"2"
-    assert (await laboratory.ask(headers=[(name, "evil.example")])).body == b"1"
-    assert (await laboratory.ask(headers=[(name, "other.example")])).body == b"3"
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    assert (await harness.ask(headers=[(name, "evil.example")])).body == b"1"
+    assert (await harness.ask()).body == b"2"
+    assert (await harness.ask(headers=[(name, "evil.example")])).body == b"1"
+    assert (await harness.ask(headers=[(name, "other.example")])).body == b"3"
     assert origin.calls == 3
 
 
-async def test_errors_are_not_kept_unless_somebody_says_so() -> None:
+async def test_errors_are_not_stored_unless_somebody_says_so() -> None:
     for status in (400, 404, 413, 500, 503):
-        laboratory = CacheHarness(origin := Origin(Reply(status=status)), [("/**", CachePolicy(ttl=60.0))])
-        await laboratory.ask()
-        await laboratory.ask()
+        harness = CacheHarness(origin := Origin(Reply(status=status)), [("/**", CachePolicy(ttl=60.0))])
+        await harness.ask()
+        await harness.ask()
         assert origin.calls == 2
     gone = CachePolicy(ttl=60.0, statuses=frozenset({404}))
-    laboratory = CacheHarness(origin := Origin(Reply(status=404)), [("/**", gone)])
-    await laboratory.ask()
-    await laboratory.ask()
+    harness = CacheHarness(origin := Origin(Reply(status=404)), [("/**", gone)])
+    await harness.ask()
+    await harness.ask()
     assert origin.calls == 1
 
 

@@ -28,10 +28,10 @@ ANYTHING = [("/**", CachePolicy(ttl=60.0))]
      "tag[]=red", "tag[0]=red", "tag=red"],
 )  # fmt: skip
 async def test_however_a_named_parameter_is_written_it_does_not_change_the_page_of_others(poison: str) -> None:
-    laboratory = CacheHarness(Origin(Reply()), PAGE_AND_TAGS)
-    assert (await laboratory.ask(f"/shop?{poison}")).body == b"1"
-    assert (await laboratory.ask("/shop")).body == b"2"
-    assert (await laboratory.ask("/shop?utm=1")).body == b"2"
+    harness = CacheHarness(Origin(Reply()), PAGE_AND_TAGS)
+    assert (await harness.ask(f"/shop?{poison}")).body == b"1"
+    assert (await harness.ask("/shop")).body == b"2"
+    assert (await harness.ask("/shop?utm=1")).body == b"2"
 
 
 @pytest.mark.anyio
@@ -50,9 +50,9 @@ async def test_however_a_named_parameter_is_written_it_does_not_change_the_page_
     ],
 )
 async def test_named_parameters_are_told_apart_and_others_are_not(first: str, second: str, shared: bool) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), PAGE_AND_TAGS)
-    await laboratory.ask(f"/shop?{first}")
-    await laboratory.ask(f"/shop?{second}")
+    harness = CacheHarness(origin := Origin(Reply()), PAGE_AND_TAGS)
+    await harness.ask(f"/shop?{first}")
+    await harness.ask(f"/shop?{second}")
     assert origin.calls == (1 if shared else 2)
 
 
@@ -73,9 +73,9 @@ async def test_named_parameters_are_told_apart_and_others_are_not(first: str, se
     ],
 )
 async def test_the_order_counts_between_values_of_one_name(first: str, second: str, shared: bool) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply()), ANYTHING)
-    await laboratory.ask(f"/?{first}")
-    await laboratory.ask(f"/?{second}")
+    harness = CacheHarness(origin := Origin(Reply()), ANYTHING)
+    await harness.ask(f"/?{first}")
+    await harness.ask(f"/?{second}")
     assert origin.calls == (1 if shared else 2)
 
 

@@ -1,4 +1,4 @@
-"""A client that opens and does not read holds up nobody else, and takes no more memory than one response may."""
+"""A client that does not read delays no other request, and its buffer is bounded."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def in_parts(*parts: bytes, headers: tuple[tuple[bytes, bytes], ...] = (CC,)) ->
     return app
 
 
-def blocked(laboratory: CacheHarness) -> Reader:
+def blocked(harness: CacheHarness) -> Reader:
     """Return a client that opens and takes nothing."""
-    reader = Reader(laboratory)
+    reader = Reader(harness)
     reader.reads.clear()
     return reader
 
@@ -56,11 +56,11 @@ async def test_who_asks_beside_a_client_that_does_not_read_has_the_response_at_o
         calls += 1
         await app(scope, receive, send)
 
-    laboratory = CacheHarness(counted)
-    slow = blocked(laboratory)
-    at_once = Reader(laboratory)
+    harness = CacheHarness(counted)
+    slow = blocked(harness)
+    at_once = Reader(harness)
     await at_once.task
-    later = await laboratory.ask()
+    later = await harness.ask()
     assert at_once.answer.body == later.body == b"whole"
     assert later.header("cache-status") == "scalekit; hit; ttl=60"
     assert calls == 1, "nobody waited in vain, and asked for itself"
@@ -73,9 +73,9 @@ async def test_who_asks_beside_a_client_that_does_not_read_has_the_response_at_o
 
 async def test_who_asks_beside_a_client_that_does_not_take_its_304_has_the_response_at_once() -> None:
     headers = (CC, (b"etag", b'"a"'))
-    laboratory = CacheHarness(in_parts(b"who", b"le", headers=headers))
-    slow = Slow(laboratory, [("If-None-Match", '"a"')])
-    fast = Reader(laboratory)
+    harness = CacheHarness(in_parts(b"who", b"le", headers=headers))
+    slow = Slow(harness, [("If-None-Match", '"a"')])
+    fast = Reader(harness)
     async with asyncio.timeout(60):
         await fast.task
     assert fast.answer.body == b"whole"
@@ -88,21 +88,21 @@ async def test_who_asks_beside_a_client_that_does_not_take_its_304_has_the_respo
 class Slow:
     """A client that takes nothing until it *reads*."""
 
-    def __init__(self, laboratory: CacheHarness, headers: list[tuple[str, str]]) -> None:
+    def __init__(self, harness: CacheHarness, headers: list[tuple[str, str]]) -> None:
         self.reads = asyncio.Event()
         self.seen: list[Message] = []
-        scope = laboratory.scope(headers=headers)
-        self.task = asyncio.ensure_future(laboratory.chain(scope, asyncio.Event().wait, self.send))  # type: ignore[arg-type]
+        scope = harness.scope(headers=headers)
+        self.task = asyncio.ensure_future(harness.chain(scope, asyncio.Event().wait, self.send))  # type: ignore[arg-type]
 
     async def send(self, message: Message) -> None:
         await self.reads.wait()
         self.seen.append(message)
 
 
-async def test_beyond_what_may_be_kept_the_application_waits_for_its_client_and_others_ask_for_themselves() -> None:
+async def test_beyond_what_may_be_stored_the_application_waits_for_its_client_and_others_ask_for_themselves() -> None:
     stream = Stream()
-    laboratory = CacheHarness(stream, max_body=100)
-    slow = blocked(laboratory)
+    harness = CacheHarness(stream, max_body=100)
+    slow = blocked(harness)
     for _ in range(50):
         stream.parts.put_nowait((b"x" * 10, True))
     stream.parts.put_nowait((b"end", False))
@@ -110,9 +110,9 @@ async def test_beyond_what_may_be_kept_the_application_waits_for_its_client_and_
     for _ in range(100):
         await asyncio.sleep(0)
     assert stream.sent <= 11, "what is held is bounded"
-    assert laboratory.cache._flights == {}
+    assert harness.cache._flights == {}
     for _ in range(2):
-        alone = Reader(laboratory)
+        alone = Reader(harness)
         await until(lambda: stream.calls > 1)
         await until(lambda: alone.answer.body)  # noqa: B023
         alone.task.cancel()
@@ -122,17 +122,17 @@ async def test_beyond_what_may_be_kept_the_application_waits_for_its_client_and_
     await slow.task
 
 
-async def test_a_first_part_beyond_what_may_be_kept_reaches_its_client() -> None:
-    laboratory = CacheHarness(in_parts(b"x" * 50, b"y" * 50, b"end"), max_body=10)
-    first, second = Reader(laboratory), Reader(laboratory)
+async def test_a_first_part_beyond_what_may_be_stored_reaches_its_client() -> None:
+    harness = CacheHarness(in_parts(b"x" * 50, b"y" * 50, b"end"), max_body=10)
+    first, second = Reader(harness), Reader(harness)
     await asyncio.gather(first.task, second.task)
     assert first.answer.body == second.answer.body == b"x" * 50 + b"y" * 50 + b"end"
 
 
 async def test_a_slow_client_that_leaves_ends_the_response_unless_others_read_it() -> None:
     stream = Stream()
-    laboratory = CacheHarness(stream)
-    slow = blocked(laboratory)
+    harness = CacheHarness(stream)
+    slow = blocked(harness)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: stream.sent == 1)
     slow.leaves = True
@@ -141,34 +141,34 @@ async def test_a_slow_client_that_leaves_ends_the_response_unless_others_read_it
     stream.parts.put_nowait((b"three", True))
     with pytest.raises(OSError, match="left"):
         await slow.task
-    assert laboratory.cache._flights == {}
+    assert harness.cache._flights == {}
 
 
 async def test_a_slow_leader_that_is_cancelled_leaves_nothing_behind() -> None:
     stream = Stream()
-    laboratory = CacheHarness(stream)
-    slow, fast = blocked(laboratory), Reader(laboratory)
+    harness = CacheHarness(stream)
+    slow, fast = blocked(harness), Reader(harness)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: fast.answer.body == b"one")
     slow.task.cancel()
     results = await asyncio.gather(slow.task, fast.task, return_exceptions=True)
     assert [type(each).__name__ for each in results] == ["CancelledError", "LeaderFailed"]
-    assert laboratory.cache._flights == {}
-    slow = blocked(laboratory)
+    assert harness.cache._flights == {}
+    slow = blocked(harness)
     stream.parts.put_nowait((b"who", True))
     stream.parts.put_nowait((b"le", False))
-    await until(lambda: laboratory.store.peek_unsynced((b"shop.example", b"/", b"", b"http")) is not None)
+    await until(lambda: harness.store.peek_unsynced((b"shop.example", b"/", b"", b"http")) is not None)
     slow.task.cancel()
     await asyncio.gather(slow.task, return_exceptions=True)
-    assert (await laboratory.ask()).body == b"whole"
+    assert (await harness.ask()).body == b"whole"
 
 
 async def test_an_application_that_ends_without_a_body_has_its_head_sent() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [CC]})
 
-    laboratory = CacheHarness(app)
-    assert (await laboratory.ask()).status == 200
+    harness = CacheHarness(app)
+    assert (await harness.ask()).status == 200
 
 
 TOML = """

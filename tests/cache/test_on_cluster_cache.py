@@ -27,7 +27,7 @@ def tables(shared: Shared) -> dict[str, Any]:
     return {"plugins": {"cluster-cache": cluster, "cache": {"url": "cluster-cache:", "policies": policies}}}
 
 
-async def test_processes_share_answers_and_values_of_both_caches_stay_apart(cluster_servers: Shared) -> None:
+async def test_processes_share_responses_and_values_of_both_caches_stay_apart(cluster_servers: Shared) -> None:
     cluster_servers.clear()
     names: dict[str, Any] = {}
     exec(APPLICATION, names)

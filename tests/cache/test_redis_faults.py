@@ -1,4 +1,4 @@
-"""Services under load while the servers of their store are killed, paused and started again: no client notices."""
+"""Services under load while the servers of their store are killed, paused and restarted."""
 
 from __future__ import annotations
 

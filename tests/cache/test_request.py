@@ -46,54 +46,54 @@ CC = "Cache-Control"
 async def test_a_request_may_ask_for_something_newer_or_put_up_with_something_older(
     kept: str, after: float, asked: str, calls: int
 ) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, kept)])))
-    await laboratory.ask()
-    laboratory.pass_time(after)
-    await laboratory.ask(headers=[(CC, asked)])
+    harness = CacheHarness(origin := Origin(Reply([(CC, kept)])))
+    await harness.ask()
+    harness.pass_time(after)
+    await harness.ask(headers=[(CC, asked)])
     assert origin.calls == calls
 
 
 async def test_no_cache_validates_what_can_be_validated() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"one")))
-    await laboratory.ask()
-    assert (await laboratory.ask(headers=[(CC, "no-cache")])).body == b"one"
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"one")))
+    await harness.ask()
+    assert (await harness.ask(headers=[(CC, "no-cache")])).body == b"one"
     assert origin.header("if-none-match") == '"a"'
 
 
 async def test_no_store_keeps_nothing() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")])))
-    await laboratory.ask(headers=[(CC, "no-store")])
-    await laboratory.ask()
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")])))
+    await harness.ask(headers=[(CC, "no-store")])
+    await harness.ask()
     assert origin.calls == 2
 
 
-async def test_only_if_cached_is_504_where_nothing_is_kept() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=1")])))
-    answer = await laboratory.ask(headers=[(CC, "only-if-cached")])
+async def test_only_if_cached_is_504_where_nothing_is_stored() -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=1")])))
+    answer = await harness.ask(headers=[(CC, "only-if-cached")])
     assert (answer.status, origin.calls) == (504, 0)
-    await laboratory.ask()
-    laboratory.pass_time(2)
-    assert (await laboratory.ask(headers=[(CC, "only-if-cached")])).status == 504
+    await harness.ask()
+    harness.pass_time(2)
+    assert (await harness.ask(headers=[(CC, "only-if-cached")])).status == 504
     assert origin.calls == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "M-SEARCH", "FOO"])
 @pytest.mark.parametrize(("status", "calls"), [(200, 3), (204, 3), (303, 3), (404, 2), (500, 2)])
-async def test_a_change_that_succeeds_makes_what_is_kept_wrong(method: str, status: int, calls: int) -> None:
+async def test_a_change_that_succeeds_makes_what_is_stored_wrong(method: str, status: int, calls: int) -> None:
     fresh = Reply([(CC, "max-age=3600")])
-    laboratory = CacheHarness(origin := Origin(fresh, Reply(status=status), fresh))
-    await laboratory.ask("/a?b=1")
-    await laboratory.ask("/a?b=1", method)
-    await laboratory.ask("/a?b=1")
+    harness = CacheHarness(origin := Origin(fresh, Reply(status=status), fresh))
+    await harness.ask("/a?b=1")
+    await harness.ask("/a?b=1", method)
+    await harness.ask("/a?b=1")
     assert origin.calls == calls
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
 async def test_what_changes_nothing_makes_nothing_wrong(method: str) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")])))
-    await laboratory.ask()
-    await laboratory.ask(method=method)
-    await laboratory.ask()
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")])))
+    await harness.ask()
+    await harness.ask(method=method)
+    await harness.ask()
     assert origin.calls == 2
 
 
@@ -105,15 +105,15 @@ async def test_what_changes_nothing_makes_nothing_wrong(method: str) -> None:
 )  # fmt: skip
 async def test_a_change_names_other_places_of_its_own_host(name: str, value: str, calls: int) -> None:
     fresh = Reply([(CC, "max-age=3600")])
-    laboratory = CacheHarness(origin := Origin(fresh, Reply([(name, value)], 201), fresh))
-    await laboratory.ask("/b")
-    await laboratory.ask("/a", "POST")
-    await laboratory.ask("/b")
+    harness = CacheHarness(origin := Origin(fresh, Reply([(name, value)], 201), fresh))
+    await harness.ask("/b")
+    await harness.ask("/a", "POST")
+    await harness.ask("/b")
     assert origin.calls == calls
 
 
 @pytest.mark.parametrize("build", [Starlette, FastAPI])
-async def test_a_change_below_a_mount_makes_what_is_kept_wrong(build: Callable[..., Any]) -> None:
+async def test_a_change_below_a_mount_makes_what_is_stored_wrong(build: Callable[..., Any]) -> None:
     calls = 0
 
     async def page(request: Request) -> PlainTextResponse:
@@ -122,19 +122,19 @@ async def test_a_change_below_a_mount_makes_what_is_kept_wrong(build: Callable[.
         return PlainTextResponse(str(calls), headers={"Cache-Control": "max-age=60"})
 
     routes = [Mount("/shop", routes=[Route("/items", page, methods=["GET", "POST"])])]
-    laboratory = CacheHarness(build(routes=[Mount("/v1", build(routes=routes))]))
-    answers = [await laboratory.ask("/v1/shop/items", method) for method in ("GET", "GET", "POST", "GET")]
+    harness = CacheHarness(build(routes=[Mount("/v1", build(routes=routes))]))
+    answers = [await harness.ask("/v1/shop/items", method) for method in ("GET", "GET", "POST", "GET")]
     assert [answer.body for answer in answers] == [b"1", b"1", b"2", b"3"]
 
 
 async def test_a_change_makes_every_variant_wrong() -> None:
     varies = Reply([(CC, "max-age=3600"), ("Vary", "Foo")])
-    laboratory = CacheHarness(origin := Origin(varies, varies, Reply(), varies))
+    harness = CacheHarness(origin := Origin(varies, varies, Reply(), varies))
     for foo in "12":
-        await laboratory.ask(headers=[("Foo", foo)])
-    await laboratory.ask(method="POST")
+        await harness.ask(headers=[("Foo", foo)])
+    await harness.ask(method="POST")
     for foo in "12":
-        await laboratory.ask(headers=[("Foo", foo)])
+        await harness.ask(headers=[("Foo", foo)])
     assert origin.calls == 5
 
 
@@ -166,37 +166,37 @@ Requests = tuple[Pairs, Pairs]
         (", *", [("*", "1")], [("*", "1")], 2),
     ],
 )
-async def test_answers_vary_by_the_headers_that_they_name(vary: str, first: Pairs, second: Pairs, calls: int) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", vary)])))
-    await laboratory.ask(headers=first)
-    await laboratory.ask(headers=second)
+async def test_responses_vary_by_the_headers_that_they_name(vary: str, first: Pairs, second: Pairs, calls: int) -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", vary)])))
+    await harness.ask(headers=first)
+    await harness.ask(headers=second)
     assert origin.calls == calls
 
 
 async def test_variants_live_side_by_side() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", "Foo")])))
-    bodies = [(await laboratory.ask(headers=[("Foo", foo)])).body for foo in "121212"]
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", "Foo")])))
+    bodies = [(await harness.ask(headers=[("Foo", foo)])).body for foo in "121212"]
     assert bodies == [b"1", b"2"] * 3
     assert origin.calls == 2
 
 
-async def test_what_answers_vary_by_only_grows() -> None:
+async def test_what_responses_vary_by_only_grows() -> None:
     by_foo, by_bar, by_none = (
         Reply([(CC, "max-age=5000"), *vary]) for vary in ([("Vary", "Foo")], [("Vary", "Bar")], [])
     )
-    laboratory = CacheHarness(origin := Origin(by_foo, by_bar, by_none))
-    await laboratory.ask(headers=[("Foo", "1")])
-    await laboratory.ask(headers=[("Foo", "2"), ("Bar", "1")])
-    await laboratory.ask(headers=[("Foo", "2"), ("Bar", "2")])
+    harness = CacheHarness(origin := Origin(by_foo, by_bar, by_none))
+    await harness.ask(headers=[("Foo", "1")])
+    await harness.ask(headers=[("Foo", "2"), ("Bar", "1")])
+    await harness.ask(headers=[("Foo", "2"), ("Bar", "2")])
     assert origin.calls == 3
-    assert (await laboratory.ask(headers=[("Foo", "2"), ("Bar", "1")])).body == b"2"
-    assert (await laboratory.ask(headers=[("Foo", "2"), ("Bar", "2")])).body == b"3"
+    assert (await harness.ask(headers=[("Foo", "2"), ("Bar", "1")])).body == b"2"
+    assert (await harness.ask(headers=[("Foo", "2"), ("Bar", "2")])).body == b"3"
 
 
 async def test_different_queries_are_different_resources_and_their_order_does_not_matter() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000")])))
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000")])))
     targets = ["/?a=1&b=2", "/?b=2&a=1", "/?a=2&b=1", "/?a=1", "/?a=1&a=2", "/?a=2&a=1", "/", "/?"]
-    bodies = [(await laboratory.ask(target)).body for target in targets]
+    bodies = [(await harness.ask(target)).body for target in targets]
     assert bodies == [b"1", b"1", b"2", b"3", b"4", b"5", b"6", b"6"]
     assert origin.calls == 6
 
@@ -206,10 +206,10 @@ async def test_different_queries_are_different_resources_and_their_order_does_no
     [[("Content-Length", "3")], [("Transfer-Encoding", "chunked")], [("If-Match", '"a"')], [("Upgrade", "h2c")]],
 )
 async def test_a_get_that_is_more_than_a_get_is_the_applications(headers: Pairs) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000")])))
-    await laboratory.ask()
-    await laboratory.ask(headers=headers)
-    await laboratory.ask(headers=headers)
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000")])))
+    await harness.ask()
+    await harness.ask(headers=headers)
+    await harness.ask(headers=headers)
     assert origin.calls == 3
 
 
@@ -224,18 +224,18 @@ async def test_a_get_that_is_more_than_a_get_is_the_applications(headers: Pairs)
          ["x-request-id", "scalekit-consistency"]),
     ],
 )  # fmt: skip
-async def test_what_belongs_to_one_connection_or_request_is_not_kept(kept: Pairs, missing: list[str]) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([*kept, (CC, "max-age=3600")])))
-    first = await laboratory.ask()
+async def test_what_belongs_to_one_connection_or_request_is_not_stored(kept: Pairs, missing: list[str]) -> None:
+    harness = CacheHarness(origin := Origin(Reply([*kept, (CC, "max-age=3600")])))
+    first = await harness.ask()
     assert all(first.header(name) is not None for name in missing)
-    second = await laboratory.ask()
+    second = await harness.ask()
     assert [name for name in missing if second.header(name) is not None] == []
     assert (second.header("c"), origin.calls) == ("3", 1)
 
 
 @pytest.mark.parametrize("name", ["Test-Header", "Content-Type", "WWW-Authenticate", "Strict-Transport-Security"])
-async def test_any_other_header_is_kept(name: str) -> None:
-    laboratory = CacheHarness(Origin(Reply([(CC, "max-age=3600"), (name, "one"), (name, "two")])))
-    await laboratory.ask()
-    answer = await laboratory.ask()
+async def test_any_other_header_is_stored(name: str) -> None:
+    harness = CacheHarness(Origin(Reply([(CC, "max-age=3600"), (name, "one"), (name, "two")])))
+    await harness.ask()
+    answer = await harness.ask()
     assert [value for key, value in answer.headers if key == name.lower().encode()] == [b"one", b"two"]

@@ -1,4 +1,4 @@
-"""What the body of a GET shapes is for who sent it."""
+"""Responses to a GET with a body are private to that request."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def receiving(*parts: bytes, gate: asyncio.Event | None = None) -> Receive:
     return receive
 
 
-async def ask_with(laboratory: CacheHarness, receive: Receive, version: str) -> bytes:
+async def ask_with(harness: CacheHarness, receive: Receive, version: str) -> bytes:
     answer = Answer()
-    scope = laboratory.scope(http_version=version)
-    await laboratory.chain(scope, receive, collecting(answer))
+    scope = harness.scope(http_version=version)
+    await harness.chain(scope, receive, collecting(answer))
     return answer.body
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("parts", [(b"evil",), (b"", b"evil"), (b"", b"", b"ev", b"il")])
-async def test_a_response_to_a_get_with_a_body_is_not_kept(version: str, parts: tuple[bytes, ...]) -> None:
-    laboratory = CacheHarness(echo, HOURLY)
-    assert await ask_with(laboratory, receiving(*parts), version) == b"evil"
-    first, answer = [await laboratory.ask(http_version=version) for _ in range(2)]
+async def test_a_response_to_a_get_with_a_body_is_not_stored(version: str, parts: tuple[bytes, ...]) -> None:
+    harness = CacheHarness(echo, HOURLY)
+    assert await ask_with(harness, receiving(*parts), version) == b"evil"
+    first, answer = [await harness.ask(http_version=version) for _ in range(2)]
     assert first.body == answer.body == b"nothing"
     assert "hit" in (answer.header("cache-status") or "")
 
@@ -73,10 +73,10 @@ async def test_a_response_to_a_get_with_a_body_is_not_kept(version: str, parts: 
 @pytest.mark.anyio
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_response_to_a_get_with_a_body_is_not_shared(version: str) -> None:
-    laboratory = CacheHarness(echo, HOURLY)
+    harness = CacheHarness(echo, HOURLY)
     gate = asyncio.Event()
-    evil = asyncio.create_task(ask_with(laboratory, receiving(b"evil", gate=gate), version))
-    others = [asyncio.create_task(laboratory.ask(http_version=version)) for _ in range(3)]
+    evil = asyncio.create_task(ask_with(harness, receiving(b"evil", gate=gate), version))
+    others = [asyncio.create_task(harness.ask(http_version=version)) for _ in range(3)]
     for _ in range(20):
         await asyncio.sleep(0)
     gate.set()
@@ -86,20 +86,20 @@ async def test_a_response_to_a_get_with_a_body_is_not_shared(version: str) -> No
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_body_that_is_read_late_shapes_nothing_that_is_kept(version: str) -> None:
-    laboratory = CacheHarness(begin_and_echo, HOURLY)
-    assert await ask_with(laboratory, receiving(b"evil"), version) == b"begun:evil"
-    assert (await laboratory.ask(http_version=version)).body == b"begun:nothing"
-    assert laboratory.cache._flights == {}
+async def test_a_body_that_is_read_late_shapes_nothing_that_is_stored(version: str) -> None:
+    harness = CacheHarness(begin_and_echo, HOURLY)
+    assert await ask_with(harness, receiving(b"evil"), version) == b"begun:evil"
+    assert (await harness.ask(http_version=version)).body == b"begun:nothing"
+    assert harness.cache._flights == {}
 
 
 @pytest.mark.anyio
-async def test_a_body_that_takes_its_time_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_takes_its_time_delays_no_other_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_request, "BODY_TIMEOUT", 0.01)
-    laboratory = CacheHarness(echo, HOURLY)
+    harness = CacheHarness(echo, HOURLY)
     gate = asyncio.Event()
-    evil = asyncio.create_task(ask_with(laboratory, receiving(b"evil", gate=gate), "2"))
-    assert (await laboratory.ask(http_version="2")).body == b"nothing"
+    evil = asyncio.create_task(ask_with(harness, receiving(b"evil", gate=gate), "2"))
+    assert (await harness.ask(http_version="2")).body == b"nothing"
     gate.set()
     assert await evil == b"evil"
 

@@ -37,12 +37,12 @@ LOOKING: dict[str, Any] = {"a function": who, "an object": Who(), "one below ano
 @pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
 async def test_a_dependency_that_gets_the_request_may_take_any_header(dependency: Any, together: bool) -> None:
     async def ask(user: str) -> str:
-        return (await laboratory.ask("/me", headers=[("X-Shop-Who", user)] if user else [])).body.decode()
+        return (await harness.ask("/me", headers=[("X-Shop-Who", user)] if user else [])).body.decode()
 
     app = FastAPI()
     app.get("/me", response_class=PlainTextResponse)(me_of(dependency))
     crowd = ["alice", "bob", "", "alice", "bob"]
-    laboratory = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0))])
+    harness = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0))])
     got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
     for user, body in zip(crowd, got, strict=True):
         assert body in (user, "")
@@ -57,9 +57,9 @@ def me_of(dependency: Any) -> Any:
 
 
 @pytest.mark.parametrize("header", ["User-Agent", "X-Shop-Theme", "X-Request-ID"])
-async def test_what_tells_nobody_apart_is_kept_whatever_gets_the_request(header: str) -> None:
+async def test_what_tells_nobody_apart_is_stored_whatever_gets_the_request(header: str) -> None:
     app = FastAPI()
     app.get("/me", response_class=PlainTextResponse)(me_of(who))
-    laboratory = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, vary=(b"x-shop-theme",)))])
-    said = [(await laboratory.ask("/me", headers=[(header, "a")])).header("cache-status") or "" for _ in range(2)]
+    harness = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, vary=(b"x-shop-theme",)))])
+    said = [(await harness.ask("/me", headers=[(header, "a")])).header("cache-status") or "" for _ in range(2)]
     assert "hit" in said[1]

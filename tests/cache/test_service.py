@@ -46,7 +46,7 @@ app = Starlette(routes=[Route("/items/{id}", count), Route("/policy_of", policy_
 """
 
 
-def test_an_answer_is_made_once_and_given_again() -> None:
+def test_a_response_is_made_once_and_given_again() -> None:
     with (
         Service(TOML, {"service": APPLICATION}) as service,
         httpx2.Client(base_url=service.url, timeout=60, verify=False) as client,
@@ -113,7 +113,7 @@ async def purge(cache: Cache = Depends(CACHE)) -> None:
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_handler_says_how_long_its_answers_are_kept_and_its_routes_are_counted(framework: str) -> None:
+def test_a_handler_says_how_long_its_responses_are_stored_and_its_routes_are_counted(framework: str) -> None:
     toml = "[plugins.cache]\n[plugins.metrics]\n"
     with (
         Service(toml, {"service": FRAMEWORKS[framework]}) as service,

@@ -32,7 +32,7 @@ def purges_of(store: MemoryStore) -> SqlInvalidation:
     return SqlInvalidation(store, CacheMetrics(telemetry), lambda suspended: None, telemetry.series(PENDING_PURGES))
 
 
-def test_an_answer_that_was_made_from_no_table_has_no_tags() -> None:
+def test_a_response_that_was_made_from_no_table_has_no_tags() -> None:
     assert ReadTracker().tags() == ()
 
 
@@ -44,7 +44,7 @@ def test_tables_become_tags_and_one_for_all() -> None:
 
 
 @pytest.mark.parametrize("more", [None, frozenset(map(str, range(MAX_TABLES)))])
-def test_what_is_not_known_or_too_much_is_not_kept(more: frozenset[str] | None) -> None:
+def test_what_is_not_known_or_too_much_is_not_stored(more: frozenset[str] | None) -> None:
     tables = ReadTracker()
     tables.add(frozenset({"a"}))
     tables.add(more)
@@ -52,7 +52,7 @@ def test_what_is_not_known_or_too_much_is_not_kept(more: frozenset[str] | None) 
     assert tables.tags() is None
 
 
-async def test_what_a_child_task_reads_belongs_to_the_answer() -> None:
+async def test_what_a_child_task_reads_belongs_to_the_response() -> None:
     purges, tables = purges_of(MemoryStore(2**20)), track_reads()
     try:
 

@@ -1,4 +1,4 @@
-"""A stale response that stands in for failures, once the application answers what may not be kept."""
+"""stale-if-error when the new response of the application must not be stored."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ async def test_the_application_is_asked_once_for_each_request_and_the_old_respon
     reply: Reply, kind: str
 ) -> None:
     control = f"max-age=2, {kind}=600" if kind != "validation" else "max-age=2"
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, control), ("ETag", '"1"')]), reply))
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    answer = await laboratory.ask()
-    await laboratory.settle()
+    harness = CacheHarness(origin := Origin(Reply([(CC, control), ("ETag", '"1"')]), reply))
+    await harness.ask()
+    harness.pass_time(3)
+    answer = await harness.ask()
+    await harness.settle()
     is_given = kind == "stale-while-revalidate"
     assert answer.status == (200 if is_given else reply.status)
     assert answer.body == (b"1" if is_given else reply.body or b"2")
     assert origin.calls == 2
-    answer = await laboratory.ask()
+    answer = await harness.ask()
     assert answer.body == (reply.body or b"3")
     assert origin.calls == 3
     assert origin.header("if-none-match") is None, "the old response is gone"
@@ -50,11 +50,11 @@ async def test_the_application_is_asked_once_for_each_request_and_the_old_respon
 
 
 async def test_all_who_wait_get_one_each() -> None:
-    laboratory = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])))
-    await laboratory.ask()
-    laboratory.pass_time(3)
+    harness = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])))
+    await harness.ask()
+    harness.pass_time(3)
     origin.gate = asyncio.Event()
-    tasks = [asyncio.create_task(laboratory.ask()) for _ in range(5)]
+    tasks = [asyncio.create_task(harness.ask()) for _ in range(5)]
     await asyncio.sleep(0.05)
     origin.gate.set()
     assert len({answer.body for answer in await asyncio.gather(*tasks)}) == 5
@@ -63,33 +63,33 @@ async def test_all_who_wait_get_one_each() -> None:
 
 async def test_a_304_that_says_private_is_for_who_asked() -> None:
     private = [Reply([(CC, "private"), ("ETag", tag)]) for tag in ('"1"', '"2"')]
-    laboratory = CacheHarness(origin := Origin(STANDS_IN, *private))
-    await laboratory.ask()
-    laboratory.pass_time(3)
+    harness = CacheHarness(origin := Origin(STANDS_IN, *private))
+    await harness.ask()
+    harness.pass_time(3)
     origin.gate = asyncio.Event()
-    tasks = [asyncio.create_task(laboratory.ask()) for _ in range(3)]
+    tasks = [asyncio.create_task(harness.ask()) for _ in range(3)]
     await asyncio.sleep(0.05)
     origin.gate.set()
     assert sorted(answer.body for answer in await asyncio.gather(*tasks)) == [b"1", b"3", b"4"]
-    assert (await laboratory.ask()).body == b"5"
+    assert (await harness.ask()).body == b"5"
 
 
 async def test_a_head_gets_no_body() -> None:
-    laboratory = CacheHarness(Origin(STANDS_IN, Reply([(CC, "no-store")])))
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    answer = await laboratory.ask(method="HEAD")
+    harness = CacheHarness(Origin(STANDS_IN, Reply([(CC, "no-store")])))
+    await harness.ask()
+    harness.pass_time(3)
+    answer = await harness.ask(method="HEAD")
     assert (answer.status, answer.body) == (200, b"")
     assert answer.header("cache-control") == "no-store"
 
 
 async def test_what_shapes_the_new_response_is_not_given_to_others() -> None:
-    laboratory = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "max-age=60"), ("Vary", "X-Color")])))
-    await laboratory.ask()
-    laboratory.pass_time(3)
+    harness = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "max-age=60"), ("Vary", "X-Color")])))
+    await harness.ask()
+    harness.pass_time(3)
     origin.gate = asyncio.Event()
     origin.validates = False
-    tasks = [asyncio.create_task(laboratory.ask(headers=[("X-Color", color)])) for color in ("red", "blue", "red")]
+    tasks = [asyncio.create_task(harness.ask(headers=[("X-Color", color)])) for color in ("red", "blue", "red")]
     await asyncio.sleep(0.05)
     origin.gate.set()
     red, blue, again = [answer.body for answer in await asyncio.gather(*tasks)]
@@ -128,11 +128,11 @@ async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
         return {"type": "http.disconnect"}
 
     app = Endless()
-    laboratory = CacheHarness(app, coalesce_timeout=0.01, refresh_timeout=0.2)
-    await laboratory.ask()
-    laboratory.pass_time(3)
+    harness = CacheHarness(app, coalesce_timeout=0.01, refresh_timeout=0.2)
+    await harness.ask()
+    harness.pass_time(3)
     leave, answer = asyncio.Event(), Answer()
-    task = asyncio.ensure_future(laboratory.chain(laboratory.scope(), receive, collecting(answer)))
+    task = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(answer)))
     async with asyncio.timeout(60):
         while answer.body != b"2":
             await asyncio.sleep(0.01)
@@ -145,46 +145,46 @@ async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
 
 async def test_a_stream_ends_with_the_task_of_its_client() -> None:
     app = Endless()
-    laboratory = CacheHarness(app)
-    await laboratory.ask()
-    laboratory.pass_time(3)
+    harness = CacheHarness(app)
+    await harness.ask()
+    harness.pass_time(3)
     answer = Answer()
-    task = asyncio.ensure_future(laboratory.chain(laboratory.scope(), never, collecting(answer)))
+    task = asyncio.ensure_future(harness.chain(harness.scope(), never, collecting(answer)))
     async with asyncio.timeout(60):
         while answer.body != b"2":
             await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     async with asyncio.timeout(60):
-        while laboratory.cache._refreshes:
+        while harness.cache._refreshes:
             await asyncio.sleep(0.01)
 
 
 async def test_a_stream_that_breaks_is_seen_to_break() -> None:
-    laboratory = CacheHarness(Endless(ValueError("broken")))
-    await laboratory.ask()
-    laboratory.pass_time(3)
+    harness = CacheHarness(Endless(ValueError("broken")))
+    await harness.ask()
+    harness.pass_time(3)
     with pytest.raises(ValueError, match="broken"):
-        await laboratory.ask()
+        await harness.ask()
 
 
 async def test_a_response_that_comes_too_late_goes_to_nobody_and_ends_the_old_one() -> None:
-    laboratory = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])), coalesce_timeout=0.01)
-    await laboratory.ask()
-    laboratory.pass_time(3)
+    harness = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])), coalesce_timeout=0.01)
+    await harness.ask()
+    harness.pass_time(3)
     origin.gate = asyncio.Event()
-    assert (await laboratory.ask()).body == b"1"
+    assert (await harness.ask()).body == b"1"
     origin.gate.set()
-    await laboratory.settle()
-    assert (await laboratory.ask()).body == b"3"
+    await harness.settle()
+    assert (await harness.ask()).body == b"3"
 
 
-async def test_what_is_not_kept_because_of_who_asked_ends_nothing() -> None:
+async def test_what_is_not_stored_because_of_who_asked_ends_nothing() -> None:
     policy = CachePolicy(ttl=2.0, stale_if_error=600.0)
-    laboratory = CacheHarness(origin := Origin(Reply([("ETag", '"1"')])), [("/**", policy)])
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    await laboratory.ask(headers=[("Cookie", "a=b")])
-    laboratory.pass_time(-3)
-    assert (await laboratory.ask()).body == b"1"
+    harness = CacheHarness(origin := Origin(Reply([("ETag", '"1"')])), [("/**", policy)])
+    await harness.ask()
+    harness.pass_time(3)
+    await harness.ask(headers=[("Cookie", "a=b")])
+    harness.pass_time(-3)
+    assert (await harness.ask()).body == b"1"
     assert origin.calls == 2

@@ -1,4 +1,4 @@
-"""However an application says who asks, nobody else gets what it has made for that user."""
+"""A response made for a user is never sent to another, in whichever way the application sets the user."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ LEFT: dict[str, Leave] = {
 
 
 def answering(leave: Leave, start_first: bool) -> ASGIApp:
-    """Return an application that names who asks, with *leave*, before its response starts or while it streams."""
+    """Return an application that sets the user, with *leave*, before its response starts or while it streams."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         user = dict(scope["headers"]).get(WHO.lower().encode(), b"").decode()
@@ -126,20 +126,18 @@ def answering(leave: Leave, start_first: bool) -> ASGIApp:
 @pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
 @pytest.mark.parametrize("start_first", [False, True], ids=["before", "in the stream"])
 @pytest.mark.parametrize("left", LEFT)
-async def test_however_a_user_is_named_the_response_is_for_nobody_else(
-    left: str, start_first: bool, together: bool
-) -> None:
+async def test_however_a_user_is_named_the_response_is_private(left: str, start_first: bool, together: bool) -> None:
     async def ask(user: str) -> str:
         headers = [(WHO, user)] if user else []
         try:
-            answer = await laboratory.ask(headers=headers, state={"user": None, "sub": None, "db": 1})
-        except LeaderFailed:  # who has begun to follow it
+            answer = await harness.ask(headers=headers, state={"user": None, "sub": None, "db": 1})
+        except LeaderFailed:  # a follower has joined
             assert (start_first, together) == (True, True)
             return ""
         return answer.body.decode()
 
     for crowd in (CROWD, CROWD[2:]):
-        laboratory = CacheHarness(answering(LEFT[left], start_first), [("/**", HOURLY)])
+        harness = CacheHarness(answering(LEFT[left], start_first), [("/**", HOURLY)])
         got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
         for user, body in zip(crowd, got, strict=True):
             assert body in (user, "")
@@ -165,7 +163,7 @@ class CopyingLogin:
 async def test_a_user_in_a_copy_of_the_scope_is_not_mixed_with_others(together: bool) -> None:
     async def ask(user: str) -> str:
         headers = [("User-Agent", "b"), ("Sec-Fetch-Mode", "cors"), ("X-Forwarded-For", "::1"), ("CF-Ray", "1")]
-        answer = await laboratory.ask("/me", headers=[*headers, (WHO, user)] if user else headers)
+        answer = await harness.ask("/me", headers=[*headers, (WHO, user)] if user else headers)
         said.append("hit" in (answer.header("cache-status") or ""))
         return answer.body.decode()
 
@@ -174,11 +172,11 @@ async def test_a_user_in_a_copy_of_the_scope_is_not_mixed_with_others(together: 
             said: list[bool] = []
             app = build(routes=[Route("/me", me)])
             app.add_middleware(CopyingLogin)
-            laboratory = CacheHarness(app, [("/**", HOURLY)])
+            harness = CacheHarness(app, [("/**", HOURLY)])
             got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
             for user, body in zip(crowd, got, strict=True):
                 assert body in (user, "")
-        assert together or said[-1], "who is nobody still gets what is kept"
+        assert together or said[-1], "an anonymous request still gets the stored response"
 
 
 COPYING = [Middleware(CopyingLogin)]
@@ -200,10 +198,10 @@ async def test_nor_is_one_in_a_copy_that_a_middleware_below_the_application_make
     routes: list[BaseRoute], together: bool
 ) -> None:
     async def ask(user: str) -> str:
-        return (await laboratory.ask("/me", headers=[(WHO, user)] if user else [])).body.decode()
+        return (await harness.ask("/me", headers=[(WHO, user)] if user else [])).body.decode()
 
     for build in (Starlette, FastAPI):
-        laboratory = CacheHarness(build(routes=routes), [("/**", HOURLY)])
+        harness = CacheHarness(build(routes=routes), [("/**", HOURLY)])
         got = await asyncio.gather(*map(ask, CROWD)) if together else [await ask(user) for user in CROWD]
         for user, body in zip(CROWD, got, strict=True):
             assert body in (user, "")
@@ -214,9 +212,9 @@ async def test_nor_is_one_in_a_router_that_is_included() -> None:
     router.routes.append(Route("/me", me, middleware=COPYING))
     app = FastAPI()
     app.include_router(router)
-    laboratory = CacheHarness(app, [("/**", HOURLY)])
+    harness = CacheHarness(app, [("/**", HOURLY)])
     for user in CROWD:
-        answer = await laboratory.ask("/me", headers=[(WHO, user)] if user else [])
+        answer = await harness.ask("/me", headers=[(WHO, user)] if user else [])
         assert answer.body.decode() in (user, "")
 
 
@@ -232,8 +230,8 @@ async def test_where_nothing_copies_the_scope_any_header_may_come(path: str, bui
         Route("/zipped", me, middleware=[Middleware(GZipMiddleware)], max_body_size=100),
         Route("/class", Page),
     ]
-    laboratory = CacheHarness(build(routes=[*routes, Mount("/inner", build(routes=routes))]), [("/**", HOURLY)])
-    said = [(await laboratory.ask(path, headers=[(WHO, "a")])).header("cache-status") or "" for _ in range(2)]
+    harness = CacheHarness(build(routes=[*routes, Mount("/inner", build(routes=routes))]), [("/**", HOURLY)])
+    said = [(await harness.ask(path, headers=[(WHO, "a")])).header("cache-status") or "" for _ in range(2)]
     assert "hit" in said[1]
 
 
@@ -254,8 +252,8 @@ async def test_what_else_is_left_in_the_state_keeps_nothing_from_being_stored() 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x"})
 
-    laboratory = CacheHarness(app, [("/**", HOURLY)])
-    _, answer = [await laboratory.ask() for _ in range(2)]
+    harness = CacheHarness(app, [("/**", HOURLY)])
+    _, answer = [await harness.ask() for _ in range(2)]
     assert "hit" in (answer.header("cache-status") or "")
 
 
@@ -291,9 +289,9 @@ async def test_users_without_an_identity_are_told_apart_by_their_names(identity:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope["user"].name.encode()})
 
-    laboratory = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, by_identity=True))])
+    harness = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, by_identity=True))])
     for name in ("alice", "bob", "alice"):
-        assert (await laboratory.ask(user=Unnamed(name, identity))).body == name.encode()
+        assert (await harness.ask(user=Unnamed(name, identity))).body == name.encode()
     assert subject_of(Unnamed("", identity)) is None
 
 

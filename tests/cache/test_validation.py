@@ -34,9 +34,9 @@ NOW, LONG_AGO = CLOCK.date(), CLOCK.date(-3000)
     ],
 )  # fmt: skip
 async def test_a_client_that_has_it_gets_304(kept: Pairs, asked: Pairs) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=36000"), ("X-Test", "1"), *kept])))
-    whole = await laboratory.ask()
-    answer = await laboratory.ask(headers=asked)
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=36000"), ("X-Test", "1"), *kept])))
+    whole = await harness.ask()
+    answer = await harness.ask(headers=asked)
     assert (answer.status, answer.body, origin.calls) == (304, b"", 1)
     for name in ("etag", "cache-control", "last-modified", "x-test"):
         assert answer.header(name) == whole.header(name)
@@ -58,33 +58,33 @@ async def test_a_client_that_has_it_gets_304(kept: Pairs, asked: Pairs) -> None:
     ],
 )  # fmt: skip
 async def test_a_client_that_has_something_else_gets_the_whole(kept: Pairs, asked: Pairs) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), *kept])))
-    await laboratory.ask()
-    answer = await laboratory.ask(headers=asked)
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), *kept])))
+    await harness.ask()
+    answer = await harness.ask(headers=asked)
     assert (answer.status, answer.body, origin.calls) == (200, b"1", 1)
 
 
 async def test_an_error_is_never_304() -> None:
-    laboratory = CacheHarness(Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')], 404)))
-    await laboratory.ask()
-    assert (await laboratory.ask(headers=[("If-None-Match", '"abc"')])).status == 404
+    harness = CacheHarness(Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')], 404)))
+    await harness.ask()
+    assert (await harness.ask(headers=[("If-None-Match", '"abc"')])).status == 404
 
 
 @pytest.mark.parametrize(
     ("validator", "condition"), [(("ETag", '"abc"'), "if-none-match"), (("ETag", 'W/"abc"'), "if-none-match"),
                                  (("Last-Modified", LONG_AGO), "if-modified-since")]
 )  # fmt: skip
-async def test_a_stale_answer_is_validated_by_what_it_has(validator: tuple[str, str], condition: str) -> None:
+async def test_a_stale_response_is_validated_by_what_it_has(validator: tuple[str, str], condition: str) -> None:
     replies = [Reply([(CC, "max-age=2"), validator, ("X", "1"), ("Y", "1")], body=b"whole")]
     replies.append(Reply([(CC, "max-age=100"), validator, ("X", "2")], body=b"other"))
-    laboratory = CacheHarness(origin := Origin(*replies))
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    answer = await laboratory.ask()
+    harness = CacheHarness(origin := Origin(*replies))
+    await harness.ask()
+    harness.pass_time(3)
+    answer = await harness.ask()
     assert origin.header(condition) == validator[1]
     assert (answer.status, answer.body, answer.header("x"), answer.header("y")) == (200, b"whole", "2", "1")
-    laboratory.pass_time(50)
-    again = await laboratory.ask()
+    harness.pass_time(50)
+    again = await harness.ask()
     assert (again.body, again.header("x"), again.header("age"), origin.calls) == (b"whole", "2", "50", 2)
 
 
@@ -105,11 +105,11 @@ async def test_a_304_updates_the_headers_that_it_has(name: str, first: str, seco
     lives = [] if name in ("Cache-Control", "Expires") else [(CC, "max-age=1")]
     longer = [] if name in ("Cache-Control", "Expires") else [(CC, "max-age=3600")]
     replies = [Reply([*lives, ("ETag", '"a"'), (name, first)]), Reply([*longer, ("ETag", '"a"'), (name, second)])]
-    laboratory = CacheHarness(origin := Origin(*replies))
-    await laboratory.ask()
-    laboratory.pass_time(3)
+    harness = CacheHarness(origin := Origin(*replies))
+    await harness.ask()
+    harness.pass_time(3)
     for _ in range(2):
-        answer = await laboratory.ask()
+        answer = await harness.ask()
         assert [value for key, value in answer.headers if key == name.lower().encode()] == [second.encode()]
     assert origin.calls == 2
 
@@ -117,87 +117,85 @@ async def test_a_304_updates_the_headers_that_it_has(name: str, first: str, seco
 async def test_a_304_leaves_length_and_coding_as_they_are() -> None:
     first = Reply([(CC, "max-age=1"), ("ETag", '"a"'), ("Content-Encoding", "gzip")], body=b"zipped")
     second = Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Content-Encoding", "br"), ("Content-Length", "0")])
-    laboratory = CacheHarness(Origin(first, second))
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    answer = await laboratory.ask()
+    harness = CacheHarness(Origin(first, second))
+    await harness.ask()
+    harness.pass_time(3)
+    answer = await harness.ask()
     assert (answer.header("content-encoding"), answer.header("content-length"), answer.body) == ("gzip", "6", b"zipped")
 
 
 async def test_a_cookie_in_a_304_goes_to_who_asked_and_to_nobody_else() -> None:
     first = Reply([(CC, "max-age=1"), ("ETag", '"a"')])
     second = Reply([(CC, "max-age=3600"), ("ETag", '"a"'), ("Set-Cookie", "a=b")])
-    laboratory = CacheHarness(origin := Origin(first, second, first))
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    assert (await laboratory.ask()).header("set-cookie") == "a=b"
-    assert (await laboratory.ask()).header("set-cookie") is None
+    harness = CacheHarness(origin := Origin(first, second, first))
+    await harness.ask()
+    harness.pass_time(3)
+    assert (await harness.ask()).header("set-cookie") == "a=b"
+    assert (await harness.ask()).header("set-cookie") is None
     assert origin.calls == 3
 
 
 async def test_a_client_with_conditions_gets_304_after_the_cache_has_validated() -> None:
     reply = Reply([(CC, "max-age=2"), ("Last-Modified", LONG_AGO)])
-    laboratory = CacheHarness(origin := Origin(reply))
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    answer = await laboratory.ask(headers=[("If-Modified-Since", CLOCK.date(-10))])
+    harness = CacheHarness(origin := Origin(reply))
+    await harness.ask()
+    harness.pass_time(3)
+    answer = await harness.ask(headers=[("If-Modified-Since", CLOCK.date(-10))])
     assert (answer.status, origin.header("if-modified-since")) == (304, LONG_AGO)
 
 
-async def test_a_client_gets_304_when_the_new_answer_is_what_it_has() -> None:
-    laboratory = CacheHarness(
+async def test_a_client_gets_304_when_the_new_response_is_what_it_has() -> None:
+    harness = CacheHarness(
         Origin(Reply([(CC, "max-age=2"), ("ETag", '"1"')]), Reply([(CC, "max-age=2"), ("ETag", '"2"')]))
     )
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    answer = await laboratory.ask(headers=[("If-None-Match", '"2"')])
+    await harness.ask()
+    harness.pass_time(3)
+    answer = await harness.ask(headers=[("If-None-Match", '"2"')])
     assert (answer.status, answer.body) == (304, b"")
-    assert (await laboratory.ask()).body == b"2"
+    assert (await harness.ask()).body == b"2"
 
 
-async def test_a_condition_reaches_the_application_where_nothing_is_kept() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')])))
-    answer = await laboratory.ask(headers=[("If-None-Match", '"abc"')])
+async def test_a_condition_reaches_the_application_where_nothing_is_stored() -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"abc"')])))
+    answer = await harness.ask(headers=[("If-None-Match", '"abc"')])
     assert (answer.status, origin.header("if-none-match")) == (304, '"abc"')
-    assert (await laboratory.ask()).status == 200
+    assert (await harness.ask()).status == 200
 
 
 async def test_a_stored_validator_is_not_used_for_another_variant() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Vary", "Abc")])))
-    await laboratory.ask(headers=[("Abc", "123")])
-    await laboratory.ask(headers=[("Abc", "456")])
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Vary", "Abc")])))
+    await harness.ask(headers=[("Abc", "123")])
+    await harness.ask(headers=[("Abc", "456")])
     assert (origin.calls, origin.header("if-none-match")) == (2, None)
-    laboratory.pass_time(10)
-    await laboratory.ask(headers=[("Abc", "123")])
+    harness.pass_time(10)
+    await harness.ask(headers=[("Abc", "123")])
     assert (origin.header("if-none-match"), origin.header("abc")) == ('"a"', "123")
 
 
 @pytest.mark.parametrize(CC.lower().replace("-", "_"), ["no-cache", "max-age=10000, no-cache"])
-async def test_no_cache_is_kept_and_validated_at_every_use(cache_control: str) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, cache_control), ("ETag", '"abcd"')], body=b"one")))
-    await laboratory.ask()
+async def test_no_cache_is_stored_and_validated_at_every_use(cache_control: str) -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, cache_control), ("ETag", '"abcd"')], body=b"one")))
+    await harness.ask()
     for calls in (2, 3):
-        assert (await laboratory.ask()).body == b"one"
+        assert (await harness.ask()).body == b"one"
         assert (origin.calls, origin.header("if-none-match")) == (calls, '"abcd"')
 
 
 async def test_a_304_that_nobody_asked_for_is_passed_on() -> None:
-    laboratory = CacheHarness(
-        origin := Origin(Reply([(CC, "max-age=2")]), Reply([(CC, "max-age=2")], 304, b""), Reply())
-    )
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    assert [(await laboratory.ask()).status for _ in range(2)] == [304, 200]
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=2")]), Reply([(CC, "max-age=2")], 304, b""), Reply()))
+    await harness.ask()
+    harness.pass_time(3)
+    assert [(await harness.ask()).status for _ in range(2)] == [304, 200]
     assert origin.calls == 3
 
 
-async def test_an_answer_to_a_validation_takes_the_place_of_the_stale_one() -> None:
+async def test_a_response_to_a_validation_takes_the_place_of_the_stale_one() -> None:
     replies = [Reply([(CC, "max-age=2"), ("ETag", '"1"')]), Reply([(CC, "max-age=9"), ("ETag", '"2"')])]
-    laboratory = CacheHarness(origin := Origin(*replies))
-    await laboratory.ask()
-    laboratory.pass_time(3)
-    assert (await laboratory.ask()).body == b"2"
-    assert (await laboratory.ask()).body == b"2"
+    harness = CacheHarness(origin := Origin(*replies))
+    await harness.ask()
+    harness.pass_time(3)
+    assert (await harness.ask()).body == b"2"
+    assert (await harness.ask()).body == b"2"
     assert origin.calls == 2
 
 
@@ -220,9 +218,9 @@ async def test_an_answer_to_a_validation_takes_the_place_of_the_stale_one() -> N
     ],
 )
 async def test_a_range_is_answered_from_the_whole(wanted: str, status: int, body: bytes, place: str | None) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"0123456789A")))
-    await laboratory.ask()
-    answer = await laboratory.ask(headers=[("Range", wanted)])
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"0123456789A")))
+    await harness.ask()
+    answer = await harness.ask(headers=[("Range", wanted)])
     assert (answer.status, answer.body, answer.header("content-range")) == (status, body, place)
     assert answer.header("content-length") == str(len(body))
     assert origin.calls == 1
@@ -234,31 +232,31 @@ async def test_a_range_is_answered_from_the_whole(wanted: str, status: int, body
 )
 async def test_if_range_gives_the_whole_unless_it_is_the_same(condition: str, status: int) -> None:
     headers = [(CC, "max-age=3600"), ("ETag", '"a"'), ("Last-Modified", LONG_AGO)]
-    laboratory = CacheHarness(Origin(Reply(headers, body=b"0123")))
-    await laboratory.ask()
-    answer = await laboratory.ask(headers=[("Range", "bytes=0-1"), ("If-Range", condition)])
+    harness = CacheHarness(Origin(Reply(headers, body=b"0123")))
+    await harness.ask()
+    answer = await harness.ask(headers=[("Range", "bytes=0-1"), ("If-Range", condition)])
     assert answer.status == status
 
 
 async def test_if_range_holds_for_no_weak_tag() -> None:
-    laboratory = CacheHarness(Origin(Reply([(CC, "max-age=3600"), ("ETag", 'W/"a"')], body=b"0123")))
-    await laboratory.ask()
-    assert (await laboratory.ask(headers=[("Range", "bytes=0-1"), ("If-Range", 'W/"a"')])).status == 200
+    harness = CacheHarness(Origin(Reply([(CC, "max-age=3600"), ("ETag", 'W/"a"')], body=b"0123")))
+    await harness.ask()
+    assert (await harness.ask(headers=[("Range", "bytes=0-1"), ("If-Range", 'W/"a"')])).status == 200
 
 
-async def test_a_range_of_what_is_not_kept_is_the_applications_to_answer() -> None:
+async def test_a_range_of_what_is_not_stored_is_the_applications_to_response() -> None:
     part = Reply([(CC, "max-age=3600"), ("Content-Range", "bytes 4-9/10")], 206, b"01234")
-    laboratory = CacheHarness(origin := Origin(part, Reply([(CC, "max-age=3600")], body=b"whole")))
-    answer = await laboratory.ask(headers=[("Range", "bytes=-5")])
+    harness = CacheHarness(origin := Origin(part, Reply([(CC, "max-age=3600")], body=b"whole")))
+    answer = await harness.ask(headers=[("Range", "bytes=-5")])
     assert (answer.status, answer.body, origin.header("range")) == (206, b"01234", "bytes=-5")
-    assert (await laboratory.ask()).body == b"whole"
+    assert (await harness.ask()).body == b"whole"
 
 
-async def test_head_is_answered_from_get_and_never_kept_for_it() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")], body=b"whole")))
-    assert (await laboratory.ask(method="HEAD")).body == b""
-    assert (await laboratory.ask()).body == b"whole"
-    answer = await laboratory.ask(method="HEAD")
+async def test_head_is_answered_from_get_and_never_stored_for_it() -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")], body=b"whole")))
+    assert (await harness.ask(method="HEAD")).body == b""
+    assert (await harness.ask()).body == b"whole"
+    answer = await harness.ask(method="HEAD")
     assert (answer.status, answer.body, answer.header("content-length"), origin.calls) == (200, b"", "5", 2)
 
 
@@ -267,17 +265,17 @@ async def test_head_is_answered_from_get_and_never_kept_for_it() -> None:
 )
 @pytest.mark.parametrize("condition", ["If-Modified-Since", "If-Range"])
 async def test_a_date_that_no_calendar_has_is_no_condition(condition: str, date: str) -> None:
-    laboratory = CacheHarness(Origin(Reply([("Cache-Control", "max-age=60"), ("Last-Modified", LONG_AGO)])))
+    harness = CacheHarness(Origin(Reply([("Cache-Control", "max-age=60"), ("Last-Modified", LONG_AGO)])))
     headers = [(condition, date), ("Range", "bytes=0-")] if condition == "If-Range" else [(condition, date)]
     for _ in range(2):
-        assert (await laboratory.ask(headers=headers)).status == 200
+        assert (await harness.ask(headers=headers)).status == 200
 
 
 @pytest.mark.parametrize("date", ["Sat, 01 Jan 0000 00:00:00 GMT", "Thu, 31 Feb 2999 00:00:00 GMT"])
 @pytest.mark.parametrize("name", ["Expires", "Date", "Last-Modified"])
 async def test_an_application_may_send_a_date_that_no_calendar_has(name: str, date: str) -> None:
     origin = Origin(Reply([(name, date)]))
-    laboratory = CacheHarness(origin)
+    harness = CacheHarness(origin)
     for _ in range(2):
-        assert (await laboratory.ask()).status == 200
+        assert (await harness.ask()).status == 200
     assert origin.calls == 2

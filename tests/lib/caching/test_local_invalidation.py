@@ -104,7 +104,7 @@ async def test_when_the_server_is_emptied_so_is_every_process(shared: Shared) ->
 
 
 @pytest.mark.needs("redis")
-async def test_what_the_process_has_stands_in_for_a_server_that_is_gone_and_is_forgotten_when_it_is_back() -> None:
+async def test_what_the_process_has_replaces_a_server_that_is_gone_and_is_forgotten_when_it_is_back() -> None:
     with Redis() as server:
         async with process(server.url, deadline=0.25, disconnected_ttl=3600) as one:
             await live(one)

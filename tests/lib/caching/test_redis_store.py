@@ -171,7 +171,7 @@ async def test_a_lease_is_ended_by_a_server_that_has_forgotten_the_script(shared
                 await asyncio.sleep(0.005)
 
 
-async def test_what_is_kept_ends_the_lease_in_the_same_step_if_it_is_still_held(shared: Shared) -> None:
+async def test_what_is_stored_ends_the_lease_in_the_same_step_if_it_is_still_held(shared: Shared) -> None:
     async with process(shared.url) as one, process(shared.url) as two:
         for round_ in range(2):
             lease = LeaseName(b"k", b"variant %d" % round_)
@@ -197,7 +197,7 @@ async def test_of_what_one_process_keeps_the_last_stays_though_the_server_has_fo
         assert await one.frames._redis.get("test:item:k") == b"newer"
 
 
-async def test_the_lease_of_what_cannot_be_kept_ends_too(shared: Shared) -> None:
+async def test_the_lease_of_what_cannot_be_stored_ends_too(shared: Shared) -> None:
     lease = LeaseName(b"k")
     async with process(shared.url) as one:
         assert await one.frames.acquire_lease(lease, b"1", 60) == (True, None)
@@ -217,7 +217,7 @@ async def test_a_key_of_another_in_the_place_of_a_lease_does_not_keep_the_item_a
         assert await one.frames._redis.get("test:item:k") == b"made"
 
 
-async def test_a_key_of_another_in_the_place_of_a_lease_or_an_item_holds_up_nobody(shared: Shared) -> None:
+async def test_a_key_of_another_in_the_place_of_a_lease_or_an_item_delays_no_other_request(shared: Shared) -> None:
     async with process(shared.url) as one:
         shared.cli("LPUSH", "test:lease:{test:item:k}", "x")
         shared.cli("LPUSH", "test:item:k", "x")

@@ -133,16 +133,16 @@ class Table:
 
 
 def process(table: SharedStore, origin: Origin, policy: CachePolicy = CachePolicy()) -> CacheHarness:  # noqa: B008 - it is frozen
-    laboratory = CacheHarness(origin, [("/**", policy)], store=MemoryStore(1))
-    levels = TieredStore(MemoryStore(2**20), table, CODEC, laboratory.metrics, lambda: laboratory.now)
-    laboratory.cache.store = laboratory.objects._store = laboratory.store = levels
-    return laboratory
+    harness = CacheHarness(origin, [("/**", policy)], store=MemoryStore(1))
+    levels = TieredStore(MemoryStore(2**20), table, CODEC, harness.metrics, lambda: harness.now)
+    harness.cache.store = harness.objects._store = harness.store = levels
+    return harness
 
 
 async def written(*laboratories: CacheHarness) -> None:
-    for laboratory in laboratories:
-        assert isinstance(laboratory.store, TieredStore)
-        await laboratory.store.close()
+    for harness in laboratories:
+        assert isinstance(harness.store, TieredStore)
+        await harness.store.close()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ async def written(*laboratories: CacheHarness) -> None:
         [(CC, "max-age=60, stale-while-revalidate=9"), ("Vary", "Foo")],
     ],
 )
-async def test_what_one_process_has_kept_another_gives(headers: Pairs) -> None:
+async def test_what_one_process_has_stored_another_gives(headers: Pairs) -> None:
     origin, table = Origin(Reply(headers)), Table()
     one, two = process(table, origin), process(table, origin)
     first = await one.ask(headers=[("Foo", "1")])
@@ -248,7 +248,7 @@ async def test_what_is_purged_while_it_is_on_its_way_is_not_given(learned_first:
 
 
 @pytest.mark.parametrize("field", ["generated_at", "expires", "refresh_at"])
-def test_an_answer_with_no_time_is_refused(field: str) -> None:
+def test_a_response_with_no_time_is_refused(field: str) -> None:
     (entry,) = (item for item in kept() if isinstance(item, StoredResponse))
     name, before = digest(entry.key), getattr(entry, field)
     setattr(entry, field, float("nan"))
@@ -287,7 +287,7 @@ async def test_who_has_the_lease_just_after_another_has_finished_finds_what_that
     assert (origin.calls, table.leases, two.cache._flights) == (1, {}, {})
 
 
-async def test_a_client_that_wants_it_new_gets_it_new_though_another_answer_is_there() -> None:
+async def test_a_client_that_wants_it_new_gets_it_new_though_another_response_is_there() -> None:
     origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
     one, two = process(table, origin), process(table, origin)
     await one.ask()
@@ -419,9 +419,9 @@ async def test_a_purge_counts_in_every_process_and_for_what_is_only_in_the_share
     origin, table = Origin(Reply()), Table()
     policy = CachePolicy(ttl=60.0, tags=(b"tag:t",))
     one, two = process(table, origin, policy), process(table, origin, policy)
-    for laboratory in (one, two):
-        assert (await laboratory.ask("/a/b")).body == b"1"
-        await written(laboratory)
+    for harness in (one, two):
+        assert (await harness.ask("/a/b")).body == b"1"
+        await written(harness)
     await one.objects.set("v", {"a": 1}, 60, tags=["t"])
     await written(one)
     assert await two.objects.get("v") == {"a": 1}
@@ -462,16 +462,16 @@ async def test_a_change_in_one_process_makes_what_another_is_making_wrong() -> N
 
 async def test_without_the_shared_store_each_process_goes_on_and_failures_are_counted() -> None:
     origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
-    laboratory = process(table, origin)
+    harness = process(table, origin)
     table.broken = ConnectionError("gone")
-    assert [(await laboratory.ask()).body for _ in range(3)] == [b"1"] * 3
-    await written(laboratory)
-    await laboratory.objects.set("a", 1, 60)
-    assert await laboratory.objects.get("a") == 1
-    assert (await laboratory.ask(method="POST")).status == 200
+    assert [(await harness.ask()).body for _ in range(3)] == [b"1"] * 3
+    await written(harness)
+    await harness.objects.set("a", 1, 60)
+    assert await harness.objects.get("a") == 1
+    assert (await harness.ask(method="POST")).status == 200
     with pytest.raises(ConnectionError):
-        await laboratory.objects.purge(tag="t")
-    families = laboratory.telemetry.snapshot().families["scalekit_cache_store_failures"].data
+        await harness.objects.purge(tag="t")
+    families = harness.telemetry.snapshot().families["scalekit_cache_store_failures"].data
     assert set(families) == {("ConnectionError",)}
 
 
@@ -482,14 +482,14 @@ HOSTILE = [b"", b"\x80\x04\x95", b"\0" * 100, MAGIC, MAGIC + b"\0" * 20, MAGIC +
 def test_a_hostile_entry_is_a_miss_counted_and_deleted(frame: bytes) -> None:
     async def once() -> None:
         origin, table = Origin(Reply([(CC, "max-age=60")])), Table()
-        laboratory = process(table, origin)
+        harness = process(table, origin)
         key = digest((b"shop.example", b"/", b"", b"http"))
         table.frames[key] = frame
         table.frames[digest((b"object", b"v"))] = frame
-        assert (await laboratory.ask()).status == 200
-        assert await laboratory.objects.get("v") is None
-        await written(laboratory)
-        assert laboratory.metrics.corrupt.value == 2
+        assert (await harness.ask()).status == 200
+        assert await harness.objects.get("v") is None
+        await written(harness)
+        assert harness.metrics.corrupt.value == 2
         assert table.frames[key] != frame
         assert digest((b"object", b"v")) not in table.frames
 
@@ -503,11 +503,11 @@ def kept() -> list[Item]:
 
 async def made() -> list[Item]:
     origin, table = Origin(Reply([(CC, "max-age=60"), ("Vary", "Foo")])), Table()
-    laboratory = process(table, origin)
-    await laboratory.ask()
-    await laboratory.objects.set("v", b"\xff", 60)
-    assert isinstance(laboratory.store, TieredStore)
-    return list(laboratory.store.local.table.items.values())
+    harness = process(table, origin)
+    await harness.ask()
+    await harness.objects.set("v", b"\xff", 60)
+    assert isinstance(harness.store, TieredStore)
+    return list(harness.store.local.table.items.values())
 
 
 @given(st.data())

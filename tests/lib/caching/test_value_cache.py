@@ -34,12 +34,12 @@ def test_a_value_comes_back_as_it_was(value: object) -> None:
 
 
 async def test_a_value_lives_as_long_as_it_was_said() -> None:
-    laboratory = CacheHarness(Origin())
-    objects = laboratory.objects
+    harness = CacheHarness(Origin())
+    objects = harness.objects
     await objects.set("a", 1, "5m")
     await objects.set_many({"b": 2, "c": 3}, 10)
     assert await objects.get_many(["a", "b", "c", "d"]) == {"a": 1, "b": 2, "c": 3}
-    laboratory.pass_time(10)
+    harness.pass_time(10)
     assert await objects.get_many(["a", "b", "c", "d"]) == {"a": 1}
     assert await objects.get("b", "gone") == "gone"
     await objects.delete("a", "nothing")
@@ -110,7 +110,7 @@ async def test_what_is_no_time_no_value_or_no_key_is_refused() -> None:
         await objects.purge(path="shop")
 
 
-async def test_what_is_missing_is_made_once_for_all_who_ask() -> None:
+async def test_concurrent_requests_for_a_missing_value_make_it_once() -> None:
     objects = CacheHarness(Origin()).objects
     calls = 0
 
@@ -165,27 +165,27 @@ async def test_who_makes_can_be_cancelled() -> None:
 
 
 async def test_a_value_that_cannot_be_read_is_missing_counted_and_deleted() -> None:
-    laboratory = CacheHarness(Origin())
+    harness = CacheHarness(Origin())
     key = (b"object", b"a")
     for frame in (b"", b"x", b"j{", b"j\xff\xfe", b"\x80\x04\x95\x00.", b"jnull,"):
-        laboratory.store.put(Value(key, frame, laboratory.now + 60))
-        assert await laboratory.objects.get("a") is None
-        assert laboratory.store.peek(key) is None
-    assert laboratory.metrics.corrupt.value == 6
+        harness.store.put(Value(key, frame, harness.now + 60))
+        assert await harness.objects.get("a") is None
+        assert harness.store.peek(key) is None
+    assert harness.metrics.corrupt.value == 6
 
 
-async def test_a_purge_of_a_tag_forgets_values_and_answers_at_once() -> None:
-    laboratory = CacheHarness(
+async def test_a_purge_of_a_tag_forgets_values_and_responses_at_once() -> None:
+    harness = CacheHarness(
         origin := Origin(Reply()), [("/a/**", CachePolicy(ttl=60.0, tags=(b"tag:t",))), ("/**", CachePolicy(ttl=60.0))]
     )
-    await laboratory.objects.set("tagged", 1, 60, tags=["t", "u"])
-    await laboratory.objects.set("other", 1, 60, tags=["u"])
+    await harness.objects.set("tagged", 1, 60, tags=["t", "u"])
+    await harness.objects.set("other", 1, 60, tags=["u"])
     for target in ("/a/1", "/a/2", "/b"):
-        await laboratory.ask(target)
-    await laboratory.objects.purge(tag="t")
-    assert await laboratory.objects.get_many(["tagged", "other"]) == {"other": 1}
+        await harness.ask(target)
+    await harness.objects.purge(tag="t")
+    assert await harness.objects.get_many(["tagged", "other"]) == {"other": 1}
     for target in ("/a/1", "/a/2", "/b"):
-        await laboratory.ask(target)
+        await harness.ask(target)
     assert origin.calls == 5
 
 
@@ -195,33 +195,33 @@ async def test_a_purge_of_a_tag_forgets_values_and_answers_at_once() -> None:
      ("/*", ["/shop", "/shopping"]), ("/**", ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]),
      ("/shop/1/x", ["/shop/1/x?y=1"]), ("/nothing", [])],
 )  # fmt: skip
-async def test_a_purge_of_a_path_forgets_the_answers_of_it_or_below_it(path: str, forgotten: list[str]) -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
+async def test_a_purge_of_a_path_forgets_the_responses_of_it_or_below_it(path: str, forgotten: list[str]) -> None:
+    harness = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
     targets = ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]
-    before = {target: (await laboratory.ask(target)).body for target in targets}
-    await laboratory.objects.purge(path=path)
-    after = {target: (await laboratory.ask(target)).body for target in targets}
+    before = {target: (await harness.ask(target)).body for target in targets}
+    await harness.objects.purge(path=path)
+    after = {target: (await harness.ask(target)).body for target in targets}
     assert [target for target in targets if before[target] != after[target]] == forgotten
     assert origin.calls == 4 + len(forgotten)
 
 
-async def test_what_is_being_made_while_it_is_purged_is_not_kept() -> None:
-    laboratory = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
+async def test_what_is_being_made_while_it_is_purged_is_not_stored() -> None:
+    harness = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
     origin.gate = asyncio.Event()
-    asking = asyncio.create_task(laboratory.ask("/a"))
+    asking = asyncio.create_task(harness.ask("/a"))
     while not origin.calls:
         await asyncio.sleep(0)
-    await laboratory.objects.purge(path="/a")
+    await harness.objects.purge(path="/a")
     origin.gate.set()
     assert (await asking).body == b"1"
-    assert (await laboratory.ask("/a")).body == b"2"
+    assert (await harness.ask("/a")).body == b"2"
 
     async def make() -> int:
-        await laboratory.objects.purge(tag="t")
+        await harness.objects.purge(tag="t")
         return 1
 
-    await laboratory.objects.get_or_set("v", 60, make, tags=["t"])
-    assert await laboratory.objects.get("v") is None
+    await harness.objects.get_or_set("v", 60, make, tags=["t"])
+    assert await harness.objects.get("v") is None
 
 
 async def test_purges_that_are_no_longer_remembered_still_count() -> None:
