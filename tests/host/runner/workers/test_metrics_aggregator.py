@@ -21,7 +21,7 @@ from starlette.requests import Request
 from scalekit.telemetry import TELEMETRY, Counter, Gauge
 import orjson
 
-RESPONSES = Counter("response_count", "Answers.", ("kind",))
+RESPONSES = Counter("responses", "Responses.", ("kind",))
 PROCESS = Gauge("process", "Its id.", multiprocess_mode="all")
 
 async def app(scope, receive, send):
@@ -48,7 +48,7 @@ def counting(workers: int, more: str = "") -> Supervised:
 
 
 def response_count(service: Supervised, kind: str = "/") -> int:
-    counted = {row[0]: row[1] for row in total(service).get("response_count", [])}
+    counted = {row[0]: row[1] for row in total(service).get("responses", [])}
     return int(counted.get(kind, 0))
 
 
@@ -119,7 +119,7 @@ def test_the_last_snapshot_of_a_hanging_worker_is_used() -> None:
         frozen = workers_of(service)[0]
         os.kill(frozen, signal.SIGSTOP)
         try:
-            assert wait_for("an answer of the other", lambda: response_count(service)) == before
+            assert wait_for("a response of the other worker", lambda: response_count(service)) == before
         finally:
             os.kill(frozen, signal.SIGCONT)
 
