@@ -1,4 +1,4 @@
-"""Limits by address and by subject, exact over all instances."""
+"""Rate limits by client address, user, header or function, exact across all instances."""
 
 from scalekit_ratelimit.decorator import limited
 

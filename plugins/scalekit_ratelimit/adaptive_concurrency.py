@@ -1,9 +1,9 @@
-"""Find out how many requests may be in flight, from how long they take.
+"""Adapt the limit of requests in flight to their latency.
 
-The gradient is that of Netflix's concurrency-limits: the latency without load over the latency now, with room for a
-queue of the limit's square root, here the less of it the less latency may still grow. To measure the former at a low
-limit, now and then, is what Envoy does. AIMD is TCP's: one more for each limit's worth that was fast enough, a tenth
-less when one was not.
+The gradient algorithm is that of Netflix's concurrency-limits: the limit follows the quotient of the latency without
+load and the latency now, plus headroom for a queue of the limit's square root, here scaled by how much latency may
+still grow. Like Envoy's adaptive concurrency filter it measures the former at the minimum limit now and then. AIMD is
+TCP's: plus one for each window that was fast enough, minus ten percent otherwise.
 """
 
 from __future__ import annotations
@@ -13,127 +13,127 @@ from math import sqrt
 from typing import Protocol
 
 SMOOTHING = 0.2
-FOLLOWING = 0.1
-"""Share by which the latency without load gives way to what is measured."""
-PROBING = 500
-"""Windows under load after which it is looked for what latency would be without."""
+UNLOADED_SMOOTHING = 0.1
+"""Weight of a new measurement in the average of the latency without load."""
+PROBE_AFTER = 500
+"""Windows under load after which the latency without load is measured again."""
 WINDOW = 20
-"""Requests whose latencies are looked at together."""
-LOWERING = 0.9
+"""Requests whose latencies are averaged."""
+BACKOFF_RATIO = 0.9
 
 
 class LimitAlgorithm(Protocol):
-    """Changes a limit."""
+    """Computes the next limit."""
 
-    def after(self, limit: float, latency: float, in_flight: int) -> float:
-        """Return the limit that follows *limit* when requests took *latency* with so many *in_flight*."""
+    def next_limit(self, limit: float, latency: float, in_flight: int) -> float:
+        """Return the limit after a window with an average *latency* in seconds and at most *in_flight* requests."""
         ...
 
 
 class GradientAlgorithm:
-    """Lowers the limit where latency is more than *tolerance* times what it is without load.
+    """Lowers the limit when latency is more than *tolerance* times the latency without load.
 
-    That is measured where half of the limit is not used, and at the *least* limit. A service that is never without load
-    is brought there now and then, for a moment: under load the queue would be measured.
+    That is measured while less than half of the limit is in use, and at *min_limit*. A service that is always under
+    load is limited to *min_limit* now and then, for a moment: under load the measurement would include the queue.
     """
 
-    def __init__(self, tolerance: float, least: int) -> None:
+    def __init__(self, tolerance: float, min_limit: int) -> None:
         self._tolerance = tolerance
-        self._least = least
+        self._min_limit = min_limit
         self._unloaded = 0.0
-        self._under_load = 0
+        self._loaded_windows = 0
         self._probe: LatencyProbe | None = None
 
-    def after(self, limit: float, latency: float, in_flight: int) -> float:
+    def next_limit(self, limit: float, latency: float, in_flight: int) -> float:
         """Return the next limit."""
         if self._probe is not None:
-            return self._probed(self._probe, latency, in_flight)
+            return self._continue_probe(self._probe, latency, in_flight)
         unused = in_flight < limit / 2
-        if unused or limit <= self._least or latency < self._unloaded:
-            self._follow(latency)
-        self._under_load = 0 if unused else self._under_load + 1
+        if unused or limit <= self._min_limit or latency < self._unloaded:
+            self._update_unloaded(latency)
+        self._loaded_windows = 0 if unused else self._loaded_windows + 1
         if unused:
             return limit
-        if not self._unloaded or self._under_load >= PROBING:
+        if not self._unloaded or self._loaded_windows >= PROBE_AFTER:
             self._probe = LatencyProbe(limit)
-            return float(self._least)
+            return float(self._min_limit)
         gradient = self._tolerance * self._unloaded / latency if latency else 2.0
-        aim = limit * max(0.5, gradient) if gradient < 1.0 else limit + sqrt(limit) * min(1.0, gradient - 1.0)
-        return limit + (aim - limit) * SMOOTHING
+        target = limit * max(0.5, gradient) if gradient < 1.0 else limit + sqrt(limit) * min(1.0, gradient - 1.0)
+        return limit + (target - limit) * SMOOTHING
 
-    def _follow(self, latency: float) -> None:
-        self._unloaded += (latency - self._unloaded) * (FOLLOWING if self._unloaded else 1.0)
+    def _update_unloaded(self, latency: float) -> None:
+        self._unloaded += (latency - self._unloaded) * (UNLOADED_SMOOTHING if self._unloaded else 1.0)
 
-    def _probed(self, probe: LatencyProbe, latency: float, in_flight: int) -> float:
-        """Wait until those have left who came under load, and measure those who came after them."""
-        probe.drained += in_flight <= self._least
+    def _continue_probe(self, probe: LatencyProbe, latency: float, in_flight: int) -> float:
+        """Wait until requests that arrived under load have ended, and measure those that arrived after them."""
+        probe.drained += in_flight <= self._min_limit
         if probe.drained < 2:
-            return float(self._least)
-        self._unloaded, self._under_load, self._probe = latency, 0, None
+            return float(self._min_limit)
+        self._unloaded, self._loaded_windows, self._probe = latency, 0, None
         return probe.limit
 
 
 @dataclass(slots=True)
 class LatencyProbe:
-    """A look at the latency without load, after which *limit* is what it was; *drained* windows began without it."""
+    """A measurement of the latency without load, after which *limit* is restored; *drained* counts its windows."""
 
     limit: float
     drained: int = 0
 
 
 class AimdAlgorithm:
-    """Lowers the limit where latency is above *target* seconds."""
+    """Lowers the limit when latency is above *target_latency* seconds."""
 
-    def __init__(self, target: float) -> None:
-        self._target = target
+    def __init__(self, target_latency: float) -> None:
+        self._target_latency = target_latency
 
-    def after(self, limit: float, latency: float, in_flight: int) -> float:
+    def next_limit(self, limit: float, latency: float, in_flight: int) -> float:
         """Return the next limit."""
-        if latency > self._target:
-            return limit * LOWERING
+        if latency > self._target_latency:
+            return limit * BACKOFF_RATIO
         return limit + 1 if in_flight >= limit / 2 else limit
 
 
-SHARES = {"low": 0.7, "normal": 0.9, "high": 1.0}
-"""The share of the limit up to which a priority is let in."""
+PRIORITY_SHARES = {"low": 0.7, "normal": 0.9, "high": 1.0}
+"""Share of the limit that requests of each priority may use."""
 
 
 class AdaptiveConcurrency:
-    """Counts requests in flight, *initial* at most and between *least* and *most* as *rule* finds."""
+    """Counts requests in flight against a limit between *min_limit* and *max_limit* that *algorithm* adapts."""
 
-    def __init__(self, rule: LimitAlgorithm, initial: int, least: int, most: int) -> None:
-        self._rule = rule
-        self._least = least
-        self._most = most
-        self._limit = float(initial)
-        self._sum = 0.0
-        self._number = 0
+    def __init__(self, algorithm: LimitAlgorithm, initial_limit: int, min_limit: int, max_limit: int) -> None:
+        self._algorithm = algorithm
+        self._min_limit = min_limit
+        self._max_limit = max_limit
+        self._limit = float(initial_limit)
+        self._latency_sum = 0.0
+        self._samples = 0
         self._peak = 0
         self.in_flight = 0
 
     @property
     def limit(self) -> int:
-        """How many may be in flight."""
+        """How many requests may be in flight."""
         return int(self._limit)
 
-    def enter(self, priority: str) -> bool:
-        """Let one in, or tell that there are too many."""
-        if self.in_flight >= max(1.0, self._limit * SHARES[priority]):
+    def acquire(self, priority: str) -> bool:
+        """Count a request as in flight and return True, or return False when *priority* has no capacity left."""
+        if self.in_flight >= max(1.0, self._limit * PRIORITY_SHARES[priority]):
             return False
         self.in_flight += 1
         if self.in_flight > self._peak:
             self._peak = self.in_flight
         return True
 
-    def leave(self, seconds: float | None) -> None:
-        """Note that one has left after *seconds*; None for one whose time says nothing."""
+    def release(self, latency: float | None) -> None:
+        """Count a request as ended after *latency* seconds; None excludes it from the measurement."""
         self.in_flight -= 1
-        if seconds is None:
+        if latency is None:
             return
-        self._sum += seconds
-        self._number += 1
-        if self._number >= WINDOW:
-            latency, peak = self._sum / self._number, self._peak
-            self._sum, self._number, self._peak = 0.0, 0, self.in_flight
-            after = self._rule.after(self._limit, latency, peak)
-            self._limit = max(float(self._least), min(float(self._most), after))
+        self._latency_sum += latency
+        self._samples += 1
+        if self._samples >= WINDOW:
+            average, peak = self._latency_sum / self._samples, self._peak
+            self._latency_sum, self._samples, self._peak = 0.0, 0, self.in_flight
+            limit = self._algorithm.next_limit(self._limit, average, peak)
+            self._limit = max(float(self._min_limit), min(float(self._max_limit), limit))

@@ -1,4 +1,4 @@
-"""Keep requests away from a Redis that is silent, and tell when that is more than a moment."""
+"""Circuit breaker that stops sending to Redis when it does not reply, and the health check of the limits."""
 
 from __future__ import annotations
 
@@ -13,99 +13,102 @@ from scalekit_redis import Redis, RedisUnavailable, ReplyError
 
 logger = logging.getLogger("scalekit.ratelimit")
 
-PATIENCE = 2.0
-"""Seconds of trouble after which health tells of it: one late answer on a busy machine is none of its business."""
-CALM = 1.0
-"""Seconds without trouble after which trouble is over; what comes sooner is the same again."""
+UNHEALTHY_AFTER = 2.0
+"""Seconds of failure after which the health check fails: one timeout on a busy machine is not an outage."""
+RECOVERED_AFTER = 1.0
+"""Seconds without failure after which an outage has ended; an earlier failure continues it."""
 
 
 class CircuitBreaker:
-    """Keeps requests away from *redis* once it is silent, until it answers a question of ours, asked every *pause*.
+    """Opens when *redis* does not reply, and closes when a probe, sent every *retry_interval* seconds, succeeds.
 
-    A late answer alone does not tell that: a question of ours follows it, with the same *deadline*, and requests go on
-    meanwhile. Only when that is not answered either is everybody kept away.
+    A single timeout does not open it: a probe with the same *timeout* follows, while requests are still sent. The
+    circuit opens only when that times out too.
     """
 
-    def __init__(self, redis: Redis, pause: float, deadline: float, clock: Callable[[], float] = monotonic) -> None:
-        self.trouble = ""
+    def __init__(
+        self, redis: Redis, retry_interval: float, timeout: float, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.error = ""
+        """Why the circuit is open; empty while it is closed."""
         self._redis = redis
-        self._pause = pause
-        self._deadline = deadline
+        self._retry_interval = retry_interval
+        self._timeout = timeout
         self._clock = clock
-        self._reason = ""
-        self._began = 0.0
-        self._ended = float("-inf")
-        self._doubted = asyncio.Event()
+        self._last_error = ""
+        self._opened_at = 0.0
+        self._closed_at = float("-inf")
+        self._probe_needed = asyncio.Event()
 
-    def trip(self, trouble: str) -> None:
-        """Keep everybody away from now on."""
-        if not self.trouble:
-            logger.warning("limits are not counted on redis, and not exact until they are again: %s", trouble)
-            if not self._is_recent():
-                self._began = self._clock()
-        self.trouble = self._reason = trouble
-        self._doubted.set()
+    def trip(self, error: str) -> None:
+        """Open the circuit."""
+        if not self.error:
+            logger.warning("circuit opened, rate limits are not exact until redis replies again: %s", error)
+            if not self._closed_recently():
+                self._opened_at = self._clock()
+        self.error = self._last_error = error
+        self._probe_needed.set()
 
     def close(self) -> None:
-        """Let everybody through again."""
-        self.trouble = ""
-        self._ended = self._clock()
-        self._doubted.clear()
+        """Close the circuit."""
+        self.error = ""
+        self._closed_at = self._clock()
+        self._probe_needed.clear()
 
     @property
-    def lasting_trouble(self) -> str:
-        """The trouble that there has been for some time, without a break worth the name; empty when there is none."""
-        lasts = bool(self.trouble) or self._is_recent()
-        return self._reason if lasts and self._clock() - self._began >= PATIENCE else ""
+    def persistent_error(self) -> str:
+        """The error of an outage that has lasted UNHEALTHY_AFTER seconds; empty when there is none."""
+        in_outage = bool(self.error) or self._closed_recently()
+        return self._last_error if in_outage and self._clock() - self._opened_at >= UNHEALTHY_AFTER else ""
 
-    def note(self, error: RedisUnavailable | ReplyError) -> None:
-        """Keep everybody away where *error* says that Redis does not understand; ask it where it was late."""
+    def record_failure(self, error: RedisUnavailable | ReplyError) -> None:
+        """Open the circuit after an error reply; send a probe after a timeout."""
         if isinstance(error, ReplyError):
             self.trip(str(error))
         elif error.kind == "timeout":
-            self._doubted.set()
+            self._probe_needed.set()
 
-    async def check(self) -> None:
-        """Return while limits are counted on Redis, a moment now and then aside; raises Unavailable."""
-        if self.lasting_trouble:
-            raise Unavailable(self.lasting_trouble)
+    async def check_health(self) -> None:
+        """Return when Redis replies to a probe; raises Unavailable during an outage, RedisUnavailable otherwise."""
+        if self.persistent_error:
+            raise Unavailable(self.persistent_error)
         await self._redis.probe()
 
     @asynccontextmanager
-    async def watching(self) -> AsyncGenerator[None, None]:
-        """Ask Redis, while inside, whether it is back."""
-        task = asyncio.create_task(self._watch(), name="scalekit: ratelimit")
+    async def run_probes(self) -> AsyncGenerator[None, None]:
+        """Probe Redis, when needed, until the block is left."""
+        task = asyncio.create_task(self._probe_when_needed(), name="scalekit: ratelimit")
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _watch(self) -> None:
+    async def _probe_when_needed(self) -> None:
         while True:
-            await self._doubted.wait()
-            await (self._come_back() if self.trouble else self._make_sure())
+            await self._probe_needed.wait()
+            await (self._try_to_close() if self.error else self._confirm_timeout())
 
-    async def _make_sure(self) -> None:
-        """Trip when Redis is late twice in a row; while it is gone, requests learn that at once without a breaker."""
-        self._doubted.clear()
+    async def _confirm_timeout(self) -> None:
+        """Open the circuit when a second command times out; requests see a refused connection without a breaker."""
+        self._probe_needed.clear()
         try:
-            await self._redis.probe(timeout=self._deadline)
+            await self._redis.probe(timeout=self._timeout)
         except RedisUnavailable as error:
             if error.kind == "timeout":
                 self.trip(str(error))
         except ReplyError as error:
             self.trip(str(error))
 
-    async def _come_back(self) -> None:
-        await asyncio.sleep(self._pause)
+    async def _try_to_close(self) -> None:
+        await asyncio.sleep(self._retry_interval)
         try:
-            await self._redis.probe(timeout=self._pause)
+            await self._redis.probe(timeout=self._retry_interval)
         except (RedisUnavailable, ReplyError) as error:
-            self.trouble = self._reason = str(error)
+            self.error = self._last_error = str(error)
             return
         self.close()
-        logger.info("limits are counted on redis again")
+        logger.info("circuit closed, rate limits are exact again: redis replies")
 
-    def _is_recent(self) -> bool:
-        return self._clock() - self._ended < CALM
+    def _closed_recently(self) -> bool:
+        return self._clock() - self._closed_at < RECOVERED_AFTER

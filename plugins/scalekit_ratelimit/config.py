@@ -1,4 +1,4 @@
-"""The table ``[plugins.ratelimit]``."""
+"""Configuration table ``[plugins.ratelimit]``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from scalekit import Duration, Method, PathGlob, PositiveDuration, Rate, Table, TextPattern, Url
-from scalekit_ratelimit.gcra import Algorithm, Limit, rule
-from scalekit_ratelimit.keys import IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
+from scalekit_ratelimit.gcra import Algorithm, Limit, make_limit
+from scalekit_ratelimit.keys import APPLICATION, IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
 from scalekit_redis.url import parse_url
 
 Priority = Literal["low", "normal", "high"]
@@ -17,23 +17,23 @@ Priority = Literal["low", "normal", "high"]
 _NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
-def _several(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _known_store(url: Url) -> Url:
+def _supported_store(url: Url) -> Url:
     if url.reveal() == "memory:":
         return url
     if url.scheme not in ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster"):
-        raise ValueError(f'no store has the address {str(url)!r}; write "memory:" or "redis://127.0.0.1:6379/0"')
+        raise ValueError(f'unsupported store {str(url)!r}; write "memory:" or "redis://127.0.0.1:6379/0"')
     parse_url(url.reveal())
     return url
 
 
-LimitRates = Annotated[tuple[Rate, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
+LimitRates = Annotated[tuple[Rate, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])]
 KeyNames = Annotated[
     tuple[Annotated[str, AfterValidator(normalize_key_name)], ...],
-    BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
+    BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...]),
     Field(min_length=1),
 ]
 ExemptEntry = Annotated[Exemption, PlainValidator(parse_exemption, json_schema_input_type=str | dict[str, str])]
@@ -41,131 +41,132 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class RateLimitPolicyConfig(Table):
-    """Who may ask how often for what."""
+    """A limit for requests by path, method and key."""
 
     name: Annotated[str, TextPattern(_NAME, 'at most 64 letters, digits and "_ . -", such as "login"')]
-    """What it is called in answers, metrics and the log."""
+    """Name of the policy in responses, metrics and logs."""
     path: PathGlob = PathGlob("/**")
-    """Paths that it is for, such as ``/search/**``."""
+    """Paths that the policy applies to, such as ``/search/**``."""
     methods: tuple[Method, ...] = ()
-    """Methods that it is for, ``GET`` being ``HEAD`` and a websocket's handshake too; without any, all of them."""
+    """Methods that the policy applies to, all when empty; ``GET`` includes ``HEAD`` and websocket handshakes."""
     limit: Annotated[LimitRates, Field(min_length=1)]
-    """How often, as ``"5/15m"``, or several that hold at once."""
+    """Rate such as ``"5/15m"``, or several that all apply."""
     burst: Positive | None = None
-    """How many may come at once; without it, as many as limit says."""
-    by: KeyNames = ("ip",)
-    """What is counted by: ``ip``, ``subject``, ``header:NAME``, a function, several together, or ``code`` alone."""
+    """How many requests may arrive at once; by default as many as ``limit`` allows."""
+    key: KeyNames = ("ip",)
+    """What is limited: ``ip``, ``subject``, ``header:NAME``, a function, a combination, or ``application``."""
     cost: Positive = 1
-    """What one request takes from the limit."""
+    """How much of the limit one request uses."""
     exempt: tuple[ExemptEntry, ...] = ()
-    """Networks, and users as ``{ issuer = "...", subject = "..." }``, that are not counted."""
+    """Networks, and users as ``{ issuer = "...", subject = "..." }``, that are not limited."""
     dry_run: bool = False
-    """Whether it only counts and logs what it would refuse."""
+    """Only count and log the requests that would be refused."""
     algorithm: Algorithm = "gcra"
-    """``gcra`` gives back one after the other; ``sliding-window`` counts exactly what the last period had."""
+    """``gcra`` replenishes one request at a time; ``sliding-window`` counts exactly the requests of the last period."""
     priority: Priority = "normal"
-    """Who goes first when there is too much to do, where ``concurrency`` is on."""
+    """Priority when load is shed, if ``concurrency`` is enabled."""
 
     @model_validator(mode="after")
-    def _can_be_counted(self) -> RateLimitPolicyConfig:
-        least = min(each.burst for each in self.rules())
-        if self.cost > least:
-            raise ValueError(
-                f"cost {self.cost} is more than the {least} that may come at once; nothing would be allowed"
-            )
+    def _cost_fits_burst(self) -> RateLimitPolicyConfig:
+        burst = min(limit.burst for limit in self.limits())
+        if self.cost > burst:
+            raise ValueError(f"cost {self.cost} is greater than burst {burst}: every request would be refused")
         return self
 
     @model_validator(mode="after")
-    def _leaves_requests_to_the_code(self) -> RateLimitPolicyConfig:
-        if "code" not in self.by:
+    def _application_key_is_alone(self) -> RateLimitPolicyConfig:
+        if APPLICATION not in self.key:
             return self
-        if len(self.by) > 1:
-            raise ValueError('by = "code" stands alone; put what else is counted by into the key')
-        told = [name for name in ("path", "methods", "exempt", "priority") if name in self.model_fields_set]
-        if told:
+        if len(self.key) > 1:
+            raise ValueError('key = "application" cannot be combined; put the other parts into the key that is passed')
+        ignored = [name for name in ("path", "methods", "exempt", "priority") if name in self.model_fields_set]
+        if ignored:
             raise ValueError(
-                f'{" and ".join(told)} cannot be beside by = "code", which is counted where LIMITS(request).hit(...) is'
-                " called; leave it out"
+                f'{" and ".join(ignored)} cannot be combined with key = "application", which is counted where'
+                " LIMITS(request).hit(...) is called; remove it"
             )
         return self
 
     @property
-    def in_code(self) -> bool:
-        """Whether the application counts it."""
-        return "code" in self.by
+    def by_application(self) -> bool:
+        """Whether the application counts hits itself."""
+        return APPLICATION in self.key
 
-    def rules(self) -> tuple[Limit, ...]:
-        """Return its limits; raises ValueError for one that cannot be counted."""
-        return rules(self.name, self.limit, self.burst, self.algorithm)
+    def limits(self) -> tuple[Limit, ...]:
+        """Return the limits of the policy; raises ValueError for one that cannot be enforced."""
+        return make_limits(self.name, self.limit, self.burst, self.algorithm)
 
 
 class ConcurrencyConfig(Table):
-    """How many requests may be in flight, found out from how long they take."""
+    """Adaptive limit of requests in flight, computed from their latency."""
 
     enabled: bool = True
-    """Whether it is on, where the table is there."""
+    """Whether the limit is enforced; an empty table enables it."""
     algorithm: Literal["gradient", "aimd"] = "gradient"
-    """``gradient`` compares latency with what it is without load, ``aimd`` with ``target``."""
-    initial: Positive = 20
-    """The limit at the start."""
-    least: Positive = 4
-    """The limit is never lower."""
-    most: Positive = 1000
-    """The limit is never higher."""
-    target: PositiveDuration = Duration("100ms")
-    """The latency above which ``aimd`` lowers the limit."""
+    """``gradient`` compares latency with latency without load, ``aimd`` with ``target_latency``."""
+    initial_limit: Positive = 20
+    """Limit at start."""
+    min_limit: Positive = 4
+    """Lower bound of the limit."""
+    max_limit: Positive = 1000
+    """Upper bound of the limit."""
+    target_latency: PositiveDuration = Duration("100ms")
+    """Latency above which ``aimd`` lowers the limit."""
     tolerance: Annotated[float, Field(ge=1)] = 1.5
-    """How many times the latency without load may grow before ``gradient`` lowers the limit."""
+    """Factor by which latency without load may grow before ``gradient`` lowers the limit."""
     retry_after: PositiveDuration = Duration("1s")
-    """What who is refused is told to wait."""
+    """Value of ``Retry-After`` in the 503 response."""
 
     @model_validator(mode="after")
-    def _is_in_order(self) -> ConcurrencyConfig:
-        if not self.least <= self.initial <= self.most:
-            raise ValueError(f"initial {self.initial} is not between least {self.least} and most {self.most}")
+    def _limits_are_ordered(self) -> ConcurrencyConfig:
+        if not self.min_limit <= self.initial_limit <= self.max_limit:
+            raise ValueError(
+                f"initial_limit {self.initial_limit} is not between min_limit {self.min_limit}"
+                f" and max_limit {self.max_limit}"
+            )
         return self
 
 
 class RateLimitConfig(Table):
-    """How often clients may ask, and where it is counted."""
+    """Rate limits, and the store in which they are counted."""
 
-    url: Annotated[Url, AfterValidator(_known_store)] = Url("memory:")
-    """Where it is counted: ``memory:`` in each process, ``redis://`` or ``redis-cluster://`` for all instances."""
+    url: Annotated[Url, AfterValidator(_supported_store)] = Url("memory:")
+    """Store: ``memory:`` of each process, or ``redis://`` or ``redis-cluster://`` shared by all instances."""
     default: LimitRates = ()
-    """The limit for whatever no policy decides, by address; a policy with ``dry_run`` decides nothing."""
+    """Limit per client address for requests that match no policy, or only policies with ``dry_run``."""
     policies: tuple[RateLimitPolicyConfig, ...] = ()
-    """LimitRates for paths; every one that matches counts, and the strictest answers."""
+    """Limits by path; all that match apply, and the strictest decides."""
     per_worker: bool = False
-    """Whether ``memory:`` may count in each of several workers for itself, so that a limit is that of one worker."""
+    """Allow ``memory:`` with several workers, each of which then allows the whole limit."""
     ipv6_prefix: Annotated[int, Field(ge=1, le=128)] = IPV6_PREFIX
-    """Bits of an IPv6 address that tell clients apart: who has one address of such a network has them all."""
-    size: Annotated[int, Field(ge=2)] = 100_000
-    """Keys that are remembered in memory; those that were not used for longest are forgotten."""
+    """Number of address bits that identify an IPv6 client."""
+    max_keys: Annotated[int, Field(ge=2)] = 100_000
+    """Maximum number of keys in memory; the least recently used ones are evicted."""
     on_error: Literal["local", "allow", "refuse"] = "local"
-    """What happens while Redis is gone: count in the process, allow everything, or refuse everything with a 503."""
-    deadline: PositiveDuration = Duration("2s")
-    """How long Redis may take to answer; what takes longer is decided without it, and may not be exact."""
-    retry: PositiveDuration = Duration("500ms")
-    """Time between two attempts to reach Redis after it was late; no request waits for them."""
+    """While Redis is unavailable: count in each process, allow all requests, or refuse all with 503."""
+    redis_timeout: PositiveDuration = Duration("2s")
+    """How long to wait for a reply of Redis; after it a request is decided by ``on_error``, so limits are not exact."""
+    retry_interval: PositiveDuration = Duration("500ms")
+    """Time between two probes of Redis while the circuit breaker is open; no request waits for them."""
     legacy_headers: bool = False
-    """Whether answers have ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` too."""
+    """Add ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` to responses."""
     concurrency: ConcurrencyConfig | None = None
-    """An adaptive limit of requests in flight; an empty table turns it on."""
+    """Load shedding: an adaptive limit of requests in flight; an empty table enables it."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> RateLimitConfig:
+    def _names_are_unique(self) -> RateLimitConfig:
         names = [policy.name for policy in self.policies] + (["default"] if self.default else [])
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two policies are called {', '.join(sorted(twice))}; give each a name of its own")
-        rules("default", self.default)
+        if duplicates := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"duplicate policy name {', '.join(sorted(duplicates))}; rename one of the policies")
+        make_limits("default", self.default)
         return self
 
 
-def rules(
-    name: str, limits: Iterable[Rate], burst: int | None = None, algorithm: Algorithm = "gcra"
+def make_limits(
+    name: str, rates: Iterable[Rate], burst: int | None = None, algorithm: Algorithm = "gcra"
 ) -> tuple[Limit, ...]:
-    """Return the rules of the policy *name*, whose limits are told apart by their rates where there are several."""
-    rates = tuple(limits)
+    """Return the limits of the policy *name*; of several, each is named by its rate too."""
+    rates = tuple(rates)
     if len(set(rates)) < len(rates):
-        raise ValueError(f"limit of {name!r} says the same twice; leave one out")
-    return tuple(rule(name if len(rates) == 1 else f"{name} {rate}", rate, burst, algorithm) for rate in rates)
+        raise ValueError(f"limit of policy {name!r} contains a duplicate rate; remove it")
+    return tuple(make_limit(name if len(rates) == 1 else f"{name} {rate}", rate, burst, algorithm) for rate in rates)

@@ -1,4 +1,4 @@
-"""``@limited``: how often one handler may be asked, said where the handler is."""
+"""``@limited``: rate limit of one handler, declared where the handler is defined."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from starlette.types import Scope
 
 from scalekit import Rate
 from scalekit.contracts import SubjectIdentifier
-from scalekit_ratelimit.config import rules
+from scalekit_ratelimit.config import make_limits
 from scalekit_ratelimit.gcra import Algorithm
 from scalekit_ratelimit.handler_limits import CURRENT
 from scalekit_ratelimit.keys import (
+    APPLICATION,
     Exemptions,
     KeyFunc,
     address_key,
@@ -31,12 +32,12 @@ H = TypeVar("H", bound=Callable[..., Any])
 
 
 DECORATED: set[str] = set()
-"""Names of handlers that are marked: without any, requests need not say who they are."""
+"""Policy names of decorated handlers; while it is empty, requests need no context for them."""
 
 
 def limited(
     *limits: str,
-    by: str | Sequence[str] | Callable[[Scope], str | None] = "ip",
+    key: str | Sequence[str] | Callable[[Scope], str | None] = "ip",
     burst: int | None = None,
     cost: int = 1,
     exempt: Sequence[str | SubjectIdentifier] = (),
@@ -44,72 +45,84 @@ def limited(
     algorithm: Algorithm = "gcra",
     name: str = "",
 ) -> Callable[[H], H]:
-    """Let a handler be asked no more often than *limits*, such as ``"5/15m"``, say; the rest as in the file.
+    """Limit a handler to the rates *limits*, such as ``"5/15m"``; the keywords are those of a policy.
 
-    It is counted when the framework calls the handler, besides what the file says. Raises ValueError for what is none.
+    A hit is counted when the framework calls the handler, in addition to the policies of the configuration file.
+    Raises ValueError for invalid arguments.
     """
     if not limits:
-        raise ValueError('limited() takes at least one limit, such as "5/15m"')
+        raise ValueError('limited() needs at least one rate, such as "5/15m"')
     rates = [Rate(text) for text in limits]
-    whom = [parse_exemption(each) for each in exempt]
+    exempt_entries = [parse_exemption(entry) for entry in exempt]
 
-    def mark(handler: H) -> H:
-        known = name or f"{handler.__module__}.{handler.__qualname__}".replace("<locals>.", "")
-        known = "".join(each if each.isalnum() and each.isascii() else "." if each in "<>." else "_" for each in known)
-        made = rules(known, rates, burst, _spelled(algorithm))
-        if cost > min(rule.burst for rule in made):
-            raise ValueError(f"cost {cost} is more than may come at once; nothing would be allowed")
-        exempted = Exemptions(whom) if whom else None
+    def decorate(handler: H) -> H:
+        policy_name = _policy_name(name or f"{handler.__module__}.{handler.__qualname__}")
+        handler_limits = make_limits(policy_name, rates, burst, _normalize_algorithm(algorithm))
+        if cost > min(limit.burst for limit in handler_limits):
+            raise ValueError(f"cost {cost} is greater than burst: every request would be refused")
+        exemptions = Exemptions(exempt_entries) if exempt_entries else None
 
         @lru_cache(8)
         def policy_with(address: KeyFunc) -> RateLimitPolicy:
-            return RateLimitPolicy(known, made, _counter(by, address), cost, exempted, dry_run)
+            return RateLimitPolicy(
+                policy_name,
+                handler_limits,
+                _key_func(key, address),
+                cost=cost,
+                exemptions=exemptions,
+                dry_run=dry_run,
+            )
 
-        policy_with(address_key)  # so that a mistake is told here
-        DECORATED.add(known)
-        return cast(H, _counted(handler, policy_with))
+        policy_with(address_key)  # raises here, at import, when key is invalid
+        DECORATED.add(policy_name)
+        return cast(H, _wrap(handler, policy_with))
 
-    return mark
-
-
-def _counter(by: str | Sequence[str] | Callable[[Scope], str | None], address: KeyFunc) -> KeyFunc:
-    if callable(by):
-        return custom_key_func(by)
-    words = [normalize_key_name(each) for each in ([by] if isinstance(by, str) else by)]
-    if not words or "code" in words:
-        raise ValueError(f'by is what each call of a handler is counted by, such as "ip", got {by!r}')
-    return key_func(words, address)
+    return decorate
 
 
-def _spelled(algorithm: str) -> Algorithm:
+def _policy_name(name: str) -> str:
+    plain = name.replace("<locals>.", "")
+    return "".join(char if char.isalnum() and char.isascii() else "." if char in "<>." else "_" for char in plain)
+
+
+def _key_func(key: str | Sequence[str] | Callable[[Scope], str | None], address: KeyFunc) -> KeyFunc:
+    if callable(key):
+        return custom_key_func(key)
+    names = [normalize_key_name(name) for name in ([key] if isinstance(key, str) else key)]
+    if not names or APPLICATION in names:
+        raise ValueError(f'key must name a property of the request, such as "ip", got {key!r}')
+    return key_func(names, address)
+
+
+def _normalize_algorithm(algorithm: str) -> Algorithm:
     for known in ALGORITHMS:
         if algorithm.lower() == known:
             return known
-    raise ValueError(f"algorithm is one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
 
 
-def _counted(handler: Callable[..., Any], policy_with: Callable[[KeyFunc], RateLimitPolicy]) -> Callable[..., Any]:
+def _wrap(handler: Callable[..., Any], policy_with: Callable[[KeyFunc], RateLimitPolicy]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(handler):
 
         @wraps(handler)
-        async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-            await _count(policy_with)
+        async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+            await _hit(policy_with)
             return await handler(*args, **kwargs)
 
-        return asynchronous
+        return async_wrapper
 
     @wraps(handler)
-    def synchronous(*args: Any, **kwargs: Any) -> Any:
-        from_thread.run(_count, policy_with)
+    def sync_wrapper(*args: Any, **kwargs: Any) -> Any:
+        from_thread.run(_hit, policy_with)
         return handler(*args, **kwargs)
 
-    return synchronous
+    return sync_wrapper
 
 
-async def _count(policy_with: Callable[[KeyFunc], RateLimitPolicy]) -> None:
+async def _hit(policy_with: Callable[[KeyFunc], RateLimitPolicy]) -> None:
     current = CURRENT.get()
-    if current is None:  # no request that the host serves
+    if current is None:  # called outside of a request of the host
         return
-    takes = policy_with(current.limits.policies.address).takes(current.scope)
-    if takes:
-        current.note(await current.limits.take(takes), told=True)
+    hits = policy_with(current.limiter.policies.address_key_func).hits(current.scope)
+    if hits:
+        current.apply(await current.limiter.hit(hits), add_headers=True)

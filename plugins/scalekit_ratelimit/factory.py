@@ -1,4 +1,4 @@
-"""Make what the table describes."""
+"""Build the limiter and the load shedder that the configuration describes."""
 
 from __future__ import annotations
 
@@ -23,36 +23,35 @@ from scalekit_redis import Connections, Redis
 async def open_limiter(
     config: RateLimitConfig, policies: RateLimitPolicies, connections: Connections, telemetry: Telemetry
 ) -> AsyncGenerator[tuple[Limiter, LoadShedder | None], None]:
-    """Return the limits, and what limits requests in flight if anything does, while inside."""
+    """Return the limiter and, when ``concurrency`` is enabled, the load shedder; close them on exit."""
     metrics = RateLimitMetrics(telemetry)
-    memory = MemoryLimiter(config.size, monotonic_ns)
-    shedder = _shedder(config, policies, metrics)
-    flying = shedder.concurrency if shedder else None
+    memory = MemoryLimiter(config.max_keys, monotonic_ns)
+    shedder = _load_shedder(config, policies, metrics)
+    concurrency = shedder.concurrency if shedder else None
     async with AsyncExitStack() as stack:
-        shared = None
+        backend = None
         if config.url.scheme != "memory":
-            opening = connections.open(config.url.reveal(), timeout=config.deadline)
-            shared = await _shared(config, await stack.enter_async_context(opening), stack)
-        figures = (lambda: (flying.in_flight, flying.limit)) if flying else None
-        stack.enter_context(metrics.showing(lambda: len(memory), figures))
-        yield Limiter(policies, memory, shared, metrics), shedder
+            opening = connections.open(config.url.reveal(), timeout=config.redis_timeout)
+            backend = await _redis_backend(config, await stack.enter_async_context(opening), stack)
+        sample = (lambda: (concurrency.in_flight, concurrency.limit)) if concurrency else None
+        stack.enter_context(metrics.export_gauges(lambda: len(memory), sample))
+        yield Limiter(policies, memory, backend, metrics), shedder
 
 
-async def _shared(config: RateLimitConfig, redis: Redis, stack: AsyncExitStack) -> RedisBackend:
-    breaker = CircuitBreaker(redis, config.retry, config.deadline)
-    await stack.enter_async_context(breaker.watching())
-    return RedisBackend(RedisLimiter(redis, config.url.scheme.endswith("-cluster")), breaker, config.on_error)
+async def _redis_backend(config: RateLimitConfig, redis: Redis, stack: AsyncExitStack) -> RedisBackend:
+    circuit_breaker = CircuitBreaker(redis, config.retry_interval, config.redis_timeout)
+    await stack.enter_async_context(circuit_breaker.run_probes())
+    limiter = RedisLimiter(redis, config.url.scheme.endswith("-cluster"))
+    return RedisBackend(limiter, circuit_breaker, config.on_error)
 
 
-def _shedder(config: RateLimitConfig, policies: RateLimitPolicies, metrics: RateLimitMetrics) -> LoadShedder | None:
+def _load_shedder(
+    config: RateLimitConfig, policies: RateLimitPolicies, metrics: RateLimitMetrics
+) -> LoadShedder | None:
     table = config.concurrency
     if table is None or not table.enabled:
         return None
-    rule = (
-        GradientAlgorithm(table.tolerance, table.least)
-        if table.algorithm == "gradient"
-        else AimdAlgorithm(table.target)
-    )
-    return LoadShedder(
-        AdaptiveConcurrency(rule, table.initial, table.least, table.most), policies, table.retry_after, metrics
-    )
+    gradient = table.algorithm == "gradient"
+    algorithm = GradientAlgorithm(table.tolerance, table.min_limit) if gradient else AimdAlgorithm(table.target_latency)
+    concurrency = AdaptiveConcurrency(algorithm, table.initial_limit, table.min_limit, table.max_limit)
+    return LoadShedder(concurrency, policies, table.retry_after, metrics)

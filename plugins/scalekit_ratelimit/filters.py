@@ -1,4 +1,4 @@
-"""Count requests by the limits that are for them, and refuse those that are over one."""
+"""Filters that check the limits of each request, before and after authentication and in handlers."""
 
 from __future__ import annotations
 
@@ -14,69 +14,70 @@ from scalekit_ratelimit.limiter import Limiter
 
 
 class LimitFilter(Filter):
-    """Check limits before authentication or, with *by_user*, after it; ``limits`` is set while the plugin runs.
+    """Checks limits before authentication or, with *after_authentication*, after it.
 
-    Limits on Redis that stand side by side, and the look-up of a cache, are asked in one trip: so a request that an
-    outer limit refuses may be counted by an inner one too.
+    Adjacent checks in Redis, and the lookup of a cache, are pipelined in one round trip: a request that an outer limit
+    refuses may be counted by an inner one as well. ``limiter`` is set while the plugin runs.
     """
 
     runs_while_pending = True
-    limits: Limiter | None = None
+    limiter: Limiter | None = None
 
-    def __init__(self, by_user: bool) -> None:
-        self.by_user = by_user
+    def __init__(self, after_authentication: bool) -> None:
+        self.after_authentication = after_authentication
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Refuse what is over a limit; tell the others how they stand."""
-        limits = self.limits
-        if limits is None:
+        """Refuse a request that exceeds a limit; add the ``RateLimit`` headers to the response of any other."""
+        limiter = self.limiter
+        if limiter is None:
             return None
-        if exchange.pending and limits.shared is None:
+        if exchange.pending and limiter.redis is None:
             return LATER
-        if DECORATED and not self.by_user:
+        policies = limiter.policies
+        if DECORATED and not self.after_authentication:
             exchange.scope[LIMIT_HEADERS] = exchange.added_headers
-        checks = limits.policies.late if self.by_user else limits.policies.early
+        checks = policies.after_authentication if self.after_authentication else policies.before_authentication
         check = checks[exchange.route_path, exchange.scope.get("method", "GET")]
         if check is None:
             return None
-        takes = check.takes(exchange.scope)
-        if takes is None:
+        hits = check.prepare(exchange.scope)
+        if hits is None:
             return None
-        if limits.shared is None:  # memory does not wait
-            return check.decide(exchange, check.take(limits.memory, takes), limits.metrics)
-        return self._check(limits, check, takes, exchange)
+        if limiter.redis is None:  # memory never waits
+            return check.apply_decision(exchange, check.hit_memory(limiter.memory, hits), limiter.metrics)
+        return self._check(limiter, check, hits, exchange)
 
     on_open = on_request
 
     def _check(
-        self, limits: Limiter, check: LimitCheck[Any, Any], takes: Any, exchange: Exchange, reply: Any = None
+        self, limiter: Limiter, check: LimitCheck[Any, Any], hits: Any, exchange: Exchange, reply: Any = None
     ) -> Decision:
-        """Decide by the result of *check*, which *reply* brings where it was sent."""
+        """Decide by the result of *check*: start it when *reply* is None, otherwise read the reply."""
         try:
-            result = limits.start_check(check, takes) if reply is None else limits.finish_check(check, takes, reply)
-        except Unavailable as gone:
-            return local_problem(503, gone.detail, headers=dict(gone.headers or {}))
+            result = limiter.start_check(check, hits) if reply is None else limiter.finish_check(check, hits, reply)
+        except Unavailable as error:
+            return local_problem(503, error.detail, headers=dict(error.headers or {}))
         if isinstance(result, asyncio.Future):
-            return Pending(result, partial(self._check, limits, check, takes, exchange, result))
-        return None if result is None else check.decide(exchange, result, limits.metrics)
+            return Pending(result, partial(self._check, limiter, check, hits, exchange, result))
+        return None if result is None else check.apply_decision(exchange, result, limiter.metrics)
 
 
 class HandlerLimitFilter(Filter):
-    """Let handlers count by limits of their own, and respond with 429 where one is reached.
+    """Lets handlers count hits of their own, and responds with 429 when a limit is exceeded.
 
-    It stands nearest to the application, so that what a cache responds costs nothing. With ``in_code`` the application
-    counts by policies of the file; ``limits`` are there while they run.
+    It is the innermost filter, so that responses from a cache cost nothing. ``application_limits`` says whether a
+    policy has ``key = "application"``; ``limiter`` is set while the plugin runs.
     """
 
-    limits: Limiter | None = None
-    in_code = False
+    limiter: Limiter | None = None
+    application_limits = False
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Let the application find the limits of its request."""
-        limits = self.limits
-        if not (DECORATED or self.in_code) or limits is None:
+        """Provide the limits of the request to its handler."""
+        limiter = self.limiter
+        if not (DECORATED or self.application_limits) or limiter is None:
             return None
         headers = exchange.scope.get(LIMIT_HEADERS, exchange.added_headers)
-        return RequestLimits(limits, exchange, headers).serve
+        return RequestLimits(limiter, exchange, headers).serve
 
     on_open = on_request

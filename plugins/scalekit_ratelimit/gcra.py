@@ -1,8 +1,8 @@
-"""One limit, in whole microseconds.
+"""Limits of the generic cell rate algorithm (GCRA, ITU-T I.371), in whole microseconds.
 
-GCRA (ITU-T I.371) keeps one moment for each key, the theoretical arrival time: when everything that was taken is given
-back. The interval between two requests is rounded up, so that a limit is never exceeded by what rounding leaves over,
-and all numbers stay below 2^53, where Lua's doubles are exact.
+GCRA stores one timestamp for each key, the theoretical arrival time (TAT): the moment at which the whole burst is
+available again. The emission interval is rounded up, so that rounding never lets a request above the limit through, and
+all numbers stay below 2^53, where Lua's doubles are exact.
 """
 
 from __future__ import annotations
@@ -15,55 +15,76 @@ from scalekit import Rate
 Algorithm = Literal["gcra", "sliding-window"]
 
 MICROSECONDS = 1_000_000
-LARGEST_WINDOW = 10_000
-"""Requests that an exact sliding window may remember for each key."""
+MAX_WINDOW_REQUESTS = 10_000
+"""Largest quota of an exact sliding window, which stores a timestamp for each request."""
+MAX_PERIOD_DAYS = 366
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: it is part of keys
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: limits are dictionary keys
 class Limit:
-    """At most *limit* in *period* microseconds, *burst* of them at once; *name* is what clients are told.
+    """At most *quota* requests in *window* microseconds, *burst* of them at once.
 
-    *field* is the item of ``RateLimit-Policy``; *key_suffix* ends the Redis keys.
+    *tolerance* is the burst in microseconds. *quoted_name* and *policy_item* are the parts of the ``RateLimit`` and
+    ``RateLimit-Policy`` headers that never change; *key_suffix* ends the Redis keys of this limit.
     """
 
     name: str
-    limit: int
-    period: int
+    quota: int
+    window: int
     burst: int
     algorithm: Algorithm
-    interval: int
+    emission_interval: int
     tolerance: int
-    quoted: bytes
-    field: bytes
+    quoted_name: bytes
+    policy_item: bytes
     key_suffix: str
 
 
 class LimitState(NamedTuple):
-    """What a rule says: whether it allows, what remains, and microseconds until all is back and until a next try."""
+    """State after a hit; *reset* and *retry_after* are microseconds until the full quota and the next allowed hit."""
 
     allowed: bool
     remaining: int
     reset: int
-    retry: int
+    retry_after: int
 
 
-def rule(name: str, rate: Rate, burst: int | None = None, algorithm: Algorithm = "gcra") -> Limit:
-    """Return the rule for *rate*; raises ValueError for one that cannot be counted exactly."""
-    period = round(rate.period * MICROSECONDS)
-    if period < rate.limit:
-        raise ValueError(f"limit {rate} is more than one request in a microsecond; write a lower one")
-    if period > 366 * 86400 * MICROSECONDS:
-        raise ValueError(f"limit {rate} is over more than a year; write a shorter period")
-    if algorithm == "sliding-window" and rate.limit > LARGEST_WINDOW:
+class Hit(NamedTuple):
+    """A request that costs *cost* of *limit* for *key*; with *dry_run* it never refuses."""
+
+    limit: Limit
+    key: str
+    cost: int
+    dry_run: bool
+
+
+def make_limit(name: str, rate: Rate, burst: int | None = None, algorithm: Algorithm = "gcra") -> Limit:
+    """Return the limit for *rate*; raises ValueError when it cannot be enforced exactly."""
+    window = round(rate.period * MICROSECONDS)
+    if window < rate.limit:
+        raise ValueError(f"limit {rate} is more than one request per microsecond; set a lower one")
+    if window > MAX_PERIOD_DAYS * 86400 * MICROSECONDS:
+        raise ValueError(f"limit {rate} has a period of more than a year; set a shorter one")
+    if algorithm == "sliding-window" and rate.limit > MAX_WINDOW_REQUESTS:
         raise ValueError(
-            f"limit {rate} is more than the {LARGEST_WINDOW} requests that a sliding window remembers;"
-            ' write algorithm = "gcra"'
+            f"limit {rate} is more than the {MAX_WINDOW_REQUESTS} requests that a sliding window stores;"
+            ' set algorithm = "gcra"'
         )
-    most = rate.limit if burst is None else burst
-    if most > rate.limit:
-        raise ValueError(f"burst {most} is above limit {rate}; it says how many of those may come at once")
-    interval = -(-period // rate.limit)
-    quoted = b'"' + name.encode() + b'"'
-    field = quoted + b";q=%d;w=%d" % (rate.limit, -(-period // MICROSECONDS))
-    end = f":{name}:{algorithm[0]}"
-    return Limit(name, rate.limit, period, most, algorithm, interval, most * interval, quoted, field, end)
+    allowed_burst = rate.limit if burst is None else burst
+    if allowed_burst > rate.limit:
+        raise ValueError(f"burst {allowed_burst} is greater than limit {rate}; set at most {rate.limit}")
+    interval = -(-window // rate.limit)
+    quoted_name = b'"' + name.encode() + b'"'
+    policy_item = quoted_name + b";q=%d;w=%d" % (rate.limit, -(-window // MICROSECONDS))
+    return Limit(
+        name,
+        rate.limit,
+        window,
+        allowed_burst,
+        algorithm,
+        emission_interval=interval,
+        tolerance=allowed_burst * interval,
+        quoted_name=quoted_name,
+        policy_item=policy_item,
+        key_suffix=f":{name}:{algorithm[0]}",
+    )

@@ -1,4 +1,7 @@
-"""The headers and the 429 that tell clients of limits (draft-ietf-httpapi-ratelimit-headers-10 and later)."""
+"""``RateLimit``, ``RateLimit-Policy`` and ``Retry-After`` headers, and the 429 response.
+
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (draft 10 and later)
+"""
 
 from __future__ import annotations
 
@@ -6,66 +9,65 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalekit import ProblemResponse
-from scalekit_ratelimit.gcra import MICROSECONDS, Limit, LimitState
-from scalekit_ratelimit.memory_limiter import Hit
+from scalekit_ratelimit.gcra import MICROSECONDS, Hit, Limit, LimitState
 
 HitResults = Sequence[tuple[Hit, LimitState]]
 Header = tuple[bytes, bytes]
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-LEGACY = b"x-ratelimit-"
-REMAINING = LEGACY + b"remaining"
+LEGACY_PREFIX = b"x-ratelimit-"
+LEGACY_REMAINING = LEGACY_PREFIX + b"remaining"
 
 
-def too_many_requests(counts: HitResults, legacy: bool) -> ProblemResponse:
-    """Return the 429 to a request of which *counts* are those of the limits in force, one of them reached."""
-    refused = {take.rule.name: count for take, count in counts if not count.allowed}
-    headers = {name.decode(): value.decode() for name, value in limit_headers(counts, legacy)}
-    headers["retry-after"] = str(max(_seconds(count.retry) for count in refused.values()))
+def too_many_requests(results: HitResults, legacy_headers: bool) -> ProblemResponse:
+    """Return the 429 response to a request that at least one of *results* refuses."""
+    refused = {hit.limit.name: state for hit, state in results if not state.allowed}
+    headers = {name.decode(): value.decode() for name, value in limit_headers(results, legacy_headers)}
+    headers["retry-after"] = str(max(_seconds(state.retry_after) for state in refused.values()))
     members: dict[str, Any] = {"type": QUOTA_EXCEEDED, "violated-policies": list(refused)}
     return ProblemResponse(429, f"too many requests: {', '.join(refused)}", headers=headers, **members)
 
 
-def limit_headers(counts: HitResults, legacy: bool) -> list[Header]:
-    """Return the headers for *counts*; with *legacy* the ``X-RateLimit`` ones of the strictest limit too."""
-    if not counts:
+def limit_headers(results: HitResults, legacy_headers: bool) -> list[Header]:
+    """Return the headers for *results*; with *legacy_headers* also the ``X-RateLimit`` ones of the strictest limit."""
+    if not results:
         return []
-    policies = b", ".join(take.rule.field for take, _ in counts)
-    states = b", ".join(ratelimit_member(take.rule, count) for take, count in counts)
+    policies = b", ".join(hit.limit.policy_item for hit, _ in results)
+    states = b", ".join(ratelimit_item(hit.limit, state) for hit, state in results)
     headers = [(b"ratelimit-policy", policies), (b"ratelimit", states)]
-    return headers + _legacy_headers(counts) if legacy else headers
+    return headers + _legacy_headers(results) if legacy_headers else headers
 
 
-def add_limit_headers(headers: list[Header], counts: HitResults, legacy: bool) -> None:
-    """Add those of *counts* to *headers*; of several ``X-RateLimit`` ones, those of the strictest limit stay."""
-    added = limit_headers(counts, legacy)
-    known = next((value for name, value in headers if name == REMAINING), None) if legacy else None
-    if known is not None:
-        if int(dict(added).get(REMAINING, known)) < int(known):
-            drop_legacy_headers(headers)
+def add_limit_headers(headers: list[Header], results: HitResults, legacy_headers: bool) -> None:
+    """Add the headers for *results* to *headers*, where the ``X-RateLimit`` ones are those of the strictest limit."""
+    added = limit_headers(results, legacy_headers)
+    present = next((value for name, value in headers if name == LEGACY_REMAINING), None) if legacy_headers else None
+    if present is not None:
+        if int(dict(added).get(LEGACY_REMAINING, present)) < int(present):
+            remove_legacy_headers(headers)
         else:
-            drop_legacy_headers(added)
+            remove_legacy_headers(added)
     headers += added
 
 
-def drop_legacy_headers(headers: list[Header]) -> None:
+def remove_legacy_headers(headers: list[Header]) -> None:
     """Remove the ``X-RateLimit`` headers from *headers*."""
-    headers[:] = [header for header in headers if not header[0].startswith(LEGACY)]
+    headers[:] = [header for header in headers if not header[0].startswith(LEGACY_PREFIX)]
 
 
-def ratelimit_member(rule: Limit, count: LimitState) -> bytes:
-    """Return the member of ``RateLimit``; a refused client is told when to try, so that Retry-After is not earlier."""
-    allowed, remaining, reset, retry = count
-    return rule.quoted + b";r=%d;t=%d" % (remaining, _seconds(reset if allowed else retry))
+def ratelimit_item(limit: Limit, state: LimitState) -> bytes:
+    """Return the item of ``RateLimit``; for a refused request ``t`` is its retry time, so it matches Retry-After."""
+    allowed, remaining, reset, retry_after = state
+    return limit.quoted_name + b";r=%d;t=%d" % (remaining, _seconds(reset if allowed else retry_after))
 
 
-def _legacy_headers(counts: HitResults) -> list[Header]:
-    take, count = min(counts, key=lambda item: (item[1].allowed, item[1].remaining))
-    until = _seconds(count.reset if count.allowed else count.retry)
+def _legacy_headers(results: HitResults) -> list[Header]:
+    hit, state = min(results, key=lambda result: (result[1].allowed, result[1].remaining))
+    reset = _seconds(state.reset if state.allowed else state.retry_after)
     return [
-        (LEGACY + b"limit", b"%d" % take.rule.limit),
-        (REMAINING, b"%d" % count.remaining),
-        (LEGACY + b"reset", b"%d" % until),
+        (LEGACY_PREFIX + b"limit", b"%d" % hit.limit.quota),
+        (LEGACY_REMAINING, b"%d" % state.remaining),
+        (LEGACY_PREFIX + b"reset", b"%d" % reset),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Who a request is counted for."""
+"""Key functions: which client, user or header value a request is counted for."""
 
 from __future__ import annotations
 
@@ -16,28 +16,33 @@ from scalekit import PluginError
 from scalekit.contracts import SubjectIdentifier, subject_in
 
 KeyFunc = Callable[[Scope], str | None]
-"""Returns who is counted, or None for who is not."""
+"""Returns the key that a request is counted for, or None when it is not counted."""
 
 UNKNOWN_CLIENT = "unknown"
-_BY = re.compile(r"ip|subject|code|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+APPLICATION = "application"
+"""Name of the key that the application passes to ``LIMITS(request).hit``."""
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that tell clients apart, by default: whoever has one address of a /64 has them all."""
+"""Default number of address bits that identify an IPv6 client, because a client usually controls a whole /64."""
+
+_NAMES = ("ip", "subject", APPLICATION, "header")
+_KEY_NAME = re.compile(r"ip|subject|application|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
-def normalize_key_name(by: str) -> str:
-    """Return the key name *by* in its canonical spelling; raises ValueError when it is not one."""
-    word, colon, name = by.partition(":")
-    if word.lower() in ("ip", "subject", "code", "header"):  # as other words, in either case
-        by = f"{word.lower()}{colon}{name}"
-    if not _BY.fullmatch(by):
+def normalize_key_name(key: str) -> str:
+    """Return the key name *key* in lower case; raises ValueError when it is not one."""
+    name, colon, argument = key.partition(":")
+    if name.lower() in _NAMES:  # names are case-insensitive, paths of functions are not
+        key = f"{name.lower()}{colon}{argument}"
+    if not _KEY_NAME.fullmatch(key):
         raise ValueError(
-            f'expected "ip", "subject", "code", "header:X-API-Key" or a function as "module.path:name", got {by!r}'
+            'expected "ip", "subject", "application", "header:X-API-Key" or a function as "module.path:name",'
+            f" got {key!r}"
         )
-    return by
+    return key
 
 
 def network_key(address: str, prefix: int) -> str:
-    """Return *address*, of IPv6 the network of *prefix* bits that it is in."""
+    """Return *address* as a key; of an IPv6 address its network of *prefix* bits."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -50,33 +55,33 @@ def network_key(address: str, prefix: int) -> str:
 
 
 def digest(text: str) -> str:
-    """Return what stands for *text*, which may be a secret and of any length."""
+    """Return a digest of *text*, which may be a secret and of any length."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @lru_cache(129)
 def address_key_func(prefix: int) -> KeyFunc:
-    """Return what counts by the address of the client, as the host has worked it out; of IPv6 by *prefix* bits."""
+    """Return the key function of the client address, of IPv6 the network of *prefix* bits."""
     network = lru_cache(8192)(lambda address: network_key(address, prefix))
 
-    def count(scope: Scope) -> str:
+    def key_func(scope: Scope) -> str:
         client = scope.get("client")
         return network(client[0]) if client else UNKNOWN_CLIENT
 
-    return count
+    return key_func
 
 
 address_key = address_key_func(IPV6_PREFIX)
 
 
 def subject_key_func(address: KeyFunc) -> KeyFunc:
-    """Return what counts by the authenticated user, of whichever issuer; who is none is counted by *address*."""
+    """Return the key function of the user, issuer and subject; requests without one are counted by *address*."""
 
-    def count(scope: Scope) -> str | None:
+    def key_func(scope: Scope) -> str | None:
         subject = subject_in(scope)
         return _subject_key(subject) if subject is not None else address(scope)
 
-    return count
+    return key_func
 
 
 @lru_cache(8192)
@@ -85,68 +90,68 @@ def _subject_key(subject: SubjectIdentifier) -> str:
 
 
 def header_key_func(name: str, address: KeyFunc = address_key) -> KeyFunc:
-    """Return what counts by the header *name*; who does not send it is counted by *address*."""
-    wanted = name.lower().encode()
+    """Return the key function of the header *name*; requests without it are counted by *address*."""
+    field = name.lower().encode()
 
-    def count(scope: Scope) -> str | None:
-        values = [value for key, value in scope["headers"] if key == wanted]
+    def key_func(scope: Scope) -> str | None:
+        values = [value for key, value in scope["headers"] if key == field]
         return f"header.{digest(b','.join(values).decode('latin-1'))}" if values else address(scope)
 
-    return count
+    return key_func
 
 
-def load_function(place: str) -> Callable[[Scope], object]:
-    """Return the function at ``module.path:name``; raises PluginError where none is."""
-    module, _, name = place.partition(":")
+def load_function(path: str) -> Callable[[Scope], object]:
+    """Return the function at ``module.path:name``; raises PluginError when it cannot be imported."""
+    module, _, name = path.partition(":")
     try:
         function: Any = importlib.import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
     except (ImportError, AttributeError) as error:
-        raise PluginError(f"by = {place!r}: {error}; name a function as module.path:name") from error
+        raise PluginError(f"key = {path!r}: {error}; name a function as module.path:name") from error
     if not callable(function):
-        raise PluginError(f"by = {place!r} is no function, but {type(function).__name__}")
+        raise PluginError(f"key = {path!r} is not a function, but {type(function).__name__}")
     return cast(Callable[[Scope], object], function)
 
 
 def custom_key_func(function: Callable[[Scope], object]) -> KeyFunc:
-    """Return what counts by a digest of what *function* returns, and nobody where that is None."""
+    """Return the key function of a digest of what *function* returns; requests for which that is None do not count."""
 
-    def count(scope: Scope) -> str | None:
-        found = function(scope)
-        return None if found is None else f"function.{digest(str(found))}"
+    def key_func(scope: Scope) -> str | None:
+        key = function(scope)
+        return None if key is None else f"function.{digest(str(key))}"
 
-    return count
+    return key_func
 
 
-def key_func(by: Sequence[str], address: KeyFunc) -> KeyFunc:
-    """Return what counts by all of *by* together, by *address* where that is one of them or takes the place of one."""
-    counters = [_counter(each, address) for each in by]
-    if len(counters) == 1:
-        return counters[0]
+def key_func(keys: Sequence[str], address: KeyFunc) -> KeyFunc:
+    """Return the key function of the combination of *keys*; *address* is that of ``ip`` and of absent keys."""
+    key_funcs = [_single_key_func(key, address) for key in keys]
+    if len(key_funcs) == 1:
+        return key_funcs[0]
 
-    def together(scope: Scope) -> str | None:
-        parts = [count(scope) for count in counters]
+    def combined(scope: Scope) -> str | None:
+        parts = [each(scope) for each in key_funcs]
         return None if None in parts else digest("\0".join(map(str, parts)))
 
-    return together
+    return combined
 
 
-def _counter(by: str, address: KeyFunc) -> KeyFunc:
-    if by == "ip":
+def _single_key_func(key: str, address: KeyFunc) -> KeyFunc:
+    if key == "ip":
         return address
-    if by == "subject":
+    if key == "subject":
         return subject_key_func(address)
-    if by.startswith("header:"):
-        return header_key_func(by.removeprefix("header:"), address)
-    return custom_key_func(load_function(by))
+    if key.startswith("header:"):
+        return header_key_func(key.removeprefix("header:"), address)
+    return custom_key_func(load_function(key))
 
 
 Exemption = IPv4Network | IPv6Network | SubjectIdentifier
 
 
 def parse_exemption(value: Any) -> Exemption:
-    """Return whom *value* exempts: a network, or a user of one issuer; raises ValueError for what names neither."""
+    """Return the network or the user that *value* names; raises ValueError when it names neither."""
     if isinstance(value, IPv4Network | IPv6Network | SubjectIdentifier):
         return value
     if isinstance(value, Mapping):
@@ -156,12 +161,12 @@ def parse_exemption(value: Any) -> Exemption:
     if isinstance(value, str) and value.startswith("subject:"):
         name = value.removeprefix("subject:")
         raise ValueError(
-            f"{value!r} does not say whose user that is, and another issuer may call somebody so too; write"
-            f' {{ issuer = "https://login.example.com", subject = "{name}" }}, with issuer = "" for a user whom'
-            " the application itself names"
+            f"{value!r} has no issuer, and two issuers may use one subject; write"
+            f' {{ issuer = "https://login.example.com", subject = "{name}" }}, with issuer = "" for a user that'
+            " the application itself authenticates"
         )
     try:
-        return ip_network(value if isinstance(value, str) else "")  # which takes a number for an address
+        return ip_network(value if isinstance(value, str) else "")  # ip_network accepts numbers as addresses
     except ValueError:
         raise ValueError(
             'expected a network such as "10.0.0.0/8" or a user as'
@@ -170,21 +175,21 @@ def parse_exemption(value: Any) -> Exemption:
 
 
 class Exemptions:
-    """Tells who is not counted: clients in the networks, and users."""
+    """The networks and users of *entries*, whose requests are not counted."""
 
-    def __init__(self, whom: Sequence[Exemption]) -> None:
-        self.subjects = frozenset(each for each in whom if isinstance(each, SubjectIdentifier))
-        self._networks = [each for each in whom if not isinstance(each, SubjectIdentifier)]
-        self._in_networks = lru_cache(4096)(self._look)
+    def __init__(self, entries: Sequence[Exemption]) -> None:
+        self.subjects = frozenset(entry for entry in entries if isinstance(entry, SubjectIdentifier))
+        self._networks = [entry for entry in entries if not isinstance(entry, SubjectIdentifier)]
+        self._in_networks = lru_cache(4096)(self._contains_address)
 
     def __call__(self, scope: Scope) -> bool:
-        """Tell whether *scope* is not counted."""
+        """Return whether the request is exempt."""
         client = scope.get("client")
         if client and self._networks and self._in_networks(client[0]):
             return True
         return bool(self.subjects) and subject_in(scope) in self.subjects
 
-    def _look(self, address: str) -> bool:
+    def _contains_address(self, address: str) -> bool:
         try:
             parsed = ip_address(address.partition("%")[0])
         except ValueError:

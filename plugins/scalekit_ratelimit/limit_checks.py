@@ -1,4 +1,4 @@
-"""How a request is checked against its limits: what it takes of them, where that is counted, what comes of it."""
+"""Check a request against its limits, whether they are counted in memory or in Redis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from starlette.types import Scope
 
 from scalekit import Exchange, LocalResponse, local_response
-from scalekit_ratelimit.headers import HitResults, add_limit_headers, drop_legacy_headers, too_many_requests
+from scalekit_ratelimit.headers import HitResults, add_limit_headers, remove_legacy_headers, too_many_requests
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
@@ -25,92 +25,92 @@ R = TypeVar("R")
 
 
 class LimitCheck(Protocol[T, R]):
-    """The limits of one path: a request takes *T* of them, and *R* is how they stand then."""
+    """The limits of one path and method: *T* describes the hits of a request, *R* the state of the limits after it."""
 
-    def takes(self, scope: Scope) -> T | None:
-        """Return what the request of *scope* takes, or None when it is not counted."""
+    def prepare(self, scope: Scope) -> T | None:
+        """Return the hits of a request, or None when it is not counted."""
         ...
 
-    def take(self, memory: MemoryLimiter, takes: T) -> R:
-        """Take from *memory*."""
+    def hit_memory(self, memory: MemoryLimiter, hits: T) -> R:
+        """Count *hits* in memory and return the result."""
         ...
 
-    def send(self, shared: RedisLimiter, takes: T) -> asyncio.Future[Any]:
-        """Ask Redis to take; raises RedisUnavailable when that cannot be sent."""
+    def send_to_redis(self, redis: RedisLimiter, hits: T) -> asyncio.Future[Any]:
+        """Send *hits* to Redis and return the future of the reply; raises RedisUnavailable."""
         ...
 
-    def receive(self, shared: RedisLimiter, takes: T, reply: asyncio.Future[Any]) -> R:
+    def read_reply(self, redis: RedisLimiter, hits: T, reply: asyncio.Future[Any]) -> R:
         """Return the result of *reply*; raises RedisUnavailable or ReplyError."""
         ...
 
-    def learn(self, memory: MemoryLimiter, takes: T, result: R) -> None:
-        """Note in *memory* what Redis has refused."""
+    def record_refusal(self, memory: MemoryLimiter, hits: T, result: R) -> None:
+        """Record in memory what Redis refused, for the time when Redis is unavailable."""
         ...
 
-    def decide(self, exchange: Exchange, result: R, metrics: RateLimitMetrics) -> LocalResponse | None:
-        """Return the 429 for a request that is over a limit; add headers to the response of any other."""
+    def apply_decision(self, exchange: Exchange, result: R, metrics: RateLimitMetrics) -> LocalResponse | None:
+        """Return the 429 response of a request that exceeds a limit; otherwise add headers and return None."""
         ...
 
 
 class CombinedCheck:
-    """All limits of *policies* at once: where one in force refuses, none is taken from."""
+    """All limits of *policies*: a request that an enforced limit refuses is counted by none of them."""
 
-    def __init__(self, policies: Sequence[RateLimitPolicy], legacy: bool) -> None:
+    def __init__(self, policies: Sequence[RateLimitPolicy], legacy_headers: bool) -> None:
         self.policies = policies
-        self._legacy = legacy
+        self._legacy_headers = legacy_headers
 
-    def takes(self, scope: Scope) -> PendingHits | None:
-        """Return what the request takes of each limit."""
-        found = [take for policy in self.policies for take in policy.takes(scope)]
+    def prepare(self, scope: Scope) -> PendingHits | None:
+        """Return a hit for each limit."""
+        found = [hit for policy in self.policies for hit in policy.hits(scope)]
         return PendingHits(found) if found else None
 
-    def take(self, memory: MemoryLimiter, takes: PendingHits) -> HitResults:
-        """Take from *memory*."""
-        return list(zip(takes.takes, memory.take(takes.takes), strict=True))
+    def hit_memory(self, memory: MemoryLimiter, hits: PendingHits) -> HitResults:
+        """Count the hits in memory."""
+        return list(zip(hits.hits, memory.hit(hits.hits), strict=True))
 
-    def send(self, shared: RedisLimiter, takes: PendingHits) -> asyncio.Future[Any]:
-        """Ask Redis to take."""
-        return shared.send(takes)
+    def send_to_redis(self, redis: RedisLimiter, hits: PendingHits) -> asyncio.Future[Any]:
+        """Send the hits to Redis."""
+        return redis.send_hits(hits)
 
-    def receive(self, shared: RedisLimiter, takes: PendingHits, reply: asyncio.Future[Any]) -> HitResults:
-        """Return the counts."""
-        return shared.receive(takes)
+    def read_reply(self, redis: RedisLimiter, hits: PendingHits, reply: asyncio.Future[Any]) -> HitResults:
+        """Return the state of each limit."""
+        return redis.read_replies(hits)
 
-    def learn(self, memory: MemoryLimiter, takes: PendingHits, result: HitResults) -> None:
-        """Note which limits are reached."""
-        for take, count in result:
-            if not count.allowed:
-                memory.learn_refusal(take.rule, take.who, count.reset)
+    def record_refusal(self, memory: MemoryLimiter, hits: PendingHits, result: HitResults) -> None:
+        """Record each limit that is exceeded."""
+        for hit, state in result:
+            if not state.allowed:
+                memory.record_refusal(hit.limit, hit.key, state.reset)
 
-    def decide(self, exchange: Exchange, result: HitResults, metrics: RateLimitMetrics) -> LocalResponse | None:
-        """Return the 429, or add headers."""
-        counts = in_force(result, metrics, exchange.scope)
-        if is_allowed(counts):
-            add_limit_headers(exchange.added_headers, counts, self._legacy)
+    def apply_decision(self, exchange: Exchange, result: HitResults, metrics: RateLimitMetrics) -> LocalResponse | None:
+        """Return the 429 response, or add headers."""
+        enforced = enforced_results(result, metrics, exchange.scope)
+        if all_allowed(enforced):
+            add_limit_headers(exchange.added_headers, enforced, self._legacy_headers)
             return None
-        drop_legacy_headers(exchange.added_headers)  # the response has its own
-        return local_response(too_many_requests(counts, self._legacy))
+        remove_legacy_headers(exchange.added_headers)  # the response has its own
+        return local_response(too_many_requests(enforced, self._legacy_headers))
 
 
-ALL = CombinedCheck((), False)
-"""Checks what is not chosen by a path: Hits that a handler has made."""
+HANDLER_CHECK = CombinedCheck((), False)
+"""Checks hits that a handler has prepared."""
 
 
-def in_force(counts: HitResults, metrics: RateLimitMetrics, scope: Scope | None = None) -> HitResults:
-    """Return those of *counts* that may refuse; record what is refused, and what a policy on trial would refuse."""
-    for take, count in counts:
-        if count.allowed:
+def enforced_results(results: HitResults, metrics: RateLimitMetrics, scope: Scope | None = None) -> HitResults:
+    """Return the *results* of policies without ``dry_run``; record refusals of both kinds in *metrics*."""
+    for hit, state in results:
+        if state.allowed:
             continue
-        if not take.dry:
-            metrics.refused(take.rule.name)
+        if not hit.dry_run:
+            metrics.count_refused(hit.limit.name)
             continue
-        metrics.would_refuse(take.rule.name)
+        metrics.count_dry_run_refused(hit.limit.name)
         if scope is not None:
             method, path = scope.get("method", "GET"), scope["path"]
-            logger.info("policy %s would refuse %s %r", take.rule.name, method, path)
-    return [(take, count) for take, count in counts if not take.dry]
+            logger.info("dry run: policy %s would refuse %s %r", hit.limit.name, method, path)
+    return [(hit, state) for hit, state in results if not hit.dry_run]
 
 
-def is_allowed(counts: HitResults) -> bool:
-    """Return whether all of *counts* allow the request."""
-    return all(count.allowed for _, count in counts)
+def all_allowed(results: HitResults) -> bool:
+    """Return whether every limit allows the request."""
+    return all(state.allowed for _, state in results)

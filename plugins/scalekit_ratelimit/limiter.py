@@ -1,4 +1,4 @@
-"""LimitCheck limits in memory or on Redis, and do what ``on_error`` says while Redis is unavailable."""
+"""Check limits in memory or Redis, applying ``on_error`` when Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeVar
 
 from scalekit import Unavailable
 from scalekit_ratelimit.circuit_breaker import CircuitBreaker
+from scalekit_ratelimit.gcra import Hit
 from scalekit_ratelimit.headers import HitResults
-from scalekit_ratelimit.limit_checks import ALL, LimitCheck
-from scalekit_ratelimit.memory_limiter import Hit, MemoryLimiter
+from scalekit_ratelimit.limit_checks import HANDLER_CHECK, LimitCheck
+from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.policies import RateLimitPolicies
 from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
@@ -23,74 +24,74 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class RedisBackend:
-    """Where all instances count, and what is done while that is gone."""
+    """The limiter that all instances share, its circuit breaker, and the fallback while the circuit is open."""
 
-    limits: RedisLimiter
-    breaker: CircuitBreaker
+    limiter: RedisLimiter
+    circuit_breaker: CircuitBreaker
     on_error: Literal["local", "allow", "refuse"]
 
 
 class Limiter:
-    """The policies, and where they are counted: in *memory*, or where it is *shared* while that is there."""
+    """Checks requests against *policies* in *redis*, or in *memory* when there is no Redis or it is unavailable."""
 
     def __init__(
-        self, policies: RateLimitPolicies, memory: MemoryLimiter, shared: RedisBackend | None, metrics: RateLimitMetrics
+        self, policies: RateLimitPolicies, memory: MemoryLimiter, redis: RedisBackend | None, metrics: RateLimitMetrics
     ) -> None:
         self.policies = policies
         self.memory = memory
-        self.shared = shared
+        self.redis = redis
         self.metrics = metrics
 
-    def start_check(self, check: LimitCheck[T, R], takes: T) -> R | asyncio.Future[Any] | None:
-        """Return the result of *check*, or the reply that brings it, or None when nobody counts; raises Unavailable."""
-        shared = self.shared
-        if shared is None:
-            return check.take(self.memory, takes)
-        if shared.breaker.trouble:
-            return self._without(shared, check, takes)
+    def start_check(self, check: LimitCheck[T, R], hits: T) -> R | asyncio.Future[Any] | None:
+        """Return the result of *check*, the future of its reply, or None when not counted; raises Unavailable."""
+        redis = self.redis
+        if redis is None:
+            return check.hit_memory(self.memory, hits)
+        if redis.circuit_breaker.error:
+            return self._without_redis(redis, check, hits)
         try:
-            return check.send(shared.limits, takes)
+            return check.send_to_redis(redis.limiter, hits)
         except RedisUnavailable:
-            return self._without(shared, check, takes)
+            return self._without_redis(redis, check, hits)
 
-    def finish_check(self, check: LimitCheck[T, R], takes: T, reply: asyncio.Future[Any]) -> R | None:
-        """Return the result that *reply* has brought, or None when nobody counts; raises Unavailable."""
-        shared = self.shared
-        if shared is None:
-            return check.take(self.memory, takes)
+    def finish_check(self, check: LimitCheck[T, R], hits: T, reply: asyncio.Future[Any]) -> R | None:
+        """Return the result of *reply*, or None when not counted; raises Unavailable."""
+        redis = self.redis
+        if redis is None:
+            return check.hit_memory(self.memory, hits)
         try:
-            result = check.receive(shared.limits, takes, reply)
+            result = check.read_reply(redis.limiter, hits, reply)
         except (RedisUnavailable, ReplyError) as error:
             if isinstance(error, RedisUnavailable) and error.kind in ("timeout", "disconnected"):
-                self.metrics.late()
-            shared.breaker.note(error)
-            return self._without(shared, check, takes)
-        check.learn(self.memory, takes, result)
+                self.metrics.count_redis_timeout()
+            redis.circuit_breaker.record_failure(error)
+            return self._without_redis(redis, check, hits)
+        check.record_refusal(self.memory, hits, result)
         return result
 
-    async def take(self, takes: Sequence[Hit]) -> HitResults:
-        """Return the counts of *takes*, none where nobody counts; raises Unavailable."""
-        asked = PendingHits(takes)
-        result = self.start_check(ALL, asked)
+    async def hit(self, hits: Sequence[Hit]) -> HitResults:
+        """Count *hits* and return the state of each limit, empty when not counted; raises Unavailable."""
+        pending = PendingHits(hits)
+        result = self.start_check(HANDLER_CHECK, pending)
         if isinstance(result, asyncio.Future):
             await asyncio.wait([result])
-            result = self.finish_check(ALL, asked, result)
+            result = self.finish_check(HANDLER_CHECK, pending, result)
         return result or []
 
-    async def forget(self, takes: Sequence[Hit]) -> None:
-        """Forget what was taken, as far as that can be now."""
-        for take in takes:
-            self.memory.forget(take)
-        shared = self.shared
-        if shared is not None and not shared.breaker.trouble:
+    async def reset(self, hits: Sequence[Hit]) -> None:
+        """Delete the counters of *hits*, in Redis only when it is available."""
+        for hit in hits:
+            self.memory.reset(hit)
+        redis = self.redis
+        if redis is not None and not redis.circuit_breaker.error:
             try:
-                await shared.limits.forget(takes)
+                await redis.limiter.reset(hits)
             except (RedisUnavailable, ReplyError) as error:
-                shared.breaker.note(error)
+                redis.circuit_breaker.record_failure(error)
 
-    def _without(self, shared: RedisBackend, check: LimitCheck[T, R], takes: T) -> R | None:
-        """Return the result of this process alone, or None where nobody counts; raises Unavailable."""
-        self.metrics.failed(shared.on_error)
-        if shared.on_error == "refuse":
-            raise Unavailable("limits cannot be counted now")
-        return check.take(self.memory, takes) if shared.on_error == "local" else None
+    def _without_redis(self, redis: RedisBackend, check: LimitCheck[T, R], hits: T) -> R | None:
+        """Return the result of this process alone, or None when not counted; raises Unavailable."""
+        self.metrics.count_redis_error(redis.on_error)
+        if redis.on_error == "refuse":
+            raise Unavailable('rate limits cannot be checked: Redis is unavailable and on_error = "refuse"')
+        return check.hit_memory(self.memory, hits) if redis.on_error == "local" else None

@@ -1,4 +1,4 @@
-"""Refuse at once what would only wait."""
+"""Shed load by priority: respond with 503 when too many requests are in flight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scalekit_ratelimit.policies import RateLimitPolicies
 
 
 class LoadShedder:
-    """The limit of requests in flight, and whose turn it is."""
+    """The adaptive limit of requests in flight, and the priority of each request."""
 
     def __init__(
         self,
@@ -25,30 +25,30 @@ class LoadShedder:
         self._policies = policies
 
     def priority(self, exchange: Exchange) -> Priority:
-        """Return the highest priority of the policies that are for a request."""
+        """Return the highest priority of the policies that match a request."""
         return self._policies.priority[exchange.route_path, exchange.scope["method"]]
 
 
 class LoadSheddingFilter(Filter):
-    """Respond with 503 where too many requests are in flight; a websocket, which stays, is none of them.
+    """Responds with 503 when too many requests are in flight; websockets, which stay open, are not counted.
 
-    ``shedder`` is there while the limit is.
+    ``shedder`` is set while the plugin runs.
     """
 
     shedder: LoadShedder | None = None
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Let the request in, or refuse it."""
+        """Count the request as in flight, or shed it."""
         shedder = self.shedder
         if shedder is None:
             return None
         priority = shedder.priority(exchange)
-        if shedder.concurrency.enter(priority):
+        if shedder.concurrency.acquire(priority):
             return None
-        shedder.metrics.shed(priority)
-        return local_problem(503, "too many requests are in flight", headers={"retry-after": shedder.retry_after})
+        shedder.metrics.count_shed(priority)
+        return local_problem(503, "too many requests in flight", headers={"retry-after": shedder.retry_after})
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
-        """Take note of how long it took; the time of a request that failed says nothing."""
+        """Record the latency of the request, except when it failed."""
         if self.shedder is not None:
-            self.shedder.concurrency.leave(exchange.seconds if error is None else None)
+            self.shedder.concurrency.release(exchange.seconds if error is None else None)

@@ -1,4 +1,4 @@
-"""What is counted."""
+"""Prometheus metrics of the rate limits and of load shedding."""
 
 from __future__ import annotations
 
@@ -7,68 +7,70 @@ from contextlib import contextmanager
 
 from scalekit.telemetry import Alert, Counter, CounterSeries, Gauge, Telemetry
 
-REFUSED = Counter("scalekit_ratelimit_refused", "Requests that a policy refused.", ("policy",))
-WOULD_REFUSE = Counter("scalekit_ratelimit_would_refuse", "Requests that a policy on trial would refuse.", ("policy",))
+REFUSED = Counter("scalekit_ratelimit_refused", "Requests refused by a policy (429).", ("policy",))
+DRY_RUN_REFUSED = Counter(
+    "scalekit_ratelimit_dry_run_refused", "Requests that a dry-run policy would have refused.", ("policy",)
+)
 ERRORS = Counter(
     "scalekit_ratelimit_errors",
-    "Requests that could not be counted on Redis.",
+    "Requests not counted in Redis, by the fallback that was applied.",
     ("outcome",),
-    alert=Alert("Requests are not counted where all instances count."),
+    alert=Alert("Rate limits are not counted in Redis."),
 )
-LATE = Counter(
-    "scalekit_ratelimit_late",
-    "Requests that were decided before Redis had answered; each may be one more than a limit allows.",
+REDIS_TIMEOUTS = Counter(
+    "scalekit_ratelimit_redis_timeouts",
+    "Requests decided before Redis replied; each may exceed its limit by one.",
 )
-SHED = Counter("scalekit_ratelimit_shed", "Requests refused because too many were in flight.", ("priority",))
-KEYS = Gauge("scalekit_ratelimit_keys", "Keys that are remembered in memory.")
-IN_FLIGHT = Gauge("scalekit_ratelimit_in_flight", "Requests in flight, where concurrency is limited.")
-CONCURRENCY = Gauge("scalekit_ratelimit_concurrency_limit", "Requests that may be in flight.")
+SHED = Counter("scalekit_ratelimit_shed", "Requests shed because too many were in flight (503).", ("priority",))
+KEYS = Gauge("scalekit_ratelimit_keys", "Rate limit keys in the memory of the process.")
+IN_FLIGHT = Gauge("scalekit_ratelimit_in_flight", "Requests in flight that count against the concurrency limit.")
+CONCURRENCY_LIMIT = Gauge("scalekit_ratelimit_concurrency_limit", "Adaptive limit of requests in flight.")
 
 
 class RateLimitMetrics:
-    """The numbers of the limits."""
+    """Records the metrics of one application."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._refused: dict[str, CounterSeries] = {}
 
-    def refused(self, policy: str) -> None:
+    def count_refused(self, policy: str) -> None:
         """Count a request that *policy* refused."""
         series = self._refused.get(policy)
         if series is None:
             series = self._refused[policy] = self._telemetry.series(REFUSED, policy)
         series.inc()
 
-    def would_refuse(self, policy: str) -> None:
-        """Count a request that *policy* would have refused."""
-        self._telemetry.series(WOULD_REFUSE, policy).inc()
+    def count_dry_run_refused(self, policy: str) -> None:
+        """Count a request that *policy* would have refused without ``dry_run``."""
+        self._telemetry.series(DRY_RUN_REFUSED, policy).inc()
 
-    def failed(self, outcome: str) -> None:
-        """Count a request that Redis did not count, and what was done instead."""
+    def count_redis_error(self, outcome: str) -> None:
+        """Count a request that was not counted in Redis; *outcome* is the value of ``on_error``."""
         self._telemetry.series(ERRORS, outcome).inc()
 
-    def late(self) -> None:
-        """Count a request that Redis may have counted, and that was decided without it."""
-        self._telemetry.series(LATE).inc()
+    def count_redis_timeout(self) -> None:
+        """Count a request that was decided without the reply of a command that Redis may have executed."""
+        self._telemetry.series(REDIS_TIMEOUTS).inc()
 
-    def shed(self, priority: str) -> None:
-        """Count a request that was refused because there was too much to do."""
+    def count_shed(self, priority: str) -> None:
+        """Count a request that was shed."""
         self._telemetry.series(SHED, priority).inc()
 
     @contextmanager
-    def showing(
+    def export_gauges(
         self, keys: Callable[[], int], concurrency: Callable[[], tuple[int, int]] | None
     ) -> Generator[None, None, None]:
-        """Set the gauges whenever numbers are read, until left."""
-        remembered = self._telemetry.series(KEYS)
-        flying, limit = self._telemetry.series(IN_FLIGHT), self._telemetry.series(CONCURRENCY)
+        """Set the gauges at each scrape, until the block is left."""
+        keys_gauge = self._telemetry.series(KEYS)
+        in_flight_gauge, limit_gauge = self._telemetry.series(IN_FLIGHT), self._telemetry.series(CONCURRENCY_LIMIT)
 
         def sample() -> None:
-            remembered.set(keys())
+            keys_gauge.set(keys())
             if concurrency is not None:
-                in_flight, allowed = concurrency()
-                flying.set(in_flight)
-                limit.set(allowed)
+                in_flight, limit = concurrency()
+                in_flight_gauge.set(in_flight)
+                limit_gauge.set(limit)
 
         with self._telemetry.on_collect(sample):
             yield

@@ -1,4 +1,4 @@
-"""How limits join the host."""
+"""Hooks of the plugin ``ratelimit``."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from scalekit import (
 from scalekit.contracts import LIMITS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_ratelimit import metrics
-from scalekit_ratelimit.application_limits import ApplicationLimits
 from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.factory import open_limiter
 from scalekit_ratelimit.filters import HandlerLimitFilter, LimitFilter
+from scalekit_ratelimit.handler_limits import ApplicationLimits
 from scalekit_ratelimit.limiter import Limiter
 from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter
-from scalekit_ratelimit.policies import code_policies, needs_user, policies
+from scalekit_ratelimit.policies import build_application_policies, build_policies, needs_user
 from scalekit_redis import metrics as redis_metrics
 from scalekit_redis import redis_connections, verify_redis
 
-APART = "each counts for itself, which lets through as many times the limit"
-SHARE = 'write url = "redis://...", or per_worker = true if that is what you want'
+SEPARATE_COUNTS = "each of them allows the whole limit"
+REMEDY = 'set url = "redis://...", or per_worker = true to accept that'
 
 
 class LimitFilters:
-    """The filters of one application: by address, by user, of handlers, and load shedding."""
+    """The filters of one application."""
 
     def __init__(self) -> None:
-        self.by_address = LimitFilter(by_user=False)
-        self.by_user = LimitFilter(by_user=True)
+        self.before_authentication = LimitFilter(after_authentication=False)
+        self.after_authentication = LimitFilter(after_authentication=True)
         self.handlers = HandlerLimitFilter()
         self.load_shedding = LoadSheddingFilter()
 
-    def start(self, limits: Limiter | None, shedder: LoadShedder | None) -> None:
-        """Let the filters count with *limits* and *shedder*, or no more."""
-        self.by_address.limits = self.by_user.limits = self.handlers.limits = limits
+    def set_limiter(self, limiter: Limiter | None, shedder: LoadShedder | None) -> None:
+        """Make the filters use *limiter* and *shedder*, or nothing when these are None."""
+        self.before_authentication.limiter = self.after_authentication.limiter = self.handlers.limiter = limiter
         self.load_shedding.shedder = shedder
 
 
@@ -62,50 +62,51 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what keeps the limits open."""
+    """Return the lifespan of the limiter."""
     config = context.config(RateLimitConfig)
-    chosen, in_code = policies(config), code_policies(config)
+    policies, application_policies = build_policies(config), build_application_policies(config)
     filters = context.shared(FILTERS, LimitFilters)
 
     def verify(given: Container[Key[Any]]) -> None:
-        _refuse_several_counts(config, context.server.workers)
+        _verify_workers(config, context.server.workers)
         if config.url.scheme != "memory":
             verify_redis(config.url.reveal())
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        async with open_limiter(config, chosen, redis_connections(context), context.get(TELEMETRY)) as (
-            limits,
-            shedder,
-        ):
-            filters.start(limits, shedder)
-            if _counts_apart(config):
-                warn_about_multiple_processes(context, "plugins.ratelimit.url is memory:", APART, SHARE)
-            context.provide(LIMITS, ApplicationLimits(in_code, limits))
+        opening = open_limiter(config, policies, redis_connections(context), context.get(TELEMETRY))
+        async with opening as (limiter, shedder):
+            filters.set_limiter(limiter, shedder)
+            if _counts_per_process(config):
+                warn_about_multiple_processes(context, "plugins.ratelimit.url is memory:", SEPARATE_COUNTS, REMEDY)
+            context.provide(LIMITS, ApplicationLimits(application_policies, limiter))
             try:
                 yield
             finally:
-                filters.start(None, None)
+                filters.set_limiter(None, None)
 
     return Lifespan(run, provides=(LIMITS,), verify=verify)
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is counted."""
+    """Return the metrics of the limits and, when Redis is used, of its client."""
     config = context.config(RateLimitConfig)
     return instruments_in(metrics, *([redis_metrics] if config.url.reveal() != "memory:" else []))
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return what refuses by address, and once it is known who asks by subject."""
+    """Return the filters before and after authentication, of handlers, and of load shedding."""
     config = context.config(RateLimitConfig)
     filters = context.shared(FILTERS, LimitFilters)
-    filters.handlers.in_code = any(table.in_code for table in config.policies)
-    layers = [LayeredFilter(Layer.LIMIT_CLIENT, filters.by_address), LayeredFilter(Layer.RESOURCES, filters.handlers)]
-    if any(needs_user(table.by, table.exempt) for table in config.policies if not table.in_code):
-        layers.append(LayeredFilter(Layer.LIMIT_SUBJECT, filters.by_user))
+    filters.handlers.application_limits = any(table.by_application for table in config.policies)
+    layers = [
+        LayeredFilter(Layer.LIMIT_CLIENT, filters.before_authentication),
+        LayeredFilter(Layer.RESOURCES, filters.handlers),
+    ]
+    if any(needs_user(table.key, table.exempt) for table in config.policies if not table.by_application):
+        layers.append(LayeredFilter(Layer.LIMIT_SUBJECT, filters.after_authentication))
     if config.concurrency is not None:
         layers.insert(0, LayeredFilter(Layer.LIMIT_CLIENT, filters.load_shedding))
     return layers
@@ -113,30 +114,26 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Return what tells whether limits are counted for all instances; critical where nothing is let in otherwise."""
+    """Return the check of Redis; it is critical when an outage refuses all requests."""
     config = context.config(RateLimitConfig)
     filters = context.shared(FILTERS, LimitFilters)
 
     async def probe() -> None:
-        limits = filters.by_address.limits
-        shared = limits.shared if limits is not None else None
-        if shared is not None:
-            await shared.breaker.check()
+        limiter = filters.before_authentication.limiter
+        if limiter is not None and limiter.redis is not None:
+            await limiter.redis.circuit_breaker.check_health()
 
     if config.url.scheme == "memory":
         return []
     return [Check("ratelimit", probe, critical=config.on_error == "refuse")]
 
 
-def _counts_apart(config: RateLimitConfig) -> bool:
-    """Return whether each process counts for itself, and the file does not say that this is wanted."""
+def _counts_per_process(config: RateLimitConfig) -> bool:
+    """Return whether each process has its own counters although ``per_worker`` is not set."""
     return config.url.scheme == "memory" and not config.per_worker and bool(config.default or config.policies)
 
 
-def _refuse_several_counts(config: RateLimitConfig, workers: int | None) -> None:
-    if (workers or 1) > 1 and _counts_apart(config):
-        message = (
-            f"memory: counts in each of {workers} workers for itself, which lets through {workers} times the limit;"
-            f" {SHARE}"
-        )
+def _verify_workers(config: RateLimitConfig, workers: int | None) -> None:
+    if (workers or 1) > 1 and _counts_per_process(config):
+        message = f"memory: is separate in each of {workers} workers, so {workers} times the limit is allowed; {REMEDY}"
         raise ConfigError([Problem(message, "plugins.ratelimit.url", plugin="ratelimit")])

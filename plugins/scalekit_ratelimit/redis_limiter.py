@@ -1,4 +1,4 @@
-"""Count on Redis, for all instances together."""
+"""Count hits in Redis, shared by all instances."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from scalekit_ratelimit.gcra import Limit, LimitState
+from scalekit_ratelimit.gcra import Hit, LimitState
 from scalekit_ratelimit.headers import HitResults
-from scalekit_ratelimit.memory_limiter import Hit
 from scalekit_redis import PreparedScript, Redis, Script
 
 if TYPE_CHECKING:
@@ -20,88 +19,89 @@ GCRA = Script(files("scalekit_ratelimit").joinpath("gcra.lua").read_text())
 
 PREFIX = "scalekit:ratelimit:"
 
-Parts = Sequence[tuple[Sequence[Hit], asyncio.Future[Any]]]
-"""Hits of each slot, and the reply to come."""
+SlotReplies = Sequence[tuple[Sequence[Hit], asyncio.Future[Any]]]
+"""Hits of each hash slot, and the future of their reply."""
 
 
 class PendingHits:
-    """What one request takes of several limits, and the replies to come once it was sent to Redis."""
+    """The hits of one request and, once they were sent to Redis, the futures of their replies."""
 
-    __slots__ = ("parts", "takes")
+    __slots__ = ("hits", "slot_replies")
 
-    def __init__(self, takes: Sequence[Hit]) -> None:
-        self.takes = takes
-        self.parts: Parts = []
+    def __init__(self, hits: Sequence[Hit]) -> None:
+        self.hits = hits
+        self.slot_replies: SlotReplies = []
 
-    def sent(self, parts: Parts) -> asyncio.Future[Any]:
-        """Note the *parts* in which it was sent; return what is done once each of them has its reply."""
-        self.parts = parts
-        replies = [reply for _, reply in parts]
+    def set_replies(self, slot_replies: SlotReplies) -> asyncio.Future[Any]:
+        """Store *slot_replies*; return the future that is done once all of them are."""
+        self.slot_replies = slot_replies
+        replies = [reply for _, reply in slot_replies]
         return replies[0] if len(replies) == 1 else asyncio.gather(*replies, return_exceptions=True)
 
 
 class RedisLimiter:
-    """Take from what *redis* keeps; in a *cluster* each one that is counted by has a slot, and a script, of its own."""
+    """Counts on *redis*; in a *cluster* the hits of each hash slot are a script of their own."""
 
     def __init__(self, redis: Redis, cluster: bool) -> None:
         self._redis = redis
         self._cluster = cluster
         self._prepared: dict[SingleLimit, PreparedScript] = {}
 
-    def send_one(self, limit: SingleLimit, who: str) -> asyncio.Future[Any]:
-        """Ask to take from one limit, and for the room; raises RedisUnavailable where that cannot be."""
-        return self._script(limit).run(_key(who, limit.rule))
+    def send_gcra(self, limit: SingleLimit, key: str) -> asyncio.Future[Any]:
+        """Send a hit on one limit and return the future of its slack; raises RedisUnavailable."""
+        return self._script(limit).run(_redis_key(key, limit.limit.key_suffix))
 
     def _script(self, limit: SingleLimit) -> PreparedScript:
         found = self._prepared.get(limit)
         if found is None:
-            found = self._prepared[limit] = self._redis.prepare(GCRA, (limit.taken, limit.rule.tolerance))
+            found = self._prepared[limit] = self._redis.prepare(GCRA, (limit.increment, limit.limit.tolerance))
         return found
 
-    def send(self, takes: PendingHits) -> asyncio.Future[Any]:
-        """Ask to take from all or, in each slot, from none; raises RedisUnavailable where that cannot be."""
-        parts = by_slot(takes.takes) if self._cluster and len(takes.takes) > 1 else [takes.takes]
-        return takes.sent([(part, self._send(part)) for part in parts])
+    def send_hits(self, pending: PendingHits) -> asyncio.Future[Any]:
+        """Send hits of which, in each hash slot, all or none are counted; raises RedisUnavailable."""
+        hits = pending.hits
+        slots = group_by_slot(hits) if self._cluster and len(hits) > 1 else [hits]
+        return pending.set_replies([(slot, self._send_slot(slot)) for slot in slots])
 
-    def receive(self, takes: PendingHits) -> HitResults:
-        """Return how each of *takes*, whose replies are there, stands; raises as scalekit_redis does."""
-        replies = [(part, _counts(reply.result())) for part, reply in takes.parts]
-        return [each for part, counts in replies for each in zip(part, counts, strict=True)]
+    def read_replies(self, pending: PendingHits) -> HitResults:
+        """Return the state of each limit, once all replies have arrived; raises RedisUnavailable or ReplyError."""
+        replies = [(hits, _states(reply.result())) for hits, reply in pending.slot_replies]
+        return [result for hits, states in replies for result in zip(hits, states, strict=True)]
 
-    async def forget(self, takes: Sequence[Hit]) -> None:
-        """Forget what was taken by one who is counted; raises as scalekit_redis does."""
-        await self._redis.delete(*map(key_of, takes))
+    async def reset(self, hits: Sequence[Hit]) -> None:
+        """Delete the counters of *hits*; raises RedisUnavailable or ReplyError."""
+        await self._redis.delete(*map(redis_key_of, hits))
 
-    def _send(self, takes: Sequence[Hit]) -> asyncio.Future[Any]:
-        return self._redis.start_script(COMBINED_LIMITS, *_asked(takes))
-
-
-def _counts(found: Sequence[int]) -> list[LimitState]:
-    return [LimitState(bool(found[at]), *found[at + 1 : at + 4]) for at in range(0, len(found), 4)]
+    def _send_slot(self, hits: Sequence[Hit]) -> asyncio.Future[Any]:
+        return self._redis.start_script(COMBINED_LIMITS, *_keys_and_args(hits))
 
 
-def key_of(take: Hit) -> str:
-    """Return the key of *take*: what is counted by stands in braces, so that all limits on it share a slot."""
-    return _key(take.who, take.rule)
+def _states(reply: Sequence[int]) -> list[LimitState]:
+    return [LimitState(bool(reply[at]), *reply[at + 1 : at + 4]) for at in range(0, len(reply), 4)]
 
 
-def _key(who: str, rule: Limit) -> str:
-    return f"{PREFIX}{{{who}}}{rule.key_suffix}"
+def redis_key_of(hit: Hit) -> str:
+    """Return the Redis key of *hit*; the client's key is the hash tag, so that all its limits share a slot."""
+    return _redis_key(hit.key, hit.limit.key_suffix)
 
 
-def by_slot(takes: Sequence[Hit]) -> Sequence[Sequence[Hit]]:
-    """Return *takes* in groups that share a slot."""
+def _redis_key(key: str, suffix: str) -> str:
+    return f"{PREFIX}{{{key}}}{suffix}"
+
+
+def group_by_slot(hits: Sequence[Hit]) -> Sequence[Sequence[Hit]]:
+    """Return *hits* in groups whose keys share a hash slot."""
     groups: dict[str, list[Hit]] = {}
-    for take in takes:
-        groups.setdefault(take.who, []).append(take)
+    for hit in hits:
+        groups.setdefault(hit.key, []).append(hit)
     return list(groups.values())
 
 
-def _asked(takes: Sequence[Hit]) -> tuple[list[str], list[str | int]]:
-    words: list[str | int] = []
-    for rule, _, cost, dry in takes:
-        if rule.algorithm == "gcra":
-            words += ("g", rule.interval, rule.tolerance, cost, int(dry))
+def _keys_and_args(hits: Sequence[Hit]) -> tuple[list[str], list[str | int]]:
+    args: list[str | int] = []
+    for limit, _, cost, dry_run in hits:
+        if limit.algorithm == "gcra":
+            args += ("g", limit.emission_interval, limit.tolerance, cost, int(dry_run))
         else:
-            words += ("s", rule.limit, rule.period, cost, int(dry))
-    return [key_of(take) for take in takes], words
+            args += ("s", limit.quota, limit.window, cost, int(dry_run))
+    return [redis_key_of(hit) for hit in hits], args

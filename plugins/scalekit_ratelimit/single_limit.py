@@ -1,7 +1,7 @@
-"""The check of requests that are subject to exactly one GCRA limit, as most are.
+"""Fast path for requests that are subject to exactly one GCRA limit, as most are.
 
-Of GCRA all follows from one number, the slack: the microseconds that are left of the tolerance, or below zero by how
-much a request is too early. Headers and responses are made once for each pair of what remains and when, and remembered.
+Everything follows from one number, the slack: the microseconds left of the tolerance or, below zero, how much too early
+the request is. Headers and responses are built once for each pair of remaining requests and seconds, and cached.
 """
 
 from __future__ import annotations
@@ -19,55 +19,56 @@ from scalekit_ratelimit.redis_limiter import RedisLimiter
 
 
 class SingleLimit:
-    """A *rule* that counts by GCRA, of which each request takes *cost*; ``takes`` returns the key of a client.
+    """The check of one GCRA *limit*, of which each request costs *cost*; ``prepare`` is the key function.
 
-    It is a Check: what a request takes of it is that key, and the result is the slack.
+    It is a LimitCheck whose hit is the key of the client and whose result is the slack.
     """
 
-    __slots__ = ("_headers", "_interval", "_responses", "_tolerance", "rule", "taken", "takes")
+    __slots__ = ("_emission_interval", "_headers", "_responses", "_tolerance", "increment", "limit", "prepare")
 
-    def __init__(self, rule: Limit, cost: int, count: KeyFunc) -> None:
-        self.rule = rule
-        self.takes = count
-        self.taken = cost * rule.interval
-        self._interval = rule.interval
-        self._tolerance = rule.tolerance
+    def __init__(self, limit: Limit, cost: int, key_func: KeyFunc) -> None:
+        self.limit = limit
+        self.prepare = key_func
+        self.increment = cost * limit.emission_interval
+        self._emission_interval = limit.emission_interval
+        self._tolerance = limit.tolerance
         self._headers = Memo(self._make_headers)
         self._responses = Memo(self._make_response)
 
-    def take(self, memory: MemoryLimiter, takes: str) -> int:
-        """Take from *memory*."""
-        return memory.take_one(self.rule, takes, self.taken)
+    def hit_memory(self, memory: MemoryLimiter, hits: str) -> int:
+        """Count the hit in memory."""
+        return memory.hit_gcra(self.limit, hits, self.increment)
 
-    def send(self, shared: RedisLimiter, takes: str) -> asyncio.Future[Any]:
-        """Ask Redis to take."""
-        return shared.send_one(self, takes)
+    def send_to_redis(self, redis: RedisLimiter, hits: str) -> asyncio.Future[Any]:
+        """Send the hit to Redis."""
+        return redis.send_gcra(self, hits)
 
-    def receive(self, shared: RedisLimiter, takes: str, reply: asyncio.Future[Any]) -> int:
+    def read_reply(self, redis: RedisLimiter, hits: str, reply: asyncio.Future[Any]) -> int:
         """Return the slack."""
         slack: int = reply.result()
         return slack
 
-    def learn(self, memory: MemoryLimiter, takes: str, result: int) -> None:
-        """Note that the limit is reached."""
+    def record_refusal(self, memory: MemoryLimiter, hits: str, result: int) -> None:
+        """Record that the limit is exceeded."""
         if result < 0:
-            memory.learn_refusal(self.rule, takes, self._tolerance - self.taken - result)
+            memory.record_refusal(self.limit, hits, self._tolerance - self.increment - result)
 
-    def decide(self, exchange: Exchange, result: int, metrics: RateLimitMetrics) -> LocalResponse | None:
-        """Return the 429, of which nothing was taken, or add headers."""
+    def apply_decision(self, exchange: Exchange, result: int, metrics: RateLimitMetrics) -> LocalResponse | None:
+        """Return the 429 response, or add headers."""
         if result >= 0:
             seconds = -((result - self._tolerance) // MICROSECONDS)
-            exchange.added_headers += self._headers[result // self._interval, seconds]
+            exchange.added_headers += self._headers[result // self._emission_interval, seconds]
             return None
-        metrics.refused(self.rule.name)
-        return self._responses[max(0, result + self.taken) // self._interval, -(result // MICROSECONDS)]
+        metrics.count_refused(self.limit.name)
+        remaining = max(0, result + self.increment) // self._emission_interval
+        return self._responses[remaining, -(result // MICROSECONDS)]
 
     def _make_headers(self, remaining: int, seconds: int) -> tuple[Header, Header]:
-        state = self.rule.quoted + b";r=%d;t=%d" % (remaining, seconds)
-        return (b"ratelimit-policy", self.rule.field), (b"ratelimit", state)
+        state = self.limit.quoted_name + b";r=%d;t=%d" % (remaining, seconds)
+        return (b"ratelimit-policy", self.limit.policy_item), (b"ratelimit", state)
 
     def _make_response(self, remaining: int, seconds: int) -> LocalResponse:
-        name = self.rule.name
+        name = self.limit.name
         members: dict[str, Any] = {"type": QUOTA_EXCEEDED, "violated-policies": [name]}
         response = ProblemResponse(429, f"too many requests: {name}", headers={"retry-after": str(seconds)}, **members)
         headers = [*response.raw_headers, *self._make_headers(remaining, seconds)]

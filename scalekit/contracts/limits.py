@@ -1,4 +1,4 @@
-"""Limits that an application counts itself."""
+"""Contract of rate limits that the application counts itself."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from scalekit.context import Key
 
 
 class Limits(Protocol):
-    """The policies of the file with ``by = "code"``, each counted by whatever keys an application gives.
+    """The policies with ``key = "application"``, counted by keys that the application passes.
 
-    A key is a text of any length, of which a digest is kept. Raises ValueError for a *policy* that the file does not
-    have, and Unavailable, a 503, where nothing can be counted and the file says to refuse.
+    A *key* is a string of any length; its digest is stored. Methods raise ValueError for an unknown *policy*, and
+    Unavailable (503) when Redis is unavailable and ``on_error`` is ``refuse``.
     """
 
     async def hit(self, policy: str, key: str) -> None:
-        """Count once; raises an HTTPException, a 429, when the limit is reached, which becomes the response.
+        """Count a hit; raises an HTTPException (429), and counts nothing, when the limit is exceeded.
 
-        Nothing is counted then. Whatever a framework makes of the exception, the response is a problem with
-        ``Retry-After`` and ``RateLimit``.
+        Whatever a framework makes of the exception, the response is problem+json with ``Retry-After`` and
+        ``RateLimit``.
         """
         ...
 
     async def remaining(self, policy: str, key: str) -> int:
-        """Return how often *key* may be counted now, without counting it."""
+        """Return how many hits *key* has left, without counting one."""
         ...
 
     async def reset(self, policy: str, key: str) -> None:
-        """Forget what was counted for *key*, best effort: it raises nothing while Redis is unavailable."""
+        """Delete the counter of *key*; does nothing in Redis while Redis is unavailable."""
         ...
 
 
 LIMITS: Key[Limits] = Key("limits", plugin="ratelimit")
-"""Limits that an application counts itself."""
+"""Rate limits that the application counts itself."""

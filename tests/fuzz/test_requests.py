@@ -80,7 +80,7 @@ def tables(folder: Path) -> dict[str, Any]:
             "ratelimit": {
                 "default": "1000000/1m",
                 "policies": [
-                    {"name": "api", "path": "/api/**", "limit": "1000000/1m", "by": ["subject", "header:x-key"]}
+                    {"name": "api", "path": "/api/**", "limit": "1000000/1m", "key": ["subject", "header:x-key"]}
                 ],
             },
             "replica": {},
@@ -138,7 +138,7 @@ class Service:
                 answer.status = answer.status or 403
 
         async def receive() -> Message:
-            return messages.pop(0) if messages else {"type": scope["type"] + ".disconnect", "code": 1000}
+            return messages.pop(0) if messages else {"type": scope["type"] + ".disconnect", "application": 1000}
 
         await asyncio.create_task(self.host(scope, receive, send))
         return answer

@@ -37,7 +37,7 @@ async def warnings(caplog: pytest.LogCaptureFixture, served: bool = False, **plu
 async def test_limits_in_memory_under_another_server_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     (message,) = await warnings(caplog, ratelimit=LIMITS)
     assert message.startswith("plugins.ratelimit.url is memory:")
-    assert "lets through as many times the limit" in message
+    assert "each of them allows the whole limit" in message
     assert "per_worker = true" in message
 
 

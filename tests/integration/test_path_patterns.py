@@ -20,7 +20,7 @@ from scalekit_cache.policies import NO_POLICY, CachePolicies, CachePolicy
 from scalekit_caching.tags import path_tag, path_tags
 from scalekit_jwt.policy import AccessPolicy
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.policies import policies as limits
+from scalekit_ratelimit.policies import build_policies as limits
 from tests.host.test_path_glob import GLOBS, PATHS
 
 SECRET = "a secret for tests that is long enough"
@@ -49,7 +49,10 @@ def test_policies_and_rules_match_the_same_paths(glob: str, path: str) -> None:
     assert (policies.for_path(path, b"/plain") is not NO_POLICY) == matches
     if matches:  # and perhaps as another spelling too
         assert AccessPolicy([glob], [], []).requirements["GET", path] is not None
-        assert limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).early[path, "GET"] is not None
+        assert (
+            limits(RateLimitConfig.model_validate({"policies": (limited(glob),)})).before_authentication[path, "GET"]
+            is not None
+        )
         if len(path_variants(path)) == 1:
             assert AccessPolicy(["/**"], [glob], []).requirements["GET", path] is None
 

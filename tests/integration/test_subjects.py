@@ -37,7 +37,7 @@ class HeaderBackend(AuthenticationBackend):
         return (AuthCredentials(), SimpleUser(name)) if name else None
 
 
-@limited("1/h", by="subject", exempt=[SubjectIdentifier("", "root")])
+@limited("1/h", key="subject", exempt=[SubjectIdentifier("", "root")])
 async def decorated(request: Request) -> PlainTextResponse:
     return PlainTextResponse("")
 
@@ -81,7 +81,7 @@ async def status(client: JwtClient, issuer: IssuerServer, subject: str = "ada", 
 
 
 async def test_one_subject_at_two_issuers_is_counted_separately(issuers: list[IssuerServer]) -> None:
-    limits = {"policies": [{"name": "users", "path": "/api/**", "limit": "1/h", "by": "subject"}]}
+    limits = {"policies": [{"name": "users", "path": "/api/**", "limit": "1/h", "key": "subject"}]}
     async with service_trusting(issuers, ratelimit=limits) as client:
         assert [await status(client, each) for each in issuers for _ in range(2)] == [200, 429] * 2
 
@@ -94,7 +94,7 @@ async def test_a_limit_in_code_counts_per_issuer_and_subject(issuers: list[Issue
 async def test_an_exemption_applies_to_the_user_of_its_issuer_only(issuers: list[IssuerServer]) -> None:
     trusted, other = issuers
     exempt = [{"issuer": trusted.url, "subject": "root"}]
-    policy = {"name": "users", "path": "/api/**", "limit": "1/h", "by": "subject", "exempt": exempt}
+    policy = {"name": "users", "path": "/api/**", "limit": "1/h", "key": "subject", "exempt": exempt}
     async with service_trusting(issuers, ratelimit={"policies": [policy]}) as client:
         assert [await status(client, trusted, "root") for _ in range(3)] == [200] * 3
         assert [await status(client, other, "root") for _ in range(2)] == [200, 429]
@@ -134,7 +134,7 @@ async def test_services_that_share_a_session_store_revoke_their_own_sessions_onl
 @pytest.mark.parametrize("text", ["subject:ada", "subject:https://login.example.com ada"])
 def test_a_subject_without_its_issuer_is_refused_with_the_remedy(text: str) -> None:
     table = {"name": "a", "limit": "1/h", "exempt": [text]}
-    with pytest.raises(ConfigError, match=r"does not say whose user that is.*write \{ issuer = .*, subject = "):
+    with pytest.raises(ConfigError, match=r"has no issuer, .*write \{ issuer = .*, subject = "):
         create_app({"plugins": {"ratelimit": {"policies": [table]}}}, app=app)
 
 

@@ -13,7 +13,7 @@ from tests.service import ROOT
 FILE = ROOT / "sample_app/load.toml"
 UNLIMITED = (
     "plugins.ratelimit.default=1000000/s",
-    'plugins.ratelimit.policies=[{name = "login-name", limit = "1000000/s", by = "code"}]',
+    'plugins.ratelimit.policies=[{name = "login-name", limit = "1000000/s", key = "application"}]',
 )
 """What `load.toml` says, for other files: one machine asks more often than any client may."""
 

@@ -1,4 +1,4 @@
-"""Applications with limits, and what they answer."""
+"""Applications with rate limits, and the headers of their responses."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def policy(name: str, limit: str | list[str], **more: Any) -> dict[str, Any]:
     return {"name": name, "limit": limit, **more}
 
 
-def standing(answer: Answer, field: str = "ratelimit") -> dict[str, dict[str, int]]:
-    """Return the parameters of each member of a field of limits, by name; fails for what is no structured field."""
+def limit_items(answer: Answer, field: str = "ratelimit") -> dict[str, dict[str, int]]:
+    """Return the parameters of each item of a rate limit header, by policy; fails for an invalid structured field."""
     values = [value for name, value in answer.headers if name == field.encode()]
     members: Any = http_sf.parse(b", ".join(values), tltype="list")
     return {str(name): dict(parameters) for name, parameters in members}

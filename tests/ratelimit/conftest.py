@@ -7,7 +7,7 @@ from scalekit_redis.protocol import RedisProtocol
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the number of calls in each write to Redis, those that go as one command one by one."""
+    """Return the number of commands in each write to Redis, counting those of a combined command one by one."""
     seen: list[int] = []
     flush = RedisProtocol._flush
 

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit.testing import request, running
 from scalekit_ratelimit.adaptive_concurrency import (
-    PROBING,
+    PROBE_AFTER,
     WINDOW,
     AdaptiveConcurrency,
     AimdAlgorithm,
@@ -22,19 +22,19 @@ CAPACITY = 10
 
 
 def settle(concurrency: AdaptiveConcurrency, capacity: int, rounds: int = 400) -> None:
-    """Offer more than there is room for, where latency grows with whatever is above *capacity*."""
+    """Offer more requests than the limit allows; latency grows with those above *capacity*."""
     for _ in range(rounds):
         entered = 0
-        while concurrency.enter("high"):
+        while concurrency.acquire("high"):
             entered += 1
         latency = 0.01 * max(1.0, entered / capacity)
         for _ in range(entered):
-            concurrency.leave(latency)
+            concurrency.release(latency)
 
 
 @pytest.mark.parametrize("rule", [GradientAlgorithm(1.5, 4), AimdAlgorithm(0.02)], ids=["gradient", "aimd"])
 @pytest.mark.parametrize("initial", [4, 500])
-def test_the_limit_settles_where_latency_is_not_yet_twice_that_without_load(
+def test_gradient_settles_below_twice_the_latency_without_load(
     rule: GradientAlgorithm | AimdAlgorithm, initial: int
 ) -> None:
     concurrency = AdaptiveConcurrency(rule, 10, 4, 1000)
@@ -45,64 +45,64 @@ def test_the_limit_settles_where_latency_is_not_yet_twice_that_without_load(
 
 
 @pytest.mark.parametrize("initial", [15, 100])
-def test_a_service_that_was_never_without_load_finds_out_what_latency_would_be(initial: int) -> None:
+def test_gradient_probes_the_latency_without_load_of_a_service_that_is_always_under_load(initial: int) -> None:
     concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), initial, 4, 1000)
     settle(concurrency, CAPACITY)
     assert CAPACITY * 0.9 <= concurrency.limit <= CAPACITY * 1.7
 
 
-def test_a_service_under_load_that_becomes_slower_is_looked_at_again() -> None:
+def test_gradient_probes_again_when_a_loaded_service_becomes_slower() -> None:
     rule = GradientAlgorithm(1.5, 4)
     for _ in range(3):
-        rule.after(20.0, 0.1, 4)
+        rule.next_limit(20.0, 0.1, 4)
     limit, looks = 20.0, 0
-    for _ in range((PROBING + 2) * 3):
-        before, limit = limit, rule.after(limit, 0.12, int(limit))
+    for _ in range((PROBE_AFTER + 2) * 3):
+        before, limit = limit, rule.next_limit(limit, 0.12, int(limit))
         looks += limit == 4 < before
     assert looks == 3
     assert limit > 20, "where it was, not at the least"
 
 
-def test_the_limit_recovers_where_the_service_has_become_slower_for_good() -> None:
+def test_the_limit_recovers_after_a_permanent_increase_of_latency() -> None:
     concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), 10, 4, 1000)
     settle(concurrency, CAPACITY, 20)
     for _ in range(WINDOW * 400):
-        while concurrency.enter("high"):
+        while concurrency.acquire("high"):
             pass
         for _ in range(concurrency.in_flight):
-            concurrency.leave(0.1 * max(1.0, concurrency.limit / CAPACITY))
+            concurrency.release(0.1 * max(1.0, concurrency.limit / CAPACITY))
     assert concurrency.limit >= CAPACITY * 0.9
 
 
 @given(st.lists(st.floats(0, 10), max_size=300))
-def test_the_limit_stays_in_its_bounds(latencies: list[float]) -> None:
+def test_the_limit_stays_between_min_limit_and_max_limit(latencies: list[float]) -> None:
     concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), 20, 4, 50)
     for latency in latencies:
-        assert concurrency.enter("high")
-        concurrency.leave(latency)
+        assert concurrency.acquire("high")
+        concurrency.release(latency)
         assert 4 <= concurrency.limit <= 50
     assert concurrency.in_flight == 0
 
 
-def test_what_does_not_use_the_limit_does_not_raise_it() -> None:
+def test_requests_that_do_not_use_the_limit_do_not_raise_it() -> None:
     concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), 20, 4, 50)
     for _ in range(WINDOW * 50):
-        concurrency.enter("high")
-        concurrency.leave(0.01)
+        concurrency.acquire("high")
+        concurrency.release(0.01)
     assert concurrency.limit == 20
 
 
-def test_who_goes_first_is_let_in_where_others_are_not() -> None:
+def test_a_higher_priority_may_use_more_of_the_limit() -> None:
     concurrency = AdaptiveConcurrency(GradientAlgorithm(1.5, 4), 10, 4, 10)
     entered = dict.fromkeys(("low", "normal", "high"), 0)
     for priority in entered:
-        while concurrency.enter(priority):
+        while concurrency.acquire(priority):
             entered[priority] += 1
     assert entered == {"low": 7, "normal": 2, "high": 1}
 
 
 @pytest.mark.anyio
-async def test_what_is_too_much_is_refused_at_once_and_told_to_come_again() -> None:
+async def test_excess_requests_are_shed_at_once_with_503_and_retry_after() -> None:
     go = asyncio.Event()
 
     async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +112,7 @@ async def test_what_is_too_much_is_refused_at_once_and_told_to_come_again() -> N
             await send({"type": "http.response.body", "body": b""})
 
     policies = [policy("urgent", "100/s", path="/urgent", priority="high")]
-    limits = {"initial": 10, "retry_after": "3s"}
+    limits = {"initial_limit": 10, "retry_after": "3s"}
     app = host({"policies": policies, "concurrency": limits}, waiting)
     async with running(app) as state:
         inside = [asyncio.ensure_future(request(app, "/", state=state)) for _ in range(9)]
@@ -126,4 +126,4 @@ async def test_what_is_too_much_is_refused_at_once_and_told_to_come_again() -> N
         assert (await request(app, "/", state=state)).status == 200
     assert (refused.status, over.status) == (503, 503)
     assert refused.header("retry-after") == "3"
-    assert json.loads(refused.body)["detail"] == "too many requests are in flight"
+    assert json.loads(refused.body)["detail"] == "too many requests in flight"

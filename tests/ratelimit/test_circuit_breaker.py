@@ -1,4 +1,4 @@
-"""Health tells of trouble that lasts, and not of a moment."""
+"""The health check fails during an outage, not after a single timeout."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from scalekit.testing import request, running
-from scalekit_ratelimit import circuit_breaker as breaker
-from scalekit_ratelimit.circuit_breaker import CALM, PATIENCE, CircuitBreaker
+from scalekit_ratelimit import circuit_breaker as module
+from scalekit_ratelimit.circuit_breaker import RECOVERED_AFTER, UNHEALTHY_AFTER, CircuitBreaker
 from scalekit_redis import Redis
 from tests.ratelimit.client import host
 from tests.ratelimit.test_redis_faults import breaker_of, until
@@ -32,44 +32,44 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tripping(clock: Clock) -> CircuitBreaker:
+def circuit_breaker(clock: Clock) -> CircuitBreaker:
     return CircuitBreaker(cast(Redis, None), 0.5, 0.02, clock)
 
 
-async def test_trouble_that_lasts_is_told(tripping: CircuitBreaker, clock: Clock) -> None:
-    tripping.trip("late")
-    clock.now += PATIENCE / 2
-    assert (tripping.trouble, tripping.lasting_trouble) == ("late", "")
-    clock.now += PATIENCE / 2
-    assert tripping.lasting_trouble == "late"
-    tripping.close()
-    clock.now += CALM
-    assert tripping.lasting_trouble == ""
+async def test_a_persistent_error_is_reported(circuit_breaker: CircuitBreaker, clock: Clock) -> None:
+    circuit_breaker.trip("timed out")
+    clock.now += UNHEALTHY_AFTER / 2
+    assert (circuit_breaker.error, circuit_breaker.persistent_error) == ("timed out", "")
+    clock.now += UNHEALTHY_AFTER / 2
+    assert circuit_breaker.persistent_error == "timed out"
+    circuit_breaker.close()
+    clock.now += RECOVERED_AFTER
+    assert circuit_breaker.persistent_error == ""
 
 
-async def test_one_late_answer_now_and_then_is_not_told(tripping: CircuitBreaker, clock: Clock) -> None:
+async def test_an_occasional_timeout_is_not_reported(circuit_breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(100):
-        tripping.trip("late")
+        circuit_breaker.trip("timed out")
         clock.now += 0.5
-        assert tripping.lasting_trouble == ""
-        tripping.close()
-        assert tripping.lasting_trouble == ""
-        clock.now += CALM
+        assert circuit_breaker.persistent_error == ""
+        circuit_breaker.close()
+        assert circuit_breaker.persistent_error == ""
+        clock.now += RECOVERED_AFTER
 
 
-async def test_trouble_again_and_again_is_told_without_a_break(tripping: CircuitBreaker, clock: Clock) -> None:
-    told = []
+async def test_repeated_errors_are_one_outage(circuit_breaker: CircuitBreaker, clock: Clock) -> None:
+    reported = []
     for _ in range(20):
-        tripping.trip("late")
+        circuit_breaker.trip("timed out")
         clock.now += 0.5
-        told.append(tripping.lasting_trouble)
-        tripping.close()
+        reported.append(circuit_breaker.persistent_error)
+        circuit_breaker.close()
         clock.now += 0.1
-        told.append(tripping.lasting_trouble)
-    assert told[:6] == [""] * 6
-    assert set(told[8:]) == {"late"}
-    clock.now += CALM
-    assert tripping.lasting_trouble == ""
+        reported.append(circuit_breaker.persistent_error)
+    assert reported[:6] == [""] * 6
+    assert set(reported[8:]) == {"timed out"}
+    clock.now += RECOVERED_AFTER
+    assert circuit_breaker.persistent_error == ""
 
 
 @pytest.fixture
@@ -79,22 +79,28 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.needs("redis")
-async def test_an_answer_later_than_the_deadline_of_requests_leaves_the_instance_ready(
+async def test_a_reply_later_than_redis_timeout_leaves_the_instance_ready(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With retry = 1h requests are kept away from then on, so what health says does not depend on when it is asked."""
-    table = {"url": server.url, "default": "1000/1d", "on_error": "refuse", "deadline": "20ms", "retry": "1h"}
+    """With retry_interval = 1h the circuit stays open, so the health check does not depend on timing."""
+    table = {
+        "url": server.url,
+        "default": "1000/1d",
+        "on_error": "refuse",
+        "redis_timeout": "20ms",
+        "retry_interval": "1h",
+    }
     app = host(table)
     async with running(app) as state:
         await asyncio.to_thread(server.pause)
         assert (await request(app, "/", state=state)).status == 503
 
         async def kept_away() -> bool:
-            return bool(breaker_of(app).trouble)
+            return bool(breaker_of(app).error)
 
         await until(kept_away)
         await asyncio.to_thread(server.resume)
-        monkeypatch.setattr(breaker, "PATIENCE", 3600.0)
+        monkeypatch.setattr(module, "UNHEALTHY_AFTER", 3600.0)
 
         async def ready() -> bool:
             await app.monitor.check_once()
@@ -102,6 +108,6 @@ async def test_an_answer_later_than_the_deadline_of_requests_leaves_the_instance
 
         await until(ready)
         assert (await request(app, "/", state=state)).status == 503
-        monkeypatch.setattr(breaker, "PATIENCE", 0.0)
+        monkeypatch.setattr(module, "UNHEALTHY_AFTER", 0.0)
         assert not await ready()
         assert "no reply in time" in app.monitor.results["ratelimit"].last_error

@@ -18,7 +18,7 @@ from scalekit import PluginError
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit import limited
-from tests.ratelimit.client import QUOTA_EXCEEDED, host, standing
+from tests.ratelimit.client import QUOTA_EXCEEDED, host, limit_items
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +80,7 @@ def of_litestar() -> Any:
 
 
 @pytest.mark.parametrize("make", [starlette, in_threads, fastapi, of_litestar])
-async def test_a_marked_handler_is_limited_and_the_answer_is_the_same_in_every_framework(make: Any) -> None:
+async def test_a_decorated_handler_is_limited_with_the_same_response_in_every_framework(make: Any) -> None:
     app = host({"default": "10/15m"}, make())
     del CALLS[:]
     async with running(app) as state:
@@ -89,27 +89,27 @@ async def test_a_marked_handler_is_limited_and_the_answer_is_the_same_in_every_f
         elsewhere = await request(app, "/login", state=state, client=("203.0.113.1", 1))
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert CALLS == ["login"] * 3
-    assert [standing(answer)["login"]["r"] for answer in answers] == [1, 0, 0]
-    assert [standing(answer)["default"]["r"] for answer in answers] == [9, 8, 7]
+    assert [limit_items(answer)["login"]["r"] for answer in answers] == [1, 0, 0]
+    assert [limit_items(answer)["default"]["r"] for answer in answers] == [9, 8, 7]
     refusal = json.loads(answers[2].body)
     assert (refusal["type"], refusal["violated-policies"]) == (QUOTA_EXCEEDED, ["login"])
     assert answers[2].header("retry-after") == "450"
-    assert set(standing(free)) == {"default"}
+    assert set(limit_items(free)) == {"default"}
     assert elsewhere.status == 200
 
 
-async def test_what_a_marked_handler_tells_is_not_kept_with_its_response() -> None:
+async def test_headers_of_a_decorated_handler_are_not_stored_with_its_response() -> None:
     app = host({"default": "10/15m"}, starlette(), cache={"policies": [{"path": "/**", "ttl": "1h"}]})
     del CALLS[:]
     async with running(app) as state:
         answers = [await request(app, "/login", state=state) for _ in range(4)]
     assert CALLS == ["login"]
     assert [answer.status for answer in answers] == [200] * 4
-    assert [set(standing(answer)) for answer in answers] == [{"default", "login"}, *[{"default"}] * 3]
-    assert [standing(answer)["default"]["r"] for answer in answers] == [9, 8, 7, 6]
+    assert [set(limit_items(answer)) for answer in answers] == [{"default", "login"}, *[{"default"}] * 3]
+    assert [limit_items(answer)["default"]["r"] for answer in answers] == [9, 8, 7, 6]
 
 
-async def test_a_refusal_by_a_marked_handler_is_not_kept_though_the_framework_says_otherwise() -> None:
+async def test_a_429_of_a_decorated_handler_is_never_stored() -> None:
     async def swallowing(scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(HTTPException):
             await login(Request(scope))
@@ -126,7 +126,7 @@ async def test_a_refusal_by_a_marked_handler_is_not_kept_though_the_framework_sa
     assert elsewhere.status == 200
 
 
-async def test_a_handler_that_is_marked_while_the_application_runs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handler_decorated_while_the_application_runs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     decorated: set[str] = set()
     for module in ("filters", "decorator"):
         monkeypatch.setattr(f"scalekit_ratelimit.{module}.DECORATED", decorated)
@@ -140,8 +140,8 @@ async def test_a_handler_that_is_marked_while_the_application_runs_is_limited(mo
 
 
 @pytest.mark.parametrize(("burst", "strictest", "limit"), [(9, "login", "2"), (1, "users", "9")])
-async def test_older_headers_are_those_of_the_strictest_limit(burst: int, strictest: str, limit: str) -> None:
-    users = {"name": "users", "limit": "9/15m", "by": "subject", "burst": burst}
+async def test_legacy_headers_are_those_of_the_strictest_limit(burst: int, strictest: str, limit: str) -> None:
+    users = {"name": "users", "limit": "9/15m", "key": "subject", "burst": burst}
     wide = {"name": "wide", "limit": "20/15m"}
     app = host({"policies": [wide, users], "legacy_headers": True}, starlette())
     async with running(app) as state:
@@ -152,39 +152,39 @@ async def test_older_headers_are_those_of_the_strictest_limit(burst: int, strict
     assert json.loads(answers[2].body)["violated-policies"] == [strictest]
 
 
-async def test_a_marked_handler_outside_of_a_request_is_called_as_it_is() -> None:
+async def test_a_decorated_handler_is_not_limited_outside_of_a_request() -> None:
     assert (await login(None)).status_code == 200  # type: ignore[arg-type]
 
 
-def test_marks_that_can_never_hold_are_refused() -> None:
+def test_unsatisfiable_arguments_of_limited_are_refused() -> None:
     wrong: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ((), {}),
         (("often",), {}),
         (("2/s",), {"cost": 3}),
         (("2/s", "2/s"), {}),
-        (("2/s",), {"by": "?"}),
+        (("2/s",), {"key": "?"}),
     ]
     for limits, more in wrong:
         with pytest.raises((ValueError, PluginError)):
             limited(*limits, **more)(login)
 
 
-@pytest.mark.parametrize("by", ["IP", "Subject", "HEADER:X-Key", ["Ip", "header:x-key"]])
+@pytest.mark.parametrize("key", ["IP", "Subject", "HEADER:X-Key", ["Ip", "header:x-key"]])
 @pytest.mark.parametrize("algorithm", ["GCRA", "Sliding-Window"])
-def test_words_are_taken_in_either_case(by: Any, algorithm: Any) -> None:
-    limited("1/h", by=by, algorithm=algorithm)(other)
+def test_key_and_algorithm_are_case_insensitive(key: Any, algorithm: Any) -> None:
+    limited("1/h", key=key, algorithm=algorithm)(other)
 
 
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        ({"by": "user"}, r'expected "ip", "subject", .* got .user.'),
-        ({"by": ["ip", "header:"]}, r"expected .* got .header:."),
-        ({"by": []}, "by is what each call of a handler is counted by"),
-        ({"by": "code"}, "by is what each call of a handler is counted by"),
-        ({"algorithm": "leaky"}, "algorithm is one of gcra, sliding-window, got .leaky."),
+        ({"key": "user"}, r'expected "ip", "subject", .* got .user.'),
+        ({"key": ["ip", "header:"]}, r"expected .* got .header:."),
+        ({"key": []}, "key must name a property of the request"),
+        ({"key": "application"}, "key must name a property of the request"),
+        ({"algorithm": "leaky"}, "algorithm must be one of gcra, sliding-window, got .leaky."),
     ],
 )
-def test_a_word_that_is_none_is_told_where_it_is_written(terms: dict[str, Any], message: str) -> None:
+def test_an_unknown_key_or_algorithm_is_refused_at_the_decorator(terms: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         limited("1/h", **terms)(other)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit import Rate
-from scalekit_ratelimit.gcra import Algorithm, rule
-from scalekit_ratelimit.memory_limiter import Hit, MemoryLimiter
+from scalekit_ratelimit.gcra import Algorithm, Hit, make_limit
+from scalekit_ratelimit.memory_limiter import MemoryLimiter
 
 STEPS = st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(1, 2)), max_size=60)
 
@@ -20,41 +20,41 @@ class Clock:
 
 
 @given(limit=st.integers(2, 7), burst=st.integers(2, 7), steps=STEPS)
-def test_gcra_lets_through_a_burst_and_then_the_rate_and_no_more(
+def test_gcra_allows_the_burst_and_then_the_rate_and_no_more(
     limit: int, burst: int, steps: list[tuple[int, int]]
 ) -> None:
     clock = Clock()
     memory = MemoryLimiter(10, clock)
-    this = rule("x", Rate(f"{limit}/10s"), min(burst, limit))
+    this = make_limit("x", Rate(f"{limit}/10s"), min(burst, limit))
     passed: list[int] = []
     for pause, cost in steps:
         clock.now += pause
-        (count,) = memory.take([Hit(this, "a", cost, False)])
+        (count,) = memory.hit([Hit(this, "a", cost, False)])
         if count.allowed:
             passed += [clock.now] * cost
             for first in set(passed):
                 within = sum(each >= first for each in passed)
-                assert within <= this.burst + (clock.now - first) // this.interval
+                assert within <= this.burst + (clock.now - first) // this.emission_interval
         else:
             again = MemoryLimiter(10, clock)
             again._young, again._old = dict(memory._young), dict(memory._old)
-            clock.now += count.retry - 1
-            assert not again.take([Hit(this, "a", cost, False)])[0].allowed, "it could have come earlier"
+            clock.now += count.retry_after - 1
+            assert not again.hit([Hit(this, "a", cost, False)])[0].allowed, "it could have come earlier"
             clock.now += 1
-            assert again.take([Hit(this, "a", cost, False)])[0].allowed, "it came when it was told to"
-            clock.now -= count.retry
+            assert again.hit([Hit(this, "a", cost, False)])[0].allowed, "it came when it was told to"
+            clock.now -= count.retry_after
 
 
 @given(limit=st.integers(2, 7), steps=STEPS)
-def test_a_window_lets_through_the_limit_in_any_period_exactly(limit: int, steps: list[tuple[int, int]]) -> None:
+def test_a_sliding_window_allows_exactly_the_quota_in_any_window(limit: int, steps: list[tuple[int, int]]) -> None:
     clock = Clock()
     memory = MemoryLimiter(10, clock)
-    this = rule("x", Rate(f"{limit}/10s"), None, "sliding-window")
+    this = make_limit("x", Rate(f"{limit}/10s"), None, "sliding-window")
     passed: list[int] = []
     for pause, cost in steps:
         clock.now += pause
-        recent = sum(each > clock.now - this.period for each in passed)
-        (count,) = memory.take([Hit(this, "a", cost, False)])
+        recent = sum(each > clock.now - this.window for each in passed)
+        (count,) = memory.hit([Hit(this, "a", cost, False)])
         assert count.allowed == (recent + cost <= limit)
         assert count.remaining == limit - recent - (cost if count.allowed else 0)
         if count.allowed:
@@ -62,32 +62,32 @@ def test_a_window_lets_through_the_limit_in_any_period_exactly(limit: int, steps
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
-def test_who_is_refused_by_one_takes_from_none(algorithm: Algorithm) -> None:
+def test_a_hit_refused_by_one_limit_is_counted_by_none(algorithm: Algorithm) -> None:
     memory = MemoryLimiter(10, Clock())
-    narrow, wide = rule("narrow", Rate("1/h"), None, algorithm), rule("wide", Rate("5/h"), None, algorithm)
+    narrow, wide = make_limit("narrow", Rate("1/h"), None, algorithm), make_limit("wide", Rate("5/h"), None, algorithm)
     takes = [Hit(narrow, "a", 1, False), Hit(wide, "a", 1, False)]
-    assert [[count.allowed for count in memory.take(takes)] for _ in range(3)] == [[True, True]] + [[False, True]] * 2
-    assert memory.take(takes)[1].remaining == 4
+    assert [[count.allowed for count in memory.hit(takes)] for _ in range(3)] == [[True, True]] + [[False, True]] * 2
+    assert memory.hit(takes)[1].remaining == 4
 
 
-def test_the_table_is_bounded_and_who_keeps_coming_stays_known() -> None:
+def test_the_table_is_bounded_and_active_keys_are_not_evicted() -> None:
     memory = MemoryLimiter(100, Clock())
-    this = rule("x", Rate("2/h"))
-    assert memory.take([Hit(this, "attacker", 2, False)])[0].allowed
+    this = make_limit("x", Rate("2/h"))
+    assert memory.hit([Hit(this, "attacker", 2, False)])[0].allowed
     for number in range(10_000):
-        memory.take([Hit(this, str(number), 1, False)])
+        memory.hit([Hit(this, str(number), 1, False)])
         assert len(memory) <= 101
-    known = rule("known", Rate("1000/h"))
+    known = make_limit("known", Rate("1000/h"))
     for number in range(300):
-        memory.take([Hit(this, f"other {number}", 1, False)])
+        memory.hit([Hit(this, f"other {number}", 1, False)])
         if number % 20 == 0:
-            remaining = memory.take([Hit(known, "steady", 1, False)])[0].remaining
+            remaining = memory.hit([Hit(known, "steady", 1, False)])[0].remaining
             assert remaining == 999 - number // 20
 
 
 @pytest.mark.parametrize("text", ["3/s", "7/m", "100/15m", "1000000/s", "999983/d"])
-def test_exactly_the_limit_comes_at_once(text: str) -> None:
-    this = rule("x", Rate(text))
+def test_the_default_burst_is_exactly_the_limit(text: str) -> None:
+    this = make_limit("x", Rate(text))
     memory = MemoryLimiter(10, Clock())
-    assert memory.take([Hit(this, "a", this.limit, False)])[0].allowed
-    assert not memory.take([Hit(this, "a", 1, False)])[0].allowed
+    assert memory.hit([Hit(this, "a", this.quota, False)])[0].allowed
+    assert not memory.hit([Hit(this, "a", 1, False)])[0].allowed

@@ -14,7 +14,7 @@ from scalekit.http.route_template import RouteTemplates
 from scalekit.testing import request, running
 from scalekit_ratelimit.filters import LimitFilter
 from scalekit_redis import Redis
-from tests.ratelimit.client import host, policy, standing
+from tests.ratelimit.client import host, limit_items, policy
 from tests.servers import Redis as Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
@@ -28,12 +28,12 @@ def a_server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["plain", "decorated"])
 def handlers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let some handler have limits of its own, or none."""
+    """Run with and without a decorated handler."""
     monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", {"some"} if request.param else set())
 
 
 class Question(Filter):
-    """Asks Redis for something of its own while limits are pending, as a cache does, and decides what *answer* says."""
+    """Sends a command to Redis while limits are pending, as a cache does, and returns the decision *answer*."""
 
     runs_while_pending = True
     redis: Redis | None = None
@@ -50,14 +50,14 @@ class Question(Filter):
 
 
 class Between(Filter):
-    """Is not asked while decisions are pending."""
+    """Does not run while decisions are pending."""
 
     def on_request(self, exchange: Exchange) -> Decision:
         return None
 
 
 class Served:
-    """An application that counts how often it has served."""
+    """An application that counts its requests."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -73,32 +73,34 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def limit_filters(host: Host) -> list[LimitFilter]:
-    """Return the limits of *host*, outermost first."""
+    """Return the limit filters of *host*, outermost first."""
     return [part.link for part in host.parts if isinstance(part.link, LimitFilter)]
 
 
 def redis_of(host: Host) -> Redis:
-    """Return what the limits of *host* are counted on."""
-    limits = limit_filters(host)[0].limits
-    assert limits is not None
-    assert limits.shared is not None
-    return limits.shared.limits._redis
+    """Return the Redis client of the limiter of *host*."""
+    limiter = limit_filters(host)[0].limiter
+    assert limiter is not None
+    assert limiter.redis is not None
+    return limiter.redis.limiter._redis
 
 
 def chain(filters: Sequence[Filter], app: ASGIApp = answering) -> FilterChain:
     return FilterChain(filters, app, RouteTemplates())
 
 
-async def test_limits_travel_with_the_question_of_a_filter_further_in(server: Server, writes: list[int]) -> None:
+async def test_limit_checks_are_pipelined_with_the_command_of_an_inner_filter(
+    server: Server, writes: list[int]
+) -> None:
     server.cli("FLUSHALL")
-    policies = [policy("a", "2/1d"), policy("who", "5/1d", by="subject")]
-    limited = host({"url": server.url, "policies": policies, "deadline": "10s"})
+    policies = [policy("a", "2/1d"), policy("who", "5/1d", key="subject")]
+    limited = host({"url": server.url, "policies": policies, "redis_timeout": "10s"})
     question, served = Question(), Served()
     async with running(limited):
         limits = limit_filters(limited)
         assert len(limits) == 2
         app = chain([*limits, question], served)
-        await request(app, "/", client=("203.0.113.1", 1))  # so that Redis knows the script
+        await request(app, "/", client=("203.0.113.1", 1))  # loads the script
         question.redis, served.times = redis_of(limited), 0
         del question.pending[:], writes[:]
         statuses = [(await request(app, "/")).status for _ in range(3)]
@@ -110,7 +112,7 @@ async def test_limits_travel_with_the_question_of_a_filter_further_in(server: Se
 
 ONE = {"default": "1/1d"}
 SEVERAL = {"policies": [policy("a", "1/1d"), policy("b", "5/1d")]}
-LAYERS = {"policies": [policy("a", "5/1d"), policy("who", "1/1d", by="subject")]}
+LAYERS = {"policies": [policy("a", "5/1d"), policy("who", "1/1d", key="subject")]}
 TABLES = pytest.mark.parametrize("table", [ONE, SEVERAL, LAYERS], ids=["one", "several", "layers"])
 
 
@@ -119,21 +121,23 @@ async def take_over(app: ASGIApp) -> None:
 
 
 @TABLES
-async def test_a_response_further_in_leaves_once_the_limits_have_decided(server: Server, table: dict[str, Any]) -> None:
+async def test_the_response_of_an_inner_filter_is_sent_after_the_limits_have_decided(
+    server: Server, table: dict[str, Any]
+) -> None:
     server.cli("FLUSHALL")
-    limited = host({"url": server.url, "deadline": "10s", **table})
+    limited = host({"url": server.url, "redis_timeout": "10s", **table})
     async with running(limited):
         app = chain([*limit_filters(limited), Question(LocalResponse(200, [], b"stored"))])
         answers = [await request(app, "/") for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 429]
-    assert standing(answers[0])
+    assert limit_items(answers[0])
     assert answers[0].body == b"stored"
 
 
 @TABLES
-async def test_nobody_takes_a_refused_request_over(server: Server, table: dict[str, Any]) -> None:
+async def test_an_inner_filter_does_not_take_over_a_refused_request(server: Server, table: dict[str, Any]) -> None:
     server.cli("FLUSHALL")
-    limited = host({"url": server.url, "deadline": "10s", **table})
+    limited = host({"url": server.url, "redis_timeout": "10s", **table})
     async with running(limited):
         limits = limit_filters(limited)
         await request(chain(limits), "/")
@@ -141,7 +145,7 @@ async def test_nobody_takes_a_refused_request_over(server: Server, table: dict[s
 
 
 @TABLES
-async def test_a_client_hears_that_nobody_counts_though_a_response_was_there(table: dict[str, Any]) -> None:
+async def test_on_error_refuse_replaces_the_response_of_an_inner_filter(table: dict[str, Any]) -> None:
     class Losing(Filter):
         runs_while_pending = True
 
@@ -150,14 +154,14 @@ async def test_a_client_hears_that_nobody_counts_though_a_response_was_there(tab
             return Pending(lost, lambda: LocalResponse(200, [], b"stored"))
 
     with Server() as own:
-        limited = host({"url": own.url, "deadline": "10s", "on_error": "refuse", **table})
+        limited = host({"url": own.url, "redis_timeout": "10s", "on_error": "refuse", **table})
         async with running(limited):
             own.pause()
             answer = await request(chain([*limit_filters(limited), Losing()]), "/")
     assert (answer.status, answer.body.count(b"title")) == (503, 1)
 
 
-async def test_where_nobody_looks_ahead_limits_decide_before_anything_runs(server: Server) -> None:
+async def test_limits_decide_before_the_application_runs_when_no_filter_runs_while_pending(server: Server) -> None:
     server.cli("FLUSHALL")
     seen: list[Message] = []
 
@@ -166,16 +170,16 @@ async def test_where_nobody_looks_ahead_limits_decide_before_anything_runs(serve
             seen.append(scope)
             await answering(scope, receive, send)
 
-    app = host({"url": server.url, "default": "1/1d", "deadline": "10s"}, handler)
+    app = host({"url": server.url, "default": "1/1d", "redis_timeout": "10s"}, handler)
     async with running(app) as state:
         asked = [(await request(app, "/", state=state)).status for _ in range(2)]
     assert asked == [200, 429]
     assert len(seen) == 1
 
 
-async def test_a_filter_behind_one_that_does_not_look_ahead_is_asked_after_the_limits(server: Server) -> None:
+async def test_a_filter_behind_one_that_waits_runs_after_the_limits_have_decided(server: Server) -> None:
     server.cli("FLUSHALL")
-    limited = host({"url": server.url, "default": "1/1d", "deadline": "10s"})
+    limited = host({"url": server.url, "default": "1/1d", "redis_timeout": "10s"})
     question = Question()
     async with running(limited):
         app = chain([*limit_filters(limited), Between(), question])
@@ -183,7 +187,7 @@ async def test_a_filter_behind_one_that_does_not_look_ahead_is_asked_after_the_l
     assert question.pending == [False], "it is not asked for who is refused"
 
 
-async def test_memory_counts_nobody_whom_a_filter_further_out_refuses_later() -> None:
+async def test_memory_does_not_count_a_request_that_an_outer_pending_filter_refuses() -> None:
     class Outer(Filter):
         def on_request(self, exchange: Exchange) -> Decision:
             reply = asyncio.ensure_future(asyncio.sleep(0))
@@ -200,7 +204,7 @@ async def test_memory_counts_nobody_whom_a_filter_further_out_refuses_later() ->
     assert statuses == [403] * 3 + [200, 429]
 
 
-async def test_limit_and_cache_are_one_trip(server: Server, writes: list[int]) -> None:
+async def test_limit_and_cache_are_one_round_trip(server: Server, writes: list[int]) -> None:
     calls = 0
 
     async def counted(scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,20 +216,20 @@ async def test_limit_and_cache_are_one_trip(server: Server, writes: list[int]) -
     cache = {"url": server.url, "policies": [{"path": "/**", "ttl": "1h"}]}
     table = {
         "url": server.url,
-        "policies": [policy("a", "4/1d"), policy("who", "9/1d", by="subject")],
-        "deadline": "10s",
+        "policies": [policy("a", "4/1d"), policy("who", "9/1d", key="subject")],
+        "redis_timeout": "10s",
     }
     first, second = host(table, counted, cache=cache), host(table, counted, cache=cache)
     async with running(first) as one, running(second) as two:
         assert (await request(first, "/x", state=one)).status == 200
         assert (await request(second, "/y", state=two)).status == 200
-        while await asyncio.to_thread(server.cli, "KEYS", "*:lease:*"):  # both answers are there, and all is quiet
+        while await asyncio.to_thread(server.cli, "KEYS", "*:lease:*"):  # until both responses are stored
             pass
         del writes[:]
-        hit = await request(second, "/x", state=two)  # which only Redis has
+        hit = await request(second, "/x", state=two)  # stored in Redis only
         assert "hit" in str(hit.header("cache-status"))
         assert len(writes) == 1, "the limits before and after it is known who asks, and the look-up, are one write"
-        assert standing(hit)["a"]["r"] == 1
+        assert limit_items(hit)["a"]["r"] == 1
         assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2, "one for each of the two layers"
         assert (await request(second, "/x", state=two)).status == 200
         refused = await request(second, "/x", state=two)
@@ -233,7 +237,7 @@ async def test_limit_and_cache_are_one_trip(server: Server, writes: list[int]) -
     assert (refused.status, unseen.status, calls) == (429, 429, 2)
 
 
-async def test_what_the_cache_does_not_answer_waits_for_the_verdict_too(server: Server) -> None:
+async def test_a_cache_miss_waits_for_the_decision_of_the_limits_too(server: Server) -> None:
     methods: list[str] = []
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -243,7 +247,7 @@ async def test_what_the_cache_does_not_answer_waits_for_the_verdict_too(server: 
 
     server.cli("FLUSHALL")
     cache = {"url": server.url}
-    app = host({"url": server.url, "default": "3/1d", "deadline": "10s"}, noting, cache=cache)
+    app = host({"url": server.url, "default": "3/1d", "redis_timeout": "10s"}, noting, cache=cache)
     asked = ["POST", "PURGE", "HEAD", "POST", "HEAD", "GET"]
     async with running(app) as state:
         statuses = [(await request(app, "/", method=method, state=state)).status for method in asked]

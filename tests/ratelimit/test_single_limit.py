@@ -12,7 +12,7 @@ from scalekit.http.route_template import RouteTemplates
 from scalekit.memo import MAX_KEYS
 from scalekit.telemetry import NullTelemetry
 from scalekit.testing.conformance import bare_application
-from scalekit_ratelimit.gcra import rule
+from scalekit_ratelimit.gcra import make_limit
 from scalekit_ratelimit.keys import address_key
 from scalekit_ratelimit.limit_checks import CombinedCheck
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
@@ -27,14 +27,14 @@ METRICS = RateLimitMetrics(NullTelemetry())
 
 def an_exchange() -> Exchange:
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": ("127.0.0.1", 1)}
-    return CHAIN.exchange(scope, None, None)  # type: ignore[arg-type]  # nobody receives or sends
+    return CHAIN.exchange(scope, None, None)  # type: ignore[arg-type]  # never receives or sends
 
 
 @given(limit=st.integers(2, 7), cost=st.integers(1, 2), steps=STEPS)
-def test_one_limit_alone_says_what_it_says_among_others(limit: int, cost: int, steps: list[int]) -> None:
+def test_a_single_limit_gives_the_same_response_as_a_combined_check(limit: int, cost: int, steps: list[int]) -> None:
     now = 1
     alone, among = (MemoryLimiter(10, lambda: now * 1000) for _ in range(2))
-    this = rule("x", Rate(f"{limit}/10s"))
+    this = make_limit("x", Rate(f"{limit}/10s"))
     single, combined = (
         SingleLimit(this, cost, address_key),
         CombinedCheck([RateLimitPolicy("x", (this,), cost=cost)], False),
@@ -42,10 +42,10 @@ def test_one_limit_alone_says_what_it_says_among_others(limit: int, cost: int, s
     for pause in steps:
         now += pause
         one, other = an_exchange(), an_exchange()
-        refused = single.decide(one, single.take(alone, "127.0.0.1"), METRICS)
-        takes = combined.takes(other.scope)
-        assert takes is not None
-        refused_too = combined.decide(other, combined.take(among, takes), METRICS)
+        refused = single.apply_decision(one, single.hit_memory(alone, "127.0.0.1"), METRICS)
+        hits = combined.prepare(other.scope)
+        assert hits is not None
+        refused_too = combined.apply_decision(other, combined.hit_memory(among, hits), METRICS)
         assert one.added_headers == other.added_headers
         assert bool(one.added_headers) != bool(refused)
         assert told(refused) == told(refused_too)
@@ -55,16 +55,16 @@ def told(response: LocalResponse | None) -> object:
     return response and (response.status, dict(response.headers), response.body)
 
 
-def test_a_refusal_names_the_policy() -> None:
-    response = SingleLimit(rule("x", Rate("5/s")), 1, address_key).decide(an_exchange(), -1, METRICS)
+def test_the_429_names_the_policy() -> None:
+    response = SingleLimit(make_limit("x", Rate("5/s")), 1, address_key).apply_decision(an_exchange(), -1, METRICS)
     assert response is not None
     assert (response.status, json.loads(response.body)["violated-policies"]) == (429, ["x"])
     assert dict(response.headers)[b"ratelimit-policy"] == b'"x";q=5;w=1'
 
 
 @pytest.mark.parametrize("step", [1, -1_000_000])
-def test_what_is_remembered_is_bounded(step: int) -> None:
-    single = SingleLimit(rule("x", Rate("1000000/s")), 1, address_key)
+def test_memoized_headers_and_responses_are_bounded(step: int) -> None:
+    single = SingleLimit(make_limit("x", Rate("1000000/s")), 1, address_key)
     for number in range(1, 3 * MAX_KEYS):
-        single.decide(an_exchange(), number * step, METRICS)
+        single.apply_decision(an_exchange(), number * step, METRICS)
         assert len(single._headers) + len(single._responses) <= MAX_KEYS

@@ -24,7 +24,7 @@ url = "{store}"
 default = "1000/1h"
 policies = [
     {{ name = "few", path = "/limited", limit = "2/1h" }},
-    {{ name = "each", path = "/private/**", limit = "1000/1h", by = "subject" }},
+    {{ name = "each", path = "/private/**", limit = "1000/1h", key = "subject" }},
 ]
 
 [plugins.jwt]

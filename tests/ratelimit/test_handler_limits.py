@@ -1,4 +1,4 @@
-"""Limits that are counted in code, by keys of the application's own."""
+"""Limits that the application counts itself, and their combination with decorated handlers."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ from scalekit.contracts import LIMITS, Limits
 from scalekit.testing import Answer, request, running
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit import limited
-from scalekit_ratelimit.application_limits import ApplicationLimits
-from scalekit_ratelimit.gcra import rule
-from scalekit_ratelimit.handler_limits import CURRENT, RequestLimits
+from scalekit_ratelimit.gcra import make_limit
+from scalekit_ratelimit.handler_limits import CURRENT, ApplicationLimits, RequestLimits
 from scalekit_ratelimit.policies import RateLimitPolicy
-from tests.ratelimit.client import QUOTA_EXCEEDED, host, policy, standing
+from tests.ratelimit.client import QUOTA_EXCEEDED, host, limit_items, policy
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
-GUESSES = policy("guesses", "2/15m", by="code")
+GUESSES = policy("guesses", "2/15m", key="application")
 LIMITED = {"policies": [GUESSES]}
 
 
 async def guess(limits: Limits, name: str) -> str:
-    """Count a guess at the password of *name*, which is right for the name "right"."""
+    """Count a login attempt for *name*; the password is correct for the name "right"."""
     await limits.hit("guesses", name)
     if name == "right":
         await limits.reset("guesses", name)
@@ -70,7 +69,7 @@ async def fast_login(name: str, limits: Limits = Depends(LIMITS)) -> Response:  
 def of_litestar() -> Any:
     @litestar.get("/", media_type=litestar.MediaType.TEXT)
     async def lite_login(request: litestar.Request[Any, Any, Any]) -> str:
-        limits = LIMITS(request)  # type: ignore[call-overload]  # which looks at nothing but the scope
+        limits = LIMITS(request)  # type: ignore[call-overload]  # only the scope is used
         return await guess(limits, str(request.query_params["name"]))
 
     return litestar.Litestar([lite_login], openapi_config=None)
@@ -94,14 +93,14 @@ def store(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
         yield {}
         return
     with Server() as server:
-        yield {"url": server.url, "deadline": "30s"}
+        yield {"url": server.url, "redis_timeout": "30s"}
 
 
 FRAMEWORKS: list[Callable[[], Any]] = [starlette, with_own_handler, lambda: FAST, of_litestar, lambda: bare]
 
 
 @pytest.mark.parametrize("make", FRAMEWORKS, ids=["starlette", "own handler", "fastapi", "litestar", "bare"])
-async def test_a_key_is_refused_with_the_same_answer_in_every_framework(make: Any, store: dict[str, Any]) -> None:
+async def test_an_application_limit_gives_the_same_429_in_every_framework(make: Any, store: dict[str, Any]) -> None:
     app = host({**store, **LIMITED}, make())
     async with running(app) as state:
 
@@ -115,15 +114,15 @@ async def test_a_key_is_refused_with_the_same_answer_in_every_framework(make: An
     assert refused.status == 429
     assert refused.header("content-type") == "application/problem+json"
     assert 0 < int(str(refused.header("retry-after"))) <= 450
-    assert standing(refused)["guesses"]["r"] == 0
+    assert limit_items(refused)["guesses"]["r"] == 0
     problem = json.loads(refused.body)
     assert (problem["type"], problem["violated-policies"]) == (QUOTA_EXCEEDED, ["guesses"])
 
 
-async def test_it_is_counted_once_for_all_instances(store: dict[str, Any]) -> None:
+async def test_application_limits_are_shared_by_all_instances(store: dict[str, Any]) -> None:
     if not store:
         return
-    table = {**store, "policies": [policy("guesses", "50/15m", by="code")]}
+    table = {**store, "policies": [policy("guesses", "50/15m", key="application")]}
     apps = [host(table, starlette()) for _ in range(3)]
     async with running(apps[0]) as one, running(apps[1]) as two, running(apps[2]) as three:
         states = [one, two, three]
@@ -134,20 +133,20 @@ async def test_it_is_counted_once_for_all_instances(store: dict[str, Any]) -> No
         assert await apps[1].context.get(LIMITS).remaining("guesses", "ada") == 50
 
 
-async def test_a_policy_in_code_counts_no_request_by_itself_and_leaves_the_default_in_force() -> None:
+async def test_an_application_policy_counts_no_request_itself_and_keeps_the_default() -> None:
     app = host({"default": "3/1h", **LIMITED}, starlette())
     async with running(app) as state:
         answers = [await request(app, f"/?name={number}", state=state) for number in range(5)]
     assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
-    assert set(standing(answers[0])) == {"default"}
+    assert set(limit_items(answers[0])) == {"default"}
 
 
-async def test_limits_before_and_in_code_are_told_together() -> None:
+async def test_policy_and_application_limits_share_the_ratelimit_headers() -> None:
     app = host({"default": "9/1h", **LIMITED}, starlette())
     async with running(app) as state:
         answers = [await request(app, "/?name=ada", state=state) for _ in range(3)]
-    assert set(standing(answers[2])) == {"default", "guesses"}
-    assert standing(answers[2])["default"]["r"] == 6
+    assert set(limit_items(answers[2])) == {"default", "guesses"}
+    assert limit_items(answers[2])["default"]["r"] == 6
 
 
 @limited("5/1h", name="marked")
@@ -155,7 +154,7 @@ async def both(request: Request) -> Response:
     return await starlette_login(request)
 
 
-async def test_marked_handlers_are_counted_beside_it() -> None:
+async def test_decorated_handlers_may_use_application_limits_too() -> None:
     app = host(LIMITED, Starlette(routes=[Route("/", both)]))
     async with running(app) as state:
         answers = [await request(app, f"/?name={name}", state=state) for name in "aaabbb"]
@@ -164,7 +163,7 @@ async def test_marked_handlers_are_counted_beside_it() -> None:
     assert json.loads(answers[5].body)["violated-policies"] == ["marked"]
 
 
-async def test_outside_of_requests_it_raises_what_can_be_caught() -> None:
+async def test_outside_of_a_request_hit_raises_limit_exceeded() -> None:
     app = host(LIMITED)
     async with running(app):
         limits = app.context.get(LIMITS)
@@ -175,45 +174,45 @@ async def test_outside_of_requests_it_raises_what_can_be_caught() -> None:
         assert caught.value.status_code == 429
         headers = dict(caught.value.headers or {})
         assert {"retry-after", "ratelimit", "ratelimit-policy"} <= headers.keys()
-        with pytest.raises(ValueError, match=r"no policy 'guess' has by = \"code\"; those that have it: guesses"):
+        with pytest.raises(ValueError, match=r"policy 'guess' does not have key = .*; policies that do: guesses"):
             await limits.hit("guess", "ada")
-        with pytest.raises(TypeError, match="a key is a text, got int"):
+        with pytest.raises(TypeError, match="key must be a string, got int"):
             await limits.hit("guesses", 7)  # type: ignore[arg-type]
 
 
-async def test_a_policy_on_trial_refuses_nobody() -> None:
+async def test_a_dry_run_application_policy_refuses_no_request() -> None:
     app = host({"policies": [{**GUESSES, "dry_run": True}]}, starlette(), metrics={})
     async with running(app) as state:
         assert [(await request(app, "/?name=a", state=state)).status for _ in range(4)] == [200] * 4
         page = (await request(app, "/metrics", state=state)).body.decode()
-    assert 'scalekit_ratelimit_would_refuse_total{policy="guesses"} 2' in page
+    assert 'scalekit_ratelimit_dry_run_refused_total{policy="guesses"} 2' in page
 
 
-async def test_what_is_remembered_of_keys_is_bounded_in_number_and_length() -> None:
-    app = host({"size": 100, "policies": [GUESSES]})
+async def test_keys_in_memory_are_bounded_in_number_and_length() -> None:
+    app = host({"max_keys": 100, "policies": [GUESSES]})
     async with running(app):
         limits = app.context.get(LIMITS)
         for number in range(1000):
             await limits.hit("guesses", f"{number}" * 1000)
         assert isinstance(limits, ApplicationLimits)
-        memory = limits._limits.memory
+        memory = limits._limiter.memory
         assert len(memory) <= 100
-        assert all(len(who) < 64 for _, who in [*memory._young, *memory._old])
+        assert all(len(key) < 64 for _, key in [*memory._young, *memory._old])
 
 
 @given(st.text(), st.text())
-def test_keys_never_share_a_count(one: str, other: str) -> None:
+def test_different_keys_never_share_a_counter(one: str, other: str) -> None:
     limits = ApplicationLimits({"p": _policy()}, None)  # type: ignore[arg-type]
-    assert (limits._takes("p", one)[0].who == limits._takes("p", other)[0].who) == (one == other)
+    assert (limits._hits("p", one)[0].key == limits._hits("p", other)[0].key) == (one == other)
 
 
 def _policy() -> RateLimitPolicy:
-    return RateLimitPolicy("p", (rule("p", Rate("1/s")),))
+    return RateLimitPolicy("p", (make_limit("p", Rate("1/s")),))
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
-async def test_what_remains_is_told_without_counting(algorithm: str, store: dict[str, Any]) -> None:
-    policies = [policy("guesses", ["4/15m", "6/1d"], by="code", cost=2, algorithm=algorithm)]
+async def test_remaining_does_not_count_a_hit(algorithm: str, store: dict[str, Any]) -> None:
+    policies = [policy("guesses", ["4/15m", "6/1d"], key="application", cost=2, algorithm=algorithm)]
     app = host({**store, "policies": policies})
     async with running(app):
         limits = app.context.get(LIMITS)
@@ -227,7 +226,7 @@ async def test_what_remains_is_told_without_counting(algorithm: str, store: dict
 
 @pytest.mark.needs("redis")
 @pytest.mark.parametrize(("on_error", "status"), [("local", 200), ("allow", 200), ("refuse", 503)])
-async def test_while_redis_is_gone_it_does_what_the_file_says(on_error: str, status: int) -> None:
+async def test_application_limits_follow_on_error_while_redis_is_unavailable(on_error: str, status: int) -> None:
     with Server() as server:
         app = host({"url": server.url, "on_error": on_error, "policies": [GUESSES]}, starlette())
         async with running(app) as state:
@@ -236,7 +235,7 @@ async def test_while_redis_is_gone_it_does_what_the_file_says(on_error: str, sta
     assert {answer.status for answer in answers} == {status}
 
 
-async def test_a_limit_that_is_reached_after_the_response_has_begun_is_an_error_and_no_second_response() -> None:
+async def test_a_limit_exceeded_after_the_response_started_is_an_error_without_a_second_response() -> None:
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(3):
@@ -251,15 +250,15 @@ async def test_a_limit_that_is_reached_after_the_response_has_begun_is_an_error_
     async with running(app) as state:
         scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": [],
                  "scheme": "http", "client": ("127.0.0.1", 1), "state": state}  # fmt: skip
-        with pytest.raises(RuntimeError, match="after the response had begun"):
+        with pytest.raises(RuntimeError, match="after the response started"):
             await app(scope, None, send)  # type: ignore[arg-type]
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
-async def test_an_application_that_counts_nothing_is_served_without_limits_of_its_own(
+async def test_handler_limits_cost_nothing_without_decorated_handlers_and_application_policies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", set())  # those of other tests
+    monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", set())  # decorated by other tests
     limits: list[RequestLimits | None] = []
 
     async def noting(scope: Scope, receive: Receive, send: Send) -> None:
