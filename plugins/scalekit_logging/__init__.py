@@ -1,1 +1,1 @@
-"""Log as JSON lines: the application's own, one for each request, and those of every library, all with the same ids."""
+"""Structured logging: JSON lines of the application, its libraries and each request, with request and trace ids."""

@@ -1,4 +1,4 @@
-"""The line of one request, shaped by hand: it is written for every request and nothing in it is of unknown type.
+"""Format the access log line of a request, without a serializer because all of its types are known.
 
 The request's path only puts down what is to be said. The writer's thread shapes the lines, many at a time, which takes
 half as long as between two requests. What is equal in many lines is shaped once and remembered.
@@ -37,7 +37,7 @@ class EscapedTextCache(dict[str | bytes, bytes]):
         self._plainer = plainer
 
     def __missing__(self, text: str | bytes) -> bytes:
-        """TextPattern *text*."""
+        """Format *text*."""
         decoded = text.decode("latin-1") if isinstance(text, bytes) else text
         shaped = orjson.dumps(self._plainer.text(decoded))
         if len(text) <= _LONGEST_REMEMBERED:

@@ -24,11 +24,11 @@ SHAPED_TOGETHER = 64
 EVERY = 0.05
 """Seconds between two batches."""
 RETRY = 1.0
-"""Seconds until an outlet that failed is tried again when nothing is logged meanwhile."""
+"""Seconds until a failed sink is retried when no line is logged."""
 ABOUT_A_LINE = 512
 """Bytes that the line of a request is taken for before it is shaped."""
-FULL = "the buffer is full"
-STOPPED = "the process ended"
+FULL = "buffer full"
+STOPPED = "process stopped"
 
 T = TypeVar("T")
 
@@ -56,14 +56,14 @@ class LineBatch(NamedTuple):
 
 
 class LineCounter(Protocol):
-    """Counts what became of lines."""
+    """Counts written and lost lines."""
 
     def written(self, level: str, lines: int) -> None:
-        """Count lines that were handed to the outlets."""
+        """Count lines written to the sinks."""
         ...
 
-    def lost(self, outlet: str, reason: str, lines: int) -> None:
-        """Count lines that an outlet did not get."""
+    def lost(self, sink: str, reason: str, lines: int) -> None:
+        """Count lines that a sink lost."""
         ...
 
 
@@ -75,11 +75,11 @@ class BinarySemaphore:
         self._lock.acquire()
 
     def release(self) -> None:
-        """Let whoever acquires it, now or next, go on."""
+        """Wake the thread that acquires it, now or next."""
         try:
             self._lock.release()
         except RuntimeError:
-            pass  # it was released already, and nobody has acquired it since
+            pass  # already released, and not acquired since
 
     def acquire(self, limit: float | None) -> None:
         """Wait until it is released, for *limit* seconds at most."""
@@ -87,16 +87,16 @@ class BinarySemaphore:
 
 
 class BackgroundWriter:
-    """A buffer of about *limit* bytes and the thread that empties it into *outlets*; *shape* makes lines of all."""
+    """A buffer of about *limit* bytes and the thread that writes it to *sinks*; *shape* formats its entries."""
 
     def __init__(
         self,
-        outlets: Sequence[MonitoredSink],
+        sinks: Sequence[MonitoredSink],
         limit: int,
         shape: Callable[[list[bytes | AccessRecord]], list[bytes]],
         tally: LineCounter,
     ) -> None:
-        self._outlets = outlets
+        self._sinks = sinks
         self._limit = limit
         self._much = limit // 2
         self._tally = tally
@@ -118,13 +118,13 @@ class BackgroundWriter:
         self._thread = Thread(target=self._run, name="scalekit: log writer", daemon=True)
 
     def start(self) -> None:
-        """Open the outlets and begin to write; raises OSError when one cannot be opened."""
-        for outlet in self._outlets:
-            outlet.sink.open()
+        """Open the sinks and start the thread; raises OSError when one cannot be opened."""
+        for sink in self._sinks:
+            sink.sink.open()
         self._thread.start()
 
     def add(self, line: bytes) -> None:
-        """Take *line*, a whole one, to be written soon; when there is no room it is lost."""
+        """Buffer the complete *line*; it is lost when the buffer is full."""
         if self._added > self._pressing_from and self._is_full():
             return
         size = len(line)
@@ -134,7 +134,7 @@ class BackgroundWriter:
             self._wake_up()
 
     def add_access(self, ending: AccessRecord) -> None:
-        """Take what a request's line says, to be shaped and written soon."""
+        """Buffer the record of a request, to be formatted and written."""
         if self._added > self._pressing_from and self._is_full():
             return
         self._added += ABOUT_A_LINE
@@ -154,7 +154,7 @@ class BackgroundWriter:
                 self._shaping.release()
 
     def _is_full(self) -> bool:
-        """Press the thread to write now; tell whether that comes too late."""
+        """Wake the thread to write now; return whether the buffer is full."""
         if not self._pressed:
             self._pressed = True
             self._wake.release()
@@ -166,12 +166,12 @@ class BackgroundWriter:
         self._idle = False
         self._wake.release()
 
-    def trouble(self) -> str:
-        """Return why lines are being lost now; empty when none are."""
-        return "; ".join(outlet.trouble for outlet in self._outlets if outlet.trouble)
+    def error(self) -> str:
+        """Return why lines are being lost; empty when none are."""
+        return "; ".join(sink.error for sink in self._sinks if sink.error)
 
     def stop(self, limit: float) -> None:
-        """Write what waits, for *limit* seconds at most, and end."""
+        """Flush the buffer, for at most *limit* seconds, and stop the thread."""
         self._deadline = time.monotonic() + limit
         self._stopping = True
         self._wake.release()
@@ -180,9 +180,9 @@ class BackgroundWriter:
             self.close()
 
     def close(self) -> None:
-        """Close the outlets."""
-        for outlet in self._outlets:
-            outlet.sink.close()
+        """Close the sinks."""
+        for sink in self._sinks:
+            sink.sink.close()
 
     def _run(self) -> None:
         lines = 0
@@ -196,34 +196,34 @@ class BackgroundWriter:
         while self._waiting() and time.monotonic() < self._deadline:
             time.sleep(EVERY / 10)
             self._write_batch()
-        for outlet in self._outlets:
-            if lines := outlet.sink.waiting():
-                outlet.lose(Loss(lines, STOPPED), self._tally.lost)
+        for sink in self._sinks:
+            if lines := sink.sink.waiting():
+                sink.lose(Loss(lines, STOPPED), self._tally.lost)
 
     def _wait_for_entries(self) -> None:
-        """Wait for the next entry, or until an outlet that failed may be tried again."""
+        """Wait for the next entry, or until a sink that failed may be tried again."""
         self._idle = True
         if not (self._entries or self._batches):  # those that came before have not woken the thread
-            self._wake.acquire(EVERY if self._waiting() else RETRY if self.trouble() else None)
+            self._wake.acquire(EVERY if self._waiting() else RETRY if self.error() else None)
         self._idle = False
 
     def _waiting(self) -> bool:
-        return any(outlet.sink.waiting() for outlet in self._outlets)
+        return any(sink.sink.waiting() for sink in self._sinks)
 
     def _write_batch(self) -> int:
-        """Write what has come in, and return how many lines that were."""
-        self._pressed = False  # before entries are taken: whoever finds no room afterwards presses again
+        """Write the buffered entries; return the number of lines."""
+        self._pressed = False  # before entries are taken: a caller that finds the buffer full afterwards wakes it again
         batch = self._take()
         refused = self._refused - self._refused_before
         self._refused_before += refused
         errors = batch.errors()
-        for outlet in self._outlets:
-            outlet.write(errors if outlet.errors_only else batch.text, self._tally.lost)
+        for sink in self._sinks:
+            sink.write(errors if sink.errors_only else batch.text, self._tally.lost)
         if refused:
             self._tally.lost(BUFFER, FULL, refused)
-            for outlet in self._outlets:
-                if not outlet.errors_only:
-                    outlet.lose(Loss(refused, FULL))
+            for sink in self._sinks:
+                if not sink.errors_only:
+                    sink.lose(Loss(refused, FULL))
         for level, name in _LEVELS.items():
             if number := batch.levels.count(level):
                 self._tally.written(name, number)

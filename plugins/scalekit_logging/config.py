@@ -1,4 +1,4 @@
-"""The table ``[plugins.logging]``."""
+"""Configuration table ``[plugins.logging]``."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from scalekit_logging.levels import Level
 
 
 class TailConfig(Table):
-    """Keep the details of each request in memory; write them only when it fails or is slow."""
+    """Tail sampling: buffer the lines of each request below ``level``; write them only when it fails or is slow."""
 
-    slow: Duration = Duration("1s")
-    """How long a request takes at most without being slow."""
+    slow_threshold: Duration = Duration("1s")
+    """Duration above which a request is slow."""
     lines: Annotated[int, Field(ge=1)] = 200
-    """How many lines of one request are kept at most; the oldest are forgotten."""
+    """Maximum number of buffered lines of one request; the oldest are dropped."""
     memory: Size = Size("16MiB")
-    """How much the kept lines of all requests may take together."""
+    """Maximum size of the buffered lines of all requests."""
 
 
 class LoggingConfig(Table):
-    """What is logged, in which shape, and where to."""
+    """Levels, fields and sinks of the log."""
 
     level: Level = "INFO"
-    """The least level that is written."""
+    """Minimum level that is written."""
     levels: dict[str, Level] = {}
-    """Levels of single loggers, by name; they hold for the loggers below as well."""
+    """Minimum level by logger name; child loggers inherit it."""
     service: Annotated[str, AppName()] = ""
-    """The name of this service, in every line; without it ``[app] name``, and empty leaves it out."""
+    """Service name in every line; defaults to ``[app] name``, and empty omits it."""
     fields: dict[str, str] = {}
-    """More fields that every line has."""
+    """Static fields of every line."""
     console: Literal["auto", "json", "pretty", "off"] = "auto"
-    """What standard error gets; ``auto`` is pretty on a terminal and JSON everywhere else."""
+    """Format of standard error; ``auto`` is ``pretty`` on a terminal and ``json`` otherwise."""
     access: bool = True
-    """Whether each request is logged in a line of its own."""
+    """Write an access log line for each request."""
     directory: Annotated[str, Field(min_length=1)] | None = None
-    """Where combined.log and error.log are written; without it there are no files."""
+    """Directory of combined.log and error.log; without it no files are written."""
     max_size: Annotated[Size, Field(ge=4096)] = Size("100MiB")
-    """How large a file becomes before the next one begins."""
-    keep: Annotated[int, Field(ge=0, le=1000)] = 5
-    """How many full files are kept beside the one being written."""
+    """Size at which a file is rotated."""
+    backup_count: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Number of rotated files that are kept."""
     redact: tuple[Annotated[str, Field(min_length=2)], ...] = ()
-    """Names of fields whose values are masked, besides those that always are."""
-    buffer: Annotated[Size, Field(ge=65536)] = Size("4MiB")
-    """How much may wait to be written before lines are lost."""
+    """Names of fields whose values are masked, in addition to the built-in ones."""
+    buffer_size: Annotated[Size, Field(ge=65536)] = Size("4MiB")
+    """Size of the write buffer; when it is full, lines are lost."""
     tail: TailConfig | None = None
-    """Keep the details of each request in memory; write them only when it fails or is slow."""
+    """Tail sampling: buffer the lines of each request below ``level``; write them only when it fails or is slow."""
 
     @field_validator("fields")
     @classmethod
-    def _leaves_our_own(cls, fields: dict[str, str]) -> dict[str, str]:
+    def _are_not_reserved(cls, fields: dict[str, str]) -> dict[str, str]:
         for name in fields:
             if name in RESERVED_FIELDS:
-                raise ValueError(f"{name!r} is in every line already; choose another name")
+                raise ValueError(f"{name!r} is a reserved field of every line; rename it")
         return fields

@@ -1,4 +1,4 @@
-"""Show lines to a person: one row each, with colours, and nothing in it that a terminal would obey."""
+"""Format lines for a terminal: one row each, with colours, and control characters escaped."""
 
 from __future__ import annotations
 

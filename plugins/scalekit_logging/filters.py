@@ -1,4 +1,4 @@
-"""Write an access line for each request and websocket, and let log lines show its ids."""
+"""Write an access line for each request and websocket, and attach its ids to log lines."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class AccessLogFilter(Filter):
         kept, tails = self._tails.pop(exchange, None), self.pipeline.tails
         if kept is None or tails is None:
             return False
-        slow = not isinstance(exchange, WebSocketExchange) and exchange.seconds > tails.slow
+        slow = not isinstance(exchange, WebSocketExchange) and exchange.seconds > tails.slow_threshold
         if failed or slow:
             self.pipeline.reveal(kept, exchange.trace_context)
         else:

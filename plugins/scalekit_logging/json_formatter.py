@@ -1,4 +1,4 @@
-"""TextPattern lines: one JSON object each, with the same keys in the same order, whatever was logged."""
+"""Format each event as one JSON line, with the same keys in the same order."""
 
 from __future__ import annotations
 

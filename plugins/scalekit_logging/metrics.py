@@ -1,21 +1,21 @@
-"""What is counted."""
+"""Prometheus metrics of the log."""
 
 from __future__ import annotations
 
 from scalekit.telemetry import Alert, Counter, Telemetry
 from scalekit_logging.levels import NAMES
 
-LINES = Counter("scalekit_logging_lines", "Lines that were logged.", ("level",))
+LINES = Counter("scalekit_logging_lines", "Log lines by level.", ("level",))
 LOST = Counter(
     "scalekit_logging_lost_lines",
-    "Lines that did not get to an outlet.",
-    ("outlet", "reason"),
+    "Log lines lost, by sink and reason.",
+    ("sink", "reason"),
     alert=Alert("Log lines are lost."),
 )
 
 
 class LoggingMetrics:
-    """The numbers of one application."""
+    """Records the metrics of one application."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -25,6 +25,6 @@ class LoggingMetrics:
         """Count lines of *level*."""
         self._lines[level].inc(lines)
 
-    def lost(self, outlet: str, reason: str, lines: int) -> None:
-        """Count lines that *outlet* did not get."""
-        self._telemetry.series(LOST, outlet, reason).inc(lines)
+    def lost(self, sink: str, reason: str, lines: int) -> None:
+        """Count lines that *sink* lost."""
+        self._telemetry.series(LOST, sink, reason).inc(lines)

@@ -1,4 +1,4 @@
-"""The log of one application: what is said goes in, what is worth writing goes on to the writer."""
+"""Log pipeline of one application: filter events by level, format them, and hand them to the background writer."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from scalekit_logging.tail_sampling import TailBuffer, TailSampler
 
 STANDARD_ERROR = 2
 STOP_LIMIT = 1.0
-"""Seconds to write what waits when the application stops."""
+"""Seconds for flushing the buffer when the application stops."""
 NEVER = 1000
-"""A status that no answer has."""
+"""A status above that of any response."""
 
 
 class LogPipeline:
-    """Takes lines of every origin; between start and stop they are written."""
+    """Accepts events from all loggers; writes them between start and stop."""
 
     def __init__(self, config: LoggingConfig, redact: Callable[[str], str]) -> None:
         fields = {"service": config.service} if config.service else {}
@@ -38,7 +38,9 @@ class LogPipeline:
         self.thresholds = LevelThresholds(config.level, config.levels, config.tail is not None)
         self.least_status = self._least_status()
         self.tails = (
-            TailSampler(config.tail.lines, config.tail.memory, float(config.tail.slow)) if config.tail else None
+            TailSampler(config.tail.lines, config.tail.memory, float(config.tail.slow_threshold))
+            if config.tail
+            else None
         )
         self.draining = False
         self.write: Callable[[bytes], None] = _nowhere
@@ -46,9 +48,9 @@ class LogPipeline:
         self._writer: BackgroundWriter | None = None
 
     def start(self, tally: LineCounter) -> None:
-        """Open the files and begin to write; raises StartError naming the key when that cannot be."""
+        """Open the sinks and start the writer; raises StartError when a file cannot be opened."""
         self.draining = False
-        writer = BackgroundWriter(self._outlets(), self.config.buffer, AccessLogFormatter(self.lines).shaped, tally)
+        writer = BackgroundWriter(self._sinks(), self.config.buffer_size, AccessLogFormatter(self.lines).shaped, tally)
         try:
             writer.start()
         except OSError as error:
@@ -58,18 +60,18 @@ class LogPipeline:
         self.write, self.write_access = writer.add, writer.add_access
 
     def stop(self) -> None:
-        """Write what waits, as far as there is time."""
+        """Flush the buffer, for at most STOP_LIMIT seconds."""
         self.write = self.write_access = _nowhere
         if self._writer is not None:
             self._writer.stop(STOP_LIMIT)
             self._writer = None
 
-    def trouble(self) -> str:
-        """Return why lines are being lost now; empty when none are."""
-        return self._writer.trouble() if self._writer is not None else ""
+    def error(self) -> str:
+        """Return why lines are being lost; empty when none are."""
+        return self._writer.error() if self._writer is not None else ""
 
     def log(self, number: int, logger: str, event: object, fields: Mapping[Any, Any]) -> None:
-        """Write, keep or leave out what *logger* says with level *number*."""
+        """Write, buffer or drop an event of *logger* at level *number*."""
         threshold = self.thresholds.of(logger)
         if number >= threshold.written:
             self.write(self.lines.line(number, logger, event, fields, TRACE_CONTEXT.get()))
@@ -88,11 +90,11 @@ class LogPipeline:
         self.write(self.lines.line(INFO if status < 500 else ERROR, LOGGER, event, fields, identity))
 
     def reveal(self, kept: TailBuffer, identity: TraceContext) -> None:
-        """Write what was kept of a request."""
+        """Write the buffered lines of a request."""
         lines, forgotten = kept.close()
         if forgotten:
-            event = f"{forgotten} earlier lines of this request were not kept"
-            self.write(self.lines.line(DEBUG, LOGGER, event, {"forgotten_lines": forgotten}, identity))
+            event = f"{forgotten} earlier lines of this request were dropped"
+            self.write(self.lines.line(DEBUG, LOGGER, event, {"dropped_lines": forgotten}, identity))
         for line in lines:
             self.write(line)
 
@@ -100,22 +102,22 @@ class LogPipeline:
         return number >= self.thresholds.of(logger).written
 
     def _least_status(self) -> int:
-        """Return from which status on requests that end well are written."""
+        """Return the lowest status of successful requests that is written."""
         if not self.config.access:
             return NEVER
         return 0 if self._writes(LOGGER, INFO) else 500 if self._writes(LOGGER, ERROR) else NEVER
 
-    def _outlets(self) -> list[MonitoredSink]:
+    def _sinks(self) -> list[MonitoredSink]:
         config = self.config
-        outlets: list[MonitoredSink] = []
+        sinks: list[MonitoredSink] = []
         if config.console != "off":
-            stream = StreamSink("console", STANDARD_ERROR, _shape(config.console), config.buffer)
-            outlets.append(MonitoredSink(stream, self.lines))
+            stream = StreamSink("console", STANDARD_ERROR, _shape(config.console), config.buffer_size)
+            sinks.append(MonitoredSink(stream, self.lines))
         if config.directory is not None:
             for name, errors_only in (("combined.log", False), ("error.log", True)):
-                file = RotatingFile(config.directory, name, config.max_size, config.keep)
-                outlets.append(MonitoredSink(file, self.lines, errors_only))
-        return outlets
+                file = RotatingFile(config.directory, name, config.max_size, config.backup_count)
+                sinks.append(MonitoredSink(file, self.lines, errors_only))
+        return sinks
 
 
 def _shape(console: str) -> LineFormat:
@@ -126,20 +128,20 @@ def _shape(console: str) -> LineFormat:
 
 
 def _nowhere(line: object) -> None:
-    """Let go of a line that comes before the start or after the stop."""
+    """Drop a line logged before start or after stop."""
 
 
 def verify_directory(config: LoggingConfig) -> None:
-    """Raise StartError when this user cannot write where files shall be."""
+    """Raise StartError when the directory of the log files is not writable."""
     if config.directory is None:
         return
     folder = Path(config.directory).absolute()
     while not os.path.lexists(folder):
         folder = folder.parent
     if not folder.is_dir():
-        raise StartError(_unwritable(config, OSError(f"{folder} is no folder")))
+        raise StartError(_unwritable(config, OSError(f"{folder} is not a directory")))
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StartError(_unwritable(config, OSError(f"{folder} is closed to this user")))
+        raise StartError(_unwritable(config, OSError(f"{folder} is not writable by this user")))
 
 
 def _unwritable(config: LoggingConfig, error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""How logging joins the host."""
+"""Hooks of the plugin ``logging``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Write, and be where this process logs, while the application runs."""
+    """Return the lifespan of the log pipeline of this process."""
     pipeline = _pipeline(context)
 
     @asynccontextmanager
@@ -53,24 +53,24 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is counted."""
+    """Return the metrics of the log."""
     return instruments_in(metrics)
 
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return the access log, outermost, so that refusals are logged too."""
+    """Return the access log filter, outermost, so that refused requests are logged too."""
     return [LayeredFilter(Layer.LOG, AccessLogFilter(_pipeline(context)))]
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Tell whether lines are being lost."""
+    """Return the check that fails while lines are being lost."""
     pipeline = _pipeline(context)
 
     async def probe() -> None:
-        if trouble := pipeline.trouble():
-            raise RuntimeError(f"log lines are being lost: {trouble}")
+        if error := pipeline.error():
+            raise RuntimeError(f"log lines are being lost: {error}")
 
     return [Check("logging", probe, critical=False, timeout=1.0)]
 

@@ -1,4 +1,4 @@
-"""Keep secrets out of lines: fields by their name, and in texts what looks like a secret.
+"""Redact secrets: fields by name, and in texts whatever has the form of a secret.
 
 A field is secret when the last words of its name are those of a secret name, so that ``db_password`` and
 ``X-Api-Key`` are. In a text it is what stands after such a name, and what has the form of a token. Names may be in

@@ -1,4 +1,4 @@
-"""A file of lines that begins anew when it is full, shared by any number of processes.
+"""Size-based log rotation of a file that several processes write.
 
 Every batch is written while the file is locked: only then a size that was read is still true, a half batch can be taken
 back, and one process at a time moves full files on. Whoever gets the lock finds by the inode whether the name stands
@@ -25,19 +25,19 @@ _MODE = 0o640
 
 
 class RotatingFile:
-    """The file *name* in *directory*: of *max_size* bytes at most, with *keep* full ones beside it."""
+    """The file *name* in *directory*: of *max_size* bytes at most, with *backup_count* rotated ones beside it."""
 
-    def __init__(self, directory: str, name: str, max_size: int, keep: int) -> None:
+    def __init__(self, directory: str, name: str, max_size: int, backup_count: int) -> None:
         self.name = name
         self._path = Path(directory) / name
         self._max_size = max_size
-        self._keep = keep
+        self._backup_count = backup_count
         self._descriptor = -1
         self._inode = (0, 0)
         self._size = 0
 
     def open(self) -> None:
-        """Make the directory and the file; raises OSError when that cannot be."""
+        """Create the directory and the file; raises OSError."""
         with self._locked():
             pass
 
@@ -126,9 +126,9 @@ class RotatingFile:
 
     def _rotate(self) -> None:
         """Move every full file on by one; the oldest falls out. The one in use goes last: it holds the lock."""
-        for number in range(self._keep - 1, 0, -1):
+        for number in range(self._backup_count - 1, 0, -1):
             _move(self._numbered(number), self._numbered(number + 1))
-        if self._keep:
+        if self._backup_count:
             os.replace(self._path, self._numbered(1))
         else:
             os.unlink(self._path)

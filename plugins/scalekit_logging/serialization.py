@@ -1,4 +1,4 @@
-"""Turn any value into one that JSON can hold: bounded in size and depth, without secrets, without ever raising."""
+"""Convert any value to JSON types: bounded in size and depth, secrets masked, never raising."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make a pipeline the place where this process logs.
+"""Configure structlog and the standard library to log to a pipeline.
 
 structlog's configuration and the standard library's root logger belong to the process, not to an application. So of
 several journals the one that was installed last is used, and when the last one goes everything is as it was. The

@@ -1,4 +1,4 @@
-"""Where lines go, and the account of those that did not get there."""
+"""Sinks that lines are written to, and the count of lines that they lose."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalekit_logging.levels import WARNING
 
 LOGGER = "scalekit.logging"
 BUFFER = "buffer"
-"""The outlet to which lines are lost that nothing had room for."""
+"""Sink name of lines that are lost because the buffer is full."""
 ERRORS = b"ec"
 """The first letters of the levels that are errors."""
 
@@ -19,77 +19,77 @@ CountLost = Callable[[str, str, int], None]
 
 
 class Loss(NamedTuple):
-    """How many lines were lost, and why."""
+    """Number of lost lines, and the reason."""
 
     lines: int
     reason: str
 
 
 class Sink(Protocol):
-    """Something that lines are written to, in a thread of the writer's."""
+    """Destination of lines, used by the thread of the writer."""
 
     name: str
 
     def open(self) -> None:
-        """Make ready; raises OSError when that cannot be."""
+        """Open the destination; raises OSError."""
         ...
 
     def write(self, text: bytes) -> Loss | None:
-        """Write the lines of *text*, or return how many of these and earlier ones are lost.
+        """Write the lines of *text*; return the loss of these and earlier ones, or None.
 
-        An empty one goes on with what waits.
+        An empty *text* retries pending lines.
         """
         ...
 
     def waiting(self) -> int:
-        """Return how many lines wait until they can be written."""
+        """Return the number of pending lines."""
         ...
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close the destination."""
         ...
 
 
 class MonitoredSink:
-    """A sink, what it lost, and whether it says so; *errors_only* tells whoever writes which lines it is for."""
+    """A sink with a count of the lines that it lost; with *errors_only* it gets lines of level error and above."""
 
     def __init__(self, sink: Sink, lines: JsonFormatter, errors_only: bool = False) -> None:
         self.sink = sink
         self.errors_only = errors_only
-        self.trouble = ""
+        self.error = ""
         self._lines = lines
-        self._owed = 0
+        self._unreported = 0
         self._reason = ""
 
     def write(self, text: bytes, count: CountLost) -> None:
-        """Write the lines of *text*; once that works again, say in a line how many were lost meanwhile."""
+        """Write the lines of *text*; after a recovery, write a line with the number of lost lines."""
         if text or self.sink.waiting():
             loss = self._try(text)
             if loss is not None:
                 self.lose(loss, count)
                 return
-        if self.trouble and not self.sink.waiting():
+        if self.error and not self.sink.waiting():
             self._report()
 
     def lose(self, loss: Loss, count: CountLost | None = None) -> None:
-        """Note lines that did not get here."""
-        self._owed += loss.lines
+        """Record lost lines."""
+        self._unreported += loss.lines
         self._reason = loss.reason
-        self.trouble = f"{self.sink.name}: {loss.reason}"
+        self.error = f"{self.sink.name}: {loss.reason}"
         if count is not None:
             count(self.sink.name, loss.reason, loss.lines)
 
     def _report(self) -> None:
-        fields = {"lost_lines": self._owed, "outlet": self.sink.name, "reason": self._reason}
-        line = self._lines.line(WARNING, LOGGER, f"{self._owed} log lines were lost", fields, None)
+        fields = {"lost_lines": self._unreported, "sink": self.sink.name, "reason": self._reason}
+        line = self._lines.line(WARNING, LOGGER, f"{self._unreported} log lines were lost", fields, None)
         if self._try(line) is None:
-            self._owed = 0
-            self.trouble = ""
+            self._unreported = 0
+            self.error = ""
 
     def _try(self, text: bytes) -> Loss | None:
         try:
             return self.sink.write(text)
-        except Exception as error:  # costs these lines, not the thread that writes all others
+        except Exception as error:  # loses these lines, the thread goes on
             return Loss(count_lines(text), type(error).__name__)
 
 
@@ -99,5 +99,5 @@ def count_lines(text: bytes) -> int:
 
 
 def reason_of(error: OSError) -> str:
-    """Return in a few words why *error* happened."""
+    """Return the reason of *error* as a short label value."""
     return os.strerror(error.errno).lower() if error.errno else type(error).__name__

@@ -1,4 +1,4 @@
-"""Bring what the standard library's loggers and structlog's say into the pipeline."""
+"""Pass records of the standard library and events of structlog to the pipeline."""
 
 from __future__ import annotations
 

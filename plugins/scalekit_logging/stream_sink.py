@@ -1,4 +1,4 @@
-"""A stream of lines that others may write to as well, such as standard error.
+"""Sink for a stream that other processes may write to as well, such as standard error.
 
 It may be a pipe whose reader has stopped, so nothing is written before there is room, and what waits is bounded. On a
 pipe that several processes share, only a piece of PIPE_BUF bytes stays whole by itself; so they take turns, by a lock
@@ -16,7 +16,7 @@ from collections import deque
 from scalekit_logging.console_formatter import LineFormat
 from scalekit_logging.sinks import Loss, reason_of
 
-BLOCKED = "nobody reads"
+BLOCKED = "reader stalled"
 _PIECE = select.PIPE_BUF
 _LARGE_PIECE = 1 << 20
 
@@ -36,7 +36,7 @@ class StreamSink:
         self._kind = 0
 
     def open(self) -> None:
-        """Look what kind of stream it is."""
+        """Determine the kind of the stream."""
         try:
             self._kind = stat.S_IFMT(os.fstat(self._descriptor).st_mode)
         except OSError:
@@ -56,11 +56,11 @@ class StreamSink:
         return loss
 
     def waiting(self) -> int:
-        """Return how many lines wait until somebody reads."""
+        """Return the number of pending lines."""
         return len(self._lines)
 
     def close(self) -> None:
-        """Forget what waits; the descriptor is its owner's."""
+        """Drop pending lines; the descriptor stays open."""
         self._lines.clear()
         self._bytes = 0
         self._unlock()
@@ -114,7 +114,7 @@ class StreamSink:
         return bool(poll.poll(0))
 
     def _lock(self) -> bool:
-        """Take the turn on a shared pipe; tell whether it is ours."""
+        """Lock a shared pipe; return whether the lock is held."""
         if self._kind != stat.S_IFIFO or self._locked:
             return True
         try:

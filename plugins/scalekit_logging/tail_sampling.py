@@ -1,4 +1,4 @@
-"""Keep what is logged below the level while a request is served, until it is known whether anybody wants to read it."""
+"""Tail sampling: buffer lines below the level until the outcome of their request is known."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Final
 
 
 class TailSampler:
-    """Makes the tails of one application: each of *lines* at most, together of *memory* bytes."""
+    """Creates the buffers of requests: at most *lines* each, and *memory* bytes in all."""
 
-    def __init__(self, lines: int, memory: int, slow: float) -> None:
+    def __init__(self, lines: int, memory: int, slow_threshold: float) -> None:
         self.lines: Final = lines
         self.memory: Final = memory
-        self.slow: Final = slow
+        self.slow_threshold: Final = slow_threshold
         self.used = 0
         self.lock = Lock()
 
     def open(self) -> TailBuffer:
-        """Return the empty tail of a new request."""
+        """Return the empty buffer of a new request."""
         return TailBuffer(self)
 
 
 class TailBuffer:
-    """The lines of one request that are kept."""
+    """Buffered lines of one request."""
 
     __slots__ = ("_forgotten", "_lines", "_open", "_tails")
 
@@ -35,7 +35,7 @@ class TailBuffer:
         self._open = True
 
     def keep(self, line: bytes) -> None:
-        """Keep *line*; the oldest ones make room for it."""
+        """Buffer *line*; the oldest ones are dropped when a bound is exceeded."""
         tails = self._tails
         with tails.lock:
             if not self._open:  # a task that outlives its request
@@ -47,7 +47,7 @@ class TailBuffer:
                 self._forgotten += 1
 
     def close(self) -> tuple[list[bytes], int]:
-        """Return the lines and how many were forgotten; from now on nothing is kept."""
+        """Return the lines and the number of dropped ones; later lines are ignored."""
         with self._tails.lock:
             self._open = False
             lines = list(self._lines)
@@ -57,4 +57,4 @@ class TailBuffer:
 
 
 CURRENT: ContextVar[TailBuffer | None] = ContextVar("scalekit_logging.tail_sampling", default=None)
-"""The tail of the request that is being served here and now."""
+"""The buffer of the current request."""

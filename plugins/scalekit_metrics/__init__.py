@@ -1,1 +1,1 @@
-"""Count and time requests, and show what every part of the service counts to Prometheus."""
+"""Prometheus metrics of requests and of every plugin, a Grafana dashboard and alerting rules."""

@@ -1,4 +1,4 @@
-"""Write what Prometheus shall record and watch.
+"""Recording and alerting rules of Prometheus.
 
 https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/
 """
@@ -16,13 +16,13 @@ from scalekit_metrics.panels import ERRORS
 from scalekit_metrics.promql import SeriesSelector, counted, labels_of
 
 WATCHED = SeriesSelector("", "5m", ("job",))
-FAILING = "job:http_request_failures:ratio5m"
-REACHED = "instance:scalekit_up"
+ERROR_RATE = "job:http_request_failures:ratio5m"
+INSTANCE_UP = "instance:scalekit_up"
 
 
 @dataclass(frozen=True)
 class RecordingRule:
-    """A query whose answer is kept under a name."""
+    """A query whose result Prometheus records under a name."""
 
     name: str
     query: str
@@ -35,7 +35,7 @@ class RecordingRule:
 
 @dataclass(frozen=True)
 class AlertingRule:
-    """An alert on *query*, whose labels tell what it is about."""
+    """An alert on *query*; *labels* identify its series."""
 
     name: str
     query: str
@@ -77,17 +77,17 @@ def _lines(groups: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
 def _service() -> Iterator[Rule]:
     requests = f"{DURATION}_count"
     failed, all_of_them = WATCHED.rate(requests, matcher=ERRORS), WATCHED.rate(requests)
-    yield RecordingRule(FAILING, f"({failed}) / ({all_of_them})")
+    yield RecordingRule(ERROR_RATE, f"({failed}) / ({all_of_them})")
     yield AlertingRule(
-        "ScalekitRequestsFail",
-        FAILING,
-        Alert("More than one request in a hundred fails.", bound=0.01, severity="critical"),
+        "ScalekitHighErrorRate",
+        ERROR_RATE,
+        Alert("Error rate is above 1 %.", bound=0.01, severity="critical"),
         (),
     )
-    # An instance that has shown requests in flight within the hour is one of ours, also when it is gone.
-    yield RecordingRule(REACHED, f"up and on (job, instance) last_over_time({IN_FLIGHT.name}[1h])")
-    gone = Alert("An instance cannot be scraped.", beyond="<", bound=1, lasting="1m", severity="critical")
-    yield AlertingRule("ScalekitInstanceGone", REACHED, gone, ("instance",))
+    # An instance that has shown requests in flight within the hour is expected, also while it is down.
+    yield RecordingRule(INSTANCE_UP, f"up and on (job, instance) last_over_time({IN_FLIGHT.name}[1h])")
+    gone = Alert("Instance is down: it cannot be scraped.", beyond="<", bound=1, lasting="1m", severity="critical")
+    yield AlertingRule("ScalekitInstanceDown", INSTANCE_UP, gone, ("instance",))
 
 
 def _rules(declared: Instrument[Any]) -> Iterator[Rule]:

@@ -18,7 +18,7 @@ def commands(context: Context) -> list[click.Command]:
     @click.option("--directory", default=".", type=click.Path(file_okay=False, path_type=Path), help="Where to write.")
     @click.option("--title", default=context.name or "scalekit", show_default=True, help="The title of the dashboard.")
     def dashboard(directory: Path, title: str) -> None:
-        """Write a dashboard for Grafana, and rules for Prometheus, of the plugins that are on."""
+        """Write a Grafana dashboard and Prometheus rules for the enabled plugins."""
         from scalekit_metrics import alerting_rules as rules
         from scalekit_metrics import grafana as dashboard
 

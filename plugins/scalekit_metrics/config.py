@@ -1,4 +1,4 @@
-"""The table ``[plugins.metrics]``."""
+"""Configuration table ``[plugins.metrics]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalekit.telemetry import DEFAULT_BUCKETS
 
 
 class MetricsConfig(Table):
-    """What is measured, and where it is shown."""
+    """Path of the metrics endpoint, and histogram buckets."""
 
     path: Annotated[
         str, TextPattern(r"^/[^?#{}\s]*[^/?#{}\s]$", 'a path such as "/metrics", without a slash at its end')

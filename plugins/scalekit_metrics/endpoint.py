@@ -1,4 +1,4 @@
-"""The page that Prometheus scrapes: what all workers have counted, in the format and coding that were asked for."""
+"""Metrics endpoint that Prometheus scrapes: the sum over all workers, in the negotiated format and encoding."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ GZIP_WINDOW = 31
 
 
 class MetricsEndpoint:
-    """Answer with the metrics of the whole service."""
+    """Responds with the metrics of all workers."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
 
-    async def answer(self, request: Request) -> Response:
-        """Gather, write and perhaps compress."""
+    async def respond(self, request: Request) -> Response:
+        """Collect, write and, when accepted, compress the metrics."""
         form = form_for(request.headers.get("accept", ""))
         snapshot = await self.telemetry.total()
         body = await written(snapshot.families, form)

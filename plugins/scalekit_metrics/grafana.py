@@ -1,4 +1,4 @@
-"""Lay panels out as Grafana's JSON, a row for each plugin.
+"""Grafana dashboard as JSON, with a row of panels for each plugin.
 
 https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
 """

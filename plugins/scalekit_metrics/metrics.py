@@ -1,20 +1,20 @@
-"""What is measured of every request."""
+"""Prometheus metrics of requests."""
 
 from __future__ import annotations
 
 from scalekit.telemetry import Alert, Counter, Gauge, Histogram
 
 DURATION = "http_request_duration_seconds"
-IN_FLIGHT = Gauge("http_requests_in_flight", "Requests that are being served now.")
+IN_FLIGHT = Gauge("http_requests_in_flight", "Requests in flight.")
 REQUEST_BYTES = Counter("http_request_bytes", "Bytes of request bodies that were read.", ("method", "route"))
 RESPONSE_BYTES = Counter("http_response_bytes", "Bytes of response bodies that were sent.", ("method", "route"))
 EXCEPTIONS = Counter(
     "http_exceptions",
-    "Exceptions that the application did not answer by itself.",
+    "Unhandled exceptions of the application.",
     ("method", "route", "exception"),
-    alert=Alert("Requests end in exceptions."),
+    alert=Alert("Unhandled exceptions."),
 )
-WEBSOCKETS = Gauge("websocket_connections", "Websockets that are open now.")
+WEBSOCKETS = Gauge("websocket_connections", "Open websocket connections.")
 
 NAMES = frozenset(
     {DURATION, *(each.name for each in (IN_FLIGHT, REQUEST_BYTES, RESPONSE_BYTES, EXCEPTIONS, WEBSOCKETS))}

@@ -1,4 +1,4 @@
-"""What of each metric is worth a picture: rates of counters, quantiles of histograms, values of gauges."""
+"""Dashboard panels of each metric: rates of counters, quantiles of histograms, values of gauges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ERRORS = 'status=~"5.."'
 
 @dataclass(frozen=True)
 class Panel:
-    """A title, a unit, and queries with the legend of each."""
+    """A Grafana panel: title, unit, and queries with their legends."""
 
     title: str
     unit: str
@@ -26,18 +26,18 @@ class Panel:
 
 
 def overview() -> list[Panel]:
-    """Return the four numbers that say how the service is, and what it uses."""
+    """Return request rate, error rate, p99 latency, requests in flight, CPU and RSS."""
     requests = f"{DURATION}_count"
     failed = f"({SHOWN.rate(requests, matcher=ERRORS)}) / ({SHOWN.rate(requests)})"
-    processor = f"sum(rate({SHOWN.of('process_cpu_seconds_total')}[{SHOWN.window}]))"
+    cpu = f"sum(rate({SHOWN.of('process_cpu_seconds_total')}[{SHOWN.window}]))"
     memory = f"sum({SHOWN.of('process_resident_memory_bytes')})"
     return [
-        Panel("Requests", "reqps", [(SHOWN.rate(requests), "requests")], "stat"),
-        Panel("Share that fails", "percentunit", [(failed, "5xx")], "stat"),
-        Panel("99th percentile", "s", [(SHOWN.quantile(DURATION, 0.99), "p99")], "stat"),
-        Panel("In flight", "short", [(SHOWN.gauge(IN_FLIGHT), "requests")], "stat"),
-        Panel("Processors used", "short", [(processor, "processors")]),
-        Panel("Memory used", "bytes", [(memory, "resident")]),
+        Panel("Request rate", "reqps", [(SHOWN.rate(requests), "requests")], "stat"),
+        Panel("Error rate", "percentunit", [(failed, "5xx")], "stat"),
+        Panel("p99 latency", "s", [(SHOWN.quantile(DURATION, 0.99), "p99")], "stat"),
+        Panel("Requests in flight", "short", [(SHOWN.gauge(IN_FLIGHT), "requests")], "stat"),
+        Panel("CPU", "short", [(cpu, "cores")]),
+        Panel("RSS", "bytes", [(memory, "resident memory")]),
     ]
 
 
@@ -49,8 +49,10 @@ def panels(declared: Instrument[Any]) -> Iterator[Panel]:
         yield Panel(title, unit_of(declared), [(SHOWN.quantile(declared.name, q), f"p{q * 100:g}") for q in QUANTILES])
         if declared.labels:
             query = SHOWN.rate(counted(declared), declared.labels)
-            yield Panel(f"{title}: how often", "ops", [(query, legend)])
+            yield Panel(f"{title}: rate", "ops", [(query, legend)])
     elif isinstance(declared, Counter):
-        yield Panel(title, unit_of(declared), [(SHOWN.rate(counted(declared), declared.labels), legend or "a second")])
+        yield Panel(
+            title, unit_of(declared), [(SHOWN.rate(counted(declared), declared.labels), legend or "per second")]
+        )
     elif isinstance(declared, Gauge):
-        yield Panel(title, unit_of(declared), [(SHOWN.gauge(declared), legend or "now")])
+        yield Panel(title, unit_of(declared), [(SHOWN.gauge(declared), legend or "value")])

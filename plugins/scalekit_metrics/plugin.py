@@ -1,4 +1,4 @@
-"""How metrics join the host."""
+"""Hooks of the plugin ``metrics``."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
 @hookimpl
 def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
     """Return the page that Prometheus scrapes."""
-    page = MetricsEndpoint(context.get(TELEMETRY))
-    return [ManagementRoute(context.config(MetricsConfig).path, page.answer)]
+    endpoint = MetricsEndpoint(context.get(TELEMETRY))
+    return [ManagementRoute(context.config(MetricsConfig).path, endpoint.respond)]
 
 
 @hookimpl

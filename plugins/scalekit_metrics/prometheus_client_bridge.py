@@ -1,4 +1,4 @@
-"""Bring along what a registry of prometheus_client holds: the process, its garbage collection, an application's own.
+"""Export the metrics of a prometheus_client registry: process, garbage collection, and the application's own.
 
 Only the form is changed here, so that these numbers travel and add up as all others do.
 """

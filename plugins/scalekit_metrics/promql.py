@@ -1,4 +1,4 @@
-"""Ask Prometheus for what is declared, in its query language.
+"""PromQL queries of declared metrics.
 
 A counter with labels is not there before something has been counted, so its rate is zero until then: that of every job
 that shows how many requests are in flight, which is there from the start.

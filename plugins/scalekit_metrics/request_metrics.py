@@ -1,4 +1,4 @@
-"""Find the series of a request without making its labels anew each time."""
+"""Series of each method, route and status, cached so that labels are built once."""
 
 from __future__ import annotations
 

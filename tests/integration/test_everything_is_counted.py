@@ -25,7 +25,7 @@ TOML = """
 directory = "logs"
 console = "off"
 max_size = "5MiB"
-keep = 50
+backup_count = 50
 """
 CLIENT = Template("""
 local file = io.open("$ids", "w")

@@ -27,8 +27,8 @@ class RecordingCounter:
     def written(self, level: str, lines: int) -> None:
         self.lines[level] = self.lines.get(level, 0) + lines
 
-    def lost(self, outlet: str, reason: str, lines: int) -> None:
-        self.losses[outlet, reason] = self.losses.get((outlet, reason), 0) + lines
+    def lost(self, sink: str, reason: str, lines: int) -> None:
+        self.losses[sink, reason] = self.losses.get((sink, reason), 0) + lines
 
 
 def parse(data: bytes) -> list[Line]:

@@ -257,10 +257,10 @@ def test_a_full_buffer_loses_lines_and_says_so_when_there_is_room_again() -> Non
     with writing(sink, limit=PIPE) as (writer, tally):
         for number in range(2000):
             writer.add(line(number))
-        assert not writer.trouble()
+        assert not writer.error()
         sink.go_on.set()
         wait_for("the loss", lambda: tally.losses)
-        wait_for("recovery", lambda: not writer.trouble() and losses(parse(b"".join(sink.written))))
+        wait_for("recovery", lambda: not writer.error() and losses(parse(b"".join(sink.written))))
     written = parse(b"".join(sink.written))
     count = sum(each for each, _ in losses(written))
     assert {reason for _, reason in losses(written)} == {FULL}
@@ -301,7 +301,7 @@ def test_a_signal_handler_that_logs_at_any_step_of_logging_neither_blocks_nor_go
         thread.start()
         wait_for("the end of logging", lambda: not thread.is_alive())
         sink.go_on.set()
-        wait_for("recovery", lambda: tally.losses and not writer.trouble())
+        wait_for("recovery", lambda: tally.losses and not writer.error())
     assert tally.losses[BUFFER, FULL] + len(numbers(parse(b"".join(sink.written)))) == next(said)
 
 
@@ -320,10 +320,10 @@ def test_a_mistake_in_a_sink_costs_its_lines_and_not_the_thread(file: RotatingFi
     with writing(sink, file) as (writer, tally):
         writer.add(line(1))
         wait_for("the loss", lambda: tally.losses == {("hanging", "LookupError"): 1})
-        assert writer.trouble() == "hanging: LookupError"
+        assert writer.error() == "hanging: LookupError"
         sink.go_on.set()
         writer.add(line(2))
-        wait_for("recovery", lambda: not writer.trouble())
+        wait_for("recovery", lambda: not writer.error())
     assert numbers(parse(b"".join(sink.written))) == [2]
     assert numbers(read(tmp_path / "combined.log")) == [1, 2]
 
@@ -336,8 +336,8 @@ def test_a_pipe_that_nobody_reads_loses_lines_but_holds_up_no_file(
             writer.add(line(number))
         wait_for("the file", lambda: len(numbers(read(tmp_path / "combined.log"))) == 3000)
         wait_for("the loss", lambda: tally.losses)
-        assert writer.trouble() == f"console: {BLOCKED}"
-        wait_for("recovery", lambda: pipe.take() and not writer.trouble())
+        assert writer.error() == f"console: {BLOCKED}"
+        wait_for("recovery", lambda: pipe.take() and not writer.error())
         writer.add(line(3000))
         wait_for("the rest", lambda: 3000 in numbers(parse(pipe.take())))
     found = parse(pipe.take())
@@ -367,7 +367,7 @@ def test_a_closed_pipe_loses_lines_and_goes_on(pipe: Pipe, file: RotatingFile, t
         for number in range(10):
             writer.add(line(number))
         wait_for("the loss", lambda: tally.losses == {("console", "broken pipe"): 10})
-        assert writer.trouble() == "console: broken pipe"
+        assert writer.error() == "console: broken pipe"
     assert len(numbers(read(tmp_path / "combined.log"))) == 10
 
 
@@ -391,7 +391,7 @@ def test_an_outlet_is_tried_again_though_nothing_is_logged(monkeypatch: pytest.M
         writer.add(line(1))
         wait_for("another try", lambda: tally.losses and sink.tries > 4)
         sink.go_on.set()
-        wait_for("recovery", lambda: not writer.trouble())
+        wait_for("recovery", lambda: not writer.error())
     assert losses(parse(b"".join(sink.written))) == [(1, "LookupError")]
 
 

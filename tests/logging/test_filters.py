@@ -178,7 +178,7 @@ async def test_an_answer_has_one_id_also_where_the_application_set_another(tmp_p
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("table", [{}, {"tail": {"slow": "1h"}}], ids=["quick line", "with tail"])
+@pytest.mark.parametrize("table", [{}, {"tail": {"slow_threshold": "1h"}}], ids=["quick line", "with tail"])
 async def test_the_trace_is_passed_on_with_a_span_that_the_access_line_reports(
     tmp_path: Path, table: dict[str, Any]
 ) -> None:

@@ -253,11 +253,11 @@ async def test_a_directory_that_cannot_be_written_stops_the_start(tmp_path: Path
     [
         ({"level": "LOUD"}, "level"),
         ({"levels": {"shop": "loud"}}, "levels"),
-        ({"fields": {"level": "x"}}, "'level' is in every line already; choose another name"),
+        ({"fields": {"level": "x"}}, "'level' is a reserved field of every line; rename it"),
         ({"console": "colour"}, "console"),
         ({"directory": ""}, "directory"),
         ({"max_size": "1KiB"}, "max_size"),
-        ({"buffer": "1KiB"}, "buffer"),
+        ({"buffer_size": "1KiB"}, "buffer_size"),
         ({"redact": ["x"]}, "redact"),
         ({"tail": {"lines": 0}}, "lines"),
         ({"levle": "INFO"}, "levle"),

@@ -51,7 +51,7 @@ APPLICATION = Starlette(routes=[Route("/linger", linger), Route("/{how}", work)]
 
 async def serve(directory: Path, *targets: str, **table: Any) -> list[tuple[str, str]]:
     """Return level and event of every line that the requests left."""
-    tail = {"slow": "100ms", **table.pop("tail", {})}
+    tail = {"slow_threshold": "100ms", **table.pop("tail", {})}
     table = {"levels": {"quiet": "INFO"}, "tail": tail, **table}
     log.debug("outside")
     async with logging_app(APPLICATION, directory, **table) as (host, state):
@@ -106,7 +106,7 @@ async def test_without_the_table_nothing_below_the_level_is_written(tmp_path: Pa
 @pytest.mark.anyio
 async def test_of_too_many_lines_the_last_are_kept_and_the_others_counted(tmp_path: Path) -> None:
     written = await serve(tmp_path, "/fail?lines=50", tail={"lines": 5})
-    forgotten = ("debug", "46 earlier lines of this request were not kept")
+    forgotten = ("debug", "46 earlier lines of this request were dropped")
     assert written == [("info", "usual"), forgotten, *(DETAILS[:1] * 4), DETAILS[2], ("error", "request")]
     kept = [line["number"] for line in read(tmp_path / "combined.log") if line["event"] == "detail"]
     assert kept == [46, 47, 48, 49]
@@ -118,7 +118,7 @@ async def test_what_outlives_its_request_is_kept_by_nobody(tmp_path: Path) -> No
 
 
 def test_all_tails_together_are_bounded_and_give_back_what_they_took() -> None:
-    tails = TailSampler(lines=1000, memory=1000, slow=1.0)
+    tails = TailSampler(lines=1000, memory=1000, slow_threshold=1.0)
     opened = [tails.open() for _ in range(100)]
     for number in range(20):
         for tail in opened:

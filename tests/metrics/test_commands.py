@@ -204,7 +204,7 @@ def check(written: Written, toml: str) -> None:
     ):
         queries = [*written.shown, *written.recorded.values(), *written.recorded, *written.watched.values()]
         load_until_all_answer(service, prometheus, queries)
-        wait_for("the alerts of what fails", partial(_pending, prometheus, {"HttpExceptions", "ScalekitRequestsFail"}))
+        wait_for("the alerts of what fails", partial(_pending, prometheus, {"HttpExceptions", "ScalekitHighErrorRate"}))
         on_the_page = {name for name, _ in numbers_in(service.get("/metrics")) if OURS.fullmatch(name)}
     # A series that is not there reads as zero, so a wrong name would do too: every name on the page is asked for.
     asked = names_in([*written.shown, *written.recorded.values()])
