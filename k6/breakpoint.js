@@ -1,7 +1,7 @@
-// Ever more requests a second, whatever the latency, until they fail or cannot even be sent: how much is the most?
+// Raise the request rate, whatever the latency, until requests fail or cannot be sent.
 import { length } from './lib/duration.js';
 import { kneeReport } from './lib/saturation.js';
-import { oneSession, read } from './lib/reading.js';
+import { oneSession, read } from './lib/reader.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { mark, sliced } from './lib/timeline.js';
 

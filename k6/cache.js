@@ -1,4 +1,4 @@
-// Most answers come from the cache, and sooner than those that are made; PATH names another page that may be kept.
+// Cache hit ratio, and latency of hits compared with misses; PATH_KEPT names another cacheable path.
 import { Rate, Trend } from 'k6/metrics';
 import { length } from './lib/duration.js';
 import { bearer, login } from './lib/login.js';

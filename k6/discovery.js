@@ -1,4 +1,4 @@
-// The service asks another by its name; every call finds an instance that is well.
+// The service calls another by name; every call reaches a healthy instance.
 import { length } from './lib/duration.js';
 import { bearer, ownSession } from './lib/login.js';
 import { get } from './lib/service.js';

@@ -1,4 +1,4 @@
-// A steady mix of requests that goes on whatever fails: reads, writes, logins, and a page that needs no server behind.
+// A steady mix of requests during failures: reads, writes, logins, and a page that needs no backend.
 // Beside k6's own figures, every answer is a sample of `answered`, tagged with what was asked and what came of it.
 import exec from 'k6/execution';
 import { Trend } from 'k6/metrics';

@@ -1,4 +1,4 @@
-// Tokens: who has one is let in, who has none, another's or a changed one is not, and refreshing and logging out hold.
+// Valid tokens are accepted; missing, foreign and modified ones are rejected; refresh and logout take effect.
 import http from 'k6/http';
 import { sleep } from 'k6';
 import { length } from './lib/duration.js';

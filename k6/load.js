@@ -1,4 +1,4 @@
-// The reference: users who log in, check their token, read the data with it and think for a second.
+// Reference load: users log in, verify their token, read data with it and pause for a second.
 import { sleep } from 'k6';
 import { fitted, total } from './lib/duration.js';
 import { bearer, login } from './lib/login.js';

@@ -1,4 +1,4 @@
-// So many requests a second, whatever becomes of them: what is accepted, how soon, and what is refused.
+// A constant request rate above capacity: accepted requests, their latency, and shed requests.
 import http from 'k6/http';
 import exec from 'k6/execution';
 import { Counter, Trend } from 'k6/metrics';

@@ -1,4 +1,4 @@
-// Every item that was taken is counted by the consumer of its message, once; the sums are read until they agree.
+// Every accepted item is consumed exactly once; the totals are polled until they agree.
 import { check, sleep } from 'k6';
 import { Counter, Trend } from 'k6/metrics';
 import { length } from './lib/duration.js';

@@ -1,4 +1,4 @@
-// One client asks as often as it can: no more get in than the policy says, and the rest is told when to come back.
+// One client sends as fast as it can: no more requests are allowed than the policy permits, the rest get 429.
 import http from 'k6/http';
 import { check } from 'k6';
 import exec from 'k6/execution';

@@ -1,4 +1,4 @@
-// Clients read what they have written, though they read from replicas.
+// Clients read their own writes, although reads go to replicas.
 import { Rate } from 'k6/metrics';
 import { length } from './lib/duration.js';
 import { bearer, ownSession } from './lib/login.js';

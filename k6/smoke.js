@@ -1,4 +1,4 @@
-// One user touches every endpoint of the sample application once a turn. Every check must hold.
+// One user requests every endpoint of the sample application in each iteration. Every check must pass.
 import http from 'k6/http';
 import { check } from 'k6';
 import { scrape, total } from './lib/metrics.js';

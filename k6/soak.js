@@ -1,11 +1,11 @@
-// The same load for ten minutes, while the memory of the service is watched: is it flat?
+// Constant load for ten minutes, while the memory (RSS) of the service is sampled for growth.
 import { sleep } from 'k6';
 import exec from 'k6/execution';
 import { length } from './lib/duration.js';
 import { manyPasswords } from './lib/login.js';
 import { memory, sample, slope } from './lib/memory.js';
 import { picture, rounded } from './lib/svg_chart.js';
-import { readByItself } from './lib/reading.js';
+import { readWithOwnSession } from './lib/reader.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { NO_FAULTS, PROMISED } from './lib/thresholds.js';
 import { mark, sliced } from './lib/timeline.js';
@@ -42,7 +42,7 @@ export function setup() {
 
 export default function () {
   mark(LENGTH);
-  readByItself();
+  readWithOwnSession();
 }
 
 export function watch() {

@@ -1,7 +1,7 @@
-// Ten times as many requests from one second to the next, for 30 seconds, and what remains of it afterwards.
+// Ten times the request rate from one second to the next, for 30 seconds, and recovery afterwards.
 import http from 'k6/http';
 import { fitted, total } from './lib/duration.js';
-import { oneSession, read } from './lib/reading.js';
+import { oneSession, read } from './lib/reader.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { NO_FAULTS } from './lib/thresholds.js';
 import { mark, sliced } from './lib/timeline.js';

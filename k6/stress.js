@@ -1,7 +1,7 @@
-// More and more requests a second, until a slice of the run breaks the thresholds: where is the knee?
+// Raise the request rate until an interval of the run breaks the thresholds: the saturation point.
 import { length } from './lib/duration.js';
 import { kneeReport } from './lib/saturation.js';
-import { oneSession, read } from './lib/reading.js';
+import { oneSession, read } from './lib/reader.js';
 import { summary, TREND_STATS } from './lib/summary.js';
 import { LATENCY } from './lib/thresholds.js';
 import { mark, sliced } from './lib/timeline.js';

@@ -1,4 +1,4 @@
-// How much the service took before it gave in: the rates around the first slice that breaks a bound.
+// Saturation point: the highest request rate before the first interval that breaks a bound.
 import { picture, rounded } from './svg_chart.js';
 
 export function knee(points, { p95 = Infinity, failed = 1 } = {}) {

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.needs("k6")
 SCRIPT = """
 import { check } from 'k6';
 import { fitted, length, seconds, total } from 'LIB/duration.js';
-import { knee, kneeReport } from 'LIB/knee.js';
+import { knee, kneeReport } from 'LIB/saturation.js';
 import { leastSquares } from 'LIB/memory.js';
-import { picture, rounded } from 'LIB/picture.js';
+import { picture, rounded } from 'LIB/svg_chart.js';
 
 export const options = { iterations: 1, thresholds: { checks: ['rate==1.0'] } };
 

@@ -1,19 +1,19 @@
-// One reader of the data, for the scenarios that send requests at a rate.
+// Authenticated read of the data, for scenarios with a request rate.
 import { bearer, login, ownSession } from './login.js';
 import { get } from './service.js';
 import { judge } from './thresholds.js';
 
-// For setup(): what every reader of a short run gets.
+// For setup(): one session for all requests of a short run.
 export function oneSession() {
   return login();
 }
 
-// Being shed is an answer as well as any.
+// A shed request (429, 503) is an expected response.
 export function read(session) {
   return judge(get('/api/data', [200, 429, 503], {}, bearer(session)));
 }
 
-// For runs that are longer than a token lives.
-export function readByItself() {
+// For runs longer than the lifetime of a token.
+export function readWithOwnSession() {
   return read(ownSession());
 }
