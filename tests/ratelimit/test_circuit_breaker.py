@@ -110,4 +110,4 @@ async def test_a_reply_later_than_redis_timeout_leaves_the_instance_ready(
         assert (await request(app, "/", state=state)).status == 503
         monkeypatch.setattr(module, "UNHEALTHY_AFTER", 0.0)
         assert not await ready()
-        assert "no reply in time" in app.monitor.results["ratelimit"].last_error
+        assert "no reply within" in app.monitor.results["ratelimit"].last_error
