@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from sample_app.events import ITEM_ADDED, ItemAdded
 from sample_app.kept import ALIKE, KEPT, forget
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
-from sample_app.reading import NO_NUL, read
+from sample_app.validation import NO_NUL, read
 from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.http.problem import ProblemResponse
 from scalekit_cache import cached

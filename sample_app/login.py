@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sample_app.reading import NO_NUL, explained, read
+from sample_app.validation import NO_NUL, explained, read
 from scalekit.contracts import DATABASE, LIMITS, TOKENS
 from scalekit.http.problem import ProblemResponse
 from scalekit_jwt.password_hash import verify_password

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sample_app.kept import ALIKE, KEPT, forget
-from sample_app.reading import NO_NUL, read
 from sample_app.tables import profiles, users
+from sample_app.validation import NO_NUL, read
 from scalekit.contracts import DATABASE, READS
 from scalekit.http.problem import ProblemResponse
 from scalekit_cache import cached

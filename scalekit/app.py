@@ -153,7 +153,8 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         *([ChainLink("routes", "plugins", own_routes)] if own_routes else []),
         *([ChainLink("prefix", "host", RemoveRootPath())] if prefix else []),
     ]
-    host = Host(settings, context, lifecycle, monitor, parts, templates, routes, prepared.order, target, state)
+    built: dict[str, Any] = {"parts": parts, "templates": templates, "routes": routes, "target": target, "state": state}
+    host = Host(settings, context, lifecycle, monitor, start_order=prepared.order, **built)
     if not server.trusted_proxies:
         host.examine(ProxyWarning)
     return host

@@ -77,6 +77,7 @@ class Host:
         context: Context,
         lifecycle: Lifecycle,
         monitor: Monitor,
+        *,
         parts: Sequence[ChainLink],
         templates: RouteTemplates,
         routes: Mapping[str, Sequence[BaseRoute]],

@@ -22,7 +22,7 @@ class MetricsConfig(Table):
     max_series: Annotated[int, Field(ge=1)] = 2000
     """Series that each metric may have; what comes beyond them is counted as ``other``."""
     exemplars: bool = True
-    """Whether buckets show the trace id of a request that fell into them, to who asks for OpenMetrics."""
+    """Whether buckets show the trace id of a request that fell into them, in the OpenMetrics format."""
 
     @field_validator("buckets")
     @classmethod

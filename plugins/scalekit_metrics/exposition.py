@@ -1,7 +1,7 @@
 """Write metrics in the two text formats that Prometheus reads.
 
 prometheus_client writes them too, from objects that it makes for each sample: tens of milliseconds for a page, which
-every request waits for. Here a page is written piece by piece, so that whoever asks can let others in between.
+every request waits for. Here a page is written piece by piece, so that the event loop can serve others in between.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/ and
 https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetricsFormat.md

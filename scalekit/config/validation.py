@@ -43,7 +43,9 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
             if dotted(here) not in known:
                 known.add(dotted(here))
                 document.report(
-                    here, _message(kind, detail, value_at(table, here[len(path) :]), document, here, path), plugin
+                    here,
+                    _message(kind, detail, value_at(table, here[len(path) :]), document=document, here=here, path=path),
+                    plugin,
                 )
         return None
 
@@ -100,7 +102,7 @@ def _written(table: Any, location: tuple[str | int, ...]) -> Path:
     return tuple(path)
 
 
-def _message(kind: type[BaseModel], detail: Any, value: Any, document: Document, here: Path, path: Path) -> str:
+def _message(kind: type[BaseModel], detail: Any, value: Any, *, document: Document, here: Path, path: Path) -> str:
     name = here[-1] if here else ""
     if detail["type"] == "extra_forbidden":
         return f"{UNKNOWN_KEY}; {suggest_name(str(name), _fields(kind, here[len(path) : -1]))}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,11 +51,10 @@ def encode(snapshot: Snapshot) -> bytes:
 def decode(text: bytes) -> Snapshot:
     """Return the snapshot that :func:`encode` wrote."""
     budget, families = orjson.loads(text)
-    return Snapshot(budget, {name: _family(*parts) for name, parts in families.items()})
+    return Snapshot(budget, {name: _family(parts) for name, parts in families.items()})
 
 
-def _family(
-    kind: str, text: str, labels: list[str], multiprocess_mode: str, bounds: list[float], data: list[Any]
-) -> MetricFamily:
+def _family(parts: Sequence[Any]) -> MetricFamily:
+    kind, text, labels, multiprocess_mode, bounds, data = parts
     series: Mapping[LabelValues, Any] = {tuple(values): numbers for values, numbers in data}
     return MetricFamily(kind, text, tuple(labels), multiprocess_mode, tuple(bounds), dict(series))

@@ -35,7 +35,7 @@ SECRET = "a secret for tests that is long enough"
 
 
 async def page(request: Request) -> Response:
-    """Answer what may be cached, to whoever asks."""
+    """Send a response that a shared cache may store."""
     headers = {"cache-control": "public, max-age=60, stale-while-revalidate=5", "etag": '"a"', "vary": "accept"}
     headers["last-modified"] = "Sat, 01 Jan 2022 00:00:00 GMT"
     return PlainTextResponse(request.scope["path"].encode("utf-8", "replace"), headers=headers)

@@ -171,7 +171,7 @@ def test_a_plugin_that_is_switched_on_with_a_value_is_told_to_write_a_table() ->
 def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install: Install) -> None:
     source = NOTHING + (
         "from scalekit import Layer, LayeredFilter, Middleware\n"
-        "from tests.host.tracing import Trace\n"
+        "from tests.host.spans import Trace\n"
         "@hookimpl\n"
         "def scalekit_filters(context):\n"
         "    return [LayeredFilter(Layer[name], Middleware(Trace, name + '-{0}')) for name in {1}]\n"
@@ -189,7 +189,7 @@ def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install
 def test_what_two_plugins_bring_alike_stands_in_the_chain_once(install: Install) -> None:
     source = NOTHING + (
         "from scalekit import Layer, LayeredFilter, Middleware\n"
-        "from tests.host.tracing import Trace\n"
+        "from tests.host.spans import Trace\n"
         "@hookimpl\n"
         "def scalekit_filters(context):\n"
         "    names = ['shared', '{0}']\n"

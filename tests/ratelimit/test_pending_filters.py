@@ -228,7 +228,7 @@ async def test_limit_and_cache_are_one_round_trip(server: Server, writes: list[i
         del writes[:]
         hit = await request(second, "/x", state=two)  # stored in Redis only
         assert "hit" in str(hit.header("cache-status"))
-        assert len(writes) == 1, "the limits before and after it is known who asks, and the look-up, are one write"
+        assert len(writes) == 1, "the limits before and after authentication, and the look-up, are one write"
         assert limit_items(hit)["a"]["r"] == 1
         assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2, "one for each of the two layers"
         assert (await request(second, "/x", state=two)).status == 200

@@ -158,7 +158,7 @@ async def test_a_server_is_taught_over_the_next_connection_where_this_one_is_set
     await until("what the server does not know", lambda: node.in_flight == MANY)
     node.connection = connection
     node._send_queued(connection)
-    assert await asyncio.gather(*begun[1:]) == list(range(1, MANY)), "nobody waits for the first"
+    assert await asyncio.gather(*begun[1:]) == list(range(1, MANY)), "the first one was not cancelled"
 
 
 @pytest.mark.parametrize("number", [3, MANY])

@@ -1,0 +1,108 @@
+"""Names and sizes that keep the code findable: nouns for files, one class per name, no crumbs, few parameters."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CODE = sorted(path for folder in ("scalekit", "plugins", "sample_app") for path in (ROOT / folder).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+PROSE = sorted(path for folder in ("docs", "plugins", "k6") for path in (ROOT / folder).rglob("*.md"))
+
+MAX_PARAMETERS = 5
+SMALL = 40
+"""Lines of a file below which it belongs into its only importer."""
+FIXED = frozenset({"__init__", "__main__", "plugin", "config", "filters", "commands", "metrics", "factory"})
+"""Names of files that every plugin may have, whatever their size."""
+ENTRY_POINTS = frozenset({"scalekit.asgi"})
+"""Modules that something outside of the code names."""
+NOUNS = frozenset({"pending", "tracking", "sampling", "shedding", "warning", "framing", "pipelining", "matching"})
+"""Words in -ing that are terms of the field: client tracking, tail sampling, load shedding, message framing."""
+FOR_PACKAGES = frozenset({"scalekit/__init__.py", "scalekit/contracts/__init__.py"})
+"""Packages that show modules of their own to plugins."""
+APART = frozenset(
+    {"scalekit.http.allowed_hosts", "scalekit.verification", "scalekit_jwt.openapi", "scalekit_redis.tls"}
+)
+"""Small modules that stay apart: a filter, a step of the start, and what imports a library only where it is used."""
+RIDDLES = re.compile(r"\b(who|whoever|nobody|somebody|anybody) (asks|waits|needs|shows)\b", re.IGNORECASE)
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def module_of(path: Path) -> str:
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    for prefix in (["plugins", "lib"], ["plugins"]):
+        if parts[: len(prefix)] == prefix:
+            parts = parts[len(prefix) :]
+            break
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that *path* may import."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", [*CODE, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_named_by_nouns(path: Path) -> None:
+    last = path.stem.rpartition("_")[2]
+    assert not last.endswith("ing") or last in NOUNS, "name the thing, not the doing"
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in CODE:
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(module_of(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_a_small_file_with_one_importer_is_part_of_that() -> None:
+    importers: dict[str, set[Path]] = defaultdict(set)
+    for path in CODE:
+        for name in imported(path):
+            importers[name].add(path)
+    crumbs = {
+        module_of(path): len(importers[module_of(path)])
+        for path in CODE
+        if len(path.read_text().splitlines()) < SMALL
+        and path.stem not in FIXED
+        and not {"cli", "sample_app"} & set(path.parts)
+    }
+    shown = {name for name in crumbs if any(str(path.relative_to(ROOT)) in FOR_PACKAGES for path in importers[name])}
+    assert {name for name, count in crumbs.items() if count < 2} - ENTRY_POINTS - APART - shown == set()
+
+
+def test_functions_have_few_positional_parameters() -> None:
+    found = []
+    for path in CODE:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                arguments = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+                if "cli" in path.parts or "commands" in path.stem:
+                    continue  # click passes options by name
+                if len([name for name in arguments if name not in ("self", "cls")]) > MAX_PARAMETERS:
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert found == []
+
+
+@pytest.mark.parametrize("path", [*CODE, *TESTS, *PROSE], ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_names_its_subject(path: Path) -> None:
+    if path != Path(__file__):
+        assert RIDDLES.findall(path.read_text()) == []
