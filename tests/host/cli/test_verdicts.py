@@ -159,7 +159,7 @@ CASES = {
         toml='[plugins.queue]\nurl = "amqps://h"\ntls = {ca_file = "served.py"}\n',
     ),
     "certificates of Redis that are not there": invalid(
-        "ssl_ca_certs: there is no file /no/ca.pem",
+        "ssl_ca_certs: /no/ca.pem does not exist",
         toml='[plugins.cache]\nurl = "rediss://h?ssl_ca_certs=/no/ca.pem"\n',
     ),
     "certificates of PostgreSQL that are none": invalid(
