@@ -1,6 +1,6 @@
 """Shut down gracefully: drain, finish requests in flight, stop the application.
 
-After SIGTERM readiness turns 503 at once. For `drain` the listeners stay open, so that load balancers can notice, and
+After SIGTERM readiness turns 503 at once. For `drain_delay` the listeners stay open, so that load balancers notice, and
 every response closes its connection, so that few idle connections remain. Then the listeners close, requests in flight
 finish within `graceful_timeout`, and the remaining ones are cancelled and logged. SIGINT, from a terminal, skips the
 drain. A second signal cancels everything at once. The watchdog exits the process when a thread or the event loop hangs.
@@ -8,7 +8,7 @@ drain. A second signal cancels everything at once. The watchdog exits the proces
 A signal before the application has started cancels the start: started plugins stop in reverse, and the status is 0.
 
 A worker that is replaced retires: its listeners close at once, because other workers accept on the same address, and it
-stays ready for its open connections until they close or `drain` is over.
+stays ready for its open connections until they close or `drain_delay` is over.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class GracefulServer(uvicorn.Server):
             each.close()
 
     async def _serve_drain_delay(self) -> None:
-        """Keep serving for `drain`; a retiring worker stops early when it has no connection left."""
+        """Keep serving for `drain_delay`; a retiring worker stops early when it has no connection left."""
         self.config.encoded_headers = [*self.config.encoded_headers, (b"connection", b"close")]
         loop = asyncio.get_running_loop()
         end = loop.time() + self.drain_delay
