@@ -23,7 +23,7 @@ def nodes(shared: Shared) -> list[str]:
 
 def tables(shared: Shared) -> dict[str, Any]:
     policies = [{"path": "/tagged", "ttl": "1h", "tags": ["t"]}]
-    cluster = {"nodes": nodes(shared), "deadline": "5s"}
+    cluster = {"nodes": nodes(shared), "store_timeout": "5s"}
     return {"plugins": {"cluster-cache": cluster, "cache": {"url": "cluster-cache:", "policies": policies}}}
 
 
@@ -46,7 +46,7 @@ def test_the_command_reaches_it(cluster_servers: Shared, tmp_path: Path) -> None
     (tmp_path / "service.py").write_text(APPLICATION)
     listed = ", ".join(f'"{node}"' for node in nodes(cluster_servers))
     (tmp_path / "scalekit.toml").write_text(
-        f'[app]\ntarget = "service:app"\n[plugins.cluster-cache]\nnodes = [{listed}]\ndeadline = "5s"\n'
+        f'[app]\ntarget = "service:app"\n[plugins.cluster-cache]\nnodes = [{listed}]\nstore_timeout = "5s"\n'
         '[plugins.cache]\nurl = "cluster-cache:"\n'
     )
     done = scalekit("cache", "purge", "--tag", "t", folder=tmp_path)

@@ -80,11 +80,11 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     with Redis() as server:
         assert "nothing to purge" in purge(tmp_path, server.url).stderr
         assert "put a slash before it" in purge(tmp_path, server.url, "--path", "shop").stderr
-        assert "a star stands alone at the end" in purge(tmp_path, server.url, "--path", "/items*").stderr
+        assert "a wildcard must be the last segment" in purge(tmp_path, server.url, "--path", "/items*").stderr
         server.kill()
         done = purge(tmp_path, server.url, "--tag", "t")
         assert done.returncode == 1
-        assert "nothing was purged for certain" in done.stderr
+        assert "the purge may have failed" in done.stderr
 
 
 @pytest.mark.needs("redis")

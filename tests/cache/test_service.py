@@ -199,7 +199,7 @@ async def app(scope, receive, send):
             '[plugins.cache]\nurl = "memcached://127.0.0.1"',
             "unknown store 'memcached://127.0.0.1'; use one of memory:, cluster-cache:, redis://",
         ),
-        ('[plugins.cache]\nurl = "redis://a,b"', "a cluster is redis-cluster://"),
+        ('[plugins.cache]\nurl = "redis://a,b"', "the URL of a cluster begins with redis-cluster://"),
         ('[plugins.cache]\nprefix = "a{b}"', "prefix"),
         ('[[plugins.cache.policies]]\npath = "shop"', "put a slash before it"),
         ('[[plugins.cache.policies]]\npath = "/"\nttl = "0s"', "must be greater than zero"),
