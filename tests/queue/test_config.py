@@ -22,7 +22,7 @@ Table = dict[str, Any]
     [
         ({"prefetch": 0}, "prefetch must be at least 1"),
         ({"prefetch": 5, "concurrency": 6}, "prefetch 5 is less than concurrency 6"),
-        ({"timeout": "0s"}, "timeout must be more than none"),
+        ({"timeout": "0s"}, "timeout must be greater than zero"),
         ({"retry": ["soon"]}, "expected a duration"),
     ],
 )
