@@ -138,7 +138,7 @@ class Service:
                 answer.status = answer.status or 403
 
         async def receive() -> Message:
-            return messages.pop(0) if messages else {"type": scope["type"] + ".disconnect", "application": 1000}
+            return messages.pop(0) if messages else {"type": scope["type"] + ".disconnect", "code": 1000}
 
         await asyncio.create_task(self.host(scope, receive, send))
         return answer

@@ -63,11 +63,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 def stack(server: Redis, forge: TokenForge, limit: str = "100/1d") -> Host:
     """Return a service with limits by address and by subject, tokens and a cache, all on *server*."""
-    policies = [{"name": "all", "limit": limit}, {"name": "users", "limit": "50/1d", "by": "subject"}]
+    policies = [{"name": "all", "limit": limit}, {"name": "users", "limit": "50/1d", "key": "subject"}]
     policies_of_cache = [{"path": "/api/**", "ttl": "1h", "vary_by": "identity"}, {"path": "/open", "ttl": "1h"}]
     plugins: dict[str, Any] = {
         "jwt": {"secret": forge.member["k"], "protected_paths": ["/api/**"], "fingerprint": False},
-        "ratelimit": {"url": server.url, "policies": policies, "deadline": "10s"},
+        "ratelimit": {"url": server.url, "policies": policies, "redis_timeout": "10s"},
         "cache": {"url": server.url, "policies": policies_of_cache, "store_timeout": "10s"},
     }
     return create_app({"plugins": plugins}, app=application)
