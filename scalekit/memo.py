@@ -1,9 +1,9 @@
-"""Remember what was computed: by two arguments, such as a path and a method, or in the object that it belongs to."""
+"""Remember what was worked out for two arguments, such as a path and a method, as long as there is room."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -24,24 +24,3 @@ class Memo(dict[tuple[A, B], V]):
             self.clear()
         found = self[key] = self._make(*key)
         return found
-
-
-if TYPE_CHECKING:
-    from functools import cached_property
-
-    computed_once = cached_property
-else:
-
-    class computed_once:  # noqa: N801 - used as property is
-        """An attribute that *compute* computes when it is first read: without the lock of functools.cached_property."""
-
-        def __init__(self, compute: Callable[[Any], Any]) -> None:
-            self._compute = compute
-            self._name = compute.__name__
-            self.__doc__ = compute.__doc__
-
-        def __get__(self, instance: Any, owner: Any = None) -> Any:
-            if instance is None:
-                return self
-            value = instance.__dict__[self._name] = self._compute(instance)
-            return value

@@ -77,11 +77,9 @@ CREDENTIAL_HEADERS = (
 )
 """Headers that clients and authenticating proxies commonly send; ``*`` stands for any part of a name."""
 MAX_CACHED_NAMES = 4096
-"""Header names, or sets of them, whose role is cached."""
+"""Header names whose role is cached."""
 PLAIN_HEADERS = frozenset({b"host", *STANDARD_CREDENTIALS})
 """Relevant headers of a request without conditions, range and directives."""
-MAX_NAMES = 16
-"""Headers of a request whose combined role is cached."""
 MAX_NAME_LENGTH = 256
 """Characters of a header name that is matched; a longer name counts as a credential."""
 MAX_CACHED_USERS = 1024
@@ -136,23 +134,6 @@ class HeaderRoles(dict[bytes, HeaderRole | None]):
     def is_credential(self, name: bytes) -> bool:
         """Return whether the header *name* identifies the user."""
         return name in STANDARD_CREDENTIALS or self[name] is HeaderRole.CREDENTIAL
-
-
-class SpecialHeaders(dict[tuple[bytes, ...], bool]):
-    """Whether headers of these names, by their *roles*, make a request more than a plain one."""
-
-    def __init__(self, roles: HeaderRoles) -> None:
-        super().__init__()
-        self._roles = roles
-
-    def __missing__(self, names: tuple[bytes, ...]) -> bool:
-        roles = self._roles
-        special = any(roles[name] is not None and name not in PLAIN_HEADERS for name in names)
-        if len(names) <= MAX_NAMES:
-            if len(self) >= MAX_CACHED_NAMES:
-                self.clear()
-            self[names] = special
-        return special
 
 
 @lru_cache(4096)

@@ -94,13 +94,11 @@ class Lookup:
 
     def start(self) -> Decision:
         """Decide by what this process has stored, or start a get from the shared store."""
-        store, key = self._cache.store, self._key
-        found = store.peek(key)
+        store = self._cache.store
+        found = store.peek(self._key)
         if type(found) is Variants:
-            self._variants = found
-            key = (found.token, *self._variant_key(found.names))
-            found = store.peek(key)
-        return self._start_get(key) if found is None and store.shared else self._decide(found or self._variants)
+            return self._get_variant(found)
+        return self._start_get(self._key) if found is None and store.shared else self._decide(found)
 
     def _variant_key(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
         if names == BY_IDENTITY and self._request is None:  # the usual case of responses that vary by user
@@ -179,8 +177,10 @@ def _plain_lookup(cache: HttpCache, exchange: Exchange) -> Lookup | None:
     raw_path, query = scope.get("raw_path"), scope["query_string"]
     if not raw_path or scope.get("root_path") or (query and (b"&" in query or not cache.plain_queries)):
         return None
-    if cache.special_headers[tuple(headers)]:
-        return None
+    roles = cache.header_roles
+    for name in headers:
+        if roles[name] is not None and name not in PLAIN_HEADERS:
+            return None
     host = headers.get(HOST)
     if not host or (exchange.repeated and not PLAIN_HEADERS.isdisjoint(exchange.repeated)):
         return None

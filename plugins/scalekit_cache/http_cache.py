@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from scalekit_cache.cache_status import NotStored
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, CredentialsCache, HeaderRoles, SpecialHeaders
+from scalekit_cache.credentials import CREDENTIAL_HEADERS, CredentialsCache, HeaderRoles
 from scalekit_cache.freshness import is_reusable
 from scalekit_cache.keys import Resource, canonical_query
 from scalekit_cache.metrics import CacheMetrics
@@ -94,7 +94,6 @@ class HttpCache:
         self.max_body = options.max_body
         self.storage_policies = StoragePolicies(options.storage_rules)
         self.header_roles = HeaderRoles(RELEVANT_HEADERS, options.credential_headers)
-        self.special_headers = SpecialHeaders(self.header_roles)
         self.routes = RouteInspector(self.header_roles)
         self.credentials = CredentialsCache(options.cookies_identify)
         self.plain_queries = not policies.reshape_queries

@@ -18,7 +18,6 @@ from scalekit.http.header_index import index_headers
 from scalekit.http.route_path import route_path
 from scalekit.http.trace_context import SCOPE_KEY as TRACE_CONTEXT_KEY
 from scalekit.http.trace_context import TraceContext, trace_context_from_index
-from scalekit.memo import computed_once
 
 if TYPE_CHECKING:
     from scalekit.http.filter import Pending, Takeover
@@ -57,7 +56,9 @@ class Exchange:
     seconds = 0.0
     response_headers: list[Header]
     _ended = 0.0
+    _route_path: str | None = None
     _route: str | None = None
+    _trace_context: TraceContext | None = None
     _replaced: list[Token[Any]] | None = None
     # Of the chain that serves it: how far its filters have decided, and what they have.
     next_decision = 0
@@ -78,17 +79,23 @@ class Exchange:
         self.headers, self.repeated = index_headers(scope["headers"], stage.indexed_names)
         self.added_headers: list[Header] = []
 
-    @computed_once
+    @property
     def route_path(self) -> str:
-        """Return the path below what a proxy or a mount has taken off: rules for paths go by it."""
-        return route_path(self.scope) if self.scope.get("root_path") else self.path
+        """The path below what a proxy or a mount has taken off: rules for paths go by it."""
+        path = self._route_path
+        if path is None:
+            path = self._route_path = route_path(self.scope) if self.scope.get("root_path") else self.path
+        return path
 
-    @computed_once
+    @property
     def trace_context(self) -> TraceContext:
-        """Return the ids of the request: its own and its trace's."""
-        found: TraceContext | None = self.scope.get(TRACE_CONTEXT_KEY)
+        """The ids of the request: its own and its trace's."""
+        found = self._trace_context
         if found is None:
-            found = self.scope[TRACE_CONTEXT_KEY] = trace_context_from_index(self.headers, self.repeated)
+            found = self.scope.get(TRACE_CONTEXT_KEY)
+            if found is None:
+                found = self.scope[TRACE_CONTEXT_KEY] = trace_context_from_index(self.headers, self.repeated)
+            self._trace_context = found
         return found
 
     @property

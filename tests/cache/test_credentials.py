@@ -29,12 +29,9 @@ from scalekit_cache.credentials import (
     CREDENTIAL_HEADERS,
     MAX_CACHED_NAMES,
     MAX_NAME_LENGTH,
-    MAX_NAMES,
     HeaderRoles,
-    SpecialHeaders,
 )
 from scalekit_cache.policies import CachePolicy
-from scalekit_cache.request import RELEVANT_HEADERS
 from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
@@ -504,16 +501,3 @@ async def test_a_refresh_on_behalf_of_a_user_is_not_stored_for_all() -> None:
     await harness.ask("/me", headers=[(UNKNOWN, "alice")])
     await harness.settle()
     assert (await harness.ask("/me")).body == b"nobody"
-
-
-def test_what_names_mean_together_is_remembered_within_bounds_and_never_wrong() -> None:
-    asks_more = SpecialHeaders(HeaderRoles(RELEVANT_HEADERS, ["X-Shop-*"]))
-    for number in range(2 * MAX_CACHED_NAMES):
-        assert not asks_more[b"host", b"x-%d" % number]
-    assert len(asks_more) <= MAX_CACHED_NAMES
-    for names in [(b"host", b"cookie", b"authorization"), (b"accept",) * (2 * MAX_NAMES)]:
-        assert not asks_more[names]
-    for more in (b"range", b"x-shop-user", b"x_shop_user", b"cache-control"):
-        assert asks_more[b"host", more]
-        assert asks_more[(*[b"accept"] * 2 * MAX_NAMES, more)]
-    assert all(len(names) <= MAX_NAMES for names in asks_more)
