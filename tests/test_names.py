@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cache.conftest import EVERYWHERE
+
 ROOT = Path(__file__).parent.parent
 CODE = sorted(path for folder in ("scalekit", "plugins", "sample_app") for path in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -106,3 +108,8 @@ def test_functions_have_few_positional_parameters() -> None:
 def test_prose_names_its_subject(path: Path) -> None:
     if path != Path(__file__):
         assert RIDDLES.findall(path.read_text()) == []
+
+
+def test_every_suite_that_runs_on_every_store_exists() -> None:
+    suites = {path.stem for folder in ("cache", "lib/caching") for path in (ROOT / "tests" / folder).glob("test_*.py")}
+    assert set(EVERYWHERE) - suites == set(), "renamed without its runs on Redis and its cluster"

@@ -46,7 +46,7 @@ EVERYWHERE = (
     "test_collapsed_requests",
     "test_validation",
 )
-"""Suites that hold for every store."""
+"""Suites that hold for every store, here and in tests/lib/caching."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
