@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.app_lifespan import app_lifespan
 from scalekit.app_loader import load_target
+from scalekit.chain_links import entry_links, layer_links, public_routes
 from scalekit.config.document import Source
-from scalekit.config.tables import Network, Server, split_address
 from scalekit.context import Context
 from scalekit.errors import PluginError
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
-from scalekit.health.pages import HealthPages
 from scalekit.host import ChainLink, Host
-from scalekit.http.allowed_hosts import AllowedHosts
 from scalekit.http.app_routes import warn_of_hidden_routes
-from scalekit.http.body_limit import BodyLimit
 from scalekit.http.exception_handlers import add_exception_handlers
-from scalekit.http.filter import Filter
-from scalekit.http.filter_chain import FilterChain
-from scalekit.http.operator_access import OperatorAccess
 from scalekit.http.operator_pages import operator_pages
-from scalekit.http.proxy_headers import TrustedProxies
 from scalekit.http.proxy_warning import ProxyWarning
 from scalekit.http.root_path import AddRootPath, RemoveRootPath, root_path_of
 from scalekit.http.route_template import RouteTemplates
 from scalekit.http.router import (
-    ManagementListener,
-    ManagementRoute,
     PluginRoutes,
     is_for_operators,
-    plugin_app,
     refuse_conflicts,
 )
 from scalekit.http.static_files import static_routes
-from scalekit.layers import Layer, LayeredFilter
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, needed, series_budget, start_order
 from scalekit.runner.memory import metrics as memory_metrics
@@ -55,8 +42,6 @@ from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
 from scalekit.telemetry import TELEMETRY, Instrument, NullTelemetry, Telemetry, catalogue, instruments_in
 from scalekit.verification import verify
-
-logger = logging.getLogger("scalekit")
 
 
 def create_app(
@@ -129,7 +114,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     health = settings.health.path
     health_pages = (health, f"{health}/live", f"{health}/ready")
     refuse_conflicts(routes, dict.fromkeys(health_pages, "the host"))
-    public = {name: _public(settings, items) for name, items in routes.items()}
+    public = {name: public_routes(settings, items) for name, items in routes.items()}
     warn_of_hidden_routes(target, public, () if settings.server.management else health_pages)
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.interval, context.redact)
     state: dict[str, Any] = {}
@@ -148,13 +133,23 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     templates = RouteTemplates(own_routes)
     parts = [
         *([ChainLink("prefix", "host", AddRootPath(prefix))] if prefix else []),
-        *_entrance(settings, lifecycle, monitor, routes, templates),
-        *_layers(settings, plugins.filters(context)),
+        *entry_links(settings, lifecycle, monitor, routes, templates),
+        *layer_links(settings, plugins.filters(context)),
         *([ChainLink("routes", "plugins", own_routes)] if own_routes else []),
         *([ChainLink("prefix", "host", RemoveRootPath())] if prefix else []),
     ]
-    built: dict[str, Any] = {"parts": parts, "templates": templates, "routes": routes, "target": target, "state": state}
-    host = Host(settings, context, lifecycle, monitor, start_order=prepared.order, **built)
+    host = Host(
+        settings,
+        context,
+        lifecycle,
+        monitor,
+        parts=parts,
+        templates=templates,
+        routes=routes,
+        start_order=prepared.order,
+        target=target,
+        state=state,
+    )
     if not server.trusted_proxies:
         host.examine(ProxyWarning)
     return host
@@ -208,90 +203,7 @@ async def _memory(settings: Settings, context: Context) -> AsyncGenerator[None, 
             yield
 
 
-def _entrance(
-    settings: Settings,
-    lifecycle: Lifecycle,
-    monitor: Monitor,
-    routes: Mapping[str, Sequence[BaseRoute]],
-    templates: RouteTemplates,
-) -> list[ChainLink]:
-    """Return what stands before every layer: who is asking, and the pages of operators."""
-    server = settings.server
-    parts: list[ChainLink] = []
-    if server.trusted_proxies:
-        _warn_of_open_proxies(server.trusted_proxies)
-        parts.append(ChainLink("proxies", "host", TrustedProxies(server.trusted_proxies, server.forwarded)))
-    path = settings.health.path
-    if server.management is None:
-        admits = OperatorAccess(server.operator_networks, server.operator_token).admits
-        parts.append(ChainLink("health", "host", HealthPages(path, lifecycle, monitor, admits)))
-    else:
-        pages = plugin_app([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
-        served = FilterChain([HealthPages(path, lifecycle, monitor)], pages, templates)
-        _, port = split_address(server.management)
-        parts.append(ChainLink("management", "host", ManagementListener(served, port)))
-    operators = [route for items in routes.values() for route in _public(settings, items) if is_for_operators(route)]
-    if operators:
-        guarded = FilterChain(_guards(server), plugin_app(operators), templates)
-        parts.append(ChainLink("operators", "host", PluginRoutes(operators, guarded)))
-    return parts
-
-
-def _layers(settings: Settings, by_plugin: Mapping[str, Sequence[LayeredFilter]]) -> list[ChainLink]:
-    server = settings.server
-    guards = [LayeredFilter(Layer.GUARD, guard) for guard in _guards(server)]
-    owned = [(item, plugin) for plugin, items in {"host": guards, **by_plugin}.items() for item in items]
-    owned.sort(key=lambda each: (each[0].layer, each[1]))
-    for item, plugin in owned:
-        _refuse_misfits(item, plugin)
-    return [ChainLink(item.layer.name, plugin, item.link) for item, plugin in _without_duplicates(owned)]
-
-
-def _guards(server: Server) -> list[Filter]:
-    hosts = [AllowedHosts(server.hosts)] if server.hosts else []
-    return [*hosts, BodyLimit(server.max_body, server.body_timeout)]
-
-
-def _without_duplicates(owned: Iterable[tuple[LayeredFilter, str]]) -> Iterator[tuple[LayeredFilter, str]]:
-    """Yield what several plugins bring alike, the same filter or equal middleware in one layer, only once."""
-    seen: list[tuple[Layer, Any]] = []
-    for item, plugin in owned:
-        link = item.link
-        same = (item.layer, link if isinstance(link, Filter) else (link.cls, link.args, link.kwargs))
-        if same not in seen:
-            seen.append(same)
-            yield item, plugin
-
-
-def _refuse_misfits(item: LayeredFilter, plugin: str) -> None:
-    link = item.link
-    if isinstance(link, Filter):
-        return
-    if not isinstance(link, Middleware):
-        remedy = "make it an instance of a subclass of scalekit.Filter, or a Middleware"
-        raise PluginError(f"plugin {plugin!r}: {link!r} is no filter; {remedy}")
-    bases = getattr(link.cls, "__mro__", ())
-    if any(base.__module__ == "starlette.middleware.base" for base in bases):
-        name = getattr(link.cls, "__name__", "")
-        raise PluginError(f"plugin {plugin!r}: {name} is a BaseHTTPMiddleware; write a pure ASGI class")
-
-
 def _plugin_routes(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> PluginRoutes | None:
-    public = [route for items in by_plugin.values() for route in _public(settings, items)]
+    public = [route for items in by_plugin.values() for route in public_routes(settings, items)]
     routes = [route for route in public if not is_for_operators(route)]
     return PluginRoutes(routes) if routes else None
-
-
-def _public(settings: Settings, routes: Sequence[BaseRoute]) -> list[BaseRoute]:
-    """Return those of *routes* that are at the public address: all where there is no other."""
-    apart = ManagementRoute if settings.server.management else ()
-    return [route for route in routes if not isinstance(route, apart)]
-
-
-def _warn_of_open_proxies(networks: Sequence[Network]) -> None:
-    everything = [str(network) for network in networks if network.prefixlen == 0]
-    if everything:
-        logger.warning(
-            "server.trusted_proxies has %s: ANY client can forge its address, scheme and host; name your proxies",
-            " and ".join(everything),
-        )
