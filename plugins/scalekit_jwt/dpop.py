@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from scalekit_jwt.claims import numeric_date, string_claim
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.htu import normalize_htu
-from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.jws_parser import parse_jws
 from scalekit_jwt.keys import KEY_TYPES, SigningKey
 
 TYPE = "dpop+jwt"

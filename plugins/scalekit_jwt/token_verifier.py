@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from scalekit_jwt.claims import scopes_of, string_claim, validate_audience, validate_times
 from scalekit_jwt.dpop import confirmed_thumbprint
 from scalekit_jwt.errors import InvalidToken, UnknownKey
-from scalekit_jwt.jws import UnverifiedToken
+from scalekit_jwt.jws_parser import UnverifiedToken
 from scalekit_jwt.keys import KeySet
 
 ACCESS = "at+jwt"

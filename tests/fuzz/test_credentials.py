@@ -20,7 +20,7 @@ from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, verify_proof
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
 from scalekit_jwt.htu import normalize_htu
-from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.jws_parser import parse_jws
 from scalekit_jwt.keys import KeySet
 from scalekit_jwt.static_keys import StaticKeys
 from scalekit_jwt.token_verifier import TokenVerifier

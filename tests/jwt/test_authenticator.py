@@ -8,7 +8,7 @@ from scalekit.telemetry import Telemetry
 from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.jws_parser import parse_jws
 from scalekit_jwt.keys import KeySet, SigningKey
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.revocations import Revocations

@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey
 
 from scalekit.testing import request
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.jws_parser import parse_jws
 from scalekit_jwt.key_file import generate_key
 from scalekit_jwt.keys import KeySet
 from scalekit_jwt.static_keys import StaticKeys

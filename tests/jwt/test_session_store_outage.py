@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.jws_parser import parse_jws
 from scalekit_jwt.plugin import COMPONENTS
 from scalekit_jwt.session_store import database as database_store
 from scalekit_jwt.session_store import redis as redis_store
