@@ -7,7 +7,7 @@ from time import time
 from typing import Any
 
 from scalekit import REQUEST_ID, TRACE_CONTEXT, Exchange, Filter, WebSocketExchange
-from scalekit_logging import tail_sampling as tail
+from scalekit_logging import tail_sampling
 from scalekit_logging.pipeline import LogPipeline
 from scalekit_logging.stdlib_bridge import exception_text, mark_logged
 from scalekit_logging.structlog_import import structlog
@@ -36,7 +36,7 @@ class AccessLogFilter(Filter):
         exchange.set_context(TRACE_CONTEXT, exchange.trace_context)
         if self.pipeline.tails is not None:
             kept = self._tails[exchange] = self.pipeline.tails.open()
-            exchange.set_context(tail.CURRENT, kept)
+            exchange.set_context(tail_sampling.CURRENT, kept)
 
     def on_response_start(self, exchange: Exchange) -> None:
         """Name the request in the response exactly once."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scalekit import TRACE_CONTEXT, StartError, TraceContext
-from scalekit_logging import tail_sampling as tail
+from scalekit_logging import tail_sampling
 from scalekit_logging.access_log import LOGGER, AccessLogFormatter, AccessRecord
 from scalekit_logging.background_writer import BackgroundWriter, LineCounter
 from scalekit_logging.config import LoggingConfig
@@ -76,7 +76,7 @@ class LogPipeline:
         if number >= threshold.written:
             self.write(self.lines.line(number, logger, event, fields, TRACE_CONTEXT.get()))
         elif number >= threshold.kept:
-            kept = tail.CURRENT.get()
+            kept = tail_sampling.CURRENT.get()
             if kept is not None:
                 kept.keep(self.lines.line(number, logger, event, fields, TRACE_CONTEXT.get()))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scalekit import terminal as output
+from scalekit import terminal
 from scalekit.cli.source import (
     TRACEBACK,
     WORDS,
@@ -72,13 +72,13 @@ class Commands(click.Group):
         except ConfigError as error:
             _trace(ctx, error)
             for problem in error.problems:
-                output.print_error(str(problem))
+                terminal.print_error(str(problem))
             count = len(error.problems)
             click.echo(f"{count} mistake{'s' * (count != 1)} in the configuration; nothing was started", err=True)
             ctx.exit(error.exit_status)
         except ScalekitError as error:
             _trace(ctx, error)
-            output.print_error(str(error))
+            terminal.print_error(str(error))
             ctx.exit(error.exit_status)
 
 
@@ -96,7 +96,7 @@ def _hint(ctx: click.Context, name: str, known: list[str]) -> str:
 
 def _trace(ctx: click.Context, error: BaseException) -> None:
     if ctx.meta.get(TRACEBACK):
-        output.print_traceback(error)
+        terminal.print_traceback(error)
 
 
 def _plugin_groups(ctx: click.Context) -> dict[str, click.Group]:

@@ -10,7 +10,7 @@ import pytest
 from scalekit.telemetry import Telemetry
 from scalekit_caching.redis_store import RedisStore
 from scalekit_redis import Connections
-from tests.cache import harness as laboratory
+from tests.cache import harness
 from tests.processes import HOST
 from tests.servers import Redis, RedisCluster
 
@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 async def transport(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[None, None]:
-    """Let every laboratory of the test have the store that is named."""
+    """Give every harness of the test the named store."""
     if getattr(request, "param", None) is None:
         yield
         return
@@ -73,14 +73,14 @@ async def transport(request: pytest.FixtureRequest, anyio_backend: str) -> Async
 
 @asynccontextmanager
 async def sharing(url: str) -> AsyncGenerator[None, None]:
-    """Let every laboratory that is made inside have a store of its own at *url*."""
+    """Give every harness that is created inside a store of its own at *url*."""
     async with Connections(Telemetry(100)).open(url, timeout=10) as redis:
         numbers = count()
-        laboratory.SHARED.append(lambda: RedisStore(redis, f"suite{next(numbers)}"))
+        harness.SHARED.append(lambda: RedisStore(redis, f"suite{next(numbers)}"))
         try:
             yield
         finally:
-            laboratory.SHARED.clear()
+            harness.SHARED.clear()
 
 
 @pytest.fixture(scope="session", name="redis_server")

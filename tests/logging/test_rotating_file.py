@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scalekit_logging import rotating_file as files
+from scalekit_logging import rotating_file
 from scalekit_logging.rotating_file import RotatingFile
 from scalekit_logging.sinks import Loss
 from tests.logging import file_emitter as filling
@@ -131,7 +131,7 @@ def test_processes_that_are_killed_leave_only_whole_lines(tmp_path: Path) -> Non
 def test_a_lock_that_nobody_gives_back_costs_lines_only(
     file: RotatingFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LOCK_TIME", 0.05)
+    monkeypatch.setattr(rotating_file, "LOCK_TIME", 0.05)
     with (tmp_path / "logs" / "combined.log").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert file.write(line(1) + line(2)) == Loss(2, "resource temporarily unavailable")

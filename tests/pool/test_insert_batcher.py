@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from scalekit import Unavailable
-from scalekit_pool import insert_batcher as batching
+from scalekit_pool import insert_batcher
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.postgres.bulk_insert import COPY_THRESHOLD
 from tests.pool.conftest import POSTGRES
@@ -227,7 +227,7 @@ async def test_cancelling_a_waiting_row_does_not_affect_other_rows(items: Pooled
 
 
 async def test_rows_that_wait_have_a_bound(items: PooledDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "MAX_PENDING_ROWS", 10)
+    monkeypatch.setattr(insert_batcher, "MAX_PENDING_ROWS", 10)
     async with asyncio.TaskGroup() as group:
         release = asyncio.Event()
         limit = items.driver.writers.limits.max_size
@@ -247,7 +247,7 @@ async def test_rows_that_wait_have_a_bound(items: PooledDatabase, monkeypatch: p
 async def test_rows_whose_caller_has_given_up_count_no_longer(
     items: PooledDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "MAX_PENDING_ROWS", 10)
+    monkeypatch.setattr(insert_batcher, "MAX_PENDING_ROWS", 10)
     async with asyncio.TaskGroup() as group:
         release = asyncio.Event()
         limit = items.driver.writers.limits.max_size
@@ -309,7 +309,7 @@ async def test_an_unreachable_database_fails_all_rows_of_a_batch_at_once(items: 
         inserts += 1
         raise TimeoutError
 
-    batches = batching.InsertBatcher(refuse)
+    batches = insert_batcher.InsertBatcher(refuse)
     results = await asyncio.gather(*(batches.add(ITEMS, row) for row in numbered(*range(50))), return_exceptions=True)
     assert all(isinstance(result, TimeoutError) for result in results)
     assert inserts == 1

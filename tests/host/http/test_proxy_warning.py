@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit.http import proxy_warning as proxy_hint
+from scalekit.http import proxy_warning
 from scalekit.http.proxy_warning import ProxyWarning
 from tests.host.asgi import http_scope
 
@@ -91,7 +91,7 @@ def stands_before(host: Host) -> bool:
 
 
 def test_once_it_is_told_and_after_many_requests_nothing_stands_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy_hint, "EXAMINED", 3)
+    monkeypatch.setattr(proxy_warning, "EXAMINED", 3)
     told, silent = host(), host()
     ask(told, ("127.0.0.1", 5000), b"x-forwarded-for")
     for _ in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scalekit_cache.policies import CachePolicy
-from scalekit_caching import purge_count as matches
+from scalekit_caching import purge_count
 from scalekit_caching.purge_count import count_items, purge_and_count
 from scalekit_caching.tags import name_tag, path_tag
 from tests.cache.harness import Origin, Reply
@@ -53,7 +53,7 @@ async def test_what_cannot_be_read_is_not_counted() -> None:
 
 
 async def test_it_looks_at_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matches, "MAX_ITEMS", 2)
+    monkeypatch.setattr(purge_count, "MAX_ITEMS", 2)
     found = await count_items(await filled(), CODEC, [name_tag("shop")])
     assert not found.complete
     assert str(found).startswith("purged at least ")
