@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -118,16 +118,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     warn_of_hidden_routes(target, public, () if settings.server.management else health_pages)
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.interval, context.redact)
     state: dict[str, Any] = {}
-    server = settings.server
-    steps = [
-        Step("memory", Lifespan(partial(_memory, settings, context)), None, server.stop_timeout),
-        *prepared.steps,
-        Step(HEALTH, Lifespan(monitor.run), None, server.stop_timeout),
-    ]
-    if server.role == "web":
-        lifespan = Lifespan(partial(app_lifespan, target, state, context))
-        steps.append(Step(APPLICATION, lifespan, None, server.graceful_timeout))
-    lifecycle = Lifecycle(steps, context)
+    lifecycle = Lifecycle(_steps(settings, prepared, monitor, partial(app_lifespan, target, state, context)), context)
     prefix = root_path_of(target)
     own_routes = _plugin_routes(settings, routes)
     templates = RouteTemplates(own_routes)
@@ -150,7 +141,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         target=target,
         state=state,
     )
-    if not server.trusted_proxies:
+    if not settings.server.trusted_proxies:
         host.examine(ProxyWarning)
     return host
 
@@ -186,6 +177,21 @@ def _checks(settings: Settings, by_plugin: Mapping[str, Sequence[Check]]) -> dic
     for name, service in settings.health.external.items():
         checks[f"external.{name}"] = external_check(name, service)
     return checks
+
+
+def _steps(
+    settings: Settings, prepared: Prepared, monitor: Monitor, start_app: Callable[[], AbstractAsyncContextManager[None]]
+) -> list[Step]:
+    """Return the steps of a start, in order: memory metrics, plugins, health checks, the application of a web process."""
+    server = settings.server
+    steps = [
+        Step("memory", Lifespan(partial(_memory, settings, prepared.context)), None, server.stop_timeout),
+        *prepared.steps,
+        Step(HEALTH, Lifespan(monitor.run), None, server.stop_timeout),
+    ]
+    if server.role == "web":
+        steps.append(Step(APPLICATION, Lifespan(start_app), None, server.graceful_timeout))
+    return steps
 
 
 def _plugin_step(settings: Settings, name: str, lifespan: Lifespan) -> Step:

@@ -15,7 +15,7 @@ from tests.bench.served import Served
 from tests.processes import family
 from tests.servers import Redis
 
-CASE = Case("stack_redis_cached", "all on Redis, cached", "stack")
+CASE = Case("stack_redis_cached", "all on Redis, cached", "stack", needs="redis")
 COUNTS = (1, 2)
 SHARED = 'plugins.pool.url="sqlite:sessions.db"'
 """Workers share the sessions of tokens in a database."""
