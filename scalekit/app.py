@@ -182,7 +182,7 @@ def _checks(settings: Settings, by_plugin: Mapping[str, Sequence[Check]]) -> dic
 def _steps(
     settings: Settings, prepared: Prepared, monitor: Monitor, start_app: Callable[[], AbstractAsyncContextManager[None]]
 ) -> list[Step]:
-    """Return the steps of a start, in order: memory metrics, plugins, health checks, the application of a web process."""
+    """Return the steps of a start in order: memory metrics, plugins, health checks, the application of web workers."""
     server = settings.server
     steps = [
         Step("memory", Lifespan(partial(_memory, settings, prepared.context)), None, server.stop_timeout),
