@@ -6,6 +6,7 @@ import ast
 import re
 import tomllib
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,19 +35,21 @@ class Module(NamedTuple):
     """What a file holds; its syntax tree would keep the garbage collector busy if it were kept."""
 
     imports: list[str]
+    names: dict[str, set[str]]
     functions: dict[str, int]
     asserts: list[int]
 
 
 @cache
 def read(path: Path) -> Module:
-    """Return the imported names, the longest of the functions of each name in lines, and the lines that assert."""
-    module = Module([], {}, [])
+    """Return the imported modules and names, the longest function of each name in lines, and the lines that assert."""
+    module = Module([], {}, {}, [])
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             module.imports.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module.imports.append(node.module or "")
+            module.names.setdefault(node.module or "", set()).update(alias.name for alias in node.names)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno
             module.functions[node.name] = max(length, module.functions.get(node.name, 0))
@@ -72,12 +75,25 @@ def test_the_host_imports_no_plugin_and_plugins_import_no_other() -> None:
 
 
 PLUGIN_API = {"scalekit", "scalekit.contracts", "scalekit.telemetry", "scalekit.testing"}
+LIBRARIES = ("scalekit_redis",)
 
 
 def test_plugins_import_only_the_public_packages_of_the_host() -> None:
     for path in (ROOT / "plugins").rglob("*.py"):
         internal = {name for name in read(path).imports if name.startswith("scalekit.")} - PLUGIN_API
         assert not internal, f"{path} imports {internal}; import from {', '.join(sorted(PLUGIN_API))}"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_plugins_import_only_the_public_names_of_a_library(library: str) -> None:
+    public = set(import_module(library).__all__)
+    for path in (ROOT / "plugins").rglob("*.py"):
+        if path.is_relative_to(ROOT / "plugins/lib" / library):
+            continue
+        module = read(path)
+        internal = {name for name in module.imports if name.startswith(f"{library}.")}
+        internal |= module.names.get(library, set()) - public
+        assert not internal, f"{path} imports {internal}; import a name in {library}.__all__"
 
 
 def test_only_one_module_uses_the_plugin_manager() -> None:

@@ -25,8 +25,7 @@ from scalekit_cache.storability import StorageRules
 from scalekit_cache.storage import open_store
 from scalekit_caching.metrics import CachingInstruments
 from scalekit_caching.value_cache import NAMESPACE, ValueCache
-from scalekit_redis import metrics as redis_metrics
-from scalekit_redis import redis_connections, verify_redis
+from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
 
 CLUSTER_NAMESPACE = b"cache object"
 """Prefix of value keys in the store of the cluster cache, apart from that plugin's own values."""
@@ -92,7 +91,7 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the cache, and those of Redis when it is the store."""
     config = context.config(CacheConfig)
     own = [*CachingInstruments("cache").all(), *instruments_in(metrics)]
-    return [*own, *instruments_in(redis_metrics)] if config.shared and not config.on_cluster_cache else own
+    return [*own, *REDIS_INSTRUMENTS] if config.shared and not config.on_cluster_cache else own
 
 
 @hookimpl

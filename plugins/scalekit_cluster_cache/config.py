@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, model_validator
 
 from scalekit import Duration, PositiveDuration, PositiveSize, Secret, Size, Table, TextPattern, Tls, mask_address
-from scalekit_redis.url import HostPort, parse_url
+from scalekit_redis import HostPort, parse_url
 
 MEMORY = "memory:"
 

@@ -11,7 +11,7 @@ import click
 
 from scalekit import Check, ConfigError, Context, Key, Lifespan, Problem, Table, hookimpl
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_STORE
-from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
+from scalekit.telemetry import TELEMETRY, Instrument
 from scalekit_caching.codec import ItemCodec
 from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.metrics import CachingInstruments, CachingMetrics
@@ -21,8 +21,7 @@ from scalekit_caching.value_cache import ValueCache
 from scalekit_cluster_cache.cluster_store import open_cluster_store
 from scalekit_cluster_cache.commands import commands
 from scalekit_cluster_cache.config import ClusterCacheConfig
-from scalekit_redis import metrics as redis_metrics
-from scalekit_redis import redis_connections, verify_redis
+from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
 
 
 @hookimpl
@@ -66,7 +65,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the cache, and of Redis when nodes are configured."""
     own = CachingInstruments("cluster-cache").all()
-    return [*own, *instruments_in(redis_metrics)] if context.config(ClusterCacheConfig).nodes else own
+    return [*own, *REDIS_INSTRUMENTS] if context.config(ClusterCacheConfig).nodes else own
 
 
 @hookimpl

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Any
 
-from scalekit_redis import Redis, RedisUnavailable, ReplyError
-from scalekit_redis.slots import Shard, parse_cluster_slots
-from scalekit_redis.url import HostPort
+from scalekit_redis import HostPort, Redis, RedisUnavailable, ReplyError, Shard, parse_cluster_slots
 
 NODE_TIMEOUT = 5.0
 """Timeout of each command in seconds."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 from scalekit import Duration, Method, PathGlob, PositiveDuration, Rate, Table, TextPattern, Url
 from scalekit_ratelimit.gcra import Algorithm, Limit, make_limit
 from scalekit_ratelimit.keys import APPLICATION, IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
-from scalekit_redis.url import parse_url
+from scalekit_redis import REDIS_SCHEMES, parse_url
 
 Priority = Literal["low", "normal", "high"]
 
@@ -24,7 +24,7 @@ def _as_tuple(value: Any) -> Any:
 def _supported_store(url: Url) -> Url:
     if url.reveal() == "memory:":
         return url
-    if url.scheme not in ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster"):
+    if url.scheme not in REDIS_SCHEMES:
         raise ValueError(f'unsupported store {str(url)!r}; write "memory:" or "redis://127.0.0.1:6379/0"')
     parse_url(url.reveal())
     return url

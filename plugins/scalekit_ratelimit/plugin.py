@@ -29,8 +29,7 @@ from scalekit_ratelimit.handler_limits import ApplicationLimits
 from scalekit_ratelimit.limiter import Limiter
 from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter
 from scalekit_ratelimit.policies import build_application_policies, build_policies, needs_user
-from scalekit_redis import metrics as redis_metrics
-from scalekit_redis import redis_connections, verify_redis
+from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
 
 SEPARATE_COUNTS = "each of them allows the whole limit"
 REMEDY = 'set url = "redis://...", or per_worker = true to accept that'
@@ -92,7 +91,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the limits and, when Redis is used, of its client."""
     config = context.config(RateLimitConfig)
-    return instruments_in(metrics, *([redis_metrics] if config.url.reveal() != "memory:" else []))
+    return [*instruments_in(metrics), *(REDIS_INSTRUMENTS if config.url.reveal() != "memory:" else ())]
 
 
 @hookimpl

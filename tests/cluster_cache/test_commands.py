@@ -11,7 +11,7 @@ import pytest
 from scalekit import ConfigError, create_app
 from scalekit.testing.conformance import bare_application
 from scalekit_cluster_cache.config import ClusterCacheConfig
-from scalekit_redis.url import parse_url
+from scalekit_redis import parse_url
 from tests.cluster_cache.conftest import process
 from tests.command_line import scalekit
 from tests.processes import HOST, wait_for

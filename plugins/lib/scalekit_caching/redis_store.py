@@ -15,8 +15,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from scalekit_caching.shared_store import ChangeListener, LeaseName
-from scalekit_redis import InvalidationListener, Redis, RedisUnavailable, ReplyError, Script
-from scalekit_redis.slots import key_in_slot, parse_cluster_slots
+from scalekit_redis import (
+    InvalidationListener,
+    Redis,
+    RedisUnavailable,
+    ReplyError,
+    Script,
+    key_in_slot,
+    parse_cluster_slots,
+)
 
 VERSIONS_TTL = 31 * 86400.0
 """TTL of tag versions after the last purge, in seconds; longer than that of any item."""

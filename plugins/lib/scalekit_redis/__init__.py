@@ -4,22 +4,31 @@ Commands of concurrent requests are pipelined into one write and one read. Each 
 breaker fails commands at once while Redis is unavailable.
 """
 
-from scalekit_redis.client import DEFAULT_TIMEOUT, Redis
+from scalekit_redis.client import Redis
 from scalekit_redis.connections import Connections, redis_connections, verify_redis
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.invalidation_listener import InvalidationListener
+from scalekit_redis.metrics import REDIS_INSTRUMENTS
 from scalekit_redis.prepared_script import PreparedScript
 from scalekit_redis.script import Script
+from scalekit_redis.slots import Shard, key_in_slot, parse_cluster_slots
+from scalekit_redis.url import REDIS_SCHEMES, HostPort, parse_url
 
 __all__ = [
-    "DEFAULT_TIMEOUT",
+    "REDIS_INSTRUMENTS",
+    "REDIS_SCHEMES",
     "Connections",
+    "HostPort",
     "InvalidationListener",
     "PreparedScript",
     "Redis",
     "RedisUnavailable",
     "ReplyError",
     "Script",
+    "Shard",
+    "key_in_slot",
+    "parse_cluster_slots",
+    "parse_url",
     "redis_connections",
     "verify_redis",
 ]

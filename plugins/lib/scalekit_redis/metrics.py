@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
-from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Instrument, Telemetry
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -29,6 +30,8 @@ BREAKERS = Gauge(
     alert=Alert("Redis is unavailable: features that need it fail or degrade.", lasting="1m", severity="critical"),
     group="redis",
 )
+REDIS_INSTRUMENTS: tuple[Instrument[Any], ...] = (COMMANDS, DURATIONS, ERRORS, CONNECTIONS, IN_FLIGHT, BREAKERS)
+"""The metrics of Redis connections, for the ``scalekit_metrics`` of a plugin that uses Redis."""
 
 
 class RedisMetrics:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from scalekit import UrlParts, split_url
 
 DEFAULT_PORT = 6379
-SCHEMES = ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster")
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster")
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
 OPTIONS = {"unix": ("db",), "redis": (), "redis-cluster": (), "rediss": TLS_OPTIONS, "rediss-cluster": TLS_OPTIONS}
 
@@ -54,8 +54,8 @@ class RedisUrl:
 def parse_url(url: str) -> RedisUrl:
     """Return the parsed *url*; raises ValueError, which never shows a password."""
     scheme = url.partition(":")[0]
-    if scheme not in SCHEMES:
-        raise ValueError(f"expected a URL that begins with {', '.join(f'{name}://' for name in SCHEMES)}")
+    if scheme not in REDIS_SCHEMES:
+        raise ValueError(f"expected a URL that begins with {', '.join(f'{name}://' for name in REDIS_SCHEMES)}")
     split = split_url(url)
     options = dict(_options(scheme, split.query))
     username, password = split.user, split.password or None

@@ -10,7 +10,7 @@ from scalekit import create_app
 from scalekit.errors import PluginError
 from scalekit.telemetry import TELEMETRY, Alert, Counter, Gauge, catalogue, instruments_in
 from scalekit.testing.conformance import bare_application
-from scalekit_redis import metrics as redis_metrics
+from scalekit_redis import REDIS_INSTRUMENTS
 from tests.plugin_source import Install
 
 GREETED = Counter("greeted", "Guests greeted.", ("how",), alert=Alert("Too many guests.", bound=5))
@@ -18,8 +18,8 @@ WAITING = Gauge("waiting", "Guests waiting.")
 SHARED = Counter("greeted_everywhere", "Guests greeted by all.", group="guests")
 PLUGIN = """
 from scalekit import hookimpl
-from scalekit_redis import metrics
-from scalekit.telemetry import Counter, instruments_in
+from scalekit_redis import REDIS_INSTRUMENTS
+from scalekit.telemetry import Counter
 
 @hookimpl
 def scalekit_metrics(context):
@@ -42,13 +42,13 @@ def test_an_instrument_of_a_group_is_listed_once_and_an_owner_without_instrument
 
 def test_an_application_knows_what_its_plugins_and_the_host_record(install: Install) -> None:
     install("greeting", PLUGIN.format(answer='[Counter("greeted", "Greeted.")]'))
-    install("remembering", PLUGIN.format(answer="instruments_in(metrics)"))
+    install("remembering", PLUGIN.format(answer="REDIS_INSTRUMENTS"))
     install("silent", PLUGIN.format(answer="[]"))
     plugins: dict[str, dict[str, str]] = {"greeting": {}, "remembering": {}, "silent": {}}
     known = create_app({"plugins": plugins}, app=bare_application).context.get(TELEMETRY).catalogue
     assert list(known) == ["host", "greeting", "redis"]
     assert [each.name for each in known["greeting"]] == ["greeted"]
-    assert list(known["redis"]) == instruments_in(redis_metrics)
+    assert list(known["redis"]) == list(REDIS_INSTRUMENTS)
     assert "scalekit_workers" not in {each.name for each in known["host"]}
 
 
