@@ -26,6 +26,7 @@ VERSION = 1
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
+"""Decorator that marks a function of a plugin's module as a hook."""
 
 
 @hookspec

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote, unquote_plus
 
 MASK = "***"
+"""The text that stands for a secret in logs, errors and pages."""
 MARK = "://"
 KEYS = ("http:", "https:")
 """Where a user may be a secret: many services take a key for one, with no password or an empty one."""

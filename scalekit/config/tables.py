@@ -44,7 +44,9 @@ Network = Annotated[
     PlainValidator(_network, json_schema_input_type=str),
     PlainSerializer(str, return_type=str),
 ]
+"""A field for an address or network in CIDR notation: ``"10.0.0.0/8"``."""
 Networks = tuple[Network, ...]
+"""A field for several networks."""
 
 
 def _name_or_address(text: str) -> str:
@@ -86,16 +88,21 @@ HostName = Annotated[
     TextPattern(r"^[^\s/*@]+$", 'a host name or address without scheme and path, such as "shop.example"'),
     AfterValidator(_name_or_address),
 ]
+"""A field for a host name or address without scheme and path."""
 Method = Annotated[
     str,
     BeforeValidator(lambda word: word.upper() if isinstance(word, str) else word),
     TextPattern(r"^[A-Za-z-]+$", 'a method such as "GET"'),
 ]
+"""A field for an HTTP method, in upper case after parsing."""
 Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
 PositiveDuration = Annotated[Duration, AfterValidator(_more_than_none)]
+"""A field for a duration above zero."""
 PositiveSize = Annotated[Size, AfterValidator(_more_than_none)]
+"""A field for a size above zero."""
 Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+"""A field for a TCP port, 0 to 65535."""
 
 
 class Table(BaseModel):

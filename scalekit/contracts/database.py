@@ -10,6 +10,7 @@ from scalekit.context import Key
 from scalekit.contracts.consistency import Consistency
 
 Values = Mapping[str, Any]
+"""Parameters of a statement by name."""
 
 Tables = frozenset[str] | None
 """Names of tables of a database, without schema and in lower case; None where they are not known."""

@@ -38,6 +38,7 @@ LATER = Later()
 """Returned by a filter that runs while decisions are pending, and has to be asked again once none is."""
 
 Decision = LocalResponse | Pending | Takeover | Later | None
+"""What ``Filter.on_request`` returns: None continues, a response ends the chain, the others wait or take over."""
 
 
 class Filter:

@@ -17,8 +17,11 @@ from starlette.types import Scope
 from scalekit.http.tracestate import passed_on
 
 REQUEST_ID = b"x-request-id"
+"""Name of the header with the request's id."""
 TRACEPARENT = b"traceparent"
+"""Name of the header with trace id and parent span (W3C Trace Context)."""
 TRACESTATE = b"tracestate"
+"""Name of the header with the vendors' part of a trace (W3C Trace Context)."""
 SCOPE_KEY = "scalekit.trace_context"
 
 KNOWN_FLAGS = 0x03

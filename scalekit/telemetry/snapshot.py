@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 LabelValues = tuple[str, ...]
+"""The values of a series' labels, in the order of the instrument's label names."""
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class MetricFamily:
 
 
 MetricFamilies = dict[str, MetricFamily]
+"""The metrics of a process by name."""
 
 
 @dataclass(frozen=True, slots=True)
