@@ -25,7 +25,8 @@ PACKAGES = (
 HEAD = """# Public names
 
 What plugins and applications may import; [stability](stability.md) says what may change. The
-[handbook](../plugins/README.md) shows how the names work together. This page is made from the docstrings by `python -m tests.api_reference`.
+[handbook](../plugins/README.md) shows how the names work together. `python -m tests.api_reference` makes this page
+from the docstrings.
 """
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Assign | ast.AnnAssign
