@@ -23,7 +23,6 @@ from scalekit.health.monitor import Monitor
 from scalekit.host import ChainLink, Host
 from scalekit.http.app_routes import warn_of_hidden_routes
 from scalekit.http.exception_handlers import add_exception_handlers
-from scalekit.http.operator_pages import operator_pages
 from scalekit.http.proxy_warning import ProxyWarning
 from scalekit.http.root_path import AddRootPath, RemoveRootPath, root_path_of
 from scalekit.http.route_template import RouteTemplates
@@ -35,6 +34,7 @@ from scalekit.http.router import (
 from scalekit.http.static_files import static_routes
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, needed, series_budget, start_order
+from scalekit.operator_pages import operator_pages
 from scalekit.runner.memory import metrics as memory_metrics
 from scalekit.runner.memory.heap_growth import TOPIC, memory_answer, tracing
 from scalekit.runner.workers import metrics as worker_metrics
@@ -108,7 +108,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     prepared = prepare(settings)
     context = prepared.context
     by_plugin = plugins.routes(context)
-    own = [*operator_pages(settings, by_plugin), *static_routes(settings)]
+    own = [*operator_pages(settings, by_plugin), *static_routes(settings.document, settings.app.static)]
     routes = {**by_plugin, "host": own} if own else by_plugin
     settings.refuse_mistakes()
     health = settings.health.path

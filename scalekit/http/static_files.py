@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from scalekit.settings import Settings
+from scalekit.config.document import Document
 
 
-def static_routes(settings: Settings) -> list[Mount]:
-    """Return a route for each path of ``[app] static``; folders that are missing go to the document's problems."""
-    return [Mount(path, _files(settings, path, entries)) for path, entries in settings.app.static.items()]
+def static_routes(document: Document, static: Mapping[str, Sequence[str]]) -> list[Mount]:
+    """Return a route for each path of *static*, ``[app] static``; report missing folders as problems of *document*."""
+    return [Mount(path, _files(document, path, entries)) for path, entries in static.items()]
 
 
-def _files(settings: Settings, path: str, entries: Sequence[str]) -> StaticFiles:
+def _files(document: Document, path: str, entries: Sequence[str]) -> StaticFiles:
     files = StaticFiles()
-    files.all_directories += _folders(settings, path, entries)
+    files.all_directories += _folders(document, path, entries)
     return files
 
 
-def _folders(settings: Settings, path: str, entries: Sequence[str]) -> Iterator[str]:
+def _folders(document: Document, path: str, entries: Sequence[str]) -> Iterator[str]:
     for entry in entries:
         try:
             yield str(_folder(entry))
         except ValueError as error:
-            settings.document.report(("app", "static", path), str(error))
+            document.report(("app", "static", path), str(error))
 
 
 def _folder(entry: str) -> Path:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from scalekit_pool.migrations.files import MigrationError
-from scalekit_pool.migrations.runner import MigrationBackend, ScriptError
+from scalekit.contracts import Database
+from scalekit_pool.migrations.files import MigrationError, migrations_folder
+from scalekit_pool.migrations.runner import MigrationBackend, ScriptError, migrate, pending
 from scalekit_pool.migrations.sql_script import line_at, split_statements
 
 if TYPE_CHECKING:
@@ -24,6 +25,18 @@ BUSY_INTERVAL = 0.05
 SERVER_TIMEOUT_SLACK = 5.0  # seconds after which the server cancels a statement of a worker that died
 
 _LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
+
+
+async def migrate_database(database: Database, directory: str) -> list[str]:
+    """Apply the pending migrations in *directory* to *database*; return their names."""
+    async with database.connection() as session:
+        return await migrate(migration_backend(database.dialect, session.raw_connection), migrations_folder(directory))
+
+
+async def pending_migrations(database: Database, directory: str) -> list[str]:
+    """Return the names of the migrations in *directory* that are not applied to *database*."""
+    async with database.connection() as session:
+        return await pending(migration_backend(database.dialect, session.raw_connection), migrations_folder(directory))
 
 
 def migration_backend(dialect: str, raw_connection: Any, limit: float = STATEMENT_TIMEOUT) -> MigrationBackend:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 
 from scalekit import ScalekitError
@@ -84,3 +85,17 @@ def _text(path: Path) -> str:
     if "\0" in text:
         raise MigrationError(f"{path}: contains a NUL character: save it as text in UTF-8")
     return text
+
+
+def migrations_folder(text: str) -> Path:
+    """Return the folder that *text* names: a path, or ``package:folder`` for a folder inside a package.
+
+    Raise MigrationError when the package is not installed.
+    """
+    package, separator, folder = text.partition(":")
+    if not separator:
+        return Path(text)
+    try:
+        return Path(str(files(package))) / folder
+    except ModuleNotFoundError:
+        raise MigrationError(f"migrations: package {package!r} of {text!r} is not installed") from None

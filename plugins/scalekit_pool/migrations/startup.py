@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from scalekit import Unavailable
-from scalekit_pool.commands import migrate_database
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.driver import Failure
 from scalekit_pool.migrations.files import MigrationError
@@ -43,6 +42,8 @@ class StartupMigrations:
             await asyncio.wait([task])
 
     async def _apply(self, database: PooledDatabase) -> bool:
+        from scalekit_pool.migrations.backends import migrate_database  # loads the drivers
+
         try:
             if database.unreachable_reason:
                 raise Unavailable(database.unreachable_reason)
