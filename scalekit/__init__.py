@@ -6,8 +6,9 @@ from scalekit.app import create_app
 from scalekit.app_loader import describe_error, did_you_mean
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
 from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
+from scalekit.config.field_types import HostName, Method, PositiveDuration, PositiveSize
 from scalekit.config.mask import MASK, mask_address, mask_passwords
-from scalekit.config.tables import HostName, Method, PositiveDuration, PositiveSize, Server, split_address
+from scalekit.config.tables import Server, split_address
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.config.validation import suggest_name

@@ -9,7 +9,8 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from scalekit.config.tables import Network, Server, split_address
+from scalekit.config.field_types import Network
+from scalekit.config.tables import Server, split_address
 from scalekit.errors import PluginError
 from scalekit.health.monitor import Monitor
 from scalekit.health.pages import HealthPages

@@ -1,6 +1,7 @@
 """The one TOML file: reading it, checking it, showing it."""
 
-from scalekit.config.tables import Network, Networks, Port, Table
+from scalekit.config.field_types import Network, Networks, Port
+from scalekit.config.tables import Table
 from scalekit.config.tls import Tls
 from scalekit.config.types import Duration, Rate, Secret, Size
 from scalekit.config.url import HttpUrl, Url

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,8 +13,6 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    PlainSerializer,
-    PlainValidator,
     field_validator,
     model_validator,
 )
@@ -24,85 +21,29 @@ from pydantic_core import CoreSchema
 
 from scalekit.config.app_name import SERVICE_NAME_PATTERN
 from scalekit.config.descriptions import descriptions
+from scalekit.config.field_types import (
+    Address,
+    Count,
+    HostName,
+    Networks,
+    Port,
+    PositiveDuration,
+    PositiveSize,
+    Prefix,
+    name_or_address,
+)
 from scalekit.config.letter_case import in_either_case
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.types import Duration, Secret, Size, SizeOrShare
 from scalekit.config.url import HttpUrl
 
-
-def _network(text: object) -> IPv4Network | IPv6Network:
-    if text == "*":
-        raise ValueError('"*" is not a network; write "0.0.0.0/0" and "::/0" if every client may be believed')
-    try:
-        return ip_network(str(text))
-    except ValueError:
-        raise ValueError(f'expected a network such as "10.0.0.0/8" or "::1", got {text!r}') from None
-
-
-Network = Annotated[
-    IPv4Network | IPv6Network,
-    PlainValidator(_network, json_schema_input_type=str),
-    PlainSerializer(str, return_type=str),
-]
-"""A field for an address or network in CIDR notation: ``"10.0.0.0/8"``."""
-Networks = tuple[Network, ...]
-"""A field for several networks."""
-
-
-def _name_or_address(text: str) -> str:
-    try:
-        encoded = text.encode("ascii" if text.isascii() else "idna")
-    except UnicodeError as error:
-        raise ValueError(f"expected a host name, got {text!r}: {error}") from None
-    if not encoded or not encoded.decode().isprintable() or not {*"/ "}.isdisjoint(text):
-        raise ValueError(f"expected a host name or address, such as 127.0.0.1, got {text!r}")
-    return text
-
-
-Number = TypeVar("Number", bound=float)
-
-
-def _more_than_none(value: Number) -> Number:
-    if not value:
-        raise ValueError(f"must be greater than zero, got '{value}'")
-    return value
-
-
-def _prefix(path: str) -> str:
-    if path and not re.fullmatch(ROOT_PATH, path):
-        raise ValueError(f'expected a path such as "/shop", in ASCII and without a slash at its end, got {path!r}')
-    return path
+TARGET = r"\w+(\.\w+)*:\w+(\.\w+)*"
 
 
 def _service_name(name: str) -> str:
     if name and not re.fullmatch(SERVICE_NAME_PATTERN, name):
         raise ValueError(f'expected a name of letters, digits, ".", "_" and "-", such as "shop", got {name!r}')
     return name
-
-
-TARGET = r"\w+(\.\w+)*:\w+(\.\w+)*"
-ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
-Address = Annotated[str, AfterValidator(_name_or_address)]
-HostName = Annotated[
-    str,
-    TextPattern(r"^[^\s/*@]+$", 'a host name or address without scheme and path, such as "shop.example"'),
-    AfterValidator(_name_or_address),
-]
-"""A field for a host name or address without scheme and path."""
-Method = Annotated[
-    str,
-    BeforeValidator(lambda word: word.upper() if isinstance(word, str) else word),
-    TextPattern(r"^[A-Za-z-]+$", 'a method such as "GET"'),
-]
-"""A field for an HTTP method, in upper case after parsing."""
-Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
-PositiveDuration = Annotated[Duration, AfterValidator(_more_than_none)]
-"""A field for a duration above zero."""
-PositiveSize = Annotated[Size, AfterValidator(_more_than_none)]
-"""A field for a size above zero."""
-Count = Annotated[int, Field(ge=0)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-"""A field for a TCP port, 0 to 65535."""
 
 
 class Table(BaseModel):
@@ -256,7 +197,7 @@ class Server(Table):
     def _has_host_and_port(cls, address: str | None) -> str | None:
         if address is not None:
             host, port = split_address(address)
-            _name_or_address(host)
+            name_or_address(host)
             if not port:
                 raise ValueError(f"port 0 would be unknown to probes; name a port, such as {host}:9100")
         return address

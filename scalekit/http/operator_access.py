@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from starlette.types import Scope
 
-from scalekit.config.tables import Network
+from scalekit.config.field_types import Network
 from scalekit.config.types import Secret
 from scalekit.http.proxy_headers import RESOLVED_PORT, forwarding_header, parse_address
 

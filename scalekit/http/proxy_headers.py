@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
-from scalekit.config.tables import Network
+from scalekit.config.field_types import Network
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
 

@@ -1,0 +1,81 @@
+"""Types of fields that several tables have: networks, host names, ports, positive durations and sizes."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
+
+from scalekit.config.text_pattern import TextPattern
+from scalekit.config.types import Duration, Size
+
+
+def _network(text: object) -> IPv4Network | IPv6Network:
+    if text == "*":
+        raise ValueError('"*" is not a network; write "0.0.0.0/0" and "::/0" if every client may be believed')
+    try:
+        return ip_network(str(text))
+    except ValueError:
+        raise ValueError(f'expected a network such as "10.0.0.0/8" or "::1", got {text!r}') from None
+
+
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(_network, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str),
+]
+"""A field for an address or network in CIDR notation: ``"10.0.0.0/8"``."""
+Networks = tuple[Network, ...]
+"""A field for several networks."""
+
+
+def name_or_address(text: str) -> str:
+    """Return *text*; raise ValueError when it is neither a host name nor an address."""
+    try:
+        encoded = text.encode("ascii" if text.isascii() else "idna")
+    except UnicodeError as error:
+        raise ValueError(f"expected a host name, got {text!r}: {error}") from None
+    if not encoded or not encoded.decode().isprintable() or not {*"/ "}.isdisjoint(text):
+        raise ValueError(f"expected a host name or address, such as 127.0.0.1, got {text!r}")
+    return text
+
+
+Number = TypeVar("Number", bound=float)
+
+
+def _more_than_none(value: Number) -> Number:
+    if not value:
+        raise ValueError(f"must be greater than zero, got '{value}'")
+    return value
+
+
+def _prefix(path: str) -> str:
+    if path and not re.fullmatch(ROOT_PATH, path):
+        raise ValueError(f'expected a path such as "/shop", in ASCII and without a slash at its end, got {path!r}')
+    return path
+
+
+ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
+Address = Annotated[str, AfterValidator(name_or_address)]
+HostName = Annotated[
+    str,
+    TextPattern(r"^[^\s/*@]+$", 'a host name or address without scheme and path, such as "shop.example"'),
+    AfterValidator(name_or_address),
+]
+"""A field for a host name or address without scheme and path."""
+Method = Annotated[
+    str,
+    BeforeValidator(lambda word: word.upper() if isinstance(word, str) else word),
+    TextPattern(r"^[A-Za-z-]+$", 'a method such as "GET"'),
+]
+"""A field for an HTTP method, in upper case after parsing."""
+Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
+PositiveDuration = Annotated[Duration, AfterValidator(_more_than_none)]
+"""A field for a duration above zero."""
+PositiveSize = Annotated[Size, AfterValidator(_more_than_none)]
+"""A field for a size above zero."""
+Count = Annotated[int, Field(ge=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A field for a TCP port, 0 to 65535."""
