@@ -12,7 +12,7 @@ from scalekit_jwt.credentials import DPOP, token_of
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
-from scalekit_jwt.jws_parser import MAX_BYTES, parse_jws
+from scalekit_jwt.jws import MAX_BYTES, parse_jws
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.revocations import Revocations
 from scalekit_jwt.token_verifier import TokenVerifier, VerifiedToken

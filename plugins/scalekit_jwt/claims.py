@@ -54,6 +54,19 @@ def string_claim(claims: Mapping[str, Any], name: str, required: bool = True) ->
     return value
 
 
+def confirmed_thumbprint(claims: Mapping[str, Any]) -> str:
+    """Return ``cnf.jkt``, the thumbprint of the key that a token is bound to; empty for an unbound token.
+
+    Raises InvalidToken for other confirmation methods, such as a certificate (RFC 8705), which are not verified here.
+    """
+    confirmation = claims.get("cnf", {})
+    if not isinstance(confirmation, dict):
+        raise InvalidToken("claim")
+    if confirmation and "jkt" not in confirmation:
+        raise InvalidToken("binding")
+    return string_claim(confirmation, "jkt") if confirmation else ""
+
+
 def scopes_of(claims: Mapping[str, Any]) -> list[str]:
     """Return the scopes of a token, from ``scope`` (RFC 8693) or ``scp`` (Microsoft Entra, Okta)."""
     value = claims.get("scope", claims.get("scp", ""))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from scalekit_jwt.config import JwtConfig
-from scalekit_jwt.key_file import KeyFile
+from scalekit_jwt.keys.key_file import KeyFile
 
 
 def commands(config: JwtConfig) -> list[click.Command]:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import Duration, Method, PathGlob, PositiveDuration, Secret, Table, Url, split_url, with_head
-from scalekit_jwt.keys import KEY_TYPES
+from scalekit_jwt.keys.key_set import KEY_TYPES
+from scalekit_jwt.keys.secret_key import MIN_SECRET_BYTES
 from scalekit_jwt.policy import AccessRule
-from scalekit_jwt.secret_key import MIN_SECRET_BYTES
 
 AsymmetricAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Algorithm = Literal["HS256"] | AsymmetricAlgorithm

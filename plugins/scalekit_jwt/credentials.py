@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from scalekit import Exchange
-from scalekit_jwt.dpop import ExpectedRequest, PresentedProof
+from scalekit_jwt.dpop import PATH_SAFE_CHARACTERS, ExpectedRequest, PresentedProof
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.htu import PATH_SAFE_CHARACTERS
 
 AUTHORIZATION, COOKIE = b"authorization", b"cookie"
 
@@ -61,6 +62,43 @@ def subprotocol_credentials(subprotocols: Sequence[str]) -> list[str]:
     """Return the scheme, the token and, for DPoP, the proof in a websocket's *subprotocols*; empty without a token."""
     count = SUBPROTOCOLS.get(subprotocols[0], 0) if subprotocols else 0
     return [*subprotocols[:count]] if count and len(subprotocols) >= count else []
+
+
+def move_subprotocol_token(exchange: Exchange) -> str:
+    """Move a token in the subprotocols to the Authorization header, hidden from the application's subprotocols.
+
+    Return the subprotocol to accept with, because a browser closes a websocket that accepts none of its offers; empty
+    without a token in the subprotocols.
+    """
+    scope = exchange.scope
+    found = subprotocol_credentials(scope.get("subprotocols", []))
+    if not found or AUTHORIZATION in exchange.headers:
+        return ""
+    scheme, token, *proofs = found
+    scope["subprotocols"] = [scheme, *scope["subprotocols"][len(found) :]]
+    exchange.replace_headers(
+        [
+            *((name, value) for name, value in scope["headers"] if name != b"sec-websocket-protocol"),
+            (b"sec-websocket-protocol", ", ".join(scope["subprotocols"]).encode("latin-1", "replace")),
+            (AUTHORIZATION, f"{scheme} {token}".encode("utf-8", "replace")),
+            *((b"dpop", proof.encode("utf-8", "replace")) for proof in proofs),
+        ]
+    )
+    return scheme
+
+
+def accept_with_subprotocol(subprotocol: str, app: ASGIApp) -> ASGIApp:
+    """Return *app* accepting its websockets with *subprotocol*, unless it chooses one itself."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_accept(message: Message) -> None:
+            if message["type"] == "websocket.accept" and not message.get("subprotocol"):
+                message = {**message, "subprotocol": subprotocol}
+            await send(message)
+
+        await app(scope, receive, send_accept)
+
+    return wrapped
 
 
 def _url(scope: Mapping[str, Any]) -> str:

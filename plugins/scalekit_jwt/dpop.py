@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote, urlsplit
 
 from scalekit_jwt.claims import numeric_date, string_claim
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.htu import normalize_htu
-from scalekit_jwt.jws_parser import parse_jws
-from scalekit_jwt.keys import KEY_TYPES, SigningKey
+from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.keys.key_set import KEY_TYPES, SigningKey
 
 TYPE = "dpop+jwt"
 ALGORITHMS = ("ES256", "EdDSA")
@@ -21,6 +22,15 @@ MAX_AGE = 30.0
 
 _MEMBERS = {"EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+
+_PORTS = {"http": 80, "https": 443}
+_WEBSOCKET_SCHEMES = {"ws": "http", "wss": "https"}
+"""A websocket begins as an HTTP request."""
+_ESCAPED = re.compile("%([0-9a-fA-F]{2})")
+_UNRESERVED = re.compile("[A-Za-z0-9._~-]")
+PATH_SAFE_CHARACTERS = "/%:@!$&'()*+,;=~"
+"""Characters of a path that are not percent-encoded, and ``%`` itself."""
 
 
 class ExpectedRequest(NamedTuple):
@@ -95,19 +105,6 @@ def digest(value: bytes) -> str:
     return urlsafe_b64encode(sha256(value).digest()).rstrip(b"=").decode()
 
 
-def confirmed_thumbprint(claims: Mapping[str, Any]) -> str:
-    """Return ``cnf.jkt``, the thumbprint of the key that a token is bound to; empty for an unbound token.
-
-    Raises InvalidToken for other confirmation methods, such as a certificate (RFC 8705), which are not verified here.
-    """
-    confirmation = claims.get("cnf", {})
-    if not isinstance(confirmation, dict):
-        raise InvalidToken("claim")
-    if confirmation and "jkt" not in confirmation:
-        raise InvalidToken("binding")
-    return string_claim(confirmation, "jkt") if confirmation else ""
-
-
 def _public_key(header: Mapping[str, Any]) -> SigningKey:
     """Return the public key in ``jwk``; only the members of its thumbprint are used."""
     algorithm, jwk, token_type = header.get("alg"), header.get("jwk"), header.get("typ")
@@ -143,3 +140,40 @@ def _same_url(url: str, other: str) -> bool:
         return normalize_htu(url) == normalize_htu(other)
     except ValueError:
         return False
+
+
+def normalize_htu(url: str) -> str:
+    """Return *url* normalized (RFC 3986 sections 6.2.2 and 6.2.3), without query and fragment.
+
+    Raises ValueError unless it is an HTTP or websocket URL.
+    """
+    if not url.isprintable():
+        raise ValueError("not an address")
+    parts = urlsplit(url)
+    scheme = _WEBSOCKET_SCHEMES.get(parts.scheme, parts.scheme)
+    if scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("not an HTTP address")
+    port = _PORTS[scheme] if parts.port is None else parts.port
+    return f"{scheme}://{parts.hostname}:{port}{_normalize_path(parts.path)}"
+
+
+def _normalize_path(path: str) -> str:
+    return _remove_dot_segments(_ESCAPED.sub(_unescape, quote(path, safe=PATH_SAFE_CHARACTERS)))
+
+
+def _unescape(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else f"%{match[1].upper()}"
+
+
+def _remove_dot_segments(path: str) -> str:
+    done: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del done[-1:]
+        elif segment != ".":
+            done.append(segment)
+    if segments and segments[-1] in (".", ".."):
+        done.append("")
+    return "/" + "/".join(done)

@@ -16,19 +16,17 @@ from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.config import IssuerTable, JwtConfig
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.fingerprint import FingerprintCookie
-from scalekit_jwt.jwks import RemoteJwks
-from scalekit_jwt.key_file import KeyFile
+from scalekit_jwt.keys.jwks import RemoteJwks
+from scalekit_jwt.keys.key_file import KeyFile
+from scalekit_jwt.keys.key_set import StaticKeys, keys_from_files, keys_from_secret
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.refresh_tokens import RefreshTokens
-from scalekit_jwt.revocation_poller import RevocationPoller
-from scalekit_jwt.revocations import Revocations
-from scalekit_jwt.session_context import SessionContext
+from scalekit_jwt.revocations import RevocationPoller, Revocations
 from scalekit_jwt.session_store import SessionStore
 from scalekit_jwt.session_store.database import DatabaseSessionStore
 from scalekit_jwt.session_store.memory import MemorySessionStore
-from scalekit_jwt.static_keys import StaticKeys, keys_from_files, keys_from_secret
 from scalekit_jwt.token_pair import TokenLifetimes, TokenPairEncoder
-from scalekit_jwt.token_service import TokenService
+from scalekit_jwt.token_service import SessionContext, TokenService
 from scalekit_jwt.token_verifier import ACCESS, TokenVerifier
 from scalekit_redis import verify_redis
 
@@ -73,12 +71,19 @@ async def open_components(
             proofs=proofs,
         )
         context = SessionContext(encoder, store, fingerprint, proofs, metrics, clock, lambda: poller.wake())
-        tokens = TokenService(context, revocations)
-        poller = RevocationPoller(tokens, authenticator, reload_keys=keys.reload, metrics=metrics, clock=clock)
+        poller = RevocationPoller(
+            store,
+            revocations,
+            authenticator,
+            reload_keys=keys.reload,
+            max_session_age=encoder.lifetimes.max_session_age,
+            metrics=metrics,
+            clock=clock,
+        )
         await asyncio.gather(poller.start(), *(each.fetch() for each in jwks))
         running = [poller.run(config.poll_interval), *(each.run(authenticator.clear_cache) for each in jwks)]
         stack.push_async_callback(_cancel, [asyncio.create_task(each) for each in running])
-        yield JwtComponents(tokens, RefreshTokens(context), authenticator, keys, poller, jwks)
+        yield JwtComponents(TokenService(context), RefreshTokens(context), authenticator, keys, poller, jwks)
 
 
 def _lifetimes(config: JwtConfig) -> TokenLifetimes:
@@ -112,7 +117,7 @@ def _own_verifier(config: JwtConfig, keys: StaticKeys | KeyFile) -> TokenVerifie
 async def _open_jwks(config: JwtConfig, metrics: JwtMetrics, stack: AsyncExitStack) -> list[RemoteJwks]:
     if not config.issuers:
         return []
-    from scalekit_jwt.jwks_client import JwksClient, http_client  # slow to import, and only issuers need it
+    from scalekit_jwt.keys.jwks_client import JwksClient, http_client  # slow to import, and only issuers need it
 
     client = await stack.enter_async_context(http_client())
     return [
@@ -161,9 +166,9 @@ def verify_prerequisites(config: JwtConfig, has_database: bool, workers: int) ->
     if config.key_file is None or Path(config.key_file).exists():  # a missing key_file is created at the start
         load_keys(config)
     if config.issuers:
-        importlib.import_module("scalekit_jwt.jwks_client")
+        importlib.import_module("scalekit_jwt.keys.jwks_client")
     if config.issuers or config.sender_constraint == "dpop":  # imported now, so that no request waits for it
-        importlib.import_module("scalekit_jwt.asymmetric_key")
+        importlib.import_module("scalekit_jwt.keys.asymmetric_key")
     if config.redis_url is not None:
         verify_redis(config.redis_url.reveal())
         importlib.import_module("scalekit_jwt.session_store.redis")

@@ -10,12 +10,20 @@ from starlette.types import ASGIApp
 from scalekit import LATER, Decision, Exchange, Filter, LocalResponse, Unavailable, WebSocketExchange, local_problem
 from scalekit_jwt.authenticator import Authenticator, CachedToken
 from scalekit_jwt.challenges import REJECTION_REASON, forbidden_response, unauthorized_response
-from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, presented_proof, token_of
+from scalekit_jwt.credentials import (
+    AUTHORIZATION,
+    COOKIE,
+    accept_with_subprotocol,
+    credentials,
+    move_subprotocol_token,
+    normalize,
+    presented_proof,
+    token_of,
+)
 from scalekit_jwt.errors import InvalidToken, UnknownKey
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.policy import ANY_VALID_TOKEN, AccessPolicy, Requirement
 from scalekit_jwt.user import ANONYMOUS_USER, NO_CREDENTIALS
-from scalekit_jwt.websocket_tokens import accept_with_subprotocol, move_subprotocol_token
 
 WaitForKeys = Callable[[], Awaitable[bool]]
 

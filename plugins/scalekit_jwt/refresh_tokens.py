@@ -11,10 +11,10 @@ from scalekit_jwt.claims import numeric_date, string_claim
 from scalekit_jwt.dpop import PresentedProof
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import decode_digest
-from scalekit_jwt.jws_parser import parse_jws
-from scalekit_jwt.session_context import SessionContext
+from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.session_store import Rotation, RotationOutcome, TokenSession
 from scalekit_jwt.token_pair import TokenBinding, TokenPair, random_id
+from scalekit_jwt.token_service import SessionContext
 from scalekit_jwt.token_verifier import REFRESH, VerifiedToken
 
 logger = logging.getLogger("scalekit.jwt")

@@ -13,9 +13,8 @@ from starlette.routing import Route
 from scalekit_jwt.challenges import CHALLENGE, unauthorized
 from scalekit_jwt.credentials import cookies_of, presented_proof
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.keys import KEY_TYPES
+from scalekit_jwt.keys.key_set import KEY_TYPES, KeySource
 from scalekit_jwt.refresh_tokens import RefreshTokens
-from scalekit_jwt.token_verifier import KeySource
 
 MAX_BODY_BYTES = 16384
 

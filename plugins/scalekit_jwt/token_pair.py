@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import orjson
-
-from scalekit import encode_json
-from scalekit_jwt.keys import SigningKey
+from scalekit_jwt.jws import encode_jws
 from scalekit_jwt.session_store import TokenSession
 from scalekit_jwt.token_verifier import ACCESS, REFRESH, TokenVerifier
 
@@ -28,6 +24,11 @@ class TokenLifetimes:
     def last_access_expiry(self, now: float) -> float:
         """Return when every access token issued until *now* has expired in all processes."""
         return now + self.access_ttl + 2 * self.leeway
+
+    @property
+    def max_session_age(self) -> float:
+        """The time after which a session that is not refreshed has expired in all processes."""
+        return self.refresh_ttl + 2 * self.leeway
 
 
 class TokenBinding(NamedTuple):
@@ -91,15 +92,8 @@ class TokenPairEncoder:
             refresh["ext"] = claims
         token_type = "DPoP" if binding.jkt else "Bearer"
         return TokenPair(
-            encode_token(key, ACCESS, access), encode_token(key, REFRESH, refresh), int(ttl), token_type, cookie
+            encode_jws(key, ACCESS, access), encode_jws(key, REFRESH, refresh), int(ttl), token_type, cookie
         )
-
-
-def encode_token(key: SigningKey, token_type: str, claims: Mapping[str, Any]) -> str:
-    """Return *claims* as a JWT with the ``typ`` *token_type*, signed with *key*."""
-    header = orjson.dumps({"alg": key.algorithm, "typ": token_type, "kid": key.kid})
-    signing_input = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (header, encode_json(claims)))
-    return (signing_input + b"." + urlsafe_b64encode(key.sign(signing_input)).rstrip(b"=")).decode()
 
 
 def random_id() -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -11,12 +12,12 @@ from scalekit import ProblemError
 from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.challenges import DPOP_CHALLENGE, unauthorized
 from scalekit_jwt.credentials import presented_proof
+from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.fingerprint import fingerprint_digest
-from scalekit_jwt.revocations import Revocations
-from scalekit_jwt.session_context import SessionContext
-from scalekit_jwt.session_store import TokenSession
-from scalekit_jwt.token_pair import TokenBinding, TokenPair, random_id
+from scalekit_jwt.fingerprint import FingerprintCookie, fingerprint_digest
+from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.session_store import SessionStore, TokenSession
+from scalekit_jwt.token_pair import TokenBinding, TokenPair, TokenPairEncoder, random_id
 
 RESERVED_CLAIMS = frozenset(
     {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "ver", "fgp", "scope", "scp", "cnf", "ext"}
@@ -26,17 +27,32 @@ FOREIGN_REVOCATION_TTL = 86400.0
 """Seconds for which a revoked token of another issuer is refused, since its expiry is unknown here."""
 
 
-class TokenService:
-    """Issues and revokes tokens, and loads the revocations of all processes into *revocations*."""
+@dataclass(frozen=True, slots=True)
+class SessionContext:
+    """The collaborators of TokenService and RefreshTokens; *on_revoke* is called after each revocation.
 
-    def __init__(self, context: SessionContext, revocations: Revocations) -> None:
+    *fingerprint* is None when tokens are not bound to a cookie.
+    """
+
+    encoder: TokenPairEncoder
+    store: SessionStore
+    fingerprint: FingerprintCookie | None
+    proofs: ProofVerifier
+    metrics: JwtMetrics
+    clock: Callable[[], float]
+    on_revoke: Callable[[], None]
+
+
+class TokenService:
+    """Starts sessions with their first token pair, and revokes tokens and sessions."""
+
+    def __init__(self, context: SessionContext) -> None:
         self._encoder = context.encoder
         self._issuer = context.encoder.issuer
         self._lifetimes = context.encoder.lifetimes
         self._store = context.store
         self._fingerprint = context.fingerprint
         self._proofs = context.proofs
-        self._revocations = revocations
         self._metrics = context.metrics
         self._clock = context.clock
         self._on_revoke = context.on_revoke
@@ -68,7 +84,7 @@ class TokenService:
         )
 
     async def revoke(self, jti: str, issuer: str = "") -> None:
-        """Revoke the token with this *jti*, of this service when no *issuer* is given."""
+        """Revoke the token *jti* of *issuer*, or of this service when *issuer* is empty."""
         now = self._clock()
         until = now + FOREIGN_REVOCATION_TTL if issuer else self._lifetimes.last_access_expiry(now)
         await self._store.revoke(issuer or self._issuer.issuer, jti, until)
@@ -79,16 +95,6 @@ class TokenService:
         now = self._clock()
         await self._store.revoke_all(self._identifier(subject), now, self._lifetimes.last_access_expiry(now))
         self._on_revoke()
-
-    async def load_revocations(self) -> bool:
-        """Load new revocations from the store; return whether there were any."""
-        return self._revocations.add(await self._store.revocations(self._revocations.last_number, self._clock()))
-
-    async def remove_expired(self) -> None:
-        """Remove expired entries; a subject's revocation expires with the longest session that it ended."""
-        now = self._clock()
-        self._revocations.remove_expired(now)
-        await self._store.remove_expired(now, now - self._lifetimes.refresh_ttl - 2 * self._lifetimes.leeway)
 
     def _identifier(self, subject: str) -> SubjectIdentifier:
         return SubjectIdentifier(self._issuer.issuer, subject)
@@ -106,7 +112,7 @@ class TokenService:
 def _validate(subject: str, claims: Mapping[str, Any], scopes: Sequence[str]) -> None:
     if not subject or len(subject) > MAX_SUBJECT_LENGTH or "\x00" in subject:
         raise ValueError(f"subject must have 1 to {MAX_SUBJECT_LENGTH} characters")
-    if taken := sorted(RESERVED_CLAIMS & claims.keys()):
-        raise ValueError(f"claims {', '.join(taken)} are reserved for the issuer; choose other names")
+    if reserved := sorted(RESERVED_CLAIMS & claims.keys()):
+        raise ValueError(f"claims {', '.join(reserved)} are reserved for the issuer; choose other names")
     if isinstance(scopes, str) or any(not scope.isprintable() or " " in scope or not scope for scope in scopes):
         raise ValueError('scopes must be a list of words, such as ["orders:read"]')

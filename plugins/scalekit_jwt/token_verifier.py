@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from scalekit_jwt.claims import scopes_of, string_claim, validate_audience, validate_times
-from scalekit_jwt.dpop import confirmed_thumbprint
-from scalekit_jwt.errors import InvalidToken, UnknownKey
-from scalekit_jwt.jws_parser import UnverifiedToken
-from scalekit_jwt.keys import KeySet
+from scalekit_jwt.claims import confirmed_thumbprint, scopes_of, string_claim, validate_audience, validate_times
+from scalekit_jwt.errors import InvalidToken
+from scalekit_jwt.jws import UnverifiedToken, verify_signature
+from scalekit_jwt.keys.key_set import KeySource
 
 ACCESS = "at+jwt"
 REFRESH = "refresh+jwt"
-
-
-class KeySource(Protocol):
-    """Provides the current keys of an issuer."""
-
-    @property
-    def current(self) -> KeySet:
-        """The current keys."""
-        ...
-
-    @property
-    def wait_for_keys(self) -> Callable[[], Awaitable[bool]] | None:
-        """Wait for a fetch of the issuer's JWKS; None for local keys."""
-        ...
-
-    def reload_for_unknown_key(self) -> bool:
-        """Load changed local keys for a token with an unknown ``kid``; return whether keys were loaded."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +52,7 @@ class TokenVerifier:
         """Return the verified *token*; raises InvalidToken when it is invalid, UnknownKey when its key is unknown."""
         now = self.clock()
         self._check_type(token.header)
-        try:
-            key = self.keys.current.find(token.header, now)
-        except UnknownKey:
-            if not self.keys.reload_for_unknown_key():
-                raise UnknownKey(self.keys.wait_for_keys) from None
-            key = self.keys.current.find(token.header, now)
-        if not key.verify(token.signing_input, token.signature):
-            raise InvalidToken("signature")
+        verify_signature(token, self.keys, now)
         return self._validate_claims(token.claims, now)
 
     def _check_type(self, header: Mapping[str, Any]) -> None:

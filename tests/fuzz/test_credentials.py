@@ -15,16 +15,20 @@ from starlette.types import Scope
 from scalekit import Exchange, Filter
 from scalekit.telemetry import NullTelemetry
 from scalekit.testing.conformance import bare_application
-from scalekit_jwt.credentials import AUTHORIZATION, COOKIE, credentials, normalize, presented_proof
-from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, verify_proof
+from scalekit_jwt.credentials import (
+    AUTHORIZATION,
+    COOKIE,
+    credentials,
+    move_subprotocol_token,
+    normalize,
+    presented_proof,
+)
+from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, normalize_htu, verify_proof
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
-from scalekit_jwt.htu import normalize_htu
-from scalekit_jwt.jws_parser import parse_jws
-from scalekit_jwt.keys import KeySet
-from scalekit_jwt.static_keys import StaticKeys
+from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.keys.key_set import KeySet, StaticKeys
 from scalekit_jwt.token_verifier import TokenVerifier
-from scalekit_jwt.websocket_tokens import move_subprotocol_token
 from scalekit_replica.filters import consistency_of
 from scalekit_replica.metrics import RoutingMetrics
 from scalekit_replica.token_codec import TokenCodec, TokenContents

@@ -10,8 +10,8 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from scalekit_jwt.key_file import generate_key
-from scalekit_jwt.keys import KEY_TYPES, SigningKey
+from scalekit_jwt.keys.key_file import generate_key
+from scalekit_jwt.keys.key_set import KEY_TYPES, SigningKey
 
 RSA_KEYS = 4
 """RSA keys generated per process: one takes as long as five hundred of another type."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -122,3 +123,16 @@ async def health(client: JwtClient) -> str:
     except Unavailable as error:
         return error.reason
     return ""
+
+
+def write_key(path: Path, content: bytes) -> str:
+    """Write a key with mode 0600 and return its path."""
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return str(path)
+
+
+async def published_keys(client: JwtClient) -> list[dict[str, str]]:
+    """Return the public keys in the JWK set of the service."""
+    keys: list[dict[str, str]] = orjson.loads((await client.send("/.well-known/jwks.json")).body)["keys"]
+    return keys

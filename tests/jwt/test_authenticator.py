@@ -8,13 +8,12 @@ from scalekit.telemetry import Telemetry
 from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws_parser import parse_jws
-from scalekit_jwt.keys import KeySet, SigningKey
+from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.keys.key_set import KeySet, SigningKey, StaticKeys
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.revocations import Revocations
 from scalekit_jwt.session_store import Revocation
 from scalekit_jwt.session_store.memory import MemorySessionStore
-from scalekit_jwt.static_keys import StaticKeys
 from scalekit_jwt.token_verifier import TokenVerifier
 from tests.jwt.forged_tokens import TokenForge
 

@@ -16,7 +16,7 @@ from joserfc.jwk import OKPKey
 from scalekit.testing import request
 from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, digest, verify_proof
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws_parser import parse_jws
+from scalekit_jwt.jws import parse_jws
 from tests.jwt.dpop_client import DpopClient, DpopProver
 from tests.jwt.forged_tokens import TokenForge
 from tests.jwt.harness import service

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scalekit_jwt.keys import SigningKey
+from scalekit_jwt.keys.key_set import SigningKey
 from tests.jwt.dpop_client import DpopClient
 from tests.jwt.harness import service
 from tests.servers import Redis

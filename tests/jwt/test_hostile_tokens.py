@@ -20,10 +20,9 @@ from joserfc.jwk import ECKey
 
 from scalekit.testing import request
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws_parser import parse_jws
-from scalekit_jwt.key_file import generate_key
-from scalekit_jwt.keys import KeySet
-from scalekit_jwt.static_keys import StaticKeys
+from scalekit_jwt.jws import parse_jws
+from scalekit_jwt.keys.key_file import generate_key
+from scalekit_jwt.keys.key_set import KeySet, StaticKeys
 from scalekit_jwt.token_verifier import TokenVerifier
 from tests.jwt.forged_tokens import TokenForge, encoded
 from tests.jwt.harness import service

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from scalekit import create_app
 from scalekit.host import Host
 from scalekit.testing import Answer, request, running
-from scalekit_jwt.keys import SigningKey
+from scalekit_jwt.keys.key_set import SigningKey
 from scalekit_redis.protocol import RedisProtocol
 from tests.jwt.forged_tokens import TokenForge
 from tests.servers import Redis

@@ -12,7 +12,7 @@ import pytest
 
 from scalekit.errors import Unavailable
 from scalekit.testing import request
-from scalekit_jwt.jws_parser import parse_jws
+from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.session_store.memory import MemorySessionStore
 from tests.jwt.harness import service
 

@@ -4,13 +4,13 @@ from typing import Any
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit_jwt.static_keys import keys_from_secret
-from scalekit_jwt.token_pair import encode_token
+from scalekit_jwt.jws import encode_jws
+from scalekit_jwt.keys.key_set import keys_from_secret
 from tests.bench.cases import jwt_known, starlette_bare
 
 PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
-TOKEN = encode_token(keys_from_secret(jwt_known.SECRET).current.keys[0], "at+jwt", jwt_known.CLAIMS)
+TOKEN = encode_jws(keys_from_secret(jwt_known.SECRET).current.keys[0], "at+jwt", jwt_known.CLAIMS)
 HEADERS = [(b"authorization", f"Bearer {TOKEN}".encode())]
 TABLES: dict[str, Any] = {
     "plugins": {"jwt": {"secret": jwt_known.SECRET, "protected_paths": ["/api/**"], "fingerprint": False}}

@@ -14,13 +14,12 @@ from joserfc.jwk import KeySet as JoserfcKeys
 from scalekit.telemetry import Telemetry
 from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.dpop import ProofVerifier
-from scalekit_jwt.key_file import generate_key
-from scalekit_jwt.keys import KeySet, SigningKey
+from scalekit_jwt.jws import encode_jws
+from scalekit_jwt.keys.key_file import generate_key
+from scalekit_jwt.keys.key_set import KeySet, SigningKey, StaticKeys
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.revocations import Revocations
 from scalekit_jwt.session_store.memory import MemorySessionStore
-from scalekit_jwt.static_keys import StaticKeys
-from scalekit_jwt.token_pair import encode_token
 from scalekit_jwt.token_verifier import TokenVerifier
 from tests.bench.operations import Case, Operation, compare
 from tests.bench.row import Row
@@ -35,7 +34,7 @@ def _tokens(member: Mapping[str, Any], algorithm: str) -> list[bytes]:
     now = int(time.time())
     key = SigningKey.load(member, algorithm)
     claims = {"iss": "scalekit", "sub": "ada", "aud": "scalekit", "iat": now, "exp": now + 86400, "scope": "read write"}
-    return [encode_token(key, "at+jwt", {**claims, "jti": f"token {number}"}).encode() for number in range(TOKENS)]
+    return [encode_jws(key, "at+jwt", {**claims, "jti": f"token {number}"}).encode() for number in range(TOKENS)]
 
 
 def _ours(algorithm: str) -> Callable[[str], Any]:

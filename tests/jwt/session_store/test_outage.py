@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scalekit_jwt.jws_parser import parse_jws
+from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.plugin import COMPONENTS
 from scalekit_jwt.session_store import database as database_store
 from scalekit_jwt.session_store import redis as redis_store
@@ -205,10 +205,10 @@ def wait_for_replicas(server: Postgres, name: str) -> None:
 async def test_revocations_are_loaded_after_the_store_lost_its_data(store: SessionStoreServer) -> None:
     async with clients_of(store, "ada") as (ada,):
         assert (await ada.api()).status == 200
-        tokens = ada.app.context.get(COMPONENTS).tokens
-        tokens._revocations.last_number = 1_000_000  # higher than any number of the store
+        poller = ada.app.context.get(COMPONENTS).poller
+        poller._revocations.last_number = 1_000_000  # higher than any number of the store
         await until(lambda: ada.send("/revoke", "POST", {"subject": "ada"}), 200)
         while (await ada.api()).status == 200:
             await asyncio.sleep(0.02)
         now = time.time()
-        assert await tokens._store.revocations(2_000_000, now)
+        assert await poller._store.revocations(2_000_000, now)

@@ -1,12 +1,15 @@
-"""Signing keys, each for one algorithm, and JWK sets (RFC 7517)."""
+"""Signing keys, each for one algorithm, JWK sets (RFC 7517), and the keys in the configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import orjson
+
 from scalekit_jwt.errors import InvalidToken, UnknownKey
-from scalekit_jwt.secret_key import SecretKey
+from scalekit_jwt.keys.secret_key import SecretKey
 
 KEY_TYPES = {
     "HS256": "oct",
@@ -98,7 +101,7 @@ class SigningKey(NamedTuple):
 def _load_material(value: Mapping[str, Any] | str | bytes, key_type: str) -> KeyMaterial:
     if key_type == "oct":
         return SecretKey.load(value)
-    from scalekit_jwt.asymmetric_key import AsymmetricKey  # slow to import, and HS256 does not need it
+    from scalekit_jwt.keys.asymmetric_key import AsymmetricKey  # slow to import, and HS256 does not need it
 
     return AsymmetricKey.load(value, key_type)
 
@@ -140,3 +143,62 @@ class KeySet:
         if not isinstance(algorithm, str) or algorithm not in valid:
             raise InvalidToken("algorithm")
         return valid[algorithm]
+
+
+class KeySource(Protocol):
+    """Provides the current keys of an issuer."""
+
+    @property
+    def current(self) -> KeySet:
+        """The current keys."""
+        ...
+
+    @property
+    def wait_for_keys(self) -> Callable[[], Awaitable[bool]] | None:
+        """Wait for a fetch of the issuer's JWKS; None for local keys."""
+        ...
+
+    def reload_for_unknown_key(self) -> bool:
+        """Load changed local keys for a token with an unknown ``kid``; return whether keys were loaded."""
+        ...
+
+
+class StaticKeys:
+    """A key set that stays the same until the process ends."""
+
+    wait_for_keys: Callable[[], Awaitable[bool]] | None = None
+
+    def __init__(self, current: KeySet) -> None:
+        self.current = current
+
+    def reload_for_unknown_key(self) -> bool:
+        """Return False: static keys never change."""
+        return False
+
+    def reload(self) -> bool:
+        """Return False: static keys never change."""
+        return False
+
+
+def keys_from_secret(secret: str) -> StaticKeys:
+    """Return a key set of the one HS256 *secret*."""
+    return StaticKeys(KeySet([SigningKey.load(secret.encode(), "HS256", "secret")]))
+
+
+def keys_from_files(paths: Sequence[str], algorithm: str) -> StaticKeys:
+    """Return the keys in *paths*, one PEM or JWK each; raises ValueError naming the file without a suitable key."""
+    keys = [_load_file(path, algorithm) for path in paths]
+    if not keys[0].private:
+        raise ValueError(f"{paths[0]}: the first key signs, and this one has no private part")
+    return StaticKeys(KeySet(keys))
+
+
+def _load_file(path: str, algorithm: str) -> SigningKey:
+    try:
+        content = Path(path).read_bytes()
+        value = orjson.loads(content) if content.lstrip()[:1] == b"{" else content
+        return SigningKey.load(value, algorithm)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from joserfc.jwk import OctKey
 from joserfc.jws import JWSRegistry
 
-from scalekit_jwt.key_file import generate_key
-from scalekit_jwt.keys import SigningKey
+from scalekit_jwt.keys.key_file import generate_key
+from scalekit_jwt.keys.key_set import SigningKey
 
 HS256 = JWSRegistry.algorithms["HS256"]
 PUBLIC = generate_private_key(SECP256R1()).public_key()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scalekit_jwt.errors import InvalidToken
-from scalekit_jwt.jws_parser import MAX_BYTES, parse_jws
-from scalekit_jwt.keys import SigningKey
+from scalekit_jwt.jws import MAX_BYTES, parse_jws
+from scalekit_jwt.keys.key_set import SigningKey
 from tests.jwt.forged_tokens import encoded
 
 HS256_KEY = {

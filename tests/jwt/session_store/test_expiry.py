@@ -13,10 +13,10 @@ import pytest
 from scalekit.contracts import SubjectIdentifier
 from scalekit.errors import Unavailable
 from scalekit_jwt.plugin import COMPONENTS
+from scalekit_jwt.revocations import RevocationPoller
 from scalekit_jwt.session_store import RotationOutcome, SessionStore, TokenSession
 from scalekit_jwt.session_store import memory as memory_store
 from scalekit_jwt.session_store.memory import MemorySessionStore
-from scalekit_jwt.token_service import TokenService
 from tests.jwt.harness import JwtClient, service
 
 pytestmark = pytest.mark.anyio
@@ -25,13 +25,13 @@ NOON = 1_700_000_000.0
 ADA = SubjectIdentifier("scalekit", "ada")
 
 
-def tokens_of(client: JwtClient) -> TokenService:
-    opened: TokenService = client.app.context.get(COMPONENTS).tokens
-    return opened
+def poller_of(client: JwtClient) -> RevocationPoller:
+    poller: RevocationPoller = client.app.context.get(COMPONENTS).poller
+    return poller
 
 
 def sessions_of(client: JwtClient) -> SessionStore:
-    return tokens_of(client)._store
+    return poller_of(client)._store
 
 
 async def test_a_subjects_revocation_is_stored_for_as_long_as_a_session_could_last(
@@ -44,13 +44,13 @@ async def test_a_subjects_revocation_is_stored_for_as_long_as_a_session_could_la
         await client.send("/revoke", "POST", {"subject": "ada"})
         ended = time.time()
         await after.login("ada")
-        tokens, sessions = tokens_of(client), sessions_of(client)
+        poller, sessions = poller_of(client), sessions_of(client)
         with monkeypatch.context() as patched:
-            patched.setattr(tokens, "_clock", lambda: started + REFRESH + 2 * LEEWAY - 1)
-            await tokens.remove_expired()
+            patched.setattr(poller, "_clock", lambda: started + REFRESH + 2 * LEEWAY - 1)
+            await poller.remove_expired()
             assert await sessions.version_of(ADA)
-            patched.setattr(tokens, "_clock", lambda: ended + REFRESH + 2 * LEEWAY + 1)
-            await tokens.remove_expired()
+            patched.setattr(poller, "_clock", lambda: ended + REFRESH + 2 * LEEWAY + 1)
+            await poller.remove_expired()
             assert not await sessions.version_of(ADA)
 
 

@@ -9,7 +9,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, RSAKey
 from joserfc.jws import JWSRegistry
 
-from scalekit_jwt.keys import CURVES
+from scalekit_jwt.keys.key_set import CURVES
 
 MIN_RSA_BITS = 2048
 

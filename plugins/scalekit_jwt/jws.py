@@ -1,17 +1,20 @@
-"""Parse the JWS compact serialization of a signed token (RFC 7515, 7519, 8725), more strictly than libraries do.
+"""Parse, verify and sign the JWS compact serialization of tokens (RFC 7515, 7519, 8725).
 
-Parsing verifies nothing: the signature is verified afterwards, over the bytes that were parsed.
+Parsing is stricter than that of libraries. The signature is verified over the bytes that were parsed.
 """
 
 from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-from scalekit_jwt.errors import InvalidToken
+from scalekit import encode_json
+from scalekit_jwt.errors import InvalidToken, UnknownKey
+from scalekit_jwt.keys.key_set import KeySource, SigningKey
 
 MAX_BYTES = 8192
 
@@ -37,6 +40,28 @@ def parse_jws(token: bytes) -> UnverifiedToken:
         raise InvalidToken("crit")
     claims = _parse_object(_decode_base64url(parts[1]))
     return UnverifiedToken(header, claims, token[: -len(parts[2]) - 1], _decode_base64url(parts[2]))
+
+
+def verify_signature(token: UnverifiedToken, keys: KeySource, now: float) -> None:
+    """Return when a key of *keys* that is valid at *now* has signed *token*.
+
+    Raises UnknownKey when no key has its ``kid``, and InvalidToken when algorithm or signature are wrong.
+    """
+    try:
+        key = keys.current.find(token.header, now)
+    except UnknownKey:
+        if not keys.reload_for_unknown_key():
+            raise UnknownKey(keys.wait_for_keys) from None
+        key = keys.current.find(token.header, now)
+    if not key.verify(token.signing_input, token.signature):
+        raise InvalidToken("signature")
+
+
+def encode_jws(key: SigningKey, token_type: str, claims: Mapping[str, Any]) -> str:
+    """Return *claims* as a JWT with the ``typ`` *token_type*, signed with *key*."""
+    header = orjson.dumps({"alg": key.algorithm, "typ": token_type, "kid": key.kid})
+    signing_input = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (header, encode_json(claims)))
+    return (signing_input + b"." + urlsafe_b64encode(key.sign(signing_input)).rstrip(b"=")).decode()
 
 
 def _decode_base64url(part: bytes) -> bytes:

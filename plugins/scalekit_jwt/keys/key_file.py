@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from scalekit_jwt.keys import KEY_TYPES, KeySet, SigningKey
-from scalekit_jwt.secret_key import generate_secret
+from scalekit_jwt.keys.key_set import KEY_TYPES, KeySet, SigningKey
+from scalekit_jwt.keys.secret_key import generate_secret
 
 logger = logging.getLogger("scalekit.jwt")
 
@@ -29,7 +29,7 @@ def generate_key(algorithm: str) -> dict[str, Any]:
     if key_type == "oct":
         members = generate_secret()
     else:
-        from scalekit_jwt.asymmetric_key import generate_key_pair  # slow to import, and HS256 does not need it
+        from scalekit_jwt.keys.asymmetric_key import generate_key_pair  # slow to import, and HS256 does not need it
 
         members = generate_key_pair(key_type, algorithm)
     return {**members, "kid": secrets.token_urlsafe(9), "alg": algorithm, "use": "sig"}

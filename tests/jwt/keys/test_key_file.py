@@ -1,43 +1,24 @@
-"""Keys from files and the key file, and their rotation."""
+"""The key file and its rotation."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from joserfc import jwt
-from joserfc.jwk import JWKRegistry
 from joserfc.jwk import KeySet as JoserfcKeySet
 
 from scalekit import ConfigError, StartError, create_app
-from scalekit.testing.conformance import bare_application
-from scalekit_jwt.config import JwtConfig
-from scalekit_jwt.factory import load_keys
-from scalekit_jwt.key_file import KeyFile, generate_key
-from scalekit_jwt.keys import KeySet, SigningKey
-from tests.jwt.forged_tokens import member_of
-from tests.jwt.harness import JwtClient, service
+from scalekit_jwt.keys.key_file import KeyFile
 from tests.jwt.harness import app as application
+from tests.jwt.harness import published_keys, service, write_key
 
 pytestmark = pytest.mark.anyio
 ALGORITHMS = ["HS256", "RS256", "RS512", "PS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"]
-
-
-def write(path: Path, content: bytes) -> str:
-    path.write_bytes(content)
-    path.chmod(0o600)
-    return str(path)
-
-
-async def jwks(client: JwtClient) -> list[dict[str, str]]:
-    keys: list[dict[str, str]] = orjson.loads((await client.send("/.well-known/jwks.json")).body)["keys"]
-    return keys
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -49,7 +30,7 @@ async def test_a_key_file_is_created_with_mode_0600_and_loaded_again(algorithm: 
         assert (await client.api()).status == 200
         assert path.stat().st_mode & 0o777 == 0o600
         token_before = client.token
-        published = await jwks(client)
+        published = await published_keys(client)
     async with service(table) as client:
         client.token = token_before
         assert (await client.api()).status == 200
@@ -62,42 +43,6 @@ async def test_a_key_file_is_created_with_mode_0600_and_loaded_again(algorithm: 
         verified = jwt.decode(token_before, JoserfcKeySet.import_key_set({"keys": published}), algorithms=[algorithm])  # type: ignore[typeddict-item]
         assert verified.claims["sub"] == "ada"
         assert verified.header["typ"] == "at+jwt"
-
-
-@pytest.mark.parametrize("form", ["pem", "jwk"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
-async def test_keys_are_loaded_from_files_and_all_of_them_verify(algorithm: str, form: str, tmp_path: Path) -> None:
-    paths = []
-    for number in range(2):
-        member = member_of(algorithm, number)
-        pair: Any = JWKRegistry.import_key(member)
-        content = pair.as_pem(private=True) if form == "pem" else json.dumps(member).encode()
-        paths.append(write(tmp_path / f"{number}.{form}", content))
-    async with service({"keys": paths, "algorithm": algorithm}) as client:
-        await client.login("ada")
-        assert (await client.api()).status == 200
-        assert len(await jwks(client)) == 2
-    async with service({"keys": paths[::-1], "algorithm": algorithm}) as later:
-        later.token, later.cookie = client.token, client.cookie
-        assert (await later.api()).status == 200
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "not a key of type EC"),
-        (b"{}", "not a key of type EC"),
-        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a key of type EC"),
-        (json.dumps(member_of("RS256", 0)).encode(), "not a key of type EC"),
-        (JWKRegistry.import_key(generate_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]
-    ],
-)
-async def test_a_file_without_a_key_is_named_in_the_error(content: bytes, message: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "bad.pem", content)
-    with pytest.raises(ConfigError, match=message) as caught:
-        async with service({"keys": [path], "algorithm": "ES256"}):
-            pass
-    assert "bad.pem" in str(caught.value)
 
 
 async def test_a_key_file_readable_by_others_is_refused(tmp_path: Path) -> None:
@@ -129,14 +74,6 @@ def test_missing_files_and_folders_are_reported_before_the_start(
     with pytest.raises(ConfigError, match=message):
         create_app({"plugins": {"jwt": named}}, app=application)
     assert os.listdir(tmp_path) == [], "a missing folder is not created"
-
-
-def test_a_file_removed_before_loading_is_named_in_the_error(tmp_path: Path) -> None:
-    paths = [write(tmp_path / f"{number}.jwk", json.dumps(generate_key("ES256")).encode()) for number in range(2)]
-    config = JwtConfig(keys=tuple(paths), algorithm="ES256", issuer="shop")
-    (tmp_path / "1.jwk").unlink()
-    with pytest.raises(StartError, match=f"^{paths[1]}: No such file or directory$"):
-        load_keys(config)
 
 
 async def test_a_key_file_that_cannot_be_created_is_named_in_the_error(tmp_path: Path) -> None:
@@ -189,40 +126,9 @@ async def test_an_unreadable_key_file_leaves_the_loaded_keys_in_use(
     path = tmp_path / "keys.json"
     async with service({"key_file": str(path), "poll_interval": "10ms"}) as client:
         await client.login("ada")
-        write(path, b"{")
+        write_key(path, b"{")
         while "key file not reloaded" not in caplog.text:
             await asyncio.sleep(0.01)
         assert (await client.api()).status == 200
         await client.login("bob")
         assert (await client.api()).status == 200
-
-
-def test_several_workers_without_a_database_are_refused() -> None:
-    source = {"plugins": {"jwt": {"secret": "s" * 32}}, "server": {"workers": 2}}
-    with pytest.raises(ConfigError, match=r"2 workers cannot share sessions in memory; turn on \[plugins.pool\]"):
-        create_app(source, app=bare_application)
-
-
-@pytest.mark.parametrize(
-    ("member", "algorithm", "message"),
-    [
-        ({**generate_key("HS256"), "k": "c2hvcnQgYnV0IG5vdCB2ZXJ5"}, "HS256", "too short"),
-        ({**generate_key("ES256"), "use": "enc"}, "ES256", "not for signatures"),
-        ({**generate_key("ES256"), "alg": "ES384"}, "ES256", "not for signatures"),
-        ({**generate_key("ES256"), "use": None, "key_ops": ["encrypt"]}, "ES256", "not a key|key_ops|not for"),
-        (generate_key("ES256"), "HS256", "not a key of type oct"),
-        (generate_key("HS256"), "ES256", "not a key of type EC"),
-        (generate_key("EdDSA"), "ES256", "not a key of type EC"),
-    ],
-)
-def test_an_unsuitable_key_is_refused(member: dict[str, object], algorithm: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SigningKey.load(member, algorithm)
-
-
-def test_a_key_set_has_one_key_type_and_unique_kids() -> None:
-    one, other = generate_key("ES256"), generate_key("HS256")
-    with pytest.raises(ValueError, match="same kid"):
-        KeySet([SigningKey.load(one, "ES256"), SigningKey.load(one, "ES256")])
-    with pytest.raises(ValueError, match="several types"):
-        KeySet([SigningKey.load(one, "ES256"), SigningKey.load(other, "HS256")])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_jwt.htu import normalize_htu
+from scalekit_jwt.dpop import normalize_htu
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from scalekit_jwt.keys import CURVES, KEY_TYPES, KeySet, SigningKey
+from scalekit_jwt.keys.key_set import CURVES, KEY_TYPES, KeySet, SigningKey
 from scalekit_jwt.metrics import JwtMetrics
 
 logger = logging.getLogger("scalekit.jwt")

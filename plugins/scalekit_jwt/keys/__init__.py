@@ -1,0 +1,1 @@
+"""Signing keys: secrets and key pairs, key sets, the key file with its rotation, and the JWK sets of other issuers."""
