@@ -7,8 +7,7 @@ from functools import partial
 from typing import Any
 
 from scalekit import LATER, Decision, Exchange, Filter, Pending, Unavailable, local_problem
-from scalekit_ratelimit.decorator import DECORATED
-from scalekit_ratelimit.handler_limits import LIMIT_HEADERS, RequestLimits
+from scalekit_ratelimit.handler_limits import DECORATED, LIMIT_HEADERS, RequestLimits
 from scalekit_ratelimit.limit_checks import LimitCheck
 from scalekit_ratelimit.limiter import Limiter
 

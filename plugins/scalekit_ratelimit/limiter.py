@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Any, Literal, TypeVar
 
 from scalekit import Unavailable
 from scalekit_ratelimit.circuit_breaker import CircuitBreaker
+from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.gcra import Hit
 from scalekit_ratelimit.headers import HitResults
 from scalekit_ratelimit.limit_checks import HANDLER_CHECK, LimitCheck
@@ -16,7 +19,7 @@ from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.policies import RateLimitPolicies
 from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
-from scalekit_redis import RedisUnavailable, ReplyError
+from scalekit_redis import Connections, RedisUnavailable, ReplyError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,3 +98,19 @@ class Limiter:
         if redis.on_error == "refuse":
             raise Unavailable('rate limits cannot be checked: Redis is unavailable and on_error = "refuse"')
         return check.hit_memory(self.memory, hits) if redis.on_error == "local" else None
+
+
+@asynccontextmanager
+async def open_limiter(
+    config: RateLimitConfig, policies: RateLimitPolicies, connections: Connections, metrics: RateLimitMetrics
+) -> AsyncGenerator[Limiter, None]:
+    """Yield the limiter that the configuration describes."""
+    memory = MemoryLimiter(config.max_keys, monotonic_ns)
+    if config.url.scheme == "memory":
+        yield Limiter(policies, memory, None, metrics)
+        return
+    async with connections.open(config.url.reveal(), timeout=config.redis_timeout) as redis:
+        circuit_breaker = CircuitBreaker(redis, config.retry_interval, config.redis_timeout)
+        limiter = RedisLimiter(redis, config.url.scheme.endswith("-cluster"))
+        async with circuit_breaker.run_probes():
+            yield Limiter(policies, memory, RedisBackend(limiter, circuit_breaker, config.on_error), metrics)

@@ -23,11 +23,11 @@ from scalekit.contracts import LIMITS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_ratelimit import metrics
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.factory import open_limiter
 from scalekit_ratelimit.filters import HandlerLimitFilter, LimitFilter
 from scalekit_ratelimit.handler_limits import ApplicationLimits
-from scalekit_ratelimit.limiter import Limiter
-from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter
+from scalekit_ratelimit.limiter import Limiter, open_limiter
+from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter, build_load_shedder
+from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.policies import build_application_policies, build_policies, needs_user
 from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
 
@@ -66,21 +66,23 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     policies, application_policies = build_policies(config), build_application_policies(config)
     filters = context.shared(FILTERS, LimitFilters)
 
-    def verify(given: Container[Key[Any]]) -> None:
+    def verify(provided: Container[Key[Any]]) -> None:
         _verify_workers(config, context.server.workers)
         if config.url.scheme != "memory":
             verify_redis(config.url.reveal())
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        opening = open_limiter(config, policies, redis_connections(context), context.get(TELEMETRY))
-        async with opening as (limiter, shedder):
+        metrics = RateLimitMetrics(context.get(TELEMETRY))
+        shedder = build_load_shedder(config, policies, metrics)
+        async with open_limiter(config, policies, redis_connections(context), metrics) as limiter:
             filters.set_limiter(limiter, shedder)
             if _counts_per_process(config):
                 warn_about_multiple_processes(context, "plugins.ratelimit.url is memory:", SEPARATE_COUNTS, REMEDY)
             context.provide(LIMITS, ApplicationLimits(application_policies, limiter))
             try:
-                yield
+                with metrics.export_gauges(lambda: len(limiter.memory), shedder.sample if shedder else None):
+                    yield
             finally:
                 filters.set_limiter(None, None)
 

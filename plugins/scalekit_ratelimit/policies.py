@@ -14,8 +14,7 @@ from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.config import Priority, RateLimitConfig, RateLimitPolicyConfig, make_limits
 from scalekit_ratelimit.gcra import Hit, Limit
 from scalekit_ratelimit.keys import Exemption, Exemptions, KeyFunc, address_key, address_key_func, key_func
-from scalekit_ratelimit.limit_checks import CombinedCheck, LimitCheck
-from scalekit_ratelimit.single_limit import SingleLimit
+from scalekit_ratelimit.limit_checks import CombinedCheck, LimitCheck, SingleLimit
 
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 

@@ -12,7 +12,7 @@ from scalekit_ratelimit.headers import HitResults
 from scalekit_redis import PreparedScript, Redis, Script
 
 if TYPE_CHECKING:
-    from scalekit_ratelimit.single_limit import SingleLimit
+    from scalekit_ratelimit.limit_checks import SingleLimit
 
 COMBINED_LIMITS = Script(files("scalekit_ratelimit").joinpath("combined_limits.lua").read_text())
 GCRA = Script(files("scalekit_ratelimit").joinpath("gcra.lua").read_text())

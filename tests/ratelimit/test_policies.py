@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from scalekit.memo import MAX_KEYS
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.limit_checks import CombinedCheck
+from scalekit_ratelimit.limit_checks import CombinedCheck, SingleLimit
 from scalekit_ratelimit.policies import RateLimitPolicies, build_policies
-from scalekit_ratelimit.single_limit import SingleLimit
 from tests.ratelimit.client import policy
 
 SEARCH = policy("search", "3/h", path="/search/**", priority="high")

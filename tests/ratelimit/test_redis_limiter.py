@@ -11,9 +11,9 @@ from scalekit.telemetry import NullTelemetry
 from scalekit.testing import request, running
 from scalekit_ratelimit.gcra import Algorithm, Hit, make_limit
 from scalekit_ratelimit.keys import address_key
+from scalekit_ratelimit.limit_checks import SingleLimit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.redis_limiter import RedisLimiter, redis_key_of
-from scalekit_ratelimit.single_limit import SingleLimit
 from scalekit_redis import Connections, Redis
 from tests.ratelimit.client import host, limit_items, policy
 from tests.ratelimit.concurrent_clients import allowed, states_of

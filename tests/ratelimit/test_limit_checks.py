@@ -14,11 +14,10 @@ from scalekit.telemetry import NullTelemetry
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit.gcra import make_limit
 from scalekit_ratelimit.keys import address_key
-from scalekit_ratelimit.limit_checks import CombinedCheck
+from scalekit_ratelimit.limit_checks import CombinedCheck, SingleLimit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.policies import RateLimitPolicy
-from scalekit_ratelimit.single_limit import SingleLimit
 
 STEPS = st.lists(st.integers(0, 3_000_000), min_size=1, max_size=60)
 CHAIN = FilterChain([], bare_application, RouteTemplates())

@@ -128,7 +128,7 @@ async def test_a_429_of_a_decorated_handler_is_never_stored() -> None:
 
 async def test_a_handler_decorated_while_the_application_runs_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     decorated: set[str] = set()
-    for module in ("filters", "decorator"):
+    for module in ("filters", "handler_limits"):
         monkeypatch.setattr(f"scalekit_ratelimit.{module}.DECORATED", decorated)
     routes = [Route("/other", other)]
     app = host({}, Starlette(routes=routes))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from scalekit.testing import request, running
-from scalekit_ratelimit.adaptive_concurrency import (
+from scalekit_ratelimit.load_shedding import (
     PROBE_AFTER,
     WINDOW,
     AdaptiveConcurrency,
